@@ -1,0 +1,1 @@
+//! What the benchmark targets share: the allocator and the criterion settings.

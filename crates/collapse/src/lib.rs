@@ -1,0 +1,1 @@
+//! Neural-collapse measures (CDNV, geometric collapse, NC1 to NC4) from one pass over labelled features.

@@ -1,0 +1,1 @@
+//! Labelled image sets (embedded glyphs, Hub, local files) as seeded, normalised batches with class splits.

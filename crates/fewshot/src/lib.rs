@@ -1,0 +1,1 @@
+//! Few-shot episodes, heads and accuracies with intervals on frozen, labelled features.
