@@ -1,0 +1,15 @@
+//! Convolution and matrix kernels on plain slices: no tensors, no devices.
+//!
+//! A convolution is the trilinear form T(x, w, g) = ⟨conv(x, w), g⟩; its three partial derivatives are the three
+//! functions here: output, input gradient, weight gradient. Each result is the same to the last bit for any number of
+//! rayon threads: work is split by shape, and every sum runs in a fixed order.
+
+mod conv;
+mod element;
+mod geometry;
+mod matmul;
+
+pub use conv::{conv_forward, conv_input_grad, conv_weight_grad};
+pub use element::Element;
+pub use geometry::{Accuracy, ConvGeometry, GeometryError};
+pub use matmul::matmul;
