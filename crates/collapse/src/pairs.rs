@@ -1,0 +1,274 @@
+//! Distances between class means, tile by tile over the pairs of classes, and what is summarised over them.
+//!
+//! No K×K×p temporary and, unless asked for, no K×K matrix: a tile holds 128×128 squared distances.
+
+use std::ops::Range;
+
+use faer::{MatMut, MatRef};
+use rayon::prelude::*;
+use serde::Serialize;
+
+use crate::batch::squared_distance;
+use crate::features::sealed::Sealed;
+use crate::quantiles::{Quantiles, quantiles};
+use crate::{ClassMoments, Error, Result};
+
+/// Classes along one side of a tile.
+const SIDE: usize = 128;
+/// Tiles in flight at a time.
+const GROUP: usize = 64;
+/// Two means closer than this many roundings of their own length cannot be told apart.
+const COINCIDENT: f64 = 64.0 * f64::EPSILON;
+/// Below this share of the squared lengths a distance is taken from the difference itself, not from the products.
+const CANCELLED: f64 = 1e-2;
+
+/// Pairs of classes that a measure left out, and why.
+///
+/// **Conventions** Unordered pairs; a pair is counted once, under the first reason in the order of the fields.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub struct ExcludedPairs {
+    /// One of the two classes has no samples.
+    pub missing: u64,
+    /// One of the two classes has a single sample, hence no variance (counted where a variance is needed).
+    pub singleton: u64,
+    /// The two means coincide to within 64 roundings of their length, so a quotient by their distance is undefined.
+    pub coincident: u64,
+}
+
+impl ExcludedPairs {
+    /// All excluded pairs.
+    pub fn total(&self) -> u64 {
+        self.missing + self.singleton + self.coincident
+    }
+}
+
+/// One value for each pair of classes, on request.
+///
+/// **Shapes** K×K, row-major; for a symmetric measure both triangles are filled.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PairMatrix {
+    classes: usize,
+    /// NaN (null in JSON) on the diagonal and where the pair is excluded.
+    values: Vec<f64>,
+}
+
+impl PairMatrix {
+    pub(crate) fn new(classes: usize) -> Self {
+        Self { classes, values: vec![f64::NAN; classes * classes] }
+    }
+
+    pub(crate) fn set(&mut self, row: usize, column: usize, value: f64) {
+        self.values[row * self.classes + column] = value;
+    }
+
+    /// Number of classes K.
+    pub fn classes(&self) -> usize {
+        self.classes
+    }
+
+    /// The value of a pair, or `None` on the diagonal, outside the matrix and for an excluded pair.
+    pub fn get(&self, row: usize, column: usize) -> Option<f64> {
+        let inside = row < self.classes && column < self.classes;
+        inside.then(|| self.values[row * self.classes + column]).filter(|value| !value.is_nan())
+    }
+}
+
+/// Which pairs take part.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// Both means.
+    Means,
+    /// Both means and both variances.
+    Variances,
+}
+
+/// The means that take part, shifted to their common centre so that products lose little to cancellation.
+pub(crate) struct Pairs {
+    /// Class of every row.
+    pub(crate) classes: Vec<usize>,
+    /// Row-major [rows, width].
+    pub(crate) centred: Vec<f64>,
+    pub(crate) width: usize,
+    /// Squared lengths of the centred rows.
+    norms: Vec<f64>,
+    /// Squared lengths of the means as they were: the scale of their own rounding.
+    scales: Vec<f64>,
+    excluded: ExcludedPairs,
+}
+
+/// Squared distances of a stretch of rows to a stretch of columns.
+pub(crate) struct Tile {
+    rows: Range<usize>,
+    columns: Range<usize>,
+    squared: Vec<f64>,
+}
+
+impl Tile {
+    /// (row, column, d²) with row < column; coincident pairs come as d² = 0.
+    pub(crate) fn pairs(&self) -> impl Iterator<Item = (usize, usize, f64)> {
+        let width = self.columns.len();
+        self.rows.clone().flat_map(move |row| {
+            let line = &self.squared[(row - self.rows.start) * width..][..width];
+            self.columns
+                .clone()
+                .zip(line)
+                .filter(move |(column, _)| row < *column)
+                .map(move |(column, &d)| (row, column, d))
+        })
+    }
+}
+
+impl Pairs {
+    /// The pairs of a set of moments; an error when fewer than two classes take part.
+    pub(crate) fn new(operation: &'static str, moments: &ClassMoments, need: Need) -> Result<Self> {
+        let present = moments.present_classes();
+        if present.len() < 2 {
+            return Err(Error::TooFewClasses { operation, needed: 2, found: present.len() });
+        }
+        let wanted = |class: &usize| need == Need::Means || moments.counts()[*class] > 1;
+        let classes: Vec<usize> = present.iter().copied().filter(wanted).collect();
+        let pairs = |count: usize| (count as u64) * (count as u64).saturating_sub(1) / 2;
+        let excluded = ExcludedPairs {
+            missing: pairs(moments.class_count()) - pairs(present.len()),
+            singleton: pairs(present.len()) - pairs(classes.len()),
+            coincident: 0,
+        };
+        let width = moments.feature_count();
+        let means = classes.iter().filter_map(|&class| moments.mean(class));
+        let mut centre = vec![0.0; width];
+        means.clone().for_each(|mean| centre.iter_mut().zip(mean).for_each(|(sum, value)| *sum += value));
+        centre.iter_mut().for_each(|sum| *sum /= classes.len().max(1) as f64);
+        let centred: Vec<f64> =
+            means.clone().flat_map(|mean| mean.iter().zip(&centre).map(|(value, centre)| value - centre)).collect();
+        let square = |row: &[f64]| row.iter().map(|value| value * value).sum::<f64>();
+        let norms = centred.chunks_exact(width.max(1)).map(square).collect();
+        let scales = means.map(square).collect();
+        Ok(Self { classes, centred, width, norms, scales, excluded })
+    }
+
+    fn row(&self, row: usize) -> &[f64] {
+        &self.centred[row * self.width..(row + 1) * self.width]
+    }
+
+    /// Squared distances of a block of pairs; 0 where the means coincide.
+    pub(crate) fn tile(&self, rows: Range<usize>, columns: Range<usize>) -> Tile {
+        let block = |range: &Range<usize>| {
+            let slice = &self.centred[range.start * self.width..range.end * self.width];
+            MatRef::from_row_major_slice(slice, range.len(), self.width)
+        };
+        let mut squared = vec![0.0; rows.len() * columns.len()];
+        let target = MatMut::from_row_major_slice_mut(&mut squared, rows.len(), columns.len());
+        f64::add_product(target, block(&rows), block(&columns).transpose());
+        for (line, row) in squared.chunks_mut(columns.len().max(1)).zip(rows.clone()) {
+            for (value, column) in line.iter_mut().zip(columns.clone()) {
+                let lengths = self.norms[row] + self.norms[column];
+                *value = lengths - 2.0 * *value;
+                if *value < CANCELLED * lengths {
+                    *value = squared_distance(self.row(row), self.row(column));
+                }
+                if *value <= COINCIDENT * COINCIDENT * (self.scales[row] + self.scales[column]) {
+                    *value = 0.0;
+                }
+            }
+        }
+        Tile { rows, columns, squared }
+    }
+
+    /// Maps every tile of the upper triangle in parallel and visits the results in a fixed order.
+    pub(crate) fn visit<R: Send>(&self, map: impl Fn(Tile) -> R + Sync, mut visit: impl FnMut(R)) {
+        let count = self.classes.len();
+        let stretch = |start: usize| start..count.min(start + SIDE);
+        let starts = || (0..count).step_by(SIDE);
+        let tiles: Vec<(usize, usize)> = starts()
+            .flat_map(|row| starts().filter(move |&column| column >= row).map(move |column| (row, column)))
+            .collect();
+        for group in tiles.chunks(GROUP) {
+            let results: Vec<R> =
+                group.par_iter().map(|&(row, column)| map(self.tile(stretch(row), stretch(column)))).collect();
+            results.into_iter().for_each(&mut visit);
+        }
+    }
+
+    /// Mean, maximum and quantiles of `values(row, column, d²)` over all pairs whose means differ.
+    pub(crate) fn summarize<const N: usize>(
+        &self,
+        operation: &'static str,
+        values: impl Fn(usize, usize, f64) -> [f64; N] + Sync,
+    ) -> Result<PairSummary> {
+        let mut summary = Partial::default();
+        self.visit(|tile| Partial::of(&tile, &values), |part| summary.join(&part));
+        let excluded = ExcludedPairs { coincident: summary.coincident, ..self.excluded };
+        if summary.values == 0 {
+            let ExcludedPairs { missing, singleton, coincident } = excluded;
+            return Err(Error::NoPair { operation, missing, singleton, coincident });
+        }
+        let quantiles = quantiles(summary.values, |take| {
+            let part = |tile: Tile| -> Vec<f64> {
+                tile.pairs().filter(|pair| pair.2 > 0.0).flat_map(|(row, column, d)| values(row, column, d)).collect()
+            };
+            self.visit(part, |part| part.into_iter().for_each(&mut *take));
+        });
+        Ok(PairSummary {
+            mean: summary.sum / summary.values as f64,
+            max: summary.max,
+            max_pair: (self.classes[summary.max_pair.0], self.classes[summary.max_pair.1]),
+            quantiles,
+            values: summary.values,
+            excluded,
+        })
+    }
+}
+
+/// What remains of the values of all pairs.
+pub(crate) struct PairSummary {
+    pub(crate) mean: f64,
+    pub(crate) max: f64,
+    pub(crate) max_pair: (usize, usize),
+    pub(crate) quantiles: Quantiles,
+    pub(crate) values: u64,
+    pub(crate) excluded: ExcludedPairs,
+}
+
+/// A sum over some tiles, joined in their order.
+struct Partial {
+    values: u64,
+    sum: f64,
+    max: f64,
+    max_pair: (usize, usize),
+    coincident: u64,
+}
+
+impl Default for Partial {
+    fn default() -> Self {
+        Self { values: 0, sum: 0.0, max: f64::NEG_INFINITY, max_pair: (0, 0), coincident: 0 }
+    }
+}
+
+impl Partial {
+    fn of<const N: usize>(tile: &Tile, values: &(impl Fn(usize, usize, f64) -> [f64; N] + Sync)) -> Self {
+        let mut part = Self::default();
+        for (row, column, squared) in tile.pairs() {
+            if squared == 0.0 {
+                part.coincident += 1;
+                continue;
+            }
+            for value in values(row, column, squared) {
+                part.values += 1;
+                part.sum += value;
+                if value > part.max {
+                    (part.max, part.max_pair) = (value, (row, column));
+                }
+            }
+        }
+        part
+    }
+
+    fn join(&mut self, part: &Self) {
+        self.values += part.values;
+        self.sum += part.sum;
+        self.coincident += part.coincident;
+        if part.max > self.max {
+            (self.max, self.max_pair) = (part.max, part.max_pair);
+        }
+    }
+}
