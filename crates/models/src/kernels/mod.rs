@@ -5,9 +5,16 @@
 //! rayon threads: work is split by shape, and every sum runs in a fixed order.
 
 mod conv;
+mod direct;
 mod element;
 mod geometry;
+mod instruction_set;
 mod matmul;
+mod panel;
+mod scratch;
+mod shared;
+mod simd;
+mod winograd;
 
 pub use conv::{conv_forward, conv_input_grad, conv_weight_grad};
 pub use element::Element;

@@ -1,0 +1,88 @@
+//! The input gradient where the input has few channels, as in a first layer: one product for all taps at once, then each
+//! pixel collects its taps' parts. So vectors are filled by taps times channels, not by a handful of channels.
+
+use super::weights::{Packed, WeightView};
+use crate::kernels::instruction_set::InstructionSet;
+use crate::kernels::panel::{Onto, PanelProduct};
+use crate::kernels::scratch::Scratch;
+use crate::kernels::shared::{Shared, for_each_task};
+use crate::kernels::{ConvGeometry, Element};
+
+/// Whether the input's channels would leave at least half of a vector empty.
+pub(crate) fn suits(lanes: usize, g: &ConvGeometry) -> bool {
+    g.groups == 1 && g.kernel != [1, 1] && 2 * g.in_channels <= lanes
+}
+
+/// Writes the input gradient into `grad_x`. Slices have the lengths that the geometry demands.
+pub(crate) fn input_grad<T: Element>(
+    set: InstructionSet,
+    g: &ConvGeometry,
+    grad_y: &[T],
+    weight: &[T],
+    grad_x: &mut [T],
+) {
+    let plane = g.kernel[0] * g.kernel[1];
+    let columns = plane * g.in_channels;
+    // Columns in the order tap, channel, so that a pixel's channels of one tap are neighbours.
+    let mut ordered = Scratch::<T>::new(g.out_channels * columns);
+    for (to, from) in ordered.slice().chunks_mut(columns).zip(weight.chunks(columns)) {
+        for (index, to) in to.iter_mut().enumerate() {
+            *to = from[index % g.in_channels * plane + index / g.in_channels];
+        }
+    }
+    let view = WeightView { first: 0, depth: columns, column: 1, taps: vec![0] };
+    let mut packed = Packed::new(set, ordered.slice(), &view, g.out_channels, columns);
+    let weights = Shared::reading(packed.pointer());
+    let pixels = g.out_height() * g.out_width();
+    let image = g.height * g.width * g.in_channels;
+    let (out, packed) = (Shared::new(grad_x.as_mut_ptr()), &packed);
+    for_each_task(g.batch, g.multiplications(), |n| {
+        let mut parts = Scratch::<T>::new(pixels * columns);
+        for panel in 0..packed.panels() {
+            let column = panel * packed.width;
+            // SAFETY: gradient, weights and scratch have these sizes; the scratch is this task's own.
+            unsafe {
+                let product = PanelProduct {
+                    rows: pixels,
+                    depth: g.out_channels,
+                    columns: packed.used(panel),
+                    a: grad_y.as_ptr().add(n * pixels * g.out_channels),
+                    a_row: g.out_channels,
+                    a_depth: 1,
+                    b: weights.get().add(panel * packed.rows * packed.width),
+                    b_row: packed.width,
+                    c: parts.pointer().add(column),
+                    c_row: columns,
+                    onto: Onto::Zero,
+                };
+                product.compute(set);
+            }
+        }
+        // SAFETY: each task has its own image.
+        let grad_x = unsafe { std::slice::from_raw_parts_mut(out.get().add(n * image), image) };
+        collect(g, parts.slice(), grad_x);
+    });
+}
+
+/// Adds the parts `[output pixel][tap][channel]` of one image to the input pixels that they belong to.
+fn collect<T: Element>(g: &ConvGeometry, parts: &[T], grad_x: &mut [T]) {
+    let (channels, across) = (g.in_channels, g.out_width());
+    let length = g.kernel[0] * g.kernel[1] * channels;
+    grad_x.fill(T::default());
+    for (row, parts) in parts.chunks_exact(across * length).enumerate() {
+        for tap in 0..g.kernel[0] * g.kernel[1] {
+            let (down, right) = (tap / g.kernel[1], tap % g.kernel[1]);
+            let line = row * g.stride[0] + down * g.dilation[0];
+            let Some(line) = line.checked_sub(g.padding[0]).filter(|&line| line < g.height) else { continue };
+            let line = &mut grad_x[line * g.width * channels..][..g.width * channels];
+            for (column, part) in parts.chunks_exact(length).enumerate() {
+                let pixel = column * g.stride[1] + right * g.dilation[1];
+                let Some(pixel) = pixel.checked_sub(g.padding[1]).filter(|&pixel| pixel < g.width) else { continue };
+                let pixel = &mut line[pixel * channels..][..channels];
+                for (sum, &part) in pixel.iter_mut().zip(&part[tap * channels..][..channels]) {
+                    *sum += part;
+                }
+            }
+        }
+    }
+}

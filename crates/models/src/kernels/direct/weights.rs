@@ -1,0 +1,71 @@
+//! Weights packed into panels for the matrix product.
+
+use crate::kernels::Element;
+use crate::kernels::instruction_set::InstructionSet;
+use crate::kernels::scratch::Scratch;
+use crate::kernels::shared::{Shared, for_each_task};
+
+/// Where the weight for (depth channel, column channel, tap) lies: `first + depth·.. + column·.. + tap`.
+#[derive(Clone, Debug)]
+pub(crate) struct WeightView {
+    pub(crate) first: usize,
+    pub(crate) depth: usize,
+    pub(crate) column: usize,
+    /// Offsets of the taps.
+    pub(crate) taps: Vec<usize>,
+}
+
+/// Packed weights: `[panel][tap][depth channel][column]`, columns of the last panel filled up with zeros.
+pub(crate) struct Packed<T> {
+    scratch: Scratch<T>,
+    /// Columns of a panel, and of all.
+    pub(crate) width: usize,
+    pub(crate) columns: usize,
+    /// Rows of a panel: taps times depth channels.
+    pub(crate) rows: usize,
+}
+
+/// Numbers of a task's part.
+const TASK_ROWS: usize = 16;
+
+impl<T: Element> Packed<T> {
+    /// Packs `depth` × `columns` channels of the weight.
+    pub(crate) fn new(set: InstructionSet, weight: &[T], view: &WeightView, depth: usize, columns: usize) -> Self {
+        let width = set.panel::<T>().min(columns.next_multiple_of(set.lanes::<T>()));
+        let panels = columns.div_ceil(width);
+        let rows = view.taps.len() * depth;
+        let mut scratch = Scratch::<T>::new(panels * rows * width);
+        let to = Shared::new(scratch.pointer());
+        let chunks = depth.div_ceil(TASK_ROWS);
+        for_each_task(panels * chunks, 4 * rows * columns, |task| {
+            let (panel, chunk) = (task / chunks, task % chunks);
+            let used = width.min(columns - panel * width);
+            for row in chunk * TASK_ROWS..depth.min((chunk + 1) * TASK_ROWS) {
+                for (tap, &offset) in view.taps.iter().enumerate() {
+                    let start = ((panel * view.taps.len() + tap) * depth + row) * width;
+                    // SAFETY: `start..start + width` is within the scratch, and no other task has this panel and row.
+                    let to = unsafe { std::slice::from_raw_parts_mut(to.get().add(start), width) };
+                    let from = view.first + row * view.depth + panel * width * view.column + offset;
+                    for (column, to) in to.iter_mut().enumerate() {
+                        *to = if column < used { weight[from + column * view.column] } else { T::default() };
+                    }
+                }
+            }
+        });
+        Self { scratch, width, columns, rows }
+    }
+
+    pub(crate) fn panels(&self) -> usize {
+        self.columns.div_ceil(self.width)
+    }
+
+    /// Columns of this panel.
+    pub(crate) fn used(&self, panel: usize) -> usize {
+        self.width.min(self.columns - panel * self.width)
+    }
+
+    /// The packed numbers.
+    pub(crate) fn pointer(&mut self) -> *const T {
+        self.scratch.pointer()
+    }
+}

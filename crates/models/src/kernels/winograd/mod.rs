@@ -1,0 +1,139 @@
+//! Minimal-multiplication convolution for 3×3 kernels of stride 1, after Winograd, Lavin and Gray.
+
+mod forward;
+mod scheme;
+mod tiles;
+mod weight_grad;
+mod weights;
+
+use std::marker::PhantomData;
+
+use super::instruction_set::InstructionSet;
+use super::{ConvGeometry, Element};
+use scheme::{Four, Scheme, Toeplitz};
+use tiles::TiledImages;
+use weights::WeightLayout;
+
+/// Which scheme a convolution takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Choice {
+    /// F(4×4, 3×3).
+    Four,
+    /// 2×2 maps with a border of one.
+    Toeplitz,
+}
+
+/// The scheme for this convolution, if there is one that needs clearly fewer multiplications than the direct sum.
+pub(crate) fn choose(g: &ConvGeometry) -> Option<Choice> {
+    let suits = g.kernel == [3, 3]
+        && g.stride == [1, 1]
+        && g.dilation == [1, 1]
+        && g.groups == 1
+        && g.padding.iter().all(|&padding| padding <= 2);
+    if !suits {
+        return None;
+    }
+    if [g.height, g.width] == [2, 2] && g.padding == [1, 1] {
+        return Some(Choice::Toeplitz);
+    }
+    let (height, width) = (g.out_height().min(g.height), g.out_width().min(g.width));
+    let products = height.div_ceil(4) * width.div_ceil(4) * 36;
+    (g.out_height().min(g.out_width()) > 2 && height * width * 9 * 2 > products * 3).then_some(Choice::Four)
+}
+
+/// A convolution of stride 1 on tiles: the forward pass, or the input gradient, which is one too.
+#[derive(Clone, Copy, Debug)]
+struct Pass<S> {
+    tiles: usize,
+    input: TiledImages,
+    output: TiledImages,
+    layout: WeightLayout,
+    scheme: PhantomData<S>,
+}
+
+impl<S: Scheme> Pass<S> {
+    fn forward(g: &ConvGeometry) -> Self {
+        let layout = WeightLayout { row: 9, column: g.in_channels * 9, flipped: false };
+        let input = [g.height, g.width, g.in_channels];
+        Self::new(g.batch, input, [g.out_height(), g.out_width(), g.out_channels], g.padding, layout)
+    }
+
+    /// The input gradient reads the output's gradient, with taps backwards and the complementary padding.
+    fn input_grad(g: &ConvGeometry) -> Self {
+        let layout = WeightLayout { row: g.in_channels * 9, column: 9, flipped: true };
+        let output = [g.out_height(), g.out_width(), g.out_channels];
+        let padding = g.padding.map(|padding| 2 - padding);
+        Self::new(g.batch, output, [g.height, g.width, g.in_channels], padding, layout)
+    }
+
+    fn new(batch: usize, input: [usize; 3], output: [usize; 3], padding: [usize; 2], layout: WeightLayout) -> Self {
+        let grid = [output[0].div_ceil(S::OUTPUTS), output[1].div_ceil(S::OUTPUTS)];
+        let images = |[height, width, channels]: [usize; 3], origin| TiledImages {
+            height,
+            width,
+            channels,
+            grid,
+            step: S::OUTPUTS,
+            origin,
+        };
+        let origin = padding.map(|padding| S::BORDER as isize - padding as isize);
+        Self {
+            tiles: batch * grid[0] * grid[1],
+            input: images(input, origin),
+            output: images(output, [0, 0]),
+            layout,
+            scheme: PhantomData,
+        }
+    }
+
+    /// Multiplications of all the matrix products.
+    fn work(&self) -> usize {
+        self.tiles * S::POINTS * S::POINTS * self.input.channels * self.output.channels
+    }
+}
+
+/// Writes conv(x, weight) + bias into `y`. Slices have the lengths that the geometry demands, and `choice` suits it.
+pub(crate) fn forward<T: Element>(
+    set: InstructionSet,
+    choice: Choice,
+    g: &ConvGeometry,
+    x: &[T],
+    weight: &[T],
+    bias: Option<&[T]>,
+    y: &mut [T],
+) {
+    match choice {
+        Choice::Four => forward::convolve(set, &Pass::<Four>::forward(g), x, weight, bias, y),
+        Choice::Toeplitz => forward::convolve(set, &Pass::<Toeplitz>::forward(g), x, weight, bias, y),
+    }
+}
+
+/// Writes the input gradient into `grad_x`. As [`forward`].
+pub(crate) fn input_grad<T: Element>(
+    set: InstructionSet,
+    choice: Choice,
+    g: &ConvGeometry,
+    grad_y: &[T],
+    weight: &[T],
+    grad_x: &mut [T],
+) {
+    match choice {
+        Choice::Four => forward::convolve(set, &Pass::<Four>::input_grad(g), grad_y, weight, None, grad_x),
+        Choice::Toeplitz => forward::convolve(set, &Pass::<Toeplitz>::input_grad(g), grad_y, weight, None, grad_x),
+    }
+}
+
+/// Writes the weight gradient into `grad_weight`. As [`forward`].
+pub(crate) fn weight_grad<T: Element>(
+    set: InstructionSet,
+    choice: Choice,
+    g: &ConvGeometry,
+    x: &[T],
+    grad_y: &[T],
+    grad_weight: &mut [T],
+) {
+    match choice {
+        Choice::Four => weight_grad::correlate(set, &Pass::<Four>::forward(g), x, grad_y, grad_weight),
+        Choice::Toeplitz => weight_grad::correlate(set, &Pass::<Toeplitz>::forward(g), x, grad_y, grad_weight),
+    }
+}

@@ -1,0 +1,152 @@
+//! Weights into the transformed domain (U = G w Gᵀ), and their gradient back (Gᵀ dU G).
+
+use std::marker::PhantomData;
+
+use super::scheme::Scheme;
+use crate::kernels::Element;
+use crate::kernels::instruction_set::Job;
+use crate::kernels::simd::Vector;
+
+/// The most lanes of any vector.
+const MOST_LANES: usize = 16;
+
+/// How a 3×3 weight lies in memory, seen from (row channel, column channel) of the matrix product.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WeightLayout {
+    /// From one row channel (depth of the product) to the next.
+    pub(crate) row: usize,
+    /// From one column channel to the next.
+    pub(crate) column: usize,
+    /// Whether the taps run backwards, as they do for the input gradient.
+    pub(crate) flipped: bool,
+}
+
+impl WeightLayout {
+    #[inline(always)]
+    fn tap(&self, tap: usize) -> usize {
+        if self.flipped { 8 - tap } else { tap }
+    }
+}
+
+/// Writes U for row channels `row..row + rows` and the `columns` column channels of one panel:
+/// `[point][row][column]`, columns filled with zeros up to whole vectors.
+///
+/// # Safety
+/// For [`Job::run`]: `weight` is readable at every (row, column, tap) named, `to` writable for all points.
+pub(crate) struct Expand<T, S> {
+    pub(crate) weight: *const T,
+    pub(crate) layout: WeightLayout,
+    pub(crate) row: usize,
+    pub(crate) rows: usize,
+    pub(crate) column: usize,
+    pub(crate) columns: usize,
+    /// Row `row` at point 0.
+    pub(crate) to: *mut T,
+    pub(crate) plane: usize,
+    pub(crate) width: usize,
+    pub(crate) scheme: PhantomData<S>,
+}
+
+impl<T: Element, S: Scheme> Job<T> for Expand<T, S> {
+    #[inline(always)]
+    unsafe fn run<V: Vector<Elem = T>>(&self) {
+        for row in 0..self.rows {
+            for column in (0..self.columns).step_by(V::LANES) {
+                let lanes = V::LANES.min(self.columns - column);
+                let mut gathered = [[T::default(); MOST_LANES]; 9];
+                // SAFETY: the weight is readable at these places and `to` writable at those, as the type says.
+                unsafe {
+                    let from = self.weight.add((self.row + row) * self.layout.row);
+                    for lane in 0..lanes {
+                        let taps = from.add((self.column + column + lane) * self.layout.column);
+                        for (tap, gathered) in gathered.iter_mut().enumerate() {
+                            gathered[lane] = *taps.add(self.layout.tap(tap));
+                        }
+                    }
+                    let taps: [V; 9] = std::array::from_fn(|tap| V::load(gathered[tap].as_ptr()));
+                    expand::<V, S>(taps, self.to.add(row * self.width + column), self.plane);
+                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn expand<V: Vector, S: Scheme>(taps: [V; 9], to: *mut V::Elem, plane: usize) {
+    unsafe {
+        let mut rows = [[V::zero(); 3]; 6];
+        for column in 0..3 {
+            let line = S::weight([taps[column], taps[3 + column], taps[6 + column]]);
+            for (row, value) in line.into_iter().enumerate().take(S::POINTS) {
+                rows[row][column] = value;
+            }
+        }
+        for (row, line) in rows.into_iter().enumerate().take(S::POINTS) {
+            for (column, value) in S::weight(line).into_iter().enumerate().take(S::POINTS) {
+                value.store(to.add((row * S::POINTS + column) * plane));
+            }
+        }
+    }
+}
+
+/// Writes the weight gradient of row channels `row..row + rows` and the panel's columns from dU, laid out as [`Expand`]
+/// writes U.
+///
+/// # Safety
+/// For [`Job::run`]: `from` is readable for all points, `weight` writable at every (row, column, tap) named.
+pub(crate) struct Contract<T, S> {
+    pub(crate) from: *const T,
+    pub(crate) plane: usize,
+    pub(crate) width: usize,
+    pub(crate) weight: *mut T,
+    pub(crate) layout: WeightLayout,
+    pub(crate) row: usize,
+    pub(crate) rows: usize,
+    pub(crate) column: usize,
+    pub(crate) columns: usize,
+    pub(crate) scheme: PhantomData<S>,
+}
+
+impl<T: Element, S: Scheme> Job<T> for Contract<T, S> {
+    #[inline(always)]
+    unsafe fn run<V: Vector<Elem = T>>(&self) {
+        for column in (0..self.columns).step_by(V::LANES) {
+            let lanes = V::LANES.min(self.columns - column);
+            for row in 0..self.rows {
+                let mut scattered = [[T::default(); MOST_LANES]; 9];
+                // SAFETY: dU is readable at these places and the weight writable at those, as the type says.
+                unsafe {
+                    let taps = contract::<V, S>(self.from.add(row * self.width + column), self.plane);
+                    for (lanes, tap) in scattered.iter_mut().zip(taps) {
+                        tap.store(lanes.as_mut_ptr());
+                    }
+                    let to = self.weight.add((self.row + row) * self.layout.row);
+                    for lane in 0..lanes {
+                        let taps = to.add((self.column + column + lane) * self.layout.column);
+                        for (tap, lanes) in scattered.iter().enumerate() {
+                            *taps.add(self.layout.tap(tap)) = lanes[lane];
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn contract<V: Vector, S: Scheme>(from: *const V::Elem, plane: usize) -> [V; 9] {
+    unsafe {
+        let mut rows = [[V::zero(); 6]; 3];
+        for column in 0..S::POINTS {
+            let mut line = [V::zero(); 6];
+            for (row, value) in line.iter_mut().enumerate().take(S::POINTS) {
+                *value = V::load(from.add((row * S::POINTS + column) * plane));
+            }
+            for (row, value) in S::weight_transposed(line).into_iter().enumerate() {
+                rows[row][column] = value;
+            }
+        }
+        let lines = [S::weight_transposed(rows[0]), S::weight_transposed(rows[1]), S::weight_transposed(rows[2])];
+        std::array::from_fn(|tap| lines[tap / 3][tap % 3])
+    }
+}
