@@ -37,7 +37,8 @@ impl Between {
 
     /// tr Σ_B = Σ w_c ‖μ_c − μ_G‖².
     pub(crate) fn trace(&self) -> f64 {
-        let squares = self.centred.chunks_exact(self.width).map(|row| row.iter().map(|value| value * value).sum::<f64>());
+        let squares =
+            self.centred.chunks_exact(self.width).map(|row| row.iter().map(|value| value * value).sum::<f64>());
         self.weights.iter().zip(squares).map(|(weight, square)| weight * square).sum()
     }
 
@@ -59,8 +60,7 @@ impl Between {
             if count <= width { (rows.as_ref(), rows.transpose()) } else { (rows.transpose(), rows.as_ref()) };
         let mut gram = Mat::<f64>::zeros(size, size);
         matmul(gram.as_mut(), Accum::Replace, left, right, 1.0, parallelism(size));
-        let (mut values, vectors) = eigen(operation, gram.as_ref(), true)?;
-        let vectors = vectors.unwrap_or_default();
+        let (mut values, vectors) = eigen(operation, gram.as_ref())?;
         let largest = values.first().copied().unwrap_or(0.0);
         if largest <= 0.0 {
             return Err(Error::Vanishing { operation, what: "the between-class covariance" });

@@ -31,7 +31,8 @@ impl Head {
         let &[class_count, _] = weight.dims() else {
             return Err(Self::misshapen(format!("{:?}", weight.dims())));
         };
-        let read = |tensor: &Tensor| tensor.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>();
+        let read =
+            |tensor: &Tensor| tensor.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>();
         let bias = match bias {
             Some(bias) if bias.dims() != [class_count] => {
                 return Err(Error::Shape {

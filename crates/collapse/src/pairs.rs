@@ -174,6 +174,18 @@ impl Pairs {
         Tile { rows, columns, squared }
     }
 
+    /// Squared distances from one row to all rows.
+    pub(crate) fn squared_from(&self, row: usize) -> Vec<f64> {
+        self.tile(row..row + 1, 0..self.classes.len()).squared
+    }
+
+    /// Pairs whose means differ.
+    pub(crate) fn apart(&self) -> u64 {
+        let mut count = 0;
+        self.visit(|tile| tile.pairs().filter(|pair| pair.2 > 0.0).count() as u64, |part| count += part);
+        count
+    }
+
     /// Maps every tile of the upper triangle in parallel and visits the results in a fixed order.
     pub(crate) fn visit<R: Send>(&self, map: impl Fn(Tile) -> R + Sync, mut visit: impl FnMut(R)) {
         let count = self.classes.len();
