@@ -1,0 +1,63 @@
+//! Resampling with replacement; resample r has its own stream, so the number of threads changes nothing.
+
+use rand::Rng;
+use rayon::prelude::*;
+
+use crate::interval::IntervalSettings;
+
+/// The mean of every column over the same resamples of the rows: [column][resample].
+///
+/// Columns share their resamples, so that differences of columns are resampled in pairs.
+pub(crate) fn resampled_means(columns: &[&[f64]], settings: &IntervalSettings) -> Vec<Vec<f64>> {
+    let rows = columns.first().map_or(0, |column| column.len());
+    let by_resample: Vec<Vec<f64>> = (0..settings.resamples)
+        .into_par_iter()
+        .map(|resample| {
+            let stream = &mut streams::stream(settings.seed, "fewshot/bootstrap", resample as u64);
+            let mut sums = vec![0.0; columns.len()];
+            for _ in 0..rows {
+                let row = draw_row(stream, rows);
+                sums.iter_mut().zip(columns).for_each(|(sum, column)| *sum += column[row]);
+            }
+            sums.iter_mut().for_each(|sum| *sum /= rows as f64);
+            sums
+        })
+        .collect();
+    (0..columns.len()).map(|column| by_resample.iter().map(|means| means[column]).collect()).collect()
+}
+
+/// Means over models and their episodes, both resampled.
+///
+/// `values[model][episode]`. Where the models saw the same episodes (`shared`), one draw of episodes serves all models
+/// of a resample (Owen's pigeonhole bootstrap, 2007); otherwise each drawn model gets a draw of its own.
+pub(crate) fn resampled_model_means(values: &[&[f64]], shared: bool, settings: &IntervalSettings) -> Vec<f64> {
+    (0..settings.resamples)
+        .into_par_iter()
+        .map(|resample| {
+            let stream = &mut streams::stream(settings.seed, "fewshot/bootstrap-models", resample as u64);
+            let episodes = values.iter().map(|model| model.len()).min().unwrap_or(0);
+            let common: Vec<usize> = match shared {
+                true => (0..episodes).map(|_| draw_row(stream, episodes)).collect(),
+                false => Vec::new(),
+            };
+            let mut total = 0.0;
+            for _ in 0..values.len() {
+                let model = values[draw_row(stream, values.len())];
+                let sum: f64 = match shared {
+                    true => common.iter().map(|&episode| model[episode]).sum(),
+                    false => (0..model.len()).map(|_| model[draw_row(stream, model.len())]).sum(),
+                };
+                total += sum / model.len() as f64;
+            }
+            total / values.len() as f64
+        })
+        .collect()
+}
+
+/// A uniform row. 32 bits are drawn where they suffice: the common case, at half the cost.
+fn draw_row(stream: &mut streams::Stream, rows: usize) -> usize {
+    match u32::try_from(rows) {
+        Ok(rows) => stream.random_range(0..rows) as usize,
+        Err(_) => stream.random_range(0..rows),
+    }
+}

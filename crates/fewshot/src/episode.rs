@@ -1,0 +1,130 @@
+//! One few-shot task: which samples are support and which are queries.
+
+use std::collections::HashSet;
+
+use crate::{Error, Result};
+
+/// A few-shot task over labelled samples: classes, their support and their queries.
+///
+/// **Definition** w classes (ways), each with at least one labelled support sample (shots); every query is to be
+/// assigned to one of the w classes. A query's class is always one of the w.
+///
+/// **Conventions** classes are numbered 0 … w−1 within the episode, in the order of [`Episode::classes`]; samples are
+/// row numbers of the data set, listed class by class. No sample occurs twice, so support and query are disjoint.
+///
+/// ```
+/// use fewshot::Episode;
+/// let episode = Episode::new(vec![9, 4], vec![vec![0, 3], vec![5]], vec![vec![1], vec![6, 2]])?;
+/// assert_eq!(episode.support(), [0, 3, 5]);
+/// assert_eq!(episode.support_classes(), [0, 0, 1]);
+/// assert_eq!(episode.query_classes(), [0, 1, 1]);
+/// assert!(Episode::new(vec![9, 4], vec![vec![0], vec![5]], vec![vec![0], vec![]]).is_err());
+/// # fewshot::Result::Ok(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Episode {
+    classes: Vec<u32>,
+    support: Vec<usize>,
+    support_classes: Vec<usize>,
+    query: Vec<usize>,
+    query_classes: Vec<usize>,
+}
+
+impl Episode {
+    /// An episode from the labels of its classes and, for each class, its support and its queries.
+    ///
+    /// **Errors** [`Error::IncompleteEpisode`], [`Error::DuplicateClass`], [`Error::DuplicateIndex`].
+    pub fn new(classes: Vec<u32>, support: Vec<Vec<usize>>, query: Vec<Vec<usize>>) -> Result<Self> {
+        let way = classes.len();
+        let incomplete = |reason: String| Err(Error::IncompleteEpisode { reason });
+        if way < 2 {
+            return incomplete(format!("there are {way} classes"));
+        }
+        if support.len() != way || query.len() != way {
+            return incomplete(format!("{way} classes have {} supports and {} queries", support.len(), query.len()));
+        }
+        if let Some(class) = support.iter().position(Vec::is_empty) {
+            return incomplete(format!("class {} has no support", classes[class]));
+        }
+        if query.iter().all(Vec::is_empty) {
+            return incomplete("there is no query".to_owned());
+        }
+        let mut seen_classes = HashSet::new();
+        if let Some(&class) = classes.iter().find(|&&class| !seen_classes.insert(class)) {
+            return Err(Error::DuplicateClass { class });
+        }
+        let mut seen = HashSet::new();
+        if let Some(&index) = support.iter().chain(&query).flatten().find(|&&index| !seen.insert(index)) {
+            return Err(Error::DuplicateIndex { index });
+        }
+        Ok(Self::from_valid(classes, &support, &query))
+    }
+
+    /// An episode whose parts are valid by construction.
+    pub(crate) fn from_valid(classes: Vec<u32>, support: &[Vec<usize>], query: &[Vec<usize>]) -> Self {
+        Self {
+            classes,
+            support: support.concat(),
+            support_classes: local_classes(support),
+            query: query.concat(),
+            query_classes: local_classes(query),
+        }
+    }
+
+    /// How many classes there are.
+    pub fn way(&self) -> usize {
+        self.classes.len()
+    }
+
+    /// The label of each class, in the episode's order.
+    pub fn classes(&self) -> &[u32] {
+        &self.classes
+    }
+
+    /// The support samples, class by class.
+    pub fn support(&self) -> &[usize] {
+        &self.support
+    }
+
+    /// The class of each support sample, from 0 within the episode.
+    pub fn support_classes(&self) -> &[usize] {
+        &self.support_classes
+    }
+
+    /// The query samples, class by class.
+    pub fn query(&self) -> &[usize] {
+        &self.query
+    }
+
+    /// The class of each query sample, from 0 within the episode: the truth that heads are judged by.
+    pub fn query_classes(&self) -> &[usize] {
+        &self.query_classes
+    }
+
+    /// How many support samples each class has.
+    pub fn shots(&self) -> Vec<usize> {
+        let mut shots = vec![0; self.way()];
+        self.support_classes.iter().for_each(|&class| shots[class] += 1);
+        shots
+    }
+
+    /// Checks that every sample exists and carries the label it is listed under.
+    ///
+    /// **Errors** [`Error::IndexOutOfRange`], [`Error::LabelMismatch`].
+    pub fn check_against(&self, labels: &[u32]) -> Result<()> {
+        let listed = self.support.iter().zip(&self.support_classes).chain(self.query.iter().zip(&self.query_classes));
+        for (&index, &class) in listed {
+            let Some(&label) = labels.get(index) else {
+                return Err(Error::IndexOutOfRange { index, samples: labels.len() });
+            };
+            if label != self.classes[class] {
+                return Err(Error::LabelMismatch { index, listed: self.classes[class], label });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn local_classes(groups: &[Vec<usize>]) -> Vec<usize> {
+    groups.iter().enumerate().flat_map(|(class, rows)| std::iter::repeat_n(class, rows.len())).collect()
+}

@@ -1,0 +1,134 @@
+//! Heads: classifiers that learn from a support set and score queries.
+
+mod cosine;
+mod discriminant;
+mod kind;
+mod lbfgs;
+mod linear;
+mod logistic;
+mod nearest_mean;
+mod ridge;
+mod simple_shot;
+
+pub use cosine::Cosine;
+pub use discriminant::{Discriminant, Shrinkage};
+pub use kind::HeadKind;
+pub(crate) use kind::SYNTAX;
+pub use logistic::Logistic;
+pub use nearest_mean::NearestMean;
+pub use ridge::{Bias, LooChoice, Penalty, PenaltyScale, Ridge};
+pub use simple_shot::{FeatureTransform, SimpleShot};
+
+use crate::{Error, Result, Task};
+
+/// A classifier that learns a task from its support set and scores its queries.
+///
+/// A head of your own implements the two methods and is evaluated like those of this crate.
+///
+/// ```
+/// use fewshot::{Head, Result, Scores, Task};
+///
+/// /// Answers with the class of the nearest support sample along the first feature.
+/// struct FirstFeature;
+///
+/// impl Head for FirstFeature {
+///     fn name(&self) -> String {
+///         "first-feature".to_owned()
+///     }
+///     fn scores(&self, task: &Task<'_>) -> Result<Scores> {
+///         let (support, queries) = (task.support_matrix(), task.query_matrix());
+///         let mut scores = vec![f64::MIN; task.query_count() * task.way()];
+///         for (query, scores) in queries.chunks(task.dimension()).zip(scores.chunks_mut(task.way())) {
+///             for (sample, &class) in support.chunks(task.dimension()).zip(task.support_classes()) {
+///                 scores[class] = scores[class].max(-(sample[0] - query[0]).abs());
+///             }
+///         }
+///         Scores::new(task, scores)
+///     }
+/// }
+/// # use fewshot::{Episode, LabelledFeatures};
+/// # let features = LabelledFeatures::from_f32(vec![0.0, 5.0, 1.0, 6.0], 1, vec![0, 1, 0, 1])?;
+/// # let episode = Episode::new(vec![0, 1], vec![vec![0], vec![1]], vec![vec![2], vec![3]])?;
+/// let task = Task::new(&features, &episode)?;
+/// assert_eq!(FirstFeature.scores(&task)?.predictions(), [0, 1]);
+/// # Result::Ok(())
+/// ```
+pub trait Head: Send + Sync {
+    /// The name under which results are reported, unique within an evaluation.
+    fn name(&self) -> String;
+
+    /// Learns from the support and scores every query for every class; higher is likelier.
+    fn scores(&self, task: &Task<'_>) -> Result<Scores>;
+}
+
+impl<H: Head + ?Sized> Head for Box<H> {
+    fn name(&self) -> String {
+        (**self).name()
+    }
+
+    fn scores(&self, task: &Task<'_>) -> Result<Scores> {
+        (**self).scores(task)
+    }
+}
+
+impl<H: Head + ?Sized> Head for &H {
+    fn name(&self) -> String {
+        (**self).name()
+    }
+
+    fn scores(&self, task: &Task<'_>) -> Result<Scores> {
+        (**self).scores(task)
+    }
+}
+
+/// The score of every query for every class [q, w]; the prediction is the class with the highest.
+///
+/// **Conventions** of several classes with exactly the same score, the one with the lowest index in the episode is
+/// predicted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scores {
+    values: Vec<f64>,
+    way: usize,
+}
+
+impl Scores {
+    /// Scores of a task, row after row, one row a query.
+    ///
+    /// **Errors** [`Error::ScoreShape`], [`Error::NonFiniteScore`].
+    pub fn new(task: &Task<'_>, values: Vec<f64>) -> Result<Self> {
+        let (queries, way) = (task.query_count(), task.way());
+        if values.len() != queries * way {
+            return Err(Error::ScoreShape { got: values.len(), queries, way });
+        }
+        if let Some(at) = values.iter().position(|value| !value.is_finite()) {
+            return Err(Error::NonFiniteScore { query: at / way, class: at % way, value: values[at] });
+        }
+        Ok(Self { values, way })
+    }
+
+    /// The scores of each query in turn.
+    pub fn rows(&self) -> impl ExactSizeIterator<Item = &[f64]> {
+        self.values.chunks_exact(self.way)
+    }
+
+    /// All scores, row after row.
+    pub fn values(&self) -> &[f64] {
+        &self.values
+    }
+
+    /// The predicted class of each query, from 0 within the episode.
+    pub fn predictions(&self) -> Vec<usize> {
+        self.rows().map(highest).collect()
+    }
+}
+
+/// The position of the highest value, the first of equals.
+fn highest(values: &[f64]) -> usize {
+    let mut best = 0;
+    for (position, value) in values.iter().enumerate() {
+        if *value > values[best] {
+            best = position;
+        }
+    }
+    best
+}

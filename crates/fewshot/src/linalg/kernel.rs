@@ -1,0 +1,227 @@
+//! Inner loops over feature rows: eight running sums in f64, the same bits on every machine.
+//!
+//! The loops are plain Rust. `pulp` picks the widest vector unit at run time; because each sum keeps its eight lanes
+//! and no multiply is fused with an add, wider registers change the speed and not the result.
+
+use pulp::{Arch, Simd, WithSimd};
+
+const LANES: usize = 8;
+
+/// One row of features in the precision in which it is stored.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Row<'a> {
+    F32(&'a [f32]),
+    F64(&'a [f64]),
+}
+
+impl Row<'_> {
+    pub(crate) fn to_vec(self) -> Vec<f64> {
+        match self {
+            Row::F32(values) => values.iter().map(|&value| f64::from(value)).collect(),
+            Row::F64(values) => values.to_vec(),
+        }
+    }
+
+    pub(crate) fn copy_to(self, target: &mut [f64]) {
+        match self {
+            Row::F32(values) => target.iter_mut().zip(values).for_each(|(to, &from)| *to = f64::from(from)),
+            Row::F64(values) => target.copy_from_slice(values),
+        }
+    }
+
+    /// Adds the row to `sum`.
+    pub(crate) fn add_to(self, sum: &mut [f64]) {
+        self.add_scaled_to(1.0, sum);
+    }
+
+    /// Adds `scale` times the row to `sum`.
+    pub(crate) fn add_scaled_to(self, scale: f64, sum: &mut [f64]) {
+        match self {
+            Row::F32(row) => Arch::new().dispatch(AddScaled { row, scale, sum }),
+            Row::F64(row) => Arch::new().dispatch(AddScaled { row, scale, sum }),
+        }
+    }
+}
+
+/// ⟨a, b⟩ of two rows of equal length.
+pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
+    let mut product = [0.0];
+    dots(Row::F64(a), b, &mut product);
+    product[0]
+}
+
+/// ⟨row, r⟩ for each row r of the matrix `rows`.
+pub(crate) fn dots(row: Row<'_>, rows: &[f64], products: &mut [f64]) {
+    match row {
+        Row::F32(row) => Arch::new().dispatch(Sums::<_, Product> { row, rows, sums: products, step: Product }),
+        Row::F64(row) => Arch::new().dispatch(Sums::<_, Product> { row, rows, sums: products, step: Product }),
+    }
+}
+
+/// ‖row − r‖² for each row r of the matrix `rows`, from the differences themselves: nothing cancels.
+pub(crate) fn squared_distances(row: Row<'_>, rows: &[f64], distances: &mut [f64]) {
+    let step = SquaredDifference;
+    match row {
+        Row::F32(row) => Arch::new().dispatch(Sums { row, rows, sums: distances, step }),
+        Row::F64(row) => Arch::new().dispatch(Sums { row, rows, sums: distances, step }),
+    }
+}
+
+/// What a feature may be stored as.
+trait Element: Copy {
+    fn widen(self) -> f64;
+}
+
+impl Element for f32 {
+    #[inline(always)]
+    fn widen(self) -> f64 {
+        f64::from(self)
+    }
+}
+
+impl Element for f64 {
+    #[inline(always)]
+    fn widen(self) -> f64 {
+        self
+    }
+}
+
+/// What is summed over a pair of values.
+trait Step: Copy {
+    fn term(a: f64, b: f64) -> f64;
+}
+
+#[derive(Clone, Copy)]
+struct Product;
+
+impl Step for Product {
+    #[inline(always)]
+    fn term(a: f64, b: f64) -> f64 {
+        a * b
+    }
+}
+
+#[derive(Clone, Copy)]
+struct SquaredDifference;
+
+impl Step for SquaredDifference {
+    #[inline(always)]
+    fn term(a: f64, b: f64) -> f64 {
+        (a - b) * (a - b)
+    }
+}
+
+struct Sums<'a, T, S> {
+    row: &'a [T],
+    rows: &'a [f64],
+    sums: &'a mut [f64],
+    step: S,
+}
+
+impl<T: Element, S: Step> WithSimd for Sums<'_, T, S> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<V: Simd>(self, _: V) {
+        let Sums { row, rows, sums, step } = self;
+        let dimension = row.len();
+        let mut at = 0;
+        // Four matrix rows at a time keep the running sums in registers and read the feature row once.
+        while at + 4 <= sums.len() {
+            block::<T, S, 4>(row, &rows[at * dimension..][..4 * dimension], &mut sums[at..at + 4], step);
+            at += 4;
+        }
+        while at < sums.len() {
+            block::<T, S, 1>(row, &rows[at * dimension..][..dimension], &mut sums[at..at + 1], step);
+            at += 1;
+        }
+    }
+}
+
+#[inline(always)]
+fn block<T: Element, S: Step, const ROWS: usize>(row: &[T], rows: &[f64], sums: &mut [f64], _: S) {
+    let dimension = row.len();
+    let (chunks, tail) = row.as_chunks::<LANES>();
+    let others: [&[[f64; LANES]]; ROWS] =
+        std::array::from_fn(|r| &rows[r * dimension..][..dimension].as_chunks::<LANES>().0[..chunks.len()]);
+    let mut lanes = [[0.0f64; LANES]; ROWS];
+    for (k, chunk) in chunks.iter().enumerate() {
+        let values: [f64; LANES] = std::array::from_fn(|lane| chunk[lane].widen());
+        for r in 0..ROWS {
+            let other = &others[r][k];
+            for lane in 0..LANES {
+                lanes[r][lane] += S::term(values[lane], other[lane]);
+            }
+        }
+    }
+    for r in 0..ROWS {
+        let other = &rows[(r + 1) * dimension - tail.len()..(r + 1) * dimension];
+        for (lane, (&value, &other)) in tail.iter().zip(other).enumerate() {
+            lanes[r][lane] += S::term(value.widen(), other);
+        }
+        let l = &lanes[r];
+        sums[r] = ((l[0] + l[4]) + (l[2] + l[6])) + ((l[1] + l[5]) + (l[3] + l[7]));
+    }
+}
+
+struct AddScaled<'a, T> {
+    row: &'a [T],
+    scale: f64,
+    sum: &'a mut [f64],
+}
+
+impl<T: Element> WithSimd for AddScaled<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<V: Simd>(self, _: V) {
+        for (sum, value) in self.sum.iter_mut().zip(self.row) {
+            *sum += self.scale * value.widen();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(count: usize, purpose: &str) -> Vec<f64> {
+        // Rounded to f32, so that both precisions hold the same numbers.
+        let draws = streams::standard_normal(&mut streams::stream(3, purpose, 0), count);
+        draws.iter().map(|&value| f64::from(value as f32)).collect()
+    }
+
+    #[test]
+    fn every_length_and_row_count_agrees_with_the_plain_sum() {
+        for dimension in [1, 3, 7, 8, 9, 16, 31, 64] {
+            for count in 1..10 {
+                let row = numbers(dimension, "row");
+                let narrow: Vec<f32> = row.iter().map(|&value| value as f32).collect();
+                let rows = numbers(dimension * count, "rows");
+                let (mut products, mut distances) = (vec![0.0; count], vec![0.0; count]);
+                dots(Row::F64(&row), &rows, &mut products);
+                squared_distances(Row::F64(&row), &rows, &mut distances);
+                for (r, other) in rows.chunks_exact(dimension).enumerate() {
+                    let product: f64 = row.iter().zip(other).map(|(a, b)| a * b).sum();
+                    let distance: f64 = row.iter().zip(other).map(|(a, b)| (a - b).powi(2)).sum();
+                    assert!((products[r] - product).abs() < 1e-13 * dimension as f64);
+                    assert!((distances[r] - distance).abs() < 1e-13 * dimension as f64);
+                }
+                let wide = (products.clone(), distances.clone());
+                dots(Row::F32(&narrow), &rows, &mut products);
+                squared_distances(Row::F32(&narrow), &rows, &mut distances);
+                assert_eq!(wide, (products, distances), "f32 rows give the same bits");
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_of_four_has_the_bits_of_a_row_alone() {
+        let (row, rows) = (numbers(37, "row"), numbers(37 * 5, "rows"));
+        let mut together = [0.0; 5];
+        dots(Row::F64(&row), &rows, &mut together);
+        for (r, other) in rows.chunks_exact(37).enumerate() {
+            assert_eq!(together[r], dot(&row, other));
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Episodes with the distances, scores, predictions and accuracies of an independent reference; see `golden/README.md`.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use candle_core::{DType, Device, Tensor};
+use fewshot::{
+    Episode, Head, HeadKind, IntervalSettings, LabelledFeatures, NearestMean, Result, Task, evaluate_episodes,
+};
+
+const SETTINGS: [&str; 4] = ["5w1s", "5w5s", "2w3s", "10w2s"];
+const PENALTIES: [&str; 3] = ["0.1", "1.0", "10.0"];
+
+struct Golden {
+    tensors: HashMap<String, Tensor>,
+    accuracies: serde_json::Value,
+}
+
+impl Golden {
+    fn load() -> Result<Self> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+        let tensors = candle_core::safetensors::load(folder.join("fewshot.safetensors"), &Device::Cpu)?;
+        let text = std::fs::read_to_string(folder.join("accuracies.json")).unwrap();
+        Ok(Self { tensors, accuracies: serde_json::from_str(&text).unwrap() })
+    }
+
+    fn numbers(&self, name: &str) -> Vec<f64> {
+        self.tensors[name].flatten_all().unwrap().to_vec1().unwrap()
+    }
+
+    fn indices(&self, name: &str) -> Vec<usize> {
+        let values: Vec<i64> = self.tensors[name].flatten_all().unwrap().to_vec1().unwrap();
+        values.into_iter().map(|value| value as usize).collect()
+    }
+
+    fn features(&self, precision: DType) -> Result<LabelledFeatures> {
+        let labels: Vec<u32> = self.indices("labels").into_iter().map(|label| label as u32).collect();
+        LabelledFeatures::from_tensor(&self.tensors["features"].to_dtype(precision)?, &labels)
+    }
+
+    /// The episodes of a setting with their names.
+    fn episodes(&self, setting: &str) -> Result<Vec<(String, Episode)>> {
+        let about = &self.accuracies[setting];
+        let (way, count) = (about["way"].as_u64().unwrap() as usize, about["episodes"].as_u64().unwrap());
+        (0..count)
+            .map(|number| {
+                let name = format!("{setting}.ep{number}");
+                let classes = self.indices(&format!("{name}.classes")).into_iter().map(|class| class as u32).collect();
+                let groups = |part: &str| {
+                    let rows = self.indices(&format!("{name}.{part}"));
+                    rows.chunks(rows.len() / way).map(<[usize]>::to_vec).collect()
+                };
+                Ok((name.clone(), Episode::new(classes, groups("support"), groups("query"))?))
+            })
+            .collect()
+    }
+}
+
+/// Absolute tolerance on scores and distances of order 1 to 100: f64 rounding of two orders of summation.
+fn assert_close(found: &[f64], expected: &[f64], tolerance: f64, what: &str) {
+    assert_eq!(found.len(), expected.len(), "{what}");
+    for (found, expected) in found.iter().zip(expected) {
+        assert!((found - expected).abs() < tolerance, "{what}: {found} is not {expected}");
+    }
+}
+
+#[test]
+fn distances_scores_and_predictions_are_the_reference() -> Result<()> {
+    let golden = Golden::load()?;
+    for precision in [DType::F32, DType::F64] {
+        let features = golden.features(precision)?;
+        for setting in SETTINGS {
+            for (name, episode) in golden.episodes(setting)? {
+                let task = Task::new(&features, &episode)?;
+                let scores = NearestMean.scores(&task)?;
+                let distances: Vec<f64> = scores.values().iter().map(|score| -score).collect();
+                assert_close(&distances, &golden.numbers(&format!("{name}.ncm_dist")), 1e-12, &name);
+                assert_eq!(scores.predictions(), golden.indices(&format!("{name}.ncm_pred")), "{name}");
+                for penalty in PENALTIES {
+                    let scores = format!("ridge:{penalty}").parse::<HeadKind>()?.scores(&task)?;
+                    let expected = golden.numbers(&format!("{name}.ridge{penalty}_score"));
+                    assert_close(scores.values(), &expected, 1e-12, &name);
+                    assert_eq!(scores.predictions(), golden.indices(&format!("{name}.ridge{penalty}_pred")), "{name}");
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn accuracies_and_their_errors_are_the_reference() -> Result<()> {
+    let golden = Golden::load()?;
+    let features = golden.features(DType::F32)?;
+    let heads: [HeadKind; 4] = ["ncm".parse()?, "ridge:0.1".parse()?, "ridge:1".parse()?, "ridge:10".parse()?];
+    for setting in SETTINGS {
+        let episodes = golden.episodes(setting)?.into_iter().map(|(_, episode)| Ok(episode));
+        let evaluation = evaluate_episodes(&features, episodes, &heads, &IntervalSettings::default())?;
+        for (found, name) in evaluation.heads.iter().zip(["ncm", "ridge0.1", "ridge1.0", "ridge10.0"]) {
+            let expected = &golden.accuracies[setting][name];
+            let per_episode: Vec<f64> =
+                expected["per_episode"].as_array().unwrap().iter().map(|value| value.as_f64().unwrap()).collect();
+            assert_eq!(found.per_episode, per_episode, "{setting} {name}");
+            let (mean, half) = (expected["mean"].as_f64().unwrap(), expected["ci95"].as_f64().unwrap());
+            assert_close(&[found.accuracy.mean, 1.96 * found.accuracy.standard_error], &[mean, half], 1e-15, name);
+        }
+    }
+    Ok(())
+}
