@@ -1,13 +1,31 @@
 //! The one trait for "a network to measure".
 
 use candle_core::Tensor;
+use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use crate::penalty::{self, SquaredPullbacks};
+use crate::{Error, InputUnits, Result};
+
+/// How a map normalises by batch statistics, as the record of a measurement states it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum BatchNormMode {
+    /// The map has no batch norm.
+    Absent,
+    /// Running statistics: each sample is mapped by itself.
+    Evaluation,
+    /// Statistics of the batch at hand: samples are mixed.
+    Training,
+    /// The map does not say.
+    Unstated,
+}
 
 /// A map from a batch of inputs to a batch of features, one row a sample.
 ///
-/// **Shapes** input `[n, …]`, features `[n, p]`. Row i of the features may depend on row i of the input alone: a map
-/// that mixes samples (training-mode batch norm) has no per-sample Jacobian, and measuring refuses it.
+/// **Shapes** input `[n, …]`, features `[n, p]`. To be measured, row i of the features may depend on row i of the input
+/// alone: a map that mixes samples (training-mode batch norm) has no Jacobian per sample, and measuring refuses it. The
+/// [`Penalty`](crate::Penalty) takes such maps too.
 ///
 /// A closure is a feature map without forward mode, so any candle model is measured in one line:
 ///
@@ -37,6 +55,42 @@ pub trait FeatureMap {
     fn has_jvp(&self) -> bool {
         false
     }
+
+    /// The same map with constant weights: no gradient of a weight is computed below it, and nothing that it does changes
+    /// the map (no running statistics are updated). `None` if the weights are constants already.
+    fn frozen(&self) -> Option<Box<dyn FeatureMap + '_>> {
+        None
+    }
+
+    /// How the map normalises by batch statistics, for the record of a measurement.
+    fn batch_norm(&self) -> BatchNormMode {
+        BatchNormMode::Unstated
+    }
+
+    /// The first layer whose output is not finite at `x`. Asked only after a failure, to name the layer in the error.
+    fn first_non_finite_layer(&self, _x: &Tensor) -> Option<String> {
+        None
+    }
+
+    /// The squared norms ‖Jᵀv‖² for each of the cotangents v `[n, p]` that `draw` gives for the features `[n, p]`, with a
+    /// scalar whose gradient by the weights is half of the gradient of their sum.
+    ///
+    /// **Definition** with u = Jᵀv held fixed, ∇ ½‖Jᵀv‖² = ∇⟨v, J u⟩, so one reverse pass over a forward-mode pass gives
+    /// the gradient and nothing is differentiated twice.
+    ///
+    /// The default runs the frozen map forward and backward for u and then [`FeatureMap::jvp`] with the weights as they
+    /// are. A map that knows its layers can share the forward pass and the chain of cotangents between the two.
+    ///
+    /// # Errors
+    /// [`Error::NoForwardMode`] unless [`FeatureMap::jvp`] is implemented.
+    fn squared_pullbacks(
+        &self,
+        x: &Tensor,
+        draw: &dyn Fn(&Tensor) -> Result<Vec<Tensor>>,
+        units: &InputUnits,
+    ) -> Result<SquaredPullbacks> {
+        penalty::squared_pullbacks_by_jvp(self, x, draw, units)
+    }
 }
 
 impl<F> FeatureMap for F
@@ -45,5 +99,43 @@ where
 {
     fn features(&self, x: &Tensor) -> Result<Tensor> {
         Ok(self(x)?)
+    }
+}
+
+/// A map of any size behind a reference, as a trait object.
+pub(crate) struct ByReference<'a, M: ?Sized>(pub(crate) &'a M);
+
+impl<M: FeatureMap + ?Sized> FeatureMap for ByReference<'_, M> {
+    fn features(&self, x: &Tensor) -> Result<Tensor> {
+        self.0.features(x)
+    }
+
+    fn jvp(&self, x: &Tensor, dx: &Tensor) -> Result<(Tensor, Tensor)> {
+        self.0.jvp(x, dx)
+    }
+
+    fn has_jvp(&self) -> bool {
+        self.0.has_jvp()
+    }
+
+    fn first_non_finite_layer(&self, x: &Tensor) -> Option<String> {
+        self.0.first_non_finite_layer(x)
+    }
+
+    fn batch_norm(&self) -> BatchNormMode {
+        self.0.batch_norm()
+    }
+
+    fn frozen(&self) -> Option<Box<dyn FeatureMap + '_>> {
+        self.0.frozen()
+    }
+
+    fn squared_pullbacks(
+        &self,
+        x: &Tensor,
+        draw: &dyn Fn(&Tensor) -> Result<Vec<Tensor>>,
+        units: &InputUnits,
+    ) -> Result<SquaredPullbacks> {
+        self.0.squared_pullbacks(x, draw, units)
     }
 }

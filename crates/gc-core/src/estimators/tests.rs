@@ -1,0 +1,1 @@
+//! Estimators against a Jacobian that is known.

@@ -1,0 +1,92 @@
+//! One forward pass whose graph is kept, and as many reverse passes over it as are asked for.
+
+use candle_core::{DType, Device, Tensor, Var};
+
+use crate::{Error, FeatureMap, Quantity, Result};
+
+/// A map linearised at a batch of inputs: its features, and v ↦ Jᵀv.
+pub(crate) struct Linearisation {
+    input: Var,
+    features: Tensor,
+}
+
+impl Linearisation {
+    /// Runs the map forward on `inputs` `[n, …]`, each sample repeated in `lanes` blocks of n rows.
+    ///
+    /// Refuses features of a wrong shape, features that do not depend on the inputs, and weights that are variables.
+    pub(crate) fn new(map: &dyn FeatureMap, inputs: &Tensor, lanes: usize) -> Result<Self> {
+        let inputs = inputs.detach();
+        let repeated = if lanes == 1 { inputs } else { Tensor::cat(&vec![&inputs; lanes], 0)? };
+        let input = Var::from_tensor(&repeated)?;
+        let features = map.features(input.as_tensor())?;
+        check_shape(&features, input.dims().first().copied().unwrap_or(0))?;
+        let mut connected = false;
+        let mut weights = 0;
+        for node in features.sorted_nodes().into_iter().filter(|node| node.is_variable()) {
+            if node.id() == input.id() { connected = true } else { weights += 1 }
+        }
+        if weights > 0 {
+            return Err(Error::TrackedWeights { count: weights });
+        }
+        if !connected {
+            return Err(Error::NotDifferentiable);
+        }
+        Ok(Self { input, features })
+    }
+
+    /// The features, one row a sample and lane.
+    pub(crate) fn features(&self) -> &Tensor {
+        &self.features
+    }
+
+    /// Jᵀv for a cotangent shaped as the features; it has the shape of the inputs.
+    pub(crate) fn pullback(&self, cotangent: &Tensor) -> Result<Tensor> {
+        let gradients = self.features.mul(cotangent)?.sum_all()?.backward()?;
+        gradients.get(self.input.as_tensor()).cloned().ok_or(Error::NotDifferentiable)
+    }
+
+    /// Bytes that the graph keeps alive, and the largest of its tensors (a view counts as a tensor of its own).
+    pub(crate) fn bytes(&self) -> (usize, usize) {
+        let sizes =
+            self.features.sorted_nodes().into_iter().map(|node| node.elem_count() * node.dtype().size_in_bytes());
+        sizes.fold((0, 0), |(total, largest), size| (total + size, largest.max(size)))
+    }
+}
+
+/// Refuses features that are not `[samples, p]` with p ≥ 1.
+pub(crate) fn check_shape(features: &Tensor, samples: usize) -> Result<()> {
+    match features.dims() {
+        [rows, outputs] if *rows == samples && *outputs > 0 => Ok(()),
+        got => Err(Error::FeatureShape { samples, got: got.to_vec() }),
+    }
+}
+
+/// The squared norm of each row of `[n, …]`, accumulated in f64.
+pub(crate) fn row_squared_norms(tensor: &Tensor) -> Result<Vec<f64>> {
+    Ok(in_f64(tensor)?.flatten_from(1)?.sqr()?.sum(1)?.to_vec1()?)
+}
+
+/// The tensor in f64, on a device that has f64.
+pub(crate) fn in_f64(tensor: &Tensor) -> Result<Tensor> {
+    let tensor = if tensor.device().is_metal() { tensor.to_device(&Device::Cpu)? } else { tensor.clone() };
+    Ok(tensor.detach().to_dtype(DType::F64)?)
+}
+
+/// The position of the first value that is not finite.
+pub(crate) fn first_non_finite(values: &[f64]) -> Option<usize> {
+    values.iter().position(|value| !value.is_finite())
+}
+
+/// Refuses inputs or features `[n, …]` that are not finite, naming the sample (`indices` are those of the rows).
+pub(crate) fn check_finite(
+    tensor: &Tensor,
+    indices: &[usize],
+    quantity: Quantity,
+    layer: impl FnOnce() -> Option<String>,
+) -> Result<()> {
+    // A sum of squares in f64 is finite exactly if every f32 is; f64 beyond 1e154 overflows, and is refused as well.
+    match first_non_finite(&row_squared_norms(tensor)?) {
+        None => Ok(()),
+        Some(row) => Err(Error::NonFinite { quantity, sample: indices[row % indices.len()], layer: layer() }),
+    }
+}
