@@ -16,23 +16,36 @@ pub(crate) struct Between {
     /// μ_c − μ_G, row-major [classes, width].
     pub(crate) centred: Vec<f64>,
     pub(crate) width: usize,
+    /// The largest rank that Σ_B can have, but for the number of features.
+    rank: usize,
 }
 
 impl Between {
     pub(crate) fn new(operation: &'static str, moments: &ClassMoments, weighting: Weighting) -> Result<Self> {
+        Self::around(operation, moments, weighting, weighting)
+    }
+
+    /// The same around a centre of another weighting, as some codebases have it; Σ_B can then have rank K.
+    pub(crate) fn around(
+        operation: &'static str,
+        moments: &ClassMoments,
+        weighting: Weighting,
+        centre: Weighting,
+    ) -> Result<Self> {
         let classes = moments.present_classes();
         if classes.len() < 2 {
             return Err(Error::TooFewClasses { operation, needed: 2, found: classes.len() });
         }
         let counts: Vec<u64> = classes.iter().map(|&class| moments.counts()[class]).collect();
         let weights = weighting.weights(&counts);
-        let centre = moments.global_mean(weighting)?;
+        let rank = classes.len() - usize::from(centre == weighting);
+        let centre = moments.global_mean(centre)?;
         let centred = classes
             .iter()
             .filter_map(|&class| moments.mean(class))
             .flat_map(|mean| mean.iter().zip(&centre).map(|(value, centre)| value - centre))
             .collect();
-        Ok(Self { classes, weights, centred, width: moments.feature_count() })
+        Ok(Self { classes, weights, centred, width: moments.feature_count(), rank })
     }
 
     /// tr Σ_B = Σ w_c ‖μ_c − μ_G‖².
@@ -65,7 +78,7 @@ impl Between {
         if largest <= 0.0 {
             return Err(Error::Vanishing { operation, what: "the between-class covariance" });
         }
-        values.truncate(width.min(count - 1));
+        values.truncate(width.min(self.rank));
         match truncation {
             Truncation::Relative(share) => values.retain(|&value| value > share * largest),
             Truncation::Rank => {

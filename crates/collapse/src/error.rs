@@ -152,6 +152,12 @@ pub enum Error {
         /// The operation that was asked for.
         operation: &'static str,
     },
+    /// No class has the two samples that a variance needs.
+    #[error("{operation}: no class has two samples, so nothing varies within classes; give more samples a class")]
+    NoVariance {
+        /// The operation that was asked for.
+        operation: &'static str,
+    },
     /// Two sets of moments describe different things and cannot be merged or compared.
     #[error("{operation}: {what} differ: {left} and {right}")]
     Incompatible {

@@ -2,23 +2,35 @@
 
 mod batch;
 mod between;
+mod bounds;
 mod cdnv;
 mod class_order;
 mod convention;
+mod duality;
 mod error;
 mod features;
 mod geometric;
 mod head;
 mod moments;
 mod pairs;
+mod presets;
 mod products;
 mod quantiles;
+mod rank;
+mod report;
 mod sample_pass;
 mod sample_tile;
+mod simplex;
 mod spectrum;
+mod tiles;
+mod variability;
 
+pub use bounds::{
+    CollapseChain, NearestMeanBound, Symmetry, collapse_chain, nearest_mean_bound, nearest_mean_bound_by_complexity,
+};
 pub use cdnv::{Cdnv, cdnv, cdnv_matrix};
 pub use convention::{CdnvConvention, CdnvForm, Divisor, Truncation, Weighting};
+pub use duality::{BiasCollapse, SelfDuality, ZeroSum, bias_collapse, self_duality, zero_sum};
 pub use error::{Error, Result};
 pub use features::Element;
 pub use geometric::{
@@ -28,5 +40,10 @@ pub use geometric::{
 pub use head::Head;
 pub use moments::{ClassMoments, Scatter};
 pub use pairs::{ExcludedPairs, PairMatrix};
+pub use presets::{Preset, PresetMeasures};
 pub use quantiles::Quantiles;
+pub use rank::{Centring, RankMe, rank_me};
+pub use report::{CollapseReport, HeadReport, ReportOptions, Trajectory, Undefined, report, report_slice};
 pub use sample_pass::{Agreement, DirectionalCdnv, NearestMeanError, SamplePass, nearest_mean_error};
+pub use simplex::{SimplexGeometry, Uniformity, simplex, simplex_of_head};
+pub use variability::{TraceRatio, Variability, VariabilityIndex, trace_ratio, variability, vci};

@@ -5,18 +5,14 @@
 use std::ops::Range;
 
 use faer::{MatMut, MatRef};
-use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::batch::squared_distance;
 use crate::features::sealed::Sealed;
 use crate::quantiles::{Quantiles, quantiles};
+use crate::tiles::visit_upper;
 use crate::{ClassMoments, Error, Result};
 
-/// Classes along one side of a tile.
-const SIDE: usize = 128;
-/// Tiles in flight at a time.
-const GROUP: usize = 64;
 /// Two means closer than this many roundings of their own length cannot be told apart.
 const COINCIDENT: f64 = 64.0 * f64::EPSILON;
 /// Below this share of the squared lengths a distance is taken from the difference itself, not from the products.
@@ -187,18 +183,8 @@ impl Pairs {
     }
 
     /// Maps every tile of the upper triangle in parallel and visits the results in a fixed order.
-    pub(crate) fn visit<R: Send>(&self, map: impl Fn(Tile) -> R + Sync, mut visit: impl FnMut(R)) {
-        let count = self.classes.len();
-        let stretch = |start: usize| start..count.min(start + SIDE);
-        let starts = || (0..count).step_by(SIDE);
-        let tiles: Vec<(usize, usize)> = starts()
-            .flat_map(|row| starts().filter(move |&column| column >= row).map(move |column| (row, column)))
-            .collect();
-        for group in tiles.chunks(GROUP) {
-            let results: Vec<R> =
-                group.par_iter().map(|&(row, column)| map(self.tile(stretch(row), stretch(column)))).collect();
-            results.into_iter().for_each(&mut visit);
-        }
+    pub(crate) fn visit<R: Send>(&self, map: impl Fn(Tile) -> R + Sync, visit: impl FnMut(R)) {
+        visit_upper(self.classes.len(), |rows, columns| map(self.tile(rows, columns)), visit);
     }
 
     /// Mean, maximum and quantiles of `values(row, column, d²)` over all pairs whose means differ.

@@ -261,10 +261,10 @@ impl<'a> SamplePass<'a> {
         Some([error(0), error(1), error(2)])
     }
 
-    /// Mean over classes of E_{x∈c}‖R d‖², each class with its weight in `weights` (in order of the classes present).
-    pub(crate) fn whitened(&self, weights: &[f64]) -> f64 {
+    /// Σ w_c E_{x∈c}‖R d‖² over these classes.
+    pub(crate) fn whitened(&self, classes: &[usize], weights: &[f64]) -> f64 {
         let mean = |&class: &usize| self.tallies[class].whitened / self.tallies[class].samples.max(1) as f64;
-        self.pairs.classes.iter().map(mean).zip(weights).map(|(mean, weight)| weight * mean).sum()
+        classes.iter().map(mean).zip(weights).map(|(mean, weight)| weight * mean).sum()
     }
 }
 

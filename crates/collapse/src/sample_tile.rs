@@ -196,11 +196,12 @@ impl<'a> Context<'a> {
         let own = projections[self.at];
         let length: f64 = sample.deviation.iter().map(|&value| value.wide() * value.wide()).sum();
         let (mut directional, mut spread, mut inverse) = (0.0, 0.0, 0.0);
-        for row in 0..count {
-            let along = own - projections[row];
-            directional += self.quartic[row] * along * along;
-            spread += self.spread[row] * along;
-            inverse += self.inverse[row] * along;
+        let factors = self.quartic.iter().zip(&self.spread).zip(&self.inverse);
+        for (other, ((quartic, spreading), inverting)) in projections.iter().zip(factors) {
+            let along = own - other;
+            directional += quartic * along * along;
+            spread += spreading * along;
+            inverse += inverting * along;
         }
         let complex: f64 = self.complex.iter().zip(projections).map(|(factor, other)| factor * (own - other)).sum();
         let influence = [self.half_inverse * (length - self.variance) - spread, -2.0 * inverse, -complex];

@@ -1,0 +1,55 @@
+//! Time and memory of a full report: `cargo run --release -p collapse --example full_report -- 1000000 512 100`.
+//!
+//! Draws features around random class means, reports on them with a head, and prints one JSON line: seconds of each
+//! repetition, the peak of resident memory above what the input takes (Linux), and a few measures.
+
+#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::panic)] // an example prints, and stops at the first mistake
+
+use std::time::Instant;
+
+use collapse::{Head, ReportOptions, report_slice};
+
+fn main() {
+    let numbers: Vec<usize> = std::env::args().skip(1).map(|text| text.parse().unwrap()).collect();
+    let [samples, features, classes] = numbers[..] else { panic!("usage: full_report SAMPLES FEATURES CLASSES") };
+    let means: Vec<f32> = normals("means", classes * features).collect();
+    let labels: Vec<u32> = (0..samples).map(|row| (row * 7919 % classes) as u32).collect();
+    let mut data = vec![0f32; samples * features];
+    // A long table of draws, read from another place for each row: as good as fresh draws here, and much faster.
+    let noise: Vec<f32> = normals("noise", 1 << 20).collect();
+    for (row, (line, &label)) in data.chunks_exact_mut(features).zip(&labels).enumerate() {
+        let shift = row.wrapping_mul(40_503) % ((1 << 20) - features);
+        let mean = &means[label as usize * features..][..features];
+        line.iter_mut().zip(mean).zip(&noise[shift..]).for_each(|((value, mean), noise)| *value = mean + 2.0 * noise);
+    }
+    let weight: Vec<f32> = means.iter().zip(&noise).map(|(mean, noise)| mean + 0.5 * noise).collect();
+    let bias: Vec<f32> = normals("bias", classes).collect();
+    let head = Head::from_slices(&weight, Some(&bias), classes).unwrap();
+    let before = memory("VmRSS");
+    let (mut seconds, mut last) = (Vec::new(), None);
+    for _ in 0..3 {
+        let start = Instant::now();
+        let report = report_slice(&data, features, &labels, Some(&head), &ReportOptions::default()).unwrap();
+        seconds.push(start.elapsed().as_secs_f64());
+        last = Some(report);
+    }
+    let report = last.unwrap();
+    let beyond = memory("VmHWM").saturating_sub(before) / 1024;
+    println!(
+        "{{\"samples\": {samples}, \"features\": {features}, \"classes\": {classes}, \"seconds\": {seconds:?}, \
+         \"mib_beyond_input\": {beyond}, \"cdnv\": {}, \"nc1\": {:?}, \"vci\": {:?}, \"rank_me\": {:?}}}",
+        report.cdnv, report.nc1, report.vci, report.rank_me
+    );
+}
+
+fn normals(purpose: &str, count: usize) -> impl Iterator<Item = f32> {
+    let mut stream = streams::stream(1, &format!("collapse/example/{purpose}"), 0);
+    streams::standard_normal(&mut stream, count).into_iter().map(|draw| draw as f32)
+}
+
+/// A line of this process's memory account in KiB; 0 where there is none.
+fn memory(line: &str) -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let found = status.lines().find_map(|text| text.strip_prefix(line)?.strip_prefix(':'));
+    found.and_then(|text| text.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
+}

@@ -1,0 +1,208 @@
+//! Inequalities of the theory, each returned with both of its sides.
+//!
+//! # The chain NC ≤ c·pairwise ≤ c·mixture
+//!
+//! If the features of every class satisfy a Poincaré inequality with constant c, then Var_i ≤ c·GC_i, hence
+//! V_ij = (Var_i + Var_j)/(2 d_ij²) ≤ c·(GC_i + GC_j)/(2 d_ij²): averaged over pairs, NC ≤ c·pairwise. And since
+//! GC_i + GC_j ≤ Σ_l GC_l = k·GC, pairwise = Σ_{i<j} (GC_i + GC_j)/(k(k−1) d_ij²) ≤ GC/(k−1)·Σ_{i<j} 1/d_ij².
+//!
+//! # The nearest-mean error
+//!
+//! Classes i with mean μ_i and Var_i = E‖x − μ_i‖²; μ̂_i is the mean of m samples, ε_i = μ̂_i − μ_i, ξ = x − μ_i for a
+//! test sample of class i, D = ‖μ_i − μ_j‖. By a union over j it suffices to bound P_ij, the probability that μ̂_j is at
+//! least as near to x as μ̂_i; then E err ≤ (1/k) Σ_{i≠j} P_ij. Note that Σ_{i≠j} Var_i/D² = k(k−1) NC and likewise
+//! Σ_{i≠j} (Var_i + Var_j)/D² = 2k(k−1) NC.
+//!
+//! **Any distribution (s = 1).** An error needs 2‖ξ‖ + ‖ε_i‖ + ‖ε_j‖ ≥ D by the triangle inequality. Markov's inequality
+//! on the square, with E‖ε_i‖² = Var_i/m and Minkowski's inequality, gives
+//! P_ij ≤ (2σ_i + (σ_i + σ_j)/√m)²/D² ≤ (8 Var_i + 4 (Var_i + Var_j)/m)/D², hence E err ≤ 8 (k−1)(1 + 1/m) NC,
+//! which is half of the form stated below.
+//!
+//! **Spherically symmetric classes (s = p).** Then ξ and ε are symmetric, E(ξ·v)² = Var_i‖v‖²/p, and ε likewise. With
+//! d = μ_i − μ_j an error means
+//! 0 ≥ ‖x − μ̂_j‖² − ‖x − μ̂_i‖² ≥ D² + 2 d·(ξ − ε_j) + 2 ξ·(ε_i − ε_j) − ‖ε_i‖²,
+//! so one of −2 d·(ξ − ε_j) ≥ D²/2, −2 ξ·(ε_i − ε_j) ≥ D²/4, ‖ε_i‖² ≥ D²/4 holds. One-sided Chebyshev by symmetry gives
+//! 8 (Var_i + Var_j/m)/(p D²) for the first and 32 Var_i (Var_i + Var_j)/(p m D⁴) for the second; a probability is at
+//! most the root of its bound, so the second is at most 2√2 (Var_i/(p D²) + (Var_i + Var_j)/(m D²)); Markov gives
+//! 4 Var_i/(m D²) for the third. Summed, E err ≤ (k−1) NC [10.83/p + 8/(pm) + 9.66/m], and with
+//! 1/(pm) ≤ (1/p + 1/m)/2 this is at most 16 (k−1)(1/p + 1/m) NC.
+//!
+//! Both are thus covered by 16 (k−1)(1/s + 1/m) NC, the form of Galanti, György and Hutter (2022).
+
+use serde::{Deserialize, Serialize};
+
+use crate::convention::CdnvConvention;
+use crate::geometric::{require_complexity, require_per_class};
+use crate::pairs::{Need, Pairs};
+use crate::{ClassMoments, Error, Result, cdnv};
+
+/// Both inequalities of NC ≤ c·pairwise ≤ c·mixture, over the same pairs.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CollapseChain {
+    /// Mean CDNV (divisor n, halved form).
+    pub nc: f64,
+    /// c times the pairwise geometric collapse.
+    pub pairwise: f64,
+    /// c times the geometric collapse with the mean complexity of the classes.
+    pub mixture: f64,
+    /// The Poincaré constant c.
+    pub constant: f64,
+    /// Whether NC ≤ c·pairwise, up to 1e-12 of the right side. Fails when c is below some class's Var_i/GC_i, and may.
+    pub first_holds: bool,
+    /// Whether c·pairwise ≤ c·mixture, likewise; true for any complexities.
+    pub second_holds: bool,
+    /// Pairs compared.
+    pub pairs: u64,
+    /// Samples behind the moments.
+    pub samples: u64,
+}
+
+/// Measures the three quantities of the chain and compares them.
+///
+/// **Definition** see the source; the mixture form uses GC = mean over classes of GC_i. Pairs that a CDNV excludes are
+/// excluded from all three, so that they compare.
+///
+/// **Errors** as of [`crate::pairwise_geometric_collapse`]; [`Error::OutOfRange`] for a constant that is negative or not
+/// finite; [`Error::NoPair`].
+///
+/// **Source** arXiv 2405.15706, Proposition 4.1; the pairwise form between is ours.
+///
+/// ```
+/// use collapse::{ClassMoments, Scatter, collapse_chain, effective_poincare_constant};
+/// let mut moments = ClassMoments::new(2, 1, Scatter::Trace);
+/// moments.update_slice(&[-1.0f64, 1.0, 8.0, 12.0], &[0, 0, 1, 1])?;
+/// let gc = [2.0, 1.0];
+/// let constant = effective_poincare_constant(&moments, &gc)?.max;
+/// let chain = collapse_chain(&moments, &gc, constant)?;
+/// assert!(chain.first_holds && chain.second_holds);
+/// # Ok::<(), collapse::Error>(())
+/// ```
+pub fn collapse_chain(moments: &ClassMoments, gc_per_class: &[f64], constant: f64) -> Result<CollapseChain> {
+    let operation = "collapse chain";
+    require_per_class(operation, moments, gc_per_class)?;
+    require_constant(operation, constant)?;
+    let nc = cdnv(moments, CdnvConvention::default())?;
+    let pairs = Pairs::new(operation, moments, Need::Variances)?;
+    let gc: Vec<f64> = pairs.classes.iter().map(|&class| gc_per_class[class]).collect();
+    let total: f64 = gc.iter().sum();
+    let pairwise = pairs.summarize(operation, |i, j, squared| [(gc[i] + gc[j]) / (2.0 * squared)])?.mean;
+    // Over the same pairs: GC/(k−1)·Σ_{i<j} 1/d² is the mean over pairs of (Σ_l GC_l)/(2 d²).
+    let mixture = pairs.summarize(operation, |_, _, squared| [total / (2.0 * squared)])?.mean;
+    let below = |left: f64, right: f64| left <= right * (1.0 + 1e-12);
+    Ok(CollapseChain {
+        nc: nc.mean,
+        pairwise: constant * pairwise,
+        mixture: constant * mixture,
+        constant,
+        first_holds: below(nc.mean, constant * pairwise),
+        second_holds: below(pairwise, mixture),
+        pairs: nc.pairs,
+        samples: moments.sample_count(),
+    })
+}
+
+/// What is assumed of the distribution of a class's features.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Symmetry {
+    /// Nothing: s = 1.
+    General,
+    /// Spherical symmetry around the class mean in p dimensions: s = p.
+    Spherical(usize),
+}
+
+/// A bound on the expected error of the nearest-mean rule.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NearestMeanBound {
+    /// 16 (k−1)(1/s + 1/m)·NC. Above 1 it says nothing.
+    pub bound: f64,
+    /// The NC (or the bound on it) that entered.
+    pub nc: f64,
+    /// Number of classes k.
+    pub classes: usize,
+    /// Samples behind each mean, m.
+    pub shots: usize,
+    /// What was assumed.
+    pub symmetry: Symmetry,
+}
+
+impl NearestMeanBound {
+    /// Whether a measured error obeys the bound.
+    pub fn holds_for(&self, error: f64) -> bool {
+        error <= self.bound
+    }
+}
+
+/// Bound on the nearest-mean error of `classes` equally likely classes from `shots` samples each.
+///
+/// **Definition** E err ≤ 16 (k−1)(1/s + 1/m)·NC, NC the mean CDNV of the classes' distributions. Derivation at the head
+/// of this file's source: the general case holds with 8 instead of 16 already. A plug-in NC of few samples
+/// underestimates the true one.
+///
+/// **Errors** [`Error::OutOfRange`] for an NC that is negative or not finite, no shots or no dimension;
+/// [`Error::TooFewClasses`].
+///
+/// **Source** after T. Galanti, A. György, M. Hutter, ICLR 2022 (arXiv 2112.15121), Proposition 5.
+///
+/// ```
+/// use collapse::{Symmetry, nearest_mean_bound};
+/// assert_eq!(nearest_mean_bound(0.001, 5, 4, Symmetry::General)?.bound, 16.0 * 4.0 * 1.25 * 0.001);
+/// # Ok::<(), collapse::Error>(())
+/// ```
+pub fn nearest_mean_bound(nc: f64, classes: usize, shots: usize, symmetry: Symmetry) -> Result<NearestMeanBound> {
+    let operation = "nearest-mean bound";
+    if classes < 2 {
+        return Err(Error::TooFewClasses { operation, needed: 2, found: classes });
+    }
+    if !(nc.is_finite() && nc >= 0.0) {
+        return Err(Error::OutOfRange { operation, what: "NC", range: "finite and not negative", value: nc });
+    }
+    if shots == 0 {
+        return Err(Error::OutOfRange { operation, what: "the number of shots", range: "at least 1", value: 0.0 });
+    }
+    let degrees = match symmetry {
+        Symmetry::General => 1.0,
+        Symmetry::Spherical(0) => {
+            return Err(Error::OutOfRange { operation, what: "the dimension", range: "at least 1", value: 0.0 });
+        }
+        Symmetry::Spherical(features) => features as f64,
+    };
+    let bound = 16.0 * (classes as f64 - 1.0) * (1.0 / degrees + 1.0 / shots as f64) * nc;
+    Ok(NearestMeanBound { bound, nc, classes, shots, symmetry })
+}
+
+/// The same bound by geometric complexity: NC ≤ c · geometric collapse.
+///
+/// **Errors** as of [`nearest_mean_bound`], and [`Error::OutOfRange`] for a negative constant or collapse.
+///
+/// **Source** arXiv 2405.15706, Proposition 4.1 with the bound above.
+///
+/// ```
+/// use collapse::{Symmetry, nearest_mean_bound_by_complexity};
+/// let bound = nearest_mean_bound_by_complexity(0.5, 0.002, 5, 4, Symmetry::General)?;
+/// assert_eq!(bound.nc, 0.001);
+/// # Ok::<(), collapse::Error>(())
+/// ```
+pub fn nearest_mean_bound_by_complexity(
+    constant: f64,
+    geometric_collapse: f64,
+    classes: usize,
+    shots: usize,
+    symmetry: Symmetry,
+) -> Result<NearestMeanBound> {
+    require_constant("nearest-mean bound", constant)?;
+    require_complexity("nearest-mean bound", geometric_collapse)?;
+    nearest_mean_bound(constant * geometric_collapse, classes, shots, symmetry)
+}
+
+fn require_constant(operation: &'static str, constant: f64) -> Result<()> {
+    if constant.is_finite() && constant >= 0.0 {
+        return Ok(());
+    }
+    Err(Error::OutOfRange {
+        operation,
+        what: "the Poincaré constant",
+        range: "finite and not negative",
+        value: constant,
+    })
+}

@@ -1,0 +1,89 @@
+//! RankMe: how many directions the features really use.
+
+use faer::linalg::matmul::matmul;
+use faer::{Accum, Mat};
+use serde::{Deserialize, Serialize};
+
+use crate::between::symmetric;
+use crate::spectrum::{eigenvalues, parallelism};
+use crate::{ClassMoments, Error, Result};
+
+/// Around which point the features' singular values are taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Centring {
+    /// Around zero, as RankMe is defined.
+    #[default]
+    Uncentred,
+    /// Around the mean over samples.
+    Centred,
+}
+
+/// The effective rank of the features.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RankMe {
+    /// exp of the entropy of the normalised singular values, between 1 and min(n, p) (up to the added 1e-7).
+    pub rank_me: f64,
+    /// Around which point.
+    pub centring: Centring,
+    /// Samples behind the moments.
+    pub samples: u64,
+}
+
+/// Effective rank of the feature matrix.
+///
+/// **Definition** exp(−Σ_k p_k ln p_k), p_k = σ_k/Σ_l σ_l + 1e-7, σ the min(n, p) singular values of the n×p features.
+///
+/// **Conventions** Labels play no part and every sample weighs the same. Singular values are roots of eigenvalues
+/// of the p×p second moments; those of at most p·2⁻⁵² of the largest eigenvalue are rounding and count as zero. For f32
+/// features rounding of the scatter products limits small singular values to about 1e-4 of the largest.
+///
+/// **Errors** [`Error::ScatterNotHeld`], [`Error::NoSamples`], [`Error::Vanishing`], [`Error::Decomposition`].
+///
+/// **Source** Q. Garrido, R. Balestriero, L. Najman, Y. LeCun, ICML 2023 (arXiv 2210.02885), equation 1.
+///
+/// ```
+/// use collapse::{Centring, ClassMoments, Scatter, rank_me};
+/// let mut moments = ClassMoments::new(1, 2, Scatter::Full);
+/// moments.update_slice(&[1.0f64, 0.0, 0.0, 1.0], &[0, 0])?;
+/// assert!((rank_me(&moments, Centring::Uncentred)?.rank_me - 2.0).abs() < 1e-5);
+/// assert!((rank_me(&moments, Centring::Centred)?.rank_me - 1.0).abs() < 1e-5);
+/// # Ok::<(), collapse::Error>(())
+/// ```
+pub fn rank_me(moments: &ClassMoments, centring: Centring) -> Result<RankMe> {
+    const ADDED: f64 = 1e-7;
+    let operation = "RankMe";
+    let products = moments.products().ok_or(Error::ScatterNotHeld {
+        operation,
+        reason: "these moments hold variances only; accumulate with Scatter::Full",
+    })?;
+    let samples = moments.sample_count();
+    if samples == 0 {
+        return Err(Error::NoSamples { operation });
+    }
+    let width = moments.feature_count();
+    let present = moments.present_classes();
+    let centre = match centring {
+        Centring::Uncentred => vec![0.0; width],
+        Centring::Centred => moments.global_mean(crate::Weighting::SampleWeighted)?,
+    };
+    let means: Vec<(f64, &[f64])> = present
+        .iter()
+        .filter_map(|&class| Some(((moments.counts()[class] as f64).sqrt(), moments.mean(class)?)))
+        .collect();
+    let rows = Mat::from_fn(means.len(), width, |row, column| means[row].0 * (means[row].1[column] - centre[column]));
+    let mut second = symmetric(products, width);
+    matmul(second.as_mut(), Accum::Add, rows.transpose(), rows.as_ref(), 1.0, parallelism(width));
+    let values = eigenvalues(operation, second.as_ref())?;
+    let largest = values.first().copied().unwrap_or(0.0);
+    if largest <= 0.0 {
+        return Err(Error::Vanishing { operation, what: "every feature (around the chosen centre)" });
+    }
+    let noise = width as f64 * f64::EPSILON * largest;
+    let count = width.min(usize::try_from(samples).unwrap_or(usize::MAX));
+    let singular: Vec<f64> =
+        values.iter().take(count).map(|&value| if value > noise { value.sqrt() } else { 0.0 }).collect();
+    let total: f64 = singular.iter().sum();
+    let entropy: f64 = singular.iter().map(|value| value / total + ADDED).map(|share| -share * share.ln()).sum();
+    Ok(RankMe { rank_me: entropy.exp(), centring, samples })
+}

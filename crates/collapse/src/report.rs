@@ -1,0 +1,514 @@
+//! Everything at once: features, labels and perhaps a head to one flat record, and such records along training.
+
+use candle_core::Tensor;
+use faer::Mat;
+use serde::{Deserialize, Serialize};
+
+use crate::between::Between;
+use crate::convention::{CdnvConvention, Truncation, Weighting};
+use crate::features::Element;
+use crate::head::Head;
+use crate::quantiles::Quantiles;
+use crate::variability::{Variability, equal_counts, variability_with, varied_classes, varied_weights, vci_with};
+use crate::{
+    Centring, ClassMoments, Error, ExcludedPairs, Result, SamplePass, Scatter, bias_collapse, cdnv,
+    effective_poincare_constant, geometric_collapse, pairwise_geometric_collapse, rank_me, self_duality, simplex,
+    simplex_of_head, trace_ratio, zero_sum,
+};
+
+/// What a report measures, and in which conventions.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ReportOptions {
+    /// Number of classes; by default the head's, or the largest label plus one.
+    pub class_count: Option<usize>,
+    /// Weighting of everything but CDNV and geometric collapse (always over pairs of classes), VCI and RankMe.
+    pub weighting: Weighting,
+    /// Convention of the CDNV.
+    pub cdnv: CdnvConvention,
+    /// Truncation of Σ_B⁺.
+    pub truncation: Truncation,
+    /// [`Scatter::Full`] (default) also gives VCI and RankMe, for p² numbers of memory.
+    pub scatter: Scatter,
+    /// Geometric complexity of each sample [n]: gives both geometric collapses and the Poincaré constant.
+    pub gc_per_sample: Option<Vec<f64>>,
+    /// Geometric complexity as one number; by default the mean over `gc_per_sample`.
+    pub gc: Option<f64>,
+    /// Geometric complexity of each class [K]; by default the class means of `gc_per_sample`.
+    pub gc_per_class: Option<Vec<f64>>,
+}
+
+impl Default for ReportOptions {
+    fn default() -> Self {
+        Self {
+            class_count: None,
+            weighting: Weighting::default(),
+            cdnv: CdnvConvention::default(),
+            truncation: Truncation::default(),
+            scatter: Scatter::Full,
+            gc_per_sample: None,
+            gc: None,
+            gc_per_class: None,
+        }
+    }
+}
+
+/// A measure that the data leave undefined, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Undefined {
+    /// The field of the report that is empty for it.
+    pub measure: String,
+    /// The error's message.
+    pub reason: String,
+}
+
+/// All measures of one set of labelled features. Numbers are plain, so that a table or a plot takes them as they are;
+/// conventions and counts stand beside them. What could not be defined is `None` and listed in `undefined`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CollapseReport {
+    /// Samples n.
+    pub samples: u64,
+    /// Features p.
+    pub features: usize,
+    /// Classes with samples.
+    pub classes: usize,
+    /// Classes that labels may name but none does.
+    pub missing_classes: usize,
+    /// Classes of one sample.
+    pub singleton_classes: usize,
+    /// Weighting of the measures that have one.
+    pub weighting: Weighting,
+    /// Mean CDNV, the NC of the paper.
+    pub cdnv: f64,
+    /// Standard error of it over samples, the class counts being given: the linearised (infinitesimal jackknife) error
+    /// of means and variances. `None` when a class has one sample, and in forms other than the halved with divisor n.
+    pub cdnv_std_error: Option<f64>,
+    /// Largest CDNV over pairs.
+    pub cdnv_max: f64,
+    /// Quantiles of the CDNV over pairs.
+    pub cdnv_quantiles: Quantiles,
+    /// Convention of the CDNV.
+    pub cdnv_convention: CdnvConvention,
+    /// Pairs averaged in the CDNV.
+    pub pairs: u64,
+    /// Pairs left out of it.
+    pub excluded_pairs: ExcludedPairs,
+    /// Directional CDNV.
+    pub directional_cdnv: Option<f64>,
+    /// Geometric collapse, mixture form.
+    pub geometric_collapse: Option<f64>,
+    /// Standard error of it from the class means alone, the complexity being given.
+    pub geometric_collapse_std_error: Option<f64>,
+    /// Geometric collapse, pairwise form.
+    pub pairwise_geometric_collapse: Option<f64>,
+    /// Standard error of it from the class means alone, the complexities being given.
+    pub pairwise_geometric_collapse_std_error: Option<f64>,
+    /// Largest Var_i/GC_i.
+    pub poincare_constant: Option<f64>,
+    /// NC1: tr(Σ_W Σ_B⁺)/K.
+    pub nc1: Option<f64>,
+    /// tr(Σ_W Σ_B⁺).
+    pub nc1_trace: Option<f64>,
+    /// Kept rank of Σ_B.
+    pub nc1_rank: Option<usize>,
+    /// tr Σ_W / tr Σ_B.
+    pub trace_ratio: Option<f64>,
+    /// tr Σ_B / tr Σ_W.
+    pub signal_to_noise: Option<f64>,
+    /// tr Σ_W / (tr Σ_W + tr Σ_B).
+    pub within_share: Option<f64>,
+    /// tr Σ_W.
+    pub trace_within: Option<f64>,
+    /// tr Σ_B.
+    pub trace_between: Option<f64>,
+    /// Variability collapse index, sample-weighted.
+    pub vci: Option<f64>,
+    /// RankMe of the features, uncentred, sample-weighted.
+    pub rank_me: Option<f64>,
+    /// NC2: variation of the norms of class means.
+    pub equinorm: Option<f64>,
+    /// NC2: mean |cos + 1/(K−1)|.
+    pub equiangularity: Option<f64>,
+    /// NC2: largest |cos + 1/(K−1)|.
+    pub equiangularity_max: Option<f64>,
+    /// Mean cosine of class means.
+    pub cosine_mean: Option<f64>,
+    /// Standard deviation of the cosines.
+    pub cosine_std: Option<f64>,
+    /// NC2: ETF error of class means.
+    pub etf_error: Option<f64>,
+    /// Hyperspherical uniformity: mean log inverse distance.
+    pub log_energy: Option<f64>,
+    /// Its excess over the simplex's.
+    pub log_energy_excess: Option<f64>,
+    /// Error of the nearest class mean on the same samples.
+    pub nearest_mean_error: f64,
+    /// Binomial standard error of it, the means being given.
+    pub nearest_mean_std_error: f64,
+    /// What needs a head; its fields stand beside the others in JSON.
+    #[serde(flatten)]
+    pub head: Option<HeadReport>,
+    /// Measures that the data leave undefined.
+    pub undefined: Vec<Undefined>,
+}
+
+/// The part of a report that needs a head.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HeadReport {
+    /// NC3: ‖W/‖W‖ − M/‖M‖‖.
+    pub self_duality: Option<f64>,
+    /// The square of it.
+    pub self_duality_squared: Option<f64>,
+    /// NC3: ‖WMᵀ/‖WMᵀ‖ − ETF‖.
+    pub duality_etf_error: Option<f64>,
+    /// Mean cos(w_c, m_c).
+    pub alignment: Option<f64>,
+    /// Variation of the norms of the head's rows.
+    pub head_equinorm: Option<f64>,
+    /// Mean |cos + 1/(K−1)| of the head's rows.
+    pub head_equiangularity: Option<f64>,
+    /// ETF error of the head's rows.
+    pub head_etf_error: Option<f64>,
+    /// ‖W μ_G + b‖.
+    pub bias_collapse: Option<f64>,
+    /// NC0: ‖Σ_c w_c‖.
+    pub nc0: Option<f64>,
+    /// NC0 over √K ‖W‖.
+    pub nc0_relative: Option<f64>,
+    /// NC4: share of samples on which head and nearest mean agree.
+    pub ncc_agreement: f64,
+    /// Binomial standard error of it, means and head being given.
+    pub ncc_agreement_std_error: f64,
+    /// Share of samples that the head puts into their class.
+    pub head_accuracy: f64,
+}
+
+/// Measures features [n, p] with labels [n], and a head if there is one.
+///
+/// Moments are taken in one pass, then a second pass lets the samples go by the means (see [`SamplePass`]). Memory
+/// beyond the input is K·p numbers, p² with [`Scatter::Full`], and tiles.
+///
+/// **Errors** of the input as in [`ClassMoments::update`]; [`Error::TooFewClasses`] and [`Error::NoPair`] when there is no
+/// CDNV; [`Error::Incompatible`] for a head of another shape; wrong or misshapen complexities. Measures that the data
+/// leave undefined are listed in the report instead.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use collapse::{ReportOptions, report};
+/// let features = Tensor::new(&[[-1f32, 0.0], [1.0, 0.0], [0.0, 8.0], [0.0, 12.0]], &Device::Cpu)?;
+/// let report = report(&features, &[0, 0, 1, 1], None, &ReportOptions::default())?;
+/// assert_eq!((report.samples, report.classes), (4, 2));
+/// assert!((report.cdnv - 0.025).abs() < 1e-15);
+/// assert_eq!(report.trace_ratio, Some(0.1));
+/// # Ok::<(), collapse::Error>(())
+/// ```
+pub fn report(
+    features: &Tensor,
+    labels: &[u32],
+    head: Option<&Head>,
+    options: &ReportOptions,
+) -> Result<CollapseReport> {
+    let width = features.dims().get(1).copied().unwrap_or(0);
+    let source = |moments: &mut ClassMoments| moments.update(features, labels);
+    let pass = |pass: &mut SamplePass<'_>| pass.update(features, labels);
+    assemble(width, labels, head, options, source, pass)
+}
+
+/// [`report()`] of a slice of whole rows of `feature_count` features.
+///
+/// **Errors** as of [`report()`].
+///
+/// ```
+/// use collapse::{ReportOptions, report_slice};
+/// let report = report_slice(&[-1.0f64, 1.0, 8.0, 12.0], 1, &[0, 0, 1, 1], None, &ReportOptions::default())?;
+/// assert!((report.cdnv - 0.025).abs() < 1e-15 && report.trace_ratio == Some(0.1));
+/// # Ok::<(), collapse::Error>(())
+/// ```
+pub fn report_slice<E: Element>(
+    features: &[E],
+    feature_count: usize,
+    labels: &[u32],
+    head: Option<&Head>,
+    options: &ReportOptions,
+) -> Result<CollapseReport> {
+    let source = |moments: &mut ClassMoments| moments.update_slice(features, labels);
+    let pass = |pass: &mut SamplePass<'_>| pass.update_slice(features, labels);
+    assemble(feature_count, labels, head, options, source, pass)
+}
+
+fn assemble(
+    width: usize,
+    labels: &[u32],
+    head: Option<&Head>,
+    options: &ReportOptions,
+    source: impl FnOnce(&mut ClassMoments) -> Result<()>,
+    pass_by: impl FnOnce(&mut SamplePass<'_>) -> Result<()>,
+) -> Result<CollapseReport> {
+    let named = labels.iter().max().map_or(0, |&label| label as usize + 1);
+    let class_count = options.class_count.or(head.map(Head::class_count)).unwrap_or(named);
+    let mut moments = ClassMoments::new(class_count, width, options.scatter);
+    source(&mut moments)?;
+    let complexity = Complexity::of(options, labels, class_count)?;
+    let cdnv = cdnv(&moments, options.cdnv)?;
+    let mut undefined = Gaps::default();
+
+    let between = Between::new("report", &moments, options.weighting)?;
+    let spectrum = between.spectrum("within-class variability", options.truncation);
+    let pooled_fits =
+        options.scatter == Scatter::Full && (options.weighting == Weighting::SampleWeighted || equal_counts(&moments));
+    let mut pass = SamplePass::new(&moments)?;
+    if let Some(head) = head {
+        pass = pass.with_head(head)?;
+    }
+    if let Some(gc) = &complexity.per_class {
+        pass = pass.with_complexity(gc)?;
+    }
+    if let (Ok((values, basis)), false) = (&spectrum, pooled_fits) {
+        pass = pass.with_whitening(whitening(values, basis));
+    }
+    pass_by(&mut pass)?;
+
+    let variability = undefined.keep(
+        "nc1",
+        spectrum.and_then(|spectrum| {
+            let (weighting, truncation) = (options.weighting, options.truncation);
+            if let (Some(products), true) = (moments.products(), pooled_fits) {
+                return variability_with(&moments, weighting, truncation, &between, &spectrum, products);
+            }
+            let varied = varied_classes("within-class variability", &moments)?;
+            let weights = varied_weights(&moments, &varied, weighting);
+            let trace = pass.whitened(&varied, &weights);
+            Ok(Variability::new(trace, spectrum.0.len(), truncation, weighting, &between, &varied, &moments))
+        }),
+    );
+    let full = options.scatter == Scatter::Full;
+    let index = full.then(|| undefined.keep("vci", index(&moments, options, &between, variability.as_ref()))).flatten();
+    let rank = full.then(|| undefined.keep("rank_me", rank_me(&moments, Centring::Uncentred))).flatten();
+    let traces = undefined.keep("trace_ratio", trace_ratio(&moments, options.weighting));
+    let geometry = undefined.keep("equinorm", simplex(&moments, options.weighting));
+    let directional = undefined.keep("directional_cdnv", pass.directional_cdnv());
+    let nearest = pass.nearest_mean_error()?;
+    let errors = pass.standard_errors();
+    let mixture = complexity.mean.map(|gc| geometric_collapse(&moments, gc)).transpose()?;
+    let pairwise = complexity.per_class.as_ref().map(|gc| pairwise_geometric_collapse(&moments, gc)).transpose()?;
+    let constant = complexity
+        .per_class
+        .as_ref()
+        .and_then(|gc| undefined.keep("poincare_constant", effective_poincare_constant(&moments, gc)));
+    let head = head.map(|head| head_report(head, &moments, options.weighting, &pass, &mut undefined)).transpose()?;
+    let classes = between.classes.len();
+    let plain = options.cdnv == CdnvConvention::default();
+    Ok(CollapseReport {
+        samples: moments.sample_count(),
+        features: width,
+        classes,
+        missing_classes: class_count - classes,
+        singleton_classes: moments.counts().iter().filter(|&&count| count == 1).count(),
+        weighting: options.weighting,
+        cdnv: cdnv.mean,
+        cdnv_std_error: errors.map(|errors| errors[0]).filter(|_| plain),
+        cdnv_max: cdnv.max,
+        cdnv_quantiles: cdnv.quantiles,
+        cdnv_convention: cdnv.convention,
+        pairs: cdnv.pairs,
+        excluded_pairs: cdnv.excluded_pairs,
+        directional_cdnv: directional.map(|directional| directional.mean),
+        geometric_collapse: mixture.map(|collapse| collapse.value),
+        geometric_collapse_std_error: complexity
+            .mean
+            .zip(errors)
+            .map(|(gc, errors)| gc * classes as f64 / 2.0 * errors[1]),
+        pairwise_geometric_collapse: pairwise.map(|collapse| collapse.value),
+        pairwise_geometric_collapse_std_error: pairwise.and(errors).map(|errors| errors[2]),
+        poincare_constant: constant.map(|constant| constant.max),
+        nc1: variability.map(|variability| variability.nc1),
+        nc1_trace: variability.map(|variability| variability.trace),
+        nc1_rank: variability.map(|variability| variability.rank),
+        trace_ratio: traces.map(|traces| traces.ratio),
+        signal_to_noise: traces.and_then(|traces| traces.signal_to_noise),
+        within_share: traces.map(|traces| traces.within_share),
+        trace_within: traces.map(|traces| traces.within),
+        trace_between: traces.map(|traces| traces.between),
+        vci: index,
+        rank_me: rank.map(|rank| rank.rank_me),
+        equinorm: geometry.map(|geometry| geometry.equinorm),
+        equiangularity: geometry.map(|geometry| geometry.equiangularity),
+        equiangularity_max: geometry.map(|geometry| geometry.equiangularity_max),
+        cosine_mean: geometry.map(|geometry| geometry.cosine_mean),
+        cosine_std: geometry.map(|geometry| geometry.cosine_std),
+        etf_error: geometry.map(|geometry| geometry.etf_error),
+        log_energy: geometry.map(|geometry| geometry.uniformity.log_energy),
+        log_energy_excess: geometry.map(|geometry| geometry.uniformity.excess),
+        nearest_mean_error: nearest.error,
+        nearest_mean_std_error: nearest.std_error,
+        head,
+        undefined: undefined.0,
+    })
+}
+
+/// Rows q_kᵀ/√λ_k, row-major, so that ‖R d‖² = dᵀ Σ_B⁺ d.
+fn whitening(values: &[f64], basis: &Mat<f64>) -> Vec<f64> {
+    let row = |(column, value): (usize, &f64)| {
+        let scale = 1.0 / value.sqrt();
+        basis.col(column).iter().map(move |entry| entry * scale).collect::<Vec<_>>()
+    };
+    values.iter().enumerate().flat_map(row).collect()
+}
+
+/// VCI is sample-weighted; the spectrum at hand serves it when that makes no difference.
+fn index(
+    moments: &ClassMoments,
+    options: &ReportOptions,
+    between: &Between,
+    variability: Option<&Variability>,
+) -> Result<f64> {
+    let same = options.weighting == Weighting::SampleWeighted || equal_counts(moments);
+    match variability {
+        Some(variability) if same && options.truncation == Truncation::default() => {
+            Ok(vci_with(moments, options.weighting, between, variability.rank)?.vci)
+        }
+        _ => Ok(crate::vci(moments, Weighting::SampleWeighted)?.vci),
+    }
+}
+
+fn head_report(
+    head: &Head,
+    moments: &ClassMoments,
+    weighting: Weighting,
+    pass: &SamplePass<'_>,
+    undefined: &mut Gaps,
+) -> Result<HeadReport> {
+    let duality = undefined.keep("self_duality", self_duality(head, moments, weighting));
+    let geometry = undefined.keep("head_etf_error", simplex_of_head(head));
+    let bias = undefined.keep("bias_collapse", bias_collapse(head, moments, weighting));
+    let sum = undefined.keep("nc0", zero_sum(head));
+    let agreement = pass.agreement()?;
+    Ok(HeadReport {
+        self_duality: duality.map(|duality| duality.difference),
+        self_duality_squared: duality.map(|duality| duality.difference_squared),
+        duality_etf_error: duality.map(|duality| duality.product_error),
+        alignment: duality.map(|duality| duality.alignment),
+        head_equinorm: geometry.map(|geometry| geometry.equinorm),
+        head_equiangularity: geometry.map(|geometry| geometry.equiangularity),
+        head_etf_error: geometry.map(|geometry| geometry.etf_error),
+        bias_collapse: bias.map(|bias| bias.norm),
+        nc0: sum.map(|sum| sum.norm),
+        nc0_relative: sum.map(|sum| sum.relative),
+        ncc_agreement: agreement.agreement,
+        ncc_agreement_std_error: agreement.std_error,
+        head_accuracy: agreement.head_accuracy,
+    })
+}
+
+/// Measures left empty so far.
+#[derive(Default)]
+struct Gaps(Vec<Undefined>);
+
+impl Gaps {
+    fn keep<T>(&mut self, measure: &str, result: Result<T>) -> Option<T> {
+        result.map_err(|error| self.0.push(Undefined { measure: measure.into(), reason: error.to_string() })).ok()
+    }
+}
+
+/// Complexities, from whichever form they were given in.
+struct Complexity {
+    mean: Option<f64>,
+    per_class: Option<Vec<f64>>,
+}
+
+impl Complexity {
+    fn of(options: &ReportOptions, labels: &[u32], class_count: usize) -> Result<Self> {
+        let (mut mean, mut per_class) = (options.gc, options.gc_per_class.clone());
+        if let Some(gc) = &options.gc_per_sample {
+            if gc.len() != labels.len() {
+                return Err(Error::Shape {
+                    operation: "report",
+                    expected: format!("a geometric complexity for each of the {} samples", labels.len()),
+                    actual: format!("[{}]", gc.len()),
+                });
+            }
+            let mut sums = vec![(0.0, 0u64); class_count];
+            for (&label, value) in labels.iter().zip(gc) {
+                let sum = &mut sums[label as usize];
+                *sum = (sum.0 + value, sum.1 + 1);
+            }
+            mean = mean.or(Some(gc.iter().sum::<f64>() / gc.len() as f64));
+            per_class =
+                per_class.or_else(|| Some(sums.iter().map(|&(sum, count)| sum / count.max(1) as f64).collect()));
+        }
+        Ok(Self { mean, per_class })
+    }
+}
+
+/// Reports of one network at many steps of its training.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use collapse::{ReportOptions, Trajectory};
+/// let mut path = Trajectory::new(ReportOptions::default());
+/// for (step, spread) in [(0, 2f32), (100, 1.0)] {
+///     let features = Tensor::new(&[[-spread], [spread], [8.0], [12.0]], &Device::Cpu)?;
+///     path.record(step, &features, &[0, 0, 1, 1], None)?;
+/// }
+/// let cdnv = path.series(|report| Some(report.cdnv));
+/// assert!(cdnv[0].0 == 0 && cdnv[1].1 < cdnv[0].1);
+/// # Ok::<(), collapse::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Trajectory {
+    options: ReportOptions,
+    points: Vec<(u64, CollapseReport)>,
+}
+
+impl Trajectory {
+    /// No reports yet, all to come in the same conventions.
+    pub fn new(options: ReportOptions) -> Self {
+        Self { options, points: Vec::new() }
+    }
+
+    /// Measures the features of one checkpoint and keeps the report under its step.
+    ///
+    /// **Errors** as of [`report()`]; [`Error::Incompatible`] when the number of features or classes differs from the
+    /// earlier checkpoints'.
+    pub fn record(
+        &mut self,
+        step: u64,
+        features: &Tensor,
+        labels: &[u32],
+        head: Option<&Head>,
+    ) -> Result<&CollapseReport> {
+        let report = report(features, labels, head, &self.options)?;
+        let shape = |of: &CollapseReport| (of.features, of.classes, of.missing_classes);
+        if let Some((first, earlier)) = self.points.first().filter(|(_, earlier)| shape(earlier) != shape(&report)) {
+            let describe = |of: &CollapseReport| format!("{} features, {} classes", of.features, of.classes);
+            return Err(Error::Incompatible {
+                operation: "trajectory of reports",
+                what: "the checkpoints' features",
+                left: format!("{} at step {first}", describe(earlier)),
+                right: format!("{} at step {step}", describe(&report)),
+            });
+        }
+        // Steps may come in any order; a step measured again replaces the earlier report.
+        let at = match self.points.binary_search_by_key(&step, |point| point.0) {
+            Ok(at) => {
+                self.points[at].1 = report;
+                at
+            }
+            Err(at) => {
+                self.points.insert(at, (step, report));
+                at
+            }
+        };
+        Ok(&self.points[at].1)
+    }
+
+    /// The reports so far, in order of their steps.
+    pub fn points(&self) -> &[(u64, CollapseReport)] {
+        &self.points
+    }
+
+    /// One measure along training, at the steps where it is defined.
+    pub fn series(&self, measure: impl Fn(&CollapseReport) -> Option<f64>) -> Vec<(u64, f64)> {
+        self.points.iter().filter_map(|(step, report)| Some((*step, measure(report)?))).collect()
+    }
+}

@@ -1,0 +1,223 @@
+//! NC2: how close class means, or a head's weights, come to a simplex equiangular tight frame.
+
+use serde::{Deserialize, Serialize};
+
+use crate::batch::squared_distance;
+use crate::between::Between;
+use crate::convention::Weighting;
+use crate::head::Head;
+use crate::tiles::{Products, visit_upper};
+use crate::{ClassMoments, Error, Result};
+
+/// The geometry of K vectors against the simplex equiangular tight frame.
+///
+/// No standard error is given: these are functions of K·p estimated numbers near a singular point, where a
+/// linearised error is wrong exactly when the measure is small.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SimplexGeometry {
+    /// Equinorm: standard deviation over mean of the norms (divisor K).
+    pub equinorm: f64,
+    /// Equiangularity: mean over i < j of |cos_ij + 1/(K−1)|.
+    pub equiangularity: f64,
+    /// The largest |cos_ij + 1/(K−1)|.
+    pub equiangularity_max: f64,
+    /// Mean of the cosines.
+    pub cosine_mean: f64,
+    /// Standard deviation of the cosines (divisor: the number of pairs).
+    pub cosine_std: f64,
+    /// ‖G/‖G‖ − (I − 11ᵀ/K)/√(K−1)‖, G the Gram matrix, Frobenius norms.
+    pub etf_error: f64,
+    /// Hyperspherical uniformity of the directions.
+    pub uniformity: Uniformity,
+    /// Vectors K.
+    pub classes: usize,
+    /// Samples behind the means; 0 for a head's weights.
+    pub samples: u64,
+    /// Around which mean, for class means; `None` for a head's weights, which are not centred.
+    pub weighting: Option<Weighting>,
+}
+
+/// Hyperspherical uniformity: the logarithmic energy of K directions.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Uniformity {
+    /// Mean over pairs of ln(1/‖u_i − u_j‖); smaller is more uniform. Infinite energies are left out and counted.
+    pub log_energy: f64,
+    /// Its excess over the energy −½ ln(2K/(K−1)) of the simplex, the least possible when K ≤ p + 1.
+    pub excess: f64,
+    /// Population standard deviation of ln(1/‖u_i − u_j‖) over pairs.
+    pub log_std: f64,
+    /// Pairs of the same direction, left out.
+    pub coincident: u64,
+}
+
+/// NC2 of the class means around the global mean.
+///
+/// **Definition** of the vectors m_c = μ_c − μ_G: see the fields of [`SimplexGeometry`].
+///
+/// **Conventions** Standard deviations have divisor K (or the number of pairs). Classes without samples take no part.
+///
+/// **Errors** [`Error::TooFewClasses`]; [`Error::Vanishing`] when a class mean is the global mean.
+///
+/// **Source** norms and angles: Papyan, Han, Donoho, PNAS 2020; ETF error: V. Kothapalli, TMLR 2023 (arXiv 2206.04041);
+/// uniformity: W. Liu, L. Yu, A. Weller, B. Schölkopf, ICLR 2023 (arXiv 2303.06484).
+///
+/// ```
+/// use collapse::{ClassMoments, Scatter, Weighting, simplex};
+/// let mut moments = ClassMoments::new(3, 2, Scatter::Trace);
+/// let h = 3f64.sqrt() / 2.0;
+/// moments.update_slice(&[1.0, 0.0, -0.5, h, -0.5, -h], &[0, 1, 2])?;
+/// let geometry = simplex(&moments, Weighting::ClassBalanced)?;
+/// assert!(geometry.equinorm < 1e-15 && geometry.equiangularity < 1e-15 && geometry.etf_error < 1e-15);
+/// # Ok::<(), collapse::Error>(())
+/// ```
+pub fn simplex(moments: &ClassMoments, weighting: Weighting) -> Result<SimplexGeometry> {
+    let between = Between::new("simplex geometry", moments, weighting)?;
+    let geometry = geometry("simplex geometry", "a centred class mean", &between.centred, between.width)?;
+    Ok(SimplexGeometry { samples: moments.sample_count(), weighting: Some(weighting), ..geometry })
+}
+
+/// NC2 of the rows of a head's weight matrix, not centred.
+///
+/// **Errors** [`Error::TooFewClasses`]; [`Error::Vanishing`] when a class's weights are all zero.
+///
+/// **Source** Z. Zhu et al., NeurIPS 2021 (arXiv 2105.02375), for the ETF error of W.
+///
+/// ```
+/// let head = collapse::Head::from_slices(&[1.0f64, -1.0], None, 2)?;
+/// assert_eq!(collapse::simplex_of_head(&head)?.etf_error, 0.0);
+/// # Ok::<(), collapse::Error>(())
+/// ```
+pub fn simplex_of_head(head: &Head) -> Result<SimplexGeometry> {
+    geometry("simplex geometry of a head", "a row of the weights", head.weight(), head.feature_count())
+}
+
+fn geometry(operation: &'static str, what: &'static str, rows: &[f64], width: usize) -> Result<SimplexGeometry> {
+    let classes = rows.len() / width;
+    if classes < 2 {
+        return Err(Error::TooFewClasses { operation, needed: 2, found: classes });
+    }
+    let norm = |row: &[f64]| row.iter().map(|value| value * value).sum::<f64>().sqrt();
+    let norms: Vec<f64> = rows.chunks_exact(width).map(norm).collect();
+    if norms.contains(&0.0) {
+        return Err(Error::Vanishing { operation, what });
+    }
+    let mean = norms.iter().sum::<f64>() / classes as f64;
+    let variance = norms.iter().map(|norm| (norm - mean).powi(2)).sum::<f64>() / classes as f64;
+    let units: Vec<f64> = rows
+        .chunks_exact(width)
+        .zip(&norms)
+        .flat_map(|(row, norm)| row.iter().map(move |value| value / norm))
+        .collect();
+    let angles = Angles::of(&units, width);
+    let pairs = angles.pairs as f64;
+    let cosine_mean = angles.cosine / pairs;
+    let energies = (angles.pairs - angles.coincident) as f64;
+    let log_energy = angles.energy / energies;
+    let least = -0.5 * (2.0 * classes as f64 / (classes as f64 - 1.0)).ln();
+    Ok(SimplexGeometry {
+        equinorm: variance.sqrt() / mean,
+        equiangularity: angles.deviation / pairs,
+        equiangularity_max: angles.deviation_max,
+        cosine_mean,
+        cosine_std: angles.spread(&units, width, cosine_mean, |cosine, _| cosine) / pairs.sqrt(),
+        etf_error: etf_distance(operation, rows, rows, width)?,
+        uniformity: Uniformity {
+            log_energy,
+            excess: log_energy - least,
+            log_std: angles.spread(&units, width, log_energy, |_, energy| energy) / energies.sqrt(),
+            coincident: angles.coincident,
+        },
+        classes,
+        samples: 0,
+        weighting: None,
+    })
+}
+
+/// Sums over pairs of directions.
+#[derive(Default)]
+struct Angles {
+    pairs: u64,
+    cosine: f64,
+    deviation: f64,
+    deviation_max: f64,
+    energy: f64,
+    coincident: u64,
+}
+
+impl Angles {
+    fn of(units: &[f64], width: usize) -> Self {
+        let target = 1.0 / ((units.len() / width) as f64 - 1.0);
+        let mut total = Self::default();
+        visit_angles(
+            units,
+            width,
+            |angles| {
+                let mut part = Self::default();
+                for (cosine, energy) in angles {
+                    let deviation = (cosine + target).abs();
+                    part.pairs += 1;
+                    part.cosine += cosine;
+                    part.deviation += deviation;
+                    part.deviation_max = part.deviation_max.max(deviation);
+                    if energy.is_finite() { part.energy += energy } else { part.coincident += 1 }
+                }
+                part
+            },
+            |part| {
+                total.pairs += part.pairs;
+                total.cosine += part.cosine;
+                total.deviation += part.deviation;
+                total.deviation_max = total.deviation_max.max(part.deviation_max);
+                total.energy += part.energy;
+                total.coincident += part.coincident;
+            },
+        );
+        total
+    }
+
+    /// Root of the sum of squared deviations of a finite quantity from its mean, in a second pass.
+    fn spread(&self, units: &[f64], width: usize, mean: f64, of: impl Fn(f64, f64) -> f64 + Sync) -> f64 {
+        let mut sum = 0.0;
+        let square = |(cosine, energy): &(f64, f64)| Some(of(*cosine, *energy) - mean).filter(|d| d.is_finite());
+        visit_angles(
+            units,
+            width,
+            |angles| angles.iter().filter_map(square).map(|d| d * d).sum::<f64>(),
+            |part| sum += part,
+        );
+        sum.sqrt()
+    }
+}
+
+/// Hands over (cosine, ln 1/distance) of all pairs of unit vectors, tile by tile.
+fn visit_angles<R: Send>(units: &[f64], width: usize, map: impl Fn(&[(f64, f64)]) -> R + Sync, visit: impl FnMut(R)) {
+    let products = Products { left: units, right: units, width };
+    let row = |at: usize| &units[at * width..(at + 1) * width];
+    let angle = |(i, j, product): (usize, usize, f64)| {
+        let cosine = product.clamp(-1.0, 1.0);
+        // Near-parallel directions: the distance comes from the difference, where the cosine has lost it.
+        let squared = if cosine > 0.99 { squared_distance(row(i), row(j)) } else { 2.0 - 2.0 * cosine };
+        (cosine, -0.5 * squared.ln())
+    };
+    visit_upper(
+        units.len() / width,
+        |rows, columns| {
+            let tile = products.entries(rows, columns).into_iter().filter(|(i, j, _)| i < j);
+            map(&tile.map(angle).collect::<Vec<_>>())
+        },
+        visit,
+    );
+}
+
+/// ‖P/‖P‖ − (I − 11ᵀ/K)/√(K−1)‖ with P = left·rightᵀ, all norms Frobenius.
+pub(crate) fn etf_distance(operation: &'static str, left: &[f64], right: &[f64], width: usize) -> Result<f64> {
+    let classes = (left.len() / width) as f64;
+    let products = Products { left, right, width };
+    let norm = products.sum(|_, _, value| value * value).sqrt();
+    if norm == 0.0 {
+        return Err(Error::Vanishing { operation, what: "the product of the two sets of vectors" });
+    }
+    let scale = (classes - 1.0).sqrt();
+    let target = |i: usize, j: usize| (f64::from(u8::from(i == j)) - 1.0 / classes) / scale;
+    Ok(products.sum(|i, j, value| (value / norm - target(i, j)).powi(2)).sqrt())
+}

@@ -1,0 +1,320 @@
+//! NC1, within-class against between-class variability: its forms, the signal-to-noise ratio and VCI.
+
+use faer::dyn_stack::{MemBuffer, MemStack};
+use faer::linalg::cholesky::llt::factor::cholesky_in_place;
+use faer::linalg::cholesky::llt::factor::cholesky_in_place_scratch;
+use faer::linalg::matmul::matmul;
+use faer::linalg::triangular_solve::solve_lower_triangular_in_place;
+use faer::{Accum, Mat};
+use serde::{Deserialize, Serialize};
+
+use crate::between::{Between, symmetric, weighted_trace};
+use crate::convention::{Truncation, Weighting};
+use crate::spectrum::{eigen, parallelism};
+use crate::{ClassMoments, Error, Result};
+
+/// Traces of the within-class and between-class covariances and what follows from them alone.
+///
+/// No standard error is given: from finite samples these are biased (the estimated means carry Σ_c/n_c into Σ_B), and
+/// an error bar that leaves the bias out would mislead.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TraceRatio {
+    /// tr Σ_W / tr Σ_B.
+    pub ratio: f64,
+    /// tr Σ_B / tr Σ_W, the signal-to-noise ratio; `None` when nothing varies within classes.
+    pub signal_to_noise: Option<f64>,
+    /// tr Σ_W / (tr Σ_W + tr Σ_B), the normalised within-class variance, in [0, 1].
+    pub within_share: f64,
+    /// tr Σ_W.
+    pub within: f64,
+    /// tr Σ_B.
+    pub between: f64,
+    /// Who weighs how much.
+    pub weighting: Weighting,
+    /// Classes with samples.
+    pub classes: usize,
+    /// Classes of one sample, which take no part in Σ_W.
+    pub singleton_classes: usize,
+    /// Samples behind the moments.
+    pub samples: u64,
+}
+
+/// Ratio of the traces of within-class and between-class covariance, with the forms that follow from it.
+///
+/// **Definition** Σ_W = Σ w_c Σ_c over classes of at least two samples (weights summing to one), Σ_B as
+/// [`Weighting`] says over all classes with samples.
+///
+/// **Conventions** Class covariances have divisor n_c.
+///
+/// **Errors** [`Error::TooFewClasses`]; [`Error::Vanishing`] when all means coincide.
+///
+/// **Source** ratio: T. Tirer, H. Huang, J. Niles-Weed, ICML 2023; share: A. Rangamani et al., ICML 2023, Section 4.
+///
+/// ```
+/// use collapse::{ClassMoments, Scatter, Weighting, trace_ratio};
+/// let mut moments = ClassMoments::new(2, 1, Scatter::Trace);
+/// moments.update_slice(&[-1.0f64, 1.0, 8.0, 12.0], &[0, 0, 1, 1])?;
+/// let traces = trace_ratio(&moments, Weighting::ClassBalanced)?;
+/// assert_eq!((traces.within, traces.between, traces.ratio), (2.5, 25.0, 0.1));
+/// # Ok::<(), collapse::Error>(())
+/// ```
+pub fn trace_ratio(moments: &ClassMoments, weighting: Weighting) -> Result<TraceRatio> {
+    let operation = "trace ratio";
+    let between = Between::new(operation, moments, weighting)?;
+    let spread = between.trace();
+    if spread <= 0.0 {
+        return Err(Error::Vanishing { operation, what: "the between-class covariance" });
+    }
+    let varied = varied_classes(operation, moments)?;
+    let within = varied
+        .iter()
+        .zip(varied_weights(moments, &varied, weighting))
+        .map(|(&class, weight)| weight * moments.squares()[class] / moments.counts()[class] as f64);
+    let within: f64 = within.sum();
+    Ok(TraceRatio {
+        ratio: within / spread,
+        signal_to_noise: (within > 0.0).then(|| spread / within),
+        within_share: within / (within + spread),
+        within,
+        between: spread,
+        weighting,
+        classes: between.classes.len(),
+        singleton_classes: between.classes.len() - varied.len(),
+        samples: moments.sample_count(),
+    })
+}
+
+/// NC1 in the forms that weigh within-class variability by the inverse of Σ_B.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Variability {
+    /// tr(Σ_W Σ_B⁺)/K.
+    pub nc1: f64,
+    /// tr(Σ_W Σ_B⁺), without the division by the number of classes.
+    pub trace: f64,
+    /// Eigenvalues of Σ_B that were kept.
+    pub rank: usize,
+    /// Where the inverse was truncated.
+    pub truncation: Truncation,
+    /// Who weighs how much.
+    pub weighting: Weighting,
+    /// Classes with samples, K.
+    pub classes: usize,
+    /// Classes of one sample, which take no part in Σ_W.
+    pub singleton_classes: usize,
+    /// Samples behind the moments.
+    pub samples: u64,
+}
+
+/// Within-class variability measured by the inverse of the between-class covariance.
+///
+/// **Definition** tr(Σ_W Σ_B⁺)/K, Σ_B⁺ the pseudoinverse truncated as [`Truncation`] says; never negative.
+///
+/// **Conventions** as of [`trace_ratio`]. With unequal class counts the class-balanced Σ_W is not in the moments
+/// (they pool the scatter of all classes): [`crate::report()`] takes it from a second pass.
+///
+/// **Errors** [`Error::ScatterNotHeld`], [`Error::TooFewClasses`], [`Error::Vanishing`], [`Error::Decomposition`].
+///
+/// **Source** V. Papyan, X. Han, D. Donoho, PNAS 2020 (arXiv 2008.08186). No standard error: see [`TraceRatio`].
+///
+/// ```
+/// use collapse::{ClassMoments, Scatter, Truncation, Weighting, variability};
+/// let mut moments = ClassMoments::new(2, 2, Scatter::Full);
+/// // Class 0 at (0, ±1), class 1 at (4 ± 1, 0): Σ_W = diag(1/2, 1/2), Σ_B = diag(4, 0).
+/// moments.update_slice(&[0.0f64, 1.0, 0.0, -1.0, 3.0, 0.0, 5.0, 0.0], &[0, 0, 1, 1])?;
+/// let variability = variability(&moments, Weighting::ClassBalanced, Truncation::default())?;
+/// assert!((variability.nc1 - 0.5 / 4.0 / 2.0).abs() < 1e-15);
+/// # Ok::<(), collapse::Error>(())
+/// ```
+pub fn variability(moments: &ClassMoments, weighting: Weighting, truncation: Truncation) -> Result<Variability> {
+    let operation = "within-class variability";
+    let products = pooled(operation, moments, weighting)?;
+    let between = Between::new(operation, moments, weighting)?;
+    let spectrum = between.spectrum(operation, truncation)?;
+    variability_with(moments, weighting, truncation, &between, &spectrum, products)
+}
+
+/// The same when the spectrum of Σ_B is known already.
+pub(crate) fn variability_with(
+    moments: &ClassMoments,
+    weighting: Weighting,
+    truncation: Truncation,
+    between: &Between,
+    (values, basis): &(Vec<f64>, Mat<f64>),
+    products: &[f64],
+) -> Result<Variability> {
+    let operation = "within-class variability";
+    let varied = varied_classes(operation, moments)?;
+    let samples: u64 = varied.iter().map(|&class| moments.counts()[class]).sum();
+    let trace = weighted_trace(products, between.width, basis.as_ref(), values) / samples as f64;
+    Ok(Variability::new(trace, values.len(), truncation, weighting, between, &varied, moments))
+}
+
+impl Variability {
+    pub(crate) fn new(
+        trace: f64,
+        rank: usize,
+        truncation: Truncation,
+        weighting: Weighting,
+        between: &Between,
+        varied: &[usize],
+        moments: &ClassMoments,
+    ) -> Self {
+        let classes = between.classes.len();
+        // Rounding may leave a negative zero's neighbour behind; the quantity itself is a sum of squares.
+        let trace = trace.max(0.0);
+        Self {
+            nc1: trace / classes as f64,
+            trace,
+            rank,
+            truncation,
+            weighting,
+            classes,
+            singleton_classes: classes - varied.len(),
+            samples: moments.sample_count(),
+        }
+    }
+}
+
+/// The variability collapse index.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VariabilityIndex {
+    /// 1 − tr(Σ_T⁺ Σ_B)/rank Σ_B, in [0, 1]; 0 is full collapse.
+    pub vci: f64,
+    /// Rank of Σ_B.
+    pub rank: usize,
+    /// Whether Σ_T had to be truncated (it is singular to working precision).
+    pub truncated: bool,
+    /// Who weighs how much.
+    pub weighting: Weighting,
+    /// Samples behind the moments.
+    pub samples: u64,
+}
+
+/// Variability collapse index: the share of the best linear fit to the labels that variability within classes spoils.
+///
+/// **Definition** 1 − tr(Σ_T⁺ Σ_B)/rank Σ_B, Σ_T = Σ_W + Σ_B. Invariant under invertible linear maps of the features.
+///
+/// **Conventions** Eigenvalues of Σ_T at most 1e-10 of the largest count as zero, and those of Σ_B likewise. The
+/// sample-weighted form is the definition's own; the class-balanced one exists for equal counts only, where both agree.
+///
+/// **Errors** as of [`variability`].
+///
+/// **Source** J. Xu, H. Liu, ICML 2023 (arXiv 2306.03440). No standard error: see [`TraceRatio`].
+///
+/// ```
+/// use collapse::{ClassMoments, Scatter, Weighting, vci};
+/// let mut moments = ClassMoments::new(2, 1, Scatter::Full);
+/// moments.update_slice(&[-1.0f64, 1.0, 9.0, 11.0], &[0, 0, 1, 1])?;
+/// let index = vci(&moments, Weighting::SampleWeighted)?;
+/// assert!((index.vci - (1.0 - 25.0 / 26.0)).abs() < 1e-14);
+/// # Ok::<(), collapse::Error>(())
+/// ```
+pub fn vci(moments: &ClassMoments, weighting: Weighting) -> Result<VariabilityIndex> {
+    let between = Between::new(INDEX, moments, weighting)?;
+    let rank = between.spectrum(INDEX, Truncation::default())?.0.len();
+    vci_with(moments, weighting, &between, rank)
+}
+
+const INDEX: &str = "variability collapse index";
+
+/// The same when the spectrum of Σ_B is known already.
+pub(crate) fn vci_with(
+    moments: &ClassMoments,
+    weighting: Weighting,
+    between: &Between,
+    rank: usize,
+) -> Result<VariabilityIndex> {
+    let operation = INDEX;
+    let products = pooled(operation, moments, weighting)?;
+    let varied = varied_classes(operation, moments)?;
+    let samples: u64 = varied.iter().map(|&class| moments.counts()[class]).sum();
+    let rows = between.scaled();
+    let width = between.width;
+    let mut total = symmetric(products, width);
+    total *= faer::Scale(1.0 / samples as f64);
+    matmul(total.as_mut(), Accum::Add, rows.transpose(), rows.as_ref(), 1.0, parallelism(width));
+    let fitted = match well_conditioned_fit(&total, &rows) {
+        Some(fitted) => (fitted, false),
+        None => (truncated_fit(operation, &total, &rows)?, true),
+    };
+    let vci = (1.0 - fitted.0 / rank as f64).clamp(0.0, 1.0);
+    Ok(VariabilityIndex { vci, rank, truncated: fitted.1, weighting, samples: moments.sample_count() })
+}
+
+/// Share of the largest eigenvalue below which an eigenvalue of Σ_T counts as zero.
+const SINGULAR: f64 = 1e-10;
+
+/// tr(T⁻¹ AᵀA) by Cholesky, if it is certain that no eigenvalue of T would be truncated: with T = LLᵀ the smallest
+/// eigenvalue is at least 1/‖L⁻¹‖²_F and the largest at most tr T.
+fn well_conditioned_fit(total: &Mat<f64>, rows: &Mat<f64>) -> Option<f64> {
+    let width = total.nrows();
+    let par = parallelism(width);
+    let trace: f64 = (0..width).map(|at| total[(at, at)]).sum();
+    let mut factor = total.to_owned();
+    let memory = &mut MemBuffer::new(cholesky_in_place_scratch::<f64>(width, par, Default::default()));
+    cholesky_in_place(factor.as_mut(), Default::default(), par, MemStack::new(memory), Default::default()).ok()?;
+    let square = |matrix: &Mat<f64>| -> f64 {
+        matrix.col_iter().map(|column| column.iter().map(|value| value * value).sum::<f64>()).sum()
+    };
+    let mut inverse = Mat::<f64>::identity(width, width);
+    solve_lower_triangular_in_place(factor.as_ref(), inverse.as_mut(), par);
+    let smallest = 1.0 / square(&inverse);
+    if smallest.is_nan() || smallest <= SINGULAR * trace {
+        return None;
+    }
+    let mut image = rows.transpose().to_owned();
+    solve_lower_triangular_in_place(factor.as_ref(), image.as_mut(), par);
+    Some(square(&image))
+}
+
+/// The same by eigenvalues, leaving out those that count as zero.
+fn truncated_fit(operation: &'static str, total: &Mat<f64>, rows: &Mat<f64>) -> Result<f64> {
+    let (values, vectors) = eigen(operation, total.as_ref())?;
+    let largest = values.first().copied().unwrap_or(0.0);
+    let kept = values.iter().take_while(|&&value| value > SINGULAR * largest).count();
+    let mut image = Mat::<f64>::zeros(rows.nrows(), kept);
+    matmul(image.as_mut(), Accum::Replace, rows.as_ref(), vectors.subcols(0, kept), 1.0, parallelism(total.nrows()));
+    let share = |column: usize| (0..rows.nrows()).map(|row| image[(row, column)].powi(2)).sum::<f64>();
+    Ok((0..kept).map(|column| share(column) / values[column]).sum())
+}
+
+/// Classes with a variance; an error when there are none.
+pub(crate) fn varied_classes(operation: &'static str, moments: &ClassMoments) -> Result<Vec<usize>> {
+    let varied: Vec<usize> = (0..moments.class_count()).filter(|&class| moments.counts()[class] > 1).collect();
+    if varied.is_empty() {
+        return Err(Error::NoVariance { operation });
+    }
+    Ok(varied)
+}
+
+/// Weights of those classes, summing to one.
+pub(crate) fn varied_weights(moments: &ClassMoments, varied: &[usize], weighting: Weighting) -> Vec<f64> {
+    weighting.weights(&varied.iter().map(|&class| moments.counts()[class]).collect::<Vec<_>>())
+}
+
+/// The pooled scatter, if Σ_W in this weighting is a multiple of it.
+pub(crate) fn pooled<'a>(
+    operation: &'static str,
+    moments: &'a ClassMoments,
+    weighting: Weighting,
+) -> Result<&'a [f64]> {
+    let products = moments.products().ok_or(Error::ScatterNotHeld {
+        operation,
+        reason: "these moments hold variances only; accumulate with Scatter::Full",
+    })?;
+    if weighting == Weighting::ClassBalanced && !equal_counts(moments) {
+        return Err(Error::ScatterNotHeld {
+            operation,
+            reason: "class counts differ, and pooled scatter is sample-weighted; ask for Weighting::SampleWeighted, or \
+                     use report(), which weighs classes in a second pass",
+        });
+    }
+    Ok(products)
+}
+
+/// Whether all classes of at least two samples have equally many.
+pub(crate) fn equal_counts(moments: &ClassMoments) -> bool {
+    let mut counts = moments.counts().iter().filter(|&&count| count > 1);
+    let first = counts.next();
+    counts.all(|count| Some(count) == first)
+}
