@@ -5,6 +5,24 @@ use super::{Accuracy, ConvGeometry, Element, direct, winograd};
 
 /// Writes conv(x, weight) + bias into `y`.
 ///
+/// **Definition** y\[n, i, j, o\] = bias\[o\] + Σ over c, a, b of
+/// x\[n, i·stride + a·dilation − padding, j·stride + b·dilation − padding, c\] · weight\[o, c, a, b\], where c runs over
+/// the channels of o's group and x is zero outside the image.
+///
+/// **Shapes** `x` `[batch, height, width, in]`, `weight` `[out, in / groups, kernel height, kernel width]`, `bias` `[out]`,
+/// `y` `[batch, out height, out width, out]`, all contiguous.
+///
+/// ```
+/// use models::kernels::{Accuracy, ConvGeometry, conv_forward};
+/// let geometry = ConvGeometry {
+///     batch: 1, height: 2, width: 3, in_channels: 1, out_channels: 1,
+///     kernel: [1, 2], stride: [1, 1], padding: [0, 0], dilation: [1, 1], groups: 1,
+/// };
+/// let mut y = [0.0f32; 4];
+/// conv_forward(&geometry, Accuracy::Fast, &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0], &[10.0, 1.0], Some(&[0.5]), &mut y);
+/// assert_eq!(y, [12.5, 24.5, 96.5, 192.5]);
+/// ```
+///
 /// # Panics
 /// If the geometry is not [valid](ConvGeometry::validated) or a slice has not the length that it demands.
 pub fn conv_forward<T: Element>(
@@ -20,6 +38,19 @@ pub fn conv_forward<T: Element>(
 
 /// Writes the gradient of ⟨conv(x, weight), grad_y⟩ with respect to `x` into `grad_x`.
 ///
+/// **Shapes** as [`conv_forward`]'s, `grad_y` as `y` and `grad_x` as `x`.
+///
+/// ```
+/// use models::kernels::{Accuracy, ConvGeometry, conv_input_grad};
+/// let geometry = ConvGeometry {
+///     batch: 1, height: 1, width: 3, in_channels: 1, out_channels: 1,
+///     kernel: [1, 2], stride: [1, 1], padding: [0, 0], dilation: [1, 1], groups: 1,
+/// };
+/// let mut grad_x = [0.0f32; 3];
+/// conv_input_grad(&geometry, Accuracy::Fast, &[1.0, 2.0], &[10.0, 1.0], &mut grad_x);
+/// assert_eq!(grad_x, [10.0, 21.0, 2.0]);
+/// ```
+///
 /// # Panics
 /// As [`conv_forward`].
 pub fn conv_input_grad<T: Element>(
@@ -33,6 +64,19 @@ pub fn conv_input_grad<T: Element>(
 }
 
 /// Writes the gradient of ⟨conv(x, weight), grad_y⟩ with respect to `weight` into `grad_weight`.
+///
+/// **Shapes** as [`conv_forward`]'s, `grad_y` as `y` and `grad_weight` as `weight`.
+///
+/// ```
+/// use models::kernels::{Accuracy, ConvGeometry, conv_weight_grad};
+/// let geometry = ConvGeometry {
+///     batch: 1, height: 1, width: 3, in_channels: 1, out_channels: 1,
+///     kernel: [1, 2], stride: [1, 1], padding: [0, 0], dilation: [1, 1], groups: 1,
+/// };
+/// let mut grad_weight = [0.0f32; 2];
+/// conv_weight_grad(&geometry, Accuracy::Fast, &[1.0, 2.0, 4.0], &[1.0, 2.0], &mut grad_weight);
+/// assert_eq!(grad_weight, [5.0, 10.0]);
+/// ```
 ///
 /// # Panics
 /// As [`conv_forward`].

@@ -15,6 +15,12 @@ const TASKS: usize = 16;
 /// Strides are (row, column) in elements and may be zero (a broadcast) but not negative. The longer side of the product
 /// is split into strips by its length alone, so the result does not depend on the number of threads.
 ///
+/// ```
+/// let mut out = [0.0f64; 2];
+/// models::kernels::matmul(1, 2, 2, &[1.0, 2.0], [2, 1], &[1.0, 10.0, 100.0, 1000.0], [2, 1], &mut out);
+/// assert_eq!(out, [201.0, 2010.0]);
+/// ```
+///
 /// # Panics
 /// If a slice is too short for its sizes and strides, or `out` has not length `m * n`.
 #[allow(clippy::too_many_arguments)]

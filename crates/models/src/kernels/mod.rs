@@ -14,6 +14,8 @@ mod panel;
 mod scratch;
 mod shared;
 mod simd;
+#[cfg(test)]
+mod tests;
 mod winograd;
 
 pub use conv::{conv_forward, conv_input_grad, conv_weight_grad};

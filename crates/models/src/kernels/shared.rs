@@ -33,15 +33,20 @@ impl<T> Shared<T> {
     }
 }
 
+/// Multiplications that are worth a task of their own: scheduling costs less than a tenth of them.
+const TASK: usize = 500_000;
+/// Multiplications that are worth waking another thread.
+const WAKING: usize = 500_000;
+
 /// Runs `task(0)` … `task(count - 1)`, on several threads if the whole is worth waking them.
 ///
 /// `work` is the number of multiplications in all. Tasks must not depend on each other.
 pub(crate) fn for_each_task(count: usize, work: usize, task: impl Fn(usize) + Send + Sync) {
-    // Waking a thread costs some microseconds, in which a core does about this many multiplications.
-    const WORTH_A_THREAD: usize = 400_000;
-    if count < 2 || work < WORTH_A_THREAD {
-        (0..count).for_each(task);
-    } else {
-        (0..count).into_par_iter().with_max_len(1).for_each(task);
+    if count < 2 || work < WAKING {
+        return (0..count).for_each(task);
     }
+    let together = (count * TASK / work).clamp(1, count);
+    (0..count.div_ceil(together)).into_par_iter().with_max_len(1).for_each(|chunk| {
+        (chunk * together..count.min((chunk + 1) * together)).for_each(&task);
+    });
 }

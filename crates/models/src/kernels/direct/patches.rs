@@ -112,51 +112,88 @@ pub(crate) struct GatherPatches<'a, T> {
 impl<T: Element> Job<T> for GatherPatches<'_, T> {
     #[inline(always)]
     unsafe fn run<V: Vector<Elem = T>>(&self) {
+        let across = self.patches.columns.positions;
+        let mut index = 0;
+        while index < self.count {
+            let (line, column) = ((self.first + index) / across, (self.first + index) % across);
+            let number = (across - column).min(self.count - index);
+            // SAFETY: these positions are among those of the job.
+            unsafe { self.line::<V>(line, column, number, self.to.add(index * self.row)) };
+            index += number;
+        }
+    }
+}
+
+impl<T: Element> GatherPatches<'_, T> {
+    /// Writes the patches of `number` neighbours in one line of positions.
+    #[inline(always)]
+    unsafe fn line<V: Vector<Elem = T>>(&self, line: usize, column: usize, number: usize, to: *mut T) {
         let Patches { rows, columns, channels, first_channel, depth, .. } = self.patches;
-        let together = columns.contiguous() && depth == channels;
-        let mut column = self.first % columns.positions;
-        let mut line = self.first / columns.positions;
-        for index in 0..self.count {
-            let (image, row) = (line / rows.positions, line % rows.positions);
-            // SAFETY: the offsets of pixels that exist are within the images, and a row of `to` holds a patch.
+        let (image, row) = (line / rows.positions, line % rows.positions);
+        let run = columns.starts.len() * depth;
+        for (index, &start) in rows.starts.iter().enumerate() {
+            let y = (row * rows.step) as isize + start;
+            // SAFETY: the line exists, and `to` holds a patch for each position.
             unsafe {
-                let mut to = self.to.add(index * self.row);
-                for &start in &rows.starts {
-                    let y = (row * rows.step) as isize + start;
-                    if y < 0 || y >= rows.extent as isize {
-                        to = zeros::<V>(to, columns.starts.len() * depth);
-                        continue;
+                let to = to.add(index * run);
+                if y < 0 || y >= rows.extent as isize {
+                    for position in 0..number {
+                        zeros::<V>(to.add(position * self.row), run);
                     }
-                    let from = self.images.add((image * rows.extent + y as usize) * columns.extent * channels);
-                    let from = from.add(*first_channel);
-                    let left = (column * columns.step) as isize;
-                    if together {
-                        let start = left + columns.starts[0];
-                        let count = columns.starts.len() as isize;
-                        let before = (-start).clamp(0, count);
-                        let inside = (columns.extent as isize - start).clamp(before, count) - before;
-                        to = zeros::<V>(to, before as usize * depth);
-                        to = copy::<V>(
-                            from.wrapping_offset((start + before) * *channels as isize),
-                            to,
-                            inside as usize * depth,
-                        );
-                        to = zeros::<V>(to, (count - before - inside) as usize * depth);
-                    } else {
-                        for &start in &columns.starts {
-                            let x = left + start;
-                            to = if x < 0 || x >= columns.extent as isize {
-                                zeros::<V>(to, *depth)
-                            } else {
-                                copy::<V>(from.add(x as usize * channels), to, *depth)
-                            };
-                        }
+                    continue;
+                }
+                let from = self.images.add((image * rows.extent + y as usize) * columns.extent * channels);
+                let from = from.add(*first_channel);
+                if columns.contiguous() && depth == channels {
+                    self.runs::<V>(from, column, number, &columns.starts, to);
+                } else {
+                    for (tap, start) in columns.starts.chunks(1).enumerate() {
+                        self.runs::<V>(from, column, number, start, to.add(tap * depth));
                     }
                 }
             }
-            column += 1;
-            if column == columns.positions {
-                (column, line) = (0, line + 1);
+        }
+    }
+
+    /// Copies what neighbouring taps read of one line of the image, for `number` positions from `column` on.
+    #[inline(always)]
+    unsafe fn runs<V: Vector<Elem = T>>(
+        &self,
+        from: *const T,
+        column: usize,
+        number: usize,
+        starts: &[isize],
+        to: *mut T,
+    ) {
+        let Patches { columns, channels, depth, .. } = self.patches;
+        let (taps, extent) = (starts.len() as isize, columns.extent as isize);
+        let first = (column * columns.step) as isize + starts[0];
+        // Positions before `inside` reach over the left edge, those from `outside` on over the right one.
+        let step = columns.step as isize;
+        let inside = ((-first).max(0) + step - 1) / step;
+        let outside = if extent - taps < first { 0 } else { (extent - taps - first) / step + 1 };
+        let inside = inside.min(number as isize);
+        let outside = outside.clamp(inside, number as isize);
+        // SAFETY: only pixels of the line are read; `to` holds a patch for each position.
+        unsafe {
+            for position in (0..inside).chain(outside..number as isize) {
+                let start = first + position * step;
+                let before = (-start).clamp(0, taps);
+                let within = (extent - start).clamp(before, taps) - before;
+                let to = to.add(position as usize * self.row);
+                let to = zeros::<V>(to, before as usize * depth);
+                let pixel = from.wrapping_offset((start + before) * *channels as isize);
+                let to = copy::<V>(pixel, to, within as usize * depth);
+                zeros::<V>(to, (taps - before - within) as usize * depth);
+            }
+            if inside < outside {
+                let mut pixel = from.offset((first + inside * step) * *channels as isize);
+                let mut to = to.add(inside as usize * self.row);
+                for _ in inside..outside {
+                    copy::<V>(pixel, to, taps as usize * depth);
+                    pixel = pixel.wrapping_add(columns.step * channels);
+                    to = to.wrapping_add(self.row);
+                }
             }
         }
     }

@@ -70,6 +70,10 @@ impl Sums {
     }
 
     fn compute<T: Element>(&self, g: &ConvGeometry, x: &[T], grad_y: &[T], grad_weight: &mut [T]) {
+        if self.rows == 0 {
+            // No tap ever meets a pixel.
+            return grad_weight.fill(T::default());
+        }
         let slabs = self.positions.div_ceil(self.slab);
         let slab_numbers = self.rows * self.width;
         let mut scratch = Scratch::<T>::new(slabs * slab_numbers);
@@ -111,7 +115,9 @@ impl Sums {
         let panel = self.set.panel::<T>().min(self.width);
         let gathers = !patches.are_pixels();
         let mut gathered = Scratch::<T>::new(if gathers { CHAIN * row } else { 0 });
-        let mut packed = Scratch::<T>::new(CHAIN * panel);
+        // The gradient serves as it is where one panel holds its rows exactly.
+        let packs = panel != g.out_channels;
+        let mut packed = Scratch::<T>::new(if packs { CHAIN * panel } else { 0 });
         // SAFETY: the images and gradients are whole, the scratch holds a block; the caller vouches for `to`.
         unsafe {
             let (a, a_depth) = if gathers {
@@ -124,14 +130,13 @@ impl Sums {
             for column in (0..self.columns).step_by(panel) {
                 let columns = panel.min(self.columns - column);
                 let from = gradients.add(first * g.out_channels + self.first_column + column);
-                self.set.run(&PackRows {
-                    from,
-                    row: g.out_channels,
-                    count,
-                    columns,
-                    to: packed.pointer(),
-                    width: panel,
-                });
+                let b = if packs {
+                    let to = packed.pointer();
+                    self.set.run(&PackRows { from, row: g.out_channels, count, columns, to, width: panel });
+                    to.cast_const()
+                } else {
+                    from
+                };
                 let product = PanelProduct {
                     rows,
                     depth: count,
@@ -139,7 +144,7 @@ impl Sums {
                     a,
                     a_row: 1,
                     a_depth,
-                    b: packed.pointer(),
+                    b,
                     b_row: panel,
                     c: to.add(column),
                     c_row: self.width,

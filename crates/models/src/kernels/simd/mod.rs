@@ -8,6 +8,9 @@ pub(super) mod x86;
 
 use super::Element;
 
+/// The most lanes of any vector.
+const MOST_LANES: usize = 16;
+
 /// A register full of numbers.
 ///
 /// # Safety
@@ -35,6 +38,41 @@ pub trait Vector: Copy {
     unsafe fn mul(self, other: Self) -> Self;
     /// `self * factor + addend`
     unsafe fn mul_add(self, factor: Self, addend: Self) -> Self;
+
+    /// Nine neighbours from each of `lanes` places, `stride` apart: vector t holds the t-th neighbour of every place, and
+    /// zeros from lane `lanes` on.
+    #[inline(always)]
+    unsafe fn load_nines(from: *const Self::Elem, stride: usize, lanes: usize) -> [Self; 9] {
+        let mut columns = [[Self::Elem::default(); MOST_LANES]; 9];
+        unsafe {
+            for lane in 0..lanes {
+                for (index, column) in columns.iter_mut().enumerate() {
+                    column[lane] = *from.add(lane * stride + index);
+                }
+            }
+            std::array::from_fn(|index| Self::load(columns[index].as_ptr()))
+        }
+    }
+
+    /// Writes what [`Vector::load_nines`] would read.
+    #[inline(always)]
+    unsafe fn store_nines(values: [Self; 9], to: *mut Self::Elem, stride: usize, lanes: usize) {
+        let mut columns = [[Self::Elem::default(); MOST_LANES]; 9];
+        unsafe {
+            for (column, value) in columns.iter_mut().zip(values) {
+                value.store(column.as_mut_ptr());
+            }
+            for lane in 0..lanes {
+                for (index, column) in columns.iter().enumerate() {
+                    *to.add(lane * stride + index) = column[lane];
+                }
+            }
+        }
+    }
+
+    /// Asks for a cache line that will be read soon; the address need not be valid.
+    #[inline(always)]
+    unsafe fn prefetch(_address: *const Self::Elem) {}
 
     #[inline(always)]
     unsafe fn zero() -> Self {

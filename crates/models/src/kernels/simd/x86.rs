@@ -34,12 +34,47 @@ unsafe fn mask_of_4(count: usize) -> __m256i {
     unsafe { _mm256_loadu_si256(LANE_MASKS_64.as_ptr().add(4 - count).cast()) }
 }
 
+/// The first nine lanes.
+const NINE: u16 = (1 << 9) - 1;
+
+/// Rows become columns, in three steps that double the size of the blocks already in place.
+#[inline(always)]
+unsafe fn transpose(rows: [__m512; 16]) -> [__m512; 16] {
+    unsafe {
+        let mut quads = [_mm512_setzero_ps(); 16];
+        for quad in 0..4 {
+            let [a, b, c, d] = [rows[4 * quad], rows[4 * quad + 1], rows[4 * quad + 2], rows[4 * quad + 3]];
+            let (low, high) = (_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+            let (low_below, high_below) = (_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
+            let pairs = [(low, low_below), (high, high_below)];
+            for (index, (upper, lower)) in pairs.into_iter().enumerate() {
+                let (upper, lower) = (_mm512_castps_pd(upper), _mm512_castps_pd(lower));
+                quads[4 * quad + 2 * index] = _mm512_castpd_ps(_mm512_unpacklo_pd(upper, lower));
+                quads[4 * quad + 2 * index + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(upper, lower));
+            }
+        }
+        // Now vector 4q + k holds, in its block j of four lanes, column 4j + k of rows 4q to 4q + 3.
+        let mut columns = [_mm512_setzero_ps(); 16];
+        for k in 0..4 {
+            let [a, b, c, d] = [quads[k], quads[4 + k], quads[8 + k], quads[12 + k]];
+            let (even, even_below) = (_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0x88>(c, d));
+            let (odd, odd_below) = (_mm512_shuffle_f32x4::<0xdd>(a, b), _mm512_shuffle_f32x4::<0xdd>(c, d));
+            columns[k] = _mm512_shuffle_f32x4::<0x88>(even, even_below);
+            columns[4 + k] = _mm512_shuffle_f32x4::<0x88>(odd, odd_below);
+            columns[8 + k] = _mm512_shuffle_f32x4::<0xdd>(even, even_below);
+            columns[12 + k] = _mm512_shuffle_f32x4::<0xdd>(odd, odd_below);
+        }
+        columns
+    }
+}
+
 macro_rules! x86_vector {
     (
         $name:ident: $elem:ty, $lanes:literal lanes, $tile:literal across,
         $splat:ident, $load:ident, $store:ident, $add:ident, $sub:ident, $mul:ident, $fused:ident,
         load_first($from:ident, $count_read:ident) $load_first:expr,
         store_first($to:ident, $value:ident, $count_written:ident) $store_first:expr
+        $(, with { $($more:item)* })?
     ) => {
         // SAFETY: callers run on a processor with the instruction set (`InstructionSet::run` is the only way in), with
         // pointers that are valid for the numbers named; every load and store here is the unaligned one.
@@ -85,6 +120,11 @@ macro_rules! x86_vector {
             unsafe fn mul_add(self, factor: Self, addend: Self) -> Self {
                 unsafe { Self($fused(self.0, factor.0, addend.0)) }
             }
+            #[inline(always)]
+            unsafe fn prefetch(address: *const $elem) {
+                unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
+            }
+            $($($more)*)?
         }
     };
 }
@@ -93,7 +133,36 @@ x86_vector!(
     Avx512F32: f32, 16 lanes, 4 across,
     _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_add_ps, _mm512_sub_ps, _mm512_mul_ps, _mm512_fmadd_ps,
     load_first(from, count) _mm512_maskz_loadu_ps((1u16 << count) - 1, from),
-    store_first(to, value, count) _mm512_mask_storeu_ps(to, (1u16 << count) - 1, value)
+    store_first(to, value, count) _mm512_mask_storeu_ps(to, (1u16 << count) - 1, value),
+    with {
+        #[inline(always)]
+        unsafe fn load_nines(from: *const f32, stride: usize, lanes: usize) -> [Self; 9] {
+            unsafe {
+                let mut rows = [_mm512_setzero_ps(); 16];
+                for (lane, row) in rows.iter_mut().enumerate() {
+                    if lane < lanes {
+                        *row = _mm512_maskz_loadu_ps(NINE, from.add(lane * stride));
+                    }
+                }
+                let columns = transpose(rows);
+                std::array::from_fn(|index| Self(columns[index]))
+            }
+        }
+        #[inline(always)]
+        unsafe fn store_nines(values: [Self; 9], to: *mut f32, stride: usize, lanes: usize) {
+            unsafe {
+                let mut rows = [_mm512_setzero_ps(); 16];
+                for (row, value) in rows.iter_mut().zip(values) {
+                    *row = value.0;
+                }
+                for (lane, column) in transpose(rows).into_iter().enumerate() {
+                    if lane < lanes {
+                        _mm512_mask_storeu_ps(to.add(lane * stride), NINE, column);
+                    }
+                }
+            }
+        }
+    }
 );
 x86_vector!(
     Avx512F64: f64, 8 lanes, 4 across,

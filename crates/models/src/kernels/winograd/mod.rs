@@ -23,12 +23,16 @@ pub(crate) enum Choice {
     Toeplitz,
 }
 
+/// With fewer channels the direct sum is as fast: the transforms would leave most of a vector empty.
+const FEWEST_CHANNELS: usize = 6;
+
 /// The scheme for this convolution, if there is one that needs clearly fewer multiplications than the direct sum.
 pub(crate) fn choose(g: &ConvGeometry) -> Option<Choice> {
     let suits = g.kernel == [3, 3]
         && g.stride == [1, 1]
         && g.dilation == [1, 1]
         && g.groups == 1
+        && g.in_channels.min(g.out_channels) >= FEWEST_CHANNELS
         && g.padding.iter().all(|&padding| padding <= 2);
     if !suits {
         return None;

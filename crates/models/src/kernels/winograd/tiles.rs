@@ -39,14 +39,6 @@ impl TiledImages {
             left: (column * self.step) as isize + self.origin[1],
         }
     }
-
-    /// The offset of a pixel's first channel, if the pixel exists.
-    #[inline(always)]
-    fn pixel(&self, place: &Place, row: usize, column: usize) -> Option<usize> {
-        let (y, x) = (place.top + row as isize, place.left + column as isize);
-        let inside = y >= 0 && x >= 0 && y < self.height as isize && x < self.width as isize;
-        inside.then(|| ((place.image * self.height + y as usize) * self.width + x as usize) * self.channels)
-    }
 }
 
 /// Transformed tiles: `[panel][point][tile][column]`, every panel `width` columns wide, strides in elements.
@@ -93,27 +85,26 @@ impl<T: Element, S: Scheme, const GRADIENT: bool> Job<T> for Spread<T, S, GRADIE
     unsafe fn run<V: Vector<Elem = T>>(&self) {
         let extent = if GRADIENT { S::OUTPUTS } else { S::INPUTS };
         let channels = self.geometry.channels;
+        // A tile of few channels is soon done, and the processor looks far enough ahead by itself.
+        let prefetches = channels >= 4 * V::LANES;
+        let mut next = self.pixels(0, extent);
         for tile in 0..self.count {
-            let place = self.geometry.place(self.first + tile);
-            let mut pixels = [[self.zeros; 6]; 6];
-            for (row, pixels) in pixels.iter_mut().enumerate().take(extent) {
-                for (column, pixel) in pixels.iter_mut().enumerate().take(extent) {
-                    if let Some(offset) = self.geometry.pixel(&place, row, column) {
-                        // SAFETY: the offset is that of a pixel of the images.
-                        *pixel = unsafe { self.images.add(offset) };
-                    }
-                }
-            }
+            let pixels = next;
+            next = self.pixels((tile + 1).min(self.count - 1), extent);
             let whole = channels - channels % V::LANES;
             // SAFETY: channels `channel..` of every pixel are readable, and `to` is writable, as the type says.
             unsafe {
                 for channel in (0..whole).step_by(V::LANES) {
+                    if prefetches {
+                        for row in &next[..extent] {
+                            for pixel in &row[extent - S::OUTPUTS..extent] {
+                                V::prefetch(pixel.wrapping_add(channel));
+                            }
+                        }
+                    }
                     let to = self.to.at(self.to_tile + tile, channel);
-                    transform::<V, S, GRADIENT>(
-                        |row, column| V::load(pixels[row][column].add(channel)),
-                        to,
-                        self.to.plane,
-                    );
+                    let load = |row: usize, column: usize| V::load(pixels[row][column].add(channel));
+                    transform::<V, S, GRADIENT>(load, to, self.to.plane);
                 }
                 if whole < channels {
                     let to = self.to.at(self.to_tile + tile, whole);
@@ -126,7 +117,34 @@ impl<T: Element, S: Scheme, const GRADIENT: bool> Job<T> for Spread<T, S, GRADIE
     }
 }
 
+impl<T: Element, S: Scheme, const GRADIENT: bool> Spread<T, S, GRADIENT> {
+    /// The pixels of a tile, or zeros in their place.
+    #[inline(always)]
+    fn pixels(&self, tile: usize, extent: usize) -> [[*const T; 6]; 6] {
+        let TiledImages { height, width, channels, .. } = self.geometry;
+        let place = self.geometry.place(self.first + tile);
+        let columns: [Option<usize>; 6] = std::array::from_fn(|column| {
+            let x = place.left + column as isize;
+            (x >= 0 && x < width as isize).then(|| x as usize * channels)
+        });
+        let mut pixels = [[self.zeros; 6]; 6];
+        for (row, pixels) in pixels.iter_mut().enumerate().take(extent) {
+            let y = place.top + row as isize;
+            if y < 0 || y >= height as isize {
+                continue;
+            }
+            let line = self.images.wrapping_add((place.image * height + y as usize) * width * channels);
+            for (pixel, offset) in pixels.iter_mut().zip(columns).take(extent) {
+                *pixel = offset.map_or(self.zeros, |offset| line.wrapping_add(offset));
+            }
+        }
+        pixels
+    }
+}
+
 /// Transforms one vector of channels of one tile.
+// Column by column: the index counts in several arrays at once.
+#[allow(clippy::needless_range_loop)]
 #[inline(always)]
 unsafe fn transform<V: Vector, S: Scheme, const GRADIENT: bool>(
     load: impl Fn(usize, usize) -> V,
@@ -182,8 +200,11 @@ impl<T: Element, S: Scheme> Job<T> for Collect<T, S> {
     unsafe fn run<V: Vector<Elem = T>>(&self) {
         for tile in 0..self.count {
             let place = self.geometry.place(self.first + tile);
-            let whole = self.geometry.pixel(&place, 0, 0).is_some()
-                && self.geometry.pixel(&place, S::OUTPUTS - 1, S::OUTPUTS - 1).is_some();
+            let TiledImages { height, width, channels, .. } = self.geometry;
+            // The output's tiles start inside the image, so only their far sides may stick out.
+            let (top, left) = (place.top.unsigned_abs(), place.left.unsigned_abs());
+            let (rows, across) = (height - top, width - left);
+            let corner = ((place.image * height + top) * width + left) * channels + self.channel;
             // SAFETY: columns `column..` of the panel are readable, and pixels that exist writable, as the type says.
             unsafe {
                 for column in (0..self.columns).step_by(V::LANES) {
@@ -192,10 +213,14 @@ impl<T: Element, S: Scheme> Job<T> for Collect<T, S> {
                     let bias =
                         if self.bias.is_null() { V::zero() } else { V::load_up_to(self.bias.add(column), count) };
                     let results = restore::<V, S>(from, self.from.plane, bias);
-                    if whole && count >= V::LANES {
-                        self.write(&place, &results, column, |value, to| value.store(to));
-                    } else {
-                        self.write(&place, &results, column, |value, to| value.store_up_to(to, count));
+                    let corner = self.images.add(corner + column);
+                    for (row, results) in results.iter().enumerate().take(S::OUTPUTS.min(rows)) {
+                        let line = corner.add(row * width * channels);
+                        for (index, value) in results.iter().enumerate().take(S::OUTPUTS) {
+                            if index < across {
+                                value.store_up_to(line.add(index * channels), count);
+                            }
+                        }
                     }
                 }
             }
@@ -203,27 +228,9 @@ impl<T: Element, S: Scheme> Job<T> for Collect<T, S> {
     }
 }
 
-impl<T: Element, S: Scheme> Collect<T, S> {
-    #[inline(always)]
-    unsafe fn write<V: Vector<Elem = T>>(
-        &self,
-        place: &Place,
-        results: &[[V; 4]; 4],
-        column: usize,
-        store: impl Fn(V, *mut T),
-    ) {
-        for (row, results) in results.iter().enumerate().take(S::OUTPUTS) {
-            for (across, &value) in results.iter().enumerate().take(S::OUTPUTS) {
-                if let Some(offset) = self.geometry.pixel(place, row, across) {
-                    // SAFETY: the offset is that of a pixel of the images.
-                    store(value, unsafe { self.images.add(offset + self.channel + column) });
-                }
-            }
-        }
-    }
-}
-
 /// Transforms one vector of channels of one tile's products back.
+// Column by column: the index counts in several arrays at once.
+#[allow(clippy::needless_range_loop)]
 #[inline(always)]
 unsafe fn restore<V: Vector, S: Scheme>(from: *const V::Elem, plane: usize, bias: V) -> [[V; 4]; 4] {
     unsafe {

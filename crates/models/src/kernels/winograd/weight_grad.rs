@@ -14,9 +14,9 @@ use crate::kernels::scratch::Scratch;
 use crate::kernels::shared::{Shared, for_each_task};
 
 /// Numbers in the transformed tiles of a block, inputs and gradients together.
-const BLOCK_NUMBERS: usize = 5_000_000;
-/// Tiles of a block at most: the length of a chain of additions.
-const LONGEST_CHAIN: usize = 512;
+const BLOCK_NUMBERS: usize = 600_000;
+/// Tiles of a block: at least, so that sums are not fetched too often, and at most, as the length of a chain of additions.
+const BLOCK_TILES: std::ops::RangeInclusive<usize> = 128..=512;
 /// Row channels whose gradients at all points one task holds in its core's own cache.
 const ROWS: usize = 48;
 
@@ -53,7 +53,8 @@ pub(super) fn correlate<T: Element, S: Scheme>(
     let input_width = rows.next_multiple_of(lanes);
     let width = set.panel::<T>().min(columns.next_multiple_of(lanes));
     let panels = columns.div_ceil(width);
-    let most = (BLOCK_NUMBERS / (points * (input_width + panels * width))).clamp(64, LONGEST_CHAIN);
+    let most =
+        (BLOCK_NUMBERS / (points * (input_width + panels * width))).clamp(*BLOCK_TILES.start(), *BLOCK_TILES.end());
     let block = pass.tiles.div_ceil(pass.tiles.div_ceil(most));
     let mut zeros = Scratch::<T>::new(rows.max(columns));
     zeros.slice().fill(T::default());
@@ -151,7 +152,7 @@ impl<T: Element, S: Scheme> Call<'_, T, S> {
     fn spread(&self, first: usize, count: usize) {
         const TILES: usize = 4;
         let numbers = Self::ALL_POINTS * (self.input_width + self.panels * self.width);
-        for_each_task(count.div_ceil(TILES), 4 * count * numbers, |task| {
+        for_each_task(count.div_ceil(TILES), 8 * count * numbers, |task| {
             let tile = task * TILES;
             let number = TILES.min(count - tile);
             let inputs = Spread::<T, S, false> {

@@ -7,9 +7,6 @@ use crate::kernels::Element;
 use crate::kernels::instruction_set::Job;
 use crate::kernels::simd::Vector;
 
-/// The most lanes of any vector.
-const MOST_LANES: usize = 16;
-
 /// How a 3×3 weight lies in memory, seen from (row channel, column channel) of the matrix product.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WeightLayout {
@@ -22,9 +19,13 @@ pub(crate) struct WeightLayout {
 }
 
 impl WeightLayout {
+    /// The taps in the order that the pass sees them.
     #[inline(always)]
-    fn tap(&self, tap: usize) -> usize {
-        if self.flipped { 8 - tap } else { tap }
+    fn turned<V: Copy>(&self, mut taps: [V; 9]) -> [V; 9] {
+        if self.flipped {
+            taps.reverse();
+        }
+        taps
     }
 }
 
@@ -50,22 +51,26 @@ pub(crate) struct Expand<T, S> {
 impl<T: Element, S: Scheme> Job<T> for Expand<T, S> {
     #[inline(always)]
     unsafe fn run<V: Vector<Elem = T>>(&self) {
-        for row in 0..self.rows {
-            for column in (0..self.columns).step_by(V::LANES) {
-                let lanes = V::LANES.min(self.columns - column);
-                let mut gathered = [[T::default(); MOST_LANES]; 9];
-                // SAFETY: the weight is readable at these places and `to` writable at those, as the type says.
-                unsafe {
-                    let from = self.weight.add((self.row + row) * self.layout.row);
-                    for lane in 0..lanes {
-                        let taps = from.add((self.column + column + lane) * self.layout.column);
-                        for (tap, gathered) in gathered.iter_mut().enumerate() {
-                            gathered[lane] = *taps.add(self.layout.tap(tap));
-                        }
+        // Walk along the shorter stride, so that neighbours in memory are used while they are in the cache.
+        let columns = self.columns.div_ceil(V::LANES);
+        let by_columns = self.layout.row < self.layout.column;
+        for index in 0..columns * self.rows {
+            let (row, column) =
+                if by_columns { (index % self.rows, index / self.rows) } else { (index / columns, index % columns) };
+            let column = column * V::LANES;
+            let lanes = V::LANES.min(self.columns - column);
+            // SAFETY: the weight is readable at these places and `to` writable at those, as the type says; what is
+            // prefetched need not be readable.
+            unsafe {
+                let from = (self.row + row) * self.layout.row + (self.column + column) * self.layout.column;
+                let from = self.weight.add(from);
+                if !by_columns {
+                    for line in (0..9 * V::LANES).step_by(V::LANES) {
+                        V::prefetch(from.wrapping_add(2 * self.layout.row + line));
                     }
-                    let taps: [V; 9] = std::array::from_fn(|tap| V::load(gathered[tap].as_ptr()));
-                    expand::<V, S>(taps, self.to.add(row * self.width + column), self.plane);
                 }
+                let taps = self.layout.turned(V::load_nines(from, self.layout.column, lanes));
+                expand::<V, S>(taps, self.to.add(row * self.width + column), self.plane);
             }
         }
     }
@@ -113,26 +118,19 @@ impl<T: Element, S: Scheme> Job<T> for Contract<T, S> {
         for column in (0..self.columns).step_by(V::LANES) {
             let lanes = V::LANES.min(self.columns - column);
             for row in 0..self.rows {
-                let mut scattered = [[T::default(); MOST_LANES]; 9];
                 // SAFETY: dU is readable at these places and the weight writable at those, as the type says.
                 unsafe {
                     let taps = contract::<V, S>(self.from.add(row * self.width + column), self.plane);
-                    for (lanes, tap) in scattered.iter_mut().zip(taps) {
-                        tap.store(lanes.as_mut_ptr());
-                    }
-                    let to = self.weight.add((self.row + row) * self.layout.row);
-                    for lane in 0..lanes {
-                        let taps = to.add((self.column + column + lane) * self.layout.column);
-                        for (tap, lanes) in scattered.iter().enumerate() {
-                            *taps.add(self.layout.tap(tap)) = lanes[lane];
-                        }
-                    }
+                    let to = (self.row + row) * self.layout.row + (self.column + column) * self.layout.column;
+                    V::store_nines(self.layout.turned(taps), self.weight.add(to), self.layout.column, lanes);
                 }
             }
         }
     }
 }
 
+// Column by column: the index counts in several arrays at once.
+#[allow(clippy::needless_range_loop)]
 #[inline(always)]
 unsafe fn contract<V: Vector, S: Scheme>(from: *const V::Elem, plane: usize) -> [V; 9] {
     unsafe {
