@@ -1,1 +1,21 @@
-//! Differentiable networks on candle (MLP, VGG, ResNet) with right gradients, forward mode, training and checkpoints.
+#![doc = include_str!("../README.md")]
+
+mod error;
+mod files;
+#[allow(unsafe_code)]
+pub mod kernels;
+mod layer;
+mod names;
+mod network;
+pub mod ops;
+mod params;
+mod pass;
+pub mod train;
+mod zoo;
+
+pub use error::{Error, Result};
+pub use kernels::Accuracy;
+pub use network::{Features, Network, View};
+pub use params::{Initialisation, Parameter, Params, Role, WeightsReport};
+pub use pass::Pass;
+pub use zoo::{Architecture, Block, MlpConfig, ResNetConfig, ResNetStage, Stem, VggConfig};

@@ -4,13 +4,17 @@
 //! functions here: output, input gradient, weight gradient. Each result is the same to the last bit for any number of
 //! rayon threads: work is split by shape, and every sum runs in a fixed order.
 
+pub(crate) mod channel;
 mod conv;
 mod direct;
 mod element;
+pub(crate) mod elementwise;
 mod geometry;
 mod instruction_set;
+pub(crate) mod loss;
 mod matmul;
 mod panel;
+pub(crate) mod pool;
 mod scratch;
 mod shared;
 mod simd;

@@ -1,0 +1,105 @@
+//! What can go wrong while building, running, training, saving or loading a network.
+
+use std::path::PathBuf;
+
+/// The result of every fallible operation of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What can go wrong while building, running, training, saving or loading a network.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Two tensors do not fit together, or one does not fit the operation.
+    #[error("{op}: shapes {left:?} and {right:?} do not fit: {rule}")]
+    Shape {
+        /// The operation.
+        op: &'static str,
+        /// Shape of the first tensor.
+        left: Vec<usize>,
+        /// Shape of the second tensor, or what was expected.
+        right: Vec<usize>,
+        /// The rule that they break.
+        rule: String,
+    },
+    /// A number of the wrong kind.
+    #[error("{op}: expected {expected}, got {got}; convert with `to_dtype` first")]
+    DType {
+        /// The operation.
+        op: &'static str,
+        /// What the operation works on.
+        expected: String,
+        /// What it was given.
+        got: String,
+    },
+    /// A setting outside its range.
+    #[error("{op}: {name} is {value}, but {rule}")]
+    Setting {
+        /// The operation.
+        op: &'static str,
+        /// The setting.
+        name: &'static str,
+        /// Its value.
+        value: String,
+        /// The rule that it breaks.
+        rule: &'static str,
+    },
+    /// No architecture, activation or layer has this name.
+    #[error("{what} `{name}` is not known; the nearest are: {}", nearest.join(", "))]
+    UnknownName {
+        /// What was looked for.
+        what: &'static str,
+        /// The name that was asked for.
+        name: String,
+        /// The nearest known names.
+        nearest: Vec<String>,
+    },
+    /// A weights file does not hold what the network needs.
+    #[error("{}: {report}", path.display())]
+    Weights {
+        /// The file.
+        path: PathBuf,
+        /// Which tensors are missing, unexpected or of another shape.
+        report: crate::params::WeightsReport,
+    },
+    /// A tensor with values that are not finite.
+    #[error("{}: tensor `{tensor}` holds {count} values that are not finite; the file cannot be used", path.display())]
+    NonFiniteWeights {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// How many of its values are NaN or infinite.
+        count: usize,
+    },
+    /// A file could not be read or written.
+    #[error("{}: {action}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What was being done.
+        action: &'static str,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// A file is not a safetensors file, or is cut short.
+    #[error("{}: not a readable safetensors file ({source}); was the download or the write cut short?", path.display())]
+    SafeTensors {
+        /// The file.
+        path: PathBuf,
+        /// The reader's reason.
+        source: safetensors::SafeTensorError,
+    },
+    /// A tensor operation failed.
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
+}
+
+impl Error {
+    /// This error as one of candle's, for the inside of a custom operation.
+    pub(crate) fn into_candle(self) -> candle_core::Error {
+        match self {
+            Error::Candle(error) => error,
+            other => candle_core::Error::wrap(other),
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Max and average pooling of NHWC data, as gathers, scatters and means over stored windows.
+
+use rayon::prelude::*;
+
+use super::Element;
+
+/// The sizes of one pooling.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PoolGeometry {
+    pub(crate) batch: usize,
+    pub(crate) height: usize,
+    pub(crate) width: usize,
+    pub(crate) channels: usize,
+    pub(crate) kernel: [usize; 2],
+    pub(crate) stride: [usize; 2],
+    pub(crate) padding: [usize; 2],
+}
+
+impl PoolGeometry {
+    pub(crate) fn out_height(&self) -> usize {
+        (self.height + 2 * self.padding[0] - self.kernel[0]) / self.stride[0] + 1
+    }
+
+    pub(crate) fn out_width(&self) -> usize {
+        (self.width + 2 * self.padding[1] - self.kernel[1]) / self.stride[1] + 1
+    }
+
+    pub(crate) fn image_len(&self) -> usize {
+        self.height * self.width * self.channels
+    }
+
+    pub(crate) fn pooled_len(&self) -> usize {
+        self.out_height() * self.out_width() * self.channels
+    }
+
+    /// The pixels (row · width + column) inside the image that the window at (i, j) covers, in row-major order.
+    fn window(&self, i: usize, j: usize) -> impl Iterator<Item = usize> + use<> {
+        let span = |at: usize, kernel: usize, padding: usize, size: usize| {
+            (at.saturating_sub(padding), (at + kernel).saturating_sub(padding).min(size))
+        };
+        let (top, bottom) = span(i * self.stride[0], self.kernel[0], self.padding[0], self.height);
+        let (left, right) = span(j * self.stride[1], self.kernel[1], self.padding[1], self.width);
+        let width = self.width;
+        (top..bottom).flat_map(move |row| (left..right).map(move |column| row * width + column))
+    }
+
+    fn outputs(&self) -> impl Iterator<Item = (usize, usize, usize)> + use<> {
+        let (width, channels) = (self.out_width(), self.channels);
+        (0..self.out_height()).flat_map(move |i| (0..width).map(move |j| (i, j, (i * width + j) * channels)))
+    }
+}
+
+/// For each output value, the index within its image of the window's first maximum in row-major order.
+///
+/// A NaN counts as a maximum, so that it is not lost.
+pub(crate) fn max_positions<T: Element>(geometry: &PoolGeometry, x: &[T]) -> Vec<u32> {
+    let channels = geometry.channels;
+    let mut positions = vec![0u32; geometry.batch * geometry.pooled_len()];
+    positions.par_chunks_mut(geometry.pooled_len()).zip(x.par_chunks(geometry.image_len())).for_each(
+        |(positions, image)| {
+            let mut best = vec![T::default(); channels];
+            for (i, j, at) in geometry.outputs() {
+                let positions = &mut positions[at..at + channels];
+                for (tap, pixel) in geometry.window(i, j).enumerate() {
+                    let start = pixel * channels;
+                    let values = &image[start..start + channels];
+                    if tap == 0 {
+                        best.copy_from_slice(values);
+                        positions.iter_mut().enumerate().for_each(|(c, position)| *position = (start + c) as u32);
+                        continue;
+                    }
+                    for (c, ((best, position), value)) in
+                        best.iter_mut().zip(positions.iter_mut()).zip(values).enumerate()
+                    {
+                        let larger = *value > *best || (is_nan(*value) && !is_nan(*best));
+                        *best = if larger { *value } else { *best };
+                        *position = if larger { (start + c) as u32 } else { *position };
+                    }
+                }
+            }
+        },
+    );
+    positions
+}
+
+fn is_nan<T: Element>(value: T) -> bool {
+    value.partial_cmp(&value).is_none()
+}
+
+/// x at the positions: the pooled values of x, or of a tangent of x.
+pub(crate) fn gather<T: Element>(geometry: &PoolGeometry, x: &[T], positions: &[u32]) -> Vec<T> {
+    let mut y = vec![T::default(); positions.len()];
+    y.par_chunks_mut(geometry.pooled_len())
+        .zip(positions.par_chunks(geometry.pooled_len()))
+        .zip(x.par_chunks(geometry.image_len()))
+        .for_each(|((y, positions), image)| {
+            y.iter_mut().zip(positions).for_each(|(y, position)| *y = image[*position as usize]);
+        });
+    y
+}
+
+/// The adjoint of [`gather`]: every pooled value is added where it came from.
+pub(crate) fn scatter<T: Element>(geometry: &PoolGeometry, g: &[T], positions: &[u32]) -> Vec<T> {
+    let mut x = vec![T::default(); geometry.batch * geometry.image_len()];
+    x.par_chunks_mut(geometry.image_len())
+        .zip(positions.par_chunks(geometry.pooled_len()))
+        .zip(g.par_chunks(geometry.pooled_len()))
+        .for_each(|((image, positions), g)| {
+            g.iter().zip(positions).for_each(|(g, position)| image[*position as usize] += *g);
+        });
+    x
+}
+
+/// The mean of each window; its divisor is the number of pixels inside the image.
+pub(crate) fn average<T: Element>(geometry: &PoolGeometry, x: &[T]) -> Vec<T> {
+    let channels = geometry.channels;
+    let mut y = vec![T::default(); geometry.batch * geometry.pooled_len()];
+    y.par_chunks_mut(geometry.pooled_len()).zip(x.par_chunks(geometry.image_len())).for_each(|(y, image)| {
+        for (i, j, at) in geometry.outputs() {
+            let y = &mut y[at..at + channels];
+            let mut count = 0usize;
+            for pixel in geometry.window(i, j) {
+                count += 1;
+                y.iter_mut().zip(&image[pixel * channels..]).for_each(|(y, x)| *y += *x);
+            }
+            let share = T::from_f64(1.0 / count as f64);
+            y.iter_mut().for_each(|y| *y = *y * share);
+        }
+    });
+    y
+}
+
+/// The adjoint of [`average`]: each value is shared equally among the pixels of its window.
+pub(crate) fn spread<T: Element>(geometry: &PoolGeometry, g: &[T]) -> Vec<T> {
+    let channels = geometry.channels;
+    let mut x = vec![T::default(); geometry.batch * geometry.image_len()];
+    x.par_chunks_mut(geometry.image_len()).zip(g.par_chunks(geometry.pooled_len())).for_each(|(image, g)| {
+        for (i, j, at) in geometry.outputs() {
+            let share = T::from_f64(1.0 / geometry.window(i, j).count() as f64);
+            for pixel in geometry.window(i, j) {
+                let start = pixel * channels;
+                image[start..start + channels].iter_mut().zip(&g[at..]).for_each(|(x, g)| *x += *g * share);
+            }
+        }
+    });
+    x
+}

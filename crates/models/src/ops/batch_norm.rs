@@ -1,0 +1,279 @@
+//! Batch norm, with separate paths for training (statistics of the batch) and evaluation (running statistics).
+//!
+//! S. Ioffe and C. Szegedy, "Batch Normalization", ICML 2015 (arXiv 1502.03167). As in PyTorch, the batch is normalised
+//! by its variance with divisor m, and running statistics take the one with divisor m − 1.
+
+use candle_core::{CpuStorage, CustomOp3, Layout, Result as CandleResult, Shape, Tensor, WithDType};
+
+use super::channel::{channel_dot, channel_scale, channel_shift, channel_sum};
+use super::cpu::{dispatch_float, elements, require_float, same_dtype};
+use crate::kernels::{Element, channel};
+use crate::{Error, Result};
+
+/// Mean and variance of each channel of a batch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ChannelMoments {
+    /// Mean, `[c]`.
+    pub mean: Vec<f64>,
+    /// Variance with divisor `count`, `[c]`.
+    pub variance: Vec<f64>,
+    /// Values a channel: n·h·w.
+    pub count: usize,
+}
+
+impl ChannelMoments {
+    /// The moments of `x` `[…, c]`.
+    ///
+    /// **Errors** [`Error::Shape`] for an empty tensor, [`Error::DType`] unless f32 or f64.
+    ///
+    /// ```
+    /// use candle_core::{Device, Tensor};
+    /// use models::ops::ChannelMoments;
+    /// let moments = ChannelMoments::of(&Tensor::new(&[[1f64, 2.], [3., 2.]], &Device::Cpu)?)?;
+    /// assert_eq!((moments.mean, moments.variance, moments.count), (vec![2., 2.], vec![1., 0.], 2));
+    /// # Ok::<(), models::Error>(())
+    /// ```
+    pub fn of(x: &Tensor) -> Result<Self> {
+        const OP: &str = "channel-moments";
+        require_float(OP, x)?;
+        let channels = x.dims().last().copied().unwrap_or(0);
+        if x.elem_count() == 0 {
+            return Err(Error::Shape {
+                op: OP,
+                left: x.dims().to_vec(),
+                right: vec![],
+                rule: "the batch holds at least one value".into(),
+            });
+        }
+        let x = x.detach().contiguous()?;
+        let (storage, layout) = x.storage_and_layout();
+        let candle_core::Storage::Cpu(storage) = &*storage else {
+            return Err(Error::Setting {
+                op: OP,
+                name: "device",
+                value: format!("{:?}", x.device().location()),
+                rule: "batch statistics are implemented on the CPU only",
+            });
+        };
+        let (mean, variance) = dispatch_float!(OP, storage, T => {
+            CandleResult::Ok(channel::moments(elements::<T>(OP, storage, layout)?, channels))
+        })?;
+        Ok(Self { mean, variance, count: x.elem_count() / channels })
+    }
+
+    /// The variance with divisor `count` − 1 (with divisor 1 for a single value), as running statistics take it.
+    pub fn unbiased_variance(&self) -> Vec<f64> {
+        let factor = self.count as f64 / (self.count.max(2) - 1) as f64;
+        self.variance.iter().map(|variance| variance * factor).collect()
+    }
+
+    fn inverse_deviation(&self, epsilon: f64) -> Vec<f64> {
+        self.variance.iter().map(|variance| 1.0 / (variance + epsilon).sqrt()).collect()
+    }
+}
+
+/// Batch norm with the statistics of the batch itself, and those statistics.
+///
+/// **Definition** y = (x − μ)/√(σ² + ε)·γ + β by channel, μ and σ² (divisor m) over the m = n·h·w values of `x`.
+///
+/// **Shapes** `x` `[n, h, w, c]`, `gamma` and `beta` `[c]`.
+///
+/// **Errors** [`Error::Shape`] when the sizes do not fit, [`Error::DType`] unless all are f32 or all f64.
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// let x = Tensor::new(&[[[[1f64]]], [[[3.]]]], &Device::Cpu)?;
+/// let (gamma, beta) = (Tensor::ones(1, DType::F64, &Device::Cpu)?, Tensor::zeros(1, DType::F64, &Device::Cpu)?);
+/// let (y, moments) = models::ops::batch_norm_train(&x, &gamma, &beta, 0.0)?;
+/// assert_eq!(y.flatten_all()?.to_vec1::<f64>()?, [-1., 1.]);
+/// assert_eq!(moments.unbiased_variance(), [2.0]);
+/// # Ok::<(), models::Error>(())
+/// ```
+pub fn batch_norm_train(x: &Tensor, gamma: &Tensor, beta: &Tensor, epsilon: f64) -> Result<(Tensor, ChannelMoments)> {
+    check(x, gamma, beta)?;
+    let x = x.contiguous()?;
+    let moments = ChannelMoments::of(&x)?;
+    let op = Training { moments: moments.clone(), epsilon };
+    Ok((x.apply_op3(&gamma.contiguous()?, &beta.contiguous()?, op)?, moments))
+}
+
+/// Training-mode batch norm and its directional derivative, every part of it differentiable again.
+///
+/// **Definition** with x̂ the normalised batch and means over the batch:
+/// dy = γ/σ·(dx − mean(dx) − x̂·mean(x̂·dx)).
+///
+/// **Errors** as [`batch_norm_train`].
+pub fn batch_norm_train_jvp(
+    x: &Tensor,
+    dx: &Tensor,
+    gamma: &Tensor,
+    beta: &Tensor,
+    epsilon: f64,
+) -> Result<(Tensor, Tensor)> {
+    check(x, gamma, beta)?;
+    let count = (x.elem_count() / gamma.elem_count().max(1)) as f64;
+    let centred = channel_shift(x, &channel_sum(x)?.affine(-1.0 / count, 0.0)?)?;
+    let tangent = channel_shift(dx, &channel_sum(dx)?.affine(-1.0 / count, 0.0)?)?;
+    let variance = channel_dot(&centred, &centred)?.affine(1.0 / count, epsilon)?;
+    let covariance = channel_dot(&centred, &tangent)?.affine(1.0 / count, 0.0)?;
+    let factor = (gamma / variance.sqrt()?)?;
+    let slope = (&factor * (covariance / variance)?)?;
+    let y = channel_shift(&channel_scale(&centred, &factor)?, beta)?;
+    let dy = (channel_scale(&tangent, &factor)? - channel_scale(&centred, &slope)?)?;
+    Ok((y, dy))
+}
+
+/// The factor and summand a channel, (γ/√(σ² + ε), β − μ·γ/√(σ² + ε)), that evaluation-mode batch norm applies.
+///
+/// **Shapes** all `[c]`.
+///
+/// **Errors** [`Error::Candle`] when the shapes differ.
+pub fn batch_norm_eval_affine(
+    gamma: &Tensor,
+    beta: &Tensor,
+    running_mean: &Tensor,
+    running_variance: &Tensor,
+    epsilon: f64,
+) -> Result<(Tensor, Tensor)> {
+    let deviation = running_variance.detach().affine(1.0, epsilon)?.sqrt()?;
+    let factor = (gamma / deviation)?;
+    let summand = (beta - (running_mean.detach() * &factor)?)?;
+    Ok((factor, summand))
+}
+
+/// x·factor + summand by channel: evaluation-mode batch norm with what [`batch_norm_eval_affine`] gives.
+///
+/// **Errors** as [`batch_norm_train`].
+pub fn channel_affine(x: &Tensor, factor: &Tensor, summand: &Tensor) -> Result<Tensor> {
+    check(x, factor, summand)?;
+    Ok(x.contiguous()?.apply_op3(&factor.contiguous()?, &summand.contiguous()?, Affine)?)
+}
+
+fn check(x: &Tensor, gamma: &Tensor, beta: &Tensor) -> Result<()> {
+    const OP: &str = "batch-norm";
+    require_float(OP, x)?;
+    for parameter in [gamma, beta] {
+        same_dtype(OP, x, parameter)?;
+        if parameter.dims() != [x.dims().last().copied().unwrap_or(0)] || x.elem_count() == 0 {
+            return Err(Error::Shape {
+                op: OP,
+                left: x.dims().to_vec(),
+                right: parameter.dims().to_vec(),
+                rule: "the input holds a value, and scale and shift hold one value a channel (its last size)".into(),
+            });
+        }
+    }
+    Ok(())
+}
+
+struct Training {
+    moments: ChannelMoments,
+    epsilon: f64,
+}
+
+struct Affine;
+
+impl CustomOp3 for Training {
+    fn name(&self) -> &'static str {
+        "batch-norm-train"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        lx: &Layout,
+        gamma: &CpuStorage,
+        lg: &Layout,
+        beta: &CpuStorage,
+        lb: &Layout,
+    ) -> CandleResult<(CpuStorage, Shape)> {
+        let inverse = self.moments.inverse_deviation(self.epsilon);
+        dispatch_float!(self.name(), x, T => {
+            let x = elements::<T>(self.name(), x, lx)?;
+            let (gamma, beta) = (elements::<T>(self.name(), gamma, lg)?, elements::<T>(self.name(), beta, lb)?);
+            let factor: Vec<f64> =
+                gamma.iter().zip(&inverse).map(|(gamma, inverse)| Element::to_f64(*gamma) * inverse).collect();
+            let y = channel::centred_affine(x, &self.moments.mean, &factor, beta);
+            Ok((T::to_cpu_storage_owned(y), lx.shape().clone()))
+        })
+    }
+
+    // First order only: with candle's backward, whose gradients are detached, no higher order can be asked of it. The
+    // forward-mode rule above is composed of operations that are differentiable again.
+    fn bwd(
+        &self,
+        x: &Tensor,
+        gamma: &Tensor,
+        beta: &Tensor,
+        _: &Tensor,
+        g: &Tensor,
+    ) -> CandleResult<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let g = g.contiguous()?;
+        let inverse = self.moments.inverse_deviation(self.epsilon);
+        let (x_storage, x_layout) = x.storage_and_layout();
+        let (g_storage, g_layout) = g.storage_and_layout();
+        let (candle_core::Storage::Cpu(x_storage), candle_core::Storage::Cpu(g_storage)) = (&*x_storage, &*g_storage)
+        else {
+            return Err(candle_core::Error::BackwardNotSupported { op: self.name() });
+        };
+        let scale: Vec<f64> = gamma.to_dtype(candle_core::DType::F64)?.to_vec1()?;
+        dispatch_float!(self.name(), x_storage, T => {
+            let xs = elements::<T>(self.name(), x_storage, x_layout)?;
+            let gs = elements::<T>(self.name(), g_storage, g_layout)?;
+            let (plain, weighted) = channel::normalised_sums(xs, gs, &self.moments.mean, &inverse);
+            let dx = x.track_op().then(|| {
+                let sums = (plain.as_slice(), weighted.as_slice());
+                channel::batch_norm_input_gradient(xs, gs, &scale, &self.moments.mean, &inverse, sums)
+            });
+            let dx = dx.map(|dx| Tensor::from_vec(dx, x.shape(), x.device())).transpose()?;
+            let vector = |values: Vec<f64>| -> CandleResult<Tensor> {
+                let values: Vec<T> = values.into_iter().map(<T as Element>::from_f64).collect();
+                Tensor::from_vec(values, gamma.shape(), x.device())
+            };
+            let d_gamma = gamma.track_op().then(|| vector(weighted)).transpose()?;
+            let d_beta = beta.track_op().then(|| vector(plain)).transpose()?;
+            Ok((dx, d_gamma, d_beta))
+        })
+    }
+}
+
+impl CustomOp3 for Affine {
+    fn name(&self) -> &'static str {
+        "channel-affine"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        lx: &Layout,
+        factor: &CpuStorage,
+        lf: &Layout,
+        summand: &CpuStorage,
+        ls: &Layout,
+    ) -> CandleResult<(CpuStorage, Shape)> {
+        dispatch_float!(self.name(), x, T => {
+            let x = elements::<T>(self.name(), x, lx)?;
+            let factor = elements::<T>(self.name(), factor, lf)?;
+            let summand = elements::<T>(self.name(), summand, ls)?;
+            Ok((T::to_cpu_storage_owned(channel::affine(x, factor, summand)), lx.shape().clone()))
+        })
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        factor: &Tensor,
+        summand: &Tensor,
+        _: &Tensor,
+        g: &Tensor,
+    ) -> CandleResult<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let tracked = |argument: &Tensor, gradient: &dyn Fn() -> Result<Tensor>| -> CandleResult<Option<Tensor>> {
+            if argument.track_op() { gradient().map(Some).map_err(Error::into_candle) } else { Ok(None) }
+        };
+        Ok((
+            tracked(x, &|| channel_scale(g, factor))?,
+            tracked(factor, &|| channel_dot(x, g))?,
+            tracked(summand, &|| channel_sum(g))?,
+        ))
+    }
+}

@@ -1,0 +1,165 @@
+//! Sums and products along the channels of NHWC data: the family of which batch norm is composed.
+//!
+//! ⟨x·s, g⟩ with one factor a channel is trilinear in x, s and g, so its three derivatives are [`channel_scale`] (twice)
+//! and [`channel_dot`], and the family is closed under differentiation.
+
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result as CandleResult, Shape, Tensor, WithDType};
+
+use super::cpu::{dispatch_float, elements, require_float, same_dtype};
+use crate::kernels::{Element, channel};
+use crate::{Error, Result};
+
+/// Σ of `x` `[…, c]` over everything but its last dimension: `[c]`.
+///
+/// **Errors** [`Error::Shape`] without a last dimension, [`Error::DType`] unless f32 or f64.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// let x = Tensor::new(&[[1f64, 2.], [3., 4.]], &Device::Cpu)?;
+/// assert_eq!(models::ops::channel_sum(&x)?.to_vec1::<f64>()?, [4., 6.]);
+/// # Ok::<(), models::Error>(())
+/// ```
+pub fn channel_sum(x: &Tensor) -> Result<Tensor> {
+    channels("channel-sum", x)?;
+    Ok(x.contiguous()?.apply_op1(Sum)?)
+}
+
+/// Σ of a·b over everything but the last dimension: `[c]`.
+///
+/// **Errors** as [`channel_sum`], and [`Error::Shape`] when the shapes differ.
+pub fn channel_dot(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    channels("channel-dot", a)?;
+    same_dtype("channel-dot", a, b)?;
+    if a.dims() != b.dims() {
+        return Err(mismatch("channel-dot", a, b, "both have one shape"));
+    }
+    Ok(a.contiguous()?.apply_op2(&b.contiguous()?, Dot)?)
+}
+
+/// x·s with one factor a channel.
+///
+/// **Shapes** `x` `[…, c]`, `s` `[c]`.
+///
+/// **Errors** as [`channel_sum`], and [`Error::Shape`] when `s` is not `[c]`.
+pub fn channel_scale(x: &Tensor, s: &Tensor) -> Result<Tensor> {
+    by_channel("channel-scale", x, s)?;
+    Ok(x.contiguous()?.apply_op2(&s.contiguous()?, Scale)?)
+}
+
+/// x + b with one summand a channel.
+///
+/// **Shapes** and **Errors** as [`channel_scale`].
+pub fn channel_shift(x: &Tensor, b: &Tensor) -> Result<Tensor> {
+    by_channel("channel-shift", x, b)?;
+    Ok(x.contiguous()?.apply_op2(&b.contiguous()?, Shift)?)
+}
+
+fn channels(op: &'static str, x: &Tensor) -> Result<usize> {
+    require_float(op, x)?;
+    match x.dims().last() {
+        Some(&channels) if channels > 0 => Ok(channels),
+        _ => Err(Error::Shape {
+            op,
+            left: x.dims().to_vec(),
+            right: vec![],
+            rule: "the last dimension holds at least one channel".into(),
+        }),
+    }
+}
+
+fn by_channel(op: &'static str, x: &Tensor, s: &Tensor) -> Result<()> {
+    let channels = channels(op, x)?;
+    same_dtype(op, x, s)?;
+    if s.dims() == [channels] { Ok(()) } else { Err(mismatch(op, x, s, "the second holds one value a channel")) }
+}
+
+fn mismatch(op: &'static str, left: &Tensor, right: &Tensor, rule: &str) -> Error {
+    Error::Shape { op, left: left.dims().to_vec(), right: right.dims().to_vec(), rule: rule.into() }
+}
+
+struct Sum;
+struct Dot;
+struct Scale;
+struct Shift;
+
+fn channel_vector<T: Element + WithDType>(values: Vec<f64>) -> (CpuStorage, Shape) {
+    let shape = Shape::from(values.len());
+    let values = values.into_iter().map(<T as Element>::from_f64).collect();
+    (<T as WithDType>::to_cpu_storage_owned(values), shape)
+}
+
+fn tracked(argument: &Tensor, gradient: impl FnOnce() -> Result<Tensor>) -> CandleResult<Option<Tensor>> {
+    if !argument.track_op() {
+        return Ok(None);
+    }
+    gradient().map(Some).map_err(Error::into_candle)
+}
+
+impl CustomOp1 for Sum {
+    fn name(&self) -> &'static str {
+        "channel-sum"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> CandleResult<(CpuStorage, Shape)> {
+        let channels = layout.dims().last().copied().unwrap_or(1);
+        dispatch_float!(self.name(), x, T => {
+            Ok(channel_vector::<T>(channel::sum(elements::<T>(self.name(), x, layout)?, channels)))
+        })
+    }
+
+    fn bwd(&self, x: &Tensor, _: &Tensor, g: &Tensor) -> CandleResult<Option<Tensor>> {
+        Ok(Some(g.broadcast_as(x.shape())?.contiguous()?))
+    }
+}
+
+impl CustomOp2 for Dot {
+    fn name(&self) -> &'static str {
+        "channel-dot"
+    }
+
+    fn cpu_fwd(&self, a: &CpuStorage, la: &Layout, b: &CpuStorage, lb: &Layout) -> CandleResult<(CpuStorage, Shape)> {
+        let channels = la.dims().last().copied().unwrap_or(1);
+        dispatch_float!(self.name(), a, T => {
+            let (a, b) = (elements::<T>(self.name(), a, la)?, elements::<T>(self.name(), b, lb)?);
+            Ok(channel_vector::<T>(channel::dot(a, b, channels)))
+        })
+    }
+
+    fn bwd(&self, a: &Tensor, b: &Tensor, _: &Tensor, g: &Tensor) -> CandleResult<(Option<Tensor>, Option<Tensor>)> {
+        Ok((tracked(a, || channel_scale(b, g))?, tracked(b, || channel_scale(a, g))?))
+    }
+}
+
+impl CustomOp2 for Scale {
+    fn name(&self) -> &'static str {
+        "channel-scale"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, lx: &Layout, s: &CpuStorage, ls: &Layout) -> CandleResult<(CpuStorage, Shape)> {
+        dispatch_float!(self.name(), x, T => {
+            let (x, s) = (elements::<T>(self.name(), x, lx)?, elements::<T>(self.name(), s, ls)?);
+            Ok((T::to_cpu_storage_owned(channel::scale(x, s)), lx.shape().clone()))
+        })
+    }
+
+    fn bwd(&self, x: &Tensor, s: &Tensor, _: &Tensor, g: &Tensor) -> CandleResult<(Option<Tensor>, Option<Tensor>)> {
+        Ok((tracked(x, || channel_scale(g, s))?, tracked(s, || channel_dot(x, g))?))
+    }
+}
+
+impl CustomOp2 for Shift {
+    fn name(&self) -> &'static str {
+        "channel-shift"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, lx: &Layout, b: &CpuStorage, lb: &Layout) -> CandleResult<(CpuStorage, Shape)> {
+        dispatch_float!(self.name(), x, T => {
+            let (x, b) = (elements::<T>(self.name(), x, lx)?, elements::<T>(self.name(), b, lb)?);
+            Ok((T::to_cpu_storage_owned(channel::shift(x, b)), lx.shape().clone()))
+        })
+    }
+
+    fn bwd(&self, x: &Tensor, b: &Tensor, _: &Tensor, g: &Tensor) -> CandleResult<(Option<Tensor>, Option<Tensor>)> {
+        Ok((tracked(x, || Ok(g.clone()))?, tracked(b, || channel_sum(g))?))
+    }
+}

@@ -1,0 +1,287 @@
+//! Two-dimensional convolution as a family of three bilinear operations that is closed under differentiation.
+//!
+//! T(x, w, g) = ⟨conv(x, w), g⟩ is trilinear. Its partial derivatives are the output F(x, w), the input gradient
+//! D(g, w) and the weight gradient W(x, g); each is bilinear, and the derivatives of each are the other two:
+//!
+//! | operation | towards the first argument | towards the second |
+//! |---|---|---|
+//! | F(x, w) | D(g, w) | W(x, g) |
+//! | D(g, w), cotangent h | F(h, w) | W(h, g) |
+//! | W(x, g), cotangent v | D(g, v) | F(x, v) |
+//!
+//! A gradient that nobody asked for (its argument is detached) is not computed.
+
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result as CandleResult, Shape, Tensor};
+
+use super::channel::channel_sum;
+use super::cpu::{dispatch_float, elements, require_float, same_dtype};
+use crate::kernels::{self, Accuracy, ConvGeometry};
+use crate::{Error, Result};
+
+/// How a convolution window moves over its input.
+///
+/// **Conventions** PyTorch's `Conv2d`: cross-correlation, zero padding on both sides, `[vertical, horizontal]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConvSettings {
+    /// Steps of the window.
+    pub stride: [usize; 2],
+    /// Zeros added on each side.
+    pub padding: [usize; 2],
+    /// Distance between the taps of the window.
+    pub dilation: [usize; 2],
+    /// Number of channel groups that do not see each other.
+    pub groups: usize,
+    /// How much f32 rounding the chosen algorithm may add.
+    pub accuracy: Accuracy,
+}
+
+impl Default for ConvSettings {
+    fn default() -> Self {
+        Self { stride: [1; 2], padding: [0; 2], dilation: [1; 2], groups: 1, accuracy: Accuracy::Fast }
+    }
+}
+
+impl ConvSettings {
+    /// A window with this stride and padding, the rest as by default.
+    pub fn new(stride: usize, padding: usize) -> Self {
+        Self { stride: [stride; 2], padding: [padding; 2], ..Self::default() }
+    }
+
+    fn geometry(&self, op: &'static str, input: &[usize], weight: &[usize]) -> Result<ConvGeometry> {
+        let shape_error = |rule: String| Error::Shape { op, left: input.to_vec(), right: weight.to_vec(), rule };
+        let (&[batch, height, width, in_channels], &[out_channels, group_channels, kernel_height, kernel_width]) =
+            (input, weight)
+        else {
+            return Err(shape_error("the input is [n, h, w, c] and the weight [out, in / groups, kh, kw]".into()));
+        };
+        if group_channels.checked_mul(self.groups) != Some(in_channels) {
+            return Err(shape_error(format!(
+                "the weight's second size times groups ({}) is the input's last size",
+                self.groups
+            )));
+        }
+        let &Self { stride, padding, dilation, groups, .. } = self;
+        let kernel = [kernel_height, kernel_width];
+        ConvGeometry { batch, height, width, in_channels, out_channels, kernel, stride, padding, dilation, groups }
+            .validated()
+            .map_err(|error| shape_error(error.to_string()))
+    }
+}
+
+/// The convolution of `x` with `weight`, plus `bias`.
+///
+/// **Definition** y[n,i,j,o] = bias[o] + Σ_{a,b,c} x[n, i·s+a·d−p, j·s+b·d−p, c] · weight[o,c,a,b], taps outside the
+/// image being 0.
+///
+/// **Shapes** `x` `[n, h, w, in]`, `weight` `[out, in / groups, kh, kw]` (PyTorch's order), `bias` `[out]`; result
+/// `[n, h', w', out]`.
+///
+/// **Errors** [`Error::Shape`] when the sizes do not fit, when the kernel is larger than the padded image or when the
+/// groups do not divide the channels; [`Error::DType`] unless all are f32 or all f64.
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use models::ops::{ConvSettings, conv2d};
+/// let x = Tensor::ones((1, 3, 4, 1), DType::F64, &Device::Cpu)?;
+/// let weight = Tensor::ones((1, 1, 3, 3), DType::F64, &Device::Cpu)?;
+/// let y = conv2d(&x, &weight, None, ConvSettings::new(1, 1))?;
+/// // The number of taps inside the image: 4 in a corner, 6 on a border, 9 in the middle.
+/// assert_eq!(y.flatten_all()?.to_vec1::<f64>()?, [4., 6., 6., 4., 6., 9., 9., 6., 4., 6., 6., 4.]);
+/// # Ok::<(), models::Error>(())
+/// ```
+pub fn conv2d(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, settings: ConvSettings) -> Result<Tensor> {
+    const OP: &str = "conv2d";
+    require_float(OP, x)?;
+    same_dtype(OP, x, weight)?;
+    let geometry = settings.geometry(OP, x.dims(), weight.dims())?;
+    let family = Family { geometry, accuracy: settings.accuracy };
+    let (x, weight) = (x.contiguous()?, weight.contiguous()?);
+    let Some(bias) = bias else {
+        return Ok(x.apply_op2(&weight, Output(family))?);
+    };
+    same_dtype(OP, &x, bias)?;
+    if bias.dims() != [geometry.out_channels] {
+        return Err(Error::Shape {
+            op: OP,
+            left: weight.dims().to_vec(),
+            right: bias.dims().to_vec(),
+            rule: "the bias has one value for each output channel".into(),
+        });
+    }
+    Ok(x.apply_op3(&weight, &bias.contiguous()?, OutputWithBias(family))?)
+}
+
+/// y = x·weightᵀ + bias: the 1×1 convolution of an image of one row, n pixels wide.
+///
+/// **Shapes** `x` `[n, in]`, `weight` `[out, in]` (PyTorch's order), `bias` `[out]`; result `[n, out]`.
+///
+/// **Errors** as [`conv2d`].
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// let x = Tensor::new(&[[1f64, 2.]], &Device::Cpu)?;
+/// let weight = Tensor::new(&[[3f64, 4.], [5., 6.], [7., 8.]], &Device::Cpu)?;
+/// let y = models::ops::linear(&x, &weight, None)?;
+/// assert_eq!(y.to_vec2::<f64>()?, [[11., 17., 23.]]);
+/// # Ok::<(), models::Error>(())
+/// ```
+pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    let (&[samples, inputs], &[outputs, weight_inputs]) = (x.dims(), weight.dims()) else {
+        return Err(Error::Shape {
+            op: "linear",
+            left: x.dims().to_vec(),
+            right: weight.dims().to_vec(),
+            rule: "the input is [n, in] and the weight [out, in]".into(),
+        });
+    };
+    if inputs != weight_inputs {
+        return Err(Error::Shape {
+            op: "linear",
+            left: x.dims().to_vec(),
+            right: weight.dims().to_vec(),
+            rule: "both have the same second size".into(),
+        });
+    }
+    let row = x.reshape((1, 1, samples, inputs))?;
+    let y = conv2d(&row, &weight.reshape((outputs, inputs, 1, 1))?, bias, ConvSettings::default())?;
+    Ok(y.reshape((samples, outputs))?)
+}
+
+/// What the three operations of one convolution share.
+#[derive(Debug, Clone, Copy)]
+struct Family {
+    geometry: ConvGeometry,
+    accuracy: Accuracy,
+}
+
+impl Family {
+    fn input_shape(&self) -> Shape {
+        let g = &self.geometry;
+        Shape::from((g.batch, g.height, g.width, g.in_channels))
+    }
+
+    fn output_shape(&self) -> Shape {
+        let g = &self.geometry;
+        Shape::from((g.batch, g.out_height(), g.out_width(), g.out_channels))
+    }
+
+    fn weight_shape(&self) -> Shape {
+        let g = &self.geometry;
+        Shape::from((g.out_channels, g.in_channels / g.groups, g.kernel[0], g.kernel[1]))
+    }
+}
+
+struct Output(Family);
+struct OutputWithBias(Family);
+struct InputGradient(Family);
+struct WeightGradient(Family);
+
+/// `first ∘ second` if the argument it is the gradient of is tracked, nothing otherwise.
+fn if_tracked<C: 'static + CustomOp2 + Send + Sync>(
+    argument: &Tensor,
+    first: &Tensor,
+    second: &Tensor,
+    op: C,
+) -> CandleResult<Option<Tensor>> {
+    if !argument.track_op() {
+        return Ok(None);
+    }
+    Ok(Some(first.contiguous()?.apply_op2(&second.contiguous()?, op)?))
+}
+
+impl CustomOp2 for Output {
+    fn name(&self) -> &'static str {
+        "conv2d"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, lx: &Layout, w: &CpuStorage, lw: &Layout) -> CandleResult<(CpuStorage, Shape)> {
+        let Family { geometry, accuracy } = self.0;
+        dispatch_float!(self.name(), x, T => {
+            let mut y = vec![T::default(); geometry.output_len()];
+            let (x, w) = (elements::<T>(self.name(), x, lx)?, elements::<T>(self.name(), w, lw)?);
+            kernels::conv_forward(&geometry, accuracy, x, w, None, &mut y);
+            Ok((<T as candle_core::WithDType>::to_cpu_storage_owned(y), self.0.output_shape()))
+        })
+    }
+
+    fn bwd(&self, x: &Tensor, w: &Tensor, _: &Tensor, g: &Tensor) -> CandleResult<(Option<Tensor>, Option<Tensor>)> {
+        Ok((if_tracked(x, g, w, InputGradient(self.0))?, if_tracked(w, x, g, WeightGradient(self.0))?))
+    }
+}
+
+impl CustomOp3 for OutputWithBias {
+    fn name(&self) -> &'static str {
+        "conv2d"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        lx: &Layout,
+        w: &CpuStorage,
+        lw: &Layout,
+        b: &CpuStorage,
+        lb: &Layout,
+    ) -> CandleResult<(CpuStorage, Shape)> {
+        let Family { geometry, accuracy } = self.0;
+        dispatch_float!(self.name(), x, T => {
+            let mut y = vec![T::default(); geometry.output_len()];
+            let (x, w) = (elements::<T>(self.name(), x, lx)?, elements::<T>(self.name(), w, lw)?);
+            let b = elements::<T>(self.name(), b, lb)?;
+            kernels::conv_forward(&geometry, accuracy, x, w, Some(b), &mut y);
+            Ok((<T as candle_core::WithDType>::to_cpu_storage_owned(y), self.0.output_shape()))
+        })
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        w: &Tensor,
+        b: &Tensor,
+        _: &Tensor,
+        g: &Tensor,
+    ) -> CandleResult<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let bias_gradient = if b.track_op() { Some(channel_sum(g).map_err(Error::into_candle)?) } else { None };
+        Ok((if_tracked(x, g, w, InputGradient(self.0))?, if_tracked(w, x, g, WeightGradient(self.0))?, bias_gradient))
+    }
+}
+
+impl CustomOp2 for InputGradient {
+    fn name(&self) -> &'static str {
+        "conv2d-input-gradient"
+    }
+
+    fn cpu_fwd(&self, g: &CpuStorage, lg: &Layout, w: &CpuStorage, lw: &Layout) -> CandleResult<(CpuStorage, Shape)> {
+        let Family { geometry, accuracy } = self.0;
+        dispatch_float!(self.name(), g, T => {
+            let mut x = vec![T::default(); geometry.input_len()];
+            let (g, w) = (elements::<T>(self.name(), g, lg)?, elements::<T>(self.name(), w, lw)?);
+            kernels::conv_input_grad(&geometry, accuracy, g, w, &mut x);
+            Ok((<T as candle_core::WithDType>::to_cpu_storage_owned(x), self.0.input_shape()))
+        })
+    }
+
+    fn bwd(&self, g: &Tensor, w: &Tensor, _: &Tensor, h: &Tensor) -> CandleResult<(Option<Tensor>, Option<Tensor>)> {
+        Ok((if_tracked(g, h, w, Output(self.0))?, if_tracked(w, h, g, WeightGradient(self.0))?))
+    }
+}
+
+impl CustomOp2 for WeightGradient {
+    fn name(&self) -> &'static str {
+        "conv2d-weight-gradient"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, lx: &Layout, g: &CpuStorage, lg: &Layout) -> CandleResult<(CpuStorage, Shape)> {
+        let Family { geometry, accuracy } = self.0;
+        dispatch_float!(self.name(), x, T => {
+            let mut w = vec![T::default(); geometry.weight_len()];
+            let (x, g) = (elements::<T>(self.name(), x, lx)?, elements::<T>(self.name(), g, lg)?);
+            kernels::conv_weight_grad(&geometry, accuracy, x, g, &mut w);
+            Ok((<T as candle_core::WithDType>::to_cpu_storage_owned(w), self.0.weight_shape()))
+        })
+    }
+
+    fn bwd(&self, x: &Tensor, g: &Tensor, _: &Tensor, v: &Tensor) -> CandleResult<(Option<Tensor>, Option<Tensor>)> {
+        Ok((if_tracked(x, g, v, InputGradient(self.0))?, if_tracked(g, x, v, Output(self.0))?))
+    }
+}

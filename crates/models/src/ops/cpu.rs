@@ -1,0 +1,51 @@
+//! The bridge between candle's CPU storage and the kernels, which see slices only.
+
+use candle_core::{CpuStorage, DType, Layout, Result, Tensor, WithDType};
+
+/// The elements of a contiguous tensor, wherever in its storage they begin.
+pub(crate) fn elements<'a, T: WithDType>(
+    op: &'static str,
+    storage: &'a CpuStorage,
+    layout: &Layout,
+) -> Result<&'a [T]> {
+    let (start, end) = layout.contiguous_offsets().ok_or(candle_core::Error::RequiresContiguous { op })?;
+    storage
+        .as_slice::<T>()?
+        .get(start..end)
+        .ok_or_else(|| candle_core::Error::Msg(format!("{op}: layout {start}..{end} lies outside its storage")).bt())
+}
+
+/// Runs `$body` with `$T` bound to the Rust type of a storage's floating-point dtype.
+macro_rules! dispatch_float {
+    ($op:expr, $storage:expr, $T:ident => $body:expr) => {
+        match candle_core::backend::BackendStorage::dtype($storage) {
+            candle_core::DType::F32 => {
+                type $T = f32;
+                $body
+            }
+            candle_core::DType::F64 => {
+                type $T = f64;
+                $body
+            }
+            other => Err($crate::Error::DType { op: $op, expected: "f32 or f64".into(), got: other.as_str().into() }
+                .into_candle()),
+        }
+    };
+}
+pub(crate) use dispatch_float;
+
+/// Refuses tensors of different dtypes before an operation starts.
+pub(crate) fn same_dtype(op: &'static str, left: &Tensor, right: &Tensor) -> crate::Result<()> {
+    if left.dtype() == right.dtype() {
+        return Ok(());
+    }
+    Err(crate::Error::DType { op, expected: left.dtype().as_str().into(), got: right.dtype().as_str().into() })
+}
+
+/// Refuses dtypes that no kernel of this crate works on.
+pub(crate) fn require_float(op: &'static str, x: &Tensor) -> crate::Result<()> {
+    match x.dtype() {
+        DType::F32 | DType::F64 => Ok(()),
+        other => Err(crate::Error::DType { op, expected: "f32 or f64".into(), got: other.as_str().into() }),
+    }
+}

@@ -1,0 +1,23 @@
+//! Differentiable operations whose gradients are right, with their forward-mode (tangent) rules.
+//!
+//! Activations are NHWC inside a network; weights are stored as PyTorch stores them. Every operation is checked against
+//! finite differences in f64 and against PyTorch.
+
+mod activation;
+mod batch_norm;
+mod channel;
+mod conv;
+pub(crate) mod cpu;
+mod dropout;
+mod loss;
+mod pool;
+mod product;
+
+pub use activation::{Activation, relu};
+pub use batch_norm::{ChannelMoments, batch_norm_eval_affine, batch_norm_train, batch_norm_train_jvp, channel_affine};
+pub use channel::{channel_dot, channel_scale, channel_shift, channel_sum};
+pub use conv::{ConvSettings, conv2d, linear};
+pub use dropout::{dropout, dropout_mask};
+pub use loss::{cross_entropy, cross_entropy_jvp};
+pub use pool::{PoolSettings, avg_pool2d, global_avg_pool2d, max_pool2d, max_pool2d_jvp};
+pub use product::{gate, hadamard};

@@ -1,0 +1,266 @@
+//! Max pooling with stored positions, average pooling and global average pooling.
+//!
+//! Once the positions of the maxima are stored, pooling is the linear map "gather"; its adjoint is "scatter", whose
+//! adjoint is "gather" again, so values, gradients and tangents of any order come from two kernels. Average pooling and
+//! its adjoint "spread" are related in the same way.
+
+use candle_core::{CpuStorage, CustomOp1, Layout, Result as CandleResult, Shape, Tensor, WithDType};
+
+use super::cpu::{dispatch_float, elements, require_float};
+use crate::kernels::pool::{self, PoolGeometry};
+use crate::{Error, Result};
+
+/// How a pooling window moves over its input.
+///
+/// **Conventions** PyTorch's: `[vertical, horizontal]`, output sizes rounded down, padding at most half the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolSettings {
+    /// Size of the window.
+    pub kernel: [usize; 2],
+    /// Steps of the window.
+    pub stride: [usize; 2],
+    /// Pixels added on each side, which never win and never count.
+    pub padding: [usize; 2],
+}
+
+impl PoolSettings {
+    /// A square window, moved by its own size, without padding.
+    pub fn square(size: usize) -> Self {
+        Self { kernel: [size; 2], stride: [size; 2], padding: [0; 2] }
+    }
+
+    fn geometry(&self, op: &'static str, x: &Tensor) -> Result<PoolGeometry> {
+        require_float(op, x)?;
+        let refuse = |rule: &str| Error::Shape {
+            op,
+            left: x.dims().to_vec(),
+            right: vec![self.kernel[0], self.kernel[1]],
+            rule: rule.into(),
+        };
+        let &[batch, height, width, channels] = x.dims() else {
+            return Err(refuse("the input is [n, h, w, c]"));
+        };
+        if x.elem_count() == 0 || self.kernel.contains(&0) || self.stride.contains(&0) {
+            return Err(refuse("no dimension, kernel size or stride is zero"));
+        }
+        if (0..2).any(|axis| self.padding[axis] * 2 > self.kernel[axis]) {
+            return Err(refuse("the padding is at most half the kernel"));
+        }
+        if height + 2 * self.padding[0] < self.kernel[0] || width + 2 * self.padding[1] < self.kernel[1] {
+            return Err(refuse("the kernel is no larger than the padded image"));
+        }
+        if height * width * channels > u32::MAX as usize {
+            return Err(refuse("one image holds fewer than 2³² values"));
+        }
+        let Self { kernel, stride, padding } = *self;
+        Ok(PoolGeometry { batch, height, width, channels, kernel, stride, padding })
+    }
+}
+
+/// The maximum over each window.
+///
+/// **Shapes** `x` `[n, h, w, c]`, result `[n, h', w', c]`.
+///
+/// **Conventions** on ties the first maximum in row-major order gets the whole gradient, as in PyTorch.
+///
+/// **Errors** [`Error::Shape`] when the window does not fit, [`Error::DType`] unless f32 or f64.
+///
+/// ```
+/// use candle_core::{Device, Tensor, Var};
+/// use models::ops::{PoolSettings, max_pool2d};
+/// let x = Var::from_tensor(&Tensor::new(&[7f64, 7., 1., 2.], &Device::Cpu)?.reshape((1, 2, 2, 1))?)?;
+/// let y = max_pool2d(&x, PoolSettings::square(2))?;
+/// let gradient = y.backward()?.get(&x).unwrap().flatten_all()?.to_vec1::<f64>()?;
+/// assert_eq!(y.flatten_all()?.to_vec1::<f64>()?, [7.]);
+/// assert_eq!(gradient, [1., 0., 0., 0.]);
+/// # Ok::<(), models::Error>(())
+/// ```
+pub fn max_pool2d(x: &Tensor, settings: PoolSettings) -> Result<Tensor> {
+    MaxPositions::of(x, settings)?.gather(x)
+}
+
+/// The maximum over each window and its directional derivative: the tangent at the maximum.
+///
+/// **Errors** as [`max_pool2d`], and [`Error::Shape`] when `dx` is not shaped as `x`.
+pub fn max_pool2d_jvp(x: &Tensor, dx: &Tensor, settings: PoolSettings) -> Result<(Tensor, Tensor)> {
+    let positions = MaxPositions::of(x, settings)?;
+    Ok((positions.gather(x)?, positions.gather(dx)?))
+}
+
+/// The mean over each window; padding is not counted.
+///
+/// **Shapes** `x` `[n, h, w, c]`, result `[n, h', w', c]`. The operation is linear: its tangent is the mean of `dx`.
+///
+/// **Errors** as [`max_pool2d`].
+pub fn avg_pool2d(x: &Tensor, settings: PoolSettings) -> Result<Tensor> {
+    let geometry = settings.geometry("avg-pool", x)?;
+    Ok(x.contiguous()?.apply_op1(Average(geometry))?)
+}
+
+/// The mean over all pixels.
+///
+/// **Shapes** `x` `[n, h, w, c]`, result `[n, c]`.
+///
+/// **Errors** as [`max_pool2d`].
+pub fn global_avg_pool2d(x: &Tensor) -> Result<Tensor> {
+    let &[batch, height, width, channels] = x.dims() else {
+        return Err(Error::Shape {
+            op: "global-avg-pool",
+            left: x.dims().to_vec(),
+            right: vec![],
+            rule: "the input is [n, h, w, c]".into(),
+        });
+    };
+    let settings = PoolSettings { kernel: [height, width], stride: [1; 2], padding: [0; 2] };
+    Ok(avg_pool2d(x, settings)?.reshape((batch, channels))?)
+}
+
+/// Where the maxima of one pooling lie.
+struct MaxPositions {
+    geometry: PoolGeometry,
+    positions: Tensor,
+}
+
+impl MaxPositions {
+    fn of(x: &Tensor, settings: PoolSettings) -> Result<Self> {
+        let geometry = settings.geometry("max-pool", x)?;
+        let positions = x.contiguous()?.apply_op1_no_bwd(&FindMaxima(geometry))?;
+        Ok(Self { geometry, positions })
+    }
+
+    fn gather(&self, x: &Tensor) -> Result<Tensor> {
+        let g = &self.geometry;
+        if x.dims() != [g.batch, g.height, g.width, g.channels] {
+            return Err(Error::Shape {
+                op: "max-pool",
+                left: vec![g.batch, g.height, g.width, g.channels],
+                right: x.dims().to_vec(),
+                rule: "a tangent has the shape of its input".into(),
+            });
+        }
+        Ok(x.contiguous()?.apply_op1(Gather { geometry: self.geometry, positions: self.positions.clone() })?)
+    }
+}
+
+fn pooled_shape(g: &PoolGeometry) -> Shape {
+    Shape::from((g.batch, g.out_height(), g.out_width(), g.channels))
+}
+
+fn image_shape(g: &PoolGeometry) -> Shape {
+    Shape::from((g.batch, g.height, g.width, g.channels))
+}
+
+struct FindMaxima(PoolGeometry);
+
+struct Gather {
+    geometry: PoolGeometry,
+    positions: Tensor,
+}
+
+struct Scatter {
+    geometry: PoolGeometry,
+    positions: Tensor,
+}
+
+struct Average(PoolGeometry);
+struct Spread(PoolGeometry);
+
+impl CustomOp1 for FindMaxima {
+    fn name(&self) -> &'static str {
+        "max-pool-positions"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> CandleResult<(CpuStorage, Shape)> {
+        dispatch_float!(self.name(), x, T => {
+            let positions = pool::max_positions(&self.0, elements::<T>(self.name(), x, layout)?);
+            Ok((u32::to_cpu_storage_owned(positions), pooled_shape(&self.0)))
+        })
+    }
+}
+
+/// Runs `body` on the positions, which live on the CPU as the values do.
+fn with_positions<R>(
+    op: &'static str,
+    positions: &Tensor,
+    body: impl FnOnce(&[u32]) -> CandleResult<R>,
+) -> CandleResult<R> {
+    let (storage, layout) = positions.storage_and_layout();
+    match &*storage {
+        candle_core::Storage::Cpu(storage) => body(elements::<u32>(op, storage, layout)?),
+        _ => Err(candle_core::Error::Msg(format!("{op}: stored positions are on another device than the CPU")).bt()),
+    }
+}
+
+impl CustomOp1 for Gather {
+    fn name(&self) -> &'static str {
+        "max-pool"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> CandleResult<(CpuStorage, Shape)> {
+        with_positions(self.name(), &self.positions, |positions| {
+            dispatch_float!(self.name(), x, T => {
+                let y = pool::gather(&self.geometry, elements::<T>(self.name(), x, layout)?, positions);
+                Ok((T::to_cpu_storage_owned(y), pooled_shape(&self.geometry)))
+            })
+        })
+    }
+
+    fn bwd(&self, _: &Tensor, _: &Tensor, g: &Tensor) -> CandleResult<Option<Tensor>> {
+        let adjoint = Scatter { geometry: self.geometry, positions: self.positions.clone() };
+        g.contiguous()?.apply_op1(adjoint).map(Some)
+    }
+}
+
+impl CustomOp1 for Scatter {
+    fn name(&self) -> &'static str {
+        "max-pool-scatter"
+    }
+
+    fn cpu_fwd(&self, g: &CpuStorage, layout: &Layout) -> CandleResult<(CpuStorage, Shape)> {
+        with_positions(self.name(), &self.positions, |positions| {
+            dispatch_float!(self.name(), g, T => {
+                let x = pool::scatter(&self.geometry, elements::<T>(self.name(), g, layout)?, positions);
+                Ok((T::to_cpu_storage_owned(x), image_shape(&self.geometry)))
+            })
+        })
+    }
+
+    fn bwd(&self, _: &Tensor, _: &Tensor, h: &Tensor) -> CandleResult<Option<Tensor>> {
+        let adjoint = Gather { geometry: self.geometry, positions: self.positions.clone() };
+        h.contiguous()?.apply_op1(adjoint).map(Some)
+    }
+}
+
+impl CustomOp1 for Average {
+    fn name(&self) -> &'static str {
+        "avg-pool"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> CandleResult<(CpuStorage, Shape)> {
+        dispatch_float!(self.name(), x, T => {
+            let y = pool::average(&self.0, elements::<T>(self.name(), x, layout)?);
+            Ok((T::to_cpu_storage_owned(y), pooled_shape(&self.0)))
+        })
+    }
+
+    fn bwd(&self, _: &Tensor, _: &Tensor, g: &Tensor) -> CandleResult<Option<Tensor>> {
+        g.contiguous()?.apply_op1(Spread(self.0)).map(Some)
+    }
+}
+
+impl CustomOp1 for Spread {
+    fn name(&self) -> &'static str {
+        "avg-pool-spread"
+    }
+
+    fn cpu_fwd(&self, g: &CpuStorage, layout: &Layout) -> CandleResult<(CpuStorage, Shape)> {
+        dispatch_float!(self.name(), g, T => {
+            let x = pool::spread(&self.0, elements::<T>(self.name(), g, layout)?);
+            Ok((T::to_cpu_storage_owned(x), image_shape(&self.0)))
+        })
+    }
+
+    fn bwd(&self, _: &Tensor, _: &Tensor, h: &Tensor) -> CandleResult<Option<Tensor>> {
+        h.contiguous()?.apply_op1(Average(self.0)).map(Some)
+    }
+}

@@ -1,0 +1,209 @@
+//! Whole networks against PyTorch: values, Jacobians, directional derivatives, gradients, SGD steps, batch norm.
+//!
+//! Tolerances are relative (norm of the difference over norm): 1e-10 in f64 and 1e-5 in f32 for values, 1e-9 and 1e-4
+//! for gradients.
+
+mod support;
+
+use candle_core::{DType, Tensor, Var};
+use gc_core::FeatureMap;
+use models::{Pass, ops};
+use support::{Golden, assert_close, numbers};
+
+fn gradient_tolerance(golden: &Golden) -> f64 {
+    golden.tolerance * 10.0
+}
+
+#[test]
+fn embeddings_and_logits() {
+    for golden in Golden::all() {
+        let view = golden.network.frozen();
+        let features = view.features(golden.value("x"), &Pass::evaluation()).unwrap();
+        assert_close(&golden.name, &features, golden.value("embedding"), golden.tolerance);
+        let logits = view.logits(golden.value("x"), &Pass::evaluation()).unwrap();
+        assert_close(&golden.name, &logits, golden.value("logits"), golden.tolerance);
+    }
+}
+
+#[test]
+fn directional_derivatives_forwards_and_backwards() {
+    for golden in Golden::all() {
+        let map = golden.network.frozen().feature_map(Pass::evaluation(), None).unwrap();
+        let (features, tangent) = map.jvp(golden.value("x"), golden.value("jvp.tangent")).unwrap();
+        assert_close(&golden.name, &features, golden.value("embedding"), golden.tolerance);
+        assert_close(&golden.name, &tangent, golden.value("jvp.out"), golden.tolerance);
+
+        let x = Var::from_tensor(golden.value("x")).unwrap();
+        let pairing = (map.features(&x).unwrap() * golden.value("vjp.cotangent")).unwrap().sum_all().unwrap();
+        let pullback = pairing.backward().unwrap().get(&x).unwrap().clone();
+        assert_close(&golden.name, &pullback, golden.value("vjp.out"), golden.tolerance);
+    }
+}
+
+#[test]
+fn forward_and_reverse_mode_agree() {
+    for golden in Golden::all() {
+        let map = golden.network.frozen().feature_map(Pass::evaluation(), None).unwrap();
+        let (_, ju) = map.jvp(golden.value("x"), golden.value("jvp.tangent")).unwrap();
+        let left: f64 = numbers(&(ju * golden.value("vjp.cotangent")).unwrap()).iter().sum();
+        let right: f64 = numbers(&(golden.value("vjp.out") * golden.value("jvp.tangent")).unwrap()).iter().sum();
+        let tolerance = if golden.tolerance < 1e-9 { 1e-12 } else { 1e-5 };
+        assert!((left - right).abs() <= tolerance * right.abs().max(1.0), "{}: {left} against {right}", golden.name);
+    }
+}
+
+#[test]
+fn exact_geometric_complexity_by_rows_and_columns() {
+    for golden in Golden::all() {
+        let map = golden.network.frozen().feature_map(Pass::evaluation(), None).unwrap();
+        let expected = numbers(golden.value("gc_per_sample"));
+        let by_rows = squared_rows(&map, golden.value("x"));
+        let by_columns = squared_columns(&map, golden.value("x"));
+        for (sample, expected) in expected.iter().enumerate() {
+            for (route, found) in [("rows", by_rows[sample]), ("columns", by_columns[sample])] {
+                let error = (found - expected).abs() / expected;
+                assert!(error <= golden.tolerance, "{} sample {sample} by {route}: {error:e}", golden.name);
+            }
+        }
+    }
+}
+
+/// Σ over rows of the Jacobian, one backward pass a feature.
+fn squared_rows(map: &impl FeatureMap, x: &Tensor) -> Vec<f64> {
+    let x = Var::from_tensor(x).unwrap();
+    let features = map.features(&x).unwrap();
+    let mut total = vec![0.0; x.dims()[0]];
+    for feature in 0..features.dims()[1] {
+        let gradients = features.narrow(1, feature, 1).unwrap().sum_all().unwrap().backward().unwrap();
+        add_squares(&mut total, gradients.get(&x).unwrap());
+    }
+    total
+}
+
+/// Σ over columns of the Jacobian, one forward-mode pass an input coordinate.
+fn squared_columns(map: &impl FeatureMap, x: &Tensor) -> Vec<f64> {
+    let samples = x.dims()[0];
+    let coordinates = x.elem_count() / samples;
+    let mut total = vec![0.0; samples];
+    for coordinate in 0..coordinates {
+        let mut direction = vec![0.0; x.elem_count()];
+        (0..samples).for_each(|sample| direction[sample * coordinates + coordinate] = 1.0);
+        let direction = Tensor::from_vec(direction, x.shape(), x.device()).unwrap().to_dtype(x.dtype()).unwrap();
+        add_squares(&mut total, &map.jvp(x, &direction).unwrap().1);
+    }
+    total
+}
+
+fn add_squares(total: &mut [f64], rows: &Tensor) {
+    let values = numbers(rows);
+    let width = values.len() / total.len();
+    total.iter_mut().zip(values.chunks(width)).for_each(|(sum, row)| *sum += row.iter().map(|v| v * v).sum::<f64>());
+}
+
+#[test]
+fn cross_entropy_and_its_gradients() {
+    for golden in Golden::all() {
+        let x = Var::from_tensor(golden.value("x")).unwrap();
+        let logits = golden.network.tracked().logits(&x, &Pass::evaluation()).unwrap();
+        let loss = ops::cross_entropy(&logits, &golden.labels(), 0.0).unwrap();
+        assert_close(&golden.name, &loss, golden.value("ce"), golden.tolerance);
+        let gradients = loss.backward().unwrap();
+        assert_close(&golden.name, gradients.get(&x).unwrap(), golden.value("grad_ce_x"), gradient_tolerance(&golden));
+        for (name, var) in golden.network.params().trainable() {
+            let expected = golden.value(&format!("grad_ce.{name}"));
+            assert_close(
+                &format!("{} {name}", golden.name),
+                gradients.get(var).unwrap(),
+                expected,
+                gradient_tolerance(&golden),
+            );
+        }
+    }
+}
+
+/// Half the squared norms of pullbacks have the gradient ∇θ ⟨v, J u⟩ with u = Jᵀv held fixed: one reverse pass.
+#[test]
+fn the_gradient_of_the_probe_estimate_needs_one_reverse_pass() {
+    for golden in Golden::all() {
+        let probes = golden.value("hutch.probes");
+        let (count, samples) = (probes.dims()[0], probes.dims()[1]);
+        let mut pairings = Vec::new();
+        for probe in 0..count {
+            let v = probes.get(probe).unwrap();
+            pairings.push(pairing(&golden, &v));
+        }
+        let scale = 2.0 / (count * samples) as f64;
+        let total = (pairings.into_iter().reduce(|a, b| (a + b).unwrap()).unwrap() * scale).unwrap();
+        let gradients = total.backward().unwrap();
+        for (name, var) in golden.network.params().trainable() {
+            let expected = golden.value(&format!("grad_hutch.{name}"));
+            let found = gradients.get(var).cloned().unwrap_or_else(|| var.zeros_like().unwrap());
+            assert_close(&format!("{} {name}", golden.name), &found, expected, gradient_tolerance(&golden));
+        }
+    }
+}
+
+/// ⟨v, J u⟩ with u = Jᵀv held fixed, summed over the batch.
+fn pairing(golden: &Golden, v: &Tensor) -> Tensor {
+    let frozen = golden.network.frozen().feature_map(Pass::evaluation(), None).unwrap();
+    let x = Var::from_tensor(golden.value("x")).unwrap();
+    let u = (frozen.features(&x).unwrap() * v).unwrap().sum_all().unwrap().backward().unwrap().get(&x).unwrap().clone();
+    let (_, tangent) = golden.network.tracked().features_jvp(golden.value("x"), &u, &Pass::evaluation()).unwrap();
+    (tangent * v).unwrap().sum_all().unwrap()
+}
+
+#[test]
+fn the_gradient_of_mean_geometric_complexity_sums_over_basis_vectors() {
+    for golden in Golden::all() {
+        let (samples, features) = golden.value("embedding").dims2().unwrap();
+        let dtype = golden.value("x").dtype();
+        let mut total: Option<Tensor> = None;
+        for feature in 0..features {
+            let mut basis = vec![0.0; samples * features];
+            (0..samples).for_each(|sample| basis[sample * features + feature] = 1.0);
+            let v = Tensor::from_vec(basis, (samples, features), golden.value("x").device()).unwrap();
+            let term = pairing(&golden, &v.to_dtype(dtype).unwrap());
+            total = Some(total.map_or_else(|| term.clone(), |sum| (sum + &term).unwrap()));
+        }
+        let mean = (total.unwrap() * (2.0 / samples as f64)).unwrap();
+        let gradients = mean.backward().unwrap();
+        for (name, var) in golden.network.params().trainable() {
+            let expected = golden.value(&format!("grad_gc.{name}"));
+            let found = gradients.get(var).cloned().unwrap_or_else(|| var.zeros_like().unwrap());
+            assert_close(&format!("{} {name}", golden.name), &found, expected, gradient_tolerance(&golden));
+        }
+    }
+}
+
+#[test]
+fn a_training_mode_batch_norm_step() {
+    for dtype in [DType::F64, DType::F32] {
+        let golden = Golden::open("resnet_tiny", dtype);
+        let logits = golden.network.tracked().logits(golden.value("x"), &Pass::training(0, 0)).unwrap();
+        let loss = ops::cross_entropy(&logits, &golden.labels(), 0.0).unwrap();
+        assert_close("loss", &loss, golden.value("bn_train.ce"), golden.tolerance);
+        let gradients = loss.backward().unwrap();
+        for (name, parameter) in golden.network.params().iter() {
+            if parameter.role.is_trainable() {
+                let expected = golden.value(&format!("bn_train.grad_ce.{name}"));
+                assert_close(name, gradients.get(&parameter.var).unwrap(), expected, gradient_tolerance(&golden));
+            } else {
+                let expected = golden.value(&format!("bn_train.after.{name}"));
+                assert_close(name, &parameter.var, expected, golden.tolerance);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_forward_mode_pass_through_training_mode_batch_norm_matches_finite_differences() {
+    let golden = Golden::open("resnet_tiny", DType::F64);
+    let pass = Pass::training(0, 0).without_update();
+    let view = golden.network.frozen();
+    let (x, direction) = (golden.value("x"), golden.value("jvp.tangent"));
+    let (_, tangent) = view.features_jvp(x, direction, &pass).unwrap();
+    let step = 1e-7;
+    let at = |sign: f64| view.features(&(x + (direction * (sign * step)).unwrap()).unwrap(), &pass).unwrap();
+    let difference = ((at(1.0) - at(-1.0)).unwrap() / (2.0 * step)).unwrap();
+    assert_close("tangent", &tangent, &difference, 1e-6);
+}
