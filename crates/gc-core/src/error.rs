@@ -77,6 +77,12 @@ pub enum Error {
         /// The first layer whose output is not finite, where the map can tell.
         layer: Option<String>,
     },
+    /// The gradient of a parameter is infinite or not a number.
+    #[error("slope: the gradient of {name} is not finite; the run has diverged, or its loss is not finite")]
+    NonFiniteParameter {
+        /// The name of the parameter.
+        name: String,
+    },
     /// There is nothing to measure on.
     #[error("measure: the data are empty; at least one sample is needed")]
     EmptyData,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::plan::Plan;
-use crate::{BatchNormMode, InputUnits, Probe};
+use crate::{BatchNormMode, InputUnits, Interval, Probe};
 
 /// What the value is a statement about, so what its standard error and interval cover.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,22 +79,6 @@ pub struct StandardError {
     pub total: Option<f64>,
     /// Whether `total` is an upper bound only.
     pub conservative: bool,
-}
-
-/// A confidence interval.
-///
-/// **Definition** value ± t·(total standard error), t the quantile of Student's distribution with `freedom` degrees of
-/// freedom (Welch–Satterthwaite where two parts add up); the lower end is not below 0.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Interval {
-    /// The lower end.
-    pub low: f64,
-    /// The upper end.
-    pub high: f64,
-    /// The probability with which such intervals cover.
-    pub level: f64,
-    /// Degrees of freedom.
-    pub freedom: f64,
 }
 
 /// What was spent: how often one sample went through the map.

@@ -1,5 +1,6 @@
 //! Mean and variance of per-sample readings, and what they say about the error of the mean.
 
+use crate::interval::Skewness;
 use crate::{Population, StandardError};
 
 /// What was read off one sample: an unbiased estimate of ‖J‖²_F, and how sure it is.
@@ -28,12 +29,13 @@ impl Reading {
     }
 }
 
-/// Running moments of readings (Welford), and sums of their variances.
+/// Running central moments of readings (Welford; Pébay, 2008), and sums of their variances.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Moments {
     count: usize,
     mean: f64,
     squares: f64,
+    cubes: f64,
     /// Readings whose unit variance is known, and the sums over them.
     known: usize,
     unit_variances: f64,
@@ -53,9 +55,12 @@ struct Component {
 impl Moments {
     pub(crate) fn push(&mut self, reading: Reading) {
         self.count += 1;
+        let n = self.count as f64;
         let step = reading.value - self.mean;
-        self.mean += step / self.count as f64;
-        self.squares += step * (reading.value - self.mean);
+        let square = step * step * (n - 1.0) / n;
+        self.mean += step / n;
+        self.cubes += square * step * (n - 2.0) / n - 3.0 * self.squares * step / n;
+        self.squares += square;
         let units = reading.units as f64;
         self.inverse_units += 1.0 / units;
         if let Some(variance) = reading.unit_variance {
@@ -91,6 +96,27 @@ impl Moments {
             (self.count > 0).then(|| self.reading_variances / self.count as f64)
         } else {
             Some(self.unit_variance()? * self.inverse_units / self.count as f64)
+        }
+    }
+
+    /// What removes the skewness of the mean as a statement about `population`; nothing where it cannot be told.
+    ///
+    /// Readings with probe error are treated as if a share f(s² − ω̄)/s² had been drawn without replacement, which gives
+    /// their mean its variance: f without probe error, 0 if samples do not differ.
+    pub(crate) fn skewness_of_mean(&self, population: Population) -> Skewness {
+        let n = self.count as f64;
+        let Some(variance) = self.variance().filter(|variance| *variance > 0.0 && self.count >= 10) else {
+            return Skewness::default();
+        };
+        let biased = self.cubes / n / (self.squares / n).powf(1.5);
+        let gamma = biased * (n * (n - 1.0)).sqrt() / (n - 2.0);
+        match (population, self.reading_variance()) {
+            (Population::Distribution, _) => Skewness::of_mean(gamma, self.count, 0.0),
+            (Population::DataSet { size }, Some(omega)) if self.count < size => {
+                let between = (1.0 - omega / variance).clamp(0.0, 1.0);
+                Skewness::of_mean(gamma, self.count, between * n / size as f64)
+            }
+            (Population::DataSet { .. }, _) => Skewness::default(),
         }
     }
 
@@ -151,6 +177,17 @@ mod tests {
     /// Readings 1, 2, 3, 6 (mean 3, s² = 14/3), each the mean of two units with unit variance 2, so ω̄ = 1.
     fn worked() -> Moments {
         moments(&[1.0, 2.0, 3.0, 6.0].map(|value| Reading { value, unit_variance: Some(2.0), units: 2 }))
+    }
+
+    #[test]
+    fn the_third_moment_is_that_of_the_readings() {
+        let values: Vec<f64> = (0..12).map(|i| f64::from(i * i % 13) + 0.1 * f64::from(i)).collect();
+        let running = moments(&values.iter().map(|&value| Reading::exact(value)).collect::<Vec<_>>());
+        let mean = values.iter().sum::<f64>() / 12.0;
+        let cubes: f64 = values.iter().map(|value| (value - mean).powi(3)).sum();
+        assert!((running.cubes - cubes).abs() < 1e-11 * cubes.abs());
+        assert!(running.skewness_of_mean(Population::Distribution).square != 0.0);
+        assert_eq!(running.skewness_of_mean(Population::DataSet { size: 12 }), Skewness::default());
     }
 
     #[test]

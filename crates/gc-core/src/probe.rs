@@ -56,7 +56,7 @@ impl Probe {
                     block,
                 ));
             }
-            if probes % block != 0 {
+            if !probes.is_multiple_of(block) {
                 return Err(Error::setting("probes", format!("a multiple of the block of {block} directions"), probes));
             }
         }

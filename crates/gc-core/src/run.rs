@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 use std::error::Error as StdError;
 use std::time::Instant;
 
-use statrs::distribution::{ContinuousCDF, StudentsT};
-
 use crate::batch::{Batch, Chunk, Chunks};
 use crate::checks::inspect;
 use crate::estimate::relative;
@@ -198,10 +196,11 @@ where
         let settings = self.settings;
         let (standard_error, freedom) = self.moments.standard_error(settings.population);
         let value = self.moments.mean();
-        let interval = standard_error.total.zip(freedom).map(|(error, freedom)| {
-            let reach = quantile(freedom, settings.confidence) * error;
-            Interval { low: (value - reach).max(0.0), high: value + reach, level: settings.confidence, freedom }
-        });
+        let skewness = self.moments.skewness_of_mean(settings.population);
+        let interval = standard_error
+            .total
+            .zip(freedom)
+            .map(|(error, freedom)| Interval::new(value, error, freedom, settings.confidence, skewness));
         let exact = matches!(self.method, Method::Exact { .. });
         Ok(Estimate {
             value,
@@ -246,10 +245,4 @@ impl GeometricComplexity {
 fn class_estimate((&label, moments): (&u32, &Moments)) -> ClassEstimate {
     let (standard_error, _) = moments.standard_error(Population::Distribution);
     ClassEstimate { label, value: moments.mean(), standard_error, samples: moments.count() }
-}
-
-/// The two-sided quantile of Student's distribution; the normal one where the freedom is beyond telling them apart.
-fn quantile(freedom: f64, level: f64) -> f64 {
-    let freedom = if freedom.is_finite() { freedom.clamp(1.0, 1e7) } else { 1e7 };
-    StudentsT::new(0.0, 1.0, freedom).map_or(f64::NAN, |student| student.inverse_cdf(0.5 + level / 2.0))
 }

@@ -104,6 +104,3 @@ impl Method {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,1 +1,0 @@
-//! Estimators against a Jacobian that is known.

@@ -1,0 +1,12 @@
+//! Tests of the public interface, one binary.
+// Helpers of tests may panic as tests do.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod bounds;
+mod coverage;
+mod golden;
+mod linear;
+mod penalty;
+mod refusals;
+mod streaming;
+mod support;

@@ -1,0 +1,172 @@
+//! Streams of batches: what a result may not depend on, and when measuring stops.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use candle_core::{DType, Tensor};
+use gc_core::{Error, FeatureMap, GeometricComplexity, Population, Probe, Stopped};
+
+use crate::support::{Activation, normal, perceptron, random_weights};
+
+fn net() -> impl FeatureMap {
+    perceptron(random_weights(&[6, 9, 4], 40, DType::F64), Activation::Tanh)
+}
+
+fn data(count: usize) -> Tensor {
+    normal(&[count, 6], 41, 0)
+}
+
+/// The data in batches of these sizes.
+fn batches(data: &Tensor, sizes: &[usize]) -> Vec<Result<Tensor, Error>> {
+    let mut first = 0;
+    let mut batches = Vec::new();
+    for &size in sizes {
+        batches.push(Ok(data.narrow(0, first, size).unwrap()));
+        first += size;
+    }
+    batches
+}
+
+#[test]
+fn the_result_does_not_depend_on_how_inputs_were_batched() {
+    let data = data(103);
+    for estimator in [
+        GeometricComplexity::exact().per_sample(),
+        GeometricComplexity::projections(Probe::Gaussian, 2).per_sample().seed(3),
+        GeometricComplexity::projections(Probe::Gaussian, 1).batch_sample(31, 103).per_sample().seed(3),
+        GeometricComplexity::entry_mask(0.3).per_sample().seed(3),
+    ] {
+        let estimator = estimator.chunk_samples(20);
+        let whole = estimator.measure_inputs(&net(), &data).unwrap();
+        let uneven = estimator.measure(&net(), batches(&data, &[1, 0, 50, 2, 49, 1])).unwrap();
+        assert_eq!(whole, uneven);
+        let singles = estimator.measure(&net(), batches(&data, &[1; 103])).unwrap();
+        assert_eq!(whole, singles);
+    }
+}
+
+#[test]
+fn probes_belong_to_samples_and_not_to_chunks() {
+    let values = |chunk| {
+        let projections = GeometricComplexity::projections(Probe::Sphere, 2).chunk_samples(chunk).per_sample();
+        projections.measure_inputs(&net(), &data(50)).unwrap().per_sample.unwrap()
+    };
+    for (a, b) in values(7).iter().zip(values(50)) {
+        assert!((a / b - 1.0).abs() < 1e-12);
+    }
+}
+
+#[test]
+fn a_batch_sample_measures_the_samples_it_draws() {
+    let exact = GeometricComplexity::exact().per_sample();
+    let all = exact.measure_inputs(&net(), &data(40)).unwrap().per_sample.unwrap();
+    let some = exact.batch_sample(11, 40).seed(9).measure_inputs(&net(), &data(40)).unwrap().per_sample.unwrap();
+    assert_eq!(some.len(), 11);
+    let mut rest = all.iter();
+    for value in some {
+        assert!(rest.any(|other| (other / value - 1.0).abs() < 1e-12), "drawn without replacement, in order");
+    }
+}
+
+#[test]
+fn classes_have_values_of_their_own() {
+    let labels: Vec<u32> = (0..40).map(|sample| [7, 2, 2, 30][sample % 4]).collect();
+    let batch = (data(40), labels.clone());
+    let estimate = GeometricComplexity::exact().per_sample().per_class().chunk_samples(9);
+    let estimate = estimate.measure(&net(), [Ok::<_, Error>(batch)]).unwrap();
+    let values = estimate.per_sample.unwrap();
+    let classes = estimate.per_class.unwrap();
+    assert_eq!(
+        classes.iter().map(|class| (class.label, class.samples)).collect::<Vec<_>>(),
+        [(2, 20), (7, 10), (30, 10)]
+    );
+    for class in classes {
+        let members: Vec<f64> = (0..40).filter(|&i| labels[i] == class.label).map(|i| values[i]).collect();
+        let mean = members.iter().sum::<f64>() / members.len() as f64;
+        let variance = members.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (members.len() - 1) as f64;
+        assert!((class.value / mean - 1.0).abs() < 1e-13);
+        let error = (variance / members.len() as f64).sqrt();
+        assert!((class.standard_error.total.unwrap() / error - 1.0).abs() < 1e-12);
+    }
+}
+
+#[test]
+fn a_stream_is_read_no_further_than_needed() {
+    let read = Cell::new(0);
+    let stream = (0..).map(|index| {
+        read.set(read.get() + 1);
+        Ok::<_, Error>(normal(&[16, 6], 42, index))
+    });
+    let estimate = GeometricComplexity::projections(Probe::Rademacher, 1).until_relative_error(0.05).chunk_samples(16);
+    let estimate = estimate.measure(&net(), stream).unwrap();
+    assert_eq!(estimate.stopped, Stopped::RelativeError);
+    assert!(estimate.relative_error().unwrap() <= 0.05);
+    assert!(estimate.samples >= 32);
+    assert_eq!(read.get(), estimate.samples.div_ceil(16));
+}
+
+#[test]
+fn passes_are_counted_and_never_exceed_their_budget() {
+    // By rows two probes cost three passes a sample: 100 passes allow 33 samples.
+    let projections = GeometricComplexity::projections(Probe::Rademacher, 2).max_passes(100).chunk_samples(8);
+    let estimate = projections.measure_inputs(&net(), &data(60)).unwrap();
+    assert_eq!((estimate.stopped, estimate.samples, estimate.passes.total()), (Stopped::Passes, 33, 99));
+    assert!(matches!(
+        GeometricComplexity::exact().max_passes(4).measure_inputs(&net(), &data(3)),
+        Err(Error::PassBudget { needed: 5, budget: 4 })
+    ));
+}
+
+#[test]
+fn time_stops_after_the_chunk_in_hand() {
+    let exact = GeometricComplexity::exact().time_limit(Duration::ZERO).chunk_samples(5);
+    let estimate = exact.measure_inputs(&net(), &data(60)).unwrap();
+    assert_eq!((estimate.stopped, estimate.samples), (Stopped::Time, 5));
+}
+
+#[test]
+fn the_memory_budget_sets_the_chunk() {
+    let exact = GeometricComplexity::exact();
+    let one = exact.measure_inputs(&net(), &data(2)).unwrap().chunk.bytes_per_sample;
+    // 6 inputs, 9 units and 4 features in f64, several tensors of each: between 200 bytes and 5 kB.
+    assert!((200..5_000).contains(&one), "{one}");
+    let estimate = exact.clone().chunk_bytes(10 * one + 1).measure_inputs(&net(), &data(25)).unwrap();
+    assert_eq!(estimate.chunk.samples, 10);
+    let refused = exact.chunk_bytes(one - 1).measure_inputs(&net(), &data(25));
+    assert!(matches!(refused, Err(Error::MemoryBudget { needed, budget }) if needed == one && budget == one - 1));
+}
+
+#[test]
+fn a_plan_is_reported_and_kept() {
+    let planned = GeometricComplexity::planned(Probe::Rademacher, 0.03).pilot(40).seed(1);
+    let estimate = planned.measure_inputs(&net(), &data(4_000)).unwrap();
+    let plan = estimate.plan.clone().unwrap();
+    assert_eq!((plan.pilot_samples, plan.pilot_probes), (40, 2));
+    assert_eq!(estimate.stopped, Stopped::RelativeError);
+    assert!(estimate.relative_error().unwrap() <= 0.03);
+    assert_eq!(estimate.probes, plan.probes);
+    // What was needed is what was planned, as far as 40 samples tell a variance (one σ: 22 %).
+    let ratio = estimate.samples as f64 / plan.samples as f64;
+    assert!((0.4..2.5).contains(&ratio), "{ratio}");
+    // With the pilot's second probes, data and probe part are told apart.
+    let error = estimate.standard_error;
+    let (data, probe, total) = (error.data.unwrap(), error.probe.unwrap(), error.total.unwrap());
+    assert!((data.hypot(probe) / total - 1.0).abs() < 1e-12 || data == 0.0);
+}
+
+#[test]
+fn a_single_sample_has_a_value_and_no_error() {
+    let estimate = GeometricComplexity::exact().measure_inputs(&net(), &data(1)).unwrap();
+    assert_eq!((estimate.samples, estimate.standard_error.total, estimate.interval), (1, None, None));
+    let of_itself = GeometricComplexity::exact().population(Population::DataSet { size: 1 });
+    assert_eq!(of_itself.measure_inputs(&net(), &data(1)).unwrap().standard_error.total, Some(0.0));
+}
+
+#[test]
+fn a_result_is_plain_data() {
+    let estimate = GeometricComplexity::planned(Probe::Rademacher, 0.1).per_sample().measure_inputs(&net(), &data(50));
+    let json = serde_json::to_value(estimate.unwrap()).unwrap();
+    assert_eq!(json["method"]["projections"]["probe"], "rademacher");
+    assert!(json["standard_error"]["total"].as_f64().unwrap() > 0.0);
+    assert_eq!(json["seed"], 0);
+}
