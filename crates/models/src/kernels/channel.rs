@@ -120,7 +120,7 @@ pub(crate) fn scale<T: Element>(x: &[T], scale: &[T]) -> Vec<T> {
 
 /// x + shift, by channel.
 pub(crate) fn shift<T: Element>(x: &[T], shift: &[T]) -> Vec<T> {
-    map_rows(x, x, shift.len(), |_, row| row.iter_mut().zip(shift).for_each(|(x, shift)| *x = *x + *shift))
+    map_rows(x, x, shift.len(), |_, row| row.iter_mut().zip(shift).for_each(|(x, shift)| *x += *shift))
 }
 
 /// The input gradient of training-mode batch norm, a·g + b·x + c by channel, from the sums of [`normalised_sums`].

@@ -28,7 +28,7 @@ pub enum Initialisation {
 }
 
 /// Standard deviation of the standard normal distribution cut at ±2, by which Flax (and JAX) divide.
-const CUT_DEVIATION: f64 = 0.879_625_661_034_239_78;
+const CUT_DEVIATION: f64 = 0.879_625_661_034_239_8;
 
 impl Initialisation {
     pub(super) fn draw(self, name: &str, shape: &[usize], role: Role, seed: u64) -> Result<Tensor> {
