@@ -1,5 +1,7 @@
 //! Training: PyTorch's SGD steps with L2 and the complexity penalty, the same bits on any number of threads, divergence.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on may panic")]
+
 mod support;
 
 use std::ops::ControlFlow;

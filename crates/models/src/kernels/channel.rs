@@ -5,35 +5,57 @@
 
 use rayon::prelude::*;
 
-use super::Element;
+use super::instruction_set::InstructionSet;
+use super::{Element, fresh};
 
 /// Values that one task reduces or writes.
 const BLOCK: usize = 1 << 13;
+/// Values in one pass of an inner loop: rows of few channels are taken several at a time, so that vectors stay full.
+const WIDE: usize = 64;
 
-fn rows_per_block(channels: usize) -> usize {
-    (BLOCK / channels.max(1)).clamp(1, 256)
+/// Values of as many whole rows as make up about `WIDE` values.
+fn wide_row(channels: usize) -> usize {
+    channels * (WIDE / channels.max(1)).max(1)
 }
 
-/// Σ over rows of `term`, which adds one row's contribution to its `sums · channels` accumulators.
+/// Values of a block: whole wide rows.
+fn block_len(channels: usize) -> usize {
+    let wide = wide_row(channels);
+    wide * (BLOCK / wide.max(1)).clamp(1, 256)
+}
+
+/// One value a channel, repeated to the length of a wide row.
+fn repeated<T: Element>(channels: usize, values: impl Fn(usize) -> T) -> Vec<T> {
+    (0..wide_row(channels)).map(|index| values(index % channels)).collect()
+}
+
+/// Σ over rows of `term`, which adds one wide row's contribution to its `sums` wide accumulators.
 fn reduce<T: Element, F>(x: &[T], other: &[T], channels: usize, sums: usize, term: F) -> Vec<f64>
 where
     F: Fn(&[T], &[T], &mut [T]) + Sync,
 {
-    let block = rows_per_block(channels) * channels;
-    let partial: Vec<Vec<T>> = x
-        .par_chunks(block)
-        .zip(other.par_chunks(block))
-        .map(|(x, other)| {
-            let mut accumulators = vec![T::default(); sums * channels];
-            for (x, other) in x.chunks_exact(channels).zip(other.chunks_exact(channels)) {
+    let (wide, block) = (wide_row(channels), block_len(channels));
+    let partial = |(x, other): (&[T], &[T])| {
+        let mut accumulators = vec![T::default(); sums * wide];
+        InstructionSet::best().vectorised(|| {
+            for (x, other) in x.chunks(wide).zip(other.chunks(wide)) {
                 term(x, other, &mut accumulators);
             }
-            accumulators
-        })
-        .collect();
+        });
+        accumulators
+    };
+    let partials: Vec<Vec<T>> = if x.len() <= block {
+        vec![partial((x, other))]
+    } else {
+        x.par_chunks(block).zip(other.par_chunks(block)).map(partial).collect()
+    };
     let mut total = vec![0.0; sums * channels];
-    for accumulators in &partial {
-        total.iter_mut().zip(accumulators).for_each(|(total, value)| *total += value.to_f64());
+    for accumulators in &partials {
+        for (sum, accumulators) in accumulators.chunks(wide).enumerate() {
+            for (index, value) in accumulators.iter().enumerate() {
+                total[sum * channels + index % channels] += value.to_f64();
+            }
+        }
     }
     total
 }
@@ -54,9 +76,9 @@ pub(crate) fn dot<T: Element>(a: &[T], b: &[T], channels: usize) -> Vec<f64> {
 pub(crate) fn moments<T: Element>(x: &[T], channels: usize) -> (Vec<f64>, Vec<f64>) {
     let rows = (x.len() / channels.max(1)) as f64;
     let mean: Vec<f64> = sum(x, channels).into_iter().map(|sum| sum / rows).collect();
-    let centre: Vec<T> = mean.iter().map(|mean| T::from_f64(*mean)).collect();
+    let centre = repeated(channels, |channel| T::from_f64(mean[channel]));
     let squares = reduce(x, x, channels, 2, |x, _, sums| {
-        let (squares, rests) = sums.split_at_mut(channels);
+        let (squares, rests) = sums.split_at_mut(centre.len());
         for (((x, centre), square), rest) in x.iter().zip(&centre).zip(squares).zip(rests) {
             let centred = *x - *centre;
             *square += centred * centred;
@@ -78,9 +100,9 @@ pub(crate) fn normalised_sums<T: Element>(
     inverse_deviation: &[f64],
 ) -> (Vec<f64>, Vec<f64>) {
     let channels = mean.len();
-    let centre: Vec<T> = mean.iter().map(|mean| T::from_f64(*mean)).collect();
+    let centre = repeated(channels, |channel| T::from_f64(mean[channel]));
     let mut sums = reduce(x, g, channels, 2, |x, g, sums| {
-        let (plain, weighted) = sums.split_at_mut(channels);
+        let (plain, weighted) = sums.split_at_mut(centre.len());
         for ((((x, g), centre), plain), weighted) in x.iter().zip(g).zip(&centre).zip(plain).zip(weighted) {
             *plain += *g;
             *weighted += *g * (*x - *centre);
@@ -91,39 +113,53 @@ pub(crate) fn normalised_sums<T: Element>(
     (sums, weighted)
 }
 
-/// Writes `function(row, by-channel parameters…)` for every row of x.
-pub(crate) fn map_rows<T: Element, F>(x: &[T], other: &[T], channels: usize, function: F) -> Vec<T>
+/// A copy of x, changed wide row by wide row; `function` also gets the row of `other`.
+fn map_rows<T: Element, F>(x: &[T], other: &[T], channels: usize, function: F) -> Vec<T>
 where
-    F: Fn(&[T], &mut [T]) + Sync,
+    F: Fn(&mut [T], &[T]) + Send + Sync,
 {
-    let block = rows_per_block(channels) * channels;
-    let mut y = x.to_vec();
-    y.par_chunks_mut(block).zip(other.par_chunks(block)).for_each(|(y, other)| {
-        for (y, other) in y.chunks_exact_mut(channels).zip(other.chunks_exact(channels)) {
-            function(other, y);
-        }
-    });
-    y
+    let (wide, block, set) = (wide_row(channels), block_len(channels), InstructionSet::best());
+    fresh::changed(x, block, |index, y| {
+        let other = &other[index * block..][..y.len()];
+        set.vectorised(|| y.chunks_mut(wide).zip(other.chunks(wide)).for_each(|(y, other)| function(y, other)));
+    })
 }
 
 /// x·scale + shift, by channel.
 pub(crate) fn affine<T: Element>(x: &[T], scale: &[T], shift: &[T]) -> Vec<T> {
-    map_rows(x, x, scale.len(), |_, row| {
-        row.iter_mut().zip(scale).zip(shift).for_each(|((x, scale), shift)| *x = *x * *scale + *shift);
+    let channels = scale.len();
+    let (scale, shift) = (repeated(channels, |c| scale[c]), repeated(channels, |c| shift[c]));
+    map_rows(x, x, channels, |y, _| {
+        y.iter_mut().zip(&scale).zip(&shift).for_each(|((y, scale), shift)| *y = *y * *scale + *shift);
     })
 }
 
 /// x·scale, by channel.
 pub(crate) fn scale<T: Element>(x: &[T], scale: &[T]) -> Vec<T> {
-    map_rows(x, x, scale.len(), |_, row| row.iter_mut().zip(scale).for_each(|(x, scale)| *x = *x * *scale))
+    let wide = repeated(scale.len(), |c| scale[c]);
+    map_rows(x, x, scale.len(), |y, _| y.iter_mut().zip(&wide).for_each(|(y, scale)| *y = *y * *scale))
 }
 
 /// x + shift, by channel.
 pub(crate) fn shift<T: Element>(x: &[T], shift: &[T]) -> Vec<T> {
-    map_rows(x, x, shift.len(), |_, row| row.iter_mut().zip(shift).for_each(|(x, shift)| *x += *shift))
+    let wide = repeated(shift.len(), |c| shift[c]);
+    map_rows(x, x, shift.len(), |y, _| y.iter_mut().zip(&wide).for_each(|(y, shift)| *y += *shift))
 }
 
-/// The input gradient of training-mode batch norm, a·g + b·x + c by channel, from the sums of [`normalised_sums`].
+/// (x − centre)·factor + shift, by channel.
+pub(crate) fn centred_affine<T: Element>(x: &[T], centre: &[f64], factor: &[f64], shift: &[T]) -> Vec<T> {
+    let channels = shift.len();
+    let centre = repeated(channels, |c| T::from_f64(centre[c]));
+    let factor = repeated(channels, |c| T::from_f64(factor[c]));
+    let shift = repeated(channels, |c| shift[c]);
+    map_rows(x, x, channels, |y, _| {
+        for (((y, centre), factor), shift) in y.iter_mut().zip(&centre).zip(&factor).zip(&shift) {
+            *y = (*y - *centre) * *factor + *shift;
+        }
+    })
+}
+
+/// The input gradient of training-mode batch norm, by channel, from the sums of [`normalised_sums`].
 ///
 /// With m rows, x̂ normalised and γ the scale: dx = γ/σ · (g − Σg/m − x̂·Σ(g·x̂)/m).
 pub(crate) fn batch_norm_input_gradient<T: Element>(
@@ -136,27 +172,15 @@ pub(crate) fn batch_norm_input_gradient<T: Element>(
 ) -> Vec<T> {
     let channels = mean.len();
     let rows = (x.len() / channels.max(1)) as f64;
-    let by_channel = |function: &dyn Fn(usize) -> f64| -> Vec<T> {
-        (0..channels).map(|channel| T::from_f64(function(channel))).collect()
-    };
+    let by_channel = |function: &dyn Fn(usize) -> f64| repeated(channels, |c| T::from_f64(function(c)));
     let factor = by_channel(&|c| scale[c] * inverse_deviation[c]);
     let slope = by_channel(&|c| -scale[c] * inverse_deviation[c].powi(2) * sums.1[c] / rows);
     let constant = by_channel(&|c| -scale[c] * inverse_deviation[c] * sums.0[c] / rows);
     let centre = by_channel(&|c| mean[c]);
-    map_rows(g, x, channels, |x, row| {
-        for (c, (g, x)) in row.iter_mut().zip(x).enumerate() {
-            *g = *g * factor[c] + (*x - centre[c]) * slope[c] + constant[c];
-        }
-    })
-}
-
-/// (x − centre)·factor + shift, by channel.
-pub(crate) fn centred_affine<T: Element>(x: &[T], centre: &[f64], factor: &[f64], shift: &[T]) -> Vec<T> {
-    let rounded = |values: &[f64]| -> Vec<T> { values.iter().map(|value| T::from_f64(*value)).collect() };
-    let (centre, factor) = (rounded(centre), rounded(factor));
-    map_rows(x, x, shift.len(), |_, row| {
-        for (((x, centre), factor), shift) in row.iter_mut().zip(&centre).zip(&factor).zip(shift) {
-            *x = (*x - *centre) * *factor + *shift;
+    map_rows(g, x, channels, |g, x| {
+        let parameters = factor.iter().zip(&slope).zip(&constant).zip(&centre);
+        for ((g, x), (((factor, slope), constant), centre)) in g.iter_mut().zip(x).zip(parameters) {
+            *g = *g * *factor + (*x - *centre) * *slope + *constant;
         }
     })
 }

@@ -1,5 +1,8 @@
 //! The three derivatives of T(x, w, g) = ⟨conv(x, w), g⟩: each picks the algorithm by shape.
 
+use std::mem::MaybeUninit;
+
+use super::fresh::{writable, written};
 use super::instruction_set::InstructionSet;
 use super::{Accuracy, ConvGeometry, Element, direct, winograd};
 
@@ -33,7 +36,7 @@ pub fn conv_forward<T: Element>(
     bias: Option<&[T]>,
     y: &mut [T],
 ) {
-    forward_with(InstructionSet::best(), geometry, accuracy, x, weight, bias, y);
+    forward_with(InstructionSet::best(), geometry, accuracy, x, weight, bias, writable(y));
 }
 
 /// Writes the gradient of ⟨conv(x, weight), grad_y⟩ with respect to `x` into `grad_x`.
@@ -60,7 +63,7 @@ pub fn conv_input_grad<T: Element>(
     weight: &[T],
     grad_x: &mut [T],
 ) {
-    input_grad_with(InstructionSet::best(), geometry, accuracy, grad_y, weight, grad_x);
+    input_grad_with(InstructionSet::best(), geometry, accuracy, grad_y, weight, writable(grad_x));
 }
 
 /// Writes the gradient of ⟨conv(x, weight), grad_y⟩ with respect to `weight` into `grad_weight`.
@@ -87,7 +90,56 @@ pub fn conv_weight_grad<T: Element>(
     grad_y: &[T],
     grad_weight: &mut [T],
 ) {
-    weight_grad_with(InstructionSet::best(), geometry, accuracy, x, grad_y, grad_weight);
+    weight_grad_with(InstructionSet::best(), geometry, accuracy, x, grad_y, writable(grad_weight));
+}
+
+/// [`conv_forward`] into a new vector, which is not filled with zeros first.
+///
+/// # Panics
+/// As [`conv_forward`].
+pub fn conv_forward_to_vec<T: Element>(
+    geometry: &ConvGeometry,
+    accuracy: Accuracy,
+    x: &[T],
+    weight: &[T],
+    bias: Option<&[T]>,
+) -> Vec<T> {
+    let set = InstructionSet::best();
+    let write = |y: &mut [MaybeUninit<T>]| forward_with(set, geometry, accuracy, x, weight, bias, y);
+    // SAFETY: every algorithm writes every output, as the tests see on outputs that start as NaN.
+    unsafe { written(geometry.output_len(), write) }
+}
+
+/// [`conv_input_grad`] into a new vector, which is not filled with zeros first.
+///
+/// # Panics
+/// As [`conv_forward`].
+pub fn conv_input_grad_to_vec<T: Element>(
+    geometry: &ConvGeometry,
+    accuracy: Accuracy,
+    grad_y: &[T],
+    weight: &[T],
+) -> Vec<T> {
+    let set = InstructionSet::best();
+    let write = |grad_x: &mut [MaybeUninit<T>]| input_grad_with(set, geometry, accuracy, grad_y, weight, grad_x);
+    // SAFETY: every algorithm writes every pixel's gradient.
+    unsafe { written(geometry.input_len(), write) }
+}
+
+/// [`conv_weight_grad`] into a new vector, which is not filled with zeros first.
+///
+/// # Panics
+/// As [`conv_forward`].
+pub fn conv_weight_grad_to_vec<T: Element>(
+    geometry: &ConvGeometry,
+    accuracy: Accuracy,
+    x: &[T],
+    grad_y: &[T],
+) -> Vec<T> {
+    let set = InstructionSet::best();
+    let write = |grad: &mut [MaybeUninit<T>]| weight_grad_with(set, geometry, accuracy, x, grad_y, grad);
+    // SAFETY: every algorithm writes every weight's gradient.
+    unsafe { written(geometry.weight_len(), write) }
 }
 
 /// [`conv_forward`] on a given instruction set.
@@ -98,7 +150,7 @@ pub(super) fn forward_with<T: Element>(
     x: &[T],
     weight: &[T],
     bias: Option<&[T]>,
-    y: &mut [T],
+    y: &mut [MaybeUninit<T>],
 ) {
     check(g, x.len(), weight.len(), y.len());
     assert!(bias.is_none_or(|bias| bias.len() == g.out_channels), "one bias for each output channel");
@@ -115,7 +167,7 @@ pub(super) fn input_grad_with<T: Element>(
     accuracy: Accuracy,
     grad_y: &[T],
     weight: &[T],
-    grad_x: &mut [T],
+    grad_x: &mut [MaybeUninit<T>],
 ) {
     check(g, grad_x.len(), weight.len(), grad_y.len());
     match fast(g, accuracy, T::DOUBLE) {
@@ -131,7 +183,7 @@ pub(super) fn weight_grad_with<T: Element>(
     accuracy: Accuracy,
     x: &[T],
     grad_y: &[T],
-    grad_weight: &mut [T],
+    grad_weight: &mut [MaybeUninit<T>],
 ) {
     check(g, x.len(), grad_weight.len(), grad_y.len());
     match fast(g, accuracy, T::DOUBLE) {

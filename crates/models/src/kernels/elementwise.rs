@@ -1,26 +1,27 @@
 //! Functions applied element by element, in parallel blocks of a fixed size.
 
-use rayon::prelude::*;
-
+use super::fresh;
+use super::instruction_set::InstructionSet;
 use crate::ops::Activation;
 
 /// Elements that one task handles: large enough to hide the scheduling, small enough to share a small tensor.
 const BLOCK: usize = 1 << 14;
 
 /// `function` of every element.
-pub(crate) fn map<T: Copy + Send + Sync, F: Fn(T) -> T + Sync>(x: &[T], function: F) -> Vec<T> {
-    let mut y = x.to_vec();
-    y.par_chunks_mut(BLOCK).for_each(|block| block.iter_mut().for_each(|value| *value = function(*value)));
-    y
+pub(crate) fn map<T: Copy + Send + Sync, F: Fn(T) -> T + Send + Sync>(x: &[T], function: F) -> Vec<T> {
+    let set = InstructionSet::best();
+    fresh::changed(x, BLOCK, |_, block| {
+        set.vectorised(|| block.iter_mut().for_each(|value| *value = function(*value)));
+    })
 }
 
 /// `function` of every pair of elements; the slices are of one length.
-pub(crate) fn zip_map<T: Copy + Send + Sync, F: Fn(T, T) -> T + Sync>(x: &[T], m: &[T], function: F) -> Vec<T> {
-    let mut y = x.to_vec();
-    y.par_chunks_mut(BLOCK)
-        .zip(m.par_chunks(BLOCK))
-        .for_each(|(block, other)| block.iter_mut().zip(other).for_each(|(y, m)| *y = function(*y, *m)));
-    y
+pub(crate) fn zip_map<T: Copy + Send + Sync, F: Fn(T, T) -> T + Send + Sync>(x: &[T], m: &[T], function: F) -> Vec<T> {
+    let set = InstructionSet::best();
+    fresh::changed(x, BLOCK, |index, block| {
+        let other = &m[index * BLOCK..][..block.len()];
+        set.vectorised(|| block.iter_mut().zip(other).for_each(|(y, m)| *y = function(*y, *m)));
+    })
 }
 
 /// The derivative of this order (0 to 3) of a smooth activation, on one number.

@@ -84,6 +84,29 @@ impl InstructionSet {
         }
     }
 
+    /// Calls a closure whose plain loops the compiler may turn into this set's instructions, as it is inlined here.
+    pub(crate) fn vectorised<R>(self, work: impl FnOnce() -> R) -> R {
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = "avx512f")]
+        fn avx512<R>(work: impl FnOnce() -> R) -> R {
+            work()
+        }
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = "avx2,fma")]
+        fn avx2<R>(work: impl FnOnce() -> R) -> R {
+            work()
+        }
+        match self {
+            // SAFETY: the set was detected on this processor.
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => unsafe { avx512(work) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => unsafe { avx2(work) },
+            _ => work(),
+        }
+    }
+
     /// Runs a job, compiled for this set.
     ///
     /// # Safety

@@ -9,6 +9,7 @@ mod conv;
 mod direct;
 mod element;
 pub(crate) mod elementwise;
+pub(crate) mod fresh;
 mod geometry;
 mod instruction_set;
 pub(crate) mod loss;
@@ -22,7 +23,10 @@ mod simd;
 mod tests;
 mod winograd;
 
-pub use conv::{conv_forward, conv_input_grad, conv_weight_grad};
+pub use conv::{
+    conv_forward, conv_forward_to_vec, conv_input_grad, conv_input_grad_to_vec, conv_weight_grad,
+    conv_weight_grad_to_vec,
+};
 pub use element::Element;
 pub use geometry::{Accuracy, ConvGeometry, GeometryError};
 pub use matmul::matmul;

@@ -1,8 +1,7 @@
 //! Max and average pooling of NHWC data, as gathers, scatters and means over stored windows.
 
-use rayon::prelude::*;
-
-use super::Element;
+use super::instruction_set::InstructionSet;
+use super::{Element, fresh};
 
 /// The sizes of one pooling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,33 +53,32 @@ impl PoolGeometry {
 ///
 /// A NaN counts as a maximum, so that it is not lost.
 pub(crate) fn max_positions<T: Element>(geometry: &PoolGeometry, x: &[T]) -> Vec<u32> {
-    let channels = geometry.channels;
-    let mut positions = vec![0u32; geometry.batch * geometry.pooled_len()];
-    positions.par_chunks_mut(geometry.pooled_len()).zip(x.par_chunks(geometry.image_len())).for_each(
-        |(positions, image)| {
-            let mut best = vec![T::default(); channels];
-            for (i, j, at) in geometry.outputs() {
-                let positions = &mut positions[at..at + channels];
-                for (tap, pixel) in geometry.window(i, j).enumerate() {
-                    let start = pixel * channels;
-                    let values = &image[start..start + channels];
-                    if tap == 0 {
-                        best.copy_from_slice(values);
-                        positions.iter_mut().enumerate().for_each(|(c, position)| *position = (start + c) as u32);
-                        continue;
-                    }
-                    for (c, ((best, position), value)) in
-                        best.iter_mut().zip(positions.iter_mut()).zip(values).enumerate()
-                    {
+    let (channels, set) = (geometry.channels, InstructionSet::best());
+    let length = geometry.batch * geometry.pooled_len();
+    fresh::filled(0u32, length, geometry.pooled_len(), |index, positions| {
+        let image = &x[index * geometry.image_len()..][..geometry.image_len()];
+        let mut best = vec![T::default(); channels];
+        for (i, j, at) in geometry.outputs() {
+            let positions = &mut positions[at..at + channels];
+            for (tap, pixel) in geometry.window(i, j).enumerate() {
+                let start = pixel * channels;
+                let values = &image[start..start + channels];
+                if tap == 0 {
+                    best.copy_from_slice(values);
+                    positions.iter_mut().zip(start as u32..).for_each(|(position, index)| *position = index);
+                    continue;
+                }
+                set.vectorised(|| {
+                    let kept = best.iter_mut().zip(positions.iter_mut());
+                    for (((best, position), value), index) in kept.zip(values).zip(start as u32..) {
                         let larger = *value > *best || (is_nan(*value) && !is_nan(*best));
                         *best = if larger { *value } else { *best };
-                        *position = if larger { (start + c) as u32 } else { *position };
+                        *position = if larger { index } else { *position };
                     }
-                }
+                });
             }
-        },
-    );
-    positions
+        }
+    })
 }
 
 fn is_nan<T: Element>(value: T) -> bool {
@@ -89,33 +87,44 @@ fn is_nan<T: Element>(value: T) -> bool {
 
 /// x at the positions: the pooled values of x, or of a tangent of x.
 pub(crate) fn gather<T: Element>(geometry: &PoolGeometry, x: &[T], positions: &[u32]) -> Vec<T> {
-    let mut y = vec![T::default(); positions.len()];
-    y.par_chunks_mut(geometry.pooled_len())
-        .zip(positions.par_chunks(geometry.pooled_len()))
-        .zip(x.par_chunks(geometry.image_len()))
-        .for_each(|((y, positions), image)| {
-            y.iter_mut().zip(positions).for_each(|(y, position)| *y = image[*position as usize]);
-        });
-    y
+    fresh::filled(T::default(), positions.len(), geometry.pooled_len(), |index, y| {
+        let image = &x[index * geometry.image_len()..][..geometry.image_len()];
+        let positions = &positions[index * geometry.pooled_len()..];
+        y.iter_mut().zip(positions).for_each(|(y, position)| *y = image[*position as usize]);
+    })
 }
 
 /// The adjoint of [`gather`]: every pooled value is added where it came from.
 pub(crate) fn scatter<T: Element>(geometry: &PoolGeometry, g: &[T], positions: &[u32]) -> Vec<T> {
-    let mut x = vec![T::default(); geometry.batch * geometry.image_len()];
-    x.par_chunks_mut(geometry.image_len())
-        .zip(positions.par_chunks(geometry.pooled_len()))
-        .zip(g.par_chunks(geometry.pooled_len()))
-        .for_each(|((image, positions), g)| {
-            g.iter().zip(positions).for_each(|(g, position)| image[*position as usize] += *g);
-        });
-    x
+    let (channels, set) = (geometry.channels, InstructionSet::best());
+    let apart = (0..2).all(|axis| geometry.kernel[axis] <= geometry.stride[axis]);
+    fresh::filled(T::default(), geometry.batch * geometry.image_len(), geometry.image_len(), |index, image| {
+        let positions = &positions[index * geometry.pooled_len()..][..geometry.pooled_len()];
+        let g = &g[index * geometry.pooled_len()..][..geometry.pooled_len()];
+        if !apart {
+            return g.iter().zip(positions).for_each(|(g, position)| image[*position as usize] += *g);
+        }
+        // Every pixel belongs to one window at most, so that it can ask whether it was the maximum: no scattered writes.
+        for (i, j, at) in geometry.outputs() {
+            let (positions, g) = (&positions[at..at + channels], &g[at..at + channels]);
+            for pixel in geometry.window(i, j) {
+                let start = pixel * channels;
+                let values = &mut image[start..start + channels];
+                set.vectorised(|| {
+                    for (((value, g), position), index) in values.iter_mut().zip(g).zip(positions).zip(start as u32..) {
+                        *value = if *position == index { *g } else { T::default() };
+                    }
+                });
+            }
+        }
+    })
 }
 
 /// The mean of each window; its divisor is the number of pixels inside the image.
 pub(crate) fn average<T: Element>(geometry: &PoolGeometry, x: &[T]) -> Vec<T> {
     let channels = geometry.channels;
-    let mut y = vec![T::default(); geometry.batch * geometry.pooled_len()];
-    y.par_chunks_mut(geometry.pooled_len()).zip(x.par_chunks(geometry.image_len())).for_each(|(y, image)| {
+    fresh::filled(T::default(), geometry.batch * geometry.pooled_len(), geometry.pooled_len(), |index, y| {
+        let image = &x[index * geometry.image_len()..][..geometry.image_len()];
         for (i, j, at) in geometry.outputs() {
             let y = &mut y[at..at + channels];
             let mut count = 0usize;
@@ -126,15 +135,14 @@ pub(crate) fn average<T: Element>(geometry: &PoolGeometry, x: &[T]) -> Vec<T> {
             let share = T::from_f64(1.0 / count as f64);
             y.iter_mut().for_each(|y| *y = *y * share);
         }
-    });
-    y
+    })
 }
 
 /// The adjoint of [`average`]: each value is shared equally among the pixels of its window.
 pub(crate) fn spread<T: Element>(geometry: &PoolGeometry, g: &[T]) -> Vec<T> {
     let channels = geometry.channels;
-    let mut x = vec![T::default(); geometry.batch * geometry.image_len()];
-    x.par_chunks_mut(geometry.image_len()).zip(g.par_chunks(geometry.pooled_len())).for_each(|(image, g)| {
+    fresh::filled(T::default(), geometry.batch * geometry.image_len(), geometry.image_len(), |index, image| {
+        let g = &g[index * geometry.pooled_len()..][..geometry.pooled_len()];
         for (i, j, at) in geometry.outputs() {
             let share = T::from_f64(1.0 / geometry.window(i, j).count() as f64);
             for pixel in geometry.window(i, j) {
@@ -142,6 +150,5 @@ pub(crate) fn spread<T: Element>(geometry: &PoolGeometry, g: &[T]) -> Vec<T> {
                 image[start..start + channels].iter_mut().zip(&g[at..]).for_each(|(x, g)| *x += *g * share);
             }
         }
-    });
-    x
+    })
 }

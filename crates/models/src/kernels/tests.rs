@@ -9,9 +9,11 @@ use proptest::test_runner::RngSeed;
 use reference::{Case, Expected};
 
 use super::conv::{forward_with, input_grad_with, weight_grad_with};
+use super::fresh::writable;
 use super::instruction_set::InstructionSet;
 use super::{
-    Accuracy, ConvGeometry, Element, GeometryError, conv_forward, conv_input_grad, conv_weight_grad, matmul, winograd,
+    Accuracy, ConvGeometry, Element, GeometryError, conv_forward, conv_forward_to_vec, conv_input_grad,
+    conv_input_grad_to_vec, conv_weight_grad, conv_weight_grad_to_vec, matmul, winograd,
 };
 
 /// A square kernel on a batch of images, everything else plain; tests change what they are about.
@@ -40,9 +42,9 @@ fn results<T: Element>(set: InstructionSet, accuracy: Accuracy, case: &Case) -> 
     let [x, weight, bias, grad_y] = [&case.x, &case.weight, &case.bias, &case.grad_y].map(|values| cast::<T>(values));
     let nan = |count: usize| vec![T::from_f64(f64::NAN); count];
     let mut results = [nan(g.output_len()), nan(g.input_len()), nan(g.weight_len())];
-    forward_with(set, g, accuracy, &x, &weight, Some(&bias), &mut results[0]);
-    input_grad_with(set, g, accuracy, &grad_y, &weight, &mut results[1]);
-    weight_grad_with(set, g, accuracy, &x, &grad_y, &mut results[2]);
+    forward_with(set, g, accuracy, &x, &weight, Some(&bias), writable(&mut results[0]));
+    input_grad_with(set, g, accuracy, &grad_y, &weight, writable(&mut results[1]));
+    weight_grad_with(set, g, accuracy, &x, &grad_y, writable(&mut results[2]));
     results
 }
 
@@ -298,6 +300,20 @@ fn nothing_leaks_from_one_call_to_the_next() {
         poisoned.grad_y.fill(f64::NAN);
         results::<f32>(InstructionSet::best(), Accuracy::Fast, &poisoned);
         assert_eq!(results::<f32>(InstructionSet::best(), Accuracy::Fast, &case), fresh, "{g:?}");
+    }
+}
+
+#[test]
+fn new_vectors_hold_what_is_written_into_old_ones() {
+    for g in landmarks() {
+        let case = Case::new(g, 2);
+        let [x, weight, grad_y] = [&case.x, &case.weight, &case.grad_y].map(|values| cast::<f32>(values));
+        let fast = Accuracy::Fast;
+        let [y, grad_x, grad_weight] = results::<f32>(InstructionSet::best(), fast, &case);
+        let bias = cast::<f32>(&case.bias);
+        assert_eq!(conv_forward_to_vec(&g, fast, &x, &weight, Some(&bias)), y);
+        assert_eq!(conv_input_grad_to_vec(&g, fast, &grad_y, &weight), grad_x);
+        assert_eq!(conv_weight_grad_to_vec(&g, fast, &x, &grad_y), grad_weight);
     }
 }
 

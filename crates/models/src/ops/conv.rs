@@ -197,9 +197,8 @@ impl CustomOp2 for Output {
     fn cpu_fwd(&self, x: &CpuStorage, lx: &Layout, w: &CpuStorage, lw: &Layout) -> CandleResult<(CpuStorage, Shape)> {
         let Family { geometry, accuracy } = self.0;
         dispatch_float!(self.name(), x, T => {
-            let mut y = vec![T::default(); geometry.output_len()];
             let (x, w) = (elements::<T>(self.name(), x, lx)?, elements::<T>(self.name(), w, lw)?);
-            kernels::conv_forward(&geometry, accuracy, x, w, None, &mut y);
+            let y = kernels::conv_forward_to_vec(&geometry, accuracy, x, w, None);
             Ok((<T as candle_core::WithDType>::to_cpu_storage_owned(y), self.0.output_shape()))
         })
     }
@@ -225,10 +224,9 @@ impl CustomOp3 for OutputWithBias {
     ) -> CandleResult<(CpuStorage, Shape)> {
         let Family { geometry, accuracy } = self.0;
         dispatch_float!(self.name(), x, T => {
-            let mut y = vec![T::default(); geometry.output_len()];
             let (x, w) = (elements::<T>(self.name(), x, lx)?, elements::<T>(self.name(), w, lw)?);
             let b = elements::<T>(self.name(), b, lb)?;
-            kernels::conv_forward(&geometry, accuracy, x, w, Some(b), &mut y);
+            let y = kernels::conv_forward_to_vec(&geometry, accuracy, x, w, Some(b));
             Ok((<T as candle_core::WithDType>::to_cpu_storage_owned(y), self.0.output_shape()))
         })
     }
@@ -254,9 +252,8 @@ impl CustomOp2 for InputGradient {
     fn cpu_fwd(&self, g: &CpuStorage, lg: &Layout, w: &CpuStorage, lw: &Layout) -> CandleResult<(CpuStorage, Shape)> {
         let Family { geometry, accuracy } = self.0;
         dispatch_float!(self.name(), g, T => {
-            let mut x = vec![T::default(); geometry.input_len()];
             let (g, w) = (elements::<T>(self.name(), g, lg)?, elements::<T>(self.name(), w, lw)?);
-            kernels::conv_input_grad(&geometry, accuracy, g, w, &mut x);
+            let x = kernels::conv_input_grad_to_vec(&geometry, accuracy, g, w);
             Ok((<T as candle_core::WithDType>::to_cpu_storage_owned(x), self.0.input_shape()))
         })
     }
@@ -274,9 +271,8 @@ impl CustomOp2 for WeightGradient {
     fn cpu_fwd(&self, x: &CpuStorage, lx: &Layout, g: &CpuStorage, lg: &Layout) -> CandleResult<(CpuStorage, Shape)> {
         let Family { geometry, accuracy } = self.0;
         dispatch_float!(self.name(), x, T => {
-            let mut w = vec![T::default(); geometry.weight_len()];
             let (x, g) = (elements::<T>(self.name(), x, lx)?, elements::<T>(self.name(), g, lg)?);
-            kernels::conv_weight_grad(&geometry, accuracy, x, g, &mut w);
+            let w = kernels::conv_weight_grad_to_vec(&geometry, accuracy, x, g);
             Ok((<T as candle_core::WithDType>::to_cpu_storage_owned(w), self.0.weight_shape()))
         })
     }

@@ -1,5 +1,6 @@
 //! The golden networks: an architecture, PyTorch's weights, and the values that PyTorch computed.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on may panic")]
 #![allow(dead_code, unreachable_pub, reason = "a module of several test binaries, each of which uses its own part")]
 
 use std::collections::HashMap;

@@ -1,6 +1,8 @@
 //! The input gradient where the input has few channels, as in a first layer: one product for all taps at once, then each
 //! pixel collects its taps' parts. So vectors are filled by taps times channels, not by a handful of channels.
 
+use std::mem::MaybeUninit;
+
 use super::weights::{Packed, WeightView};
 use crate::kernels::instruction_set::InstructionSet;
 use crate::kernels::panel::{Onto, PanelProduct};
@@ -19,7 +21,7 @@ pub(crate) fn input_grad<T: Element>(
     g: &ConvGeometry,
     grad_y: &[T],
     weight: &[T],
-    grad_x: &mut [T],
+    grad_x: &mut [MaybeUninit<T>],
 ) {
     let plane = g.kernel[0] * g.kernel[1];
     let columns = plane * g.in_channels;
@@ -58,9 +60,12 @@ pub(crate) fn input_grad<T: Element>(
                 product.compute(set);
             }
         }
-        // SAFETY: each task has its own image.
-        let grad_x = unsafe { std::slice::from_raw_parts_mut(out.get().add(n * image), image) };
-        collect(g, parts.slice(), grad_x);
+        // SAFETY: each task has its own image, and every number of it is written before it is read.
+        unsafe {
+            let grad_x = std::slice::from_raw_parts_mut(out.get().add(n * image), image);
+            grad_x.fill(MaybeUninit::new(T::default()));
+            collect(g, parts.slice(), grad_x.assume_init_mut());
+        }
     });
 }
 
@@ -68,7 +73,6 @@ pub(crate) fn input_grad<T: Element>(
 fn collect<T: Element>(g: &ConvGeometry, parts: &[T], grad_x: &mut [T]) {
     let (channels, across) = (g.in_channels, g.out_width());
     let length = g.kernel[0] * g.kernel[1] * channels;
-    grad_x.fill(T::default());
     for (row, parts) in parts.chunks_exact(across * length).enumerate() {
         for tap in 0..g.kernel[0] * g.kernel[1] {
             let (down, right) = (tap / g.kernel[1], tap % g.kernel[1]);

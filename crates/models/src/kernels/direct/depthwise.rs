@@ -1,5 +1,7 @@
 //! Depthwise convolution: every channel has a kernel of its own, so vectors run over channels and nothing is shared.
 
+use std::mem::MaybeUninit;
+
 use super::patches::Axis;
 use crate::kernels::instruction_set::{InstructionSet, Job};
 use crate::kernels::scratch::Scratch;
@@ -29,7 +31,7 @@ pub(crate) fn forward<T: Element>(
     x: &[T],
     weight: &[T],
     bias: Option<&[T]>,
-    y: &mut [T],
+    y: &mut [MaybeUninit<T>],
 ) {
     let mut weight = by_tap(g, weight);
     let bias = Shared::reading(bias.map_or(std::ptr::null(), <[T]>::as_ptr));
@@ -44,7 +46,7 @@ pub(crate) fn input_grad<T: Element>(
     g: &ConvGeometry,
     grad_y: &[T],
     weight: &[T],
-    grad_x: &mut [T],
+    grad_x: &mut [MaybeUninit<T>],
 ) {
     let mut weight = by_tap(g, weight);
     for top in 0..g.stride[0].min(g.height) {
@@ -70,9 +72,9 @@ struct Lines<'a, T> {
 
 impl<T: Element> Lines<'_, T> {
     /// Writes pixels `first + n * step` of images of this size.
-    fn compute(&self, to: &mut [T], first: [usize; 2], step: [usize; 2], size: [usize; 2]) {
+    fn compute(&self, to: &mut [MaybeUninit<T>], first: [usize; 2], step: [usize; 2], size: [usize; 2]) {
         let channels = self.g.groups;
-        let to = Shared::new(to.as_mut_ptr());
+        let to = Shared::<T>::new(to.as_mut_ptr().cast());
         let positions = self.axes[0].positions;
         for_each_task(self.g.batch * positions, self.g.multiplications() / (step[0] * step[1]), |task| {
             let (image, row) = (task / positions, task % positions);
@@ -139,14 +141,14 @@ pub(crate) fn weight_grad<T: Element>(
     g: &ConvGeometry,
     x: &[T],
     grad_y: &[T],
-    grad_weight: &mut [T],
+    grad_weight: &mut [MaybeUninit<T>],
 ) {
     let lanes = set.lanes::<T>();
     let plane = g.kernel[0] * g.kernel[1];
-    let to = Shared::new(grad_weight.as_mut_ptr());
+    let to = Shared::<T>::new(grad_weight.as_mut_ptr().cast());
     let axes = [Axis::forward(g, 0), Axis::forward(g, 1)];
     let blocks = g.groups.div_ceil(lanes);
-    grad_weight.fill(T::default());
+    grad_weight.fill(MaybeUninit::new(T::default()));
     for_each_task(blocks * axes[0].taps.len(), g.multiplications(), |task| {
         let (channel, index) = (task % blocks * lanes, task / blocks);
         let mut sums = Scratch::<T>::new(g.kernel[1] * lanes);

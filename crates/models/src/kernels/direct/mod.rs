@@ -9,6 +9,8 @@ mod weights;
 
 pub(crate) use weight_grad::weight_grad;
 
+use std::mem::MaybeUninit;
+
 use super::instruction_set::InstructionSet;
 use super::shared::{Shared, for_each_task};
 use super::{ConvGeometry, Element};
@@ -23,7 +25,7 @@ pub(crate) fn forward<T: Element>(
     x: &[T],
     weight: &[T],
     bias: Option<&[T]>,
-    y: &mut [T],
+    y: &mut [MaybeUninit<T>],
 ) {
     if depthwise::suits(g) {
         return depthwise::forward(set, g, x, weight, bias, y);
@@ -40,7 +42,7 @@ pub(crate) fn forward<T: Element>(
         };
         let mut packed = Packed::new(set, weight, &view, depth, columns);
         let bias = bias.map(|bias| &bias[group * columns..][..columns]);
-        let to = Rows { base: Shared::new(y[group * columns..].as_mut_ptr()), stride: g.out_channels };
+        let to = Rows { base: Shared::new(y[group * columns..].as_mut_ptr().cast::<T>()), stride: g.out_channels };
         if patches.len() == 0 {
             fill(&to, patches.positions(), columns, bias);
             continue;
@@ -56,7 +58,7 @@ pub(crate) fn input_grad<T: Element>(
     g: &ConvGeometry,
     grad_y: &[T],
     weight: &[T],
-    grad_x: &mut [T],
+    grad_x: &mut [MaybeUninit<T>],
 ) {
     if depthwise::suits(g) {
         return depthwise::input_grad(set, g, grad_y, weight, grad_x);
@@ -64,7 +66,7 @@ pub(crate) fn input_grad<T: Element>(
     if columns::suits(set.lanes::<T>(), g) {
         return columns::input_grad(set, g, grad_y, weight, grad_x);
     }
-    let base = Shared::new(grad_x.as_mut_ptr());
+    let base = Shared::<T>::new(grad_x.as_mut_ptr().cast());
     for group in 0..g.groups {
         for top in 0..g.stride[0].min(g.height) {
             for left in 0..g.stride[1].min(g.width) {
@@ -134,11 +136,11 @@ fn fill<T: Element>(to: &impl Destination<T>, positions: usize, columns: usize, 
     const ROWS: usize = 256;
     for_each_task(positions.div_ceil(ROWS), positions * columns, |task| {
         for position in task * ROWS..positions.min((task + 1) * ROWS) {
-            // SAFETY: every row is writable for the columns, and belongs to one position.
-            let row = unsafe { std::slice::from_raw_parts_mut(to.row(position), columns) };
-            match bias {
-                Some(bias) => row.copy_from_slice(bias),
-                None => row.fill(T::default()),
+            let row = to.row(position);
+            for column in 0..columns {
+                let value = bias.map_or(T::default(), |bias| bias[column]);
+                // SAFETY: every row is writable for the columns, and belongs to one position.
+                unsafe { row.add(column).write(value) };
             }
         }
     });

@@ -1,5 +1,7 @@
 //! The weight gradient as a product of transposed patches with the output's gradient, summed over slabs of positions.
 
+use std::mem::MaybeUninit;
+
 use super::forward_patches;
 use super::patches::{Axis, GatherPatches, Patches, copy};
 use crate::kernels::instruction_set::{InstructionSet, Job};
@@ -22,7 +24,7 @@ pub(crate) fn weight_grad<T: Element>(
     g: &ConvGeometry,
     x: &[T],
     grad_y: &[T],
-    grad_weight: &mut [T],
+    grad_weight: &mut [MaybeUninit<T>],
 ) {
     if depthwise::suits(g) {
         return depthwise::weight_grad(set, g, x, grad_y, grad_weight);
@@ -69,10 +71,10 @@ impl Sums {
         Self { set, parts, positions, slab, rows, first_column: group * columns, columns, width, taps }
     }
 
-    fn compute<T: Element>(&self, g: &ConvGeometry, x: &[T], grad_y: &[T], grad_weight: &mut [T]) {
+    fn compute<T: Element>(&self, g: &ConvGeometry, x: &[T], grad_y: &[T], grad_weight: &mut [MaybeUninit<T>]) {
         if self.rows == 0 {
             // No tap ever meets a pixel.
-            return grad_weight.fill(T::default());
+            return grad_weight.fill(MaybeUninit::new(T::default()));
         }
         let slabs = self.positions.div_ceil(self.slab);
         let slab_numbers = self.rows * self.width;
@@ -156,12 +158,12 @@ impl Sums {
     }
 
     /// Adds the slabs in order and writes the sums in the weight's layout.
-    fn finish<T: Element>(&self, g: &ConvGeometry, sums: Shared<T>, slabs: usize, grad_weight: &mut [T]) {
+    fn finish<T: Element>(&self, g: &ConvGeometry, sums: Shared<T>, slabs: usize, grad_weight: &mut [MaybeUninit<T>]) {
         const COLUMNS: usize = 16;
         let (plane, depth) = (g.kernel[0] * g.kernel[1], g.group_in_channels());
-        let to = Shared::new(grad_weight.as_mut_ptr());
+        let to = Shared::<T>::new(grad_weight.as_mut_ptr().cast());
         if self.taps.len() < plane {
-            grad_weight.fill(T::default());
+            grad_weight.fill(MaybeUninit::new(T::default()));
         }
         for_each_task(self.columns.div_ceil(COLUMNS), slabs * self.rows * self.columns, |task| {
             let first = task * COLUMNS;

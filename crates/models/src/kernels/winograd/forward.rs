@@ -4,6 +4,8 @@
 //! task takes a block of tiles from image to image. With many channels, tiles are transformed once and each task takes
 //! a panel of output channels, transforms its weights and uses them at once, so that they never leave the cache.
 
+use std::mem::MaybeUninit;
+
 use super::scheme::Scheme;
 use super::tiles::{Collect, Points, Spread};
 use super::weights::Expand;
@@ -42,7 +44,7 @@ pub(super) fn convolve<T: Element, S: Scheme>(
     x: &[T],
     weight: &[T],
     bias: Option<&[T]>,
-    y: &mut [T],
+    y: &mut [MaybeUninit<T>],
 ) {
     let columns = pass.output.channels;
     let width = set.panel::<T>().min(columns.next_multiple_of(set.lanes::<T>()));
@@ -54,7 +56,7 @@ pub(super) fn convolve<T: Element, S: Scheme>(
         x: Shared::reading(x.as_ptr()),
         weight: Shared::reading(weight.as_ptr()),
         bias: Shared::reading(bias.map_or(std::ptr::null(), <[T]>::as_ptr)),
-        y: Shared::new(y.as_mut_ptr()),
+        y: Shared::new(y.as_mut_ptr().cast()),
         zeros: Shared::new(zeros.pointer()),
         width,
         panels: columns.div_ceil(width),

@@ -7,6 +7,7 @@ mod weight_grad;
 mod weights;
 
 use std::marker::PhantomData;
+use std::mem::MaybeUninit;
 
 use super::instruction_set::InstructionSet;
 use super::{ConvGeometry, Element};
@@ -104,7 +105,7 @@ pub(crate) fn forward<T: Element>(
     x: &[T],
     weight: &[T],
     bias: Option<&[T]>,
-    y: &mut [T],
+    y: &mut [MaybeUninit<T>],
 ) {
     match choice {
         Choice::Four => forward::convolve(set, &Pass::<Four>::forward(g), x, weight, bias, y),
@@ -119,7 +120,7 @@ pub(crate) fn input_grad<T: Element>(
     g: &ConvGeometry,
     grad_y: &[T],
     weight: &[T],
-    grad_x: &mut [T],
+    grad_x: &mut [MaybeUninit<T>],
 ) {
     match choice {
         Choice::Four => forward::convolve(set, &Pass::<Four>::input_grad(g), grad_y, weight, None, grad_x),
@@ -134,7 +135,7 @@ pub(crate) fn weight_grad<T: Element>(
     g: &ConvGeometry,
     x: &[T],
     grad_y: &[T],
-    grad_weight: &mut [T],
+    grad_weight: &mut [MaybeUninit<T>],
 ) {
     match choice {
         Choice::Four => weight_grad::correlate(set, &Pass::<Four>::forward(g), x, grad_y, grad_weight),

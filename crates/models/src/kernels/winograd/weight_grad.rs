@@ -2,6 +2,8 @@
 //!
 //! The sum runs over blocks of tiles in order, and within a block is one chain, so it never depends on threads.
 
+use std::mem::MaybeUninit;
+
 use super::forward::PLANE_GAP;
 use super::scheme::Scheme;
 use super::tiles::{Points, Spread};
@@ -45,7 +47,7 @@ pub(super) fn correlate<T: Element, S: Scheme>(
     pass: &Pass<S>,
     x: &[T],
     grad_y: &[T],
-    grad_weight: &mut [T],
+    grad_weight: &mut [MaybeUninit<T>],
 ) {
     let points = S::POINTS * S::POINTS;
     let (rows, columns) = (pass.input.channels, pass.output.channels);
@@ -65,7 +67,7 @@ pub(super) fn correlate<T: Element, S: Scheme>(
         pass,
         x: Shared::reading(x.as_ptr()),
         grad_y: Shared::reading(grad_y.as_ptr()),
-        grad_weight: Shared::new(grad_weight.as_mut_ptr()),
+        grad_weight: Shared::new(grad_weight.as_mut_ptr().cast()),
         zeros: Shared::new(zeros.pointer()),
         inputs: Shared::new(inputs.pointer()),
         gradients: Shared::new(gradients.pointer()),
