@@ -7,9 +7,9 @@ use crate::{Method, Population};
 /// The split between samples and probes that reaches a relative error at the least cost, from a small pilot.
 ///
 /// **Definition** a reading with U independent probe units has variance S² + τ²/U around the mean over samples, S²
-/// between samples and τ² by one unit, both read off the pilot. For each U the number of samples m follows from the
-/// target t (absolute): m = (S² + τ²/U)/t² for a distribution, (S² + τ²/U)/(t² + S²/N) for a data set of N; chosen is
-/// the U with the least m × passes(U), where a sample costs 1 + P passes by rows and 2P by columns.
+/// between samples and τ² by one unit, both read off the pilot. For each U the number of samples m is the least with which
+/// the variance of the mean, the pilot's readings included and less S²/N for a data set of N, comes down to the target;
+/// chosen is the U with the fewest passes, where a sample costs 1 + P of them by rows and 2P by columns.
 ///
 /// **Conventions** the pilot's readings enter the estimate. The plan decides how many probes each further sample gets;
 /// when to stop is then decided by the standard error that is actually reached.
@@ -75,25 +75,29 @@ impl Pilot {
     }
 
     fn candidate(&self, units: usize, between: f64) -> Candidate {
+        let spread = |units: usize| self.unit_variance / units as f64;
+        let (early, late) = (spread(self.probes / self.block), spread(units));
+        let (unseen, most) = match self.population {
+            Population::Distribution => (0.0, f64::INFINITY),
+            Population::DataSet { size } => (between / size as f64, size as f64),
+        };
+        // The variance of the mean of m readings, `pilot` of them with the pilot's probes, is
+        // (S² + late)/m + pilot·(early − late)/m² − S²/N; m is the larger root of variance = target².
+        let pilot = self.samples as f64;
+        let excess = pilot * (early - late);
+        let variance = |m: f64| (between + late) / m + excess / (m * m) - unseen;
+        let allowed = (self.target * self.mean).powi(2) + unseen;
+        let linear = between + late;
+        let needed = (linear + (linear * linear + 4.0 * allowed * excess).max(0.0).sqrt()) / (2.0 * allowed);
+        let samples = needed.ceil().clamp(pilot, most.max(pilot));
         let probes = units * self.block;
-        let spread = between + self.unit_variance / units as f64;
-        let target = (self.target * self.mean).powi(2);
-        let (needed, most) = match self.population {
-            Population::Distribution => (spread / target, f64::INFINITY),
-            Population::DataSet { size } => (spread / (target + between / size as f64), size as f64),
-        };
-        let samples = needed.ceil().clamp(self.samples as f64, most.max(self.samples as f64));
-        let unseen = match self.population {
-            Population::Distribution => 0.0,
-            Population::DataSet { size } => between / size as f64,
-        };
-        let passes = self.passes as f64 + (samples - self.samples as f64) * self.method.cost(probes) as f64;
+        let passes = self.passes as f64 + (samples - pilot) * self.method.cost(probes) as f64;
         Candidate {
             probes,
             samples: samples as usize,
             passes: passes as u64,
-            relative_error: (spread / samples - unseen).max(0.0).sqrt() / self.mean,
-            reaches: needed <= most,
+            relative_error: variance(samples).max(0.0).sqrt() / self.mean,
+            reaches: needed <= most.max(pilot),
         }
     }
 }
@@ -136,11 +140,12 @@ mod tests {
 
     #[test]
     fn the_split_is_the_classical_optimum() {
-        // By rows a sample costs 1 + P, so P* = √(τ²/S²): 4 for τ² = 16, S² = 1, and m = (1 + 4)/0.0001.
+        // By rows a sample costs 1 + P, so P* = √(τ²/S²): 4 for τ² = 16, S² = 1, and m is about (1 + 4)/0.0001, more
+        // exactly the root of 5/m + 10·(8 − 4)/m² = 0.0001, because the pilot had two probes a sample.
         let plan = pilot(1.0, 16.0, Population::Distribution).plan();
-        assert_eq!((plan.probes, plan.samples), (4, 50_000));
-        assert_eq!(plan.predicted_passes, 30 + 49_990 * 5);
-        assert!((plan.predicted_relative_error - 0.01).abs() < 1e-12);
+        assert_eq!((plan.probes, plan.samples), (4, 50_008));
+        assert_eq!(plan.predicted_passes, 30 + 49_998 * 5);
+        assert!((plan.predicted_relative_error - 0.01).abs() < 1e-8);
         // Samples that differ much more than probes do: one probe each.
         assert_eq!(pilot(4.0, 1.0, Population::Distribution).plan().probes, 1);
     }
@@ -148,8 +153,8 @@ mod tests {
     #[test]
     fn a_data_set_needs_fewer_samples_than_a_distribution() {
         let plan = pilot(1.0, 1.0, Population::DataSet { size: 2048 }).plan();
-        // (1 + 1/P)/(1e-4 + 1/2048) samples: 3,400, 2,550, 2,267, 2,125 and, with P = 5, the first below 2,048.
-        assert_eq!((plan.probes, plan.samples), (5, 2040));
+        // About (1 + 1/P)/(1e-4 + 1/2048) samples: 3,400, 2,550, 2,267, 2,125 and, with P = 5, the first below 2,048.
+        assert_eq!((plan.probes, plan.samples), (5, 2043));
         assert!(plan.samples <= 2048);
     }
 
