@@ -1,1 +1,38 @@
-//! Labelled image sets (embedded glyphs, Hub, local files) as seeded, normalised batches with class splits.
+#![doc = include_str!("../README.md")]
+
+pub use candle_core::Device;
+
+mod augment;
+mod batches;
+mod checksum;
+mod contact_sheet;
+mod dataset;
+mod decode;
+mod error;
+mod files;
+mod formats;
+mod glyphs;
+mod hub;
+mod images;
+mod normalisation;
+mod prefetch;
+mod progress;
+mod registry;
+mod source;
+mod split;
+
+pub use augment::{Augmentation, Flip};
+pub use batches::{Batch, BatchOptions, Batches, Order, Position};
+pub use contact_sheet::ContactSheet;
+pub use dataset::{Dataset, FileRecord};
+pub use decode::Form;
+pub use error::{Error, Result};
+pub use glyphs::{Glyphs, Part, Script, Variation};
+pub use hub::{Hub, HubFile};
+pub use images::LabelledImages;
+pub use normalisation::Normalisation;
+pub use prefetch::Prefetch;
+pub use progress::{Progress, Quiet};
+pub use registry::{Entry, Origin, SplitName, entries, find, load};
+pub use source::Source;
+pub use split::ClassSplit;

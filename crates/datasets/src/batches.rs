@@ -1,0 +1,222 @@
+//! Batches that depend on (seed, epoch, index) only: shuffled or in order, resumable anywhere.
+
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use candle_core::{Device, Tensor};
+
+use crate::{Augmentation, Error, LabelledImages, Normalisation, Result, normalisation};
+
+/// Some images with their labels, as a network takes them.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// \[n, channels, height, width\], f32, normalised.
+    pub images: Tensor,
+    /// \[n\], u32.
+    pub labels: Tensor,
+}
+
+/// In which order the images of an epoch come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// As they are stored, the same in every epoch.
+    #[default]
+    Sequential,
+    /// Every epoch in an order of its own, drawn uniformly from the seed and the epoch's number.
+    Shuffled {
+        /// The seed of the run.
+        seed: u64,
+    },
+}
+
+/// How [`Batches`] cuts a data set into batches.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BatchOptions {
+    /// Images a batch; the last of an epoch may have fewer. Default 128.
+    pub size: usize,
+    /// In which order the images come. Default sequential.
+    pub order: Order,
+    /// Whether images that do not fill a whole batch are left out of their epoch. Default no.
+    pub drop_last: bool,
+    /// Random changes of each image. Default none.
+    pub augmentation: Option<Augmentation>,
+}
+
+impl Default for BatchOptions {
+    fn default() -> Self {
+        Self { size: 128, order: Order::Sequential, drop_last: false, augmentation: None }
+    }
+}
+
+/// A place in the sequence of all batches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+pub struct Position {
+    /// The epoch, counted from 0.
+    pub epoch: u64,
+    /// The batch within the epoch, counted from 0.
+    pub index: usize,
+}
+
+/// The order of an epoch, with the epoch's number.
+type EpochOrder = (u64, Arc<[usize]>);
+
+/// A data set as batches, each addressable by epoch and index.
+///
+/// **Conventions** a batch is a function of the images, the options, its epoch and its index, and of nothing else: not of
+/// what was read before, nor of threads. A run that stopped before [`Position`] p goes on with [`Self::from`]`(p)`.
+///
+/// ```
+/// use datasets::{BatchOptions, Batches, Device, LabelledImages, Normalisation, Order};
+/// let images = LabelledImages::new("tiny", (0..10).collect(), [1, 1, 2], vec![0, 1, 0, 1, 0], ["a", "b"])?;
+/// let options = BatchOptions { size: 2, order: Order::Shuffled { seed: 7 }, ..BatchOptions::default() };
+/// let batches = Batches::new(images, Normalisation::identity(1), options, &Device::Cpu)?;
+/// assert_eq!(batches.per_epoch(), 3);
+/// for batch in batches.epoch(0) {
+///     assert!(batch?.images.dims()[0] <= 2);
+/// }
+/// # datasets::Result::Ok(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Batches {
+    images: LabelledImages,
+    normalisation: Normalisation,
+    table: normalisation::Table,
+    options: BatchOptions,
+    device: Device,
+    /// The order of the epoch that was read last, since it costs more than a batch.
+    order: Arc<Mutex<Option<EpochOrder>>>,
+}
+
+impl Batches {
+    /// Cuts `images` into batches.
+    ///
+    /// **Errors** [`Error::InvalidOption`] where the batch size is 0, the normalisation has another number of channels,
+    /// or the augmentation does not fit the images.
+    pub fn new(
+        images: LabelledImages,
+        normalisation: Normalisation,
+        options: BatchOptions,
+        device: &Device,
+    ) -> Result<Self> {
+        if options.size == 0 {
+            let problem = "a batch needs at least one image".to_owned();
+            return Err(Error::InvalidOption { option: "batch size", problem });
+        }
+        if let Some(augmentation) = &options.augmentation {
+            augmentation.check(images.shape())?;
+        }
+        let table = normalisation.table(images.channels())?;
+        let order = Arc::default();
+        Ok(Self { images, normalisation, table, options, device: device.clone(), order })
+    }
+
+    /// The images that are cut.
+    pub fn images(&self) -> &LabelledImages {
+        &self.images
+    }
+
+    /// What turns bytes into the values of [`Batch::images`].
+    pub fn normalisation(&self) -> &Normalisation {
+        &self.normalisation
+    }
+
+    /// The options.
+    pub fn options(&self) -> &BatchOptions {
+        &self.options
+    }
+
+    /// How many batches an epoch has.
+    pub fn per_epoch(&self) -> usize {
+        match self.options.drop_last {
+            true => self.images.len() / self.options.size,
+            false => self.images.len().div_ceil(self.options.size),
+        }
+    }
+
+    /// The positions of the images in a batch.
+    ///
+    /// **Errors** [`Error::BatchOutOfRange`].
+    pub fn indices(&self, position: Position) -> Result<Vec<usize>> {
+        let range = self.range(position.index)?;
+        match self.options.order {
+            Order::Sequential => Ok(range.collect()),
+            Order::Shuffled { seed } => Ok(self.epoch_order(seed, position.epoch)[range].to_vec()),
+        }
+    }
+
+    /// One batch.
+    ///
+    /// **Errors** [`Error::BatchOutOfRange`], [`Error::Candle`].
+    pub fn get(&self, position: Position) -> Result<Batch> {
+        let indices = self.indices(position)?;
+        let size = self.images.image_bytes();
+        let mut values = vec![0f32; indices.len() * size];
+        let mut changed = vec![0u8; size];
+        for (&index, out) in indices.iter().zip(values.chunks_exact_mut(size)) {
+            let mut image = self.images.image(index);
+            if let Some(augmentation) = &self.options.augmentation {
+                augmentation.apply(image, self.images.shape(), position.epoch, index as u64, &mut changed);
+                image = &changed;
+            }
+            self.table.apply(image, out);
+        }
+        let labels: Vec<u32> = indices.iter().map(|&index| self.images.labels()[index]).collect();
+        let [channels, height, width] = self.images.shape();
+        Ok(Batch {
+            images: Tensor::from_vec(values, (indices.len(), channels, height, width), &self.device)?,
+            labels: Tensor::new(labels, &self.device)?,
+        })
+    }
+
+    /// The batches of one epoch.
+    pub fn epoch(&self, epoch: u64) -> impl Iterator<Item = Result<Batch>> + '_ {
+        (0..self.per_epoch()).map(move |index| self.get(Position { epoch, index }))
+    }
+
+    /// The position after this one: the next batch of the epoch, or the first of the next epoch.
+    pub fn next(&self, position: Position) -> Position {
+        match position.index + 1 < self.per_epoch() {
+            true => Position { index: position.index + 1, ..position },
+            false => Position { epoch: position.epoch + 1, index: 0 },
+        }
+    }
+
+    /// The batches from `start` (included) on, epoch after epoch without end; nothing where an epoch has no batch.
+    pub fn from(&self, start: Position) -> impl Iterator<Item = Result<Batch>> + '_ {
+        self.positions(start).map(|position| self.get(position))
+    }
+
+    /// The same batches as [`Self::from`], made by a background thread that stays at most `ahead` batches in front.
+    pub fn prefetch(&self, start: Position, ahead: usize) -> crate::Prefetch {
+        crate::Prefetch::new(self.clone(), start, ahead)
+    }
+
+    pub(crate) fn positions(&self, start: Position) -> impl Iterator<Item = Position> + '_ {
+        let first = (self.per_epoch() > 0).then_some(start);
+        std::iter::successors(first, |&position| Some(self.next(position)))
+    }
+
+    fn range(&self, index: usize) -> Result<Range<usize>> {
+        if index >= self.per_epoch() {
+            return Err(Error::BatchOutOfRange { index, per_epoch: self.per_epoch() });
+        }
+        let start = index * self.options.size;
+        Ok(start..(start + self.options.size).min(self.images.len()))
+    }
+
+    fn epoch_order(&self, seed: u64, epoch: u64) -> Arc<[usize]> {
+        let mut last = self.order.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*last {
+            Some((known, order)) if *known == epoch => order.clone(),
+            _ => {
+                let mut stream = streams::stream(seed, "datasets/batches/order", epoch);
+                let order: Arc<[usize]> = streams::permutation(&mut stream, self.images.len()).into();
+                *last = Some((epoch, order.clone()));
+                order
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

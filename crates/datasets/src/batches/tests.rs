@@ -1,0 +1,103 @@
+use std::collections::HashSet;
+
+use super::*;
+
+/// Eleven images of 2 channels, height 2, width 3; every byte of image i is i.
+fn eleven(options: BatchOptions) -> Batches {
+    let pixels = (0..11u8).flat_map(|image| [image; 12]).collect();
+    let images =
+        LabelledImages::new("x", pixels, [2, 2, 3], (0..11).map(|i| i % 3).collect(), ["a", "b", "c"]).unwrap();
+    Batches::new(images, Normalisation::identity(2), options, &Device::Cpu).unwrap()
+}
+
+fn shuffled(size: usize, drop_last: bool) -> Batches {
+    eleven(BatchOptions { size, order: Order::Shuffled { seed: 3 }, drop_last, ..BatchOptions::default() })
+}
+
+fn bits(batch: &Batch) -> (Vec<u32>, Vec<u32>) {
+    let images = batch.images.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    (images.iter().map(|value| value.to_bits()).collect(), batch.labels.to_vec1().unwrap())
+}
+
+#[test]
+fn an_epoch_has_every_image_once() {
+    let batches = shuffled(4, false);
+    assert_eq!(batches.per_epoch(), 3);
+    let order =
+        |epoch| (0..3).flat_map(|index| batches.indices(Position { epoch, index }).unwrap()).collect::<Vec<_>>();
+    assert_eq!(order(0).iter().collect::<HashSet<_>>().len(), 11);
+    assert_ne!(order(0), order(1));
+    assert_ne!(order(0), (0..11).collect::<Vec<_>>());
+    let sequential = eleven(BatchOptions { size: 4, ..BatchOptions::default() });
+    assert_eq!(sequential.indices(Position { epoch: 5, index: 2 }).unwrap(), [8, 9, 10]);
+}
+
+#[test]
+fn labels_stay_with_their_images() {
+    for batch in shuffled(4, false).epoch(2) {
+        let batch = batch.unwrap();
+        let images = batch.images.to_vec3_first();
+        for (value, label) in images.iter().zip(batch.labels.to_vec1::<u32>().unwrap()) {
+            assert_eq!((value * 255.0).round() as u32 % 3, label);
+        }
+    }
+}
+
+trait FirstValues {
+    fn to_vec3_first(&self) -> Vec<f32>;
+}
+
+impl FirstValues for Tensor {
+    fn to_vec3_first(&self) -> Vec<f32> {
+        self.flatten_from(1).unwrap().to_vec2::<f32>().unwrap().iter().map(|image| image[0]).collect()
+    }
+}
+
+#[test]
+fn dropping_the_last_leaves_only_full_batches() {
+    let batches = shuffled(4, true);
+    assert_eq!(batches.per_epoch(), 2);
+    let beyond = batches.get(Position { epoch: 0, index: 2 });
+    assert!(matches!(beyond, Err(Error::BatchOutOfRange { index: 2, per_epoch: 2 })));
+    assert_eq!(shuffled(20, true).from(Position::default()).count(), 0);
+}
+
+#[test]
+fn any_position_can_be_resumed_with_the_same_bits() {
+    let batches = shuffled(4, false);
+    let all: Vec<_> = batches.from(Position::default()).take(9).map(|batch| bits(&batch.unwrap())).collect();
+    let start = Position { epoch: 1, index: 1 };
+    // A fresh loader, which never read what came before.
+    let resumed: Vec<_> = shuffled(4, false).from(start).take(5).map(|batch| bits(&batch.unwrap())).collect();
+    assert_eq!(all[4..], resumed);
+    assert_eq!(batches.next(Position { epoch: 1, index: 2 }), Position { epoch: 2, index: 0 });
+}
+
+#[test]
+fn prefetching_changes_no_bit() {
+    let augmentation = Augmentation { seed: 9, crop_padding: 1, ..Augmentation::none() };
+    let options = BatchOptions {
+        size: 3,
+        order: Order::Shuffled { seed: 1 },
+        augmentation: Some(augmentation),
+        ..BatchOptions::default()
+    };
+    let batches = eleven(options);
+    let start = Position { epoch: 0, index: 2 };
+    let plain: Vec<_> = batches.from(start).take(10).map(|batch| bits(&batch.unwrap())).collect();
+    for ahead in [0, 1, 50] {
+        let ahead: Vec<_> = batches.prefetch(start, ahead).take(10).map(|batch| bits(&batch.unwrap())).collect();
+        assert_eq!(plain, ahead);
+    }
+    assert!(shuffled(20, true).prefetch(Position::default(), 2).next().is_none());
+}
+
+#[test]
+fn unusable_options_are_refused() {
+    let images = LabelledImages::new("x", vec![0; 4], [1, 2, 2], vec![0], ["a"]).unwrap();
+    let make = |normalisation, options| Batches::new(images.clone(), normalisation, options, &Device::Cpu);
+    let zero = make(Normalisation::identity(1), BatchOptions { size: 0, ..BatchOptions::default() });
+    assert!(matches!(zero, Err(Error::InvalidOption { option: "batch size", .. })));
+    let channels = make(Normalisation::identity(3), BatchOptions::default());
+    assert!(matches!(channels, Err(Error::InvalidOption { option: "normalisation", .. })));
+}

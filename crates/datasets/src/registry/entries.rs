@@ -1,0 +1,142 @@
+//! The table of data sets.
+
+use super::{Entry, Origin, SplitName};
+
+/// Every data set of the registry.
+pub fn entries() -> &'static [Entry] {
+    &ENTRIES
+}
+
+const CIFAR_LICENCE: &str =
+    "no licence stated by the authors (Krizhevsky, 2009); widely used for research, cite the technical report";
+
+const ENTRIES: [Entry; 6] = [
+    Entry {
+        name: "glyphs",
+        summary: "characters of six scripts drawn from real typefaces; embedded, no download",
+        origin: Origin::Embedded,
+        classes: 298,
+        shape: [1, 32, 32],
+        train_count: None,
+        test_count: None,
+        mean: &[0.5],
+        std: &[0.3255],
+        split: Some(SplitName::Glyphs),
+        licence: "images: MIT OR Apache-2.0 as this crate; typefaces: SIL OFL 1.1, GUST Font License, Bitstream Vera",
+    },
+    Entry {
+        name: "mnist",
+        summary: "handwritten digits",
+        origin: Origin::Hub {
+            repository: "ylecun/mnist",
+            revision: "main",
+            train: &["mnist/train-00000-of-00001.parquet"],
+            test: &["mnist/test-00000-of-00001.parquet"],
+            image: "image",
+            label: "label",
+        },
+        classes: 10,
+        shape: [1, 28, 28],
+        train_count: Some(60_000),
+        test_count: Some(10_000),
+        mean: &[0.1307],
+        std: &[0.3081],
+        split: None,
+        licence: "CC BY-SA 3.0 (LeCun, Cortes), as the Hub states MIT for its copy",
+    },
+    Entry {
+        name: "fashion-mnist",
+        summary: "articles of clothing",
+        origin: Origin::Hub {
+            repository: "zalando-datasets/fashion_mnist",
+            revision: "main",
+            train: &["fashion_mnist/train-00000-of-00001.parquet"],
+            test: &["fashion_mnist/test-00000-of-00001.parquet"],
+            image: "image",
+            label: "label",
+        },
+        classes: 10,
+        shape: [1, 28, 28],
+        train_count: Some(60_000),
+        test_count: Some(10_000),
+        mean: &[0.2860],
+        std: &[0.3530],
+        split: None,
+        licence: "MIT (Zalando SE)",
+    },
+    Entry {
+        name: "cifar10",
+        summary: "small colour photographs of ten kinds of things",
+        origin: Origin::Hub {
+            repository: "uoft-cs/cifar10",
+            revision: "main",
+            train: &["plain_text/train-00000-of-00001.parquet"],
+            test: &["plain_text/test-00000-of-00001.parquet"],
+            image: "img",
+            label: "label",
+        },
+        classes: 10,
+        shape: [3, 32, 32],
+        train_count: Some(50_000),
+        test_count: Some(10_000),
+        mean: &[0.4914, 0.4822, 0.4465],
+        std: &[0.2470, 0.2435, 0.2616],
+        split: None,
+        licence: CIFAR_LICENCE,
+    },
+    Entry {
+        name: "cifar100",
+        summary: "small colour photographs of a hundred kinds of things",
+        origin: CIFAR100,
+        classes: 100,
+        shape: [3, 32, 32],
+        train_count: Some(50_000),
+        test_count: Some(10_000),
+        mean: &[0.5071, 0.4865, 0.4409],
+        std: &[0.2673, 0.2564, 0.2762],
+        split: None,
+        licence: CIFAR_LICENCE,
+    },
+    Entry {
+        name: "cifar-fs",
+        summary: "CIFAR-100 with 64 source, 16 validation and 20 target classes, 600 images each",
+        origin: CIFAR100,
+        classes: 100,
+        shape: [3, 32, 32],
+        train_count: Some(50_000),
+        test_count: Some(10_000),
+        mean: &[0.5071, 0.4865, 0.4409],
+        std: &[0.2673, 0.2564, 0.2762],
+        split: Some(SplitName::CifarFs),
+        licence: CIFAR_LICENCE,
+    },
+];
+
+const CIFAR100: Origin = Origin::Hub {
+    repository: "uoft-cs/cifar100",
+    revision: "main",
+    train: &["cifar100/train-00000-of-00001.parquet"],
+    test: &["cifar100/test-00000-of-00001.parquet"],
+    image: "img",
+    label: "fine_label",
+};
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn entries_are_complete_and_have_names_of_their_own() {
+        let names: HashSet<_> = entries().iter().map(|entry| entry.name).collect();
+        assert_eq!(names.len(), entries().len());
+        for entry in entries() {
+            assert_eq!(entry.normalisation().unwrap().mean().len(), entry.shape[0], "{}", entry.name);
+            assert!(!entry.licence.is_empty() && !entry.summary.is_empty());
+            if let Some(split) = entry.class_split().unwrap() {
+                assert!(split.len() <= entry.classes, "{}", entry.name);
+            }
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! A loopback server that plays the Hub, and the folders that go with it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// The folder with the server's program and files, beside the workspace; none where it is missing.
+///
+/// Panics where it is missing under continuous integration, which must not skip what it guards.
+pub(crate) fn shared() -> Option<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared");
+    match folder.join("tools/hub_mirror.py").is_file() {
+        true => Some(folder),
+        false if std::env::var("CI").is_ok_and(|value| value == "true") => {
+            panic!("{} is missing, and CI=true", folder.display())
+        }
+        false => {
+            println!("skipped: {} is missing, which holds the offline mirror of the Hub", folder.display());
+            None
+        }
+    }
+}
+
+/// The server; ends with the value.
+pub(crate) struct Mirror {
+    process: Child,
+    pub(crate) endpoint: String,
+}
+
+impl Mirror {
+    pub(crate) fn start(shared: &Path, options: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let ready = folder.path().join("ready");
+        let process = Command::new("python3")
+            .arg(shared.join("tools/hub_mirror.py"))
+            .args(["--port", "0", "--ready"])
+            .arg(&ready)
+            .args(options)
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("python3 runs the mirror");
+        let mut mirror = Self { process, endpoint: String::new() };
+        let start = Instant::now();
+        while mirror.endpoint.is_empty() {
+            assert!(start.elapsed() < Duration::from_secs(30), "the mirror does not start");
+            std::thread::sleep(Duration::from_millis(10));
+            mirror.endpoint = std::fs::read_to_string(&ready).unwrap_or_default();
+        }
+        mirror
+    }
+}
+
+impl Drop for Mirror {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// All files under a folder, by their paths inside it, without the empty files that serve as locks.
+#[allow(dead_code, reason = "not every test file looks into folders")]
+pub(crate) fn files(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in std::fs::read_dir(next).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_none_or(|extension| extension != "lock") {
+                found.push(path.strip_prefix(folder).unwrap().display().to_string());
+            }
+        }
+    }
+    found.sort();
+    found
+}
