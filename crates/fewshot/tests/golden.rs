@@ -1,4 +1,5 @@
 //! Episodes with the distances, scores, predictions and accuracies of an independent reference; see `golden/README.md`.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::collections::HashMap;
 use std::path::Path;

@@ -1,9 +1,11 @@
 //! Accuracy of heads over episodes, on the same episodes for every head.
 
+mod confusion;
 mod models;
 mod paired;
 mod tally;
 
+pub use confusion::Confusion;
 pub use models::{AcrossModels, HeadAcrossModels, across_models};
 pub use paired::{Difference, compare_on_same_episodes};
 pub use tally::{ClassAccuracy, WayAccuracy};

@@ -6,7 +6,7 @@ mod kernel;
 mod shrunk_covariance;
 
 pub(crate) use cholesky::Cholesky;
-pub(crate) use decomposition::{Eigen, eigen, singular_values};
+pub(crate) use decomposition::{eigen, singular_values};
 pub(crate) use kernel::{Row, dot, dots, squared_distances};
 pub(crate) use shrunk_covariance::ShrunkCovariance;
 

@@ -1,0 +1,60 @@
+//! Episodes in a file that replays the same tasks on any machine: JSON Lines.
+//!
+//! The first line names the format and the labels that the episodes are for, each further line is an episode, and the
+//! last line closes the list, so that a file cut short is noticed:
+//!
+//! ```text
+//! {"format":"fewshot-task-list","version":1,"samples":12000,"labels_sha256":"9f86…","rules":{…},"seed":7}
+//! {"classes":[3,17],"support":[[40,7],[11,900]],"query":[[52,1],[60]]}
+//! {"classes":[8,3],"support":[[5],[40]],"query":[[6],[41,42]]}
+//! {"episodes":2,"episodes_sha256":"2c26…"}
+//! ```
+//!
+//! `samples` and `labels_sha256` are the number of labels and their [`crate::labels_checksum`]. `rules` and `seed` say how
+//! the episodes were drawn and may be absent. `classes` holds labels; `support` and `query` hold, for each of these
+//! classes in turn, zero-based row numbers. `episodes_sha256` is the checksum that an [`crate::Evaluation`] reports.
+
+mod reader;
+mod writer;
+
+pub use reader::TaskListReader;
+pub use writer::{TaskListWriter, write_task_list};
+
+use serde::{Deserialize, Serialize};
+
+use crate::EpisodeRules;
+
+const FORMAT: &str = "fewshot-task-list";
+const VERSION: u32 = 1;
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Header {
+    format: String,
+    version: u32,
+    samples: usize,
+    labels_sha256: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rules: Option<EpisodeRules>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    seed: Option<u64>,
+}
+
+/// Any line after the first: an episode, or the end.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Line {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    classes: Option<Vec<u32>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    support: Option<Vec<Vec<usize>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    query: Option<Vec<Vec<usize>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    episodes: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    episodes_sha256: Option<String>,
+}
+
+#[cfg(test)]
+mod tests;
