@@ -89,6 +89,9 @@ pub enum Error {
         /// The reader's reason.
         source: safetensors::SafeTensorError,
     },
+    /// The geometric complexity of a batch could not be taken.
+    #[error(transparent)]
+    GeometricComplexity(#[from] gc_core::Error),
     /// A tensor operation failed.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),

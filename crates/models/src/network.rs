@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
-use gc_core::{BatchNormMode, FeatureMap};
+use gc_core::{BatchNormMode, FeatureMap, InputUnits, SquaredPullbacks};
 
 use crate::layer::Layer;
 use crate::params::{Access, Initialisation, Params};
@@ -155,6 +155,19 @@ impl View {
     }
 }
 
+/// `[n, h, w, c]` to `[n, c, h, w]`, the order outside a network; vectors stay as they are.
+fn leave(inside: &Tensor, outside: &Tensor) -> Result<Tensor> {
+    if inside.rank() == 4 && outside.rank() == 4 {
+        return Ok(inside.permute((0, 3, 1, 2))?.contiguous()?);
+    }
+    Ok(inside.reshape(outside.shape())?)
+}
+
+/// ‖u‖² of each sample, summed in f64.
+fn squared_norms(u: &Tensor) -> Result<Vec<f64>> {
+    Ok(u.to_dtype(DType::F64)?.flatten_from(1)?.sqr()?.sum(1)?.to_vec1()?)
+}
+
 /// A view of a network as a [`FeatureMap`], in a given mode and up to a given layer; images are flattened to `[n, p]` in
 /// the order row, column, channel when the layer puts out images.
 pub struct Features<'a> {
@@ -165,6 +178,39 @@ pub struct Features<'a> {
 
 fn as_rows(features: &Tensor) -> candle_core::Result<Tensor> {
     if features.rank() == 2 { Ok(features.clone()) } else { features.flatten_from(1) }
+}
+
+impl Features<'_> {
+    /// The squared pullbacks with one forward pass, one pass back and one tangent pass, none of which is walked again.
+    fn pullbacks(
+        &self,
+        x: &Tensor,
+        draw: &dyn Fn(&Tensor) -> gc_core::Result<Vec<Tensor>>,
+        units: &InputUnits,
+    ) -> gc_core::Result<SquaredPullbacks> {
+        let body = &self.view.parts.body;
+        let entered = self.view.enter(x).map_err(Error::into_candle)?;
+        let records = body.record(&entered, &self.pass, self.depth).map_err(Error::into_candle)?;
+        let output = records.last().map_or(&entered, |record| &record.y);
+        let features = as_rows(output)?;
+        let (mut pairings, mut norms) = (Vec::new(), Vec::new());
+        for cotangent in draw(&features.detach())? {
+            let g = cotangent.reshape(output.shape())?;
+            let pulled = body.pullback(&records, &g, &self.pass);
+            let (cotangents, at_input) = pulled.map_err(Error::into_candle)?;
+            let u = units.divide(&leave(&at_input, x).map_err(Error::into_candle)?)?;
+            norms.push(squared_norms(&u).map_err(Error::into_candle)?);
+            let tangent = units.divide(&u)?;
+            let paired = self
+                .view
+                .enter(&tangent)
+                .and_then(|tangent| body.pair(&records, &cotangents, &tangent, &self.pass, &mut pairings));
+            paired.map_err(Error::into_candle)?;
+        }
+        let zero = Tensor::zeros((), features.dtype(), features.device())?;
+        let pairing = pairings.into_iter().try_fold(zero, |sum, pairing| sum + pairing)?;
+        Ok(SquaredPullbacks { features, squared_norms: norms, pairing })
+    }
 }
 
 impl FeatureMap for Features<'_> {
@@ -197,6 +243,15 @@ impl FeatureMap for Features<'_> {
             (true, false) => BatchNormMode::Evaluation,
             (true, true) => BatchNormMode::Training,
         }
+    }
+
+    fn squared_pullbacks(
+        &self,
+        x: &Tensor,
+        draw: &dyn Fn(&Tensor) -> gc_core::Result<Vec<Tensor>>,
+        units: &InputUnits,
+    ) -> gc_core::Result<SquaredPullbacks> {
+        self.pullbacks(x, draw, units)
     }
 
     fn first_non_finite_layer(&self, x: &Tensor) -> Option<String> {

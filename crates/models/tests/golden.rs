@@ -145,13 +145,58 @@ fn the_gradient_of_the_probe_estimate_needs_one_reverse_pass() {
     }
 }
 
-/// ⟨v, J u⟩ with u = Jᵀv held fixed, summed over the batch.
 fn pairing(golden: &Golden, v: &Tensor) -> Tensor {
-    let frozen = golden.network.frozen().feature_map(Pass::evaluation(), None).unwrap();
+    pairing_in(golden, v, &Pass::evaluation())
+}
+
+/// ⟨v, J u⟩ with u = Jᵀv held fixed, summed over the batch.
+fn pairing_in(golden: &Golden, v: &Tensor, pass: &Pass) -> Tensor {
+    let frozen = golden.network.frozen().feature_map(*pass, None).unwrap();
     let x = Var::from_tensor(golden.value("x")).unwrap();
     let u = (frozen.features(&x).unwrap() * v).unwrap().sum_all().unwrap().backward().unwrap().get(&x).unwrap().clone();
-    let (_, tangent) = golden.network.tracked().features_jvp(golden.value("x"), &u, &Pass::evaluation()).unwrap();
+    let (_, tangent) = golden.network.tracked().features_jvp(golden.value("x"), &u, pass).unwrap();
     (tangent * v).unwrap().sum_all().unwrap()
+}
+
+/// The same gradient through the recorded pass, in evaluation and in training mode, against ⟨v, J u⟩ walked backwards.
+#[test]
+fn the_penalty_of_recorded_layers_has_the_gradient_of_the_plain_route() {
+    for golden in Golden::all() {
+        let probes = golden.value("hutch.probes");
+        let cotangents: Vec<Tensor> = (0..probes.dims()[0]).map(|probe| probes.get(probe).unwrap()).collect();
+        let map = golden.network.tracked().feature_map(Pass::evaluation(), None).unwrap();
+        let penalty = gc_core::Penalty::projections(gc_core::Probe::Rademacher, 1);
+        let term = penalty.term_along(&map, golden.value("x"), &cotangents).unwrap();
+        let expected: f64 = numbers(golden.value("hutch.per_sample")).iter().sum::<f64>() / probes.elem_count() as f64
+            * probes.dims()[2] as f64;
+        assert!((term.value - expected).abs() <= golden.tolerance * expected, "{}", golden.name);
+        let gradients = term.loss.backward().unwrap();
+        for (name, var) in golden.network.params().trainable() {
+            let expected = golden.value(&format!("grad_hutch.{name}"));
+            let found = gradients.get(var).cloned().unwrap_or_else(|| var.zeros_like().unwrap());
+            assert_close(&format!("{} {name}", golden.name), &found, expected, gradient_tolerance(&golden));
+        }
+
+        let pass = Pass::training(0, 0).without_update();
+        let map = golden.network.tracked().feature_map(pass, None).unwrap();
+        let recorded = penalty.term_along(&map, golden.value("x"), &cotangents[..1]).unwrap();
+        let recorded = recorded.loss.backward().unwrap();
+        let scale = 2.0 / golden.value("x").dims()[0] as f64;
+        let plain = (pairing_in(&golden, &cotangents[0], &pass) * scale).unwrap().backward().unwrap();
+        for (name, var) in golden.network.params().trainable() {
+            let zero = var.zeros_like().unwrap();
+            let (found, expected) = (recorded.get(var).unwrap_or(&zero), plain.get(var).unwrap_or(&zero));
+            // β of a batch norm in front of another has gradient zero up to rounding: measured against the whole.
+            let distance = support::relative_distance(found, expected);
+            let rounding = numbers(&(found - expected).unwrap()).iter().map(|d| d * d).sum::<f64>().sqrt();
+            let tolerance = gradient_tolerance(&golden);
+            assert!(
+                distance <= tolerance || rounding <= tolerance * term.value,
+                "{} {name}: {distance:e}",
+                golden.name
+            );
+        }
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 
 use candle_core::{DType, Device, Tensor};
 use gc_core::Penalty;
-use models::train::{Fit, Outcome, Progress, Sgd, Velocities};
+use models::train::{Fit, GcPenalty, Outcome, Progress, Sgd, Velocities};
 use models::{Architecture, Error, Initialisation, Network, Pass, ops};
 use support::{Golden, assert_close, numbers};
 
@@ -123,6 +123,29 @@ fn l2_never_touches_running_statistics() {
     let sgd = Sgd { l2: 0.5, momentum: 0.9, ..Sgd::new(0.1) };
     sgd.step(network.params(), &loss.backward().unwrap(), 1.0, &mut Velocities::default()).unwrap();
     assert_eq!(numbers(&network.params().get("features.1.running_var").unwrap().var), before);
+}
+
+/// The penalty pulls complexity down, moves the running statistics once a step, and draws fresh probes from the seed.
+#[test]
+fn a_penalised_run_ends_with_less_complexity() {
+    let run = |strength: f64| {
+        let estimator = Penalty::projections(gc_core::Probe::Rademacher, 1).seed(7);
+        let fit = Fit { penalty: Some(GcPenalty { strength, estimator }), ..Fit::new(15, Sgd::new(0.05)) };
+        let network = network();
+        let mut complexity = Vec::new();
+        fit.run(&network, &mut Progress::default(), &mut batch, |_, seen| {
+            complexity.extend(seen.penalised_complexity);
+            Ok(ControlFlow::Continue(()))
+        })
+        .unwrap();
+        let batches = numbers(&network.params().get("features.1.num_batches_tracked").unwrap().var);
+        assert_eq!(batches, [15.0]);
+        complexity
+    };
+    let (without, with) = (run(0.0), run(0.01));
+    assert_eq!(run(0.01), with);
+    assert_eq!(without[0], with[0], "the first step has the same probes and weights");
+    assert!(with[14] < 0.7 * without[14], "{} against {}", with[14], without[14]);
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use candle_core::Tensor;
 
-use super::Layer;
-use crate::ops::{ConvSettings, conv2d, linear};
+use super::{Cotangents, Layer, Record, inner};
+use crate::ops::{ConvSettings, conv2d, conv2d_input_gradient, conv2d_weight_gradient, linear};
 use crate::params::{Builder, Role};
 use crate::{Pass, Result};
 
@@ -43,6 +43,27 @@ impl Layer for Conv2d {
     fn jvp(&self, x: &Tensor, dx: &Tensor, pass: &Pass) -> Result<(Tensor, Tensor)> {
         Ok((self.forward(x, pass)?, conv2d(dx, &self.weight, None, self.settings(pass))?))
     }
+
+    fn pullback(&self, record: &Record, g: &Tensor, pass: &Pass) -> Result<Cotangents> {
+        let input = conv2d_input_gradient(g, &self.weight.detach(), record.x.dims(), self.settings(pass))?;
+        Ok(Cotangents::leaf(g, input))
+    }
+
+    fn pair(
+        &self,
+        _: &Record,
+        cotangents: &Cotangents,
+        t: &Tensor,
+        pass: &Pass,
+        pairings: &mut Vec<Tensor>,
+    ) -> Result<Tensor> {
+        if self.weight.track_op() {
+            let settings = self.settings(pass);
+            let gradient = conv2d_weight_gradient(t, &cotangents.output, self.weight.dims(), settings)?;
+            pairings.push(inner(&self.weight, &gradient)?);
+        }
+        conv2d(t, &self.weight.detach(), None, self.settings(pass))
+    }
 }
 
 /// Fully connected layer with PyTorch's parameter names `weight` and `bias`.
@@ -74,5 +95,23 @@ impl Layer for Linear {
 
     fn jvp(&self, x: &Tensor, dx: &Tensor, pass: &Pass) -> Result<(Tensor, Tensor)> {
         Ok((self.forward(x, pass)?, linear(dx, &self.weight, None)?))
+    }
+
+    fn pullback(&self, _: &Record, g: &Tensor, _: &Pass) -> Result<Cotangents> {
+        Ok(Cotangents::leaf(g, g.matmul(&self.weight.detach())?))
+    }
+
+    fn pair(
+        &self,
+        _: &Record,
+        cotangents: &Cotangents,
+        t: &Tensor,
+        _: &Pass,
+        pairings: &mut Vec<Tensor>,
+    ) -> Result<Tensor> {
+        if self.weight.track_op() {
+            pairings.push(inner(&self.weight, &cotangents.output.t()?.matmul(t)?)?);
+        }
+        linear(t, &self.weight.detach(), None)
     }
 }

@@ -3,6 +3,7 @@
 mod affine;
 mod norm;
 mod plain;
+mod record;
 mod stack;
 
 use candle_core::Tensor;
@@ -10,6 +11,7 @@ use candle_core::Tensor;
 pub(crate) use affine::{Conv2d, Linear};
 pub(crate) use norm::BatchNorm2d;
 pub(crate) use plain::{ActivationLayer, Dropout, Flatten, GlobalAvgPool, MaxPool};
+pub(crate) use record::{Cotangents, Record};
 pub(crate) use stack::Stack;
 
 use crate::{Pass, Result};
@@ -29,4 +31,39 @@ pub(crate) trait Layer: Send + Sync {
     /// # Errors
     /// As [`Layer::forward`], and when the shapes of `x` and `dx` differ.
     fn jvp(&self, x: &Tensor, dx: &Tensor, pass: &Pass) -> Result<(Tensor, Tensor)>;
+
+    /// The output for `x` together with what the two passes below need of it.
+    ///
+    /// # Errors
+    /// As [`Layer::forward`].
+    fn record(&self, x: &Tensor, pass: &Pass) -> Result<Record> {
+        Ok(Record::leaf(x, self.forward(x, pass)?))
+    }
+
+    /// Jᵀg of the recorded pass, outside any graph.
+    ///
+    /// # Errors
+    /// When `g` is not shaped as the output.
+    fn pullback(&self, record: &Record, g: &Tensor, pass: &Pass) -> Result<Cotangents>;
+
+    /// J t of the recorded pass, outside any graph, where `cotangents` came from [`Layer::pullback`].
+    ///
+    /// Adds to `pairings` scalars whose gradient, by the weights and by the recorded input, is that of ⟨g, J t⟩ with the
+    /// cotangent g and the tangent t held fixed. Where J depends on neither, there is nothing to add.
+    ///
+    /// # Errors
+    /// When `t` is not shaped as the input.
+    fn pair(
+        &self,
+        record: &Record,
+        cotangents: &Cotangents,
+        t: &Tensor,
+        pass: &Pass,
+        pairings: &mut Vec<Tensor>,
+    ) -> Result<Tensor>;
+}
+
+/// Σ a·b as a scalar.
+fn inner(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    Ok(crate::ops::hadamard(a, b)?.sum_all()?)
 }

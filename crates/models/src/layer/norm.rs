@@ -2,9 +2,10 @@
 
 use candle_core::{DType, Tensor, Var};
 
-use super::Layer;
+use super::{Cotangents, Layer, Record, inner};
 use crate::ops::{
-    ChannelMoments, batch_norm_eval_affine, batch_norm_train, batch_norm_train_jvp, channel_affine, channel_scale,
+    ChannelMoments, batch_norm_eval_affine, batch_norm_train, batch_norm_train_jvp, channel_affine, channel_dot,
+    channel_scale,
 };
 use crate::params::{Builder, Role};
 use crate::{Pass, Result};
@@ -75,5 +76,35 @@ impl Layer for BatchNorm2d {
         }
         let (factor, summand) = self.affine()?;
         Ok((channel_affine(x, &factor, &summand)?, channel_scale(dx, &factor)?))
+    }
+
+    fn pullback(&self, record: &Record, g: &Tensor, pass: &Pass) -> Result<Cotangents> {
+        let input = if pass.batch_statistics {
+            // By channel the Jacobian is γ/σ times a projection: it is its own transpose.
+            batch_norm_train_jvp(&record.x.detach(), g, &self.gamma.detach(), &self.beta.detach(), EPSILON)?.1
+        } else {
+            channel_scale(g, &self.affine()?.0.detach())?
+        };
+        Ok(Cotangents::leaf(g, input))
+    }
+
+    fn pair(
+        &self,
+        record: &Record,
+        cotangents: &Cotangents,
+        t: &Tensor,
+        pass: &Pass,
+        pairings: &mut Vec<Tensor>,
+    ) -> Result<Tensor> {
+        if pass.batch_statistics {
+            let (_, tangent) = batch_norm_train_jvp(&record.x, t, &self.gamma, &self.beta, EPSILON)?;
+            pairings.push(inner(&tangent, &cotangents.output)?);
+            return Ok(tangent.detach());
+        }
+        let (factor, _) = self.affine()?;
+        if factor.track_op() {
+            pairings.push(inner(&factor, &channel_dot(t, &cotangents.output)?)?);
+        }
+        channel_scale(t, &factor.detach())
     }
 }

@@ -2,8 +2,11 @@
 
 use candle_core::Tensor;
 
-use super::Layer;
-use crate::ops::{Activation, PoolSettings, dropout_mask, global_avg_pool2d, hadamard, max_pool2d, max_pool2d_jvp};
+use super::{Cotangents, Layer, Record, inner};
+use crate::ops::{
+    Activation, PoolSettings, dropout_mask, global_avg_pool2d, global_avg_pool2d_pullback, hadamard, max_pool2d,
+    max_pool2d_jvp, max_pool2d_pullback,
+};
 use crate::{Pass, Result};
 
 /// An activation.
@@ -16,6 +19,27 @@ impl Layer for ActivationLayer {
 
     fn jvp(&self, x: &Tensor, dx: &Tensor, _: &Pass) -> Result<(Tensor, Tensor)> {
         self.0.jvp(x, dx)
+    }
+
+    fn pullback(&self, record: &Record, g: &Tensor, _: &Pass) -> Result<Cotangents> {
+        // The Jacobian is diagonal: it is its own transpose.
+        Ok(Cotangents::leaf(g, self.0.jvp(&record.x.detach(), g)?.1))
+    }
+
+    fn pair(
+        &self,
+        record: &Record,
+        cotangents: &Cotangents,
+        t: &Tensor,
+        _: &Pass,
+        pairings: &mut Vec<Tensor>,
+    ) -> Result<Tensor> {
+        let (_, tangent) = self.0.jvp(&record.x, t)?;
+        // t is a constant: only a derivative that varies with the input leaves the tangent in a graph.
+        if tangent.track_op() {
+            pairings.push(inner(&tangent, &cotangents.output)?);
+        }
+        Ok(tangent.detach())
     }
 }
 
@@ -30,6 +54,14 @@ impl Layer for MaxPool {
     fn jvp(&self, x: &Tensor, dx: &Tensor, _: &Pass) -> Result<(Tensor, Tensor)> {
         max_pool2d_jvp(x, dx, self.0)
     }
+
+    fn pullback(&self, record: &Record, g: &Tensor, _: &Pass) -> Result<Cotangents> {
+        Ok(Cotangents::leaf(g, max_pool2d_pullback(&record.x.detach(), g, self.0)?))
+    }
+
+    fn pair(&self, record: &Record, _: &Cotangents, t: &Tensor, _: &Pass, _: &mut Vec<Tensor>) -> Result<Tensor> {
+        Ok(max_pool2d_jvp(&record.x.detach(), t, self.0)?.1)
+    }
 }
 
 /// The mean over all pixels: `[n, h, w, c]` to `[n, c]`.
@@ -42,6 +74,15 @@ impl Layer for GlobalAvgPool {
 
     fn jvp(&self, x: &Tensor, dx: &Tensor, _: &Pass) -> Result<(Tensor, Tensor)> {
         Ok((global_avg_pool2d(x)?, global_avg_pool2d(dx)?))
+    }
+
+    fn pullback(&self, record: &Record, g: &Tensor, _: &Pass) -> Result<Cotangents> {
+        let (_, height, width, _) = record.x.dims4()?;
+        Ok(Cotangents::leaf(g, global_avg_pool2d_pullback(g, [height, width])?))
+    }
+
+    fn pair(&self, _: &Record, _: &Cotangents, t: &Tensor, _: &Pass, _: &mut Vec<Tensor>) -> Result<Tensor> {
+        global_avg_pool2d(t)
     }
 }
 
@@ -61,6 +102,16 @@ impl Layer for Flatten {
 
     fn jvp(&self, x: &Tensor, dx: &Tensor, _: &Pass) -> Result<(Tensor, Tensor)> {
         Ok((Flatten::apply(x)?, Flatten::apply(dx)?))
+    }
+
+    fn pullback(&self, record: &Record, g: &Tensor, _: &Pass) -> Result<Cotangents> {
+        let (batch, height, width, channels) = record.x.dims4()?;
+        let images = g.reshape((batch, channels, height, width))?.permute((0, 2, 3, 1))?.contiguous()?;
+        Ok(Cotangents::leaf(g, images))
+    }
+
+    fn pair(&self, _: &Record, _: &Cotangents, t: &Tensor, _: &Pass, _: &mut Vec<Tensor>) -> Result<Tensor> {
+        Flatten::apply(t)
     }
 }
 
@@ -90,5 +141,14 @@ impl Layer for Dropout {
             Some(mask) => Ok((hadamard(x, &mask)?, hadamard(dx, &mask)?)),
             None => Ok((x.clone(), dx.clone())),
         }
+    }
+
+    fn pullback(&self, record: &Record, g: &Tensor, pass: &Pass) -> Result<Cotangents> {
+        let input = self.mask(&record.x, pass)?.map_or_else(|| Ok(g.clone()), |mask| hadamard(g, &mask))?;
+        Ok(Cotangents::leaf(g, input))
+    }
+
+    fn pair(&self, record: &Record, _: &Cotangents, t: &Tensor, pass: &Pass, _: &mut Vec<Tensor>) -> Result<Tensor> {
+        self.mask(&record.x, pass)?.map_or_else(|| Ok(t.clone()), |mask| hadamard(t, &mask))
     }
 }

@@ -2,7 +2,7 @@
 
 use candle_core::Tensor;
 
-use super::Layer;
+use super::{Cotangents, Layer, Record};
 use crate::names::nearest;
 use crate::{Error, Pass, Result};
 
@@ -40,6 +40,44 @@ impl Stack {
     /// The output of the first `count` layers and its tangent.
     pub(crate) fn jvp(&self, x: &Tensor, dx: &Tensor, pass: &Pass, count: usize) -> Result<(Tensor, Tensor)> {
         self.0.iter().take(count).try_fold((x.clone(), dx.clone()), |(x, dx), (_, layer)| layer.jvp(&x, &dx, pass))
+    }
+
+    /// The records of the first `count` layers.
+    pub(crate) fn record(&self, x: &Tensor, pass: &Pass, count: usize) -> Result<Vec<Record>> {
+        let mut records: Vec<Record> = Vec::with_capacity(count);
+        for (_, layer) in self.0.iter().take(count) {
+            let record = layer.record(records.last().map_or(x, |record| &record.y), pass)?;
+            records.push(record);
+        }
+        Ok(records)
+    }
+
+    /// The cotangents of the recorded layers, in the order of the layers, and the one at the input.
+    pub(crate) fn pullback(&self, records: &[Record], g: &Tensor, pass: &Pass) -> Result<(Vec<Cotangents>, Tensor)> {
+        let mut cotangents = Vec::with_capacity(records.len());
+        let mut g = g.clone();
+        for ((_, layer), record) in self.0.iter().zip(records).rev() {
+            let at_layer = layer.pullback(record, &g, pass)?;
+            g = at_layer.input.clone();
+            cotangents.push(at_layer);
+        }
+        cotangents.reverse();
+        Ok((cotangents, g))
+    }
+
+    /// The tangent behind the recorded layers; their pairings are added. See [`Layer::pair`].
+    pub(crate) fn pair(
+        &self,
+        records: &[Record],
+        cotangents: &[Cotangents],
+        t: &Tensor,
+        pass: &Pass,
+        pairings: &mut Vec<Tensor>,
+    ) -> Result<Tensor> {
+        let layers = self.0.iter().zip(records).zip(cotangents);
+        layers
+            .into_iter()
+            .try_fold(t.clone(), |t, (((_, layer), record), at_layer)| layer.pair(record, at_layer, &t, pass, pairings))
     }
 
     /// The first layer whose output holds a value that is not finite.

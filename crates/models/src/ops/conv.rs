@@ -47,6 +47,21 @@ impl ConvSettings {
         Self { stride: [stride; 2], padding: [padding; 2], ..Self::default() }
     }
 
+    /// The family of the convolution whose output has the shape of `g`.
+    fn family(&self, op: &'static str, g: &Tensor, input: &[usize], weight: &[usize]) -> Result<Family> {
+        require_float(op, g)?;
+        let family = Family { geometry: self.geometry(op, input, weight)?, accuracy: self.accuracy };
+        if g.dims() == family.output_shape().dims() {
+            return Ok(family);
+        }
+        Err(Error::Shape {
+            op,
+            left: g.dims().to_vec(),
+            right: family.output_shape().into_dims(),
+            rule: "a cotangent has the shape of the output".into(),
+        })
+    }
+
     fn geometry(&self, op: &'static str, input: &[usize], weight: &[usize]) -> Result<ConvGeometry> {
         let shape_error = |rule: String| Error::Shape { op, left: input.to_vec(), right: weight.to_vec(), rule };
         let (&[batch, height, width, in_channels], &[out_channels, group_channels, kernel_height, kernel_width]) =
@@ -145,6 +160,30 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
     let row = x.reshape((1, 1, samples, inputs))?;
     let y = conv2d(&row, &weight.reshape((outputs, inputs, 1, 1))?, bias, ConvSettings::default())?;
     Ok(y.reshape((samples, outputs))?)
+}
+
+/// Jᵀg of a convolution by its input: the cotangent of an input of this shape for a cotangent `g` of the output.
+///
+/// **Shapes** `g` `[n, h', w', out]`, `input` `[n, h, w, in]`; result shaped as the input.
+///
+/// **Errors** as [`conv2d`], and [`Error::Shape`] when `g` is not shaped as the output.
+pub fn conv2d_input_gradient(g: &Tensor, weight: &Tensor, input: &[usize], settings: ConvSettings) -> Result<Tensor> {
+    const OP: &str = "conv2d-input-gradient";
+    same_dtype(OP, g, weight)?;
+    let family = settings.family(OP, g, input, weight.dims())?;
+    Ok(g.contiguous()?.apply_op2(&weight.contiguous()?, InputGradient(family))?)
+}
+
+/// Jᵀg of a convolution by its weight: the cotangent of a weight of this shape for a cotangent `g` of the output.
+///
+/// **Shapes** `x` `[n, h, w, in]`, `g` `[n, h', w', out]`, `weight` `[out, in / groups, kh, kw]`; result shaped as the weight.
+///
+/// **Errors** as [`conv2d_input_gradient`].
+pub fn conv2d_weight_gradient(x: &Tensor, g: &Tensor, weight: &[usize], settings: ConvSettings) -> Result<Tensor> {
+    const OP: &str = "conv2d-weight-gradient";
+    same_dtype(OP, x, g)?;
+    let family = settings.family(OP, g, x.dims(), weight)?;
+    Ok(x.contiguous()?.apply_op2(&g.contiguous()?, WeightGradient(family))?)
 }
 
 /// What the three operations of one convolution share.

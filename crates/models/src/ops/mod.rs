@@ -16,8 +16,11 @@ mod product;
 pub use activation::{Activation, relu};
 pub use batch_norm::{ChannelMoments, batch_norm_eval_affine, batch_norm_train, batch_norm_train_jvp, channel_affine};
 pub use channel::{channel_dot, channel_scale, channel_shift, channel_sum};
-pub use conv::{ConvSettings, conv2d, linear};
+pub use conv::{ConvSettings, conv2d, conv2d_input_gradient, conv2d_weight_gradient, linear};
 pub use dropout::{dropout, dropout_mask};
 pub use loss::{cross_entropy, cross_entropy_jvp};
-pub use pool::{PoolSettings, avg_pool2d, global_avg_pool2d, max_pool2d, max_pool2d_jvp};
+pub use pool::{
+    PoolSettings, avg_pool2d, global_avg_pool2d, global_avg_pool2d_pullback, max_pool2d, max_pool2d_jvp,
+    max_pool2d_pullback,
+};
 pub use product::{gate, hadamard};

@@ -87,6 +87,41 @@ pub fn max_pool2d_jvp(x: &Tensor, dx: &Tensor, settings: PoolSettings) -> Result
     Ok((positions.gather(x)?, positions.gather(dx)?))
 }
 
+/// Jᵀg of max pooling at `x`: each cotangent goes where the maximum came from.
+///
+/// **Shapes** `x` `[n, h, w, c]`, `g` `[n, h', w', c]`; result shaped as `x`.
+///
+/// **Errors** as [`max_pool2d`], and [`Error::Shape`] when `g` is not shaped as the output.
+pub fn max_pool2d_pullback(x: &Tensor, g: &Tensor, settings: PoolSettings) -> Result<Tensor> {
+    let MaxPositions { geometry, positions } = MaxPositions::of(x, settings)?;
+    pooled_as("max-pool-scatter", &geometry, g)?;
+    Ok(g.contiguous()?.apply_op1(Scatter { geometry, positions })?)
+}
+
+/// Jᵀg of global average pooling of images `[h, w]`: each cotangent shared equally among all pixels.
+///
+/// **Shapes** `g` `[n, c]`; result `[n, h, w, c]`.
+///
+/// **Errors** [`Error::Shape`] when `g` is not `[n, c]`, [`Error::DType`] unless f32 or f64.
+pub fn global_avg_pool2d_pullback(g: &Tensor, [height, width]: [usize; 2]) -> Result<Tensor> {
+    let (batch, channels) = g.dims2()?;
+    let spread = g.affine(1.0 / (height * width).max(1) as f64, 0.0)?.reshape((batch, 1, 1, channels))?;
+    Ok(spread.broadcast_as((batch, height, width, channels))?.contiguous()?)
+}
+
+fn pooled_as(op: &'static str, geometry: &PoolGeometry, g: &Tensor) -> Result<()> {
+    let expected = pooled_shape(geometry);
+    if g.dims() == expected.dims() {
+        return Ok(());
+    }
+    Err(Error::Shape {
+        op,
+        left: g.dims().to_vec(),
+        right: expected.into_dims(),
+        rule: "a cotangent has the shape of the output".into(),
+    })
+}
+
 /// The mean over each window; padding is not counted.
 ///
 /// **Shapes** `x` `[n, h, w, c]`, result `[n, h', w', c]`. The operation is linear: its tangent is the mean of `dx`.

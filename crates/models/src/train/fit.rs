@@ -24,6 +24,17 @@ impl<F: FnMut(u64) -> candle_core::Result<(Tensor, Tensor)>> BatchSource for F {
     }
 }
 
+/// λ·GC as a term of the loss.
+///
+/// **Source** Dherin, Munn, Rosca and Barrett, 2022 (arXiv 2209.13083).
+#[derive(Debug, Clone, PartialEq)]
+pub struct GcPenalty {
+    /// λ.
+    pub strength: f64,
+    /// How the geometric complexity of a batch is estimated, with fresh probes each step.
+    pub estimator: gc_core::Penalty,
+}
+
 /// How a network is trained.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fit {
@@ -35,6 +46,8 @@ pub struct Fit {
     pub schedule: Schedule,
     /// Share of every target that is spread over all classes.
     pub label_smoothing: f64,
+    /// Geometric complexity as a term of the loss, if any.
+    pub penalty: Option<GcPenalty>,
     /// Seed of dropout.
     pub seed: u64,
     /// When a loss counts as diverged.
@@ -70,8 +83,10 @@ pub struct Progress {
 pub struct Observation {
     /// Steps done.
     pub step: u64,
-    /// Loss of the batch of the last step, in nats, before that step; none before the first.
+    /// Loss of the batch of the last step, in nats, before that step and without the penalty; none before the first.
     pub loss: Option<f64>,
+    /// Estimated geometric complexity of that batch, where the loss has a penalty.
+    pub penalised_complexity: Option<f64>,
     /// ‖∇θ loss‖² of that batch over all trainable parameters: the slope of the learning path.
     pub squared_gradient_norm: Option<f64>,
 }
@@ -104,6 +119,7 @@ impl Fit {
             optimizer,
             schedule: Schedule::Constant,
             label_smoothing: 0.0,
+            penalty: None,
             seed: 0,
             divergence: Divergence::default(),
         }
@@ -125,7 +141,7 @@ impl Fit {
     ) -> Result<Outcome> {
         self.validate()?;
         if progress.step == 0 {
-            let start = Observation { step: 0, loss: None, squared_gradient_norm: None };
+            let start = Observation { step: 0, loss: None, penalised_complexity: None, squared_gradient_norm: None };
             if hook(network, start)?.is_break() {
                 return Ok(Outcome::Stopped { step: 0 });
             }
@@ -150,27 +166,63 @@ impl Fit {
         batches: &mut impl BatchSource,
     ) -> Result<std::result::Result<Observation, f64>> {
         let (images, labels) = batches.batch(progress.step)?;
-        let logits = network.tracked().logits(&images, &Pass::training(self.seed, progress.step))?;
-        let loss = cross_entropy(&logits, &labels, self.label_smoothing)?;
-        let value = loss.to_dtype(candle_core::DType::F64)?.to_scalar::<f64>()?;
+        let Loss { total, value, penalised_complexity } = self.loss(network, progress.step, &images, &labels)?;
         if !value.is_finite() || value > self.divergence.largest_loss {
             return Ok(Err(value));
         }
-        let gradients = loss.backward()?;
+        let gradients = total.backward()?;
         let squared_gradient_norm = Some(squared_norm(network, &gradients)?);
         let factor = self.schedule.factor(progress.step, self.steps);
         self.optimizer.step(network.params(), &gradients, factor, &mut progress.velocities)?;
         progress.step += 1;
-        Ok(Ok(Observation { step: progress.step, loss: Some(value), squared_gradient_norm }))
+        Ok(Ok(Observation { step: progress.step, loss: Some(value), penalised_complexity, squared_gradient_norm }))
+    }
+
+    fn loss(&self, network: &Network, step: u64, images: &Tensor, labels: &Tensor) -> Result<Loss> {
+        let (view, pass) = (network.tracked(), Pass::training(self.seed, step));
+        let Some(GcPenalty { strength, estimator }) = &self.penalty else {
+            let total = cross_entropy(&view.logits(images, &pass)?, labels, self.label_smoothing)?;
+            let value = scalar(&total)?;
+            return Ok(Loss { total, value, penalised_complexity: None });
+        };
+        let term = estimator.term(&view.feature_map(pass, None)?, images, step)?;
+        let plain = cross_entropy(&view.head(&term.features, &pass)?, labels, self.label_smoothing)?;
+        let value = scalar(&plain)?;
+        let total = (plain + term.loss.affine(*strength, 0.0)?)?;
+        Ok(Loss { total, value, penalised_complexity: Some(term.value) })
     }
 
     fn validate(&self) -> Result<()> {
         self.optimizer.validate()?;
+        if let Some(penalty) =
+            self.penalty.as_ref().filter(|penalty| !(penalty.strength.is_finite() && penalty.strength >= 0.0))
+        {
+            let value = penalty.strength.to_string();
+            return Err(Error::Setting {
+                op: "fit",
+                name: "penalty strength",
+                value,
+                rule: "it is a finite number, not below 0",
+            });
+        }
         if self.steps == 0 {
             return Err(Error::Setting { op: "fit", name: "steps", value: "0".into(), rule: "it is at least 1" });
         }
         Ok(())
     }
+}
+
+/// The loss of one batch.
+struct Loss {
+    /// With the penalty: what is differentiated.
+    total: Tensor,
+    /// The cross-entropy alone, in nats.
+    value: f64,
+    penalised_complexity: Option<f64>,
+}
+
+fn scalar(tensor: &Tensor) -> Result<f64> {
+    Ok(tensor.to_dtype(candle_core::DType::F64)?.to_scalar::<f64>()?)
 }
 
 /// Σ g² over the gradients of all trainable parameters, in the order of their names.

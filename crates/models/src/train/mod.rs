@@ -4,6 +4,6 @@ mod fit;
 mod optimizer;
 mod schedule;
 
-pub use fit::{BatchSource, Divergence, Fit, Observation, Outcome, Progress};
+pub use fit::{BatchSource, Divergence, Fit, GcPenalty, Observation, Outcome, Progress};
 pub use optimizer::{Sgd, Velocities};
 pub use schedule::Schedule;

@@ -5,8 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use super::Parts;
 use super::architecture::require_positive;
-use crate::layer::{ActivationLayer, BatchNorm2d, Conv2d, GlobalAvgPool, Layer, Linear, MaxPool, Stack};
-use crate::ops::{Activation, ConvSettings, PoolSettings};
+use crate::layer::{
+    ActivationLayer, BatchNorm2d, Conv2d, Cotangents, GlobalAvgPool, Layer, Linear, MaxPool, Record, Stack,
+};
+use crate::ops::{Activation, ConvSettings, PoolSettings, gate};
 use crate::params::Builder;
 use crate::{Error, Pass, Result};
 
@@ -215,5 +217,49 @@ impl Layer for Residual {
         let (branch, d_branch) = self.branch.jvp(x, dx, pass, self.branch.len())?;
         let (shortcut, d_shortcut) = self.shortcut.jvp(x, dx, pass, self.shortcut.len())?;
         Activation::Relu.jvp(&(branch + shortcut)?, &(d_branch + d_shortcut)?)
+    }
+
+    fn record(&self, x: &Tensor, pass: &Pass) -> Result<Record> {
+        let branch = self.branch.record(x, pass, self.branch.len())?;
+        let shortcut = self.shortcut.record(x, pass, self.shortcut.len())?;
+        let output = |records: &[Record]| records.last().map_or(x, |record| &record.y).clone();
+        let y = Activation::Relu.forward(&(output(&branch) + output(&shortcut))?)?;
+        Ok(Record { x: x.clone(), y, inner: vec![branch, shortcut] })
+    }
+
+    fn pullback(&self, record: &Record, g: &Tensor, pass: &Pass) -> Result<Cotangents> {
+        let [branch, shortcut] = both(&record.inner)?;
+        let at_sum = gate(g, &record.y)?;
+        let (branch, through_branch) = self.branch.pullback(branch, &at_sum, pass)?;
+        let (shortcut, through_shortcut) = self.shortcut.pullback(shortcut, &at_sum, pass)?;
+        let input = (through_branch + through_shortcut)?;
+        Ok(Cotangents { output: g.clone(), input, inner: vec![branch, shortcut] })
+    }
+
+    fn pair(
+        &self,
+        record: &Record,
+        cotangents: &Cotangents,
+        t: &Tensor,
+        pass: &Pass,
+        pairings: &mut Vec<Tensor>,
+    ) -> Result<Tensor> {
+        let ([branch, shortcut], [at_branch, at_shortcut]) = (both(&record.inner)?, both(&cotangents.inner)?);
+        let through_branch = self.branch.pair(branch, at_branch, t, pass, pairings)?;
+        let through_shortcut = self.shortcut.pair(shortcut, at_shortcut, t, pass, pairings)?;
+        gate(&(through_branch + through_shortcut)?, &record.y)
+    }
+}
+
+/// What a residual block recorded of its branch and of its shortcut.
+fn both<T>(inner: &[Vec<T>]) -> Result<[&[T]; 2]> {
+    match inner {
+        [branch, shortcut] => Ok([branch, shortcut]),
+        other => Err(Error::Setting {
+            op: "residual block",
+            name: "recorded paths",
+            value: other.len().to_string(),
+            rule: "a block records its branch and its shortcut",
+        }),
     }
 }
