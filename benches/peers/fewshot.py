@@ -19,6 +19,9 @@ from sklearn.linear_model import RidgeClassifier
 from sklearn.neighbors import NearestCentroid
 from torch.utils.data import DataLoader
 
+# easyfsl 1.5 passes `data_source`, which newer versions of torch no longer take.
+torch.utils.data.Sampler.__init__ = lambda self, data_source=None: None
+
 EPISODES = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
 THREADS = int(sys.argv[2]) if len(sys.argv) > 2 else 2
 SAMPLES, DIMENSION, CLASSES, WAY, SHOT, QUERY = 12_000, 512, 20, 5, 5, 15

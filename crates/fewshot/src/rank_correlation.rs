@@ -44,7 +44,8 @@ pub struct RankCorrelation {
     /// Fieller, Hartley and Pearson (1957) for τ. None for fewer than 5 pairs, for a coefficient of ±1, and where groups
     /// were given, as it takes the pairs for independent.
     pub fisher: Option<Interval>,
-    /// Two-sided permutation p-value: the share of permutations (this one among them) at least as far from 0.
+    /// Two-sided permutation p-value: the share of permutations (this one among them) at least as far from 0
+    /// (with groups: from their mean).
     pub p_value: f64,
     /// How many permutations were tried.
     pub permutations: usize,
@@ -86,8 +87,8 @@ pub fn rank_correlation(
 /// The rank correlation of runs that come in groups, such as a sweep repeated with several seeds.
 ///
 /// **Definition** the coefficient is over all pairs. The bootstrap resamples whole groups, since the runs of a seed are
-/// not independent; the permutation test shuffles `y` within each group, so that differences between groups alone
-/// are no evidence.
+/// not independent; the permutation test shuffles `y` within each group and counts coefficients at least as far from
+/// the mean over permutations, so that differences between groups alone are no evidence.
 ///
 /// **Errors** as [`rank_correlation`], and [`Error::TooFewValues`] for fewer than two groups.
 ///
@@ -276,9 +277,9 @@ fn drawn_permutations(
     observed: f64,
     settings: &IntervalSettings,
 ) -> (f64, usize) {
-    let extreme = (0..settings.resamples)
+    let permuted: Vec<f64> = (0..settings.resamples)
         .into_par_iter()
-        .filter(|&permutation| {
+        .map(|permutation| {
             let stream = &mut streams::stream(settings.seed, "fewshot/rank-permutation", permutation as u64);
             let mut permuted = y.to_vec();
             for group in within {
@@ -286,10 +287,19 @@ fn drawn_permutations(
                 shuffled.shuffle(stream);
                 group.iter().zip(shuffled).for_each(|(&to, from)| permuted[to] = y[from]);
             }
-            statistic.of(x, &permuted).is_some_and(|value| value.abs() >= observed.abs() - ROUNDING)
+            // A permutation of lists that vary has a coefficient.
+            statistic.of(x, &permuted).unwrap_or(observed)
         })
-        .count();
-    ((extreme + 1) as f64 / (settings.resamples + 1) as f64, settings.resamples + 1)
+        .collect();
+    let permutations = permuted.len() + 1;
+    // Within several groups the coefficient is not symmetric around 0 but around what the groups alone make it.
+    let centre = match within {
+        [_] => 0.0,
+        _ => (permuted.iter().sum::<f64>() + observed) / permutations as f64,
+    };
+    let reach = (observed - centre).abs() - ROUNDING;
+    let extreme = 1 + permuted.iter().filter(|value| (*value - centre).abs() >= reach).count();
+    (extreme as f64 / permutations as f64, permutations)
 }
 
 fn percentile_interval(values: &[f64], level: f64) -> Interval {

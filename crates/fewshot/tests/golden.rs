@@ -108,3 +108,33 @@ fn accuracies_and_their_errors_are_the_reference() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn logistic_regression_and_discriminant_are_scikit_learns() -> Result<()> {
+    let golden = Golden::load()?;
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let reference: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(folder.join("scikit_learn.json")).unwrap()).unwrap();
+    let features = golden.features(DType::F32)?;
+    for setting in ["5w5s", "10w2s"] {
+        let episodes = golden.episodes(setting)?;
+        let task = Task::new(&features, &episodes[0].1)?;
+        for head in ["logistic:2", "lda:0.3"] {
+            let scores = head.parse::<HeadKind>()?.scores(&task)?;
+            // A constant added to all scores of a query changes no prediction: both sides are centred.
+            let centred: Vec<f64> = scores
+                .rows()
+                .flat_map(|row| {
+                    let mean = row.iter().sum::<f64>() / row.len() as f64;
+                    row.iter().map(move |score| score - mean).collect::<Vec<_>>()
+                })
+                .collect();
+            let expected: Vec<f64> =
+                reference[setting][head].as_array().unwrap().iter().map(|value| value.as_f64().unwrap()).collect();
+            // Both optimisers stop at a small gradient, which leaves 1e-7 in the scores; the discriminant is direct.
+            let tolerance = if head.starts_with("lda") { 1e-9 } else { 1e-6 };
+            assert_close(&centred, &expected, tolerance, &format!("{setting} {head}"));
+        }
+    }
+    Ok(())
+}
