@@ -50,14 +50,14 @@ fn brute_force(task: &Task<'_>, lambda: f64, bias: Bias) -> f64 {
         let mut matrix = scatter(&features, columns);
         (0..columns).for_each(|i| matrix[i * columns + i] += lambda);
         let cholesky = Cholesky::new(matrix, columns, "test").unwrap();
-        for class in 0..way {
+        for (class, class_mean) in means.iter().enumerate() {
             let mut weights = vec![0.0; columns];
             for (position, &i) in kept.iter().enumerate() {
                 let row = Row::F64(&features[position * columns..][..columns]);
-                row.add_scaled_to(target(i, class) - means[class], &mut weights);
+                row.add_scaled_to(target(i, class) - class_mean, &mut weights);
             }
             cholesky.solve(&mut weights);
-            total += (dot(&row, &weights) + means[class] - target(left_out, class)).powi(2);
+            total += (dot(&row, &weights) + class_mean - target(left_out, class)).powi(2);
         }
     }
     total / (count * way) as f64
