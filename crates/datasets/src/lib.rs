@@ -33,6 +33,6 @@ pub use images::LabelledImages;
 pub use normalisation::Normalisation;
 pub use prefetch::Prefetch;
 pub use progress::{Progress, Quiet};
-pub use registry::{Entry, Origin, SplitName, entries, find, load};
+pub use registry::{Entry, HubTable, Origin, SplitName, entries, fetch, find, load, load_folder, load_table, verify};
 pub use source::Source;
 pub use split::ClassSplit;

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Mirror, files, shared};
-use datasets::{Error, Hub, HubFile, Source, load};
+use datasets::{Error, Form, Hub, HubFile, HubTable, Source, fetch, load, load_table};
 
 fn hub(endpoint: &str, cache: &std::path::Path) -> Hub {
     Hub { retries: 3, ..Hub::new(endpoint, cache) }
@@ -195,4 +195,52 @@ fn a_file_where_the_cache_should_be_is_an_io_error() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let failed = hub(&mirror.endpoint, &file.path().join("hub")).file(&small());
     assert!(matches!(failed, Err(Error::Io { .. })), "{failed:?}");
+}
+
+#[test]
+fn omniglot_is_read_from_its_archives() {
+    let Some(shared) = shared() else { return };
+    let source = Source::of_hub(Hub::new("", "/nowhere")).with_data_dir(shared.join("hub/omniglot"));
+    let data = load("omniglot", &source).unwrap();
+    assert_eq!(data.train.shape(), [1, 105, 105]);
+    assert!(data.all().unwrap().images_per_class().iter().all(|count| *count == 20));
+    assert!(data.train.images_per_class().iter().all(|count| *count == 17));
+    let without = load("omniglot", &Source { data_dir: None, ..source });
+    assert!(matches!(without, Err(Error::NotFound { .. })));
+}
+
+#[test]
+fn any_table_of_the_hub_can_be_read_and_a_wrong_column_is_named() {
+    let Some(shared) = shared() else { return };
+    let source = Source::of_hub(Hub::new("", "/nowhere")).with_data_dir(shared.join("hub/datasets"));
+    let file = "mnist/test-00000-of-00001.parquet".to_owned();
+    let table = HubTable {
+        repository: "ylecun/mnist".to_owned(),
+        revision: "main".to_owned(),
+        train: vec![file.clone()],
+        test: vec![file],
+        image: "image".to_owned(),
+        label: "label".to_owned(),
+        form: Form { channels: Some(3), size: Some([14, 14]) },
+    };
+    let data = load_table(&table, &source).unwrap();
+    assert_eq!((data.train.len(), data.train.shape()), (10_000, [3, 14, 14]));
+    let failed = load_table(&HubTable { label: "fine_label".to_owned(), ..table.clone() }, &source);
+    assert!(matches!(failed, Err(Error::MissingColumn { column, found, .. })
+        if column == "fine_label" && found == ["image", "label"]));
+    let failed = load_table(&HubTable { image: "label".to_owned(), ..table }, &source);
+    assert!(matches!(failed, Err(Error::ColumnType { .. })), "{failed:?}");
+}
+
+#[test]
+fn two_fetches_at_once_share_one_download() {
+    let Some(shared) = shared() else { return };
+    let (mirror, cache) = (Mirror::start(&shared, &[]), tempfile::tempdir().unwrap());
+    let source = Source::of_hub(hub(&mirror.endpoint, cache.path()));
+    let records: Vec<_> = std::thread::scope(|scope| {
+        let runs: Vec<_> = (0..3).map(|_| scope.spawn(|| fetch("mnist", &source).unwrap())).collect();
+        runs.into_iter().map(|run| run.join().unwrap()).collect()
+    });
+    assert_eq!(records[0].len(), 2);
+    assert!(records.iter().all(|record| *record == records[0]));
 }

@@ -2,6 +2,8 @@
 
 use crate::{Error, Result};
 
+pub(crate) mod folder;
+pub(crate) mod omniglot;
 pub(crate) mod parquet;
 
 /// Labels as a file gives them.

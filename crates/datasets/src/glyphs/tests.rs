@@ -20,7 +20,10 @@ fn the_bytes_are_those_of_every_other_machine() {
         checksum(&small(0).draw(Part::Train, 20).unwrap()),
         "f71a8ab0873378b8e177ade41d87980fa5130be40509a15cb4e97eee1724779d"
     );
-    assert_eq!(checksum(&small(7).draw(Part::Test, 20).unwrap()), "f72f07fdc93f121565c2a67a6c2cd3a9e41f94c0b6006249f9b8889566f8b35a");
+    assert_eq!(
+        checksum(&small(7).draw(Part::Test, 20).unwrap()),
+        "f72f07fdc93f121565c2a67a6c2cd3a9e41f94c0b6006249f9b8889566f8b35a"
+    );
 }
 
 #[test]

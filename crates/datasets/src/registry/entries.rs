@@ -10,7 +10,7 @@ pub fn entries() -> &'static [Entry] {
 const CIFAR_LICENCE: &str =
     "no licence stated by the authors (Krizhevsky, 2009); widely used for research, cite the technical report";
 
-const ENTRIES: [Entry; 6] = [
+const ENTRIES: [Entry; 8] = [
     Entry {
         name: "glyphs",
         summary: "characters of six scripts drawn from real typefaces; embedded, no download",
@@ -109,6 +109,32 @@ const ENTRIES: [Entry; 6] = [
         std: &[0.2673, 0.2564, 0.2762],
         split: Some(SplitName::CifarFs),
         licence: CIFAR_LICENCE,
+    },
+    Entry {
+        name: "mini-imagenet",
+        summary: "84×84 photographs of 64 source, 16 validation and 20 target classes, 600 images each; from a folder",
+        origin: Origin::Folder,
+        classes: 100,
+        shape: [3, 84, 84],
+        train_count: Some(50_000),
+        test_count: Some(10_000),
+        mean: &[0.485, 0.456, 0.406],
+        std: &[0.229, 0.224, 0.225],
+        split: Some(SplitName::MiniImagenet),
+        licence: "ImageNet's terms of access: non-commercial research and education only",
+    },
+    Entry {
+        name: "omniglot",
+        summary: "handwritten characters of many alphabets, 20 images each; from its zip files or folders",
+        origin: Origin::Omniglot,
+        classes: 1623,
+        shape: [1, 105, 105],
+        train_count: None,
+        test_count: None,
+        mean: &[0.922],
+        std: &[0.268],
+        split: None,
+        licence: "MIT (Lake, Salakhutdinov, Tenenbaum, 2015)",
     },
 ];
 

@@ -1,11 +1,15 @@
 //! Every data set that has a name here, and how each is found and read.
 
 mod entries;
+mod fetch;
+mod folders;
 mod read;
 mod splits;
 
 pub use entries::entries;
-pub use read::load;
+pub use fetch::{fetch, verify};
+pub use folders::load_folder;
+pub use read::{HubTable, load, load_table};
 
 use crate::error::suggestions;
 use crate::{ClassSplit, Error, Form, Normalisation, Result};
@@ -20,7 +24,7 @@ pub struct Entry {
     pub summary: &'static str,
     /// Where its images come from.
     pub origin: Origin,
-    /// How many classes it has.
+    /// How many classes it has when it is complete.
     pub classes: usize,
     /// \[channels, height, width\] of its images once read.
     pub shape: [usize; 3],
@@ -44,6 +48,10 @@ pub struct Entry {
 pub enum Origin {
     /// Drawn by this crate.
     Embedded,
+    /// A folder that the user gives, laid out as `class/image` or `split/class/image`.
+    Folder,
+    /// Omniglot's zip files, or what was unpacked from them, in a folder that the user gives.
+    Omniglot,
     /// Parquet files of a Hub repository.
     Hub {
         /// The repository, as `owner/name`.
@@ -91,7 +99,8 @@ impl Entry {
 
     /// The form that its images are read in.
     pub(crate) fn form(&self) -> Form {
-        Form { channels: Some(self.shape[0]), size: None }
+        let resized = self.origin == Origin::Folder;
+        Form { channels: Some(self.shape[0]), size: resized.then_some([self.shape[1], self.shape[2]]) }
     }
 }
 

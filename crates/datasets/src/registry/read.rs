@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Entry, Origin, find};
+use super::{Entry, Origin, find, folders};
 use crate::decode::Collector;
 use crate::formats::{RawLabels, parquet};
-use crate::{Dataset, Error, FileRecord, Glyphs, HubFile, LabelledImages, Result, Source};
+use crate::{Dataset, Error, FileRecord, Form, Glyphs, HubFile, LabelledImages, Result, Source};
 
 /// Training images that `glyphs` draws of every class unless told otherwise.
 const GLYPHS_TRAIN: usize = 200;
@@ -29,7 +29,10 @@ pub fn load(name: &str, source: &Source) -> Result<Dataset> {
     let dataset = match entry.origin {
         Origin::Embedded => return draw_glyphs(entry, source),
         Origin::Hub { .. } => read_tables(entry, source)?,
+        Origin::Folder => folders::read_folder(entry, source)?,
+        Origin::Omniglot => folders::read_omniglot(entry, source)?,
     };
+    check_counts(entry, &dataset)?;
     Ok(limited(chosen(dataset, source)?, source))
 }
 
@@ -76,67 +79,128 @@ struct Located {
     record: FileRecord,
 }
 
+/// Parquet files of any Hub repository with a column of images and one of labels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HubTable {
+    /// The repository, as `owner/name`.
+    pub repository: String,
+    /// The branch, tag or commit.
+    pub revision: String,
+    /// The files of the training images.
+    pub train: Vec<String>,
+    /// The files of the test images.
+    pub test: Vec<String>,
+    /// The column of the images: bytes, or a group with a column `bytes`.
+    pub image: String,
+    /// The column of the labels: whole numbers or names.
+    pub label: String,
+    /// The form that images are read in.
+    pub form: Form,
+}
+
+/// Any Hub data set with an image and a label column; the normalisation is measured on the training images.
+///
+/// **Errors** whatever keeps its files from being found, fetched or read, such as [`Error::MissingColumn`].
+pub fn load_table(table: &HubTable, source: &Source) -> Result<Dataset> {
+    let name = table.repository.as_str();
+    let locate = |files: &[String]| -> Result<Vec<Located>> {
+        files.iter().map(|file| locate(name, [name, &table.revision], file, source)).collect()
+    };
+    let columns = parquet::Columns { image: &table.image, label: &table.label };
+    let tables = read_files(name, [locate(&table.train)?, locate(&table.test)?], columns, table.form)?;
+    let (train, test) = tables.parts();
+    let normalisation = train.measure_normalisation()?;
+    let dataset = Dataset { name: name.to_owned(), train, test, normalisation, split: None, files: tables.files };
+    Ok(limited(chosen(dataset, source)?, source))
+}
+
 fn read_tables(entry: &Entry, source: &Source) -> Result<Dataset> {
-    let Origin::Hub { train, test, image, label, .. } = entry.origin else {
+    let Origin::Hub { repository, revision, train, test, image, label } = entry.origin else {
         return Err(Error::InvalidOption { option: "origin", problem: format!("{} has no tables", entry.name) });
     };
-    let locate = |files: &[&str]| files.iter().map(|file| locate(entry, file, source)).collect::<Result<Vec<_>>>();
-    let (train, test) = (locate(train)?, locate(test)?);
-    let mut collector = Collector::new(entry.form());
+    let locate = |files: &[&str]| -> Result<Vec<Located>> {
+        files.iter().map(|file| locate(entry.name, [repository, revision], file, source)).collect()
+    };
+    let columns = parquet::Columns { image, label };
+    let tables = read_files(entry.name, [locate(train)?, locate(test)?], columns, entry.form())?;
+    let (train, test) = tables.parts();
+    Ok(Dataset {
+        name: entry.name.to_owned(),
+        train,
+        test,
+        normalisation: entry.normalisation()?,
+        split: entry.class_split()?,
+        files: tables.files,
+    })
+}
+
+/// All images of some files, the training images first.
+struct Tables {
+    all: LabelledImages,
+    train_count: usize,
+    files: Vec<FileRecord>,
+}
+
+impl Tables {
+    fn parts(&self) -> (LabelledImages, LabelledImages) {
+        (self.all.range(0..self.train_count), self.all.range(self.train_count..self.all.len()))
+    }
+}
+
+fn read_files(
+    name: &str,
+    [train, test]: [Vec<Located>; 2],
+    columns: parquet::Columns<'_>,
+    form: Form,
+) -> Result<Tables> {
+    let mut collector = Collector::new(form);
     let (mut labels, mut names, mut train_count) = (RawLabels::default(), None, 0);
     for (index, file) in train.iter().chain(&test).enumerate() {
-        let read = parquet::read(&file.path, parquet::Columns { image, label }, &mut collector)?;
+        let read = parquet::read(&file.path, columns, &mut collector)?;
         labels.append(read.values).map_err(|reason| malformed(&file.path, reason))?;
         names = names.or(read.names);
         if index < train.len() {
             train_count = collector.len();
         }
     }
-    let (labels, names) = labels.resolve(names, entry.name)?;
-    let shape = collector.shape().unwrap_or(entry.shape);
-    let all = LabelledImages::new(entry.name, collector.pixels, shape, labels, names)?;
-    check_counts(entry, &all, train_count)?;
-    Ok(Dataset {
-        name: entry.name.to_owned(),
-        train: all.range(0..train_count),
-        test: all.range(train_count..all.len()),
-        normalisation: entry.normalisation()?,
-        split: entry.class_split()?,
-        files: train.into_iter().chain(test).map(|file| file.record).collect(),
-    })
+    let Some(shape) = collector.shape() else {
+        let looked_at = train.iter().chain(&test).map(|file| file.record.file.clone()).collect();
+        let hint = "the files are there but hold no row".to_owned();
+        return Err(Error::NotFound { what: format!("images of {name}"), looked_at, hint });
+    };
+    let (labels, names) = labels.resolve(names, name)?;
+    let all = LabelledImages::new(name, collector.pixels, shape, labels, names)?;
+    let files = train.into_iter().chain(test).map(|file| file.record).collect();
+    Ok(Tables { all, train_count, files })
 }
 
 fn malformed(path: &Path, reason: String) -> Error {
     Error::Malformed { path: path.to_owned(), format: "parquet", reason }
 }
 
-fn check_counts(entry: &Entry, all: &LabelledImages, train: usize) -> Result<()> {
-    let test = all.len() - train;
-    let checks = [
-        ("training images", entry.train_count.unwrap_or(train), train),
-        ("test images", entry.test_count.unwrap_or(test), test),
-        ("classes", entry.classes, all.class_count()),
-    ];
-    if all.shape() != entry.shape {
-        let (expected, got) = (format!("{:?}", entry.shape), format!("{:?}", all.shape()));
-        return Err(Error::Inconsistent { dataset: entry.name.to_owned(), what: "image shape", expected, got });
+fn check_counts(entry: &Entry, dataset: &Dataset) -> Result<()> {
+    let (train, test) = (&dataset.train, &dataset.test);
+    let inconsistent = |what, expected: String, got: String| {
+        Err(Error::Inconsistent { dataset: entry.name.to_owned(), what, expected, got })
+    };
+    if train.shape() != entry.shape {
+        return inconsistent("image shape", format!("{:?}", entry.shape), format!("{:?}", train.shape()));
     }
+    // Without counts the data set may be there in part, with some of its classes.
+    let classes = if entry.train_count.is_some() { entry.classes } else { train.class_count() };
+    let checks = [
+        ("training images", entry.train_count.unwrap_or(train.len()), train.len()),
+        ("test images", entry.test_count.unwrap_or(test.len()), test.len()),
+        ("classes", classes, train.class_count()),
+    ];
     match checks.into_iter().find(|(_, expected, got)| expected != got) {
         None => Ok(()),
-        Some((what, expected, got)) => Err(Error::Inconsistent {
-            dataset: entry.name.to_owned(),
-            what,
-            expected: expected.to_string(),
-            got: got.to_string(),
-        }),
+        Some((what, expected, got)) => inconsistent(what, expected.to_string(), got.to_string()),
     }
 }
 
-/// A file of an entry: in the given folder, else in the Hub's cache, else from the Hub.
-fn locate(entry: &Entry, file: &str, source: &Source) -> Result<Located> {
-    let Origin::Hub { repository, revision, .. } = entry.origin else {
-        return Err(Error::InvalidOption { option: "origin", problem: format!("{} is not on the Hub", entry.name) });
-    };
+/// A file of a repository: in the given folder, else in the Hub's cache, else from the Hub.
+fn locate(name: &str, [repository, revision]: [&str; 2], file: &str, source: &Source) -> Result<Located> {
     let Some(folder) = &source.data_dir else {
         let file = HubFile { repository: repository.to_owned(), revision: revision.to_owned(), path: file.to_owned() };
         let cached = source.hub.verified(&file)?;
@@ -144,16 +208,16 @@ fn locate(entry: &Entry, file: &str, source: &Source) -> Result<Located> {
         return Ok(Located { path: cached.path, record });
     };
     // As the Hub lays it out, with or without the folders above; or all files in one folder.
-    let base = Path::new(file).file_name().map(Path::new).unwrap_or(Path::new(file));
+    let base = Path::new(file).file_name().map_or(Path::new(file), Path::new);
     let places =
-        [folder.join(file), folder.join(repository).join(file), folder.join(entry.name).join(file), folder.join(base)];
+        [folder.join(file), folder.join(repository).join(file), folder.join(name).join(file), folder.join(base)];
     match places.iter().find(|place| place.is_file()) {
         Some(path) => {
             let record = FileRecord { file: path.display().to_string(), sha256: None };
             Ok(Located { path: path.clone(), record })
         }
         None => Err(Error::NotFound {
-            what: format!("{file} of {}", entry.name),
+            what: format!("{file} of {name}"),
             looked_at: places.iter().map(|place| place.display().to_string()).collect(),
             hint: "copy the file there, or leave out --data-dir to use the Hub".to_owned(),
         }),

@@ -1,4 +1,11 @@
 //! A loopback server that plays the Hub, and the folders that go with it.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a helper of tests stops at its first error, and says what it skips"
+)]
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
