@@ -1,0 +1,218 @@
+#!/usr/bin/env python3
+"""The work of benches/benches/gc.rs with PyTorch: exact, estimated and penalised geometric complexity of VGG-13.
+
+Needs torch, torchvision, safetensors; facebookresearch/jacobian_regularizer where it can be imported (its result is half
+of the squared norm, and is doubled here).
+
+    GC_PEER_FILES=/tmp/gc cargo bench --bench gc -- nothing      # writes the weights and images
+    python gc.py /tmp/gc [--threads 2] [--rows 32] [--samples 2048] [--probes 1] [--only exact,estimate,step]
+
+Each variant runs in both memory formats and the faster one counts. Exact values are timed on --rows of the 512 outputs, as
+forward pass + 512/rows times the rest, because every row costs the same; --rows 512 leaves nothing to scale. --samples and
+--probes are those that our planner chose for 1 %, so that the estimates have equal errors (the regularizer's unit vectors
+have the variance of sphere probes).
+"""
+import argparse
+import os
+import sys
+import time
+
+import torch
+import torch.nn.functional as F
+import torchvision
+from safetensors.torch import load_file
+from torch.func import functional_call, jacrev, vmap
+
+BATCH = 64
+
+
+def backbone(folder, name):
+    """The layers up to the features, with the weights of the other side."""
+    net = torchvision.models.vgg.make_layers(torchvision.models.vgg.cfgs["B"], batch_norm=name.endswith("bn"))
+    weights = load_file(os.path.join(folder, f"{name}.safetensors"))
+    own = {key.removeprefix("features."): value for key, value in weights.items() if key.startswith("features.")}
+    missing, unexpected = net.load_state_dict(own, strict=False)
+    assert not unexpected and all("num_batches_tracked" in key for key in missing), (missing, unexpected)
+    head = torch.nn.Linear(512, 10)
+    return torch.nn.Sequential(net, torch.nn.Flatten()), head
+
+
+def timed(work, repeats):
+    work()
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        result = work()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds), result
+
+
+def best(name, make, repeats=3):
+    """The faster of the two memory formats."""
+    outcomes = []
+    for layout in (torch.contiguous_format, torch.channels_last):
+        work = make(layout)
+        try:
+            outcomes.append((*timed(work, repeats), layout))
+        except RuntimeError as error:
+            print(f"{name:<58} {layout}: {str(error).splitlines()[0]}", flush=True)
+    seconds, value, layout = min(outcomes, key=lambda outcome: outcome[0])
+    print(f"{name:<58} {seconds:9.3f} s   {str(layout).removeprefix('torch.'):<18} {value}", flush=True)
+    return seconds
+
+
+def frozen(net, layout):
+    net = net.to(memory_format=layout).eval()
+    for parameter in net.parameters():
+        parameter.requires_grad_(False)
+    return net
+
+
+def by_rows(net, x, rows):
+    x = x.clone(memory_format=torch.preserve_format).requires_grad_(True)
+    features, total = net(x), 0.0
+    for row in range(rows):
+        (gradient,) = torch.autograd.grad(features[:, row].sum(), x, retain_graph=True)
+        total += gradient.double().pow(2).sum().item()
+    return total / len(x)
+
+
+def by_batched_rows(net, x, rows, chunk):
+    x = x.clone(memory_format=torch.preserve_format).requires_grad_(True)
+    features, total = net(x), 0.0
+    for first in range(0, rows, chunk):
+        cotangents = torch.zeros(chunk, *features.shape)
+        for lane in range(chunk):
+            cotangents[lane, :, first + lane] = 1.0
+        (gradient,) = torch.autograd.grad(features, x, cotangents, retain_graph=True, is_grads_batched=True)
+        total += gradient.double().pow(2).sum().item()
+    return total / len(x)
+
+
+def by_jacrev(net, x, rows, chunk):
+    weights = dict(net.named_parameters()) | dict(net.named_buffers())
+    one = lambda image: functional_call(net, weights, (image[None],))[0, :rows]
+    jacobian = vmap(jacrev(one, chunk_size=chunk), chunk_size=None)(x)
+    return jacobian.double().pow(2).sum().item() / len(x)
+
+
+def by_regularizer(JacobianReg, net, x, probes, rows=None):
+    x = x.clone(memory_format=torch.preserve_format).requires_grad_(True)
+    features = net(x) if rows is None else net(x)[:, :rows]
+    return 2.0 * JacobianReg(n=probes)(x, features).item()
+
+
+def exact(net, images, rows, regularizer):
+    def scaled(name, work):
+        """Forward pass + 512/rows times the rest."""
+        whole = best(f"{name}, {rows} rows", lambda layout: prepare(layout, work), repeats=1 if rows > 64 else 2)
+        seconds = forward + (whole - forward) * 512 / rows
+        print(f"{'':<58} {seconds:9.3f} s   for all 512 rows", flush=True)
+        return seconds
+
+    def prepare(layout, work):
+        model, x = frozen(net, layout), images[:BATCH].to(memory_format=layout)
+        return lambda: work(model, x)
+
+    forward = best("forward", lambda layout: prepare(layout, lambda model, x: float(model(x).sum())))
+    seconds = [scaled("autograd, row by row", lambda model, x: by_rows(model, x, rows))]
+    for chunk in (4, 16):
+        seconds.append(scaled(f"autograd, {chunk} rows batched", lambda model, x: by_batched_rows(model, x, rows, chunk)))
+        seconds.append(scaled(f"torch.func, jacrev chunk {chunk}", lambda model, x: by_jacrev(model, x, rows, chunk)))
+    if regularizer:
+        seconds.append(scaled("jacobian_regularizer, exact", lambda model, x: by_regularizer(regularizer, model, x, -1, rows)))
+    print(f"best exact on {BATCH} images: {min(seconds):.2f} s", flush=True)
+
+
+def estimate(net, images, samples, probes, regularizer):
+    def prepare(layout, pullback):
+        model, x = frozen(net, layout), images[:samples].to(memory_format=layout)
+
+        def work():
+            values = [pullback(model, batch) * len(batch) for batch in x.split(BATCH)]
+            return sum(values) / samples
+
+        return work
+
+    def plain(model, batch):
+        batch = batch.clone(memory_format=torch.preserve_format).requires_grad_(True)
+        features, total = model(batch), 0.0
+        for _ in range(probes):
+            signs = torch.randint(0, 2, features.shape).float() * 2 - 1
+            (gradient,) = torch.autograd.grad(features, batch, signs, retain_graph=True)
+            total += gradient.double().pow(2).sum().item()
+        return total / probes / len(batch)
+
+    work = f"{samples} images × {probes} probes"
+    best(f"estimate, plain autograd, {work}", lambda layout: prepare(layout, plain), repeats=1)
+    if regularizer:
+        regularized = lambda model, batch: by_regularizer(regularizer, model, batch, probes)
+        best(f"estimate, jacobian_regularizer, {work}", lambda layout: prepare(layout, regularized), repeats=1)
+
+
+def step(name, net, head, images, regularizer):
+    labels = torch.arange(BATCH) % 10
+
+    def prepare(layout, penalty):
+        model, x = net.to(memory_format=layout).train(), images[:BATCH].to(memory_format=layout)
+        parameters = [*model.parameters(), *head.parameters()]
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+        sgd = torch.optim.SGD(parameters, lr=1e-6)
+
+        def work():
+            inputs = x.clone(memory_format=torch.preserve_format).requires_grad_(penalty is not None)
+            features = model(inputs)
+            loss = F.cross_entropy(head(features), labels)
+            if penalty is not None:
+                loss = loss + 1e-4 * penalty(inputs, features)
+            sgd.zero_grad()
+            loss.backward()
+            sgd.step()
+            return round(loss.item(), 6)
+
+        return work
+
+    def double_backward(inputs, features):
+        signs = torch.randint(0, 2, features.shape).float() * 2 - 1
+        (gradient,) = torch.autograd.grad(features, inputs, signs, create_graph=True)
+        return gradient.pow(2).sum() / len(inputs)
+
+    plain = best(f"{name}: plain step", lambda layout: prepare(layout, None))
+    penalised = best(f"{name}: penalised step, double backward", lambda layout: prepare(layout, double_backward))
+    print(f"{name}: penalised/plain {penalised / plain:.2f}", flush=True)
+    if regularizer:
+        regularized = lambda inputs, features: 2.0 * regularizer(n=1)(inputs, features)
+        other = best(f"{name}: penalised step, jacobian_regularizer", lambda layout: prepare(layout, regularized))
+        print(f"{name}: penalised/plain {other / plain:.2f}", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rows", type=int, default=32)
+    parser.add_argument("--samples", type=int, default=2048)
+    parser.add_argument("--probes", type=int, default=1)
+    parser.add_argument("--only", default="exact,estimate,step")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    try:
+        from jacobian import JacobianReg as regularizer
+    except ImportError:
+        print("jacobian_regularizer cannot be imported and is left out", file=sys.stderr)
+        regularizer = None
+    images = load_file(os.path.join(options.folder, "images.safetensors"))["images"]
+    for part in options.only.split(","):
+        net, head = backbone(options.folder, "vgg13")
+        if part == "exact":
+            exact(net, images, options.rows, regularizer)
+        elif part == "estimate":
+            estimate(net, images, options.samples, options.probes, regularizer)
+        elif part == "step":
+            step("vgg13", net, head, images, regularizer)
+            step("vgg13_bn", *backbone(options.folder, "vgg13_bn"), images, regularizer)
+
+
+if __name__ == "__main__":
+    main()
