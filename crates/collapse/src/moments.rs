@@ -311,10 +311,10 @@ impl TryFrom<Parts> for ClassMoments {
     type Error = Error;
 
     fn try_from(parts: Parts) -> Result<Self> {
-        let mut moments = Self::new(parts.class_count, parts.feature_count, parts.scatter);
-        let lower =
-            if parts.scatter == Scatter::Full { parts.feature_count * (parts.feature_count + 1) / 2 } else { 0 };
-        let expected = [moments.counts.len(), moments.means.len(), moments.squares.len(), lower];
+        // The lengths are checked before anything of the stated size is allocated.
+        let (classes, width) = (parts.class_count, parts.feature_count);
+        let lower = if parts.scatter == Scatter::Full { width.saturating_add(1).saturating_mul(width) / 2 } else { 0 };
+        let expected = [classes, classes.saturating_mul(width), classes, lower];
         let actual = [parts.counts.len(), parts.means.len(), parts.squares.len(), parts.products.len()];
         if expected != actual {
             return Err(Error::Shape {
@@ -323,8 +323,9 @@ impl TryFrom<Parts> for ClassMoments {
                 actual: format!("{actual:?}"),
             });
         }
+        let mut moments = Self::new(classes, width, parts.scatter);
         let mut rest = &parts.products[..];
-        for (row, line) in moments.products.chunks_mut(parts.feature_count.max(1)).enumerate() {
+        for (row, line) in moments.products.chunks_mut(width.max(1)).enumerate() {
             if let Some((head, tail)) = rest.split_at_checked(row + 1) {
                 line[..=row].copy_from_slice(head);
                 rest = tail;
