@@ -184,3 +184,69 @@ pub(crate) fn batch_norm_input_gradient<T: Element>(
         }
     })
 }
+
+/// What training-mode batch norm does to a tangent t, and how ⟨g, J t⟩ changes with its input and its scale.
+pub(crate) struct BatchNormPairing<T> {
+    /// J t.
+    pub(crate) tangent: Vec<T>,
+    /// The gradient of ⟨g, J t⟩ by the input, g and t held fixed.
+    pub(crate) by_input: Vec<T>,
+    /// The gradient of ⟨g, J t⟩ by the scale γ.
+    pub(crate) by_scale: Vec<f64>,
+}
+
+/// See [`BatchNormPairing`].
+///
+/// By channel, with x, g and t centred over the m rows, A = ⟨g, t⟩, B = ⟨x, t⟩, C = ⟨x, g⟩ and σ² the variance plus ε:
+/// J t = γ/σ · (t − x·B/(mσ²)), ⟨g, J t⟩ = γ·(A/σ − BC/(mσ³)), and, as ∂σ/∂x = x/(mσ),
+/// ∂⟨g, J t⟩/∂x = γ/(mσ³) · (x·(3BC/(mσ²) − A) − C·t − B·g).
+pub(crate) fn batch_norm_pairing<T: Element>(
+    x: &[T],
+    g: &[T],
+    t: &[T],
+    scale: &[f64],
+    mean: &[f64],
+    inverse_deviation: &[f64],
+) -> BatchNormPairing<T> {
+    let channels = mean.len();
+    let rows = (x.len() / channels.max(1)) as f64;
+    let means = |values: &[T]| -> Vec<f64> { sum(values, channels).into_iter().map(|sum| sum / rows).collect() };
+    let (g_mean, t_mean) = (means(g), means(t));
+    let centred = |x: &[T], mean: &[f64]| -> Vec<T> {
+        let centre = repeated(channels, |c| T::from_f64(mean[c]));
+        map_rows(x, x, channels, |y, _| y.iter_mut().zip(&centre).for_each(|(y, centre)| *y = *y - *centre))
+    };
+    let (x, g, t) = (centred(x, mean), centred(g, &g_mean), centred(t, &t_mean));
+    let (gt, xt, xg) = (dot(&g, &t, channels), dot(&x, &t, channels), dot(&x, &g, channels));
+    let by_channel = |function: &dyn Fn(usize) -> f64| repeated(channels, |c| T::from_f64(function(c)));
+    let factor = by_channel(&|c| scale[c] * inverse_deviation[c]);
+    let slope = by_channel(&|c| -scale[c] * inverse_deviation[c].powi(3) * xt[c] / rows);
+    let tangent = combined(&t, &factor, &[(&x, &slope)], channels);
+    let cube = |c: usize| scale[c] * inverse_deviation[c].powi(3) / rows;
+    let along_x = by_channel(&|c| cube(c) * (3.0 * xt[c] * xg[c] * inverse_deviation[c].powi(2) / rows - gt[c]));
+    let along_t = by_channel(&|c| -cube(c) * xg[c]);
+    let along_g = by_channel(&|c| -cube(c) * xt[c]);
+    let by_input = combined(&x, &along_x, &[(&t, &along_t), (&g, &along_g)], channels);
+    let by_scale = (0..channels)
+        .map(|c| gt[c] * inverse_deviation[c] - xt[c] * xg[c] * inverse_deviation[c].powi(3) / rows)
+        .collect();
+    BatchNormPairing { tangent, by_input, by_scale }
+}
+
+/// x·factor plus each of the others times its own factor, by channel; factors are wide rows.
+fn combined<T: Element>(x: &[T], factor: &[T], others: &[(&[T], &[T])], channels: usize) -> Vec<T> {
+    let (wide, block, set) = (wide_row(channels), block_len(channels), InstructionSet::best());
+    fresh::changed(x, block, |index, y| {
+        set.vectorised(|| {
+            for row in y.chunks_mut(wide) {
+                row.iter_mut().zip(factor).for_each(|(y, factor)| *y = *y * *factor);
+            }
+            for (other, factor) in others {
+                let other = &other[index * block..][..y.len()];
+                for (row, other) in y.chunks_mut(wide).zip(other.chunks(wide)) {
+                    row.iter_mut().zip(other).zip(*factor).for_each(|((y, other), factor)| *y += *other * *factor);
+                }
+            }
+        });
+    })
+}

@@ -4,8 +4,8 @@ use candle_core::{DType, Tensor, Var};
 
 use super::{Cotangents, Layer, Record, inner};
 use crate::ops::{
-    ChannelMoments, batch_norm_eval_affine, batch_norm_train, batch_norm_train_jvp, channel_affine, channel_dot,
-    channel_scale,
+    ChannelMoments, batch_norm_eval_affine, batch_norm_train, batch_norm_train_jvp, batch_norm_train_pair,
+    batch_norm_train_pullback, channel_affine, channel_dot, channel_scale,
 };
 use crate::params::{Builder, Role};
 use crate::{Pass, Result};
@@ -80,8 +80,7 @@ impl Layer for BatchNorm2d {
 
     fn pullback(&self, record: &Record, g: &Tensor, pass: &Pass) -> Result<Cotangents> {
         let input = if pass.batch_statistics {
-            // By channel the Jacobian is γ/σ times a projection: it is its own transpose.
-            batch_norm_train_jvp(&record.x.detach(), g, &self.gamma.detach(), &self.beta.detach(), EPSILON)?.1
+            batch_norm_train_pullback(&record.x, g, &self.gamma, EPSILON)?
         } else {
             channel_scale(g, &self.affine()?.0.detach())?
         };
@@ -97,9 +96,9 @@ impl Layer for BatchNorm2d {
         pairings: &mut Vec<Tensor>,
     ) -> Result<Tensor> {
         if pass.batch_statistics {
-            let (_, tangent) = batch_norm_train_jvp(&record.x, t, &self.gamma, &self.beta, EPSILON)?;
-            pairings.push(inner(&tangent, &cotangents.output)?);
-            return Ok(tangent.detach());
+            let (tangent, pairing) = batch_norm_train_pair(&record.x, &cotangents.output, t, &self.gamma, EPSILON)?;
+            pairings.push(pairing);
+            return Ok(tangent);
         }
         let (factor, _) = self.affine()?;
         if factor.track_op() {

@@ -123,6 +123,60 @@ pub fn batch_norm_train_jvp(
     Ok((y, dy))
 }
 
+/// Jᵀg of training-mode batch norm at `x`, outside any graph.
+///
+/// **Shapes** `x` and `g` `[n, h, w, c]`, `gamma` `[c]`.
+///
+/// **Errors** as [`batch_norm_train`].
+pub fn batch_norm_train_pullback(x: &Tensor, g: &Tensor, gamma: &Tensor, epsilon: f64) -> Result<Tensor> {
+    check(x, gamma, gamma)?;
+    let x = x.detach().contiguous()?;
+    let op = Training { moments: ChannelMoments::of(&x)?, epsilon };
+    let variable = candle_core::Var::from_tensor(&x)?;
+    let gradients = op.bwd(&variable, &gamma.detach(), &gamma.detach(), &x, g).map_err(Error::Candle)?;
+    gradients.0.ok_or_else(|| Error::Candle(candle_core::Error::BackwardNotSupported { op: op.name() }))
+}
+
+/// J t of training-mode batch norm at `x`, outside any graph, and a scalar with the gradient of ⟨g, J t⟩ by `x` and γ.
+///
+/// **Definition** the scalar is ⟨x, ∂⟨g, J t⟩/∂x⟩ + ⟨γ, ∂⟨g, J t⟩/∂γ⟩ with both derivatives taken as constants: only its
+/// gradient has a meaning.
+///
+/// **Errors** as [`batch_norm_train`], and [`Error::Shape`] when `g` or `t` is not shaped as `x`.
+pub(crate) fn batch_norm_train_pair(
+    x: &Tensor,
+    g: &Tensor,
+    t: &Tensor,
+    gamma: &Tensor,
+    epsilon: f64,
+) -> Result<(Tensor, Tensor)> {
+    check(x, gamma, gamma)?;
+    let moments = ChannelMoments::of(x)?;
+    let inverse = moments.inverse_deviation(epsilon);
+    let scale: Vec<f64> = gamma.detach().to_dtype(candle_core::DType::F64)?.to_vec1()?;
+    let constants = [x.detach().contiguous()?, g.contiguous()?, t.contiguous()?];
+    let guards: Vec<_> = constants.iter().map(Tensor::storage_and_layout).collect();
+    let [(x_storage, x_layout), (g_storage, g_layout), (t_storage, t_layout)] = guards.as_slice() else {
+        return Err(Error::Candle(candle_core::Error::BackwardNotSupported { op: "batch-norm-pair" }));
+    };
+    let (candle_core::Storage::Cpu(xs), candle_core::Storage::Cpu(gs), candle_core::Storage::Cpu(ts)) =
+        (&**x_storage, &**g_storage, &**t_storage)
+    else {
+        return Err(Error::Candle(candle_core::Error::BackwardNotSupported { op: "batch-norm-pair" }));
+    };
+    const OP: &str = "batch-norm-pair";
+    let (tangent, by_input, by_scale) = dispatch_float!(OP, xs, T => {
+        let (xs, gs, ts) =
+            (elements::<T>(OP, xs, x_layout)?, elements::<T>(OP, gs, g_layout)?, elements::<T>(OP, ts, t_layout)?);
+        let paired = channel::batch_norm_pairing(xs, gs, ts, &scale, &moments.mean, &inverse);
+        let tensor = |values: Vec<T>| Tensor::from_vec(values, x.shape(), x.device());
+        CandleResult::Ok((tensor(paired.tangent)?, tensor(paired.by_input)?, paired.by_scale))
+    })?;
+    let by_scale = Tensor::from_vec(by_scale, gamma.shape(), gamma.device())?.to_dtype(gamma.dtype())?;
+    let pairing = (super::hadamard(x, &by_input)?.sum_all()? + super::hadamard(gamma, &by_scale)?.sum_all()?)?;
+    Ok((tangent, pairing))
+}
+
 /// The factor and summand a channel, (γ/√(σ² + ε), β − μ·γ/√(σ² + ε)), that evaluation-mode batch norm applies.
 ///
 /// **Shapes** all `[c]`.

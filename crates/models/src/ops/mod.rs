@@ -14,7 +14,11 @@ mod pool;
 mod product;
 
 pub use activation::{Activation, relu};
-pub use batch_norm::{ChannelMoments, batch_norm_eval_affine, batch_norm_train, batch_norm_train_jvp, channel_affine};
+pub(crate) use batch_norm::batch_norm_train_pair;
+pub use batch_norm::{
+    ChannelMoments, batch_norm_eval_affine, batch_norm_train, batch_norm_train_jvp, batch_norm_train_pullback,
+    channel_affine,
+};
 pub use channel::{channel_dot, channel_scale, channel_shift, channel_sum};
 pub use conv::{ConvSettings, conv2d, conv2d_input_gradient, conv2d_weight_gradient, linear};
 pub use dropout::{dropout, dropout_mask};

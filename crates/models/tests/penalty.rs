@@ -1,0 +1,66 @@
+//! The penalty's short way through the layers against the general one, which needs only a forward mode.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use candle_core::{DType, Device, Tensor};
+use gc_core::{FeatureMap, InputUnits, Penalty, Probe};
+use models::{Architecture, Features, Initialisation, Network, Pass};
+
+/// The same map, with the penalty that every map with a forward mode has.
+struct General<'a>(Features<'a>);
+
+impl FeatureMap for General<'_> {
+    fn features(&self, x: &Tensor) -> gc_core::Result<Tensor> {
+        self.0.features(x)
+    }
+
+    fn jvp(&self, x: &Tensor, dx: &Tensor) -> gc_core::Result<(Tensor, Tensor)> {
+        self.0.jvp(x, dx)
+    }
+
+    fn has_jvp(&self) -> bool {
+        true
+    }
+
+    fn frozen(&self) -> Option<Box<dyn FeatureMap + '_>> {
+        self.0.frozen()
+    }
+}
+
+/// Every gradient of the term, by name.
+fn gradients(network: &Network, loss: &Tensor) -> Vec<(String, Vec<f64>)> {
+    let store = loss.backward().unwrap();
+    let entries = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f64>().unwrap();
+    let gradient = |(name, variable): (&str, &candle_core::Var)| {
+        let zeros = || vec![0.0; variable.elem_count()];
+        (name.to_string(), store.get(variable).map_or_else(zeros, entries))
+    };
+    network.params().trainable().map(gradient).collect()
+}
+
+#[test]
+fn the_short_way_is_the_general_one() {
+    let penalty = Penalty::projections(Probe::Rademacher, 2).seed(3);
+    let pixels = InputUnits::Pixel { std: vec![0.2, 0.5, 0.3] };
+    for name in ["vgg-small", "vgg11", "resnet18-cifar", "resnet50-cifar"] {
+        let architecture = Architecture::named(name).unwrap().with_input(3, [36, 32]).with_classes(4).with_width(0.125);
+        let network = Network::new(&architecture, Initialisation::HeNormal, 1, DType::F64, &Device::Cpu).unwrap();
+        let draws = streams::standard_normal(&mut streams::stream(2, "models/tests/penalty", 0), 3 * 3 * 36 * 32);
+        let images = Tensor::from_vec(draws, (3, 3, 36, 32), &Device::Cpu).unwrap();
+        for pass in [Pass::evaluation(), Pass::training(0, 0).without_update()] {
+            for units in [InputUnits::Normalised, pixels.clone()] {
+                let penalty = penalty.clone().units(units);
+                let map = || network.tracked().feature_map(pass, None).unwrap();
+                let short = penalty.term(&map(), &images, 5).unwrap();
+                let general = penalty.term(&General(map()), &images, 5).unwrap();
+                assert!((short.value / general.value - 1.0).abs() < 1e-10, "{name}: {} {}", short.value, general.value);
+                let (short, general) = (gradients(&network, &short.loss), gradients(&network, &general.loss));
+                // A bias in front of batch norm has gradient 0 up to rounding, so the scale is that of all parameters.
+                let scale: f64 = general.iter().flat_map(|(_, entries)| entries).map(|entry| entry * entry).sum();
+                for ((parameter, short), (_, general)) in short.iter().zip(&general) {
+                    let difference: f64 = short.iter().zip(general).map(|(a, b)| (a - b).powi(2)).sum();
+                    assert!(difference <= 1e-20 * scale, "{name} {pass:?} {parameter}: {difference} of {scale}");
+                }
+            }
+        }
+    }
+}
