@@ -1,0 +1,201 @@
+//! `data`: which data sets there are, and fetching, verifying and looking at them.
+
+use std::collections::HashMap;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use anyhow::{Context, Result, bail};
+use clap::Subcommand;
+use datasets::{ContactSheet, Entry, HubFile, Origin, Source};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+use crate::files::write_whole;
+use crate::reproduce::experiment::Task;
+
+/// Arguments of `data`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// List the data sets
+    List,
+    /// Download a data set's files into the Hub's cache
+    Fetch {
+        /// Name of the data set
+        name: String,
+    },
+    /// Read a data set whole: checksums of its files, every image, the counts
+    Verify {
+        /// Name of the data set
+        name: String,
+    },
+    /// Write a sheet of example images as PNG
+    Show {
+        /// Name of the data set
+        name: String,
+        /// File to write [default: NAME.png]
+        #[arg(long)]
+        out: Option<PathBuf>,
+        /// Classes on the sheet
+        #[arg(long, default_value_t = 20, value_parser = crate::reproduce::at_least_one)]
+        classes: usize,
+        /// Images of each class
+        #[arg(long, default_value_t = 8, value_parser = crate::reproduce::at_least_one)]
+        per_class: usize,
+    },
+}
+
+/// Runs the command.
+pub(crate) fn data(args: &Args) -> Result<()> {
+    match &args.command {
+        Command::List => list(),
+        Command::Fetch { name } => fetch(name),
+        Command::Verify { name } => verify(name),
+        Command::Show { name, out, classes, per_class } => show(name, out.as_ref(), *classes, *per_class),
+    }
+}
+
+/// Refuses a data set that does not exist or has no classes for the task.
+pub(crate) fn check(set: &str, task: Task) -> Result<()> {
+    let entry = datasets::find(set)?;
+    if task == Task::Transfer && !entry.has_split() {
+        let others: Vec<&str> =
+            datasets::entries().iter().filter(|entry| entry.has_split()).map(|entry| entry.name).collect();
+        bail!(
+            "the experiment needs source and target classes, and the data set `{set}` has no such lists; choose one of {}",
+            others.join(", ")
+        );
+    }
+    Ok(())
+}
+
+/// Makes sure that the files of a data set are on this machine, so that the runs need not fetch them at once.
+pub(crate) fn ensure(set: &str) -> Result<()> {
+    let source = watched();
+    for file in files(datasets::find(set)?) {
+        source.hub.file(&file).with_context(|| format!("cannot fetch the data set `{set}`"))?;
+    }
+    Ok(())
+}
+
+fn list() -> Result<()> {
+    for entry in datasets::entries() {
+        let [channels, height, width] = entry.shape;
+        let count = match (entry.train_count, entry.test_count) {
+            (Some(train), Some(test)) => format!("{train} + {test} images"),
+            _ => "any number of images".to_owned(),
+        };
+        let split = if entry.has_split() { "source and target classes" } else { "" };
+        println!(
+            "{:<14} {:>4} classes  {channels}×{height}×{width}  {count:<22} {split:<26} {}",
+            entry.name, entry.classes, entry.summary
+        );
+    }
+    Ok(())
+}
+
+fn fetch(name: &str) -> Result<()> {
+    let entry = datasets::find(name)?;
+    let source = watched();
+    let files = files(entry);
+    if files.is_empty() {
+        println!("{name} is drawn, not downloaded: nothing to fetch");
+    }
+    for file in files {
+        let path = source.hub.file(&file).with_context(|| format!("cannot fetch the data set `{name}`"))?;
+        println!("{file}\n  {}", path.display());
+    }
+    Ok(())
+}
+
+fn verify(name: &str) -> Result<()> {
+    let data = datasets::load(name, &watched()).with_context(|| format!("the data set `{name}` is not sound"))?;
+    for file in &data.files {
+        println!("{}\n  SHA-256 {}", file.file, file.sha256.as_deref().unwrap_or("not given by the server"));
+    }
+    println!(
+        "{name}: {} training and {} test images of {} classes, {:?}: sound",
+        data.train.len(),
+        data.test.len(),
+        data.train.class_count(),
+        data.train.shape()
+    );
+    Ok(())
+}
+
+fn show(name: &str, out: Option<&PathBuf>, classes: usize, per_class: usize) -> Result<()> {
+    let source = Source { train_per_class: Some(per_class), test_per_class: Some(per_class), ..watched() };
+    let data = datasets::load(name, &source)?;
+    let all = data.train.classes();
+    let wanted = classes.min(all.len());
+    let names: Vec<String> = (0..wanted).map(|index| all[index * all.len() / wanted].clone()).collect();
+    let sheet = ContactSheet { per_class, classes: wanted, ..ContactSheet::default() };
+    let path = out.cloned().unwrap_or_else(|| PathBuf::from(format!("{name}.png")));
+    write_whole(&path, &sheet.encode(&data.with_classes(&names)?.train)?)?;
+    println!("{} classes with {per_class} training images each: {}", wanted, path.display());
+    Ok(())
+}
+
+fn files(entry: &Entry) -> Vec<HubFile> {
+    let Origin::Hub { repository, revision, train, test, .. } = entry.origin else { return Vec::new() };
+    let file = |path: &&str| HubFile {
+        repository: repository.to_owned(),
+        revision: revision.to_owned(),
+        path: (*path).to_owned(),
+    };
+    train.iter().chain(test).map(file).collect()
+}
+
+/// The source that the environment names, its downloads shown as bars.
+fn watched() -> Source {
+    let mut source = Source::from_env();
+    source.hub.progress = Arc::new(Bars::default());
+    source
+}
+
+/// Bars for downloads in a terminal, lines elsewhere.
+#[derive(Default)]
+struct Bars {
+    all: MultiProgress,
+    each: Mutex<HashMap<String, ProgressBar>>,
+}
+
+impl Bars {
+    /// A panic elsewhere cannot leave a bar in a state worse than wrong.
+    fn each(&self) -> MutexGuard<'_, HashMap<String, ProgressBar>> {
+        self.each.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl datasets::Progress for Bars {
+    fn start(&self, what: &str, total: u64) {
+        if !std::io::stderr().is_terminal() {
+            eprintln!("fetching {what} ({:.1} MB)", total as f64 / 1e6);
+            return;
+        }
+        let style = ProgressStyle::with_template(
+            "{bar:30.cyan/black.bright} {bytes}/{total_bytes} {bytes_per_sec} {eta}  {msg}",
+        )
+        .unwrap_or_else(|_| ProgressStyle::default_bar());
+        let bar = self.all.add(ProgressBar::new(total).with_style(style));
+        bar.set_message(what.to_owned());
+        self.each().insert(what.to_owned(), bar);
+    }
+
+    fn at(&self, what: &str, done: u64) {
+        if let Some(bar) = self.each().get(what) {
+            bar.set_position(done);
+        }
+    }
+
+    fn finish(&self, what: &str) {
+        if let Some(bar) = self.each().remove(what) {
+            bar.finish_and_clear();
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! Charts as SVG: every colour is a custom property, so that one drawing serves light and dark pages.
+
+mod figure;
+mod frame;
+mod lines;
+mod scale;
+mod scatter;
+
+pub(crate) use figure::{Column, columns, scatters, standalone};
+pub(crate) use frame::marker;
+pub(crate) use lines::{LinePanel, Series};
+pub(crate) use scale::plain;
+pub(crate) use scatter::ScatterPanel;
+
+/// The custom properties of light and dark drawings, and the classes that use them.
+pub(crate) const STYLE: &str = include_str!("chart.css");
+
+/// Colours of the sequential palette, from the lowest swept value to the highest.
+const STEPS: usize = 6;
+
+/// The colour of the `index`-th of `count` ordered values.
+pub(crate) fn step(index: usize, count: usize) -> usize {
+    if count < 2 { STEPS / 2 } else { (index * (STEPS - 1) + (count - 1) / 2) / (count - 1) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ordered_values_use_the_whole_palette_in_order() {
+        assert_eq!((0..4).map(|index| step(index, 4)).collect::<Vec<_>>(), [0, 2, 3, 5]);
+        assert_eq!((0..6).map(|index| step(index, 6)).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5]);
+        assert_eq!(step(0, 1), 3);
+    }
+}

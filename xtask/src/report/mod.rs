@@ -1,0 +1,73 @@
+//! From run folders to tables, charts, verdicts and a page; nothing here trains or measures.
+
+mod chart;
+mod csv;
+mod page;
+mod results;
+mod table;
+mod verdict;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use crate::files::write_whole;
+use crate::reproduce::experiment::Experiment;
+use crate::reproduce::sweep::PlannedRun;
+
+pub(crate) use results::Results;
+use table::{Room, Table};
+
+/// The files of a report, and what stands in the terminal.
+pub(crate) struct Written {
+    /// The tables.
+    pub(crate) summary: String,
+    /// The page.
+    pub(crate) page: PathBuf,
+    /// The figure alone.
+    pub(crate) figure: PathBuf,
+    /// Every number.
+    pub(crate) measurements: PathBuf,
+    /// Every claim.
+    pub(crate) claims: PathBuf,
+}
+
+/// Reads the runs in `folder` and writes the report beside them.
+pub(crate) fn write(experiment: Experiment, planned: Vec<PlannedRun>, folder: &Path) -> Result<Written> {
+    let text = experiment.to_toml()?;
+    let results = Results::read(experiment, planned, folder);
+    let findings = verdict::findings(&results);
+    let columns = chart::columns(&results);
+    let at = |name: &str| folder.join(name);
+    let written = Written {
+        summary: summary(&results, &findings),
+        page: at("report.html"),
+        figure: at("figure.svg"),
+        measurements: at("measurements.csv"),
+        claims: at("claims.csv"),
+    };
+    let plan = &results.experiment.plan;
+    let figure = chart::standalone(&columns, &format!("{}: {}", plan.figure, plan.title), &page::note(&results));
+    let page =
+        page::page(&page::Page { results: &results, findings: &findings, columns: &columns, experiment: text.clone() });
+    write_whole(&at("experiment.toml"), text.as_bytes())?;
+    write_whole(&written.measurements, &csv::measurements(&results)?)?;
+    write_whole(&written.claims, &csv::claims(&findings)?)?;
+    write_whole(&written.figure, figure.into_string().as_bytes())?;
+    write_whole(&written.page, page.as_bytes())?;
+    Ok(written)
+}
+
+fn summary(results: &Results, findings: &[verdict::Finding]) -> String {
+    let mut parts: Vec<String> = table::sweeps(results, findings, Room::Narrow).iter().map(Table::text).collect();
+    parts.extend(table::grids(results, findings).iter().map(|grid| grid.table().text()));
+    let excluded = verdict::exclusions(results);
+    if !excluded.is_empty() {
+        let lines: Vec<String> = excluded.iter().map(|(run, why)| format!("  {run}: {why}")).collect();
+        parts.push(format!("Excluded from verdicts\n{}\n", lines.join("\n")));
+    }
+    parts.join("\n")
+}
+
+#[cfg(test)]
+mod tests;

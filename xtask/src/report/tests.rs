@@ -1,0 +1,180 @@
+//! Reports on run folders whose numbers were made up, so that every verdict and every mark is known beforehand.
+
+use std::fs;
+
+use super::results::{Results, Standing};
+use super::verdict::{Kind, Verdict, findings};
+use super::*;
+use crate::record::Stopwatch;
+use crate::reproduce::experiment::Readout;
+use crate::reproduce::measurement::{Measured, Measurement, Moment, Outcome};
+use crate::reproduce::metric::Metric;
+use crate::reproduce::store::RunFolder;
+use crate::reproduce::sweep;
+
+/// Classes of the made-up data set.
+const CLASSES: usize = 64;
+
+fn experiment() -> Experiment {
+    Experiment::resolve("fig4", "quick", None, Some(&[0, 1]), &[]).unwrap()
+}
+
+/// Made-up values: GC falls with the learning rate and L2 and rises with the batch size, target NC likewise but less,
+/// and accuracy goes the other way; a little noise by seed.
+fn values(run: &PlannedRun, share: f64) -> Vec<(Metric, f64)> {
+    let train = &run.configuration.train;
+    let wobble = 1.0 + 0.02 * (run.configuration.seed as f64 - 0.5) * (1.0 + train.learning_rate.ln().sin());
+    let noise = train.learning_rate.powf(-0.8) * (train.batch_size as f64 / 32.0) / (1.0 + 300.0 * train.l2);
+    let gc = 60.0 * noise * (0.2 + share) * wobble;
+    let target = 2.5 + 0.35 * (noise.ln() + 2.0) * share + 1.5 * (1.0 - share) * wobble;
+    let accuracy = (0.42 + 0.25 * share - 0.015 * noise.ln()) * wobble;
+    vec![
+        (Metric::Gc, gc),
+        (Metric::GeometricCollapse, gc / 2.5),
+        (Metric::PairwiseGeometricCollapse, gc / 80.0),
+        (Metric::Nc, 1.0 + gc.ln() / 5.0),
+        (Metric::PoincareConstant, 0.2),
+        (Metric::TestNc, 0.5),
+        (Metric::TestBound, 0.75),
+        (Metric::TargetNc, target),
+        (Metric::NearestMeanAccuracy, accuracy),
+        (Metric::RidgeAccuracy, accuracy + 0.02),
+    ]
+}
+
+fn measured(run: &PlannedRun, moment: Moment, share: f64) -> Measurement {
+    let values = values(run, share);
+    Measurement {
+        moment,
+        step: (share * 900.0) as usize,
+        epoch: share * 3.0,
+        train_loss: (share > 0.0).then_some(4.2 - 2.0 * share),
+        values: values.into_iter().map(|(metric, value)| (metric, Measured::new(value, Some(0.01), 256))).collect(),
+    }
+}
+
+/// Writes every run of the plan; the largest learning rate of seed 1 diverges, and the smallest is under-trained.
+fn made_up(folder: &Path, planned: &[PlannedRun]) {
+    for run in planned {
+        let at = RunFolder::of(folder, &run.key);
+        at.create(&run.configuration).unwrap();
+        let diverges = run.configuration.seed == 1 && run.configuration.train.learning_rate == 0.4;
+        for share in run.configuration.measure.schedule.iter().copied().filter(|share| !diverges || *share < 0.4) {
+            at.append(&measured(run, Moment::Schedule { share }, share)).unwrap();
+        }
+        for level in [0.9, 0.75] {
+            at.append(&measured(run, Moment::LossLevel { level }, 1.1 - level)).unwrap();
+        }
+        let final_loss = if run.configuration.train.learning_rate == 0.005 { 3.9 } else { 2.2 };
+        let outcome = if diverges {
+            Outcome::Diverged { classes: CLASSES, images: 9600, step: 400 }
+        } else {
+            Outcome::Completed { classes: CLASSES, images: 9600, final_loss }
+        };
+        at.finish(&outcome, &Stopwatch::start().record(1), &[]).unwrap();
+    }
+}
+
+fn results(folder: &Path) -> Results {
+    let experiment = experiment();
+    let planned = sweep::runs(&experiment).unwrap();
+    made_up(folder, &planned);
+    Results::read(experiment, planned, folder)
+}
+
+#[test]
+fn verdicts_are_what_the_made_up_numbers_say() {
+    let folder = tempfile::tempdir().unwrap();
+    let results = results(folder.path());
+    let findings = findings(&results);
+    let trend = |sweep: &str, metric: Metric, readout: Readout| {
+        let about = |finding: &&verdict::Finding| {
+            finding.kind == Kind::Trend
+                && finding.sweep.as_deref() == Some(sweep)
+                && finding.metrics == [metric]
+                && finding.readout == Some(readout)
+        };
+        findings.iter().find(about).unwrap()
+    };
+    let batch = trend("batch-size", Metric::Gc, Readout::EqualEpochs);
+    assert_eq!((batch.verdict, batch.runs, batch.excluded), (Verdict::Holds, 8, 0));
+    assert!(batch.statistic.unwrap() > 0.9 && batch.interval.unwrap().0 > 0.0);
+    let matched = trend("l2", Metric::Nc, Readout::MatchedLoss);
+    assert_eq!((matched.verdict, matched.level), (Verdict::Holds, Some(0.75)));
+    // Two under-trained runs and a diverged one leave five of eight.
+    let rate = trend("learning-rate", Metric::Gc, Readout::EqualEpochs);
+    assert_eq!((rate.verdict, rate.runs, rate.excluded), (Verdict::Undecided, 5, 3));
+    assert!(rate.with_excluded.unwrap() < -0.9);
+    let accuracy = trend("batch-size", Metric::NearestMeanAccuracy, Readout::EqualEpochs);
+    assert!(accuracy.statistic.unwrap() < 0.0);
+    let inequality = findings.iter().find(|finding| finding.kind == Kind::Inequality).unwrap();
+    assert_eq!((inequality.verdict, inequality.statistic), (Verdict::Holds, Some(1.0)));
+}
+
+#[test]
+fn a_claim_that_the_numbers_contradict_fails() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut results = results(folder.path());
+    let plan = &mut results.experiment.plan;
+    for direction in plan.claims.trends.iter_mut().flat_map(|trend| trend.sweeps.values_mut()) {
+        *direction = match direction {
+            crate::reproduce::experiment::Direction::Rises => crate::reproduce::experiment::Direction::Falls,
+            crate::reproduce::experiment::Direction::Falls => crate::reproduce::experiment::Direction::Rises,
+        };
+    }
+    let findings = findings(&results);
+    let batch = findings
+        .iter()
+        .find(|finding| finding.metrics == [Metric::Gc] && finding.sweep.as_deref() == Some("batch-size"));
+    assert_eq!(batch.unwrap().verdict, Verdict::Fails);
+}
+
+#[test]
+fn standings_follow_the_rules_and_an_unreadable_folder_is_listed() {
+    let folder = tempfile::tempdir().unwrap();
+    let experiment = experiment();
+    let planned = sweep::runs(&experiment).unwrap();
+    made_up(folder.path(), &planned);
+    let broken = RunFolder::of(folder.path(), &planned[2].key);
+    fs::write(broken.path().join("done"), "not JSON").unwrap();
+    fs::remove_dir_all(RunFolder::of(folder.path(), &planned[5].key).path()).unwrap();
+    let results = Results::read(experiment, planned, folder.path());
+    let standing = |index: usize| &results.runs[index].standing;
+    assert!(matches!(standing(0), Standing::UnderTrained { share } if (share - 3.9 / 64f64.ln()).abs() < 1e-12));
+    assert_eq!(*standing(1), Standing::Counted);
+    assert!(matches!(standing(2), Standing::Failed { reason } if reason.contains("done")));
+    assert_eq!(*standing(5), Standing::Unfinished);
+    assert!(results.runs.iter().any(|run| run.standing == Standing::Diverged { step: 400 }));
+    let summary = summary(&results, &findings(&results));
+    assert!(summary.contains("Excluded from verdicts") && summary.contains("diverged at step 400"), "{summary}");
+}
+
+#[test]
+fn the_report_is_whole_self_contained_and_the_same_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let planned = sweep::runs(&experiment()).unwrap();
+    made_up(folder.path(), &planned);
+    let write = || write(experiment(), planned.clone(), folder.path()).unwrap();
+    let written = write();
+    let page = fs::read_to_string(&written.page).unwrap();
+    let figure = fs::read_to_string(&written.figure).unwrap();
+    let csv = fs::read_to_string(&written.measurements).unwrap();
+    for needle in ["<script", "src=\"http", "url(", "@import", "NaN", "inf"] {
+        assert!(!page.contains(&format!("{needle}\"")) && !figure.contains(needle), "{needle}");
+    }
+    // Nine panels and four scatter plots, each with a name and a description.
+    assert_eq!(page.matches("role=\"img\"").count(), 13);
+    assert_eq!(page.matches("<desc ").count(), 13);
+    assert!(figure.matches("class=\"axis\"").count() > 27);
+    let lines: usize =
+        planned.iter().map(|run| RunFolder::of(folder.path(), &run.key).measurements().unwrap().len()).sum();
+    assert_eq!(csv.lines().count(), lines + 1);
+    write();
+    assert_eq!(fs::read_to_string(&written.measurements).unwrap(), csv);
+    assert_eq!(fs::read_to_string(&written.figure).unwrap(), figure);
+    if let Ok(keep) = std::env::var("REPORT_SAMPLE") {
+        fs::write(Path::new(&keep).join("report.html"), page).unwrap();
+        fs::write(Path::new(&keep).join("figure.svg"), figure).unwrap();
+        fs::write(Path::new(&keep).join("summary.txt"), &written.summary).unwrap();
+    }
+}

@@ -1,0 +1,144 @@
+//! Every quantity that a run can log: its name in files, its name for people, the scale it is drawn on.
+
+use serde::{Deserialize, Serialize};
+
+use super::experiment::Task;
+
+/// A measured quantity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Metric {
+    /// Geometric complexity of the features on training images.
+    Gc,
+    /// Mixture form of geometric collapse, GC/(k−1) · Σ_{i<j} 1/d_ij².
+    GeometricCollapse,
+    /// Pairwise form of geometric collapse, mean over i≠j of (GC_i + GC_j)/(2 d_ij²).
+    PairwiseGeometricCollapse,
+    /// Neural collapse (mean CDNV) on training images.
+    Nc,
+    /// Effective Poincaré constant, the largest Var_i / GC_i of the training classes.
+    PoincareConstant,
+    /// Running mean of the squared norm of the loss gradient, the slope of the learning path.
+    PathSlope,
+    /// Neural collapse of the classes that training never saw.
+    TargetNc,
+    /// Few-shot accuracy of the nearest-mean head on the target classes.
+    NearestMeanAccuracy,
+    /// Few-shot accuracy of the ridge head on the target classes.
+    RidgeAccuracy,
+    /// Neural collapse on test images of the training classes.
+    TestNc,
+    /// Poincaré constant of the training images times the pairwise geometric collapse of the test images.
+    TestBound,
+    /// Accuracy of the trained classifier on test images.
+    TestAccuracy,
+}
+
+/// How a quantity is drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scale {
+    /// Values are compared by their ratios.
+    Logarithmic,
+    /// Values are compared by their differences.
+    Linear,
+    /// A share, written in percent.
+    Percent,
+}
+
+impl Metric {
+    /// All of them, in the order of columns and tables.
+    pub(crate) const ALL: [Self; 12] = [
+        Self::Gc,
+        Self::GeometricCollapse,
+        Self::PairwiseGeometricCollapse,
+        Self::Nc,
+        Self::PoincareConstant,
+        Self::PathSlope,
+        Self::TargetNc,
+        Self::NearestMeanAccuracy,
+        Self::RidgeAccuracy,
+        Self::TestNc,
+        Self::TestBound,
+        Self::TestAccuracy,
+    ];
+
+    /// The name in experiment files, run folders and CSV.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Gc => "gc",
+            Self::GeometricCollapse => "geometric_collapse",
+            Self::PairwiseGeometricCollapse => "pairwise_geometric_collapse",
+            Self::Nc => "nc",
+            Self::PoincareConstant => "poincare_constant",
+            Self::PathSlope => "path_slope",
+            Self::TargetNc => "target_nc",
+            Self::NearestMeanAccuracy => "nearest_mean_accuracy",
+            Self::RidgeAccuracy => "ridge_accuracy",
+            Self::TestNc => "test_nc",
+            Self::TestBound => "test_bound",
+            Self::TestAccuracy => "test_accuracy",
+        }
+    }
+
+    /// The name for people; the training classes are the source of a transfer.
+    pub(crate) fn label(self, task: Task) -> &'static str {
+        let transfer = task == Task::Transfer;
+        match self {
+            Self::Gc if transfer => "source GC",
+            Self::Gc => "train GC",
+            Self::GeometricCollapse if transfer => "source geometric collapse",
+            Self::GeometricCollapse => "geometric collapse",
+            Self::PairwiseGeometricCollapse if transfer => "source geometric collapse, pairwise",
+            Self::PairwiseGeometricCollapse => "geometric collapse, pairwise",
+            Self::Nc if transfer => "source NC",
+            Self::Nc => "train NC",
+            Self::PoincareConstant => "effective Poincaré constant",
+            Self::PathSlope => "learning-path slope",
+            Self::TargetNc => "target NC",
+            Self::NearestMeanAccuracy => "5-shot accuracy, nearest mean",
+            Self::RidgeAccuracy => "5-shot accuracy, ridge",
+            Self::TestNc if transfer => "source test NC",
+            Self::TestNc => "test NC",
+            Self::TestBound => "c × pairwise geometric collapse",
+            Self::TestAccuracy => "test accuracy",
+        }
+    }
+
+    /// The name where there is little room.
+    pub(crate) fn short(self) -> &'static str {
+        match self {
+            Self::Gc => "GC",
+            Self::GeometricCollapse => "collapse",
+            Self::PairwiseGeometricCollapse => "pairwise",
+            Self::Nc => "NC",
+            Self::PoincareConstant => "c",
+            Self::PathSlope => "slope",
+            Self::TargetNc => "target NC",
+            Self::NearestMeanAccuracy => "nearest mean",
+            Self::RidgeAccuracy => "ridge",
+            Self::TestNc => "test NC",
+            Self::TestBound => "bound",
+            Self::TestAccuracy => "test acc.",
+        }
+    }
+
+    /// The scale that its axis has.
+    pub(crate) fn scale(self) -> Scale {
+        match self {
+            Self::NearestMeanAccuracy | Self::RidgeAccuracy | Self::TestAccuracy => Scale::Percent,
+            _ => Scale::Logarithmic,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_is_what_files_hold() {
+        for metric in Metric::ALL {
+            assert_eq!(serde_json::to_value(metric).unwrap(), metric.name());
+        }
+    }
+}

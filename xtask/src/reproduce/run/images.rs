@@ -1,0 +1,93 @@
+//! The images of a run: to train on, to test on, and those of the classes that a transfer goes to.
+
+use anyhow::{Result, bail};
+use datasets::{Dataset, LabelledImages, Normalisation, Source};
+
+use crate::reproduce::configuration::{Configuration, Data};
+use crate::reproduce::experiment::Task;
+use crate::reproduce::store::DataFile;
+
+/// The images of a run.
+pub(super) struct Images {
+    /// To train on.
+    pub(super) train: LabelledImages,
+    /// Other images of the same classes.
+    pub(super) test: LabelledImages,
+    /// Images of classes that training never sees, in a transfer.
+    pub(super) target: Option<LabelledImages>,
+    /// What turns bytes into the values that a network sees.
+    pub(super) normalisation: Normalisation,
+    /// The files that the images come from.
+    pub(super) files: Vec<DataFile>,
+}
+
+impl Images {
+    /// Reads or draws what the configuration asks for.
+    ///
+    /// # Errors
+    /// Those of the data set, fewer classes or images than asked for, and a task that the data set has no classes for.
+    pub(super) fn load(configuration: &Configuration) -> Result<Self> {
+        let data = &configuration.data;
+        let set = &data.set;
+        let whole = datasets::load(set, &source(configuration))?;
+        match configuration.task {
+            Task::Classification => {
+                let names = spread(whole.train.classes(), data.classes, set, "data.classes")?;
+                Self::of(whole.with_classes(&names)?, None, configuration)
+            }
+            Task::Transfer => {
+                let split = whole.class_split()?;
+                let own = spread(split.train(), data.classes, set, "data.classes")?;
+                let target = spread(split.test(), data.target_classes, set, "data.target_classes")?;
+                let target = whole.with_classes(&target)?.all()?;
+                let per_class = data.target_images_per_class;
+                enough(&target, per_class, "data.target_images_per_class")?;
+                let target = target.limit_per_class(per_class, configuration.seed);
+                Self::of(whole.with_classes(&own)?, Some(target), configuration)
+            }
+        }
+    }
+
+    fn of(own: Dataset, target: Option<LabelledImages>, configuration: &Configuration) -> Result<Self> {
+        let Data { train_images_per_class, test_images_per_class, .. } = configuration.data;
+        enough(&own.train, train_images_per_class, "data.train_images_per_class")?;
+        enough(&own.test, test_images_per_class, "data.test_images_per_class")?;
+        let files = own.files.iter().map(|file| DataFile { file: file.file.clone(), sha256: file.sha256.clone() });
+        Ok(Self {
+            train: own.train.limit_per_class(train_images_per_class, configuration.seed),
+            test: own.test.limit_per_class(test_images_per_class, configuration.seed),
+            target,
+            normalisation: own.normalisation.clone(),
+            files: files.collect(),
+        })
+    }
+}
+
+/// What is read or drawn of the data set: as many images of each class as its part in the run needs.
+fn source(configuration: &Configuration) -> Source {
+    let Data { train_images_per_class: train, test_images_per_class: test, target_images_per_class: target, .. } =
+        configuration.data;
+    Source {
+        train_per_class: Some(train),
+        test_per_class: Some(test.max(target.saturating_sub(train))),
+        seed: configuration.seed,
+        ..Source::from_env()
+    }
+}
+
+/// `count` of the names at even distances, all of them for 0.
+fn spread(names: &[String], count: usize, set: &str, setting: &str) -> Result<Vec<String>> {
+    if count > names.len() {
+        bail!("{setting} = {count}: `{set}` has {} such classes; ask for fewer, or for 0, which is all", names.len());
+    }
+    let wanted = if count == 0 { names.len() } else { count };
+    Ok((0..wanted).map(|index| names[index * names.len() / wanted].clone()).collect())
+}
+
+fn enough(images: &LabelledImages, wanted: usize, setting: &str) -> Result<()> {
+    let counts = images.images_per_class();
+    match counts.iter().zip(images.classes()).find(|(count, _)| **count < wanted) {
+        Some((count, class)) => bail!("{setting} = {wanted}: class `{class}` has only {count} images"),
+        None => Ok(()),
+    }
+}

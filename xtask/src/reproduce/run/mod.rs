@@ -1,0 +1,77 @@
+//! One run: the only room that calls the crates that train and measure.
+
+mod images;
+mod measuring;
+mod network;
+mod training;
+
+use std::io::Read;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+
+use super::lock::FolderLock;
+use super::measurement::Outcome;
+use super::store::{RunFolder, State};
+use crate::record::Stopwatch;
+use images::Images;
+use training::Training;
+
+pub(crate) use network::check_model;
+
+/// Exit code of a run whose parent has gone.
+const ORPHANED: i32 = 3;
+
+/// Brings the run in `folder` to its end; a run that is done is left as it is.
+///
+/// # Errors
+/// Whatever kept it from its end, which then stands in its folder too.
+pub(crate) fn run_folder(folder: &Path, attached: bool, threads: usize) -> Result<()> {
+    let folder = RunFolder::at(folder);
+    let configuration = folder.configuration()?;
+    let _lock = FolderLock::take(folder.path())?;
+    if matches!(folder.state()?, State::Done(_)) {
+        return Ok(());
+    }
+    if attached {
+        end_with_parent();
+    }
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("cannot start the threads")?;
+    folder.clear()?;
+    let watch = Stopwatch::start();
+    let worked = (|| {
+        let images = Images::load(&configuration)?;
+        let outcome = Training::new(&configuration, &images, &folder, attached)?.run()?;
+        Ok::<_, anyhow::Error>((outcome, images.files))
+    })();
+    match worked {
+        Ok((outcome, files)) => {
+            folder.finish(&outcome, &watch.record(threads), &files)?;
+            if !attached {
+                println!("{}", told(&outcome));
+            }
+            Ok(())
+        }
+        Err(error) => {
+            folder.fail(&format!("{error:#}"))?;
+            bail!("{error:#}")
+        }
+    }
+}
+
+fn told(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Completed { final_loss, .. } => format!("done, training loss {final_loss:.4}"),
+        Outcome::Diverged { step, .. } => format!("diverged at step {step}"),
+    }
+}
+
+/// Ends this process as soon as its standard input is closed: that is how a run notices that whoever started it is
+/// gone, even if it was killed and could tell nobody.
+fn end_with_parent() {
+    std::thread::spawn(|| {
+        // An error on the pipe means the same as its end.
+        let _ = std::io::stdin().read_to_end(&mut Vec::new());
+        std::process::exit(ORPHANED);
+    });
+}

@@ -1,0 +1,37 @@
+//! From the configured model to a network for the images at hand.
+
+use anyhow::{Result, bail};
+use candle_core::{DType, Device};
+use models::{Architecture, Initialisation, Network};
+
+use crate::reproduce::configuration::Model;
+
+/// Refuses a model that does not exist, before anything is started.
+pub(crate) fn check_model(model: &Model) -> Result<()> {
+    architecture(model).map(|_| ())
+}
+
+/// A freshly initialised network.
+pub(super) fn build(
+    model: &Model,
+    [channels, height, width]: [usize; 3],
+    classes: usize,
+    seed: u64,
+) -> Result<Network> {
+    let architecture = architecture(model)?.with_input(channels, [height, width]).with_classes(classes);
+    Ok(Network::new(&architecture, Initialisation::HeNormal, seed, DType::F32, &Device::Cpu)?)
+}
+
+fn architecture(model: &Model) -> Result<Architecture> {
+    let mut architecture = Architecture::named(&model.architecture)?.with_width(model.width);
+    if let Architecture::Vgg(vgg) = &mut architecture {
+        vgg.batch_norm = model.batch_norm;
+    } else if architecture.has_batch_norm() != model.batch_norm {
+        bail!(
+            "model.batch_norm = {} contradicts model.architecture = \"{}\": only the VGG family leaves the choice",
+            model.batch_norm,
+            model.architecture
+        );
+    }
+    Ok(architecture)
+}

@@ -1,0 +1,147 @@
+//! Trees of settings: one laid over another, single keys set from the command line, unknown keys refused.
+
+use anyhow::{Result, anyhow, bail};
+use toml::{Table, Value};
+
+use crate::suggest;
+
+/// Lays `over` on `base`: tables key by key, everything else replaced.
+///
+/// # Errors
+/// A key that `base` lacks, with the nearest that it has; `origin` says where the key was written.
+pub(crate) fn overlay(base: &mut Table, over: &Table, origin: &str) -> Result<()> {
+    overlay_at(base, over, origin, "")
+}
+
+fn overlay_at(base: &mut Table, over: &Table, origin: &str, path: &str) -> Result<()> {
+    for (key, value) in over {
+        let here = join(path, key);
+        let known: Vec<String> = base.keys().map(|known| join(path, known)).collect();
+        let Some(slot) = base.get_mut(key) else {
+            bail!("{origin}: {}", suggest::unknown("key", &here, known.iter().map(String::as_str)));
+        };
+        match (slot, value) {
+            (Value::Table(slot), Value::Table(value)) => overlay_at(slot, value, origin, &here)?,
+            (slot, value) => *slot = value.clone(),
+        }
+    }
+    Ok(())
+}
+
+/// Applies one `key=value`, the key dotted (`train.learning_rate`), the value as TOML or else a bare word.
+///
+/// # Errors
+/// No `=`, a key that is not in the tree, or a value of another type than the one it replaces.
+pub(crate) fn assign(tree: &mut Table, assignment: &str) -> Result<()> {
+    let (key, text) = assignment
+        .split_once('=')
+        .ok_or_else(|| anyhow!("--set {assignment}: expected key=value, such as --set train.learning_rate=0.05"))?;
+    let (key, text) = (key.trim(), text.trim());
+    let known = leaves(tree);
+    let value = parse(text);
+    let slot = at(tree, key).ok_or_else(|| {
+        anyhow!("--set {assignment}: {}", suggest::unknown("key", key, known.iter().map(String::as_str)))
+    })?;
+    if !interchangeable(slot, &value) {
+        bail!("--set {assignment}: `{key}` is {}, `{text}` is {}", described(slot), described(&value));
+    }
+    *slot = value;
+    Ok(())
+}
+
+/// Puts `value` at the dotted `key`.
+///
+/// # Errors
+/// A key that is not in the tree.
+pub(crate) fn put(tree: &mut Table, key: &str, value: &Value) -> Result<()> {
+    let known = leaves(tree);
+    let slot = at(tree, key).ok_or_else(|| anyhow!(suggest::unknown("key", key, known.iter().map(String::as_str))))?;
+    *slot = value.clone();
+    Ok(())
+}
+
+/// The dotted names of everything in the tree that is not itself a table.
+pub(crate) fn leaves(tree: &Table) -> Vec<String> {
+    let mut names = Vec::new();
+    for (key, value) in tree {
+        match value {
+            Value::Table(inner) => names.extend(leaves(inner).iter().map(|name| join(key, name))),
+            _ => names.push(key.clone()),
+        }
+    }
+    names
+}
+
+/// The value at the dotted `key`.
+fn at<'a>(tree: &'a mut Table, key: &str) -> Option<&'a mut Value> {
+    match key.split_once('.') {
+        None => tree.get_mut(key),
+        Some((first, rest)) => at(tree.get_mut(first)?.as_table_mut()?, rest),
+    }
+}
+
+/// A TOML value, or the text itself where it is none, so that words need no quotes on the command line.
+fn parse(text: &str) -> Value {
+    toml::from_str::<Table>(&format!("value = {text}"))
+        .ok()
+        .and_then(|mut table| table.remove("value"))
+        .unwrap_or_else(|| Value::String(text.to_owned()))
+}
+
+fn interchangeable(old: &Value, new: &Value) -> bool {
+    let number = |value: &Value| value.is_integer() || value.is_float();
+    old.same_type(new) || (number(old) && number(new))
+}
+
+fn described(value: &Value) -> String {
+    match value {
+        Value::String(text) => format!("text (`{text}`)"),
+        Value::Integer(number) => format!("a whole number ({number})"),
+        Value::Float(number) => format!("a number ({number})"),
+        Value::Boolean(truth) => format!("true or false ({truth})"),
+        Value::Array(_) => "a list ([a, b, …])".to_owned(),
+        Value::Table(_) => "a table; set one of its keys".to_owned(),
+        Value::Datetime(_) => "a date".to_owned(),
+    }
+}
+
+fn join(path: &str, key: &str) -> String {
+    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tree(text: &str) -> Table {
+        toml::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn tables_merge_and_lists_are_replaced() {
+        let mut base = tree("a = 1\n[t]\nx = [1, 2]\ny = 'kept'");
+        overlay(&mut base, &tree("[t]\nx = [3]"), "preset").unwrap();
+        assert_eq!(base, tree("a = 1\n[t]\nx = [3]\ny = 'kept'"));
+    }
+
+    #[test]
+    fn unknown_keys_are_refused_with_the_nearest() {
+        let mut base = tree("[train]\nlearning_rate = 0.1");
+        let over = overlay(&mut base, &tree("[train]\nlearning_rat = 0.2"), "preset `quick`").unwrap_err().to_string();
+        assert!(over.contains("preset `quick`: unknown key `train.learning_rat`; did you mean `train.learning_rate`?"));
+        let set = assign(&mut base, "train.learnin_rate=0.2").unwrap_err().to_string();
+        assert!(set.contains("did you mean `train.learning_rate`?"), "{set}");
+    }
+
+    #[test]
+    fn values_are_toml_or_bare_words_of_the_same_type() {
+        let mut base = tree("rate = 0.1\nname = 'a'\nlist = [1]\n[t]\nx = 1");
+        assign(&mut base, "rate=1").unwrap();
+        assign(&mut base, "name = word").unwrap();
+        assign(&mut base, "list=[1e-3, 2]").unwrap();
+        assert_eq!(base, tree("rate = 1\nname = 'word'\nlist = [1e-3, 2]\n[t]\nx = 1"));
+        for bad in ["rate", "rate=fast", "list=3", "t=3", "t.x.y=3"] {
+            assert!(assign(&mut base, bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! A sweep is a list of runs; runs that several sweeps share are there once.
+
+use anyhow::Result;
+
+use super::configuration::Configuration;
+use super::experiment::Experiment;
+
+/// One run and the places in the sweeps that it fills.
+#[derive(Debug, Clone)]
+pub(crate) struct PlannedRun {
+    /// Name of its folder.
+    pub(crate) key: String,
+    /// What it does.
+    pub(crate) configuration: Configuration,
+    /// Where it stands in the figure.
+    pub(crate) places: Vec<Place>,
+}
+
+/// One value of one sweep.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// Name of the sweep.
+    pub(crate) sweep: String,
+    /// Index of the value.
+    pub(crate) value: usize,
+}
+
+impl PlannedRun {
+    /// The index of the run's value in the sweep, if it is part of it.
+    pub(crate) fn value_in(&self, sweep: &str) -> Option<usize> {
+        self.places.iter().find(|place| place.sweep == sweep).map(|place| place.value)
+    }
+
+    /// What tells the run from its fellows, for people.
+    pub(crate) fn description(&self) -> String {
+        let train = &self.configuration.train;
+        format!(
+            "lr {} · batch {} · L2 {} · seed {}",
+            train.learning_rate, train.batch_size, train.l2, self.configuration.seed
+        )
+    }
+}
+
+/// Every run of the experiment, each once: by seed, then sweep in the order of the columns, then value.
+pub(crate) fn runs(experiment: &Experiment) -> Result<Vec<PlannedRun>> {
+    let mut runs: Vec<PlannedRun> = Vec::new();
+    for &seed in &experiment.plan.seeds {
+        for name in sweep_names(experiment) {
+            let Some(sweep) = experiment.plan.sweeps.get(&name) else { continue };
+            for (index, value) in sweep.values.iter().enumerate() {
+                let configuration = experiment.configuration(seed, Some((&sweep.key, value)))?;
+                let place = Place { sweep: name.clone(), value: index };
+                add(&mut runs, configuration, place)?;
+            }
+        }
+    }
+    Ok(runs)
+}
+
+/// The sweeps that the figure shows, then the others.
+fn sweep_names(experiment: &Experiment) -> Vec<String> {
+    let columns = &experiment.plan.report.columns;
+    let others = experiment.plan.sweeps.keys().filter(|name| !columns.contains(name));
+    columns.iter().chain(others).cloned().collect()
+}
+
+fn add(runs: &mut Vec<PlannedRun>, configuration: Configuration, place: Place) -> Result<()> {
+    let key = configuration.key()?;
+    match runs.iter_mut().find(|run| run.key == key) {
+        Some(shared) => shared.places.push(place),
+        None => runs.push(PlannedRun { key, configuration, places: vec![place] }),
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn experiment(set: &[&str]) -> Experiment {
+        let set: Vec<String> = set.iter().map(|text| (*text).to_owned()).collect();
+        Experiment::resolve("fig4", "quick", None, Some(&[0, 1]), &set).unwrap()
+    }
+
+    #[test]
+    fn a_run_that_three_sweeps_share_is_there_once_a_seed() {
+        let experiment = experiment(&[
+            "train.learning_rate=0.1",
+            "train.batch_size=32",
+            "train.l2=0.0",
+            "sweeps.learning-rate.values=[0.01, 0.1]",
+            "sweeps.batch-size.values=[32, 64, 128]",
+            "sweeps.l2.values=[0, 1e-3]",
+        ]);
+        let runs = runs(&experiment).unwrap();
+        // 2 + 3 + 2 values share one run, so five runs a seed.
+        assert_eq!(runs.len(), 10);
+        let shared: Vec<_> = runs.iter().filter(|run| run.places.len() == 3).collect();
+        assert_eq!(shared.len(), 2);
+        assert_eq!(shared[0].value_in("learning-rate"), Some(1));
+        assert_eq!(shared[0].value_in("batch-size"), Some(0));
+        assert_eq!(shared[0].value_in("l2"), Some(0));
+    }
+
+    #[test]
+    fn the_key_depends_on_every_setting_and_on_nothing_else() {
+        let (one, two) = (experiment(&[]), experiment(&["rules.resamples=500"]));
+        let key = |experiment: &Experiment| experiment.configuration(0, None).unwrap().key().unwrap();
+        assert_eq!(key(&one), key(&two));
+        assert_ne!(key(&one), key(&experiment(&["measure.gc_probes=77"])));
+    }
+}

@@ -1,0 +1,234 @@
+//! The built program from the outside: tiny experiments end to end, stops and restarts, and every kind of bad input.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests, which may panic")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// An experiment of four runs that takes a second each: a few classes, a few images, one epoch.
+const TINY: [&str; 15] = [
+    "data.classes=6",
+    "data.train_images_per_class=8",
+    "data.test_images_per_class=3",
+    "data.target_classes=5",
+    "data.target_images_per_class=8",
+    "train.epochs=2",
+    "train.batch_size=8",
+    "measure.schedule=[0, 1]",
+    "measure.loss_window=16",
+    "measure.feature_images_per_class=4",
+    "measure.gc_images_per_class=2",
+    "measure.few_shot={ way = 3, shot = 2, query = 3, episodes = 20, ridge = 0.1 }",
+    "sweeps.learning-rate.values=[0.05, 0.1]",
+    "sweeps.batch-size.values=[8, 16]",
+    "sweeps.l2.values=[0, 1e-2]",
+];
+
+fn command(folder: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    command.current_dir(folder).args(args).stdin(Stdio::null());
+    command
+}
+
+fn xtask(folder: &Path, args: &[&str]) -> Output {
+    command(folder, args).output().unwrap()
+}
+
+fn tiny<'a>(experiment: &'a str, out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    let mut args = vec!["reproduce", experiment, "--seed", "0", "--out", out];
+    for setting in TINY {
+        args.extend(["--set", setting]);
+    }
+    args.extend(more);
+    args
+}
+
+fn succeeded(output: &Output) -> String {
+    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{text}");
+    text
+}
+
+/// The message of a command that was refused: exit code 1, no panic.
+fn refused(output: &Output) -> String {
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(message.contains("error") && !message.contains("panicked"), "{message}");
+    message
+}
+
+fn read(path: PathBuf) -> String {
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+#[test]
+fn the_same_seed_gives_the_same_numbers_with_one_thread_and_with_several() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    succeeded(&xtask(root, &tiny("fig4", "one", &["--jobs", "1", "--threads", "1"])));
+    succeeded(&xtask(root, &tiny("fig4", "two", &["--jobs", "2", "--threads", "4"])));
+    for file in ["measurements.csv", "claims.csv", "figure.svg"] {
+        assert_eq!(read(root.join("one").join(file)), read(root.join("two").join(file)), "{file}");
+    }
+    let csv = read(root.join("one/measurements.csv"));
+    let header = csv.lines().next().unwrap();
+    for column in ["gc", "geometric_collapse", "pairwise_geometric_collapse", "nc", "target_nc", "ridge_accuracy"] {
+        assert!(header.split(',').any(|name| name == column), "{column} is missing in {header}");
+    }
+    // Four runs, each measured before and after training.
+    assert!(csv.lines().filter(|line| line.contains(",schedule,")).count() == 8, "{csv}");
+
+    let again = succeeded(&xtask(root, &tiny("fig4", "one", &[])));
+    assert!(again.contains("4 runs, 4 of them finished before"), "{again}");
+    assert_eq!(read(root.join("one/measurements.csv")), csv);
+    let changed = succeeded(&xtask(root, &tiny("fig4", "one", &["--set", "sweeps.l2.values=[0, 2e-2]"])));
+    assert!(changed.contains("4 runs, 3 of them finished before"), "{changed}");
+}
+
+#[test]
+fn another_seed_gives_other_numbers_and_fig1_measures_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let text = succeeded(&xtask(root, &tiny("fig1", "a", &[])));
+    assert!(text.contains("a/report.html") && text.contains("Sweep of the learning rate"), "{text}");
+    succeeded(&xtask(root, &tiny("fig1", "b", &["--seed", "1"])));
+    let (a, b) = (read(root.join("a/measurements.csv")), read(root.join("b/measurements.csv")));
+    assert!(a.lines().next().unwrap().contains(",test_accuracy,") && !a.contains("target_nc"));
+    let last = |csv: &str| csv.lines().last().unwrap().split(',').skip(13).collect::<Vec<_>>().join(",");
+    assert_ne!(last(&a), last(&b));
+    let page = read(root.join("a/report.html"));
+    assert!(page.starts_with("<!DOCTYPE html>") && page.ends_with("</html>"));
+    assert!(!page.contains("<script") && !page.contains("NaN"));
+}
+
+#[test]
+fn a_killed_sweep_continues_to_the_same_numbers_and_leaves_no_orphans() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let args = tiny("fig4", "killed", &["--jobs", "1"]);
+    let mut child = command(root, &args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let finished = || walk(&root.join("killed/runs")).iter().filter(|path| path.ends_with("done")).count();
+    let patience = Instant::now();
+    while finished() == 0 {
+        assert!(patience.elapsed() < Duration::from_secs(120), "no run finished");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // The run that was at work ends with its parent and gives up its lock; until then the folder may be refused to it.
+    let rest = succeeded(&xtask_patiently(root, &args));
+    assert!(rest.contains("4 runs, ") && !rest.contains(", 0 of them"), "{rest}");
+    succeeded(&xtask(root, &tiny("fig4", "whole", &[])));
+    assert_eq!(read(root.join("killed/measurements.csv")), read(root.join("whole/measurements.csv")));
+}
+
+fn walk(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let paths = entries.map(|entry| entry.unwrap().path());
+    paths.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
+}
+
+fn xtask_patiently(folder: &Path, args: &[&str]) -> Output {
+    let mut output = xtask(folder, args);
+    for _ in 0..20 {
+        if output.status.success() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(200));
+        output = xtask(folder, args);
+    }
+    output
+}
+
+#[test]
+fn a_folder_in_use_is_refused_with_its_owner() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("busy");
+    fs::create_dir(&out).unwrap();
+    let file = fs::File::create(out.join("lock")).unwrap();
+    fs::write(out.join("lock"), "process 4242 on elsewhere since yesterday").unwrap();
+    file.lock().unwrap();
+    let message = refused(&xtask(folder.path(), &tiny("fig4", "busy", &[])));
+    assert!(message.contains("in use by process 4242 on elsewhere") && message.contains("--out"), "{message}");
+}
+
+#[test]
+fn a_run_that_fails_is_named_and_the_others_are_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let output = xtask(root, &tiny("fig4", "some", &["--set", "sweeps.batch-size.values=[8, 4096]"]));
+    let message = refused(&output);
+    assert!(
+        message.contains("1 of the runs failed") && message.contains("there are only 48 training images"),
+        "{message}"
+    );
+    assert!(read(root.join("some/report.html")).contains("failed: train.batch_size = 4096"));
+    assert_eq!(walk(&root.join("some/runs")).iter().filter(|path| path.ends_with("done")).count(), 3);
+}
+
+#[test]
+fn bad_input_is_named_with_what_was_expected_and_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("file"), "").unwrap();
+    fs::write(folder.path().join("odd.toml"), "title = \"odd\"\nsurprise = 1\n[presets.quick]\n").unwrap();
+    let cases: [(&[&str], &[&str]); 17] = [
+        (&["fig-4"], &["unknown experiment `fig-4`", "did you mean `fig4`"]),
+        (&["fig4", "--preset", "quikc"], &["unknown preset `quikc`", "did you mean `quick`", "cpu, paper, quick"]),
+        (&["fig4", "--data", "glyfs"], &["glyfs", "glyphs"]),
+        (&["fig4", "--data", "cifar10"], &["source and target classes", "cifar10", "glyphs"]),
+        (&["fig4", "--set", "train.learning_rate"], &["expected key=value"]),
+        (&["fig4", "--set", "train.learnin_rate=1"], &["did you mean `train.learning_rate`"]),
+        (&["fig4", "--set", "train.learning_rate=fast"], &["`train.learning_rate` is a number", "text (`fast`)"]),
+        (&["fig4", "--set", "train.learning_rate=-1"], &["train.learning_rate: expected a positive number, got -1"]),
+        (&["fig4", "--set", "train.batch_size=2.5"], &["train.batch_size", "2.5"]),
+        (&["fig4", "--set", "sweeps.l2.values=[0, 0]"], &["rising values without duplicates"]),
+        (&["fig4", "--set", "model.architecture=vgg-smal"], &["vgg-smal", "vgg-small"]),
+        (&["fig4", "--set", "data.target_images_per_class=19"], &["5 shots and 15 queries need 20 images"]),
+        (&["fig4", "--out", "file/below"], &["file/below", "--out"]),
+        (&["fig4", "--jobs", "0"], &["--jobs", "whole number from 1"]),
+        (&["fig4", "--seed", "1,1"], &["seeds: 1 is there twice"]),
+        (&["none.toml"], &["cannot read the experiment file none.toml"]),
+        (&["odd.toml"], &["odd", "surprise"]),
+    ];
+    for (args, expected) in cases {
+        let mut all = vec!["reproduce"];
+        all.extend(args);
+        let message = refused(&xtask(folder.path(), &all));
+        for needle in expected {
+            assert!(message.contains(needle), "{args:?}: `{needle}` is not in: {message}");
+        }
+        assert!(!folder.path().join("results").exists(), "{args:?} left results behind");
+    }
+}
+
+#[test]
+fn a_folder_that_is_no_run_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let message = refused(&xtask(folder.path(), &["run", "."]));
+    assert!(message.contains("is no run folder"), "{message}");
+}
+
+#[test]
+fn lists_and_dry_runs_do_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let list = succeeded(&xtask(folder.path(), &["reproduce", "--list"]));
+    for name in ["fig1", "fig4", "quick", "cpu", "paper", "glyphs", "cifar-fs"] {
+        assert!(list.contains(name), "{name} is not in {list}");
+    }
+    let plan = succeeded(&xtask(folder.path(), &["reproduce", "--dry-run", "--seeds", "0,1,2"]));
+    // Ten runs a seed: three sweeps of four values that share one.
+    assert!(plan.contains("30 runs in results/fig4-quick-glyphs") && plan.contains("to do"), "{plan}");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn data_sets_are_listed_shown_and_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let list = succeeded(&xtask(folder.path(), &["data", "list"]));
+    assert!(list.contains("glyphs") && list.contains("cifar-fs"), "{list}");
+    succeeded(&xtask(folder.path(), &["data", "show", "glyphs", "--classes", "4", "--per-class", "2"]));
+    assert_eq!(fs::read(folder.path().join("glyphs.png")).unwrap()[..4], *b"\x89PNG");
+    let message = refused(&xtask(folder.path(), &["data", "verify", "glyphz"]));
+    assert!(message.contains("glyphs"), "{message}");
+}
