@@ -22,7 +22,7 @@ fn main() {
         let mean = &means[label as usize * features..][..features];
         line.iter_mut().zip(mean).zip(&noise[shift..]).for_each(|((value, mean), noise)| *value = mean + 2.0 * noise);
     }
-    let weight: Vec<f32> = means.iter().zip(&noise).map(|(mean, noise)| mean + 0.5 * noise).collect();
+    let weight: Vec<f32> = means.iter().zip(noise.iter().cycle()).map(|(mean, noise)| mean + 0.5 * noise).collect();
     let bias: Vec<f32> = normals("bias", classes).collect();
     let head = Head::from_slices(&weight, Some(&bias), classes).unwrap();
     let before = memory("VmRSS");
