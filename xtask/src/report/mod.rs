@@ -16,7 +16,7 @@ use crate::reproduce::experiment::Experiment;
 use crate::reproduce::sweep::PlannedRun;
 
 pub(crate) use results::Results;
-use table::{Room, Table};
+use table::Table;
 
 /// The files of a report, and what stands in the terminal.
 pub(crate) struct Written {
@@ -47,7 +47,11 @@ pub(crate) fn write(experiment: Experiment, planned: Vec<PlannedRun>, folder: &P
         claims: at("claims.csv"),
     };
     let plan = &results.experiment.plan;
-    let figure = chart::standalone(&columns, &format!("{}: {}", plan.figure, plan.title), &page::note(&results));
+    let figure = chart::standalone(
+        &columns,
+        &format!("{}: {}", plan.figure, plan.title),
+        &format!("{}{}", page::note(&results), dashed(&results)),
+    );
     let page =
         page::page(&page::Page { results: &results, findings: &findings, columns: &columns, experiment: text.clone() });
     write_whole(&at("experiment.toml"), text.as_bytes())?;
@@ -58,8 +62,14 @@ pub(crate) fn write(experiment: Experiment, planned: Vec<PlannedRun>, folder: &P
     Ok(written)
 }
 
+/// What dashes mean, if there are any.
+fn dashed(results: &Results) -> &'static str {
+    let drawn = |run: &results::Run| !run.counts() && run.trained_on.is_some();
+    if results.runs.iter().any(drawn) { "; dashed: with runs that a rule excludes from verdicts" } else { "" }
+}
+
 fn summary(results: &Results, findings: &[verdict::Finding]) -> String {
-    let mut parts: Vec<String> = table::sweeps(results, findings, Room::Narrow).iter().map(Table::text).collect();
+    let mut parts: Vec<String> = table::sweeps(results, findings).iter().map(Table::text).collect();
     parts.extend(table::grids(results, findings).iter().map(|grid| grid.table().text()));
     let excluded = verdict::exclusions(results);
     if !excluded.is_empty() {

@@ -4,7 +4,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::chart::{self, Column, LinePanel, ScatterPanel, Series};
 use super::results::Results;
-use super::table::{self, Grid, Room, Table};
+use super::table::{self, Grid, Table};
 use super::verdict::{Finding, Verdict};
 use crate::record::{self, duration};
 use crate::reproduce::experiment::Readout;
@@ -62,13 +62,8 @@ pub(crate) fn note(results: &Results) -> String {
         1 => "one seed".to_owned(),
         count => format!("mean and range of {count} seeds"),
     };
-    format!(
-        "{}, preset {}, data {}: {} runs, {seeds}",
-        experiment.name,
-        experiment.preset,
-        plan.data.set,
-        results.runs.len()
-    )
+    let (name, preset, data) = (&experiment.name, &experiment.preset, &plan.data.set);
+    format!("{name}, preset {preset}, data {data}: {} runs, {seeds}", results.runs.len())
 }
 
 fn header(page: &Page) -> Markup {
@@ -309,11 +304,11 @@ fn rules(results: &Results) -> Markup {
 }
 
 fn sweeps(page: &Page) -> Markup {
-    let tables = table::sweeps(page.results, page.findings, Room::Wide);
+    let tables = table::sweeps(page.results, page.findings);
     html! {
         section aria-labelledby="sweeps" {
             h2 #sweeps { "At the end of training" }
-            p.quiet.small { "Means over the seeds; ± is half their range. Accuracies are in percent." }
+            p.quiet.small { "Means over the seeds; ± is half their range. GC, geometric collapse (mixture and pairwise form) and NC are those of the training classes." }
             @for table in &tables { (scrolling(&table.caption, plain_table(table))) }
         }
     }

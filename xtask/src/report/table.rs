@@ -22,27 +22,17 @@ fn shown(results: &Results) -> Vec<Metric> {
     results.metrics().into_iter().filter(|metric| !auxiliary.contains(metric)).collect()
 }
 
-/// How much room a table has for the names of metrics.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Room {
-    /// A terminal.
-    Narrow,
-    /// A page.
-    Wide,
-}
-
 /// A table for each column of the figure: the swept values, what they gave at the end, and the rank correlations.
-pub(crate) fn sweeps(results: &Results, findings: &[Finding], room: Room) -> Vec<Table> {
-    results.experiment.plan.report.columns.iter().map(|name| sweep(results, findings, name, room)).collect()
+pub(crate) fn sweeps(results: &Results, findings: &[Finding]) -> Vec<Table> {
+    results.experiment.plan.report.columns.iter().map(|name| sweep(results, findings, name)).collect()
 }
 
-fn sweep(results: &Results, findings: &[Finding], name: &str, room: Room) -> Table {
+fn sweep(results: &Results, findings: &[Finding], name: &str) -> Table {
     let plan = &results.experiment.plan;
     let sweep = &plan.sweeps[name];
     let metrics = shown(results);
-    let named = |metric: &Metric| if room == Room::Wide { metric.label(plan.task) } else { metric.short() };
     let mut header = vec![sweep.label.clone(), "runs".to_owned(), "loss".to_owned()];
-    header.extend(metrics.iter().map(|metric| named(metric).to_owned()));
+    header.extend(metrics.iter().map(|metric| metric.short().to_owned()));
     let mut rows: Vec<Vec<String>> = Vec::new();
     for (index, value) in sweep.numbers().iter().enumerate() {
         let runs: Vec<&Run> = results.runs.iter().filter(|run| run.planned.value_in(name) == Some(index)).collect();

@@ -56,7 +56,7 @@ fn panel(results: &Results, (name, sweep): (&str, &Sweep), metric: Metric, y: Ax
         title: format!("{label} along training, by {}", sweep.label),
         description: described(label, &sweep.label, &series),
         names: ("epochs".to_owned(), label.to_owned()),
-        x: Axis::over([0.0, plan.train.epochs], Scale::Linear),
+        x: Axis::exactly(0.0, plan.train.epochs),
         y,
         series,
     }
@@ -174,7 +174,7 @@ fn mark(results: &Results, run: &Run, axes: Axes) -> Option<Mark> {
 /// The whole grid as one drawing with its own colours, for a page that is not ours.
 pub(crate) fn standalone(columns: &[Column], title: &str, note: &str) -> Markup {
     let rows = columns.iter().map(|column| column.panels.len()).max().unwrap_or(0);
-    let (gap, top) = (14.0, 96.0);
+    let (gap, top) = (14.0, 98.0);
     let width = columns.len() as f64 * (PANEL.0 + gap) + gap;
     let height = top + rows as f64 * (PANEL.1 + 8.0) + 30.0;
     html! {
@@ -187,7 +187,7 @@ pub(crate) fn standalone(columns: &[Column], title: &str, note: &str) -> Markup 
             text.title x=(gap + 6.0) y="32" { (title) }
             @for (index, column) in columns.iter().enumerate() {
                 @let left = gap + index as f64 * (PANEL.0 + gap);
-                g transform=(format!("translate({left} 62)")) { (key(column)) }
+                g transform=(format!("translate({left} 64)")) { (key(column)) }
                 @for (row, panel) in column.panels.iter().enumerate() {
                     g transform=(format!("translate({left} {})", top + row as f64 * (PANEL.1 + 8.0))) { (panel.draw()) }
                 }
@@ -200,7 +200,7 @@ pub(crate) fn standalone(columns: &[Column], title: &str, note: &str) -> Markup 
 /// The name of a column with its curves; places are estimated from the number of characters.
 fn key(column: &Column) -> Markup {
     let advance = |text: &str, size: f64| text.chars().count() as f64 * size;
-    let mut left = 6.0 + advance(&column.label, 7.6) + 14.0;
+    let mut left = 6.0;
     let entries: Vec<(f64, &Series)> = column
         .key()
         .iter()
@@ -214,10 +214,10 @@ fn key(column: &Column) -> Markup {
         text.head x="6" y="4" { (column.label) }
         @for (at, series) in entries {
             g class=(format!("seq-{}", series.step)) {
-                path class=(if series.excluded { "curve excluded" } else { "curve" }) d=(format!("M{at} 0L{} 0", at + 20.0)) {}
-                (marker(series.shape, (at + 10.0, 0.0), 3.4, if series.excluded { "mark hollow" } else { "mark" }, None))
+                path class=(if series.excluded { "curve excluded" } else { "curve" }) d=(format!("M{at} 20L{} 20", at + 20.0)) {}
+                (marker(series.shape, (at + 10.0, 20.0), 3.4, if series.excluded { "mark hollow" } else { "mark" }, None))
             }
-            text x=(at + 25.0) y="4" { (series.label) }
+            text x=(at + 25.0) y="24" { (series.label) }
         }
     }
 }

@@ -38,6 +38,14 @@ impl Axis {
         }
     }
 
+    /// A linear axis that ends where the numbers end, with the ticks that lie on it.
+    pub(crate) fn exactly(low: f64, high: f64) -> Self {
+        let mut axis = Self::linear((low, high), 1.0, "");
+        (axis.low, axis.high) = (low, high);
+        axis.ticks.retain(|tick| (low..=high).contains(&tick.value));
+        axis
+    }
+
     /// Where a value is, from 0 to 1; none where the axis has no place for it.
     pub(crate) fn place(&self, value: f64) -> Option<f64> {
         let spread = |number: f64| if self.logarithmic { number.ln() } else { number };
@@ -162,6 +170,13 @@ mod tests {
         assert_eq!(labels(&[20.0, 110.0], Scale::Logarithmic), ["20", "30", "50", "100"]);
         assert_eq!(labels(&[5.0, 7.0], Scale::Logarithmic), ["5", "6", "7"]);
         assert_eq!(labels(&[1e-9, 1.0], Scale::Logarithmic), ["10⁻⁸", "10⁻⁶", "10⁻⁴", "0.01", "1"].map(String::from));
+    }
+
+    #[test]
+    fn an_exact_axis_ends_with_its_numbers() {
+        let axis = Axis::exactly(0.0, 5.0);
+        assert_eq!(axis.place(5.0), Some(1.0));
+        assert_eq!(axis.ticks.iter().map(|tick| tick.label.as_str()).collect::<Vec<_>>(), ["0", "2", "4"]);
     }
 
     #[test]
