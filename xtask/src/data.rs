@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
-use datasets::{ContactSheet, Entry, HubFile, Origin, Source};
+use datasets::{ContactSheet, FileRecord, Source};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::files::write_whole;
@@ -18,6 +18,9 @@ use crate::reproduce::experiment::Task;
 pub(crate) struct Args {
     #[command(subcommand)]
     command: Command,
+    /// Folder that holds the data set, instead of the Hub and its cache
+    #[arg(long, global = true, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -52,11 +55,12 @@ enum Command {
 
 /// Runs the command.
 pub(crate) fn data(args: &Args) -> Result<()> {
+    let source = watched(args.data_dir.clone());
     match &args.command {
         Command::List => list(),
-        Command::Fetch { name } => fetch(name),
-        Command::Verify { name } => verify(name),
-        Command::Show { name, out, classes, per_class } => show(name, out.as_ref(), *classes, *per_class),
+        Command::Fetch { name } => fetch(name, &source),
+        Command::Verify { name } => verify(name, &source),
+        Command::Show { name, out, classes, per_class } => show(name, source, out.as_ref(), (*classes, *per_class)),
     }
 }
 
@@ -74,11 +78,11 @@ pub(crate) fn check(set: &str, task: Task) -> Result<()> {
     Ok(())
 }
 
-/// Makes sure that the files of a data set are on this machine, so that the runs need not fetch them at once.
-pub(crate) fn ensure(set: &str) -> Result<()> {
-    let source = watched();
-    for file in files(datasets::find(set)?) {
-        source.hub.file(&file).with_context(|| format!("cannot fetch the data set `{set}`"))?;
+/// Makes sure that the files of a data set are on this machine, so that the runs need not fetch them at once; what lies
+/// in a folder of the user's is not fetched.
+pub(crate) fn ensure(set: &str, data_dir: Option<&PathBuf>) -> Result<()> {
+    if data_dir.is_none() {
+        datasets::fetch(set, &watched(None)).with_context(|| format!("cannot fetch the data set `{set}`"))?;
     }
     Ok(())
 }
@@ -99,25 +103,18 @@ fn list() -> Result<()> {
     Ok(())
 }
 
-fn fetch(name: &str) -> Result<()> {
-    let entry = datasets::find(name)?;
-    let source = watched();
-    let files = files(entry);
+fn fetch(name: &str, source: &Source) -> Result<()> {
+    let files = datasets::fetch(name, source).with_context(|| format!("cannot fetch the data set `{name}`"))?;
     if files.is_empty() {
         println!("{name} is drawn, not downloaded: nothing to fetch");
     }
-    for file in files {
-        let path = source.hub.file(&file).with_context(|| format!("cannot fetch the data set `{name}`"))?;
-        println!("{file}\n  {}", path.display());
-    }
+    tell(&files);
     Ok(())
 }
 
-fn verify(name: &str) -> Result<()> {
-    let data = datasets::load(name, &watched()).with_context(|| format!("the data set `{name}` is not sound"))?;
-    for file in &data.files {
-        println!("{}\n  SHA-256 {}", file.file, file.sha256.as_deref().unwrap_or("not given by the server"));
-    }
+fn verify(name: &str, source: &Source) -> Result<()> {
+    let data = datasets::load(name, source).with_context(|| format!("the data set `{name}` is not sound"))?;
+    tell(&data.files);
     println!(
         "{name}: {} training and {} test images of {} classes, {:?}: sound",
         data.train.len(),
@@ -128,8 +125,14 @@ fn verify(name: &str) -> Result<()> {
     Ok(())
 }
 
-fn show(name: &str, out: Option<&PathBuf>, classes: usize, per_class: usize) -> Result<()> {
-    let source = Source { train_per_class: Some(per_class), test_per_class: Some(per_class), ..watched() };
+fn tell(files: &[FileRecord]) {
+    for file in files {
+        println!("{}\n  SHA-256 {}", file.file, file.sha256.as_deref().unwrap_or("not known"));
+    }
+}
+
+fn show(name: &str, source: Source, out: Option<&PathBuf>, (classes, per_class): (usize, usize)) -> Result<()> {
+    let source = Source { train_per_class: Some(per_class), test_per_class: Some(per_class), ..source };
     let data = datasets::load(name, &source)?;
     let all = data.train.classes();
     let wanted = classes.min(all.len());
@@ -141,19 +144,9 @@ fn show(name: &str, out: Option<&PathBuf>, classes: usize, per_class: usize) -> 
     Ok(())
 }
 
-fn files(entry: &Entry) -> Vec<HubFile> {
-    let Origin::Hub { repository, revision, train, test, .. } = entry.origin else { return Vec::new() };
-    let file = |path: &&str| HubFile {
-        repository: repository.to_owned(),
-        revision: revision.to_owned(),
-        path: (*path).to_owned(),
-    };
-    train.iter().chain(test).map(file).collect()
-}
-
 /// The source that the environment names, its downloads shown as bars.
-fn watched() -> Source {
-    let mut source = Source::from_env();
+fn watched(data_dir: Option<PathBuf>) -> Source {
+    let mut source = Source { data_dir, ..Source::from_env() };
     source.hub.progress = Arc::new(Bars::default());
     source
 }

@@ -9,7 +9,6 @@ mod report;
 mod reproduce;
 mod suggest;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -35,16 +34,7 @@ enum Command {
     Data(data::Args),
     /// Work on one run folder (started by `reproduce`)
     #[command(hide = true)]
-    Run {
-        /// The run's folder
-        folder: PathBuf,
-        /// End as soon as standard input is closed, and report progress on standard output
-        #[arg(long)]
-        attached: bool,
-        /// Threads to use
-        #[arg(long, default_value_t = 1, value_parser = reproduce::at_least_one)]
-        threads: usize,
-    },
+    Run(reproduce::RunArgs),
 }
 
 /// How a command ended, other than by an error.
@@ -67,9 +57,7 @@ fn main() -> ExitCode {
     let ended = match cli.command {
         Command::Reproduce(args) => reproduce::reproduce(&args),
         Command::Data(args) => data::data(&args).map(|()| Ending::Complete),
-        Command::Run { folder, attached, threads } => {
-            reproduce::run_folder(&folder, attached, threads).map(|()| Ending::Complete)
-        }
+        Command::Run(args) => reproduce::run_folder(&args).map(|()| Ending::Complete),
     };
     match ended {
         Ok(Ending::Complete) => ExitCode::SUCCESS,

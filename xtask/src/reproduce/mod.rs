@@ -24,7 +24,7 @@ use lock::FolderLock;
 use store::{RunFolder, State};
 use sweep::PlannedRun;
 
-pub(crate) use run::run_folder;
+pub(crate) use run::{Args as RunArgs, run_folder};
 
 /// Set when somebody wants the work to stop.
 static STOP: AtomicBool = AtomicBool::new(false);
@@ -41,6 +41,9 @@ pub(crate) struct Args {
     /// Which data set, instead of the preset's
     #[arg(long, value_name = "NAME")]
     data: Option<String>,
+    /// Folder that holds the data set, instead of the Hub and its cache
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
     /// Override one setting, such as train.epochs=5 or "sweeps.l2.values=[0, 1e-3]"; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
@@ -88,7 +91,7 @@ pub(crate) fn reproduce(args: &Args) -> Result<Ending> {
     }
     writable_folder(&folder)?;
     let _lock = FolderLock::take(&folder)?;
-    data::ensure(&experiment.plan.data.set)?;
+    data::ensure(&experiment.plan.data.set, args.data_dir.as_ref())?;
     let jobs = jobs(&planned, &folder)?;
     let local = local(args, jobs.len())?;
     println!(
@@ -170,6 +173,7 @@ fn local(args: &Args, runs: usize) -> Result<Local> {
         program: std::env::current_exe().context("cannot find the path of this program")?,
         jobs: args.jobs.unwrap_or(cores).min(runs.max(1)),
         threads: args.threads.unwrap_or(cores),
+        data_dir: args.data_dir.clone(),
         stop: &STOP,
     })
 }

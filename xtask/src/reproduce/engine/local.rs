@@ -27,6 +27,8 @@ pub(crate) struct Local {
     pub(crate) jobs: usize,
     /// Threads in all.
     pub(crate) threads: usize,
+    /// Folder that holds the data set, instead of the Hub and its cache.
+    pub(crate) data_dir: Option<PathBuf>,
     /// Set by whoever wants the work to stop.
     pub(crate) stop: &'static AtomicBool,
 }
@@ -100,6 +102,9 @@ impl Local {
             File::create(job.folder.log()).with_context(|| format!("cannot write {}", job.folder.log().display()))?;
         let mut command = Command::new(&self.program);
         command.args(["run", "--attached", "--threads", &threads]).arg(job.folder.path());
+        if let Some(data_dir) = &self.data_dir {
+            command.arg("--data-dir").arg(data_dir);
+        }
         command.env("RAYON_NUM_THREADS", &threads).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
         // Ctrl-C in the terminal goes to the whole foreground group; the children are stopped by this process alone.
         #[cfg(unix)]

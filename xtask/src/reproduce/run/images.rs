@@ -1,6 +1,8 @@
 //! The images of a run: to train on, to test on, and those of the classes that a transfer goes to.
 
-use anyhow::{Result, bail};
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
 use datasets::{Dataset, LabelledImages, Normalisation, Source};
 
 use crate::reproduce::configuration::{Configuration, Data};
@@ -26,24 +28,29 @@ impl Images {
     ///
     /// # Errors
     /// Those of the data set, fewer classes or images than asked for, and a task that the data set has no classes for.
-    pub(super) fn load(configuration: &Configuration) -> Result<Self> {
-        let data = &configuration.data;
-        let set = &data.set;
-        let whole = datasets::load(set, &source(configuration))?;
+    pub(super) fn load(configuration: &Configuration, data_dir: Option<&Path>) -> Result<Self> {
+        let Data { set, classes, target_classes, target_images_per_class, .. } = &configuration.data;
+        let source = source(configuration, data_dir);
+        let split = datasets::find(set)?.class_split()?;
         match configuration.task {
             Task::Classification => {
-                let names = spread(whole.train.classes(), data.classes, set, "data.classes")?;
-                Self::of(whole.with_classes(&names)?, None, configuration)
+                // Where the names are known beforehand, only what is used is read or drawn.
+                let known = split.map(|split| [split.train(), split.validation(), split.test()].concat());
+                let names = known.map(|known| spread(&known, *classes, set, "data.classes")).transpose()?;
+                let read = datasets::load(set, &Source { classes: names, ..source })?;
+                let names = spread(read.train.classes(), *classes, set, "data.classes")?;
+                Self::of(read.with_classes(&names)?, None, configuration)
             }
             Task::Transfer => {
-                let split = whole.class_split()?;
-                let own = spread(split.train(), data.classes, set, "data.classes")?;
-                let target = spread(split.test(), data.target_classes, set, "data.target_classes")?;
-                let target = whole.with_classes(&target)?.all()?;
-                let per_class = data.target_images_per_class;
-                enough(&target, per_class, "data.target_images_per_class")?;
-                let target = target.limit_per_class(per_class, configuration.seed);
-                Self::of(whole.with_classes(&own)?, Some(target), configuration)
+                let split = split.with_context(|| format!("the data set `{set}` has no source and target classes"))?;
+                let own = spread(split.train(), *classes, set, "data.classes")?;
+                let target = spread(split.test(), *target_classes, set, "data.target_classes")?;
+                let both = [own.as_slice(), target.as_slice()].concat();
+                let read = datasets::load(set, &Source { classes: Some(both), ..source })?;
+                let target = read.with_classes(&target)?.all()?;
+                enough(&target, *target_images_per_class, "data.target_images_per_class")?;
+                let target = target.limit_per_class(*target_images_per_class, configuration.seed);
+                Self::of(read.with_classes(&own)?, Some(target), configuration)
             }
         }
     }
@@ -64,13 +71,14 @@ impl Images {
 }
 
 /// What is read or drawn of the data set: as many images of each class as its part in the run needs.
-fn source(configuration: &Configuration) -> Source {
+fn source(configuration: &Configuration, data_dir: Option<&Path>) -> Source {
     let Data { train_images_per_class: train, test_images_per_class: test, target_images_per_class: target, .. } =
         configuration.data;
     Source {
         train_per_class: Some(train),
         test_per_class: Some(test.max(target.saturating_sub(train))),
         seed: configuration.seed,
+        data_dir: data_dir.map(Path::to_owned),
         ..Source::from_env()
     }
 }

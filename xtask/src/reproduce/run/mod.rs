@@ -6,7 +6,7 @@ mod network;
 mod training;
 
 use std::io::Read;
-use std::path::Path;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 
@@ -22,12 +22,29 @@ pub(crate) use network::check_model;
 /// Exit code of a run whose parent has gone.
 const ORPHANED: i32 = 3;
 
-/// Brings the run in `folder` to its end; a run that is done is left as it is.
+/// Arguments of `run`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The run's folder
+    folder: PathBuf,
+    /// End as soon as standard input is closed, and report progress on standard output
+    #[arg(long)]
+    attached: bool,
+    /// Threads to use
+    #[arg(long, default_value_t = 1, value_parser = super::at_least_one)]
+    threads: usize,
+    /// Folder that holds the data set
+    #[arg(long)]
+    data_dir: Option<PathBuf>,
+}
+
+/// Brings the run in its folder to its end; a run that is done is left as it is.
 ///
 /// # Errors
 /// Whatever kept it from its end, which then stands in its folder too.
-pub(crate) fn run_folder(folder: &Path, attached: bool, threads: usize) -> Result<()> {
-    let folder = RunFolder::at(folder);
+pub(crate) fn run_folder(args: &Args) -> Result<()> {
+    let Args { attached, threads, .. } = *args;
+    let folder = RunFolder::at(&args.folder);
     let configuration = folder.configuration()?;
     let _lock = FolderLock::take(folder.path())?;
     if matches!(folder.state()?, State::Done(_)) {
@@ -40,7 +57,7 @@ pub(crate) fn run_folder(folder: &Path, attached: bool, threads: usize) -> Resul
     folder.clear()?;
     let watch = Stopwatch::start();
     let worked = (|| {
-        let images = Images::load(&configuration)?;
+        let images = Images::load(&configuration, args.data_dir.as_deref())?;
         let outcome = Training::new(&configuration, &images, &folder, attached)?.run()?;
         Ok::<_, anyhow::Error>((outcome, images.files))
     })();
