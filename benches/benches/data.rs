@@ -1,5 +1,9 @@
 //! Images a second: drawing `glyphs`, and cutting a data set into batches.
-#![allow(clippy::expect_used, missing_docs, reason = "a benchmark stops at its first error; criterion's macros write no docs")]
+#![allow(
+    clippy::expect_used,
+    missing_docs,
+    reason = "a benchmark stops at its first error; criterion's macros write no docs"
+)]
 
 use std::hint::black_box;
 
@@ -34,7 +38,8 @@ fn batches(criterion: &mut Criterion) {
     let usual = Augmentation { crop_padding: 4, flip: Flip::Random, ..Augmentation::none() };
     group.throughput(Throughput::Elements(size as u64));
     for (name, augmentation) in [("plain", None), ("crop and flip", Some(usual))] {
-        let options = BatchOptions { size, order: Order::Shuffled { seed: 1 }, augmentation, ..BatchOptions::default() };
+        let options =
+            BatchOptions { size, order: Order::Shuffled { seed: 1 }, augmentation, ..BatchOptions::default() };
         let batches =
             Batches::new(images.clone(), normalisation.clone(), options, &Device::Cpu).expect("usable options");
         let mut position = Position::default();

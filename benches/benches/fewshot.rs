@@ -1,5 +1,9 @@
 //! Episodes a second on cached features; `peers/fewshot.py` does the same work with easyfsl and scikit-learn.
-#![allow(clippy::expect_used, missing_docs, reason = "a benchmark stops at its first error; criterion's macros write no docs")]
+#![allow(
+    clippy::expect_used,
+    missing_docs,
+    reason = "a benchmark stops at its first error; criterion's macros write no docs"
+)]
 
 use std::hint::black_box;
 use std::time::Duration;

@@ -68,7 +68,7 @@ pub fn geometric_collapse(moments: &ClassMoments, gc: f64) -> Result<GeometricCo
 ///
 /// **Definition** mean over pairs of (GC_i + GC_j)/(2‖μ_i − μ_j‖²), with GC_i the geometric complexity of class i.
 ///
-/// **Shapes** `gc_per_class` [K]; entries of classes without samples are not read.
+/// **Shapes** `gc_per_class` `[K]`; entries of classes without samples are not read.
 ///
 /// **Errors** [`Error::PerClassLength`], and as of [`geometric_collapse`].
 ///

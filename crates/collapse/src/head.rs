@@ -7,7 +7,7 @@ use crate::{Error, Result};
 
 /// A linear head: scores W x + b.
 ///
-/// **Shapes** weight [K, p], one row for each class in the order of the labels; bias [K], or none.
+/// **Shapes** weight `[K, p]`, one row for each class in the order of the labels; bias `[K]`, or none.
 ///
 /// ```
 /// use collapse::Head;
@@ -24,7 +24,7 @@ pub struct Head {
 }
 
 impl Head {
-    /// A head from tensors of any floating-point type: `weight` [K, p], `bias` [K].
+    /// A head from tensors of any floating-point type: `weight` `[K, p]`, `bias` `[K]`.
     ///
     /// **Errors** [`Error::Shape`], [`Error::NonFinite`].
     pub fn new(weight: &Tensor, bias: Option<&Tensor>) -> Result<Self> {
@@ -46,7 +46,7 @@ impl Head {
         Self::from_slices(&read(weight)?, bias.as_deref(), class_count)
     }
 
-    /// A head from row-major slices: `weight` [K·p], `bias` [K].
+    /// A head from row-major slices: `weight` `[K·p]`, `bias` `[K]`.
     ///
     /// **Errors** as of [`Head::new`].
     pub fn from_slices<E: Element>(weight: &[E], bias: Option<&[E]>, class_count: usize) -> Result<Self> {
@@ -91,12 +91,12 @@ impl Head {
         self.feature_count
     }
 
-    /// Weights, row-major [K, p].
+    /// Weights, row-major `[K, p]`.
     pub fn weight(&self) -> &[f64] {
         &self.weight
     }
 
-    /// Bias [K], if there is one.
+    /// Bias `[K]`, if there is one.
     pub fn bias(&self) -> Option<&[f64]> {
         self.bias.as_deref()
     }

@@ -27,7 +27,7 @@ pub enum Scatter {
 /// within-class scatter matrix. Batches are summed in two passes and joined by the pairwise update of Chan, Golub and
 /// LeVeque, so features far from zero lose nothing to cancellation.
 ///
-/// **Shapes** features [n, p], labels [n] with values below the class count. Memory is K·p numbers, and p² more with
+/// **Shapes** features `[n, p]`, labels `[n]` with values below the class count. Memory is K·p numbers, and p² more with
 /// [`Scatter::Full`]; no batch is kept.
 ///
 /// **Conventions** Sums are in f64. Products of f32 features' deviations (only those of the scatter matrix) are taken
@@ -55,11 +55,11 @@ pub struct ClassMoments {
     feature_count: usize,
     scatter: Scatter,
     counts: Vec<u64>,
-    /// Row-major [K, p]; a row of zeros for a class without samples.
+    /// Row-major `[K, p]`; a row of zeros for a class without samples.
     means: Vec<f64>,
     /// Σ‖x − μ_c‖² for each class.
     squares: Vec<f64>,
-    /// Row-major [p, p] of which the lower triangle is valid; empty without the full scatter.
+    /// Row-major `[p, p]` of which the lower triangle is valid; empty without the full scatter.
     products: Vec<f64>,
 }
 
@@ -81,7 +81,7 @@ impl ClassMoments {
         }
     }
 
-    /// Adds a batch: `features` [n, p] of any floating-point type, `labels` [n].
+    /// Adds a batch: `features` `[n, p]` of any floating-point type, `labels` `[n]`.
     ///
     /// A contiguous f32 or f64 tensor in this machine's memory is read in place.
     ///
@@ -233,7 +233,7 @@ impl ClassMoments {
         (count > 0).then(|| &self.means[class * self.feature_count..(class + 1) * self.feature_count])
     }
 
-    /// All means, row-major [K, p]; zeros stand for a class without samples.
+    /// All means, row-major `[K, p]`; zeros stand for a class without samples.
     pub fn means(&self) -> &[f64] {
         &self.means
     }
@@ -249,7 +249,7 @@ impl ClassMoments {
         (0..self.class_count).filter(|&class| self.counts[class] > 0).collect()
     }
 
-    /// Mean of the class means of all classes with samples, weighted as asked: [p].
+    /// Mean of the class means of all classes with samples, weighted as asked: `[p]`.
     ///
     /// **Errors** [`Error::NoSamples`].
     pub fn global_mean(&self, weighting: Weighting) -> Result<Vec<f64>> {
@@ -271,7 +271,7 @@ impl ClassMoments {
         &self.squares
     }
 
-    /// Pooled scatter, row-major [p, p] with a valid lower triangle, if kept.
+    /// Pooled scatter, row-major `[p, p]` with a valid lower triangle, if kept.
     pub(crate) fn products(&self) -> Option<&[f64]> {
         (self.scatter == Scatter::Full).then_some(&self.products[..])
     }

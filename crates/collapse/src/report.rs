@@ -30,11 +30,11 @@ pub struct ReportOptions {
     pub truncation: Truncation,
     /// [`Scatter::Full`] (default) also gives VCI and RankMe, for p² numbers of memory.
     pub scatter: Scatter,
-    /// Geometric complexity of each sample [n]: gives both geometric collapses and the Poincaré constant.
+    /// Geometric complexity of each sample `[n]`: gives both geometric collapses and the Poincaré constant.
     pub gc_per_sample: Option<Vec<f64>>,
     /// Geometric complexity as one number; by default the mean over `gc_per_sample`.
     pub gc: Option<f64>,
-    /// Geometric complexity of each class [K]; by default the class means of `gc_per_sample`.
+    /// Geometric complexity of each class `[K]`; by default the class means of `gc_per_sample`.
     pub gc_per_class: Option<Vec<f64>>,
 }
 
@@ -183,7 +183,7 @@ pub struct HeadReport {
     pub head_accuracy: f64,
 }
 
-/// Measures features [n, p] with labels [n], and a head if there is one.
+/// Measures features `[n, p]` with labels `[n]`, and a head if there is one.
 ///
 /// Moments are taken in one pass, then a second pass lets the samples go by the means (see [`SamplePass`]). Memory
 /// beyond the input is K·p numbers, p² with [`Scatter::Full`], and tiles.

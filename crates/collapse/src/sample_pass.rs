@@ -24,7 +24,7 @@ const TILE: usize = 1 << 18;
 /// samples (train moments, test features). All results are sums over samples of functions of d·(μ_i − μ_j), ‖d‖² and
 /// W x + b.
 ///
-/// **Shapes** features [n, p], labels [n]. Memory is K·p numbers and a few tiles; nothing of a batch is kept.
+/// **Shapes** features `[n, p]`, labels `[n]`. Memory is K·p numbers and a few tiles; nothing of a batch is kept.
 ///
 /// **Conventions** Deviations are rounded to the features' type and projections summed as [`ClassMoments`] states.
 /// Decisions (nearest mean, highest score) are exact all the same: near ties are decided again in f64, exact ties go to
@@ -88,13 +88,13 @@ impl<'a> SamplePass<'a> {
         Ok(self)
     }
 
-    /// Also sums ‖R d‖² for the rows R of a row-major [r, p] matrix.
+    /// Also sums ‖R d‖² for the rows R of a row-major `[r, p]` matrix.
     pub(crate) fn with_whitening(mut self, whitening: Vec<f64>) -> Self {
         self.whitening = whitening;
         self
     }
 
-    /// Lets a batch pass: `features` [n, p], `labels` [n].
+    /// Lets a batch pass: `features` `[n, p]`, `labels` `[n]`.
     ///
     /// **Errors** as of [`ClassMoments::update`], and [`Error::ClassWithoutMean`].
     pub fn update(&mut self, features: &Tensor, labels: &[u32]) -> Result<()> {
@@ -324,7 +324,7 @@ pub struct DirectionalCdnv {
     pub samples: u64,
 }
 
-/// Share of `features` [n, p] that lie nearer to another class's mean than to their own class's in `train` moments.
+/// Share of `features` `[n, p]` that lie nearer to another class's mean than to their own class's in `train` moments.
 ///
 /// **Definition** squared Euclidean distance; an exact tie goes to the lowest class.
 ///

@@ -23,7 +23,7 @@ pub struct TraceRatio {
     pub ratio: f64,
     /// tr Σ_B / tr Σ_W, the signal-to-noise ratio; `None` when nothing varies within classes.
     pub signal_to_noise: Option<f64>,
-    /// tr Σ_W / (tr Σ_W + tr Σ_B), the normalised within-class variance, in [0, 1].
+    /// tr Σ_W / (tr Σ_W + tr Σ_B), the normalised within-class variance, in `[0, 1]`.
     pub within_share: f64,
     /// tr Σ_W.
     pub within: f64,
@@ -178,7 +178,7 @@ impl Variability {
 /// The variability collapse index.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct VariabilityIndex {
-    /// 1 − tr(Σ_T⁺ Σ_B)/rank Σ_B, in [0, 1]; 0 is full collapse.
+    /// 1 − tr(Σ_T⁺ Σ_B)/rank Σ_B, in `[0, 1]`; 0 is full collapse.
     pub vci: f64,
     /// Rank of Σ_B.
     pub rank: usize,

@@ -73,8 +73,8 @@ impl FeatureKey {
 
 /// A folder of features, one safetensors file for each key.
 ///
-/// **Conventions** a file holds `features` [n, p] (f32 or f64, as they came), `labels` [n] u32 and, where attached,
-/// `base_mean` [p] f64; its metadata hold the three fingerprints and a checksum of the content. Files are written
+/// **Conventions** a file holds `features` `[n, p]` (f32 or f64, as they came), `labels` `[n]` u32 and, where attached,
+/// `base_mean` `[p]` f64; its metadata hold the three fingerprints and a checksum of the content. Files are written
 /// beside their place and renamed, so that a killed process leaves no half of one.
 ///
 /// ```

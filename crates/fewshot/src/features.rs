@@ -5,7 +5,7 @@ use candle_core::{DType, Tensor};
 use crate::linalg::Row;
 use crate::{Error, Result};
 
-/// A matrix of features [n, p] with one label for each row.
+/// A matrix of features `[n, p]` with one label for each row.
 ///
 /// **Definition** row i holds f(xᵢ), the p features of sample i, and `labels()[i]` its class.
 ///
@@ -35,7 +35,7 @@ pub(crate) enum Values {
 }
 
 impl LabelledFeatures {
-    /// Features from a tensor of shape [n, p] on any device.
+    /// Features from a tensor of shape `[n, p]` on any device.
     ///
     /// **Errors** [`Error::FeatureShape`], [`Error::FeatureType`], and those of [`LabelledFeatures::from_f32`].
     ///

@@ -60,12 +60,12 @@ impl<'a> Task<'a> {
         self.episode.shots()
     }
 
-    /// The support features [s, p], row after row.
+    /// The support features `[s, p]`, row after row.
     pub fn support_matrix(&self) -> Vec<f64> {
         matrix(self.support_rows(), self.dimension())
     }
 
-    /// The query features [q, p], row after row.
+    /// The query features `[q, p]`, row after row.
     pub fn query_matrix(&self) -> Vec<f64> {
         matrix(self.query_rows(), self.dimension())
     }
@@ -75,7 +75,7 @@ impl<'a> Task<'a> {
         self.features.base_mean()
     }
 
-    /// The mean of each class's support [w, p], row after row.
+    /// The mean of each class's support `[w, p]`, row after row.
     pub fn class_means(&self) -> Vec<f64> {
         let dimension = self.dimension();
         let mut means = vec![0.0; self.way() * dimension];

@@ -22,7 +22,7 @@ pub enum InputUnits {
     /// The numbers that the map is given, as they are.
     #[default]
     Normalised,
-    /// Pixels in [0, 1], before the division by the standard deviation of their channel (dimension 1 of the input).
+    /// Pixels in `[0, 1]`, before the division by the standard deviation of their channel (dimension 1 of the input).
     Pixel {
         /// The standard deviation by which each channel was divided.
         std: Vec<f64>,

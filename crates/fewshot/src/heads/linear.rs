@@ -4,7 +4,7 @@ use super::Scores;
 use crate::linalg::dots;
 use crate::{Result, Task};
 
-/// score_c(x) = ⟨w_c, x⟩ + b_c, with the weights [w, p] row after row.
+/// score_c(x) = ⟨w_c, x⟩ + b_c, with the weights `[w, p]` row after row.
 pub(super) struct LinearClassifier {
     pub(super) weights: Vec<f64>,
     pub(super) bias: Vec<f64>,

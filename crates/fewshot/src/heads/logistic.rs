@@ -8,7 +8,7 @@ use crate::{Error, Result, Task};
 
 /// Softmax regression on the support features.
 ///
-/// **Definition** the weights W [w, p] and biases b minimise Σᵢ −ln softmax(W xᵢ + b)_{yᵢ} + (λ/2)‖W‖²_F; the biases
+/// **Definition** the weights W `[w, p]` and biases b minimise Σᵢ −ln softmax(W xᵢ + b)_{yᵢ} + (λ/2)‖W‖²_F; the biases
 /// are not penalised; score(x) = W x + b.
 ///
 /// **Conventions** λ = 1/C of scikit-learn's `LogisticRegression(C)`, whose optimum this is. It is found by L-BFGS

@@ -81,7 +81,7 @@ impl<H: Head + ?Sized> Head for &H {
     }
 }
 
-/// The score of every query for every class [q, w]; the prediction is the class with the highest.
+/// The score of every query for every class `[q, w]`; the prediction is the class with the highest.
 ///
 /// **Conventions** of several classes with exactly the same score, the one with the lowest index in the episode is
 /// predicted.

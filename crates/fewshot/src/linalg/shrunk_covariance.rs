@@ -3,7 +3,7 @@
 use super::{Cholesky, Row, dot, dots, gram, scatter};
 use crate::Result;
 
-/// Σ = (1 − γ) S + γ (tr S / p) I with S = RᵀR/n of n centred rows R [n, p].
+/// Σ = (1 − γ) S + γ (tr S / p) I with S = RᵀR/n of n centred rows R `[n, p]`.
 pub(crate) struct ShrunkCovariance<'a> {
     rows: &'a [f64],
     dimension: usize,

@@ -8,7 +8,7 @@ use crate::{Error, LabelledFeatures, Result};
 
 /// Log maximum evidence of labels given features.
 ///
-/// **Definition** for each class c with its one-hot target y ∈ {0, 1}ⁿ and features F [n, p], the model y = F w + ε,
+/// **Definition** for each class c with its one-hot target y ∈ {0, 1}ⁿ and features F `[n, p]`, the model y = F w + ε,
 /// w ~ N(0, α⁻¹I), ε ~ N(0, β⁻¹I) has y ~ N(0, α⁻¹(FFᵀ + tI)) with t = α/β. The score is the mean over classes of
 /// max over α, β of ln p(y | F)/n. For given t the best α is n/yᵀ(FFᵀ + tI)⁻¹y, which leaves one dimension, searched on
 /// 10⁻¹² … 10¹² times the mean squared singular value: the maximum itself, not a fixed point on the way to it.

@@ -85,7 +85,7 @@ impl ConvSettings {
 
 /// The convolution of `x` with `weight`, plus `bias`.
 ///
-/// **Definition** y[n,i,j,o] = bias[o] + Σ_{a,b,c} x[n, i·s+a·d−p, j·s+b·d−p, c] · weight[o,c,a,b], taps outside the
+/// **Definition** `y[n,i,j,o] = bias[o] + Σ_{a,b,c} x[n, i·s+a·d−p, j·s+b·d−p, c] · weight[o,c,a,b]`, taps outside the
 /// image being 0.
 ///
 /// **Shapes** `x` `[n, h, w, in]`, `weight` `[out, in / groups, kh, kw]` (PyTorch's order), `bias` `[out]`; result

@@ -23,7 +23,7 @@ pub enum Bias {
 
 /// Least squares onto one-hot targets with an L2 penalty.
 ///
-/// **Definition** with the support features X [s, p] and one-hot targets T [s, w], B = (XcᵀXc + λI)⁻¹ XcᵀTc and
+/// **Definition** with the support features X `[s, p]` and one-hot targets T `[s, w]`, B = (XcᵀXc + λI)⁻¹ XcᵀTc and
 /// score(x) = (x − x̄)B + t̄, where Xc = X − x̄ and Tc = T − t̄ ([`Bias::Free`]); with [`Bias::Penalised`] X gets a
 /// column of ones and x̄ = t̄ = 0.
 ///
