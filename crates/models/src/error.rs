@@ -31,6 +31,16 @@ pub enum Error {
         /// What it was given.
         got: String,
     },
+    /// Two tensors on different devices.
+    #[error("{op}: the first tensor is on {left:?}, another on {right:?}; move one with `to_device` first")]
+    Device {
+        /// The operation.
+        op: &'static str,
+        /// Where the first tensor is.
+        left: candle_core::DeviceLocation,
+        /// Where the other one is.
+        right: candle_core::DeviceLocation,
+    },
     /// A setting outside its range.
     #[error("{op}: {name} is {value}, but {rule}")]
     Setting {
@@ -51,6 +61,26 @@ pub enum Error {
         /// The name that was asked for.
         name: String,
         /// The nearest known names.
+        nearest: Vec<String>,
+    },
+    /// A text does not describe an architecture.
+    #[error("{origin}: not the description of an architecture: {reason}")]
+    Description {
+        /// The file, or what else the text is.
+        origin: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A key of a description that its family does not have.
+    #[error("{origin}: the family `{family}` has no key `{key}`; the nearest are: {}", nearest.join(", "))]
+    UnknownKey {
+        /// The file, or what else the text is.
+        origin: String,
+        /// The key.
+        key: String,
+        /// The family of the description.
+        family: &'static str,
+        /// The nearest keys of that family.
         nearest: Vec<String>,
     },
     /// A weights file does not hold what the network needs.

@@ -18,4 +18,6 @@ pub use kernels::Accuracy;
 pub use network::{Features, Network, View};
 pub use params::{Initialisation, Parameter, Params, Role, WeightsReport};
 pub use pass::Pass;
-pub use zoo::{Architecture, Block, MlpConfig, ResNetConfig, ResNetStage, Stem, VggConfig};
+pub use zoo::{
+    Architecture, Block, Conv4Config, MlpConfig, ResNetConfig, ResNetStage, Stem, VggConfig, WideResNetConfig,
+};

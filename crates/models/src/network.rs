@@ -5,7 +5,7 @@ use std::sync::Arc;
 use candle_core::{DType, Device, Tensor};
 use gc_core::{BatchNormMode, FeatureMap, InputUnits, SquaredPullbacks};
 
-use crate::layer::Layer;
+use crate::layer::{Flatten, Layer, Stack};
 use crate::params::{Access, Initialisation, Params};
 use crate::zoo::{Architecture, Parts};
 use crate::{Error, Pass, Result};
@@ -97,14 +97,14 @@ impl View {
     ///
     /// **Errors** as [`View::logits`].
     pub fn features(&self, images: &Tensor, pass: &Pass) -> Result<Tensor> {
-        self.parts.body.forward(&self.enter(images)?, pass, self.parts.body.len())
+        self.parts.body.forward(&self.enter(images)?, pass)
     }
 
     /// The features and their directional derivative along `tangent`.
     ///
     /// **Errors** as [`View::logits`], for the tangent too.
     pub fn features_jvp(&self, images: &Tensor, tangent: &Tensor, pass: &Pass) -> Result<(Tensor, Tensor)> {
-        self.parts.body.jvp(&self.enter(images)?, &self.enter(tangent)?, pass, self.parts.body.len())
+        self.parts.body.jvp(&self.enter(images)?, &self.enter(tangent)?, pass)
     }
 
     /// The class scores of features.
@@ -119,20 +119,50 @@ impl View {
         (self.parts.head.weight(), self.parts.head.bias())
     }
 
-    /// The names of the layers before the head, in their order.
-    pub fn layer_names(&self) -> impl Iterator<Item = &str> {
-        self.parts.body.names()
+    /// The names of the layers, in their order; those inside a residual block come before its own.
+    pub fn layer_names(&self) -> Vec<String> {
+        let mut names = self.parts.body.names();
+        names.push(self.parts.head_name.clone());
+        names
+    }
+
+    /// The output of any named layer instead of the features, `[n, p]`, images flattened in PyTorch's order (channel,
+    /// row, column). `layer1` means the last layer under that name; a name may point inside a residual block.
+    ///
+    /// **Errors** as [`View::logits`], and [`Error::UnknownName`] with the nearest names when there is no such layer.
+    ///
+    /// ```
+    /// use candle_core::{DType, Device, Tensor};
+    /// use models::{Architecture, Error, Initialisation, Network, Pass};
+    /// let architecture = Architecture::named("resnet18-cifar")?.with_width(0.0625).with_input(3, [8, 12]);
+    /// let net = Network::new(&architecture, Initialisation::HeNormal, 0, DType::F32, &Device::Cpu)?;
+    /// let (images, pass) = (Tensor::zeros((2, 3, 8, 12), DType::F32, &Device::Cpu)?, Pass::evaluation());
+    /// let at = |layer| net.frozen().features_at(&images, layer, &pass);
+    /// assert_eq!(at("layer1")?.dims(), [2, 4 * 8 * 12]);
+    /// assert_eq!(at("layer2.0.conv1")?.dims(), [2, 8 * 4 * 6]);
+    /// assert_eq!(at("fc")?.to_vec2::<f32>()?, net.frozen().logits(&images, &pass)?.to_vec2::<f32>()?);
+    /// assert!(matches!(at("layer9"), Err(Error::UnknownName { what: "layer", .. })));
+    /// # Ok::<(), models::Error>(())
+    /// ```
+    pub fn features_at(&self, images: &Tensor, layer: &str, pass: &Pass) -> Result<Tensor> {
+        self.up_to(layer)?.forward(&self.enter(images)?, pass)
     }
 
     /// This view as a feature map in the given mode, up to the features or to any named layer.
     ///
     /// **Errors** [`Error::UnknownName`] when there is no such layer.
     pub fn feature_map(&self, pass: Pass, layer: Option<&str>) -> Result<Features<'_>> {
-        let depth = match layer {
-            Some(name) => self.parts.body.position(name)?,
-            None => self.parts.body.len(),
-        };
-        Ok(Features { view: self, pass, depth })
+        let body = layer.map_or_else(|| Ok(self.parts.body.clone()), |name| self.up_to(name))?;
+        Ok(Features { view: self, pass, body, layer: layer.map(str::to_owned) })
+    }
+
+    /// The layers from the images to the named one, with its output flattened.
+    fn up_to(&self, layer: &str) -> Result<Stack> {
+        let mut whole = self.parts.body.clone();
+        whole.push_shared(self.parts.head_name.clone(), self.parts.head.clone());
+        let mut stack = whole.up_to(layer)?;
+        stack.push("flatten", Flatten);
+        Ok(stack)
     }
 
     /// Checks the shape and brings images to the order inside a network, `[n, h, w, c]`.
@@ -168,16 +198,12 @@ fn squared_norms(u: &Tensor) -> Result<Vec<f64>> {
     Ok(u.to_dtype(DType::F64)?.flatten_from(1)?.sqr()?.sum(1)?.to_vec1()?)
 }
 
-/// A view of a network as a [`FeatureMap`], in a given mode and up to a given layer; images are flattened to `[n, p]` in
-/// the order row, column, channel when the layer puts out images.
+/// A view of a network as a [`FeatureMap`], in a given mode and up to a given layer (see [`View::features_at`]).
 pub struct Features<'a> {
     view: &'a View,
     pass: Pass,
-    depth: usize,
-}
-
-fn as_rows(features: &Tensor) -> candle_core::Result<Tensor> {
-    if features.rank() == 2 { Ok(features.clone()) } else { features.flatten_from(1) }
+    body: Stack,
+    layer: Option<String>,
 }
 
 impl Features<'_> {
@@ -188,15 +214,13 @@ impl Features<'_> {
         draw: &dyn Fn(&Tensor) -> gc_core::Result<Vec<Tensor>>,
         units: &InputUnits,
     ) -> gc_core::Result<SquaredPullbacks> {
-        let body = &self.view.parts.body;
+        let body = &self.body;
         let entered = self.view.enter(x).map_err(Error::into_candle)?;
-        let records = body.record(&entered, &self.pass, self.depth).map_err(Error::into_candle)?;
-        let output = records.last().map_or(&entered, |record| &record.y);
-        let features = as_rows(output)?;
+        let records = body.record(&entered, &self.pass).map_err(Error::into_candle)?;
+        let features = records.last().map_or(&entered, |record| &record.y).clone();
         let (mut pairings, mut norms) = (Vec::new(), Vec::new());
         for cotangent in draw(&features.detach())? {
-            let g = cotangent.reshape(output.shape())?;
-            let pulled = body.pullback(&records, &g, &self.pass);
+            let pulled = body.pullback(&records, &cotangent, &self.pass);
             let (cotangents, at_input) = pulled.map_err(Error::into_candle)?;
             let u = units.divide(&leave(&at_input, x).map_err(Error::into_candle)?)?;
             norms.push(squared_norms(&u).map_err(Error::into_candle)?);
@@ -215,17 +239,13 @@ impl Features<'_> {
 
 impl FeatureMap for Features<'_> {
     fn features(&self, x: &Tensor) -> gc_core::Result<Tensor> {
-        let features = self.view.enter(x).and_then(|x| self.view.parts.body.forward(&x, &self.pass, self.depth));
-        Ok(as_rows(&features.map_err(Error::into_candle)?)?)
+        let features = self.view.enter(x).and_then(|x| self.body.forward(&x, &self.pass));
+        Ok(features.map_err(Error::into_candle)?)
     }
 
     fn jvp(&self, x: &Tensor, dx: &Tensor) -> gc_core::Result<(Tensor, Tensor)> {
-        let both = self.view.enter(x).and_then(|x| {
-            let dx = self.view.enter(dx)?;
-            self.view.parts.body.jvp(&x, &dx, &self.pass, self.depth)
-        });
-        let (features, tangent) = both.map_err(Error::into_candle)?;
-        Ok((as_rows(&features)?, as_rows(&tangent)?))
+        let both = self.view.enter(x).and_then(|x| self.body.jvp(&x, &self.view.enter(dx)?, &self.pass));
+        Ok(both.map_err(Error::into_candle)?)
     }
 
     fn has_jvp(&self) -> bool {
@@ -234,7 +254,7 @@ impl FeatureMap for Features<'_> {
 
     fn frozen(&self) -> Option<Box<dyn FeatureMap + '_>> {
         let view = self.view.frozen.as_deref()?;
-        Some(Box::new(Features { view, pass: self.pass.without_update(), depth: self.depth }))
+        Some(Box::new(view.feature_map(self.pass.without_update(), self.layer.as_deref()).ok()?))
     }
 
     fn batch_norm(&self) -> BatchNormMode {

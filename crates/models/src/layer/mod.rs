@@ -5,6 +5,7 @@ mod norm;
 mod plain;
 mod record;
 mod stack;
+mod sum;
 
 use candle_core::Tensor;
 
@@ -13,6 +14,7 @@ pub(crate) use norm::BatchNorm2d;
 pub(crate) use plain::{ActivationLayer, Dropout, Flatten, GlobalAvgPool, MaxPool};
 pub(crate) use record::{Cotangents, Record};
 pub(crate) use stack::Stack;
+pub(crate) use sum::Sum;
 
 use crate::{Pass, Result};
 
@@ -31,6 +33,16 @@ pub(crate) trait Layer: Send + Sync {
     /// # Errors
     /// As [`Layer::forward`], and when the shapes of `x` and `dx` differ.
     fn jvp(&self, x: &Tensor, dx: &Tensor, pass: &Pass) -> Result<(Tensor, Tensor)>;
+
+    /// The names of the layers inside, if it is made of named ones.
+    fn names_inside(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// The layers that run from this layer's input to the output of the one of this name inside.
+    fn find_inside(&self, _name: &str) -> Option<Stack> {
+        None
+    }
 
     /// The output for `x` together with what the two passes below need of it.
     ///

@@ -86,11 +86,14 @@ impl Layer for GlobalAvgPool {
     }
 }
 
-/// `[n, h, w, c]` to `[n, c·h·w]` in PyTorch's order: channel first, then row, then column.
+/// `[n, h, w, c]` to `[n, c·h·w]` in PyTorch's order: channel first, then row, then column; vectors stay as they are.
 pub(crate) struct Flatten;
 
 impl Flatten {
     fn apply(x: &Tensor) -> Result<Tensor> {
+        if x.rank() == 2 {
+            return Ok(x.clone());
+        }
         Ok(x.permute((0, 3, 1, 2))?.contiguous()?.flatten_from(1)?)
     }
 }
@@ -105,6 +108,9 @@ impl Layer for Flatten {
     }
 
     fn pullback(&self, record: &Record, g: &Tensor, _: &Pass) -> Result<Cotangents> {
+        if record.x.rank() == 2 {
+            return Ok(Cotangents::leaf(g, g.clone()));
+        }
         let (batch, height, width, channels) = record.x.dims4()?;
         let images = g.reshape((batch, channels, height, width))?.permute((0, 2, 3, 1))?.contiguous()?;
         Ok(Cotangents::leaf(g, images))

@@ -1,51 +1,78 @@
 //! Layers one after another, each under its name.
 
+use std::sync::Arc;
+
 use candle_core::Tensor;
 
 use super::{Cotangents, Layer, Record};
 use crate::names::nearest;
 use crate::{Error, Pass, Result};
 
-/// Named layers in the order in which they run.
-#[derive(Default)]
-pub(crate) struct Stack(Vec<(String, Box<dyn Layer>)>);
+/// Named layers in the order in which they run; a clone shares them.
+#[derive(Default, Clone)]
+pub(crate) struct Stack(Vec<(String, Arc<dyn Layer>)>);
 
 impl Stack {
     pub(crate) fn push(&mut self, name: impl Into<String>, layer: impl Layer + 'static) {
-        self.0.push((name.into(), Box::new(layer)));
+        self.push_shared(name, Arc::new(layer));
     }
 
-    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|(name, _)| name.as_str())
+    pub(crate) fn push_shared(&mut self, name: impl Into<String>, layer: Arc<dyn Layer>) {
+        self.0.push((name.into(), layer));
     }
 
-    /// How many layers run until the one of this name has.
-    pub(crate) fn position(&self, name: &str) -> Result<usize> {
-        self.names().position(|known| known == name).map(|index| index + 1).ok_or_else(|| Error::UnknownName {
-            what: "layer",
-            name: name.to_owned(),
-            nearest: nearest(name, self.names()),
+    pub(crate) fn into_layers(self) -> impl Iterator<Item = (String, Arc<dyn Layer>)> {
+        self.0.into_iter()
+    }
+
+    /// The names in the order of the layers; those inside a layer come before its own.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let of = |(name, layer): &(String, Arc<dyn Layer>)| {
+            let inside = layer.names_inside().into_iter().map(|inside| format!("{name}.{inside}"));
+            inside.chain([name.clone()]).collect::<Vec<_>>()
+        };
+        self.0.iter().flat_map(of).collect()
+    }
+
+    /// The layers up to and including the one of this name.
+    ///
+    /// The name of a group means the last layer under it, and a name may point inside a layer with a path of its own.
+    pub(crate) fn up_to(&self, name: &str) -> Result<Stack> {
+        self.find(name).ok_or_else(|| {
+            let known = self.names();
+            let nearest = nearest(name, known.iter().map(String::as_str));
+            Error::UnknownName { what: "layer", name: name.to_owned(), nearest }
         })
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.0.len()
+    /// As [`Stack::up_to`]; none where nothing has this name.
+    pub(crate) fn find(&self, name: &str) -> Option<Stack> {
+        let lies_under = |known: &str| known.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
+        if let Some(last) = self.0.iter().rposition(|(known, _)| known == name || lies_under(known)) {
+            return Some(Stack(self.0.iter().take(last + 1).cloned().collect()));
+        }
+        self.0.iter().enumerate().find_map(|(index, (known, layer))| {
+            let inside = layer.find_inside(name.strip_prefix(known.as_str())?.strip_prefix('.')?)?;
+            let before = self.0.iter().take(index).cloned();
+            let inside = inside.0.into_iter().map(|(name, layer)| (format!("{known}.{name}"), layer));
+            Some(Stack(before.chain(inside).collect()))
+        })
     }
 
-    /// The output of the first `count` layers.
-    pub(crate) fn forward(&self, x: &Tensor, pass: &Pass, count: usize) -> Result<Tensor> {
-        self.0.iter().take(count).try_fold(x.clone(), |x, (_, layer)| layer.forward(&x, pass))
+    /// The output of all layers.
+    pub(crate) fn forward(&self, x: &Tensor, pass: &Pass) -> Result<Tensor> {
+        self.0.iter().try_fold(x.clone(), |x, (_, layer)| layer.forward(&x, pass))
     }
 
-    /// The output of the first `count` layers and its tangent.
-    pub(crate) fn jvp(&self, x: &Tensor, dx: &Tensor, pass: &Pass, count: usize) -> Result<(Tensor, Tensor)> {
-        self.0.iter().take(count).try_fold((x.clone(), dx.clone()), |(x, dx), (_, layer)| layer.jvp(&x, &dx, pass))
+    /// The output of all layers and its tangent.
+    pub(crate) fn jvp(&self, x: &Tensor, dx: &Tensor, pass: &Pass) -> Result<(Tensor, Tensor)> {
+        self.0.iter().try_fold((x.clone(), dx.clone()), |(x, dx), (_, layer)| layer.jvp(&x, &dx, pass))
     }
 
-    /// The records of the first `count` layers.
-    pub(crate) fn record(&self, x: &Tensor, pass: &Pass, count: usize) -> Result<Vec<Record>> {
-        let mut records: Vec<Record> = Vec::with_capacity(count);
-        for (_, layer) in self.0.iter().take(count) {
+    /// The records of all layers.
+    pub(crate) fn record(&self, x: &Tensor, pass: &Pass) -> Result<Vec<Record>> {
+        let mut records: Vec<Record> = Vec::with_capacity(self.0.len());
+        for (_, layer) in &self.0 {
             let record = layer.record(records.last().map_or(x, |record| &record.y), pass)?;
             records.push(record);
         }

@@ -2,12 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{MlpConfig, Parts, ResNetConfig, VggConfig};
+use super::family::Family;
+use super::{Conv4Config, MlpConfig, Parts, ResNetConfig, VggConfig, WideResNetConfig};
 use crate::names::nearest;
 use crate::params::Builder;
 use crate::{Error, Result};
 
-/// A family of networks and its sizes, as a TOML table with the key `family` describes it.
+/// A family of networks and its sizes: a name, or a TOML table whose key `family` says which (see
+/// [`Architecture::from_toml`]).
 ///
 /// ```
 /// use models::Architecture;
@@ -27,15 +29,26 @@ pub enum Architecture {
     /// Residual blocks.
     #[serde(rename = "resnet")]
     ResNet(ResNetConfig),
+    /// Wide residual blocks with their normalisation in front.
+    #[serde(rename = "wide_resnet")]
+    WideResNet(WideResNetConfig),
+    /// The four convolutions of few-shot learning.
+    Conv4(Conv4Config),
 }
 
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 23] = [
     "vgg11",
     "vgg11_bn",
     "vgg13",
     "vgg13_bn",
     "vgg16",
     "vgg16_bn",
+    "vgg11-imagenet",
+    "vgg11_bn-imagenet",
+    "vgg13-imagenet",
+    "vgg13_bn-imagenet",
+    "vgg16-imagenet",
+    "vgg16_bn-imagenet",
     "vgg-small",
     "resnet18",
     "resnet34",
@@ -43,16 +56,22 @@ const NAMES: [&str; 13] = [
     "resnet18-cifar",
     "resnet34-cifar",
     "resnet50-cifar",
+    "wide-resnet16-4",
+    "wide-resnet28-4",
+    "wide-resnet28-10",
+    "conv4",
 ];
 
 impl Architecture {
-    /// The architecture of this name, for 3×32×32 images (224×224 for ImageNet stems) and 10 classes (1000).
+    /// The architecture of this name, for 3×32×32 images and 10 classes; ImageNet's forms are for 224×224 and 1000.
     ///
     /// **Errors** [`Error::UnknownName`] with the nearest names.
     pub fn named(name: &str) -> Result<Self> {
         VggConfig::named(name)
             .map(Architecture::Vgg)
             .or_else(|| ResNetConfig::named(name).map(Architecture::ResNet))
+            .or_else(|| WideResNetConfig::named(name).map(Architecture::WideResNet))
+            .or_else(|| (name == "conv4").then(|| Architecture::Conv4(Conv4Config::default())))
             .ok_or_else(|| Error::UnknownName {
                 what: "architecture",
                 name: name.to_owned(),
@@ -65,89 +84,65 @@ impl Architecture {
         &NAMES
     }
 
+    pub(super) fn family(&self) -> &dyn Family {
+        match self {
+            Architecture::Mlp(config) => config,
+            Architecture::Vgg(config) => config,
+            Architecture::ResNet(config) => config,
+            Architecture::WideResNet(config) => config,
+            Architecture::Conv4(config) => config,
+        }
+    }
+
+    fn family_mut(&mut self) -> &mut dyn Family {
+        match self {
+            Architecture::Mlp(config) => config,
+            Architecture::Vgg(config) => config,
+            Architecture::ResNet(config) => config,
+            Architecture::WideResNet(config) => config,
+            Architecture::Conv4(config) => config,
+        }
+    }
+
     /// The same architecture for another number of classes.
     pub fn with_classes(mut self, classes: usize) -> Self {
-        match &mut self {
-            Architecture::Mlp(config) => config.classes = classes,
-            Architecture::Vgg(config) => config.classes = classes,
-            Architecture::ResNet(config) => config.classes = classes,
-        }
+        self.family_mut().set_classes(classes);
         self
     }
 
     /// The same architecture for images of other channels and `[height, width]`; an MLP takes them flattened.
     pub fn with_input(mut self, in_channels: usize, input_size: [usize; 2]) -> Self {
-        match &mut self {
-            Architecture::Mlp(config) => config.inputs = in_channels * input_size[0] * input_size[1],
-            Architecture::Vgg(config) => (config.in_channels, config.input_size) = (in_channels, input_size),
-            Architecture::ResNet(config) => (config.in_channels, config.input_size) = (in_channels, input_size),
-        }
+        self.family_mut().set_input(in_channels, input_size);
         self
     }
 
-    /// The same convolutional architecture with every width times `factor` (at least one channel); an MLP likewise.
+    /// The same architecture with every width times `factor` (at least one channel).
     pub fn with_width(mut self, factor: f64) -> Self {
-        let scale = |width: &mut usize| *width = ((*width as f64 * factor).round() as usize).max(1);
-        match &mut self {
-            Architecture::Mlp(config) => config.hidden.iter_mut().for_each(scale),
-            Architecture::Vgg(config) => config.stages.iter_mut().flatten().for_each(scale),
-            Architecture::ResNet(config) => {
-                config.stages.iter_mut().for_each(|stage| scale(&mut stage.channels));
-                config.stem_channels.iter_mut().for_each(scale);
-            }
-        }
+        self.family_mut().scale_width(factor);
         self
     }
 
     /// Number of classes.
     pub fn classes(&self) -> usize {
-        match self {
-            Architecture::Mlp(config) => config.classes,
-            Architecture::Vgg(config) => config.classes,
-            Architecture::ResNet(config) => config.classes,
-        }
+        self.family().classes()
     }
 
     /// Channels of the input images (the number of inputs for an MLP).
     pub fn in_channels(&self) -> usize {
-        match self {
-            Architecture::Mlp(config) => config.inputs,
-            Architecture::Vgg(config) => config.in_channels,
-            Architecture::ResNet(config) => config.in_channels,
-        }
+        self.family().input_shape().first().copied().unwrap_or(0)
     }
 
     /// Shape of one input: `[c, h, w]`, or `[d]` for an MLP.
     pub fn input_shape(&self) -> Vec<usize> {
-        match self {
-            Architecture::Mlp(config) => vec![config.inputs],
-            Architecture::Vgg(config) => vec![config.in_channels, config.input_size[0], config.input_size[1]],
-            Architecture::ResNet(config) => vec![config.in_channels, config.input_size[0], config.input_size[1]],
-        }
+        self.family().input_shape()
     }
 
     /// Whether the network holds batch norm, so that training and evaluation differ.
     pub fn has_batch_norm(&self) -> bool {
-        match self {
-            Architecture::Mlp(_) => false,
-            Architecture::Vgg(config) => config.batch_norm,
-            Architecture::ResNet(_) => true,
-        }
+        self.family().has_batch_norm()
     }
 
     pub(crate) fn build(&self, builder: Builder<'_>) -> Result<Parts> {
-        match self {
-            Architecture::Mlp(config) => config.build(builder),
-            Architecture::Vgg(config) => config.build(builder),
-            Architecture::ResNet(config) => config.build(builder),
-        }
+        self.family().build(builder)
     }
-}
-
-/// Refuses a size of zero, which no layer has.
-pub(super) fn require_positive(name: &'static str, value: usize) -> Result<()> {
-    if value > 0 {
-        return Ok(());
-    }
-    Err(Error::Setting { op: "architecture", name, value: value.to_string(), rule: "it is at least 1" })
 }

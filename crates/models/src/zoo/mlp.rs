@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Parts;
-use super::architecture::require_positive;
+use super::family::{Family, relu, require_positive, scaled};
 use crate::layer::{ActivationLayer, Linear, Stack};
 use crate::ops::Activation;
 use crate::params::Builder;
@@ -26,12 +26,39 @@ pub struct MlpConfig {
     pub classes: usize,
 }
 
-fn relu() -> Activation {
-    Activation::Relu
+impl MlpConfig {
+    /// The keys of its description.
+    pub(super) const KEYS: &'static [&'static str] = &["inputs", "hidden", "activation", "classes"];
 }
 
-impl MlpConfig {
-    pub(super) fn build(&self, mut builder: Builder<'_>) -> Result<Parts> {
+impl Family for MlpConfig {
+    fn classes(&self) -> usize {
+        self.classes
+    }
+
+    fn set_classes(&mut self, classes: usize) {
+        self.classes = classes;
+    }
+
+    fn input_shape(&self) -> Vec<usize> {
+        vec![self.inputs]
+    }
+
+    fn set_input(&mut self, channels: usize, size: [usize; 2]) {
+        self.inputs = channels * size[0] * size[1];
+    }
+
+    fn scale_width(&mut self, factor: f64) {
+        for width in &mut self.hidden {
+            *width = scaled(*width, factor);
+        }
+    }
+
+    fn has_batch_norm(&self) -> bool {
+        false
+    }
+
+    fn build(&self, mut builder: Builder<'_>) -> Result<Parts> {
         require_positive("inputs", self.inputs)?;
         require_positive("classes", self.classes)?;
         let Some(features) = self.hidden.last() else {
@@ -53,7 +80,6 @@ impl MlpConfig {
             body.push(name.clone(), Linear::new(builder.under(&name), inputs, *width)?);
             inputs = *width;
         }
-        let head = Linear::new(builder.under("head"), *features, self.classes)?;
-        Ok(Parts { body, head })
+        Parts::new(body, builder, "head", (*features, self.classes))
     }
 }

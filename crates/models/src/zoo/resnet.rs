@@ -1,16 +1,13 @@
 //! ResNet: K. He et al., "Deep Residual Learning for Image Recognition", CVPR 2016 (arXiv 1512.03385).
 
-use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::Parts;
-use super::architecture::require_positive;
-use crate::layer::{
-    ActivationLayer, BatchNorm2d, Conv2d, Cotangents, GlobalAvgPool, Layer, Linear, MaxPool, Record, Stack,
-};
-use crate::ops::{Activation, ConvSettings, PoolSettings, gate};
+use super::family::{Family, cifar_size, is_relu, relu, require_positive, rgb, scaled, ten};
+use crate::layer::{ActivationLayer, BatchNorm2d, Conv2d, GlobalAvgPool, MaxPool, Stack, Sum};
+use crate::ops::{Activation, ConvSettings, PoolSettings};
 use crate::params::Builder;
-use crate::{Error, Pass, Result};
+use crate::{Error, Result};
 
 /// The form of a residual block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -72,6 +69,9 @@ pub struct ResNetConfig {
     pub stem_channels: Option<usize>,
     /// The stages.
     pub stages: Vec<ResNetStage>,
+    /// After each batch norm of the stem and inside the blocks, and after each sum.
+    #[serde(default = "relu", skip_serializing_if = "is_relu")]
+    pub activation: Activation,
     /// Channels of the images.
     #[serde(default = "rgb")]
     pub in_channels: usize,
@@ -81,18 +81,6 @@ pub struct ResNetConfig {
     /// Outputs of the head.
     #[serde(default = "ten")]
     pub classes: usize,
-}
-
-fn rgb() -> usize {
-    3
-}
-
-fn cifar_size() -> [usize; 2] {
-    [32, 32]
-}
-
-fn ten() -> usize {
-    10
 }
 
 impl ResNetConfig {
@@ -115,31 +103,16 @@ impl ResNetConfig {
             Stem::Cifar => (cifar_size(), ten()),
             Stem::Imagenet => ([224, 224], 1000),
         };
-        Some(Self { block, stem, stem_channels: None, stages, in_channels: rgb(), input_size, classes })
-    }
-
-    pub(super) fn build(&self, mut builder: Builder<'_>) -> Result<Parts> {
-        require_positive("in_channels", self.in_channels)?;
-        require_positive("classes", self.classes)?;
-        let mut body = Stack::default();
-        let mut channels = self.push_stem(&mut body, &mut builder)?;
-        for (index, stage) in self.stages.iter().enumerate() {
-            for (name, size) in [("channels", stage.channels), ("blocks", stage.blocks), ("stride", stage.stride)] {
-                require_positive(name, size)?;
-            }
-            for block in 0..stage.blocks {
-                let name = format!("layer{}.{block}", index + 1);
-                let stride = if block == 0 { stage.stride } else { 1 };
-                body.push(
-                    name.clone(),
-                    Residual::new(builder.under(&name), self.block, channels, stage.channels, stride)?,
-                );
-                channels = stage.channels * self.block.expansion();
-            }
-        }
-        body.push("avgpool", GlobalAvgPool);
-        let head = Linear::new(builder.under("fc"), channels, self.classes)?;
-        Ok(Parts { body, head })
+        Some(Self {
+            block,
+            stem,
+            stem_channels: None,
+            stages,
+            activation: relu(),
+            in_channels: rgb(),
+            input_size,
+            classes,
+        })
     }
 
     fn push_stem(&self, body: &mut Stack, builder: &mut Builder<'_>) -> Result<usize> {
@@ -159,7 +132,7 @@ impl ResNetConfig {
         };
         body.push("conv1", Conv2d::new(builder.under("conv1"), (self.in_channels, channels), kernel, settings, false)?);
         body.push("bn1", BatchNorm2d::new(builder.under("bn1"), channels)?);
-        body.push("relu", ActivationLayer(Activation::Relu));
+        body.push("relu", ActivationLayer(self.activation));
         if self.stem == Stem::Imagenet {
             body.push("maxpool", MaxPool(PoolSettings { kernel: [3; 2], stride: [2; 2], padding: [1; 2] }));
         }
@@ -167,16 +140,72 @@ impl ResNetConfig {
     }
 }
 
-/// relu(branch(x) + shortcut(x)).
-struct Residual {
-    branch: Stack,
-    shortcut: Stack,
+impl ResNetConfig {
+    /// The keys of its description.
+    pub(super) const KEYS: &'static [&'static str] =
+        &["block", "stem", "stem_channels", "stages", "activation", "in_channels", "input_size", "classes"];
 }
 
-impl Residual {
-    fn new(mut builder: Builder<'_>, block: Block, inputs: usize, width: usize, stride: usize) -> Result<Self> {
-        let outputs = width * block.expansion();
-        let convolutions: Vec<(usize, usize, usize, ConvSettings)> = match block {
+impl Family for ResNetConfig {
+    fn classes(&self) -> usize {
+        self.classes
+    }
+
+    fn set_classes(&mut self, classes: usize) {
+        self.classes = classes;
+    }
+
+    fn input_shape(&self) -> Vec<usize> {
+        vec![self.in_channels, self.input_size[0], self.input_size[1]]
+    }
+
+    fn set_input(&mut self, channels: usize, size: [usize; 2]) {
+        (self.in_channels, self.input_size) = (channels, size);
+    }
+
+    fn scale_width(&mut self, factor: f64) {
+        for stage in &mut self.stages {
+            stage.channels = scaled(stage.channels, factor);
+        }
+        self.stem_channels = self.stem_channels.map(|channels| scaled(channels, factor));
+    }
+
+    fn has_batch_norm(&self) -> bool {
+        true
+    }
+
+    fn build(&self, mut builder: Builder<'_>) -> Result<Parts> {
+        require_positive("in_channels", self.in_channels)?;
+        require_positive("classes", self.classes)?;
+        let mut body = Stack::default();
+        let mut channels = self.push_stem(&mut body, &mut builder)?;
+        for (index, stage) in self.stages.iter().enumerate() {
+            for (name, size) in [("channels", stage.channels), ("blocks", stage.blocks), ("stride", stage.stride)] {
+                require_positive(name, size)?;
+            }
+            for block in 0..stage.blocks {
+                let name = format!("layer{}.{block}", index + 1);
+                let sizes = (channels, stage.channels, if block == 0 { stage.stride } else { 1 });
+                channels = self.block.push(&mut body, &name, builder.under(&name), sizes, self.activation)?;
+            }
+        }
+        body.push("avgpool", GlobalAvgPool);
+        Parts::new(body, builder, "fc", (channels, self.classes))
+    }
+}
+
+impl Block {
+    /// Pushes one block under `name`; gives its output channels.
+    fn push(
+        self,
+        body: &mut Stack,
+        name: &str,
+        mut builder: Builder<'_>,
+        (inputs, width, stride): (usize, usize, usize),
+        activation: Activation,
+    ) -> Result<usize> {
+        let outputs = width * self.expansion();
+        let convolutions: Vec<(usize, usize, usize, ConvSettings)> = match self {
             Block::Basic => {
                 vec![(inputs, width, 3, ConvSettings::new(stride, 1)), (width, width, 3, ConvSettings::new(1, 1))]
             }
@@ -189,7 +218,7 @@ impl Residual {
         let mut branch = Stack::default();
         for (index, (from, to, kernel, settings)) in convolutions.into_iter().enumerate() {
             if index > 0 {
-                branch.push(format!("relu{index}"), ActivationLayer(Activation::Relu));
+                branch.push(format!("relu{index}"), ActivationLayer(activation));
             }
             let (conv, norm) = (format!("conv{}", index + 1), format!("bn{}", index + 1));
             branch.push(conv.clone(), Conv2d::new(builder.under(&conv), (from, to), kernel, settings, false)?);
@@ -197,69 +226,13 @@ impl Residual {
         }
         let mut shortcut = Stack::default();
         if stride != 1 || inputs != outputs {
-            let mut builder = builder.under("downsample");
-            let conv = Conv2d::new(builder.under("0"), (inputs, outputs), 1, ConvSettings::new(stride, 0), false)?;
-            shortcut.push("0", conv);
-            shortcut.push("1", BatchNorm2d::new(builder.under("1"), outputs)?);
+            let (conv, norm) = ("downsample.0", "downsample.1");
+            let settings = ConvSettings::new(stride, 0);
+            shortcut.push(conv, Conv2d::new(builder.under(conv), (inputs, outputs), 1, settings, false)?);
+            shortcut.push(norm, BatchNorm2d::new(builder.under(norm), outputs)?);
         }
-        Ok(Self { branch, shortcut })
-    }
-}
-
-impl Layer for Residual {
-    fn forward(&self, x: &Tensor, pass: &Pass) -> Result<Tensor> {
-        let branch = self.branch.forward(x, pass, self.branch.len())?;
-        let shortcut = self.shortcut.forward(x, pass, self.shortcut.len())?;
-        Activation::Relu.forward(&(branch + shortcut)?)
-    }
-
-    fn jvp(&self, x: &Tensor, dx: &Tensor, pass: &Pass) -> Result<(Tensor, Tensor)> {
-        let (branch, d_branch) = self.branch.jvp(x, dx, pass, self.branch.len())?;
-        let (shortcut, d_shortcut) = self.shortcut.jvp(x, dx, pass, self.shortcut.len())?;
-        Activation::Relu.jvp(&(branch + shortcut)?, &(d_branch + d_shortcut)?)
-    }
-
-    fn record(&self, x: &Tensor, pass: &Pass) -> Result<Record> {
-        let branch = self.branch.record(x, pass, self.branch.len())?;
-        let shortcut = self.shortcut.record(x, pass, self.shortcut.len())?;
-        let output = |records: &[Record]| records.last().map_or(x, |record| &record.y).clone();
-        let y = Activation::Relu.forward(&(output(&branch) + output(&shortcut))?)?;
-        Ok(Record { x: x.clone(), y, inner: vec![branch, shortcut] })
-    }
-
-    fn pullback(&self, record: &Record, g: &Tensor, pass: &Pass) -> Result<Cotangents> {
-        let [branch, shortcut] = both(&record.inner)?;
-        let at_sum = gate(g, &record.y)?;
-        let (branch, through_branch) = self.branch.pullback(branch, &at_sum, pass)?;
-        let (shortcut, through_shortcut) = self.shortcut.pullback(shortcut, &at_sum, pass)?;
-        let input = (through_branch + through_shortcut)?;
-        Ok(Cotangents { output: g.clone(), input, inner: vec![branch, shortcut] })
-    }
-
-    fn pair(
-        &self,
-        record: &Record,
-        cotangents: &Cotangents,
-        t: &Tensor,
-        pass: &Pass,
-        pairings: &mut Vec<Tensor>,
-    ) -> Result<Tensor> {
-        let ([branch, shortcut], [at_branch, at_shortcut]) = (both(&record.inner)?, both(&cotangents.inner)?);
-        let through_branch = self.branch.pair(branch, at_branch, t, pass, pairings)?;
-        let through_shortcut = self.shortcut.pair(shortcut, at_shortcut, t, pass, pairings)?;
-        gate(&(through_branch + through_shortcut)?, &record.y)
-    }
-}
-
-/// What a residual block recorded of its branch and of its shortcut.
-fn both<T>(inner: &[Vec<T>]) -> Result<[&[T]; 2]> {
-    match inner {
-        [branch, shortcut] => Ok([branch, shortcut]),
-        other => Err(Error::Setting {
-            op: "residual block",
-            name: "recorded paths",
-            value: other.len().to_string(),
-            rule: "a block records its branch and its shortcut",
-        }),
+        body.push(name, Sum { branch, shortcut });
+        body.push(format!("{name}.relu"), ActivationLayer(activation));
+        Ok(outputs)
     }
 }

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::Parts;
-use super::architecture::require_positive;
+use super::family::{
+    Family, cifar_size, is_relu, pixels_after_halving, relu, require_positive, require_probability, rgb, scaled, ten,
+};
 use crate::layer::{ActivationLayer, BatchNorm2d, Conv2d, Dropout, Flatten, Linear, MaxPool, Stack};
 use crate::ops::{Activation, ConvSettings, PoolSettings};
 use crate::params::Builder;
@@ -25,7 +27,7 @@ pub struct VggConfig {
     #[serde(default)]
     pub batch_norm: bool,
     /// After each convolution.
-    #[serde(default = "relu")]
+    #[serde(default = "relu", skip_serializing_if = "is_relu")]
     pub activation: Activation,
     /// Widths of hidden fully connected layers before the head: `[4096, 4096]` is torchvision's form.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -44,10 +46,6 @@ pub struct VggConfig {
     pub classes: usize,
 }
 
-fn relu() -> Activation {
-    Activation::Relu
-}
-
 fn half() -> f64 {
     0.5
 }
@@ -56,22 +54,11 @@ fn is_half(dropout: &f64) -> bool {
     *dropout == half()
 }
 
-fn rgb() -> usize {
-    3
-}
-
-fn cifar_size() -> [usize; 2] {
-    [32, 32]
-}
-
-fn ten() -> usize {
-    10
-}
-
 impl VggConfig {
-    /// `vgg11`, `vgg13`, `vgg16`, with `_bn` for batch norm, and `vgg-small`: six narrow convolutions with batch norm,
-    /// which train in seconds on a CPU.
+    /// `vgg11`, `vgg13`, `vgg16`, with `_bn` for batch norm and `-imagenet` for torchvision's hidden layers, and `vgg-small`:
+    /// six narrow convolutions with batch norm, which train in seconds on a CPU.
     pub(super) fn named(name: &str) -> Option<Self> {
+        let (name, imagenet) = name.strip_suffix("-imagenet").map_or((name, false), |name| (name, true));
         let (base, batch_norm) = name.strip_suffix("_bn").map_or((name, false), |base| (base, true));
         let deep = |convolutions: [usize; 5]| -> Vec<Vec<usize>> {
             [64, 128, 256, 512, 512].iter().zip(convolutions).map(|(width, count)| vec![*width; count]).collect()
@@ -80,7 +67,7 @@ impl VggConfig {
             "vgg11" => deep([1, 1, 2, 2, 2]),
             "vgg13" => deep([2, 2, 2, 2, 2]),
             "vgg16" => deep([2, 2, 3, 3, 3]),
-            "vgg-small" => vec![vec![8], vec![16], vec![32, 32], vec![32, 32]],
+            "vgg-small" if !imagenet => vec![vec![8], vec![16], vec![32, 32], vec![32, 32]],
             _ => return None,
         };
         let batch_norm = batch_norm || base == "vgg-small";
@@ -88,43 +75,12 @@ impl VggConfig {
             stages,
             batch_norm,
             activation: Activation::Relu,
-            hidden: Vec::new(),
+            hidden: if imagenet { vec![4096; 2] } else { Vec::new() },
             dropout: half(),
             in_channels: rgb(),
-            input_size: cifar_size(),
-            classes: ten(),
+            input_size: if imagenet { [224; 2] } else { cifar_size() },
+            classes: if imagenet { 1000 } else { ten() },
         })
-    }
-
-    pub(super) fn build(&self, mut builder: Builder<'_>) -> Result<Parts> {
-        require_positive("in_channels", self.in_channels)?;
-        require_positive("classes", self.classes)?;
-        let features = self.feature_count()?;
-        let mut body = Stack::default();
-        let mut channels = self.in_channels;
-        let mut index = 0;
-        let mut next = || {
-            index += 1;
-            format!("features.{}", index - 1)
-        };
-        for stage in &self.stages {
-            for width in stage {
-                let name = next();
-                let conv = Conv2d::new(builder.under(&name), (channels, *width), 3, ConvSettings::new(1, 1), true)?;
-                body.push(name, conv);
-                if self.batch_norm {
-                    let name = next();
-                    body.push(name.clone(), BatchNorm2d::new(builder.under(&name), *width)?);
-                }
-                body.push(next(), ActivationLayer(self.activation));
-                channels = *width;
-            }
-            body.push(next(), MaxPool(PoolSettings::square(2)));
-        }
-        body.push("flatten", Flatten);
-        let (features, head) = self.push_hidden(&mut body, &mut builder, features)?;
-        let head = Linear::new(builder.under(head), features, self.classes)?;
-        Ok(Parts { body, head })
     }
 
     /// The hidden layers `classifier.0`, `classifier.3`, …; the number of features then, and the name of the head.
@@ -157,16 +113,72 @@ impl VggConfig {
                 rule: "there is at least one stage, and each holds at least one width above 0",
             });
         }
-        let halved = |size: usize| (0..self.stages.len()).fold(size, |size, _| size / 2);
-        let pixels = halved(self.input_size[0]) * halved(self.input_size[1]);
-        if pixels == 0 {
-            return Err(Error::Setting {
-                op: "architecture",
-                name: "input_size",
-                value: format!("{:?}", self.input_size),
-                rule: "it must survive one halving a stage; pad or resize the images, or use fewer stages",
-            });
-        }
+        let pixels = pixels_after_halving(self.input_size, self.stages.len())?;
         Ok(pixels * widths.last().copied().unwrap_or(0))
+    }
+}
+
+impl VggConfig {
+    /// The keys of its description.
+    pub(super) const KEYS: &'static [&'static str] =
+        &["stages", "batch_norm", "activation", "hidden", "dropout", "in_channels", "input_size", "classes"];
+}
+
+impl Family for VggConfig {
+    fn classes(&self) -> usize {
+        self.classes
+    }
+
+    fn set_classes(&mut self, classes: usize) {
+        self.classes = classes;
+    }
+
+    fn input_shape(&self) -> Vec<usize> {
+        vec![self.in_channels, self.input_size[0], self.input_size[1]]
+    }
+
+    fn set_input(&mut self, channels: usize, size: [usize; 2]) {
+        (self.in_channels, self.input_size) = (channels, size);
+    }
+
+    fn scale_width(&mut self, factor: f64) {
+        for width in self.stages.iter_mut().flatten() {
+            *width = scaled(*width, factor);
+        }
+    }
+
+    fn has_batch_norm(&self) -> bool {
+        self.batch_norm
+    }
+
+    fn build(&self, mut builder: Builder<'_>) -> Result<Parts> {
+        require_positive("in_channels", self.in_channels)?;
+        require_positive("classes", self.classes)?;
+        require_probability(self.dropout)?;
+        let features = self.feature_count()?;
+        let mut body = Stack::default();
+        let mut channels = self.in_channels;
+        let mut index = 0;
+        let mut next = || {
+            index += 1;
+            format!("features.{}", index - 1)
+        };
+        for stage in &self.stages {
+            for width in stage {
+                let name = next();
+                let conv = Conv2d::new(builder.under(&name), (channels, *width), 3, ConvSettings::new(1, 1), true)?;
+                body.push(name, conv);
+                if self.batch_norm {
+                    let name = next();
+                    body.push(name.clone(), BatchNorm2d::new(builder.under(&name), *width)?);
+                }
+                body.push(next(), ActivationLayer(self.activation));
+                channels = *width;
+            }
+            body.push(next(), MaxPool(PoolSettings::square(2)));
+        }
+        body.push("flatten", Flatten);
+        let (features, head) = self.push_hidden(&mut body, &mut builder, features)?;
+        Parts::new(body, builder, &head, (features, self.classes))
     }
 }

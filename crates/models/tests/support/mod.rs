@@ -21,7 +21,7 @@ pub struct Golden {
 pub const NETS: [&str; 4] = ["mlp_tanh", "mlp_relu", "vgg_tiny", "resnet_tiny"];
 
 fn architecture(name: &str) -> Architecture {
-    let description = match name {
+    let text = match name {
         "mlp_tanh" => "family = 'mlp'\ninputs = 6\nhidden = [8, 8, 5]\nactivation = 'tanh'\nclasses = 3",
         "mlp_relu" => "family = 'mlp'\ninputs = 6\nhidden = [8, 8, 5]\nactivation = 'relu'\nclasses = 3",
         "vgg_tiny" => "family = 'vgg'\nstages = [[4, 4], [6, 6]]\ninput_size = [8, 8]\nclasses = 4",
@@ -31,7 +31,7 @@ fn architecture(name: &str) -> Architecture {
         }
         other => panic!("no golden net {other}"),
     };
-    toml::from_str(description).unwrap()
+    Architecture::from_toml(text).unwrap()
 }
 
 impl Golden {

@@ -1,0 +1,74 @@
+//! Two paths from one input, added: what residual networks are made of.
+
+use candle_core::Tensor;
+
+use super::{Cotangents, Layer, Record, Stack};
+use crate::{Error, Pass, Result};
+
+/// branch(x) + shortcut(x); an empty shortcut is x itself.
+pub(crate) struct Sum {
+    pub(crate) branch: Stack,
+    pub(crate) shortcut: Stack,
+}
+
+impl Layer for Sum {
+    fn forward(&self, x: &Tensor, pass: &Pass) -> Result<Tensor> {
+        Ok((self.branch.forward(x, pass)? + self.shortcut.forward(x, pass)?)?)
+    }
+
+    fn jvp(&self, x: &Tensor, dx: &Tensor, pass: &Pass) -> Result<(Tensor, Tensor)> {
+        let (branch, d_branch) = self.branch.jvp(x, dx, pass)?;
+        let (shortcut, d_shortcut) = self.shortcut.jvp(x, dx, pass)?;
+        Ok(((branch + shortcut)?, (d_branch + d_shortcut)?))
+    }
+
+    fn names_inside(&self) -> Vec<String> {
+        [self.branch.names(), self.shortcut.names()].concat()
+    }
+
+    fn find_inside(&self, name: &str) -> Option<Stack> {
+        self.branch.find(name).or_else(|| self.shortcut.find(name))
+    }
+
+    fn record(&self, x: &Tensor, pass: &Pass) -> Result<Record> {
+        let (branch, shortcut) = (self.branch.record(x, pass)?, self.shortcut.record(x, pass)?);
+        let output = |records: &[Record]| records.last().map_or(x, |record| &record.y).clone();
+        let y = (output(&branch) + output(&shortcut))?;
+        Ok(Record { x: x.clone(), y, inner: vec![branch, shortcut] })
+    }
+
+    fn pullback(&self, record: &Record, g: &Tensor, pass: &Pass) -> Result<Cotangents> {
+        let [branch, shortcut] = both(&record.inner)?;
+        let (branch, through_branch) = self.branch.pullback(branch, g, pass)?;
+        let (shortcut, through_shortcut) = self.shortcut.pullback(shortcut, g, pass)?;
+        let input = (through_branch + through_shortcut)?;
+        Ok(Cotangents { output: g.clone(), input, inner: vec![branch, shortcut] })
+    }
+
+    fn pair(
+        &self,
+        record: &Record,
+        cotangents: &Cotangents,
+        t: &Tensor,
+        pass: &Pass,
+        pairings: &mut Vec<Tensor>,
+    ) -> Result<Tensor> {
+        let ([branch, shortcut], [at_branch, at_shortcut]) = (both(&record.inner)?, both(&cotangents.inner)?);
+        let through_branch = self.branch.pair(branch, at_branch, t, pass, pairings)?;
+        let through_shortcut = self.shortcut.pair(shortcut, at_shortcut, t, pass, pairings)?;
+        Ok((through_branch + through_shortcut)?)
+    }
+}
+
+/// What a sum recorded of its branch and of its shortcut.
+fn both<T>(inner: &[Vec<T>]) -> Result<[&[T]; 2]> {
+    match inner {
+        [branch, shortcut] => Ok([branch, shortcut]),
+        other => Err(Error::Setting {
+            op: "sum of two paths",
+            name: "recorded paths",
+            value: other.len().to_string(),
+            rule: "a sum records its branch and its shortcut",
+        }),
+    }
+}

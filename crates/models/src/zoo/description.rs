@@ -1,0 +1,91 @@
+//! Architectures as small TOML texts.
+
+use std::path::Path;
+
+use serde::Deserialize;
+use toml::{Table, Value};
+
+use super::{Architecture, Conv4Config, MlpConfig, ResNetConfig, VggConfig, WideResNetConfig};
+use crate::names::nearest;
+use crate::{Error, Result};
+
+/// The families by their names, with the keys that each understands.
+const FAMILIES: [(&str, &[&str]); 5] = [
+    ("mlp", MlpConfig::KEYS),
+    ("vgg", VggConfig::KEYS),
+    ("resnet", ResNetConfig::KEYS),
+    ("wide_resnet", WideResNetConfig::KEYS),
+    ("conv4", Conv4Config::KEYS),
+];
+
+impl Architecture {
+    /// The architecture that a TOML text describes: `family`, then the sizes of that family and nothing else.
+    ///
+    /// | family | keys |
+    /// |---|---|
+    /// | `mlp` | `inputs`, `hidden`, `activation` (after every hidden layer but the last), `classes` |
+    /// | `vgg` | `stages` (channels of each convolution, stage by stage), `batch_norm`, `activation`, `hidden`, `dropout` |
+    /// | `resnet` | `block`, `stem`, `stem_channels`, `stages` (`channels`, `blocks`, `stride`), `activation` |
+    /// | `wide_resnet` | `depth`, `widen_factor`, `base_channels`, `dropout`, `activation` |
+    /// | `conv4` | `channels`, `activation` |
+    ///
+    /// All but `mlp` also take `in_channels` (3), `input_size` (`[32, 32]`) and `classes` (10).
+    ///
+    /// **Errors** [`Error::Description`] for what is no such table, a missing key or a value of the wrong kind;
+    /// [`Error::UnknownName`] for another family; [`Error::UnknownKey`] for a key that the family has not.
+    ///
+    /// ```
+    /// use models::{Architecture, Error};
+    /// let text = "family = 'resnet'\nblock = 'bottleneck'\nstages = [{ channels = 4, blocks = 1, stride = 1 }]\n\
+    ///             input_size = [8, 12]\nclasses = 3";
+    /// let resnet = Architecture::from_toml(text)?;
+    /// assert_eq!((resnet.input_shape(), resnet.classes()), (vec![3, 8, 12], 3));
+    /// assert_eq!(Architecture::from_toml(&resnet.to_toml()?)?, resnet);
+    /// let wrong = Architecture::from_toml("family = 'mlp'\ninputs = 6\nhidden = [5]\nclasses = 2\nbatch_norm = true");
+    /// assert!(matches!(wrong, Err(Error::UnknownKey { key, family: "mlp", .. }) if key == "batch_norm"));
+    /// # Ok::<(), models::Error>(())
+    /// ```
+    pub fn from_toml(text: &str) -> Result<Self> {
+        Self::parse(text, "the architecture")
+    }
+
+    /// As [`Architecture::from_toml`], from a file.
+    ///
+    /// **Errors** those, with the file's name, and [`Error::Io`] when it cannot be read.
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let text = std::fs::read_to_string(path).map_err(|source| {
+            let action = "reading an architecture";
+            Error::Io { path: path.to_owned(), action, source }
+        })?;
+        Self::parse(&text, &path.display().to_string())
+    }
+
+    /// The TOML text that describes this architecture.
+    ///
+    /// **Errors** [`Error::Description`] for sizes that TOML cannot hold.
+    pub fn to_toml(&self) -> Result<String> {
+        toml::to_string(self).map_err(|error| refused("the architecture", &error.to_string()))
+    }
+
+    fn parse(text: &str, origin: &str) -> Result<Self> {
+        let table: Table = text.parse().map_err(|error: toml::de::Error| refused(origin, &error.to_string()))?;
+        let Some(Value::String(name)) = table.get("family") else {
+            let families = FAMILIES.map(|(name, _)| format!("`{name}`")).join(", ");
+            return Err(refused(origin, &format!("the key `family` is missing; it is one of {families}")));
+        };
+        let Some((family, keys)) = FAMILIES.into_iter().find(|(known, _)| known == name) else {
+            let nearest = nearest(name, FAMILIES.into_iter().map(|(known, _)| known));
+            return Err(Error::UnknownName { what: "architecture family", name: name.clone(), nearest });
+        };
+        if let Some(key) = table.keys().find(|key| *key != "family" && !keys.contains(&key.as_str())) {
+            let nearest = nearest(key, keys.iter().copied());
+            return Err(Error::UnknownKey { origin: origin.to_owned(), key: key.clone(), family, nearest });
+        }
+        Architecture::deserialize(table).map_err(|error| refused(origin, &error.to_string()))
+    }
+}
+
+fn refused(origin: &str, reason: &str) -> Error {
+    Error::Description { origin: origin.to_owned(), reason: reason.trim().replace('\n', "; ") }
+}

@@ -1,0 +1,88 @@
+//! What every family of architectures can tell and change, and the defaults that they share.
+
+use super::Parts;
+use crate::ops::Activation;
+use crate::params::Builder;
+use crate::{Error, Result};
+
+/// The sizes of one family.
+pub(crate) trait Family {
+    /// Outputs of the head.
+    fn classes(&self) -> usize;
+
+    fn set_classes(&mut self, classes: usize);
+
+    /// Shape of one input, without the batch.
+    fn input_shape(&self) -> Vec<usize>;
+
+    /// Takes images of these channels and this `[height, width]`.
+    fn set_input(&mut self, channels: usize, size: [usize; 2]);
+
+    /// Multiplies every width.
+    fn scale_width(&mut self, factor: f64);
+
+    /// Whether it holds batch norm.
+    fn has_batch_norm(&self) -> bool;
+
+    /// The layers.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for impossible sizes.
+    fn build(&self, builder: Builder<'_>) -> Result<Parts>;
+}
+
+pub(super) fn relu() -> Activation {
+    Activation::Relu
+}
+
+pub(super) fn is_relu(activation: &Activation) -> bool {
+    *activation == relu()
+}
+
+pub(super) fn rgb() -> usize {
+    3
+}
+
+pub(super) fn cifar_size() -> [usize; 2] {
+    [32, 32]
+}
+
+pub(super) fn ten() -> usize {
+    10
+}
+
+/// A width times `factor`, at least one.
+pub(super) fn scaled(width: usize, factor: f64) -> usize {
+    ((width as f64 * factor).round() as usize).max(1)
+}
+
+/// Refuses a size of zero, which no layer has.
+pub(super) fn require_positive(name: &'static str, value: usize) -> Result<()> {
+    if value > 0 {
+        return Ok(());
+    }
+    Err(Error::Setting { op: "architecture", name, value: value.to_string(), rule: "it is at least 1" })
+}
+
+/// Pixels that are left after so many halvings, each of which drops an odd row or column.
+pub(super) fn pixels_after_halving(size: [usize; 2], times: usize) -> Result<usize> {
+    let halved = |size: usize| (0..times).fold(size, |size, _| size / 2);
+    match halved(size[0]) * halved(size[1]) {
+        0 => Err(Error::Setting {
+            op: "architecture",
+            name: "input_size",
+            value: format!("{size:?}"),
+            rule: "it must survive one halving a stage; pad or resize the images, or use fewer stages",
+        }),
+        pixels => Ok(pixels),
+    }
+}
+
+/// Refuses a probability outside [0, 1).
+pub(super) fn require_probability(dropout: f64) -> Result<()> {
+    if (0.0..1.0).contains(&dropout) {
+        return Ok(());
+    }
+    let value = dropout.to_string();
+    Err(Error::Setting { op: "architecture", name: "dropout", value, rule: "it is a probability in [0, 1)" })
+}

@@ -1,0 +1,172 @@
+//! Wide ResNet: S. Zagoruyko and N. Komodakis, "Wide Residual Networks", BMVC 2016 (arXiv 1605.07146).
+
+use serde::{Deserialize, Serialize};
+
+use super::Parts;
+use super::family::{Family, cifar_size, is_relu, relu, require_positive, require_probability, rgb, scaled, ten};
+use crate::layer::{ActivationLayer, BatchNorm2d, Conv2d, Dropout, GlobalAvgPool, Stack, Sum};
+use crate::ops::{Activation, ConvSettings};
+use crate::params::Builder;
+use crate::{Error, Result};
+
+/// Three groups of pre-activation blocks, `widen_factor` times as wide as the base; the mean over all pixels is the features.
+///
+/// **Conventions** a depth of 6n + 4 has n blocks a group. Names are those of the common PyTorch implementations of the
+/// paper: `conv1`, `block1.layer.0.bn1`, `block2.layer.0.convShortcut`, `bn1`, `fc`. A block that changes its number of
+/// channels normalises before both paths, another only before its branch.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WideResNetConfig {
+    /// Layers that carry weights along the longest path: 6n + 4.
+    pub depth: usize,
+    /// How many times wider than the base.
+    pub widen_factor: usize,
+    /// Channels of the stem, and of the first group before widening; the groups after it have two and four times as many.
+    #[serde(default = "sixteen")]
+    pub base_channels: usize,
+    /// Probability with which dropout between the convolutions of a block drops a value.
+    #[serde(default)]
+    pub dropout: f64,
+    /// After each batch norm.
+    #[serde(default = "relu", skip_serializing_if = "is_relu")]
+    pub activation: Activation,
+    /// Channels of the images.
+    #[serde(default = "rgb")]
+    pub in_channels: usize,
+    /// `[height, width]` of the images.
+    #[serde(default = "cifar_size")]
+    pub input_size: [usize; 2],
+    /// Outputs of the head.
+    #[serde(default = "ten")]
+    pub classes: usize,
+}
+
+fn sixteen() -> usize {
+    16
+}
+
+impl WideResNetConfig {
+    /// `wide-resnet28-4` and the like: `wide-resnet<depth>-<widen factor>`.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        let (depth, widen_factor) = match name {
+            "wide-resnet16-4" => (16, 4),
+            "wide-resnet28-4" => (28, 4),
+            "wide-resnet28-10" => (28, 10),
+            _ => return None,
+        };
+        Some(Self {
+            depth,
+            widen_factor,
+            base_channels: sixteen(),
+            dropout: 0.0,
+            activation: relu(),
+            in_channels: rgb(),
+            input_size: cifar_size(),
+            classes: ten(),
+        })
+    }
+
+    fn blocks(&self) -> Result<usize> {
+        if self.depth >= 10 && self.depth % 6 == 4 {
+            return Ok((self.depth - 4) / 6);
+        }
+        let rule = "a wide ResNet has a depth of 6n + 4, n at least 1: 10, 16, 22, 28, …";
+        Err(Error::Setting { op: "architecture", name: "depth", value: self.depth.to_string(), rule })
+    }
+
+    fn push_block(
+        &self,
+        body: &mut Stack,
+        name: &str,
+        mut builder: Builder<'_>,
+        (inputs, outputs, stride): (usize, usize, usize),
+    ) -> Result<()> {
+        let mut before = Stack::default();
+        before.push("bn1", BatchNorm2d::new(builder.under("bn1"), inputs)?);
+        before.push("relu1", ActivationLayer(self.activation));
+        let (mut branch, mut shortcut) = (Stack::default(), Stack::default());
+        if inputs == outputs {
+            branch = before;
+        } else {
+            for (inside, layer) in before.into_layers() {
+                body.push_shared(format!("{name}.{inside}"), layer);
+            }
+            let settings = ConvSettings::new(stride, 0);
+            let conv = Conv2d::new(builder.under("convShortcut"), (inputs, outputs), 1, settings, false)?;
+            shortcut.push("convShortcut", conv);
+        }
+        let settings = ConvSettings::new(stride, 1);
+        branch.push("conv1", Conv2d::new(builder.under("conv1"), (inputs, outputs), 3, settings, false)?);
+        branch.push("bn2", BatchNorm2d::new(builder.under("bn2"), outputs)?);
+        branch.push("relu2", ActivationLayer(self.activation));
+        if self.dropout > 0.0 {
+            branch.push("dropout", Dropout { name: format!("{name}.dropout"), probability: self.dropout });
+        }
+        let settings = ConvSettings::new(1, 1);
+        branch.push("conv2", Conv2d::new(builder.under("conv2"), (outputs, outputs), 3, settings, false)?);
+        body.push(name, Sum { branch, shortcut });
+        Ok(())
+    }
+}
+
+impl WideResNetConfig {
+    /// The keys of its description.
+    pub(super) const KEYS: &'static [&'static str] =
+        &["depth", "widen_factor", "base_channels", "dropout", "activation", "in_channels", "input_size", "classes"];
+}
+
+impl Family for WideResNetConfig {
+    fn classes(&self) -> usize {
+        self.classes
+    }
+
+    fn set_classes(&mut self, classes: usize) {
+        self.classes = classes;
+    }
+
+    fn input_shape(&self) -> Vec<usize> {
+        vec![self.in_channels, self.input_size[0], self.input_size[1]]
+    }
+
+    fn set_input(&mut self, channels: usize, size: [usize; 2]) {
+        (self.in_channels, self.input_size) = (channels, size);
+    }
+
+    fn scale_width(&mut self, factor: f64) {
+        self.base_channels = scaled(self.base_channels, factor);
+    }
+
+    fn has_batch_norm(&self) -> bool {
+        true
+    }
+
+    fn build(&self, mut builder: Builder<'_>) -> Result<Parts> {
+        for (name, size) in [
+            ("in_channels", self.in_channels),
+            ("classes", self.classes),
+            ("base_channels", self.base_channels),
+            ("widen_factor", self.widen_factor),
+        ] {
+            require_positive(name, size)?;
+        }
+        require_probability(self.dropout)?;
+        let blocks = self.blocks()?;
+        let mut body = Stack::default();
+        let mut channels = self.base_channels;
+        let settings = ConvSettings::new(1, 1);
+        body.push("conv1", Conv2d::new(builder.under("conv1"), (self.in_channels, channels), 3, settings, false)?);
+        for (group, multiple) in [1, 2, 4].into_iter().enumerate() {
+            let outputs = self.base_channels * multiple * self.widen_factor;
+            for block in 0..blocks {
+                let name = format!("block{}.layer.{block}", group + 1);
+                let stride = if block == 0 && group > 0 { 2 } else { 1 };
+                self.push_block(&mut body, &name, builder.under(&name), (channels, outputs, stride))?;
+                channels = outputs;
+            }
+        }
+        body.push("bn1", BatchNorm2d::new(builder.under("bn1"), channels)?);
+        body.push("relu", ActivationLayer(self.activation));
+        body.push("avgpool", GlobalAvgPool);
+        Parts::new(body, builder, "fc", (channels, self.classes))
+    }
+}

@@ -1,0 +1,163 @@
+//! Architectures from TOML: the golden nets, every family there and back, and what is refused.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on may panic")]
+
+use candle_core::{DType, Device, Tensor};
+use models::{Architecture, Error, Initialisation, Network, Pass};
+
+const MLP: &str = "family = 'mlp'\ninputs = 6\nhidden = [8, 8, 5]\nactivation = 'tanh'\nclasses = 3\n";
+
+fn network(architecture: &Architecture) -> Network {
+    Network::new(architecture, Initialisation::HeNormal, 0, DType::F32, &Device::Cpu).unwrap()
+}
+
+fn names(text: &str) -> Vec<String> {
+    let network = network(&Architecture::from_toml(text).unwrap());
+    network.params().names().map(str::to_owned).collect()
+}
+
+#[test]
+fn parameters_are_named_as_pytorch_names_them() {
+    assert_eq!(
+        names(MLP),
+        [
+            "embed.0.bias",
+            "embed.0.weight",
+            "embed.2.bias",
+            "embed.2.weight",
+            "embed.4.bias",
+            "embed.4.weight",
+            "head.bias",
+            "head.weight"
+        ]
+    );
+    let vgg = names("family = 'vgg'\nstages = [[4, 4], [6]]\nbatch_norm = true\ninput_size = [8, 4]");
+    for name in ["features.0.weight", "features.1.running_var", "features.4.num_batches_tracked", "features.7.bias"] {
+        assert!(vgg.iter().any(|known| known == name), "{name} is not in {vgg:?}");
+    }
+    let hidden = names("family = 'vgg'\nstages = [[4]]\nhidden = [5, 6]");
+    assert!(
+        ["classifier.0.weight", "classifier.3.bias", "classifier.6.weight"]
+            .iter()
+            .all(|n| hidden.contains(&(*n).into()))
+    );
+    let wide = names("family = 'wide_resnet'\ndepth = 10\nwiden_factor = 2");
+    for name in ["block1.layer.0.convShortcut.weight", "block3.layer.0.bn2.weight", "bn1.running_mean", "fc.bias"] {
+        assert!(wide.iter().any(|known| known == name), "{name} is not in {wide:?}");
+    }
+    assert!(names("family = 'conv4'").contains(&"encoder.3.1.running_mean".to_owned()));
+}
+
+#[test]
+fn every_named_architecture_survives_its_description() {
+    for name in Architecture::names() {
+        let architecture = Architecture::named(name).unwrap();
+        let text = architecture.to_toml().unwrap();
+        assert_eq!(Architecture::from_toml(&text).unwrap(), architecture, "{name}:\n{text}");
+    }
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), MLP).unwrap();
+    assert_eq!(Architecture::from_file(file.path()).unwrap(), Architecture::from_toml(MLP).unwrap());
+}
+
+/// A key that the structures know but the list of keys does not would be refused, and the reverse silently dropped.
+#[test]
+fn every_key_of_every_family_is_understood() {
+    for text in [
+        "family = 'mlp'\ninputs = 4\nhidden = [3]\nactivation = 'relu'\nclasses = 2",
+        "family = 'vgg'\nstages = [[2]]\nbatch_norm = true\nactivation = 'gelu'\nhidden = [3]\ndropout = 0.1\n\
+         in_channels = 1\ninput_size = [4, 6]\nclasses = 2",
+        "family = 'resnet'\nblock = 'basic'\nstem = 'imagenet'\nstem_channels = 3\nactivation = 'silu'\nin_channels = 1\n\
+         stages = [{ channels = 2, blocks = 1, stride = 2 }]\ninput_size = [9, 8]\nclasses = 2",
+        "family = 'wide_resnet'\ndepth = 10\nwiden_factor = 1\nbase_channels = 2\ndropout = 0.3\nactivation = 'tanh'\n\
+         in_channels = 1\ninput_size = [8, 4]\nclasses = 2",
+        "family = 'conv4'\nchannels = [2, 3]\nactivation = 'softplus'\nin_channels = 1\ninput_size = [8, 4]\nclasses = 2",
+    ] {
+        let architecture = Architecture::from_toml(text).unwrap();
+        let again = Architecture::from_toml(&architecture.to_toml().unwrap()).unwrap();
+        assert_eq!(again, architecture);
+        let network = network(&architecture);
+        let mut shape = architecture.input_shape();
+        shape.insert(0, 2);
+        let images = Tensor::ones(shape, DType::F32, &Device::Cpu).unwrap();
+        assert_eq!(network.frozen().logits(&images, &Pass::evaluation()).unwrap().dims(), [2, 2], "{text}");
+    }
+}
+
+#[test]
+fn what_describes_no_architecture_is_refused_by_kind() {
+    let parse = |text: &str| Architecture::from_toml(text).unwrap_err();
+    let description = |text: &str, part: &str| match parse(text) {
+        Error::Description { reason, .. } => assert!(reason.contains(part), "{text}: {reason}"),
+        other => panic!("{text}: {other}"),
+    };
+    description("family = ", "TOML parse error");
+    description("inputs = 6", "`family` is missing");
+    description("family = 7", "`family` is missing");
+    description("family = 'mlp'\ninputs = 6\nhidden = [5]", "missing field `classes`");
+    description("family = 'mlp'\ninputs = -6\nhidden = [5]\nclasses = 2", "-6");
+    description("family = 'mlp'\ninputs = 6\nhidden = [5]\nclasses = 2\nactivation = 'sine'", "unknown variant `sine`");
+    description("family = 'vgg'\nstages = [4, 4]", "invalid type");
+    description("family = 'resnet'\nstages = [{ channels = 4, blocks = 1, stride = 1, width = 2 }]", "`width`");
+    description("family = 'resnet'\nstages = [{ channels = 4, blocks = 1 }]", "stride");
+    description("family = 'resnet'\nstages = []\nblock = 'plain'", "unknown variant `plain`");
+    description("family = 'vgg'\nstages = [[4]]\ninput_size = [8]", "");
+
+    let Error::UnknownName { what: "architecture family", nearest, .. } = parse("family = 'resnets'") else { panic!() };
+    assert_eq!(nearest[0], "`resnet`");
+    let unknown = |text: &str, bad: &str| match parse(text) {
+        Error::UnknownKey { key, nearest, .. } => {
+            assert_eq!(key, bad);
+            nearest[0].clone()
+        }
+        other => panic!("{text}: {other}"),
+    };
+    assert_eq!(unknown("family = 'vgg'\nstages = [[4]]\nbatchnorm = true", "batchnorm"), "`batch_norm`");
+    // Keys of one family are no keys of another.
+    unknown("family = 'mlp'\ninputs = 6\nhidden = [5]\nclasses = 2\ninput_size = [2, 3]", "input_size");
+    unknown("family = 'vgg'\nstages = [[4]]\nblock = 'basic'", "block");
+    unknown("family = 'resnet'\nstages = []\nbatch_norm = true", "batch_norm");
+    unknown("family = 'wide_resnet'\ndepth = 10\nwiden_factor = 1\nstages = []", "stages");
+    unknown("family = 'conv4'\nhidden = [4]", "hidden");
+
+    let missing = Architecture::from_file("no/such/file.toml").unwrap_err();
+    assert!(matches!(missing, Error::Io { .. }), "{missing}");
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "family = 'conv4'\nhidden = [4]").unwrap();
+    let error = Architecture::from_file(file.path()).unwrap_err().to_string();
+    assert!(error.contains(&file.path().display().to_string()), "{error}");
+}
+
+#[test]
+fn impossible_sizes_are_refused_by_setting() {
+    for (text, setting) in [
+        ("family = 'mlp'\ninputs = 0\nhidden = [5]\nclasses = 2", "inputs"),
+        ("family = 'mlp'\ninputs = 6\nhidden = []\nclasses = 2", "hidden"),
+        ("family = 'mlp'\ninputs = 6\nhidden = [5, 0]\nclasses = 2", "hidden"),
+        ("family = 'vgg'\nstages = [[4], []]", "stages"),
+        ("family = 'vgg'\nstages = []", "stages"),
+        ("family = 'vgg'\nstages = [[4], [4]]\ninput_size = [3, 8]", "input_size"),
+        ("family = 'vgg'\nstages = [[4]]\nhidden = [4]\ndropout = 1.0", "dropout"),
+        ("family = 'resnet'\nstages = []", "stages"),
+        ("family = 'resnet'\nstages = [{ channels = 4, blocks = 1, stride = 0 }]", "stride"),
+        ("family = 'resnet'\nstages = [{ channels = 4, blocks = 0, stride = 1 }]", "blocks"),
+        ("family = 'resnet'\nclasses = 0\nstages = [{ channels = 4, blocks = 1, stride = 1 }]", "classes"),
+        ("family = 'wide_resnet'\ndepth = 27\nwiden_factor = 4", "depth"),
+        ("family = 'wide_resnet'\ndepth = 28\nwiden_factor = 0", "widen_factor"),
+        ("family = 'conv4'\nchannels = []", "channels"),
+        ("family = 'conv4'\ninput_size = [15, 32]", "input_size"),
+    ] {
+        let architecture = Architecture::from_toml(text).unwrap();
+        let built = Network::new(&architecture, Initialisation::HeNormal, 0, DType::F32, &Device::Cpu);
+        match built.err() {
+            Some(Error::Setting { name, .. }) => assert_eq!(name, setting, "{text}"),
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn unknown_names_come_with_the_nearest_ones() {
+    let Error::UnknownName { nearest, .. } = Architecture::named("resnet-18-cifar").unwrap_err() else { panic!() };
+    assert_eq!(nearest[0], "`resnet18-cifar`");
+}
