@@ -1,0 +1,220 @@
+"""State dicts between PyTorch and this workspace.
+
+  zoo.py fixture OUT.safetensors     features of PyTorch's nets for weights from a formula (the fixture of crates/models/tests)
+  zoo.py read NAME IN.safetensors    loads a state dict that we wrote into PyTorch's net (strictly) and compares the features
+                                     with those that we stored beside it (`cargo run -p models --example state_dict`)
+  zoo.py write NAME OUT.safetensors  a freshly initialised PyTorch net, its state dict, inputs and features
+
+Wide ResNet and Conv-4 have no form in torchvision: they are written out below, as in the papers' PyTorch code.
+"""
+import sys
+from collections import OrderedDict
+
+import numpy as np
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+import torchvision
+from safetensors.torch import load_file, save_file
+
+
+class WideBlock(nn.Module):
+    """Zagoruyko and Komodakis, arXiv 1605.07146."""
+
+    def __init__(self, inputs, outputs, stride):
+        super().__init__()
+        self.bn1, self.conv1 = nn.BatchNorm2d(inputs), nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.bn2, self.conv2 = nn.BatchNorm2d(outputs), nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.convShortcut = nn.Conv2d(inputs, outputs, 1, stride, bias=False) if inputs != outputs else None
+
+    def forward(self, x):
+        normed = F.relu(self.bn1(x))
+        branch = self.conv2(F.relu(self.bn2(self.conv1(normed))))
+        return branch + (x if self.convShortcut is None else self.convShortcut(normed))
+
+
+class WideGroup(nn.Module):
+    def __init__(self, blocks, inputs, outputs, stride):
+        super().__init__()
+        self.layer = nn.Sequential(
+            *[WideBlock(inputs if i == 0 else outputs, outputs, stride if i == 0 else 1) for i in range(blocks)]
+        )
+
+    def forward(self, x):
+        return self.layer(x)
+
+
+class WideResNet(nn.Module):
+    def __init__(self, depth, widen, base=16, classes=10):
+        super().__init__()
+        blocks, widths = (depth - 4) // 6, [base] + [base * m * widen for m in (1, 2, 4)]
+        self.conv1 = nn.Conv2d(3, base, 3, 1, 1, bias=False)
+        self.block1, self.block2, self.block3 = (WideGroup(blocks, widths[i], widths[i + 1], 1 + (i > 0)) for i in range(3))
+        self.bn1, self.fc = nn.BatchNorm2d(widths[3]), nn.Linear(widths[3], classes)
+
+    def features(self, x):
+        return F.relu(self.bn1(self.block3(self.block2(self.block1(self.conv1(x)))))).mean((2, 3))
+
+
+class Conv4(nn.Module):
+    """Snell et al., arXiv 1703.05175, with a linear head."""
+
+    def __init__(self, channels, pixels, classes=10):
+        super().__init__()
+        block = lambda i, o: nn.Sequential(nn.Conv2d(i, o, 3, padding=1), nn.BatchNorm2d(o), nn.ReLU(), nn.MaxPool2d(2))
+        self.encoder = nn.Sequential(*[block(i, o) for i, o in zip([3] + channels, channels)])
+        self.classifier = nn.Linear(channels[-1] * pixels, classes)
+
+    def features(self, x):
+        return self.encoder(x).flatten(1)
+
+
+class Vgg(nn.Module):
+    """torchvision's layout with the stages given; the classifier is one linear layer, or torchvision's three."""
+
+    def __init__(self, stages, batch_norm, pixels, hidden=None, classes=10):
+        super().__init__()
+        layers, inputs = [], 3
+        for stage in stages:
+            for width in stage:
+                layers += [nn.Conv2d(inputs, width, 3, padding=1)] + [nn.BatchNorm2d(width)] * batch_norm + [nn.ReLU()]
+                inputs = width
+            layers.append(nn.MaxPool2d(2))
+        self.stack = nn.Sequential(*layers)
+        if hidden is None:
+            self.classifier = nn.Linear(inputs * pixels, classes)
+        else:
+            self.classifier = nn.Sequential(
+                nn.Linear(inputs * pixels, hidden[0]), nn.ReLU(), nn.Dropout(),
+                nn.Linear(hidden[0], hidden[1]), nn.ReLU(), nn.Dropout(), nn.Linear(hidden[1], classes),
+            )
+
+    def features(self, x):
+        flat = self.stack(x).flatten(1)
+        return self.classifier[:-1](flat) if isinstance(self.classifier, nn.Sequential) else flat
+
+    def state_dict(self, *a, **k):
+        return OrderedDict((n.replace("stack.", "features."), v) for n, v in super().state_dict(*a, **k).items())
+
+    def load_state_dict(self, state, strict=True):
+        return super().load_state_dict({n.replace("features.", "stack."): v for n, v in state.items()}, strict)
+
+
+class Mlp(nn.Module):
+    def __init__(self, sizes, activation, classes):
+        super().__init__()
+        layers = []
+        for i, o in zip(sizes, sizes[1:]):
+            layers += [nn.Linear(i, o), activation()]
+        self.embed, self.head = nn.Sequential(*layers[:-1]), nn.Linear(sizes[-1], classes)
+
+    def features(self, x):
+        return self.embed(x)
+
+
+def cut(net):
+    """torchvision's ResNet up to the input of its last layer."""
+    def features(x):
+        head, net.fc = net.fc, nn.Identity()
+        y = net(x)
+        net.fc = head
+        return y
+    net.features = features
+    return net
+
+
+def cifar(net, width=64):
+    net.conv1, net.maxpool = nn.Conv2d(3, width, 3, 1, 1, bias=False), nn.Identity()
+    return net
+
+
+def small_bottleneck(stem):
+    """torchvision's own blocks with few channels: stages of 4 (one block) and 6 (two blocks, stride 2)."""
+    net = torchvision.models.ResNet(torchvision.models.resnet.Bottleneck, [1, 1, 1, 1], num_classes=5)
+    net.inplanes = 4
+    net.conv1, net.bn1 = nn.Conv2d(3, 4, 7, 2, 3, bias=False), nn.BatchNorm2d(4)
+    net.layer1, net.layer2 = net._make_layer(torchvision.models.resnet.Bottleneck, 4, 1), net._make_layer(
+        torchvision.models.resnet.Bottleneck, 6, 2, stride=2)
+    net.layer3, net.layer4, net.fc = nn.Identity(), nn.Identity(), nn.Linear(24, 5)
+    return cut(net if stem == "imagenet" else cifar(net, 4))
+
+
+NETS = {
+    "resnet18": (lambda: cut(torchvision.models.resnet18(weights=None)), (2, 3, 64, 48)),
+    "resnet18-cifar": (lambda: cut(cifar(torchvision.models.resnet18(weights=None, num_classes=10))), (2, 3, 16, 12)),
+    "bottleneck-cifar": (lambda: small_bottleneck("cifar"), (3, 3, 10, 14)),
+    "bottleneck-imagenet": (lambda: small_bottleneck("imagenet"), (3, 3, 33, 26)),
+    "vgg-batch-norm": (lambda: Vgg([[4, 6], [8], [5, 7]], True, 1 * 2), (3, 3, 11, 17)),
+    "vgg-hidden": (lambda: Vgg([[4], [6, 6]], False, 2 * 3, hidden=(9, 7)), (3, 3, 8, 12)),
+    "wide-resnet10-2": (lambda: WideResNet(10, 2, base=4), (2, 3, 12, 8)),
+    "wide-resnet28-4": (lambda: WideResNet(28, 4), (2, 3, 16, 8)),
+    "conv4": (lambda: Conv4([5, 6, 7, 8], 1 * 2), (3, 3, 16, 32)),
+    "mlp-gelu": (lambda: Mlp([10, 7, 6, 4], nn.GELU, 3), (4, 10)),
+    "mlp-silu": (lambda: Mlp([10, 7, 4], nn.SiLU, 3), (4, 10)),
+}
+
+
+def uniform(name, count):
+    """Numbers in [0, 1) from a name and their positions: mixed 32-bit integers over 2^32, exact in every language."""
+    seed = 0
+    for byte in name.encode():
+        seed = (seed * 31 + byte) % 2**32
+    with np.errstate(over="ignore"):
+        h = np.arange(count, dtype=np.uint32) * np.uint32(2654435761) + np.uint32(seed)
+        for shift, factor in ((16, 0x45D9F3B), (16, 0x45D9F3B)):
+            h = (h ^ (h >> np.uint32(shift))) * np.uint32(factor)
+        h ^= h >> np.uint32(16)
+    return torch.from_numpy(h.astype(np.float64) / 2**32)
+
+
+def formula(name, shape):
+    if name.endswith("num_batches_tracked"):
+        return torch.tensor(7)
+    u = uniform(name, int(np.prod(shape))).reshape(shape)
+    if name.endswith("running_var"):
+        return 0.5 + u
+    if len(shape) >= 2:
+        return (2 * u - 1) * (6.0 / np.prod(shape[1:])) ** 0.5
+    if name.endswith("weight"):
+        return 0.7 + 0.6 * u
+    return 0.3 * (2 * u - 1)
+
+
+def fixture(out):
+    tensors = {}
+    for name, (make, shape) in NETS.items():
+        net = make().double().eval()
+        net.load_state_dict({key: formula(key, tuple(value.shape)) for key, value in net.state_dict().items()})
+        x = (2 * uniform(name + "/x", int(np.prod(shape))) - 1).reshape(shape)
+        with torch.no_grad():
+            tensors[name] = net.features(x).contiguous()
+        # The parameters that PyTorch's net has: names in their order, with their sizes.
+        print(name, tuple(tensors[name].shape), sum(v.numel() for v in net.state_dict().values()))
+    save_file(tensors, out, metadata={"generator": f"benches/peers/zoo.py, torch {torch.__version__}"})
+
+
+def read(name, path):
+    stored = load_file(path)
+    x, ours = stored.pop("input.x"), stored.pop("output.features")
+    net = NETS[name][0]().eval()
+    net.load_state_dict(stored, strict=True)
+    with torch.no_grad():
+        theirs = net.features(x)
+    distance = ((theirs - ours).norm() / theirs.norm()).item()
+    print(f"{name}: {len(stored)} tensors loaded strictly; features differ by {distance:.2e} (relative)")
+    sys.exit(distance > 1e-5)
+
+
+def write(name, path):
+    torch.manual_seed(0)
+    make, shape = NETS[name]
+    net = make().eval()
+    x = torch.randn(shape)
+    with torch.no_grad():
+        y = net.features(x)
+    save_file({**net.state_dict(), "input.x": x, "output.features": y.contiguous()}, path)
+
+
+if __name__ == "__main__":
+    torch.backends.mkldnn.enabled = False
+    {"fixture": fixture, "read": read, "write": write}[sys.argv[1]](*sys.argv[2:])
