@@ -25,13 +25,24 @@ fn inner(a: &Tensor, b: &Tensor) -> f64 {
     numbers(a).iter().zip(numbers(b)).map(|(a, b)| a * b).sum()
 }
 
-/// Checks the gradient of ⟨f(x…), g⟩ by every argument against central differences along random directions.
+/// Checks the gradient of ⟨f(x…), g⟩ by every argument against central differences along random directions, and that the
+/// kernels and the composition of candle's operations agree on values and gradients.
 fn check_gradients(what: &str, arguments: &[Tensor], f: impl Fn(&[Tensor]) -> Result<Tensor>) {
     let vars: Vec<Var> = arguments.iter().map(|argument| Var::from_tensor(argument).unwrap()).collect();
     let tracked: Vec<Tensor> = vars.iter().map(|var| var.as_tensor().clone()).collect();
-    let y = f(&tracked).unwrap();
-    let g = draw(y.dims(), 100);
-    let gradients = (&y * &g).unwrap().sum_all().unwrap().backward().unwrap();
+    let pass = || {
+        let y = f(&tracked).unwrap();
+        let g = draw(y.dims(), 100);
+        let gradients = (&y * &g).unwrap().sum_all().unwrap().backward().unwrap();
+        (y, g, gradients)
+    };
+    let (y, g, gradients) = pass();
+    let (composed_y, _, composed_gradients) = ops::composed(pass);
+    assert_close(&format!("{what}, composed"), &composed_y, &y, 1e-12);
+    for (index, var) in vars.iter().enumerate() {
+        let (composed, kernel) = (composed_gradients.get(var).unwrap(), gradients.get(var).unwrap());
+        assert_close(&format!("{what}, composed, gradient {index}"), composed, kernel, 1e-12);
+    }
     for (index, var) in vars.iter().enumerate() {
         let direction = draw(var.dims(), 200 + index as u64);
         let at = |sign: f64| {
@@ -56,6 +67,8 @@ fn check_tangent(
 ) {
     let dx = draw(x.dims(), 300);
     let (y, dy) = jvp(x, &dx, rest).unwrap();
+    let (_, composed_dy) = ops::composed(|| jvp(x, &dx, rest)).unwrap();
+    assert_close(&format!("{what}: composed tangent"), &composed_dy, &dy, 1e-12);
     assert_close(&format!("{what}: value"), &y, &f(x, rest).unwrap(), 1e-12);
     let at = |sign: f64| f(&(x + (&dx * (sign * STEP)).unwrap()).unwrap(), rest).unwrap();
     let expected = ((at(1.0) - at(-1.0)).unwrap() / (2.0 * STEP)).unwrap();

@@ -49,7 +49,7 @@ impl PoolGeometry {
     }
 }
 
-/// For each output value, the index within its image of the window's first maximum in row-major order.
+/// For each output value, the pixel (row · width + column) of the window's first maximum in row-major order.
 ///
 /// A NaN counts as a maximum, so that it is not lost.
 pub(crate) fn max_positions<T: Element>(geometry: &PoolGeometry, x: &[T]) -> Vec<u32> {
@@ -65,15 +65,15 @@ pub(crate) fn max_positions<T: Element>(geometry: &PoolGeometry, x: &[T]) -> Vec
                 let values = &image[start..start + channels];
                 if tap == 0 {
                     best.copy_from_slice(values);
-                    positions.iter_mut().zip(start as u32..).for_each(|(position, index)| *position = index);
+                    positions.fill(pixel as u32);
                     continue;
                 }
                 set.vectorised(|| {
                     let kept = best.iter_mut().zip(positions.iter_mut());
-                    for (((best, position), value), index) in kept.zip(values).zip(start as u32..) {
+                    for ((best, position), value) in kept.zip(values) {
                         let larger = *value > *best || (is_nan(*value) && !is_nan(*best));
                         *best = if larger { *value } else { *best };
-                        *position = if larger { index } else { *position };
+                        *position = if larger { pixel as u32 } else { *position };
                     }
                 });
             }
@@ -87,10 +87,14 @@ fn is_nan<T: Element>(value: T) -> bool {
 
 /// x at the positions: the pooled values of x, or of a tangent of x.
 pub(crate) fn gather<T: Element>(geometry: &PoolGeometry, x: &[T], positions: &[u32]) -> Vec<T> {
+    let channels = geometry.channels;
     fresh::filled(T::default(), positions.len(), geometry.pooled_len(), |index, y| {
         let image = &x[index * geometry.image_len()..][..geometry.image_len()];
         let positions = &positions[index * geometry.pooled_len()..];
-        y.iter_mut().zip(positions).for_each(|(y, position)| *y = image[*position as usize]);
+        for (y, positions) in y.chunks_mut(channels).zip(positions.chunks(channels)) {
+            let places = positions.iter().enumerate().map(|(channel, pixel)| *pixel as usize * channels + channel);
+            y.iter_mut().zip(places).for_each(|(y, place)| *y = image[place]);
+        }
     })
 }
 
@@ -102,7 +106,11 @@ pub(crate) fn scatter<T: Element>(geometry: &PoolGeometry, g: &[T], positions: &
         let positions = &positions[index * geometry.pooled_len()..][..geometry.pooled_len()];
         let g = &g[index * geometry.pooled_len()..][..geometry.pooled_len()];
         if !apart {
-            return g.iter().zip(positions).for_each(|(g, position)| image[*position as usize] += *g);
+            for (g, positions) in g.chunks(channels).zip(positions.chunks(channels)) {
+                let places = positions.iter().enumerate().map(|(channel, pixel)| *pixel as usize * channels + channel);
+                g.iter().zip(places).for_each(|(g, place)| image[place] += *g);
+            }
+            return;
         }
         // Every pixel belongs to one window at most, so that it can ask whether it was the maximum: no scattered writes.
         for (i, j, at) in geometry.outputs() {
@@ -111,8 +119,8 @@ pub(crate) fn scatter<T: Element>(geometry: &PoolGeometry, g: &[T], positions: &
                 let start = pixel * channels;
                 let values = &mut image[start..start + channels];
                 set.vectorised(|| {
-                    for (((value, g), position), index) in values.iter_mut().zip(g).zip(positions).zip(start as u32..) {
-                        *value = if *position == index { *g } else { T::default() };
+                    for ((value, g), position) in values.iter_mut().zip(g).zip(positions) {
+                        *value = if *position == pixel as u32 { *g } else { T::default() };
                     }
                 });
             }

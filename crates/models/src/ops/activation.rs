@@ -3,6 +3,7 @@
 use candle_core::{CpuStorage, CustomOp1, Layout, Result as CandleResult, Shape, Tensor, WithDType};
 use serde::{Deserialize, Serialize};
 
+use super::composed::{self, Compose, apply1};
 use super::cpu::{dispatch_float, elements, require_float};
 use super::product::{gate, hadamard};
 use crate::kernels::elementwise;
@@ -46,7 +47,7 @@ impl Activation {
         require_float("activation", x)?;
         match self {
             Activation::Identity => Ok(x.clone()),
-            Activation::Relu => Ok(x.contiguous()?.apply_op1(Relu)?),
+            Activation::Relu => apply1(x, Relu),
             smooth => derivative(smooth, 0, x),
         }
     }
@@ -73,7 +74,7 @@ pub fn relu(x: &Tensor) -> Result<Tensor> {
 }
 
 fn derivative(activation: Activation, order: u8, x: &Tensor) -> Result<Tensor> {
-    Ok(x.contiguous()?.apply_op1(Smooth { activation, order })?)
+    apply1(x, Smooth { activation, order })
 }
 
 struct Relu;
@@ -103,21 +104,39 @@ struct Smooth {
     order: u8,
 }
 
+impl Smooth {
+    fn too_high(&self) -> Error {
+        Error::Setting {
+            op: "smooth-activation",
+            name: "order of differentiation",
+            value: self.order.to_string(),
+            rule: "at most 3 are implemented",
+        }
+    }
+}
+
+impl Compose<1> for Relu {
+    fn compose(&self, [x]: [&Tensor; 1]) -> Result<Tensor> {
+        // NaN is not at most 0, so it passes through.
+        let zero = x.zeros_like()?;
+        Ok(x.le(&zero)?.where_cond(&zero, x)?)
+    }
+}
+
+impl Compose<1> for Smooth {
+    fn compose(&self, [x]: [&Tensor; 1]) -> Result<Tensor> {
+        composed::smooth_derivative(self.activation, self.order, x)?.ok_or_else(|| self.too_high())
+    }
+}
+
 impl CustomOp1 for Smooth {
     fn name(&self) -> &'static str {
         "smooth-activation"
     }
 
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> CandleResult<(CpuStorage, Shape)> {
-        let function = elementwise::smooth_derivative(self.activation, self.order).ok_or_else(|| {
-            Error::Setting {
-                op: "smooth-activation",
-                name: "order of differentiation",
-                value: self.order.to_string(),
-                rule: "at most 3 are implemented",
-            }
-            .into_candle()
-        })?;
+        let function =
+            elementwise::smooth_derivative(self.activation, self.order).ok_or_else(|| self.too_high().into_candle())?;
         dispatch_float!(self.name(), x, T => {
             let y = elementwise::map(
                 elements::<T>(self.name(), x, layout)?,

@@ -6,6 +6,7 @@
 use candle_core::{CpuStorage, CustomOp3, Layout, Result as CandleResult, Shape, Tensor, WithDType};
 
 use super::channel::{channel_dot, channel_scale, channel_shift, channel_sum};
+use super::composed::{self, Compose, apply3, is_composed};
 use super::cpu::{dispatch_float, elements, require_float, same_dtype};
 use crate::kernels::{Element, channel};
 use crate::{Error, Result};
@@ -45,20 +46,15 @@ impl ChannelMoments {
                 rule: "the batch holds at least one value".into(),
             });
         }
-        let x = x.detach().contiguous()?;
+        let (x, count) = (x.detach().contiguous()?, x.elem_count() / channels);
         let (storage, layout) = x.storage_and_layout();
-        let candle_core::Storage::Cpu(storage) = &*storage else {
-            return Err(Error::Setting {
-                op: OP,
-                name: "device",
-                value: format!("{:?}", x.device().location()),
-                rule: "batch statistics are implemented on the CPU only",
-            });
+        let (mean, variance) = match &*storage {
+            candle_core::Storage::Cpu(storage) if !is_composed(&x) => dispatch_float!(OP, storage, T => {
+                CandleResult::Ok(channel::moments(elements::<T>(OP, storage, layout)?, channels))
+            })?,
+            _ => composed::moments(&x)?,
         };
-        let (mean, variance) = dispatch_float!(OP, storage, T => {
-            CandleResult::Ok(channel::moments(elements::<T>(OP, storage, layout)?, channels))
-        })?;
-        Ok(Self { mean, variance, count: x.elem_count() / channels })
+        Ok(Self { mean, variance, count })
     }
 
     /// The variance with divisor `count` − 1 (with divisor 1 for a single value), as running statistics take it.
@@ -67,7 +63,7 @@ impl ChannelMoments {
         self.variance.iter().map(|variance| variance * factor).collect()
     }
 
-    fn inverse_deviation(&self, epsilon: f64) -> Vec<f64> {
+    pub(super) fn inverse_deviation(&self, epsilon: f64) -> Vec<f64> {
         self.variance.iter().map(|variance| 1.0 / (variance + epsilon).sqrt()).collect()
     }
 }
@@ -94,7 +90,7 @@ pub fn batch_norm_train(x: &Tensor, gamma: &Tensor, beta: &Tensor, epsilon: f64)
     let x = x.contiguous()?;
     let moments = ChannelMoments::of(&x)?;
     let op = Training { moments: moments.clone(), epsilon };
-    Ok((x.apply_op3(&gamma.contiguous()?, &beta.contiguous()?, op)?, moments))
+    Ok((apply3(&x, gamma, beta, op)?, moments))
 }
 
 /// Training-mode batch norm and its directional derivative, every part of it differentiable again.
@@ -152,6 +148,12 @@ pub(crate) fn batch_norm_train_pair(
 ) -> Result<(Tensor, Tensor)> {
     check(x, gamma, gamma)?;
     let moments = ChannelMoments::of(x)?;
+    if is_composed(x) {
+        let (at, scale) = (x.detach(), gamma.detach());
+        let [tangent, by_input, by_scale] = composed::training_pairing(&at, g, t, &moments, epsilon, &scale)?;
+        let pairing = (super::hadamard(x, &by_input)?.sum_all()? + super::hadamard(gamma, &by_scale)?.sum_all()?)?;
+        return Ok((tangent, pairing));
+    }
     let inverse = moments.inverse_deviation(epsilon);
     let scale: Vec<f64> = gamma.detach().to_dtype(candle_core::DType::F64)?.to_vec1()?;
     let constants = [x.detach().contiguous()?, g.contiguous()?, t.contiguous()?];
@@ -200,7 +202,7 @@ pub fn batch_norm_eval_affine(
 /// **Errors** as [`batch_norm_train`].
 pub fn channel_affine(x: &Tensor, factor: &Tensor, summand: &Tensor) -> Result<Tensor> {
     check(x, factor, summand)?;
-    Ok(x.contiguous()?.apply_op3(&factor.contiguous()?, &summand.contiguous()?, Affine)?)
+    apply3(x, factor, summand, Affine)
 }
 
 fn check(x: &Tensor, gamma: &Tensor, beta: &Tensor) -> Result<()> {
@@ -226,6 +228,18 @@ struct Training {
 }
 
 struct Affine;
+
+impl Compose<3> for Training {
+    fn compose(&self, [x, gamma, beta]: [&Tensor; 3]) -> Result<Tensor> {
+        composed::normalised(x, &self.moments, self.epsilon, gamma, beta)
+    }
+}
+
+impl Compose<3> for Affine {
+    fn compose(&self, [x, factor, summand]: [&Tensor; 3]) -> Result<Tensor> {
+        Ok(x.broadcast_mul(factor)?.broadcast_add(summand)?)
+    }
+}
 
 impl CustomOp3 for Training {
     fn name(&self) -> &'static str {
@@ -262,6 +276,13 @@ impl CustomOp3 for Training {
         _: &Tensor,
         g: &Tensor,
     ) -> CandleResult<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        if is_composed(x) {
+            let (at, scale) = (x.detach(), gamma.detach());
+            let gradients = composed::training_gradients(&at, &self.moments, self.epsilon, &scale, g);
+            let [by_x, by_gamma, by_beta] = gradients.map_err(Error::into_candle)?;
+            let asked = |argument: &Tensor, gradient: Tensor| argument.track_op().then_some(gradient);
+            return Ok((asked(x, by_x), asked(gamma, by_gamma), asked(beta, by_beta)));
+        }
         let g = g.contiguous()?;
         let inverse = self.moments.inverse_deviation(self.epsilon);
         let (x_storage, x_layout) = x.storage_and_layout();

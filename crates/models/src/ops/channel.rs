@@ -5,6 +5,7 @@
 
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result as CandleResult, Shape, Tensor, WithDType};
 
+use super::composed::{Compose, apply1, apply2};
 use super::cpu::{dispatch_float, elements, require_float, same_dtype};
 use crate::kernels::{Element, channel};
 use crate::{Error, Result};
@@ -21,7 +22,7 @@ use crate::{Error, Result};
 /// ```
 pub fn channel_sum(x: &Tensor) -> Result<Tensor> {
     channels("channel-sum", x)?;
-    Ok(x.contiguous()?.apply_op1(Sum)?)
+    apply1(x, Sum)
 }
 
 /// Σ of a·b over everything but the last dimension: `[c]`.
@@ -33,7 +34,7 @@ pub fn channel_dot(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     if a.dims() != b.dims() {
         return Err(mismatch("channel-dot", a, b, "both have one shape"));
     }
-    Ok(a.contiguous()?.apply_op2(&b.contiguous()?, Dot)?)
+    apply2(a, b, Dot)
 }
 
 /// x·s with one factor a channel.
@@ -43,7 +44,7 @@ pub fn channel_dot(a: &Tensor, b: &Tensor) -> Result<Tensor> {
 /// **Errors** as [`channel_sum`], and [`Error::Shape`] when `s` is not `[c]`.
 pub fn channel_scale(x: &Tensor, s: &Tensor) -> Result<Tensor> {
     by_channel("channel-scale", x, s)?;
-    Ok(x.contiguous()?.apply_op2(&s.contiguous()?, Scale)?)
+    apply2(x, s, Scale)
 }
 
 /// x + b with one summand a channel.
@@ -51,7 +52,7 @@ pub fn channel_scale(x: &Tensor, s: &Tensor) -> Result<Tensor> {
 /// **Shapes** and **Errors** as [`channel_scale`].
 pub fn channel_shift(x: &Tensor, b: &Tensor) -> Result<Tensor> {
     by_channel("channel-shift", x, b)?;
-    Ok(x.contiguous()?.apply_op2(&b.contiguous()?, Shift)?)
+    apply2(x, b, Shift)
 }
 
 fn channels(op: &'static str, x: &Tensor) -> Result<usize> {
@@ -81,6 +82,36 @@ struct Sum;
 struct Dot;
 struct Scale;
 struct Shift;
+
+/// Σ over everything but the last dimension, with candle's own sum.
+fn sum_of_rows(x: &Tensor) -> Result<Tensor> {
+    let channels = x.dims().last().copied().unwrap_or(1);
+    Ok(x.contiguous()?.reshape(((), channels))?.sum(0)?)
+}
+
+impl Compose<1> for Sum {
+    fn compose(&self, [x]: [&Tensor; 1]) -> Result<Tensor> {
+        sum_of_rows(x)
+    }
+}
+
+impl Compose<2> for Dot {
+    fn compose(&self, [a, b]: [&Tensor; 2]) -> Result<Tensor> {
+        sum_of_rows(&(a * b)?)
+    }
+}
+
+impl Compose<2> for Scale {
+    fn compose(&self, [x, s]: [&Tensor; 2]) -> Result<Tensor> {
+        Ok(x.broadcast_mul(s)?)
+    }
+}
+
+impl Compose<2> for Shift {
+    fn compose(&self, [x, b]: [&Tensor; 2]) -> Result<Tensor> {
+        Ok(x.broadcast_add(b)?)
+    }
+}
 
 fn channel_vector<T: Element + WithDType>(values: Vec<f64>) -> (CpuStorage, Shape) {
     let shape = Shape::from(values.len());

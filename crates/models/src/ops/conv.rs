@@ -11,10 +11,15 @@
 //!
 //! A gradient that nobody asked for (its argument is detached) is not computed.
 
+#[cfg(feature = "cudnn")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result as CandleResult, Shape, Tensor};
 
-use super::channel::channel_sum;
+use super::channel::{channel_shift, channel_sum};
+use super::composed::{self, Compose, apply2, apply3, is_composed};
 use super::cpu::{dispatch_float, elements, require_float, same_dtype};
+#[cfg(feature = "cudnn")]
+use super::cudnn;
 use crate::kernels::{self, Accuracy, ConvGeometry};
 use crate::{Error, Result};
 
@@ -110,11 +115,10 @@ pub fn conv2d(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, settings: Conv
     same_dtype(OP, x, weight)?;
     let geometry = settings.geometry(OP, x.dims(), weight.dims())?;
     let family = Family { geometry, accuracy: settings.accuracy };
-    let (x, weight) = (x.contiguous()?, weight.contiguous()?);
     let Some(bias) = bias else {
-        return Ok(x.apply_op2(&weight, Output(family))?);
+        return apply2(x, weight, Output(family));
     };
-    same_dtype(OP, &x, bias)?;
+    same_dtype(OP, x, bias)?;
     if bias.dims() != [geometry.out_channels] {
         return Err(Error::Shape {
             op: OP,
@@ -123,7 +127,10 @@ pub fn conv2d(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, settings: Conv
             rule: "the bias has one value for each output channel".into(),
         });
     }
-    Ok(x.apply_op3(&weight, &bias.contiguous()?, OutputWithBias(family))?)
+    if is_composed(x) {
+        return channel_shift(&apply2(x, weight, Output(family))?, bias);
+    }
+    apply3(x, weight, bias, OutputWithBias(family))
 }
 
 /// y = x·weightᵀ + bias: the 1×1 convolution of an image of one row, n pixels wide.
@@ -171,7 +178,7 @@ pub fn conv2d_input_gradient(g: &Tensor, weight: &Tensor, input: &[usize], setti
     const OP: &str = "conv2d-input-gradient";
     same_dtype(OP, g, weight)?;
     let family = settings.family(OP, g, input, weight.dims())?;
-    Ok(g.contiguous()?.apply_op2(&weight.contiguous()?, InputGradient(family))?)
+    apply2(g, weight, InputGradient(family))
 }
 
 /// Jᵀg of a convolution by its weight: the cotangent of a weight of this shape for a cotangent `g` of the output.
@@ -183,7 +190,7 @@ pub fn conv2d_weight_gradient(x: &Tensor, g: &Tensor, weight: &[usize], settings
     const OP: &str = "conv2d-weight-gradient";
     same_dtype(OP, x, g)?;
     let family = settings.family(OP, g, x.dims(), weight)?;
-    Ok(x.contiguous()?.apply_op2(&g.contiguous()?, WeightGradient(family))?)
+    apply2(x, g, WeightGradient(family))
 }
 
 /// What the three operations of one convolution share.
@@ -215,8 +222,49 @@ struct OutputWithBias(Family);
 struct InputGradient(Family);
 struct WeightGradient(Family);
 
+impl Compose<2> for Output {
+    fn compose(&self, [x, weight]: [&Tensor; 2]) -> Result<Tensor> {
+        composed::output(&self.0.geometry, x, weight)
+    }
+
+    fn has_kernel(&self, x: &Tensor) -> bool {
+        has_kernel(x)
+    }
+}
+
+impl Compose<3> for OutputWithBias {
+    fn compose(&self, [x, weight, bias]: [&Tensor; 3]) -> Result<Tensor> {
+        channel_shift(&composed::output(&self.0.geometry, x, weight)?, bias)
+    }
+}
+
+impl Compose<2> for InputGradient {
+    fn compose(&self, [g, weight]: [&Tensor; 2]) -> Result<Tensor> {
+        composed::input_gradient(&self.0.geometry, g, weight)
+    }
+
+    fn has_kernel(&self, x: &Tensor) -> bool {
+        has_kernel(x)
+    }
+}
+
+impl Compose<2> for WeightGradient {
+    fn compose(&self, [x, g]: [&Tensor; 2]) -> Result<Tensor> {
+        composed::weight_gradient(&self.0.geometry, x, g)
+    }
+
+    fn has_kernel(&self, x: &Tensor) -> bool {
+        has_kernel(x)
+    }
+}
+
+/// Convolution has kernels of this crate on the CPU, and cuDNN's on CUDA.
+fn has_kernel(x: &Tensor) -> bool {
+    !is_composed(x) || (cfg!(feature = "cudnn") && x.device().is_cuda())
+}
+
 /// `first ∘ second` if the argument it is the gradient of is tracked, nothing otherwise.
-fn if_tracked<C: 'static + CustomOp2 + Send + Sync>(
+fn if_tracked<C: 'static + CustomOp2 + Compose<2> + Send + Sync>(
     argument: &Tensor,
     first: &Tensor,
     second: &Tensor,
@@ -225,7 +273,7 @@ fn if_tracked<C: 'static + CustomOp2 + Send + Sync>(
     if !argument.track_op() {
         return Ok(None);
     }
-    Ok(Some(first.contiguous()?.apply_op2(&second.contiguous()?, op)?))
+    apply2(first, second, op).map(Some).map_err(Error::into_candle)
 }
 
 impl CustomOp2 for Output {
@@ -240,6 +288,17 @@ impl CustomOp2 for Output {
             let y = kernels::conv_forward_to_vec(&geometry, accuracy, x, w, None);
             Ok((<T as candle_core::WithDType>::to_cpu_storage_owned(y), self.0.output_shape()))
         })
+    }
+
+    #[cfg(feature = "cudnn")]
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        lx: &Layout,
+        w: &CudaStorage,
+        lw: &Layout,
+    ) -> CandleResult<(CudaStorage, Shape)> {
+        Ok((cudnn::output(&self.0.geometry, (x, lx), (w, lw))?, self.0.output_shape()))
     }
 
     fn bwd(&self, x: &Tensor, w: &Tensor, _: &Tensor, g: &Tensor) -> CandleResult<(Option<Tensor>, Option<Tensor>)> {
@@ -297,6 +356,17 @@ impl CustomOp2 for InputGradient {
         })
     }
 
+    #[cfg(feature = "cudnn")]
+    fn cuda_fwd(
+        &self,
+        g: &CudaStorage,
+        lg: &Layout,
+        w: &CudaStorage,
+        lw: &Layout,
+    ) -> CandleResult<(CudaStorage, Shape)> {
+        Ok((cudnn::input_gradient(&self.0.geometry, (g, lg), (w, lw))?, self.0.input_shape()))
+    }
+
     fn bwd(&self, g: &Tensor, w: &Tensor, _: &Tensor, h: &Tensor) -> CandleResult<(Option<Tensor>, Option<Tensor>)> {
         Ok((if_tracked(g, h, w, Output(self.0))?, if_tracked(w, h, g, WeightGradient(self.0))?))
     }
@@ -314,6 +384,17 @@ impl CustomOp2 for WeightGradient {
             let w = kernels::conv_weight_grad_to_vec(&geometry, accuracy, x, g);
             Ok((<T as candle_core::WithDType>::to_cpu_storage_owned(w), self.0.weight_shape()))
         })
+    }
+
+    #[cfg(feature = "cudnn")]
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        lx: &Layout,
+        g: &CudaStorage,
+        lg: &Layout,
+    ) -> CandleResult<(CudaStorage, Shape)> {
+        Ok((cudnn::weight_gradient(&self.0.geometry, (x, lx), (g, lg))?, self.0.weight_shape()))
     }
 
     fn bwd(&self, x: &Tensor, g: &Tensor, _: &Tensor, v: &Tensor) -> CandleResult<(Option<Tensor>, Option<Tensor>)> {

@@ -34,7 +34,8 @@ pub fn dropout_mask(like: &Tensor, probability: f64, stream: &mut streams::Strea
         .into_iter()
         .map(|draw| if draw < probability { 0.0 } else { keep })
         .collect();
-    Ok(Tensor::from_vec(mask, like.shape(), like.device())?.to_dtype(like.dtype())?)
+    let mask = Tensor::from_vec(mask, like.shape(), &candle_core::Device::Cpu)?;
+    Ok(mask.to_dtype(like.dtype())?.to_device(like.device())?)
 }
 
 /// x with each value kept with probability 1 − `probability` and then divided by it.

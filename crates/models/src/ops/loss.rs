@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result as CandleResult, Shape, Tensor, WithDType};
 
+use super::composed::{self, Compose, apply1};
 use super::cpu::{dispatch_float, elements, require_float};
 use super::product::hadamard;
 use crate::kernels::loss;
@@ -28,7 +29,7 @@ use crate::{Error, Result};
 /// ```
 pub fn cross_entropy(logits: &Tensor, labels: &Tensor, smoothing: f64) -> Result<Tensor> {
     let targets = Targets::new(logits, labels, smoothing)?;
-    Ok(logits.contiguous()?.apply_op1(CrossEntropy(targets))?)
+    apply1(logits, CrossEntropy(targets))
 }
 
 /// The cross-entropy and its directional derivative ⟨∇, d_logits⟩.
@@ -41,9 +42,8 @@ pub fn cross_entropy_jvp(
     smoothing: f64,
 ) -> Result<(Tensor, Tensor)> {
     let targets = Targets::new(logits, labels, smoothing)?;
-    let logits = logits.contiguous()?;
-    let gradient = logits.apply_op1_no_bwd(&CrossEntropyGradient(targets.clone()))?;
-    Ok((logits.apply_op1(CrossEntropy(targets))?, hadamard(d_logits, &gradient)?.sum_all()?))
+    let gradient = apply1(&logits.detach(), CrossEntropyGradient(targets.clone()))?;
+    Ok((apply1(logits, CrossEntropy(targets))?, hadamard(d_logits, &gradient)?.sum_all()?))
 }
 
 #[derive(Clone)]
@@ -86,6 +86,18 @@ impl Targets {
 struct CrossEntropy(Targets);
 struct CrossEntropyGradient(Targets);
 
+impl Compose<1> for CrossEntropy {
+    fn compose(&self, [logits]: [&Tensor; 1]) -> Result<Tensor> {
+        composed::cross_entropy(logits, &self.0.labels, self.0.smoothing)
+    }
+}
+
+impl Compose<1> for CrossEntropyGradient {
+    fn compose(&self, [logits]: [&Tensor; 1]) -> Result<Tensor> {
+        composed::cross_entropy_gradient(logits, &self.0.labels, self.0.smoothing)
+    }
+}
+
 impl CustomOp1 for CrossEntropy {
     fn name(&self) -> &'static str {
         "cross-entropy"
@@ -101,7 +113,7 @@ impl CustomOp1 for CrossEntropy {
 
     fn bwd(&self, logits: &Tensor, _: &Tensor, g: &Tensor) -> CandleResult<Option<Tensor>> {
         // First order only: candle's backward detaches gradients, and no measure differentiates the loss twice.
-        let gradient = logits.contiguous()?.detach().apply_op1_no_bwd(&CrossEntropyGradient(self.0.clone()))?;
+        let gradient = apply1(&logits.detach(), CrossEntropyGradient(self.0.clone())).map_err(Error::into_candle)?;
         gradient.broadcast_mul(g).map(Some)
     }
 }

@@ -2,12 +2,19 @@
 //!
 //! Activations are NHWC inside a network; weights are stored as PyTorch stores them. Every operation is checked against
 //! finite differences in f64 and against PyTorch.
+//!
+//! On the CPU an operation runs a kernel of this crate; on another device it is composed of candle's own operations, and
+//! convolution on CUDA with the feature `cudnn` is cuDNN's. See [`composed()`] for a check of the one against the other.
+//! None of this has been run on a GPU yet.
 
 mod activation;
 mod batch_norm;
 mod channel;
+mod composed;
 mod conv;
 pub(crate) mod cpu;
+#[cfg(feature = "cudnn")]
+mod cudnn;
 mod dropout;
 mod loss;
 mod pool;
@@ -20,6 +27,7 @@ pub use batch_norm::{
     channel_affine,
 };
 pub use channel::{channel_dot, channel_scale, channel_shift, channel_sum};
+pub use composed::composed;
 pub use conv::{ConvSettings, conv2d, conv2d_input_gradient, conv2d_weight_gradient, linear};
 pub use dropout::{dropout, dropout_mask};
 pub use loss::{cross_entropy, cross_entropy_jvp};

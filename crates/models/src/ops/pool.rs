@@ -6,6 +6,7 @@
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result as CandleResult, Shape, Tensor, WithDType};
 
+use super::composed::{self, Compose, apply1};
 use super::cpu::{dispatch_float, elements, require_float};
 use crate::kernels::pool::{self, PoolGeometry};
 use crate::{Error, Result};
@@ -49,8 +50,8 @@ impl PoolSettings {
         if height + 2 * self.padding[0] < self.kernel[0] || width + 2 * self.padding[1] < self.kernel[1] {
             return Err(refuse("the kernel is no larger than the padded image"));
         }
-        if height * width * channels > u32::MAX as usize {
-            return Err(refuse("one image holds fewer than 2³² values"));
+        if height * width > u32::MAX as usize {
+            return Err(refuse("one image holds fewer than 2³² pixels"));
         }
         let Self { kernel, stride, padding } = *self;
         Ok(PoolGeometry { batch, height, width, channels, kernel, stride, padding })
@@ -95,7 +96,7 @@ pub fn max_pool2d_jvp(x: &Tensor, dx: &Tensor, settings: PoolSettings) -> Result
 pub fn max_pool2d_pullback(x: &Tensor, g: &Tensor, settings: PoolSettings) -> Result<Tensor> {
     let MaxPositions { geometry, positions } = MaxPositions::of(x, settings)?;
     pooled_as("max-pool-scatter", &geometry, g)?;
-    Ok(g.contiguous()?.apply_op1(Scatter { geometry, positions })?)
+    apply1(g, Scatter { geometry, positions })
 }
 
 /// Jᵀg of global average pooling of images `[h, w]`: each cotangent shared equally among all pixels.
@@ -104,7 +105,16 @@ pub fn max_pool2d_pullback(x: &Tensor, g: &Tensor, settings: PoolSettings) -> Re
 ///
 /// **Errors** [`Error::Shape`] when `g` is not `[n, c]`, [`Error::DType`] unless f32 or f64.
 pub fn global_avg_pool2d_pullback(g: &Tensor, [height, width]: [usize; 2]) -> Result<Tensor> {
-    let (batch, channels) = g.dims2()?;
+    const OP: &str = "global-avg-pool";
+    require_float(OP, g)?;
+    let &[batch, channels] = g.dims() else {
+        return Err(Error::Shape {
+            op: OP,
+            left: g.dims().to_vec(),
+            right: vec![],
+            rule: "the cotangent is [n, c]".into(),
+        });
+    };
     let spread = g.affine(1.0 / (height * width).max(1) as f64, 0.0)?.reshape((batch, 1, 1, channels))?;
     Ok(spread.broadcast_as((batch, height, width, channels))?.contiguous()?)
 }
@@ -129,7 +139,7 @@ fn pooled_as(op: &'static str, geometry: &PoolGeometry, g: &Tensor) -> Result<()
 /// **Errors** as [`max_pool2d`].
 pub fn avg_pool2d(x: &Tensor, settings: PoolSettings) -> Result<Tensor> {
     let geometry = settings.geometry("avg-pool", x)?;
-    Ok(x.contiguous()?.apply_op1(Average(geometry))?)
+    apply1(x, Average(geometry))
 }
 
 /// The mean over all pixels.
@@ -159,7 +169,7 @@ struct MaxPositions {
 impl MaxPositions {
     fn of(x: &Tensor, settings: PoolSettings) -> Result<Self> {
         let geometry = settings.geometry("max-pool", x)?;
-        let positions = x.contiguous()?.apply_op1_no_bwd(&FindMaxima(geometry))?;
+        let positions = apply1(&x.detach(), FindMaxima(geometry))?;
         Ok(Self { geometry, positions })
     }
 
@@ -173,7 +183,7 @@ impl MaxPositions {
                 rule: "a tangent has the shape of its input".into(),
             });
         }
-        Ok(x.contiguous()?.apply_op1(Gather { geometry: self.geometry, positions: self.positions.clone() })?)
+        apply1(x, Gather { geometry: self.geometry, positions: self.positions.clone() })
     }
 }
 
@@ -199,6 +209,36 @@ struct Scatter {
 
 struct Average(PoolGeometry);
 struct Spread(PoolGeometry);
+
+impl Compose<1> for FindMaxima {
+    fn compose(&self, [x]: [&Tensor; 1]) -> Result<Tensor> {
+        composed::max_positions(&self.0, x)
+    }
+}
+
+impl Compose<1> for Gather {
+    fn compose(&self, [x]: [&Tensor; 1]) -> Result<Tensor> {
+        composed::gather(&self.geometry, x, &self.positions)
+    }
+}
+
+impl Compose<1> for Scatter {
+    fn compose(&self, [g]: [&Tensor; 1]) -> Result<Tensor> {
+        composed::scatter(&self.geometry, g, &self.positions)
+    }
+}
+
+impl Compose<1> for Average {
+    fn compose(&self, [x]: [&Tensor; 1]) -> Result<Tensor> {
+        composed::average(&self.0, x)
+    }
+}
+
+impl Compose<1> for Spread {
+    fn compose(&self, [g]: [&Tensor; 1]) -> Result<Tensor> {
+        composed::spread(&self.0, g)
+    }
+}
 
 impl CustomOp1 for FindMaxima {
     fn name(&self) -> &'static str {
@@ -242,7 +282,7 @@ impl CustomOp1 for Gather {
 
     fn bwd(&self, _: &Tensor, _: &Tensor, g: &Tensor) -> CandleResult<Option<Tensor>> {
         let adjoint = Scatter { geometry: self.geometry, positions: self.positions.clone() };
-        g.contiguous()?.apply_op1(adjoint).map(Some)
+        apply1(g, adjoint).map(Some).map_err(Error::into_candle)
     }
 }
 
@@ -262,7 +302,7 @@ impl CustomOp1 for Scatter {
 
     fn bwd(&self, _: &Tensor, _: &Tensor, h: &Tensor) -> CandleResult<Option<Tensor>> {
         let adjoint = Gather { geometry: self.geometry, positions: self.positions.clone() };
-        h.contiguous()?.apply_op1(adjoint).map(Some)
+        apply1(h, adjoint).map(Some).map_err(Error::into_candle)
     }
 }
 
@@ -279,7 +319,7 @@ impl CustomOp1 for Average {
     }
 
     fn bwd(&self, _: &Tensor, _: &Tensor, g: &Tensor) -> CandleResult<Option<Tensor>> {
-        g.contiguous()?.apply_op1(Spread(self.0)).map(Some)
+        apply1(g, Spread(self.0)).map(Some).map_err(Error::into_candle)
     }
 }
 
@@ -296,6 +336,6 @@ impl CustomOp1 for Spread {
     }
 
     fn bwd(&self, _: &Tensor, _: &Tensor, h: &Tensor) -> CandleResult<Option<Tensor>> {
-        h.contiguous()?.apply_op1(Average(self.0)).map(Some)
+        apply1(h, Average(self.0)).map(Some).map_err(Error::into_candle)
     }
 }

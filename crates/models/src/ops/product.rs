@@ -2,6 +2,7 @@
 
 use candle_core::{CpuStorage, CustomOp2, Layout, Result as CandleResult, Shape, Tensor, WithDType};
 
+use super::composed::{Compose, apply2};
 use super::cpu::{dispatch_float, elements, require_float, same_dtype};
 use crate::kernels::elementwise;
 use crate::{Error, Result};
@@ -18,7 +19,7 @@ use crate::{Error, Result};
 /// ```
 pub fn hadamard(x: &Tensor, m: &Tensor) -> Result<Tensor> {
     pair("hadamard", x, m)?;
-    Ok(x.contiguous()?.apply_op2(&m.contiguous()?, Hadamard)?)
+    apply2(x, m, Hadamard)
 }
 
 /// x where `reference` is positive, 0 elsewhere: the derivative of ReLU, with value 0 at 0, applied to x.
@@ -35,7 +36,7 @@ pub fn hadamard(x: &Tensor, m: &Tensor) -> Result<Tensor> {
 pub fn gate(x: &Tensor, reference: &Tensor) -> Result<Tensor> {
     pair("gate", x, reference)?;
     // The gate's derivative towards its reference is 0 wherever it exists: the reference stays outside the graph.
-    Ok(x.contiguous()?.apply_op2(&reference.detach().contiguous()?, Gate)?)
+    apply2(x, &reference.detach(), Gate)
 }
 
 fn pair(op: &'static str, left: &Tensor, right: &Tensor) -> Result<()> {
@@ -54,6 +55,19 @@ fn pair(op: &'static str, left: &Tensor, right: &Tensor) -> Result<()> {
 
 struct Hadamard;
 struct Gate;
+
+impl Compose<2> for Hadamard {
+    fn compose(&self, [x, m]: [&Tensor; 2]) -> Result<Tensor> {
+        Ok((x * m)?)
+    }
+}
+
+impl Compose<2> for Gate {
+    fn compose(&self, [x, reference]: [&Tensor; 2]) -> Result<Tensor> {
+        let positive = reference.gt(&reference.zeros_like()?)?;
+        Ok(positive.where_cond(x, &x.zeros_like()?)?)
+    }
+}
 
 impl CustomOp2 for Hadamard {
     fn name(&self) -> &'static str {

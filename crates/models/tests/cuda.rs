@@ -1,0 +1,121 @@
+//! The operations and a training step on a CUDA device against the CPU's kernels.
+//!
+//! Only built with the feature `cuda`, and it says that it ran nothing where there is no device: as of this version it has
+//! been built and linked, not run.
+
+#![cfg(feature = "cuda")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "a test that cannot go on may panic")]
+
+mod support;
+
+use candle_core::{DType, Device, Tensor, Var};
+use models::ops::{self, ConvSettings, PoolSettings};
+use models::{Accuracy, Architecture, Error, Initialisation, Network, Pass};
+use support::{assert_close, relative_distance};
+
+fn device() -> Option<Device> {
+    match Device::new_cuda(0) {
+        Ok(device) => Some(device),
+        Err(error) => {
+            eprintln!("skipped, nothing was run: no CUDA device ({error})");
+            None
+        }
+    }
+}
+
+fn draw(shape: &[usize], dtype: DType, address: u64) -> Tensor {
+    let values = streams::standard_normal(&mut streams::stream(11, "tests/cuda", address), shape.iter().product());
+    Tensor::from_vec(values, shape, &Device::Cpu).unwrap().to_dtype(dtype).unwrap()
+}
+
+/// `f` of the arguments, and the gradient of ⟨f, g⟩ by each of them, on one device.
+fn with_gradients(
+    device: &Device,
+    arguments: &[Tensor],
+    f: &dyn Fn(&[Tensor]) -> models::Result<Tensor>,
+) -> Vec<Tensor> {
+    let vars: Vec<Var> =
+        arguments.iter().map(|argument| Var::from_tensor(&argument.to_device(device).unwrap()).unwrap()).collect();
+    let tracked: Vec<Tensor> = vars.iter().map(|var| var.as_tensor().clone()).collect();
+    let y = f(&tracked).unwrap();
+    let g = draw(y.dims(), y.dtype(), 99).to_device(device).unwrap();
+    let gradients = (&y * &g).unwrap().sum_all().unwrap().backward().unwrap();
+    let all = vars.iter().map(|var| gradients.get(var).unwrap().clone());
+    std::iter::once(y.detach()).chain(all).map(|tensor| tensor.to_device(&Device::Cpu).unwrap()).collect()
+}
+
+fn compare(what: &str, device: &Device, shapes: &[&[usize]], f: &dyn Fn(&[Tensor]) -> models::Result<Tensor>) {
+    for (dtype, tolerance) in [(DType::F64, 1e-12), (DType::F32, 1e-5)] {
+        let arguments: Vec<Tensor> =
+            shapes.iter().enumerate().map(|(index, shape)| draw(shape, dtype, index as u64)).collect();
+        let expected = with_gradients(&Device::Cpu, &arguments, f);
+        let found = with_gradients(device, &arguments, f);
+        for (index, (found, expected)) in found.iter().zip(&expected).enumerate() {
+            assert_close(&format!("{what} in {dtype:?}, {index}"), found, expected, tolerance);
+        }
+    }
+}
+
+#[test]
+fn every_operation_and_its_gradients() {
+    let Some(device) = device() else { return };
+    let base = ConvSettings { accuracy: Accuracy::Accurate, ..ConvSettings::default() };
+    for settings in [
+        ConvSettings { padding: [1, 1], ..base },
+        ConvSettings { stride: [2, 2], padding: [1, 1], ..base },
+        ConvSettings { stride: [1, 2], padding: [2, 0], ..base },
+        ConvSettings { dilation: [2, 1], padding: [2, 1], ..base },
+        ConvSettings { groups: 2, padding: [1, 1], ..base },
+    ] {
+        let weight = [6, 4 / settings.groups, 3, 2];
+        let shapes: [&[usize]; 3] = [&[2, 7, 5, 4], &weight, &[6]];
+        compare(&format!("{settings:?}"), &device, &shapes, &|a| ops::conv2d(&a[0], &a[1], Some(&a[2]), settings));
+    }
+    let window = PoolSettings { kernel: [3, 2], stride: [2, 1], padding: [1, 1] };
+    let image: &[usize] = &[2, 7, 5, 3];
+    compare("max pool", &device, &[image], &|a| ops::max_pool2d(&a[0], window));
+    compare("mean pool", &device, &[image], &|a| ops::avg_pool2d(&a[0], window));
+    compare("batch norm", &device, &[image, &[3], &[3]], &|a| Ok(ops::batch_norm_train(&a[0], &a[1], &a[2], 1e-5)?.0));
+    compare("linear", &device, &[&[5, 3], &[4, 3], &[4]], &|a| ops::linear(&a[0], &a[1], Some(&a[2])));
+    compare("channel dot", &device, &[image, image], &|a| ops::channel_dot(&a[0], &a[1]));
+    use ops::Activation::{Gelu, Relu, Silu, Softplus, Tanh};
+    for activation in [Relu, Gelu, Silu, Tanh, Softplus] {
+        compare(&format!("{activation:?}"), &device, &[image], &|a| activation.forward(&a[0]));
+    }
+    compare("cross-entropy", &device, &[&[6, 4]], &|a| {
+        let labels = Tensor::new(&[0u32, 3, 1, 1, 2, 0], a[0].device())?;
+        ops::cross_entropy(&a[0], &labels, 0.1)
+    });
+}
+
+#[test]
+fn a_training_step() {
+    let Some(device) = device() else { return };
+    for name in ["vgg-small", "resnet18-cifar"] {
+        let architecture = Architecture::named(name).unwrap().with_input(3, [32, 32]).with_classes(10);
+        let images = draw(&[8, 3, 32, 32], DType::F64, 1);
+        let gradients = |device: &Device| {
+            let network = Network::new(&architecture, Initialisation::HeNormal, 1, DType::F64, device).unwrap();
+            let labels = Tensor::new(&[0u32, 1, 2, 3, 4, 5, 6, 7], device).unwrap();
+            let logits = network.tracked().logits(&images.to_device(device).unwrap(), &Pass::training(1, 0)).unwrap();
+            let gradients = ops::cross_entropy(&logits, &labels, 0.0).unwrap().backward().unwrap();
+            let of = |(name, var): (&str, &Var)| {
+                let gradient = gradients.get(var).map(|gradient| gradient.to_device(&Device::Cpu).unwrap());
+                (name.to_owned(), gradient.unwrap_or_else(|| panic!("no gradient of {name}")))
+            };
+            network.params().trainable().map(of).collect::<Vec<_>>()
+        };
+        for ((parameter, expected), (_, found)) in gradients(&Device::Cpu).iter().zip(&gradients(&device)) {
+            let distance = relative_distance(found, expected);
+            assert!(distance < 1e-9, "{name}, {parameter}: {distance:e}");
+        }
+    }
+}
+
+#[test]
+fn tensors_on_two_devices_are_refused() {
+    let Some(device) = device() else { return };
+    let x = draw(&[2, 3], DType::F32, 1);
+    let error = ops::hadamard(&x, &x.to_device(&device).unwrap()).unwrap_err();
+    assert!(matches!(error, Error::Device { op: "hadamard", .. }), "{error}");
+}
