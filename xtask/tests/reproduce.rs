@@ -95,7 +95,7 @@ fn another_seed_gives_other_numbers_and_fig1_measures_its_own() {
     succeeded(&xtask(root, &tiny("fig1", "b", &["--seed", "1"])));
     let (a, b) = (read(root.join("a/measurements.csv")), read(root.join("b/measurements.csv")));
     assert!(a.lines().next().unwrap().contains(",test_accuracy,") && !a.contains("target_nc"));
-    let last = |csv: &str| csv.lines().last().unwrap().split(',').skip(13).collect::<Vec<_>>().join(",");
+    let last = |csv: &str| csv.lines().last().unwrap().split(',').skip(14).collect::<Vec<_>>().join(",");
     assert_ne!(last(&a), last(&b));
     let page = read(root.join("a/report.html"));
     assert!(page.starts_with("<!DOCTYPE html>") && page.ends_with("</html>"));

@@ -18,6 +18,7 @@ pub(crate) fn measurements(results: &Results) -> Result<Vec<u8>> {
         "learning_rate",
         "batch_size",
         "l2",
+        "gc_penalty",
         "sweeps",
         "standing",
         "moment",
@@ -43,8 +44,9 @@ pub(crate) fn measurements(results: &Results) -> Result<Vec<u8>> {
 fn line(run: &Run, measurement: &Measurement, metrics: &[Metric]) -> Vec<String> {
     let configuration = &run.planned.configuration;
     let (moment, at) = match measurement.moment {
-        Moment::Schedule { share } => ("schedule", share),
-        Moment::LossLevel { level } => ("loss-level", level),
+        Moment::Schedule { share } => ("schedule", Some(share)),
+        Moment::EqualSteps => ("equal-steps", None),
+        Moment::LossLevel { level } => ("loss-level", Some(level)),
     };
     let sweeps: Vec<&str> = run.planned.places.iter().map(|place| place.sweep.as_str()).collect();
     let mut cells = vec![
@@ -54,10 +56,11 @@ fn line(run: &Run, measurement: &Measurement, metrics: &[Metric]) -> Vec<String>
         configuration.train.learning_rate.to_string(),
         configuration.train.batch_size.to_string(),
         configuration.train.l2.to_string(),
+        configuration.train.gc_penalty.to_string(),
         sweeps.join(" "),
         run.standing.word().to_owned(),
         moment.to_owned(),
-        at.to_string(),
+        written(at),
         measurement.step.to_string(),
         measurement.epoch.to_string(),
         written(measurement.train_loss),
@@ -73,6 +76,48 @@ fn line(run: &Run, measurement: &Measurement, metrics: &[Metric]) -> Vec<String>
 /// The shortest text that reads back to the same number; nothing where there is none.
 fn written(value: Option<f64>) -> String {
     value.map_or_else(String::new, |value| value.to_string())
+}
+
+/// One line for each estimate of GC beside its exact value.
+pub(crate) fn estimates(results: &Results) -> Result<Vec<u8>> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record([
+        "run",
+        "seed",
+        "at",
+        "step",
+        "epoch",
+        "estimator",
+        "setting",
+        "repeat",
+        "value",
+        "standard_error",
+        "interval_low",
+        "interval_high",
+        "passes",
+    ])?;
+    for run in &results.runs {
+        for (share, measurement) in run.scheduled() {
+            for found in &measurement.estimates {
+                writer.write_record([
+                    run.planned.key.clone(),
+                    run.planned.configuration.seed.to_string(),
+                    share.to_string(),
+                    measurement.step.to_string(),
+                    measurement.epoch.to_string(),
+                    found.how.kind().to_owned(),
+                    found.how.amount().to_string(),
+                    found.repeat.to_string(),
+                    written(found.value),
+                    written(found.standard_error),
+                    written(found.interval.map(|(low, _)| low)),
+                    written(found.interval.map(|(_, high)| high)),
+                    found.passes.to_string(),
+                ])?;
+            }
+        }
+    }
+    Ok(writer.into_inner().map_err(csv::IntoInnerError::into_error)?)
 }
 
 /// One line for each claim.

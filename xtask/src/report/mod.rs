@@ -1,7 +1,8 @@
 //! From run folders to tables, charts, verdicts and a page; nothing here trains or measures.
 
-mod chart;
+pub(crate) mod chart;
 mod csv;
+mod estimates;
 mod page;
 mod results;
 mod table;
@@ -16,7 +17,7 @@ use crate::reproduce::experiment::Experiment;
 use crate::reproduce::sweep::PlannedRun;
 
 pub(crate) use results::Results;
-use table::Table;
+pub(crate) use table::{Table, three_digits};
 
 /// The files of a report, and what stands in the terminal.
 pub(crate) struct Written {
@@ -57,6 +58,9 @@ pub(crate) fn write(experiment: Experiment, planned: Vec<PlannedRun>, folder: &P
     write_whole(&at("experiment.toml"), text.as_bytes())?;
     write_whole(&written.measurements, &csv::measurements(&results)?)?;
     write_whole(&written.claims, &csv::claims(&findings)?)?;
+    if results.experiment.plan.measure.estimators.is_some() {
+        write_whole(&at("estimates.csv"), &csv::estimates(&results)?)?;
+    }
     write_whole(&written.figure, figure.into_string().as_bytes())?;
     write_whole(&written.page, page.as_bytes())?;
     Ok(written)
@@ -70,6 +74,8 @@ fn dashed(results: &Results) -> &'static str {
 
 fn summary(results: &Results, findings: &[verdict::Finding]) -> String {
     let mut parts: Vec<String> = table::sweeps(results, findings).iter().map(Table::text).collect();
+    parts.extend(table::courses(results).iter().map(Table::text));
+    parts.extend(estimates::tables(results).iter().map(Table::text));
     parts.extend(table::grids(results, findings).iter().map(|grid| grid.table().text()));
     let excluded = verdict::exclusions(results);
     if !excluded.is_empty() {

@@ -169,13 +169,18 @@ impl Run {
     pub(crate) fn scheduled(&self) -> impl Iterator<Item = (f64, &Measurement)> {
         self.measurements.iter().filter_map(|measurement| match measurement.moment {
             Moment::Schedule { share } => Some((share, measurement)),
-            Moment::LossLevel { .. } => None,
+            Moment::LossLevel { .. } | Moment::EqualSteps => None,
         })
     }
 
     /// What was measured at the end of training.
     pub(crate) fn last(&self) -> Option<&Measurement> {
         self.scheduled().find(|(share, _)| *share == 1.0).map(|(_, measurement)| measurement)
+    }
+
+    /// What was measured after as many steps as the run with the largest batches takes.
+    pub(crate) fn at_equal_steps(&self) -> Option<&Measurement> {
+        self.measurements.iter().find(|measurement| measurement.moment == Moment::EqualSteps)
     }
 
     /// What was measured when the training loss first fell below this share of ln k.
@@ -197,6 +202,7 @@ pub(crate) fn readings<'a>(runs: &[&'a Run], readout: Readout, levels: &[f64]) -
     let at = |run: &'a Run, measurement: Option<&'a Measurement>| Some(Reading { run, measurement: measurement? });
     match readout {
         Readout::EqualEpochs => runs.iter().filter_map(|run| at(run, run.last())).collect(),
+        Readout::EqualSteps => runs.iter().filter_map(|run| at(run, run.at_equal_steps())).collect(),
         Readout::MatchedLoss => common_level(runs, levels)
             .map(|level| runs.iter().filter_map(|run| at(run, run.at_level(level))).collect())
             .unwrap_or_default(),

@@ -2,7 +2,7 @@
 
 use super::results::{Results, Run};
 use super::verdict::{Finding, Kind};
-use crate::reproduce::experiment::{Plan, Readout};
+use crate::reproduce::experiment::{Plan, Readout, Together};
 use crate::reproduce::metric::{Metric, Scale};
 
 /// Rows of text under a header.
@@ -14,11 +14,23 @@ pub(crate) struct Table {
     pub(crate) header: Vec<String>,
     /// The rows, each as long as the header.
     pub(crate) rows: Vec<Vec<String>>,
+    /// Whether the last row sums up the others.
+    pub(crate) summed: bool,
 }
 
 /// Metrics that a sweep's table shows; the others are in the CSV.
 fn shown(results: &Results) -> Vec<Metric> {
-    let auxiliary = [Metric::PoincareConstant, Metric::TestBound, Metric::PathSlope];
+    let auxiliary = [
+        Metric::PoincareConstant,
+        Metric::PathSlope,
+        Metric::StepSlope,
+        Metric::TestBound,
+        Metric::NearestMeanError,
+        Metric::NearestMeanBound,
+        Metric::NearestMeanGcBound,
+        Metric::SphericalBound,
+        Metric::SphericalGcBound,
+    ];
     results.metrics().into_iter().filter(|metric| !auxiliary.contains(metric)).collect()
 }
 
@@ -52,11 +64,33 @@ fn sweep(results: &Results, findings: &[Finding], name: &str) -> Table {
                 && finding.metrics == [*metric]
                 && finding.readout == Some(Readout::EqualEpochs)
         });
-        trend.map_or_else(String::new, correlation)
+        trend.map_or_else(String::new, statistic)
     }));
     rows.push(correlations);
     let caption = format!("Sweep of the {}, after {} epochs", sweep.label, super::chart::plain(plan.train.epochs));
-    Table { caption, header, rows }
+    Table { caption, header, rows, summed: true }
+}
+
+/// A table for each group of metrics that are drawn together: the measuring points down, the metrics across.
+pub(crate) fn courses(results: &Results) -> Vec<Table> {
+    let plan = &results.experiment.plan;
+    let runs: Vec<&Run> = results.runs.iter().filter(|run| run.planned.places.is_empty()).collect();
+    let at = |share: f64, metric: Metric| -> Vec<f64> {
+        let lines = runs.iter().filter_map(|run| run.scheduled().find(|(at, _)| *at == share));
+        lines.filter_map(|(_, line)| line.value(metric)).collect()
+    };
+    let course = |group: &Together| {
+        let row = |share: &f64| {
+            let mut cells = vec![super::chart::plain(share * plan.train.epochs)];
+            cells.extend(group.metrics.iter().map(|metric| spread(&at(*share, *metric), metric.scale())));
+            cells
+        };
+        let mut header = vec!["epochs".to_owned()];
+        header.extend(group.metrics.iter().map(|metric| metric.label(plan.task).to_owned()));
+        let rows = plan.measure.schedule.iter().map(row).collect();
+        Table { caption: format!("{} ({} runs)", group.label, runs.len()), header, rows, summed: false }
+    };
+    plan.report.together.iter().map(course).collect()
 }
 
 /// How many runs there are, and what became of those that do not count.
@@ -85,6 +119,10 @@ pub(crate) fn grids(results: &Results, findings: &[Finding]) -> Vec<Grid> {
             Kind::Trend => (format!("With the swept value, at {}", compared(finding)), names.concat()),
             Kind::Association => (format!("With each other, at {}", compared(finding)), names.join(" ↔ ")),
             Kind::Inequality => ("At every measured point".to_owned(), names.join(" ≤ ")),
+            Kind::Course => ("In the course of training".to_owned(), names.join(" ↔ ")),
+            Kind::Coverage => {
+                ("Share of stated intervals that contain the exact value".to_owned(), finding.claim.clone())
+            }
         };
         let grid = match grids.iter_mut().position(|grid| grid.caption == caption) {
             Some(index) => &mut grids[index],
@@ -103,6 +141,7 @@ pub(crate) fn grids(results: &Results, findings: &[Finding]) -> Vec<Grid> {
 fn compared(finding: &Finding) -> &'static str {
     match finding.readout {
         Some(Readout::MatchedLoss) => "equal training loss",
+        Some(Readout::EqualSteps) => "equal steps",
         _ => "equal epochs",
     }
 }
@@ -157,12 +196,12 @@ impl Grid {
         let cell = |finding: &Option<Finding>| {
             finding
                 .as_ref()
-                .map_or_else(String::new, |finding| format!("{} {}", correlation(finding), finding.verdict.word()))
+                .map_or_else(String::new, |finding| format!("{} {}", statistic(finding), finding.verdict.word()))
         };
         let header = std::iter::once(String::new()).chain(self.columns.iter().cloned());
         let rows =
             self.rows.iter().map(|(name, cells)| std::iter::once(name.clone()).chain(cells.iter().map(cell)).collect());
-        Table { caption: self.caption.clone(), header: header.collect(), rows: rows.collect() }
+        Table { caption: self.caption.clone(), header: header.collect(), rows: rows.collect(), summed: false }
     }
 }
 
@@ -171,6 +210,7 @@ pub(crate) fn readout(finding: &Finding) -> String {
     match (finding.readout, finding.level) {
         (None, _) => "all points".to_owned(),
         (Some(Readout::EqualEpochs), _) => "equal epochs".to_owned(),
+        (Some(Readout::EqualSteps), _) => "equal steps".to_owned(),
         (Some(Readout::MatchedLoss), Some(level)) => format!("equal loss, {level} ln k"),
         (Some(Readout::MatchedLoss), None) => "equal loss".to_owned(),
     }
@@ -183,11 +223,21 @@ pub(crate) fn runs(finding: &Finding) -> String {
 
 /// The interval of a finding.
 pub(crate) fn interval(finding: &Finding) -> String {
-    finding.interval.map_or_else(|| "–".to_owned(), |(low, high)| format!("{} to {}", signed(low), signed(high)))
+    let number = |value| number(finding.kind, value);
+    finding.interval.map_or_else(|| "–".to_owned(), |(low, high)| format!("{} to {}", number(low), number(high)))
 }
 
-fn correlation(finding: &Finding) -> String {
-    finding.statistic.map_or_else(|| "–".to_owned(), signed)
+/// The statistic of a finding: a correlation with its sign, a share without.
+pub(crate) fn statistic(finding: &Finding) -> String {
+    finding.statistic.map_or_else(|| "–".to_owned(), |value| number(finding.kind, value))
+}
+
+/// A number of this kind of finding.
+fn number(kind: Kind, value: f64) -> String {
+    match kind {
+        Kind::Inequality | Kind::Coverage => format!("{value:.3}"),
+        Kind::Trend | Kind::Association | Kind::Course => signed(value),
+    }
 }
 
 /// Two decimals, with a true minus.
@@ -271,8 +321,12 @@ mod tests {
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
         let cells = |row: [&str; 2]| row.map(str::to_owned).to_vec();
-        let table =
-            Table { caption: "C".to_owned(), header: cells(["a", "long"]), rows: vec![cells(["wide é", "1"])] };
+        let table = Table {
+            caption: "C".to_owned(),
+            header: cells(["a", "long"]),
+            rows: vec![cells(["wide é", "1"])],
+            summed: false,
+        };
         assert_eq!(table.text(), "C\n────────────\na       long\n────────────\nwide é     1\n");
     }
 }

@@ -50,6 +50,7 @@ fn measured(run: &PlannedRun, moment: Moment, share: f64) -> Measurement {
         epoch: share * 3.0,
         train_loss: (share > 0.0).then_some(4.2 - 2.0 * share),
         values: values.into_iter().map(|(metric, value)| (metric, Measured::new(value, Some(0.01), 256))).collect(),
+        estimates: Vec::new(),
     }
 }
 

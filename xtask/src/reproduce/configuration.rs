@@ -8,7 +8,7 @@ use toml::Table;
 use super::experiment::Task;
 
 /// Raised whenever the same configuration would give other numbers, or a run folder another layout.
-pub(crate) const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 2;
 
 /// Hexadecimal digits of a run's key.
 const KEY_DIGITS: usize = 12;
@@ -23,6 +23,9 @@ pub(crate) struct Configuration {
     pub(crate) task: Task,
     /// Seed of every stream of random numbers.
     pub(crate) seed: u64,
+    /// The largest batch size among the runs that this one is compared with; it also measures after as many steps as
+    /// that run takes.
+    pub(crate) largest_batch_size: usize,
     /// What images there are.
     pub(crate) data: Data,
     /// What is trained.
@@ -75,6 +78,8 @@ pub(crate) struct Train {
     pub(crate) l2: f64,
     /// Momentum.
     pub(crate) momentum: f64,
+    /// λ of the term λ·GC of the training loss, GC estimated by one projection an image; 0 is no such term.
+    pub(crate) gc_penalty: f64,
     /// Passes over the training images.
     pub(crate) epochs: f64,
 }
@@ -97,6 +102,25 @@ pub(crate) struct Measure {
     pub(crate) feature_images_per_class: usize,
     /// Episodes on the target classes.
     pub(crate) few_shot: FewShot,
+    /// Estimators of GC that are held against its exact value, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) estimators: Option<Estimators>,
+}
+
+/// Estimators of GC and the images on which they are held against the exact value.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Estimators {
+    /// Training images, spread evenly over the classes.
+    pub(crate) images: usize,
+    /// Estimates of each setting at each measuring point, with draws of their own.
+    pub(crate) repeats: usize,
+    /// Sizes of batch samples.
+    pub(crate) batch_samples: Vec<usize>,
+    /// Rates at which the entries of the Jacobian are kept.
+    pub(crate) mask_rates: Vec<f64>,
+    /// Numbers of outputs that are drawn.
+    pub(crate) output_samples: Vec<usize>,
 }
 
 /// N-way K-shot classification.
@@ -117,7 +141,7 @@ pub(crate) struct FewShot {
 
 impl Configuration {
     /// Takes what a run needs out of an experiment's tree.
-    pub(crate) fn from_experiment(tree: &Table, seed: u64) -> Result<Self> {
+    pub(crate) fn from_experiment(tree: &Table, seed: u64, largest_batch_size: usize) -> Result<Self> {
         let mut own = Table::new();
         for key in ["task", "data", "model", "train", "measure"] {
             if let Some(value) = tree.get(key) {
@@ -126,6 +150,8 @@ impl Configuration {
         }
         own.insert("format".to_owned(), i64::from(FORMAT).into());
         own.insert("seed".to_owned(), i64::try_from(seed).context("a seed may be at most 9223372036854775807")?.into());
+        let largest = i64::try_from(largest_batch_size).context("a batch size may be at most 9223372036854775807")?;
+        own.insert("largest_batch_size".to_owned(), largest.into());
         let configuration: Self = own.try_into().map_err(one_line)?;
         configuration.check()?;
         Ok(configuration)
@@ -202,6 +228,9 @@ impl Train {
         if !(0.0..1.0).contains(&self.momentum) {
             bail!("train.momentum: expected a number in [0, 1), got {}", self.momentum);
         }
+        if !(self.gc_penalty.is_finite() && self.gc_penalty >= 0.0) {
+            bail!("train.gc_penalty: expected zero or a positive number, got {}", self.gc_penalty);
+        }
         Ok(())
     }
 }
@@ -229,7 +258,22 @@ impl Measure {
                 bail!("{name}: expected at least 1, got 0");
             }
         }
-        positive("measure.few_shot.ridge", self.few_shot.ridge)
+        positive("measure.few_shot.ridge", self.few_shot.ridge)?;
+        self.estimators.as_ref().map_or(Ok(()), Estimators::check)
+    }
+}
+
+impl Estimators {
+    fn check(&self) -> Result<()> {
+        for (name, count) in [("images", self.images), ("repeats", self.repeats)] {
+            if count == 0 {
+                bail!("measure.estimators.{name}: expected at least 1, got 0");
+            }
+        }
+        let counts = |values: &[usize]| values.iter().map(|count| *count as f64).collect::<Vec<_>>();
+        rising("measure.estimators.batch_samples", &counts(&self.batch_samples), 2.0, self.images as f64)?;
+        rising("measure.estimators.mask_rates", &self.mask_rates, f64::MIN_POSITIVE, 1.0)?;
+        rising("measure.estimators.output_samples", &counts(&self.output_samples), 1.0, f64::MAX)
     }
 }
 

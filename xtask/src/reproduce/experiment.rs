@@ -1,30 +1,28 @@
 //! Experiment files: what is trained, swept, measured, drawn and claimed, and how a preset is resolved from one.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
-use serde::{Deserialize, Serialize};
 use toml::Table;
 
-use super::configuration::{Configuration, Data, Measure, Model, Train};
-use super::metric::Metric;
+use super::configuration::Configuration;
+pub(crate) use super::plan::{Axes, Course, Direction, Inequality, Plan, Readout, Rules, Sweep, Task, Together};
 use super::settings;
 use crate::suggest;
 
-/// The experiments that come with the binary, by name.
-const EMBEDDED: [(&str, &str); 2] =
-    [("fig1", include_str!("../../experiments/fig1.toml")), ("fig4", include_str!("../../experiments/fig4.toml"))];
-
-/// Which classes the measures look at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Task {
-    /// Train on source classes, measure there and on target classes that training never saw.
-    Transfer,
-    /// Train on all classes, measure on their training and test images.
-    Classification,
-}
+/// The experiments that come with the binary, by name, in the order of the paper.
+const EMBEDDED: [(&str, &str); 10] = [
+    ("fig1", include_str!("../../experiments/fig1.toml")),
+    ("fig2", include_str!("../../experiments/fig2.toml")),
+    ("fig3", include_str!("../../experiments/fig3.toml")),
+    ("fig4", include_str!("../../experiments/fig4.toml")),
+    ("resnet18-cifar10", include_str!("../../experiments/resnet18-cifar10.toml")),
+    ("vgg11-mnist", include_str!("../../experiments/vgg11-mnist.toml")),
+    ("vgg11-fashion-mnist", include_str!("../../experiments/vgg11-fashion-mnist.toml")),
+    ("resnet50-cifar100", include_str!("../../experiments/resnet50-cifar100.toml")),
+    ("mini-imagenet", include_str!("../../experiments/mini-imagenet.toml")),
+    ("gc-penalty", include_str!("../../experiments/gc-penalty.toml")),
+];
 
 /// One experiment with preset, data set and command-line settings applied.
 #[derive(Debug, Clone)]
@@ -37,162 +35,6 @@ pub(crate) struct Experiment {
     pub(crate) plan: Plan,
     /// The same as a tree, in which sweeps set single keys.
     tree: Table,
-}
-
-/// The contents of an experiment file.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Plan {
-    /// What the experiment is about, in one line.
-    pub(crate) title: String,
-    /// Which figure of the paper it reproduces.
-    pub(crate) figure: String,
-    /// Which classes the measures look at.
-    pub(crate) task: Task,
-    /// One run of every configuration for each seed.
-    pub(crate) seeds: Vec<u64>,
-    /// What images there are.
-    pub(crate) data: Data,
-    /// What is trained.
-    pub(crate) model: Model,
-    /// How it is trained.
-    pub(crate) train: Train,
-    /// What is measured, when, and on how many images.
-    pub(crate) measure: Measure,
-    /// What is varied, one key at a time.
-    pub(crate) sweeps: BTreeMap<String, Sweep>,
-    /// What the report draws.
-    pub(crate) report: Layout,
-    /// When a run counts and when a claim holds.
-    pub(crate) rules: Rules,
-    /// What the paper says will be seen.
-    pub(crate) claims: Claims,
-}
-
-/// One key of the configuration and the values that it takes.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Sweep {
-    /// Name for people.
-    pub(crate) label: String,
-    /// Dotted key of the configuration.
-    pub(crate) key: String,
-    /// Its values, in rising order.
-    pub(crate) values: Vec<toml::Value>,
-}
-
-impl Sweep {
-    /// The values as numbers.
-    pub(crate) fn numbers(&self) -> Vec<f64> {
-        self.values.iter().filter_map(number).collect()
-    }
-}
-
-/// The number in a TOML value, if it is one.
-pub(crate) fn number(value: &toml::Value) -> Option<f64> {
-    value.as_float().or_else(|| value.as_integer().map(|whole| whole as f64))
-}
-
-/// What the figure shows: a column for each sweep, a row for each metric, then scatter plots.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Layout {
-    /// Sweeps, left to right.
-    pub(crate) columns: Vec<String>,
-    /// Metrics along training, top to bottom.
-    pub(crate) rows: Vec<Metric>,
-    /// Pairs of metrics at the end of training.
-    pub(crate) scatter: Vec<Axes>,
-}
-
-/// The two axes of a scatter plot.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Axes {
-    /// Horizontal.
-    pub(crate) x: Metric,
-    /// Vertical.
-    pub(crate) y: Metric,
-}
-
-/// The rules by which runs are excluded and verdicts given, fixed before any result is seen.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Rules {
-    /// A run whose training loss ends above this share of ln k (the loss of a uniform guess) is under-trained.
-    pub(crate) under_trained_above: f64,
-    /// Level of the bootstrap interval; a verdict also needs a permutation test below one minus this.
-    pub(crate) confidence: f64,
-    /// Bootstrap resamples.
-    pub(crate) resamples: usize,
-}
-
-/// What the paper claims, as statements that numbers can decide.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Claims {
-    /// Metrics that move one way as a swept value rises.
-    pub(crate) trends: Vec<Trend>,
-    /// Metrics that move together, or oppositely, over runs.
-    pub(crate) associations: Vec<Association>,
-    /// Metrics of which one is never larger than the other.
-    pub(crate) inequalities: Vec<Inequality>,
-}
-
-/// Each of `metrics` moves as stated with the value of each of `sweeps`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Trend {
-    /// What moves.
-    pub(crate) metrics: Vec<Metric>,
-    /// Which way, as the swept value rises.
-    pub(crate) sweeps: BTreeMap<String, Direction>,
-    /// When the runs are compared.
-    pub(crate) readouts: Vec<Readout>,
-}
-
-/// Over the runs of a sweep, and of all sweeps, `x` and `y` move together or oppositely.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Association {
-    /// One metric.
-    pub(crate) x: Metric,
-    /// The other.
-    pub(crate) y: Metric,
-    /// Which way `y` goes as `x` rises.
-    pub(crate) direction: Direction,
-    /// When the runs are compared.
-    pub(crate) readouts: Vec<Readout>,
-}
-
-/// At every measured point of every run, `lesser` ≤ `greater`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Inequality {
-    /// The side that is bounded.
-    pub(crate) lesser: Metric,
-    /// The side that bounds.
-    pub(crate) greater: Metric,
-}
-
-/// Which way a metric goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Direction {
-    /// Up.
-    Rises,
-    /// Down.
-    Falls,
-}
-
-/// At which point of training runs are compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Readout {
-    /// At the end, all runs having seen the same number of images.
-    EqualEpochs,
-    /// When the running training loss first fell below the lowest level that all compared runs reached.
-    MatchedLoss,
 }
 
 /// The text of an experiment file before anything is applied to it.
@@ -250,8 +92,15 @@ impl Experiment {
         if let Some((key, value)) = swept {
             settings::put(&mut tree, key, value)?;
         }
-        Configuration::from_experiment(&tree, seed)
+        Configuration::from_experiment(&tree, seed, self.largest_batch_size())
             .with_context(|| swept.map_or_else(String::new, |(key, value)| format!("sweep of `{key}` at {value}")))
+    }
+
+    /// The largest batch size among all runs.
+    fn largest_batch_size(&self) -> usize {
+        let swept = self.plan.sweeps.values().filter(|sweep| sweep.key == "train.batch_size");
+        let sizes = swept.flat_map(|sweep| &sweep.values).filter_map(|value| usize::try_from(value.as_integer()?).ok());
+        sizes.fold(self.plan.train.batch_size, usize::max)
     }
 
     /// What was resolved, as a TOML file.
@@ -304,19 +153,25 @@ impl Source {
         Ok(Self { name: name.to_owned(), tree, presets, on })
     }
 
+    /// The file with the preset, then what stands `on` the data set, in the file and in the preset, which is the most
+    /// particular and so goes last.
     fn applied(&self, preset: &str, data: Option<&str>) -> Result<Table> {
         let mut tree = self.tree.clone();
         let known = self.presets.keys().map(String::as_str);
         let Some(over) = self.presets.get(preset).and_then(toml::Value::as_table) else {
             bail!("{} (experiment `{}`)", suggest::unknown("preset", preset, known), self.name);
         };
-        settings::overlay(&mut tree, over, &format!("experiment `{}`, preset `{preset}`", self.name))?;
+        let (mut over, origin) = (over.clone(), format!("experiment `{}`, preset `{preset}`", self.name));
+        let particular = section(&mut over, "on", &self.name)?;
+        settings::overlay(&mut tree, &over, &origin)?;
         if let Some(set) = data {
             settings::put(&mut tree, "data.set", &toml::Value::String(set.to_owned()))?;
         }
-        let set = tree.get("data").and_then(|data| data.get("set")).and_then(toml::Value::as_str);
-        if let Some((set, over)) = set.and_then(|set| Some((set.to_owned(), self.on.get(set)?.as_table()?))) {
-            settings::overlay(&mut tree, over, &format!("experiment `{}`, on `{set}`", self.name))?;
+        let set = tree.get("data").and_then(|data| data.get("set")).and_then(toml::Value::as_str).map(str::to_owned);
+        for (on, origin) in [(&self.on, format!("experiment `{}`", self.name)), (&particular, origin)] {
+            if let Some((set, over)) = set.as_ref().and_then(|set| Some((set, on.get(set)?.as_table()?))) {
+                settings::overlay(&mut tree, over, &format!("{origin}, on `{set}`"))?;
+            }
         }
         Ok(tree)
     }
@@ -327,21 +182,6 @@ fn section(tree: &mut Table, key: &str, name: &str) -> Result<Table> {
         None => Ok(Table::new()),
         Some(toml::Value::Table(table)) => Ok(table),
         Some(_) => bail!("experiment `{name}`: `{key}` must be a table"),
-    }
-}
-
-impl Rules {
-    fn check(&self) -> Result<()> {
-        if !(self.confidence > 0.0 && self.confidence < 1.0) {
-            bail!("rules.confidence: expected a number between 0 and 1, got {}", self.confidence);
-        }
-        if self.resamples < 100 {
-            bail!("rules.resamples: expected at least 100, got {}", self.resamples);
-        }
-        if !(self.under_trained_above > 0.0 && self.under_trained_above <= 1.0) {
-            bail!("rules.under_trained_above: expected a share of ln k in (0, 1], got {}", self.under_trained_above);
-        }
-        Ok(())
     }
 }
 

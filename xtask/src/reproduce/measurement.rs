@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::estimator::Estimated;
 use super::metric::Metric;
 
 /// Everything measured at one point of training.
@@ -20,6 +21,9 @@ pub(crate) struct Measurement {
     pub(crate) train_loss: Option<f64>,
     /// The measured quantities.
     pub(crate) values: BTreeMap<Metric, Measured>,
+    /// Estimates of GC beside its exact value, where they are asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) estimates: Vec<Estimated>,
 }
 
 /// Why a measurement was taken where it was.
@@ -31,6 +35,8 @@ pub(crate) enum Moment {
         /// Share of training.
         share: f64,
     },
+    /// The run with the largest batches takes no more steps than these.
+    EqualSteps,
     /// The running training loss first fell below a level.
     LossLevel {
         /// Share of ln k.

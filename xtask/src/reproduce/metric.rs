@@ -20,6 +20,8 @@ pub(crate) enum Metric {
     PoincareConstant,
     /// Running mean of the squared norm of the loss gradient, the slope of the learning path.
     PathSlope,
+    /// The same at this step alone.
+    StepSlope,
     /// Neural collapse of the classes that training never saw.
     TargetNc,
     /// Few-shot accuracy of the nearest-mean head on the target classes.
@@ -32,6 +34,16 @@ pub(crate) enum Metric {
     TestBound,
     /// Accuracy of the trained classifier on test images.
     TestAccuracy,
+    /// Share of test images that lie nearer to another class's training mean than to their own class's.
+    NearestMeanError,
+    /// Bound on it by the NC of the test images, for any distribution.
+    NearestMeanBound,
+    /// The same by the Poincaré constant of the training images times the geometric collapse of the test images.
+    NearestMeanGcBound,
+    /// Bound on the nearest-mean error by the NC of the test images, if class features are spherically symmetric.
+    SphericalBound,
+    /// The same by geometric collapse.
+    SphericalGcBound,
 }
 
 /// How a quantity is drawn.
@@ -47,19 +59,25 @@ pub(crate) enum Scale {
 
 impl Metric {
     /// All of them, in the order of columns and tables.
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::Gc,
         Self::GeometricCollapse,
         Self::PairwiseGeometricCollapse,
         Self::Nc,
         Self::PoincareConstant,
         Self::PathSlope,
+        Self::StepSlope,
         Self::TargetNc,
         Self::NearestMeanAccuracy,
         Self::RidgeAccuracy,
         Self::TestNc,
         Self::TestBound,
         Self::TestAccuracy,
+        Self::NearestMeanError,
+        Self::NearestMeanBound,
+        Self::NearestMeanGcBound,
+        Self::SphericalBound,
+        Self::SphericalGcBound,
     ];
 
     /// The name in experiment files, run folders and CSV.
@@ -71,12 +89,18 @@ impl Metric {
             Self::Nc => "nc",
             Self::PoincareConstant => "poincare_constant",
             Self::PathSlope => "path_slope",
+            Self::StepSlope => "step_slope",
             Self::TargetNc => "target_nc",
             Self::NearestMeanAccuracy => "nearest_mean_accuracy",
             Self::RidgeAccuracy => "ridge_accuracy",
             Self::TestNc => "test_nc",
             Self::TestBound => "test_bound",
             Self::TestAccuracy => "test_accuracy",
+            Self::NearestMeanError => "nearest_mean_error",
+            Self::NearestMeanBound => "nearest_mean_bound",
+            Self::NearestMeanGcBound => "nearest_mean_gc_bound",
+            Self::SphericalBound => "spherical_bound",
+            Self::SphericalGcBound => "spherical_gc_bound",
         }
     }
 
@@ -94,6 +118,7 @@ impl Metric {
             Self::Nc => "train NC",
             Self::PoincareConstant => "effective Poincaré constant",
             Self::PathSlope => "learning-path slope",
+            Self::StepSlope => "slope at the step",
             Self::TargetNc => "target NC",
             Self::NearestMeanAccuracy => "5-shot accuracy, nearest mean",
             Self::RidgeAccuracy => "5-shot accuracy, ridge",
@@ -101,6 +126,11 @@ impl Metric {
             Self::TestNc => "test NC",
             Self::TestBound => "c × pairwise geometric collapse",
             Self::TestAccuracy => "test accuracy",
+            Self::NearestMeanError => "nearest-mean test error",
+            Self::NearestMeanBound => "bound by NC",
+            Self::NearestMeanGcBound => "bound by c × geometric collapse",
+            Self::SphericalBound => "bound by NC, spherical classes",
+            Self::SphericalGcBound => "bound by c × geometric collapse, spherical classes",
         }
     }
 
@@ -113,12 +143,18 @@ impl Metric {
             Self::Nc => "NC",
             Self::PoincareConstant => "c",
             Self::PathSlope => "slope",
+            Self::StepSlope => "step slope",
             Self::TargetNc => "target NC",
             Self::NearestMeanAccuracy => "nearest mean",
             Self::RidgeAccuracy => "ridge",
             Self::TestNc => "test NC",
             Self::TestBound => "bound",
             Self::TestAccuracy => "test acc.",
+            Self::NearestMeanError => "NM error",
+            Self::NearestMeanBound => "NC bound",
+            Self::NearestMeanGcBound => "GC bound",
+            Self::SphericalBound => "NC bound (sph.)",
+            Self::SphericalGcBound => "GC bound (sph.)",
         }
     }
 

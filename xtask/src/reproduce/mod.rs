@@ -2,10 +2,12 @@
 
 pub(crate) mod configuration;
 mod engine;
+pub(crate) mod estimator;
 pub(crate) mod experiment;
 mod lock;
 pub(crate) mod measurement;
 pub(crate) mod metric;
+mod plan;
 mod run;
 mod settings;
 pub(crate) mod store;

@@ -193,6 +193,7 @@ mod tests {
             epoch: 1.5,
             train_loss: Some(0.3),
             values: values.into_iter().collect(),
+            estimates: Vec::new(),
         }
     }
 
@@ -241,9 +242,9 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let folder = folder(root.path());
         let path = folder.path().join(CONFIGURATION);
-        let text = fs::read_to_string(&path).unwrap().replace("format = 1", "format = 2");
+        let text = fs::read_to_string(&path).unwrap().replace("format = 2", "format = 3");
         fs::write(&path, text).unwrap();
         let message = format!("{:#}", folder.configuration().unwrap_err());
-        assert!(message.contains("run.toml") && message.contains("format 2"), "{message}");
+        assert!(message.contains("run.toml") && message.contains("format 3"), "{message}");
     }
 }

@@ -34,17 +34,23 @@ impl PlannedRun {
     /// What tells the run from its fellows, for people.
     pub(crate) fn description(&self) -> String {
         let train = &self.configuration.train;
+        let penalty = if train.gc_penalty > 0.0 { format!(" · λ {}", train.gc_penalty) } else { String::new() };
         format!(
-            "lr {} · batch {} · L2 {} · seed {}",
+            "lr {} · batch {} · L2 {}{penalty} · seed {}",
             train.learning_rate, train.batch_size, train.l2, self.configuration.seed
         )
     }
 }
 
-/// Every run of the experiment, each once: by seed, then sweep in the order of the columns, then value.
+/// Every run of the experiment, each once: by seed, then sweep in the order of the columns, then value. Without a sweep
+/// there is one run for each seed.
 pub(crate) fn runs(experiment: &Experiment) -> Result<Vec<PlannedRun>> {
     let mut runs: Vec<PlannedRun> = Vec::new();
     for &seed in &experiment.plan.seeds {
+        if experiment.plan.sweeps.is_empty() {
+            let configuration = experiment.configuration(seed, None)?;
+            runs.push(PlannedRun { key: configuration.key()?, configuration, places: Vec::new() });
+        }
         for name in sweep_names(experiment) {
             let Some(sweep) = experiment.plan.sweeps.get(&name) else { continue };
             for (index, value) in sweep.values.iter().enumerate() {

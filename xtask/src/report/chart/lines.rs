@@ -32,8 +32,8 @@ pub(crate) struct LinePanel {
 pub(crate) struct Series {
     /// The swept value.
     pub(crate) label: String,
-    /// Its place in the palette.
-    pub(crate) step: usize,
+    /// The class of its colour.
+    pub(crate) class: String,
     /// Its shape of mark.
     pub(crate) shape: usize,
     /// Whether a rule excludes some of its runs from verdicts.
@@ -90,7 +90,7 @@ fn band(series: &Series, frame: &Frame, axes: (&Axis, &Axis)) -> Markup {
     let spread = series.points.iter().any(|point| point.high > point.low);
     html! {
         @if spread && outline.len() > 2 {
-            path class=(format!("band seq-{}", series.step)) d=(format!("{}z", path(&outline))) {}
+            path class=(format!("band {}", series.class)) d=(format!("{}z", path(&outline))) {}
         }
     }
 }
@@ -103,7 +103,7 @@ fn curve(series: &Series, frame: &Frame, axes: (&Axis, &Axis)) -> Markup {
     let mark = if series.excluded { "mark hollow" } else { "mark" };
     html! {
         @if !line.is_empty() {
-            g class=(format!("seq-{}", series.step)) {
+            g class=(series.class) {
                 path class=(class) d=(path(&line)) {}
                 @for (point, place) in &places {
                     (marker(series.shape, *place, 3.4, mark, Some(&told(series, point))))

@@ -1,16 +1,21 @@
 //! Charts as SVG: every colour is a custom property, so that one drawing serves light and dark pages.
 
+mod against;
+mod by_estimator;
+mod by_sweep;
 mod figure;
 mod frame;
 mod lines;
 mod scale;
 mod scatter;
+mod together;
 
-pub(crate) use figure::{Column, columns, scatters, standalone};
+pub(crate) use against::scatters;
+pub(crate) use figure::{Column, columns, standalone};
 pub(crate) use frame::marker;
 pub(crate) use lines::{LinePanel, Series};
-pub(crate) use scale::plain;
-pub(crate) use scatter::ScatterPanel;
+pub(crate) use scale::{Axis, plain};
+pub(crate) use scatter::{Group, Mark, ScatterPanel};
 
 /// The custom properties of light and dark drawings, and the classes that use them.
 pub(crate) const STYLE: &str = include_str!("chart.css");

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use candle_core::{Device, Tensor};
-use collapse::{CdnvConvention, ClassMoments, Scatter};
+use collapse::{CdnvConvention, ClassMoments, Scatter, Symmetry, nearest_mean_bound};
 use datasets::{LabelledImages, Normalisation};
 use fewshot::{EpisodeSampler, HeadKind, LabelledFeatures};
 use gc_core::{GeometricComplexity, Probe};
@@ -48,6 +48,8 @@ struct Chunks {
 
 /// What one part of the images says about the network.
 struct Collapse {
+    rows: Tensor,
+    labels: Vec<u32>,
     moments: ClassMoments,
     gc: Measured,
     gc_per_class: Vec<f64>,
@@ -83,6 +85,7 @@ impl Measuring {
         let constant = self.training(&train, &mut values)?;
         let test = self.collapse(network, &self.test).context("test images")?;
         self.testing(&test, constant, &mut values)?;
+        self.nearest_mean(&train, &test, constant, &mut values)?;
         if self.task == Task::Classification {
             values.insert(Metric::TestAccuracy, self.accuracy(network)?);
         }
@@ -105,8 +108,11 @@ impl Measuring {
                 *slot = class.value;
             }
         }
+        let (rows, labels) = features(network, &part.features)?;
         Ok(Collapse {
-            moments: moments(network, &part.features, self.classes)?,
+            moments: moments(&rows, &labels, self.classes)?,
+            rows,
+            labels,
             gc: Measured::new(estimate.value, estimate.standard_error.total, estimate.samples),
             gc_per_class,
         })
@@ -140,6 +146,36 @@ impl Measuring {
         Ok(())
     }
 
+    /// The test error of the nearest training mean, and its bounds: by the NC of the test images, and by c times their
+    /// geometric collapse with c measured on the training images.
+    fn nearest_mean(
+        &self,
+        train: &Collapse,
+        test: &Collapse,
+        constant: Option<f64>,
+        values: &mut Values,
+    ) -> Result<()> {
+        let samples = self.test.features.images;
+        let error = defined(collapse::nearest_mean_error(&train.moments, &test.rows, &test.labels));
+        let error = error.map_or_else(|| plain(None, samples), |e| Measured::new(e.error, Some(e.std_error), samples));
+        values.insert(Metric::NearestMeanError, error);
+        let nc = defined(collapse::cdnv(&test.moments, CdnvConvention::default())).map(|cdnv| cdnv.mean);
+        let form = test.gc.value.and_then(|gc| defined(collapse::geometric_collapse(&test.moments, gc)));
+        let by_gc = constant.zip(form).map(|(constant, form)| constant * form.value);
+        let shots = self.train.features.images / self.classes;
+        let spherical = Symmetry::Spherical(test.rows.dim(1)?);
+        for (metric, nc, symmetry) in [
+            (Metric::NearestMeanBound, nc, Symmetry::General),
+            (Metric::NearestMeanGcBound, by_gc, Symmetry::General),
+            (Metric::SphericalBound, nc, spherical),
+            (Metric::SphericalGcBound, by_gc, spherical),
+        ] {
+            let bound = nc.and_then(|nc| defined(nearest_mean_bound(nc, self.classes, shots, symmetry)));
+            values.insert(metric, plain(bound.map(|bound| bound.bound), samples));
+        }
+        Ok(())
+    }
+
     fn accuracy(&self, network: &Network) -> Result<Measured> {
         let mut right = 0usize;
         for (images, labels) in &self.test.features.batches {
@@ -156,8 +192,7 @@ impl Measuring {
     fn transfer(&self, network: &Network, target: &Chunks, values: &mut Values) -> Result<()> {
         let classes = target.batches.iter().flat_map(|(_, labels)| labels).max().map_or(0, |last| *last as usize + 1);
         let rows = features(network, target)?;
-        let mut moments = ClassMoments::new(classes, rows.0.dim(1)?, Scatter::Trace);
-        moments.update(&rows.0, &rows.1)?;
+        let moments = moments(&rows.0, &rows.1, classes)?;
         values.insert(Metric::TargetNc, neural_collapse(&moments, target.images));
         let FewShot { way, shot, query, episodes, ridge } = self.few_shot;
         let ridge: HeadKind = format!("ridge:{ridge}*gram").parse()?;
@@ -185,18 +220,14 @@ impl Chunks {
     }
 }
 
-fn moments(network: &Network, chunks: &Chunks, classes: usize) -> Result<ClassMoments> {
-    let mut moments: Option<ClassMoments> = None;
-    for (images, labels) in &chunks.batches {
-        let rows = network.frozen().features(images, &Pass::evaluation())?;
-        let dimension = rows.dim(1)?;
-        let moments = moments.get_or_insert_with(|| ClassMoments::new(classes, dimension, Scatter::Trace));
-        moments.update(&rows, labels)?;
-    }
-    moments.context("there are no images to measure on")
+fn moments(rows: &Tensor, labels: &[u32], classes: usize) -> Result<ClassMoments> {
+    let mut moments = ClassMoments::new(classes, rows.dim(1)?, Scatter::Trace);
+    moments.update(rows, labels)?;
+    Ok(moments)
 }
 
 fn features(network: &Network, chunks: &Chunks) -> Result<(Tensor, Vec<u32>)> {
+    ensure!(chunks.images > 0, "there are no images to measure on");
     let rows = chunks.batches.iter().map(|(images, _)| network.frozen().features(images, &Pass::evaluation()));
     let rows = rows.collect::<models::Result<Vec<_>>>()?;
     let labels = chunks.batches.iter().flat_map(|(_, labels)| labels.iter().copied());

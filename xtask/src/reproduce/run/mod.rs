@@ -1,5 +1,6 @@
 //! One run: the only room that calls the crates that train and measure.
 
+mod estimating;
 mod images;
 mod measuring;
 mod network;

@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail};
 use candle_core::Device;
 use datasets::{BatchOptions, Batches, Order, Position};
+use gc_core::Probe;
 use models::Network;
-use models::train::{Fit, Observation, Progress, Sgd};
+use models::train::{Fit, GcPenalty, Observation, Progress, Sgd};
 
+use super::estimating::Estimating;
 use super::images::Images;
 use super::measuring::Measuring;
 use crate::reproduce::configuration::Configuration;
@@ -37,10 +39,13 @@ pub(super) struct Training<'a> {
 struct Diary<'a> {
     configuration: &'a Configuration,
     measuring: Measuring,
+    estimating: Option<Estimating>,
     images: usize,
     classes: usize,
     /// Steps at which the schedule measures, with their shares of training, the next first.
     scheduled: VecDeque<(usize, f64)>,
+    /// The step at which runs with larger batches end, until it is reached.
+    equal_steps: Option<usize>,
     /// Levels of the running loss that were not reached yet, the highest first.
     levels: VecDeque<f64>,
     window: Window,
@@ -67,7 +72,7 @@ impl<'a> Training<'a> {
         if train.batch_size > count {
             bail!("train.batch_size = {}: there are only {count} training images", train.batch_size);
         }
-        let steps = ((train.epochs * count as f64 / train.batch_size as f64).round() as usize).max(1);
+        let steps = steps(train.epochs, count, train.batch_size);
         let options = BatchOptions {
             size: train.batch_size,
             order: Order::Shuffled { seed },
@@ -76,13 +81,14 @@ impl<'a> Training<'a> {
         };
         let classes = images.train.class_count();
         let measuring = Measuring::new(configuration, images)?;
+        let estimating = Estimating::new(configuration, images)?;
         Ok(Self {
             configuration,
             folder,
             network: super::network::build(&configuration.model, images.train.shape(), classes, seed)?,
             batches: Batches::new(images.train.clone(), images.normalisation.clone(), options, &Device::Cpu)?,
             steps,
-            diary: Diary::new(configuration, measuring, (count, classes), steps),
+            diary: Diary::new(configuration, (measuring, estimating), (count, classes), steps),
             reported: None,
             attached,
         })
@@ -93,7 +99,11 @@ impl<'a> Training<'a> {
         let Self { configuration, folder, network, batches, steps, mut diary, mut reported, attached } = self;
         let train = &configuration.train;
         let optimizer = Sgd { momentum: train.momentum, l2: train.l2, ..Sgd::new(train.learning_rate) };
-        let fit = Fit { seed: configuration.seed, ..Fit::new(steps as u64, optimizer) };
+        let penalty = (train.gc_penalty > 0.0).then(|| GcPenalty {
+            strength: train.gc_penalty,
+            estimator: gc_core::Penalty::projections(Probe::Rademacher, 1).seed(configuration.seed),
+        });
+        let fit = Fit { seed: configuration.seed, penalty, ..Fit::new(steps as u64, optimizer) };
         let per_epoch = batches.per_epoch();
         let mut batch = |step: u64| {
             let position = Position { epoch: step / per_epoch as u64, index: step as usize % per_epoch };
@@ -133,6 +143,11 @@ impl<'a> Training<'a> {
     }
 }
 
+/// Steps of a training with batches of this size.
+pub(super) fn steps(epochs: f64, images: usize, batch_size: usize) -> usize {
+    ((epochs * images as f64 / batch_size as f64).round() as usize).max(1)
+}
+
 /// One line for whoever started this run.
 fn report(step: usize, steps: usize, batch_size: usize) {
     let advance = Advance { share: step as f64 / steps as f64, images: (step * batch_size) as u64 };
@@ -144,7 +159,7 @@ fn report(step: usize, steps: usize, batch_size: usize) {
 impl<'a> Diary<'a> {
     fn new(
         configuration: &'a Configuration,
-        measuring: Measuring,
+        (measuring, estimating): (Measuring, Option<Estimating>),
         (images, classes): (usize, usize),
         steps: usize,
     ) -> Self {
@@ -153,9 +168,11 @@ impl<'a> Diary<'a> {
         Self {
             configuration,
             measuring,
+            estimating,
             images,
             classes,
             scheduled: measure.schedule.iter().map(at).collect(),
+            equal_steps: Some(self::steps(configuration.train.epochs, images, configuration.largest_batch_size)),
             levels: measure.loss_levels.iter().copied().collect(),
             window: Window::new((measure.loss_window / configuration.train.batch_size).max(1)),
             slope: 0.0,
@@ -177,6 +194,15 @@ impl<'a> Diary<'a> {
         if step > 0 {
             values.insert(Metric::PathSlope, Measured::new(self.slope / step as f64, None, step));
         }
+        if let Some(slope) = observation.squared_gradient_norm {
+            values.insert(Metric::StepSlope, Measured::new(slope, None, 1));
+        }
+        let estimates = match &self.estimating {
+            Some(estimating) => {
+                estimating.estimate(network).with_context(|| format!("estimating after step {step}"))?
+            }
+            None => Vec::new(),
+        };
         for moment in moments {
             folder.append(&Measurement {
                 moment,
@@ -184,6 +210,7 @@ impl<'a> Diary<'a> {
                 epoch: (step * self.configuration.train.batch_size) as f64 / self.images as f64,
                 train_loss: self.window.mean(),
                 values: values.clone(),
+                estimates: estimates.clone(),
             })?;
         }
         Ok(())
@@ -194,6 +221,10 @@ impl<'a> Diary<'a> {
         let mut moments = Vec::new();
         while let Some((_, share)) = self.scheduled.pop_front_if(|(at, _)| *at <= step) {
             moments.push(Moment::Schedule { share });
+        }
+        if self.equal_steps.is_some_and(|at| at <= step) {
+            self.equal_steps = None;
+            moments.push(Moment::EqualSteps);
         }
         let Some(loss) = self.window.full_mean() else { return moments };
         let guess = (self.classes as f64).ln();

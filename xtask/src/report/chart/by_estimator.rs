@@ -1,0 +1,92 @@
+//! Columns of curves by estimator of GC, as in the paper's Fig. 2: estimates against the exact value along training, and
+//! how far off they are. The values are those of one seed: the range over seeds would hide what an estimate is off.
+
+use super::figure::{Column, described, point, shared_axis};
+use super::lines::{LinePanel, Point, Series};
+use super::scale::{Axis, plain};
+use super::step;
+use crate::report::estimates::{self, Comparison};
+use crate::report::results::Results;
+use crate::reproduce::estimator::Estimator;
+use crate::reproduce::metric::Scale;
+
+/// The rows: their names, and what of a comparison they show.
+const ROWS: [&str; 2] = ["GC, first seed", "relative error, all seeds"];
+
+/// A column for each kind of estimator.
+pub(super) fn columns(results: &Results) -> Vec<Column> {
+    let kinds = estimates::kinds(results);
+    let rows: [Vec<Vec<Series>>; 2] = [
+        kinds.iter().map(|settings| values(results, settings)).collect(),
+        kinds.iter().map(|settings| errors(results, settings)).collect(),
+    ];
+    let axes: Vec<Axis> = rows.iter().map(|row| shared_axis(Scale::Logarithmic, row)).collect();
+    let column = |(index, settings): (usize, &Vec<Estimator>)| {
+        let kind = settings.first().map_or("", |how| how.kind());
+        let panels = ROWS.iter().zip(&rows).zip(&axes).map(|((name, row), y)| LinePanel {
+            id: format!("estimator-{index}-{}", name.replace([' ', ','], "-")),
+            title: format!("{name} along training, by {kind}"),
+            description: described(name, kind, &row[index]),
+            names: ("epochs".to_owned(), (*name).to_owned()),
+            x: Axis::exactly(0.0, results.experiment.plan.train.epochs),
+            y: y.clone(),
+            series: row[index].clone(),
+        });
+        Column { label: estimates::unit(kind).to_owned(), panels: panels.collect() }
+    };
+    kinds.iter().enumerate().map(column).collect()
+}
+
+/// The exact value of the first run, then a curve for each setting with the range of its repeats.
+fn values(results: &Results, settings: &[Estimator]) -> Vec<Series> {
+    let exact = |found: &Comparison| vec![found.exact];
+    let mut series: Vec<Series> = settings
+        .iter()
+        .enumerate()
+        .map(|(index, how)| curve(results, *how, place(index, settings.len()), &|found| found.values.clone(), true))
+        .collect();
+    if let Some(how) = settings.first() {
+        let style = ("exact".to_owned(), "cat-base".to_owned(), settings.len());
+        series.push(curve(results, *how, style, &exact, true));
+    }
+    series
+}
+
+/// The root mean square of (estimate − exact)/exact for each setting.
+fn errors(results: &Results, settings: &[Estimator]) -> Vec<Series> {
+    let off = |found: &Comparison| found.relative_error().into_iter().collect();
+    settings
+        .iter()
+        .enumerate()
+        .map(|(index, how)| curve(results, *how, place(index, settings.len()), &off, false))
+        .collect()
+}
+
+fn place(index: usize, count: usize) -> (String, String, usize) {
+    (String::new(), format!("seq-{}", step(index, count)), index)
+}
+
+fn curve(
+    results: &Results,
+    how: Estimator,
+    (label, class, shape): (String, String, usize),
+    shown: &dyn Fn(&Comparison) -> Vec<f64>,
+    first_alone: bool,
+) -> Series {
+    let at = |share: &f64| -> Option<Point> {
+        let mut found = estimates::at(results, how, *share);
+        if first_alone {
+            found.truncate(1);
+        }
+        let values: Vec<f64> = found.iter().flat_map(shown).filter(|value| *value > 0.0).collect();
+        point(found.first()?.epoch, &values, Scale::Logarithmic)
+    };
+    Series {
+        label: if label.is_empty() { plain(how.amount()) } else { label },
+        class,
+        shape,
+        excluded: false,
+        diverged: false,
+        points: results.experiment.plan.measure.schedule.iter().filter_map(at).collect(),
+    }
+}

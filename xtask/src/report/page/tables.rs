@@ -1,0 +1,91 @@
+//! Tables of numbers, and the list of runs.
+
+use maud::{Markup, html};
+
+use super::{Page, scrolling};
+use crate::record::duration;
+use crate::report::estimates;
+use crate::report::results::Results;
+use crate::report::table::{self, Table};
+
+/// The tables.
+pub(super) fn tables(page: &Page) -> Markup {
+    let sweeps = table::sweeps(page.results, page.findings);
+    let courses = table::courses(page.results);
+    let estimates = estimates::tables(page.results);
+    html! {
+        @if !sweeps.is_empty() {
+            section aria-labelledby="sweeps" {
+                h2 #sweeps { "At the end of training" }
+                p.quiet.small { "Means over the seeds; ± is half their range. GC, geometric collapse (mixture and pairwise form) and NC are those of the training classes." }
+                @for table in &sweeps { (scrolling(&table.caption, plain_table(table))) }
+            }
+        }
+        @if !courses.is_empty() {
+            section aria-labelledby="courses" {
+                h2 #courses { "Along training, in numbers" }
+                p.quiet.small { "Means over the seeds; ± is half their range." }
+                @for table in &courses { (scrolling(&table.caption, plain_table(table))) }
+            }
+        }
+        @if !estimates.is_empty() {
+            section aria-labelledby="estimates" {
+                h2 #estimates { "How far off the estimates are" }
+                p.quiet.small {
+                    "Root mean squares over all points of training, repeats and seeds, relative to the exact value. What an estimate "
+                    "states of its error is found from its own draws."
+                }
+                @for table in &estimates { (scrolling(&table.caption, plain_table(table))) }
+            }
+        }
+    }
+}
+
+fn plain_table(table: &Table) -> Markup {
+    html! {
+        table {
+            caption { (table.caption) }
+            thead { tr { @for name in &table.header { th scope="col" { (name) } } } }
+            tbody {
+                @for (index, row) in table.rows.iter().enumerate() {
+                    tr.last[table.summed && index + 1 == table.rows.len()] {
+                        @for (column, cell) in row.iter().enumerate() {
+                            @if column == 0 { th scope="row" { (cell) } } @else { td { (cell) } }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Every run with its folder and its end.
+pub(super) fn runs(results: &Results) -> Markup {
+    html! {
+        section aria-labelledby="runs" {
+            h2 #runs { "Runs" }
+            details {
+                summary { "All " (results.runs.len()) " runs, their folders and how they ended" }
+                (scrolling("All runs", html! {
+                    table {
+                        thead { tr {
+                            th.words scope="col" { "run" } th.words scope="col" { "folder" } th scope="col" { "train loss" }
+                            th scope="col" { "took" } th.words scope="col" { "standing" }
+                        } }
+                        tbody {
+                            @for run in &results.runs {
+                                tr {
+                                    th.words scope="row" { (run.planned.description()) }
+                                    td.words { code { "runs/" (run.planned.key) } }
+                                    td { (run.final_loss.map_or_else(|| "–".to_owned(), table::three_digits)) }
+                                    td { (run.record.as_ref().map_or_else(|| "–".to_owned(), |record| duration(record.work.seconds))) }
+                                    td.words { (run.standing.explained()) }
+                                }
+                            }
+                        }
+                    }
+                }))
+            }
+        }
+    }
+}

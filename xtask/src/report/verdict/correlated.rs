@@ -1,0 +1,153 @@
+//! Claims that are rank correlations over runs: trends with a swept value, and metrics that go together.
+
+use fewshot::{IntervalSettings, RankCorrelation, RankStatistic};
+
+use super::{Finding, Kind, Verdict, settings};
+use crate::report::results::{Reading, Results, Run, common_level, readings};
+use crate::reproduce::experiment::{Direction, Readout, Rules};
+use crate::reproduce::metric::Metric;
+
+/// A finding for each metric, sweep and readout of each claimed trend.
+pub(super) fn trends(results: &Results) -> Vec<Finding> {
+    let plan = &results.experiment.plan;
+    let mut findings = Vec::new();
+    for trend in &plan.claims.trends {
+        for column in plan.sweeps.keys().filter(|name| trend.sweeps.contains_key(*name)) {
+            let (sweep, direction) = (&plan.sweeps[column], trend.sweeps[column]);
+            let numbers = sweep.numbers();
+            for (metric, readout) in pairs(&trend.metrics, &trend.readouts) {
+                let goes = if direction == Direction::Rises { "higher" } else { "lower" };
+                let claim = format!("larger {} → {goes} {}", sweep.label, metric.label(plan.task));
+                let about = Correlated {
+                    kind: Kind::Trend,
+                    sweep: Some(column.as_str()),
+                    metrics: vec![metric],
+                    readout,
+                    direction,
+                };
+                let point =
+                    |reading: &Reading| Some((numbers[reading.run.planned.value_in(column)?], reading.value(metric)?));
+                findings.push(about.decide(results, claim, &point));
+            }
+        }
+    }
+    findings
+}
+
+/// A finding for each scope and readout of each claimed association.
+pub(super) fn associations(results: &Results) -> Vec<Finding> {
+    let plan = &results.experiment.plan;
+    let sweeps = plan.report.columns.iter().map(|name| Some(name.as_str()));
+    let scopes: Vec<Option<&str>> = std::iter::once(None).chain(sweeps).collect();
+    let mut findings = Vec::new();
+    for claim in &plan.claims.associations {
+        for (scope, readout) in pairs(&scopes, &claim.readouts) {
+            let (x, y) = (claim.x.label(plan.task), claim.y.label(plan.task));
+            let goes = if claim.direction == Direction::Rises { "lower" } else { "higher" };
+            let where_ = scope.map_or_else(
+                || "over all runs".to_owned(),
+                |name| format!("over the {} sweep", plan.sweeps[name].label),
+            );
+            let about = Correlated {
+                kind: Kind::Association,
+                sweep: scope,
+                metrics: vec![claim.x, claim.y],
+                readout,
+                direction: claim.direction,
+            };
+            let point = |reading: &Reading| Some((reading.value(claim.x)?, reading.value(claim.y)?));
+            findings.push(about.decide(results, format!("lower {x} ↔ {goes} {y}, {where_}"), &point));
+        }
+    }
+    findings
+}
+
+fn pairs<A: Copy, B: Copy>(first: &[A], second: &[B]) -> Vec<(A, B)> {
+    second.iter().flat_map(|b| first.iter().map(move |a| (*a, *b))).collect()
+}
+
+/// A claim that is a rank correlation.
+struct Correlated<'a> {
+    kind: Kind,
+    sweep: Option<&'a str>,
+    metrics: Vec<Metric>,
+    readout: Readout,
+    direction: Direction,
+}
+
+impl Correlated<'_> {
+    fn decide(self, results: &Results, claim: String, point: &dyn Fn(&Reading) -> Option<(f64, f64)>) -> Finding {
+        let plan = &results.experiment.plan;
+        let levels = &plan.measure.loss_levels;
+        let all = results.of(self.sweep);
+        let counted: Vec<&Run> = all.iter().copied().filter(|run| run.counts()).collect();
+        let collect = |runs: &[&Run]| -> Vec<(f64, f64)> {
+            readings(runs, self.readout, levels).iter().filter_map(point).collect()
+        };
+        let points = collect(&counted);
+        let found = spearman(&points, &plan.rules);
+        let (verdict, reason) = self.judge(points.len(), found.as_ref(), &plan.rules);
+        let found = found.ok();
+        let excluded = all.len() - counted.len();
+        Finding {
+            claim,
+            kind: self.kind,
+            sweep: self.sweep.map(str::to_owned),
+            metrics: self.metrics,
+            readout: Some(self.readout),
+            level: (self.readout == Readout::MatchedLoss).then(|| common_level(&counted, levels)).flatten(),
+            statistic: found.as_ref().map(|found| found.coefficient),
+            interval: found.as_ref().map(|found| (found.bootstrap.low, found.bootstrap.high)),
+            p_value: found.as_ref().map(|found| found.p_value),
+            runs: points.len(),
+            with_excluded: (excluded > 0)
+                .then(|| spearman(&collect(&all), &plan.rules).ok().map(|found| found.coefficient))
+                .flatten(),
+            excluded,
+            verdict,
+            reason,
+        }
+    }
+
+    fn judge(
+        &self,
+        points: usize,
+        found: std::result::Result<&RankCorrelation, &fewshot::Error>,
+        rules: &Rules,
+    ) -> (Verdict, String) {
+        if points == 0 && self.readout == Readout::MatchedLoss {
+            return (Verdict::Undecided, "no level of training loss was reached by all counted runs".to_owned());
+        }
+        let found = match found {
+            Ok(found) => found,
+            Err(error) => return (Verdict::Undecided, error.to_string()),
+        };
+        let chance = 1.0 - rules.confidence;
+        if found.p_value > chance {
+            return (Verdict::Undecided, format!("by chance alone such a ρ has probability {:.2}", found.p_value));
+        }
+        let (low, high) = (found.bootstrap.low, found.bootstrap.high);
+        let (low, high) = if self.direction == Direction::Rises { (low, high) } else { (-high, -low) };
+        if low > 0.0 {
+            (Verdict::Holds, "the whole interval lies on the claimed side of zero".to_owned())
+        } else if high < 0.0 {
+            (Verdict::Fails, "the whole interval lies on the other side of zero".to_owned())
+        } else {
+            (Verdict::Undecided, "the interval contains zero".to_owned())
+        }
+    }
+}
+
+/// Spearman's rank correlation of the points, where there is one.
+fn spearman(points: &[(f64, f64)], rules: &Rules) -> fewshot::Result<RankCorrelation> {
+    let (x, y): (Vec<f64>, Vec<f64>) = points.iter().copied().unzip();
+    fewshot::rank_correlation(&x, &y, RankStatistic::Spearman, &settings(rules))
+}
+
+/// Spearman's ρ of the points alone, where there is one.
+pub(super) fn rank_coefficient(points: &[(f64, f64)]) -> Option<f64> {
+    let (x, y): (Vec<f64>, Vec<f64>) = points.iter().copied().unzip();
+    // The interval and the test are not looked at: the fewest resamples will do.
+    let settings = IntervalSettings { level: 0.95, resamples: 100, seed: 0 };
+    fewshot::rank_correlation(&x, &y, RankStatistic::Spearman, &settings).ok().map(|found| found.coefficient)
+}

@@ -1,0 +1,73 @@
+//! Estimators of GC held against its exact value on the same images, as in the paper's Fig. 2.
+
+use anyhow::Result;
+use candle_core::{Device, Tensor};
+use gc_core::{GeometricComplexity, Population};
+use models::{Network, Pass};
+
+use super::images::Images;
+use crate::reproduce::configuration::{Configuration, Estimators};
+use crate::reproduce::estimator::{Estimated, Estimator, STATED_LEVEL};
+
+/// The images and the estimators.
+pub(super) struct Estimating {
+    images: Tensor,
+    count: usize,
+    settings: Estimators,
+    seed: u64,
+}
+
+impl Estimating {
+    /// Takes training images at even distances, so from all classes alike; nothing where no estimators are asked for.
+    pub(super) fn new(configuration: &Configuration, images: &Images) -> Result<Option<Self>> {
+        let Some(settings) = configuration.measure.estimators.clone() else { return Ok(None) };
+        let all = images.train.len();
+        let count = settings.images.min(all);
+        let positions: Vec<usize> = (0..count).map(|index| index * all / count).collect();
+        let batch = images.train.batch(&positions, &images.normalisation, &Device::Cpu)?;
+        Ok(Some(Self { images: batch.images, count, settings, seed: configuration.seed }))
+    }
+
+    /// The exact value, then every estimator as often as it is to be repeated.
+    pub(super) fn estimate(&self, network: &Network) -> Result<Vec<Estimated>> {
+        let map = network.frozen().feature_map(Pass::evaluation(), None)?;
+        let mut estimates = Vec::new();
+        let repeats = 0..self.settings.repeats;
+        let drawn = Estimator::all(&self.settings);
+        let drawn = drawn.into_iter().flat_map(|how| repeats.clone().map(move |repeat| (how, repeat)));
+        for (how, repeat) in std::iter::once((Estimator::Exact, 0)).chain(drawn) {
+            let found = self
+                .with(how)
+                .population(Population::DataSet { size: self.count })
+                .confidence(STATED_LEVEL)
+                .seed(draw_seed(self.seed, repeat))
+                .measure_inputs(&map, &self.images)?;
+            let finite = |number: &f64| number.is_finite();
+            estimates.push(Estimated {
+                how,
+                repeat,
+                value: Some(found.value).filter(finite),
+                standard_error: found.standard_error.total.filter(finite),
+                interval: found.interval.map(|interval| (interval.low, interval.high)),
+                passes: found.passes.total(),
+            });
+        }
+        Ok(estimates)
+    }
+
+    fn with(&self, how: Estimator) -> GeometricComplexity {
+        match how {
+            Estimator::Exact => GeometricComplexity::exact(),
+            Estimator::BatchSample { samples } => {
+                GeometricComplexity::exact().batch_sample(samples.min(self.count), self.count)
+            }
+            Estimator::EntryMask { rate } => GeometricComplexity::entry_mask(rate),
+            Estimator::OutputSample { outputs } => GeometricComplexity::output_sample(outputs),
+        }
+    }
+}
+
+/// Repeats of one run and runs of other seeds must not share draws: 2^20 repeats fit between two seeds.
+fn draw_seed(seed: u64, repeat: usize) -> u64 {
+    seed.wrapping_shl(20).wrapping_add(repeat as u64)
+}
