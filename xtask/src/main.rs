@@ -1,9 +1,14 @@
-//! The workspace's commands: `reproduce` an experiment of the paper, look after its `data`.
+//! The workspace's commands: `reproduce` the paper, `measure` networks and features of one's own, look after `data`.
 // A command line prints; everywhere else in the workspace printing is an oversight.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod arrays;
 mod data;
+mod features;
 mod files;
+mod measure;
+mod output;
+mod rank;
 mod record;
 mod report;
 mod reproduce;
@@ -11,10 +16,13 @@ mod suggest;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Exit code of a command line that could not be understood; 1 is any failure after that.
+const WRONG_USAGE: u8 = 2;
 
 /// Exit code of a process that an interrupt ended, as shells have it.
 const INTERRUPTED: u8 = 130;
@@ -30,8 +38,21 @@ struct Cli {
 enum Command {
     /// Train, measure and report one experiment of the paper
     Reproduce(reproduce::Args),
+    /// Measure geometric complexity of a network in a file, and its collapse where there are labels
+    Measure(measure::Args),
+    /// Measure the neural collapse of features in a file
+    Collapse(features::CollapseArgs),
+    /// Measure few-shot accuracies on features in a file
+    Fewshot(features::FewShotArgs),
+    /// Rank networks by their scores on one set of data, and see which score predicts few-shot accuracy
+    Rank(rank::Args),
     /// List, fetch, verify or show the data sets
     Data(data::Args),
+    /// Write a script that completes these commands in a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
     /// Work on one run folder (started by `reproduce`)
     #[command(hide = true)]
     Run(reproduce::RunArgs),
@@ -51,11 +72,19 @@ fn main() -> ExitCode {
         Err(error) => {
             // Help and version come this way too, and are no errors.
             let _ = error.print();
-            return if error.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+            return if error.use_stderr() { ExitCode::from(WRONG_USAGE) } else { ExitCode::SUCCESS };
         }
     };
     let ended = match cli.command {
         Command::Reproduce(args) => reproduce::reproduce(&args),
+        Command::Measure(args) => measure::measure(&args).map(|()| Ending::Complete),
+        Command::Collapse(args) => features::collapse_measures(&args).map(|()| Ending::Complete),
+        Command::Fewshot(args) => features::few_shot(&args).map(|()| Ending::Complete),
+        Command::Rank(args) => rank::rank(&args).map(|()| Ending::Complete),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "xtask", &mut std::io::stdout());
+            Ok(Ending::Complete)
+        }
         Command::Data(args) => data::data(&args).map(|()| Ending::Complete),
         Command::Run(args) => reproduce::run_folder(&args).map(|()| Ending::Complete),
     };

@@ -1,0 +1,144 @@
+//! Columns of a parquet table as arrays: one of numbers is `[n]`, one of equally long lists of numbers is `[n, p]`.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use candle_core::{Device, Tensor};
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::record::Field;
+
+/// One column as far as it was read.
+#[derive(Default)]
+struct Column {
+    floats: Vec<f64>,
+    integers: Vec<i64>,
+    /// Whether every float was written as f32.
+    single: bool,
+    /// Numbers in each row's list, where rows are lists.
+    width: Option<usize>,
+    rows: usize,
+}
+
+/// All columns of numbers; columns of anything else (names, images) are left out.
+pub(super) fn read(path: &Path) -> Result<BTreeMap<String, Tensor>> {
+    let file = SerializedFileReader::new(File::open(path)?)?;
+    let mut columns: BTreeMap<String, Option<Column>> = BTreeMap::new();
+    for (index, row) in file.get_row_iter(None)?.enumerate() {
+        for (name, field) in row?.into_columns() {
+            let column =
+                columns.entry(name.clone()).or_insert_with(|| Some(Column { single: true, ..Column::default() }));
+            let Some(reading) = column else { continue };
+            let numbers = reading.enter(&field).with_context(|| format!("column `{name}`, row {index}"))?;
+            if !numbers {
+                *column = None;
+            }
+        }
+    }
+    columns
+        .into_iter()
+        .filter_map(|(name, column)| Some((name, column?)))
+        .map(|(name, column)| Ok((name, column.tensor()?)))
+        .collect()
+}
+
+impl Column {
+    /// Takes in one row; `false` if it holds no numbers.
+    fn enter(&mut self, field: &Field) -> Result<bool> {
+        self.rows += 1;
+        let Field::ListInternal(list) = field else { return self.push(field) };
+        if *self.width.get_or_insert(list.len()) != list.len() {
+            bail!("the list has {} numbers, the rows before it have {}", list.len(), self.width.unwrap_or_default());
+        }
+        for element in list.elements() {
+            if !self.push(element)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn push(&mut self, field: &Field) -> Result<bool> {
+        match field {
+            Field::Float(number) => self.floats.push(f64::from(*number)),
+            Field::Double(number) => {
+                self.single = false;
+                self.floats.push(*number);
+            }
+            Field::Byte(number) => self.integers.push(i64::from(*number)),
+            Field::Short(number) => self.integers.push(i64::from(*number)),
+            Field::Int(number) => self.integers.push(i64::from(*number)),
+            Field::Long(number) => self.integers.push(*number),
+            Field::UByte(number) => self.integers.push(i64::from(*number)),
+            Field::UShort(number) => self.integers.push(i64::from(*number)),
+            Field::UInt(number) => self.integers.push(i64::from(*number)),
+            Field::ULong(number) => self.integers.push(i64::try_from(*number).context("the number is too large")?),
+            Field::Null => bail!("the value is missing"),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    fn tensor(self) -> Result<Tensor> {
+        let shape = self.width.map_or_else(|| vec![self.rows], |width| vec![self.rows, width]);
+        let device = &Device::Cpu;
+        Ok(if self.floats.is_empty() {
+            Tensor::from_vec(self.integers, shape, device)?
+        } else if self.single {
+            Tensor::from_vec(self.floats.iter().map(|number| *number as f32).collect::<Vec<_>>(), shape, device)?
+        } else {
+            Tensor::from_vec(self.floats, shape, device)?
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use parquet::data_type::{FloatType, Int64Type};
+    use parquet::file::properties::WriterProperties;
+    use parquet::file::writer::SerializedFileWriter;
+    use parquet::schema::parser::parse_message_type;
+
+    use super::*;
+
+    fn written(path: &Path, widths: [usize; 2]) {
+        let schema = "message schema { required int64 labels; required group features (LIST) { repeated group list { required float element; } } }";
+        let schema = Arc::new(parse_message_type(schema).unwrap());
+        let file = File::create(path).unwrap();
+        let mut writer = SerializedFileWriter::new(file, schema, Arc::new(WriterProperties::default())).unwrap();
+        let mut group = writer.next_row_group().unwrap();
+        let mut labels = group.next_column().unwrap().unwrap();
+        labels.typed::<Int64Type>().write_batch(&[4, 5], None, None).unwrap();
+        labels.close().unwrap();
+        let mut features = group.next_column().unwrap().unwrap();
+        let count = widths[0] + widths[1];
+        let values: Vec<f32> = (0..count).map(|index| index as f32).collect();
+        let starts: Vec<i16> = widths.iter().flat_map(|width| (0..*width).map(|at| i16::from(at > 0))).collect();
+        features.typed::<FloatType>().write_batch(&values, Some(&vec![1; count]), Some(&starts)).unwrap();
+        features.close().unwrap();
+        group.close().unwrap();
+        writer.close().unwrap();
+    }
+
+    #[test]
+    fn numbers_and_lists_become_arrays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.parquet");
+        written(&path, [2, 2]);
+        let arrays = read(&path).unwrap();
+        assert_eq!(arrays["labels"].to_vec1::<i64>().unwrap(), [4, 5]);
+        assert_eq!(arrays["features"].to_vec2::<f32>().unwrap(), [[0.0, 1.0], [2.0, 3.0]]);
+    }
+
+    #[test]
+    fn lists_of_unequal_length_are_refused_with_column_and_row() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.parquet");
+        written(&path, [2, 3]);
+        let message = format!("{:#}", read(&path).unwrap_err());
+        assert!(message.contains("column `features`, row 1") && message.contains("3 numbers"), "{message}");
+    }
+}

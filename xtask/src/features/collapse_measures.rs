@@ -1,0 +1,151 @@
+//! `collapse`: every measure of neural collapse of features in a file.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use candle_core::Tensor;
+use clap::ValueEnum;
+use collapse::{CollapseReport, Head, ReportOptions, Scatter, Weighting};
+use serde::Serialize;
+
+use super::{Labelled, Source};
+use crate::arrays::Arrays;
+use crate::output::{self, Row};
+
+const EXAMPLES: &str = "\
+Examples:
+  cargo xtask collapse --features features.safetensors
+  cargo xtask collapse --features features.npy --labels labels.npy --json | jq .collapse.cdnv
+  cargo xtask collapse --features features.parquet --head head.safetensors --weighting sample-weighted";
+
+/// Arguments of `collapse`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    source: Source,
+    /// File with the head's `weight` [K, p] and, if it has one, `bias` [K], where the features' file has none
+    #[arg(long, value_name = "FILE")]
+    head: Option<PathBuf>,
+    /// Whether each class counts once, or each sample
+    #[arg(long, value_enum, default_value_t)]
+    weighting: WeightingName,
+    /// Number of classes, where more may be labelled than are [default: the head's, or the largest label plus one]
+    #[arg(long, value_name = "K")]
+    classes: Option<usize>,
+    /// Leave out what needs p² numbers of memory: VCI and RankMe
+    #[arg(long)]
+    no_full_scatter: bool,
+    /// Write JSON to standard output
+    #[arg(long)]
+    json: bool,
+}
+
+/// [`Weighting`] on the command line.
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+enum WeightingName {
+    #[default]
+    ClassBalanced,
+    SampleWeighted,
+}
+
+/// What `--json` writes.
+#[derive(Serialize)]
+struct Output<'a> {
+    format: u32,
+    features: String,
+    collapse: &'a CollapseReport,
+}
+
+/// Runs the command.
+pub(crate) fn collapse_measures(args: &Args) -> Result<()> {
+    let Labelled { features, labels, mut arrays } = args.source.read()?;
+    if let Some(path) = &args.head {
+        let file = Arrays::read(path, "weight")?;
+        arrays.adopt("weight", &file)?;
+        if file.get("bias").is_some() {
+            arrays.adopt("bias", &file)?;
+        }
+    }
+    let [count, width] = [features.dim(0)?, features.dim(1)?];
+    let head = head(&arrays, width)?;
+    let options = ReportOptions {
+        class_count: args.classes,
+        weighting: match args.weighting {
+            WeightingName::ClassBalanced => Weighting::ClassBalanced,
+            WeightingName::SampleWeighted => Weighting::SampleWeighted,
+        },
+        scatter: if args.no_full_scatter { Scatter::Trace } else { Scatter::Full },
+        gc_per_sample: arrays.get("gc").map(|_| arrays.numbers("gc", "features", count)).transpose()?,
+        ..ReportOptions::default()
+    };
+    let report = collapse::report(&features, &labels, head.as_ref(), &options).with_context(|| args.source.path())?;
+    if args.json {
+        return output::json(&Output { format: output::FORMAT, features: args.source.path(), collapse: &report });
+    }
+    output::table(&args.source.path(), &rows(&report));
+    Ok(())
+}
+
+/// The head in the file, if there is one.
+fn head(arrays: &Arrays, width: usize) -> Result<Option<Head>> {
+    if arrays.get("weight").is_none() {
+        if arrays.get("bias").is_some() {
+            bail!("there is a `bias` without a `weight`; a head is `weight` [K, {width}], with or without `bias` [K]");
+        }
+        return Ok(None);
+    }
+    let weight = arrays.floats("weight", &[2], &format!("[K, {width}], a row for each class"))?;
+    let bias = arrays.get("bias").map(|_| arrays.numbers("bias", "weight", weight.dim(0)?)).transpose()?;
+    let bias = bias.map(|bias| Tensor::from_vec(bias, weight.dim(0)?, weight.device())).transpose()?;
+    Ok(Some(Head::new(&weight, bias.as_ref()).context("tensors `weight` and `bias`")?))
+}
+
+/// The report as lines of a table, under the names that JSON has.
+pub(crate) fn rows(report: &CollapseReport) -> Vec<Row> {
+    let CollapseReport { samples, features, classes, pairs, .. } = report;
+    let mut rows = vec![Row::text("samples", format!("{samples} of {classes} classes, {features} features"))];
+    let mut add = |name: &str, value: Option<f64>, error: Option<f64>, meaning: &'static str| {
+        if let Some(value) = value {
+            rows.push(Row::measured(name, value, error, meaning));
+        }
+    };
+    add("cdnv", Some(report.cdnv), report.cdnv_std_error, "mean class-distance normalised variance: NC of the paper");
+    add("cdnv_max", Some(report.cdnv_max), None, "of the worst pair");
+    add("directional_cdnv", report.directional_cdnv, None, "variance along the axis between two means only");
+    let mixture = report.geometric_collapse_std_error;
+    add("geometric_collapse", report.geometric_collapse, mixture, "GC over squared distances, mixture form");
+    let pairwise = report.pairwise_geometric_collapse_std_error;
+    add("pairwise_geometric_collapse", report.pairwise_geometric_collapse, pairwise, "with each class's own GC");
+    add("poincare_constant", report.poincare_constant, None, "largest variance over GC of a class");
+    add("nc1", report.nc1, None, "tr(Σ_W Σ_B⁺)/K");
+    add("trace_ratio", report.trace_ratio, None, "tr Σ_W / tr Σ_B");
+    add("vci", report.vci, None, "variability collapse index");
+    add("rank_me", report.rank_me, None, "effective rank of the features");
+    add("equinorm", report.equinorm, None, "NC2: variation of the norms of class means");
+    add("equiangularity", report.equiangularity, None, "NC2: mean |cos + 1/(K−1)|");
+    add("etf_error", report.etf_error, None, "NC2: distance of the means from a simplex");
+    add("log_energy_excess", report.log_energy_excess, None, "hyperspherical uniformity beyond the simplex's");
+    add("nearest_mean_error", Some(report.nearest_mean_error), Some(report.nearest_mean_std_error), "on these samples");
+    if let Some(head) = &report.head {
+        add("self_duality", head.self_duality, None, "NC3: ‖W/‖W‖ − M/‖M‖‖");
+        add("duality_etf_error", head.duality_etf_error, None, "NC3: ‖WMᵀ/‖WMᵀ‖ − ETF‖");
+        add("head_etf_error", head.head_etf_error, None, "distance of the head's rows from a simplex");
+        add("bias_collapse", head.bias_collapse, None, "‖W μ_G + b‖");
+        let agreement = Some(head.ncc_agreement_std_error);
+        add("ncc_agreement", Some(head.ncc_agreement), agreement, "NC4: head and nearest mean agree");
+        add("head_accuracy", Some(head.head_accuracy), None, "on these samples");
+    }
+    let excluded = report.excluded_pairs;
+    rows.push(Row::text(
+        "pairs",
+        format!(
+            "{pairs} averaged; excluded: {} with a missing class, {} with a class of one sample, {} with equal means",
+            excluded.missing, excluded.singleton, excluded.coincident
+        ),
+    ));
+    for gap in &report.undefined {
+        rows.push(Row::text(&gap.measure, format!("undefined: {}", gap.reason)));
+    }
+    rows
+}

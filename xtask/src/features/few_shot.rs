@@ -1,0 +1,172 @@
+//! `fewshot`: accuracies of few-shot heads on features in a file, over drawn or replayed episodes.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use fewshot::{Episode, EpisodeSampler, Evaluation, HeadAccuracy, HeadKind, IntervalSettings, LabelledFeatures};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::{Labelled, Source};
+use crate::output::{self, Row};
+use crate::reproduce::at_least_one;
+
+const EXAMPLES: &str = "\
+Examples:
+  cargo xtask fewshot --features features.safetensors --ways 5 --shots 5
+  cargo xtask fewshot --features features.npz --tasks tasks.jsonl --heads ncm,ridge:loo,simpleshot:l2n --json
+  cargo xtask fewshot --features features.safetensors --episodes 1000 --seed 7 --write-tasks tasks.jsonl";
+
+/// The 97.5 % quantile of the normal distribution as few-shot papers round it.
+const NORMAL_QUANTILE: f64 = 1.96;
+
+/// Arguments of `fewshot`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    source: Source,
+    /// Task list to replay (JSON Lines, as --write-tasks writes it), instead of drawing episodes
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["ways", "shots", "queries", "episodes", "seed"])]
+    tasks: Option<PathBuf>,
+    /// Classes an episode
+    #[arg(long, alias = "way", value_name = "N", default_value_t = 5, value_parser = at_least_one)]
+    ways: usize,
+    /// Labelled samples a class
+    #[arg(long, alias = "shot", value_name = "N", default_value_t = 5, value_parser = at_least_one)]
+    shots: usize,
+    /// Samples a class to be classified
+    #[arg(long, alias = "query", value_name = "N", default_value_t = 15, value_parser = at_least_one)]
+    queries: usize,
+    /// Episodes
+    #[arg(long, value_name = "N", default_value_t = 600, value_parser = at_least_one)]
+    episodes: usize,
+    /// Seed of the episodes
+    #[arg(long, value_name = "SEED", default_value_t = 0)]
+    seed: u64,
+    /// Heads: ncm, cosine, simpleshot:un|l2n|cl2n, ridge:LAMBDA, ridge:loo, logistic:LAMBDA, lda:auto|GAMMA
+    #[arg(long, value_name = "HEADS", value_delimiter = ',', default_value = "ncm,ridge:1.0")]
+    heads: Vec<String>,
+    /// Write the drawn episodes as a task list too
+    #[arg(long, value_name = "FILE", conflicts_with = "tasks")]
+    write_tasks: Option<PathBuf>,
+    /// Write JSON to standard output
+    #[arg(long)]
+    json: bool,
+}
+
+/// What `--json` writes.
+#[derive(Serialize)]
+struct Output {
+    format: u32,
+    features: String,
+    episodes: usize,
+    episodes_sha256: String,
+    fewshot: Map<String, Value>,
+    differences: Value,
+}
+
+/// Runs the command.
+pub(crate) fn few_shot(args: &Args) -> Result<()> {
+    let Labelled { features, labels, arrays } = args.source.read()?;
+    let mut features = LabelledFeatures::from_tensor(&features, &labels).with_context(|| args.source.path())?;
+    if arrays.get("base_mean").is_some() {
+        let width = features.dimension();
+        features = features.with_base_mean(arrays.numbers("base_mean", "features, transposed", width)?)?;
+    }
+    let heads = heads(&args.heads)?;
+    let evaluation = args.evaluate(&features, &heads).with_context(|| args.source.path())?;
+    let results = results(&args.heads, &evaluation);
+    if args.json {
+        return output::json(&Output {
+            format: output::FORMAT,
+            features: args.source.path(),
+            episodes: evaluation.episodes,
+            episodes_sha256: evaluation.episodes_checksum.clone(),
+            fewshot: results,
+            differences: serde_json::to_value(&evaluation.differences)?,
+        });
+    }
+    output::table(&args.source.path(), &rows(&evaluation));
+    Ok(())
+}
+
+/// Heads by their texts, which must differ.
+pub(crate) fn heads(texts: &[String]) -> Result<Vec<HeadKind>> {
+    texts.iter().map(|text| text.trim().parse().with_context(|| format!("--heads {text}"))).collect()
+}
+
+impl Args {
+    fn evaluate(&self, features: &LabelledFeatures, heads: &[HeadKind]) -> Result<Evaluation> {
+        if let Some(path) = &self.tasks {
+            let tasks = fewshot::TaskListReader::open(path, features.labels())?;
+            let episodes: Vec<Episode> =
+                tasks.collect::<fewshot::Result<_>>().with_context(|| path.display().to_string())?;
+            if episodes.len() < 2 {
+                bail!("{}: {} episodes; an interval needs at least 2", path.display(), episodes.len());
+            }
+            let episodes = episodes.into_iter().map(Ok);
+            return Ok(fewshot::evaluate_episodes(features, episodes, heads, &IntervalSettings::default())?);
+        }
+        let sampler = EpisodeSampler::fixed(features.labels(), self.ways, self.shots, self.queries, self.seed)?;
+        if let Some(path) = &self.write_tasks {
+            fewshot::write_task_list(path, features.labels(), &sampler, self.episodes)?;
+        }
+        Ok(fewshot::evaluate(features, &sampler, self.episodes, heads)?)
+    }
+}
+
+/// One object a head, under the text that asked for it.
+fn results(asked: &[String], evaluation: &Evaluation) -> Map<String, Value> {
+    asked.iter().zip(&evaluation.heads).map(|(text, head)| (text.trim().to_owned(), result(head))).collect()
+}
+
+fn result(head: &HeadAccuracy) -> Value {
+    let accuracy = &head.accuracy;
+    json!({
+        "head": head.head,
+        "accuracy": accuracy.mean,
+        "std_error": accuracy.standard_error,
+        "ci95": ci95(head),
+        "episodes": accuracy.samples,
+        "student": accuracy.student,
+        "bootstrap": accuracy.bootstrap,
+        "by_class": head.by_class,
+        "by_way": head.by_way,
+    })
+}
+
+/// The ± of few-shot papers: 1.96 standard errors.
+fn ci95(head: &HeadAccuracy) -> f64 {
+    NORMAL_QUANTILE * head.accuracy.standard_error
+}
+
+fn rows(evaluation: &Evaluation) -> Vec<Row> {
+    let mut rows = vec![Row::text("episodes", evaluation.episodes.to_string())];
+    rows.extend(evaluation.heads.iter().map(|head| {
+        let student = head.accuracy.student;
+        Row::text(
+            &head.head,
+            format!(
+                "{:.2} % ± {:.2} (1.96 standard errors); t-interval {:.2} to {:.2}",
+                100.0 * head.accuracy.mean,
+                100.0 * ci95(head),
+                100.0 * student.low,
+                100.0 * student.high
+            ),
+        )
+    }));
+    rows.extend(evaluation.differences.iter().map(|pair| {
+        let student = pair.difference.student;
+        Row::text(
+            &format!("{} − {}", pair.first, pair.second),
+            format!(
+                "{:+.2} points, paired t-interval {:+.2} to {:+.2}",
+                100.0 * pair.difference.mean,
+                100.0 * student.low,
+                100.0 * student.high
+            ),
+        )
+    }));
+    rows
+}

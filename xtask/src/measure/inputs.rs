@@ -1,0 +1,191 @@
+//! What a network is measured on: a data set by name, or tensors in a file.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use candle_core::{DType, Device, Tensor};
+use datasets::{LabelledImages, Normalisation, Source};
+use indicatif::ProgressBar;
+
+use crate::arrays::Arrays;
+use crate::{data, suggest};
+
+/// Samples that are read at once.
+const BATCH: usize = 128;
+
+/// Where the inputs come from.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Inputs")]
+pub(crate) struct InputsArgs {
+    /// Data set, with its part: NAME, NAME:train (the same), NAME:test or NAME:all
+    #[arg(long, value_name = "NAME[:PART]", conflicts_with = "inputs")]
+    data: Option<String>,
+    /// Folder that holds the data set, instead of the Hub and its cache
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// File with `x` [n, c, h, w] or [n, d], as the network sees it, and `y` [n] if there are labels
+    #[arg(long, value_name = "FILE")]
+    inputs: Option<PathBuf>,
+    /// Mean of each channel by which images are normalised, in [0, 1] [default: the data set's]
+    #[arg(long, value_delimiter = ',', value_name = "MEANS", requires = "std")]
+    mean: Option<Vec<f32>>,
+    /// Standard deviation of each channel, likewise; with --inputs, what `x` was divided by
+    #[arg(long, value_delimiter = ',', value_name = "STDS")]
+    std: Option<Vec<f32>>,
+}
+
+/// Samples that a network can be given.
+pub(crate) struct Inputs {
+    name: String,
+    kind: Kind,
+    labels: Option<Vec<u32>>,
+    std: Option<Vec<f64>>,
+}
+
+enum Kind {
+    Tensor(Tensor),
+    Images(LabelledImages, Normalisation),
+}
+
+impl InputsArgs {
+    /// Reads the inputs.
+    pub(crate) fn read(&self) -> Result<Inputs> {
+        match (&self.inputs, &self.data) {
+            (Some(path), _) => self.tensors(path),
+            (None, Some(data)) => self.images(data),
+            (None, None) => bail!("there is nothing to measure on: give --data NAME or --inputs FILE"),
+        }
+    }
+
+    fn tensors(&self, path: &Path) -> Result<Inputs> {
+        let arrays = Arrays::read(path, "x")?;
+        let x = arrays.floats("x", &[2, 4], "[n, c, h, w] or [n, d]")?;
+        let count = x.dim(0)?;
+        if count == 0 {
+            bail!("{}: tensor `x` has no samples", path.display());
+        }
+        let labels = arrays.get("y").map(|_| arrays.labels("y", "x", count)).transpose()?;
+        let std = self.std.as_ref().map(|std| std.iter().map(|std| f64::from(*std)).collect());
+        Ok(Inputs { name: path.display().to_string(), kind: Kind::Tensor(x), labels, std })
+    }
+
+    fn images(&self, data: &str) -> Result<Inputs> {
+        let (name, part) = data.rsplit_once(':').filter(|(_, part)| PARTS.contains(part)).unwrap_or((data, "train"));
+        let wrong = data.rsplit_once(':').filter(|(set, part)| datasets::find(set).is_ok() && !PARTS.contains(part));
+        if let Some((_, part)) = wrong {
+            bail!("--data {data}: {}", suggest::unknown("part", part, PARTS));
+        }
+        data::ensure(name, self.data_dir.as_ref())?;
+        let source = Source { data_dir: self.data_dir.clone(), ..Source::from_env() };
+        let set = datasets::load(name, &source).with_context(|| format!("cannot read the data set `{name}`"))?;
+        let normalisation = match (&self.mean, &self.std) {
+            (Some(mean), Some(std)) => Normalisation::new(mean, std).context("--mean and --std")?,
+            _ => set.normalisation.clone(),
+        };
+        let images = match part {
+            "test" => set.test,
+            "all" => set.all()?,
+            _ => set.train,
+        };
+        if images.is_empty() {
+            bail!("--data {data}: there are no images in this part");
+        }
+        let std = Some(normalisation.std().iter().map(|std| f64::from(*std)).collect());
+        let labels = Some(images.labels().to_vec());
+        Ok(Inputs { name: data.to_owned(), kind: Kind::Images(images, normalisation), labels, std })
+    }
+}
+
+/// The parts of a data set.
+const PARTS: [&str; 3] = ["train", "test", "all"];
+
+impl Inputs {
+    /// The data set or file, as it was asked for.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How many samples there are.
+    pub(crate) fn count(&self) -> usize {
+        match &self.kind {
+            Kind::Tensor(x) => x.dims()[0],
+            Kind::Images(images, _) => images.len(),
+        }
+    }
+
+    /// The shape of one sample.
+    pub(crate) fn shape(&self) -> Vec<usize> {
+        match &self.kind {
+            Kind::Tensor(x) => x.dims()[1..].to_vec(),
+            Kind::Images(images, _) => images.shape().to_vec(),
+        }
+    }
+
+    /// The label of each sample, if there are labels.
+    pub(crate) fn labels(&self) -> Option<&[u32]> {
+        self.labels.as_deref()
+    }
+
+    /// The numbers that they are written in.
+    pub(crate) fn dtype(&self) -> DType {
+        match &self.kind {
+            Kind::Tensor(x) => x.dtype(),
+            Kind::Images(..) => DType::F32,
+        }
+    }
+
+    /// The standard deviation by which each channel was divided.
+    pub(crate) fn std(&self) -> Result<Vec<f64>> {
+        self.std.clone().with_context(|| {
+            format!(
+                "--units pixel: {} does not say by what `x` was divided; give it as --std, one a channel",
+                self.name
+            )
+        })
+    }
+
+    /// Positions of the samples to measure: all or some, in their own order unless measuring may end early. Then they
+    /// come shuffled, so that what was measured is a fair sample.
+    pub(crate) fn order(&self, samples: Option<usize>, shuffled: bool, seed: u64) -> Result<Vec<usize>> {
+        let count = self.count();
+        let wanted = samples.unwrap_or(count);
+        if wanted > count {
+            bail!("--samples {wanted}: {} has only {count}", self.name);
+        }
+        if wanted == count && !shuffled {
+            return Ok((0..count).collect());
+        }
+        let mut stream = streams::stream(seed, "xtask/measure/order", 0);
+        let mut order = streams::permutation(&mut stream, count);
+        order.truncate(wanted);
+        if !shuffled {
+            order.sort_unstable();
+        }
+        Ok(order)
+    }
+
+    /// The samples at these positions, batch by batch.
+    pub(crate) fn batches<'a>(
+        &'a self,
+        positions: &'a [usize],
+        dtype: DType,
+        bar: &'a ProgressBar,
+    ) -> impl Iterator<Item = Result<(Tensor, Option<Vec<u32>>)>> + 'a {
+        positions.chunks(BATCH).map(move |positions| {
+            let x = self.batch(positions)?.to_dtype(dtype)?;
+            let labels = self.labels.as_ref().map(|labels| positions.iter().map(|at| labels[*at]).collect());
+            bar.inc(positions.len() as u64);
+            Ok((x, labels))
+        })
+    }
+
+    fn batch(&self, positions: &[usize]) -> Result<Tensor> {
+        match &self.kind {
+            Kind::Tensor(x) => {
+                let rows: Vec<u32> = positions.iter().map(|at| u32::try_from(*at)).collect::<Result<_, _>>()?;
+                Ok(x.index_select(&Tensor::new(rows, x.device())?, 0)?)
+            }
+            Kind::Images(images, normalisation) => Ok(images.batch(positions, normalisation, &Device::Cpu)?.images),
+        }
+    }
+}

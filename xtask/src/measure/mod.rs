@@ -1,0 +1,192 @@
+//! `measure`: geometric complexity of a network in a file, on any data, and its collapse where there are labels.
+
+pub(crate) mod checkpoint;
+mod estimator;
+mod inputs;
+mod report;
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use candle_core::{DType, Tensor};
+use clap::ValueEnum;
+use collapse::{CollapseReport, Head, ReportOptions};
+use gc_core::{Estimate, FeatureMap, InputUnits};
+use models::{Network, Pass};
+
+use checkpoint::{Checkpoint, NetworkArgs};
+use estimator::EstimatorArgs;
+pub(crate) use inputs::{Inputs, InputsArgs};
+
+use crate::output;
+
+const EXAMPLES: &str = "\
+Examples:
+  cargo xtask measure --model resnet18 --weights resnet18.safetensors --data images --data-dir photos
+  cargo xtask measure --arch net.toml --weights net.safetensors --inputs inputs.safetensors --dtype f64 --json
+  cargo xtask measure --model vgg13 --weights vgg13.safetensors --data cifar10:test --until-rel 0.01
+
+Standard output holds the result, standard error the progress. Exit codes: 0 done, 1 failed, 2 wrong usage.";
+
+/// Arguments of `measure`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    network: NetworkArgs,
+    #[command(flatten)]
+    inputs: InputsArgs,
+    #[command(flatten)]
+    estimator: EstimatorArgs,
+    /// Units of the inputs: as the network sees them, or pixels in [0, 1]
+    #[arg(long, value_enum, default_value_t)]
+    units: UnitsName,
+    /// Layer whose output is measured [default: the features, the input of the last linear layer]
+    #[arg(long, value_name = "NAME")]
+    layer: Option<String>,
+    /// Numbers to compute with [default: those of the inputs; images are f32]
+    #[arg(long, value_enum)]
+    dtype: Option<DTypeName>,
+    /// Write ‖∂f/∂x‖² of every sample to this file, as CSV
+    #[arg(long, value_name = "FILE")]
+    per_sample: Option<PathBuf>,
+    /// Write JSON to standard output
+    #[arg(long)]
+    json: bool,
+}
+
+/// [`InputUnits`] on the command line.
+#[derive(Debug, Clone, Copy, Default, PartialEq, ValueEnum)]
+enum UnitsName {
+    /// What the network sees
+    #[default]
+    Input,
+    /// Before the division by the channels' standard deviations
+    Pixel,
+}
+
+/// [`DType`] on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
+enum DTypeName {
+    F32,
+    F64,
+}
+
+/// What was measured.
+pub(crate) struct Measured {
+    pub(crate) gc: Estimate,
+    pub(crate) collapse: Option<CollapseReport>,
+    /// Why there is no collapse report, where there are labels.
+    pub(crate) undefined: Option<String>,
+}
+
+/// Runs the command.
+pub(crate) fn measure(args: &Args) -> Result<()> {
+    let inputs = args.inputs.read()?;
+    let dtype = match args.dtype {
+        Some(DTypeName::F32) => DType::F32,
+        Some(DTypeName::F64) => DType::F64,
+        None => inputs.dtype(),
+    };
+    let checkpoint = args.network.load(&inputs, dtype)?;
+    let units = args.units(&inputs)?;
+    let order = inputs.order(args.estimator.samples, args.estimator.may_stop(), args.estimator.seed)?;
+    let measured = Work { args, checkpoint: &checkpoint, inputs: &inputs, dtype, order: &order }.measure(units)?;
+    if let Some(path) = &args.per_sample {
+        report::per_sample(path, &measured.gc, &order, inputs.labels())?;
+    }
+    if args.json {
+        return output::json(&report::document(&checkpoint, &inputs, args.layer.as_deref(), dtype, &measured)?);
+    }
+    output::table(&format!("{} on {}", checkpoint.name, inputs.name()), &report::rows(&measured));
+    Ok(())
+}
+
+impl Args {
+    fn units(&self, inputs: &Inputs) -> Result<InputUnits> {
+        match self.units {
+            UnitsName::Input => Ok(InputUnits::Normalised),
+            UnitsName::Pixel => Ok(InputUnits::Pixel { std: inputs.std()? }),
+        }
+    }
+}
+
+/// One measurement with everything that it needs.
+struct Work<'a> {
+    args: &'a Args,
+    checkpoint: &'a Checkpoint,
+    inputs: &'a Inputs,
+    dtype: DType,
+    order: &'a [usize],
+}
+
+impl Work<'_> {
+    fn measure(&self, units: InputUnits) -> Result<Measured> {
+        let gc = self.complexity(units).context("measuring geometric complexity")?;
+        let Some(labels) = self.inputs.labels() else {
+            return Ok(Measured { gc, collapse: None, undefined: None });
+        };
+        let features = self.features().context("computing features")?;
+        let head = match self.args.layer {
+            None => Some(self.checkpoint.head()?),
+            Some(_) => None,
+        };
+        // Features without classes, or with coinciding ones, have no collapse; their complexity stands all the same.
+        Ok(match collapse_of(&features, labels, head, &gc) {
+            Ok(report) => Measured { gc, collapse: Some(report), undefined: None },
+            Err(error) => Measured { gc, collapse: None, undefined: Some(error.to_string()) },
+        })
+    }
+
+    fn complexity(&self, units: InputUnits) -> Result<Estimate> {
+        let mut settings = self.args.estimator.settings(units);
+        if self.inputs.labels().is_some() {
+            settings = settings.per_class();
+        }
+        if self.args.per_sample.is_some() {
+            settings = settings.per_sample();
+        }
+        let network = &self.checkpoint.network;
+        let map = network.frozen().feature_map(Pass::evaluation(), self.args.layer.as_deref())?;
+        let bar = report::bar(self.order.len());
+        let estimate = settings.measure(&map, self.inputs.batches(self.order, self.dtype, &bar))?;
+        bar.finish_and_clear();
+        Ok(estimate)
+    }
+
+    /// The features of all inputs, in their own order.
+    fn features(&self) -> Result<Tensor> {
+        let all: Vec<usize> = (0..self.inputs.count()).collect();
+        features(&self.checkpoint.network, self.inputs, &all, self.dtype, self.args.layer.as_deref())
+    }
+}
+
+/// The features of the inputs at these positions, `[n, p]`.
+pub(crate) fn features(
+    network: &Network,
+    inputs: &Inputs,
+    positions: &[usize],
+    dtype: DType,
+    layer: Option<&str>,
+) -> Result<Tensor> {
+    let map = network.frozen().feature_map(Pass::evaluation(), layer)?;
+    let bar = indicatif::ProgressBar::hidden();
+    let rows = inputs.batches(positions, dtype, &bar).map(|batch| Ok(map.features(&batch?.0)?.flatten_from(1)?));
+    Ok(Tensor::cat(&rows.collect::<Result<Vec<_>>>()?, 0)?)
+}
+
+/// Every collapse measure, with the measured complexity in those that need one.
+fn collapse_of(
+    features: &Tensor,
+    labels: &[u32],
+    head: Option<Head>,
+    gc: &Estimate,
+) -> collapse::Result<CollapseReport> {
+    let classes =
+        head.as_ref().map_or(0, Head::class_count).max(labels.iter().max().map_or(0, |last| *last as usize + 1));
+    let measured = gc.per_class.as_deref().unwrap_or_default();
+    let of_class = |label: usize| measured.iter().find(|class| class.label as usize == label).map(|class| class.value);
+    let per_class: Option<Vec<f64>> = (0..classes).map(of_class).collect();
+    let options = ReportOptions { gc: Some(gc.value), gc_per_class: per_class, ..ReportOptions::default() };
+    collapse::report(features, labels, head.as_ref(), &options)
+}

@@ -1,0 +1,196 @@
+//! Networks in files, measured on the same data.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail};
+use candle_core::DType;
+use collapse::{CdnvConvention, ClassMoments, Scatter};
+use fewshot::{EpisodeSampler, LabelledFeatures, transfer_scores};
+use gc_core::{GeometricComplexity, Probe};
+use models::Pass;
+use serde::Deserialize;
+
+use super::standing::{Score, Standings};
+use crate::features::few_shot_heads;
+use crate::measure::checkpoint::{Checkpoint, Description};
+use crate::measure::{Inputs, InputsArgs, features};
+use crate::reproduce::at_least_one;
+
+/// Which networks, and how they are scored.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct CheckpointArgs {
+    /// Weights of networks of one architecture
+    #[arg(value_name = "WEIGHTS", conflicts_with = "list")]
+    weights: Vec<PathBuf>,
+    /// Their architecture by name
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["arch", "list"])]
+    model: Option<String>,
+    /// Their architecture as a TOML file
+    #[arg(long, value_name = "FILE", conflicts_with = "list")]
+    arch: Option<PathBuf>,
+    /// List of networks of any architectures, as a TOML file
+    #[arg(long, value_name = "FILE")]
+    list: Option<PathBuf>,
+    /// Random directions a sample for GC
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one)]
+    probes: usize,
+    /// Classes a few-shot episode
+    #[arg(long, alias = "way", value_name = "N", default_value_t = 5, value_parser = at_least_one)]
+    ways: usize,
+    /// Labelled samples a class
+    #[arg(long, alias = "shot", value_name = "N", default_value_t = 5, value_parser = at_least_one)]
+    shots: usize,
+    /// Samples a class to be classified
+    #[arg(long, alias = "query", value_name = "N", default_value_t = 15, value_parser = at_least_one)]
+    queries: usize,
+    /// Episodes, the same for all networks
+    #[arg(long, value_name = "N", default_value_t = 600, value_parser = at_least_one)]
+    episodes: usize,
+    /// Head whose accuracy is to be predicted
+    #[arg(long, value_name = "HEAD", default_value = "ridge:1.0")]
+    head: String,
+    /// Seed of probes and episodes
+    #[arg(long, value_name = "SEED", default_value_t = 0)]
+    seed: u64,
+}
+
+/// A list of networks.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct List {
+    checkpoint: Vec<Listed>,
+}
+
+/// One network of a list; paths are relative to it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Listed {
+    name: String,
+    weights: PathBuf,
+    model: Option<String>,
+    arch: Option<PathBuf>,
+}
+
+/// What one network scored.
+struct Scored {
+    gc: f64,
+    gc_error: Option<f64>,
+    labelled: Option<LabelledScores>,
+}
+
+struct LabelledScores {
+    cdnv: f64,
+    log_me: f64,
+    h_score: f64,
+    accuracy: f64,
+    accuracy_error: f64,
+}
+
+impl CheckpointArgs {
+    /// Measures every network on the inputs.
+    pub(super) fn measure(&self, inputs: &InputsArgs) -> Result<Standings> {
+        let listed = self.listed()?;
+        let inputs = &inputs.read()?;
+        let order: Vec<usize> = (0..inputs.count()).collect();
+        let bar = indicatif::ProgressBar::new(listed.len() as u64);
+        let score = |listed: &Listed| -> Result<Scored> {
+            let description = Description::read(listed.model.as_deref(), listed.arch.as_deref())?;
+            let scored = self.score(&description.load(&listed.weights, inputs, DType::F32)?, inputs, &order)?;
+            bar.inc(1);
+            Ok(scored)
+        };
+        let scored = listed.iter().map(|listed| score(listed).with_context(|| listed.name.clone()));
+        let scored: Vec<Scored> = scored.collect::<Result<_>>()?;
+        bar.finish_and_clear();
+        Ok(standings(inputs.name(), listed.into_iter().map(|listed| listed.name).collect(), &scored, &self.head))
+    }
+
+    fn listed(&self) -> Result<Vec<Listed>> {
+        let listed = match &self.list {
+            Some(path) => read_list(path)?,
+            None => self.weights.iter().map(|weights| self.of_weights(weights)).collect(),
+        };
+        if listed.is_empty() {
+            bail!("there is nothing to rank: give weights' files, --list or --runs");
+        }
+        Ok(listed)
+    }
+
+    fn of_weights(&self, weights: &Path) -> Listed {
+        let name = weights.file_stem().unwrap_or(weights.as_os_str()).to_string_lossy().into_owned();
+        Listed { name, weights: weights.to_owned(), model: self.model.clone(), arch: self.arch.clone() }
+    }
+
+    fn score(&self, checkpoint: &Checkpoint, inputs: &Inputs, order: &[usize]) -> Result<Scored> {
+        let quiet = indicatif::ProgressBar::hidden();
+        let map = checkpoint.network.frozen().feature_map(Pass::evaluation(), None)?;
+        let gc = GeometricComplexity::projections(Probe::Rademacher, self.probes)
+            .seed(self.seed)
+            .measure(&map, inputs.batches(order, DType::F32, &quiet))?;
+        let labelled = inputs.labels().map(|labels| self.score_labelled(checkpoint, inputs, order, labels));
+        Ok(Scored { gc: gc.value, gc_error: gc.standard_error.total, labelled: labelled.transpose()? })
+    }
+
+    fn score_labelled(
+        &self,
+        checkpoint: &Checkpoint,
+        inputs: &Inputs,
+        order: &[usize],
+        labels: &[u32],
+    ) -> Result<LabelledScores> {
+        let rows = features(&checkpoint.network, inputs, order, DType::F32, None)?;
+        let classes = labels.iter().max().map_or(0, |last| *last as usize + 1);
+        let mut moments = ClassMoments::new(classes, rows.dim(1)?, Scatter::Trace);
+        moments.update(&rows, labels)?;
+        let features = LabelledFeatures::from_tensor(&rows, labels)?;
+        let scores = transfer_scores(&features)?;
+        let sampler = EpisodeSampler::fixed(labels, self.ways, self.shots, self.queries, self.seed)?;
+        let heads = few_shot_heads(std::slice::from_ref(&self.head))?;
+        let evaluation = fewshot::evaluate(&features, &sampler, self.episodes, &heads)?;
+        let accuracy = evaluation.heads.first().context("the evaluation has no head")?.accuracy;
+        Ok(LabelledScores {
+            cdnv: collapse::cdnv(&moments, CdnvConvention::default())?.mean,
+            log_me: scores.log_me.value,
+            h_score: scores.h_score.value,
+            accuracy: accuracy.mean,
+            accuracy_error: accuracy.standard_error,
+        })
+    }
+}
+
+fn read_list(path: &Path) -> Result<Vec<Listed>> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read the list {}", path.display()))?;
+    let list: List =
+        toml::from_str(&text).map_err(|error| anyhow!("{}: {}", path.display(), error.to_string().trim()))?;
+    let beside = path.parent().unwrap_or(Path::new(""));
+    let placed = |listed: Listed| Listed {
+        weights: beside.join(&listed.weights),
+        arch: listed.arch.as_ref().map(|arch| beside.join(arch)),
+        ..listed
+    };
+    Ok(list.checkpoint.into_iter().map(placed).collect())
+}
+
+fn standings(on: &str, names: Vec<String>, scored: &[Scored], head: &str) -> Standings {
+    let mut gc = Score::new("gc", scored.iter().map(|scored| scored.gc).collect());
+    gc.standard_errors = Some(scored.iter().map(|scored| scored.gc_error).collect());
+    let labelled: Option<Vec<&LabelledScores>> = scored.iter().map(|scored| scored.labelled.as_ref()).collect();
+    let column = |name: &str, value: fn(&LabelledScores) -> f64| {
+        let labelled = labelled.as_ref()?;
+        Some(Score::new(name, labelled.iter().map(|labelled| value(labelled)).collect()))
+    };
+    let others = [
+        column("cdnv", |labelled| labelled.cdnv),
+        column("log_me", |labelled| labelled.log_me),
+        column("h_score", |labelled| labelled.h_score),
+    ];
+    let errors = labelled.as_ref().map(|all| all.iter().map(|labelled| Some(labelled.accuracy_error)).collect());
+    let accuracy = column(&format!("{head} accuracy"), |labelled| labelled.accuracy);
+    Standings {
+        on: on.to_owned(),
+        names,
+        groups: None,
+        scores: [gc].into_iter().chain(others.into_iter().flatten()).collect(),
+        accuracy: accuracy.map(|accuracy| Score { standard_errors: errors, ..accuracy }),
+    }
+}

@@ -1,0 +1,69 @@
+//! `rank`: several networks side by side on one set of data, and which cheap score predicts their few-shot accuracy.
+
+mod chart;
+mod checkpoints;
+mod recorded;
+mod standing;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use crate::files::write_whole;
+use crate::measure::InputsArgs;
+use crate::output;
+use checkpoints::CheckpointArgs;
+
+const EXAMPLES: &str = "\
+Examples:
+  cargo xtask rank --model resnet18-cifar a.safetensors b.safetensors c.safetensors --data cifar10:test
+  cargo xtask rank --list backbones.toml --inputs inputs.safetensors --chart rank.svg
+  cargo xtask rank --runs results/fig4-quick-glyphs --against ridge_accuracy
+
+A list names its checkpoints, each with weights and a model or an architecture file, relative to the list:
+  [[checkpoint]]
+  name = \"small\"
+  weights = \"small.safetensors\"
+  model = \"vgg-small\"";
+
+/// Arguments of `rank`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    checkpoints: CheckpointArgs,
+    #[command(flatten)]
+    inputs: InputsArgs,
+    /// Rank the runs of a finished `reproduce` by what they recorded, and measure nothing
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["weights", "list", "data", "inputs", "data_dir"])]
+    runs: Option<PathBuf>,
+    /// Recorded metric that the scores are to predict
+    #[arg(long, value_name = "METRIC", default_value = "ridge_accuracy", requires = "runs")]
+    against: String,
+    /// Score by which the table is sorted
+    #[arg(long, value_name = "SCORE", default_value = "gc")]
+    by: String,
+    /// Write a chart of every score against the accuracy, as SVG
+    #[arg(long, value_name = "FILE")]
+    chart: Option<PathBuf>,
+    /// Write JSON to standard output
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+pub(crate) fn rank(args: &Args) -> Result<()> {
+    let standings = match &args.runs {
+        Some(folder) => recorded::read(folder, &args.against)?,
+        None => args.checkpoints.measure(&args.inputs)?,
+    };
+    let standings = standings.sorted(&args.by)?;
+    if let Some(path) = &args.chart {
+        write_whole(path, chart::svg(&standings)?.as_bytes())?;
+    }
+    if args.json {
+        return output::json(&standings.document());
+    }
+    println!("{}", standings.text());
+    Ok(())
+}

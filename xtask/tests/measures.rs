@@ -1,0 +1,261 @@
+//! `measure`, `collapse`, `fewshot` and `rank` from the outside: golden values, the JSON schema, and bad input.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, reason = "helpers of tests, which may panic")]
+
+mod schema;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use candle_core::{DType, Device, Tensor, safetensors};
+use serde_json::Value;
+
+/// The nets of the golden files, as the architecture file describes them. Values from PyTorch 2.15; see the README
+/// beside the files.
+const NETS: [(&str, &str); 4] = [
+    ("mlp_tanh", "family = 'mlp'\ninputs = 6\nhidden = [8, 8, 5]\nactivation = 'tanh'\nclasses = 3"),
+    ("mlp_relu", "family = 'mlp'\ninputs = 6\nhidden = [8, 8, 5]\nclasses = 3"),
+    (
+        "vgg_tiny",
+        "family = 'vgg'\nstages = [[4, 4], [6, 6]]\nbatch_norm = false\nin_channels = 3\ninput_size = [8, 8]\nclasses = 4",
+    ),
+    (
+        "resnet_tiny",
+        "family = 'resnet'\nblock = 'basic'\nstem = 'cifar'\nin_channels = 3\ninput_size = [8, 8]\nclasses = 3\n\
+         stages = [{ channels = 4, blocks = 1, stride = 1 }, { channels = 6, blocks = 1, stride = 2 }]",
+    ),
+];
+
+fn golden(krate: &str, file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates").join(krate).join("tests/golden").join(file)
+}
+
+fn xtask(folder: &Path, args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_xtask")).current_dir(folder).args(args).stdin(Stdio::null()).output().unwrap()
+}
+
+fn json(folder: &Path, args: &[&str]) -> Value {
+    let output = xtask(folder, args);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    schema::check(args[0], &document);
+    document
+}
+
+fn refused(folder: &Path, args: &[&str]) -> String {
+    let output = xtask(folder, args);
+    assert_eq!(output.status.code(), Some(1), "{args:?}");
+    assert!(output.stdout.is_empty(), "{args:?} wrote to standard output before it failed");
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Writes weights, inputs and architecture of a golden net; hands back its tensors.
+fn net(folder: &Path, name: &str, precision: &str, description: &str) -> HashMap<String, Tensor> {
+    let tensors =
+        safetensors::load(golden("models", &format!("{name}_{precision}.safetensors")), &Device::Cpu).unwrap();
+    let weights: HashMap<String, Tensor> = tensors
+        .iter()
+        .filter_map(|(name, tensor)| Some((name.strip_prefix("param.")?.to_owned(), tensor.clone())))
+        .collect();
+    safetensors::save(&weights, folder.join("w.safetensors")).unwrap();
+    let inputs: HashMap<&str, Tensor> = ["x", "y"].iter().map(|name| (*name, tensors[*name].clone())).collect();
+    safetensors::save(&inputs, folder.join("x.safetensors")).unwrap();
+    std::fs::write(folder.join("net.toml"), description).unwrap();
+    tensors
+}
+
+const NET: [&str; 7] = ["measure", "--arch", "net.toml", "--weights", "w.safetensors", "--inputs", "x.safetensors"];
+
+fn number(document: &Value, pointer: &str) -> f64 {
+    document.pointer(pointer).and_then(Value::as_f64).unwrap_or_else(|| panic!("{pointer} is no number"))
+}
+
+/// The one number of a golden tensor `[1]`.
+fn scalar(tensor: &Tensor) -> f64 {
+    tensor.to_dtype(DType::F64).unwrap().to_vec1::<f64>().unwrap()[0]
+}
+
+#[test]
+fn golden_nets_have_their_complexity_in_both_precisions() {
+    for (name, description) in NETS {
+        for (precision, tolerance) in [("f32", 1e-6), ("f64", 1e-12)] {
+            let folder = tempfile::tempdir().unwrap();
+            let tensors = net(folder.path(), name, precision, description);
+            let document = json(folder.path(), &[&NET[..], &["--json"]].concat());
+            let (found, expected) = (number(&document, "/gc/value"), scalar(&tensors["mean_gc"]));
+            assert!((found / expected - 1.0).abs() < tolerance, "{name} {precision}: {found}, PyTorch {expected}");
+            assert_eq!(document["dtype"], precision);
+            assert!(document["gc"]["method"].as_str().unwrap().starts_with("exact"));
+        }
+    }
+}
+
+#[test]
+fn every_estimator_agrees_with_exact_within_its_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let tensors = net(folder.path(), "vgg_tiny", "f64", NETS[2].1);
+    let expected = scalar(&tensors["mean_gc"]);
+    for estimator in ["rows", "columns", "output-sample", "entry-mask"] {
+        let more = ["--estimator", estimator, "--probes", "12", "--rate", "0.5", "--seed", "3", "--json"];
+        let document = json(folder.path(), &[&NET[..], &more].concat());
+        let (found, error) = (number(&document, "/gc/value"), number(&document, "/gc/std_error"));
+        assert!((found - expected).abs() < 3.0 * error, "{estimator}: {found} ± {error}, exact {expected}");
+        assert_eq!(document["gc"]["method"], estimator);
+    }
+}
+
+#[test]
+fn samples_come_one_by_one_and_a_layer_may_be_chosen() {
+    let folder = tempfile::tempdir().unwrap();
+    let tensors = net(folder.path(), "mlp_tanh", "f64", NETS[0].1);
+    json(folder.path(), &[&NET[..], &["--per-sample", "gc.csv", "--json"]].concat());
+    let mut reader = csv::Reader::from_path(folder.path().join("gc.csv")).unwrap();
+    let found: Vec<f64> = reader.records().map(|line| line.unwrap()[2].parse().unwrap()).collect();
+    let expected: Vec<f64> = tensors["gc_per_sample"].to_vec1().unwrap();
+    assert_eq!(found.len(), expected.len());
+    assert!(found.iter().zip(&expected).all(|(found, expected)| (found / expected - 1.0).abs() < 1e-12));
+    let hidden = json(folder.path(), &[&NET[..], &["--layer", "embed.0", "--json"]].concat());
+    assert_eq!(number(&hidden, "/gc/outputs"), 8.0);
+}
+
+#[test]
+fn pixel_units_divide_by_the_deviation_of_the_channel() {
+    let folder = tempfile::tempdir().unwrap();
+    let tensors = net(folder.path(), "vgg_tiny", "f64", NETS[2].1);
+    let document = json(folder.path(), &[&NET[..], &["--units", "pixel", "--std", "0.5,0.5,0.5", "--json"]].concat());
+    let expected = 4.0 * scalar(&tensors["mean_gc"]);
+    assert!((number(&document, "/gc/value") / expected - 1.0).abs() < 1e-12);
+    let message = refused(folder.path(), &[&NET[..], &["--units", "pixel"]].concat());
+    assert!(message.contains("--std"), "{message}");
+}
+
+#[test]
+fn golden_features_have_their_measures() {
+    let tensors = safetensors::load(golden("collapse", "metrics.safetensors"), &Device::Cpu).unwrap();
+    let text = std::fs::read_to_string(golden("collapse", "metrics.json")).unwrap();
+    let metrics: Value = serde_json::from_str(&text).unwrap();
+    let metrics = metrics.get("metrics").unwrap_or(&metrics);
+    let sets: Vec<&str> = tensors.keys().filter_map(|name| name.strip_suffix(".features")).collect();
+    assert!(sets.len() >= 7, "{sets:?}");
+    for set in sets {
+        let folder = tempfile::tempdir().unwrap();
+        let names = [("features", "features"), ("labels", "labels"), ("weight", "W"), ("bias", "b"), ("gc", "gc")];
+        let file: HashMap<&str, Tensor> =
+            names.iter().map(|(ours, theirs)| (*ours, tensors[&format!("{set}.{theirs}")].clone())).collect();
+        safetensors::save(&file, folder.path().join("f.safetensors")).unwrap();
+        let document = json(folder.path(), &["collapse", "--features", "f.safetensors", "--json"]);
+        for (ours, theirs) in [
+            ("cdnv", "/cdnv_mean"),
+            ("cdnv_max", "/cdnv_max"),
+            ("geometric_collapse", "/geo_mixture"),
+            ("pairwise_geometric_collapse", "/geo_pairwise"),
+            ("nc1", "/class_balanced/nc1"),
+            ("trace_ratio", "/class_balanced/tr_ratio"),
+            ("equinorm", "/class_balanced/nc2_equinorm_cv"),
+            ("equiangularity", "/class_balanced/equiang_mean_abs_dev"),
+            ("etf_error", "/class_balanced/etf_dev"),
+            ("self_duality", "/class_balanced/nc3"),
+            ("ncc_agreement", "/nc4_agreement"),
+        ] {
+            let Some(expected) = metrics[set].pointer(theirs).and_then(Value::as_f64) else { continue };
+            let found = number(&document["collapse"], &format!("/{ours}"));
+            assert!((found - expected).abs() < 1e-9 * expected.abs().max(1.0), "{set} {ours}: {found}, {expected}");
+        }
+    }
+}
+
+fn few_shot_features(folder: &Path) {
+    let tensors = safetensors::load(golden("fewshot", "fewshot.safetensors"), &Device::Cpu).unwrap();
+    let file: HashMap<&str, Tensor> =
+        ["features", "labels"].iter().map(|name| (*name, tensors[*name].clone())).collect();
+    safetensors::save(&file, folder.join("f.safetensors")).unwrap();
+}
+
+#[test]
+fn drawn_episodes_are_replayed_from_their_list() {
+    let folder = tempfile::tempdir().unwrap();
+    few_shot_features(folder.path());
+    let source = ["fewshot", "--features", "f.safetensors", "--heads", "ncm,ridge:1.0", "--json"];
+    let drawn = ["--ways", "3", "--shots", "2", "--queries", "4", "--episodes", "40", "--seed", "5"];
+    let drawn = json(folder.path(), &[&source[..], &drawn, &["--write-tasks", "t.jsonl"]].concat());
+    let replayed = json(folder.path(), &[&source[..], &["--tasks", "t.jsonl"]].concat());
+    assert_eq!(drawn["fewshot"], replayed["fewshot"]);
+    for head in ["ncm", "ridge:1.0"] {
+        let (ci, error) = (number(&drawn["fewshot"][head], "/ci95"), number(&drawn["fewshot"][head], "/std_error"));
+        assert!((ci - 1.96 * error).abs() < 1e-15);
+    }
+    let message = refused(folder.path(), &["fewshot", "--features", "f.safetensors", "--ways", "99"]);
+    assert!(message.contains("99") && message.contains("f.safetensors"), "{message}");
+}
+
+#[test]
+fn networks_are_ranked_on_labelled_data() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    std::fs::write(path.join("net.toml"), "family = 'mlp'\ninputs = 4\nhidden = [6, 5]\nclasses = 3").unwrap();
+    let draw =
+        |seed: u64, count: usize| streams::standard_normal(&mut streams::stream(seed, "xtask/tests/rank", 0), count);
+    let tensor = |values: Vec<f64>, shape: &[usize]| Tensor::from_vec(values, shape, &Device::Cpu).unwrap();
+    let labels: Vec<i64> = (0..90).map(|index| index % 3).collect();
+    let x = draw(0, 360).iter().enumerate().map(|(index, noise)| noise + labels[index / 4] as f64).collect();
+    let inputs = HashMap::from([("x", tensor(x, &[90, 4])), ("y", Tensor::new(labels, &Device::Cpu).unwrap())]);
+    safetensors::save(&inputs, path.join("x.safetensors")).unwrap();
+    for seed in 1..=4 {
+        let shapes: [(&str, &[usize]); 6] = [
+            ("embed.0.weight", &[6, 4]),
+            ("embed.0.bias", &[6]),
+            ("embed.2.weight", &[5, 6]),
+            ("embed.2.bias", &[5]),
+            ("head.weight", &[3, 5]),
+            ("head.bias", &[3]),
+        ];
+        let weights: HashMap<&str, Tensor> = shapes
+            .iter()
+            .enumerate()
+            .map(|(index, (name, shape))| {
+                (*name, tensor(draw(seed * 10 + index as u64, shape.iter().product()), shape))
+            })
+            .collect();
+        safetensors::save(&weights, path.join(format!("net{seed}.safetensors"))).unwrap();
+    }
+    let mut args = vec!["rank", "net1.safetensors", "net2.safetensors", "net3.safetensors", "net4.safetensors"];
+    args.extend(["--arch", "net.toml", "--inputs", "x.safetensors", "--ways", "3", "--shots", "2", "--queries", "5"]);
+    let document = json(path, &[&args[..], &["--episodes", "50", "--chart", "rank.svg", "--json"]].concat());
+    let gc: Vec<f64> =
+        document["scores"][0]["values"].as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect();
+    assert!(gc.len() == 4 && gc.windows(2).all(|pair| pair[0] <= pair[1]), "sorted by GC: {gc:?}");
+    assert_eq!(document["predictions"].as_array().unwrap().len(), 4);
+    let chart = std::fs::read_to_string(path.join("rank.svg")).unwrap();
+    assert!(chart.starts_with("<svg") && chart.contains("net3"), "each network is a mark with its name");
+}
+
+#[test]
+fn bad_input_is_told_with_file_tensor_and_shapes() {
+    let folder = tempfile::tempdir().unwrap();
+    let tensors = net(folder.path(), "vgg_tiny", "f32", NETS[2].1);
+    let path = folder.path();
+    let save = |name: &str, x: &Tensor| safetensors::save(&HashMap::from([("x", x.clone())]), path.join(name)).unwrap();
+    save("flat.safetensors", &tensors["x"].flatten_from(1).unwrap());
+    save("cube.safetensors", &tensors["x"].flatten_from(2).unwrap());
+    save("labels.safetensors", &tensors["y"]);
+    let with_inputs =
+        |file: &str| refused(path, &["measure", "--arch", "net.toml", "--weights", "w.safetensors", "--inputs", file]);
+    for (file, parts) in [
+        ("flat.safetensors", &["flat.safetensors", "[192]", "[3, 8, 8]"][..]),
+        ("cube.safetensors", &["cube.safetensors", "`x`", "[5, 3, 64]", "[n, c, h, w] or [n, d]"]),
+        ("labels.safetensors", &["labels.safetensors", "`x`", "[5]"]),
+        ("w.safetensors", &["w.safetensors", "unknown tensor `x`"]),
+        ("nowhere.safetensors", &["nowhere.safetensors"]),
+    ] {
+        let message = with_inputs(file);
+        assert!(parts.iter().all(|part| message.contains(part)), "{file}: {message}");
+    }
+    let not_a_number = (&tensors["x"] * f64::NAN).unwrap();
+    save("nan.safetensors", &not_a_number);
+    assert!(with_inputs("nan.safetensors").contains("sample 0"), "{}", with_inputs("nan.safetensors"));
+    std::fs::write(path.join("net.toml"), format!("{}\nwidth = 3", NETS[2].1)).unwrap();
+    let message = with_inputs("x.safetensors");
+    assert!(message.contains("net.toml") && message.contains("width"), "{message}");
+    let usage = xtask(path, &["measure", "--estimator", "exakt"]);
+    assert_eq!(usage.status.code(), Some(2));
+}
