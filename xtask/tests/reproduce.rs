@@ -172,7 +172,15 @@ fn bad_input_is_named_with_what_was_expected_and_leaves_nothing_behind() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("file"), "").unwrap();
     fs::write(folder.path().join("odd.toml"), "title = \"odd\"\nsurprise = 1\n[presets.quick]\n").unwrap();
-    let cases: [(&[&str], &[&str]); 17] = [
+    let cases: [(&[&str], &[&str]); 22] = [
+        (&["all", "--data", "mnist"], &["--data mnist contradicts `all`"]),
+        (&["all", "--data-dir", "."], &["--data-dir contradicts `all`"]),
+        (
+            &["fig2", "--set", "measure.estimators.batch_samples=[64]"],
+            &["measure.estimators.batch_samples", "32", "64"],
+        ),
+        (&["fig1", "--set", "train.gc_penalty=-1"], &["train.gc_penalty: expected zero or a positive number, got -1"]),
+        (&["fig1", "--set", "model.architecture=resnet18-cifar", "--set", "model.batch_norm=false"], &["contradicts"]),
         (&["fig-4"], &["unknown experiment `fig-4`", "did you mean `fig4`"]),
         (&["fig4", "--preset", "quikc"], &["unknown preset `quikc`", "did you mean `quick`", "cpu, paper, quick"]),
         (&["fig4", "--data", "glyfs"], &["glyfs", "glyphs"]),
@@ -203,6 +211,142 @@ fn bad_input_is_named_with_what_was_expected_and_leaves_nothing_behind() {
 }
 
 #[test]
+fn a_run_folder_that_cannot_be_used_is_listed_and_the_others_are_done() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    succeeded(&xtask(root, &tiny("fig4", "out", &[])));
+    let key = read(root.join("out/measurements.csv")).lines().nth(1).unwrap().split(',').next().unwrap().to_owned();
+    let run = root.join("out/runs").join(key);
+    fs::remove_dir_all(&run).unwrap();
+    fs::write(&run, "a file where a folder should be").unwrap();
+    let message = refused(&xtask(root, &tiny("fig4", "out", &[])));
+    assert!(message.contains("skipped lr") && message.contains("1 of the runs failed"), "{message}");
+    assert!(read(root.join("out/report.html")).contains("failed: cannot read"));
+    fs::remove_file(&run).unwrap();
+    succeeded(&xtask(root, &tiny("fig4", "out", &[])));
+}
+
+#[test]
+fn results_of_a_newer_format_are_refused_and_left_as_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    fs::create_dir(&out).unwrap();
+    fs::write(out.join("format"), "4000\n").unwrap();
+    for more in [&[][..], &["--dry-run"]] {
+        let message = refused(&xtask(folder.path(), &tiny("fig4", "out", more)));
+        assert!(message.contains("results of format 4000") && message.contains("newer version"), "{message}");
+    }
+    assert_eq!(walk(&out), [out.join("format")]);
+}
+
+#[test]
+fn a_download_that_fails_leaves_no_folder_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let args = ["reproduce", "fig1", "--preset", "cpu", "--out", "a/b"];
+    let mut command = command(folder.path(), &args);
+    let message =
+        refused(&command.env("HF_HUB_OFFLINE", "1").env("HF_HOME", folder.path().join("hub")).output().unwrap());
+    assert!(message.contains("cannot fetch the data set `cifar10`"), "{message}");
+    assert!(!folder.path().join("a").exists());
+}
+
+#[test]
+fn the_time_of_day_in_a_record_changes_nothing_but_the_footer() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    succeeded(&xtask(root, &tiny("fig4", "out", &[])));
+    let csv = read(root.join("out/measurements.csv"));
+    for (clock, path) in
+        [0, u64::MAX].iter().zip(walk(&root.join("out/runs")).iter().filter(|path| path.ends_with("record.json")))
+    {
+        let mut record: serde_json::Value = serde_json::from_str(&read(path.clone())).unwrap();
+        record["started"] = (*clock).into();
+        fs::write(path, record.to_string()).unwrap();
+    }
+    succeeded(&xtask(root, &tiny("fig4", "out", &[])));
+    assert_eq!(read(root.join("out/measurements.csv")), csv);
+}
+
+#[test]
+fn estimators_and_bounds_and_the_penalty_are_measured_and_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let few =
+        "measure.estimators={ images = 4, repeats = 2, batch_samples = [2], mask_rates = [0.1], output_samples = [2] }";
+    let common = ["--set", "model.width=0.25", "--set", "data.target_classes=0"];
+    let set = |experiment: &'static str, more: &[&str]| {
+        let mut args = vec!["reproduce", experiment, "--seed", "0,1", "--out", experiment];
+        TINY.iter()
+            .filter(|setting| !setting.starts_with("sweeps."))
+            .for_each(|setting| args.extend(["--set", setting]));
+        args.extend(common);
+        args.extend(more);
+        succeeded(&xtask(root, &args));
+        let page = read(root.join(experiment).join("report.html"));
+        assert!(page.starts_with("<!DOCTYPE html>") && !page.contains("NaN") && page.contains("role=\"img\""));
+        read(root.join(experiment).join("measurements.csv"))
+    };
+    set("fig2", &["--set", few]);
+    let estimates = read(root.join("fig2/estimates.csv"));
+    // Two seeds at two points, each with the exact value and three settings twice.
+    assert_eq!(estimates.lines().count(), 1 + 2 * 2 * (1 + 3 * 2), "{estimates}");
+    assert!(read(root.join("fig2/claims.csv")).contains("entry mask 0.1: 95 % intervals contain the exact GC"));
+    let bounds = set("fig3", &[]);
+    assert!(bounds.lines().next().unwrap().contains("nearest_mean_gc_bound"), "{bounds}");
+    assert!(read(root.join("fig3/summary.md")).contains("| epochs | nearest-mean test error |"));
+    let penalty = set("gc-penalty", &["--set", "sweeps.gc-penalty.values=[0, 0.01]"]);
+    let numbers = |penalty: &str, strength: &str| -> Vec<String> {
+        let own =
+            penalty.lines().filter(|line| line.split(',').nth(6) == Some(strength) && line.contains(",schedule,1,"));
+        own.map(|line| line.split(',').skip(13).collect()).collect()
+    };
+    let (without, with) = (numbers(&penalty, "0"), numbers(&penalty, "0.01"));
+    assert_eq!((without.len(), with.len()), (2, 2), "{penalty}");
+    assert_ne!(without, with);
+}
+
+#[test]
+#[ignore = "trains for minutes; run it with --ignored"]
+fn every_experiment_has_its_figure_and_all_of_them_an_index() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let mut args = vec!["reproduce", "all", "--seed", "0", "--out", "everything", "--preset", "quick"];
+    let all = [
+        "data.classes=5",
+        "data.train_images_per_class=8",
+        "data.test_images_per_class=3",
+        "train.epochs=1",
+        "train.batch_size=8",
+        "measure.schedule=[0, 1]",
+        "measure.loss_window=16",
+        "measure.feature_images_per_class=4",
+        "measure.gc_images_per_class=2",
+        "measure.few_shot={ way = 3, shot = 2, query = 3, episodes = 20, ridge = 0.1 }",
+    ];
+    for setting in all {
+        args.extend(["--set", setting]);
+    }
+    // Batch sizes above the number of images fail, and do not keep the other experiments from their end.
+    let message = refused(&xtask(root, &args));
+    assert!(message.contains("of 10 experiments did not come to their end: fig1"), "{message}");
+    let index = read(root.join("everything/index.html"));
+    for name in ["fig1", "fig2", "fig3", "fig4", "gc-penalty", "mini-imagenet", "resnet50-cifar100"] {
+        let own = root.join(format!("everything/{name}-quick-glyphs"));
+        assert!(index.contains(&format!("href=\"{name}-quick-glyphs/report.html\"")), "{name}");
+        let page = read(own.join("report.html"));
+        assert!(
+            page.starts_with("<!DOCTYPE html>") && !page.contains("NaN") && page.contains("role=\"img\""),
+            "{name}"
+        );
+        assert!(read(own.join("summary.md")).contains("## "), "{name}");
+    }
+    let estimates = read(root.join("everything/fig2-quick-glyphs/estimates.csv"));
+    assert!(estimates.contains("entry mask") && estimates.contains("output sample"), "{estimates}");
+    let bounds = read(root.join("everything/fig3-quick-glyphs/measurements.csv"));
+    assert!(bounds.lines().next().unwrap().contains("nearest_mean_gc_bound"), "{bounds}");
+}
+
+#[test]
 fn a_folder_that_is_no_run_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let message = refused(&xtask(folder.path(), &["run", "."]));
@@ -213,12 +357,23 @@ fn a_folder_that_is_no_run_is_refused() {
 fn lists_and_dry_runs_do_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let list = succeeded(&xtask(folder.path(), &["reproduce", "--list"]));
-    for name in ["fig1", "fig4", "quick", "cpu", "paper", "glyphs", "cifar-fs"] {
+    let experiments = ["fig1", "fig2", "fig3", "fig4", "resnet18-cifar10", "vgg11-mnist", "vgg11-fashion-mnist"];
+    let others = ["resnet50-cifar100", "mini-imagenet", "gc-penalty", "quick", "cpu", "paper", "glyphs", "cifar-fs"];
+    for name in experiments.into_iter().chain(others) {
         assert!(list.contains(name), "{name} is not in {list}");
     }
-    let plan = succeeded(&xtask(folder.path(), &["reproduce", "--dry-run", "--seeds", "0,1,2"]));
+    let plan = succeeded(&xtask(folder.path(), &tiny("fig4", "out", &["--dry-run"])));
+    assert!(plan.contains("4 runs in out") && plan.contains("runs left: about"), "{plan}");
+    // Data that are not here are not fetched for a dry run, and without them nothing can be foretold.
+    let offline = ["reproduce", "fig1", "--preset", "cpu", "--dry-run", "--seed", "0"];
+    let offline = command(folder.path(), &offline).env("HF_HOME", folder.path()).output().unwrap();
+    let offline = succeeded(&offline);
+    assert!(offline.contains("10 runs in") && offline.contains("time and memory are not known"), "{offline}");
+    let plan = ["reproduce", "--dry-run", "--seeds", "0,1,2", "--set", "measure.few_shot.episodes=20"];
+    let plan = succeeded(&xtask(folder.path(), &plan));
     // Ten runs a seed: three sweeps of four values that share one.
     assert!(plan.contains("30 runs in results/fig4-quick-glyphs") && plan.contains("to do"), "{plan}");
+    assert!(cfg!(not(target_os = "linux")) || plan.contains("MiB of memory each"), "{plan}");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 

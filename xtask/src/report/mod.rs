@@ -2,7 +2,10 @@
 
 pub(crate) mod chart;
 mod csv;
+mod digest;
 mod estimates;
+mod index;
+mod markdown;
 mod page;
 mod results;
 mod table;
@@ -16,6 +19,7 @@ use crate::files::write_whole;
 use crate::reproduce::experiment::Experiment;
 use crate::reproduce::sweep::PlannedRun;
 
+pub(crate) use index::write_index;
 pub(crate) use results::Results;
 pub(crate) use table::{Table, three_digits};
 
@@ -61,8 +65,10 @@ pub(crate) fn write(experiment: Experiment, planned: Vec<PlannedRun>, folder: &P
     if results.experiment.plan.measure.estimators.is_some() {
         write_whole(&at("estimates.csv"), &csv::estimates(&results)?)?;
     }
+    write_whole(&at("summary.md"), markdown::summary(&results, &findings).as_bytes())?;
     write_whole(&written.figure, figure.into_string().as_bytes())?;
     write_whole(&written.page, page.as_bytes())?;
+    digest::Digest::of(&results, &findings).write(folder)?;
     Ok(written)
 }
 

@@ -13,7 +13,8 @@ use super::results::Results;
 use super::verdict::{Finding, Verdict};
 use crate::record::{self, duration};
 
-const STYLE: &str = include_str!("page.css");
+/// How pages look, beside the charts on them.
+pub(super) const STYLE: &str = include_str!("page.css");
 
 /// Everything that a page shows.
 pub(crate) struct Page<'a> {
@@ -120,7 +121,7 @@ fn footer(results: &Results) -> Markup {
                 "Made by version " (env!("CARGO_PKG_VERSION")) " from " (records.len()) " finished runs that took "
                 (duration(seconds)) " of process time on " (hosts.join(", "))
                 @if let Some(last) = last { ", the last of them finished " (record::utc(last)) }
-                ". The numbers are in " code { "measurements.csv" } " and " code { "claims.csv" } " beside this page."
+                ". The numbers are in " code { "measurements.csv" } " and " code { "claims.csv" } " beside this page, in " code { "summary.md" } " in short."
             }
         }
     }

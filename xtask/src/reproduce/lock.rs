@@ -8,6 +8,9 @@ use anyhow::{Context, Result, bail};
 
 use crate::record;
 
+/// Name of the file that is locked.
+pub(super) const LOCK: &str = "lock";
+
 /// Holds the folder until it is dropped, or the process ends in whatever way.
 #[derive(Debug)]
 pub(crate) struct FolderLock {
@@ -20,7 +23,7 @@ impl FolderLock {
     /// # Errors
     /// Another process holds it; the message names that process.
     pub(crate) fn take(folder: &Path) -> Result<Self> {
-        let path = folder.join("lock");
+        let path = folder.join(LOCK);
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)

@@ -85,6 +85,12 @@ impl RunFolder {
         write_whole(&self.path.join(CONFIGURATION), configuration.to_toml()?.as_bytes())
     }
 
+    /// Makes the folder ready for a run from its beginning.
+    pub(crate) fn prepare(&self, configuration: &Configuration) -> Result<()> {
+        self.clear()?;
+        self.create(configuration)
+    }
+
     /// The configuration that the folder was made with.
     pub(crate) fn configuration(&self) -> Result<Configuration> {
         let path = self.path.join(CONFIGURATION);

@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 
 use super::{Advance, End, Engine, Event, Job};
+use crate::reproduce::run::{NO_SPACE, no_space};
 use crate::reproduce::store::State;
 
 /// How often a wish to stop is looked for.
@@ -65,17 +66,24 @@ impl Local {
         children: &mut Vec<(usize, Child)>,
     ) -> Result<End> {
         let mut waiting = 0..jobs.len();
+        let mut full = false;
         loop {
             if self.stop.load(Ordering::SeqCst) {
                 return Ok(End::Stopped);
             }
-            while children.len() < self.jobs.max(1) {
+            while children.len() < self.jobs.max(1) && !full {
                 let Some(index) = waiting.next() else { break };
                 watch(Event::Started(index));
                 match self.start(index, &jobs[index], sender) {
                     Ok(child) => children.push((index, child)),
-                    Err(error) => watch(Event::Ended(index, failed(&jobs[index], &format!("{error:#}"))?)),
+                    Err(error) => {
+                        full |= no_space(&error);
+                        watch(Event::Ended(index, failed(&jobs[index], &format!("{error:#}"))));
+                    }
                 }
+            }
+            if children.is_empty() && full {
+                return Ok(End::NoSpace);
             }
             if children.is_empty() && waiting.is_empty() {
                 return Ok(End::Exhausted);
@@ -89,7 +97,8 @@ impl Local {
                     if self.stop.load(Ordering::SeqCst) {
                         return Ok(End::Stopped);
                     }
-                    watch(Event::Ended(index, verdict(&jobs[index], status)?));
+                    full |= status.code() == Some(NO_SPACE);
+                    watch(Event::Ended(index, verdict(&jobs[index], status)));
                 }
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
             }
@@ -126,20 +135,25 @@ impl Local {
 }
 
 /// What became of a run whose process ended.
-fn verdict(job: &Job, status: ExitStatus) -> Result<State> {
+fn verdict(job: &Job, status: ExitStatus) -> State {
     match job.folder.state() {
+        Ok(State::Unfinished) if status.code() == Some(NO_SPACE) => {
+            State::Failed("there was no space for what it wrote".to_owned())
+        }
         Ok(State::Unfinished) => {
             let words = last_words(job);
             failed(job, &format!("its process ended early ({status}){}{words}", hint(status)))
         }
-        Ok(state) => Ok(state),
+        Ok(state) => state,
         Err(error) => failed(job, &format!("{error:#}")),
     }
 }
 
-fn failed(job: &Job, reason: &str) -> Result<State> {
-    job.folder.fail(reason)?;
-    Ok(State::Failed(reason.to_owned()))
+fn failed(job: &Job, reason: &str) -> State {
+    match job.folder.fail(reason) {
+        Ok(()) => State::Failed(reason.to_owned()),
+        Err(error) => State::Failed(format!("{reason}; and this could not be written down: {error:#}")),
+    }
 }
 
 fn hint(status: ExitStatus) -> &'static str {

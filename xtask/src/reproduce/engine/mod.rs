@@ -47,6 +47,8 @@ pub(crate) enum End {
     Exhausted,
     /// Somebody asked to stop.
     Stopped,
+    /// There was no space for what a run wrote, and nothing more was started.
+    NoSpace,
 }
 
 /// Something that can bring runs to their end.

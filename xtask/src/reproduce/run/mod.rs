@@ -4,9 +4,10 @@ mod estimating;
 mod images;
 mod measuring;
 mod network;
+mod pilot;
 mod training;
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
@@ -19,6 +20,10 @@ use images::Images;
 use training::Training;
 
 pub(crate) use network::check_model;
+pub(crate) use pilot::Pilot;
+
+/// Exit code of a run that could not write because the disk, or what the user may have of it, is full.
+pub(crate) const NO_SPACE: i32 = 4;
 
 /// Exit code of a run whose parent has gone.
 const ORPHANED: i32 = 3;
@@ -31,6 +36,9 @@ pub(crate) struct Args {
     /// End as soon as standard input is closed, and report progress on standard output
     #[arg(long)]
     attached: bool,
+    /// Take a few steps, print what they took, and leave the folder as it is
+    #[arg(long)]
+    pilot: bool,
     /// Threads to use
     #[arg(long, default_value_t = 1, value_parser = super::at_least_one)]
     threads: usize,
@@ -47,6 +55,11 @@ pub(crate) fn run_folder(args: &Args) -> Result<()> {
     let Args { attached, threads, .. } = *args;
     let folder = RunFolder::at(&args.folder);
     let configuration = folder.configuration()?;
+    if args.pilot {
+        threaded(threads)?;
+        println!("{}", serde_json::to_string(&Pilot::of(&configuration, args.data_dir.as_deref())?)?);
+        return Ok(());
+    }
     let _lock = FolderLock::take(folder.path())?;
     if matches!(folder.state()?, State::Done(_)) {
         return Ok(());
@@ -54,7 +67,7 @@ pub(crate) fn run_folder(args: &Args) -> Result<()> {
     if attached {
         end_with_parent();
     }
-    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("cannot start the threads")?;
+    threaded(threads)?;
     folder.clear()?;
     let watch = Stopwatch::start();
     let worked = (|| {
@@ -70,11 +83,28 @@ pub(crate) fn run_folder(args: &Args) -> Result<()> {
             }
             Ok(())
         }
+        Err(error) if no_space(&error) => {
+            // Neither the folder nor the log may take this; whoever started the run learns it from the exit code.
+            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            std::process::exit(NO_SPACE)
+        }
         Err(error) => {
             folder.fail(&format!("{error:#}"))?;
             bail!("{error:#}")
         }
     }
+}
+
+/// Whether the system had no room for what was written. Told from the text: errors of other crates carry the system's
+/// words, but not always its error.
+pub(crate) fn no_space(error: &anyhow::Error) -> bool {
+    // ENOSPC, EDQUOT and EFBIG.
+    let text = format!("{error:#}");
+    ["(os error 28)", "(os error 122)", "(os error 27)"].iter().any(|code| text.contains(code))
+}
+
+fn threaded(threads: usize) -> Result<()> {
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("cannot start the threads")
 }
 
 fn told(outcome: &Outcome) -> String {

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
-use candle_core::Device;
+use candle_core::{Device, Tensor};
 use datasets::{BatchOptions, Batches, Order, Position};
 use gc_core::Probe;
 use models::Network;
@@ -68,25 +68,19 @@ impl<'a> Training<'a> {
         attached: bool,
     ) -> Result<Self> {
         let train = &configuration.train;
-        let (count, seed) = (images.train.len(), configuration.seed);
+        let count = images.train.len();
         if train.batch_size > count {
             bail!("train.batch_size = {}: there are only {count} training images", train.batch_size);
         }
         let steps = steps(train.epochs, count, train.batch_size);
-        let options = BatchOptions {
-            size: train.batch_size,
-            order: Order::Shuffled { seed },
-            drop_last: true,
-            augmentation: None,
-        };
         let classes = images.train.class_count();
         let measuring = Measuring::new(configuration, images)?;
         let estimating = Estimating::new(configuration, images)?;
         Ok(Self {
             configuration,
             folder,
-            network: super::network::build(&configuration.model, images.train.shape(), classes, seed)?,
-            batches: Batches::new(images.train.clone(), images.normalisation.clone(), options, &Device::Cpu)?,
+            network: network(configuration, images)?,
+            batches: batches(configuration, images)?,
             steps,
             diary: Diary::new(configuration, (measuring, estimating), (count, classes), steps),
             reported: None,
@@ -98,18 +92,8 @@ impl<'a> Training<'a> {
     pub(super) fn run(self) -> Result<Outcome> {
         let Self { configuration, folder, network, batches, steps, mut diary, mut reported, attached } = self;
         let train = &configuration.train;
-        let optimizer = Sgd { momentum: train.momentum, l2: train.l2, ..Sgd::new(train.learning_rate) };
-        let penalty = (train.gc_penalty > 0.0).then(|| GcPenalty {
-            strength: train.gc_penalty,
-            estimator: gc_core::Penalty::projections(Probe::Rademacher, 1).seed(configuration.seed),
-        });
-        let fit = Fit { seed: configuration.seed, penalty, ..Fit::new(steps as u64, optimizer) };
-        let per_epoch = batches.per_epoch();
-        let mut batch = |step: u64| {
-            let position = Position { epoch: step / per_epoch as u64, index: step as usize % per_epoch };
-            let batch = batches.get(position).map_err(candle_core::Error::wrap)?;
-            Ok((batch.images, batch.labels))
-        };
+        let fit = fit(configuration, steps as u64);
+        let mut batch = source(&batches);
         // The hook can only pass on errors of `models`; one of its own is kept here, and ends the training.
         let mut trouble: Option<anyhow::Error> = None;
         let ended = fit.run(&network, &mut Progress::default(), &mut batch, |network, observation| {
@@ -141,6 +125,44 @@ impl<'a> Training<'a> {
             other => Err(anyhow!("training ended in a way that this program does not know: {other:?}")),
         }
     }
+}
+
+/// The network with its initial weights.
+pub(super) fn network(configuration: &Configuration, images: &Images) -> Result<Network> {
+    let classes = images.train.class_count();
+    super::network::build(&configuration.model, images.train.shape(), classes, configuration.seed)
+}
+
+/// The training images in shuffled batches.
+pub(super) fn batches(configuration: &Configuration, images: &Images) -> Result<Batches> {
+    let options = BatchOptions {
+        size: configuration.train.batch_size,
+        order: Order::Shuffled { seed: configuration.seed },
+        drop_last: true,
+        augmentation: None,
+    };
+    Ok(Batches::new(images.train.clone(), images.normalisation.clone(), options, &Device::Cpu)?)
+}
+
+/// The batch of each step.
+pub(super) fn source(batches: &Batches) -> impl FnMut(u64) -> candle_core::Result<(Tensor, Tensor)> {
+    let per_epoch = batches.per_epoch();
+    move |step| {
+        let position = Position { epoch: step / per_epoch as u64, index: step as usize % per_epoch };
+        let batch = batches.get(position).map_err(candle_core::Error::wrap)?;
+        Ok((batch.images, batch.labels))
+    }
+}
+
+/// How the network is trained.
+pub(super) fn fit(configuration: &Configuration, steps: u64) -> Fit {
+    let train = &configuration.train;
+    let optimizer = Sgd { momentum: train.momentum, l2: train.l2, ..Sgd::new(train.learning_rate) };
+    let penalty = (train.gc_penalty > 0.0).then(|| GcPenalty {
+        strength: train.gc_penalty,
+        estimator: gc_core::Penalty::projections(Probe::Rademacher, 1).seed(configuration.seed),
+    });
+    Fit { seed: configuration.seed, penalty, ..Fit::new(steps, optimizer) }
 }
 
 /// Steps of a training with batches of this size.

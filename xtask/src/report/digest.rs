@@ -1,0 +1,72 @@
+//! What a report says in short, as data beside it: the index of all reports is made of these.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+use super::results::Results;
+use super::verdict::{Finding, Verdict};
+use crate::files::write_whole;
+
+const FILE: &str = "digest.json";
+
+/// A report in short.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Digest {
+    /// The experiment.
+    pub(crate) name: String,
+    /// What it is about.
+    pub(crate) title: String,
+    /// What of the paper it reproduces.
+    pub(crate) figure: String,
+    /// Its preset.
+    pub(crate) preset: String,
+    /// Its data set.
+    pub(crate) data: String,
+    /// All runs.
+    pub(crate) runs: usize,
+    /// Runs that do not count, by a rule or because they failed.
+    pub(crate) excluded: usize,
+    /// Claims that hold.
+    pub(crate) holds: usize,
+    /// Claims that fail.
+    pub(crate) fails: usize,
+    /// Claims that are undecided.
+    pub(crate) undecided: usize,
+    /// Process time of all finished runs.
+    pub(crate) seconds: f64,
+}
+
+impl Digest {
+    /// The digest of these results.
+    pub(crate) fn of(results: &Results, findings: &[Finding]) -> Self {
+        let (experiment, plan) = (&results.experiment, &results.experiment.plan);
+        let count = |verdict: Verdict| findings.iter().filter(|finding| finding.verdict == verdict).count();
+        Self {
+            name: experiment.name.clone(),
+            title: plan.title.clone(),
+            figure: plan.figure.clone(),
+            preset: experiment.preset.clone(),
+            data: plan.data.set.clone(),
+            runs: results.runs.len(),
+            excluded: results.runs.iter().filter(|run| !run.counts()).count(),
+            holds: count(Verdict::Holds),
+            fails: count(Verdict::Fails),
+            undecided: count(Verdict::Undecided),
+            seconds: results.runs.iter().filter_map(|run| Some(run.record.as_ref()?.work.seconds)).sum(),
+        }
+    }
+
+    /// Writes it into the folder of its report.
+    pub(crate) fn write(&self, folder: &Path) -> Result<()> {
+        write_whole(&folder.join(FILE), serde_json::to_string_pretty(self)?.as_bytes())
+    }
+
+    /// Reads the digest in a folder; nothing where there is none.
+    pub(crate) fn read(folder: &Path) -> Option<Result<Self>> {
+        let path = folder.join(FILE);
+        let text = std::fs::read_to_string(&path).ok()?;
+        Some(serde_json::from_str(&text).with_context(|| format!("cannot understand {}", path.display())))
+    }
+}

@@ -1,0 +1,182 @@
+//! The page that leads to every report in a folder of results.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use super::chart;
+use super::digest::Digest;
+use super::page::STYLE;
+use crate::files::write_whole;
+use crate::record::duration;
+use crate::reproduce::experiment::Experiment;
+
+/// The name of an experiment or a folder, and what is the matter with it.
+type Trouble = (String, String);
+
+/// A report as the index shows it.
+struct Entry {
+    folder: String,
+    digest: Digest,
+}
+
+/// Writes `index.html` for the reports in the folders of `root`; `troubles` are experiments that did not come to their
+/// end, with the reason.
+pub(crate) fn write_index(root: &Path, troubles: &[Trouble]) -> Result<PathBuf> {
+    let (entries, unreadable) = read(root)?;
+    let troubles: Vec<&Trouble> = troubles.iter().chain(&unreadable).collect();
+    let path = root.join("index.html");
+    write_whole(&path, page(&entries, &troubles).into_string().as_bytes())?;
+    Ok(path)
+}
+
+/// The reports in the order of the paper, and the digests that cannot be read.
+fn read(root: &Path) -> Result<(Vec<Entry>, Vec<Trouble>)> {
+    let (mut entries, mut unreadable) = (Vec::new(), Vec::new());
+    let folders = std::fs::read_dir(root).with_context(|| format!("cannot read the folder {}", root.display()))?;
+    for folder in folders {
+        let path = folder.with_context(|| format!("cannot read the folder {}", root.display()))?.path();
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        match Digest::read(&path) {
+            Some(Ok(digest)) => entries.push(Entry { folder: name, digest }),
+            Some(Err(error)) => unreadable.push((name, format!("{error:#}"))),
+            None => {}
+        }
+    }
+    let place = |digest: &Digest| Experiment::names().position(|name| name == digest.name).unwrap_or(usize::MAX);
+    entries.sort_by_key(|entry| (place(&entry.digest), entry.folder.clone()));
+    unreadable.sort();
+    Ok((entries, unreadable))
+}
+
+fn page(entries: &[Entry], troubles: &[&Trouble]) -> Markup {
+    let sum = |count: fn(&Digest) -> usize| entries.iter().map(|entry| count(&entry.digest)).sum::<usize>();
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                link rel="icon" href="data:,";
+                title { "Reproduction: all experiments" }
+                style { (PreEscaped(chart::STYLE)) (PreEscaped(STYLE)) }
+            }
+            body {
+                header.top {
+                    p.quiet.small style="margin:0" {
+                        "Munn, Dherin, Gonzalvo (2024), " a href="https://arxiv.org/abs/2405.15706" { "arXiv 2405.15706" }
+                    }
+                    h1 { "The impact of geometric complexity on neural collapse: what was reproduced" }
+                    ul.tally aria-label="What the data say about the paper's claims, all experiments together" {
+                        li { b.holds { (sum(|digest| digest.holds)) } "hold" }
+                        li { b.fails { (sum(|digest| digest.fails)) } "fail" }
+                        li { b.undecided { (sum(|digest| digest.undecided)) } "undecided" }
+                        li { b { (sum(|digest| digest.runs)) } "runs" }
+                    }
+                }
+                main {
+                    @if !troubles.is_empty() { (without(troubles)) }
+                    (overview(entries))
+                    div.plots.cards { @for entry in entries { (card(entry)) } }
+                }
+                footer.quiet.small {
+                    p { "Each report is one page of its own with its figure, its numbers and its verdicts beside it." }
+                }
+            }
+        }
+    }
+}
+
+fn without(troubles: &[&Trouble]) -> Markup {
+    html! {
+        section aria-labelledby="troubles" {
+            h2 #troubles { "Not come to their end" }
+            ul { @for (name, reason) in troubles { li { b { (name) } ": " (reason) } } }
+        }
+    }
+}
+
+fn overview(entries: &[Entry]) -> Markup {
+    html! {
+        section aria-labelledby="overview" {
+            h2 #overview { "Overview" }
+            div.wide tabindex="0" role="region" aria-label="All experiments" {
+                table {
+                    thead { tr {
+                        th.words scope="col" { "experiment" } th.words scope="col" { "paper" } th.words scope="col" { "preset" }
+                        th.words scope="col" { "data" } th scope="col" { "runs" } th scope="col" { "excluded" }
+                        th scope="col" { "hold" } th scope="col" { "fail" } th scope="col" { "undecided" }
+                        th scope="col" { "process time" }
+                    } }
+                    tbody { @for Entry { folder, digest } in entries {
+                        tr {
+                            th.words scope="row" { a href=(link(folder)) { (digest.name) } }
+                            td.words { (digest.figure) }
+                            td.words { (digest.preset) }
+                            td.words { (digest.data) }
+                            td { (digest.runs) }
+                            td { (digest.excluded) }
+                            td.holds { (digest.holds) }
+                            td.fails { (digest.fails) }
+                            td.undecided { (digest.undecided) }
+                            td { (duration(digest.seconds)) }
+                        }
+                    } }
+                }
+            }
+        }
+    }
+}
+
+fn card(Entry { folder, digest }: &Entry) -> Markup {
+    html! {
+        figure {
+            h2 { a href=(link(folder)) { (digest.title) } }
+            p.quiet.small { (digest.figure) " · " (digest.name) " · preset " (digest.preset) " · data " (digest.data) }
+            a href=(link(folder)) {
+                img src=(format!("{folder}/figure.svg")) loading="lazy" alt=(format!("The figure of {}", digest.name));
+            }
+        }
+    }
+}
+
+fn link(folder: &str) -> String {
+    format!("{folder}/report.html")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reports_are_in_the_order_of_the_paper_and_troubles_are_named() {
+        let root = tempfile::tempdir().unwrap();
+        for name in ["gc-penalty", "fig2", "fig1"] {
+            let digest = Digest {
+                name: name.to_owned(),
+                title: format!("About {name}"),
+                figure: "Fig.".to_owned(),
+                preset: "quick".to_owned(),
+                data: "glyphs".to_owned(),
+                runs: 2,
+                excluded: 1,
+                holds: 3,
+                fails: 1,
+                undecided: 0,
+                seconds: 60.0,
+            };
+            std::fs::create_dir(root.path().join(name)).unwrap();
+            digest.write(&root.path().join(name)).unwrap();
+        }
+        std::fs::create_dir(root.path().join("broken")).unwrap();
+        std::fs::write(root.path().join("broken/digest.json"), "{").unwrap();
+        let trouble = ("mini-imagenet".to_owned(), "no such <host>".to_owned());
+        let page = std::fs::read_to_string(write_index(root.path(), &[trouble]).unwrap()).unwrap();
+        let at = |text: &str| page.find(text).unwrap_or_else(|| panic!("{text} is not in {page}"));
+        assert!(at("About fig1") < at("About fig2") && at("About fig2") < at("About gc-penalty"));
+        assert!(page.contains("no such &lt;host&gt;") && page.contains("broken"));
+        assert!(page.contains("href=\"fig1/report.html\"") && !page.contains("<script"));
+    }
+}
