@@ -15,7 +15,7 @@ use candle_core::{DType, Device, Tensor};
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
 use gc_core::{Error, Estimate, FeatureMap, GeometricComplexity, Penalty, Population, Probe, Side};
 use models::ops::cross_entropy;
-use models::train::{Sgd, Velocities};
+use models::train::{Gradients, OptimizerState, Sgd};
 use models::{Architecture, Initialisation, Network, Pass};
 
 #[global_allocator]
@@ -130,10 +130,10 @@ fn training_step(criterion: &mut Criterion) {
     for name in ["vgg13", "vgg13_bn"] {
         let network = network(name);
         let view = network.tracked();
-        let mut velocities = Velocities::default();
+        let mut state = OptimizerState::default();
         let mut step = |loss: Tensor| {
-            let gradients = loss.backward().expect("gradients");
-            sgd.step(network.params(), &gradients, 1.0, &mut velocities).expect("a step");
+            let gradients = Gradients::of(network.params(), &loss.backward().expect("gradients")).expect("gradients");
+            sgd.step(network.params(), &gradients, 1.0, &mut state).expect("a step");
         };
         group.bench_function(BenchmarkId::new(name, "plain"), |bencher| {
             bencher.iter(|| {

@@ -18,7 +18,7 @@ use std::time::Duration;
 use candle_core::{DType, Device, Result, Tensor, Var};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use models::kernels::{Accuracy, ConvGeometry, conv_forward, conv_input_grad, conv_weight_grad};
-use models::train::{Sgd, Velocities};
+use models::train::{Gradients, OptimizerState, Sgd};
 use models::{Architecture, Initialisation, Network, Pass, ops};
 
 #[global_allocator]
@@ -137,10 +137,10 @@ fn layers(criterion: &mut Criterion) {
 }
 
 /// One step of SGD with momentum on one batch.
-fn train(network: &Network, images: &Tensor, labels: &Tensor, velocities: &mut Velocities) -> models::Result<()> {
+fn train(network: &Network, images: &Tensor, labels: &Tensor, state: &mut OptimizerState) -> models::Result<()> {
     let logits = network.tracked().logits(images, &Pass::training(1, 0))?;
-    let gradients = ops::cross_entropy(&logits, labels, 0.0)?.backward()?;
-    Sgd { momentum: 0.9, ..Sgd::new(1e-4) }.step(network.params(), &gradients, 1.0, velocities)
+    let gradients = Gradients::of(network.params(), &ops::cross_entropy(&logits, labels, 0.0)?.backward()?)?;
+    Sgd { momentum: 0.9, ..Sgd::new(1e-4) }.step(network.params(), &gradients, 1.0, state)
 }
 
 /// The gradient of the summed features with respect to the images alone.
@@ -162,9 +162,9 @@ fn steps(criterion: &mut Criterion) {
         let images = Var::from_tensor(&images.expect("as many numbers as the shape holds")).expect("a variable");
         let labels: Vec<u32> = (0..BATCH as u32).map(|index| index % 10).collect();
         let labels = Tensor::new(labels, &Device::Cpu).expect("labels");
-        let mut velocities = Velocities::default();
+        let mut state = OptimizerState::default();
         group.bench_function(BenchmarkId::new("train", name), |bencher| {
-            bencher.iter(|| train(&network, &images.detach(), &labels, &mut velocities).expect("a step"));
+            bencher.iter(|| train(&network, &images.detach(), &labels, &mut state).expect("a step"));
         });
         group.bench_function(BenchmarkId::new("input gradient", name), |bencher| {
             bencher.iter(|| input_gradient(&network, &images).expect("a gradient"));

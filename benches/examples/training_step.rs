@@ -11,7 +11,7 @@
 use std::time::Instant;
 
 use candle_core::{DType, Device, Tensor};
-use models::train::{Sgd, Velocities};
+use models::train::{Gradients, OptimizerState, Sgd};
 use models::{Architecture, Initialisation, Network, Pass, ops};
 
 #[global_allocator]
@@ -27,13 +27,13 @@ fn main() -> models::Result<()> {
     let pixels = streams::standard_normal(&mut streams::stream(1, "bench/ops/images", 0), batch * 3 * 32 * 32);
     let images = Tensor::from_vec(pixels, (batch, 3, 32, 32), &Device::Cpu)?.to_dtype(DType::F32)?;
     let labels = Tensor::new((0..batch as u32).map(|index| index % 10).collect::<Vec<u32>>(), &Device::Cpu)?;
-    let mut velocities = Velocities::default();
+    let mut state = OptimizerState::default();
     let optimizer = Sgd { momentum: 0.9, ..Sgd::new(1e-4) };
     for step in 0..steps as u64 {
         let start = Instant::now();
         let logits = network.tracked().logits(&images, &Pass::training(1, step))?;
-        let gradients = ops::cross_entropy(&logits, &labels, 0.0)?.backward()?;
-        optimizer.step(network.params(), &gradients, 1.0, &mut velocities)?;
+        let gradients = Gradients::of(network.params(), &ops::cross_entropy(&logits, &labels, 0.0)?.backward()?)?;
+        optimizer.step(network.params(), &gradients, 1.0, &mut state)?;
         println!("{name}, batch {batch}, step {step}: {:.1} ms", start.elapsed().as_secs_f64() * 1e3);
     }
     // The kernel counts the peak; other systems have no such file, and then none is printed.

@@ -101,6 +101,36 @@ pub enum Error {
         /// How many of its values are NaN or infinite.
         count: usize,
     },
+    /// A checkpoint is cut short, changed, or none.
+    #[error("{}: not a whole checkpoint: {reason}; {}", path.display(), advice(previous))]
+    Checkpoint {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+        /// The checkpoint before it, if there is one.
+        previous: Option<PathBuf>,
+    },
+    /// A checkpoint was made by another training, device or build, so that going on from it would give other bits.
+    #[error("{}: the {what} of this checkpoint is {saved}, and here {now}; go on with the same one", path.display())]
+    CheckpointMismatch {
+        /// The file.
+        path: PathBuf,
+        /// What differs.
+        what: &'static str,
+        /// As it was saved.
+        saved: String,
+        /// As it is now.
+        now: String,
+    },
+    /// A schedule ends before the run.
+    #[error("the schedule ends after {schedule} steps and the run after {run}; make the schedule as long as the run")]
+    ScheduleEnds {
+        /// Steps of the schedule.
+        schedule: u64,
+        /// Steps of the run.
+        run: u64,
+    },
     /// A file could not be read or written.
     #[error("{}: {action}: {source}", path.display())]
     Io {
@@ -125,6 +155,14 @@ pub enum Error {
     /// A tensor operation failed.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
+}
+
+/// What to do about a damaged checkpoint.
+fn advice(previous: &Option<PathBuf>) -> String {
+    match previous {
+        Some(path) => format!("remove it to go on from {}", path.display()),
+        None => "there is none before it; start the run afresh".to_owned(),
+    }
 }
 
 impl Error {

@@ -10,6 +10,7 @@ use candle_core::{DType, Device, Tensor, Var};
 
 pub use initialisation::Initialisation;
 pub use report::WeightsReport;
+pub(crate) use weights_file::{encode_tensors, parse_tensors};
 
 use crate::{Error, Result};
 

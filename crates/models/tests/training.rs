@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 
 use candle_core::{DType, Device, Tensor};
 use gc_core::Penalty;
-use models::train::{Fit, GcPenalty, Outcome, Progress, Sgd, Velocities};
+use models::train::{Fit, GcPenalty, Gradients, OptimizerState, Outcome, Progress, Sgd};
 use models::{Architecture, Error, Initialisation, Network, Pass, ops};
 use support::{Golden, assert_close, numbers};
 
@@ -26,8 +26,8 @@ fn three_steps_with_l2_and_the_exact_penalty() {
             let total = (loss + (term.loss * 0.01).unwrap().to_dtype(golden.value("x").dtype()).unwrap()).unwrap();
             let expected = numbers(golden.value("sgd3_loss"))[step as usize];
             assert!((numbers(&total)[0] - expected).abs() <= tolerance * expected, "{} step {step}", golden.name);
-            let gradients = total.backward().unwrap();
-            optimizer.step(golden.network.params(), &gradients, 1.0, &mut Velocities::default()).unwrap();
+            let gradients = Gradients::of(golden.network.params(), &total.backward().unwrap()).unwrap();
+            optimizer.step(golden.network.params(), &gradients, 1.0, &mut OptimizerState::default()).unwrap();
         }
         for (name, var) in golden.network.params().trainable() {
             let expected = golden.value(&format!("sgd3.{name}"));
@@ -41,16 +41,17 @@ fn three_steps_with_l2_and_the_exact_penalty() {
 fn momentum_and_nesterov_follow_their_recurrences() {
     for nesterov in [false, true] {
         let golden = Golden::open("mlp_tanh", DType::F64);
-        let sgd = Sgd { learning_rate: 0.1, momentum: 0.9, nesterov, l2: 0.01 };
+        let sgd = Sgd { momentum: 0.9, nesterov, l2: 0.01, ..Sgd::new(0.1) };
         let name = "head.bias";
         let var = golden.network.params().get(name).unwrap().var.clone();
         let mut w = numbers(&var);
         let mut v: Vec<f64> = vec![0.0; w.len()];
-        let mut state = Velocities::default();
+        let mut state = OptimizerState::default();
         for _ in 0..4 {
             // The loss ½‖b‖² has gradient b.
             let loss = (var.as_tensor().sqr().unwrap().sum_all().unwrap() * 0.5).unwrap();
-            sgd.step(golden.network.params(), &loss.backward().unwrap(), 1.0, &mut state).unwrap();
+            let gradients = Gradients::of(golden.network.params(), &loss.backward().unwrap()).unwrap();
+            sgd.step(golden.network.params(), &gradients, 1.0, &mut state).unwrap();
             for (w, v) in w.iter_mut().zip(&mut v) {
                 let g = *w + 0.01 * *w;
                 *v = 0.9 * *v + g;
@@ -121,7 +122,8 @@ fn l2_never_touches_running_statistics() {
     let images = batch(0).unwrap().0;
     let loss = network.tracked().logits(&images, &Pass::training(0, 0).without_update()).unwrap().sum_all().unwrap();
     let sgd = Sgd { l2: 0.5, momentum: 0.9, ..Sgd::new(0.1) };
-    sgd.step(network.params(), &loss.backward().unwrap(), 1.0, &mut Velocities::default()).unwrap();
+    let gradients = Gradients::of(network.params(), &loss.backward().unwrap()).unwrap();
+    sgd.step(network.params(), &gradients, 1.0, &mut OptimizerState::default()).unwrap();
     assert_eq!(numbers(&network.params().get("features.1.running_var").unwrap().var), before);
 }
 

@@ -1,6 +1,6 @@
 //! Weights as safetensors files, with PyTorch's names and layouts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
@@ -31,7 +31,8 @@ impl Params {
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let tensors: BTreeMap<String, Tensor> =
             self.iter().map(|(name, parameter)| (name.to_owned(), parameter.var.as_detached_tensor())).collect();
-        write_tensors(path.as_ref(), &tensors, None)
+        let path = path.as_ref();
+        write_atomically(path, &encode_tensors(path, &tensors, None)?)
     }
 }
 
@@ -39,8 +40,13 @@ impl Params {
 pub(crate) fn read_tensors(path: &Path) -> Result<BTreeMap<String, Tensor>> {
     let bytes =
         std::fs::read(path).map_err(|source| Error::Io { path: path.to_owned(), action: "reading weights", source })?;
+    parse_tensors(path, &bytes)
+}
+
+/// All tensors of the bytes of a safetensors file, by name.
+pub(crate) fn parse_tensors(path: &Path, bytes: &[u8]) -> Result<BTreeMap<String, Tensor>> {
     let file =
-        SafeTensors::deserialize(&bytes).map_err(|source| Error::SafeTensors { path: path.to_owned(), source })?;
+        SafeTensors::deserialize(bytes).map_err(|source| Error::SafeTensors { path: path.to_owned(), source })?;
     let mut tensors = BTreeMap::new();
     for (name, view) in file.tensors() {
         let dtype = DType::try_from(view.dtype())?;
@@ -49,19 +55,18 @@ pub(crate) fn read_tensors(path: &Path) -> Result<BTreeMap<String, Tensor>> {
     Ok(tensors)
 }
 
-/// Writes tensors and string metadata as one safetensors file, whole or not at all.
-pub(crate) fn write_tensors(
+/// The bytes of a safetensors file with these tensors and this string metadata.
+pub(crate) fn encode_tensors(
     path: &Path,
     tensors: &BTreeMap<String, Tensor>,
-    metadata: Option<std::collections::HashMap<String, String>>,
-) -> Result<()> {
+    metadata: Option<HashMap<String, String>>,
+) -> Result<Vec<u8>> {
     let on_host: BTreeMap<&String, Tensor> = tensors
         .iter()
         .map(|(name, tensor)| Ok((name, tensor.to_device(&Device::Cpu)?.contiguous()?)))
         .collect::<Result<_>>()?;
-    let bytes = safetensors::serialize(on_host.iter().map(|(name, tensor)| (name.as_str(), tensor)), metadata)
-        .map_err(|source| Error::SafeTensors { path: path.to_owned(), source })?;
-    write_atomically(path, &bytes)
+    safetensors::serialize(on_host.iter().map(|(name, tensor)| (name.as_str(), tensor)), metadata)
+        .map_err(|source| Error::SafeTensors { path: path.to_owned(), source })
 }
 
 fn refuse_non_finite(path: &Path, values: &BTreeMap<String, Tensor>) -> Result<()> {

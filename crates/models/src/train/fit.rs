@@ -1,26 +1,28 @@
 //! The training loop: batches in, steps done, hooks called, divergence noticed.
 
+use std::collections::VecDeque;
 use std::ops::ControlFlow;
 
 use candle_core::Tensor;
 
-use super::optimizer::Velocities;
-use super::{Schedule, Sgd};
+use super::{Divergence, Gradients, Optimizer, OptimizerState, Schedule, TargetLoss};
 use crate::ops::cross_entropy;
 use crate::{Error, Network, Pass, Result};
 
-/// Where the batch of each step comes from.
+/// Where the batches come from.
 pub trait BatchSource {
-    /// Images `[n, …]` and labels `[n]` u32 of the given step; the same step always gives the same batch.
+    /// Images `[n, …]` and labels `[n]` u32 of the batch at `index`; the same index always gives the same batch.
+    ///
+    /// Step s of a run takes the batches s·k to s·k + k − 1, k being the number that a step accumulates.
     ///
     /// # Errors
     /// Whatever keeps the batch from being made, as a candle error.
-    fn batch(&mut self, step: u64) -> candle_core::Result<(Tensor, Tensor)>;
+    fn batch(&mut self, index: u64) -> candle_core::Result<(Tensor, Tensor)>;
 }
 
 impl<F: FnMut(u64) -> candle_core::Result<(Tensor, Tensor)>> BatchSource for F {
-    fn batch(&mut self, step: u64) -> candle_core::Result<(Tensor, Tensor)> {
-        self(step)
+    fn batch(&mut self, index: u64) -> candle_core::Result<(Tensor, Tensor)> {
+        self(index)
     }
 }
 
@@ -41,41 +43,33 @@ pub struct Fit {
     /// Number of steps of the whole run.
     pub steps: u64,
     /// The optimiser.
-    pub optimizer: Sgd,
+    pub optimizer: Optimizer,
     /// How the learning rate changes.
     pub schedule: Schedule,
     /// Share of every target that is spread over all classes.
     pub label_smoothing: f64,
     /// Geometric complexity as a term of the loss, if any.
     pub penalty: Option<GcPenalty>,
+    /// Largest norm that the gradient of a step may have; a larger one is shrunk to it.
+    pub clip: Option<f64>,
+    /// Batches whose gradients are averaged for one step; batch norm sees each on its own. 1 by default.
+    pub accumulate: usize,
+    /// Ends the run early, once the loss has come down to a level.
+    pub target_loss: Option<TargetLoss>,
     /// Seed of dropout.
     pub seed: u64,
     /// When a loss counts as diverged.
     pub divergence: Divergence,
 }
 
-/// The rule by which a run counts as diverged: a loss that is not finite, or above a bound.
-///
-/// **Conventions** ln k is the loss of guessing k classes; the default bound, 1000, is far above anything that a run
-/// recovers from.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Divergence {
-    /// Largest loss of one batch, in nats, that still counts as training.
-    pub largest_loss: f64,
-}
-
-impl Default for Divergence {
-    fn default() -> Self {
-        Self { largest_loss: 1e3 }
-    }
-}
-
-/// How far a run has come: the number of steps done and the optimiser's state.
+/// How far a run has come: the number of steps done and what the next one needs of them.
 #[derive(Debug, Clone, Default)]
 pub struct Progress {
     /// Steps done.
     pub step: u64,
-    velocities: Velocities,
+    pub(crate) optimizer: OptimizerState,
+    /// The last losses, where a target is set.
+    pub(crate) recent: VecDeque<f64>,
 }
 
 /// What a hook sees after a step (and once before the first).
@@ -83,11 +77,12 @@ pub struct Progress {
 pub struct Observation {
     /// Steps done.
     pub step: u64,
-    /// Loss of the batch of the last step, in nats, before that step and without the penalty; none before the first.
+    /// Mean loss of the batches of the last step, in nats, before that step and without the penalty; none before the
+    /// first.
     pub loss: Option<f64>,
-    /// Estimated geometric complexity of that batch, where the loss has a penalty.
+    /// Estimated geometric complexity of them, where the loss has a penalty.
     pub penalised_complexity: Option<f64>,
-    /// ‖∇θ loss‖² of that batch over all trainable parameters: the slope of the learning path.
+    /// ‖∇θ loss‖² of them over all trainable parameters, before clipping: the slope of the learning path.
     pub squared_gradient_norm: Option<f64>,
 }
 
@@ -102,7 +97,12 @@ pub enum Outcome {
         /// Steps done.
         step: u64,
     },
-    /// The loss broke the divergence rule; the step was not done.
+    /// The mean loss came down to the target.
+    ReachedTarget {
+        /// Steps done.
+        step: u64,
+    },
+    /// The loss or its gradient broke the divergence rule; the step was not done.
     Diverged {
         /// Steps done before it.
         step: u64,
@@ -111,15 +111,47 @@ pub enum Outcome {
     },
 }
 
+/// Who watches a run: a hook that may measure and break off, and a look at the progress, which can be saved.
+pub trait Observer {
+    /// Called before the first step and after every step.
+    ///
+    /// The network may be measured through its frozen view. Nothing here draws from a stream of the training, so measuring
+    /// does not change what is learnt.
+    ///
+    /// # Errors
+    /// Whatever ends the run.
+    fn observe(&mut self, network: &Network, observation: Observation) -> Result<ControlFlow<()>>;
+
+    /// Called after [`Observer::observe`] with all that a checkpoint needs.
+    ///
+    /// # Errors
+    /// Whatever ends the run.
+    fn save(&mut self, _network: &Network, _progress: &Progress) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// A closure that only observes.
+struct Hook<F>(F);
+
+impl<F: FnMut(&Network, Observation) -> Result<ControlFlow<()>>> Observer for Hook<F> {
+    fn observe(&mut self, network: &Network, observation: Observation) -> Result<ControlFlow<()>> {
+        self.0(network, observation)
+    }
+}
+
 impl Fit {
-    /// This many plain SGD steps at a constant rate.
-    pub fn new(steps: u64, optimizer: Sgd) -> Self {
+    /// This many steps at a constant rate.
+    pub fn new(steps: u64, optimizer: impl Into<Optimizer>) -> Self {
         Self {
             steps,
-            optimizer,
-            schedule: Schedule::Constant,
+            optimizer: optimizer.into(),
+            schedule: Schedule::constant(),
             label_smoothing: 0.0,
             penalty: None,
+            clip: None,
+            accumulate: 1,
+            target_loss: None,
             seed: 0,
             divergence: Divergence::default(),
         }
@@ -127,88 +159,147 @@ impl Fit {
 
     /// Trains `network` from `progress` to the end, calling `hook` before the first step and after every step.
     ///
-    /// The hook may measure the network through its frozen view and break off the run; it draws from no stream of the
-    /// training, so measuring does not change what is learnt.
-    ///
-    /// **Errors** [`Error::Setting`] for settings with which no run makes sense, and whatever the network, the batches
-    /// or the hook refuse.
+    /// **Errors** as [`Fit::run_observed`].
     pub fn run(
         &self,
         network: &Network,
         progress: &mut Progress,
         batches: &mut impl BatchSource,
-        mut hook: impl FnMut(&Network, Observation) -> Result<ControlFlow<()>>,
+        hook: impl FnMut(&Network, Observation) -> Result<ControlFlow<()>>,
+    ) -> Result<Outcome> {
+        self.run_observed(network, progress, batches, &mut Hook(hook))
+    }
+
+    /// Trains `network` from `progress` to the end under the eyes of `observer`.
+    ///
+    /// **Errors** [`Error::Setting`] and [`Error::ScheduleEnds`] for settings with which no run makes sense, and whatever
+    /// the network, the batches or the observer refuse.
+    pub fn run_observed(
+        &self,
+        network: &Network,
+        progress: &mut Progress,
+        batches: &mut impl BatchSource,
+        observer: &mut impl Observer,
     ) -> Result<Outcome> {
         self.validate()?;
         if progress.step == 0 {
             let start = Observation { step: 0, loss: None, penalised_complexity: None, squared_gradient_norm: None };
-            if hook(network, start)?.is_break() {
+            if observer.observe(network, start)?.is_break() {
                 return Ok(Outcome::Stopped { step: 0 });
             }
         }
         while progress.step < self.steps {
-            let observation = match self.step(network, progress, batches)? {
-                Ok(observation) => observation,
+            let (observation, reached) = match self.step(network, progress, batches)? {
+                Ok(done) => done,
                 Err(loss) => return Ok(Outcome::Diverged { step: progress.step, loss }),
             };
-            if hook(network, observation)?.is_break() && progress.step < self.steps {
+            let asked_to_stop = observer.observe(network, observation)?.is_break();
+            observer.save(network, progress)?;
+            if reached {
+                return Ok(Outcome::ReachedTarget { step: progress.step });
+            }
+            if asked_to_stop && progress.step < self.steps {
                 return Ok(Outcome::Stopped { step: progress.step });
             }
         }
         Ok(Outcome::Finished)
     }
 
-    /// One step, or the loss that broke the divergence rule.
+    /// One step and whether it reached the target, or the loss that broke the divergence rule.
     fn step(
         &self,
         network: &Network,
         progress: &mut Progress,
         batches: &mut impl BatchSource,
-    ) -> Result<std::result::Result<Observation, f64>> {
-        let (images, labels) = batches.batch(progress.step)?;
-        let Loss { total, value, penalised_complexity } = self.loss(network, progress.step, &images, &labels)?;
-        if !value.is_finite() || value > self.divergence.largest_loss {
-            return Ok(Err(value));
+    ) -> Result<std::result::Result<(Observation, bool), f64>> {
+        let (mut gradients, seen) = match self.gradients(network, progress.step, batches)? {
+            Ok(both) => both,
+            Err(loss) => return Ok(Err(loss)),
+        };
+        let squared_norm = gradients.squared_norm()?;
+        if !squared_norm.is_finite() {
+            return Ok(Err(seen.loss));
         }
-        let gradients = total.backward()?;
-        let squared_gradient_norm = Some(squared_norm(network, &gradients)?);
+        if let Some(largest) = self.clip {
+            gradients.clip(squared_norm.sqrt(), largest)?;
+        }
         let factor = self.schedule.factor(progress.step, self.steps);
-        self.optimizer.step(network.params(), &gradients, factor, &mut progress.velocities)?;
+        self.optimizer.step(network.params(), &gradients, factor, &mut progress.optimizer)?;
         progress.step += 1;
-        Ok(Ok(Observation { step: progress.step, loss: Some(value), penalised_complexity, squared_gradient_norm }))
+        let reached = self.target_loss.is_some_and(|target| target.reached(&mut progress.recent, seen.loss));
+        let observation = Observation {
+            step: progress.step,
+            loss: Some(seen.loss),
+            penalised_complexity: seen.penalised_complexity,
+            squared_gradient_norm: Some(squared_norm),
+        };
+        Ok(Ok((observation, reached)))
     }
 
-    fn loss(&self, network: &Network, step: u64, images: &Tensor, labels: &Tensor) -> Result<Loss> {
-        let (view, pass) = (network.tracked(), Pass::training(self.seed, step));
+    /// The mean gradients of the batches of one step with their means, or the loss that broke the divergence rule.
+    fn gradients(
+        &self,
+        network: &Network,
+        step: u64,
+        batches: &mut impl BatchSource,
+    ) -> Result<std::result::Result<(Gradients, Means), f64>> {
+        let count = self.accumulate as u64;
+        let mut gradients = Gradients::default();
+        let mut means = Means { loss: 0.0, penalised_complexity: None };
+        for index in step * count..(step + 1) * count {
+            let (images, labels) = batches.batch(index)?;
+            let Loss { total, value, penalised_complexity } = self.loss(network, index, &images, &labels)?;
+            if !value.is_finite() || value > self.divergence.largest_loss {
+                return Ok(Err(value));
+            }
+            gradients.add(Gradients::of(network.params(), &total.backward()?)?)?;
+            means.loss += value / count as f64;
+            if let Some(complexity) = penalised_complexity {
+                *means.penalised_complexity.get_or_insert(0.0) += complexity / count as f64;
+            }
+        }
+        if count > 1 {
+            gradients.scale(1.0 / count as f64)?;
+        }
+        Ok(Ok((gradients, means)))
+    }
+
+    /// The loss of the batch at `index`, which dropout and probes draw from.
+    fn loss(&self, network: &Network, index: u64, images: &Tensor, labels: &Tensor) -> Result<Loss> {
+        let (view, pass) = (network.tracked(), Pass::training(self.seed, index));
         let Some(GcPenalty { strength, estimator }) = &self.penalty else {
             let total = cross_entropy(&view.logits(images, &pass)?, labels, self.label_smoothing)?;
             let value = scalar(&total)?;
             return Ok(Loss { total, value, penalised_complexity: None });
         };
-        let term = estimator.term(&view.feature_map(pass, None)?, images, step)?;
+        let term = estimator.term(&view.feature_map(pass, None)?, images, index)?;
         let plain = cross_entropy(&view.head(&term.features, &pass)?, labels, self.label_smoothing)?;
         let value = scalar(&plain)?;
         let total = (plain + term.loss.affine(*strength, 0.0)?)?;
         Ok(Loss { total, value, penalised_complexity: Some(term.value) })
     }
 
-    fn validate(&self) -> Result<()> {
+    pub(super) fn validate(&self) -> Result<()> {
         self.optimizer.validate()?;
-        if let Some(penalty) =
-            self.penalty.as_ref().filter(|penalty| !(penalty.strength.is_finite() && penalty.strength >= 0.0))
-        {
-            let value = penalty.strength.to_string();
-            return Err(Error::Setting {
-                op: "fit",
-                name: "penalty strength",
-                value,
-                rule: "it is a finite number, not below 0",
-            });
+        let refuse = |name, value: String, rule| Err(Error::Setting { op: "fit", name, value, rule });
+        let strength = self.penalty.as_ref().map_or(0.0, |penalty| penalty.strength);
+        if !(strength.is_finite() && strength >= 0.0) {
+            return refuse("penalty strength", strength.to_string(), "it is a finite number, not below 0");
         }
         if self.steps == 0 {
-            return Err(Error::Setting { op: "fit", name: "steps", value: "0".into(), rule: "it is at least 1" });
+            return refuse("steps", "0".into(), "it is at least 1");
         }
-        Ok(())
+        if self.accumulate == 0 {
+            return refuse("accumulate", "0".into(), "a step takes at least 1 batch");
+        }
+        if let Some(clip) = self.clip.filter(|clip| !(clip.is_finite() && *clip > 0.0)) {
+            return refuse("clip", clip.to_string(), "the largest norm is a finite number above 0");
+        }
+        if !(0.0..1.0).contains(&self.label_smoothing) {
+            return refuse("label smoothing", self.label_smoothing.to_string(), "it lies in [0, 1)");
+        }
+        self.target_loss.iter().try_for_each(TargetLoss::validate)?;
+        self.schedule.validate(self.steps)
     }
 }
 
@@ -221,22 +312,12 @@ struct Loss {
     penalised_complexity: Option<f64>,
 }
 
-fn scalar(tensor: &Tensor) -> Result<f64> {
-    Ok(tensor.to_dtype(candle_core::DType::F64)?.to_scalar::<f64>()?)
+/// Means over the batches of one step.
+struct Means {
+    loss: f64,
+    penalised_complexity: Option<f64>,
 }
 
-/// Σ g² over the gradients of all trainable parameters, in the order of their names.
-fn squared_norm(network: &Network, gradients: &candle_core::backprop::GradStore) -> Result<f64> {
-    let mut total = 0.0;
-    for (_, var) in network.params().trainable() {
-        if let Some(gradient) = gradients.get(var.as_tensor()) {
-            let flat = gradient.contiguous()?.flatten_all()?;
-            let sum = crate::ops::channel_dot(
-                &flat.reshape((flat.elem_count(), 1))?,
-                &flat.reshape((flat.elem_count(), 1))?,
-            )?;
-            total += sum.to_dtype(candle_core::DType::F64)?.to_vec1::<f64>()?.first().copied().unwrap_or(0.0);
-        }
-    }
-    Ok(total)
+fn scalar(tensor: &Tensor) -> Result<f64> {
+    Ok(tensor.to_dtype(candle_core::DType::F64)?.to_scalar::<f64>()?)
 }

@@ -1,9 +1,17 @@
-//! Training: losses, optimisers, schedules, and the loop with its hooks.
+//! Training: losses, optimisers, schedules, checkpoints, and the loop with its hooks.
 
+mod checkpoint;
 mod fit;
+mod gradients;
 mod optimizer;
+mod retention;
 mod schedule;
+mod stopping;
 
-pub use fit::{BatchSource, Divergence, Fit, GcPenalty, Observation, Outcome, Progress};
-pub use optimizer::{Sgd, Velocities};
-pub use schedule::Schedule;
+pub use checkpoint::{Checkpoint, CheckpointHeader};
+pub use fit::{BatchSource, Fit, GcPenalty, Observation, Observer, Outcome, Progress};
+pub use gradients::Gradients;
+pub use optimizer::{Adam, Optimizer, OptimizerState, Sgd};
+pub use retention::{Checkpoints, Keep};
+pub use schedule::{Course, Schedule};
+pub use stopping::{Divergence, TargetLoss};

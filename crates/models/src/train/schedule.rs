@@ -2,21 +2,40 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The factor by which the base learning rate is multiplied at each step.
+use crate::{Error, Result};
+
+/// The factor by which the base learning rate is multiplied at each step: a linear warm-up, then a course.
 ///
-/// **Conventions** steps count from 0; `total` is the number of steps of the run.
+/// **Conventions** steps count from 0, and so does the course, from the end of the warm-up. During a warm-up of w steps
+/// the factor is (step + 1)/w times the course's first value, which is 1.
 ///
 /// ```
-/// use models::train::Schedule;
-/// assert_eq!(Schedule::Constant.factor(7, 10), 1.0);
-/// assert_eq!(Schedule::Cosine { warmup: 0 }.factor(5, 10), 0.5);
-/// assert_eq!(Schedule::Cosine { warmup: 4 }.factor(1, 10), 0.5);
-/// assert_eq!(Schedule::Step { every: 3, gamma: 0.1 }.factor(3, 10), 0.1);
+/// use models::train::{Course, Schedule};
+/// assert_eq!(Schedule::constant().factor(7, 10), 1.0);
+/// assert_eq!(Schedule::cosine().factor(5, 10), 0.5);
+/// assert_eq!(Schedule::cosine().with_warmup(4).factor(1, 10), 0.5);
+/// assert_eq!(Schedule::step(3, 0.1).factor(3, 10), 0.1);
+/// assert!(Schedule::cosine().over(8).validate(10).is_err());
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Schedule {
+    /// Steps of the linear rise at the start.
+    #[serde(default)]
+    pub warmup: u64,
+    /// What follows.
+    #[serde(default)]
+    pub course: Course,
+    /// How many steps it is made for; those of the run by default. A run that is longer is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steps: Option<u64>,
+}
+
+/// The learning rate after the warm-up, as a factor.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 #[non_exhaustive]
-pub enum Schedule {
+pub enum Course {
     /// 1 throughout.
     #[default]
     Constant,
@@ -27,26 +46,93 @@ pub enum Schedule {
         /// Factor of one change.
         gamma: f64,
     },
-    /// A linear rise over `warmup` steps to 1, then half a cosine down to 0 at the end.
+    /// Times `gamma` at each of these steps, which count from the start of the run.
+    Milestones {
+        /// The steps, in rising order.
+        at: Vec<u64>,
+        /// Factor of one change.
+        gamma: f64,
+    },
+    /// Half a cosine from 1 down to `floor` at the end.
     Cosine {
-        /// Steps of the rise.
+        /// The last factor.
         #[serde(default)]
-        warmup: u64,
+        floor: f64,
     },
 }
 
 impl Schedule {
+    /// The base learning rate throughout.
+    pub fn constant() -> Self {
+        Self::default()
+    }
+
+    /// Times `gamma` after every `every` steps.
+    pub fn step(every: u64, gamma: f64) -> Self {
+        Self { course: Course::Step { every, gamma }, ..Self::default() }
+    }
+
+    /// Half a cosine down to 0 at the end.
+    pub fn cosine() -> Self {
+        Self { course: Course::Cosine { floor: 0.0 }, ..Self::default() }
+    }
+
+    /// The same course after a linear rise over this many steps.
+    pub fn with_warmup(self, warmup: u64) -> Self {
+        Self { warmup, ..self }
+    }
+
+    /// The same schedule made for this many steps.
+    pub fn over(self, steps: u64) -> Self {
+        Self { steps: Some(steps), ..self }
+    }
+
     /// The factor at `step` of a run of `total` steps.
-    pub fn factor(self, step: u64, total: u64) -> f64 {
-        match self {
-            Schedule::Constant => 1.0,
-            Schedule::Step { every, gamma } => gamma.powi((step / every.max(1)).min(i32::MAX as u64) as i32),
-            Schedule::Cosine { warmup } if step < warmup => (step + 1) as f64 / warmup as f64,
-            Schedule::Cosine { warmup } => {
-                let span = total.saturating_sub(warmup).max(1) as f64;
-                let progress = ((step - warmup) as f64 / span).min(1.0);
-                0.5 * (1.0 + (std::f64::consts::PI * progress).cos())
+    pub fn factor(&self, step: u64, total: u64) -> f64 {
+        if step < self.warmup {
+            return (step + 1) as f64 / self.warmup as f64;
+        }
+        let since = step - self.warmup;
+        match &self.course {
+            Course::Constant => 1.0,
+            Course::Step { every, gamma } => gamma.powi((since / every.max(&1)).min(i32::MAX as u64) as i32),
+            Course::Milestones { at, gamma } => gamma.powi(at.iter().filter(|at| **at <= step).count() as i32),
+            Course::Cosine { floor } => {
+                let span = self.steps.unwrap_or(total).saturating_sub(self.warmup).max(1) as f64;
+                let progress = (since as f64 / span).min(1.0);
+                floor + (1.0 - floor) * 0.5 * (1.0 + (std::f64::consts::PI * progress).cos())
             }
+        }
+    }
+
+    /// Refuses a schedule that does not fit a run of `total` steps.
+    ///
+    /// **Errors** [`Error::ScheduleEnds`] when it ends before the run; [`Error::Setting`] for a warm-up that is not over
+    /// by the end, changes that never come, and factors that no rate can have.
+    pub fn validate(&self, total: u64) -> Result<()> {
+        if let Some(steps) = self.steps.filter(|steps| *steps < total) {
+            return Err(Error::ScheduleEnds { schedule: steps, run: total });
+        }
+        let refuse = |name, value: String, rule| Err(Error::Setting { op: "schedule", name, value, rule });
+        if self.warmup >= total && self.warmup > 0 {
+            return refuse("warmup", self.warmup.to_string(), "the warm-up is shorter than the run");
+        }
+        let factor = |gamma: f64| gamma.is_finite() && gamma > 0.0;
+        match &self.course {
+            Course::Step { every: 0, .. } => refuse("every", "0".into(), "it is at least 1"),
+            Course::Step { gamma, .. } | Course::Milestones { gamma, .. } if !factor(*gamma) => {
+                refuse("gamma", gamma.to_string(), "it is a finite number above 0")
+            }
+            Course::Milestones { at, .. } if !at.is_sorted_by(|a, b| a < b) => {
+                refuse("at", format!("{at:?}"), "the steps rise")
+            }
+            Course::Milestones { at, .. } if at.last().is_some_and(|last| *last >= total) => {
+                refuse("at", format!("{at:?}"), "every milestone lies before the end of the run")
+            }
+            Course::Cosine { floor } if !(0.0..=1.0).contains(floor) => {
+                refuse("floor", floor.to_string(), "it lies between 0 and 1")
+            }
+            _ => Ok(()),
         }
     }
 }

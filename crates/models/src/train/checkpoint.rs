@@ -1,0 +1,238 @@
+//! One file that holds all that a run needs to go on as if it had never stopped.
+//!
+//! A checkpoint is a safetensors file: the parameters under `model/`, the optimiser's tensors under `optimizer/`, and one
+//! entry of the header, JSON, with the rest. Every random number of a training has an address (seed, purpose, index), so
+//! the seed and the index of the next batch are all that is kept of the generators and of the loader.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+use candle_core::{Tensor, Var};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::{Fit, Progress};
+use crate::files::write_atomically;
+use crate::params::{AssignError, encode_tensors, parse_tensors};
+use crate::zoo::Architecture;
+use crate::{Error, Network, Result};
+
+/// Version of the layout of these files.
+const FORMAT: u32 = 1;
+/// The header's entry.
+const ENTRY: &str = "checkpoint";
+/// Stands where the digest will be while the digest is taken.
+const BLANK: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
+/// What a checkpoint says of itself, as JSON in the file's header.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CheckpointHeader {
+    /// Version of the layout.
+    pub format: u32,
+    /// SHA-256 of the whole file with zeros in the place of this digest.
+    pub sha256: String,
+    /// Version of this crate and the processor: the same bits are promised on the same build and device only.
+    pub build: String,
+    /// Where the parameters lay.
+    pub device: String,
+    /// The network.
+    pub architecture: Architecture,
+    /// The settings of the training, to the last digit.
+    pub fit: String,
+    /// Steps done.
+    pub step: u64,
+    /// Steps that the optimiser counts, for its bias correction.
+    pub optimizer_steps: u64,
+    /// Seed of everything that the training draws.
+    pub seed: u64,
+    /// The index of the next batch, from which dropout and probes draw too: the loader's position.
+    pub next_batch: u64,
+    /// The last losses, where a target is set.
+    pub recent_losses: Vec<f64>,
+    /// The number by which checkpoints are ranked, smaller being better, if there is one.
+    pub metric: Option<f64>,
+    /// Whatever else its maker keeps: the state of metrics, measurements so far.
+    pub state: serde_json::Value,
+}
+
+/// A checkpoint that was read and found whole.
+#[derive(Debug, Clone)]
+pub struct Checkpoint {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// What it says of itself.
+    pub header: CheckpointHeader,
+    tensors: BTreeMap<String, Tensor>,
+}
+
+impl Checkpoint {
+    /// Writes the state of a run, whole or not at all, flushed to the disk.
+    ///
+    /// `metric` ranks checkpoints, smaller being better; `state` is handed back by [`Checkpoint::open`].
+    ///
+    /// **Errors** [`Error::Io`] when the file cannot be written; the one that was there is left as it was.
+    pub fn write(
+        path: impl AsRef<Path>,
+        fit: &Fit,
+        network: &Network,
+        progress: &Progress,
+        metric: Option<f64>,
+        state: serde_json::Value,
+    ) -> Result<()> {
+        let path = path.as_ref();
+        let header = CheckpointHeader {
+            format: FORMAT,
+            sha256: BLANK.to_owned(),
+            build: build(),
+            device: device(network),
+            architecture: network.architecture().clone(),
+            fit: format!("{fit:?}"),
+            step: progress.step,
+            optimizer_steps: progress.optimizer.steps,
+            seed: fit.seed,
+            next_batch: progress.step * fit.accumulate as u64,
+            recent_losses: progress.recent.iter().copied().collect(),
+            metric: metric.filter(|metric| metric.is_finite()),
+            state,
+        };
+        let mut bytes = encode_tensors(path, &tensors(network, progress), Some(entry(path, &header)?))?;
+        let digest = hex(&Sha256::digest(&bytes));
+        let blank = find(&bytes, BLANK.as_bytes()).ok_or_else(|| corrupt(path, "its header has no digest"))?;
+        bytes[blank..blank + digest.len()].copy_from_slice(digest.as_bytes());
+        write_atomically(path, &bytes)
+    }
+
+    /// Reads a checkpoint and checks every byte of it.
+    ///
+    /// **Errors** [`Error::Io`]; [`Error::Checkpoint`] when it is cut short, changed, or no checkpoint.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let action = "reading a checkpoint";
+        let mut bytes = std::fs::read(path).map_err(|source| Error::Io { path: path.to_owned(), action, source })?;
+        let header = header(path, &bytes)?;
+        let digest = find(&bytes, header.sha256.as_bytes()).filter(|_| header.sha256.len() == BLANK.len());
+        let digest = digest.ok_or_else(|| corrupt(path, "its header has no digest"))?;
+        bytes[digest..digest + BLANK.len()].copy_from_slice(BLANK.as_bytes());
+        if hex(&Sha256::digest(&bytes)) != header.sha256 {
+            return Err(corrupt(path, "its bytes do not match its checksum"));
+        }
+        let tensors = parse_tensors(path, &bytes)?;
+        Ok(Self { path: path.to_owned(), header, tensors })
+    }
+
+    /// Only the header, without a look at the tensors.
+    ///
+    /// **Errors** as [`Checkpoint::open`].
+    pub fn read_header(path: impl AsRef<Path>) -> Result<CheckpointHeader> {
+        use std::io::Read;
+        let path = path.as_ref();
+        let read = || -> std::io::Result<Vec<u8>> {
+            let mut file = std::fs::File::open(path)?;
+            let mut bytes = vec![0; 8];
+            file.read_exact(&mut bytes)?;
+            let length = bytes.iter().rev().fold(0u64, |length, byte| length << 8 | u64::from(*byte));
+            file.take(length.min(MAX_HEADER)).read_to_end(&mut bytes)?;
+            Ok(bytes)
+        };
+        let action = "reading a checkpoint";
+        let bytes = read().map_err(|source| Error::Io { path: path.to_owned(), action, source })?;
+        header(path, &bytes)
+    }
+
+    /// Gives the network and the progress the state that was saved.
+    ///
+    /// **Errors** [`Error::CheckpointMismatch`] when it was made by another training, [`Error::Weights`] when the tensors
+    /// do not fit; nothing is changed then.
+    pub fn restore(&self, fit: &Fit, network: &Network, progress: &mut Progress) -> Result<()> {
+        self.require("architecture", &self.header.architecture, network.architecture())?;
+        self.require("settings of the training", &self.header.fit, &format!("{fit:?}"))?;
+        self.require("device", &self.header.device, &device(network))?;
+        self.require("build", &self.header.build, &build())?;
+        let under = |prefix: &str| -> BTreeMap<String, Tensor> {
+            let inside =
+                |(name, tensor): (&String, &Tensor)| Some((name.strip_prefix(prefix)?.to_owned(), tensor.clone()));
+            self.tensors.iter().filter_map(inside).collect()
+        };
+        let mut restored = Progress { step: self.header.step, ..Progress::default() };
+        restored.recent.extend(&self.header.recent_losses);
+        restored.optimizer.steps = self.header.optimizer_steps;
+        for (name, tensor) in under(OPTIMIZER) {
+            let var = Var::from_tensor(&tensor.to_device(network.params().device())?)?;
+            restored.optimizer.tensors.insert(name, var);
+        }
+        network.params().assign(&under(MODEL)).map_err(|error| match error {
+            AssignError::Report(report) => Error::Weights { path: self.path.clone(), report },
+            AssignError::Candle(error) => Error::Candle(error),
+        })?;
+        *progress = restored;
+        Ok(())
+    }
+
+    fn require<T: PartialEq + std::fmt::Debug>(&self, what: &'static str, saved: &T, now: &T) -> Result<()> {
+        if saved == now {
+            return Ok(());
+        }
+        let (saved, now) = (format!("{saved:?}"), format!("{now:?}"));
+        Err(Error::CheckpointMismatch { path: self.path.clone(), what, saved, now })
+    }
+}
+
+const MODEL: &str = "model/";
+const OPTIMIZER: &str = "optimizer/";
+/// Bytes of a header beyond which a file is no checkpoint of this crate.
+const MAX_HEADER: u64 = 100 << 20;
+
+fn tensors(network: &Network, progress: &Progress) -> BTreeMap<String, Tensor> {
+    let model =
+        network.params().iter().map(|(name, parameter)| (format!("{MODEL}{name}"), parameter.var.as_detached_tensor()));
+    let optimizer = &progress.optimizer.tensors;
+    let optimizer = optimizer.iter().map(|(name, var)| (format!("{OPTIMIZER}{name}"), var.as_detached_tensor()));
+    model.chain(optimizer).collect()
+}
+
+fn entry(path: &Path, header: &CheckpointHeader) -> Result<HashMap<String, String>> {
+    let text = serde_json::to_string(header).map_err(|error| corrupt(path, &error.to_string()))?;
+    Ok(HashMap::from([(ENTRY.to_owned(), text)]))
+}
+
+fn header(path: &Path, bytes: &[u8]) -> Result<CheckpointHeader> {
+    /// The part of a safetensors header that matters here.
+    #[derive(Deserialize)]
+    struct Outer {
+        #[serde(rename = "__metadata__")]
+        metadata: HashMap<String, String>,
+    }
+    let length = bytes.get(..8).and_then(|bytes| bytes.try_into().ok()).map(u64::from_le_bytes);
+    let length = length.ok_or_else(|| corrupt(path, "it is cut short"))?;
+    let end = usize::try_from(length.saturating_add(8)).unwrap_or(usize::MAX);
+    let text = bytes.get(8..end).ok_or_else(|| corrupt(path, "it is cut short"))?;
+    let outer: Outer = serde_json::from_slice(text).map_err(|_| corrupt(path, "its header is not a checkpoint's"))?;
+    let text = outer.metadata.get(ENTRY).ok_or_else(|| corrupt(path, "its header is not a checkpoint's"))?;
+    let header: CheckpointHeader =
+        serde_json::from_str(text).map_err(|error| corrupt(path, &format!("its header cannot be read: {error}")))?;
+    if header.format != FORMAT {
+        return Err(corrupt(path, &format!("it has format {}, this program writes {FORMAT}", header.format)));
+    }
+    Ok(header)
+}
+
+fn corrupt(path: &Path, reason: &str) -> Error {
+    Error::Checkpoint { path: path.to_owned(), reason: reason.to_owned(), previous: None }
+}
+
+fn build() -> String {
+    format!("models {} on {}-{}", env!("CARGO_PKG_VERSION"), std::env::consts::OS, std::env::consts::ARCH)
+}
+
+fn device(network: &Network) -> String {
+    format!("{:?}", network.params().device().location()).to_lowercase()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Where `part` first stands in `whole`.
+fn find(whole: &[u8], part: &[u8]) -> Option<usize> {
+    whole.windows(part.len()).position(|window| window == part)
+}

@@ -1,0 +1,112 @@
+//! Gradients by parameter, in the order of the names.
+
+use std::collections::BTreeMap;
+
+use candle_core::backprop::GradStore;
+use candle_core::{DType, Tensor};
+
+use crate::ops::channel_dot;
+use crate::params::Params;
+use crate::{Error, Result};
+
+/// The gradients of one loss by every trainable parameter that it reached.
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use models::train::Gradients;
+/// use models::{Architecture, Initialisation, Network};
+/// let text = "family = 'mlp'\ninputs = 2\nhidden = [3]\nclasses = 2";
+/// let net = Network::new(&Architecture::from_toml(text)?, Initialisation::HeNormal, 0, DType::F64, &Device::Cpu)?;
+/// // The loss Σ 3·b has the gradient 3 for each of two biases.
+/// let loss = (net.params().get("head.bias").unwrap().var.sum_all()? * 3.0)?;
+/// let mut gradients = Gradients::of(net.params(), &loss.backward()?)?;
+/// assert_eq!(gradients.squared_norm()?, 18.0);
+/// gradients.clip(gradients.squared_norm()?.sqrt(), 1.0)?;
+/// assert!((gradients.squared_norm()? - 1.0).abs() < 1e-5);
+/// # Ok::<(), models::Error>(())
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct Gradients(BTreeMap<String, Tensor>);
+
+/// PyTorch's `clip_grad_norm_` adds this to the norm before it divides.
+const CLIP_EPSILON: f64 = 1e-6;
+
+impl Gradients {
+    /// Those of `params` in what a backward pass gave.
+    ///
+    /// **Errors** [`Error::Candle`] when a gradient cannot be brought into its parameter's order.
+    pub fn of(params: &Params, store: &GradStore) -> Result<Self> {
+        let mut gradients = BTreeMap::new();
+        for (name, var) in params.trainable() {
+            if let Some(gradient) = store.get(var.as_tensor()) {
+                gradients.insert(name.to_owned(), gradient.contiguous()?);
+            }
+        }
+        Ok(Self(gradients))
+    }
+
+    /// The gradient by the parameter of this name.
+    pub fn get(&self, name: &str) -> Option<&Tensor> {
+        self.0.get(name)
+    }
+
+    /// Adds those of another loss.
+    ///
+    /// **Errors** [`Error::Candle`] when the shapes differ.
+    pub fn add(&mut self, other: Self) -> Result<()> {
+        for (name, gradient) in other.0 {
+            let sum = match self.0.get(&name) {
+                Some(known) => (known + gradient)?,
+                None => gradient,
+            };
+            self.0.insert(name, sum);
+        }
+        Ok(())
+    }
+
+    /// Multiplies all of them.
+    ///
+    /// **Errors** [`Error::Candle`] on a failing device.
+    pub fn scale(&mut self, factor: f64) -> Result<()> {
+        for gradient in self.0.values_mut() {
+            *gradient = gradient.affine(factor, 0.0)?;
+        }
+        Ok(())
+    }
+
+    /// Σ g² over all of them, summed in f64.
+    ///
+    /// **Errors** [`Error::DType`] unless they are f32 or f64.
+    pub fn squared_norm(&self) -> Result<f64> {
+        let mut total = 0.0;
+        for gradient in self.0.values() {
+            let column = gradient.flatten_all()?.reshape(((), 1))?;
+            let sum = channel_dot(&column, &column)?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
+            total += sum.first().copied().unwrap_or(0.0);
+        }
+        Ok(total)
+    }
+
+    /// Shrinks all by one factor so that their norm, which is `norm` now, is at most `largest`: PyTorch's
+    /// `clip_grad_norm_`.
+    ///
+    /// **Errors** as [`Gradients::scale`].
+    pub fn clip(&mut self, norm: f64, largest: f64) -> Result<()> {
+        let factor = largest / (norm + CLIP_EPSILON);
+        if factor < 1.0 { self.scale(factor) } else { Ok(()) }
+    }
+
+    /// Refuses a gradient whose shape is not its parameter's, which no optimiser step could use.
+    pub(crate) fn fitting<'a>(&'a self, name: &str, weight: &Tensor) -> Result<Option<&'a Tensor>> {
+        let Some(gradient) = self.0.get(name) else { return Ok(None) };
+        if gradient.dims() == weight.dims() {
+            return Ok(Some(gradient));
+        }
+        Err(Error::Shape {
+            op: "optimizer",
+            left: gradient.dims().to_vec(),
+            right: weight.dims().to_vec(),
+            rule: format!("the gradient by `{name}` has its shape"),
+        })
+    }
+}

@@ -1,0 +1,111 @@
+//! Adam and AdamW.
+
+use serde::{Deserialize, Serialize};
+
+use super::formula::Formula;
+use super::{NOT_NEGATIVE, OptimizerState, POSITIVE, SHARE, is_not_negative, is_positive, require};
+use crate::Result;
+use crate::params::Params;
+use crate::train::Gradients;
+
+/// Adam with bias correction, PyTorch's `Adam` (with `l2`) and `AdamW` (with `decay`).
+///
+/// **Definition** g ← g + l2·w; m ← β₁·m + (1 − β₁)·g; v ← β₂·v + (1 − β₂)·g²;
+/// w ← (1 − rate·decay)·w − rate·m̂ / (√v̂ + ε) with m̂ = m/(1 − β₁ᵗ), v̂ = v/(1 − β₂ᵗ) at the t-th step. Both decays
+/// reach every trainable parameter and never the running statistics.
+///
+/// **Source** D. Kingma and J. Ba, ICLR 2015 (arXiv 1412.6980); I. Loshchilov and F. Hutter, ICLR 2019 (arXiv 1711.05101).
+///
+/// ```
+/// use models::train::{Adam, Fit, Optimizer};
+/// let fit = Fit::new(100, Adam::decoupled(1e-3, 1e-2));
+/// assert_eq!(fit.optimizer.learning_rate(), 1e-3);
+/// assert!(Optimizer::from(Adam { beta2: 1.0, ..Adam::new(1e-3) }).validate().is_err());
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Adam {
+    /// Base learning rate.
+    pub learning_rate: f64,
+    /// Share of the last first moment.
+    #[serde(default = "beta1")]
+    pub beta1: f64,
+    /// Share of the last second moment.
+    #[serde(default = "beta2")]
+    pub beta2: f64,
+    /// Added to the root of the second moment.
+    #[serde(default = "epsilon")]
+    pub epsilon: f64,
+    /// Coefficient of w in the gradient (the `weight_decay` of PyTorch's `Adam`).
+    #[serde(default)]
+    pub l2: f64,
+    /// Decoupled decay (the `weight_decay` of PyTorch's `AdamW`).
+    #[serde(default)]
+    pub decay: f64,
+}
+
+fn beta1() -> f64 {
+    0.9
+}
+
+fn beta2() -> f64 {
+    0.999
+}
+
+fn epsilon() -> f64 {
+    1e-8
+}
+
+impl Adam {
+    /// PyTorch's defaults: β = (0.9, 0.999), ε = 10⁻⁸, no decay.
+    pub fn new(learning_rate: f64) -> Self {
+        Self { learning_rate, beta1: beta1(), beta2: beta2(), epsilon: epsilon(), l2: 0.0, decay: 0.0 }
+    }
+
+    /// AdamW: the same with decoupled decay.
+    pub fn decoupled(learning_rate: f64, decay: f64) -> Self {
+        Self { decay, ..Self::new(learning_rate) }
+    }
+
+    /// Refuses settings with which no step makes sense.
+    ///
+    /// **Errors** [`Error::Setting`](crate::Error::Setting) naming the first.
+    pub fn validate(&self) -> Result<()> {
+        require(
+            "adam",
+            &[
+                ("learning rate", self.learning_rate, is_positive(self.learning_rate), POSITIVE),
+                ("beta1", self.beta1, (0.0..1.0).contains(&self.beta1), SHARE),
+                ("beta2", self.beta2, (0.0..1.0).contains(&self.beta2), SHARE),
+                ("epsilon", self.epsilon, is_positive(self.epsilon), POSITIVE),
+                ("l2", self.l2, is_not_negative(self.l2), NOT_NEGATIVE),
+                ("decay", self.decay, is_not_negative(self.decay), NOT_NEGATIVE),
+            ],
+        )
+    }
+
+    /// One step, in place, on every trainable parameter that the loss reached, at `factor` times the learning rate.
+    ///
+    /// **Errors** as [`Optimizer::step`](super::Optimizer::step).
+    pub fn step(&self, params: &Params, gradients: &Gradients, factor: f64, state: &mut OptimizerState) -> Result<()> {
+        state.steps += 1;
+        let &Self { beta1, beta2, epsilon, l2, decay, .. } = self;
+        let rate = self.learning_rate * factor;
+        let count = state.steps.min(i32::MAX as u64) as i32;
+        let (first, second) = (1.0 - beta1.powi(count), 1.0 - beta2.powi(count));
+        for (name, weight) in params.trainable() {
+            let Some(gradient) = gradients.fitting(name, weight)? else { continue };
+            let mean = state.entry("first-moment", name, weight)?;
+            let square = state.entry("second-moment", name, weight)?;
+            let before = weight.as_detached_tensor();
+            Formula::Mean { keep: beta1, l2 }.apply(&mean, gradient, &before)?;
+            Formula::Square { keep: beta2, l2 }.apply(&square, gradient, &before)?;
+            Formula::Adapt { rate: rate / first, root: second.sqrt(), epsilon, decay: rate * decay }.apply(
+                weight,
+                &mean.as_detached_tensor(),
+                &square.as_detached_tensor(),
+            )?;
+        }
+        Ok(())
+    }
+}

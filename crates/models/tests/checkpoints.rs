@@ -1,0 +1,215 @@
+//! Checkpoints: the same bits as never having stopped, the policy, and every way in which a file can be unusable.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on may panic")]
+
+mod support;
+
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use candle_core::{DType, Device, Tensor};
+use models::train::{
+    Adam, Checkpoint, Checkpoints, Fit, GcPenalty, Keep, Observation, Observer, Optimizer, Outcome, Progress, Schedule,
+    Sgd, TargetLoss,
+};
+use models::{Architecture, Error, Initialisation, Network, Result};
+use serde_json::json;
+use support::numbers;
+
+/// Batch norm and dropout: running statistics and random numbers are part of the state.
+fn architecture() -> Architecture {
+    let text = "family = 'vgg'\nstages = [[4], [6]]\nbatch_norm = true\nhidden = [8]\nin_channels = 1\ninput_size = [8, 6]\n\
+                classes = 3";
+    Architecture::from_toml(text).unwrap()
+}
+
+fn network(seed: u64) -> Network {
+    Network::new(&architecture(), Initialisation::HeNormal, seed, DType::F32, &Device::Cpu).unwrap()
+}
+
+fn batch(index: u64) -> candle_core::Result<(Tensor, Tensor)> {
+    let draws = streams::standard_normal(&mut streams::stream(1, "tests/batch", index), 8 * 48);
+    let images = Tensor::from_vec(draws, (8, 1, 8, 6), &Device::Cpu)?.to_dtype(DType::F32)?;
+    let labels = Tensor::new((0..8).map(|i| (i % 3) as u32).collect::<Vec<_>>(), &Device::Cpu)?;
+    Ok((images, labels))
+}
+
+fn fits() -> Vec<Fit> {
+    let penalty = GcPenalty { strength: 1e-3, estimator: gc_core::Penalty::projections(gc_core::Probe::Rademacher, 1) };
+    let base = |optimizer: Optimizer| Fit { seed: 5, ..Fit::new(8, optimizer) };
+    vec![
+        base(Sgd::new(0.05).into()),
+        Fit {
+            schedule: Schedule::cosine().with_warmup(2),
+            ..base(Sgd { momentum: 0.9, nesterov: true, l2: 1e-3, ..Sgd::new(0.05) }.into())
+        },
+        Fit { accumulate: 2, clip: Some(0.5), penalty: Some(penalty), ..base(Adam::decoupled(1e-2, 0.1).into()) },
+        Fit { target_loss: Some(TargetLoss { loss: 0.02, window: 4 }), ..base(Adam::new(1e-2).into()) },
+    ]
+}
+
+fn weights(network: &Network) -> Vec<f64> {
+    network.params().iter().flat_map(|(_, parameter)| numbers(&parameter.var)).collect()
+}
+
+/// Saves after every step, and stops after the one at `until`.
+struct Saver<'a> {
+    fit: &'a Fit,
+    checkpoints: &'a Checkpoints,
+    losses: Vec<f64>,
+    until: u64,
+}
+
+impl Observer for Saver<'_> {
+    fn observe(&mut self, _: &Network, seen: Observation) -> Result<ControlFlow<()>> {
+        self.losses.extend(seen.loss);
+        Ok(if seen.step == self.until { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    }
+
+    fn save(&mut self, network: &Network, progress: &Progress) -> Result<()> {
+        let metric = self.losses.last().copied();
+        let state = json!({ "losses": self.losses });
+        self.checkpoints.save(self.fit, network, progress, metric, state).map(|_| ())
+    }
+}
+
+#[test]
+fn going_on_gives_the_bits_of_never_having_stopped() {
+    for fit in fits() {
+        let whole = network(3);
+        let mut expected = Vec::new();
+        let ended = fit.run(&whole, &mut Progress::default(), &mut batch, |_, seen| {
+            expected.extend(seen.loss);
+            Ok(ControlFlow::Continue(()))
+        });
+        for until in [1, 3, 7] {
+            let folder = tempfile::tempdir().unwrap();
+            let checkpoints = Checkpoints::new(folder.path(), Keep::default()).unwrap();
+            let mut saver = Saver { fit: &fit, checkpoints: &checkpoints, losses: Vec::new(), until };
+            fit.run_observed(&network(3), &mut Progress::default(), &mut batch, &mut saver).unwrap();
+
+            // Another process: other initial weights, nothing but the file.
+            let (other, mut progress) = (network(77), Progress::default());
+            let found = checkpoints.newest().unwrap().unwrap();
+            found.restore(&fit, &other, &mut progress).unwrap();
+            assert_eq!((progress.step, found.header.next_batch), (until, until * fit.accumulate as u64));
+            let losses = serde_json::from_value(found.header.state["losses"].clone()).unwrap();
+            let mut saver = Saver { fit: &fit, checkpoints: &checkpoints, losses, until: u64::MAX };
+            let outcome = fit.run_observed(&other, &mut progress, &mut batch, &mut saver).unwrap();
+            assert_eq!(outcome, *ended.as_ref().unwrap());
+            assert_eq!(saver.losses, expected, "{fit:?}");
+            assert_eq!(weights(&other), weights(&whole), "{fit:?}");
+        }
+    }
+}
+
+fn saved(folder: &Path, fit: &Fit, step: u64, metric: Option<f64>) -> std::path::PathBuf {
+    let keep = Keep { last: usize::MAX, ..Keep::default() };
+    let mut progress = Progress::default();
+    progress.step = step;
+    Checkpoints::new(folder, keep).unwrap().save(fit, &network(1), &progress, metric, json!(null)).unwrap()
+}
+
+#[test]
+fn the_policy_keeps_the_last_the_best_and_every_nth() {
+    let fit = &fits()[0];
+    let kept = |keep: Keep| {
+        let folder = tempfile::tempdir().unwrap();
+        let checkpoints = Checkpoints::new(folder.path(), keep).unwrap();
+        for (step, metric) in [(1, 3.0), (2, 1.0), (3, 2.0), (4, f64::NAN), (5, 4.0), (6, 5.0), (7, 1.5)] {
+            let mut progress = Progress::default();
+            progress.step = step;
+            checkpoints.save(fit, &network(1), &progress, Some(metric), json!(null)).unwrap();
+        }
+        let steps: Vec<u64> = checkpoints.steps().unwrap().into_iter().map(|(step, _)| step).collect();
+        checkpoints.clear().unwrap();
+        assert!(checkpoints.newest().unwrap().is_none());
+        steps
+    };
+    assert_eq!(kept(Keep { last: 1, ..Keep::default() }), [7]);
+    assert_eq!(kept(Keep::default()), [6, 7]);
+    assert_eq!(kept(Keep { last: 1, best: true, every: None }), [2, 7]);
+    assert_eq!(kept(Keep { last: 2, best: true, every: Some(3) }), [2, 3, 6, 7]);
+    for keep in [Keep { last: 0, ..Keep::default() }, Keep { every: Some(0), ..Keep::default() }] {
+        assert!(matches!(Checkpoints::new("unused", keep), Err(Error::Setting { op: "checkpoints", .. })));
+    }
+}
+
+#[test]
+fn a_damaged_checkpoint_is_refused_and_the_one_before_offered() {
+    let folder = tempfile::tempdir().unwrap();
+    let fit = &fits()[0];
+    let (first, second) = (saved(folder.path(), fit, 3, None), saved(folder.path(), fit, 6, None));
+    let checkpoints = Checkpoints::new(folder.path(), Keep::default()).unwrap();
+    let whole = std::fs::read(&second).unwrap();
+    let reason = |bytes: &[u8]| {
+        std::fs::write(&second, bytes).unwrap();
+        let error = checkpoints.newest().unwrap_err();
+        assert!(error.to_string().contains(&first.display().to_string()), "{error}");
+        match error {
+            Error::Checkpoint { path, reason, previous } if path == second && previous == Some(first.clone()) => reason,
+            other => panic!("{other}"),
+        }
+    };
+    for cut in [0, 5, 100, whole.len() / 2, whole.len() - 1] {
+        reason(&whole[..cut]);
+    }
+    for at in [8, 300, whole.len() / 2, whole.len() - 1] {
+        let mut flipped = whole.clone();
+        flipped[at] ^= 0x10;
+        reason(&flipped);
+    }
+    assert!(reason(&[whole.as_slice(), b"more"].concat()).contains("checksum"));
+    assert!(reason(b"not a checkpoint at all, but long enough").contains("cut short"));
+    checkpoints.discard(&second).unwrap();
+    assert_eq!(checkpoints.newest().unwrap().unwrap().header.step, 3);
+    std::fs::write(&first, b"").unwrap();
+    assert!(matches!(checkpoints.newest().unwrap_err(), Error::Checkpoint { previous: None, .. }));
+    // A file of weights is no checkpoint.
+    network(1).params().save(&first).unwrap();
+    assert!(matches!(checkpoints.newest().unwrap_err(), Error::Checkpoint { .. }));
+}
+
+#[test]
+fn a_checkpoint_of_another_training_is_refused_and_nothing_changes() {
+    let folder = tempfile::tempdir().unwrap();
+    let fit = &fits()[1];
+    let found = Checkpoint::open(saved(folder.path(), fit, 3, Some(0.5))).unwrap();
+    assert_eq!((found.header.metric, found.header.seed, found.header.step), (Some(0.5), 5, 3));
+    let (target, mut progress) = (network(2), Progress::default());
+    let before = weights(&target);
+    let mut mismatch = |fit: &Fit, network: &Network| match found.restore(fit, network, &mut progress).unwrap_err() {
+        Error::CheckpointMismatch { what, .. } => what,
+        other => panic!("{other}"),
+    };
+    assert_eq!(mismatch(&Fit { steps: 9, ..fit.clone() }, &target), "settings of the training");
+    assert_eq!(mismatch(&Fit { optimizer: Sgd::new(0.05).into(), ..fit.clone() }, &target), "settings of the training");
+    let other = Network::new(&architecture().with_classes(4), Initialisation::HeNormal, 1, DType::F32, &Device::Cpu);
+    assert_eq!(mismatch(fit, &other.unwrap()), "architecture");
+    assert_eq!((weights(&target), progress.step), (before, 0));
+    let missing = Checkpoint::open(folder.path().join("none")).unwrap_err();
+    assert!(matches!(missing, Error::Io { .. }), "{missing}");
+}
+
+/// Measuring in a hook, as often as one likes, changes no bit of what is learnt.
+#[test]
+fn hooks_that_measure_do_not_disturb_the_training() {
+    for fit in fits() {
+        let run = |measured: bool| {
+            let network = network(3);
+            let outcome = fit.run(&network, &mut Progress::default(), &mut batch, |network, seen| {
+                if measured && seen.step % 2 == 0 {
+                    let map = network.frozen().feature_map(models::Pass::evaluation(), None)?;
+                    let images = batch(100 + seen.step)?.0;
+                    gc_core::GeometricComplexity::projections(gc_core::Probe::Rademacher, 2)
+                        .seed(seen.step)
+                        .measure_inputs(&map, &images)?;
+                }
+                Ok(ControlFlow::Continue(()))
+            });
+            assert_eq!(outcome.unwrap(), Outcome::Finished);
+            weights(&network)
+        };
+        assert_eq!(run(true), run(false));
+    }
+}
