@@ -3,7 +3,7 @@
 use crate::{ClassSplit, Error, LabelledImages, Normalisation, Result};
 
 /// One file that a data set was read from.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct FileRecord {
     /// Its name: repository, revision and path, or the path on disk.
     pub file: String,
@@ -13,13 +13,15 @@ pub struct FileRecord {
 
 /// Training and test images of the same classes.
 ///
-/// **Conventions** `train` and `test` have the same shape, classes and label order, and share no image.
+/// **Conventions** `train`, `validation` and `test` have the same shape, classes and label order, and share no image.
 #[derive(Clone, Debug)]
 pub struct Dataset {
     /// The name in the registry, or the one that was given.
     pub name: String,
     /// The images to learn from.
     pub train: LabelledImages,
+    /// The images to choose by, where the data set sets some apart.
+    pub validation: Option<LabelledImages>,
     /// The images to test on.
     pub test: LabelledImages,
     /// What turns bytes into the values that a network sees.
@@ -31,12 +33,13 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// The images of these classes only, both parts; the class at position i of `names` gets label i.
+    /// The images of these classes only, in all parts; the class at position i of `names` gets label i.
     ///
     /// **Errors** [`Error::UnknownClass`], [`Error::EmptyClass`].
     pub fn with_classes<S: AsRef<str>>(&self, names: &[S]) -> Result<Self> {
         let train = self.train.subset_class_names(names)?;
-        Ok(Self { train, test: self.test.subset_class_names(names)?, ..self.clone() })
+        let validation = self.validation.as_ref().map(|images| images.subset_class_names(names)).transpose()?;
+        Ok(Self { train, validation, test: self.test.subset_class_names(names)?, ..self.clone() })
     }
 
     /// The classes to pre-train on in transfer.
@@ -74,10 +77,13 @@ impl Dataset {
         })
     }
 
-    /// Training and test images in one view, the training images first.
+    /// All images in one view: to learn from, to choose by, to test on.
     ///
-    /// **Errors** [`Error::Inconsistent`] where the two were not read together.
+    /// **Errors** [`Error::Inconsistent`] where they were not read together.
     pub fn all(&self) -> Result<LabelledImages> {
-        self.train.joined(&self.test)
+        match &self.validation {
+            Some(validation) => self.train.joined(validation)?.joined(&self.test),
+            None => self.train.joined(&self.test),
+        }
     }
 }

@@ -34,12 +34,14 @@ pub struct Form {
 pub(crate) struct Collector {
     form: Form,
     shape: Option<[usize; 3]>,
-    pub(crate) pixels: Vec<u8>,
+    pixels: Vec<u8>,
+    /// Images that will come, and the bytes that they are encoded in.
+    expected: (usize, u64),
 }
 
 impl Collector {
     pub(crate) fn new(form: Form) -> Self {
-        Self { form, shape: None, pixels: Vec::new() }
+        Self { form, shape: None, pixels: Vec::new(), expected: (0, 0) }
     }
 
     /// \[channels, height, width\], once there is an image.
@@ -52,14 +54,22 @@ impl Collector {
         self.shape.map_or(0, |shape| self.pixels.len() / shape.iter().product::<usize>())
     }
 
-    /// Makes room for `count` more images in one piece, as far as `evidence` bytes of input make them plausible.
-    pub(crate) fn reserve(&mut self, count: usize, evidence: u64) {
-        if let Some(shape) = self.shape {
-            let wanted = shape.iter().fold(count, |product, side| product.saturating_mul(*side));
-            let plausible = usize::try_from(evidence.saturating_mul(64)).unwrap_or(usize::MAX);
-            // A failed reservation is no error yet: growing step by step may still succeed.
-            let _ = self.pixels.try_reserve_exact(wanted.min(plausible));
-        }
+    /// Announces how many images will come in all, so that memory is taken once; `bytes` is what they are encoded in,
+    /// and limits what is believed.
+    pub(crate) fn expect(&mut self, count: usize, bytes: u64) {
+        self.expected = (count, bytes);
+    }
+
+    pub(crate) fn into_pixels(self) -> Vec<u8> {
+        self.pixels
+    }
+
+    /// Makes room for the images that were announced.
+    fn reserve(&mut self, size: usize) {
+        let (count, bytes) = self.expected;
+        let plausible = usize::try_from(bytes.saturating_mul(64)).unwrap_or(usize::MAX);
+        // A failed reservation is no error yet: growing step by step may still succeed.
+        let _ = self.pixels.try_reserve_exact(count.saturating_mul(size).min(plausible));
     }
 
     /// Decodes `encoded` in parallel; image i is row `first_row + i` of `context` in messages.
@@ -78,6 +88,9 @@ impl Collector {
             }
         };
         let (size, start) = (shape.iter().product::<usize>(), self.pixels.len());
+        if start == 0 {
+            self.reserve(size);
+        }
         self.pixels.resize(start + size * encoded.len(), 0);
         let written = self.pixels[start..].par_chunks_exact_mut(size).zip(encoded).enumerate().try_for_each(
             |(index, (out, bytes))| {

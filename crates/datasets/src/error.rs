@@ -147,6 +147,31 @@ pub enum Error {
         /// The columns that it has.
         found: Vec<String>,
     },
+    /// No column was named, and none or several can be meant.
+    #[error("{path}: {}", unclear(role, candidates, found))]
+    UnclearColumn {
+        /// The file.
+        path: PathBuf,
+        /// `image` or `label`.
+        role: &'static str,
+        /// The columns that can be meant.
+        candidates: Vec<String>,
+        /// All columns.
+        found: Vec<String>,
+    },
+    /// A data set of the Hub has several configurations, and not the one that is wanted.
+    #[error("{repository}: {}; name one of {} with --config", match wanted {
+        Some(wanted) => format!("no configuration `{wanted}`"),
+        None => "it has several configurations".to_owned(),
+    }, known.join(", "))]
+    UnknownConfiguration {
+        /// The repository.
+        repository: String,
+        /// The configuration that was asked for.
+        wanted: Option<String>,
+        /// Those that it has.
+        known: Vec<String>,
+    },
     /// A column holds something other than what is needed.
     #[error("{path}: column `{column}` holds {got}, expected {expected}")]
     ColumnType {
@@ -268,6 +293,13 @@ fn nearest_names(suggestions: &[String], known: &[String]) -> String {
         ([], known) => format!("known are {}", known.join(", ")),
         (near, []) => format!("the nearest are {}", near.join(", ")),
         (near, known) => format!("did you mean {}? Known are {}", near.join(" or "), known.join(", ")),
+    }
+}
+
+fn unclear(role: &str, candidates: &[String], found: &[String]) -> String {
+    match candidates {
+        [] => format!("no column is a column of {role}s; the columns are {found:?}; name it with --{role}-column"),
+        several => format!("the {role} column can be {}; name it with --{role}-column", several.join(" or ")),
     }
 }
 

@@ -30,7 +30,7 @@ pub(crate) fn create_whole(path: &Path, fill: impl FnOnce(&mut File) -> std::io:
 }
 
 /// A name beside `path` that no other process uses.
-fn temporary(path: &Path) -> PathBuf {
+pub(crate) fn temporary(path: &Path) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.part", std::process::id()));
     path.with_file_name(name)

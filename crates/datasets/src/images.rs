@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 
+use crate::decoded::Mapped;
 use crate::error::suggestions;
 use crate::{Batch, Error, Normalisation, Result};
 
@@ -13,6 +14,8 @@ use crate::{Batch, Error, Normalisation, Result};
 pub(crate) enum Pixels {
     /// In this process's memory.
     Owned(Vec<u8>),
+    /// In a file of decoded images, mapped.
+    Mapped(Mapped),
 }
 
 impl std::ops::Deref for Pixels {
@@ -21,6 +24,7 @@ impl std::ops::Deref for Pixels {
     fn deref(&self) -> &[u8] {
         match self {
             Self::Owned(bytes) => bytes,
+            Self::Mapped(bytes) => bytes,
         }
     }
 }
@@ -69,7 +73,23 @@ impl LabelledImages {
         Self::from_pixels(name, Arc::new(Pixels::Owned(pixels)), shape, labels, classes)
     }
 
-    pub(crate) fn from_pixels(
+    /// Takes images from a file of decoded images.
+    pub(crate) fn mapped(
+        name: &str,
+        pixels: Mapped,
+        shape: [usize; 3],
+        labels: Vec<u32>,
+        classes: Vec<String>,
+    ) -> Result<Self> {
+        Self::from_pixels(name, Arc::new(Pixels::Mapped(pixels)), shape, labels, classes)
+    }
+
+    /// The pixels of all images that were read together with these, in the order in which they were read.
+    pub(crate) fn block(&self) -> &[u8] {
+        &self.pixels
+    }
+
+    fn from_pixels(
         name: &str,
         pixels: Arc<Pixels>,
         shape: [usize; 3],

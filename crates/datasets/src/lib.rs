@@ -8,6 +8,7 @@ mod checksum;
 mod contact_sheet;
 mod dataset;
 mod decode;
+mod decoded;
 mod error;
 mod files;
 mod formats;
@@ -33,6 +34,8 @@ pub use images::LabelledImages;
 pub use normalisation::Normalisation;
 pub use prefetch::Prefetch;
 pub use progress::{Progress, Quiet};
-pub use registry::{Entry, HubTable, Origin, SplitName, entries, fetch, find, load, load_folder, load_table, verify};
+pub use registry::{
+    Entry, HubTable, Origin, SplitName, class_split, entries, fetch, find, load, load_folder, load_table, verify,
+};
 pub use source::Source;
 pub use split::ClassSplit;

@@ -13,7 +13,7 @@ use crate::{Error, Result};
 /// assert_eq!(normalisation.std(), [0.25]);
 /// # datasets::Result::Ok(())
 /// ```
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Normalisation {
     mean: Vec<f32>,
     std: Vec<f32>,

@@ -10,6 +10,11 @@ pub trait Progress: Send + Sync {
 
     /// The work on `what` is over, done or not.
     fn finish(&self, what: &str);
+
+    /// Something that the user should know and need not act on, such as a decoded cache that had to be made anew.
+    fn note(&self, message: &str) {
+        let _ = message;
+    }
 }
 
 /// Progress that nobody watches.

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use rayon::prelude::*;
+
 use crate::decode::Collector;
 use crate::{Error, Result};
 
@@ -25,24 +27,46 @@ pub(crate) fn classes(folder: &Path) -> Result<Vec<String>> {
     }
 }
 
-/// Appends the images of these classes, class by class and file by file in the order of their names.
+/// The files of one class.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ClassFiles {
+    pub(crate) class: String,
+    pub(crate) files: Vec<PathBuf>,
+}
+
+/// The files of these classes, each in the order of their names.
 ///
-/// **Errors** [`Error::EmptyClass`], [`Error::UnreadableImage`] with the file as its context, [`Error::MixedSizes`].
-pub(crate) fn read(folder: &Path, classes: &[String], collector: &mut Collector) -> Result<Vec<u32>> {
-    let mut labels = Vec::new();
-    for (label, class) in classes.iter().enumerate() {
-        let files = children(&folder.join(class))?;
-        if files.is_empty() {
-            return Err(Error::EmptyClass { dataset: folder.display().to_string(), class: class.clone() });
+/// **Errors** [`Error::EmptyClass`].
+pub(crate) fn files(folder: &Path, classes: &[String]) -> Result<Vec<ClassFiles>> {
+    let list = |class: &String| match children(&folder.join(class))? {
+        files if files.is_empty() => {
+            Err(Error::EmptyClass { dataset: folder.display().to_string(), class: class.clone() })
         }
-        for block in files.chunks(FILES) {
-            let load = |path: &PathBuf| fs::read(path).map_err(Error::io("read", path));
-            let encoded = block.iter().map(load).collect::<Result<Vec<_>>>()?;
-            collector.extend(&encoded, "", 0).map_err(|error| named(error, block))?;
-        }
-        labels.extend(files.iter().map(|_| label as u32));
+        files => Ok(ClassFiles { class: class.clone(), files }),
+    };
+    classes.iter().map(list).collect()
+}
+
+/// The files of a folder that begin with the name of a class; none where there is no such folder.
+pub(crate) fn files_by_prefix(folder: &Path, classes: &[String]) -> Vec<ClassFiles> {
+    let files = children(folder).unwrap_or_default();
+    let own = |class: &String| {
+        let files = files.iter().filter(|path| name_of(path).starts_with(class.as_str()) && path.is_file());
+        ClassFiles { class: class.clone(), files: files.cloned().collect() }
+    };
+    classes.iter().map(own).collect()
+}
+
+/// Appends the images of these files.
+///
+/// **Errors** [`Error::UnreadableImage`] with the file as its context, [`Error::MixedSizes`], [`Error::Io`].
+pub(crate) fn read(files: &[PathBuf], collector: &mut Collector) -> Result<()> {
+    for block in files.chunks(FILES) {
+        let load = |path: &PathBuf| fs::read(path).map_err(Error::io("read", path));
+        let encoded = block.par_iter().map(load).collect::<Result<Vec<_>>>()?;
+        collector.extend(&encoded, "", 0).map_err(|error| named(error, block))?;
     }
-    Ok(labels)
+    Ok(())
 }
 
 /// The error with the file in place of its row in the block.
@@ -90,10 +114,23 @@ mod tests {
         let names = classes(folder.path()).unwrap();
         assert_eq!(names, ["a", "b"]);
         let mut collector = Collector::new(Form::default());
-        assert_eq!(read(folder.path(), &names, &mut collector).unwrap(), [0, 1, 1]);
+        let listed = files(folder.path(), &names).unwrap();
+        assert_eq!(listed.iter().map(|class| class.files.len()).collect::<Vec<_>>(), [1, 2]);
+        listed.iter().for_each(|class| read(&class.files, &mut collector).unwrap());
         assert_eq!(collector.shape(), Some([1, 2, 3]));
-        let firsts: Vec<u8> = collector.pixels.chunks(6).map(|image| image[0]).collect();
+        let firsts: Vec<u8> = collector.into_pixels().chunks(6).map(|image| image[0]).collect();
         assert_eq!(firsts, [1, 2, 3]);
+    }
+
+    #[test]
+    fn files_of_many_classes_in_one_folder_are_told_apart_by_prefix() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["n2_1.png", "n1_1.png", "n1_2.png", "x.png"] {
+            write(folder.path(), name, [1, 1], 0);
+        }
+        let found = files_by_prefix(folder.path(), &["n1".to_owned(), "n3".to_owned()]);
+        assert_eq!(found.iter().map(|class| class.files.len()).collect::<Vec<_>>(), [2, 0]);
+        assert!(files_by_prefix(Path::new("/no/such/folder"), &["n1".to_owned()])[0].files.is_empty());
     }
 
     #[test]
@@ -102,15 +139,18 @@ mod tests {
         assert!(matches!(classes(folder.path()), Err(Error::NotFound { .. })));
         write(folder.path(), "a/1.png", [3, 2], 1);
         write(folder.path(), "a/2.png", [2, 2], 1);
-        let try_read = |form| read(folder.path(), &["a".to_owned()], &mut Collector::new(form));
+        let try_read = |form| {
+            let listed = files(folder.path(), &["a".to_owned()]).unwrap();
+            read(&listed[0].files, &mut Collector::new(form))
+        };
         let mixed = try_read(Form::default());
         assert!(matches!(&mixed, Err(Error::MixedSizes { context, .. }) if context.ends_with("2.png")), "{mixed:?}");
-        assert_eq!(try_read(Form { size: Some([2, 2]), ..Form::default() }).unwrap(), [0, 0]);
+        try_read(Form { size: Some([2, 2]), ..Form::default() }).unwrap();
         fs::write(folder.path().join("a/3.png"), b"no image").unwrap();
         let unreadable = try_read(Form { size: Some([2, 2]), ..Form::default() });
         assert!(matches!(&unreadable, Err(Error::UnreadableImage { context, .. }) if context.ends_with("3.png")));
         fs::create_dir(folder.path().join("b")).unwrap();
-        let empty = read(folder.path(), &["b".to_owned()], &mut Collector::new(Form::default()));
+        let empty = files(folder.path(), &["b".to_owned()]);
         assert!(matches!(empty, Err(Error::EmptyClass { class, .. }) if class == "b"));
     }
 }

@@ -3,6 +3,7 @@
 use crate::{Error, Result};
 
 pub(crate) mod folder;
+pub(crate) mod idx;
 pub(crate) mod omniglot;
 pub(crate) mod parquet;
 
@@ -48,6 +49,18 @@ impl RawLabels {
             Self::Numbers(values) => self.push_numbers(values),
             Self::Names(values) => self.push_names(values),
         }
+    }
+
+    /// The names that numbers stand for; names stay as they are.
+    pub(crate) fn named(self, names: &[String], context: &str) -> Result<Self> {
+        let Self::Numbers(values) = self else { return Ok(self) };
+        let name = |(row, &value): (usize, &i64)| {
+            let found = usize::try_from(value).ok().and_then(|value| names.get(value)).cloned();
+            let out_of_range =
+                || Error::LabelOutOfRange { context: context.to_owned(), row, label: value, classes: names.len() };
+            found.ok_or_else(out_of_range)
+        };
+        Ok(Self::Names(values.iter().enumerate().map(name).collect::<Result<_>>()?))
     }
 
     /// Labels that count from 0, with their class names.

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use parquet::basic::Type;
 use parquet::column::reader::ColumnReader;
 use parquet::data_type::{ByteArrayType, DataType, Int32Type, Int64Type};
 use parquet::errors::ParquetError;
@@ -17,12 +18,12 @@ use crate::{Error, Result};
 const ROWS: usize = 2048;
 
 /// Which columns hold the images and the labels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Columns<'a> {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Columns {
     /// A column of bytes, or a group with a column `bytes`.
-    pub(crate) image: &'a str,
+    pub(crate) image: String,
     /// A column of whole numbers or of names.
-    pub(crate) label: &'a str,
+    pub(crate) label: String,
 }
 
 /// The labels of a table, and the class names where the table lists them.
@@ -32,35 +33,47 @@ pub(crate) struct Labels {
     pub(crate) names: Option<Vec<String>>,
 }
 
+/// How many rows a table claims, and how many bytes its file has.
+pub(crate) fn extent(path: &Path) -> Result<(usize, u64)> {
+    let table = Table::open(path)?;
+    Ok((usize::try_from(table.metadata().file_metadata().num_rows()).unwrap_or(0), table.length))
+}
+
+/// The columns to read: those that are named, else the only ones that can be meant.
+///
+/// **Errors** [`Error::UnclearColumn`] where none or several can be meant.
+pub(crate) fn columns(path: &Path, image: Option<&str>, label: Option<&str>) -> Result<Columns> {
+    let table = Table::open(path)?;
+    let pick = |role, candidates: Vec<String>| match candidates.as_slice() {
+        [only] => Ok(only.clone()),
+        _ => Err(Error::UnclearColumn { path: path.to_owned(), role, candidates, found: table.names() }),
+    };
+    Ok(Columns {
+        image: image.map_or_else(|| pick("image", table.image_candidates()), |name| Ok(name.to_owned()))?,
+        label: label.map_or_else(|| pick("label", table.label_candidates()), |name| Ok(name.to_owned()))?,
+    })
+}
+
 /// Appends the images of a table to `collector` and gives their labels.
-pub(crate) fn read(path: &Path, columns: Columns<'_>, collector: &mut Collector) -> Result<Labels> {
-    let file = File::open(path).map_err(Error::io("open", path))?;
-    let length = file.metadata().map_err(Error::io("read", path))?.len();
-    let table = Table { path, reader: SerializedFileReader::new(file).map_err(malformed(path))? };
-    let image = table.leaf(columns.image, &[&format!("{}.bytes", columns.image), columns.image])?;
-    let label = table.leaf(columns.label, &[columns.label])?;
-    let mut labels = Labels { values: RawLabels::default(), names: table.class_names(columns.label) };
+pub(crate) fn read(path: &Path, columns: &Columns, collector: &mut Collector) -> Result<Labels> {
+    let table = Table::open(path)?;
+    let image = table.leaf(&columns.image, &[&format!("{}.bytes", columns.image), &columns.image])?;
+    let label = table.leaf(&columns.label, &[&columns.label])?;
+    let mut labels = Labels { values: RawLabels::default(), names: table.class_names(&columns.label) };
     let (mut first_row, context) = (0, path.display().to_string());
     for group in 0..table.reader.num_row_groups() {
         let group = table.reader.get_row_group(group).map_err(malformed(path))?;
-        let mut images = table.byte_column(&*group, image, columns.image)?;
+        let mut images = table.byte_column(&*group, image, &columns.image)?;
         loop {
-            let encoded = images.read(ROWS).map_err(|error| table.describe(error, columns.image, first_row))?;
+            let encoded = images.read(ROWS).map_err(|error| table.describe(error, &columns.image, first_row))?;
             let encoded: Vec<&[u8]> = encoded.iter().map(|bytes| bytes.data()).collect();
             if encoded.is_empty() {
                 break;
             }
-            let fresh = collector.shape().is_none();
-            if fresh {
-                collector.extend(&encoded[..1], &context, first_row)?;
-                let rows = usize::try_from(table.metadata().file_metadata().num_rows()).unwrap_or(0);
-                collector.reserve(rows.saturating_sub(1), length);
-            }
-            let skip = usize::from(fresh);
-            collector.extend(&encoded[skip..], &context, first_row + skip)?;
+            collector.extend(&encoded, &context, first_row)?;
             first_row += encoded.len();
         }
-        table.read_labels(&*group, label, columns.label, &mut labels.values)?;
+        table.read_labels(&*group, label, &columns.label, &mut labels.values)?;
         if labels.values.len() != first_row {
             let reason = format!("{first_row} images but {} labels", labels.values.len());
             return Err(Error::Malformed { path: path.to_owned(), format: "parquet", reason });
@@ -71,7 +84,16 @@ pub(crate) fn read(path: &Path, columns: Columns<'_>, collector: &mut Collector)
 
 struct Table<'a> {
     path: &'a Path,
+    length: u64,
     reader: SerializedFileReader<File>,
+}
+
+impl<'a> Table<'a> {
+    fn open(path: &'a Path) -> Result<Self> {
+        let file = File::open(path).map_err(Error::io("open", path))?;
+        let length = file.metadata().map_err(Error::io("read", path))?.len();
+        Ok(Self { path, length, reader: SerializedFileReader::new(file).map_err(malformed(path))? })
+    }
 }
 
 impl Table<'_> {
@@ -86,16 +108,84 @@ impl Table<'_> {
         paths.iter().find_map(find).ok_or_else(|| Error::MissingColumn {
             path: self.path.to_owned(),
             column: column.to_owned(),
-            found: schema.root_schema().get_fields().iter().map(|field| field.name().to_owned()).collect(),
+            found: self.names(),
         })
+    }
+
+    /// The names of all columns.
+    fn names(&self) -> Vec<String> {
+        let schema = self.metadata().file_metadata().schema_descr();
+        schema.root_schema().get_fields().iter().map(|field| field.name().to_owned()).collect()
+    }
+
+    /// Columns that hold images: what the `datasets` library marks so, else groups with a column `bytes`, else bytes
+    /// that are no text.
+    fn image_candidates(&self) -> Vec<String> {
+        let marked = self.marked("Image");
+        if !marked.is_empty() {
+            return marked;
+        }
+        let schema = self.metadata().file_metadata().schema_descr();
+        let named = |keep: &dyn Fn(&parquet::schema::types::ColumnDescriptor) -> Option<String>| {
+            schema.columns().iter().filter_map(|leaf| keep(leaf)).collect::<Vec<_>>()
+        };
+        let bytes = |leaf: &parquet::schema::types::ColumnDescriptor| {
+            leaf.physical_type() == Type::BYTE_ARRAY && leaf.max_rep_level() == 0
+        };
+        let grouped = named(&|leaf| match leaf.path().parts() {
+            [group, field] if field == "bytes" && bytes(leaf) => Some(group.clone()),
+            _ => None,
+        });
+        if !grouped.is_empty() {
+            return grouped;
+        }
+        named(&|leaf| match leaf.path().parts() {
+            [name] if bytes(leaf) && leaf.logical_type_ref().is_none() => Some(name.clone()),
+            _ => None,
+        })
+    }
+
+    /// Columns that hold labels: what the `datasets` library marks so, else a column called label, else the only column
+    /// of whole numbers.
+    fn label_candidates(&self) -> Vec<String> {
+        let marked = self.marked("ClassLabel");
+        if !marked.is_empty() {
+            return marked;
+        }
+        let schema = self.metadata().file_metadata().schema_descr();
+        let plain = schema.columns().iter().filter(|leaf| leaf.path().parts().len() == 1 && leaf.max_rep_level() == 0);
+        let usual: Vec<String> = plain
+            .clone()
+            .map(|leaf| leaf.name().to_owned())
+            .filter(|name| ["label", "labels", "class"].contains(&name.to_lowercase().as_str()))
+            .collect();
+        if !usual.is_empty() {
+            return usual;
+        }
+        let whole = plain.filter(|leaf| matches!(leaf.physical_type(), Type::INT32 | Type::INT64));
+        whole.map(|leaf| leaf.name().to_owned()).collect()
+    }
+
+    /// The columns to which the `datasets` library gives this kind.
+    fn marked(&self, kind: &str) -> Vec<String> {
+        let features = self.features();
+        let features = features.as_ref().and_then(|features| features.as_object());
+        let own = |value: &serde_json::Value| value.get("_type").and_then(|text| text.as_str()) == Some(kind);
+        features.into_iter().flatten().filter(|(_, value)| own(value)).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// What the `datasets` library writes into the file about its columns.
+    fn features(&self) -> Option<serde_json::Value> {
+        let pairs = self.metadata().file_metadata().key_value_metadata()?;
+        let text = pairs.iter().find(|pair| pair.key == "huggingface")?.value.as_deref()?;
+        let mut info: serde_json::Value = serde_json::from_str(text).ok()?;
+        Some(info.get_mut("info")?.get_mut("features")?.take())
     }
 
     /// The names in the order of the labels, as the `datasets` library writes them into the file.
     fn class_names(&self, label: &str) -> Option<Vec<String>> {
-        let pairs = self.metadata().file_metadata().key_value_metadata()?;
-        let text = pairs.iter().find(|pair| pair.key == "huggingface")?.value.as_deref()?;
-        let info: serde_json::Value = serde_json::from_str(text).ok()?;
-        let names = info.get("info")?.get("features")?.get(label)?.get("names")?.as_array()?;
+        let features = self.features()?;
+        let names = features.get(label)?.get("names")?.as_array()?;
         names.iter().map(|name| name.as_str().map(str::to_owned)).collect()
     }
 

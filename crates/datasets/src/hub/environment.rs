@@ -16,14 +16,14 @@ impl Hub {
         Self::from_variables(|name| std::env::var(name).ok().filter(|value| !value.trim().is_empty()))
     }
 
+    /// The folder of decoded images that the environment names; none where it is switched off.
+    pub(crate) fn decoded_from_env() -> Option<PathBuf> {
+        decoded(|name| std::env::var(name).ok().filter(|value| !value.trim().is_empty()))
+    }
+
     fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Self {
         let path = |name: &str| variable(name).map(PathBuf::from);
-        let user_cache = || {
-            path("XDG_CACHE_HOME")
-                .or_else(|| path("HOME").or_else(|| path("USERPROFILE")).map(|home| home.join(".cache")))
-                .unwrap_or_else(|| PathBuf::from(".cache"))
-        };
-        let home = path("HF_HOME").unwrap_or_else(|| user_cache().join("huggingface"));
+        let home = home(&variable);
         let cache = path("HF_HUB_CACHE").unwrap_or_else(|| home.join("hub"));
         let endpoint = variable("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".to_owned());
         let token = variable("HF_TOKEN").or_else(|| {
@@ -36,6 +36,25 @@ impl Hub {
             offline: variable("HF_HUB_OFFLINE").is_some_and(yes),
             ..Self::new(endpoint.trim(), cache)
         }
+    }
+}
+
+/// The folder in which the Python client keeps what it keeps.
+fn home(variable: &impl Fn(&str) -> Option<String>) -> PathBuf {
+    let path = |name: &str| variable(name).map(PathBuf::from);
+    let user_cache = || {
+        path("XDG_CACHE_HOME")
+            .or_else(|| path("HOME").or_else(|| path("USERPROFILE")).map(|home| home.join(".cache")))
+            .unwrap_or_else(|| PathBuf::from(".cache"))
+    };
+    path("HF_HOME").unwrap_or_else(|| user_cache().join("huggingface"))
+}
+
+fn decoded(variable: impl Fn(&str) -> Option<String>) -> Option<PathBuf> {
+    match variable("DATASETS_DECODED") {
+        Some(value) if value.trim() == "off" => None,
+        Some(folder) => Some(PathBuf::from(folder)),
+        None => Some(home(&variable).join("decoded-images")),
     }
 }
 
@@ -56,6 +75,16 @@ mod tests {
         assert_eq!(hub(&[home, ("XDG_CACHE_HOME", "/x")]).cache, PathBuf::from("/x/huggingface/hub"));
         assert_eq!(hub(&[home, ("HF_HOME", "/h")]).cache, PathBuf::from("/h/hub"));
         assert_eq!(hub(&[("HF_HOME", "/h"), ("HF_HUB_CACHE", "/c")]).cache, PathBuf::from("/c"));
+    }
+
+    #[test]
+    fn decoded_images_lie_beside_the_hubs_files_unless_told_otherwise() {
+        let folder = |pairs: &[(&str, &str)]| {
+            decoded(|name| pairs.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned()))
+        };
+        assert_eq!(folder(&[("HF_HOME", "/h")]), Some(PathBuf::from("/h/decoded-images")));
+        assert_eq!(folder(&[("HF_HOME", "/h"), ("DATASETS_DECODED", "/d")]), Some(PathBuf::from("/d")));
+        assert_eq!(folder(&[("HF_HOME", "/h"), ("DATASETS_DECODED", "off")]), None);
     }
 
     #[test]

@@ -2,12 +2,16 @@
 
 mod download;
 mod environment;
+mod layout;
+mod transport;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use hf_hub::{Cache, Repo, RepoType};
+use layout::Layout;
+use transport::{Failure, Transport, escaped, pause};
 
 use crate::{Error, Progress, Quiet, Result, checksum};
 
@@ -15,7 +19,8 @@ use crate::{Error, Progress, Quiet, Result, checksum};
 ///
 /// **Conventions** the cache has the layout of the Python client `huggingface_hub`, so both share their files. A file is
 /// used only while its bytes match the SHA-256 that the Hub gave for it (which is the name of its blob); one that
-/// does not is removed and fetched again.
+/// does not is removed and fetched again. The client is written here because `hf-hub` 0.5 waits for a dead connection for
+/// ever, keeps bytes that do not match their checksum, and does not find files of a pinned commit.
 #[derive(Clone)]
 pub struct Hub {
     /// The server, without a slash at the end.
@@ -28,6 +33,8 @@ pub struct Hub {
     pub offline: bool,
     /// How often a request that brings nothing is repeated, after growing pauses. Default 5.
     pub retries: usize,
+    /// How long a connection may bring nothing before it is given up. Default 30 seconds.
+    pub patience: Duration,
     /// Who is told how downloads go on. Default nobody.
     pub progress: Arc<dyn Progress>,
 }
@@ -35,9 +42,9 @@ pub struct Hub {
 impl std::fmt::Debug for Hub {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let token = self.token.as_ref().map(|_| "…");
-        let Self { endpoint, cache, offline, retries, .. } = self;
+        let Self { endpoint, cache, offline, retries, patience, .. } = self;
         write!(out, "Hub {{ endpoint: {endpoint:?}, cache: {cache:?}, token: {token:?}, ")?;
-        write!(out, "offline: {offline}, retries: {retries} }}")
+        write!(out, "offline: {offline}, retries: {retries}, patience: {patience:?} }}")
     }
 }
 
@@ -64,7 +71,9 @@ impl Hub {
     /// The Hub at an address with a cache folder, no token, online.
     pub fn new(endpoint: &str, cache: impl Into<PathBuf>) -> Self {
         let endpoint = endpoint.trim_end_matches('/').to_owned();
-        Self { endpoint, cache: cache.into(), token: None, offline: false, retries: 5, progress: Arc::new(Quiet) }
+        let patience = Duration::from_secs(30);
+        let (cache, progress) = (cache.into(), Arc::new(Quiet));
+        Self { endpoint, cache, token: None, offline: false, retries: 5, patience, progress }
     }
 
     /// The file's place in the cache, after a download if it is not there.
@@ -93,12 +102,77 @@ impl Hub {
 
     /// The file in the cache, if it is there, unchecked.
     pub(crate) fn cached(&self, file: &HubFile) -> Option<Cached> {
-        let path = Cache::new(self.cache.clone()).repo(file.repo()).get(&file.path)?;
+        let path = Layout::of(self, &file.repository).find(&file.revision, &file.path)?;
         let blob = fs::canonicalize(&path).ok()?;
         let name = blob.file_name()?.to_str()?;
         let sha256 = is_sha256(name).then(|| name.to_owned());
         Some(Cached { path, sha256 })
     }
+
+    /// The files of a repository, sorted, and the commit that they belong to; without the network, those of the cache.
+    pub(crate) fn listing(&self, repository: &str, revision: &str) -> Result<Listing> {
+        check_repository(repository)?;
+        let known = || {
+            let layout = Layout::of(self, repository);
+            Listing { revision: revision.to_owned(), files: layout.listed(revision) }
+        };
+        if self.offline {
+            return Ok(known());
+        }
+        let api = format!("{}/api/datasets/{repository}/revision/{}", self.endpoint, escaped(revision, true));
+        let transport = Transport::new(self);
+        let text = match self.repeated(&api, &format!("{repository}@{revision}"), || transport.text(&api)) {
+            Ok(text) => text,
+            // What was fetched before is used without the Hub.
+            Err(Error::Network { .. }) if !known().files.is_empty() => return Ok(known()),
+            Err(error) => return Err(error),
+        };
+        let senseless = || Error::Network {
+            url: api.clone(),
+            attempts: 1,
+            reason: "the answer is not the description of a repository".to_owned(),
+        };
+        let told: serde_json::Value = serde_json::from_str(&text).map_err(|_| senseless())?;
+        let files = told.get("siblings").and_then(|list| list.as_array()).ok_or_else(senseless)?;
+        let mut files: Vec<String> =
+            files.iter().filter_map(|file| file.get("rfilename")?.as_str().map(str::to_owned)).collect();
+        files.retain(|path| is_inside(path));
+        files.sort();
+        Ok(Listing { revision: revision.to_owned(), files })
+    }
+
+    /// The answer of a request that is repeated while its failure may pass.
+    fn repeated<T>(
+        &self,
+        url: &str,
+        what: &str,
+        mut request: impl FnMut() -> std::result::Result<T, Failure>,
+    ) -> Result<T> {
+        let mut attempts = 0;
+        loop {
+            let reason = match request() {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => failure.passing(url, what)?,
+            };
+            attempts += 1;
+            if attempts > self.retries {
+                return Err(Error::Network { url: url.to_owned(), attempts, reason });
+            }
+            std::thread::sleep(pause(attempts));
+        }
+    }
+
+    fn url_of(&self, file: &HubFile) -> String {
+        let (revision, path) = (escaped(&file.revision, true), escaped(&file.path, false));
+        format!("{}/datasets/{}/resolve/{revision}/{path}", self.endpoint, file.repository)
+    }
+}
+
+/// The files of a repository at a revision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Listing {
+    pub(crate) revision: String,
+    pub(crate) files: Vec<String>,
 }
 
 impl Cached {
@@ -134,9 +208,37 @@ impl Cached {
 }
 
 impl HubFile {
-    pub(crate) fn repo(&self) -> Repo {
-        Repo::with_revision(self.repository.clone(), RepoType::Dataset, self.revision.clone())
+    /// Refuses names that would lead out of the cache.
+    fn check(&self) -> Result<()> {
+        check_repository(&self.repository)?;
+        for (option, path) in [("revision", &self.revision), ("file", &self.path)] {
+            if !is_inside(path) {
+                let problem = format!("`{path}` is no name inside a repository");
+                return Err(Error::InvalidOption { option, problem });
+            }
+        }
+        Ok(())
     }
+}
+
+fn check_repository(repository: &str) -> Result<()> {
+    let plain = |part: &str| {
+        !part.is_empty()
+            && part != ".."
+            && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+    };
+    match repository.split_once('/') {
+        Some((owner, name)) if plain(owner) && plain(name) => Ok(()),
+        _ => {
+            let problem = format!("`{repository}` is no repository of the Hub; write owner/name");
+            Err(Error::InvalidOption { option: "repository", problem })
+        }
+    }
+}
+
+fn is_inside(path: &str) -> bool {
+    let inside = Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
+    inside && !path.is_empty() && !path.contains('\\')
 }
 
 impl std::fmt::Display for HubFile {

@@ -8,7 +8,7 @@ pub fn entries() -> &'static [Entry] {
 }
 
 const CIFAR_LICENCE: &str =
-    "no licence stated by the authors (Krizhevsky, 2009); widely used for research, cite the technical report";
+    "none stated by the authors that we know of; cite Krizhevsky (2009); see the data set's page";
 
 const ENTRIES: [Entry; 8] = [
     Entry {
@@ -29,7 +29,7 @@ const ENTRIES: [Entry; 8] = [
         summary: "handwritten digits",
         origin: Origin::Hub {
             repository: "ylecun/mnist",
-            revision: "main",
+            revision: "77f3279092a1c1579b2250db8eafed0ad422088c",
             train: &["mnist/train-00000-of-00001.parquet"],
             test: &["mnist/test-00000-of-00001.parquet"],
             image: "image",
@@ -42,14 +42,14 @@ const ENTRIES: [Entry; 8] = [
         mean: &[0.1307],
         std: &[0.3081],
         split: None,
-        licence: "CC BY-SA 3.0 (LeCun, Cortes), as the Hub states MIT for its copy",
+        licence: "MIT by the Hub's card of this copy; see the data set's page",
     },
     Entry {
         name: "fashion-mnist",
         summary: "articles of clothing",
         origin: Origin::Hub {
             repository: "zalando-datasets/fashion_mnist",
-            revision: "main",
+            revision: "531be5e2ccc9dba0c201ad3ae567a4f3d16ecdd2",
             train: &["fashion_mnist/train-00000-of-00001.parquet"],
             test: &["fashion_mnist/test-00000-of-00001.parquet"],
             image: "image",
@@ -62,14 +62,14 @@ const ENTRIES: [Entry; 8] = [
         mean: &[0.2860],
         std: &[0.3530],
         split: None,
-        licence: "MIT (Zalando SE)",
+        licence: "MIT (Zalando SE), by its repository and the Hub's card",
     },
     Entry {
         name: "cifar10",
         summary: "small colour photographs of ten kinds of things",
         origin: Origin::Hub {
             repository: "uoft-cs/cifar10",
-            revision: "main",
+            revision: "0b2714987fa478483af9968de7c934580d0bb9a2",
             train: &["plain_text/train-00000-of-00001.parquet"],
             test: &["plain_text/test-00000-of-00001.parquet"],
             image: "img",
@@ -112,7 +112,7 @@ const ENTRIES: [Entry; 8] = [
     },
     Entry {
         name: "mini-imagenet",
-        summary: "84×84 photographs of 64 source, 16 validation and 20 target classes, 600 images each; from a folder",
+        summary: "84×84 photographs of 64 source, 16 validation and 20 target classes, 600 images each; from image folders or parquet files",
         origin: Origin::Folder,
         classes: 100,
         shape: [3, 84, 84],
@@ -121,7 +121,7 @@ const ENTRIES: [Entry; 8] = [
         mean: &[0.485, 0.456, 0.406],
         std: &[0.229, 0.224, 0.225],
         split: Some(SplitName::MiniImagenet),
-        licence: "ImageNet's terms of access: non-commercial research and education only",
+        licence: "ImageNet's terms of access; see image-net.org",
     },
     Entry {
         name: "omniglot",
@@ -134,13 +134,13 @@ const ENTRIES: [Entry; 8] = [
         mean: &[0.922],
         std: &[0.268],
         split: None,
-        licence: "MIT (Lake, Salakhutdinov, Tenenbaum, 2015)",
+        licence: "MIT, by its repository (Lake, Salakhutdinov, Tenenbaum, 2015)",
     },
 ];
 
 const CIFAR100: Origin = Origin::Hub {
     repository: "uoft-cs/cifar100",
-    revision: "main",
+    revision: "aadb3af77e9048adbea6b47c21a81e47dd092ae5",
     train: &["cifar100/train-00000-of-00001.parquet"],
     test: &["cifar100/test-00000-of-00001.parquet"],
     image: "img",

@@ -1,6 +1,7 @@
 //! Bringing data sets to this machine and checking them, without keeping them in memory.
 
-use super::{Entry, Origin, find, load};
+use super::tables::Place;
+use super::{Entry, Name, Origin, load, repository};
 use crate::{Error, FileRecord, HubFile, Result, Source};
 
 /// Brings the files of a data set into the Hub's cache, those that are not there yet.
@@ -13,37 +14,38 @@ use crate::{Error, FileRecord, HubFile, Result, Source};
 /// # datasets::Result::Ok(())
 /// ```
 pub fn fetch(name: &str, source: &Source) -> Result<Vec<FileRecord>> {
-    let entry = find(name)?;
-    let record = |file: HubFile| {
-        let cached = source.hub.verified(&file)?;
-        Ok(FileRecord { file: file.to_string(), sha256: cached.sha256 })
+    let elsewhere = |name: &str| Error::NotFound {
+        what: format!("a download of {name}"),
+        looked_at: Vec::new(),
+        hint: "get it from its authors and give its folder with --data-dir".to_owned(),
     };
-    hub_files(entry)?.into_iter().map(record).collect()
+    let places = match Name::parse(name, source)? {
+        Name::Entry(entry) => match entry.origin {
+            Origin::Embedded => Vec::new(),
+            Origin::Hub { .. } => hub_files(entry, source),
+            Origin::Folder | Origin::Omniglot => return Err(elsewhere(entry.name)),
+        },
+        Name::Repository(repository) => repository::files(&repository, source)?,
+        Name::Folder(path) => return Err(elsewhere(&path.display().to_string())),
+    };
+    places.iter().map(|place| Ok(place.open(source)?.1)).collect()
 }
 
-/// Reads a data set wholly: its checksums, counts, classes, labels and every image.
+/// Reads a data set wholly: its checksums, counts, classes, labels and every image, without the decoded cache.
 ///
 /// **Errors** whatever is wrong with it.
 pub fn verify(name: &str, source: &Source) -> Result<Vec<FileRecord>> {
-    let whole = Source { classes: None, train_per_class: None, test_per_class: None, ..source.clone() };
+    let whole = Source { classes: None, train_per_class: None, test_per_class: None, decoded: None, ..source.clone() };
     Ok(load(name, &whole)?.files)
 }
 
-fn hub_files(entry: &Entry) -> Result<Vec<HubFile>> {
-    match entry.origin {
-        Origin::Embedded => Ok(Vec::new()),
-        Origin::Hub { repository, revision, train, test, .. } => {
-            let file = |path: &&str| HubFile {
-                repository: repository.to_owned(),
-                revision: revision.to_owned(),
-                path: (*path).to_owned(),
-            };
-            Ok(train.iter().chain(test).map(file).collect())
-        }
-        Origin::Folder | Origin::Omniglot => Err(Error::NotFound {
-            what: format!("a download of {}", entry.name),
-            looked_at: Vec::new(),
-            hint: "get it from its authors and give its folder with --data-dir".to_owned(),
-        }),
-    }
+fn hub_files(entry: &Entry, source: &Source) -> Vec<Place> {
+    let Origin::Hub { repository, revision, train, test, .. } = entry.origin else { return Vec::new() };
+    let revision = source.revision.as_deref().unwrap_or(revision);
+    let file = |path: &&str| HubFile {
+        repository: repository.to_owned(),
+        revision: revision.to_owned(),
+        path: (*path).to_owned(),
+    };
+    train.iter().chain(test).map(file).map(Place::Hub).collect()
 }

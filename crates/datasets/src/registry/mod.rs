@@ -1,18 +1,26 @@
 //! Every data set that has a name here, and how each is found and read.
 
+mod card;
+mod digits;
 mod entries;
 mod fetch;
 mod folders;
-mod read;
+mod load;
+mod repository;
 mod splits;
+mod tables;
+
+use std::path::PathBuf;
 
 pub use entries::entries;
 pub use fetch::{fetch, verify};
 pub use folders::load_folder;
-pub use read::{HubTable, load, load_table};
+pub use load::{class_split, load};
+pub use tables::{HubTable, load_table};
 
 use crate::error::suggestions;
-use crate::{ClassSplit, Error, Form, Normalisation, Result};
+use crate::{ClassSplit, Error, Form, Normalisation, Result, Source};
+use repository::Repository;
 
 /// How one data set of the registry is called, found, read and credited.
 #[derive(Clone, Debug)]
@@ -123,4 +131,33 @@ pub fn find(name: &str) -> Result<&'static Entry> {
             known: known().map(str::to_owned).collect(),
         }
     })
+}
+
+/// What a name stands for.
+enum Name {
+    Entry(&'static Entry),
+    Repository(Repository),
+    Folder(PathBuf),
+}
+
+impl Name {
+    /// **Errors** [`Error::UnknownDataset`]; [`Error::InvalidOption`] for `folder` without one.
+    fn parse(name: &str, source: &Source) -> Result<Self> {
+        if let Some(id) = name.strip_prefix("hub:") {
+            let (id, revision) =
+                id.split_once('@').map_or((id, None), |(id, revision)| (id, Some(revision.to_owned())));
+            return Ok(Self::Repository(Repository { id: id.to_owned(), revision }));
+        }
+        if let Some(path) = name.strip_prefix("folder:") {
+            return Ok(Self::Folder(PathBuf::from(path)));
+        }
+        match (name, &source.data_dir) {
+            ("folder", Some(path)) => Ok(Self::Folder(path.clone())),
+            ("folder", None) => {
+                let problem = "which one? Write folder:PATH, or give --data-dir".to_owned();
+                Err(Error::InvalidOption { option: "folder", problem })
+            }
+            _ => find(name).map(Self::Entry),
+        }
+    }
 }

@@ -32,21 +32,49 @@ pub(crate) fn shared() -> Option<PathBuf> {
 pub(crate) struct Mirror {
     process: Child,
     pub(crate) endpoint: String,
+    folder: tempfile::TempDir,
 }
 
+#[allow(dead_code, reason = "not every test file counts requests or serves files of its own")]
 impl Mirror {
-    pub(crate) fn start(shared: &Path, options: &[&str]) -> Self {
+    /// The server with files of its own: repositories as `owner/name/path`, with their bytes.
+    pub(crate) fn of_files(shared: &Path, files: &[(&str, Vec<u8>)], options: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        // The program serves the folder `hub` beside its own.
+        let tools = folder.path().join("tools");
+        std::fs::create_dir_all(&tools).unwrap();
+        std::fs::copy(shared.join("tools/hub_mirror.py"), tools.join("hub_mirror.py")).unwrap();
+        for (path, bytes) in files {
+            let path = folder.path().join("hub/datasets").join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, bytes).unwrap();
+        }
+        Self::run(&tools.join("hub_mirror.py"), folder, options)
+    }
+
+    pub(crate) fn start(shared: &Path, options: &[&str]) -> Self {
+        Self::run(&shared.join("tools/hub_mirror.py"), tempfile::tempdir().unwrap(), options)
+    }
+
+    /// The requests so far whose log line holds all of these words.
+    pub(crate) fn count(&self, words: &[&str]) -> usize {
+        let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap();
+        log.lines().filter(|line| words.iter().all(|word| line.contains(word))).count()
+    }
+
+    fn run(program: &Path, folder: tempfile::TempDir, options: &[&str]) -> Self {
         let ready = folder.path().join("ready");
+        let log = std::fs::File::create(folder.path().join("log")).unwrap();
         let process = Command::new("python3")
-            .arg(shared.join("tools/hub_mirror.py"))
-            .args(["--port", "0", "--ready"])
+            .arg(program)
+            .args(["--verbose", "--port", "0", "--ready"])
             .arg(&ready)
             .args(options)
             .stdout(Stdio::null())
+            .stderr(log)
             .spawn()
             .expect("python3 runs the mirror");
-        let mut mirror = Self { process, endpoint: String::new() };
+        let mut mirror = Self { process, endpoint: String::new(), folder };
         let start = Instant::now();
         while mirror.endpoint.is_empty() {
             assert!(start.elapsed() < Duration::from_secs(30), "the mirror does not start");

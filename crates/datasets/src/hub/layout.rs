@@ -1,0 +1,131 @@
+//! Where the cache keeps the files of a repository: as the Python client `huggingface_hub` lays them out.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::{Hub, HubFile};
+use crate::{Error, Result, files};
+
+/// The folder of one repository: `blobs/<checksum>`, `snapshots/<commit>/<path>` (links to blobs), `refs/<revision>`
+/// (the commit of a branch or tag).
+pub(super) struct Layout {
+    root: PathBuf,
+}
+
+impl Layout {
+    pub(super) fn of(hub: &Hub, repository: &str) -> Self {
+        Self { root: hub.cache.join(folder_name(repository)) }
+    }
+
+    pub(super) fn blob(&self, checksum: &str) -> PathBuf {
+        self.root.join("blobs").join(checksum)
+    }
+
+    /// The file's place if it is there: through the branch's name, or in the snapshot of a revision that is a commit.
+    pub(super) fn find(&self, revision: &str, path: &str) -> Option<PathBuf> {
+        let place = self.snapshot(revision).join(path);
+        place.exists().then_some(place)
+    }
+
+    /// The folder of a revision's files.
+    pub(super) fn snapshot(&self, revision: &str) -> PathBuf {
+        let named = fs::read_to_string(self.root.join("refs").join(revision));
+        let commit = named.map_or_else(|_| revision.to_owned(), |commit| commit.trim().to_owned());
+        self.root.join("snapshots").join(commit)
+    }
+
+    /// Makes the blob a file of the commit's snapshot, and the commit the one that the revision names.
+    pub(super) fn link(&self, file: &HubFile, commit: &str, blob: &Path) -> Result<PathBuf> {
+        let place = self.root.join("snapshots").join(commit).join(&file.path);
+        let folder = place.parent().unwrap_or(&self.root);
+        fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+        // Up from the file's folder to the repository's: one step a part of its path, one each for commit and snapshots.
+        let steps = Path::new(&file.path).components().count() + 1;
+        let blob_name = blob.file_name().unwrap_or_default();
+        let target: PathBuf = (0..steps).map(|_| Path::new("..")).collect::<PathBuf>().join("blobs").join(blob_name);
+        place_link(&target, blob, &place).map_err(Error::io("write", &place))?;
+        if file.revision != commit {
+            files::write_whole(&self.root.join("refs").join(&file.revision), commit.as_bytes())?;
+        }
+        Ok(place)
+    }
+
+    /// The files of a revision that the cache has, by their paths inside the repository.
+    pub(super) fn listed(&self, revision: &str) -> Vec<String> {
+        let snapshot = self.snapshot(revision);
+        let (mut folders, mut found) = (vec![snapshot.clone()], Vec::new());
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+                let path = entry.path();
+                match path.is_dir() {
+                    true => folders.push(path),
+                    false => found.extend(path.strip_prefix(&snapshot).ok().and_then(Path::to_str).map(str::to_owned)),
+                }
+            }
+        }
+        found.sort();
+        found
+    }
+}
+
+pub(super) fn folder_name(repository: &str) -> String {
+    format!("datasets--{}", repository.replace('/', "--"))
+}
+
+/// A link at `place`, whatever was there before; where links cannot be made, the blob itself moves there.
+fn place_link(target: &Path, blob: &Path, place: &Path) -> io::Result<()> {
+    let fresh = files::temporary(place);
+    // What an earlier process of the same number left.
+    let _ = fs::remove_file(&fresh);
+    match symlink(target, &fresh) {
+        Ok(()) => fs::rename(&fresh, place).inspect_err(|_| {
+            let _ = fs::remove_file(&fresh);
+        }),
+        Err(error) if matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied) => {
+            fs::rename(blob, place)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(unix)]
+fn symlink(target: &Path, place: &Path) -> io::Result<()> {
+    std::os::unix::fs::symlink(target, place)
+}
+
+#[cfg(windows)]
+fn symlink(target: &Path, place: &Path) -> io::Result<()> {
+    std::os::windows::fs::symlink_file(target, place)
+}
+
+#[cfg(not(any(unix, windows)))]
+fn symlink(_: &Path, _: &Path) -> io::Result<()> {
+    Err(io::Error::from(io::ErrorKind::Unsupported))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_linked_file_is_found_by_branch_and_by_commit() {
+        let cache = tempfile::tempdir().unwrap();
+        let layout = Layout::of(&Hub::new("", cache.path()), "owner/name");
+        let blob = layout.blob("abc");
+        fs::create_dir_all(blob.parent().unwrap()).unwrap();
+        fs::write(&blob, b"bytes").unwrap();
+        let file = HubFile {
+            repository: "owner/name".to_owned(),
+            revision: "refs/convert/parquet".to_owned(),
+            path: "plain/deep/0.parquet".to_owned(),
+        };
+        let place = layout.link(&file, "c0ffee", &blob).unwrap();
+        assert_eq!(fs::read(&place).unwrap(), b"bytes");
+        assert_eq!(layout.find("refs/convert/parquet", &file.path), Some(place.clone()));
+        assert_eq!(layout.find("c0ffee", &file.path), Some(place));
+        assert_eq!(layout.find("main", &file.path), None);
+        assert_eq!(layout.listed("c0ffee"), ["plain/deep/0.parquet"]);
+        assert!(cache.path().join("datasets--owner--name/refs/refs/convert/parquet").is_file());
+    }
+}

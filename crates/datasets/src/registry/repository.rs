@@ -1,0 +1,229 @@
+//! Any data set of the Hub by its id: which of its files hold what, found by their names.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::card;
+use super::tables::{Place, Tables};
+use crate::{Dataset, Error, HubFile, Result, Source};
+
+/// The branch on which the Hub keeps a parquet copy of data sets in other formats.
+const CONVERTED: &str = "refs/convert/parquet";
+
+/// A data set of the Hub.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Repository {
+    /// As `owner/name`.
+    pub(super) id: String,
+    /// The branch, tag or commit; none: `main`, or the Hub's parquet copy.
+    pub(super) revision: Option<String>,
+}
+
+/// What a part of a data set is for.
+const SPLITS: [&[&str]; 3] =
+    [&["train", "training"], &["validation", "valid", "val", "dev"], &["test", "testing", "eval", "evaluation"]];
+
+/// Reads a data set; columns, class names and parts are found in its files unless the source names them.
+pub(super) fn read(repository: &Repository, source: &Source) -> Result<Dataset> {
+    let found = find(repository, source)?;
+    let names = || class_names(repository, &found, source);
+    let tables = Tables {
+        name: &repository.id,
+        parts: found.places(),
+        image: source.image_column.as_deref(),
+        label: source.label_column.as_deref(),
+        form: source.form,
+        names: Some(&names),
+    };
+    tables.read(source, None)
+}
+
+/// The files of a data set, its card among them if it has one.
+pub(super) fn files(repository: &Repository, source: &Source) -> Result<Vec<Place>> {
+    let found = find(repository, source)?;
+    card(repository, &found, source)?;
+    Ok(found.places().into_iter().flatten().collect())
+}
+
+/// The files of one configuration, by part.
+struct Found {
+    configuration: String,
+    parts: [Vec<String>; 3],
+    /// The folder of the files, or else their revision.
+    place: std::result::Result<std::path::PathBuf, HubFile>,
+}
+
+impl Found {
+    fn places(&self) -> [Vec<Place>; 3] {
+        self.parts.clone().map(|files| files.iter().map(|path| self.file(path)).collect())
+    }
+
+    fn file(&self, path: &str) -> Place {
+        match &self.place {
+            Ok(folder) => Place::Disk(folder.join(path)),
+            Err(file) => Place::Hub(HubFile { path: path.to_owned(), ..file.clone() }),
+        }
+    }
+}
+
+fn find(repository: &Repository, source: &Source) -> Result<Found> {
+    let wanted = source.configuration.as_deref();
+    if let Some(folder) = &source.data_dir {
+        let own = folder.join(&repository.id);
+        let folder = if own.is_dir() { own } else { folder.clone() };
+        let files = below(&folder);
+        let (configuration, parts) = chosen(&repository.id, &files, wanted, &[folder.display().to_string()])?;
+        return Ok(Found { configuration, parts, place: Ok(folder) });
+    }
+    let revision = repository.revision.as_deref().or(source.revision.as_deref());
+    let revisions = revision.map_or(vec!["main", CONVERTED], |revision| vec![revision]);
+    let mut looked_at = Vec::new();
+    for revision in &revisions {
+        let listing = match source.hub.listing(&repository.id, revision) {
+            // A repository may well lack the copy.
+            Err(Error::NotFound { .. }) if *revision == CONVERTED => continue,
+            other => other?,
+        };
+        looked_at.push(format!("{}@{revision}", repository.id));
+        if !listing.files.iter().any(|file| is_table(file)) {
+            continue;
+        }
+        let (configuration, parts) = chosen(&repository.id, &listing.files, wanted, &looked_at)?;
+        let (repository, revision) = (repository.id.clone(), listing.revision);
+        let place = Err(HubFile { repository, revision, path: String::new() });
+        return Ok(Found { configuration, parts, place });
+    }
+    if source.hub.offline {
+        let (file, cache) = (format!("a parquet file of {}", repository.id), source.hub.cache.clone());
+        return Err(Error::Offline { file, cache });
+    }
+    let hint = "it has no parquet files; download it and give its folder with --data-dir".to_owned();
+    Err(Error::NotFound { what: format!("tables of {}", repository.id), looked_at, hint })
+}
+
+/// The class names of the data set's card, for tables that do not list them.
+fn class_names(repository: &Repository, found: &Found, source: &Source) -> Result<Option<Vec<String>>> {
+    let text = card(repository, found, source)?;
+    Ok(text.and_then(|text| card::class_names(&text, &found.configuration, source.label_column.as_deref())))
+}
+
+/// The data set's card; none where it has none, or only the network could tell and must not be used.
+fn card(repository: &Repository, found: &Found, source: &Source) -> Result<Option<String>> {
+    let path = match &found.place {
+        Ok(folder) => folder.join("README.md"),
+        Err(file) => {
+            let revision = if file.revision == CONVERTED { "main" } else { &file.revision }.to_owned();
+            let card = HubFile { repository: repository.id.clone(), revision, path: "README.md".to_owned() };
+            match source.hub.file(&card) {
+                Ok(path) => path,
+                Err(Error::NotFound { .. } | Error::Offline { .. }) => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        }
+    };
+    Ok(std::fs::read_to_string(path).ok())
+}
+
+fn is_table(path: &str) -> bool {
+    path.ends_with(".parquet")
+}
+
+/// The tables of the wanted configuration, or of the only one.
+fn chosen(
+    repository: &str,
+    files: &[String],
+    wanted: Option<&str>,
+    looked_at: &[String],
+) -> Result<(String, [Vec<String>; 3])> {
+    let mut configurations = BTreeMap::<&str, [Vec<String>; 3]>::new();
+    for path in files.iter().filter(|path| is_table(path)) {
+        let (configuration, part) = placed(path);
+        configurations.entry(configuration).or_default()[part].push(path.clone());
+    }
+    configurations.retain(|_, parts| !parts[0].is_empty());
+    let known = || configurations.keys().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let name = match wanted {
+        Some(wanted) => Some(wanted),
+        None if configurations.len() == 1 => configurations.keys().next().copied(),
+        None => configurations.keys().find(|name| **name == "default").copied(),
+    };
+    match name.and_then(|name| Some((name, configurations.get(name)?))) {
+        Some((name, parts)) => Ok((name.to_owned(), parts.clone())),
+        None if configurations.is_empty() => Err(Error::NotFound {
+            what: format!("training images of {repository}"),
+            looked_at: looked_at.to_vec(),
+            hint: "no parquet file there is of a part called train".to_owned(),
+        }),
+        None => Err(Error::UnknownConfiguration {
+            repository: repository.to_owned(),
+            wanted: wanted.map(str::to_owned),
+            known: known(),
+        }),
+    }
+}
+
+/// The configuration and the part that a file belongs to, by its name; training where nothing says so.
+fn placed(path: &str) -> (&str, usize) {
+    let (folders, file) = path.rsplit_once('/').unwrap_or(("", path));
+    let part = |word: &str| SPLITS.iter().position(|names| names.contains(&word.to_lowercase().as_str()));
+    let first_word = file.split(['-', '_', '.']).next().unwrap_or(file);
+    let own = folders.split('/').rev().find_map(part);
+    let configuration = folders.split('/').next().filter(|name| !name.is_empty() && *name != "data");
+    let configuration = configuration.filter(|name| part(name).is_none()).unwrap_or("default");
+    (configuration, part(first_word).or(own).unwrap_or(0))
+}
+
+/// Files below a folder by their paths inside it, sorted.
+fn below(folder: &Path) -> Vec<String> {
+    let (mut folders, mut found) = (vec![folder.to_owned()], Vec::new());
+    while let Some(next) = folders.pop() {
+        for entry in std::fs::read_dir(next).into_iter().flatten().flatten() {
+            let path = entry.path();
+            match path.is_dir() {
+                true => folders.push(path),
+                false => found.extend(path.strip_prefix(folder).ok().and_then(Path::to_str).map(str::to_owned)),
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// The tables below a folder.
+pub(super) fn tables_below(folder: &Path) -> Vec<Place> {
+    below(folder).iter().filter(|path| is_table(path)).map(|path| Place::Disk(folder.join(path))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_and_configurations_are_read_from_names() {
+        for (path, expected) in [
+            ("plain_text/train-00000-of-00001.parquet", ("plain_text", 0)),
+            ("data/validation-00000-of-00002-abc.parquet", ("default", 1)),
+            ("data/test.parquet", ("default", 2)),
+            ("cifar100/test/0000.parquet", ("cifar100", 2)),
+            ("val/part-0.parquet", ("default", 1)),
+            ("train.parquet", ("default", 0)),
+            ("images.parquet", ("default", 0)),
+            ("mnist/Train_1.parquet", ("mnist", 0)),
+        ] {
+            assert_eq!(placed(path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn one_of_several_configurations_has_to_be_named() {
+        let files = ["a/train-0.parquet", "b/train-0.parquet", "b/test-0.parquet", "README.md"].map(str::to_owned);
+        let unclear = chosen("o/n", &files, None, &[]);
+        assert!(matches!(unclear, Err(Error::UnknownConfiguration { wanted: None, known, .. }) if known == ["a", "b"]));
+        let unknown = chosen("o/n", &files, Some("c"), &[]);
+        assert!(matches!(unknown, Err(Error::UnknownConfiguration { wanted: Some(wanted), .. }) if wanted == "c"));
+        let (name, [train, validation, test]) = chosen("o/n", &files, Some("b"), &[]).unwrap();
+        assert_eq!((name.as_str(), train.len(), validation.len(), test.len()), ("b", 1, 0, 1));
+        let none = chosen("o/n", &["a/test-0.parquet".to_owned()], None, &[]);
+        assert!(matches!(none, Err(Error::NotFound { .. })));
+    }
+}
