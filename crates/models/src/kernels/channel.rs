@@ -6,7 +6,8 @@
 use rayon::prelude::*;
 
 use super::instruction_set::InstructionSet;
-use super::{Element, fresh};
+use super::fresh::{self, WAKING};
+use super::Element;
 
 /// Values that one task reduces or writes.
 const BLOCK: usize = 1 << 13;
@@ -44,8 +45,8 @@ where
         });
         accumulators
     };
-    let partials: Vec<Vec<T>> = if x.len() <= block {
-        vec![partial((x, other))]
+    let partials: Vec<Vec<T>> = if x.len() <= WAKING {
+        x.chunks(block).zip(other.chunks(block)).map(partial).collect()
     } else {
         x.par_chunks(block).zip(other.par_chunks(block)).map(partial).collect()
     };

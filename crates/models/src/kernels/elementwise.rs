@@ -1,6 +1,9 @@
 //! Functions applied element by element, in parallel blocks of a fixed size.
 
-use super::fresh;
+use rayon::prelude::*;
+
+use super::Element;
+use super::fresh::{self, WAKING};
 use super::instruction_set::InstructionSet;
 use crate::ops::Activation;
 
@@ -13,6 +16,23 @@ pub(crate) fn map<T: Copy + Send + Sync, F: Fn(T) -> T + Send + Sync>(x: &[T], f
     fresh::changed(x, BLOCK, |_, block| {
         set.vectorised(|| block.iter_mut().for_each(|value| *value = function(*value)));
     })
+}
+
+/// max(x, 0). NaN passes through: a diverged network must not look like a sparse one.
+#[inline(always)]
+pub(crate) fn positive_part<T: Element>(x: T) -> T {
+    if x <= T::default() { T::default() } else { x }
+}
+
+/// [`positive_part`] of every element, in place.
+pub(crate) fn rectify<T: Element>(x: &mut [T]) {
+    let set = InstructionSet::best();
+    let rectify =
+        |block: &mut [T]| set.vectorised(|| block.iter_mut().for_each(|value| *value = positive_part(*value)));
+    if x.len() <= WAKING {
+        return rectify(x);
+    }
+    x.par_chunks_mut(BLOCK).for_each(rectify);
 }
 
 /// `function` of every pair of elements; the slices are of one length.

@@ -5,6 +5,9 @@ use std::mem::MaybeUninit;
 
 use rayon::prelude::*;
 
+/// Waking a thread costs as much as writing about this many elements.
+pub(crate) const WAKING: usize = 1 << 15;
+
 /// A vector of this length, written by `write`.
 ///
 /// # Safety
@@ -62,8 +65,6 @@ where
 
 /// Calls `work(block index, block)` for every block of at most `block` elements, in parallel if it is worth it.
 fn for_each_block<T: Send>(to: &mut [T], block: usize, work: impl Fn(usize, &mut [T]) + Send + Sync) {
-    // Waking a thread costs as much as writing about this many elements.
-    const WAKING: usize = 1 << 15;
     if to.len() <= WAKING {
         to.chunks_mut(block.max(1)).enumerate().for_each(|(index, to)| work(index, to));
     } else {

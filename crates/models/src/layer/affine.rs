@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 
 use super::{Cotangents, Layer, Record, inner};
-use crate::ops::{ConvSettings, conv2d, conv2d_input_gradient, conv2d_weight_gradient, linear};
+use crate::ops::{ConvSettings, conv2d, conv2d_input_gradient, conv2d_relu, conv2d_weight_gradient, linear};
 use crate::params::{Builder, Role};
 use crate::{Pass, Result};
 
@@ -38,6 +38,10 @@ impl Conv2d {
 impl Layer for Conv2d {
     fn forward(&self, x: &Tensor, pass: &Pass) -> Result<Tensor> {
         conv2d(x, &self.weight, self.bias.as_ref(), self.settings(pass))
+    }
+
+    fn forward_with_relu(&self, x: &Tensor, pass: &Pass) -> Result<Option<Tensor>> {
+        self.bias.as_ref().map(|bias| conv2d_relu(x, &self.weight, bias, self.settings(pass))).transpose()
     }
 
     fn jvp(&self, x: &Tensor, dx: &Tensor, pass: &Pass) -> Result<(Tensor, Tensor)> {

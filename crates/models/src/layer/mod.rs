@@ -34,6 +34,19 @@ pub(crate) trait Layer: Send + Sync {
     /// As [`Layer::forward`], and when the shapes of `x` and `dx` differ.
     fn jvp(&self, x: &Tensor, dx: &Tensor, pass: &Pass) -> Result<(Tensor, Tensor)>;
 
+    /// The output of this layer and of a ReLU behind it, where one operation gives both and keeps less for the way back.
+    ///
+    /// # Errors
+    /// As [`Layer::forward`].
+    fn forward_with_relu(&self, _x: &Tensor, _pass: &Pass) -> Result<Option<Tensor>> {
+        Ok(None)
+    }
+
+    /// Whether the layer is a ReLU.
+    fn is_relu(&self) -> bool {
+        false
+    }
+
     /// The names of the layers inside, if it is made of named ones.
     fn names_inside(&self) -> Vec<String> {
         Vec::new()

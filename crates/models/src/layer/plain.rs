@@ -17,6 +17,10 @@ impl Layer for ActivationLayer {
         self.0.forward(x)
     }
 
+    fn is_relu(&self) -> bool {
+        self.0 == Activation::Relu
+    }
+
     fn jvp(&self, x: &Tensor, dx: &Tensor, _: &Pass) -> Result<(Tensor, Tensor)> {
         self.0.jvp(x, dx)
     }

@@ -61,7 +61,18 @@ impl Stack {
 
     /// The output of all layers.
     pub(crate) fn forward(&self, x: &Tensor, pass: &Pass) -> Result<Tensor> {
-        self.0.iter().try_fold(x.clone(), |x, (_, layer)| layer.forward(&x, pass))
+        let (mut x, mut layers) = (x.clone(), self.0.iter().map(|(_, layer)| layer).peekable());
+        while let Some(layer) = layers.next() {
+            let fused = match layers.peek() {
+                Some(next) if next.is_relu() => layer.forward_with_relu(&x, pass)?,
+                _ => None,
+            };
+            if fused.is_some() {
+                layers.next();
+            }
+            x = fused.map_or_else(|| layer.forward(&x, pass), Ok)?;
+        }
+        Ok(x)
     }
 
     /// The output of all layers and its tangent.

@@ -55,6 +55,16 @@ impl Activation {
     /// The activation of `x` and its directional derivative φ′(x)·dx.
     ///
     /// **Errors** as [`Activation::forward`], and [`Error::Shape`] when the shapes differ.
+    ///
+    /// ```
+    /// use candle_core::{Device, Tensor};
+    /// use models::ops::Activation;
+    /// let x = Tensor::new(&[-1f64, 0., 2.], &Device::Cpu)?;
+    /// let (y, dy) = Activation::Relu.jvp(&x, &Tensor::new(&[5f64, 6., 7.], &Device::Cpu)?)?;
+    /// assert_eq!(y.to_vec1::<f64>()?, [0., 0., 2.]);
+    /// assert_eq!(dy.to_vec1::<f64>()?, [0., 0., 7.]);
+    /// # Ok::<(), models::Error>(())
+    /// ```
     pub fn jvp(self, x: &Tensor, dx: &Tensor) -> Result<(Tensor, Tensor)> {
         let y = self.forward(x)?;
         let dy = match self {
@@ -69,6 +79,15 @@ impl Activation {
 /// max(x, 0) with derivative 0 at 0; see [`Activation::Relu`].
 ///
 /// **Errors** [`Error::DType`] unless `x` is f32 or f64.
+///
+/// ```
+/// use candle_core::{Device, Tensor, Var};
+/// let x = Var::new(&[-1f64, 0., 2.], &Device::Cpu)?;
+/// let y = models::ops::relu(&x)?;
+/// assert_eq!(y.to_vec1::<f64>()?, [0., 0., 2.]);
+/// assert_eq!(y.sum_all()?.backward()?.get(&x).unwrap().to_vec1::<f64>()?, [0., 0., 1.]);
+/// # Ok::<(), models::Error>(())
+/// ```
 pub fn relu(x: &Tensor) -> Result<Tensor> {
     Activation::Relu.forward(x)
 }
@@ -86,9 +105,7 @@ impl CustomOp1 for Relu {
 
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> CandleResult<(CpuStorage, Shape)> {
         dispatch_float!(self.name(), x, T => {
-            let zero = T::default();
-            // NaN passes through: a diverged network must not look like a sparse one.
-            let y = elementwise::map(elements::<T>(self.name(), x, layout)?, |x| if x <= zero { zero } else { x });
+            let y = elementwise::map(elements::<T>(self.name(), x, layout)?, elementwise::positive_part);
             Ok((T::to_cpu_storage_owned(y), layout.shape().clone()))
         })
     }

@@ -28,6 +28,13 @@ pub fn channel_sum(x: &Tensor) -> Result<Tensor> {
 /// Σ of a·b over everything but the last dimension: `[c]`.
 ///
 /// **Errors** as [`channel_sum`], and [`Error::Shape`] when the shapes differ.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// let a = Tensor::new(&[[1f64, 2.], [3., 4.]], &Device::Cpu)?;
+/// assert_eq!(models::ops::channel_dot(&a, &a)?.to_vec1::<f64>()?, [10., 20.]);
+/// # Ok::<(), models::Error>(())
+/// ```
 pub fn channel_dot(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     channels("channel-dot", a)?;
     same_dtype("channel-dot", a, b)?;
@@ -42,6 +49,14 @@ pub fn channel_dot(a: &Tensor, b: &Tensor) -> Result<Tensor> {
 /// **Shapes** `x` `[…, c]`, `s` `[c]`.
 ///
 /// **Errors** as [`channel_sum`], and [`Error::Shape`] when `s` is not `[c]`.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// let x = Tensor::new(&[[1f64, 2.], [3., 4.]], &Device::Cpu)?;
+/// let s = Tensor::new(&[10f64, 0.5], &Device::Cpu)?;
+/// assert_eq!(models::ops::channel_scale(&x, &s)?.to_vec2::<f64>()?, [[10., 1.], [30., 2.]]);
+/// # Ok::<(), models::Error>(())
+/// ```
 pub fn channel_scale(x: &Tensor, s: &Tensor) -> Result<Tensor> {
     by_channel("channel-scale", x, s)?;
     apply2(x, s, Scale)
@@ -50,6 +65,14 @@ pub fn channel_scale(x: &Tensor, s: &Tensor) -> Result<Tensor> {
 /// x + b with one summand a channel.
 ///
 /// **Shapes** and **Errors** as [`channel_scale`].
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// let x = Tensor::new(&[[1f64, 2.], [3., 4.]], &Device::Cpu)?;
+/// let b = Tensor::new(&[10f64, -1.], &Device::Cpu)?;
+/// assert_eq!(models::ops::channel_shift(&x, &b)?.to_vec2::<f64>()?, [[11., 1.], [13., 3.]]);
+/// # Ok::<(), models::Error>(())
+/// ```
 pub fn channel_shift(x: &Tensor, b: &Tensor) -> Result<Tensor> {
     by_channel("channel-shift", x, b)?;
     apply2(x, b, Shift)

@@ -15,12 +15,14 @@
 use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result as CandleResult, Shape, Tensor};
 
+use super::activation::relu;
 use super::channel::{channel_shift, channel_sum};
 use super::composed::{self, Compose, apply2, apply3, is_composed};
 use super::cpu::{dispatch_float, elements, require_float, same_dtype};
 #[cfg(feature = "cudnn")]
 use super::cudnn;
-use crate::kernels::{self, Accuracy, ConvGeometry};
+use super::product::gate;
+use crate::kernels::{self, Accuracy, ConvGeometry, elementwise};
 use crate::{Error, Result};
 
 /// How a convolution window moves over its input.
@@ -119,18 +121,51 @@ pub fn conv2d(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, settings: Conv
         return apply2(x, weight, Output(family));
     };
     same_dtype(OP, x, bias)?;
-    if bias.dims() != [geometry.out_channels] {
-        return Err(Error::Shape {
-            op: OP,
-            left: weight.dims().to_vec(),
-            right: bias.dims().to_vec(),
-            rule: "the bias has one value for each output channel".into(),
-        });
-    }
+    require_bias(OP, weight, bias)?;
     if is_composed(x) {
         return channel_shift(&apply2(x, weight, Output(family))?, bias);
     }
-    apply3(x, weight, bias, OutputWithBias(family))
+    apply3(x, weight, bias, OutputWithBias { family, relu: false })
+}
+
+/// max(conv2d(x), 0) as one operation, which keeps its result only and not the convolution's.
+///
+/// **Conventions** as [`conv2d`] and [`relu`](super::relu): derivative 0 where the convolution is 0.
+///
+/// **Errors** as [`conv2d`].
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use models::ops::{ConvSettings, conv2d_relu};
+/// let x = Tensor::new(&[1f64, 2., 3.], &Device::Cpu)?.reshape((1, 1, 3, 1))?;
+/// let weight = Tensor::new(&[[[[1f64]]]], &Device::Cpu)?;
+/// let y = conv2d_relu(&x, &weight, &Tensor::new(&[-2f64], &Device::Cpu)?, ConvSettings::default())?;
+/// assert_eq!(y.flatten_all()?.to_vec1::<f64>()?, [0., 0., 1.]);
+/// # Ok::<(), models::Error>(())
+/// ```
+pub fn conv2d_relu(x: &Tensor, weight: &Tensor, bias: &Tensor, settings: ConvSettings) -> Result<Tensor> {
+    const OP: &str = "conv2d-relu";
+    if is_composed(x) {
+        return relu(&conv2d(x, weight, Some(bias), settings)?);
+    }
+    require_float(OP, x)?;
+    same_dtype(OP, x, weight)?;
+    same_dtype(OP, x, bias)?;
+    let family = Family { geometry: settings.geometry(OP, x.dims(), weight.dims())?, accuracy: settings.accuracy };
+    require_bias(OP, weight, bias)?;
+    apply3(x, weight, bias, OutputWithBias { family, relu: true })
+}
+
+fn require_bias(op: &'static str, weight: &Tensor, bias: &Tensor) -> Result<()> {
+    if weight.dims().first() == bias.dims().first() && bias.rank() == 1 {
+        return Ok(());
+    }
+    Err(Error::Shape {
+        op,
+        left: weight.dims().to_vec(),
+        right: bias.dims().to_vec(),
+        rule: "the bias has one value for each output channel".into(),
+    })
 }
 
 /// y = x·weightᵀ + bias: the 1×1 convolution of an image of one row, n pixels wide.
@@ -174,6 +209,16 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
 /// **Shapes** `g` `[n, h', w', out]`, `input` `[n, h, w, in]`; result shaped as the input.
 ///
 /// **Errors** as [`conv2d`], and [`Error::Shape`] when `g` is not shaped as the output.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use models::ops::{ConvSettings, conv2d_input_gradient};
+/// let weight = Tensor::new(&[[[[10f64, 1.]]]], &Device::Cpu)?;
+/// let g = Tensor::new(&[1f64, 2.], &Device::Cpu)?.reshape((1, 1, 2, 1))?;
+/// let dx = conv2d_input_gradient(&g, &weight, &[1, 1, 3, 1], ConvSettings::default())?;
+/// assert_eq!(dx.flatten_all()?.to_vec1::<f64>()?, [10., 21., 2.]);
+/// # Ok::<(), models::Error>(())
+/// ```
 pub fn conv2d_input_gradient(g: &Tensor, weight: &Tensor, input: &[usize], settings: ConvSettings) -> Result<Tensor> {
     const OP: &str = "conv2d-input-gradient";
     same_dtype(OP, g, weight)?;
@@ -186,6 +231,16 @@ pub fn conv2d_input_gradient(g: &Tensor, weight: &Tensor, input: &[usize], setti
 /// **Shapes** `x` `[n, h, w, in]`, `g` `[n, h', w', out]`, `weight` `[out, in / groups, kh, kw]`; result shaped as the weight.
 ///
 /// **Errors** as [`conv2d_input_gradient`].
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use models::ops::{ConvSettings, conv2d_weight_gradient};
+/// let x = Tensor::new(&[1f64, 2., 4.], &Device::Cpu)?.reshape((1, 1, 3, 1))?;
+/// let g = Tensor::new(&[1f64, 2.], &Device::Cpu)?.reshape((1, 1, 2, 1))?;
+/// let dw = conv2d_weight_gradient(&x, &g, &[1, 1, 1, 2], ConvSettings::default())?;
+/// assert_eq!(dw.flatten_all()?.to_vec1::<f64>()?, [5., 10.]);
+/// # Ok::<(), models::Error>(())
+/// ```
 pub fn conv2d_weight_gradient(x: &Tensor, g: &Tensor, weight: &[usize], settings: ConvSettings) -> Result<Tensor> {
     const OP: &str = "conv2d-weight-gradient";
     same_dtype(OP, x, g)?;
@@ -218,7 +273,11 @@ impl Family {
 }
 
 struct Output(Family);
-struct OutputWithBias(Family);
+/// With a ReLU behind it, if asked for.
+struct OutputWithBias {
+    family: Family,
+    relu: bool,
+}
 struct InputGradient(Family);
 struct WeightGradient(Family);
 
@@ -234,7 +293,8 @@ impl Compose<2> for Output {
 
 impl Compose<3> for OutputWithBias {
     fn compose(&self, [x, weight, bias]: [&Tensor; 3]) -> Result<Tensor> {
-        channel_shift(&composed::output(&self.0.geometry, x, weight)?, bias)
+        let y = channel_shift(&composed::output(&self.family.geometry, x, weight)?, bias)?;
+        if self.relu { relu(&y) } else { Ok(y) }
     }
 }
 
@@ -320,12 +380,15 @@ impl CustomOp3 for OutputWithBias {
         b: &CpuStorage,
         lb: &Layout,
     ) -> CandleResult<(CpuStorage, Shape)> {
-        let Family { geometry, accuracy } = self.0;
+        let Family { geometry, accuracy } = self.family;
         dispatch_float!(self.name(), x, T => {
             let (x, w) = (elements::<T>(self.name(), x, lx)?, elements::<T>(self.name(), w, lw)?);
             let b = elements::<T>(self.name(), b, lb)?;
-            let y = kernels::conv_forward_to_vec(&geometry, accuracy, x, w, Some(b));
-            Ok((<T as candle_core::WithDType>::to_cpu_storage_owned(y), self.0.output_shape()))
+            let mut y = kernels::conv_forward_to_vec(&geometry, accuracy, x, w, Some(b));
+            if self.relu {
+                elementwise::rectify(&mut y);
+            }
+            Ok((<T as candle_core::WithDType>::to_cpu_storage_owned(y), self.family.output_shape()))
         })
     }
 
@@ -334,11 +397,13 @@ impl CustomOp3 for OutputWithBias {
         x: &Tensor,
         w: &Tensor,
         b: &Tensor,
-        _: &Tensor,
+        y: &Tensor,
         g: &Tensor,
     ) -> CandleResult<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let g = &if self.relu { gate(g, y).map_err(Error::into_candle)? } else { g.clone() };
         let bias_gradient = if b.track_op() { Some(channel_sum(g).map_err(Error::into_candle)?) } else { None };
-        Ok((if_tracked(x, g, w, InputGradient(self.0))?, if_tracked(w, x, g, WeightGradient(self.0))?, bias_gradient))
+        let (input, weight) = (InputGradient(self.family), WeightGradient(self.family));
+        Ok((if_tracked(x, g, w, input)?, if_tracked(w, x, g, weight)?, bias_gradient))
     }
 }
 

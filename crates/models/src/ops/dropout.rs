@@ -41,6 +41,17 @@ pub fn dropout_mask(like: &Tensor, probability: f64, stream: &mut streams::Strea
 /// x with each value kept with probability 1 − `probability` and then divided by it.
 ///
 /// **Errors** as [`dropout_mask`].
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// let x = Tensor::ones(1000, DType::F32, &Device::Cpu)?;
+/// let open = || streams::stream(1, "docs/dropout", 0);
+/// let dropped = models::ops::dropout(&x, 0.5, &mut open())?.to_vec1::<f32>()?;
+/// assert!(dropped.iter().all(|value| *value == 0.0 || *value == 2.0));
+/// // The same stream drops the same values.
+/// assert_eq!(models::ops::dropout(&x, 0.5, &mut open())?.to_vec1::<f32>()?, dropped);
+/// # Ok::<(), models::Error>(())
+/// ```
 pub fn dropout(x: &Tensor, probability: f64, stream: &mut streams::Stream) -> Result<Tensor> {
     hadamard(x, &dropout_mask(x, probability, stream)?)
 }

@@ -35,6 +35,16 @@ pub fn cross_entropy(logits: &Tensor, labels: &Tensor, smoothing: f64) -> Result
 /// The cross-entropy and its directional derivative ⟨∇, d_logits⟩.
 ///
 /// **Errors** as [`cross_entropy`], and [`Error::Shape`] when the tangent is shaped otherwise.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// let logits = Tensor::new(&[[0f64, 0.]], &Device::Cpu)?;
+/// let labels = Tensor::new(&[0u32], &Device::Cpu)?;
+/// // The gradient is softmax minus the one-hot label, (−1/2, 1/2).
+/// let (_, change) = models::ops::cross_entropy_jvp(&logits, &Tensor::new(&[[3f64, 1.]], &Device::Cpu)?, &labels, 0.0)?;
+/// assert_eq!(change.to_scalar::<f64>()?, -1.0);
+/// # Ok::<(), models::Error>(())
+/// ```
 pub fn cross_entropy_jvp(
     logits: &Tensor,
     d_logits: &Tensor,

@@ -28,7 +28,7 @@ pub use batch_norm::{
 };
 pub use channel::{channel_dot, channel_scale, channel_shift, channel_sum};
 pub use composed::composed;
-pub use conv::{ConvSettings, conv2d, conv2d_input_gradient, conv2d_weight_gradient, linear};
+pub use conv::{ConvSettings, conv2d, conv2d_input_gradient, conv2d_relu, conv2d_weight_gradient, linear};
 pub use dropout::{dropout, dropout_mask};
 pub use loss::{cross_entropy, cross_entropy_jvp};
 pub use pool::{

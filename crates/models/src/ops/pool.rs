@@ -83,6 +83,15 @@ pub fn max_pool2d(x: &Tensor, settings: PoolSettings) -> Result<Tensor> {
 /// The maximum over each window and its directional derivative: the tangent at the maximum.
 ///
 /// **Errors** as [`max_pool2d`], and [`Error::Shape`] when `dx` is not shaped as `x`.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use models::ops::{PoolSettings, max_pool2d_jvp};
+/// let image = |values: [f64; 4]| Tensor::new(&values, &Device::Cpu)?.reshape((1, 2, 2, 1));
+/// let (y, dy) = max_pool2d_jvp(&image([1., 5., 2., 3.])?, &image([10., 20., 30., 40.])?, PoolSettings::square(2))?;
+/// assert_eq!((y.flatten_all()?.to_vec1::<f64>()?, dy.flatten_all()?.to_vec1::<f64>()?), (vec![5.], vec![20.]));
+/// # Ok::<(), models::Error>(())
+/// ```
 pub fn max_pool2d_jvp(x: &Tensor, dx: &Tensor, settings: PoolSettings) -> Result<(Tensor, Tensor)> {
     let positions = MaxPositions::of(x, settings)?;
     Ok((positions.gather(x)?, positions.gather(dx)?))
@@ -93,6 +102,16 @@ pub fn max_pool2d_jvp(x: &Tensor, dx: &Tensor, settings: PoolSettings) -> Result
 /// **Shapes** `x` `[n, h, w, c]`, `g` `[n, h', w', c]`; result shaped as `x`.
 ///
 /// **Errors** as [`max_pool2d`], and [`Error::Shape`] when `g` is not shaped as the output.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use models::ops::{PoolSettings, max_pool2d_pullback};
+/// let x = Tensor::new(&[1f64, 5., 2., 3.], &Device::Cpu)?.reshape((1, 2, 2, 1))?;
+/// let g = Tensor::new(&[7f64], &Device::Cpu)?.reshape((1, 1, 1, 1))?;
+/// let dx = max_pool2d_pullback(&x, &g, PoolSettings::square(2))?;
+/// assert_eq!(dx.flatten_all()?.to_vec1::<f64>()?, [0., 7., 0., 0.]);
+/// # Ok::<(), models::Error>(())
+/// ```
 pub fn max_pool2d_pullback(x: &Tensor, g: &Tensor, settings: PoolSettings) -> Result<Tensor> {
     let MaxPositions { geometry, positions } = MaxPositions::of(x, settings)?;
     pooled_as("max-pool-scatter", &geometry, g)?;
@@ -104,6 +123,14 @@ pub fn max_pool2d_pullback(x: &Tensor, g: &Tensor, settings: PoolSettings) -> Re
 /// **Shapes** `g` `[n, c]`; result `[n, h, w, c]`.
 ///
 /// **Errors** [`Error::Shape`] when `g` is not `[n, c]`, [`Error::DType`] unless f32 or f64.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// let g = Tensor::new(&[[8f64]], &Device::Cpu)?;
+/// let dx = models::ops::global_avg_pool2d_pullback(&g, [2, 2])?;
+/// assert_eq!(dx.flatten_all()?.to_vec1::<f64>()?, [2., 2., 2., 2.]);
+/// # Ok::<(), models::Error>(())
+/// ```
 pub fn global_avg_pool2d_pullback(g: &Tensor, [height, width]: [usize; 2]) -> Result<Tensor> {
     const OP: &str = "global-avg-pool";
     require_float(OP, g)?;
@@ -137,6 +164,14 @@ fn pooled_as(op: &'static str, geometry: &PoolGeometry, g: &Tensor) -> Result<()
 /// **Shapes** `x` `[n, h, w, c]`, result `[n, h', w', c]`. The operation is linear: its tangent is the mean of `dx`.
 ///
 /// **Errors** as [`max_pool2d`].
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use models::ops::{PoolSettings, avg_pool2d};
+/// let x = Tensor::new(&[1f64, 5., 2., 4.], &Device::Cpu)?.reshape((1, 2, 2, 1))?;
+/// assert_eq!(avg_pool2d(&x, PoolSettings::square(2))?.flatten_all()?.to_vec1::<f64>()?, [3.]);
+/// # Ok::<(), models::Error>(())
+/// ```
 pub fn avg_pool2d(x: &Tensor, settings: PoolSettings) -> Result<Tensor> {
     let geometry = settings.geometry("avg-pool", x)?;
     apply1(x, Average(geometry))
@@ -147,6 +182,13 @@ pub fn avg_pool2d(x: &Tensor, settings: PoolSettings) -> Result<Tensor> {
 /// **Shapes** `x` `[n, h, w, c]`, result `[n, c]`.
 ///
 /// **Errors** as [`max_pool2d`].
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// let x = Tensor::new(&[1f64, 5., 2., 4.], &Device::Cpu)?.reshape((1, 2, 2, 1))?;
+/// assert_eq!(models::ops::global_avg_pool2d(&x)?.to_vec2::<f64>()?, [[3.]]);
+/// # Ok::<(), models::Error>(())
+/// ```
 pub fn global_avg_pool2d(x: &Tensor) -> Result<Tensor> {
     let &[batch, height, width, channels] = x.dims() else {
         return Err(Error::Shape {
