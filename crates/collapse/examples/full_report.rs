@@ -1,7 +1,7 @@
 //! Time and memory of a full report: `cargo run --release -p collapse --example full_report -- 1000000 512 100`.
 //!
 //! Draws features around random class means, reports on them with a head, and prints one JSON line: seconds of each
-//! repetition, the peak of resident memory above what the input takes (Linux), and a few measures.
+//! repetition (elapsed, and of the processor), the peak of resident memory above what the input takes (Linux), and a few measures.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, clippy::panic)] // an example prints, and stops at the first mistake
 
@@ -26,18 +26,19 @@ fn main() {
     let bias: Vec<f32> = normals("bias", classes).collect();
     let head = Head::from_slices(&weight, Some(&bias), classes).unwrap();
     let before = memory("VmRSS");
-    let (mut seconds, mut last) = (Vec::new(), None);
+    let (mut seconds, mut processor, mut last) = (Vec::new(), Vec::new(), None);
     for _ in 0..3 {
-        let start = Instant::now();
+        let (start, busy) = (Instant::now(), processor_seconds());
         let report = report_slice(&data, features, &labels, Some(&head), &ReportOptions::default()).unwrap();
         seconds.push(start.elapsed().as_secs_f64());
+        processor.push(processor_seconds() - busy);
         last = Some(report);
     }
     let report = last.unwrap();
     let beyond = memory("VmHWM").saturating_sub(before) / 1024;
     println!(
         "{{\"samples\": {samples}, \"features\": {features}, \"classes\": {classes}, \"seconds\": {seconds:?}, \
-         \"mib_beyond_input\": {beyond}, \"cdnv\": {}, \"nc1\": {:?}, \"vci\": {:?}, \"rank_me\": {:?}}}",
+         \"processor_seconds\": {processor:?}, \"mib_beyond_input\": {beyond}, \"cdnv\": {}, \"nc1\": {:?}, \"vci\": {:?}, \"rank_me\": {:?}}}",
         report.cdnv, report.nc1, report.vci, report.rank_me
     );
 }
@@ -45,6 +46,13 @@ fn main() {
 fn normals(purpose: &str, count: usize) -> impl Iterator<Item = f32> {
     let mut stream = streams::stream(1, &format!("collapse/example/{purpose}"), 0);
     streams::standard_normal(&mut stream, count).into_iter().map(|draw| draw as f32)
+}
+
+/// Processor time of all threads of this process (Linux, in ticks of 10 ms); 0 where there is none.
+fn processor_seconds() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = status.rsplit(')').next().unwrap_or_default().split_whitespace();
+    fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
 }
 
 /// A line of this process's memory account in KiB; 0 where there is none.

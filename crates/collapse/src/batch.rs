@@ -6,7 +6,9 @@
 use rayon::prelude::*;
 
 use crate::class_order::ClassOrder;
+use crate::convention::Precision;
 use crate::features::{Element, Labelled};
+use crate::kernel::{add_rows, deviate, squared_distance};
 use crate::products::add_scatter;
 use crate::{Error, Result};
 
@@ -32,7 +34,7 @@ impl BatchMoments {
         operation: &'static str,
         data: &Labelled<'_, E>,
         class_count: usize,
-        products: Option<&mut [f64]>,
+        products: Option<(&mut [f64], Precision)>,
     ) -> Result<Self> {
         let order = ClassOrder::new(data.labels, class_count);
         let means = class_means(operation, data, &order)?;
@@ -40,8 +42,13 @@ impl BatchMoments {
         if let Some(slot) = squares.iter().position(|square| !square.is_finite()) {
             return Err(Error::Overflow { operation, class: order.classes[slot].0 });
         }
-        if let Some(products) = products {
-            add_deviations(data, &order, &means, products);
+        if let Some((products, precision)) = products {
+            match precision {
+                Precision::OfFeatures if E::holds_products(squares.iter().sum(), data.features.len()) => {
+                    add_deviations::<E, E>(data, &order, &means, products);
+                }
+                _ => add_deviations::<E, f64>(data, &order, &means, products),
+            }
         }
         Ok(Self { order, means, squares })
     }
@@ -57,7 +64,7 @@ fn class_means<E: Element>(operation: &'static str, data: &Labelled<'_, E>, orde
             .par_iter()
             .map(|(_, stretch)| {
                 let mut sum = vec![0.0; width];
-                order.rows[stretch.clone()].iter().for_each(|&row| add_row(&mut sum, data.row(row as usize)));
+                add_rows(&mut sum, order.rows[stretch.clone()].iter().map(|&row| data.row(row as usize)));
                 sum
             })
             .collect();
@@ -90,11 +97,16 @@ fn class_squares<E: Element>(data: &Labelled<'_, E>, order: &ClassOrder, means: 
     squares
 }
 
-fn add_deviations<E: Element>(data: &Labelled<'_, E>, order: &ClassOrder, means: &[f64], products: &mut [f64]) {
+fn add_deviations<E: Element, T: Element>(
+    data: &Labelled<'_, E>,
+    order: &ClassOrder,
+    means: &[f64],
+    products: &mut [f64],
+) {
     let width = data.width;
     let slots = order.slots();
     let rows = (TILE / width).clamp(256, 4096);
-    let mut tile = vec![E::narrow(0.0); rows.min(order.rows.len()) * width];
+    let mut tile = vec![T::narrow(0.0); rows.min(order.rows.len()) * width];
     for start in (0..order.rows.len()).step_by(rows) {
         let rows = rows.min(order.rows.len() - start);
         let tile = &mut tile[..rows * width];
@@ -104,35 +116,5 @@ fn add_deviations<E: Element>(data: &Labelled<'_, E>, order: &ClassOrder, means:
             deviate(data.row(order.rows[at] as usize), &means[slot * width..(slot + 1) * width], deviation);
         });
         add_scatter(products, width, tile);
-    }
-}
-
-fn add_row<E: Element>(sum: &mut [f64], row: &[E]) {
-    sum.iter_mut().zip(row).for_each(|(sum, &feature)| *sum += feature.wide());
-}
-
-/// ‖x − μ‖² in f64, in eight interleaved sums.
-pub(crate) fn squared_distance<E: Element>(row: &[E], mean: &[f64]) -> f64 {
-    let mut lanes = [0.0f64; 8];
-    let (rows, means) = (row.chunks_exact(8), mean.chunks_exact(8));
-    let rest: f64 = rows
-        .remainder()
-        .iter()
-        .zip(means.remainder())
-        .map(|(&feature, mean)| (feature.wide() - mean) * (feature.wide() - mean))
-        .sum();
-    for (row, mean) in rows.zip(means) {
-        for lane in 0..8 {
-            let deviation = row[lane].wide() - mean[lane];
-            lanes[lane] += deviation * deviation;
-        }
-    }
-    lanes.iter().sum::<f64>() + rest
-}
-
-/// Writes x − μ, rounded once, to `deviation`.
-pub(crate) fn deviate<E: Element, T: Element>(row: &[E], mean: &[f64], deviation: &mut [T]) {
-    for ((into, &feature), mean) in deviation.iter_mut().zip(row).zip(mean) {
-        *into = T::narrow(feature.wide() - mean);
     }
 }

@@ -1,7 +1,8 @@
 //! The between-class covariance: its trace, spectrum and truncated inverse.
 
 use faer::linalg::matmul::matmul;
-use faer::{Accum, Mat, MatRef};
+use faer::{Accum, Mat, MatRef, Par};
+use rayon::prelude::*;
 
 use crate::convention::{Truncation, Weighting};
 use crate::spectrum::{eigen, parallelism};
@@ -55,10 +56,14 @@ impl Between {
         self.weights.iter().zip(squares).map(|(weight, square)| weight * square).sum()
     }
 
-    /// Rows √w_c (μ_c − μ_G), so that Σ_B is their Gram matrix over features.
-    pub(crate) fn scaled(&self) -> Mat<f64> {
-        let scale: Vec<f64> = self.weights.iter().map(|weight| weight.sqrt()).collect();
-        Mat::from_fn(self.classes.len(), self.width, |row, column| scale[row] * self.centred[row * self.width + column])
+    /// Rows √w_c (μ_c − μ_G), row-major, so that Σ_B is their Gram matrix over features.
+    pub(crate) fn scaled(&self) -> Vec<f64> {
+        let rows = self.centred.chunks_exact(self.width).zip(&self.weights);
+        let scale = |(row, weight): (&[f64], &f64)| {
+            let scale = weight.sqrt();
+            row.iter().map(move |value| scale * value).collect::<Vec<_>>()
+        };
+        rows.flat_map(scale).collect()
     }
 
     /// Kept eigenvalues of Σ_B, descending, and their unit eigenvectors as columns [width, rank].
@@ -66,13 +71,19 @@ impl Between {
     /// With fewer classes than features the K×K Gram matrix is decomposed instead of the p×p covariance: its non-zero
     /// spectrum is the same.
     pub(crate) fn spectrum(&self, operation: &'static str, truncation: Truncation) -> Result<(Vec<f64>, Mat<f64>)> {
-        let rows = self.scaled();
-        let (count, width) = (rows.nrows(), rows.ncols());
-        let size = count.min(width);
-        let (left, right) =
-            if count <= width { (rows.as_ref(), rows.transpose()) } else { (rows.transpose(), rows.as_ref()) };
-        let mut gram = Mat::<f64>::zeros(size, size);
-        matmul(gram.as_mut(), Accum::Replace, left, right, 1.0, parallelism(size));
+        let (count, width) = (self.classes.len(), self.width);
+        let rows = MatRef::from_row_major_slice(&self.centred, count, width);
+        let roots: Vec<f64> = self.weights.iter().map(|weight| weight.sqrt()).collect();
+        let mut gram = Mat::<f64>::zeros(count.min(width), count.min(width));
+        let par = parallelism(gram.nrows());
+        if count <= width {
+            matmul(gram.as_mut(), Accum::Replace, rows, rows.transpose(), 1.0, par);
+            (0..count).for_each(|j| (0..count).for_each(|i| gram[(i, j)] *= roots[i] * roots[j]));
+        } else {
+            let scaled = self.scaled();
+            let scaled = MatRef::from_row_major_slice(&scaled, count, width);
+            matmul(gram.as_mut(), Accum::Replace, scaled.transpose(), scaled, 1.0, par);
+        }
         let (mut values, vectors) = eigen(operation, gram.as_ref())?;
         let largest = values.first().copied().unwrap_or(0.0);
         if largest <= 0.0 {
@@ -87,30 +98,38 @@ impl Between {
                 }
             }
         }
-        let kept = vectors.subcols(0, values.len());
         if count > width {
-            return Ok((values, kept.to_owned()));
+            let kept = vectors.subcols(0, values.len()).to_owned();
+            return Ok((values, kept));
         }
-        let mut basis = Mat::<f64>::zeros(width, values.len());
-        matmul(basis.as_mut(), Accum::Replace, rows.transpose(), kept, 1.0, parallelism(size));
+        let mut vectors = vectors;
+        let mut kept = vectors.as_mut().subcols_mut(0, values.len());
         for (column, value) in values.iter().enumerate() {
             let scale = 1.0 / value.sqrt();
-            (0..width).for_each(|row| basis[(row, column)] *= scale);
+            (0..count).for_each(|row| kept[(row, column)] *= scale * roots[row]);
         }
+        let mut basis = Mat::<f64>::zeros(width, values.len());
+        matmul(basis.as_mut(), Accum::Replace, rows.transpose(), kept.as_ref(), 1.0, par);
         Ok((values, basis))
     }
 }
 
-/// tr(Bᵀ S B · diag(1/λ)) for a symmetric row-major S with a valid lower triangle.
+/// tr(Bᵀ S B · diag(1/λ)) for a symmetric row-major S with a valid lower triangle, strip by strip of its rows.
+///
+/// A row i needs its columns j ≤ i alone: those left of the diagonal block count twice.
 pub(crate) fn weighted_trace(products: &[f64], width: usize, basis: MatRef<'_, f64>, values: &[f64]) -> f64 {
-    let symmetric = symmetric(products, width);
-    let mut image = Mat::<f64>::zeros(width, basis.ncols());
-    matmul(image.as_mut(), Accum::Replace, symmetric.as_ref(), basis, 1.0, parallelism(width));
-    let dot = |column: usize| (0..width).map(|row| image[(row, column)] * basis[(row, column)]).sum::<f64>();
-    values.iter().enumerate().map(|(column, value)| dot(column) / value).sum()
-}
-
-/// The full matrix of a row-major lower triangle.
-pub(crate) fn symmetric(products: &[f64], width: usize) -> Mat<f64> {
-    Mat::from_fn(width, width, |row, column| products[row.max(column) * width + row.min(column)])
+    const STRIP: usize = 256;
+    let strips = products.par_chunks(STRIP * width).enumerate().map(|(index, strip)| {
+        let (first, height) = (index * STRIP, strip.len() / width);
+        let rows = MatRef::from_row_major_slice(strip, height, width);
+        let block = Mat::from_fn(height, height, |i, j| rows[(i.max(j), first + i.min(j))]);
+        let mut image = Mat::<f64>::zeros(height, basis.ncols());
+        matmul(image.as_mut(), Accum::Replace, block.as_ref(), basis.subrows(first, height), 1.0, Par::Seq);
+        matmul(image.as_mut(), Accum::Add, rows.subcols(0, first), basis.subrows(0, first), 2.0, Par::Seq);
+        let dot =
+            |column: usize| (0..height).map(|row| image[(row, column)] * basis[(first + row, column)]).sum::<f64>();
+        values.iter().enumerate().map(|(column, value)| dot(column) / value).sum::<f64>()
+    });
+    // Collected first, so that the order of the sum does not depend on the threads.
+    strips.collect::<Vec<f64>>().into_iter().sum()
 }

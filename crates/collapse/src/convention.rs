@@ -87,3 +87,19 @@ impl Default for Truncation {
         Self::Relative(1e-10)
     }
 }
+
+/// In which precision deviations from the class means are multiplied with each other, with means and with weights.
+///
+/// Counts, means, variances and everything that is not such a product are in f64 either way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// In the precision of the features. For f32, f16 and bf16 features deviations are rounded to f32 and multiplied
+    /// over stretches of 512 terms, and the stretches are summed in f64. The error of an entry Σ_ij of the scatter is then
+    /// at most 514·2⁻²⁴ ≈ 3.1e-5 of √(Σ_ii Σ_jj), and in practice about 1e-7 of it; it does not grow with the number of
+    /// samples. Where f32 would overflow or underflow, products are taken in f64 all the same.
+    #[default]
+    OfFeatures,
+    /// In f64, for three to four times the work on f32 features.
+    Double,
+}

@@ -1,5 +1,7 @@
 //! NC3, alignment of a head with the class means, and what collapse says of its bias and of its sum (NC0).
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use crate::between::Between;
@@ -54,7 +56,11 @@ pub fn self_duality(head: &Head, moments: &ClassMoments, weighting: Weighting) -
     head.require_fit(operation, moments)?;
     let between = Between::new(operation, moments, weighting)?;
     let (means, width) = (&between.centred, between.width);
-    let weights: Vec<f64> = between.classes.iter().flat_map(|&class| head.row(class)).copied().collect();
+    let weights: Cow<'_, [f64]> = if between.classes.len() == head.class_count() {
+        Cow::Borrowed(head.weight())
+    } else {
+        Cow::Owned(between.classes.iter().flat_map(|&class| head.row(class)).copied().collect())
+    };
     let norm = |rows: &[f64]| rows.iter().map(|value| value * value).sum::<f64>().sqrt();
     let (weight_norm, mean_norm) = (norm(&weights), norm(means));
     if weight_norm == 0.0 || mean_norm == 0.0 {

@@ -11,6 +11,7 @@ mod error;
 mod features;
 mod geometric;
 mod head;
+mod kernel;
 mod moments;
 mod pairs;
 mod presets;
@@ -29,7 +30,7 @@ pub use bounds::{
     CollapseChain, NearestMeanBound, Symmetry, collapse_chain, nearest_mean_bound, nearest_mean_bound_by_complexity,
 };
 pub use cdnv::{Cdnv, cdnv, cdnv_matrix};
-pub use convention::{CdnvConvention, CdnvForm, Divisor, Truncation, Weighting};
+pub use convention::{CdnvConvention, CdnvForm, Divisor, Precision, Truncation, Weighting};
 pub use duality::{BiasCollapse, SelfDuality, ZeroSum, bias_collapse, self_duality, zero_sum};
 pub use error::{Error, Result};
 pub use features::Element;

@@ -4,7 +4,7 @@ use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use crate::batch::BatchMoments;
-use crate::convention::{Divisor, Weighting};
+use crate::convention::{Divisor, Precision, Weighting};
 use crate::features::{Element, Labelled, Rows, with_rows};
 use crate::products::add_scatter;
 use crate::{Error, Result};
@@ -31,9 +31,9 @@ pub enum Scatter {
 /// [`Scatter::Full`]; no batch is kept.
 ///
 /// **Conventions** Sums are in f64. Products of f32 features' deviations (only those of the scatter matrix) are taken
-/// in f32 over stretches of 512 samples and then summed in f64; variances, means and everything that needs no scatter
-/// matrix are in f64 throughout. The result has the same bits for any number of threads; another split into batches
-/// changes only the last digits.
+/// in f32 over stretches of 512 samples and then summed in f64, or wholly in f64: see [`Precision`]. Variances, means and
+/// everything that needs no scatter matrix are in f64 throughout. The result has the same bits for any number of threads;
+/// another split into batches changes only the last digits.
 ///
 /// **Errors** of [`ClassMoments::update`] leave the moments as they were.
 ///
@@ -54,6 +54,7 @@ pub struct ClassMoments {
     class_count: usize,
     feature_count: usize,
     scatter: Scatter,
+    precision: Precision,
     counts: Vec<u64>,
     /// Row-major `[K, p]`; a row of zeros for a class without samples.
     means: Vec<f64>,
@@ -74,11 +75,24 @@ impl ClassMoments {
             class_count,
             feature_count,
             scatter,
+            precision: Precision::default(),
             counts: vec![0; class_count],
             means: vec![0.0; class_count * feature_count],
             squares: vec![0.0; class_count],
             products,
         }
+    }
+
+    /// The same with products of deviations in another precision, here and in a [`crate::SamplePass`] by these moments.
+    ///
+    /// ```
+    /// use collapse::{ClassMoments, Precision, Scatter};
+    /// let moments = ClassMoments::new(2, 3, Scatter::Full).with_precision(Precision::Double);
+    /// assert_eq!(moments.precision(), Precision::Double);
+    /// ```
+    pub fn with_precision(mut self, precision: Precision) -> Self {
+        self.precision = precision;
+        self
     }
 
     /// Adds a batch: `features` `[n, p]` of any floating-point type, `labels` `[n]`.
@@ -94,7 +108,7 @@ impl ClassMoments {
             return Err(Error::LabelCount { operation: OPERATION, features: rows, labels: labels.len() });
         }
         // Chunks of a converted tensor go to a second accumulator, so that an error in a later one changes nothing.
-        let mut batch = Self::new(self.class_count, self.feature_count, self.scatter);
+        let mut batch = Self::new(self.class_count, self.feature_count, self.scatter).with_precision(self.precision);
         let mut whole = true;
         with_rows(OPERATION, features, self.feature_count, |start, data| {
             let count = match data {
@@ -119,7 +133,7 @@ impl ClassMoments {
     pub fn update_slice<E: Element>(&mut self, features: &[E], labels: &[u32]) -> Result<()> {
         const OPERATION: &str = "class moments";
         let data = Labelled::new(OPERATION, features, labels, self.feature_count, self.class_count)?;
-        let products = (self.scatter == Scatter::Full).then_some(&mut self.products[..]);
+        let products = (self.scatter == Scatter::Full).then_some((&mut self.products[..], self.precision));
         let batch = BatchMoments::new(OPERATION, &data, self.class_count, products)?;
         let width = self.feature_count;
         let joined = batch.order.classes.iter().enumerate().map(|(slot, (class, stretch))| ClassSums {
@@ -217,6 +231,11 @@ impl ClassMoments {
         self.scatter
     }
 
+    /// In which precision deviations are multiplied.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
     /// Samples of each class.
     pub fn counts(&self) -> &[u64] {
         &self.counts
@@ -275,6 +294,12 @@ impl ClassMoments {
     pub(crate) fn products(&self) -> Option<&[f64]> {
         (self.scatter == Scatter::Full).then_some(&self.products[..])
     }
+
+    /// The same, given up, so that its memory can be worked in. The moments hold variances only afterwards.
+    pub(crate) fn take_products(&mut self) -> Option<Vec<f64>> {
+        let products = std::mem::take(&mut self.products);
+        (std::mem::replace(&mut self.scatter, Scatter::Trace) == Scatter::Full).then_some(products)
+    }
 }
 
 /// What is joined to the moments of one class.
@@ -291,6 +316,8 @@ struct Parts {
     class_count: usize,
     feature_count: usize,
     scatter: Scatter,
+    #[serde(default)]
+    precision: Precision,
     counts: Vec<u64>,
     means: Vec<f64>,
     squares: Vec<f64>,
@@ -300,10 +327,10 @@ struct Parts {
 
 impl From<ClassMoments> for Parts {
     fn from(moments: ClassMoments) -> Self {
-        let ClassMoments { class_count, feature_count, scatter, counts, means, squares, products } = moments;
+        let ClassMoments { class_count, feature_count, scatter, precision, counts, means, squares, products } = moments;
         let lower = products.chunks(feature_count.max(1)).enumerate();
         let products = lower.flat_map(|(row, line)| line[..=row].to_vec()).collect();
-        Self { class_count, feature_count, scatter, counts, means, squares, products }
+        Self { class_count, feature_count, scatter, precision, counts, means, squares, products }
     }
 }
 
@@ -323,7 +350,7 @@ impl TryFrom<Parts> for ClassMoments {
                 actual: format!("{actual:?}"),
             });
         }
-        let mut moments = Self::new(classes, width, parts.scatter);
+        let mut moments = Self::new(classes, width, parts.scatter).with_precision(parts.precision);
         let mut rest = &parts.products[..];
         for (row, line) in moments.products.chunks_mut(width.max(1)).enumerate() {
             if let Some((head, tail)) = rest.split_at_checked(row + 1) {

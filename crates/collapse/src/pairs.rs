@@ -7,8 +7,8 @@ use std::ops::Range;
 use faer::{MatMut, MatRef};
 use serde::Serialize;
 
-use crate::batch::squared_distance;
 use crate::features::sealed::Sealed;
+use crate::kernel::squared_distance;
 use crate::quantiles::{Quantiles, quantiles};
 use crate::tiles::visit_upper;
 use crate::{ClassMoments, Error, Result};
@@ -148,14 +148,27 @@ impl Pairs {
 
     /// Squared distances of a block of pairs; 0 where the means coincide.
     pub(crate) fn tile(&self, rows: Range<usize>, columns: Range<usize>) -> Tile {
-        let block = |range: &Range<usize>| {
-            let slice = &self.centred[range.start * self.width..range.end * self.width];
-            MatRef::from_row_major_slice(slice, range.len(), self.width)
-        };
+        let left = &self.centred[rows.start * self.width..rows.end * self.width];
+        let squared = self.squared(&rows.clone().collect::<Vec<_>>(), left, columns.clone());
+        Tile { rows, columns, squared }
+    }
+
+    /// Squared distances from some rows to all rows, row-major.
+    pub(crate) fn squared_from(&self, rows: &[usize]) -> Vec<f64> {
+        let left: Vec<f64> = rows.iter().flat_map(|&row| self.row(row)).copied().collect();
+        self.squared(rows, &left, 0..self.classes.len())
+    }
+
+    /// Squared distances from `rows`, which `left` holds one after another, to a stretch of columns.
+    fn squared(&self, rows: &[usize], left: &[f64], columns: Range<usize>) -> Vec<f64> {
+        let right = &self.centred[columns.start * self.width..columns.end * self.width];
         let mut squared = vec![0.0; rows.len() * columns.len()];
-        let target = MatMut::from_row_major_slice_mut(&mut squared, rows.len(), columns.len());
-        f64::add_product(target, block(&rows), block(&columns).transpose());
-        for (line, row) in squared.chunks_mut(columns.len().max(1)).zip(rows.clone()) {
+        f64::add_product(
+            MatMut::from_row_major_slice_mut(&mut squared, rows.len(), columns.len()),
+            MatRef::from_row_major_slice(left, rows.len(), self.width),
+            MatRef::from_row_major_slice(right, columns.len(), self.width).transpose(),
+        );
+        for (line, &row) in squared.chunks_mut(columns.len().max(1)).zip(rows) {
             for (value, column) in line.iter_mut().zip(columns.clone()) {
                 let lengths = self.norms[row] + self.norms[column];
                 *value = lengths - 2.0 * *value;
@@ -167,12 +180,7 @@ impl Pairs {
                 }
             }
         }
-        Tile { rows, columns, squared }
-    }
-
-    /// Squared distances from one row to all rows.
-    pub(crate) fn squared_from(&self, row: usize) -> Vec<f64> {
-        self.tile(row..row + 1, 0..self.classes.len()).squared
+        squared
     }
 
     /// Pairs whose means differ.

@@ -9,6 +9,7 @@ use faer::{Accum, Mat, MatMut, MatRef, Par};
 use rayon::prelude::*;
 
 use crate::features::{Element, sealed::Sealed};
+use crate::kernel::add_widened;
 
 /// Terms that are summed in f32 before the sum is widened.
 const STRETCH: usize = 512;
@@ -16,6 +17,10 @@ const STRETCH: usize = 512;
 impl Sealed for f64 {
     fn add_product(target: MatMut<'_, f64>, left: MatRef<'_, f64>, right: MatRef<'_, f64>) {
         matmul(target, Accum::Add, left, right, 1.0, Par::Seq);
+    }
+
+    fn holds_products(_: f64, _: usize) -> bool {
+        true
     }
 }
 
@@ -37,15 +42,18 @@ impl Sealed for f32 {
                 let from = stretch.col(row).try_as_col_major().map(|column| column.as_slice());
                 let into = target.as_mut().row_mut(row).transpose_mut();
                 match (from, into.try_as_col_major_mut()) {
-                    (Some(from), Some(into)) => {
-                        into.as_slice_mut().iter_mut().zip(from).for_each(|(sum, &term)| *sum += f64::from(term));
-                    }
+                    (Some(from), Some(into)) => add_widened(into.as_slice_mut(), from),
                     _ => (0..right.ncols()).for_each(|column| {
                         target[(row, column)] += f64::from(stretch[(column, row)]);
                     }),
                 }
             }
         }
+    }
+
+    fn holds_products(squares: f64, numbers: usize) -> bool {
+        // No partial sum of products exceeds the sum of all squares; far below the smallest f32 products would vanish.
+        squares == 0.0 || (squares < f64::from(f32::MAX) && squares / numbers as f64 > 1e-28)
     }
 }
 

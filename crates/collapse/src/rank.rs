@@ -1,11 +1,9 @@
 //! RankMe: how many directions the features really use.
 
-use faer::linalg::matmul::matmul;
-use faer::{Accum, Mat};
 use serde::{Deserialize, Serialize};
 
-use crate::between::symmetric;
-use crate::spectrum::{eigenvalues, parallelism};
+use crate::products::add_scatter;
+use crate::spectrum::eigenvalues_in_place;
 use crate::{ClassMoments, Error, Result};
 
 /// Around which point the features' singular values are taken.
@@ -51,9 +49,14 @@ pub struct RankMe {
 /// # Ok::<(), collapse::Error>(())
 /// ```
 pub fn rank_me(moments: &ClassMoments, centring: Centring) -> Result<RankMe> {
+    rank_me_within(&mut moments.clone(), centring)
+}
+
+/// The same in the memory of the moments' own scatter, which they lose.
+pub(crate) fn rank_me_within(moments: &mut ClassMoments, centring: Centring) -> Result<RankMe> {
     const ADDED: f64 = 1e-7;
     let operation = "RankMe";
-    let products = moments.products().ok_or(Error::ScatterNotHeld {
+    let mut second = moments.take_products().ok_or(Error::ScatterNotHeld {
         operation,
         reason: "these moments hold variances only; accumulate with Scatter::Full",
     })?;
@@ -62,19 +65,18 @@ pub fn rank_me(moments: &ClassMoments, centring: Centring) -> Result<RankMe> {
         return Err(Error::NoSamples { operation });
     }
     let width = moments.feature_count();
-    let present = moments.present_classes();
     let centre = match centring {
         Centring::Uncentred => vec![0.0; width],
         Centring::Centred => moments.global_mean(crate::Weighting::SampleWeighted)?,
     };
-    let means: Vec<(f64, &[f64])> = present
-        .iter()
-        .filter_map(|&class| Some(((moments.counts()[class] as f64).sqrt(), moments.mean(class)?)))
-        .collect();
-    let rows = Mat::from_fn(means.len(), width, |row, column| means[row].0 * (means[row].1[column] - centre[column]));
-    let mut second = symmetric(products, width);
-    matmul(second.as_mut(), Accum::Add, rows.transpose(), rows.as_ref(), 1.0, parallelism(width));
-    let values = eigenvalues(operation, second.as_ref())?;
+    let mut rows = Vec::with_capacity(moments.present_classes().len() * width);
+    for class in moments.present_classes() {
+        let scale = (moments.counts()[class] as f64).sqrt();
+        let mean = moments.mean(class).unwrap_or_default();
+        rows.extend(mean.iter().zip(&centre).map(|(mean, centre)| scale * (mean - centre)));
+    }
+    add_scatter(&mut second, width, &rows);
+    let values = eigenvalues_in_place(operation, &mut second, width)?;
     let largest = values.first().copied().unwrap_or(0.0);
     if largest <= 0.0 {
         return Err(Error::Vanishing { operation, what: "every feature (around the chosen centre)" });

@@ -5,14 +5,15 @@ use faer::Mat;
 use serde::{Deserialize, Serialize};
 
 use crate::between::Between;
-use crate::convention::{CdnvConvention, Truncation, Weighting};
+use crate::convention::{CdnvConvention, Precision, Truncation, Weighting};
 use crate::features::Element;
 use crate::head::Head;
 use crate::quantiles::Quantiles;
+use crate::rank::rank_me_within;
 use crate::variability::{Variability, equal_counts, variability_with, varied_classes, varied_weights, vci_with};
 use crate::{
-    Centring, ClassMoments, Error, ExcludedPairs, Result, SamplePass, Scatter, bias_collapse, cdnv,
-    effective_poincare_constant, geometric_collapse, pairwise_geometric_collapse, rank_me, self_duality, simplex,
+    Agreement, Centring, ClassMoments, Error, ExcludedPairs, Result, SamplePass, Scatter, bias_collapse, cdnv,
+    effective_poincare_constant, geometric_collapse, pairwise_geometric_collapse, self_duality, simplex,
     simplex_of_head, trace_ratio, zero_sum,
 };
 
@@ -30,6 +31,8 @@ pub struct ReportOptions {
     pub truncation: Truncation,
     /// [`Scatter::Full`] (default) also gives VCI and RankMe, for p² numbers of memory.
     pub scatter: Scatter,
+    /// In which precision deviations are multiplied.
+    pub precision: Precision,
     /// Geometric complexity of each sample `[n]`: gives both geometric collapses and the Poincaré constant.
     pub gc_per_sample: Option<Vec<f64>>,
     /// Geometric complexity as one number; by default the mean over `gc_per_sample`.
@@ -46,6 +49,7 @@ impl Default for ReportOptions {
             cdnv: CdnvConvention::default(),
             truncation: Truncation::default(),
             scatter: Scatter::Full,
+            precision: Precision::default(),
             gc_per_sample: None,
             gc: None,
             gc_per_class: None,
@@ -246,14 +250,13 @@ fn assemble(
 ) -> Result<CollapseReport> {
     let named = labels.iter().max().map_or(0, |&label| label as usize + 1);
     let class_count = options.class_count.or(head.map(Head::class_count)).unwrap_or(named);
-    let mut moments = ClassMoments::new(class_count, width, options.scatter);
+    let mut moments = ClassMoments::new(class_count, width, options.scatter).with_precision(options.precision);
     source(&mut moments)?;
     let complexity = Complexity::of(options, labels, class_count)?;
     let cdnv = cdnv(&moments, options.cdnv)?;
     let mut undefined = Gaps::default();
 
     let between = Between::new("report", &moments, options.weighting)?;
-    let spectrum = between.spectrum("within-class variability", options.truncation);
     let pooled_fits =
         options.scatter == Scatter::Full && (options.weighting == Weighting::SampleWeighted || equal_counts(&moments));
     let mut pass = SamplePass::new(&moments)?;
@@ -263,40 +266,52 @@ fn assemble(
     if let Some(gc) = &complexity.per_class {
         pass = pass.with_complexity(gc)?;
     }
-    if let (Ok((values, basis)), false) = (&spectrum, pooled_fits) {
+    // Where the pooled scatter serves, the basis of Σ_B takes memory only after the pass.
+    let spectrum = || between.spectrum("within-class variability", options.truncation);
+    let early = (!pooled_fits).then(spectrum);
+    if let Some(Ok((values, basis))) = &early {
         pass = pass.with_whitening(whitening(values, basis));
     }
     pass_by(&mut pass)?;
+    let nearest = pass.nearest_mean_error()?;
+    let errors = pass.standard_errors();
+    let directional = undefined.keep("directional_cdnv", pass.directional_cdnv());
+    let agreement = head.map(|_| pass.agreement()).transpose()?;
+    let whitened = early.as_ref().and_then(|_| {
+        let varied = varied_classes("within-class variability", &moments).ok()?;
+        Some(pass.whitened(&varied, &varied_weights(&moments, &varied, options.weighting)))
+    });
+    drop(pass);
 
     let variability = undefined.keep(
         "nc1",
-        spectrum.and_then(|spectrum| {
+        early.unwrap_or_else(spectrum).and_then(|spectrum| {
             let (weighting, truncation) = (options.weighting, options.truncation);
             if let (Some(products), true) = (moments.products(), pooled_fits) {
                 return variability_with(&moments, weighting, truncation, &between, &spectrum, products);
             }
             let varied = varied_classes("within-class variability", &moments)?;
-            let weights = varied_weights(&moments, &varied, weighting);
-            let trace = pass.whitened(&varied, &weights);
+            let trace = whitened.unwrap_or_default();
             Ok(Variability::new(trace, spectrum.0.len(), truncation, weighting, &between, &varied, &moments))
         }),
     );
     let full = options.scatter == Scatter::Full;
     let index = full.then(|| undefined.keep("vci", index(&moments, options, &between, variability.as_ref()))).flatten();
-    let rank = full.then(|| undefined.keep("rank_me", rank_me(&moments, Centring::Uncentred))).flatten();
     let traces = undefined.keep("trace_ratio", trace_ratio(&moments, options.weighting));
     let geometry = undefined.keep("equinorm", simplex(&moments, options.weighting));
-    let directional = undefined.keep("directional_cdnv", pass.directional_cdnv());
-    let nearest = pass.nearest_mean_error()?;
-    let errors = pass.standard_errors();
     let mixture = complexity.mean.map(|gc| geometric_collapse(&moments, gc)).transpose()?;
     let pairwise = complexity.per_class.as_ref().map(|gc| pairwise_geometric_collapse(&moments, gc)).transpose()?;
     let constant = complexity
         .per_class
         .as_ref()
         .and_then(|gc| undefined.keep("poincare_constant", effective_poincare_constant(&moments, gc)));
-    let head = head.map(|head| head_report(head, &moments, options.weighting, &pass, &mut undefined)).transpose()?;
+    let head = head
+        .zip(agreement)
+        .map(|(head, agreement)| head_report(head, &moments, options.weighting, &agreement, &mut undefined));
     let classes = between.classes.len();
+    drop(between);
+    // Last, in the memory of the scatter matrix, which nothing needs any more.
+    let rank = full.then(|| undefined.keep("rank_me", rank_me_within(&mut moments, Centring::Uncentred))).flatten();
     let plain = options.cdnv == CdnvConvention::default();
     Ok(CollapseReport {
         samples: moments.sample_count(),
@@ -375,15 +390,14 @@ fn head_report(
     head: &Head,
     moments: &ClassMoments,
     weighting: Weighting,
-    pass: &SamplePass<'_>,
+    agreement: &Agreement,
     undefined: &mut Gaps,
-) -> Result<HeadReport> {
+) -> HeadReport {
     let duality = undefined.keep("self_duality", self_duality(head, moments, weighting));
     let geometry = undefined.keep("head_etf_error", simplex_of_head(head));
     let bias = undefined.keep("bias_collapse", bias_collapse(head, moments, weighting));
     let sum = undefined.keep("nc0", zero_sum(head));
-    let agreement = pass.agreement()?;
-    Ok(HeadReport {
+    HeadReport {
         self_duality: duality.map(|duality| duality.difference),
         self_duality_squared: duality.map(|duality| duality.difference_squared),
         duality_etf_error: duality.map(|duality| duality.product_error),
@@ -397,7 +411,7 @@ fn head_report(
         ncc_agreement: agreement.agreement,
         ncc_agreement_std_error: agreement.std_error,
         head_accuracy: agreement.head_accuracy,
-    })
+    }
 }
 
 /// Measures left empty so far.

@@ -1,22 +1,24 @@
 //! The second pass: samples against given means. Nearest-mean error, NC4, directional CDNV and standard errors.
 
+use std::borrow::Cow;
+
 use candle_core::Tensor;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::convention::Divisor;
+use crate::convention::{Divisor, Precision};
 use crate::features::{Element, Labelled, Rows, with_rows};
 use crate::geometric::require_per_class;
 use crate::head::Head;
 use crate::pairs::{Need, Pairs};
-use crate::sample_tile::{Basis, Frame, Scratch, Tally, tally_tile};
+use crate::sample_tile::{Basis, Frame, Tally, Task};
 use crate::{ClassMoments, Error, Result};
 
 const OPERATION: &str = "sample pass";
 /// Tiles of one task; fixed, so that sums do not depend on the number of threads.
 const TILES: usize = 8;
 /// Numbers in a tile of deviations.
-const TILE: usize = 1 << 18;
+const TILE: usize = 1 << 19;
 
 /// A pass of labelled samples by given class means, and by a head if there is one.
 ///
@@ -47,7 +49,7 @@ pub struct SamplePass<'a> {
     moments: &'a ClassMoments,
     head: Option<&'a Head>,
     pairs: Pairs,
-    means: Vec<f64>,
+    means: Cow<'a, [f64]>,
     position: Vec<Option<usize>>,
     variances: Vec<Option<f64>>,
     complexity: Option<Vec<f64>>,
@@ -63,7 +65,11 @@ impl<'a> SamplePass<'a> {
         let pairs = Pairs::new(OPERATION, moments, Need::Means)?;
         let mut position = vec![None; moments.class_count()];
         pairs.classes.iter().enumerate().for_each(|(row, &class)| position[class] = Some(row));
-        let means = pairs.classes.iter().filter_map(|&class| moments.mean(class)).flatten().copied().collect();
+        let means = if pairs.classes.len() == moments.class_count() {
+            Cow::Borrowed(moments.means())
+        } else {
+            Cow::Owned(pairs.classes.iter().filter_map(|&class| moments.mean(class)).flatten().copied().collect())
+        };
         let variances = pairs.classes.iter().map(|&class| moments.variance(class, Divisor::Samples)).collect();
         let tallies = vec![Tally::default(); moments.class_count()];
         let whitening = Vec::new();
@@ -132,26 +138,31 @@ impl<'a> SamplePass<'a> {
         if let Some(row) = missing {
             return Err(Error::ClassWithoutMean { operation: OPERATION, row, label: labels[row] });
         }
-        if features.par_chunks(1 << 16).any(|chunk| !all_finite(chunk)) {
-            return Err(data.non_finite(OPERATION).unwrap_or(Error::NoSamples { operation: OPERATION }));
+        match self.moments.precision() {
+            Precision::OfFeatures => self.tally_in::<E, E>(&data, tallies),
+            Precision::Double => self.tally_in::<E, f64>(&data, tallies),
         }
-        let order = crate::class_order::ClassOrder::new(labels, self.moments.class_count());
+    }
+
+    fn tally_in<E: Element, T: Element>(&self, data: &Labelled<'_, E>, tallies: &mut [Tally]) -> Result<()> {
+        let order = crate::class_order::ClassOrder::new(data.labels, self.moments.class_count());
         let frame = self.frame();
-        let basis = Basis::<E>::new(&frame);
-        let rows = (TILE / width).clamp(64, 1024);
-        let starts: Vec<usize> = (0..labels.len()).step_by(rows).collect();
-        let parts: Vec<Vec<(usize, Tally)>> = starts
-            .par_chunks(TILES)
-            .map(|starts| {
-                let mut scratch = Scratch::new();
-                let tile = |&start: &usize| {
-                    let stretch = start..labels.len().min(start + rows);
-                    tally_tile(&frame, &basis, &data, &order, stretch, &mut scratch)
-                };
-                starts.iter().flat_map(tile).collect()
+        let basis = Basis::<T>::new(&frame);
+        let rows = (TILE / data.width).clamp(64, 1024);
+        let stretch = rows * TILES;
+        let parts: Vec<std::result::Result<Vec<(usize, Tally)>, usize>> = (0..data.labels.len().div_ceil(stretch))
+            .into_par_iter()
+            .map(|task| {
+                let start = task * stretch;
+                let end = data.labels.len().min(start + stretch);
+                Task::new(&frame, &basis, data, &order).tally(start..end, rows)
             })
             .collect();
-        parts.into_iter().flatten().for_each(|(class, part)| tallies[class].join(&part));
+        for part in parts {
+            let overflow = |class| Error::Overflow { operation: OPERATION, class };
+            let part = part.map_err(|class| data.non_finite(OPERATION).unwrap_or_else(|| overflow(class)))?;
+            part.into_iter().for_each(|(class, part)| tallies[class].join(&part));
+        }
         Ok(())
     }
 
@@ -266,11 +277,6 @@ impl<'a> SamplePass<'a> {
         let mean = |&class: &usize| self.tallies[class].whitened / self.tallies[class].samples.max(1) as f64;
         classes.iter().map(mean).zip(weights).map(|(mean, weight)| weight * mean).sum()
     }
-}
-
-fn all_finite<E: Element>(chunk: &[E]) -> bool {
-    // A sum of x·0 is zero for finite numbers and NaN otherwise; unlike a test of each it vectorises.
-    chunk.iter().map(|&value| value.wide() * 0.0).sum::<f64>() == 0.0
 }
 
 /// Standard error of a share of independent samples.

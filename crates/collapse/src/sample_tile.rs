@@ -7,10 +7,11 @@ use std::ops::Range;
 
 use faer::{MatMut, MatRef};
 
-use crate::batch::{deviate, squared_distance};
 use crate::class_order::ClassOrder;
+use crate::features::sealed::Sealed;
 use crate::features::{Element, Labelled};
 use crate::head::Head;
+use crate::kernel::{along_axes, deviate, near_highest, scaled_sum, squared_distance, squared_length};
 use crate::pairs::Pairs;
 
 /// Sums over the samples of one class that passed by.
@@ -77,69 +78,115 @@ impl<T: Element> Basis<T> {
     }
 }
 
-/// Memory that one task reuses from tile to tile.
-pub(crate) struct Scratch<T> {
+/// Classes whose contexts are made at once: one product of that many means with all means and weights.
+const CONTEXTS: usize = 32;
+
+/// One task: a stretch of the class order, tile by tile, with the memory that its tiles share.
+pub(crate) struct Task<'a, E, T> {
+    frame: &'a Frame<'a>,
+    basis: &'a Basis<T>,
+    data: &'a Labelled<'a, E>,
+    order: &'a ClassOrder,
     deviations: Vec<T>,
     projections: Vec<f64>,
+    decisions: Vec<f64>,
+    /// Contexts of the next classes of the task, by their rows of `pairs`.
+    contexts: Vec<Context<'a>>,
 }
 
-impl<T: Element> Scratch<T> {
-    pub(crate) fn new() -> Self {
-        Self { deviations: Vec::new(), projections: Vec::new() }
+impl<'a, E: Element, T: Element> Task<'a, E, T> {
+    pub(crate) fn new(
+        frame: &'a Frame<'a>,
+        basis: &'a Basis<T>,
+        data: &'a Labelled<'a, E>,
+        order: &'a ClassOrder,
+    ) -> Self {
+        let (deviations, projections, decisions, contexts) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { frame, basis, data, order, deviations, projections, decisions, contexts }
     }
-}
 
-/// Tallies a stretch of the class order; returns (class, tally) for each run of one class.
-pub(crate) fn tally_tile<E: Element>(
-    frame: &Frame<'_>,
-    basis: &Basis<E>,
-    data: &Labelled<'_, E>,
-    order: &ClassOrder,
-    stretch: Range<usize>,
-    scratch: &mut Scratch<E>,
-) -> Vec<(usize, Tally)> {
-    let width = data.width;
-    let rows = &order.rows[stretch];
-    scratch.deviations.resize(rows.len() * width, E::narrow(0.0));
-    scratch.projections.resize(rows.len() * basis.count, 0.0);
-    scratch.projections.fill(0.0);
-    let class_of = |row: u32| data.labels[row as usize] as usize;
-    for (deviation, &row) in scratch.deviations.chunks_exact_mut(width).zip(rows) {
-        if let Some(at) = frame.position[class_of(row)] {
-            deviate(data.row(row as usize), &frame.means[at * width..(at + 1) * width], deviation);
+    /// Tallies a stretch of the class order in tiles of `rows` rows: (class, tally) for each run of one class.
+    ///
+    /// An error is a class of which some sample's deviation is not finite.
+    pub(crate) fn tally(&mut self, stretch: Range<usize>, rows: usize) -> Result<Vec<(usize, Tally)>, usize> {
+        let mut tallies = Vec::new();
+        for start in stretch.clone().step_by(rows) {
+            self.tally_tile(start..stretch.end.min(start + rows), stretch.end, &mut tallies)?;
         }
+        Ok(tallies)
     }
-    E::add_product(
-        MatMut::from_row_major_slice_mut(&mut scratch.projections, rows.len(), basis.count),
-        MatRef::from_row_major_slice(&scratch.deviations, rows.len(), width),
-        MatRef::from_row_major_slice(&basis.rows, basis.count, width).transpose(),
-    );
-    let mut tallies = Vec::new();
-    let mut start = 0;
-    for run in rows.chunk_by(|&left, &right| class_of(left) == class_of(right)) {
-        let class = class_of(run[0]);
-        if let Some(at) = frame.position[class] {
-            let context = Context::new(frame, at);
+
+    fn row_of_pairs(&self, at: usize) -> (usize, usize) {
+        let class = self.data.labels[self.order.rows[at] as usize] as usize;
+        // Every label has a row: the pass has checked that before.
+        (class, self.frame.position[class].unwrap_or(0))
+    }
+
+    fn tally_tile(&mut self, tile: Range<usize>, end: usize, tallies: &mut Vec<(usize, Tally)>) -> Result<(), usize> {
+        let (width, count) = (self.data.width, self.basis.count);
+        let rows = &self.order.rows[tile.clone()];
+        self.deviations.resize(rows.len() * width, T::narrow(0.0));
+        self.projections.clear();
+        self.projections.resize(rows.len() * count, 0.0);
+        for (deviation, (at, &row)) in self.deviations.chunks_exact_mut(width).zip(tile.clone().zip(rows)) {
+            let class = self.data.labels[self.order.rows[at] as usize] as usize;
+            let mean = self.frame.position[class].unwrap_or(0) * width;
+            deviate(self.data.row(row as usize), &self.frame.means[mean..mean + width], deviation);
+        }
+        T::add_product(
+            MatMut::from_row_major_slice_mut(&mut self.projections, rows.len(), count),
+            MatRef::from_row_major_slice(&self.deviations, rows.len(), width),
+            MatRef::from_row_major_slice(&self.basis.rows, count, width).transpose(),
+        );
+        let mut start = tile.start;
+        while start < tile.end {
+            let (class, row) = self.row_of_pairs(start);
+            let run = (start..tile.end).take_while(|&at| self.row_of_pairs(at).0 == class).count();
+            self.require_context(row, start, end);
             let mut tally = Tally::default();
-            for (offset, &row) in run.iter().enumerate() {
-                let at = start + offset;
+            for at in start..start + run {
+                let offset = at - tile.start;
                 let sample = Sample {
-                    row: data.row(row as usize),
-                    deviation: &scratch.deviations[at * width..(at + 1) * width],
-                    projections: &scratch.projections[at * basis.count..(at + 1) * basis.count],
+                    row: self.data.row(self.order.rows[at] as usize),
+                    deviation: &self.deviations[offset * width..(offset + 1) * width],
+                    projections: &self.projections[offset * count..(offset + 1) * count],
                 };
-                context.tally(&sample, &mut tally);
+                let context = &self.contexts[self.contexts.len() - 1];
+                if !context.tally(&sample, &mut self.decisions, &mut tally) {
+                    return Err(class);
+                }
             }
             tallies.push((class, tally));
+            start += run;
         }
-        start += run.len();
+        Ok(())
     }
-    tallies
+
+    /// Makes the context of a row of `pairs` the last one; those of the classes that follow in the task come with it.
+    fn require_context(&mut self, row: usize, start: usize, end: usize) {
+        while self.contexts.last().is_some_and(|context| context.at != row) {
+            self.contexts.pop();
+        }
+        if self.contexts.is_empty() {
+            let mut rows: Vec<usize> = Vec::new();
+            for at in start..end {
+                let next = self.row_of_pairs(at).1;
+                if rows.last() != Some(&next) {
+                    if rows.len() == CONTEXTS {
+                        break;
+                    }
+                    rows.push(next);
+                }
+            }
+            self.contexts = Context::group(self.frame, &rows);
+            self.contexts.reverse();
+        }
+    }
 }
 
-struct Sample<'a, E> {
+struct Sample<'a, E, T> {
     row: &'a [E],
-    deviation: &'a [E],
+    deviation: &'a [T],
     projections: &'a [f64],
 }
 
@@ -148,8 +195,8 @@ struct Context<'a> {
     frame: &'a Frame<'a>,
     class: usize,
     at: usize,
-    /// d_ij² to every row of `pairs`, zero to itself and to coincident means.
-    squared: Vec<f64>,
+    /// −d_ij² to every row of `pairs`, zero to itself and to coincident means.
+    away: Vec<f64>,
     /// 1/d_ij⁴ where both classes vary, else 0.
     quartic: Vec<f64>,
     /// (Var_i + Var_j)/d_ij⁴, likewise.
@@ -165,9 +212,30 @@ struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
-    fn new(frame: &'a Frame<'a>, at: usize) -> Self {
-        let count = frame.pairs.classes.len();
-        let squared = frame.pairs.squared_from(at);
+    /// Contexts of some rows of `pairs`, by one product with all means and one with all weights.
+    fn group(frame: &'a Frame<'a>, rows: &[usize]) -> Vec<Self> {
+        let (count, width) = (frame.pairs.classes.len(), frame.pairs.width);
+        let squared = frame.pairs.squared_from(rows);
+        let mut offsets = Vec::new();
+        if let Some(head) = frame.head {
+            let means: Vec<f64> = rows.iter().flat_map(|row| &frame.means[row * width..][..width]).copied().collect();
+            offsets = (0..rows.len() * head.class_count()).map(|at| head.offset(at % head.class_count())).collect();
+            f64::add_product(
+                MatMut::from_row_major_slice_mut(&mut offsets, rows.len(), head.class_count()),
+                MatRef::from_row_major_slice(&means, rows.len(), width),
+                MatRef::from_row_major_slice(head.weight(), head.class_count(), width).transpose(),
+            );
+        }
+        let scores = offsets.len() / rows.len().max(1);
+        let each = |(index, &row): (usize, &usize)| {
+            let squared = &squared[index * count..(index + 1) * count];
+            Self::new(frame, row, squared, offsets[index * scores..(index + 1) * scores].to_vec())
+        };
+        rows.iter().enumerate().map(each).collect()
+    }
+
+    fn new(frame: &'a Frame<'a>, at: usize, squared: &[f64], offsets: Vec<f64>) -> Self {
+        let count = squared.len();
         let varies = |row: usize| frame.variances[at].zip(frame.variances[row]);
         let apart = |row: usize| row != at && squared[row] > 0.0;
         let over = |row: usize, numerator: f64| numerator / (squared[row] * squared[row]);
@@ -178,49 +246,47 @@ impl<'a> Context<'a> {
         let complex = |gc: &[f64], row: usize| if apart(row) { over(row, gc[at] + gc[row]) } else { 0.0 };
         let complex = frame.complexity.map(|gc| (0..count).map(|row| complex(gc, row)).collect()).unwrap_or_default();
         let half_inverse = (0..count).filter_map(|row| both(row).map(|_| 0.5 / squared[row])).sum();
-        let mean = &frame.means[at * frame.pairs.width..(at + 1) * frame.pairs.width];
-        let offset = |head: &Head, class: usize| head.offset(class) + dot(head.row(class), mean);
-        let offsets = frame
-            .head
-            .map(|head| (0..head.class_count()).map(|class| offset(head, class)).collect())
-            .unwrap_or_default();
+        let away = squared.iter().map(|squared| -squared).collect();
         let variance = frame.variances[at].unwrap_or(0.0);
         let class = frame.pairs.classes[at];
-        Self { frame, class, at, squared, quartic, spread, inverse, complex, variance, half_inverse, offsets }
+        Self { frame, class, at, away, quartic, spread, inverse, complex, variance, half_inverse, offsets }
     }
 
-    fn tally<E: Element>(&self, sample: &Sample<'_, E>, tally: &mut Tally) {
-        let count = self.squared.len();
+    /// Whether the sample's deviation is finite; only then it is tallied.
+    fn tally<E: Element, T: Element>(
+        &self,
+        sample: &Sample<'_, E, T>,
+        decisions: &mut Vec<f64>,
+        tally: &mut Tally,
+    ) -> bool {
+        let count = self.away.len();
         let (projections, rest) = sample.projections.split_at(count);
         let (scores, whitened) = rest.split_at(self.offsets.len());
         let own = projections[self.at];
-        let length: f64 = sample.deviation.iter().map(|&value| value.wide() * value.wide()).sum();
-        let (mut directional, mut spread, mut inverse) = (0.0, 0.0, 0.0);
-        let factors = self.quartic.iter().zip(&self.spread).zip(&self.inverse);
-        for (other, ((quartic, spreading), inverting)) in projections.iter().zip(factors) {
-            let along = own - other;
-            directional += quartic * along * along;
-            spread += spreading * along;
-            inverse += inverting * along;
+        let square = squared_length(sample.deviation);
+        if !square.is_finite() {
+            return false;
         }
+        let [directional, spread, inverse] = along_axes(own, projections, [&self.quartic, &self.spread, &self.inverse]);
         let complex: f64 = self.complex.iter().zip(projections).map(|(factor, other)| factor * (own - other)).sum();
-        let influence = [self.half_inverse * (length - self.variance) - spread, -2.0 * inverse, -complex];
+        let influence = [self.half_inverse * (square - self.variance) - spread, -2.0 * inverse, -complex];
         tally.samples += 1;
         tally.directional += directional;
         tally.whitened += whitened.iter().map(|value| value * value).sum::<f64>();
         tally.influence.iter_mut().zip(influence).for_each(|(sum, value)| *sum += value * value);
-        let nearest = self.nearest(sample, projections, length.sqrt());
+        let nearest = self.nearest(sample, projections, square.sqrt(), decisions);
         tally.nearest += u64::from(nearest == self.class);
         if let Some(head) = self.frame.head {
-            let best = self.highest(head, sample, scores, length.sqrt());
+            let best = self.highest(head, sample, scores, square.sqrt(), decisions);
             tally.scored += u64::from(best == self.class);
             tally.agree += u64::from(best == nearest);
         }
+        true
     }
 
     /// Error of one projection of a deviation of unit length on a vector of unit length.
-    fn rounding<E: Element>(&self) -> f64 {
-        (self.frame.pairs.width.min(512) + 4) as f64 * E::EPSILON
+    fn rounding<T: Element>(&self) -> f64 {
+        (self.frame.pairs.width.min(512) + 4) as f64 * T::EPSILON
     }
 
     /// Error of a product of unit vectors that is summed in f64.
@@ -230,59 +296,62 @@ impl<'a> Context<'a> {
 
     /// The class of the nearest mean. The fast distances settle all but near ties; those are measured again in f64, and
     /// an exact tie goes to the lowest class, as argmin has it.
-    fn nearest<E: Element>(&self, sample: &Sample<'_, E>, projections: &[f64], length: f64) -> usize {
-        let own = projections[self.at];
-        let relative = |row: usize| self.squared[row] + 2.0 * (own - projections[row]);
+    fn nearest<E: Element, T: Element>(
+        &self,
+        sample: &Sample<'_, E, T>,
+        projections: &[f64],
+        length: f64,
+        decisions: &mut Vec<f64>,
+    ) -> usize {
         let [centred, raw, _] = self.frame.longest;
         let bound =
-            4.0 * self.rounding::<E>() * length * centred + 4.0 * self.fine() * (centred + length) * (raw + length);
+            4.0 * self.rounding::<T>() * length * centred + 4.0 * self.fine() * (centred + length) * (raw + length);
         let width = self.frame.pairs.width;
         let exact = |row: usize| -squared_distance(sample.row, &self.frame.means[row * width..(row + 1) * width]);
-        let row = highest_of(self.squared.len(), |row| -relative(row), exact, bound);
-        self.frame.pairs.classes[row]
+        // −‖x − μ_j‖² up to what all j share: 2 d·m_j − d_ij².
+        decisions.resize(projections.len(), 0.0);
+        scaled_sum(decisions, 2.0, projections, &self.away);
+        self.frame.pairs.classes[highest_of(decisions, exact, bound)]
     }
 
     /// The class of the highest score, by the same rule.
-    fn highest<E: Element>(&self, head: &Head, sample: &Sample<'_, E>, scores: &[f64], length: f64) -> usize {
+    fn highest<E: Element, T: Element>(
+        &self,
+        head: &Head,
+        sample: &Sample<'_, E, T>,
+        scores: &[f64],
+        length: f64,
+        decisions: &mut Vec<f64>,
+    ) -> usize {
         let [_, raw, weight] = self.frame.longest;
-        let bound = self.rounding::<E>() * length * weight + 2.0 * self.fine() * weight * (raw + length);
+        let bound = self.rounding::<T>() * length * weight + 2.0 * self.fine() * weight * (raw + length);
         let exact = |class: usize| {
             let product: f64 =
                 head.row(class).iter().zip(sample.row).map(|(weight, &value)| weight * value.wide()).sum();
             product + head.offset(class)
         };
-        highest_of(scores.len(), |class| scores[class] + self.offsets[class], exact, bound)
+        decisions.resize(scores.len(), 0.0);
+        scaled_sum(decisions, 1.0, scores, &self.offsets);
+        highest_of(decisions, exact, bound)
     }
 }
 
 /// The first index of the highest `exact` value, when `fast` differs from it (up to a common constant) by at most
 /// `bound`: only indices that `fast` cannot rule out are looked at again.
-fn highest_of(count: usize, fast: impl Fn(usize) -> f64, exact: impl Fn(usize) -> f64, bound: f64) -> usize {
-    let (mut best, mut top, mut second) = (0, f64::NEG_INFINITY, f64::NEG_INFINITY);
-    for index in 0..count {
-        let value = fast(index);
-        if value > top {
-            second = top;
-            (best, top) = (index, value);
-        } else if value > second {
-            second = value;
-        }
+fn highest_of(fast: &[f64], exact: impl Fn(usize) -> f64, bound: f64) -> usize {
+    let margin = 2.0 * bound;
+    let (top, near) = near_highest(fast, margin);
+    if near == 1 {
+        return fast.iter().position(|&value| value == top).unwrap_or(0);
     }
-    if second < top - 2.0 * bound {
-        return best;
-    }
-    let mut found = (best, f64::NEG_INFINITY);
-    for index in (0..count).filter(|&index| fast(index) >= top - 2.0 * bound) {
+    let mut found = (0, f64::NEG_INFINITY);
+    for index in (0..fast.len()).filter(|&index| fast[index] >= top - margin) {
         let value = exact(index);
         if value > found.1 {
             found = (index, value);
         }
     }
     found.0
-}
-
-fn dot(left: &[f64], right: &[f64]) -> f64 {
-    left.iter().zip(right).map(|(left, right)| left * right).sum()
 }
 
 #[cfg(test)]
@@ -292,8 +361,8 @@ mod tests {
     #[test]
     fn a_near_tie_is_decided_by_the_exact_value_and_a_tie_by_the_lowest_index() {
         let (fast, exact) = ([1.0, 1.05, 0.2], [1.02, 1.01, 0.25]);
-        assert_eq!(highest_of(3, |i| fast[i], |i| exact[i], 0.05), 0);
-        assert_eq!(highest_of(3, |i| fast[i], |i| exact[i], 0.01), 1);
-        assert_eq!(highest_of(3, |_| 0.0, |i| [1.0, 2.0, 2.0][i], 1e-9), 1);
+        assert_eq!(highest_of(&fast, |i| exact[i], 0.05), 0);
+        assert_eq!(highest_of(&fast, |i| exact[i], 0.01), 1);
+        assert_eq!(highest_of(&[0.0; 3], |i| [1.0, 2.0, 2.0][i], 1e-9), 1);
     }
 }

@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::batch::squared_distance;
 use crate::between::Between;
 use crate::convention::Weighting;
 use crate::head::Head;
@@ -103,12 +102,8 @@ fn geometry(operation: &'static str, what: &'static str, rows: &[f64], width: us
     }
     let mean = norms.iter().sum::<f64>() / classes as f64;
     let variance = norms.iter().map(|norm| (norm - mean).powi(2)).sum::<f64>() / classes as f64;
-    let units: Vec<f64> = rows
-        .chunks_exact(width)
-        .zip(&norms)
-        .flat_map(|(row, norm)| row.iter().map(move |value| value / norm))
-        .collect();
-    let angles = Angles::of(&units, width);
+    let directions = Directions { rows, width, norms: &norms };
+    let angles = Angles::of(&directions);
     let pairs = angles.pairs as f64;
     let cosine_mean = angles.cosine / pairs;
     let energies = (angles.pairs - angles.coincident) as f64;
@@ -119,12 +114,12 @@ fn geometry(operation: &'static str, what: &'static str, rows: &[f64], width: us
         equiangularity: angles.deviation / pairs,
         equiangularity_max: angles.deviation_max,
         cosine_mean,
-        cosine_std: angles.spread(&units, width, cosine_mean, |cosine, _| cosine) / pairs.sqrt(),
+        cosine_std: angles.spread(&directions, cosine_mean, |cosine, _| cosine) / pairs.sqrt(),
         etf_error: etf_distance(operation, rows, rows, width)?,
         uniformity: Uniformity {
             log_energy,
             excess: log_energy - least,
-            log_std: angles.spread(&units, width, log_energy, |_, energy| energy) / energies.sqrt(),
+            log_std: angles.spread(&directions, log_energy, |_, energy| energy) / energies.sqrt(),
             coincident: angles.coincident,
         },
         classes,
@@ -145,12 +140,10 @@ struct Angles {
 }
 
 impl Angles {
-    fn of(units: &[f64], width: usize) -> Self {
-        let target = 1.0 / ((units.len() / width) as f64 - 1.0);
+    fn of(directions: &Directions<'_>) -> Self {
+        let target = 1.0 / (directions.norms.len() as f64 - 1.0);
         let mut total = Self::default();
-        visit_angles(
-            units,
-            width,
+        directions.visit_angles(
             |angles| {
                 let mut part = Self::default();
                 for (cosine, energy) in angles {
@@ -176,37 +169,48 @@ impl Angles {
     }
 
     /// Root of the sum of squared deviations of a finite quantity from its mean, in a second pass.
-    fn spread(&self, units: &[f64], width: usize, mean: f64, of: impl Fn(f64, f64) -> f64 + Sync) -> f64 {
+    fn spread(&self, directions: &Directions<'_>, mean: f64, of: impl Fn(f64, f64) -> f64 + Sync) -> f64 {
         let mut sum = 0.0;
         let square = |(cosine, energy): &(f64, f64)| Some(of(*cosine, *energy) - mean).filter(|d| d.is_finite());
-        visit_angles(
-            units,
-            width,
-            |angles| angles.iter().filter_map(square).map(|d| d * d).sum::<f64>(),
-            |part| sum += part,
-        );
+        directions
+            .visit_angles(|angles| angles.iter().filter_map(square).map(|d| d * d).sum::<f64>(), |part| sum += part);
         sum.sqrt()
     }
 }
 
-/// Hands over (cosine, ln 1/distance) of all pairs of unit vectors, tile by tile.
-fn visit_angles<R: Send>(units: &[f64], width: usize, map: impl Fn(&[(f64, f64)]) -> R + Sync, visit: impl FnMut(R)) {
-    let products = Products { left: units, right: units, width };
-    let row = |at: usize| &units[at * width..(at + 1) * width];
-    let angle = |(i, j, product): (usize, usize, f64)| {
-        let cosine = product.clamp(-1.0, 1.0);
-        // Near-parallel directions: the distance comes from the difference, where the cosine has lost it.
-        let squared = if cosine > 0.99 { squared_distance(row(i), row(j)) } else { 2.0 - 2.0 * cosine };
-        (cosine, -0.5 * squared.ln())
-    };
-    visit_upper(
-        units.len() / width,
-        |rows, columns| {
-            let tile = products.entries(rows, columns).into_iter().filter(|(i, j, _)| i < j);
-            map(&tile.map(angle).collect::<Vec<_>>())
-        },
-        visit,
-    );
+/// Rows and their lengths, which together are directions.
+struct Directions<'a> {
+    rows: &'a [f64],
+    width: usize,
+    norms: &'a [f64],
+}
+
+impl Directions<'_> {
+    /// Hands over (cosine, ln 1/distance) of all pairs, tile by tile.
+    fn visit_angles<R: Send>(&self, map: impl Fn(&[(f64, f64)]) -> R + Sync, visit: impl FnMut(R)) {
+        let products = Products { left: self.rows, right: self.rows, width: self.width };
+        let angle = |(i, j, product): (usize, usize, f64)| {
+            let cosine = (product / (self.norms[i] * self.norms[j])).clamp(-1.0, 1.0);
+            // Near-parallel directions: the distance comes from the difference, where the cosine has lost it.
+            let squared = if cosine > 0.99 { self.squared_distance(i, j) } else { 2.0 - 2.0 * cosine };
+            (cosine, -0.5 * squared.ln())
+        };
+        visit_upper(
+            self.norms.len(),
+            |rows, columns| {
+                let tile = products.entries(rows, columns).into_iter().filter(|(i, j, _)| i < j);
+                map(&tile.map(angle).collect::<Vec<_>>())
+            },
+            visit,
+        );
+    }
+
+    fn squared_distance(&self, i: usize, j: usize) -> f64 {
+        let unit = |at: usize| {
+            self.rows[at * self.width..(at + 1) * self.width].iter().map(move |value| value / self.norms[at])
+        };
+        unit(i).zip(unit(j)).map(|(left, right)| (left - right).powi(2)).sum()
+    }
 }
 
 /// ‖P/‖P‖ − (I − 11ᵀ/K)/√(K−1)‖ with P = left·rightᵀ, all norms Frobenius.

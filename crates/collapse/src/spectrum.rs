@@ -2,7 +2,10 @@
 
 use faer::diag::Diag;
 use faer::dyn_stack::{MemBuffer, MemStack};
-use faer::linalg::evd::{ComputeEigenvectors, self_adjoint_evd, self_adjoint_evd_scratch};
+use faer::linalg::evd::tridiag::{tridiag_in_place, tridiag_in_place_scratch};
+use faer::linalg::evd::{
+    ComputeEigenvectors, self_adjoint_evd, self_adjoint_evd_scratch, tridiagonal_self_adjoint_evd,
+};
 use faer::{Mat, MatMut, MatRef, Par};
 
 use crate::{Error, Result};
@@ -16,34 +19,73 @@ pub(crate) fn parallelism(size: usize) -> Par {
     if size < SERIAL { Par::Seq } else { Par::rayon(PARTS) }
 }
 
-/// Eigenvalues, descending, of a symmetric matrix of which the lower triangle is read.
-pub(crate) fn eigenvalues(operation: &'static str, matrix: MatRef<'_, f64>) -> Result<Vec<f64>> {
-    decompose(operation, matrix, None)
+/// Eigenvalues, descending, of the symmetric matrix whose row-major lower triangle `matrix` holds. The matrix is
+/// overwritten: nothing of its size is allocated.
+pub(crate) fn eigenvalues_in_place(operation: &'static str, matrix: &mut [f64], size: usize) -> Result<Vec<f64>> {
+    const BLOCK: usize = 32;
+    mirror(matrix, size);
+    let par = parallelism(size);
+    let mut matrix = MatMut::from_column_major_slice_mut(matrix, size, size);
+    let mut reflectors = Mat::<f64>::zeros(BLOCK.min(size.max(1)), size.saturating_sub(1));
+    // Enough for the eigenvalues of the tridiagonal matrix too, which take two vectors.
+    let memory = &mut MemBuffer::new(tridiag_in_place_scratch::<f64>(size, par, Default::default()));
+    tridiag_in_place(matrix.as_mut(), reflectors.as_mut(), par, MemStack::new(memory), Default::default());
+    let (mut diagonal, mut below, mut values) =
+        (Diag::<f64>::zeros(size), Diag::<f64>::zeros(size), Diag::<f64>::zeros(size));
+    for at in 0..size {
+        diagonal.column_vector_mut()[at] = matrix[(at, at)];
+        if at + 1 < size {
+            below.column_vector_mut()[at] = matrix[(at + 1, at)];
+        }
+    }
+    let (stack, params) = (MemStack::new(memory), Default::default());
+    tridiagonal_self_adjoint_evd(diagonal.as_ref(), below.as_ref(), values.as_mut(), None, par, stack, params)
+        .map_err(|_| Error::Decomposition { operation, size })?;
+    descending(operation, &values, size)
 }
 
-/// The same with unit eigenvectors, as columns in the same order.
+/// Eigenvalues, descending, and unit eigenvectors, as columns in the same order, of a symmetric matrix of which the
+/// lower triangle is read.
 pub(crate) fn eigen(operation: &'static str, matrix: MatRef<'_, f64>) -> Result<(Vec<f64>, Mat<f64>)> {
     let size = matrix.nrows();
+    let par = parallelism(size);
     let mut vectors = Mat::<f64>::zeros(size, size);
-    let values = decompose(operation, matrix, Some(vectors.as_mut()))?;
+    let mut values = Diag::<f64>::zeros(size);
+    let scratch = self_adjoint_evd_scratch::<f64>(size, ComputeEigenvectors::Yes, par, Default::default());
+    let memory = &mut MemBuffer::new(scratch);
+    let (stack, params) = (MemStack::new(memory), Default::default());
+    self_adjoint_evd(matrix, values.as_mut(), Some(vectors.as_mut()), par, stack, params)
+        .map_err(|_| Error::Decomposition { operation, size })?;
     // faer sorts ascending; the columns are swapped in place.
     for left in 0..size / 2 {
         let (head, tail) = vectors.as_mut().split_at_col_mut(size - 1 - left);
         head.col_mut(left).iter_mut().zip(tail.col_mut(0).iter_mut()).for_each(|(a, b)| std::mem::swap(a, b));
     }
-    Ok((values, vectors))
+    Ok((descending(operation, &values, size)?, vectors))
 }
 
-fn decompose(operation: &'static str, matrix: MatRef<'_, f64>, vectors: Option<MatMut<'_, f64>>) -> Result<Vec<f64>> {
-    let size = matrix.nrows();
-    let par = parallelism(size);
-    let mut values = Diag::<f64>::zeros(size);
-    let compute = if vectors.is_some() { ComputeEigenvectors::Yes } else { ComputeEigenvectors::No };
-    let scratch = self_adjoint_evd_scratch::<f64>(size, compute, par, Default::default());
-    let memory = &mut MemBuffer::new(scratch);
-    self_adjoint_evd(matrix, values.as_mut(), vectors, par, MemStack::new(memory), Default::default())
-        .map_err(|_| Error::Decomposition { operation, size })?;
-    Ok(values.column_vector().iter().rev().copied().collect())
+/// Eigenvalues from the largest on; an error when one is not a number, as those of a matrix with a hole are.
+fn descending(operation: &'static str, values: &Diag<f64>, size: usize) -> Result<Vec<f64>> {
+    let values: Vec<f64> = values.column_vector().iter().rev().copied().collect();
+    if values.iter().all(|value| value.is_finite()) {
+        Ok(values)
+    } else {
+        Err(Error::Decomposition { operation, size })
+    }
+}
+
+/// Copies the lower triangle of a square row-major matrix to the upper one, in blocks that fit the cache.
+pub(crate) fn mirror(matrix: &mut [f64], size: usize) {
+    const BLOCK: usize = 64;
+    for first in (0..size).step_by(BLOCK) {
+        for left in (0..=first).step_by(BLOCK) {
+            for row in first..size.min(first + BLOCK) {
+                for column in left..row.min(left + BLOCK) {
+                    matrix[column * size + row] = matrix[row * size + column];
+                }
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -62,8 +104,24 @@ mod tests {
                 let rebuilt: f64 = (0..size).map(|k| values[k] * vectors[(i, k)] * vectors[(j, k)]).sum();
                 assert!((rebuilt - matrix[(i, j)]).abs() < 1e-11 * size as f64);
             }
-            let alone = eigenvalues("test", matrix.as_ref()).unwrap();
+            let mut rows: Vec<f64> = (0..size * size)
+                .map(|at| if at % size <= at / size { matrix[(at / size, at % size)] } else { 7.0 })
+                .collect();
+            let alone = eigenvalues_in_place("test", &mut rows, size).unwrap();
             assert!(alone.iter().zip(&values).all(|(a, b)| (a - b).abs() < 1e-11 * size as f64));
+        }
+    }
+
+    #[test]
+    fn a_matrix_with_a_hole_does_not_converge() {
+        for size in [3, 80] {
+            let mut rows = vec![1.0; size * size];
+            rows[size] = f64::NAN;
+            let matrix = MatRef::from_row_major_slice(&rows, size, size).to_owned();
+            let failed = eigen("test", matrix.as_ref());
+            assert!(matches!(failed, Err(Error::Decomposition { operation: "test", size: of }) if of == size));
+            let failed = eigenvalues_in_place("test", &mut rows, size);
+            assert!(matches!(failed, Err(Error::Decomposition { operation: "test", size: of }) if of == size));
         }
     }
 }

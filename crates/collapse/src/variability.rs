@@ -5,12 +5,13 @@ use faer::linalg::cholesky::llt::factor::cholesky_in_place;
 use faer::linalg::cholesky::llt::factor::cholesky_in_place_scratch;
 use faer::linalg::matmul::matmul;
 use faer::linalg::triangular_solve::solve_lower_triangular_in_place;
-use faer::{Accum, Mat};
+use faer::{Accum, Mat, MatMut, MatRef};
 use serde::{Deserialize, Serialize};
 
-use crate::between::{Between, symmetric, weighted_trace};
+use crate::between::{Between, weighted_trace};
 use crate::convention::{Truncation, Weighting};
-use crate::spectrum::{eigen, parallelism};
+use crate::products::add_scatter;
+use crate::spectrum::{eigen, mirror, parallelism};
 use crate::{ClassMoments, Error, Result};
 
 /// Traces of the within-class and between-class covariances and what follows from them alone.
@@ -228,54 +229,75 @@ pub(crate) fn vci_with(
     let products = pooled(operation, moments, weighting)?;
     let varied = varied_classes(operation, moments)?;
     let samples: u64 = varied.iter().map(|&class| moments.counts()[class]).sum();
-    let rows = between.scaled();
-    let width = between.width;
-    let mut total = symmetric(products, width);
-    total *= faer::Scale(1.0 / samples as f64);
-    matmul(total.as_mut(), Accum::Add, rows.transpose(), rows.as_ref(), 1.0, parallelism(width));
-    let fitted = match well_conditioned_fit(&total, &rows) {
+    let mut rows = between.scaled();
+    let mut total = Total { products, samples: samples as f64, width: between.width, memory: Vec::new() };
+    let (fitted, truncated) = match total.well_conditioned_fit(&mut rows) {
         Some(fitted) => (fitted, false),
-        None => (truncated_fit(operation, &total, &rows)?, true),
+        None => (total.truncated_fit(operation, &rows)?, true),
     };
-    let vci = (1.0 - fitted.0 / rank as f64).clamp(0.0, 1.0);
-    Ok(VariabilityIndex { vci, rank, truncated: fitted.1, weighting, samples: moments.sample_count() })
+    let vci = (1.0 - fitted / rank as f64).clamp(0.0, 1.0);
+    Ok(VariabilityIndex { vci, rank, truncated, weighting, samples: moments.sample_count() })
 }
 
 /// Share of the largest eigenvalue below which an eigenvalue of Σ_T counts as zero.
 const SINGULAR: f64 = 1e-10;
 
-/// tr(T⁻¹ AᵀA) by Cholesky, if it is certain that no eigenvalue of T would be truncated: with T = LLᵀ the smallest
-/// eigenvalue is at least 1/‖L⁻¹‖²_F and the largest at most tr T.
-fn well_conditioned_fit(total: &Mat<f64>, rows: &Mat<f64>) -> Option<f64> {
-    let width = total.nrows();
-    let par = parallelism(width);
-    let trace: f64 = (0..width).map(|at| total[(at, at)]).sum();
-    let mut factor = total.to_owned();
-    let memory = &mut MemBuffer::new(cholesky_in_place_scratch::<f64>(width, par, Default::default()));
-    cholesky_in_place(factor.as_mut(), Default::default(), par, MemStack::new(memory), Default::default()).ok()?;
-    let square = |matrix: &Mat<f64>| -> f64 {
-        matrix.col_iter().map(|column| column.iter().map(|value| value * value).sum::<f64>()).sum()
-    };
-    let mut inverse = Mat::<f64>::identity(width, width);
-    solve_lower_triangular_in_place(factor.as_ref(), inverse.as_mut(), par);
-    let smallest = 1.0 / square(&inverse);
-    if smallest.is_nan() || smallest <= SINGULAR * trace {
-        return None;
-    }
-    let mut image = rows.transpose().to_owned();
-    solve_lower_triangular_in_place(factor.as_ref(), image.as_mut(), par);
-    Some(square(&image))
+/// T = Σ_T, built anew in the same memory whenever a factor has overwritten it.
+struct Total<'a> {
+    products: &'a [f64],
+    samples: f64,
+    width: usize,
+    memory: Vec<f64>,
 }
 
-/// The same by eigenvalues, leaving out those that count as zero.
-fn truncated_fit(operation: &'static str, total: &Mat<f64>, rows: &Mat<f64>) -> Result<f64> {
-    let (values, vectors) = eigen(operation, total.as_ref())?;
-    let largest = values.first().copied().unwrap_or(0.0);
-    let kept = values.iter().take_while(|&&value| value > SINGULAR * largest).count();
-    let mut image = Mat::<f64>::zeros(rows.nrows(), kept);
-    matmul(image.as_mut(), Accum::Replace, rows.as_ref(), vectors.subcols(0, kept), 1.0, parallelism(total.nrows()));
-    let share = |column: usize| (0..rows.nrows()).map(|row| image[(row, column)].powi(2)).sum::<f64>();
-    Ok((0..kept).map(|column| share(column) / values[column]).sum())
+impl Total<'_> {
+    /// T = S/n + AᵀA, both triangles.
+    fn build(&mut self, rows: &[f64]) {
+        self.memory.clear();
+        self.memory.extend(self.products.iter().map(|product| product / self.samples));
+        add_scatter(&mut self.memory, self.width, rows);
+        mirror(&mut self.memory, self.width);
+    }
+
+    /// Replaces T by the Cholesky factor of T − `shift`·I; `None` if it has none.
+    fn factor(&mut self, shift: f64) -> Option<()> {
+        let (width, par) = (self.width, parallelism(self.width));
+        (0..width).for_each(|at| self.memory[at * width + at] -= shift);
+        let memory = &mut MemBuffer::new(cholesky_in_place_scratch::<f64>(width, par, Default::default()));
+        let matrix = MatMut::from_column_major_slice_mut(&mut self.memory, width, width);
+        cholesky_in_place(matrix, Default::default(), par, MemStack::new(memory), Default::default()).ok().map(|_| ())
+    }
+
+    /// tr(T⁻¹ AᵀA) by Cholesky, if it is certain that no eigenvalue of T would be truncated: T − τI has a factor only
+    /// if T's smallest eigenvalue is above τ, and the largest is at most tr T. The rows of A are then overwritten.
+    fn well_conditioned_fit(&mut self, rows: &mut [f64]) -> Option<f64> {
+        let (width, classes) = (self.width, rows.len() / self.width);
+        self.build(rows);
+        let trace: f64 = (0..width).map(|at| self.memory[at * width + at]).sum();
+        self.factor(SINGULAR * trace)?;
+        self.build(rows);
+        self.factor(0.0)?;
+        // Rows of A one after another are columns of Aᵀ.
+        let factor = MatRef::from_column_major_slice(&self.memory, width, width);
+        let image = MatMut::from_column_major_slice_mut(rows, width, classes);
+        solve_lower_triangular_in_place(factor, image, parallelism(width));
+        Some(rows.iter().map(|value| value * value).sum())
+    }
+
+    /// The same by eigenvalues, leaving out those that count as zero.
+    fn truncated_fit(&mut self, operation: &'static str, rows: &[f64]) -> Result<f64> {
+        let (width, classes) = (self.width, rows.len() / self.width);
+        self.build(rows);
+        let (values, vectors) = eigen(operation, MatRef::from_column_major_slice(&self.memory, width, width))?;
+        self.memory = Vec::new();
+        let largest = values.first().copied().unwrap_or(0.0);
+        let kept = values.iter().take_while(|&&value| value > SINGULAR * largest).count();
+        let mut image = Mat::<f64>::zeros(classes, kept);
+        let rows = MatRef::from_row_major_slice(rows, classes, width);
+        matmul(image.as_mut(), Accum::Replace, rows, vectors.subcols(0, kept), 1.0, parallelism(width));
+        let share = |column: usize| image.col(column).iter().map(|value| value * value).sum::<f64>();
+        Ok((0..kept).map(|column| share(column) / values[column]).sum())
+    }
 }
 
 /// Classes with a variance; an error when there are none.

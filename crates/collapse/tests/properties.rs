@@ -3,9 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // a failed test panics
 
 use collapse::{
-    CdnvConvention, CdnvForm, ClassMoments, Divisor, Error, Head, ReportOptions, SamplePass, Scatter, Symmetry,
-    Weighting, cdnv, collapse_chain, effective_poincare_constant, geometric_collapse, nearest_mean_bound, report_slice,
-    simplex,
+    CdnvConvention, CdnvForm, ClassMoments, Divisor, Error, Head, Precision, ReportOptions, SamplePass, Scatter,
+    Symmetry, Weighting, cdnv, collapse_chain, effective_poincare_constant, geometric_collapse, nearest_mean_bound,
+    report_slice, simplex,
 };
 use streams::{standard_normal, stream};
 
@@ -118,6 +118,26 @@ fn a_million_samples_in_batches_match_two_plain_passes() {
     }
     for class in (0..classes).filter(|&class| streamed.counts()[class] > 0) {
         close(streamed.variance(class, Divisor::Samples).unwrap(), squares[class] / count(class), 1e-11);
+    }
+    let mut scatter = vec![0.0f64; width * width];
+    for (row, class) in rows() {
+        let deviation: Vec<f64> =
+            row.iter().zip(&means[class * width..]).map(|(&value, mean)| f64::from(value) - mean).collect();
+        (0..width * width).for_each(|at| scatter[at] += deviation[at / width] * deviation[at % width]);
+    }
+    // The stated bound of products in f32, and the rounding of a million sums in f64.
+    for (precision, bound) in [(Precision::OfFeatures, 3.1e-5), (Precision::Double, 1e-11)] {
+        let mut streamed = ClassMoments::new(classes, width, Scatter::Full).with_precision(precision);
+        for (features, labels) in narrow.chunks(997 * width).zip(labels.chunks(997)) {
+            streamed.update_slice(features, labels).unwrap();
+        }
+        let written = serde_json::to_value(&streamed).unwrap();
+        let lower: Vec<f64> = serde_json::from_value(written["products"].clone()).unwrap();
+        let places = (0..width).flat_map(|row| (0..=row).map(move |column| (row, column)));
+        for ((row, column), value) in places.zip(lower) {
+            let scale = (scatter[row * width + row] * scatter[column * width + column]).sqrt();
+            assert!((value - scatter[row * width + column]).abs() <= bound * scale);
+        }
     }
 }
 
@@ -297,4 +317,127 @@ fn moments_survive_serialisation_and_reject_wrong_lengths() {
     assert_eq!(serde_json::to_string(&back).unwrap(), text);
     let broken = text.replace("\"class_count\":4", "\"class_count\":5");
     assert!(serde_json::from_str::<ClassMoments>(&broken).is_err());
+}
+
+#[test]
+fn candle_errors_and_misfit_heads_are_told() {
+    use candle_core::{Device, Tensor};
+    let cpu = Device::Cpu;
+    // A broken tensor operation is passed on as it is.
+    let failed = Tensor::zeros((2, 3), candle_core::DType::F32, &cpu).unwrap().reshape((4, 4)).unwrap_err();
+    assert!(matches!(Error::from(failed), Error::Candle(_)));
+    let flat = Tensor::zeros(3, candle_core::DType::F32, &cpu).unwrap();
+    assert!(matches!(Head::new(&flat, None), Err(Error::Shape { .. })));
+    let weight = Tensor::zeros((2, 3), candle_core::DType::F32, &cpu).unwrap();
+    assert!(matches!(Head::new(&weight, Some(&flat)), Err(Error::Shape { .. })));
+    assert!(matches!(Head::from_slices(&[1.0f64; 5], None, 2), Err(Error::Shape { .. })));
+    assert!(matches!(Head::from_slices(&[1.0f64; 4], Some(&[0.0]), 2), Err(Error::Shape { .. })));
+    let hole = Head::from_slices(&[1.0, f64::NAN, 0.0, 0.0], None, 2);
+    assert!(matches!(hole, Err(Error::NonFinite { row: 0, column: 1, .. })));
+    let (features, labels) = labelled(40, 3, 4, 1.0);
+    let moments = moments(&features, &labels, 3, 4);
+    for (classes, width) in [(3, 3), (4, 2)] {
+        let head = Head::from_slices(&vec![1.0f64; classes * width], None, classes).unwrap();
+        let told = |result: Result<(), Error>| assert!(matches!(result, Err(Error::Incompatible { .. })), "{result:?}");
+        told(SamplePass::new(&moments).unwrap().with_head(&head).map(|_| ()));
+        told(collapse::self_duality(&head, &moments, Weighting::default()).map(|_| ()));
+        told(collapse::bias_collapse(&head, &moments, Weighting::default()).map(|_| ()));
+        let options = ReportOptions { class_count: Some(4), ..ReportOptions::default() };
+        told(report_slice(&features, 3, &labels, Some(&head), &options).map(|_| ()));
+    }
+}
+
+#[test]
+fn one_feature_by_hand() {
+    // Classes −1, 1 | 8, 12 | 20, 20: means 0, 10, 20, variances 1, 4, 0; head (−1, 0, 1)·x with a bias.
+    let (features, labels) = ([-1.0f64, 1.0, 8.0, 12.0, 20.0, 20.0], [0, 0, 1, 1, 2, 2]);
+    let head = Head::from_slices(&[-1.0f64, 0.0, 1.0], Some(&[5.0, 0.0, -15.0]), 3).unwrap();
+    let options = ReportOptions { gc_per_class: Some(vec![1.0, 2.0, 0.5]), gc: Some(1.0), ..ReportOptions::default() };
+    let report = report_slice(&features, 1, &labels, Some(&head), &options).unwrap();
+    let part = report.head.unwrap();
+    let share = |value: f64, expected: f64| close(value, expected, 1e-12);
+    share(report.cdnv, (5.0 / 200.0 + 1.0 / 800.0 + 4.0 / 200.0) / 3.0);
+    // One direction alone: the CDNV along it is the CDNV.
+    share(report.directional_cdnv.unwrap(), report.cdnv);
+    share(report.geometric_collapse.unwrap(), (1.0 / 100.0 + 1.0 / 400.0 + 1.0 / 100.0) / 2.0);
+    share(report.pairwise_geometric_collapse.unwrap(), (3.0 / 200.0 + 1.5 / 800.0 + 2.5 / 200.0) / 3.0);
+    share(report.poincare_constant.unwrap(), 2.0);
+    let (within, between) = (5.0 / 3.0, 200.0 / 3.0);
+    share(report.trace_ratio.unwrap(), within / between);
+    share(report.nc1.unwrap(), within / between / 3.0);
+    share(report.vci.unwrap(), 1.0 - between / (within + between));
+    assert_eq!(report.nc1_rank, Some(1));
+    assert!((report.rank_me.unwrap() - 1.0).abs() < 1e-5);
+    // Accuracies: 8 and 12 are nearest to 10, and the head scores (5 − x, 0, x − 15).
+    assert_eq!((report.nearest_mean_error, part.ncc_agreement, part.head_accuracy), (0.0, 1.0, 1.0));
+    share(part.bias_collapse.unwrap(), (25.0f64 + 25.0).sqrt());
+    assert_eq!(part.nc0, Some(0.0));
+    // A class mean is the global mean, so directions are undefined: said, not invented.
+    assert_eq!(report.equinorm, None);
+    assert!(report.undefined.iter().any(|gap| gap.measure == "equinorm"));
+}
+
+#[test]
+fn more_classes_than_features_match_plain_sums() {
+    let (width, classes) = (3, 11);
+    let (features, labels) = labelled(400, width, classes, 0.7);
+    let weight = standard_normal(&mut stream(4, "collapse/tests/head", 0), classes * width);
+    let head = Head::from_slices(&weight, None, classes).unwrap();
+    let report = report_slice(&features, width, &labels, Some(&head), &ReportOptions::default()).unwrap();
+    assert_eq!(report.nc1_rank, Some(width));
+    // Plain sums, class by class, over the classes that occur.
+    let rows =
+        |class: usize| features.chunks(width).zip(&labels).filter(move |(_, l)| **l == class as u32).map(|p| p.0);
+    let present: Vec<usize> = (0..classes).filter(|&class| rows(class).count() > 0).collect();
+    let mean = |class: usize, at: usize| rows(class).map(|row| row[at]).sum::<f64>() / rows(class).count() as f64;
+    let means: Vec<Vec<f64>> = present.iter().map(|&class| (0..width).map(|at| mean(class, at)).collect()).collect();
+    let (mut directional, mut right) = (0.0, 0);
+    for (i, &class) in present.iter().enumerate() {
+        for row in rows(class) {
+            let apart = |j: usize| (0..width).map(|at| (row[at] - means[j][at]).powi(2)).sum::<f64>();
+            right += usize::from((0..means.len()).all(|j| j == i || apart(j) > apart(i)));
+        }
+        for j in (0..present.len()).filter(|&j| j != i) {
+            let axis: Vec<f64> = (0..width).map(|at| means[i][at] - means[j][at]).collect();
+            let square: f64 = axis.iter().map(|value| value * value).sum();
+            let along = |row: &[f64]| (0..width).map(|at| (row[at] - means[i][at]) * axis[at]).sum::<f64>();
+            let spread = rows(class).map(|row| along(row).powi(2)).sum::<f64>() / rows(class).count() as f64;
+            directional += spread / (square * square);
+        }
+    }
+    close(report.directional_cdnv.unwrap(), directional / (present.len() * (present.len() - 1)) as f64, 1e-12);
+    close(1.0 - report.nearest_mean_error, right as f64 / labels.len() as f64, 1e-15);
+}
+
+#[test]
+fn products_in_double_precision_match_f64_features_and_single_ones_keep_their_bound() {
+    let (width, classes) = (20, 6);
+    let (features, labels) = labelled(3_000, width, classes, 1.0);
+    let narrow: Vec<f32> = features.iter().map(|&value| value as f32).collect();
+    let exact: Vec<f64> = narrow.iter().map(|&value| f64::from(value)).collect();
+    let measure = |precision| {
+        let options = ReportOptions { precision, ..ReportOptions::default() };
+        report_slice(&narrow, width, &labels, None, &options).unwrap()
+    };
+    let reference = report_slice(&exact, width, &labels, None, &ReportOptions::default()).unwrap();
+    assert_eq!(measure(Precision::Double), reference);
+    let single = measure(Precision::OfFeatures);
+    assert_ne!(single, reference);
+    close(single.nc1.unwrap(), reference.nc1.unwrap(), 1e-6);
+    close(single.vci.unwrap(), reference.vci.unwrap(), 1e-6);
+    close(single.directional_cdnv.unwrap(), reference.directional_cdnv.unwrap(), 1e-6);
+}
+
+#[test]
+fn features_whose_squares_leave_single_precision_lose_nothing() {
+    let (width, classes) = (6, 4);
+    let (features, labels) = labelled(300, width, classes, 0.5);
+    let scaled = |power: i32| -> Vec<f32> { features.iter().map(|value| *value as f32 * 2f32.powi(power)).collect() };
+    let measure = |features: &[f32]| report_slice(features, width, &labels, None, &ReportOptions::default()).unwrap();
+    let plain = measure(&scaled(0));
+    for power in [70, -80] {
+        let report = measure(&scaled(power));
+        close(report.nc1.unwrap(), plain.nc1.unwrap(), 1e-6);
+        close(report.vci.unwrap(), plain.vci.unwrap(), 1e-6);
+    }
 }

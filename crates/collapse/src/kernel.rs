@@ -1,0 +1,230 @@
+//! Inner loops over rows of numbers: eight running sums in f64, the same bits on every machine.
+//!
+//! The loops are plain Rust. `pulp` picks the vector unit at run time; because each sum keeps its eight lanes and no
+//! multiply is fused with an add, wider registers change the speed and not the result.
+
+use pulp::{Arch, Simd, WithSimd};
+
+use crate::features::Element;
+
+const LANES: usize = 8;
+
+/// A loop compiled for each vector unit.
+struct Loop<F>(F);
+
+impl<R, F: FnOnce() -> R> WithSimd for Loop<F> {
+    type Output = R;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> R {
+        (self.0)()
+    }
+}
+
+/// Runs an `#[inline(always)]` body with the widest vectors of this machine.
+#[inline]
+fn wide<R>(body: impl FnOnce() -> R) -> R {
+    Arch::new().dispatch(Loop(body))
+}
+
+/// Σ f(i) over `0..count`, in eight interleaved sums, the rest after them.
+#[inline(always)]
+fn lanes<const N: usize>(count: usize, term: impl Fn(usize) -> [f64; N]) -> [f64; N] {
+    let mut sums = [[0.0f64; LANES]; N];
+    let whole = count / LANES * LANES;
+    for start in (0..whole).step_by(LANES) {
+        for lane in 0..LANES {
+            let terms = term(start + lane);
+            for (sums, term) in sums.iter_mut().zip(terms) {
+                sums[lane] += term;
+            }
+        }
+    }
+    let mut rest = [0.0f64; N];
+    for at in whole..count {
+        for (rest, term) in rest.iter_mut().zip(term(at)) {
+            *rest += term;
+        }
+    }
+    let mut totals = [0.0; N];
+    for ((total, sums), rest) in totals.iter_mut().zip(sums).zip(rest) {
+        *total = sums.iter().sum::<f64>() + rest;
+    }
+    totals
+}
+
+/// Adds the sum of some rows to `sum`, four rows at a time.
+pub(crate) fn add_rows<'a, E: Element>(sum: &mut [f64], rows: impl Iterator<Item = &'a [E]>) {
+    let mut waiting: [&[E]; 4] = [&[]; 4];
+    let mut count = 0;
+    for row in rows {
+        waiting[count] = row;
+        count += 1;
+        if count == 4 {
+            add_four(sum, waiting);
+            count = 0;
+        }
+    }
+    for row in &waiting[..count] {
+        wide(
+            #[inline(always)]
+            || sum.iter_mut().zip(*row).for_each(|(sum, &value)| *sum += value.wide()),
+        );
+    }
+}
+
+fn add_four<E: Element>(sum: &mut [f64], [first, second, third, fourth]: [&[E]; 4]) {
+    wide(
+        #[inline(always)]
+        || {
+            let rows = first.iter().zip(second).zip(third.iter().zip(fourth));
+            for (sum, ((&a, &b), (&c, &d))) in sum.iter_mut().zip(rows) {
+                *sum += (a.wide() + b.wide()) + (c.wide() + d.wide());
+            }
+        },
+    );
+}
+
+/// ‖x − μ‖² in f64.
+pub(crate) fn squared_distance<E: Element>(row: &[E], mean: &[f64]) -> f64 {
+    let count = row.len().min(mean.len());
+    let (row, mean) = (&row[..count], &mean[..count]);
+    wide(
+        #[inline(always)]
+        || {
+            lanes(
+                count,
+                #[inline(always)]
+                |at| {
+                    let deviation = row[at].wide() - mean[at];
+                    [deviation * deviation]
+                },
+            )[0]
+        },
+    )
+}
+
+/// Writes x − μ, rounded once, to `deviation`.
+pub(crate) fn deviate<E: Element, T: Element>(row: &[E], mean: &[f64], deviation: &mut [T]) {
+    wide(
+        #[inline(always)]
+        || {
+            for ((into, &value), mean) in deviation.iter_mut().zip(row).zip(mean) {
+                *into = T::narrow(value.wide() - mean);
+            }
+        },
+    );
+}
+
+/// ‖d‖² in f64.
+pub(crate) fn squared_length<T: Element>(row: &[T]) -> f64 {
+    wide(
+        #[inline(always)]
+        || {
+            lanes(
+                row.len(),
+                #[inline(always)]
+                |at| [row[at].wide() * row[at].wide()],
+            )[0]
+        },
+    )
+}
+
+/// Adds f32 numbers to f64 sums.
+pub(crate) fn add_widened(sums: &mut [f64], terms: &[f32]) {
+    wide(
+        #[inline(always)]
+        || sums.iter_mut().zip(terms).for_each(|(sum, &term)| *sum += f64::from(term)),
+    );
+}
+
+/// Σ_j a_j t_j², Σ_j b_j t_j and Σ_j c_j t_j with t_j = own − `others[j]`.
+pub(crate) fn along_axes(own: f64, others: &[f64], [a, b, c]: [&[f64]; 3]) -> [f64; 3] {
+    let count = others.len();
+    let (a, b, c) = (&a[..count], &b[..count], &c[..count]);
+    wide(
+        #[inline(always)]
+        || {
+            lanes(
+                count,
+                #[inline(always)]
+                |at| {
+                    let along = own - others[at];
+                    [a[at] * along * along, b[at] * along, c[at] * along]
+                },
+            )
+        },
+    )
+}
+
+/// Writes `scale`·left + right to `into`.
+pub(crate) fn scaled_sum(into: &mut [f64], scale: f64, left: &[f64], right: &[f64]) {
+    wide(
+        #[inline(always)]
+        || {
+            for ((into, left), right) in into.iter_mut().zip(left).zip(right) {
+                *into = scale * left + right;
+            }
+        },
+    );
+}
+
+/// The highest value, and how many values lie at most `margin` below it.
+pub(crate) fn near_highest(values: &[f64], margin: f64) -> (f64, usize) {
+    wide(
+        #[inline(always)]
+        || {
+            let mut tops = [f64::NEG_INFINITY; LANES];
+            let whole = values.chunks_exact(LANES);
+            let rest = whole.remainder();
+            for chunk in whole {
+                for lane in 0..LANES {
+                    tops[lane] = if chunk[lane] > tops[lane] { chunk[lane] } else { tops[lane] };
+                }
+            }
+            let top =
+                tops.iter().chain(rest).fold(f64::NEG_INFINITY, |top, &value| if value > top { value } else { top });
+            let floor = top - margin;
+            let near: u64 = values.iter().map(|&value| u64::from(value >= floor)).sum();
+            (top, near as usize)
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_that_are_not_whole_lanes_lose_nothing() {
+        for count in [0, 1, 7, 8, 9, 19] {
+            let row: Vec<f32> = (0..count).map(|at| at as f32).collect();
+            let mean = vec![1.0f64; count];
+            let expected: f64 = (0..count).map(|at| (at as f64 - 1.0).powi(2)).sum();
+            assert_eq!(squared_distance(&row, &mean), expected);
+            let mut deviation = vec![0f32; count];
+            deviate(&row, &mean, &mut deviation);
+            assert_eq!(squared_length(&deviation), expected);
+        }
+    }
+
+    #[test]
+    fn rows_add_up_in_any_number() {
+        let rows = [[1f32, 10.0], [2.0, 20.0], [3.0, 30.0], [4.0, 40.0], [5.0, 50.0], [6.0, 60.0]];
+        for count in 0..rows.len() {
+            let mut sum = [0.5, 0.5];
+            add_rows(&mut sum, rows[..count].iter().map(|row| &row[..]));
+            let expected: f32 = rows[..count].iter().map(|row| row[0]).sum();
+            assert_eq!(sum, [f64::from(expected) + 0.5, f64::from(10.0 * expected) + 0.5]);
+        }
+    }
+
+    #[test]
+    fn sums_along_axes_and_the_near_highest() {
+        let sums = along_axes(2.0, &[1.0, 4.0], [&[1.0, 10.0], &[3.0, 5.0], &[1.0, 1.0]]);
+        assert_eq!(sums, [1.0 + 40.0, 3.0 - 10.0, 1.0 - 2.0]);
+        let values = [1.0, 5.0, 4.5, 0.0, -1.0, 2.0, 3.0, 4.0, 4.9];
+        assert_eq!(near_highest(&values, 0.0), (5.0, 1));
+        assert_eq!(near_highest(&values, 0.5), (5.0, 3));
+    }
+}
