@@ -3,7 +3,10 @@
 //!
 //! `RAYON_NUM_THREADS=2 CANDLE_NUM_THREADS=2 cargo bench --package benches --bench ops`
 //!
-//! Throughput of a layer is nominal: two operations for every product of the direct sum, whatever algorithm ran.
+//! Throughput of a layer is nominal: two operations for every product of the direct sum, whatever algorithm ran. The
+//! `peak` is that of the gemm crate on large square matrices, with which the table compares.
+//!
+//! About two minutes on an idle machine with two cores.
 #![allow(
     clippy::expect_used,
     missing_docs,
@@ -17,7 +20,7 @@ use std::time::Duration;
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use models::kernels::{Accuracy, ConvGeometry, conv_forward, conv_input_grad, conv_weight_grad};
+use models::kernels::{Accuracy, ConvGeometry, conv_forward, conv_input_grad, conv_weight_grad, matmul};
 use models::train::{Gradients, OptimizerState, Sgd};
 use models::{Architecture, Initialisation, Network, Pass, ops};
 
@@ -111,11 +114,27 @@ fn write_cases(path: &Path) -> Result<()> {
     candle_core::safetensors::save(&tensors, path)
 }
 
+/// Side of the square matrices whose product is taken for the machine's peak.
+const SIDE: usize = 1536;
+
+fn peak(criterion: &mut Criterion) {
+    let (a, b) = (normal("bench/ops/left", SIDE * SIDE), normal("bench/ops/right", SIDE * SIDE));
+    let mut product = vec![0.0f32; SIDE * SIDE];
+    let mut group = criterion.benchmark_group("peak");
+    group.sample_size(10).warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2));
+    group.throughput(Throughput::Elements(2 * (SIDE as u64).pow(3)));
+    group.bench_function(BenchmarkId::new("gemm", SIDE), |bencher| {
+        let strides = [SIDE, 1];
+        bencher.iter(|| matmul(SIDE, SIDE, SIDE, black_box(&a), strides, &b, strides, &mut product));
+    });
+    group.finish();
+}
+
 fn layers(criterion: &mut Criterion) {
     let cases = Path::new(env!("CARGO_TARGET_TMPDIR")).join("ops.safetensors");
     write_cases(&cases).expect("the target directory is writable");
     let mut group = criterion.benchmark_group("convolution");
-    group.sample_size(20).warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2));
+    group.sample_size(20).warm_up_time(Duration::from_millis(200)).measurement_time(Duration::from_millis(1200));
     for layer in LAYERS {
         let g = layer.geometry(BATCH);
         let [x, weight, gradient] = numbers(&g);
@@ -152,7 +171,8 @@ fn input_gradient(network: &Network, images: &Var) -> models::Result<Tensor> {
 
 fn steps(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("step");
-    group.sample_size(10).measurement_time(Duration::from_secs(5)).throughput(Throughput::Elements(BATCH as u64));
+    group.sample_size(10).warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(5));
+    group.throughput(Throughput::Elements(BATCH as u64));
     for name in ["vgg13", "resnet18-cifar"] {
         let architecture = Architecture::named(name).expect("a known name").with_input(3, [32, 32]).with_classes(10);
         let network = Network::new(&architecture, Initialisation::HeNormal, 1, DType::F32, &Device::Cpu);
@@ -173,5 +193,5 @@ fn steps(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, layers, steps);
+criterion_group!(benches, peak, layers, steps);
 criterion_main!(benches);

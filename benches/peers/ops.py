@@ -9,7 +9,9 @@ Run after the Rust side, on the same idle machine and with as many threads:
 Before anything is timed, PyTorch computes every layer again, in f64, from the numbers that the Rust side wrote, and the
 script stops if a result differs by more than 5e-5 of its root mean square. Each PyTorch figure is that of the better of the two
 memory formats (contiguous, channels last), found anew for each operation. Both sides state the median (and, with --best,
-the fastest) of their repetitions. Throughput is nominal: two operations a product of the direct sum."""
+the fastest) of their repetitions. Throughput is nominal: two operations a product of the direct sum; its share of the peak is
+that of the gemm crate on square matrices in the same run, which a scheme with fewer products may exceed. About two minutes on an
+idle machine with two cores, half of that with --quick."""
 import argparse, json, os, pathlib, platform, resource, statistics, sys, time
 
 arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -17,6 +19,7 @@ arguments.add_argument("--threads", type=int, default=2)
 arguments.add_argument("--target", default=os.environ.get("CARGO_TARGET_DIR", "target"))
 arguments.add_argument("--batch", type=int, default=64)
 arguments.add_argument("--best", action="store_true", help="compare the fastest repetitions instead of the medians")
+arguments.add_argument("--quick", action="store_true", help="half as long, with fewer repetitions")
 arguments.add_argument("--only", choices=["convolution", "step"])
 arguments.add_argument("--memory", choices=["vgg13", "resnet18-cifar"], help="one training step; print the peak memory")
 arguments = arguments.parse_args()
@@ -48,10 +51,12 @@ def name(layer):
 
 
 def timed(work, seconds):
-    """Seconds of each repetition: at least seven, for about this long, after two that do not count."""
+    """Seconds of each repetition: at least seven (three with --quick), for about this long, after two that do not count."""
     work(), work()
-    times, start = [], time.perf_counter()
-    while len(times) < 7 or time.perf_counter() - start < seconds:
+    times, start, least = [], time.perf_counter(), 7
+    if arguments.quick:
+        seconds, least = seconds / 2, 3
+    while len(times) < least or time.perf_counter() - start < seconds:
         before = time.perf_counter()
         work()
         times.append(time.perf_counter() - before)
@@ -101,16 +106,23 @@ def check_cases():
     print(f"both sides compute the same: largest difference {worst:.1e} of the root mean square, f32 against f64\n")
 
 
-def row(label, mine, peer, operations=None):
+def row(label, mine, peer, operations=None, at_peak=None):
+    """One line of a table; `at_peak` are the seconds that as many operations take at the peak."""
     cells = [label, "-" if mine is None else f"{mine * 1e3:.3f}", f"{peer * 1e3:.3f}",
              "-" if mine is None else f"{peer / mine:.2f}"]
     if operations:
-        cells += ["-" if mine is None else f"{operations / mine * 1e-9:.0f}", f"{operations / peer * 1e-9:.0f}"]
+        cells += ["-" if mine is None else f"{operations / mine * 1e-9:.0f}", f"{operations / peer * 1e-9:.0f}",
+                  "-" if mine is None or at_peak is None else f"{at_peak / mine:.0%}"]
     print("| " + " | ".join(cells) + " |", flush=True)
 
 
 def convolutions():
-    print("| convolution | ours, ms | PyTorch, ms | ratio | ours, GFLOP/s | PyTorch, GFLOP/s |\n|---|---|---|---|---|---|")
+    side = 1536
+    a, b = torch.randn(side, side), torch.randn(side, side)
+    gemm = ours("peak", "gemm", str(side))
+    print("| convolution | ours, ms | PyTorch, ms | ratio | ours, GFLOP/s | PyTorch, GFLOP/s | ours, share of the peak |\n"
+          "|---|---|---|---|---|---|---|")
+    row(f"matrix product of {side}x{side}, the peak", gemm, timed(lambda: a @ b, 1), 2 * side**3, gemm)
     for layer in LAYERS:
         inputs, outputs, size, kernel, stride = layer
         times = {}
@@ -122,7 +134,8 @@ def convolutions():
                 times.setdefault(function, []).append(timed(work, 0.5))
         products = arguments.batch * (size // stride) ** 2 * inputs * outputs * kernel**2
         for function, candidates in times.items():
-            row(f"{name(layer)}, {function}", ours("convolution", function, name(layer)), min(candidates), 2 * products)
+            row(f"{name(layer)}, {function}", ours("convolution", function, name(layer)), min(candidates), 2 * products,
+                gemm and gemm * products / side**3)
 
 
 class Residual(nn.Module):
