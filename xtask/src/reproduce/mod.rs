@@ -57,10 +57,16 @@ pub(crate) struct Args {
     /// Where results go [default: results/EXPERIMENT-PRESET-DATA; of `all`, a folder for each in results]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Runs at once [default: the processor's threads]
+    /// Where the runs are done
+    #[arg(long, value_enum, default_value_t = engine::Kind::Local)]
+    engine: engine::Kind,
+    /// Option for sbatch, such as --sbatch=--partition=gpu; may be repeated
+    #[arg(long, value_name = "OPTION", allow_hyphen_values = true)]
+    sbatch: Vec<String>,
+    /// Runs at once [default: the processor's threads; with slurm, as many as it likes]
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     jobs: Option<usize>,
-    /// Threads in all, divided among the jobs [default: the processor's threads]
+    /// Threads in all, divided among the jobs [default: the processor's threads; with slurm, of each task, 1]
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     threads: Option<usize>,
     /// List the experiments and their presets, and do nothing

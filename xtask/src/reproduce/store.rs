@@ -11,6 +11,7 @@ use anyhow::{Context, Result, anyhow};
 use serde::{Deserialize, Serialize};
 
 use super::configuration::Configuration;
+use super::lock::FolderLock;
 use super::measurement::{Measurement, Outcome};
 use crate::files::write_whole;
 use crate::record::Record;
@@ -85,10 +86,12 @@ impl RunFolder {
         write_whole(&self.path.join(CONFIGURATION), configuration.to_toml()?.as_bytes())
     }
 
-    /// Makes the folder ready for a run from its beginning.
+    /// Makes the folder ready for a run, unless a run is at work in it.
     pub(crate) fn prepare(&self, configuration: &Configuration) -> Result<()> {
-        self.clear()?;
-        self.create(configuration)
+        self.create(configuration)?;
+        // Where the lock is taken, a run that an earlier command started is still at work, and its files are its own.
+        let Ok(_free) = FolderLock::take(&self.path) else { return Ok(()) };
+        self.clear()
     }
 
     /// The configuration that the folder was made with.

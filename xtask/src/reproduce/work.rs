@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use anyhow::{Context, Result, bail};
 
-use super::engine::{Board, End, Engine, Job, Local};
+use super::engine::{Board, End, Engine, Job, Kind, Local, Slurm, check_sbatch, check_slurm};
 use super::experiment::Experiment;
 use super::results_folder::ResultsFolder;
 use super::store::{RunFolder, State};
@@ -17,6 +17,7 @@ use crate::{Ending, data, report};
 /// Brings every run of the experiment to its end and writes the report.
 pub(super) fn work(args: &Args, experiment: Experiment, folder: &Path) -> Result<Ending> {
     let planned = sweep::runs(&experiment)?;
+    check_engine(args)?;
     let own = ResultsFolder::open(folder)?;
     if let Err(error) = data::ensure(&experiment.plan.data.set, args.data_dir.as_ref()) {
         own.abandon();
@@ -24,9 +25,9 @@ pub(super) fn work(args: &Args, experiment: Experiment, folder: &Path) -> Result
     }
     own.settle()?;
     let open = open(&planned, folder);
-    let local = local(args, open.jobs.len())?;
-    announce(&experiment, &planned, &open, &local, folder);
-    match bring(&local, &open.jobs)? {
+    let (engine, how) = engine(args, open.jobs.len(), folder)?;
+    announce(&experiment, &planned, &open, &how, folder);
+    match bring(engine.as_ref(), &open.jobs)? {
         End::Exhausted => conclude(experiment, planned, folder),
         End::Stopped => {
             println!("stopped with {} runs finished; the same command continues", finished(&planned, folder));
@@ -51,8 +52,10 @@ struct Open {
 /// small batches take longest and go first.
 fn open(planned: &[PlannedRun], folder: &Path) -> Open {
     let (mut open, mut finished) = (Vec::new(), 0);
+    // Tasks on other machines start in other folders.
+    let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
     for run in planned {
-        let at = RunFolder::of(folder, &run.key);
+        let at = RunFolder::of(&absolute, &run.key);
         if matches!(at.state(), Ok(State::Done(_))) {
             finished += 1;
             continue;
@@ -68,31 +71,52 @@ fn open(planned: &[PlannedRun], folder: &Path) -> Open {
     Open { jobs: open.into_iter().map(|(_, job)| job).collect(), finished }
 }
 
-fn announce(experiment: &Experiment, planned: &[PlannedRun], open: &Open, local: &Local, folder: &Path) {
-    let threads = (local.threads / local.jobs).max(1);
+fn announce(experiment: &Experiment, planned: &[PlannedRun], open: &Open, how: &str, folder: &Path) {
     println!(
-        "{} · {} · preset {} · data {}\n{} runs, {} of them finished before; {} at a time, {threads} thread{} each; results in {}",
+        "{} · {} · preset {} · data {}\n{} runs, {} of them finished before; {how}; results in {}",
         experiment.name,
         experiment.plan.figure,
         experiment.preset,
         experiment.plan.data.set,
         planned.len(),
         open.finished,
-        local.jobs,
-        if threads > 1 { "s" } else { "" },
         folder.display()
     );
 }
 
-fn local(args: &Args, runs: usize) -> Result<Local> {
+/// Refuses an engine that is not here, and settings that it has no use for.
+fn check_engine(args: &Args) -> Result<()> {
+    match args.engine {
+        Kind::Local if args.sbatch.is_empty() => Ok(()),
+        Kind::Local => bail!("--sbatch needs --engine slurm"),
+        Kind::Slurm => {
+            check_sbatch(&args.sbatch)?;
+            Ok(check_slurm()?)
+        }
+    }
+}
+
+/// The engine, and in words what it does.
+fn engine(args: &Args, runs: usize, folder: &Path) -> Result<(Box<dyn Engine>, String)> {
+    let program = std::env::current_exe().context("cannot find the path of this program")?;
+    let absolute = |path: &Path| std::path::absolute(path).with_context(|| format!("cannot find {}", path.display()));
+    if args.engine == Kind::Slurm {
+        let (jobs, threads) = (args.jobs, args.threads.unwrap_or(1));
+        let data_dir = args.data_dir.as_deref().map(absolute).transpose()?;
+        let (results, options) = (absolute(folder)?, args.sbatch.clone());
+        let slurm = Slurm { program, results, jobs, threads, data_dir, options, stop: &STOP };
+        let limit = jobs.map_or_else(String::new, |jobs| format!(", {jobs} at a time"));
+        return Ok((Box::new(slurm), format!("tasks of a Slurm array{limit}, {} each", counted(threads))));
+    }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    Ok(Local {
-        program: std::env::current_exe().context("cannot find the path of this program")?,
-        jobs: args.jobs.unwrap_or(cores).min(runs.max(1)),
-        threads: args.threads.unwrap_or(cores),
-        data_dir: args.data_dir.clone(),
-        stop: &STOP,
-    })
+    let jobs = args.jobs.unwrap_or(cores).min(runs.max(1));
+    let threads = args.threads.unwrap_or(cores);
+    let local = Local { program, jobs, threads, data_dir: args.data_dir.clone(), stop: &STOP };
+    Ok((Box::new(local), format!("{jobs} at a time, {} each", counted((threads / jobs).max(1)))))
+}
+
+fn counted(threads: usize) -> String {
+    format!("{threads} thread{}", if threads == 1 { "" } else { "s" })
 }
 
 fn bring(engine: &dyn Engine, jobs: &[Job]) -> Result<End> {

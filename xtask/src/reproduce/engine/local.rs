@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 
-use super::{Advance, End, Engine, Event, Job};
+use super::{Advance, End, Engine, Event, Job, failed};
 use crate::reproduce::run::{NO_SPACE, no_space};
 use crate::reproduce::store::State;
 
@@ -146,13 +146,6 @@ fn verdict(job: &Job, status: ExitStatus) -> State {
         }
         Ok(state) => state,
         Err(error) => failed(job, &format!("{error:#}")),
-    }
-}
-
-fn failed(job: &Job, reason: &str) -> State {
-    match job.folder.fail(reason) {
-        Ok(()) => State::Failed(reason.to_owned()),
-        Err(error) => State::Failed(format!("{reason}; and this could not be written down: {error:#}")),
     }
 }
 

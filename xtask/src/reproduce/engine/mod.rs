@@ -2,14 +2,25 @@
 
 mod local;
 mod progress;
+mod slurm;
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use local::Local;
 pub(crate) use progress::Board;
+pub(crate) use slurm::{Slurm, check as check_slurm, check_options as check_sbatch};
 
 use super::store::{RunFolder, State};
+
+/// Where runs are brought to their end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Kind {
+    /// Child processes on this machine
+    Local,
+    /// Tasks of a Slurm job array, in a folder that the nodes share
+    Slurm,
+}
 
 /// One run to be brought to its end.
 #[derive(Debug, Clone)]
@@ -58,4 +69,12 @@ pub(crate) trait Engine {
     /// # Errors
     /// Only what makes the engine itself unable to go on.
     fn execute(&self, jobs: &[Job], watch: &mut dyn FnMut(Event)) -> Result<End>;
+}
+
+/// Marks a run as failed for a reason that its own process could not give.
+fn failed(job: &Job, reason: &str) -> State {
+    match job.folder.fail(reason) {
+        Ok(()) => State::Failed(reason.to_owned()),
+        Err(error) => State::Failed(format!("{reason}; and this could not be written down: {error:#}")),
+    }
 }

@@ -1,10 +1,12 @@
 //! One run: the only room that calls the crates that train and measure.
 
+mod diary;
 mod estimating;
 mod images;
 mod measuring;
 mod network;
 mod pilot;
+mod saving;
 mod training;
 
 use std::io::{Read, Write};
@@ -45,9 +47,12 @@ pub(crate) struct Args {
     /// Folder that holds the data set
     #[arg(long)]
     data_dir: Option<PathBuf>,
+    /// Save a checkpoint after every so many steps, instead of every 15 seconds
+    #[arg(long, value_name = "STEPS", value_parser = clap::value_parser!(u64).range(1..))]
+    checkpoint_every: Option<u64>,
 }
 
-/// Brings the run in its folder to its end; a run that is done is left as it is.
+/// Brings the run in its folder to its end, from its last checkpoint if it was killed; a run that is done is left as it is.
 ///
 /// # Errors
 /// Whatever kept it from its end, which then stands in its folder too.
@@ -72,12 +77,16 @@ pub(crate) fn run_folder(args: &Args) -> Result<()> {
     let watch = Stopwatch::start();
     let worked = (|| {
         let images = Images::load(&configuration, args.data_dir.as_deref())?;
-        let outcome = Training::new(&configuration, &images, &folder, attached)?.run()?;
-        Ok::<_, anyhow::Error>((outcome, images.files))
+        let ways = (attached, args.checkpoint_every);
+        let (outcome, seconds) = Training::new(&configuration, &images, &folder, ways)?.run()?;
+        Ok::<_, anyhow::Error>((outcome, seconds, images.files))
     })();
     match worked {
-        Ok((outcome, files)) => {
-            folder.finish(&outcome, &watch.record(threads), &files)?;
+        Ok((outcome, seconds, files)) => {
+            // What killed processes did up to their last checkpoint counts; reading the data again does too.
+            let mut record = watch.record(threads);
+            record.seconds = record.seconds.max((seconds * 1e3).round() / 1e3);
+            folder.finish(&outcome, &record, &files)?;
             if !attached {
                 println!("{}", told(&outcome));
             }

@@ -1,23 +1,23 @@
-//! Training with measuring points: where the schedule has them, and where the loss first falls below a level.
+//! Training with measuring points and checkpoints, from the beginning or from where a killed process left it.
 
-use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use candle_core::{Device, Tensor};
 use datasets::{BatchOptions, Batches, Order, Position};
 use gc_core::Probe;
 use models::Network;
-use models::train::{Fit, GcPenalty, Observation, Progress, Sgd};
+use models::train::{Fit, GcPenalty, Observation, Observer, Progress, Sgd};
 
+use super::diary::Diary;
 use super::estimating::Estimating;
 use super::images::Images;
 use super::measuring::Measuring;
+use super::saving::Saving;
 use crate::reproduce::configuration::Configuration;
 use crate::reproduce::engine::Advance;
-use crate::reproduce::measurement::{Measured, Measurement, Moment, Outcome};
-use crate::reproduce::metric::Metric;
+use crate::reproduce::measurement::Outcome;
 use crate::reproduce::store::RunFolder;
 
 /// How often progress is reported.
@@ -31,41 +31,17 @@ pub(super) struct Training<'a> {
     batches: Batches,
     steps: usize,
     diary: Diary<'a>,
-    reported: Option<Instant>,
+    saving: Saving,
     attached: bool,
 }
 
-/// What is remembered along training, and when to measure.
-struct Diary<'a> {
-    configuration: &'a Configuration,
-    measuring: Measuring,
-    estimating: Option<Estimating>,
-    images: usize,
-    classes: usize,
-    /// Steps at which the schedule measures, with their shares of training, the next first.
-    scheduled: VecDeque<(usize, f64)>,
-    /// The step at which runs with larger batches end, until it is reached.
-    equal_steps: Option<usize>,
-    /// Levels of the running loss that were not reached yet, the highest first.
-    levels: VecDeque<f64>,
-    window: Window,
-    /// Sum of the squared gradient norms so far.
-    slope: f64,
-}
-
-/// The losses of the last steps.
-struct Window {
-    losses: VecDeque<f64>,
-    length: usize,
-}
-
 impl<'a> Training<'a> {
-    /// Draws the initial weights and fixes where to measure.
+    /// Draws the initial weights and fixes where to measure and, in steps, how often to save.
     pub(super) fn new(
         configuration: &'a Configuration,
         images: &Images,
         folder: &'a RunFolder,
-        attached: bool,
+        (attached, checkpoint_every): (bool, Option<u64>),
     ) -> Result<Self> {
         let train = &configuration.train;
         let count = images.train.len();
@@ -83,46 +59,75 @@ impl<'a> Training<'a> {
             batches: batches(configuration, images)?,
             steps,
             diary: Diary::new(configuration, (measuring, estimating), (count, classes), steps),
-            reported: None,
+            saving: Saving::new(folder, checkpoint_every, &images.files)?,
             attached,
         })
     }
 
-    /// Trains to the end, or to the point where it diverges.
-    pub(super) fn run(self) -> Result<Outcome> {
-        let Self { configuration, folder, network, batches, steps, mut diary, mut reported, attached } = self;
-        let train = &configuration.train;
+    /// Trains to the end, or to the point where it diverges; also the seconds that it worked, in all processes.
+    pub(super) fn run(self) -> Result<(Outcome, f64)> {
+        let Self { configuration, folder, network, batches, steps, mut diary, mut saving, attached } = self;
         let fit = fit(configuration, steps as u64);
-        let mut batch = source(&batches);
-        // The hook can only pass on errors of `models`; one of its own is kept here, and ends the training.
-        let mut trouble: Option<anyhow::Error> = None;
-        let ended = fit.run(&network, &mut Progress::default(), &mut batch, |network, observation| {
-            let written = diary.enter(network, observation, folder);
-            if attached && reported.is_none_or(|last| last.elapsed() > PULSE) {
-                reported = Some(Instant::now());
-                report(observation.step as usize, steps, train.batch_size);
-            }
-            Ok(match written {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(error) => {
-                    trouble = Some(error);
-                    ControlFlow::Break(())
-                }
-            })
-        });
+        let mut progress = saving.resume(&fit, &network, &mut diary, folder)?;
+        let (pulse, batch_size) = (None, configuration.train.batch_size);
+        let mut watch = Watch { fit: &fit, folder, diary, saving, attached, pulse, batch_size, trouble: None };
+        let ended = fit.run_observed(&network, &mut progress, &mut source(&batches), &mut watch);
+        let Watch { diary, saving, trouble, .. } = watch;
         if let Some(error) = trouble {
             return Err(error);
         }
         let (classes, images) = (diary.classes, diary.images);
-        match ended? {
+        let outcome = match ended? {
             models::train::Outcome::Finished => {
                 let final_loss = diary.window.mean().context("no step was taken")?;
-                Ok(Outcome::Completed { classes, images, final_loss })
+                Outcome::Completed { classes, images, final_loss }
             }
-            models::train::Outcome::Diverged { step, .. } => {
-                Ok(Outcome::Diverged { classes, images, step: step as usize })
-            }
-            other => Err(anyhow!("training ended in a way that this program does not know: {other:?}")),
+            models::train::Outcome::Diverged { step, .. } => Outcome::Diverged { classes, images, step: step as usize },
+            other => bail!("training ended in a way that this program does not know: {other:?}"),
+        };
+        Ok((outcome, saving.finish()?))
+    }
+}
+
+/// Who watches the training: measures, reports and saves.
+struct Watch<'a> {
+    fit: &'a Fit,
+    folder: &'a RunFolder,
+    diary: Diary<'a>,
+    saving: Saving,
+    attached: bool,
+    /// When progress was last reported.
+    pulse: Option<Instant>,
+    batch_size: usize,
+    /// An observer can only pass on errors of `models`; one of this program is kept here, and ends the training.
+    trouble: Option<anyhow::Error>,
+}
+
+impl Observer for Watch<'_> {
+    fn observe(&mut self, network: &Network, observation: Observation) -> models::Result<ControlFlow<()>> {
+        let entered = self.diary.enter(network, observation, self.folder);
+        if self.attached && self.pulse.is_none_or(|last| last.elapsed() > PULSE) {
+            self.pulse = Some(Instant::now());
+            report(observation.step as usize, self.fit.steps as usize, self.batch_size);
+        }
+        self.trouble = entered.err();
+        Ok(if self.trouble.is_none() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+    }
+
+    fn save(&mut self, network: &Network, progress: &Progress) -> models::Result<()> {
+        if self.trouble.is_some() {
+            return Ok(());
+        }
+        match self.saving.save_if_due(self.fit, network, progress, &self.diary) {
+            Ok(()) => Ok(()),
+            Err(error) => match error.downcast::<models::Error>() {
+                Ok(error) => Err(error),
+                Err(error) => {
+                    let reason = candle_core::Error::Msg(format!("{error:#}"));
+                    self.trouble = Some(error);
+                    Err(reason.into())
+                }
+            },
         }
     }
 }
@@ -175,108 +180,5 @@ fn report(step: usize, steps: usize, batch_size: usize) {
     let advance = Advance { share: step as f64 / steps as f64, images: (step * batch_size) as u64 };
     if let Ok(line) = serde_json::to_string(&advance) {
         println!("{line}");
-    }
-}
-
-impl<'a> Diary<'a> {
-    fn new(
-        configuration: &'a Configuration,
-        (measuring, estimating): (Measuring, Option<Estimating>),
-        (images, classes): (usize, usize),
-        steps: usize,
-    ) -> Self {
-        let measure = &configuration.measure;
-        let at = |share: &f64| ((share * steps as f64).round() as usize, *share);
-        Self {
-            configuration,
-            measuring,
-            estimating,
-            images,
-            classes,
-            scheduled: measure.schedule.iter().map(at).collect(),
-            equal_steps: Some(self::steps(configuration.train.epochs, images, configuration.largest_batch_size)),
-            levels: measure.loss_levels.iter().copied().collect(),
-            window: Window::new((measure.loss_window / configuration.train.batch_size).max(1)),
-            slope: 0.0,
-        }
-    }
-
-    /// Takes in what one step showed, and measures where it is time to.
-    fn enter(&mut self, network: &Network, observation: Observation, folder: &RunFolder) -> Result<()> {
-        let step = observation.step as usize;
-        if let Some(loss) = observation.loss {
-            self.window.push(loss);
-        }
-        self.slope += observation.squared_gradient_norm.unwrap_or(0.0);
-        let moments = self.due(step);
-        if moments.is_empty() {
-            return Ok(());
-        }
-        let mut values = self.measuring.measure(network).with_context(|| format!("measuring after step {step}"))?;
-        if step > 0 {
-            values.insert(Metric::PathSlope, Measured::new(self.slope / step as f64, None, step));
-        }
-        if let Some(slope) = observation.squared_gradient_norm {
-            values.insert(Metric::StepSlope, Measured::new(slope, None, 1));
-        }
-        let estimates = match &self.estimating {
-            Some(estimating) => {
-                estimating.estimate(network).with_context(|| format!("estimating after step {step}"))?
-            }
-            None => Vec::new(),
-        };
-        for moment in moments {
-            folder.append(&Measurement {
-                moment,
-                step,
-                epoch: (step * self.configuration.train.batch_size) as f64 / self.images as f64,
-                train_loss: self.window.mean(),
-                values: values.clone(),
-                estimates: estimates.clone(),
-            })?;
-        }
-        Ok(())
-    }
-
-    /// Why to measure now; several reasons may meet.
-    fn due(&mut self, step: usize) -> Vec<Moment> {
-        let mut moments = Vec::new();
-        while let Some((_, share)) = self.scheduled.pop_front_if(|(at, _)| *at <= step) {
-            moments.push(Moment::Schedule { share });
-        }
-        if self.equal_steps.is_some_and(|at| at <= step) {
-            self.equal_steps = None;
-            moments.push(Moment::EqualSteps);
-        }
-        let Some(loss) = self.window.full_mean() else { return moments };
-        let guess = (self.classes as f64).ln();
-        // Of several levels passed at once each is noted: they were all first reached here.
-        while let Some(level) = self.levels.pop_front_if(|level| loss < *level * guess) {
-            moments.push(Moment::LossLevel { level });
-        }
-        moments
-    }
-}
-
-impl Window {
-    fn new(length: usize) -> Self {
-        Self { losses: VecDeque::with_capacity(length), length }
-    }
-
-    fn push(&mut self, loss: f64) {
-        if self.losses.len() == self.length {
-            self.losses.pop_front();
-        }
-        self.losses.push_back(loss);
-    }
-
-    /// Mean of what there is.
-    fn mean(&self) -> Option<f64> {
-        (!self.losses.is_empty()).then(|| self.losses.iter().sum::<f64>() / self.losses.len() as f64)
-    }
-
-    /// Mean of a full window.
-    fn full_mean(&self) -> Option<f64> {
-        if self.losses.len() == self.length { self.mean() } else { None }
     }
 }
