@@ -1,14 +1,17 @@
 //! From run folders to tables, charts, verdicts and a page; nothing here trains or measures.
 
 pub(crate) mod chart;
+mod columns;
 mod csv;
 mod digest;
 mod estimates;
 mod index;
 mod markdown;
 mod page;
+mod parquet;
 mod results;
 mod table;
+mod tensorboard;
 mod verdict;
 
 use std::path::{Path, PathBuf};
@@ -37,8 +40,20 @@ pub(crate) struct Written {
     pub(crate) claims: PathBuf,
 }
 
+/// What is written on request only.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Extras {
+    /// Event files for TensorBoard.
+    pub(crate) tensorboard: bool,
+}
+
 /// Reads the runs in `folder` and writes the report beside them.
-pub(crate) fn write(experiment: Experiment, planned: Vec<PlannedRun>, folder: &Path) -> Result<Written> {
+pub(crate) fn write(
+    experiment: Experiment,
+    planned: Vec<PlannedRun>,
+    folder: &Path,
+    extras: Extras,
+) -> Result<Written> {
     let text = experiment.to_toml()?;
     let results = Results::read(experiment, planned, folder);
     let findings = verdict::findings(&results);
@@ -60,14 +75,21 @@ pub(crate) fn write(experiment: Experiment, planned: Vec<PlannedRun>, folder: &P
     let page =
         page::page(&page::Page { results: &results, findings: &findings, columns: &columns, experiment: text.clone() });
     write_whole(&at("experiment.toml"), text.as_bytes())?;
-    write_whole(&written.measurements, &csv::measurements(&results)?)?;
+    let measured = columns::measurements(&results);
+    write_whole(&written.measurements, &csv::file(&measured)?)?;
+    write_whole(&at("measurements.parquet"), &parquet::file(&measured)?)?;
     write_whole(&written.claims, &csv::claims(&findings)?)?;
     if results.experiment.plan.measure.estimators.is_some() {
-        write_whole(&at("estimates.csv"), &csv::estimates(&results)?)?;
+        let estimates = columns::estimates(&results);
+        write_whole(&at("estimates.csv"), &csv::file(&estimates)?)?;
+        write_whole(&at("estimates.parquet"), &parquet::file(&estimates)?)?;
     }
     write_whole(&at("summary.md"), markdown::summary(&results, &findings).as_bytes())?;
     write_whole(&written.figure, figure.into_string().as_bytes())?;
     write_whole(&written.page, page.as_bytes())?;
+    if extras.tensorboard {
+        tensorboard::write(&results, folder)?;
+    }
     digest::Digest::of(&results, &findings).write(folder)?;
     Ok(written)
 }

@@ -155,7 +155,7 @@ fn the_report_is_whole_self_contained_and_the_same_twice() {
     let folder = tempfile::tempdir().unwrap();
     let planned = sweep::runs(&experiment()).unwrap();
     made_up(folder.path(), &planned);
-    let write = || write(experiment(), planned.clone(), folder.path()).unwrap();
+    let write = || write(experiment(), planned.clone(), folder.path(), Extras { tensorboard: true }).unwrap();
     let written = write();
     let page = fs::read_to_string(&written.page).unwrap();
     let figure = fs::read_to_string(&written.figure).unwrap();

@@ -69,6 +69,9 @@ pub(crate) struct Args {
     /// Threads in all, divided among the jobs [default: the processor's threads; with slurm, of each task, 1]
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     threads: Option<usize>,
+    /// Write event files for TensorBoard too
+    #[arg(long)]
+    tensorboard: bool,
     /// List the experiments and their presets, and do nothing
     #[arg(long)]
     list: bool,

@@ -28,7 +28,7 @@ pub(super) fn work(args: &Args, experiment: Experiment, folder: &Path) -> Result
     let (engine, how) = engine(args, open.jobs.len(), folder)?;
     announce(&experiment, &planned, &open, &how, folder);
     match bring(engine.as_ref(), &open.jobs)? {
-        End::Exhausted => conclude(experiment, planned, folder),
+        End::Exhausted => conclude(args, experiment, planned, folder),
         End::Stopped => {
             println!("stopped with {} runs finished; the same command continues", finished(&planned, folder));
             Ok(Ending::Interrupted)
@@ -139,14 +139,17 @@ fn listen() -> Result<()> {
 }
 
 /// Writes the report, says where it is, and fails if a run failed.
-fn conclude(experiment: Experiment, planned: Vec<PlannedRun>, folder: &Path) -> Result<Ending> {
+fn conclude(args: &Args, experiment: Experiment, planned: Vec<PlannedRun>, folder: &Path) -> Result<Ending> {
     let failed = failures(&planned, folder);
-    let written = report::write(experiment, planned, folder)?;
+    let written = report::write(experiment, planned, folder, report::Extras { tensorboard: args.tensorboard })?;
     println!("\n{}", written.summary);
     println!("report   {}", written.page.display());
     println!("figure   {}", written.figure.display());
     println!("numbers  {}", written.measurements.display());
     println!("claims   {}", written.claims.display());
+    if args.tensorboard {
+        println!("events   {}", folder.join("tensorboard").display());
+    }
     if !failed.is_empty() {
         bail!(
             "{} of the runs failed; the report was made without them, and the same command tries them again\n{}",

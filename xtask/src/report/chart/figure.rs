@@ -9,6 +9,9 @@ use super::{STYLE, by_estimator, by_sweep, together};
 use crate::report::results::{Results, Run};
 use crate::reproduce::metric::{Metric, Scale};
 
+/// Height of a line of a key.
+const KEY_LINE: f64 = 17.0;
+
 /// One column of the grid: a sweep, with a panel for each metric.
 #[derive(Debug, Clone)]
 pub(crate) struct Column {
@@ -96,7 +99,8 @@ pub(super) fn shared_axis(scale: Scale, row: &[Vec<Series>]) -> Axis {
 /// The whole grid as one drawing with its own colours, for a page that is not ours.
 pub(crate) fn standalone(columns: &[Column], title: &str, note: &str) -> Markup {
     let rows = columns.iter().map(|column| column.panels.len()).max().unwrap_or(0);
-    let (gap, top) = (14.0, 98.0);
+    let lines = columns.iter().map(|column| key_lines(column).len()).max().unwrap_or(1).max(1);
+    let (gap, top) = (14.0, 98.0 + (lines - 1) as f64 * KEY_LINE);
     let width = columns.len() as f64 * (PANEL.0 + gap) + gap;
     let height = top + rows as f64 * (PANEL.1 + 8.0) + 30.0;
     html! {
@@ -121,25 +125,35 @@ pub(crate) fn standalone(columns: &[Column], title: &str, note: &str) -> Markup 
 
 /// The name of a column with its curves; places are estimated from the number of characters.
 fn key(column: &Column) -> Markup {
-    let advance = |text: &str, size: f64| text.chars().count() as f64 * size;
-    let mut left = 6.0;
-    let entries: Vec<(f64, &Series)> = column
-        .key()
-        .iter()
-        .map(|series| {
-            let at = left;
-            left += 26.0 + advance(&series.label, 6.8) + 10.0;
-            (at, series)
-        })
-        .collect();
     html! {
         text.head x="6" y="4" { (column.label) }
-        @for (at, series) in entries {
-            g class=(series.class) {
-                path class=(if series.excluded { "curve excluded" } else { "curve" }) d=(format!("M{at} 20L{} 20", at + 20.0)) {}
-                (marker(series.shape, (at + 10.0, 20.0), 3.4, if series.excluded { "mark hollow" } else { "mark" }, None))
+        @for (line, entries) in key_lines(column).into_iter().enumerate() {
+            @let middle = 20.0 + line as f64 * KEY_LINE;
+            @for (at, series) in entries {
+                g class=(series.class) {
+                    path class=(if series.excluded { "curve excluded" } else { "curve" }) d=(format!("M{at} {middle}L{} {middle}", at + 20.0)) {}
+                    (marker(series.shape, (at + 10.0, middle), 3.4, if series.excluded { "mark hollow" } else { "mark" }, None))
+                }
+                text x=(at + 25.0) y=(middle + 4.0) { (series.label) }
             }
-            text x=(at + 25.0) y="24" { (series.label) }
         }
     }
+}
+
+/// The curves of a key in lines no wider than a panel, each with its place.
+fn key_lines(column: &Column) -> Vec<Vec<(f64, &Series)>> {
+    let mut lines: Vec<Vec<(f64, &Series)>> = Vec::new();
+    let mut left = f64::INFINITY;
+    for series in column.key() {
+        let width = 26.0 + series.label.chars().count() as f64 * 6.8 + 10.0;
+        if left + width > PANEL.0 {
+            lines.push(Vec::new());
+            left = 6.0;
+        }
+        if let Some(line) = lines.last_mut() {
+            line.push((left, series));
+        }
+        left += width;
+    }
+    lines
 }

@@ -1,0 +1,154 @@
+//! The measurements and the estimates as named columns, of which CSV, Parquet and TensorBoard files are made.
+
+use super::results::{Results, Run};
+use crate::reproduce::measurement::{Measurement, Moment};
+use crate::reproduce::metric::Metric;
+
+/// A column with its values, one for each line.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Column {
+    /// Its name.
+    pub(crate) name: String,
+    /// Its values.
+    pub(crate) values: Values,
+}
+
+/// Values of one kind.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Values {
+    /// Words.
+    Text(Vec<String>),
+    /// Counts.
+    Whole(Vec<i64>),
+    /// Numbers, some of which may be missing.
+    Number(Vec<Option<f64>>),
+}
+
+impl Values {
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Text(values) => values.len(),
+            Self::Whole(values) => values.len(),
+            Self::Number(values) => values.len(),
+        }
+    }
+
+    /// One of them as the shortest text that reads back to the same value; nothing where it is missing.
+    pub(crate) fn written(&self, line: usize) -> String {
+        match self {
+            Self::Text(values) => values.get(line).cloned().unwrap_or_default(),
+            Self::Whole(values) => values.get(line).map(ToString::to_string).unwrap_or_default(),
+            Self::Number(values) => {
+                values.get(line).copied().flatten().map(|value| value.to_string()).unwrap_or_default()
+            }
+        }
+    }
+}
+
+/// One line for each measuring point of each run.
+pub(crate) fn measurements(results: &Results) -> Vec<Column> {
+    let lines: Vec<(&Run, &Measurement)> = results
+        .runs
+        .iter()
+        .flat_map(|run| run.measurements.iter().map(move |measurement| (run, measurement)))
+        .collect();
+    let of = Of { lines: &lines };
+    let mut columns = vec![
+        of.text("run", |run, _| run.planned.key.clone()),
+        of.text("data", |run, _| run.planned.configuration.data.set.clone()),
+        of.whole("seed", |run, _| run.planned.configuration.seed),
+        of.number("learning_rate", |run, _| Some(run.planned.configuration.train.learning_rate)),
+        of.whole("batch_size", |run, _| run.planned.configuration.train.batch_size as u64),
+        of.number("l2", |run, _| Some(run.planned.configuration.train.l2)),
+        of.number("gc_penalty", |run, _| Some(run.planned.configuration.train.gc_penalty)),
+        of.text("sweeps", |run, _| {
+            run.planned.places.iter().map(|place| place.sweep.as_str()).collect::<Vec<_>>().join(" ")
+        }),
+        of.text("standing", |run, _| run.standing.word().to_owned()),
+        of.text("moment", |_, line| moment(line).0.to_owned()),
+        of.number("at", |_, line| moment(line).1),
+        of.whole("step", |_, line| line.step as u64),
+        of.number("epoch", |_, line| Some(line.epoch)),
+        of.number("train_loss", |_, line| line.train_loss),
+    ];
+    for metric in results.metrics() {
+        let error = format!("{}_standard_error", metric.name());
+        columns.push(of.number(metric.name(), |_, line| line.value(metric)));
+        columns.push(of.number(&error, |_, line| standard_error(line, metric)));
+    }
+    columns
+}
+
+fn standard_error(line: &Measurement, metric: Metric) -> Option<f64> {
+    line.values.get(&metric).and_then(|measured| measured.standard_error)
+}
+
+/// Why a line was measured, and the share or level where there is one.
+fn moment(line: &Measurement) -> (&'static str, Option<f64>) {
+    match line.moment {
+        Moment::Schedule { share } => ("schedule", Some(share)),
+        Moment::EqualSteps => ("equal-steps", None),
+        Moment::LossLevel { level } => ("loss-level", Some(level)),
+    }
+}
+
+/// One line for each estimate of GC beside its exact value.
+pub(crate) fn estimates(results: &Results) -> Vec<Column> {
+    let scheduled = results.runs.iter().flat_map(|run| run.scheduled().map(move |(_, measurement)| (run, measurement)));
+    let found = scheduled.flat_map(|(run, line)| line.estimates.iter().map(move |estimate| (run, line, estimate)));
+    let found: Vec<_> = found.collect();
+    let lines: Vec<(&Run, &Measurement)> = found.iter().map(|(run, line, _)| (*run, *line)).collect();
+    let of = Of { lines: &lines };
+    let number =
+        |name: &str, values: Vec<Option<f64>>| Column { name: name.to_owned(), values: Values::Number(values) };
+    let each = |value: &dyn Fn(&crate::reproduce::estimator::Estimated) -> Option<f64>| {
+        found.iter().map(|(_, _, estimate)| value(estimate)).collect::<Vec<_>>()
+    };
+    let kinds = found.iter().map(|(_, _, estimate)| estimate.how.kind().to_owned()).collect();
+    let whole = |value: &dyn Fn(&crate::reproduce::estimator::Estimated) -> u64| {
+        Values::Whole(found.iter().map(|(_, _, estimate)| count(value(estimate))).collect())
+    };
+    vec![
+        of.text("run", |run, _| run.planned.key.clone()),
+        of.whole("seed", |run, _| run.planned.configuration.seed),
+        of.number("at", |_, line| moment(line).1),
+        of.whole("step", |_, line| line.step as u64),
+        of.number("epoch", |_, line| Some(line.epoch)),
+        Column { name: "estimator".to_owned(), values: Values::Text(kinds) },
+        number("setting", each(&|estimate| Some(estimate.how.amount()))),
+        Column { name: "repeat".to_owned(), values: whole(&|estimate| estimate.repeat as u64) },
+        number("value", each(&|estimate| estimate.value)),
+        number("standard_error", each(&|estimate| estimate.standard_error)),
+        number("interval_low", each(&|estimate| estimate.interval.map(|(low, _)| low))),
+        number("interval_high", each(&|estimate| estimate.interval.map(|(_, high)| high))),
+        Column { name: "passes".to_owned(), values: whole(&|estimate| estimate.passes) },
+    ]
+}
+
+/// A count as a column holds it.
+fn count(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// Columns of lines that are measurements of runs.
+struct Of<'a> {
+    lines: &'a [(&'a Run, &'a Measurement)],
+}
+
+impl Of<'_> {
+    fn text(&self, name: &str, value: impl Fn(&Run, &Measurement) -> String) -> Column {
+        let values = self.lines.iter().map(|(run, line)| value(run, line)).collect();
+        Column { name: name.to_owned(), values: Values::Text(values) }
+    }
+
+    fn whole(&self, name: &str, value: impl Fn(&Run, &Measurement) -> u64) -> Column {
+        let values = self.lines.iter().map(|(run, line)| count(value(run, line))).collect();
+        Column { name: name.to_owned(), values: Values::Whole(values) }
+    }
+
+    fn number(&self, name: &str, value: impl Fn(&Run, &Measurement) -> Option<f64>) -> Column {
+        let values = self.lines.iter().map(|(run, line)| value(run, line)).collect();
+        Column { name: name.to_owned(), values: Values::Number(values) }
+    }
+}
