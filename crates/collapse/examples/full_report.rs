@@ -41,6 +41,11 @@ fn main() {
          \"processor_seconds\": {processor:?}, \"mib_beyond_input\": {beyond}, \"cdnv\": {}, \"nc1\": {:?}, \"vci\": {:?}, \"rank_me\": {:?}}}",
         report.cdnv, report.nc1, report.vci, report.rank_me
     );
+    // For `cargo xtask bench`, which sets it beside the peers'.
+    println!(
+        "figure {{\"work\": \"collapse/memory beyond the input/{samples}x{features}-{classes}-classes-f32\", \
+         \"side\": \"ours\", \"unit\": \"MiB\", \"values\": [{beyond}]}}"
+    );
 }
 
 fn normals(purpose: &str, count: usize) -> impl Iterator<Item = f32> {

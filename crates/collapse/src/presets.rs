@@ -9,6 +9,8 @@
 //!   order of classes; its equiangularity averages *signed* deviations, which vanish whenever norms are equal and means
 //!   centred; its uniform duality averages the off-diagonal similarities of weights and means; its class variances look
 //!   up means by raw label, which is wrong for labels that are not contiguous.
+//! - `kowalski`: its between-class covariance sums (x − μ_G)(x − μ_G)ᵀ over all *samples* and divides by K, so that it is
+//!   n/K times the total covariance; its within-class variability is therefore no NC1 and is left out here.
 //! - The notebook of Papyan et al. and its many descendants take a truncated SVD of rank K − 1, which inverts rounding
 //!   when p < K − 1.
 
@@ -32,6 +34,8 @@ pub enum Preset {
     Tding1,
     /// `felixsh/nc-toolbox`: Σ_B as in [`Preset::Tding1`]; class variances with divisor n − 1.
     NcToolbox,
+    /// `kowalski` (PyPI): CDNV with divisor n; ETF error of W, duality and bias around the mean over *samples*. No NC1.
+    Kowalski,
 }
 
 /// What a codebase would report. Measures that it does not have are `None`.
@@ -85,12 +89,16 @@ impl Preset {
     pub fn measure(self, moments: &ClassMoments, head: Option<&Head>) -> Result<PresetMeasures> {
         let centre = match self {
             Self::RhubarbWu | Self::Papyan => Weighting::ClassBalanced,
-            Self::Tding1 | Self::NcToolbox => Weighting::SampleWeighted,
+            Self::Tding1 | Self::NcToolbox | Self::Kowalski => Weighting::SampleWeighted,
         };
         let covariances = Covariances::new(moments, centre)?;
         let mut measures = PresetMeasures { samples: moments.sample_count(), ..PresetMeasures::default() };
         let classes = moments.present_classes().len() as f64;
-        measures.nc1 = Some(if self == Self::Papyan { covariances.trace } else { covariances.trace / classes });
+        measures.nc1 = match self {
+            Self::Papyan => Some(covariances.trace),
+            Self::Kowalski => None,
+            _ => Some(covariances.trace / classes),
+        };
         self.add_means(moments, centre, &covariances, &mut measures)?;
         if let Some(head) = head {
             self.add_head(moments, centre, head, &mut measures)?;
@@ -119,6 +127,7 @@ impl Preset {
                 measures.equiangularity = Some(geometry.equiangularity);
             }
             Self::Tding1 => {}
+            Self::Kowalski => measures.cdnv = Some(cdnv(Divisor::Samples)?.mean),
             Self::NcToolbox => {
                 measures.cdnv = Some(cdnv(Divisor::SamplesMinusOne)?.mean);
                 measures.within_share = Some(covariances.within / (covariances.within + covariances.between));
@@ -144,7 +153,7 @@ impl Preset {
                 measures.equiangularity_of_head = Some(geometry.equiangularity);
                 measures.self_duality = Some(duality.difference_squared);
             }
-            Self::Tding1 => {
+            Self::Tding1 | Self::Kowalski => {
                 measures.etf_error_of_head = Some(simplex_of_head(head)?.etf_error);
                 measures.duality_etf_error = Some(duality.product_error);
                 measures.bias_collapse = Some(bias_collapse(head, moments, centre)?.norm);

@@ -66,6 +66,36 @@ fn pairing_takes_the_episodes_difficulty_out() {
     assert!(matches!(across_models(&[evaluation]), Err(Error::TooFewValues { .. })));
 }
 
+#[test]
+fn the_spread_over_models_by_hand() {
+    let features = features();
+    let sampler = EpisodeSampler::fixed(features.labels(), 4, 3, 5, 2).unwrap();
+    let whole = evaluate(&features, &sampler, 2, &heads()[..2]).unwrap();
+    // Two models on two episodes: accuracies 0.5, 0.7 and 0.8, 1.0 of the first head, 0.4, 0.6 and 0.9, 0.9 of the second.
+    let model = |first: [f64; 2], second: [f64; 2]| {
+        let mut evaluation = whole.clone();
+        evaluation.heads[0].per_episode = first.to_vec();
+        evaluation.heads[1].per_episode = second.to_vec();
+        evaluation
+    };
+    let together = across_models(&[model([0.5, 0.7], [0.4, 0.6]), model([0.8, 1.0], [0.9, 0.9])]).unwrap();
+    let close = |actual: f64, expected: f64| assert!((actual - expected).abs() < 1e-12, "{actual} for {expected}");
+    let first = &together.heads[0];
+    // Means 0.6 and 0.9: 0.75 ± 0.3/2, standard deviation 0.3/√2; each model's own error is (0.2/√2)/√2 = 0.1.
+    close(first.accuracy.mean, 0.75);
+    close(first.accuracy.standard_error, 0.15);
+    close(first.between_models, 0.3 / 2f64.sqrt());
+    close(first.within_models, 0.1);
+    // Student's t with one degree of freedom: tan(0.475 π) = 12.706 standard errors on either side.
+    let half_width = 0.15 * (0.475 * std::f64::consts::PI).tan();
+    assert!((first.accuracy.student.high - first.accuracy.student.low - 2.0 * half_width).abs() < 1e-8);
+    // Differences, episode by episode: 0.1, 0.1 and −0.1, 0.1, so means 0.1 and 0, own errors 0 and 0.1.
+    let difference = &together.differences[0];
+    close(difference.accuracy.mean, 0.05);
+    close(difference.between_models, 0.1 / 2f64.sqrt());
+    close(difference.within_models, (0.01f64 / 2.0).sqrt());
+}
+
 /// A head that fails from some episode on.
 struct Failing;
 

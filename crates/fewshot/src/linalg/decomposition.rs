@@ -29,7 +29,7 @@ pub(crate) fn eigen(matrix: &[f64], size: usize, operation: &'static str) -> Res
     )
     .map_err(|_| Error::Decomposition { operation, rows: size, columns: size })?;
     Ok(Eigen {
-        values: values.column_vector().iter().copied().collect(),
+        values: finite(&values).ok_or(Error::Decomposition { operation, rows: size, columns: size })?,
         vectors: vectors.col_iter().flat_map(|column| column.iter().copied().collect::<Vec<_>>()).collect(),
     })
 }
@@ -53,14 +53,34 @@ pub(crate) fn singular_values(matrix: &[f64], rows: usize, columns: usize, opera
     )
     .map_err(|_| Error::Decomposition { operation, rows, columns })?;
     Ok(Eigen {
-        values: values.column_vector().iter().copied().collect(),
+        values: finite(&values).ok_or(Error::Decomposition { operation, rows, columns })?,
         vectors: left.col_iter().flat_map(|column| column.iter().copied().collect::<Vec<_>>()).collect(),
     })
+}
+
+/// The values, unless one is not a number: a decomposition that did not converge may end so.
+fn finite(values: &faer::diag::Diag<f64>) -> Option<Vec<f64>> {
+    let values: Vec<f64> = values.column_vector().iter().copied().collect();
+    values.iter().all(|value| value.is_finite()).then_some(values)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_matrix_with_a_hole_does_not_converge() {
+        for size in [3, 60] {
+            let mut matrix = vec![1.0; size * size];
+            matrix[size] = f64::NAN;
+            let failed = eigen(&matrix, size, "test");
+            assert!(
+                matches!(failed, Err(Error::Decomposition { operation: "test", rows, columns }) if rows == size && columns == size)
+            );
+            let failed = singular_values(&matrix, size, size, "test");
+            assert!(matches!(failed, Err(Error::Decomposition { operation: "test", .. })));
+        }
+    }
 
     #[test]
     fn a_hand_worked_matrix_is_decomposed() -> Result<()> {
