@@ -50,10 +50,10 @@ fn succeeded(output: &Output) -> String {
     text
 }
 
-/// The message of a command that was refused: exit code 1, no panic.
+/// The message of a command that was refused: exit code 1, or 2 for wrong usage, and no panic.
 fn refused(output: &Output) -> String {
     let message = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(matches!(output.status.code(), Some(1 | 2)), "{message}");
     assert!(message.contains("error") && !message.contains("panicked"), "{message}");
     message
 }
@@ -172,7 +172,16 @@ fn bad_input_is_named_with_what_was_expected_and_leaves_nothing_behind() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("file"), "").unwrap();
     fs::write(folder.path().join("odd.toml"), "title = \"odd\"\nsurprise = 1\n[presets.quick]\n").unwrap();
-    let cases: [(&[&str], &[&str]); 22] = [
+    let cases: [(&[&str], &[&str]); 28] = [
+        (&["fig1", "--set", "measure.gc_images_per_class=17"], &["gc_images_per_class = 17 contradicts", "= 16"]),
+        (
+            &["fig1", "--set", "measure.feature_images_per_class=151"],
+            &["contradicts data.train_images_per_class = 150"],
+        ),
+        (&["fig4", "--set", "data.target_classes=4"], &["data.target_classes = 4", "way = 5"]),
+        (&["fig1", "--set", "sweeps.l2.key=rules.confidence"], &["`rules.confidence` is no setting of a run"]),
+        (&["fig1", "--set", "sweeps.l2.key=train.learning_rate"], &["vary the same key `train.learning_rate`"]),
+        (&["fig1", "--set", "report.rows=['target_nc']"], &["`target_nc`", "`classification` does not measure it"]),
         (&["all", "--data", "mnist"], &["--data mnist contradicts `all`"]),
         (&["all", "--data-dir", "."], &["--data-dir contradicts `all`"]),
         (

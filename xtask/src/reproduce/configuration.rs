@@ -13,6 +13,9 @@ pub(crate) const FORMAT: u32 = 2;
 /// Hexadecimal digits of a run's key.
 const KEY_DIGITS: usize = 12;
 
+/// The sections of an experiment that make a run.
+pub(crate) const SECTIONS: [&str; 5] = ["task", "data", "model", "train", "measure"];
+
 /// Everything that the numbers of a run depend on; where and how fast it runs is not part of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -143,7 +146,7 @@ impl Configuration {
     /// Takes what a run needs out of an experiment's tree.
     pub(crate) fn from_experiment(tree: &Table, seed: u64, largest_batch_size: usize) -> Result<Self> {
         let mut own = Table::new();
-        for key in ["task", "data", "model", "train", "measure"] {
+        for key in SECTIONS {
             if let Some(value) = tree.get(key) {
                 own.insert(key.to_owned(), value.clone());
             }
@@ -189,13 +192,37 @@ impl Configuration {
         positive("model.width", self.model.width)?;
         self.train.check()?;
         self.measure.check()?;
-        let FewShot { shot, query, .. } = self.measure.few_shot;
-        let per_class = self.data.target_images_per_class;
+        self.compare()?;
+        let FewShot { way, shot, query, .. } = self.measure.few_shot;
+        let Data { target_classes, target_images_per_class: per_class, .. } = self.data;
         if self.task == Task::Transfer && per_class < shot + query {
             bail!(
                 "data.target_images_per_class = {per_class}: {shot} shots and {query} queries need {} images of each class",
                 shot + query
             );
+        }
+        if self.task == Task::Transfer && (1..way).contains(&target_classes) {
+            bail!(
+                "data.target_classes = {target_classes}: episodes of measure.few_shot.way = {way} need as many classes"
+            );
+        }
+        Ok(())
+    }
+}
+
+impl Configuration {
+    /// Refuses to measure more images than there are: fewer would be measured, and nothing would say so.
+    fn compare(&self) -> Result<()> {
+        let Data { train_images_per_class: train, test_images_per_class: test, .. } = self.data;
+        let Measure { gc_images_per_class: gc, feature_images_per_class: features, .. } = self.measure;
+        for (name, wanted, of, there) in [
+            ("measure.feature_images_per_class", features, "data.train_images_per_class", train),
+            ("measure.gc_images_per_class", gc, "measure.feature_images_per_class", features),
+            ("measure.gc_images_per_class", gc, "data.test_images_per_class", test),
+        ] {
+            if wanted > there {
+                bail!("{name} = {wanted} contradicts {of} = {there}: there are no more images of each class");
+            }
         }
         Ok(())
     }

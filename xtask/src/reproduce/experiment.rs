@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow, bail};
 use toml::Table;
 
-use super::configuration::Configuration;
+use super::configuration::{Configuration, SECTIONS};
 pub(crate) use super::plan::{Axes, Course, Direction, Inequality, Plan, Readout, Rules, Sweep, Task, Together};
 use super::settings;
 use crate::suggest;
@@ -117,6 +117,17 @@ impl Experiment {
         plan.measure.check()?;
         for (name, sweep) in &plan.sweeps {
             check_values(name, sweep)?;
+            let section = sweep.key.split('.').next().unwrap_or_default();
+            if !SECTIONS.contains(&section) {
+                bail!(
+                    "sweeps.{name}.key: `{}` is no setting of a run; those are in {}",
+                    sweep.key,
+                    SECTIONS.join(", ")
+                );
+            }
+            if let Some((other, _)) = plan.sweeps.iter().find(|(other, own)| *other != name && own.key == sweep.key) {
+                bail!("sweeps.{name} and sweeps.{other} vary the same key `{}`", sweep.key);
+            }
             for value in &sweep.values {
                 self.configuration(plan.seeds[0], Some((&sweep.key, value)))?;
             }
@@ -126,6 +137,16 @@ impl Experiment {
             if !plan.sweeps.contains_key(name) {
                 bail!(suggest::unknown("sweep", name, plan.sweeps.keys().map(String::as_str)));
             }
+        }
+        if let Some(metric) = plan.metrics().find(|metric| !metric.measured_in(plan.task)) {
+            bail!(
+                "the metric `{}` is drawn or claimed, but the task `{}` does not measure it",
+                metric.name(),
+                plan.task.name()
+            );
+        }
+        if plan.claims.coverage && plan.measure.estimators.is_none() {
+            bail!("claims.coverage contradicts measure: there are no measure.estimators");
         }
         self.plan.rules.check()
     }

@@ -80,6 +80,15 @@ impl Metric {
         Self::SphericalGcBound,
     ];
 
+    /// Whether runs of this task measure it.
+    pub(crate) fn measured_in(self, task: Task) -> bool {
+        match self {
+            Self::TargetNc | Self::NearestMeanAccuracy | Self::RidgeAccuracy => task == Task::Transfer,
+            Self::TestAccuracy => task == Task::Classification,
+            _ => true,
+        }
+    }
+
     /// The name in experiment files, run folders and CSV.
     pub(crate) fn name(self) -> &'static str {
         match self {

@@ -48,6 +48,30 @@ pub(crate) struct Plan {
     pub(crate) claims: Claims,
 }
 
+impl Task {
+    /// The name in experiment files.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Transfer => "transfer",
+            Self::Classification => "classification",
+        }
+    }
+}
+
+impl Plan {
+    /// Every metric that the report draws or the claims are about.
+    pub(crate) fn metrics(&self) -> impl Iterator<Item = Metric> {
+        let (report, claims) = (&self.report, &self.claims);
+        let drawn = report.rows.iter().chain(report.together.iter().flat_map(|group| &group.metrics)).copied();
+        let scattered = report.scatter.iter().flat_map(|axes| [axes.x, axes.y]);
+        let trends = claims.trends.iter().flat_map(|trend| &trend.metrics).copied();
+        let associations = claims.associations.iter().flat_map(|claim| [claim.x, claim.y]);
+        let inequalities = claims.inequalities.iter().flat_map(|claim| [claim.lesser, claim.greater]);
+        let courses = claims.courses.iter().flat_map(|claim| [claim.x, claim.y]);
+        drawn.chain(scattered).chain(trends).chain(associations).chain(inequalities).chain(courses)
+    }
+}
+
 /// One key of the configuration and the values that it takes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -1,7 +1,7 @@
 //! Columns of curves by estimator of GC, as in the paper's Fig. 2: estimates against the exact value along training, and
 //! how far off they are. The values are those of one seed: the range over seeds would hide what an estimate is off.
 
-use super::figure::{Column, described, point, shared_axis};
+use super::figure::{Column, described, epochs, point, shared_axis};
 use super::lines::{LinePanel, Point, Series};
 use super::scale::{Axis, plain};
 use super::step;
@@ -28,7 +28,7 @@ pub(super) fn columns(results: &Results) -> Vec<Column> {
             title: format!("{name} along training, by {kind}"),
             description: described(name, kind, &row[index]),
             names: ("epochs".to_owned(), (*name).to_owned()),
-            x: Axis::exactly(0.0, results.experiment.plan.train.epochs),
+            x: epochs(results.experiment.plan.train.epochs, &row[index]),
             y: y.clone(),
             series: row[index].clone(),
         });

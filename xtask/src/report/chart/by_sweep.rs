@@ -1,6 +1,6 @@
 //! Columns of curves by swept value, as in the paper's Figs. 1 and 4.
 
-use super::figure::{Column, described, points, shared_axis};
+use super::figure::{Column, described, epochs, points, shared_axis};
 use super::lines::{LinePanel, Series};
 use super::scale::{Axis, plain};
 use super::step;
@@ -38,7 +38,7 @@ fn panel(results: &Results, (name, sweep): (&str, &Sweep), metric: Metric, y: Ax
         title: format!("{label} along training, by {}", sweep.label),
         description: described(label, &sweep.label, &series),
         names: ("epochs".to_owned(), label.to_owned()),
-        x: Axis::exactly(0.0, plan.train.epochs),
+        x: epochs(plan.train.epochs, &series),
         y,
         series,
     }

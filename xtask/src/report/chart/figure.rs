@@ -9,6 +9,9 @@ use super::{STYLE, by_estimator, by_sweep, together};
 use crate::report::results::{Results, Run};
 use crate::reproduce::metric::{Metric, Scale};
 
+/// Panels of a lone column that stand side by side.
+const ACROSS: usize = 2;
+
 /// Height of a line of a key.
 const KEY_LINE: f64 = 17.0;
 
@@ -82,6 +85,12 @@ pub(super) fn middle(values: &[f64], scale: Scale) -> f64 {
     }
 }
 
+/// The axis of training: to its end, or a little further where the last step of a run goes beyond.
+pub(super) fn epochs(planned: f64, series: &[Series]) -> Axis {
+    let reached = series.iter().flat_map(|series| &series.points).map(|point| point.x);
+    Axis::exactly(0.0, reached.fold(planned, f64::max))
+}
+
 /// The middle and the range of these values; nothing where there are none.
 pub(super) fn point(x: f64, values: &[f64], scale: Scale) -> Option<Point> {
     let low = values.iter().copied().fold(f64::INFINITY, f64::min);
@@ -96,13 +105,19 @@ pub(super) fn shared_axis(scale: Scale, row: &[Vec<Series>]) -> Axis {
     Axis::over(values, scale)
 }
 
-/// The whole grid as one drawing with its own colours, for a page that is not ours.
+/// The whole grid as one drawing with its own colours, for a page that is not ours. The panels of a lone column stand
+/// side by side.
 pub(crate) fn standalone(columns: &[Column], title: &str, note: &str) -> Markup {
-    let rows = columns.iter().map(|column| column.panels.len()).max().unwrap_or(0);
     let lines = columns.iter().map(|column| key_lines(column).len()).max().unwrap_or(1).max(1);
     let (gap, top) = (14.0, 98.0 + (lines - 1) as f64 * KEY_LINE);
-    let width = columns.len() as f64 * (PANEL.0 + gap) + gap;
-    let height = top + rows as f64 * (PANEL.1 + 8.0) + 30.0;
+    let panels = columns.iter().map(|column| column.panels.len()).max().unwrap_or(0);
+    let across = if columns.len() == 1 { panels.min(ACROSS) } else { 1 };
+    let width = (columns.len() * across) as f64 * (PANEL.0 + gap) + gap;
+    let height = top + panels.div_ceil(across.max(1)) as f64 * (PANEL.1 + 8.0) + 30.0;
+    let place = |column: usize, panel: usize| {
+        let (left, down) = (column + panel % across, panel / across);
+        format!("translate({} {})", gap + left as f64 * (PANEL.0 + gap), top + down as f64 * (PANEL.1 + 8.0))
+    };
     html! {
         svg.standalone xmlns="http://www.w3.org/2000/svg" viewBox=(format!("0 0 {width} {height}"))
             width=(width) height=(height) role="img" aria-labelledby="figure-t figure-d" {
@@ -112,10 +127,9 @@ pub(crate) fn standalone(columns: &[Column], title: &str, note: &str) -> Markup 
             rect.ground width=(width) height=(height) {}
             text.title x=(gap + 6.0) y="32" { (title) }
             @for (index, column) in columns.iter().enumerate() {
-                @let left = gap + index as f64 * (PANEL.0 + gap);
-                g transform=(format!("translate({left} 64)")) { (key(column)) }
+                g transform=(format!("translate({} 64)", gap + index as f64 * (PANEL.0 + gap))) { (key(column)) }
                 @for (row, panel) in column.panels.iter().enumerate() {
-                    g transform=(format!("translate({left} {})", top + row as f64 * (PANEL.1 + 8.0))) { (panel.draw()) }
+                    g transform=(place(index, row)) { (panel.draw()) }
                 }
             }
             text.quiet x=(gap + 6.0) y=(height - 14.0) { (note) }

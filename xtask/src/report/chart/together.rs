@@ -1,8 +1,7 @@
 //! Columns in which several metrics share one drawing, as in the paper's Fig. 3: an error and the bounds on it.
 
-use super::figure::{Column, described, points, shared_axis};
+use super::figure::{Column, described, epochs, points, shared_axis};
 use super::lines::{LinePanel, Series};
-use super::scale::Axis;
 use crate::report::results::{Results, Run, Standing};
 use crate::reproduce::experiment::Together;
 use crate::reproduce::metric::Scale;
@@ -38,7 +37,7 @@ fn panel(results: &Results, index: usize, group: &Together) -> LinePanel {
         title: format!("{} along training", group.label),
         description: described("value", "of", &series),
         names: ("epochs".to_owned(), String::new()),
-        x: Axis::exactly(0.0, plan.train.epochs),
+        x: epochs(plan.train.epochs, &series),
         y: shared_axis(Scale::Logarithmic, std::slice::from_ref(&series)),
         series,
     }

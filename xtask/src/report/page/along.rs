@@ -16,7 +16,7 @@ pub(super) fn grid(page: &Page) -> Markup {
             p.quiet.small {
                 (described(page)) " Dashed curves with hollow marks have runs that a rule excludes; a cross is where training diverged."
             }
-            div.grid style=(style) {
+            div.grid.lone[page.columns.len() == 1] style=(style) {
                 @for column in page.columns {
                     div.column {
                         div.head { h3 { (column.label) } (key(column.key())) }
