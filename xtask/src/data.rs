@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
-use datasets::{ContactSheet, FileRecord, Source};
+use datasets::{ContactSheet, FileRecord, Form, Glyphs, Source};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::files::write_whole;
@@ -18,28 +18,65 @@ use crate::reproduce::experiment::Task;
 pub(crate) struct Args {
     #[command(subcommand)]
     command: Command,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// Where a data set is, and what of it is meant.
+#[derive(Debug, clap::Args)]
+struct Place {
     /// Folder that holds the data set, instead of the Hub and its cache
     #[arg(long, global = true, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    /// Branch, tag or commit of the Hub's repository [default: the registry's pinned commit, else main]
+    #[arg(long, global = true, value_name = "REVISION")]
+    revision: Option<String>,
+    /// Configuration of a `hub:` data set with several
+    #[arg(long, global = true, value_name = "NAME")]
+    config: Option<String>,
+    /// Column of the images of a `hub:` data set [default: found by what it holds]
+    #[arg(long, global = true, value_name = "NAME")]
+    image_column: Option<String>,
+    /// Column of the labels of a `hub:` data set [default: found by what it holds]
+    #[arg(long, global = true, value_name = "NAME")]
+    label_column: Option<String>,
+    /// Height and width that images of `hub:` and `folder:` are scaled and cropped to, and `glyphs` are drawn in
+    #[arg(long, global = true, value_name = "PIXELS", value_parser = crate::reproduce::at_least_one)]
+    size: Option<usize>,
+    /// How much images of a class of `glyphs` differ: 0 is clean and upright, 1 the default
+    #[arg(long, global = true, value_name = "FACTOR", value_parser = factor)]
+    difficulty: Option<f32>,
+    /// Typefaces that a class of `glyphs` is drawn with at most
+    #[arg(long, global = true, value_name = "COUNT", value_parser = crate::reproduce::at_least_one)]
+    faces: Option<usize>,
+}
+
+fn factor(text: &str) -> Result<f32, String> {
+    let value: f32 = text.parse().map_err(|_| "a number is expected".to_owned())?;
+    if (0.0..=10.0).contains(&value) { Ok(value) } else { Err("from 0 to 10".to_owned()) }
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// List the data sets
-    List,
+    List {
+        /// Repository, revision, counts and licence of each
+        #[arg(long)]
+        long: bool,
+    },
     /// Download a data set's files into the Hub's cache
     Fetch {
-        /// Name of the data set
+        /// Name of the data set: one of `data list`, or hub:OWNER/NAME
         name: String,
     },
     /// Read a data set whole: checksums of its files, every image, the counts
     Verify {
-        /// Name of the data set
+        /// Name of the data set: one of `data list`, hub:OWNER/NAME, or folder:PATH
         name: String,
     },
     /// Write a sheet of example images as PNG
     Show {
-        /// Name of the data set
+        /// Name of the data set: one of `data list`, hub:OWNER/NAME, or folder:PATH
         name: String,
         /// File to write [default: NAME.png]
         #[arg(long)]
@@ -55,12 +92,30 @@ enum Command {
 
 /// Runs the command.
 pub(crate) fn data(args: &Args) -> Result<()> {
-    let source = watched(args.data_dir.clone());
+    let source = args.place.source();
     match &args.command {
-        Command::List => list(),
+        Command::List { long } => list(*long),
         Command::Fetch { name } => fetch(name, &source),
         Command::Verify { name } => verify(name, &source),
         Command::Show { name, out, classes, per_class } => show(name, source, out.as_ref(), (*classes, *per_class)),
+    }
+}
+
+impl Place {
+    fn source(&self) -> Source {
+        let mut glyphs = Glyphs::default();
+        glyphs.side = self.size.unwrap_or(glyphs.side);
+        glyphs.faces = self.faces.unwrap_or(glyphs.faces);
+        glyphs.variation = self.difficulty.map_or(glyphs.variation, |factor| glyphs.variation.scaled(factor));
+        Source {
+            glyphs,
+            revision: self.revision.clone(),
+            configuration: self.config.clone(),
+            image_column: self.image_column.clone(),
+            label_column: self.label_column.clone(),
+            form: Form { channels: None, size: self.size.map(|side| [side, side]) },
+            ..watched(self.data_dir.clone())
+        }
     }
 }
 
@@ -87,7 +142,7 @@ pub(crate) fn ensure(set: &str, data_dir: Option<&PathBuf>) -> Result<()> {
     Ok(())
 }
 
-fn list() -> Result<()> {
+fn list(long: bool) -> Result<()> {
     for entry in datasets::entries() {
         let [channels, height, width] = entry.shape;
         let count = match (entry.train_count, entry.test_count) {
@@ -99,8 +154,22 @@ fn list() -> Result<()> {
             "{:<14} {:>4} classes  {channels}×{height}×{width}  {count:<22} {split:<26} {}",
             entry.name, entry.classes, entry.summary
         );
+        if long {
+            println!("{:<14} from {}; licence: {}", "", origin(entry.origin), entry.licence);
+        }
     }
+    println!();
+    println!("hub:OWNER/NAME any data set of the Hub with an image and a label column, as parquet");
+    println!("folder:PATH    image folders: train/class/image, test/class/image, or class/image");
     Ok(())
+}
+
+fn origin(origin: datasets::Origin) -> String {
+    match origin {
+        datasets::Origin::Hub { repository, revision, .. } => format!("the Hub's {repository} at {revision}"),
+        datasets::Origin::Embedded => "this program".to_owned(),
+        _ => "a folder of yours (--data-dir)".to_owned(),
+    }
 }
 
 fn fetch(name: &str, source: &Source) -> Result<()> {
@@ -113,10 +182,14 @@ fn fetch(name: &str, source: &Source) -> Result<()> {
 }
 
 fn verify(name: &str, source: &Source) -> Result<()> {
-    let data = datasets::load(name, source).with_context(|| format!("the data set `{name}` is not sound"))?;
+    // From the files themselves, not from what an earlier start decoded.
+    let source = Source { decoded: None, ..source.clone() };
+    let data = datasets::load(name, &source).with_context(|| format!("cannot verify the data set `{name}`"))?;
     tell(&data.files);
+    let validation =
+        data.validation.as_ref().map_or_else(String::new, |images| format!(", {} validation", images.len()));
     println!(
-        "{name}: {} training and {} test images of {} classes, {:?}: sound",
+        "{name}: {} training{validation} and {} test images of {} classes, {:?}: sound",
         data.train.len(),
         data.test.len(),
         data.train.class_count(),
@@ -126,19 +199,26 @@ fn verify(name: &str, source: &Source) -> Result<()> {
 }
 
 fn tell(files: &[FileRecord]) {
-    for file in files {
-        println!("{}\n  SHA-256 {}", file.file, file.sha256.as_deref().unwrap_or("not known"));
+    const SHOWN: usize = 12;
+    for file in files.iter().take(SHOWN) {
+        match &file.sha256 {
+            Some(sum) => println!("{}\n  SHA-256 {sum}", file.file),
+            None => println!("{}", file.file),
+        }
+    }
+    if files.len() > SHOWN {
+        println!("and {} more", files.len() - SHOWN);
     }
 }
 
 fn show(name: &str, source: Source, out: Option<&PathBuf>, (classes, per_class): (usize, usize)) -> Result<()> {
     let source = Source { train_per_class: Some(per_class), test_per_class: Some(per_class), ..source };
-    let data = datasets::load(name, &source)?;
+    let data = datasets::load(name, &source).with_context(|| format!("cannot show the data set `{name}`"))?;
     let all = data.train.classes();
     let wanted = classes.min(all.len());
     let names: Vec<String> = (0..wanted).map(|index| all[index * all.len() / wanted].clone()).collect();
     let sheet = ContactSheet { per_class, classes: wanted, ..ContactSheet::default() };
-    let path = out.cloned().unwrap_or_else(|| PathBuf::from(format!("{name}.png")));
+    let path = out.cloned().unwrap_or_else(|| PathBuf::from(format!("{}.png", data.name.replace('/', "-"))));
     write_whole(&path, &sheet.encode(&data.with_classes(&names)?.train)?)?;
     println!("{} classes with {per_class} training images each: {}", wanted, path.display());
     Ok(())
@@ -190,5 +270,9 @@ impl datasets::Progress for Bars {
         if let Some(bar) = self.each().remove(what) {
             bar.finish_and_clear();
         }
+    }
+
+    fn note(&self, message: &str) {
+        self.all.suspend(|| eprintln!("note: {message}"));
     }
 }

@@ -14,6 +14,12 @@ const MAX_SIDE: u32 = 16_384;
 /// Bytes that the decoder of one image may allocate.
 const MAX_BYTES: u64 = 512 << 20;
 
+/// Decoded images may take this many bytes, whatever they come from.
+const MIN_LIMIT: u64 = 1 << 30;
+
+/// Beyond that they may take this many times the bytes that they are encoded in: a grey square of 224 pixels is 250.
+const MAX_SWELLING: u64 = 4096;
+
 /// The form that images get while they are read.
 ///
 /// ```
@@ -72,6 +78,17 @@ impl Collector {
         let _ = self.pixels.try_reserve_exact(count.saturating_mul(size).min(plausible));
     }
 
+    /// Refuses to make thousands of times more pixels than there are bytes of input, as a file that repeats one image
+    /// without end would have it.
+    fn check_swelling<B: AsRef<[u8]>>(&mut self, size: usize, encoded: &[B], context: &str) -> Result<()> {
+        let limit = MIN_LIMIT.max(self.expected.1.saturating_mul(MAX_SWELLING));
+        let wanted = (size as u64).saturating_mul(encoded.len() as u64).saturating_add(self.pixels.len() as u64);
+        match self.expected.1 > 0 && wanted > limit {
+            true => Err(Error::TooLarge { context: context.to_owned(), wanted, limit }),
+            false => Ok(()),
+        }
+    }
+
     /// Decodes `encoded` in parallel; image i is row `first_row + i` of `context` in messages.
     pub(crate) fn extend<B: AsRef<[u8]> + Sync>(
         &mut self,
@@ -91,6 +108,7 @@ impl Collector {
         if start == 0 {
             self.reserve(size);
         }
+        self.check_swelling(size, encoded, context)?;
         self.pixels.resize(start + size * encoded.len(), 0);
         let written = self.pixels[start..].par_chunks_exact_mut(size).zip(encoded).enumerate().try_for_each(
             |(index, (out, bytes))| {
@@ -234,6 +252,16 @@ mod tests {
         let unreadable = collector.extend(&[&good[..], &good[..30]], "x", 1);
         assert!(matches!(unreadable, Err(Error::UnreadableImage { row: 2, .. })), "{unreadable:?}");
         assert_eq!(collector.len(), 1);
+    }
+
+    #[test]
+    fn one_image_without_end_is_refused() {
+        let tiny = encode(&colour(), ImageFormat::Png);
+        let mut collector = Collector::new(Form { channels: None, size: Some([4096, 4096]) });
+        collector.expect(1, 100);
+        // 22 images of 48 MiB from a hundred bytes.
+        let refused = collector.extend(&vec![&tiny; 22], "x", 0);
+        assert!(matches!(refused, Err(Error::TooLarge { limit: MIN_LIMIT, .. })), "{refused:?}");
     }
 
     #[test]

@@ -194,8 +194,20 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// Images would take far more memory than their files make plausible.
+    #[error(
+        "{context}: the images would take {wanted} bytes, at most {limit} are believed; check the file or the size"
+    )]
+    TooLarge {
+        /// The file or data set.
+        context: String,
+        /// Bytes of all images so far and those to come.
+        wanted: u64,
+        /// Bytes that the size of the files makes plausible.
+        limit: u64,
+    },
     /// A data set, file or folder was not found.
-    #[error("{what} not found; looked at {looked_at:?}; {hint}")]
+    #[error("{what} not found{}; {hint}", places(looked_at))]
     NotFound {
         /// What was looked for.
         what: String,
@@ -259,14 +271,14 @@ pub enum Error {
         cache: PathBuf,
     },
     /// A file or folder could not be read or written.
-    #[error("cannot {action} {path}: {source}{}", advice(source))]
+    #[error("cannot {action} {path}: {reason}{}", advice(reason))]
     Io {
         /// What was tried, as a verb.
         action: &'static str,
         /// The file or folder.
         path: PathBuf,
-        /// The system's reason.
-        source: std::io::Error,
+        /// The system's reason, which the message holds: it is no source, which would be told twice.
+        reason: std::io::Error,
     },
     /// A font of the embedded set is missing or cannot be read.
     #[error("glyphs: {reason}; the fonts come with the crate `typst-assets`, check its version in Cargo.lock")]
@@ -283,7 +295,7 @@ impl Error {
     /// Wraps an I/O failure with what was tried, and on what.
     pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
-        move |source| Self::Io { action, path, source }
+        move |reason| Self::Io { action, path, reason }
     }
 }
 
@@ -293,6 +305,13 @@ fn nearest_names(suggestions: &[String], known: &[String]) -> String {
         ([], known) => format!("known are {}", known.join(", ")),
         (near, []) => format!("the nearest are {}", near.join(", ")),
         (near, known) => format!("did you mean {}? Known are {}", near.join(" or "), known.join(", ")),
+    }
+}
+
+fn places(looked_at: &[String]) -> String {
+    match looked_at {
+        [] => String::new(),
+        places => format!("; looked at {}", places.join(", ")),
     }
 }
 

@@ -1,4 +1,5 @@
 #![doc = include_str!("../README.md")]
+#![allow(unexpected_cfgs, reason = "`cargo fuzz` sets `fuzzing`")]
 
 pub use candle_core::Device;
 
@@ -12,6 +13,9 @@ mod decoded;
 mod error;
 mod files;
 mod formats;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod glyphs;
 mod hub;
 mod images;

@@ -1,5 +1,11 @@
 //! What goes wrong around a download: killed processes, two at once, dead connections, full and read-only disks.
 #![cfg(target_os = "linux")]
+#![allow(
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "helpers of tests stop at their first error, and say what they skip"
+)]
 
 mod common;
 #[path = "common/relay.rs"]

@@ -117,6 +117,17 @@ impl Variation {
 /// assert_eq!(images.len(), 2 * images.class_count());
 /// assert_eq!(images.shape(), [1, 32, 32]);
 /// assert!(images.class_count() >= 160);
+///
+/// // Every knob has a default; here Greek only, three faces, larger and easier images.
+/// use datasets::{Script, Variation};
+/// let greek = Glyphs {
+///     classes: Glyphs::classes_of(&[Script::Greek]),
+///     faces: 3,
+///     side: 48,
+///     variation: Variation::default().scaled(0.5),
+///     ..Glyphs::default()
+/// };
+/// assert_eq!(greek.draw(Part::Test, 1)?.shape(), [1, 48, 48]);
 /// # datasets::Result::Ok(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]

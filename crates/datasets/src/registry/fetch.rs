@@ -15,7 +15,7 @@ use crate::{Error, FileRecord, HubFile, Result, Source};
 /// ```
 pub fn fetch(name: &str, source: &Source) -> Result<Vec<FileRecord>> {
     let elsewhere = |name: &str| Error::NotFound {
-        what: format!("a download of {name}"),
+        what: format!("{name} on the Hub"),
         looked_at: Vec::new(),
         hint: "get it from its authors and give its folder with --data-dir".to_owned(),
     };

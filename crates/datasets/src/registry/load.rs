@@ -110,6 +110,9 @@ pub(super) fn divided(dataset: Dataset) -> Result<Dataset> {
         train.extend_from_slice(learn);
         test.extend_from_slice(try_on);
     }
+    // In their old order, as in every view.
+    train.sort_unstable();
+    test.sort_unstable();
     let (train, test) = (dataset.train.select(&train)?, dataset.train.select(&test)?);
     Ok(Dataset { train, test, ..dataset })
 }

@@ -1,6 +1,8 @@
 //! Tables of encoded images and labels, as the Hub keeps its data sets.
 
-use std::fs::File;
+mod guard;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use parquet::basic::Type;
@@ -8,8 +10,9 @@ use parquet::column::reader::ColumnReader;
 use parquet::data_type::{ByteArrayType, DataType, Int32Type, Int64Type};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
-use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
+use parquet::file::reader::{FileReader, Length, RowGroupReader, SerializedFileReader};
 
+use self::guard::Bounded;
 use super::RawLabels;
 use crate::decode::Collector;
 use crate::{Error, Result};
@@ -36,7 +39,7 @@ pub(crate) struct Labels {
 /// How many rows a table claims, and how many bytes its file has.
 pub(crate) fn extent(path: &Path) -> Result<(usize, u64)> {
     let table = Table::open(path)?;
-    Ok((usize::try_from(table.metadata().file_metadata().num_rows()).unwrap_or(0), table.length))
+    Ok((usize::try_from(table.metadata().file_metadata().num_rows()).unwrap_or(0), table.file.len()))
 }
 
 /// The columns to read: those that are named, else the only ones that can be meant.
@@ -56,6 +59,14 @@ pub(crate) fn columns(path: &Path, image: Option<&str>, label: Option<&str>) -> 
 
 /// Appends the images of a table to `collector` and gives their labels.
 pub(crate) fn read(path: &Path, columns: &Columns, collector: &mut Collector) -> Result<Labels> {
+    // The library asserts some of what it expects of a file.
+    catch_unwind(AssertUnwindSafe(|| read_table(path, columns, collector))).unwrap_or_else(|_| {
+        let reason = "its pages contradict their headers".to_owned();
+        Err(Error::Malformed { path: path.to_owned(), format: "parquet", reason })
+    })
+}
+
+fn read_table(path: &Path, columns: &Columns, collector: &mut Collector) -> Result<Labels> {
     let table = Table::open(path)?;
     let image = table.leaf(&columns.image, &[&format!("{}.bytes", columns.image), &columns.image])?;
     let label = table.leaf(&columns.label, &[&columns.label])?;
@@ -63,6 +74,10 @@ pub(crate) fn read(path: &Path, columns: &Columns, collector: &mut Collector) ->
     let (mut first_row, context) = (0, path.display().to_string());
     for group in 0..table.reader.num_row_groups() {
         let group = table.reader.get_row_group(group).map_err(malformed(path))?;
+        for leaf in [image, label] {
+            let checked = guard::check_pages(&table.file, group.metadata().column(leaf));
+            checked.map_err(|reason| Error::Malformed { path: path.to_owned(), format: "parquet", reason })?;
+        }
         let mut images = table.byte_column(&*group, image, &columns.image)?;
         loop {
             let encoded = images.read(ROWS).map_err(|error| table.describe(error, &columns.image, first_row))?;
@@ -73,7 +88,7 @@ pub(crate) fn read(path: &Path, columns: &Columns, collector: &mut Collector) ->
             collector.extend(&encoded, &context, first_row)?;
             first_row += encoded.len();
         }
-        table.read_labels(&*group, label, &columns.label, &mut labels.values)?;
+        table.read_labels(&*group, label, &columns.label, (&mut labels.values, first_row))?;
         if labels.values.len() != first_row {
             let reason = format!("{first_row} images but {} labels", labels.values.len());
             return Err(Error::Malformed { path: path.to_owned(), format: "parquet", reason });
@@ -84,15 +99,17 @@ pub(crate) fn read(path: &Path, columns: &Columns, collector: &mut Collector) ->
 
 struct Table<'a> {
     path: &'a Path,
-    length: u64,
-    reader: SerializedFileReader<File>,
+    file: Bounded,
+    reader: SerializedFileReader<Bounded>,
 }
 
 impl<'a> Table<'a> {
     fn open(path: &'a Path) -> Result<Self> {
-        let file = File::open(path).map_err(Error::io("open", path))?;
-        let length = file.metadata().map_err(Error::io("read", path))?.len();
-        Ok(Self { path, length, reader: SerializedFileReader::new(file).map_err(malformed(path))? })
+        let file = Bounded::open(path)?;
+        let reader = file.try_clone().map_err(Error::io("read", path))?;
+        let opened = catch_unwind(AssertUnwindSafe(|| SerializedFileReader::new(reader)));
+        let broken = |_| Err(ParquetError::General("its footer contradicts itself".to_owned()));
+        Ok(Self { path, file, reader: opened.unwrap_or_else(broken).map_err(malformed(path))? })
     }
 }
 
@@ -196,20 +213,28 @@ impl Table<'_> {
         }
     }
 
-    fn read_labels(&self, group: &dyn RowGroupReader, leaf: usize, column: &str, labels: &mut RawLabels) -> Result<()> {
+    /// Appends the labels of a group, of which there may be no more than `images` in all.
+    fn read_labels(
+        &self,
+        group: &dyn RowGroupReader,
+        leaf: usize,
+        column: &str,
+        (labels, images): (&mut RawLabels, usize),
+    ) -> Result<()> {
         let first_row = labels.len();
+        let most = images.saturating_sub(first_row);
         let describe = |error| self.describe(error, column, first_row);
         match self.column(group, leaf)? {
             (ColumnReader::Int64ColumnReader(reader), optional) => {
-                let values = Values::<Int64Type> { reader, optional }.read_all().map_err(describe)?;
+                let values = Values::<Int64Type> { reader, optional }.read_all(most).map_err(describe)?;
                 labels.push_numbers(values)
             }
             (ColumnReader::Int32ColumnReader(reader), optional) => {
-                let values = Values::<Int32Type> { reader, optional }.read_all().map_err(describe)?;
+                let values = Values::<Int32Type> { reader, optional }.read_all(most).map_err(describe)?;
                 labels.push_numbers(values.into_iter().map(i64::from).collect())
             }
             (ColumnReader::ByteArrayColumnReader(reader), optional) => {
-                let values = Values::<ByteArrayType> { reader, optional }.read_all().map_err(describe)?;
+                let values = Values::<ByteArrayType> { reader, optional }.read_all(most).map_err(describe)?;
                 labels.push_names(values.iter().map(|name| String::from_utf8_lossy(name.data()).into_owned()).collect())
             }
             (other, _) => return Err(self.wrong_type(column, "whole numbers or names", &other)),
@@ -281,14 +306,15 @@ impl<T: DataType> Values<T> {
         Ok(values)
     }
 
-    fn read_all(&mut self) -> std::result::Result<Vec<T::T>, Unread> {
+    /// All values; where there are more than `most`, some of those that are too many.
+    fn read_all(&mut self, most: usize) -> std::result::Result<Vec<T::T>, Unread> {
         let mut all = Vec::new();
         loop {
             let more = self.read(ROWS).map_err(|error| match error {
                 Unread::Missing(row) => Unread::Missing(all.len() + row),
                 other => other,
             })?;
-            if more.is_empty() {
+            if more.is_empty() || all.len() > most {
                 return Ok(all);
             }
             all.extend(more);

@@ -1,0 +1,4 @@
+//! Encoded images.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| datasets::fuzzing::image(bytes));

@@ -1,0 +1,4 @@
+//! Omniglot's archives.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| datasets::fuzzing::zip(bytes));

@@ -1,0 +1,183 @@
+//! A short run of mutated inputs, the same on every machine: no panic, and no more memory than a fixed bound.
+
+use std::io::Write;
+use std::process::Command;
+use std::sync::Arc;
+
+use ::parquet::basic::Compression;
+use ::parquet::data_type::{ByteArray, ByteArrayType, Int64Type};
+use ::parquet::file::properties::WriterProperties;
+use ::parquet::file::writer::SerializedFileWriter;
+use ::parquet::schema::parser::parse_message_type;
+use rand::Rng;
+
+use super::*;
+use crate::decoded::{Decoded, Input, Inputs};
+use crate::{Hub, LabelledImages, Source};
+
+/// Mutations of each seed.
+const ROUNDS: u64 = 1500;
+
+/// Bytes of address space that the run may take; without its checks a single lie takes 80 GB.
+const KILOBYTES: u64 = 4 << 20;
+
+fn png() -> Vec<u8> {
+    let mut bytes = Cursor::new(Vec::new());
+    image::GrayImage::from_fn(5, 4, |x, y| image::Luma([(x * 40 + y) as u8]))
+        .write_to(&mut bytes, image::ImageFormat::Png)
+        .unwrap();
+    bytes.into_inner()
+}
+
+fn idx_seeds() -> Vec<Vec<u8>> {
+    let plain = [&[0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0, 3][..], &[7; 12]].concat();
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(&plain).unwrap();
+    vec![plain, encoder.finish().unwrap(), vec![0, 0, 8, 1, 0, 0, 0, 3, 1, 2, 3]]
+}
+
+fn zip_seeds() -> Vec<Vec<u8>> {
+    let mut writer = ::zip::ZipWriter::new(Cursor::new(Vec::new()));
+    for (name, method) in
+        [("i/A/a/1.png", ::zip::CompressionMethod::Deflated), ("i/A/b/1.png", ::zip::CompressionMethod::Stored)]
+    {
+        writer.start_file(name, ::zip::write::SimpleFileOptions::default().compression_method(method)).unwrap();
+        writer.write_all(&png()).unwrap();
+    }
+    vec![writer.finish().unwrap().into_inner()]
+}
+
+fn table(compression: Compression, dictionary: bool) -> Vec<u8> {
+    let schema = "message m { optional group image { optional binary bytes; } optional int64 label; }";
+    let properties = WriterProperties::builder().set_compression(compression).set_dictionary_enabled(dictionary);
+    let schema = Arc::new(parse_message_type(schema).unwrap());
+    let mut writer = SerializedFileWriter::new(Vec::new(), schema, Arc::new(properties.build())).unwrap();
+    let mut group = writer.next_row_group().unwrap();
+    let mut column = group.next_column().unwrap().unwrap();
+    let images = vec![ByteArray::from(png()); 4];
+    column.typed::<ByteArrayType>().write_batch(&images, Some(&[2; 4]), None).unwrap();
+    column.close().unwrap();
+    let mut column = group.next_column().unwrap().unwrap();
+    column.typed::<Int64Type>().write_batch(&[0, 1, 1, 0], Some(&[1; 4]), None).unwrap();
+    column.close().unwrap();
+    group.close().unwrap();
+    writer.into_inner().unwrap()
+}
+
+fn parquet_seeds() -> Vec<Vec<u8>> {
+    let zstd = Compression::ZSTD(::parquet::basic::ZstdLevel::default());
+    vec![table(Compression::SNAPPY, true), table(zstd, false), table(Compression::UNCOMPRESSED, true)]
+}
+
+fn decoded_seeds() -> Vec<Vec<u8>> {
+    let folder = tempfile::tempdir().unwrap();
+    let source = Source { decoded: Some(folder.path().to_owned()), ..Source::of_hub(Hub::new("", "")) };
+    let input = Input { name: String::new(), path: folder.path().to_owned(), sha256: Some(String::new()) };
+    let all = LabelledImages::new("x", vec![7; 12], [1, 2, 3], vec![0, 1], ["a", "b"]).unwrap();
+    let made = || Ok(Decoded { all, parts: [1, 0, 1], normalisation: None, files: Vec::new() });
+    crate::decoded::cached(&source, &Inputs { recipe: String::new(), files: vec![input] }, made).unwrap();
+    let file = std::fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().path();
+    vec![std::fs::read(file).unwrap()]
+}
+
+/// The seed with bits flipped, numbers made extreme, pieces cut out, doubled or moved.
+fn mutated(seed: &[u8], stream: &mut streams::Stream) -> Vec<u8> {
+    let mut bytes = seed.to_vec();
+    for _ in 0..stream.random_range(1..=4) {
+        let length = bytes.len();
+        if length == 0 {
+            break;
+        }
+        let at = stream.random_range(0..length);
+        let end = (at + stream.random_range(1..=8)).min(length);
+        match stream.random_range(0..6) {
+            0 => bytes[at] ^= 1 << stream.random_range(0..8),
+            1 => bytes[at] = stream.random(),
+            2 => bytes[at..end].fill(if stream.random() { 0xff } else { 0x7f }),
+            3 => bytes.truncate(at),
+            4 => drop(bytes.drain(at..end)),
+            _ => {
+                let piece = bytes[at..end].to_vec();
+                let to = stream.random_range(0..=length);
+                bytes.splice(to..to, piece);
+            }
+        }
+    }
+    bytes
+}
+
+fn run(name: &str, seeds: &[Vec<u8>], target: impl Fn(&[u8])) {
+    for (number, seed) in seeds.iter().enumerate() {
+        target(seed);
+        for round in 0..ROUNDS {
+            let purpose = format!("datasets/fuzzing/{name}/{number}");
+            target(&mutated(seed, &mut streams::stream(0, &purpose, round)));
+        }
+    }
+}
+
+#[test]
+#[ignore = "started by the test below, in a process of limited memory"]
+fn as_limited_process() {
+    if std::env::var_os("FUZZ_IN_LIMITED_PROCESS").is_none() {
+        return;
+    }
+    run("idx", &idx_seeds(), idx);
+    run("zip", &zip_seeds(), zip);
+    run("decoded", &decoded_seeds(), decoded);
+    run("image", &[png()], image);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    run("parquet", &parquet_seeds(), |bytes| {
+        std::fs::write(file.path(), bytes).unwrap();
+        parquet(file.path());
+    });
+    println!("ALL READ");
+}
+
+/// Runs the mutated inputs in a process that may not take more memory than [`KILOBYTES`]: what asks for more aborts it.
+#[test]
+#[cfg(target_os = "linux")]
+fn mutated_inputs_neither_panic_nor_fill_the_memory() {
+    let script = format!("ulimit -v {KILOBYTES} && exec \"$@\"");
+    let output = Command::new("sh")
+        .args(["-c", &script, "sh"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "fuzzing::tests::as_limited_process", "--ignored", "--nocapture"])
+        .env("FUZZ_IN_LIMITED_PROCESS", "1")
+        .env("RAYON_NUM_THREADS", "2")
+        .output()
+        .unwrap();
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && said.contains("ALL READ"), "{said}");
+}
+
+#[test]
+fn the_seeds_are_sound() {
+    for seed in parquet_seeds() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), seed).unwrap();
+        let columns = crate::formats::parquet::columns(file.path(), None, None).unwrap();
+        let mut collector = Collector::new(Form::default());
+        let labels = crate::formats::parquet::read(file.path(), &columns, &mut collector).unwrap();
+        assert_eq!((labels.values.len(), collector.len()), (4, 4));
+    }
+    assert!(Characters::default().add(Cursor::new(&zip_seeds()[0])).is_ok());
+    assert!(idx::parse::<3>(&idx_seeds()[1][..], 100).is_ok());
+    let refused = decoded::parse(&decoded_seeds()[0], "key").unwrap_err();
+    assert!(refused.contains("other files"), "only its key is another: {refused}");
+}
+
+#[test]
+fn a_page_that_lies_about_its_size_is_refused() {
+    // The header of the first page follows the four magic bytes: type, then the size that it claims to swell to.
+    let mut bytes = table(Compression::SNAPPY, false);
+    assert_eq!(bytes[4..7], [0x15, 0, 0x15]);
+    let end = bytes[7..].iter().position(|byte| byte & 0x80 == 0).unwrap() + 8;
+    let huge: &[u8] = if end - 7 == 2 { &[0xff, 0x7f] } else { &[0x7f] };
+    bytes.splice(7..end, huge.iter().copied());
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), &bytes).unwrap();
+    let columns = crate::formats::parquet::columns(file.path(), None, None).unwrap();
+    let failed = crate::formats::parquet::read(file.path(), &columns, &mut Collector::new(Form::default()));
+    assert!(matches!(failed, Err(crate::Error::Malformed { format: "parquet", .. })), "{failed:?}");
+}
