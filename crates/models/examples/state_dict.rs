@@ -1,6 +1,8 @@
 //! State dicts there and back: `state_dict write NAME OUT` stores a fresh net with inputs and features for
 //! `benches/peers/zoo.py read NAME OUT`; `state_dict read NAME IN` compares with what `zoo.py write NAME IN` stored.
 
+#![allow(clippy::print_stdout, reason = "an example prints what it found")]
+
 use std::collections::HashMap;
 
 use candle_core::{DType, Device, Tensor};

@@ -101,6 +101,28 @@ pub enum Error {
         /// How many of its values are NaN or infinite.
         count: usize,
     },
+    /// A device that the build or the machine lacks.
+    #[error("the device `{device}` cannot be used: {problem}")]
+    DeviceUnavailable {
+        /// The device.
+        device: String,
+        /// Why not.
+        problem: crate::device::DeviceProblem,
+    },
+    /// The system refused to start threads.
+    #[error("{threads} threads could not be started: {reason}")]
+    Threads {
+        /// How many were asked for.
+        threads: usize,
+        /// The system's reason.
+        reason: String,
+    },
+    /// A text that names no file of weights.
+    #[error("`{source_name}` names no weights: expected a path, or hub:owner/name[@revision][:file]")]
+    WeightsSource {
+        /// The text.
+        source_name: String,
+    },
     /// A checkpoint is cut short, changed, or none.
     #[error("{}: not a whole checkpoint: {reason}; {}", path.display(), advice(previous))]
     Checkpoint {

@@ -37,7 +37,8 @@ pub struct Network {
 impl Network {
     /// A network with freshly drawn parameters, the same for the same seed whatever else was built before.
     ///
-    /// **Errors** [`Error::Setting`] for impossible sizes.
+    /// **Errors** [`Error::Setting`] for impossible sizes; [`Error::DType`] for other numbers than f32 and f64: bf16 is not
+    /// implemented on any device yet.
     pub fn new(
         architecture: &Architecture,
         initialisation: Initialisation,
@@ -45,6 +46,10 @@ impl Network {
         dtype: DType,
         device: &Device,
     ) -> Result<Self> {
+        if !matches!(dtype, DType::F32 | DType::F64) {
+            let expected = "f32 or f64 (mixed precision is not implemented)".into();
+            return Err(Error::DType { op: "network", expected, got: dtype.as_str().into() });
+        }
         let mut params = Params::empty(dtype, device);
         let mut view = |access, frozen| -> Result<View> {
             let parts = architecture.build(params.builder(initialisation, seed, access))?;

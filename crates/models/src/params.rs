@@ -2,6 +2,7 @@
 
 mod initialisation;
 mod report;
+mod source;
 mod weights_file;
 
 use std::collections::BTreeMap;
@@ -10,6 +11,7 @@ use candle_core::{DType, Device, Tensor, Var};
 
 pub use initialisation::Initialisation;
 pub use report::WeightsReport;
+pub use source::WeightsSource;
 pub(crate) use weights_file::{encode_tensors, parse_tensors};
 
 use crate::{Error, Result};

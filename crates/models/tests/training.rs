@@ -255,6 +255,7 @@ fn initial_values_have_their_stated_spread() {
         (Initialisation::HeUniform, 2.0 / fan_in),
         (Initialisation::Pytorch, 1.0 / (3.0 * fan_in)),
         (Initialisation::Flax, 1.0 / fan_in),
+        (Initialisation::FlaxHeNormal, 2.0 / fan_in),
     ] {
         let network = Network::new(&architecture, initialisation, 0, DType::F64, &Device::Cpu).unwrap();
         let values = numbers(&network.params().get("features.3.weight").unwrap().var);

@@ -4,7 +4,8 @@ use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::Role;
-use crate::Result;
+use crate::names::nearest;
+use crate::{Error, Result};
 
 /// How weights and biases start.
 ///
@@ -23,14 +24,50 @@ pub enum Initialisation {
     HeUniform,
     /// What PyTorch's layers do by themselves: weights and biases uniform on ±1/√fan-in.
     Pytorch,
-    /// What Flax's layers do by themselves: normal with variance 1/fan-in, cut at two standard deviations; biases 0.
+    /// What Flax's layers do by themselves, `lecun_normal`: normal with variance 1/fan-in, cut at two standard deviations;
+    /// biases 0.
     Flax,
+    /// Flax's (and JAX's) `he_normal`: normal with variance 2/fan-in, cut at two standard deviations; biases 0.
+    FlaxHeNormal,
 }
+
+/// The names that the two frameworks use, with what they mean here.
+const NAMES: [(&str, Initialisation); 8] = [
+    ("pytorch.default", Initialisation::Pytorch),
+    ("pytorch.kaiming_normal", Initialisation::HeNormal),
+    ("pytorch.kaiming_uniform", Initialisation::HeUniform),
+    ("flax.default", Initialisation::Flax),
+    ("flax.lecun_normal", Initialisation::Flax),
+    ("flax.he_normal", Initialisation::FlaxHeNormal),
+    ("flax.kaiming_normal", Initialisation::FlaxHeNormal),
+    ("flax.he_uniform", Initialisation::HeUniform),
+];
 
 /// Standard deviation of the standard normal distribution cut at ±2, by which Flax (and JAX) divide.
 const CUT_DEVIATION: f64 = 0.879_625_661_034_239_8;
 
 impl Initialisation {
+    /// The initialisation of this name in PyTorch or Flax: `pytorch.kaiming_normal`, `flax.he_normal` and the like, or
+    /// `pytorch.default` and `flax.default` for what their layers do by themselves.
+    ///
+    /// **Errors** [`Error::UnknownName`] with the nearest names.
+    ///
+    /// ```
+    /// use models::Initialisation;
+    /// assert_eq!(Initialisation::named("pytorch.kaiming_normal")?, Initialisation::HeNormal);
+    /// // Flax's namesake cuts at two standard deviations.
+    /// assert_eq!(Initialisation::named("flax.kaiming_normal")?, Initialisation::FlaxHeNormal);
+    /// assert!(Initialisation::named("xavier").is_err());
+    /// # Ok::<(), models::Error>(())
+    /// ```
+    pub fn named(name: &str) -> Result<Self> {
+        NAMES.into_iter().find(|(known, _)| *known == name).map(|(_, meant)| meant).ok_or_else(|| Error::UnknownName {
+            what: "initialisation",
+            name: name.to_owned(),
+            nearest: nearest(name, NAMES.into_iter().map(|(known, _)| known)),
+        })
+    }
+
     pub(super) fn draw(self, name: &str, shape: &[usize], role: Role, seed: u64) -> Result<Tensor> {
         let count: usize = shape.iter().product();
         let mut stream = streams::stream(seed, &format!("models/init/{name}"), 0);
@@ -61,8 +98,9 @@ impl Initialisation {
                 let bound = 1.0 / fan_in.sqrt();
                 streams::uniform(stream, count, -bound, bound)
             }
-            Initialisation::Flax => {
-                let deviation = (1.0 / fan_in).sqrt() / CUT_DEVIATION;
+            Initialisation::Flax | Initialisation::FlaxHeNormal => {
+                let gain = if self == Initialisation::Flax { 1.0 } else { 2.0 };
+                let deviation = (gain / fan_in).sqrt() / CUT_DEVIATION;
                 (0..count).map(|_| deviation * cut_normal(stream)).collect()
             }
         }

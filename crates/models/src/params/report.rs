@@ -41,6 +41,25 @@ impl WeightsReport {
         report
     }
 
+    /// Another number of classes is the difference that is met most often: only the head then differs, by its rows.
+    fn advice(&self) -> String {
+        let rows = self.misshapen.iter().map(|(_, expected, found)| match (expected.as_slice(), found.as_slice()) {
+            ([_, expected @ ..], [rows, found @ ..]) if expected == found => Some(*rows),
+            _ => None,
+        });
+        let rows: Option<Vec<usize>> = rows.collect();
+        match rows.as_deref() {
+            Some([classes, others @ ..])
+                if self.missing.is_empty()
+                    && self.unexpected.is_empty()
+                    && others.iter().all(|rows| rows == classes) =>
+            {
+                format!("they are for {classes} classes: set `classes = {classes}`")
+            }
+            _ => "choose the architecture they were saved from".to_owned(),
+        }
+    }
+
     /// Whether nothing differs.
     pub fn is_clean(&self) -> bool {
         self.missing.is_empty() && self.unexpected.is_empty() && self.misshapen.is_empty()
@@ -67,10 +86,6 @@ impl fmt::Display for WeightsReport {
         if !self.unexpected.is_empty() {
             parts.push(format!("unexpected {}", listed(&self.unexpected)));
         }
-        write!(
-            f,
-            "the weights do not fit the architecture: {}; choose the architecture they were saved from",
-            parts.join("; ")
-        )
+        write!(f, "the weights do not fit the architecture: {}; {}", parts.join("; "), self.advice())
     }
 }

@@ -1,0 +1,95 @@
+//! Devices, precisions and threads that are not to be had, and weights for another number of classes.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on may panic")]
+
+use candle_core::{DType, Device};
+use models::{Architecture, DeviceName, DeviceProblem, Error, Initialisation, Network, WeightsSource, with_threads};
+
+fn conv4(classes: usize, dtype: DType) -> models::Result<Network> {
+    let architecture = Architecture::from_toml("family = 'conv4'\nchannels = [3]\ninput_size = [4, 4]")?;
+    Network::new(&architecture.with_classes(classes), Initialisation::Flax, 0, dtype, &Device::Cpu)
+}
+
+#[test]
+fn devices_are_read_from_their_names() {
+    for (text, device) in [
+        ("cpu", DeviceName::Cpu),
+        ("cuda", DeviceName::Cuda(0)),
+        ("cuda:3", DeviceName::Cuda(3)),
+        ("metal", DeviceName::Metal),
+    ] {
+        assert_eq!(text.parse::<DeviceName>().unwrap(), device);
+        let json = serde_json::to_string(&device).unwrap();
+        assert_eq!(serde_json::from_str::<DeviceName>(&json).unwrap(), device);
+    }
+    for text in ["", "CPU", "cuda:", "cuda:-1", "cuda:x", "metal:0", "rocm"] {
+        match text.parse::<DeviceName>().unwrap_err() {
+            Error::UnknownName { what: "device", name, nearest } => {
+                assert_eq!((name.as_str(), nearest.len()), (text, 3));
+            }
+            other => panic!("{text}: {other}"),
+        }
+    }
+}
+
+#[test]
+fn what_the_build_or_the_machine_lacks_is_told_apart() {
+    for (name, built, feature) in
+        [(DeviceName::Cuda(977), cfg!(feature = "cuda"), "cuda"), (DeviceName::Metal, cfg!(feature = "metal"), "metal")]
+    {
+        match name.open() {
+            Ok(_) => assert!(built),
+            Err(Error::DeviceUnavailable { device, problem: DeviceProblem::NotBuilt(missing) }) => {
+                assert_eq!((device, missing, built), (name.to_string(), feature, false));
+            }
+            Err(Error::DeviceUnavailable { problem: DeviceProblem::NotFound(_), .. }) => assert!(built),
+            Err(other) => panic!("{other}"),
+        }
+    }
+}
+
+#[test]
+fn numbers_without_kernels_are_refused_before_anything_is_built() {
+    for dtype in [DType::BF16, DType::F16, DType::U32] {
+        match conv4(2, dtype).err() {
+            Some(Error::DType { op: "network", got, .. }) => assert_eq!(got, dtype.as_str()),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_run_uses_the_threads_that_it_is_given() {
+    assert_eq!(with_threads(3, rayon::current_num_threads).unwrap(), 3);
+    assert!(matches!(with_threads(0, || ()), Err(Error::Setting { name: "threads", .. })));
+}
+
+#[test]
+fn weights_for_other_classes_say_how_many() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    conv4(7, DType::F32).unwrap().params().save(file.path()).unwrap();
+    let error = conv4(2, DType::F32).unwrap().params().load(file.path()).unwrap_err();
+    assert!(matches!(error, Error::Weights { .. }));
+    assert!(error.to_string().contains("set `classes = 7`"), "{error}");
+    // Another architecture is no matter of classes.
+    let other = Architecture::from_toml("family = 'conv4'\nchannels = [5]\ninput_size = [4, 4]\nclasses = 2").unwrap();
+    let other = Network::new(&other, Initialisation::Flax, 0, DType::F32, &Device::Cpu).unwrap();
+    let error = other.params().load(file.path()).unwrap_err().to_string();
+    assert!(error.contains("choose the architecture") && error.contains("`encoder.0.0.weight`"), "{error}");
+}
+
+#[test]
+fn sources_of_weights_are_read_from_their_names() {
+    let hub = |text: &str| match text.parse().unwrap() {
+        WeightsSource::Hub { repository, revision, file } => [repository, revision, file],
+        other => panic!("{other}"),
+    };
+    assert_eq!(hub("hub:timm/resnet18.tv_in1k"), ["timm/resnet18.tv_in1k", "main", "model.safetensors"]);
+    assert_eq!(hub("hub:a/b@abc123"), ["a/b", "abc123", "model.safetensors"]);
+    assert_eq!(hub("hub:a/b:sub/w.safetensors"), ["a/b", "main", "sub/w.safetensors"]);
+    for text in ["hub:", "hub:a", "hub:a/", "hub:a/b/c", "hub:../b", "hub:a/b@", "hub:a/b:", "hub:a/b:../w"] {
+        assert!(matches!(text.parse::<WeightsSource>(), Err(Error::WeightsSource { .. })), "{text}");
+    }
+    let again: WeightsSource = "hub:a/b@c:d".parse::<WeightsSource>().unwrap().to_string().parse().unwrap();
+    assert_eq!(again, "hub:a/b@c:d".parse().unwrap());
+}
