@@ -1,4 +1,7 @@
-//! Images a second: drawing `glyphs`, and cutting a data set into batches.
+//! Images a second: drawing `glyphs`, cutting a data set into batches, decoding image files.
+//!
+//! How long a whole data set takes, the first and the second time, and how much memory, is measured by the example `start`
+//! of the crate `datasets`, in processes of its own. `benches/peers/data.py` does the same work with PyTorch.
 #![allow(
     clippy::expect_used,
     missing_docs,
@@ -9,7 +12,8 @@ use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use datasets::{
-    Augmentation, BatchOptions, Batches, Device, Flip, Glyphs, LabelledImages, Normalisation, Order, Part, Position,
+    Augmentation, BatchOptions, Batches, ContactSheet, Device, Flip, Form, Glyphs, LabelledImages, Normalisation,
+    Order, Part, Position, load_folder,
 };
 
 fn glyphs(criterion: &mut Criterion) {
@@ -29,19 +33,13 @@ fn glyphs(criterion: &mut Criterion) {
 
 fn batches(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("data/batches");
-    let (count, size) = (5_000, 128);
-    let pixels = (0..count * 3 * 32 * 32).map(|at| (at * 31 % 251) as u8).collect();
-    let labels = (0..count as u32).map(|image| image % 10).collect();
-    let names = (0..10).map(|class| class.to_string());
-    let images = LabelledImages::new("made", pixels, [3, 32, 32], labels, names).expect("consistent images");
-    let normalisation = Normalisation::new(&[0.5; 3], &[0.25; 3]).expect("three channels");
+    let size = 128;
     let usual = Augmentation { crop_padding: 4, flip: Flip::Random, ..Augmentation::none() };
+    let all = Augmentation { flip: Flip::Alternating, cutout: 8, ..usual };
     group.throughput(Throughput::Elements(size as u64));
-    for (name, augmentation) in [("plain", None), ("crop and flip", Some(usual))] {
-        let options =
-            BatchOptions { size, order: Order::Shuffled { seed: 1 }, augmentation, ..BatchOptions::default() };
-        let batches =
-            Batches::new(images.clone(), normalisation.clone(), options, &Device::Cpu).expect("usable options");
+    for (name, augmentation) in [("plain", None), ("crop and flip", Some(usual)), ("crop, flip and cutout", Some(all))]
+    {
+        let batches = made(size, augmentation);
         let mut position = Position::default();
         group.bench_function(BenchmarkId::new(name, "3x32x32, batch 128"), |bencher| {
             bencher.iter(|| {
@@ -50,9 +48,53 @@ fn batches(criterion: &mut Criterion) {
                 black_box(batch)
             });
         });
+        // Whoever takes them does nothing else: what one background thread can give.
+        let mut ahead = batches.prefetch(Position::default(), 4);
+        group.bench_function(BenchmarkId::new(name, "prefetched"), |bencher| {
+            bencher.iter(|| black_box(ahead.next().expect("endless").expect("a batch")));
+        });
     }
     group.finish();
 }
 
-criterion_group!(benches, glyphs, batches);
+/// 5,000 images of 3×32×32 in shuffled batches.
+fn made(size: usize, augmentation: Option<Augmentation>) -> Batches {
+    let count = 5_000;
+    let pixels = (0..count * 3 * 32 * 32).map(|at| (at * 31 % 251) as u8).collect();
+    let labels = (0..count as u32).map(|image| image % 10).collect();
+    let names = (0..10).map(|class| class.to_string());
+    let images = LabelledImages::new("made", pixels, [3, 32, 32], labels, names).expect("consistent images");
+    let normalisation = Normalisation::new(&[0.5; 3], &[0.25; 3]).expect("three channels");
+    let options = BatchOptions { size, order: Order::Shuffled { seed: 1 }, augmentation, ..BatchOptions::default() };
+    Batches::new(images, normalisation, options, &Device::Cpu).expect("usable options")
+}
+
+/// From the bytes of image files to pixels, as the first start does it.
+fn decoding(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("data/decode");
+    group.sample_size(10);
+    let folder = std::env::temp_dir().join(format!("benches-data-{}", std::process::id()));
+    let glyphs = Glyphs::default().draw(Part::Train, 10).expect("images");
+    let count = 2_000;
+    for index in 0..count {
+        let class = folder.join(format!("c{}", index % 10));
+        std::fs::create_dir_all(&class).expect("a folder");
+        let one = glyphs.select(&[index]).expect("an image");
+        let sheet = ContactSheet { per_class: 1, columns: 1, ..ContactSheet::default() };
+        let one = one.subset_classes(&[one.labels()[0]]).expect("its class");
+        sheet.save(&one, &class.join(format!("{index}.png"))).expect("a file");
+    }
+    group.throughput(Throughput::Elements(count as u64));
+    for threads in [1, 2] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool of threads");
+        group.bench_function(BenchmarkId::new("PNG files of 3x36x36", format!("{threads} threads")), |bencher| {
+            bencher.iter(|| pool.install(|| black_box(load_folder(&folder, Form::default()).expect("images"))));
+        });
+    }
+    // Best effort: it lies in the folder for temporary files.
+    let _ = std::fs::remove_dir_all(folder);
+    group.finish();
+}
+
+criterion_group!(benches, glyphs, batches, decoding);
 criterion_main!(benches);

@@ -260,7 +260,7 @@ mod tests {
         let mut collector = Collector::new(Form { channels: None, size: Some([4096, 4096]) });
         collector.expect(1, 100);
         // 22 images of 48 MiB from a hundred bytes.
-        let refused = collector.extend(&vec![&tiny; 22], "x", 0);
+        let refused = collector.extend(&[&tiny; 22], "x", 0);
         assert!(matches!(refused, Err(Error::TooLarge { limit: MIN_LIMIT, .. })), "{refused:?}");
     }
 
