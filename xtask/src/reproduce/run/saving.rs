@@ -1,6 +1,7 @@
 //! Checkpoints of a run: when they are written, and how a run that was killed goes on from the last one.
 
 use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -19,6 +20,7 @@ const PAUSE: Duration = Duration::from_secs(15);
 
 /// The checkpoints of one run.
 pub(super) struct Saving {
+    folder: PathBuf,
     checkpoints: Checkpoints,
     /// Steps from one checkpoint to the next; by the clock if none, which no result depends on.
     every: Option<u64>,
@@ -40,9 +42,10 @@ struct State {
 
 impl Saving {
     pub(super) fn new(folder: &RunFolder, every: Option<u64>, data: &[DataFile]) -> Result<Self> {
-        let checkpoints = Checkpoints::new(folder.path().join(FOLDER), Keep::default())?;
+        let folder = folder.path().join(FOLDER);
+        let checkpoints = Checkpoints::new(&folder, Keep::default())?;
         let now = Instant::now();
-        Ok(Self { checkpoints, every, data: data.to_vec(), started: now, saved: now, earlier: 0.0 })
+        Ok(Self { folder, checkpoints, every, data: data.to_vec(), started: now, saved: now, earlier: 0.0 })
     }
 
     /// Brings a run back to its newest usable checkpoint; without one it starts at its beginning.
@@ -81,7 +84,7 @@ impl Saving {
         diary: &Diary,
     ) -> Result<()> {
         let due = match self.every {
-            Some(every) => progress.step % every == 0,
+            Some(every) => progress.step.is_multiple_of(every),
             None => self.saved.elapsed() > PAUSE,
         };
         if !due || progress.step == fit.steps {
@@ -96,6 +99,8 @@ impl Saving {
     /// Removes the checkpoints of a run that has come to its end, and tells how long it worked in all.
     pub(super) fn finish(self) -> Result<f64> {
         self.checkpoints.clear()?;
+        // Whatever else lies there is not this program's to remove.
+        let _ = std::fs::remove_dir(&self.folder);
         Ok(self.seconds())
     }
 
@@ -115,7 +120,7 @@ impl Saving {
         Ok((progress, state))
     }
 
-    fn give_up(&self, path: &std::path::Path, reason: &str) -> Result<()> {
+    fn give_up(&self, path: &Path, reason: &str) -> Result<()> {
         // Standard error is the run's log; where it cannot be written, the run goes on all the same.
         let _ = writeln!(std::io::stderr(), "checkpoint {} is left aside: {reason}", path.display());
         Ok(self.checkpoints.discard(path)?)
