@@ -17,7 +17,9 @@ fn device() -> Option<Device> {
     match Device::new_cuda(0) {
         Ok(device) => Some(device),
         Err(error) => {
-            eprintln!("skipped, nothing was run: no CUDA device ({error})");
+            // Only the reason: what follows it is a backtrace.
+            let reason = error.to_string().lines().next().unwrap_or_default().to_owned();
+            eprintln!("skipped, nothing was run: no CUDA device ({reason})");
             None
         }
     }

@@ -5,9 +5,9 @@
 
 use rayon::prelude::*;
 
-use super::instruction_set::InstructionSet;
-use super::fresh::{self, WAKING};
 use super::Element;
+use super::fresh::{self, WAKING};
+use super::instruction_set::InstructionSet;
 
 /// Values that one task reduces or writes.
 const BLOCK: usize = 1 << 13;

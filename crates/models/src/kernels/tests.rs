@@ -102,6 +102,15 @@ fn any_winograd() -> impl Strategy<Value = ConvGeometry> {
     )
 }
 
+/// Geometries of stride 2 with a border of one, as networks halve their images, with channels enough for the scheme.
+fn any_strided() -> impl Strategy<Value = ConvGeometry> {
+    (1usize..=3, 1usize..=14, 1usize..=14, 44usize..=80, 44usize..=80).prop_map(
+        |(batch, height, width, in_channels, out_channels)| {
+            geometry(batch, [height, width], [in_channels, out_channels], 3).with_stride(2)
+        },
+    )
+}
+
 proptest! {
 #![proptest_config(ProptestConfig {
         cases: 96, failure_persistence: None, rng_seed: RngSeed::Fixed(20_240_515), ..ProptestConfig::default()
@@ -113,13 +122,13 @@ proptest! {
     }
 
     #[test]
-    fn three_by_three_matches_the_definition(g in any_winograd(), seed in 0u64..1000) {
+    fn three_by_three_matches_the_definition(g in prop_oneof![any_winograd(), any_strided()], seed in 0u64..1000) {
         check(&Case::new(g, seed)).map_err(TestCaseError::fail)?;
     }
 
     /// T(x, w, g) is one number, whichever of its three derivatives it is read from.
     #[test]
-    fn the_three_are_derivatives_of_one_form(g in prop_oneof![any_geometry(), any_winograd()], seed in 0u64..1000) {
+    fn the_three_are_derivatives_of_one_form(g in prop_oneof![any_geometry(), any_winograd(), any_strided()], seed in 0u64..1000) {
         let mut case = Case::new(g, seed);
         case.bias.fill(0.0);
         let inner = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
@@ -180,6 +189,10 @@ fn landmarks() -> Vec<ConvGeometry> {
         ConvGeometry { groups: 40, out_channels: 80, ..strided },
         ConvGeometry { groups: 8, ..strided },
         geometry(2, [10, 9], [600, 20], 3).with_stride(2),
+        geometry(3, [12, 8], [50, 72], 3).with_stride(2),
+        geometry(5, [16, 12], [49, 65], 3).with_stride(2),
+        geometry(8, [8, 16], [70, 260], 3).with_stride(2),
+        geometry(40, [15, 16], [48, 56], 3).with_stride(2),
     ]
 }
 
@@ -229,6 +242,7 @@ fn rounding_stays_within_its_bounds() {
     for (g, accuracy, bound) in [
         (wide, Accuracy::Fast, 2.5e-6),
         (small, Accuracy::Fast, 1e-6),
+        (geometry(2, [16, 16], [256, 64], 3).with_stride(2), Accuracy::Fast, 1e-6),
         (wide, Accuracy::Accurate, 1e-6),
         (small, Accuracy::Accurate, 1e-6),
     ] {
@@ -266,6 +280,13 @@ fn schemes_are_chosen_by_shape() {
     assert_eq!(choose(&geometry(1, [8, 8], [3, 16], 3)), None);
     assert_eq!(choose(&geometry(1, [8, 8], [16, 16], 5)), None);
     assert_eq!(choose(&plain.with_stride(2)), None);
+    let halving = geometry(1, [8, 8], [48, 64], 3).with_stride(2);
+    assert_eq!(choose(&geometry(1, [8, 8], [32, 64], 3).with_stride(2)), None);
+    assert_eq!(choose(&halving), Some(Choice::Strided));
+    assert_eq!(choose(&ConvGeometry { padding: [0, 0], ..halving }), None);
+    assert_eq!(choose(&ConvGeometry { padding: [2, 1], ..halving }), None);
+    assert_eq!(choose(&geometry(1, [6, 6], [48, 64], 3).with_stride(2)), None);
+    assert_eq!(choose(&halving.with_stride(3)), None);
     assert_eq!(choose(&ConvGeometry { dilation: [2, 2], ..plain }), None);
     assert_eq!(choose(&ConvGeometry { groups: 2, ..plain }), None);
     assert_eq!(choose(&ConvGeometry { padding: [3, 3], ..plain }), None);

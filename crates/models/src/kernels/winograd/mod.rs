@@ -1,7 +1,9 @@
-//! Minimal-multiplication convolution for 3×3 kernels of stride 1, after Winograd, Lavin and Gray.
+//! Minimal-multiplication convolution for 3×3 kernels, after Winograd, Lavin and Gray: of stride 1, and of stride 2 with a
+//! border of one.
 
 mod forward;
 mod scheme;
+mod strided;
 mod tiles;
 mod weight_grad;
 mod weights;
@@ -12,6 +14,7 @@ use std::mem::MaybeUninit;
 use super::instruction_set::InstructionSet;
 use super::{ConvGeometry, Element};
 use scheme::{Four, Scheme, Toeplitz};
+use strided::{Strided, StridedTransposed};
 use tiles::TiledImages;
 use weights::WeightLayout;
 
@@ -22,20 +25,32 @@ pub(crate) enum Choice {
     Four,
     /// 2×2 maps with a border of one.
     Toeplitz,
+    /// Stride 2 with a border of one.
+    Strided,
 }
 
 /// With fewer channels the direct sum is as fast: the transforms would leave most of a vector empty.
 const FEWEST_CHANNELS: usize = 6;
+/// The same for stride 2, where less is saved.
+const FEWEST_CHANNELS_STRIDED: usize = 48;
 
 /// The scheme for this convolution, if there is one that needs clearly fewer multiplications than the direct sum.
 pub(crate) fn choose(g: &ConvGeometry) -> Option<Choice> {
     let suits = g.kernel == [3, 3]
-        && g.stride == [1, 1]
         && g.dilation == [1, 1]
         && g.groups == 1
         && g.in_channels.min(g.out_channels) >= FEWEST_CHANNELS
         && g.padding.iter().all(|&padding| padding <= 2);
     if !suits {
+        return None;
+    }
+    if g.stride == [2, 2] {
+        let products = g.out_height().div_ceil(2) * g.out_width().div_ceil(2) * 25;
+        let pays = g.out_height() * g.out_width() * 9 * 4 >= products * 5;
+        let wide = g.in_channels.min(g.out_channels) >= FEWEST_CHANNELS_STRIDED;
+        return (g.padding == [1, 1] && wide && pays).then_some(Choice::Strided);
+    }
+    if g.stride != [1, 1] {
         return None;
     }
     if [g.height, g.width] == [2, 2] && g.padding == [1, 1] {
@@ -46,7 +61,7 @@ pub(crate) fn choose(g: &ConvGeometry) -> Option<Choice> {
     (g.out_height().min(g.out_width()) > 2 && height * width * 9 * 2 > products * 3).then_some(Choice::Four)
 }
 
-/// A convolution of stride 1 on tiles: the forward pass, or the input gradient, which is one too.
+/// A convolution on tiles: the forward pass, or the input gradient, which is one too.
 #[derive(Clone, Copy, Debug)]
 struct Pass<S> {
     tiles: usize,
@@ -71,21 +86,28 @@ impl<S: Scheme> Pass<S> {
         Self::new(g.batch, output, [g.height, g.width, g.in_channels], padding, layout)
     }
 
+    /// The input gradient of stride 2, whose scheme turns the taps itself.
+    fn strided_input_grad(g: &ConvGeometry) -> Self {
+        let layout = WeightLayout { row: g.in_channels * 9, column: 9, flipped: false };
+        let output = [g.out_height(), g.out_width(), g.out_channels];
+        Self::new(g.batch, output, [g.height, g.width, g.in_channels], [0, 0], layout)
+    }
+
     fn new(batch: usize, input: [usize; 3], output: [usize; 3], padding: [usize; 2], layout: WeightLayout) -> Self {
         let grid = [output[0].div_ceil(S::OUTPUTS), output[1].div_ceil(S::OUTPUTS)];
-        let images = |[height, width, channels]: [usize; 3], origin| TiledImages {
+        let images = |[height, width, channels]: [usize; 3], step, origin| TiledImages {
             height,
             width,
             channels,
             grid,
-            step: S::OUTPUTS,
+            step,
             origin,
         };
         let origin = padding.map(|padding| S::BORDER as isize - padding as isize);
         Self {
             tiles: batch * grid[0] * grid[1],
-            input: images(input, origin),
-            output: images(output, [0, 0]),
+            input: images(input, S::STEP, origin),
+            output: images(output, S::OUTPUTS, [0, 0]),
             layout,
             scheme: PhantomData,
         }
@@ -110,6 +132,7 @@ pub(crate) fn forward<T: Element>(
     match choice {
         Choice::Four => forward::convolve(set, &Pass::<Four>::forward(g), x, weight, bias, y),
         Choice::Toeplitz => forward::convolve(set, &Pass::<Toeplitz>::forward(g), x, weight, bias, y),
+        Choice::Strided => forward::convolve(set, &Pass::<Strided>::forward(g), x, weight, bias, y),
     }
 }
 
@@ -125,6 +148,9 @@ pub(crate) fn input_grad<T: Element>(
     match choice {
         Choice::Four => forward::convolve(set, &Pass::<Four>::input_grad(g), grad_y, weight, None, grad_x),
         Choice::Toeplitz => forward::convolve(set, &Pass::<Toeplitz>::input_grad(g), grad_y, weight, None, grad_x),
+        Choice::Strided => {
+            forward::convolve(set, &Pass::<StridedTransposed>::strided_input_grad(g), grad_y, weight, None, grad_x);
+        }
     }
 }
 
@@ -140,5 +166,6 @@ pub(crate) fn weight_grad<T: Element>(
     match choice {
         Choice::Four => weight_grad::correlate(set, &Pass::<Four>::forward(g), x, grad_y, grad_weight),
         Choice::Toeplitz => weight_grad::correlate(set, &Pass::<Toeplitz>::forward(g), x, grad_y, grad_weight),
+        Choice::Strided => weight_grad::correlate(set, &Pass::<Strided>::forward(g), x, grad_y, grad_weight),
     }
 }

@@ -1,6 +1,6 @@
-//! The two minimal-multiplication schemes, as one-dimensional transforms of registers.
+//! Minimal-multiplication schemes for stride 1, as one-dimensional transforms of registers.
 //!
-//! Both compute y = Aᵀ[(G w) ⊙ (Bᵀ d)] for a row of inputs d and a kernel of three taps w; in two dimensions each
+//! A scheme computes y = Aᵀ[(G w) ⊙ (Bᵀ d)] for a row of inputs d and a kernel of three taps w; in two dimensions each
 //! transform is applied along both axes. The weight gradient is the same identity read the other way:
 //! dw = Gᵀ[(Bᵀ d) ⊙ (A g)].
 
@@ -17,6 +17,8 @@ pub(crate) trait Scheme: Send + Sync + 'static {
     const POINTS: usize;
     /// Outputs that one tile gives along an axis.
     const OUTPUTS: usize;
+    /// Inputs from one tile to the next.
+    const STEP: usize;
     /// Border zeros that are known beforehand and not read, on the near side.
     const BORDER: usize;
 
@@ -53,6 +55,7 @@ impl Scheme for Four {
     const INPUTS: usize = 6;
     const POINTS: usize = 6;
     const OUTPUTS: usize = 4;
+    const STEP: usize = 4;
     const BORDER: usize = 0;
 
     #[inline(always)]
@@ -146,6 +149,7 @@ impl Scheme for Toeplitz {
     const INPUTS: usize = 2;
     const POINTS: usize = 3;
     const OUTPUTS: usize = 2;
+    const STEP: usize = 2;
     const BORDER: usize = 1;
 
     #[inline(always)]

@@ -96,8 +96,9 @@ impl<T: Element, S: Scheme, const GRADIENT: bool> Job<T> for Spread<T, S, GRADIE
             unsafe {
                 for channel in (0..whole).step_by(V::LANES) {
                     if prefetches {
+                        // What the tile before has not read already.
                         for row in &next[..extent] {
-                            for pixel in &row[extent - S::OUTPUTS..extent] {
+                            for pixel in &row[extent.saturating_sub(self.geometry.step)..extent] {
                                 V::prefetch(pixel.wrapping_add(channel));
                             }
                         }
