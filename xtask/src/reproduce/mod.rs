@@ -103,7 +103,9 @@ pub(crate) fn reproduce(args: &Args) -> Result<Ending> {
     }
     let ending = work::work(args, experiment, &folder);
     if args.out.is_none() && !matches!(ending, Ok(Ending::Interrupted)) && folder.exists() {
-        report::write_index(Path::new(RESULTS), &[])?;
+        let index = report::write_index(Path::new(RESULTS), &[]);
+        // What kept the experiment from its end says more than what then kept the index from being written.
+        return ending.and_then(|ending| index.map(|_| ending));
     }
     ending
 }
