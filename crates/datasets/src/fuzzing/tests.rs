@@ -168,6 +168,16 @@ fn the_seeds_are_sound() {
 }
 
 #[test]
+fn what_fuzzing_found_is_an_error() {
+    // The library panics: the dictionary claims more values than its bytes hold.
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), include_bytes!("found/parquet-dictionary-ends-early")).unwrap();
+    let columns = crate::formats::parquet::columns(file.path(), None, None).unwrap();
+    let failed = crate::formats::parquet::read(file.path(), &columns, &mut Collector::new(Form::default()));
+    assert!(matches!(failed, Err(crate::Error::Malformed { format: "parquet", .. })), "{failed:?}");
+}
+
+#[test]
 fn a_page_that_lies_about_its_size_is_refused() {
     // The header of the first page follows the four magic bytes: type, then the size that it claims to swell to.
     let mut bytes = table(Compression::SNAPPY, false);
