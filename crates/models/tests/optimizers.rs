@@ -8,7 +8,8 @@ use std::ops::ControlFlow;
 
 use candle_core::{DType, Device, Tensor, Var};
 use models::train::{
-    Adam, Fit, Gradients, Observation, Optimizer, OptimizerState, Outcome, Progress, Schedule, Sgd, TargetLoss,
+    Adam, Divergence, Fit, Gradients, Observation, Optimizer, OptimizerState, Outcome, Progress, Schedule, Sgd,
+    TargetLoss,
 };
 use models::{Architecture, Error, Initialisation, Network};
 use support::numbers;
@@ -244,6 +245,17 @@ fn settings_of_runs_that_make_no_sense_are_refused_by_name() {
     }
     let text = "kind = 'adam'\nlearning_rate = 0.1\nbeta1 = 0.5";
     assert_eq!(toml::from_str::<Optimizer>(text).unwrap(), Adam { beta1: 0.5, ..Adam::new(0.1) }.into());
+}
+
+/// A finite loss above the bound is divergence too, and is told with its value; the step is not done.
+#[test]
+fn a_loss_above_the_bound_is_divergence() {
+    let fit = Fit { divergence: Divergence { largest_loss: 0.1 }, ..Fit::new(5, Sgd::new(0.1)) };
+    let (seen, weights, outcome) = run(&fit, 8);
+    let Outcome::Diverged { step: 0, loss } = outcome else { panic!("{outcome:?}") };
+    assert!(loss.is_finite() && loss > 0.1, "{loss}");
+    let start: Vec<f64> = network(DType::F64).params().iter().flat_map(|(_, p)| numbers(&p.var)).collect();
+    assert_eq!((seen.len(), weights), (1, start), "only the observation before the first step");
 }
 
 /// A gradient that overflows ends a run as a loss does, and the weights stay those of the step before.
