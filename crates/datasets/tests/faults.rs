@@ -188,7 +188,7 @@ fn a_read_only_cache_serves_what_it_has_and_refuses_the_rest() {
 }
 
 #[test]
-fn a_full_disk_costs_the_decoded_cache_only_time() {
+fn without_a_place_for_decoded_images_only_time_is_lost() {
     let Some(shared) = shared() else { return };
     let (mirror, cache) = (Mirror::start(&shared, &[]), tempfile::tempdir().unwrap());
     let decoded = tempfile::NamedTempFile::new().unwrap();
