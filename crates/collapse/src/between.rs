@@ -56,14 +56,15 @@ impl Between {
         self.weights.iter().zip(squares).map(|(weight, square)| weight * square).sum()
     }
 
-    /// Rows √w_c (μ_c − μ_G), row-major, so that Σ_B is their Gram matrix over features.
-    pub(crate) fn scaled(&self) -> Vec<f64> {
-        let rows = self.centred.chunks_exact(self.width).zip(&self.weights);
+    /// Rows √w_c (μ_c − μ_G), some at a time and row-major: Σ_B is the sum of their Gram matrices over features.
+    pub(crate) fn scaled(&self) -> impl Iterator<Item = Vec<f64>> {
+        const ROWS: usize = 256;
         let scale = |(row, weight): (&[f64], &f64)| {
             let scale = weight.sqrt();
             row.iter().map(move |value| scale * value).collect::<Vec<_>>()
         };
-        rows.flat_map(scale).collect()
+        let blocks = self.centred.chunks(ROWS * self.width).zip(self.weights.chunks(ROWS));
+        blocks.map(move |(rows, weights)| rows.chunks_exact(self.width).zip(weights).flat_map(scale).collect())
     }
 
     /// Kept eigenvalues of Σ_B, descending, and their unit eigenvectors as columns [width, rank].
@@ -80,9 +81,10 @@ impl Between {
             matmul(gram.as_mut(), Accum::Replace, rows, rows.transpose(), 1.0, par);
             (0..count).for_each(|j| (0..count).for_each(|i| gram[(i, j)] *= roots[i] * roots[j]));
         } else {
-            let scaled = self.scaled();
-            let scaled = MatRef::from_row_major_slice(&scaled, count, width);
-            matmul(gram.as_mut(), Accum::Replace, scaled.transpose(), scaled, 1.0, par);
+            for rows in self.scaled() {
+                let rows = MatRef::from_row_major_slice(&rows, rows.len() / width, width);
+                matmul(gram.as_mut(), Accum::Add, rows.transpose(), rows, 1.0, par);
+            }
         }
         let (mut values, vectors) = eigen(operation, gram.as_ref())?;
         let largest = values.first().copied().unwrap_or(0.0);

@@ -69,13 +69,15 @@ pub(crate) fn rank_me_within(moments: &mut ClassMoments, centring: Centring) -> 
         Centring::Uncentred => vec![0.0; width],
         Centring::Centred => moments.global_mean(crate::Weighting::SampleWeighted)?,
     };
-    let mut rows = Vec::with_capacity(moments.present_classes().len() * width);
-    for class in moments.present_classes() {
-        let scale = (moments.counts()[class] as f64).sqrt();
-        let mean = moments.mean(class).unwrap_or_default();
-        rows.extend(mean.iter().zip(&centre).map(|(mean, centre)| scale * (mean - centre)));
+    for classes in moments.present_classes().chunks(256) {
+        let mut rows = Vec::with_capacity(classes.len() * width);
+        for &class in classes {
+            let scale = (moments.counts()[class] as f64).sqrt();
+            let mean = moments.mean(class).unwrap_or_default();
+            rows.extend(mean.iter().zip(&centre).map(|(mean, centre)| scale * (mean - centre)));
+        }
+        add_scatter(&mut second, width, &rows);
     }
-    add_scatter(&mut second, width, &rows);
     let values = eigenvalues_in_place(operation, &mut second, width)?;
     let largest = values.first().copied().unwrap_or(0.0);
     if largest <= 0.0 {

@@ -229,11 +229,10 @@ pub(crate) fn vci_with(
     let products = pooled(operation, moments, weighting)?;
     let varied = varied_classes(operation, moments)?;
     let samples: u64 = varied.iter().map(|&class| moments.counts()[class]).sum();
-    let mut rows = between.scaled();
-    let mut total = Total { products, samples: samples as f64, width: between.width, memory: Vec::new() };
-    let (fitted, truncated) = match total.well_conditioned_fit(&mut rows) {
+    let mut total = Total { products, between, samples: samples as f64, width: between.width, memory: Vec::new() };
+    let (fitted, truncated) = match total.well_conditioned_fit() {
         Some(fitted) => (fitted, false),
-        None => (total.truncated_fit(operation, &rows)?, true),
+        None => (total.truncated_fit(operation)?, true),
     };
     let vci = (1.0 - fitted / rank as f64).clamp(0.0, 1.0);
     Ok(VariabilityIndex { vci, rank, truncated, weighting, samples: moments.sample_count() })
@@ -245,17 +244,18 @@ const SINGULAR: f64 = 1e-10;
 /// T = Σ_T, built anew in the same memory whenever a factor has overwritten it.
 struct Total<'a> {
     products: &'a [f64],
+    between: &'a Between,
     samples: f64,
     width: usize,
     memory: Vec<f64>,
 }
 
 impl Total<'_> {
-    /// T = S/n + AᵀA, both triangles.
-    fn build(&mut self, rows: &[f64]) {
+    /// T = S/n + AᵀA, both triangles; the rows of A are the scaled class means.
+    fn build(&mut self) {
         self.memory.clear();
         self.memory.extend(self.products.iter().map(|product| product / self.samples));
-        add_scatter(&mut self.memory, self.width, rows);
+        self.between.scaled().for_each(|rows| add_scatter(&mut self.memory, self.width, &rows));
         mirror(&mut self.memory, self.width);
     }
 
@@ -269,34 +269,41 @@ impl Total<'_> {
     }
 
     /// tr(T⁻¹ AᵀA) by Cholesky, if it is certain that no eigenvalue of T would be truncated: T − τI has a factor only
-    /// if T's smallest eigenvalue is above τ, and the largest is at most tr T. The rows of A are then overwritten.
-    fn well_conditioned_fit(&mut self, rows: &mut [f64]) -> Option<f64> {
-        let (width, classes) = (self.width, rows.len() / self.width);
-        self.build(rows);
+    /// if T's smallest eigenvalue is above τ, and the largest is at most tr T.
+    fn well_conditioned_fit(&mut self) -> Option<f64> {
+        let width = self.width;
+        self.build();
         let trace: f64 = (0..width).map(|at| self.memory[at * width + at]).sum();
         self.factor(SINGULAR * trace)?;
-        self.build(rows);
+        self.build();
         self.factor(0.0)?;
-        // Rows of A one after another are columns of Aᵀ.
         let factor = MatRef::from_column_major_slice(&self.memory, width, width);
-        let image = MatMut::from_column_major_slice_mut(rows, width, classes);
-        solve_lower_triangular_in_place(factor, image, parallelism(width));
-        Some(rows.iter().map(|value| value * value).sum())
+        let square = |mut rows: Vec<f64>| -> f64 {
+            // Rows of A one after another are columns of Aᵀ.
+            let classes = rows.len() / width;
+            let image = MatMut::from_column_major_slice_mut(&mut rows, width, classes);
+            solve_lower_triangular_in_place(factor, image, parallelism(width));
+            rows.iter().map(|value| value * value).sum()
+        };
+        Some(self.between.scaled().map(square).sum())
     }
 
     /// The same by eigenvalues, leaving out those that count as zero.
-    fn truncated_fit(&mut self, operation: &'static str, rows: &[f64]) -> Result<f64> {
-        let (width, classes) = (self.width, rows.len() / self.width);
-        self.build(rows);
+    fn truncated_fit(&mut self, operation: &'static str) -> Result<f64> {
+        let width = self.width;
+        self.build();
         let (values, vectors) = eigen(operation, MatRef::from_column_major_slice(&self.memory, width, width))?;
         self.memory = Vec::new();
         let largest = values.first().copied().unwrap_or(0.0);
         let kept = values.iter().take_while(|&&value| value > SINGULAR * largest).count();
-        let mut image = Mat::<f64>::zeros(classes, kept);
-        let rows = MatRef::from_row_major_slice(rows, classes, width);
-        matmul(image.as_mut(), Accum::Replace, rows, vectors.subcols(0, kept), 1.0, parallelism(width));
-        let share = |column: usize| image.col(column).iter().map(|value| value * value).sum::<f64>();
-        Ok((0..kept).map(|column| share(column) / values[column]).sum())
+        let share = |rows: Vec<f64>| -> f64 {
+            let rows = MatRef::from_row_major_slice(&rows, rows.len() / width, width);
+            let mut image = Mat::<f64>::zeros(rows.nrows(), kept);
+            matmul(image.as_mut(), Accum::Replace, rows, vectors.subcols(0, kept), 1.0, parallelism(width));
+            let square = |column: usize| image.col(column).iter().map(|value| value * value).sum::<f64>();
+            (0..kept).map(|column| square(column) / values[column]).sum()
+        };
+        Ok(self.between.scaled().map(share).sum())
     }
 }
 
