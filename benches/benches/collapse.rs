@@ -1,49 +1,181 @@
-//! A full collapse report; the same work for the peers is in `peers/collapse.py`.
+//! A full collapse report, and its cost against samples, features and classes; the peers' side is `peers/collapse.py`.
 //!
-//! Features are normal noise around normal class means, in f32, drawn outside the timed part. The two sizes of the
-//! memory claim are in `crates/collapse/examples/full_report.rs`; the sizes here keep a run short.
+//! Features are normal noise around normal class means, in f32, drawn outside the timed part, and only for what runs.
+//! `BENCH_QUICK=1` takes smaller shapes. The largest shape needs 2 GiB; the memory that a report takes beyond its input is
+//! measured by the example `full_report` of the crate `collapse`, in a process of its own.
+#![allow(
+    clippy::expect_used,
+    missing_docs,
+    reason = "a benchmark stops at its first error; criterion's macros write no docs"
+)]
 
-#![allow(missing_docs, reason = "criterion's macros write no docs")]
+use std::cell::LazyCell;
+use std::collections::HashMap;
+use std::path::Path;
+use std::time::Duration;
 
-use collapse::{Head, ReportOptions, report_slice};
+use candle_core::{Device, Tensor};
+use collapse::{CollapseReport, Head, ReportOptions, report_slice};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
+#[derive(Clone, Copy)]
+struct Shape {
+    samples: usize,
+    features: usize,
+    classes: usize,
+}
+
+impl Shape {
+    fn id(self) -> String {
+        format!("{}x{}-{}-classes-f32", self.samples, self.features, self.classes)
+    }
+}
+
+const LARGE: [Shape; 2] = [
+    Shape { samples: 1_000_000, features: 512, classes: 100 },
+    Shape { samples: 50_000, features: 2048, classes: 1000 },
+];
+const SMALL: [Shape; 2] =
+    [Shape { samples: 100_000, features: 512, classes: 100 }, Shape { samples: 10_000, features: 2048, classes: 200 }];
+
 struct Data {
+    shape: Shape,
     features: Vec<f32>,
     labels: Vec<u32>,
+    weight: Vec<f32>,
+    bias: Vec<f32>,
     head: Head,
 }
 
-fn draw(samples: usize, width: usize, classes: usize) -> Option<Data> {
-    let normals = |purpose: &str, count: usize| -> Vec<f32> {
-        let mut stream = streams::stream(1, &format!("benches/collapse/{purpose}"), 0);
-        streams::standard_normal(&mut stream, count).into_iter().map(|draw| draw as f32).collect()
-    };
-    let means = normals("means", classes * width);
-    let labels: Vec<u32> = (0..samples).map(|row| (row * 7919 % classes) as u32).collect();
-    let mut features = normals("noise", samples * width);
-    for (row, &label) in features.chunks_exact_mut(width).zip(&labels) {
-        let mean = &means[label as usize * width..][..width];
-        row.iter_mut().zip(mean).for_each(|(value, mean)| *value = mean + 2.0 * *value);
+impl Data {
+    fn draw(shape: Shape) -> Self {
+        const TABLE: usize = 1 << 20;
+        let normals = |purpose: &str, count: usize| -> Vec<f32> {
+            let mut stream = streams::stream(1, &format!("benches/collapse/{purpose}"), 0);
+            streams::standard_normal(&mut stream, count).into_iter().map(|draw| draw as f32).collect()
+        };
+        let Shape { samples, features: width, classes } = shape;
+        let means = normals("means", classes * width);
+        let labels: Vec<u32> = (0..samples).map(|row| (row * 7919 % classes) as u32).collect();
+        // A long table of draws, read from another place for each row: as good as fresh draws here, and much faster.
+        let noise = normals("noise", TABLE);
+        let mut features = vec![0f32; samples * width];
+        for (row, (line, &label)) in features.chunks_exact_mut(width).zip(&labels).enumerate() {
+            let shift = row.wrapping_mul(40_503) % (TABLE - width);
+            let mean = &means[label as usize * width..][..width];
+            line.iter_mut()
+                .zip(mean)
+                .zip(&noise[shift..])
+                .for_each(|((value, mean), noise)| *value = mean + 2.0 * noise);
+        }
+        let bias = normals("bias", classes);
+        let head = Head::from_slices(&means, Some(&bias), classes).expect("a head of finite numbers");
+        Self { shape, features, labels, weight: means, bias, head }
     }
-    let head = Head::from_slices(&means, Some(&normals("bias", classes)), classes).ok()?;
-    Some(Data { features, labels, head })
+
+    fn report(&self) -> CollapseReport {
+        let options = ReportOptions::default();
+        report_slice(&self.features, self.shape.features, &self.labels, Some(&self.head), &options).expect("a report")
+    }
+}
+
+/// Writes a small case with our measures of it, which the peers compute again before anything is timed.
+fn write_case(path: &Path) -> candle_core::Result<()> {
+    let data = Data::draw(Shape { samples: 4_000, features: 96, classes: 20 });
+    let (n, p, k) = (data.shape.samples, data.shape.features, data.shape.classes);
+    let mut tensors = HashMap::new();
+    let report = data.report();
+    let head = report.head.expect("a head was given");
+    let cpu = &Device::Cpu;
+    let measures = [
+        ("cdnv", Some(report.cdnv)),
+        ("cdnv_max", Some(report.cdnv_max)),
+        ("nc1", report.nc1),
+        ("trace_ratio", report.trace_ratio),
+        ("equinorm", report.equinorm),
+        ("equiangularity", report.equiangularity),
+        ("etf_error", report.etf_error),
+        ("log_energy", report.log_energy),
+        ("vci", report.vci),
+        ("rank_me", report.rank_me),
+        ("self_duality", head.self_duality),
+        ("duality_etf_error", head.duality_etf_error),
+        ("alignment", head.alignment),
+        ("bias_collapse", head.bias_collapse),
+        ("nc0", head.nc0),
+        ("agreement", Some(head.ncc_agreement)),
+        ("nearest_mean_accuracy", Some(1.0 - report.nearest_mean_error)),
+    ];
+    for (name, value) in measures {
+        let value = value.expect("every measure is defined on random features");
+        tensors.insert(format!("report/{name}"), Tensor::new(&[value], cpu)?);
+    }
+    tensors.insert("features".to_owned(), Tensor::from_vec(data.features, (n, p), cpu)?);
+    tensors.insert("labels".to_owned(), Tensor::from_vec(data.labels, n, cpu)?);
+    tensors.insert("weight".to_owned(), Tensor::from_vec(data.weight, (k, p), cpu)?);
+    tensors.insert("bias".to_owned(), Tensor::from_vec(data.bias, k, cpu)?);
+    candle_core::safetensors::save(&tensors, path)
+}
+
+fn quick() -> bool {
+    std::env::var_os("BENCH_QUICK").is_some()
 }
 
 fn full_report(criterion: &mut Criterion) {
+    write_case(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("collapse.safetensors")).expect("a case for the peers");
     let mut group = criterion.benchmark_group("collapse/full-report");
-    group.sample_size(10);
-    for (samples, width, classes) in [(100_000, 512, 100), (10_000, 2048, 200)] {
-        let Some(data) = draw(samples, width, classes) else { continue };
-        group.throughput(Throughput::Elements(samples as u64));
-        let id = BenchmarkId::from_parameter(format!("{samples}x{width}-{classes}-classes-f32"));
-        group.bench_with_input(id, &data, |bencher, data| {
-            let options = ReportOptions::default();
-            bencher.iter(|| report_slice(&data.features, width, &data.labels, Some(&data.head), &options));
+    group.sample_size(10).warm_up_time(Duration::from_millis(100)).measurement_time(Duration::from_secs(5));
+    for shape in if quick() { SMALL } else { LARGE } {
+        let data = LazyCell::new(|| Data::draw(shape));
+        group.throughput(Throughput::Elements(shape.samples as u64));
+        group.bench_function(BenchmarkId::from_parameter(shape.id()), |bencher| {
+            LazyCell::force(&data);
+            bencher.iter(|| data.report());
         });
     }
     group.finish();
 }
 
-criterion_group!(collapse, full_report);
+/// The cost against one size, the other two held: 20,000 samples of 512 features in 100 classes.
+fn growth(criterion: &mut Criterion) {
+    const MIDDLE: Shape = Shape { samples: 20_000, features: 512, classes: 100 };
+    let sizes: [(&str, [usize; 4], fn(usize) -> Shape); 3] = [
+        ("samples", [5_000, 10_000, 20_000, 40_000], |samples| Shape { samples, ..MIDDLE }),
+        ("features", [128, 256, 512, 1024], |features| Shape { features, ..MIDDLE }),
+        ("classes", [25, 100, 400, 1600], |classes| Shape { classes, ..MIDDLE }),
+    ];
+    for (name, sizes, shape) in sizes {
+        let mut group = criterion.benchmark_group(format!("collapse/report against {name}"));
+        group.sample_size(10).warm_up_time(Duration::from_millis(100)).measurement_time(Duration::from_secs(1));
+        for size in sizes {
+            let data = LazyCell::new(|| Data::draw(shape(size)));
+            group.bench_function(BenchmarkId::from_parameter(size), |bencher| {
+                LazyCell::force(&data);
+                bencher.iter(|| data.report());
+            });
+        }
+        group.finish();
+    }
+}
+
+/// What memory gives: copying 256 MiB of f32 by all threads; elements are bytes read and written.
+fn peak(criterion: &mut Criterion) {
+    use rayon::prelude::*;
+    const COUNT: usize = 1 << 26;
+    let from = LazyCell::new(|| vec![1f32; COUNT]);
+    let mut into = LazyCell::new(|| vec![0f32; COUNT]);
+    let mut group = criterion.benchmark_group("peak");
+    group.sample_size(10).warm_up_time(Duration::from_millis(100)).measurement_time(Duration::from_secs(1));
+    group.throughput(Throughput::Elements(8 * COUNT as u64));
+    group.bench_function(BenchmarkId::new("copy", "256 MiB"), |bencher| {
+        let from = &*LazyCell::force(&from);
+        let into = &mut *into;
+        bencher.iter(|| {
+            into.par_chunks_mut(1 << 16).zip(from.par_chunks(1 << 16)).for_each(|(a, b)| a.copy_from_slice(b))
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(collapse, full_report, growth, peak);
 criterion_main!(collapse);

@@ -27,6 +27,8 @@ os.environ["OMP_NUM_THREADS"] = str(arguments.threads)
 import torch  # noqa: E402  (after the thread count)
 from torch import nn  # noqa: E402
 
+from figures import figure  # noqa: E402
+
 torch.set_num_threads(arguments.threads)
 torch.manual_seed(1)
 FORMATS = {"contiguous": torch.contiguous_format, "channels last": torch.channels_last}
@@ -136,6 +138,7 @@ def convolutions():
         for function, candidates in times.items():
             row(f"{name(layer)}, {function}", ours("convolution", function, name(layer)), min(candidates), 2 * products,
                 gemm and gemm * products / side**3)
+            figure(f"convolution/{function}/{name(layer)}", "PyTorch", [min(candidates)])
 
 
 class Residual(nn.Module):
@@ -199,6 +202,7 @@ def steps():
                 times.setdefault(function, []).append(timed(work, 4))
         for function, candidates in times.items():
             row(f"{kind}, {function}", ours("step", function, kind), min(candidates))
+            figure(f"step/{function}/{kind}", "PyTorch", [min(candidates)])
 
 
 if arguments.memory:

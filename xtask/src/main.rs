@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod arrays;
+mod bench;
 mod data;
 mod features;
 mod files;
@@ -48,6 +49,8 @@ enum Command {
     Rank(rank::Args),
     /// List, fetch, verify or show the data sets
     Data(data::Args),
+    /// Measure our benchmarks beside the peers' and write the book's page of them
+    Bench(bench::Args),
     /// Write a script that completes these commands in a shell
     Completions {
         /// The shell
@@ -81,6 +84,7 @@ fn main() -> ExitCode {
         Command::Collapse(args) => features::collapse_measures(&args).map(|()| Ending::Complete),
         Command::Fewshot(args) => features::few_shot(&args).map(|()| Ending::Complete),
         Command::Rank(args) => rank::rank(&args).map(|()| Ending::Complete),
+        Command::Bench(args) => bench::bench(&args).map(|()| Ending::Complete),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "xtask", &mut std::io::stdout());
             Ok(Ending::Complete)

@@ -1,0 +1,13 @@
+"""The line by which a peer's script hands a figure to `cargo xtask bench`; everything else it prints is for people."""
+import json
+
+
+def figure(work, side, values, unit="s", elements=None):
+    """Prints what `side` needed for `work`, named as our side names it (group/function/parameter).
+
+    `values` are the costs of the repetitions; `elements` says how many samples, images or episodes each worked on, where the
+    two sides take different numbers of them."""
+    about = dict(work=work, side=side, unit=unit, values=[float(value) for value in values])
+    if elements is not None:
+        about["elements"] = float(elements)
+    print("figure " + json.dumps(about), flush=True)

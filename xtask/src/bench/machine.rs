@@ -1,0 +1,54 @@
+//! What the figures were measured on and with.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+
+use super::peers::python;
+
+/// Processor, cores, memory and system.
+pub(super) fn describe() -> String {
+    let line = |path: &str, start: &str| {
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let value = text
+            .lines()
+            .find_map(|line| line.strip_prefix(start)?.split_once(':'))
+            .map(|pair| pair.1.trim().to_owned());
+        value.unwrap_or_default()
+    };
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let memory = line("/proc/meminfo", "MemTotal");
+    let kibibytes: f64 = memory.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or(0.0);
+    let model = Some(line("/proc/cpuinfo", "model name")).filter(|model| !model.is_empty());
+    let model = model.unwrap_or_else(|| std::env::consts::ARCH.to_owned());
+    format!("{model}, {cores} cores, {:.0} GiB, {}", kibibytes / 1_048_576.0, std::env::consts::OS)
+}
+
+/// Versions of what took part, as far as they tell.
+pub(super) fn versions(root: &Path, peers: Option<&Path>) -> BTreeMap<String, String> {
+    let mut versions = BTreeMap::from([("this workspace".to_owned(), env!("CARGO_PKG_VERSION").to_owned())]);
+    let mut ask = |name: &str, command: &mut Command| {
+        if let Some(answer) = answer(command) {
+            versions.insert(name.to_owned(), answer);
+        }
+    };
+    ask("rustc", Command::new("rustc").arg("--version"));
+    ask("commit", Command::new("git").args(["rev-parse", "--short", "HEAD"]).current_dir(root));
+    if let Some(peers) = peers {
+        let python = python(peers);
+        for package in ["torch", "numpy", "scikit-learn", "easyfsl", "torchvision", "jacobian-regularizer"] {
+            let program = format!("from importlib.metadata import version; print(version('{package}'))");
+            ask(package, Command::new(&python).args(["-c", &program]));
+        }
+        ask("python", Command::new(&python).args(["-c", "import platform; print(platform.python_version())"]));
+        let checkout = peers.join("neural-collapse");
+        ask("neural-collapse", Command::new("git").args(["rev-parse", "--short", "HEAD"]).current_dir(checkout));
+    }
+    versions
+}
+
+fn answer(command: &mut Command) -> Option<String> {
+    let output = command.stderr(std::process::Stdio::null()).output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    (output.status.success() && !text.is_empty()).then_some(text)
+}

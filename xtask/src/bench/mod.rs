@@ -1,0 +1,193 @@
+//! `bench`: our benchmarks and the same work by the peers in turn, recorded with the machine, and the book's page of them.
+
+mod headlines;
+mod machine;
+mod ours;
+mod page;
+mod peers;
+mod recorded;
+mod svg;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+
+use crate::files::write_whole;
+use recorded::{Figure, Recorded, Session};
+
+/// Arguments of `bench`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// What to measure [default: everything]
+    topics: Vec<Topic>,
+    /// Folder of the peers: `venv/bin/python`, and checkouts such as `neural-collapse`; without it ours run alone
+    #[arg(long, value_name = "DIR")]
+    peers: Option<PathBuf>,
+    /// Threads of either side
+    #[arg(long, default_value_t = 2, value_name = "COUNT")]
+    threads: usize,
+    /// How often the two sides take turns [default: 3, with --quick 1]
+    #[arg(long, value_name = "COUNT")]
+    rounds: Option<usize>,
+    /// Smaller shapes and fewer repetitions, to try things out; the figures say so
+    #[arg(long)]
+    quick: bool,
+    /// Measure nothing; fail if README or book state a ratio against a peer that is not recorded
+    #[arg(long, conflicts_with_all = ["peers", "quick", "topics"])]
+    check: bool,
+    /// Measure nothing; write page and picture anew from what is recorded
+    #[arg(long, conflicts_with_all = ["peers", "quick", "topics", "check"])]
+    page: bool,
+}
+
+/// A benchmark target, and the script of the same name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Topic {
+    /// Convolutions and training steps
+    Ops,
+    /// Geometric complexity
+    Gc,
+    /// Neural collapse
+    Collapse,
+    /// Episodes
+    Fewshot,
+    /// Images in batches
+    Data,
+    /// Whole training runs
+    Train,
+}
+
+impl Topic {
+    /// The name of the target and of the script.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ops => "ops",
+            Self::Gc => "gc",
+            Self::Collapse => "collapse",
+            Self::Fewshot => "fewshot",
+            Self::Data => "data",
+            Self::Train => "train",
+        }
+    }
+}
+
+/// The recorded figures, the page and the picture, from the workspace's root.
+const RECORDED: &str = "docs/src/results/benchmarks.json";
+const PAGE: &str = "docs/src/benchmarks.md";
+const PICTURE: &str = "docs/src/results/benchmarks.svg";
+
+/// Runs the command line.
+pub(crate) fn bench(args: &Args) -> Result<()> {
+    let root = workspace()?;
+    let mut recorded = Recorded::read(&root.join(RECORDED))?;
+    if args.check {
+        return check(&root, &recorded);
+    }
+    if !args.page {
+        for topic in chosen(args, &root)? {
+            let session = measure(topic, args, &root)?;
+            recorded.topics.insert(topic.name().to_owned(), session);
+            // After each topic, so that an interruption loses one topic and not all.
+            recorded.write(&root.join(RECORDED))?;
+        }
+    }
+    write_page(&root, &recorded)
+}
+
+fn workspace() -> Result<PathBuf> {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    manifest.parent().map(Path::to_path_buf).context("the workspace of this command has no folder any more")
+}
+
+/// The topics that were asked for, or all that there are.
+fn chosen(args: &Args, root: &Path) -> Result<Vec<Topic>> {
+    let present = |topic: &Topic| root.join(format!("benches/benches/{}.rs", topic.name())).exists();
+    if args.topics.is_empty() {
+        return Ok(Topic::value_variants().iter().copied().filter(present).collect());
+    }
+    match args.topics.iter().find(|topic| !present(topic)) {
+        Some(absent) => bail!("there is no benchmark target `{}` yet", absent.name()),
+        None => Ok(args.topics.clone()),
+    }
+}
+
+/// Both sides in turn, some rounds.
+fn measure(topic: Topic, args: &Args, root: &Path) -> Result<Session> {
+    let rounds = args.rounds.unwrap_or(if args.quick { 1 } else { 3 });
+    let mut figures: Vec<Figure> = Vec::new();
+    for round in 1..=rounds {
+        eprintln!("{}: round {round} of {rounds}, ours", topic.name());
+        let mut found = ours::run(topic, args, root)?;
+        if let Some(peers) = &args.peers {
+            eprintln!("{}: round {round} of {rounds}, peers", topic.name());
+            found.extend(peers::run(topic, args, root, peers)?);
+        }
+        for figure in found {
+            match figures.iter_mut().find(|known| known.is_of(&figure)) {
+                Some(known) => known.rounds.extend(figure.rounds),
+                None => figures.push(figure),
+            }
+        }
+    }
+    Ok(Session {
+        command: command(topic, args),
+        date: crate::record::utc(crate::record::now()),
+        threads: args.threads,
+        quick: args.quick,
+        machine: machine::describe(),
+        versions: machine::versions(root, args.peers.as_deref()),
+        figures,
+    })
+}
+
+/// The command that makes one topic's figures again.
+fn command(topic: Topic, args: &Args) -> String {
+    let mut command = format!("cargo xtask bench {} --threads {}", topic.name(), args.threads);
+    if args.peers.is_some() {
+        command.push_str(" --peers DIR");
+    }
+    if let Some(rounds) = args.rounds {
+        command.push_str(&format!(" --rounds {rounds}"));
+    }
+    if args.quick {
+        command.push_str(" --quick");
+    }
+    command
+}
+
+fn write_page(root: &Path, recorded: &Recorded) -> Result<()> {
+    let path = root.join(PAGE);
+    let before = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let after = page::with_recorded(&before, recorded)?;
+    write_whole(&root.join(PICTURE), svg::picture(recorded).into_string().as_bytes())?;
+    write_whole(&path, after.as_bytes())?;
+    println!("{PAGE} and {PICTURE} state what {RECORDED} holds");
+    Ok(())
+}
+
+fn check(root: &Path, recorded: &Recorded) -> Result<()> {
+    let mut stray = Vec::new();
+    let mut checked = 0;
+    for path in headlines::pages(root)? {
+        let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let shown = path.strip_prefix(root).unwrap_or(&path).display().to_string();
+        for headline in headlines::headlines(page::without_recorded(&text)) {
+            checked += 1;
+            if !headlines::is_recorded(&headline, recorded) {
+                stray.push(format!("{shown}, line {}: {} ({})", headline.line, headline.text, headline.peer));
+            }
+        }
+    }
+    let page = std::fs::read_to_string(root.join(PAGE)).with_context(|| format!("cannot read {PAGE}"))?;
+    if page::with_recorded(&page, recorded)? != page {
+        stray.push(format!("{PAGE} states other figures than {RECORDED}: run `cargo xtask bench --page`"));
+    }
+    if stray.is_empty() {
+        println!(
+            "{checked} ratios against peers in README and book are recorded, and the page's tables are those recorded"
+        );
+        return Ok(());
+    }
+    bail!("not among the recorded figures of {RECORDED}:\n  {}\nmeasure them or take them out", stray.join("\n  "))
+}

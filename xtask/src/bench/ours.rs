@@ -1,0 +1,129 @@
+//! Our side: a criterion target, whose samples are read from where criterion writes them.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::SystemTime;
+
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+
+use super::recorded::{Figure, OURS, median};
+use super::{Args, Topic, peers};
+
+/// Runs the target of a topic, and what else measures it, once.
+pub(super) fn run(topic: Topic, args: &Args, root: &Path) -> Result<Vec<Figure>> {
+    let target = target_folder(root);
+    let started = SystemTime::now();
+    let mut command = cargo(root, args.threads, &["bench", "--package", "benches", "--bench", topic.name()]);
+    if args.quick {
+        command.env("BENCH_QUICK", "1");
+    }
+    command.env("GC_PEER_FILES", target.join("tmp/gc"));
+    let status = command.status().context("cannot start cargo")?;
+    if !status.success() {
+        bail!("the benchmark `{}` failed ({status})", topic.name());
+    }
+    let mut figures = read_criterion(&target.join("criterion"), started)?;
+    if figures.is_empty() {
+        bail!("the benchmark `{}` left no samples in {}", topic.name(), target.join("criterion").display());
+    }
+    if topic == Topic::Collapse {
+        for shape in shapes(args.quick) {
+            let mut command =
+                cargo(root, args.threads, &["run", "--release", "-p", "collapse", "--example", "full_report", "--"]);
+            figures.extend(peers::figures_of(command.args(shape.split(' ')), "the example full_report")?);
+        }
+    }
+    Ok(figures)
+}
+
+/// Samples, features and classes of a full report, as the target `collapse` and its peers take them.
+pub(super) fn shapes(quick: bool) -> [&'static str; 2] {
+    if quick { ["100000 512 100", "10000 2048 200"] } else { ["1000000 512 100", "50000 2048 1000"] }
+}
+
+fn cargo(root: &Path, threads: usize, arguments: &[&str]) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root).args(arguments);
+    for name in ["RAYON_NUM_THREADS", "CANDLE_NUM_THREADS"] {
+        command.env(name, threads.to_string());
+    }
+    command
+}
+
+pub(super) fn target_folder(root: &Path) -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |folder| root.join(folder))
+}
+
+/// What criterion writes beside a sample.
+#[derive(Deserialize)]
+struct Benchmark {
+    full_id: String,
+    throughput: Option<std::collections::BTreeMap<String, f64>>,
+}
+
+/// A sample: nanoseconds of so many iterations each.
+#[derive(Deserialize)]
+struct Sample {
+    iters: Vec<f64>,
+    times: Vec<f64>,
+}
+
+/// Every benchmark under `folder` whose newest sample is not older than `since`.
+fn read_criterion(folder: &Path, since: SystemTime) -> Result<Vec<Figure>> {
+    let mut figures = Vec::new();
+    let mut waiting = vec![folder.to_path_buf()];
+    while let Some(folder) = waiting.pop() {
+        let Ok(entries) = std::fs::read_dir(&folder) else { continue };
+        let sample = folder.join("sample.json");
+        if folder.ends_with("new") && sample.metadata().and_then(|about| about.modified()).is_ok_and(|at| at >= since) {
+            figures.push(read_sample(&folder)?);
+        }
+        let mut inner: Vec<PathBuf> =
+            entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_dir()).collect();
+        inner.sort();
+        waiting.extend(inner.into_iter().rev());
+    }
+    Ok(figures)
+}
+
+fn read_sample(folder: &Path) -> Result<Figure> {
+    let read = |name: &str| {
+        let path = folder.join(name);
+        std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
+    };
+    let shape = || format!("{} is not what criterion wrote until now", folder.display());
+    let benchmark: Benchmark = serde_json::from_str(&read("benchmark.json")?).with_context(shape)?;
+    let sample: Sample = serde_json::from_str(&read("sample.json")?).with_context(shape)?;
+    let seconds: Vec<f64> = sample.times.iter().zip(&sample.iters).map(|(time, count)| time / count * 1e-9).collect();
+    Ok(Figure {
+        work: benchmark.full_id,
+        side: OURS.to_owned(),
+        unit: "s".to_owned(),
+        rounds: vec![median(&seconds)],
+        elements: benchmark.throughput.and_then(|throughput| throughput.get("Elements").copied()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_are_read_from_where_criterion_writes_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let new = folder.path().join("group_a/b/new");
+        std::fs::create_dir_all(&new).unwrap();
+        std::fs::create_dir_all(folder.path().join("group_a/b/base")).unwrap();
+        let about = r#"{"group_id":"group/a","function_id":"b","value_str":null,"throughput":{"Elements":64},"full_id":"group/a/b","title":"t"}"#;
+        std::fs::write(new.join("benchmark.json"), about).unwrap();
+        let times = r#"{"sampling_mode":"Flat","iters":[1.0,2.0,4.0],"times":[5e9,4e9,4e9]}"#;
+        std::fs::write(new.join("sample.json"), times).unwrap();
+        let figures = read_criterion(folder.path(), SystemTime::UNIX_EPOCH).unwrap();
+        // 5, 2 and 1 seconds an iteration.
+        assert_eq!((figures.len(), figures[0].rounds[0], figures[0].elements), (1, 2.0, Some(64.0)));
+        assert_eq!((figures[0].work.as_str(), figures[0].side.as_str()), ("group/a/b", OURS));
+        let later = SystemTime::now() + std::time::Duration::from_secs(3600);
+        assert!(read_criterion(folder.path(), later).unwrap().is_empty());
+    }
+}

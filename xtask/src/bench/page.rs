@@ -1,0 +1,217 @@
+//! The recorded part of the book's page: tables between two marks, the rest of the page left as it is.
+
+use std::fmt::Write as _;
+
+use anyhow::{Context, Result};
+
+use super::recorded::{OURS, Ratio, Recorded, Session};
+
+const BEGIN: &str = "<!-- recorded figures: begin; written by `cargo xtask bench` -->";
+const END: &str = "<!-- recorded figures: end -->";
+
+/// The page with its recorded part replaced.
+pub(super) fn with_recorded(page: &str, recorded: &Recorded) -> Result<String> {
+    let missing = || format!("the page lacks the mark `{BEGIN}` or `{END}` between which figures are written");
+    let (before, rest) = page.split_once(BEGIN).with_context(missing)?;
+    let (_, after) = rest.split_once(END).with_context(missing)?;
+    Ok(format!("{before}{BEGIN}\n\n{}\n{END}{after}", tables(recorded)))
+}
+
+/// The page with its recorded part blanked, line by line, so that line numbers stay.
+pub(super) fn without_recorded(page: &str) -> String {
+    match page.split_once(BEGIN).and_then(|(before, rest)| Some((before, rest.split_once(END)?))) {
+        Some((before, (recorded, after))) => format!("{before}{}{after}", "\n".repeat(recorded.matches('\n').count())),
+        None => page.to_owned(),
+    }
+}
+
+fn tables(recorded: &Recorded) -> String {
+    if recorded.topics.is_empty() {
+        return "Nothing is recorded yet.\n".to_owned();
+    }
+    let mut text = String::new();
+    if !recorded.ratios().is_empty() {
+        text.push_str("![How many times a peer's cost ours is, for each piece of work](results/benchmarks.svg)\n\n");
+    }
+    for (topic, session) in &recorded.topics {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "### `{topic}`\n\n{}\n", about(session));
+        text.push_str(&compared(&session.ratios(topic)));
+        text.push_str(&growth(session));
+        text.push_str(&alone(session));
+    }
+    text
+}
+
+fn about(session: &Session) -> String {
+    let versions: Vec<String> = session.versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
+    let quick = if session.quick { " Small shapes and few repetitions: no figure to quote." } else { "" };
+    format!(
+        "`{}`, {}; {}, {} threads; {}.{quick}",
+        session.command,
+        session.date,
+        session.machine,
+        session.threads,
+        versions.join(", ")
+    )
+}
+
+/// Ours beside the peers.
+fn compared(ratios: &[Ratio]) -> String {
+    if ratios.is_empty() {
+        return String::new();
+    }
+    let mut text = "| work | ours | peer | | ratio | over the rounds |\n|---|---|---|---|---|---|\n".to_owned();
+    for ratio in ratios {
+        let best = if ratio.best_peer { "**" } else { "" };
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {} | {best}{:.2}{best} | {:.2} to {:.2} |",
+            ratio.work,
+            cost(ratio.ours, &ratio.unit),
+            ratio.peer,
+            cost(ratio.theirs, &ratio.unit),
+            ratio.ratio,
+            ratio.range.0,
+            ratio.range.1
+        );
+    }
+    text.push('\n');
+    text
+}
+
+/// Cost against one size: a group `… against SIZE` is fitted by a power of the size.
+fn growth(session: &Session) -> String {
+    let curves = curves(session);
+    if curves.is_empty() {
+        return String::new();
+    }
+    let mut text = "| cost | from | to | grows as size to the power |\n|---|---|---|---|\n".to_owned();
+    for Curve { name, points } in curves {
+        let (Some(first), Some(last)) = (points.first(), points.last()) else { continue };
+        let _ = writeln!(
+            text,
+            "| {name} | {} at {} | {} at {} | {:.2} |",
+            cost(first.1, "s"),
+            first.0,
+            cost(last.1, "s"),
+            last.0,
+            exponent(&points)
+        );
+    }
+    text.push('\n');
+    text
+}
+
+struct Curve {
+    name: String,
+    points: Vec<(f64, f64)>,
+}
+
+fn curves(session: &Session) -> Vec<Curve> {
+    let mut curves: Vec<Curve> = Vec::new();
+    for figure in session.figures.iter().filter(|figure| figure.side == OURS && figure.unit == "s") {
+        let Some((name, size)) = figure.work.rsplit_once('/') else { continue };
+        let (true, Ok(size)) = (name.contains(" against "), size.parse::<f64>()) else { continue };
+        match curves.iter_mut().find(|curve| curve.name == name) {
+            Some(curve) => curve.points.push((size, figure.median())),
+            None => curves.push(Curve { name: name.to_owned(), points: vec![(size, figure.median())] }),
+        }
+    }
+    curves.iter_mut().for_each(|curve| curve.points.sort_by(|a, b| a.0.total_cmp(&b.0)));
+    curves.retain(|curve| curve.points.len() > 1);
+    curves
+}
+
+/// Least-squares slope of the logarithm of the cost over that of the size.
+fn exponent(points: &[(f64, f64)]) -> f64 {
+    let logs: Vec<(f64, f64)> = points.iter().map(|(size, cost)| (size.ln(), cost.ln())).collect();
+    let count = logs.len() as f64;
+    let mean = logs.iter().fold((0.0, 0.0), |sum, log| (sum.0 + log.0 / count, sum.1 + log.1 / count));
+    let above: f64 = logs.iter().map(|log| (log.0 - mean.0) * (log.1 - mean.1)).sum();
+    above / logs.iter().map(|log| (log.0 - mean.0).powi(2)).sum::<f64>()
+}
+
+/// Our figures to which there is no peer's.
+fn alone(session: &Session) -> String {
+    let paired = |work: &str| session.figures.iter().any(|other| other.side != OURS && other.work == work);
+    let single = session.figures.iter().filter(|figure| figure.side == OURS && !paired(&figure.work));
+    let rows: Vec<String> = single
+        .filter(|figure| !figure.work.contains(" against "))
+        .map(|figure| {
+            let rate =
+                figure.elements.map(|elements| format!("{:.3e}", elements / figure.median())).unwrap_or_default();
+            format!("| {} | {} | {rate} |\n", figure.work, cost(figure.median(), &figure.unit))
+        })
+        .collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    format!("| work, ours alone | cost | elements a second |\n|---|---|---|\n{}\n", rows.concat())
+}
+
+/// A cost with three significant digits, in a unit that suits it.
+fn cost(value: f64, unit: &str) -> String {
+    if unit != "s" {
+        return format!("{value:.0} {unit}");
+    }
+    let (scaled, unit) = match value {
+        value if value >= 1.0 => (value, "s"),
+        value if value >= 1e-3 => (value * 1e3, "ms"),
+        value if value >= 1e-6 => (value * 1e6, "µs"),
+        value => (value * 1e9, "ns"),
+    };
+    let decimals = if scaled >= 99.95 {
+        0
+    } else if scaled >= 9.995 {
+        1
+    } else {
+        2
+    };
+    format!("{scaled:.decimals$} {unit}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::recorded::tests::{example, figure};
+    use super::*;
+
+    #[test]
+    fn the_recorded_part_is_replaced_and_the_rest_stays() {
+        let page = format!("# Title\n\n{BEGIN}\nold 7.0× PyTorch\n{END}\n\ntail\n");
+        let written = with_recorded(&page, &example()).unwrap();
+        assert!(written.starts_with("# Title\n") && written.ends_with("\ntail\n") && !written.contains("old"));
+        assert!(
+            written.contains("| collapse/full-report/10x2 | 1.00 s | NumPy | 4.00 s | **3.00** | 2.50 to 4.00 |"),
+            "{written}"
+        );
+        assert!(
+            written.contains("`cargo xtask bench collapse`, 2026-11-24 04:00:00 UTC; 2 cores, 2 threads; rustc 1.95.")
+        );
+        assert_eq!(with_recorded(&written, &example()).unwrap(), written);
+        assert!(!without_recorded(&page).contains("7.0"));
+        assert_eq!(without_recorded(&page).lines().count(), page.lines().count());
+        assert!(with_recorded("no marks", &example()).is_err());
+    }
+
+    #[test]
+    fn growth_is_fitted_over_the_sizes() {
+        let mut recorded = example();
+        let session = recorded.topics.get_mut("collapse").unwrap();
+        let points = [("1000", 0.5), ("10", 0.005), ("100", 0.05)];
+        session.figures = points
+            .iter()
+            .map(|(size, cost)| figure(&format!("report against samples/{size}"), OURS, &[*cost], None))
+            .collect();
+        let text = growth(session);
+        assert!(text.contains("| report against samples | 5.00 ms at 10 | 500 ms at 1000 | 1.00 |"), "{text}");
+    }
+
+    #[test]
+    fn costs_carry_three_digits() {
+        let costs =
+            [(12.34, "12.3 s"), (0.0012, "1.20 ms"), (0.4567, "457 ms"), (3.3e-5, "33.0 µs"), (5e-9, "5.00 ns")];
+        costs.iter().for_each(|(value, text)| assert_eq!(cost(*value, "s"), *text));
+        assert_eq!(cost(120.4, "MiB"), "120 MiB");
+    }
+}
