@@ -121,8 +121,7 @@ impl Place {
 
 /// Refuses a data set that does not exist or has no classes for the task.
 pub(crate) fn check(set: &str, task: Task) -> Result<()> {
-    let entry = datasets::find(set)?;
-    if task == Task::Transfer && !entry.has_split() {
+    if datasets::class_split(set)?.is_none() && task == Task::Transfer {
         let others: Vec<&str> =
             datasets::entries().iter().filter(|entry| entry.has_split()).map(|entry| entry.name).collect();
         bail!(
@@ -225,7 +224,7 @@ fn show(name: &str, source: Source, out: Option<&PathBuf>, (classes, per_class):
 }
 
 /// The source that the environment names, its downloads shown as bars.
-fn watched(data_dir: Option<PathBuf>) -> Source {
+pub(crate) fn watched(data_dir: Option<PathBuf>) -> Source {
     let mut source = Source { data_dir, ..Source::from_env() };
     source.hub.progress = Arc::new(Bars::default());
     source

@@ -8,6 +8,8 @@ mod data;
 mod features;
 mod files;
 mod measure;
+#[cfg(feature = "onnx")]
+mod onnx;
 mod output;
 mod rank;
 mod record;

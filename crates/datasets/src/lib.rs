@@ -33,7 +33,7 @@ pub use dataset::{Dataset, FileRecord};
 pub use decode::Form;
 pub use error::{Error, Result};
 pub use glyphs::{Glyphs, Part, Script, Variation};
-pub use hub::{Hub, HubFile};
+pub use hub::{Hub, HubFile, RepositoryKind};
 pub use images::LabelledImages;
 pub use normalisation::Normalisation;
 pub use prefetch::Prefetch;

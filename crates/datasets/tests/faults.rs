@@ -23,7 +23,7 @@ const PATH: &str = "mnist/test-00000-of-00001.parquet";
 
 /// The smallest file of the mirror, 2.3 MB.
 fn small() -> HubFile {
-    HubFile { repository: "ylecun/mnist".to_owned(), revision: "main".to_owned(), path: PATH.to_owned() }
+    HubFile::dataset("ylecun/mnist", "main", PATH)
 }
 
 fn whole(shared: &Path) -> Vec<u8> {

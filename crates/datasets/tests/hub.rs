@@ -11,11 +11,7 @@ fn hub(endpoint: &str, cache: &std::path::Path) -> Hub {
 
 /// The smallest file of the mirror, 2.3 MB.
 fn small() -> HubFile {
-    HubFile {
-        repository: "ylecun/mnist".to_owned(),
-        revision: "main".to_owned(),
-        path: "mnist/test-00000-of-00001.parquet".to_owned(),
-    }
+    HubFile::dataset("ylecun/mnist", "main", "mnist/test-00000-of-00001.parquet")
 }
 
 #[test]
@@ -160,6 +156,23 @@ fn no_network_and_no_permission_to_use_it_are_told_apart() {
     let offline = Hub { offline: true, ..hub }.file(&small());
     assert!(matches!(offline, Err(Error::Offline { .. })), "{offline:?}");
     assert_eq!(files(cache.path()), [""; 0]);
+}
+
+#[test]
+fn weights_come_from_a_models_repository_and_then_from_the_cache() {
+    let Some(shared) = shared() else { return };
+    let bytes: Vec<u8> = (0..100_000u32).map(|at| (at % 251) as u8).collect();
+    let mirror = Mirror::of_models(&shared, &[("owner/net/model.safetensors", bytes.clone())], &[]);
+    let cache = tempfile::tempdir().unwrap();
+    let online = hub(&mirror.endpoint, cache.path());
+    let weights = HubFile::model("owner/net", "main", "model.safetensors");
+    assert_eq!(std::fs::read(online.file(&weights).unwrap()).unwrap(), bytes);
+    assert!(cache.path().join("models--owner--net/refs/main").is_file());
+    // A data set of that name is another repository.
+    let other = online.file(&HubFile::dataset("owner/net", "main", "model.safetensors"));
+    assert!(matches!(other, Err(Error::NotFound { .. })), "{other:?}");
+    drop(mirror);
+    assert_eq!(std::fs::read(online.file(&weights).unwrap()).unwrap(), bytes);
 }
 
 #[test]

@@ -19,6 +19,7 @@ Examples:
   cargo xtask collapse --features features.parquet --head head.safetensors --weighting sample-weighted";
 
 /// Arguments of `collapse`.
+#[allow(rustdoc::broken_intra_doc_links, reason = "the texts are help in a terminal, where shapes need no escapes")]
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {

@@ -17,6 +17,7 @@ pub(crate) use few_shot::{Args as FewShotArgs, few_shot, heads as few_shot_heads
 const FEATURES: &str = "[n, p], a row of features for each sample";
 
 /// Where labelled features come from.
+#[allow(rustdoc::broken_intra_doc_links, reason = "the texts are help in a terminal, where shapes need no escapes")]
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Source {
     /// File with `features` [n, p] and `labels` [n]: .safetensors, .npz, .parquet, or .npy with --labels

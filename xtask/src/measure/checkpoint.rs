@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use candle_core::{DType, Device};
 use collapse::Head;
-use models::{Architecture, Initialisation, Network};
+use datasets::HubFile;
+use gc_core::FeatureMap;
+use models::{Architecture, DeviceName, Initialisation, Network, Pass, WeightsSource};
 
 use super::Inputs;
 
@@ -13,18 +15,34 @@ use super::Inputs;
 const HEADS: [&str; 4] = ["head.weight", "fc.weight", "classifier.weight", "classifier.6.weight"];
 
 /// Which network.
+#[allow(rustdoc::broken_intra_doc_links, reason = "the texts are help in a terminal, where shapes need no escapes")]
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Network")]
 pub(crate) struct NetworkArgs {
     /// Architecture by name, such as vgg13 or resnet18-cifar; classes follow the weights, the input size the data
-    #[arg(long, value_name = "NAME", required_unless_present = "arch", conflicts_with = "arch")]
+    #[arg(long, value_name = "NAME", required_unless_present_any = ["arch", "onnx"], conflicts_with = "arch")]
     model: Option<String>,
     /// Architecture as a TOML file
     #[arg(long, value_name = "FILE")]
     arch: Option<PathBuf>,
-    /// Weights: a safetensors file with PyTorch's parameter names
-    #[arg(long, value_name = "FILE")]
-    weights: PathBuf,
+    /// Weights with PyTorch's parameter names: a safetensors file, or hub:OWNER/NAME[@REVISION][:FILE]
+    #[arg(long, value_name = "FILE", required_unless_present = "onnx")]
+    weights: Option<WeightsSource>,
+    /// Instead of an architecture and weights: a graph as an ONNX file, if this program was built with the feature onnx
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["model", "arch", "weights"])]
+    onnx: Option<PathBuf>,
+    /// Where it is computed: cpu, cuda:N or metal, if this program was built with it
+    #[arg(long, value_name = "DEVICE", default_value_t)]
+    device: DeviceName,
+}
+
+/// A network of any origin.
+pub(crate) enum Subject {
+    /// An architecture with weights.
+    Checkpoint(Checkpoint),
+    /// A graph of an ONNX file.
+    #[cfg(feature = "onnx")]
+    Graph(crate::onnx::OnnxFeatures),
 }
 
 /// A network with its weights.
@@ -38,13 +56,88 @@ pub(crate) struct Checkpoint {
 }
 
 impl NetworkArgs {
-    /// Builds the network for these inputs and reads its weights.
-    pub(crate) fn load(&self, inputs: &Inputs, dtype: DType) -> Result<Checkpoint> {
-        self.description()?.load(&self.weights, inputs, dtype)
+    /// Reads the network whose features, or whose `layer`, will be measured on these inputs.
+    pub(crate) fn load(&self, inputs: &Inputs, dtype: DType, layer: Option<&str>) -> Result<Subject> {
+        let device = self.device.open()?;
+        if let Some(path) = &self.onnx {
+            return graph(path, inputs, dtype, layer, &device);
+        }
+        let description = Description::read(self.model.as_deref(), self.arch.as_deref())?;
+        let weights = self.weights.as_ref().context("neither --weights nor --onnx was given")?;
+        let checkpoint = description.load(&fetched(weights)?, inputs, dtype, &device)?;
+        Ok(Subject::Checkpoint(Checkpoint { name: weights.to_string(), ..checkpoint }))
     }
 
-    fn description(&self) -> Result<Description> {
-        Description::read(self.model.as_deref(), self.arch.as_deref())
+    /// Where it is computed.
+    pub(crate) fn device(&self) -> Result<Device> {
+        Ok(self.device.open()?)
+    }
+}
+
+/// The place of weights on this machine, after a download if they are on the Hub and not in its cache.
+fn fetched(weights: &WeightsSource) -> Result<PathBuf> {
+    match weights {
+        WeightsSource::File(path) => Ok(path.clone()),
+        WeightsSource::Hub { repository, revision, file } => {
+            let file = HubFile::model(repository, revision, file);
+            crate::data::watched(None).hub.file(&file).with_context(|| format!("cannot fetch the weights {weights}"))
+        }
+    }
+}
+
+#[cfg(feature = "onnx")]
+fn graph(path: &Path, inputs: &Inputs, dtype: DType, layer: Option<&str>, device: &Device) -> Result<Subject> {
+    let graph = crate::onnx::OnnxFeatures::read(path, layer, dtype, device)?;
+    graph.check_inputs(&inputs.shape()).with_context(|| format!("{} on {}", path.display(), inputs.name()))?;
+    Ok(Subject::Graph(graph))
+}
+
+#[cfg(not(feature = "onnx"))]
+fn graph(path: &Path, _: &Inputs, _: DType, _: Option<&str>, _: &Device) -> Result<Subject> {
+    bail!(
+        "--onnx {}: this program was built without ONNX; install the protobuf compiler `protoc` and run \
+         `cargo run --release -p xtask --features onnx -- measure …`",
+        path.display()
+    )
+}
+
+impl Subject {
+    /// The file that it came from.
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Subject::Checkpoint(checkpoint) => &checkpoint.name,
+            #[cfg(feature = "onnx")]
+            Subject::Graph(graph) => graph.name(),
+        }
+    }
+
+    /// What it is made of; a graph says it in its own file.
+    pub(crate) fn architecture(&self) -> Option<&Architecture> {
+        match self {
+            Subject::Checkpoint(checkpoint) => Some(&checkpoint.architecture),
+            #[cfg(feature = "onnx")]
+            Subject::Graph(_) => None,
+        }
+    }
+
+    /// Its features, or the output of `layer`.
+    pub(crate) fn features<'a>(&'a self, layer: Option<&str>) -> Result<Box<dyn FeatureMap + 'a>> {
+        Ok(match self {
+            Subject::Checkpoint(checkpoint) => {
+                Box::new(checkpoint.network.frozen().feature_map(Pass::evaluation(), layer)?)
+            }
+            #[cfg(feature = "onnx")]
+            Subject::Graph(graph) => Box::new(graph),
+        })
+    }
+
+    /// The last linear layer, where it is known.
+    pub(crate) fn head(&self) -> Result<Option<Head>> {
+        match self {
+            Subject::Checkpoint(checkpoint) => checkpoint.head().map(Some),
+            #[cfg(feature = "onnx")]
+            Subject::Graph(_) => Ok(None),
+        }
     }
 }
 
@@ -73,7 +166,7 @@ impl Description {
     }
 
     /// Builds the network for these inputs and reads its weights.
-    pub(crate) fn load(&self, weights: &Path, inputs: &Inputs, dtype: DType) -> Result<Checkpoint> {
+    pub(crate) fn load(&self, weights: &Path, inputs: &Inputs, dtype: DType, device: &Device) -> Result<Checkpoint> {
         let mut architecture = self.architecture.clone();
         let shape = inputs.shape();
         if let ([channels, height, width], false) = (&shape[..], self.sized) {
@@ -86,7 +179,7 @@ impl Description {
         if expected != shape && !(expected.len() == 1 && expected[0] == shape.iter().product::<usize>()) {
             bail!("{}: a sample has shape {shape:?}, the architecture takes {expected:?}", inputs.name());
         }
-        let network = Network::new(&architecture, Initialisation::HeNormal, 0, dtype, &Device::Cpu)?;
+        let network = Network::new(&architecture, Initialisation::HeNormal, 0, dtype, device)?;
         network.params().load(weights)?;
         Ok(Checkpoint { name: weights.display().to_string(), architecture, network })
     }

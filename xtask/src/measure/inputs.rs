@@ -14,6 +14,7 @@ use crate::{data, suggest};
 const BATCH: usize = 128;
 
 /// Where the inputs come from.
+#[allow(rustdoc::broken_intra_doc_links, reason = "the texts are help in a terminal, where shapes need no escapes")]
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Inputs")]
 pub(crate) struct InputsArgs {
@@ -169,10 +170,11 @@ impl Inputs {
         &'a self,
         positions: &'a [usize],
         dtype: DType,
+        device: &'a Device,
         bar: &'a ProgressBar,
     ) -> impl Iterator<Item = Result<(Tensor, Option<Vec<u32>>)>> + 'a {
         positions.chunks(BATCH).map(move |positions| {
-            let x = self.batch(positions)?.to_dtype(dtype)?;
+            let x = self.batch(positions)?.to_dtype(dtype)?.to_device(device)?;
             let labels = self.labels.as_ref().map(|labels| positions.iter().map(|at| labels[*at]).collect());
             bar.inc(positions.len() as u64);
             Ok((x, labels))

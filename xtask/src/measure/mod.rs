@@ -8,13 +8,12 @@ mod report;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Device, Tensor};
 use clap::ValueEnum;
 use collapse::{CollapseReport, Head, ReportOptions};
 use gc_core::{Estimate, FeatureMap, InputUnits};
-use models::{Network, Pass};
 
-use checkpoint::{Checkpoint, NetworkArgs};
+use checkpoint::{NetworkArgs, Subject};
 use estimator::EstimatorArgs;
 pub(crate) use inputs::{Inputs, InputsArgs};
 
@@ -25,6 +24,7 @@ Examples:
   cargo xtask measure --model resnet18 --weights resnet18.safetensors --data images --data-dir photos
   cargo xtask measure --arch net.toml --weights net.safetensors --inputs inputs.safetensors --dtype f64 --json
   cargo xtask measure --model vgg13 --weights vgg13.safetensors --data cifar10:test --until-rel 0.01
+  cargo xtask measure --model resnet18 --weights hub:timm/resnet18.a1_in1k --data folder:photos
 
 Standard output holds the result, standard error the progress. Exit codes: 0 done, 1 failed, 2 wrong usage.";
 
@@ -88,17 +88,19 @@ pub(crate) fn measure(args: &Args) -> Result<()> {
         Some(DTypeName::F64) => DType::F64,
         None => inputs.dtype(),
     };
-    let checkpoint = args.network.load(&inputs, dtype)?;
+    let subject = args.network.load(&inputs, dtype, args.layer.as_deref())?;
+    let device = args.network.device()?;
     let units = args.units(&inputs)?;
     let order = inputs.order(args.estimator.samples, args.estimator.may_stop(), args.estimator.seed)?;
-    let measured = Work { args, checkpoint: &checkpoint, inputs: &inputs, dtype, order: &order }.measure(units)?;
+    let measured =
+        Work { args, subject: &subject, inputs: &inputs, dtype, device: &device, order: &order }.measure(units)?;
     if let Some(path) = &args.per_sample {
         report::per_sample(path, &measured.gc, &order, inputs.labels())?;
     }
     if args.json {
-        return output::json(&report::document(&checkpoint, &inputs, args.layer.as_deref(), dtype, &measured)?);
+        return output::json(&report::document(&subject, &inputs, args.layer.as_deref(), dtype, &measured)?);
     }
-    output::table(&format!("{} on {}", checkpoint.name, inputs.name()), &report::rows(&measured));
+    output::table(&format!("{} on {}", subject.name(), inputs.name()), &report::rows(&measured));
     Ok(())
 }
 
@@ -114,9 +116,10 @@ impl Args {
 /// One measurement with everything that it needs.
 struct Work<'a> {
     args: &'a Args,
-    checkpoint: &'a Checkpoint,
+    subject: &'a Subject,
     inputs: &'a Inputs,
     dtype: DType,
+    device: &'a Device,
     order: &'a [usize],
 }
 
@@ -128,7 +131,7 @@ impl Work<'_> {
         };
         let features = self.features().context("computing features")?;
         let head = match self.args.layer {
-            None => Some(self.checkpoint.head()?),
+            None => self.subject.head()?,
             Some(_) => None,
         };
         // Features without classes, or with coinciding ones, have no collapse; their complexity stands all the same.
@@ -146,10 +149,10 @@ impl Work<'_> {
         if self.args.per_sample.is_some() {
             settings = settings.per_sample();
         }
-        let network = &self.checkpoint.network;
-        let map = network.frozen().feature_map(Pass::evaluation(), self.args.layer.as_deref())?;
+        let map = self.subject.features(self.args.layer.as_deref())?;
         let bar = report::bar(self.order.len());
-        let estimate = settings.measure(&map, self.inputs.batches(self.order, self.dtype, &bar))?;
+        let estimate =
+            settings.measure(map.as_ref(), self.inputs.batches(self.order, self.dtype, self.device, &bar))?;
         bar.finish_and_clear();
         Ok(estimate)
     }
@@ -157,21 +160,22 @@ impl Work<'_> {
     /// The features of all inputs, in their own order.
     fn features(&self) -> Result<Tensor> {
         let all: Vec<usize> = (0..self.inputs.count()).collect();
-        features(&self.checkpoint.network, self.inputs, &all, self.dtype, self.args.layer.as_deref())
+        let map = self.subject.features(self.args.layer.as_deref())?;
+        features(map.as_ref(), self.inputs, &all, self.dtype, self.device)
     }
 }
 
-/// The features of the inputs at these positions, `[n, p]`.
+/// The features of the inputs at these positions, `[n, p]`, on the processor.
 pub(crate) fn features(
-    network: &Network,
+    map: &dyn FeatureMap,
     inputs: &Inputs,
     positions: &[usize],
     dtype: DType,
-    layer: Option<&str>,
+    device: &Device,
 ) -> Result<Tensor> {
-    let map = network.frozen().feature_map(Pass::evaluation(), layer)?;
     let bar = indicatif::ProgressBar::hidden();
-    let rows = inputs.batches(positions, dtype, &bar).map(|batch| Ok(map.features(&batch?.0)?.flatten_from(1)?));
+    let batches = inputs.batches(positions, dtype, device, &bar);
+    let rows = batches.map(|batch| Ok(map.features(&batch?.0)?.flatten_from(1)?.to_device(&Device::Cpu)?));
     Ok(Tensor::cat(&rows.collect::<Result<Vec<_>>>()?, 0)?)
 }
 

@@ -8,7 +8,7 @@ use gc_core::{Estimate, Method, Probe, Side};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
-use super::checkpoint::Checkpoint;
+use super::checkpoint::Subject;
 use super::{Inputs, Measured};
 use crate::features::collapse_rows;
 use crate::files::write_whole;
@@ -23,7 +23,7 @@ pub(super) fn bar(samples: usize) -> ProgressBar {
 
 /// The document that `--json` writes.
 pub(super) fn document(
-    checkpoint: &Checkpoint,
+    subject: &Subject,
     inputs: &Inputs,
     layer: Option<&str>,
     dtype: DType,
@@ -31,8 +31,8 @@ pub(super) fn document(
 ) -> Result<Value> {
     Ok(json!({
         "format": FORMAT,
-        "weights": checkpoint.name,
-        "architecture": checkpoint.architecture,
+        "weights": subject.name(),
+        "architecture": subject.architecture(),
         "inputs": { "name": inputs.name(), "samples": inputs.count(), "shape": inputs.shape() },
         "layer": layer,
         "dtype": dtype.as_str(),

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
-use candle_core::DType;
+use candle_core::{DType, Device};
 use collapse::{CdnvConvention, ClassMoments, Scatter};
 use fewshot::{EpisodeSampler, LabelledFeatures, transfer_scores};
-use gc_core::{GeometricComplexity, Probe};
+use gc_core::{FeatureMap, GeometricComplexity, Probe};
 use models::Pass;
 use serde::Deserialize;
 
@@ -95,7 +95,8 @@ impl CheckpointArgs {
         let bar = indicatif::ProgressBar::new(listed.len() as u64);
         let score = |listed: &Listed| -> Result<Scored> {
             let description = Description::read(listed.model.as_deref(), listed.arch.as_deref())?;
-            let scored = self.score(&description.load(&listed.weights, inputs, DType::F32)?, inputs, &order)?;
+            let checkpoint = description.load(&listed.weights, inputs, DType::F32, &Device::Cpu)?;
+            let scored = self.score(&checkpoint, inputs, &order)?;
             bar.inc(1);
             Ok(scored)
         };
@@ -126,19 +127,19 @@ impl CheckpointArgs {
         let map = checkpoint.network.frozen().feature_map(Pass::evaluation(), None)?;
         let gc = GeometricComplexity::projections(Probe::Rademacher, self.probes)
             .seed(self.seed)
-            .measure(&map, inputs.batches(order, DType::F32, &quiet))?;
-        let labelled = inputs.labels().map(|labels| self.score_labelled(checkpoint, inputs, order, labels));
+            .measure(&map, inputs.batches(order, DType::F32, &Device::Cpu, &quiet))?;
+        let labelled = inputs.labels().map(|labels| self.score_labelled(&map, inputs, order, labels));
         Ok(Scored { gc: gc.value, gc_error: gc.standard_error.total, labelled: labelled.transpose()? })
     }
 
     fn score_labelled(
         &self,
-        checkpoint: &Checkpoint,
+        map: &dyn FeatureMap,
         inputs: &Inputs,
         order: &[usize],
         labels: &[u32],
     ) -> Result<LabelledScores> {
-        let rows = features(&checkpoint.network, inputs, order, DType::F32, None)?;
+        let rows = features(map, inputs, order, DType::F32, &Device::Cpu)?;
         let classes = labels.iter().max().map_or(0, |last| *last as usize + 1);
         let mut moments = ClassMoments::new(classes, rows.dim(1)?, Scatter::Trace);
         moments.update(&rows, labels)?;

@@ -1,6 +1,7 @@
 //! The configuration of one run: everything that its numbers depend on, and the key made from it.
 
 use anyhow::{Context, Result, anyhow, bail};
+use models::DeviceName;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use toml::Table;
@@ -85,6 +86,13 @@ pub(crate) struct Train {
     pub(crate) gc_penalty: f64,
     /// Passes over the training images.
     pub(crate) epochs: f64,
+    /// Where it is computed; the last digits depend on it.
+    #[serde(default, skip_serializing_if = "is_cpu")]
+    pub(crate) device: DeviceName,
+}
+
+fn is_cpu(device: &DeviceName) -> bool {
+    *device == DeviceName::Cpu
 }
 
 /// What is measured, when, and on how many images.

@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use anyhow::Result;
+use models::DeviceName;
 
 use crate::{Ending, data, report};
 use experiment::Experiment;
@@ -48,6 +49,9 @@ pub(crate) struct Args {
     /// Folder that holds the data set, instead of the Hub and its cache
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    /// Where networks are trained and measured: cpu, cuda:N or metal, if this program was built with it
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<DeviceName>,
     /// Override one setting, such as train.epochs=5 or "sweeps.l2.values=[0, 1e-3]"; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
@@ -114,16 +118,24 @@ impl Args {
     /// The experiment `name` with everything that the arguments say applied and checked.
     fn resolve(&self, name: &str) -> Result<Experiment> {
         let seeds = self.seed.as_deref();
-        let experiment = Experiment::resolve(name, &self.preset, self.data.as_deref(), seeds, &self.set)?;
+        let device = self.device.map(|device| format!("train.device={device}"));
+        let settings: Vec<String> = self.set.iter().cloned().chain(device).collect();
+        let experiment = Experiment::resolve(name, &self.preset, self.data.as_deref(), seeds, &settings)?;
         data::check(&experiment.plan.data.set, experiment.plan.task)?;
         run::check_model(&experiment.plan.model)?;
+        if matches!(self.engine, engine::Kind::Local) {
+            experiment.plan.train.device.open()?;
+        }
         Ok(experiment)
     }
 }
 
 /// The folder among `root` where an experiment's results go unless another is given.
 fn default_folder(experiment: &Experiment, root: &Path) -> PathBuf {
-    root.join(format!("{}-{}-{}", experiment.name, experiment.preset, experiment.plan.data.set))
+    // Addresses of data sets have signs in them that mean something in a path.
+    let plain = |sign: char| sign.is_alphanumeric() || "-_.".contains(sign);
+    let set: String = experiment.plan.data.set.chars().map(|sign| if plain(sign) { sign } else { '-' }).collect();
+    root.join(format!("{}-{}-{set}", experiment.name, experiment.preset))
 }
 
 fn list() -> Result<()> {

@@ -25,7 +25,7 @@ pub(super) fn fetch(hub: &Hub, file: &HubFile) -> Result<Cached> {
         }
         cached.remove();
     }
-    let layout = Layout::of(hub, &file.repository);
+    let layout = Layout::of(hub, file.kind, &file.repository);
     let mut download =
         Download { hub, file, layout, transport: Transport::new(hub), fruitless: 0, corrupt: 0, part: None };
     let fetched = download.run();
@@ -38,7 +38,7 @@ pub(super) fn fetch(hub: &Hub, file: &HubFile) -> Result<Cached> {
 
 /// Waits until no other process downloads this file; the lock ends with the returned handle.
 fn lock(hub: &Hub, file: &HubFile) -> Result<File> {
-    let folder = hub.cache.join(".locks").join(folder_name(&file.repository));
+    let folder = hub.cache.join(".locks").join(folder_name(file.kind, &file.repository));
     fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
     let path = folder.join(format!("{}.lock", file.path.replace(['/', '\\'], "--")));
     let handle = File::create(&path).map_err(Error::io("create", &path))?;

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Hub, HubFile};
+use super::{Hub, HubFile, RepositoryKind};
 use crate::{Error, Result, files};
 
 /// The folder of one repository: `blobs/<checksum>`, `snapshots/<commit>/<path>` (links to blobs), `refs/<revision>`
@@ -14,8 +14,8 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    pub(super) fn of(hub: &Hub, repository: &str) -> Self {
-        Self { root: hub.cache.join(folder_name(repository)) }
+    pub(super) fn of(hub: &Hub, kind: RepositoryKind, repository: &str) -> Self {
+        Self { root: hub.cache.join(folder_name(kind, repository)) }
     }
 
     pub(super) fn blob(&self, checksum: &str) -> PathBuf {
@@ -69,8 +69,12 @@ impl Layout {
     }
 }
 
-pub(super) fn folder_name(repository: &str) -> String {
-    format!("datasets--{}", repository.replace('/', "--"))
+pub(super) fn folder_name(kind: RepositoryKind, repository: &str) -> String {
+    let kind = match kind {
+        RepositoryKind::Dataset => "datasets",
+        RepositoryKind::Model => "models",
+    };
+    format!("{kind}--{}", repository.replace('/', "--"))
 }
 
 /// A link at `place`, whatever was there before; where links cannot be made, the blob itself moves there.
@@ -111,15 +115,11 @@ mod tests {
     #[test]
     fn a_linked_file_is_found_by_branch_and_by_commit() {
         let cache = tempfile::tempdir().unwrap();
-        let layout = Layout::of(&Hub::new("", cache.path()), "owner/name");
+        let layout = Layout::of(&Hub::new("", cache.path()), RepositoryKind::Dataset, "owner/name");
         let blob = layout.blob("abc");
         fs::create_dir_all(blob.parent().unwrap()).unwrap();
         fs::write(&blob, b"bytes").unwrap();
-        let file = HubFile {
-            repository: "owner/name".to_owned(),
-            revision: "refs/convert/parquet".to_owned(),
-            path: "plain/deep/0.parquet".to_owned(),
-        };
+        let file = HubFile::dataset("owner/name", "refs/convert/parquet", "plain/deep/0.parquet");
         let place = layout.link(&file, "c0ffee", &blob).unwrap();
         assert_eq!(fs::read(&place).unwrap(), b"bytes");
         assert_eq!(layout.find("refs/convert/parquet", &file.path), Some(place.clone()));

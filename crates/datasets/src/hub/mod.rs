@@ -48,9 +48,27 @@ impl std::fmt::Debug for Hub {
     }
 }
 
-/// A file of a data set repository.
+/// What a repository of the Hub holds. Both kinds have names of their own, so one name can be both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RepositoryKind {
+    /// Data.
+    Dataset,
+    /// Weights of a network.
+    Model,
+}
+
+/// A file of a repository.
+///
+/// ```
+/// use datasets::{HubFile, RepositoryKind};
+/// let weights = HubFile::model("timm/resnet18.a1_in1k", "main", "model.safetensors");
+/// assert_eq!(weights.kind, RepositoryKind::Model);
+/// assert_eq!(weights.to_string(), "timm/resnet18.a1_in1k@main/model.safetensors");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HubFile {
+    /// What the repository holds.
+    pub kind: RepositoryKind,
     /// The repository, as `owner/name`.
     pub repository: String,
     /// The branch, tag or commit.
@@ -102,18 +120,18 @@ impl Hub {
 
     /// The file in the cache, if it is there, unchecked.
     pub(crate) fn cached(&self, file: &HubFile) -> Option<Cached> {
-        let path = Layout::of(self, &file.repository).find(&file.revision, &file.path)?;
+        let path = Layout::of(self, file.kind, &file.repository).find(&file.revision, &file.path)?;
         let blob = fs::canonicalize(&path).ok()?;
         let name = blob.file_name()?.to_str()?;
         let sha256 = is_sha256(name).then(|| name.to_owned());
         Some(Cached { path, sha256 })
     }
 
-    /// The files of a repository, sorted, and the commit that they belong to; without the network, those of the cache.
+    /// The files of a data set's repository, sorted, and the commit that they belong to; without the network, those of the cache.
     pub(crate) fn listing(&self, repository: &str, revision: &str) -> Result<Listing> {
         check_repository(repository)?;
         let known = || {
-            let layout = Layout::of(self, repository);
+            let layout = Layout::of(self, RepositoryKind::Dataset, repository);
             Listing { revision: revision.to_owned(), files: layout.listed(revision) }
         };
         if self.offline {
@@ -164,7 +182,12 @@ impl Hub {
 
     fn url_of(&self, file: &HubFile) -> String {
         let (revision, path) = (escaped(&file.revision, true), escaped(&file.path, false));
-        format!("{}/datasets/{}/resolve/{revision}/{path}", self.endpoint, file.repository)
+        // Models have the plain addresses; theirs was the first kind.
+        let kind = match file.kind {
+            RepositoryKind::Dataset => "datasets/",
+            RepositoryKind::Model => "",
+        };
+        format!("{}/{kind}{}/resolve/{revision}/{path}", self.endpoint, file.repository)
     }
 }
 
@@ -208,6 +231,17 @@ impl Cached {
 }
 
 impl HubFile {
+    /// A file of a data set's repository.
+    pub fn dataset(repository: &str, revision: &str, path: &str) -> Self {
+        let [repository, revision, path] = [repository, revision, path].map(str::to_owned);
+        Self { kind: RepositoryKind::Dataset, repository, revision, path }
+    }
+
+    /// A file of a model's repository.
+    pub fn model(repository: &str, revision: &str, path: &str) -> Self {
+        Self { kind: RepositoryKind::Model, ..Self::dataset(repository, revision, path) }
+    }
+
     /// Refuses names that would lead out of the cache.
     fn check(&self) -> Result<()> {
         check_repository(&self.repository)?;

@@ -42,10 +42,6 @@ pub fn verify(name: &str, source: &Source) -> Result<Vec<FileRecord>> {
 fn hub_files(entry: &Entry, source: &Source) -> Vec<Place> {
     let Origin::Hub { repository, revision, train, test, .. } = entry.origin else { return Vec::new() };
     let revision = source.revision.as_deref().unwrap_or(revision);
-    let file = |path: &&str| HubFile {
-        repository: repository.to_owned(),
-        revision: revision.to_owned(),
-        path: (*path).to_owned(),
-    };
+    let file = |path: &&str| HubFile::dataset(repository, revision, path);
     train.iter().chain(test).map(file).map(Place::Hub).collect()
 }

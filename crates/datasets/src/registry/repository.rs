@@ -89,8 +89,7 @@ fn find(repository: &Repository, source: &Source) -> Result<Found> {
             continue;
         }
         let (configuration, parts) = chosen(&repository.id, &listing.files, wanted, &looked_at)?;
-        let (repository, revision) = (repository.id.clone(), listing.revision);
-        let place = Err(HubFile { repository, revision, path: String::new() });
+        let place = Err(HubFile::dataset(&repository.id, &listing.revision, ""));
         return Ok(Found { configuration, parts, place });
     }
     if source.hub.offline {
@@ -112,8 +111,8 @@ fn card(repository: &Repository, found: &Found, source: &Source) -> Result<Optio
     let path = match &found.place {
         Ok(folder) => folder.join("README.md"),
         Err(file) => {
-            let revision = if file.revision == CONVERTED { "main" } else { &file.revision }.to_owned();
-            let card = HubFile { repository: repository.id.clone(), revision, path: "README.md".to_owned() };
+            let revision = if file.revision == CONVERTED { "main" } else { &file.revision };
+            let card = HubFile::dataset(&repository.id, revision, "README.md");
             match source.hub.file(&card) {
                 Ok(path) => path,
                 Err(Error::NotFound { .. } | Error::Offline { .. }) => return Ok(None),

@@ -73,8 +73,7 @@ impl Place {
     /// A file of a repository: in the given folder, else in the Hub's cache, else on the Hub.
     pub(super) fn of(name: &str, [repository, revision]: [&str; 2], file: &str, source: &Source) -> Result<Self> {
         let Some(folder) = &source.data_dir else {
-            let (repository, revision) = (repository.to_owned(), revision.to_owned());
-            return Ok(Self::Hub(HubFile { repository, revision, path: file.to_owned() }));
+            return Ok(Self::Hub(HubFile::dataset(repository, revision, file)));
         };
         // As the Hub lays it out, with or without the folders above; or all files in one folder.
         let base = Path::new(file).file_name().map_or(Path::new(file), Path::new);

@@ -39,13 +39,22 @@ pub(crate) struct Mirror {
 impl Mirror {
     /// The server with files of its own: repositories as `owner/name/path`, with their bytes.
     pub(crate) fn of_files(shared: &Path, files: &[(&str, Vec<u8>)], options: &[&str]) -> Self {
+        Self::of_repositories(shared, "datasets", files, options)
+    }
+
+    /// As [`Self::of_files`], for repositories of weights.
+    pub(crate) fn of_models(shared: &Path, files: &[(&str, Vec<u8>)], options: &[&str]) -> Self {
+        Self::of_repositories(shared, "models", files, options)
+    }
+
+    fn of_repositories(shared: &Path, kind: &str, files: &[(&str, Vec<u8>)], options: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         // The program serves the folder `hub` beside its own.
         let tools = folder.path().join("tools");
         std::fs::create_dir_all(&tools).unwrap();
         std::fs::copy(shared.join("tools/hub_mirror.py"), tools.join("hub_mirror.py")).unwrap();
         for (path, bytes) in files {
-            let path = folder.path().join("hub/datasets").join(path);
+            let path = folder.path().join("hub").join(kind).join(path);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, bytes).unwrap();
         }

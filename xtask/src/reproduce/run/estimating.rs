@@ -1,7 +1,7 @@
 //! Estimators of GC held against its exact value on the same images, as in the paper's Fig. 2.
 
 use anyhow::Result;
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 use gc_core::{GeometricComplexity, Population};
 use models::{Network, Pass};
 
@@ -24,7 +24,7 @@ impl Estimating {
         let all = images.train.len();
         let count = settings.images.min(all);
         let positions: Vec<usize> = (0..count).map(|index| index * all / count).collect();
-        let batch = images.train.batch(&positions, &images.normalisation, &Device::Cpu)?;
+        let batch = images.train.batch(&positions, &images.normalisation, &configuration.train.device.open()?)?;
         Ok(Some(Self { images: batch.images, count, settings, seed: configuration.seed }))
     }
 

@@ -60,7 +60,8 @@ impl Measuring {
     pub(super) fn new(configuration: &Configuration, images: &Images) -> Result<Self> {
         let measure = &configuration.measure;
         let seed = configuration.seed;
-        let chunks = |part: &LabelledImages| Chunks::of(part, &images.normalisation);
+        let device = configuration.train.device.open()?;
+        let chunks = |part: &LabelledImages| Chunks::of(part, &images.normalisation, &device);
         let part = |part: &LabelledImages, per_class: usize| -> Result<Part> {
             let features = part.limit_per_class(per_class, seed);
             let complexity = features.limit_per_class(measure.gc_images_per_class, seed);
@@ -210,10 +211,10 @@ impl Measuring {
 }
 
 impl Chunks {
-    fn of(images: &LabelledImages, normalisation: &Normalisation) -> Result<Self> {
+    fn of(images: &LabelledImages, normalisation: &Normalisation, device: &Device) -> Result<Self> {
         let positions: Vec<usize> = (0..images.len()).collect();
         let batch = |positions: &[usize]| -> Result<(Tensor, Vec<u32>)> {
-            let batch = images.batch(positions, normalisation, &Device::Cpu)?;
+            let batch = images.batch(positions, normalisation, device)?;
             Ok((batch.images, batch.labels.to_vec1::<u32>()?))
         };
         Ok(Self { batches: positions.chunks(CHUNK).map(batch).collect::<Result<_>>()?, images: images.len() })

@@ -17,9 +17,10 @@ pub(super) fn build(
     [channels, height, width]: [usize; 3],
     classes: usize,
     seed: u64,
+    device: &Device,
 ) -> Result<Network> {
     let architecture = architecture(model)?.with_input(channels, [height, width]).with_classes(classes);
-    Ok(Network::new(&architecture, Initialisation::HeNormal, seed, DType::F32, &Device::Cpu)?)
+    Ok(Network::new(&architecture, Initialisation::HeNormal, seed, DType::F32, device)?)
 }
 
 fn architecture(model: &Model) -> Result<Architecture> {

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 use datasets::{BatchOptions, Batches, Order, Position};
 use gc_core::Probe;
 use models::Network;
@@ -135,7 +135,13 @@ impl Observer for Watch<'_> {
 /// The network with its initial weights.
 pub(super) fn network(configuration: &Configuration, images: &Images) -> Result<Network> {
     let classes = images.train.class_count();
-    super::network::build(&configuration.model, images.train.shape(), classes, configuration.seed)
+    super::network::build(
+        &configuration.model,
+        images.train.shape(),
+        classes,
+        configuration.seed,
+        &configuration.train.device.open()?,
+    )
 }
 
 /// The training images in shuffled batches.
@@ -146,7 +152,7 @@ pub(super) fn batches(configuration: &Configuration, images: &Images) -> Result<
         drop_last: true,
         augmentation: None,
     };
-    Ok(Batches::new(images.train.clone(), images.normalisation.clone(), options, &Device::Cpu)?)
+    Ok(Batches::new(images.train.clone(), images.normalisation.clone(), options, &configuration.train.device.open()?)?)
 }
 
 /// The batch of each step.
