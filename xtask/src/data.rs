@@ -132,10 +132,15 @@ pub(crate) fn check(set: &str, task: Task) -> Result<()> {
     Ok(())
 }
 
+/// Whether the name is the address of a folder.
+pub(crate) fn is_folder(set: &str) -> bool {
+    set.starts_with("folder:")
+}
+
 /// Makes sure that the files of a data set are on this machine, so that the runs need not fetch them at once; what lies
 /// in a folder of the user's is not fetched.
 pub(crate) fn ensure(set: &str, data_dir: Option<&PathBuf>) -> Result<()> {
-    if data_dir.is_none() {
+    if data_dir.is_none() && !is_folder(set) {
         datasets::fetch(set, &watched(None)).with_context(|| format!("cannot fetch the data set `{set}`"))?;
     }
     Ok(())

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use candle_core::Tensor;
 use clap::ValueEnum;
-use collapse::{CollapseReport, Head, ReportOptions, Scatter, Weighting};
+use collapse::{CollapseReport, Head, Precision, ReportOptions, Scatter, Weighting};
 use serde::Serialize;
 
 use super::{Labelled, Source};
@@ -78,6 +78,8 @@ pub(crate) fn collapse_measures(args: &Args) -> Result<()> {
         },
         scatter: if args.no_full_scatter { Scatter::Trace } else { Scatter::Full },
         gc_per_sample: arrays.get("gc").map(|_| arrays.numbers("gc", "features", count)).transpose()?,
+        // A file is measured once: the last digits count for more than the time.
+        precision: Precision::Double,
         ..ReportOptions::default()
     };
     let report = collapse::report(&features, &labels, head.as_ref(), &options).with_context(|| args.source.path())?;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use candle_core::{DType, Device, Tensor};
-use datasets::{LabelledImages, Normalisation, Source};
+use datasets::{Form, LabelledImages, Normalisation, Source};
 use indicatif::ProgressBar;
 
 use crate::arrays::Arrays;
@@ -18,7 +18,8 @@ const BATCH: usize = 128;
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Inputs")]
 pub(crate) struct InputsArgs {
-    /// Data set, with its part: NAME, NAME:train (the same), NAME:test or NAME:all
+    /// Data set, with its part: NAME, NAME:train (the same), NAME:test or NAME:all; hub:OWNER/NAME for any of the Hub,
+    /// folder:PATH for folders of images (all of them unless a part is named)
     #[arg(long, value_name = "NAME[:PART]", conflicts_with = "inputs")]
     data: Option<String>,
     /// Folder that holds the data set, instead of the Hub and its cache
@@ -27,6 +28,10 @@ pub(crate) struct InputsArgs {
     /// File with `x` [n, c, h, w] or [n, d], as the network sees it, and `y` [n] if there are labels
     #[arg(long, value_name = "FILE")]
     inputs: Option<PathBuf>,
+    /// Size that images of hub: and folder: get, scaled to cover it and cropped at the centre: 224 or 224x160
+    /// (height x width) [default: as they are, if all have one size]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    size: Option<[usize; 2]>,
     /// Mean of each channel by which images are normalised, in [0, 1] [default: the data set's]
     #[arg(long, value_delimiter = ',', value_name = "MEANS", requires = "std")]
     mean: Option<Vec<f32>>,
@@ -71,13 +76,15 @@ impl InputsArgs {
     }
 
     fn images(&self, data: &str) -> Result<Inputs> {
-        let (name, part) = data.rsplit_once(':').filter(|(_, part)| PARTS.contains(part)).unwrap_or((data, "train"));
+        let (name, part) =
+            data.rsplit_once(':').filter(|(_, part)| PARTS.contains(part)).unwrap_or((data, whole(data)));
         let wrong = data.rsplit_once(':').filter(|(set, part)| datasets::find(set).is_ok() && !PARTS.contains(part));
         if let Some((_, part)) = wrong {
             bail!("--data {data}: {}", suggest::unknown("part", part, PARTS));
         }
         data::ensure(name, self.data_dir.as_ref())?;
-        let source = Source { data_dir: self.data_dir.clone(), ..Source::from_env() };
+        let form = Form { size: self.size, ..Form::default() };
+        let source = Source { data_dir: self.data_dir.clone(), form, ..Source::from_env() };
         let set = datasets::load(name, &source).with_context(|| format!("cannot read the data set `{name}`"))?;
         let normalisation = match (&self.mean, &self.std) {
             (Some(mean), Some(std)) => Normalisation::new(mean, std).context("--mean and --std")?,
@@ -94,6 +101,20 @@ impl InputsArgs {
         let std = Some(normalisation.std().iter().map(|std| f64::from(*std)).collect());
         let labels = Some(images.labels().to_vec());
         Ok(Inputs { name: data.to_owned(), kind: Kind::Images(images, normalisation), labels, std })
+    }
+}
+
+/// The part of a data set that is meant where none is named: a folder of images need not have any.
+fn whole(data: &str) -> &'static str {
+    if data::is_folder(data) { "all" } else { "train" }
+}
+
+/// Reads `224` or `224x160`.
+fn size(text: &str) -> std::result::Result<[usize; 2], String> {
+    let (height, width) = text.split_once('x').unwrap_or((text, text));
+    match (height.parse(), width.parse()) {
+        (Ok(height), Ok(width)) if height > 0 && width > 0 => Ok([height, width]),
+        _ => Err("expected a height and width from 1, such as 224 or 224x160".to_owned()),
     }
 }
 
