@@ -90,8 +90,8 @@ pub struct Batches {
 impl Batches {
     /// Cuts `images` into batches.
     ///
-    /// **Errors** [`Error::InvalidOption`] where the batch size is 0, the normalisation has another number of channels,
-    /// or the augmentation does not fit the images.
+    /// **Errors** [`Error::InvalidOption`] where the batch size is 0 or, with [`BatchOptions::drop_last`], above the number of images,
+    /// the normalisation has another number of channels, or the augmentation does not fit the images.
     pub fn new(
         images: LabelledImages,
         normalisation: Normalisation,
@@ -100,6 +100,15 @@ impl Batches {
     ) -> Result<Self> {
         if options.size == 0 {
             let problem = "a batch needs at least one image".to_owned();
+            return Err(Error::InvalidOption { option: "batch size", problem });
+        }
+        if options.drop_last && options.size > images.len() {
+            let problem = format!(
+                "{} is more than the {} images that there are, and a batch that is not full is dropped: an epoch would \
+                 have no batch; choose a smaller one, or keep the last",
+                options.size,
+                images.len()
+            );
             return Err(Error::InvalidOption { option: "batch size", problem });
         }
         if let Some(augmentation) = &options.augmentation {
