@@ -139,7 +139,8 @@ fn full_report(criterion: &mut Criterion) {
 /// The cost against one size, the other two held: 20,000 samples of 512 features in 100 classes.
 fn growth(criterion: &mut Criterion) {
     const MIDDLE: Shape = Shape { samples: 20_000, features: 512, classes: 100 };
-    let sizes: [(&str, [usize; 4], fn(usize) -> Shape); 3] = [
+    type Sweep = (&'static str, [usize; 4], fn(usize) -> Shape);
+    let sizes: [Sweep; 3] = [
         ("samples", [5_000, 10_000, 20_000, 40_000], |samples| Shape { samples, ..MIDDLE }),
         ("features", [128, 256, 512, 1024], |features| Shape { features, ..MIDDLE }),
         ("classes", [25, 100, 400, 1600], |classes| Shape { classes, ..MIDDLE }),
@@ -168,7 +169,7 @@ fn peak(criterion: &mut Criterion) {
     group.sample_size(10).warm_up_time(Duration::from_millis(100)).measurement_time(Duration::from_secs(1));
     group.throughput(Throughput::Elements(8 * COUNT as u64));
     group.bench_function(BenchmarkId::new("copy", "256 MiB"), |bencher| {
-        let from = &*LazyCell::force(&from);
+        let from = LazyCell::force(&from);
         let into = &mut *into;
         bencher.iter(|| {
             into.par_chunks_mut(1 << 16).zip(from.par_chunks(1 << 16)).for_each(|(a, b)| a.copy_from_slice(b))

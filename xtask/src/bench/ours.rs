@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
@@ -13,8 +13,10 @@ use super::{Args, Topic, peers};
 /// Runs the target of a topic, and what else measures it, once.
 pub(super) fn run(topic: Topic, args: &Args, root: &Path) -> Result<Vec<Figure>> {
     let target = target_folder(root);
-    let started = SystemTime::now();
-    let mut command = cargo(root, args.threads, &["bench", "--package", "benches", "--bench", topic.name()]);
+    // Whole seconds: what was written in the second of the start counts.
+    let started = UNIX_EPOCH + Duration::from_secs(crate::record::now());
+    // With `xtask` beside it, the features of the dependencies are those of this very command: nothing is built twice.
+    let mut command = cargo(root, args.threads, &["bench", "-p", "xtask", "-p", "benches", "--bench", topic.name()]);
     if args.quick {
         command.env("BENCH_QUICK", "1");
     }
@@ -27,14 +29,29 @@ pub(super) fn run(topic: Topic, args: &Args, root: &Path) -> Result<Vec<Figure>>
     if figures.is_empty() {
         bail!("the benchmark `{}` left no samples in {}", topic.name(), target.join("criterion").display());
     }
-    if topic == Topic::Collapse {
-        for shape in shapes(args.quick) {
-            let mut command =
-                cargo(root, args.threads, &["run", "--release", "-p", "collapse", "--example", "full_report", "--"]);
-            figures.extend(peers::figures_of(command.args(shape.split(' ')), "the example full_report")?);
-        }
+    for (example, package, arguments) in examples(topic, args.quick) {
+        figures.extend(run_example(root, args.threads, example, package, arguments)?);
     }
     Ok(figures)
+}
+
+/// What a topic measures in processes of its own, because peak memory is a process's: example, package, arguments.
+fn examples(topic: Topic, quick: bool) -> Vec<(&'static str, &'static str, &'static str)> {
+    match topic {
+        Topic::Collapse => shapes(quick).map(|shape| ("full_report", "collapse", shape)).to_vec(),
+        _ => Vec::new(),
+    }
+}
+
+fn run_example(root: &Path, threads: usize, example: &str, package: &str, arguments: &str) -> Result<Vec<Figure>> {
+    let build = ["build", "--release", "-p", "xtask", "-p", "benches", "-p", package, "--example", example];
+    let status = cargo(root, threads, &build).status().context("cannot start cargo")?;
+    if !status.success() {
+        bail!("the example `{example}` of `{package}` does not build ({status})");
+    }
+    let mut command = Command::new(target_folder(root).join("release/examples").join(example));
+    set_threads(command.current_dir(root).args(arguments.split(' ')), threads);
+    peers::figures_of(&mut command, &format!("the example {example}"))
 }
 
 /// Samples, features and classes of a full report, as the target `collapse` and its peers take them.
@@ -45,10 +62,14 @@ pub(super) fn shapes(quick: bool) -> [&'static str; 2] {
 fn cargo(root: &Path, threads: usize, arguments: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root).args(arguments);
+    set_threads(&mut command, threads);
+    command
+}
+
+fn set_threads(command: &mut Command, threads: usize) {
     for name in ["RAYON_NUM_THREADS", "CANDLE_NUM_THREADS"] {
         command.env(name, threads.to_string());
     }
-    command
 }
 
 pub(super) fn target_folder(root: &Path) -> PathBuf {
@@ -123,7 +144,7 @@ mod tests {
         // 5, 2 and 1 seconds an iteration.
         assert_eq!((figures.len(), figures[0].rounds[0], figures[0].elements), (1, 2.0, Some(64.0)));
         assert_eq!((figures[0].work.as_str(), figures[0].side.as_str()), ("group/a/b", OURS));
-        let later = SystemTime::now() + std::time::Duration::from_secs(3600);
+        let later = UNIX_EPOCH + Duration::from_secs(crate::record::now() + 3600);
         assert!(read_criterion(folder.path(), later).unwrap().is_empty());
     }
 }
