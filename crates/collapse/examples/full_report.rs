@@ -9,6 +9,10 @@ use std::time::Instant;
 
 use collapse::{Head, ReportOptions, report_slice};
 
+/// As in the workspace's other programs.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() {
     let numbers: Vec<usize> = std::env::args().skip(1).map(|text| text.parse().unwrap()).collect();
     let [samples, features, classes] = numbers[..] else { panic!("usage: full_report SAMPLES FEATURES CLASSES") };

@@ -41,11 +41,7 @@ impl Between {
         let weights = weighting.weights(&counts);
         let rank = classes.len() - usize::from(centre == weighting);
         let centre = moments.global_mean(centre)?;
-        let centred = classes
-            .iter()
-            .filter_map(|&class| moments.mean(class))
-            .flat_map(|mean| mean.iter().zip(&centre).map(|(value, centre)| value - centre))
-            .collect();
+        let centred = moments.centred_means(&classes, &centre);
         Ok(Self { classes, weights, centred, width: moments.feature_count(), rank })
     }
 
@@ -59,12 +55,15 @@ impl Between {
     /// Rows √w_c (μ_c − μ_G), some at a time and row-major: Σ_B is the sum of their Gram matrices over features.
     pub(crate) fn scaled(&self) -> impl Iterator<Item = Vec<f64>> {
         const ROWS: usize = 256;
-        let scale = |(row, weight): (&[f64], &f64)| {
-            let scale = weight.sqrt();
-            row.iter().map(move |value| scale * value).collect::<Vec<_>>()
-        };
         let blocks = self.centred.chunks(ROWS * self.width).zip(self.weights.chunks(ROWS));
-        blocks.map(move |(rows, weights)| rows.chunks_exact(self.width).zip(weights).flat_map(scale).collect())
+        blocks.map(move |(rows, weights)| {
+            let mut scaled = Vec::with_capacity(rows.len());
+            for (row, weight) in rows.chunks_exact(self.width).zip(weights) {
+                let scale = weight.sqrt();
+                scaled.extend(row.iter().map(|value| scale * value));
+            }
+            scaled
+        })
     }
 
     /// Kept eigenvalues of Σ_B, descending, and their unit eigenvectors as columns [width, rank].

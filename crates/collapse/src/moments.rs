@@ -285,6 +285,16 @@ impl ClassMoments {
         Ok(mean)
     }
 
+    /// Means of classes that have samples less `centre`, row-major. Room is made once: a vector that grows leaves holes as
+    /// large as itself behind.
+    pub(crate) fn centred_means(&self, classes: &[usize], centre: &[f64]) -> Vec<f64> {
+        let mut centred = Vec::with_capacity(classes.len() * centre.len());
+        for mean in classes.iter().filter_map(|&class| self.mean(class)) {
+            centred.extend(mean.iter().zip(centre).map(|(value, centre)| value - centre));
+        }
+        centred
+    }
+
     /// Σ‖x − μ_c‖² for each class.
     pub(crate) fn squares(&self) -> &[f64] {
         &self.squares

@@ -134,8 +134,7 @@ impl Pairs {
         let mut centre = vec![0.0; width];
         means.clone().for_each(|mean| centre.iter_mut().zip(mean).for_each(|(sum, value)| *sum += value));
         centre.iter_mut().for_each(|sum| *sum /= classes.len().max(1) as f64);
-        let centred: Vec<f64> =
-            means.clone().flat_map(|mean| mean.iter().zip(&centre).map(|(value, centre)| value - centre)).collect();
+        let centred = moments.centred_means(&classes, &centre);
         let square = |row: &[f64]| row.iter().map(|value| value * value).sum::<f64>();
         let norms = centred.chunks_exact(width.max(1)).map(square).collect();
         let scales = means.map(square).collect();
