@@ -55,6 +55,29 @@ pub enum Error {
         /// How many variables lie below the features, the input not counted.
         count: usize,
     },
+    /// The derivative of a map is not that of its values.
+    #[error(
+        "derivative check: in {mode} mode the derivative differs from finite differences by {error:.2e} (relative, at most \
+         {tolerance:.2e} allowed), so anything measured through it is wrong; some operation's {mode} rule is wrong, or the \
+         inputs lie on a kink"
+    )]
+    WrongDerivative {
+        /// `reverse` or `forward`.
+        mode: &'static str,
+        /// The largest relative error that was seen.
+        error: f64,
+        /// The largest that was allowed.
+        tolerance: f64,
+    },
+    /// No feature changes with the inputs, so there is nothing to compare a derivative with.
+    #[error(
+        "derivative check: no feature of the {samples} samples changes along random directions; give inputs at which the \
+         map is not constant"
+    )]
+    Flat {
+        /// The number of samples that went in.
+        samples: usize,
+    },
     /// A penalty on a map without a single variable.
     #[error("penalty: no weight below the features is a variable, so there is nothing to train")]
     ConstantWeights,

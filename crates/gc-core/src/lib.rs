@@ -24,6 +24,7 @@
 mod batch;
 pub mod bounds;
 mod checks;
+mod derivative_check;
 mod error;
 mod estimate;
 mod estimators;
@@ -41,6 +42,7 @@ mod run;
 mod units;
 
 pub use batch::Batch;
+pub use derivative_check::{DerivativeCheck, check_derivatives};
 pub use error::{Error, Quantity, Result};
 pub use estimate::{ChunkReport, ClassEstimate, Estimate, Method, Passes, Population, Side, StandardError, Stopped};
 pub use feature_map::{BatchNormMode, FeatureMap};

@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod bounds;
+mod candle_nn;
 mod coverage;
+mod derivative_check;
 mod golden;
 mod linear;
 mod penalty;
