@@ -9,10 +9,22 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct Record {
     /// Version of this workspace.
     pub(crate) version: String,
+    /// The commit that the program was built from, where that was known.
+    #[serde(default)]
+    pub(crate) commit: Option<String>,
+    /// Version of candle in the program.
+    #[serde(default)]
+    pub(crate) candle: Option<String>,
     /// Name of the machine, where the system tells it.
     pub(crate) host: String,
     /// Operating system and processor family.
     pub(crate) platform: String,
+    /// Model of the processor, where the system tells it.
+    #[serde(default)]
+    pub(crate) processor: Option<String>,
+    /// Widest vector instructions of the processor that are made use of; the last digits of a result depend on them.
+    #[serde(default)]
+    pub(crate) instructions: Option<String>,
     /// Threads that the process was given.
     pub(crate) threads: usize,
     /// Seconds since 1970-01-01 UTC at the start.
@@ -40,8 +52,12 @@ impl Stopwatch {
     pub(crate) fn record(&self, threads: usize) -> Record {
         Record {
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            commit: option_env!("REPRODUCE_COMMIT").map(str::to_owned),
+            candle: option_env!("REPRODUCE_CANDLE").map(str::to_owned),
             host: host(),
             platform: format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH),
+            processor: processor(),
+            instructions: instructions().map(str::to_owned),
             threads,
             started: self.started,
             seconds: (self.seconds() * 1e3).round() / 1e3,
@@ -61,6 +77,27 @@ pub(crate) fn host() -> String {
         .ok()
         .or_else(|| std::fs::read_to_string("/proc/sys/kernel/hostname").ok())
         .map_or_else(|| "unknown".to_owned(), |name| name.trim().to_owned())
+}
+
+/// Model of the processor, where `/proc` tells it.
+pub(crate) fn processor() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
+    let model = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'))?.1.trim();
+    (!model.is_empty()).then(|| model.to_owned())
+}
+
+/// The widest vector instructions that the kernels of `models` choose here.
+fn instructions() -> Option<&'static str> {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if std::arch::is_x86_feature_detected!("avx512f") {
+            return Some("AVX-512");
+        }
+        if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
+            return Some("AVX2");
+        }
+    }
+    cfg!(target_arch = "aarch64").then_some("NEON")
 }
 
 /// A date and time such as `2026-11-24 01:30 UTC`.
@@ -104,6 +141,16 @@ mod tests {
         // 2024-02-29 is day 19782: 54 years of 365 days, 13 leap days, 31 days of January, 28 of February.
         assert_eq!(utc(19_782 * 86_400 + 3_661), "2024-02-29 01:01 UTC");
         assert_eq!(utc(1_795_478_400), "2026-11-24 00:00 UTC");
+    }
+
+    #[test]
+    fn a_record_says_what_made_it_and_an_older_one_can_be_read() {
+        let record = Stopwatch::start().record(3);
+        assert!(record.candle.is_some_and(|version| version.starts_with("0.")));
+        assert!(cfg!(not(target_os = "linux")) || record.processor.is_some());
+        let older = r#"{"version":"0.1.0","host":"a","platform":"linux-x86_64","threads":1,"started":7,"seconds":1.5}"#;
+        let older: Record = serde_json::from_str(older).unwrap();
+        assert_eq!((older.commit, older.instructions, older.started), (None, None, 7));
     }
 
     #[test]

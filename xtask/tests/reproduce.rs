@@ -168,11 +168,21 @@ fn a_run_that_fails_is_named_and_the_others_are_reported() {
 }
 
 #[test]
+fn more_images_than_there_are_cannot_be_estimated_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut args = vec!["reproduce", "fig2", "--seed", "0", "--out", "out"];
+    let settings = ["data.classes=5", "data.train_images_per_class=6", "measure.feature_images_per_class=4", "train.batch_size=8"];
+    settings.iter().for_each(|setting| args.extend(["--set", setting]));
+    let message = refused(&xtask(folder.path(), &args));
+    assert!(message.contains("measure.estimators.images = 32: there are only 30 training images"), "{message}");
+}
+
+#[test]
 fn bad_input_is_named_with_what_was_expected_and_leaves_nothing_behind() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("file"), "").unwrap();
     fs::write(folder.path().join("odd.toml"), "title = \"odd\"\nsurprise = 1\n[presets.quick]\n").unwrap();
-    let cases: [(&[&str], &[&str]); 28] = [
+    let cases: [(&[&str], &[&str]); 30] = [
         (&["fig1", "--set", "measure.gc_images_per_class=17"], &["gc_images_per_class = 17 contradicts", "= 16"]),
         (
             &["fig1", "--set", "measure.feature_images_per_class=151"],
@@ -182,6 +192,8 @@ fn bad_input_is_named_with_what_was_expected_and_leaves_nothing_behind() {
         (&["fig1", "--set", "sweeps.l2.key=rules.confidence"], &["`rules.confidence` is no setting of a run"]),
         (&["fig1", "--set", "sweeps.l2.key=train.learning_rate"], &["vary the same key `train.learning_rate`"]),
         (&["fig1", "--set", "report.rows=['target_nc']"], &["`target_nc`", "`classification` does not measure it"]),
+        (&["fig1", "--set", "measure.loss_levels=[]"], &["`matched-loss` contradict measure.loss_levels = []"]),
+        (&["fig1", "--set", "sweeps.l2.values=[1, 1.0]"], &["rising values without duplicates, got 1 before 1"]),
         (&["all", "--data", "mnist"], &["--data mnist contradicts `all`"]),
         (&["all", "--data-dir", "."], &["--data-dir contradicts `all`"]),
         (
@@ -233,6 +245,24 @@ fn a_run_folder_that_cannot_be_used_is_listed_and_the_others_are_done() {
     assert!(read(root.join("out/report.html")).contains("failed: cannot read"));
     fs::remove_file(&run).unwrap();
     succeeded(&xtask(root, &tiny("fig4", "out", &[])));
+}
+
+#[test]
+fn a_finished_run_whose_numbers_are_damaged_is_done_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    succeeded(&xtask(root, &tiny("fig4", "out", &[])));
+    let csv = read(root.join("out/measurements.csv"));
+    let damaged = walk(&root.join("out/runs")).into_iter().filter(|path| path.ends_with("metrics.jsonl")).take(2);
+    for (path, text) in damaged.zip(["", "no numbers\n"]) {
+        fs::write(path, text).unwrap();
+    }
+    let plan = succeeded(&xtask(root, &tiny("fig4", "out", &["--dry-run"])));
+    assert_eq!(plan.matches("unreadable, to be tried again").count(), 2, "{plan}");
+    let again = succeeded(&xtask(root, &tiny("fig4", "out", &[])));
+    assert!(again.contains("4 runs, 2 of them finished before"), "{again}");
+    assert!(again.contains("lacks what the run measured at the end") && again.contains("metrics.jsonl, line 1"), "{again}");
+    assert_eq!(read(root.join("out/measurements.csv")), csv);
 }
 
 #[test]

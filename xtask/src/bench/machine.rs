@@ -8,19 +8,11 @@ use super::peers::python;
 
 /// Processor, cores, memory and system.
 pub(super) fn describe() -> String {
-    let line = |path: &str, start: &str| {
-        let text = std::fs::read_to_string(path).unwrap_or_default();
-        let value = text
-            .lines()
-            .find_map(|line| line.strip_prefix(start)?.split_once(':'))
-            .map(|pair| pair.1.trim().to_owned());
-        value.unwrap_or_default()
-    };
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let memory = line("/proc/meminfo", "MemTotal");
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let memory = text.lines().find_map(|line| line.strip_prefix("MemTotal:")).unwrap_or_default().trim();
     let kibibytes: f64 = memory.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or(0.0);
-    let model = Some(line("/proc/cpuinfo", "model name")).filter(|model| !model.is_empty());
-    let model = model.unwrap_or_else(|| std::env::consts::ARCH.to_owned());
+    let model = crate::record::processor().unwrap_or_else(|| std::env::consts::ARCH.to_owned());
     format!("{model}, {cores} cores, {:.0} GiB, {}", kibibytes / 1_048_576.0, std::env::consts::OS)
 }
 

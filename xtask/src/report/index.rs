@@ -104,6 +104,7 @@ fn overview(entries: &[Entry]) -> Markup {
             h2 #overview { "Overview" }
             div.wide tabindex="0" role="region" aria-label="All experiments" {
                 table {
+                    caption { "All experiments" }
                     thead { tr {
                         th.words scope="col" { "experiment" } th.words scope="col" { "paper" } th.words scope="col" { "preset" }
                         th.words scope="col" { "data" } th scope="col" { "runs" } th scope="col" { "excluded" }

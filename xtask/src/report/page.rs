@@ -3,6 +3,7 @@
 mod against;
 mod along;
 mod claims;
+mod provenance;
 mod rules;
 mod tables;
 
@@ -11,7 +12,6 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use super::chart::{self, Column};
 use super::results::Results;
 use super::verdict::{Finding, Verdict};
-use crate::record::{self, duration};
 
 /// How pages look, beside the charts on them.
 pub(super) const STYLE: &str = include_str!("page.css");
@@ -51,8 +51,9 @@ pub(crate) fn page(page: &Page) -> String {
                     (tables::tables(page))
                     (tables::runs(page.results))
                     (configuration(page))
+                    (provenance::provenance(page.results))
                 }
-                (footer(page.results))
+                (footer())
             }
         }
     };
@@ -100,28 +101,18 @@ fn configuration(page: &Page) -> Markup {
             h2 #configuration { "Configuration" }
             details {
                 summary { "The experiment as it was resolved" }
-                pre tabindex="0" { code { (page.experiment) } }
+                pre tabindex="0" role="region" aria-label="Configuration" { code { (page.experiment) } }
             }
         }
     }
 }
 
-fn footer(results: &Results) -> Markup {
-    let records: Vec<_> =
-        results.runs.iter().filter_map(|run| run.record.as_ref().map(|record| &record.work)).collect();
-    let mut hosts: Vec<String> =
-        records.iter().map(|record| format!("{} ({})", record.host, record.platform)).collect();
-    hosts.sort();
-    hosts.dedup();
-    let seconds: f64 = records.iter().map(|record| record.seconds).sum();
-    let last = records.iter().map(|record| record.started.saturating_add(record.seconds as u64)).max();
+fn footer() -> Markup {
     html! {
         footer.quiet.small {
             p {
-                "Made by version " (env!("CARGO_PKG_VERSION")) " from " (records.len()) " finished runs that took "
-                (duration(seconds)) " of process time on " (hosts.join(", "))
-                @if let Some(last) = last { ", the last of them finished " (record::utc(last)) }
-                ". The numbers are in " code { "measurements.csv" } " and " code { "claims.csv" } " beside this page, in " code { "summary.md" } " in short."
+                "The numbers are in " code { "measurements.csv" } " and " code { "claims.csv" } " beside this page, in "
+                code { "summary.md" } " in short."
             }
         }
     }

@@ -139,6 +139,7 @@ impl Run {
 
     fn fill(&mut self, folder: &RunFolder, under_trained_above: f64) -> Result<()> {
         let state = folder.state()?;
+        folder.is_whole()?;
         self.measurements = folder.measurements()?;
         self.standing = match state {
             State::Unfinished => Standing::Unfinished,

@@ -166,6 +166,11 @@ fn the_report_is_whole_self_contained_and_the_same_twice() {
     // Nine panels and four scatter plots, each with a name and a description.
     assert_eq!(page.matches("role=\"img\"").count(), 13);
     assert_eq!(page.matches("<desc ").count(), 13);
+    assert!(page.matches("<table").count() > 20);
+    assert_eq!(page.matches("<table").count(), page.matches("<caption>").count(), "a table without a caption");
+    for told in ["version ", "candle 0.", std::env::consts::ARCH, "images are drawn by the program"] {
+        assert!(page.contains(told), "{told} is not told");
+    }
     assert!(figure.matches("class=\"axis\"").count() > 27);
     let lines: usize =
         planned.iter().map(|run| RunFolder::of(folder.path(), &run.key).measurements().unwrap().len()).sum();

@@ -42,11 +42,12 @@ pub(super) fn dry_run(args: &Args, experiment: &Experiment, folder: &Path) -> Re
 const FINISHED: &str = "finished";
 
 fn word(run: &PlannedRun, folder: &Path) -> &'static str {
-    match RunFolder::of(folder, &run.key).state() {
-        Ok(State::Done(_)) => FINISHED,
-        Ok(State::Failed(_)) => "failed, to be tried again",
-        Ok(State::Unfinished) => "to do",
-        Err(_) => "unreadable, to be tried again",
+    let at = RunFolder::of(folder, &run.key);
+    match (at.is_whole(), at.state()) {
+        (Ok(true), _) => FINISHED,
+        (Err(_), _) | (_, Err(_)) => "unreadable, to be tried again",
+        (_, Ok(State::Failed(_))) => "failed, to be tried again",
+        (_, Ok(State::Unfinished | State::Done(_))) => "to do",
     }
 }
 

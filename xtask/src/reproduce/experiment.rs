@@ -148,6 +148,9 @@ impl Experiment {
         if plan.claims.coverage && plan.measure.estimators.is_none() {
             bail!("claims.coverage contradicts measure: there are no measure.estimators");
         }
+        if plan.claims.readouts().any(|readout| readout == Readout::MatchedLoss) && plan.measure.loss_levels.is_empty() {
+            bail!("claims at the readout `matched-loss` contradict measure.loss_levels = []: there is no level to compare at");
+        }
         self.plan.rules.check()
     }
 }
@@ -262,6 +265,7 @@ mod tests {
         assert!(fails("fig4", "quick", &["train.learning_rate=-1"]).contains("train.learning_rate"));
         assert!(fails("fig4", "quick", &["sweeps.batch-size.values=[0, 8]"]).contains("train.batch_size"));
         assert!(fails("fig4", "quick", &["measure.schedule=[0.5, 2.0]"]).contains("measure.schedule"));
+        assert!(fails("fig4", "quick", &["measure.loss_levels=[]"]).contains("contradict measure.loss_levels = []"));
         assert!(fails("fig4", "quick", &["rules.confidence=95"]).contains("rules.confidence"));
     }
 

@@ -234,6 +234,14 @@ pub(crate) enum Readout {
     MatchedLoss,
 }
 
+impl Claims {
+    /// The points of training at which runs are compared, as often as they are named.
+    pub(crate) fn readouts(&self) -> impl Iterator<Item = Readout> {
+        let trends = self.trends.iter().flat_map(|claim| &claim.readouts);
+        trends.chain(self.associations.iter().flat_map(|claim| &claim.readouts)).copied()
+    }
+}
+
 impl Rules {
     /// Refuses levels and counts that decide nothing.
     pub(crate) fn check(&self) -> Result<()> {

@@ -7,12 +7,12 @@ use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 
 use super::configuration::Configuration;
 use super::lock::FolderLock;
-use super::measurement::{Measurement, Outcome};
+use super::measurement::{Measurement, Moment, Outcome};
 use crate::files::write_whole;
 use crate::record::Record;
 
@@ -117,6 +117,20 @@ impl RunFolder {
         Ok(failed.map_or(State::Unfinished, |reason| State::Failed(reason.trim().to_owned())))
     }
 
+    /// Whether the run is done and everything that a report needs of it is there.
+    ///
+    /// # Errors
+    /// A run that is marked as done, but what it left is missing or cannot be read.
+    pub(crate) fn is_whole(&self) -> Result<bool> {
+        let State::Done(outcome) = self.state()? else { return Ok(false) };
+        self.record()?;
+        let ended = |measurement: &Measurement| matches!(measurement.moment, Moment::Schedule { share } if share == 1.0);
+        if !self.measurements()?.iter().any(ended) && matches!(outcome, Outcome::Completed { .. }) {
+            bail!("{} lacks what the run measured at the end of training", self.path.join(METRICS).display());
+        }
+        Ok(true)
+    }
+
     /// Forgets an earlier attempt, so that the run can start afresh.
     pub(crate) fn clear(&self) -> Result<()> {
         for name in [DONE, FAILED, METRICS, RECORD] {
@@ -191,7 +205,7 @@ mod tests {
     use super::*;
     use crate::record::Stopwatch;
     use crate::reproduce::experiment::Experiment;
-    use crate::reproduce::measurement::{Measured, Moment};
+    use crate::reproduce::measurement::Measured;
     use crate::reproduce::metric::Metric;
 
     fn measurement(step: usize) -> Measurement {
@@ -244,6 +258,22 @@ mod tests {
         folder.finish(&outcome, &Stopwatch::start().record(1), &[]).unwrap();
         assert_eq!(folder.state().unwrap(), State::Done(outcome));
         assert_eq!(folder.record().unwrap().work.threads, 1);
+    }
+
+    #[test]
+    fn a_run_that_is_done_is_whole_only_with_all_that_it_left() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = folder(root.path());
+        assert!(!folder.is_whole().unwrap());
+        let outcome = Outcome::Completed { classes: 64, images: 9600, final_loss: 1.0 };
+        folder.append(&measurement(1)).unwrap();
+        folder.finish(&outcome, &Stopwatch::start().record(1), &[]).unwrap();
+        let message = format!("{:#}", folder.is_whole().unwrap_err());
+        assert!(message.contains("metrics.jsonl lacks what the run measured at the end"), "{message}");
+        folder.append(&Measurement { moment: Moment::Schedule { share: 1.0 }, ..measurement(2) }).unwrap();
+        assert!(folder.is_whole().unwrap());
+        fs::remove_file(folder.path().join(RECORD)).unwrap();
+        assert!(format!("{:#}", folder.is_whole().unwrap_err()).contains("record.json is missing"));
     }
 
     #[test]

@@ -4,11 +4,12 @@ use std::path::Path;
 use std::sync::Once;
 use std::sync::atomic::Ordering;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 use super::engine::{Board, End, Engine, Job, Kind, Local, Slurm, check_sbatch, check_slurm};
 use super::experiment::Experiment;
 use super::results_folder::ResultsFolder;
+use super::run::no_space;
 use super::store::{RunFolder, State};
 use super::sweep::{self, PlannedRun};
 use super::{Args, STOP};
@@ -24,7 +25,7 @@ pub(super) fn work(args: &Args, experiment: Experiment, folder: &Path) -> Result
         return Err(error);
     }
     own.settle()?;
-    let open = open(&planned, folder);
+    let open = open(&planned, folder)?;
     let (engine, how) = engine(args, open.jobs.len(), folder)?;
     announce(&experiment, &planned, &open, &how, folder);
     match bring(engine.as_ref(), &open.jobs)? {
@@ -33,12 +34,16 @@ pub(super) fn work(args: &Args, experiment: Experiment, folder: &Path) -> Result
             println!("stopped with {} runs finished; the same command continues", finished(&planned, folder));
             Ok(Ending::Interrupted)
         }
-        End::NoSpace => bail!(
-            "no space is left for {}: {} runs are finished and stay as they are; make space and give the same command to continue",
-            folder.display(),
-            finished(&planned, folder)
-        ),
+        End::NoSpace => Err(full(&planned, folder)),
     }
+}
+
+fn full(planned: &[PlannedRun], folder: &Path) -> anyhow::Error {
+    anyhow!(
+        "no space is left for {}: {} runs are finished and stay as they are; make space and give the same command to continue",
+        folder.display(),
+        finished(planned, folder)
+    )
 }
 
 /// The runs that are still to be done.
@@ -48,27 +53,35 @@ struct Open {
     finished: usize,
 }
 
-/// The open runs, with their folders made; a folder that cannot be used is named and left to the report. Runs with
-/// small batches take longest and go first.
-fn open(planned: &[PlannedRun], folder: &Path) -> Open {
+/// The open runs, with their folders made; a run that is marked as done but is not whole is done again, and a folder that
+/// cannot be used is named and left to the report. Runs with small batches take longest and go first.
+///
+/// # Errors
+/// A disk that has no space for the folders.
+fn open(planned: &[PlannedRun], folder: &Path) -> Result<Open> {
     let (mut open, mut finished) = (Vec::new(), 0);
     // Tasks on other machines start in other folders.
     let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
     for run in planned {
         let at = RunFolder::of(&absolute, &run.key);
-        if matches!(at.state(), Ok(State::Done(_))) {
+        let whole = at.is_whole();
+        if matches!(whole, Ok(true)) {
             finished += 1;
             continue;
         }
         match at.prepare(&run.configuration) {
             Ok(()) => {
+                if let Err(reason) = whole {
+                    eprintln!("done again {}: {reason:#}", run.description());
+                }
                 open.push((run.configuration.train.batch_size, Job { folder: at, description: run.description() }));
             }
+            Err(error) if no_space(&error) => return Err(full(planned, folder)),
             Err(error) => eprintln!("skipped {}: {error:#}", run.description()),
         }
     }
     open.sort_by_key(|(batch_size, _)| *batch_size);
-    Open { jobs: open.into_iter().map(|(_, job)| job).collect(), finished }
+    Ok(Open { jobs: open.into_iter().map(|(_, job)| job).collect(), finished })
 }
 
 fn announce(experiment: &Experiment, planned: &[PlannedRun], open: &Open, how: &str, folder: &Path) {
@@ -162,7 +175,9 @@ fn conclude(args: &Args, experiment: Experiment, planned: Vec<PlannedRun>, folde
 
 fn failures(planned: &[PlannedRun], folder: &Path) -> Vec<String> {
     let reason = |run: &PlannedRun| match RunFolder::of(folder, &run.key).state() {
-        Ok(State::Done(_)) => None,
+        Ok(State::Done(_)) => {
+            RunFolder::of(folder, &run.key).is_whole().err().map(|error| format!("  {}: {error:#}", run.description()))
+        }
         Ok(State::Failed(reason)) => Some(format!("  {}: {reason}", run.description())),
         Ok(State::Unfinished) => Some(format!("  {}: it was not run", run.description())),
         Err(error) => Some(format!("  {}: {error:#}", run.description())),
@@ -172,6 +187,6 @@ fn failures(planned: &[PlannedRun], folder: &Path) -> Vec<String> {
 
 /// How many of how many runs are finished.
 fn finished(planned: &[PlannedRun], folder: &Path) -> String {
-    let done = |run: &&PlannedRun| matches!(RunFolder::of(folder, &run.key).state(), Ok(State::Done(_)));
+    let done = |run: &&PlannedRun| matches!(RunFolder::of(folder, &run.key).is_whole(), Ok(true));
     format!("{} of {}", planned.iter().filter(done).count(), planned.len())
 }

@@ -18,6 +18,7 @@ pub(super) fn claims(page: &Page) -> Markup {
             summary { "All " (page.findings.len()) " claims with intervals, tests and reasons" }
             (scrolling("Claims and verdicts", html! {
                 table {
+                    caption { "Claims and verdicts" }
                     thead { tr {
                         th.words scope="col" { "claim" } th.words scope="col" { "compared at" } th scope="col" { "runs" }
                         th scope="col" { "ρ or share" } th scope="col" { "interval" } th scope="col" { "p" } th scope="col" { "with excluded" }

@@ -10,8 +10,8 @@ pub(super) fn rules(results: &Results) -> Markup {
     let plan = &results.experiment.plan;
     let rules = &plan.rules;
     let correlated = !plan.claims.trends.is_empty() || !plan.claims.associations.is_empty();
-    let matched = plan.claims.trends.iter().any(|trend| trend.readouts.contains(&Readout::MatchedLoss));
-    let steps = plan.claims.trends.iter().any(|trend| trend.readouts.contains(&Readout::EqualSteps));
+    let compared = |at: Readout| plan.claims.readouts().any(|readout| readout == at);
+    let (matched, steps) = (compared(Readout::MatchedLoss), compared(Readout::EqualSteps));
     html! {
         @if correlated {
             p {

@@ -68,6 +68,7 @@ pub(super) fn runs(results: &Results) -> Markup {
                 summary { "All " (results.runs.len()) " runs, their folders and how they ended" }
                 (scrolling("All runs", html! {
                     table {
+                        caption { "All runs" }
                         thead { tr {
                             th.words scope="col" { "run" } th.words scope="col" { "folder" } th scope="col" { "train loss" }
                             th scope="col" { "took" } th.words scope="col" { "standing" }

@@ -1,6 +1,6 @@
 //! Estimators of GC held against its exact value on the same images, as in the paper's Fig. 2.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use candle_core::Tensor;
 use gc_core::{GeometricComplexity, Population};
 use models::{Network, Pass};
@@ -19,10 +19,16 @@ pub(super) struct Estimating {
 
 impl Estimating {
     /// Takes training images at even distances, so from all classes alike; nothing where no estimators are asked for.
+    ///
+    /// # Errors
+    /// Fewer training images than are to be taken.
     pub(super) fn new(configuration: &Configuration, images: &Images) -> Result<Option<Self>> {
         let Some(settings) = configuration.measure.estimators.clone() else { return Ok(None) };
         let all = images.train.len();
-        let count = settings.images.min(all);
+        let count = settings.images;
+        if count > all {
+            bail!("measure.estimators.images = {count}: there are only {all} training images");
+        }
         let positions: Vec<usize> = (0..count).map(|index| index * all / count).collect();
         let batch = images.train.batch(&positions, &images.normalisation, &configuration.train.device.open()?)?;
         Ok(Some(Self { images: batch.images, count, settings, seed: configuration.seed }))
@@ -59,7 +65,7 @@ impl Estimating {
         match how {
             Estimator::Exact => GeometricComplexity::exact(),
             Estimator::BatchSample { samples } => {
-                GeometricComplexity::exact().batch_sample(samples.min(self.count), self.count)
+                GeometricComplexity::exact().batch_sample(samples, self.count)
             }
             Estimator::EntryMask { rate } => GeometricComplexity::entry_mask(rate),
             Estimator::OutputSample { outputs } => GeometricComplexity::output_sample(outputs),

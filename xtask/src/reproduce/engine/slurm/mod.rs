@@ -201,7 +201,9 @@ pub(crate) fn check_options(options: &[String]) -> Result<()> {
     let own = ["--array", "-a", "--parsable", "--output", "-o", "--wrap"];
     for option in options {
         let name = option.split('=').next().unwrap_or(option);
-        if !option.starts_with('-') || own.contains(&name) {
+        // A short option may have its value attached.
+        let short = option.get(..2).filter(|_| !option.starts_with("--")).unwrap_or(name);
+        if !option.starts_with('-') || own.contains(&name) || own.contains(&short) {
             bail!(
                 "--sbatch {option}: expected an option for sbatch, such as --partition=gpu, and none of {}",
                 own.join(", ")

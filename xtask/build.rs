@@ -1,0 +1,43 @@
+//! Tells the program which commit and which candle it is made of, for the records of its runs.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn main() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    for path in ["xtask/src", "xtask/experiments", "crates", "Cargo.lock"] {
+        watch(&root.join(path));
+    }
+    let lock = std::fs::read_to_string(root.join("Cargo.lock")).unwrap_or_default();
+    if let Some(candle) = locked(&lock) {
+        println!("cargo::rustc-env=REPRODUCE_CANDLE={candle}");
+    }
+    // A copy without its history, or a machine without git, has no commit to tell.
+    let Some(commit) = git(&root, &["rev-parse", "--short=12", "HEAD"]) else { return };
+    if let Some(log) = git(&root, &["rev-parse", "--git-path", "logs/HEAD"]) {
+        watch(&root.join(PathBuf::from(log)));
+    }
+    let changed = git(&root, &["status", "--porcelain", "--", "xtask", "crates", "Cargo.lock"]);
+    let mark = if changed.is_some() { ", changed since" } else { "" };
+    println!("cargo::rustc-env=REPRODUCE_COMMIT={commit}{mark}");
+}
+
+/// Makes cargo run this again when the path changes; one that is missing would make it run every time.
+fn watch(path: &Path) {
+    if path.exists() {
+        println!("cargo::rerun-if-changed={}", path.display());
+    }
+}
+
+/// The version of candle in a lock file.
+fn locked(lock: &str) -> Option<&str> {
+    let own = lock.split("[[package]]").find(|package| package.contains("name = \"candle-core\""))?;
+    own.lines().find_map(|line| line.strip_prefix("version = "))?.trim().strip_prefix('"')?.strip_suffix('"')
+}
+
+/// What git says; nothing where it says nothing, or cannot.
+fn git(root: &Path, arguments: &[&str]) -> Option<String> {
+    let output = Command::new("git").args(arguments).current_dir(root).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?.trim().to_owned();
+    (output.status.success() && !text.is_empty()).then_some(text)
+}
