@@ -171,7 +171,8 @@ fn a_run_that_fails_is_named_and_the_others_are_reported() {
 fn more_images_than_there_are_cannot_be_estimated_on() {
     let folder = tempfile::tempdir().unwrap();
     let mut args = vec!["reproduce", "fig2", "--seed", "0", "--out", "out"];
-    let settings = ["data.classes=5", "data.train_images_per_class=6", "measure.feature_images_per_class=4", "train.batch_size=8"];
+    let settings =
+        ["data.classes=5", "data.train_images_per_class=6", "measure.feature_images_per_class=4", "train.batch_size=8"];
     settings.iter().for_each(|setting| args.extend(["--set", setting]));
     let message = refused(&xtask(folder.path(), &args));
     assert!(message.contains("measure.estimators.images = 32: there are only 30 training images"), "{message}");
@@ -261,7 +262,10 @@ fn a_finished_run_whose_numbers_are_damaged_is_done_again() {
     assert_eq!(plan.matches("unreadable, to be tried again").count(), 2, "{plan}");
     let again = succeeded(&xtask(root, &tiny("fig4", "out", &[])));
     assert!(again.contains("4 runs, 2 of them finished before"), "{again}");
-    assert!(again.contains("lacks what the run measured at the end") && again.contains("metrics.jsonl, line 1"), "{again}");
+    assert!(
+        again.contains("lacks what the run measured at the end") && again.contains("metrics.jsonl, line 1"),
+        "{again}"
+    );
     assert_eq!(read(root.join("out/measurements.csv")), csv);
 }
 
@@ -403,6 +407,12 @@ fn lists_and_dry_runs_do_nothing() {
     }
     let plan = succeeded(&xtask(folder.path(), &tiny("fig4", "out", &["--dry-run"])));
     assert!(plan.contains("4 runs in out") && plan.contains("runs left: about"), "{plan}");
+    let few = "measure.estimators={ images = 8, repeats = 3, batch_samples = [2, 8], mask_rates = [0.1], output_samples = [2] }";
+    let mut estimators = vec!["reproduce", "fig2", "--seed", "0", "--out", "out", "--dry-run", "--set", few];
+    let settings = TINY.iter().filter(|setting| !setting.starts_with("sweeps."));
+    settings.for_each(|setting| estimators.extend(["--set", setting]));
+    let plan = succeeded(&xtask(folder.path(), &estimators));
+    assert!(plan.contains("1 runs in out") && plan.contains("1 runs left: about"), "{plan}");
     // Data that are not here are not fetched for a dry run, and without them nothing can be foretold.
     let offline = ["reproduce", "fig1", "--preset", "cpu", "--dry-run", "--seed", "0"];
     let offline = command(folder.path(), &offline).env("HF_HOME", folder.path()).output().unwrap();

@@ -131,6 +131,26 @@ fn a_claim_that_the_numbers_contradict_fails() {
 }
 
 #[test]
+fn saturated_accuracies_decide_nothing_and_touch_no_other_claim() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut results = results(folder.path());
+    let before = findings(&results);
+    results.experiment.plan.rules.saturated_above = 0.5;
+    let after = findings(&results);
+    let accuracies = [Metric::NearestMeanAccuracy, Metric::RidgeAccuracy];
+    for (before, after) in before.iter().zip(&after) {
+        if after.reason.contains("saturated") {
+            assert!(after.metrics.iter().any(|metric| accuracies.contains(metric)), "{}", after.claim);
+            assert_eq!((after.verdict, after.statistic), (Verdict::Undecided, before.statistic));
+        } else {
+            assert_eq!((after.verdict, &after.reason), (before.verdict, &before.reason), "{}", after.claim);
+        }
+    }
+    assert!(before.iter().any(|finding| finding.verdict == Verdict::Holds && finding.metrics.contains(&accuracies[0])));
+    assert!(after.iter().any(|finding| finding.reason == "8 of 8 accuracies are saturated, at 50 % or above"));
+}
+
+#[test]
 fn standings_follow_the_rules_and_an_unreadable_folder_is_listed() {
     let folder = tempfile::tempdir().unwrap();
     let experiment = experiment();

@@ -148,8 +148,11 @@ impl Experiment {
         if plan.claims.coverage && plan.measure.estimators.is_none() {
             bail!("claims.coverage contradicts measure: there are no measure.estimators");
         }
-        if plan.claims.readouts().any(|readout| readout == Readout::MatchedLoss) && plan.measure.loss_levels.is_empty() {
-            bail!("claims at the readout `matched-loss` contradict measure.loss_levels = []: there is no level to compare at");
+        if plan.claims.readouts().any(|readout| readout == Readout::MatchedLoss) && plan.measure.loss_levels.is_empty()
+        {
+            bail!(
+                "claims at the readout `matched-loss` contradict measure.loss_levels = []: there is no level to compare at"
+            );
         }
         self.plan.rules.check()
     }

@@ -137,6 +137,8 @@ pub(crate) struct Axes {
 pub(crate) struct Rules {
     /// A run whose training loss ends above this share of ln k (the loss of a uniform guess) is under-trained.
     pub(crate) under_trained_above: f64,
+    /// An accuracy at or above this is saturated; a claim about accuracies of which most are so is undecided.
+    pub(crate) saturated_above: f64,
     /// Level of the bootstrap interval; a verdict also needs a permutation test below one minus this.
     pub(crate) confidence: f64,
     /// Bootstrap resamples.
@@ -253,6 +255,9 @@ impl Rules {
         }
         if !(self.under_trained_above > 0.0 && self.under_trained_above <= 1.0) {
             bail!("rules.under_trained_above: expected a share of ln k in (0, 1], got {}", self.under_trained_above);
+        }
+        if !(self.saturated_above > 0.0 && self.saturated_above <= 1.0) {
+            bail!("rules.saturated_above: expected an accuracy in (0, 1], got {}", self.saturated_above);
         }
         if !(0.0..1.0).contains(&self.coverage_tolerance) {
             bail!("rules.coverage_tolerance: expected a share in [0, 1), got {}", self.coverage_tolerance);

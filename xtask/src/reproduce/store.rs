@@ -124,7 +124,8 @@ impl RunFolder {
     pub(crate) fn is_whole(&self) -> Result<bool> {
         let State::Done(outcome) = self.state()? else { return Ok(false) };
         self.record()?;
-        let ended = |measurement: &Measurement| matches!(measurement.moment, Moment::Schedule { share } if share == 1.0);
+        let ended =
+            |measurement: &Measurement| matches!(measurement.moment, Moment::Schedule { share } if share == 1.0);
         if !self.measurements()?.iter().any(ended) && matches!(outcome, Outcome::Completed { .. }) {
             bail!("{} lacks what the run measured at the end of training", self.path.join(METRICS).display());
         }

@@ -4,6 +4,7 @@ use maud::{Markup, html};
 
 use crate::report::results::Results;
 use crate::reproduce::experiment::Readout;
+use crate::reproduce::metric::Scale;
 
 /// The rules in words, with the numbers that the experiment file gives them.
 pub(super) fn rules(results: &Results) -> Markup {
@@ -21,6 +22,12 @@ pub(super) fn rules(results: &Results) -> Markup {
                 "the other side, and is " b { "undecided" } " otherwise, and also whenever a two-sided permutation test finds a ρ as "
                 "large by chance with a probability above " (format!("{:.2}. ", 1.0 - rules.confidence))
                 "No correction is made for the number of claims."
+            }
+        }
+        @if correlated && plan.metrics().any(|metric| metric.scale() == Scale::Percent) {
+            p {
+                "An accuracy is " b { "saturated" } " at " (format!("{} %", rules.saturated_above * 100.0)) " or above; a claim about "
+                "accuracies of which more than half are saturated is undecided. Such runs count everywhere else."
             }
         }
         @if !plan.claims.inequalities.is_empty() {

@@ -5,7 +5,7 @@ use fewshot::{IntervalSettings, RankCorrelation, RankStatistic};
 use super::{Finding, Kind, Verdict, settings};
 use crate::report::results::{Reading, Results, Run, common_level, readings};
 use crate::reproduce::experiment::{Direction, Readout, Rules};
-use crate::reproduce::metric::Metric;
+use crate::reproduce::metric::{Metric, Scale};
 
 /// A finding for each metric, sweep and readout of each claimed trend.
 pub(super) fn trends(results: &Results) -> Vec<Finding> {
@@ -85,8 +85,9 @@ impl Correlated<'_> {
             readings(runs, self.readout, levels).iter().filter_map(point).collect()
         };
         let points = collect(&counted);
+        let saturated = self.saturated(&readings(&counted, self.readout, levels), &plan.rules);
         let found = spearman(&points, &plan.rules);
-        let (verdict, reason) = self.judge(points.len(), found.as_ref(), &plan.rules);
+        let (verdict, reason) = self.judge((points.len(), saturated), found.as_ref(), &plan.rules);
         let found = found.ok();
         let excluded = all.len() - counted.len();
         Finding {
@@ -109,14 +110,31 @@ impl Correlated<'_> {
         }
     }
 
+    /// How many of the accuracies that the claim is about are so high that they can hardly differ.
+    fn saturated(&self, readings: &[Reading], rules: &Rules) -> usize {
+        let accuracies: Vec<Metric> =
+            self.metrics.iter().copied().filter(|metric| metric.scale() == Scale::Percent).collect();
+        let high = |reading: &Reading, metric: &Metric| {
+            reading.value(*metric).is_some_and(|accuracy| accuracy >= rules.saturated_above)
+        };
+        readings.iter().filter(|reading| accuracies.iter().any(|metric| high(reading, metric))).count()
+    }
+
     fn judge(
         &self,
-        points: usize,
+        (points, saturated): (usize, usize),
         found: std::result::Result<&RankCorrelation, &fewshot::Error>,
         rules: &Rules,
     ) -> (Verdict, String) {
         if points == 0 && self.readout == Readout::MatchedLoss {
             return (Verdict::Undecided, "no level of training loss was reached by all counted runs".to_owned());
+        }
+        if 2 * saturated > points {
+            let limit = rules.saturated_above * 100.0;
+            return (
+                Verdict::Undecided,
+                format!("{saturated} of {points} accuracies are saturated, at {limit} % or above"),
+            );
         }
         let found = match found {
             Ok(found) => found,

@@ -112,9 +112,9 @@ impl<'a> Diary<'a> {
             values.insert(Metric::StepSlope, Measured::new(slope, None, 1));
         }
         let estimates = match &self.estimating {
-            Some(estimating) => {
-                estimating.estimate(network).with_context(|| format!("estimating after step {step}"))?
-            }
+            Some(estimating) => estimating
+                .estimate(network, estimating.repeats())
+                .with_context(|| format!("estimating after step {step}"))?,
             None => Vec::new(),
         };
         for moment in moments {

@@ -34,11 +34,16 @@ impl Estimating {
         Ok(Some(Self { images: batch.images, count, settings, seed: configuration.seed }))
     }
 
-    /// The exact value, then every estimator as often as it is to be repeated.
-    pub(super) fn estimate(&self, network: &Network) -> Result<Vec<Estimated>> {
+    /// How often every estimator is to be repeated.
+    pub(super) fn repeats(&self) -> usize {
+        self.settings.repeats
+    }
+
+    /// The exact value, then every estimator this often, with draws of their own.
+    pub(super) fn estimate(&self, network: &Network, repeats: usize) -> Result<Vec<Estimated>> {
         let map = network.frozen().feature_map(Pass::evaluation(), None)?;
         let mut estimates = Vec::new();
-        let repeats = 0..self.settings.repeats;
+        let repeats = 0..repeats;
         let drawn = Estimator::all(&self.settings);
         let drawn = drawn.into_iter().flat_map(|how| repeats.clone().map(move |repeat| (how, repeat)));
         for (how, repeat) in std::iter::once((Estimator::Exact, 0)).chain(drawn) {
@@ -64,9 +69,7 @@ impl Estimating {
     fn with(&self, how: Estimator) -> GeometricComplexity {
         match how {
             Estimator::Exact => GeometricComplexity::exact(),
-            Estimator::BatchSample { samples } => {
-                GeometricComplexity::exact().batch_sample(samples, self.count)
-            }
+            Estimator::BatchSample { samples } => GeometricComplexity::exact().batch_sample(samples, self.count),
             Estimator::EntryMask { rate } => GeometricComplexity::entry_mask(rate),
             Estimator::OutputSample { outputs } => GeometricComplexity::output_sample(outputs),
         }

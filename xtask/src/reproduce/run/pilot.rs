@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use models::Network;
 use models::train::Progress;
 use serde::{Deserialize, Serialize};
 
@@ -54,10 +55,10 @@ impl Pilot {
         })?;
         let since = Instant::now();
         measuring.measure(&network)?;
+        let mut measurement = since.elapsed().as_secs_f64();
         if let Some(estimating) = &estimating {
-            estimating.estimate(&network)?;
+            measurement += foretold(estimating, &network)?;
         }
-        let measurement = since.elapsed().as_secs_f64();
         let images = images.train.len();
         Ok(Self { load, step: step(&ends), measurement, images, peak_bytes: peak() })
     }
@@ -66,9 +67,22 @@ impl Pilot {
     pub(crate) fn seconds(&self, configuration: &Configuration) -> f64 {
         let steps = training::steps(configuration.train.epochs, self.images, configuration.train.batch_size);
         let measure = &configuration.measure;
-        let points = measure.schedule.len() + measure.loss_levels.len();
+        // One more for equal steps.
+        let points = measure.schedule.len() + measure.loss_levels.len() + 1;
         self.load + steps as f64 * self.step + points as f64 * self.measurement
     }
+}
+
+/// Seconds that all repeats of the estimators would take, from the exact value alone and one repeat.
+fn foretold(estimating: &Estimating, network: &Network) -> Result<f64> {
+    let mut took = [0.0; 2];
+    for (repeats, took) in took.iter_mut().enumerate() {
+        let since = Instant::now();
+        estimating.estimate(network, repeats)?;
+        *took = since.elapsed().as_secs_f64();
+    }
+    let [exact, once] = took;
+    Ok(exact + estimating.repeats() as f64 * (once - exact).max(0.0))
 }
 
 /// Seconds of a step, from the ends of the steps, the first being that of none.

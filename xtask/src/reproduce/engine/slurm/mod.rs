@@ -104,7 +104,7 @@ impl Slurm {
         watched: &mut BTreeMap<usize, Watched>,
         watch: &mut dyn FnMut(Event),
     ) -> Result<End> {
-        let mut reached = Instant::now();
+        let (mut reached, mut silent) = (Instant::now(), false);
         while !watched.is_empty() {
             if self.pause() {
                 return Ok(End::Stopped);
@@ -113,9 +113,17 @@ impl Slurm {
             let queue = match commands::queue(&arrays) {
                 Ok(queue) => queue,
                 Err(error) if reached.elapsed() > UNREACHABLE => return Err(error),
-                Err(_) => continue,
+                Err(error) => {
+                    if !silent {
+                        eprintln!(
+                            "Slurm does not answer, and is asked again for ten minutes; its tasks go on: {error:#}"
+                        );
+                    }
+                    silent = true;
+                    continue;
+                }
             };
-            reached = Instant::now();
+            (reached, silent) = (Instant::now(), false);
             let (mut lost, mut full) = (Vec::new(), false);
             watched.retain(|index, run| {
                 let standing = queue.get(&run.task);
