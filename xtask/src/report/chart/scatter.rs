@@ -5,8 +5,9 @@ use maud::{Markup, html};
 use super::frame::{Frame, marker};
 use super::scale::Axis;
 
-/// Size of a scatter plot, in the units of its view box.
-pub(super) const PLOT: (f64, f64) = (520.0, 330.0);
+/// Size of a scatter plot, in the units of its view box: about the pixels that it has on a phone, where its text must be
+/// readable too.
+pub(super) const PLOT: (f64, f64) = (390.0, 248.0);
 
 /// Runs as marks on two axes.
 #[derive(Debug, Clone)]
@@ -69,7 +70,7 @@ impl ScatterPanel {
                     @let group = &self.groups[mark.group];
                     @if let Some(place) = frame.at(axes, mark.at) {
                         g class=(group.class) {
-                            (marker(group.shape, place, 4.6, if mark.excluded { "mark hollow" } else { "mark" }, Some(&mark.label)))
+                            (marker(group.shape, place, 4.2, if mark.excluded { "mark hollow" } else { "mark" }, Some(&mark.label)))
                         }
                     }
                 }
