@@ -14,6 +14,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
+use benches::{CPU, Curve, Work, peaks, quick};
 use candle_core::{Device, Tensor};
 use collapse::{CollapseReport, Head, ReportOptions, report_slice};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
@@ -27,7 +28,16 @@ struct Shape {
 
 impl Shape {
     fn id(self) -> String {
-        format!("{}x{}-{}-classes-f32", self.samples, self.features, self.classes)
+        format!("{}x{}-{}-classes-f32{CPU}", self.samples, self.features, self.classes)
+    }
+
+    /// The products of one report: half of the symmetric scatter, every sample with every mean and every row of the head, the
+    /// Gram matrices of means and head, and the eigenvalues of a p×p matrix (4/3 p³: its reduction to three diagonals).
+    /// The features are read twice: for the moments, and for the decisions.
+    fn work(self) -> Work {
+        let [n, p, k] = [self.samples, self.features, self.classes].map(|size| size as f64);
+        let operations = n * p * (p + 1.0) + 4.0 * n * p * k + 4.0 * k * k * p + 4.0 / 3.0 * p.powi(3);
+        Work { operations, bytes: 8.0 * n * p }
     }
 }
 
@@ -117,10 +127,6 @@ fn write_case(path: &Path) -> candle_core::Result<()> {
     candle_core::safetensors::save(&tensors, path)
 }
 
-fn quick() -> bool {
-    std::env::var_os("BENCH_QUICK").is_some()
-}
-
 fn full_report(criterion: &mut Criterion) {
     write_case(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("collapse.safetensors")).expect("a case for the peers");
     let mut group = criterion.benchmark_group("collapse/full-report");
@@ -145,38 +151,25 @@ fn growth(criterion: &mut Criterion) {
         ("features", [128, 256, 512, 1024], |features| Shape { features, ..MIDDLE }),
         ("classes", [25, 100, 400, 1600], |classes| Shape { classes, ..MIDDLE }),
     ];
+    let mut curve = Curve::default();
     for (name, sizes, shape) in sizes {
-        let mut group = criterion.benchmark_group(format!("collapse/report against {name}"));
+        let group_name = format!("collapse/report against {name}");
+        let mut group = criterion.benchmark_group(&group_name);
         group.sample_size(10).warm_up_time(Duration::from_millis(100)).measurement_time(Duration::from_secs(1));
         for size in sizes {
             let data = LazyCell::new(|| Data::draw(shape(size)));
-            group.bench_function(BenchmarkId::from_parameter(size), |bencher| {
+            let parameter = format!("{size}{CPU}");
+            curve.point(format!("{group_name}/{parameter}"), shape(size).work());
+            group.throughput(Throughput::Elements(shape(size).samples as u64));
+            group.bench_function(BenchmarkId::from_parameter(parameter), |bencher| {
                 LazyCell::force(&data);
                 bencher.iter(|| data.report());
             });
         }
         group.finish();
     }
+    curve.write(Path::new(env!("CARGO_TARGET_TMPDIR")), "collapse").expect("the target directory is writable");
 }
 
-/// What memory gives: copying 256 MiB of f32 by all threads; elements are bytes read and written.
-fn peak(criterion: &mut Criterion) {
-    use rayon::prelude::*;
-    const COUNT: usize = 1 << 26;
-    let from = LazyCell::new(|| vec![1f32; COUNT]);
-    let mut into = LazyCell::new(|| vec![0f32; COUNT]);
-    let mut group = criterion.benchmark_group("peak");
-    group.sample_size(10).warm_up_time(Duration::from_millis(100)).measurement_time(Duration::from_secs(1));
-    group.throughput(Throughput::Elements(8 * COUNT as u64));
-    group.bench_function(BenchmarkId::new("copy", "256 MiB"), |bencher| {
-        let from = LazyCell::force(&from);
-        let into = &mut *into;
-        bencher.iter(|| {
-            into.par_chunks_mut(1 << 16).zip(from.par_chunks(1 << 16)).for_each(|(a, b)| a.copy_from_slice(b))
-        });
-    });
-    group.finish();
-}
-
-criterion_group!(collapse, full_report, growth, peak);
-criterion_main!(collapse);
+criterion_group!(benches, full_report, growth, peaks);
+criterion_main!(benches);

@@ -8,8 +8,13 @@
     reason = "a benchmark stops at its first error; criterion's macros write no docs"
 )]
 
+use std::collections::HashMap;
 use std::hint::black_box;
+use std::path::Path;
+use std::time::Duration;
 
+use benches::{CPU, device};
+use candle_core::Tensor;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use datasets::{
     Augmentation, BatchOptions, Batches, ContactSheet, Device, Flip, Form, Glyphs, LabelledImages, Normalisation,
@@ -18,61 +23,83 @@ use datasets::{
 
 fn glyphs(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("data/glyphs");
-    group.sample_size(10);
+    group.sample_size(10).warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
     let per_class = 10;
     for threads in [1, 2] {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool of threads");
         let glyphs = Glyphs::default();
         group.throughput(Throughput::Elements((per_class * glyphs.classes.len()) as u64));
-        group.bench_function(BenchmarkId::new("draw", format!("{threads} threads")), |bencher| {
-            bencher.iter(|| pool.install(|| black_box(glyphs.draw(Part::Train, per_class).expect("images"))));
-        });
+        group.bench_function(
+            BenchmarkId::new(
+                "draw",
+                format!("{} of 1x32x32, {threads} threads{CPU}", per_class * glyphs.classes.len()),
+            ),
+            |bencher| {
+                bencher.iter(|| pool.install(|| black_box(glyphs.draw(Part::Train, per_class).expect("images"))));
+            },
+        );
     }
     group.finish();
 }
 
 fn batches(criterion: &mut Criterion) {
+    write_case();
+    let on = device().expect("the device of BENCH_DEVICE");
     let mut group = criterion.benchmark_group("data/batches");
+    group.warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(2));
     let size = 128;
     let usual = Augmentation { crop_padding: 4, flip: Flip::Random, ..Augmentation::none() };
     let all = Augmentation { flip: Flip::Alternating, cutout: 8, ..usual };
     group.throughput(Throughput::Elements(size as u64));
     for (name, augmentation) in [("plain", None), ("crop and flip", Some(usual)), ("crop, flip and cutout", Some(all))]
     {
-        let batches = made(size, augmentation);
+        let batches = made(size, Order::Shuffled { seed: 1 }, augmentation, &on.device);
         let mut position = Position::default();
-        group.bench_function(BenchmarkId::new(name, "3x32x32, batch 128"), |bencher| {
+        group.bench_function(BenchmarkId::new(name, on.id("3x32x32, batch 128")), |bencher| {
             bencher.iter(|| {
-                let batch = batches.get(position).expect("a batch");
+                let batch = on.finished(|| batches.get(position).expect("a batch"));
                 position = batches.next(position);
                 black_box(batch)
             });
         });
         // Whoever takes them does nothing else: what one background thread can give.
         let mut ahead = batches.prefetch(Position::default(), 4);
-        group.bench_function(BenchmarkId::new(name, "prefetched"), |bencher| {
-            bencher.iter(|| black_box(ahead.next().expect("endless").expect("a batch")));
+        group.bench_function(BenchmarkId::new(name, on.id("3x32x32, batch 128, prefetched")), |bencher| {
+            bencher.iter(|| on.finished(|| black_box(ahead.next().expect("endless").expect("a batch"))));
         });
     }
     group.finish();
 }
 
-/// 5,000 images of 3×32×32 in shuffled batches.
-fn made(size: usize, augmentation: Option<Augmentation>) -> Batches {
+/// A batch without augmentation and the bytes behind it, which the peer computes again before anything is timed.
+fn write_case() {
+    const COUNT: usize = 64;
+    let batches = made(COUNT, Order::Sequential, None, &Device::Cpu);
+    let batch = batches.get(Position::default()).expect("a batch");
+    let pixels: Vec<u8> = (0..COUNT).flat_map(|index| batches.images().image(index).to_vec()).collect();
+    let pixels = Tensor::from_vec(pixels, (COUNT, 3, 32, 32), &Device::Cpu).expect("pixels");
+    let tensors = HashMap::from([("pixels", pixels), ("images", batch.images), ("labels", batch.labels)]);
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("data.safetensors");
+    candle_core::safetensors::save(&tensors, path).expect("a case for the peer");
+}
+
+/// 5,000 images of 3×32×32 in batches.
+fn made(size: usize, order: Order, augmentation: Option<Augmentation>, device: &Device) -> Batches {
     let count = 5_000;
-    let pixels = (0..count * 3 * 32 * 32).map(|at| (at * 31 % 251) as u8).collect();
+    let draws = streams::uniform(&mut streams::stream(1, "bench/data/pixels", 0), count * 3 * 32 * 32, 0.0, 256.0);
+    let pixels = draws.into_iter().map(|draw| draw as u8).collect();
     let labels = (0..count as u32).map(|image| image % 10).collect();
     let names = (0..10).map(|class| class.to_string());
     let images = LabelledImages::new("made", pixels, [3, 32, 32], labels, names).expect("consistent images");
     let normalisation = Normalisation::new(&[0.5; 3], &[0.25; 3]).expect("three channels");
-    let options = BatchOptions { size, order: Order::Shuffled { seed: 1 }, augmentation, ..BatchOptions::default() };
-    Batches::new(images, normalisation, options, &Device::Cpu).expect("usable options")
+    let options = BatchOptions { size, order, augmentation, ..BatchOptions::default() };
+    Batches::new(images, normalisation, options, device).expect("usable options")
 }
 
 /// From the bytes of image files to pixels, as the first start does it.
 fn decoding(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("data/decode");
-    group.sample_size(10);
+    group.sample_size(10).warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
     let folder = std::env::temp_dir().join(format!("benches-data-{}", std::process::id()));
     let glyphs = Glyphs::default().draw(Part::Train, 10).expect("images");
     let count = 2_000;
@@ -87,9 +114,12 @@ fn decoding(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(count as u64));
     for threads in [1, 2] {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool of threads");
-        group.bench_function(BenchmarkId::new("PNG files of 3x36x36", format!("{threads} threads")), |bencher| {
-            bencher.iter(|| pool.install(|| black_box(load_folder(&folder, Form::default()).expect("images"))));
-        });
+        group.bench_function(
+            BenchmarkId::new("PNG files of 3x36x36", format!("{count} images, {threads} threads{CPU}")),
+            |bencher| {
+                bencher.iter(|| pool.install(|| black_box(load_folder(&folder, Form::default()).expect("images"))));
+            },
+        );
     }
     // Best effort: it lies in the folder for temporary files.
     let _ = std::fs::remove_dir_all(folder);

@@ -1,5 +1,6 @@
 //! Geometric complexity of VGG-13 on CIFAR-sized images; `peers/gc.py` does the same work with PyTorch.
 //!
+//! Curves: exact values against the number of features p, one probe against samples, 64 images against probes.
 //! With `GC_PEER_FILES=<folder>` the weights and images are written there, so that the peer measures the very same net.
 #![allow(
     clippy::expect_used,
@@ -9,10 +10,11 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::time::Duration;
+use std::path::Path;
 
+use benches::{Chosen, Curve, Work, device, long_steps, peaks, quick};
 use candle_core::{DType, Device, Tensor};
-use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use gc_core::{Error, Estimate, FeatureMap, GeometricComplexity, Penalty, Population, Probe, Side};
 use models::ops::cross_entropy;
 use models::train::{Gradients, OptimizerState, Sgd};
@@ -25,19 +27,37 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const IMAGES: usize = 2_048;
 const BATCH: usize = 64;
 
+fn chosen() -> Chosen {
+    device().expect("the device of BENCH_DEVICE")
+}
+
 /// VGG-13 for CIFAR (p = 512), freshly drawn.
-fn network(name: &str) -> Network {
+fn network(name: &str, device: &Device) -> Network {
     let architecture = Architecture::named(name).expect("a known name").with_input(3, [32, 32]).with_classes(10);
-    Network::new(&architecture, Initialisation::HeNormal, 1, DType::F32, &Device::Cpu).expect("a network")
+    Network::new(&architecture, Initialisation::HeNormal, 1, DType::F32, device).expect("a network")
+}
+
+/// A narrow VGG whose last stage, and so the number of features, has this width.
+fn narrow(features: usize, device: &Device) -> (Network, Work) {
+    let stages = [32, 64, 128, 128, features].map(|width| vec![width]).to_vec();
+    let text = format!("family = 'vgg'\nstages = {stages:?}\nclasses = 10");
+    let architecture = Architecture::from_toml(&text).expect("a VGG");
+    let network = Network::new(&architecture, Initialisation::HeNormal, 1, DType::F32, device).expect("a network");
+    (network, Work::vgg_pass(&stages, 3, 32))
+}
+
+/// One pass through VGG-13 for one image.
+fn vgg13_pass() -> Work {
+    Work::vgg_pass(&[64, 128, 256, 512, 512].map(|width| vec![width; 2]), 3, 32)
 }
 
 /// Images of independent standard normal pixels: normalised, without structure.
-fn images(count: usize) -> Tensor {
+fn images(count: usize, device: &Device) -> Tensor {
     let batch = |first: usize| {
         let size = BATCH.min(count - first);
         let draws = streams::standard_normal(&mut streams::stream(1, "bench/images", first as u64), size * 3_072);
         let draws: Vec<f32> = draws.into_iter().map(|draw| draw as f32).collect();
-        Tensor::from_vec(draws, (size, 3, 32, 32), &Device::Cpu).expect("images")
+        Tensor::from_vec(draws, (size, 3, 32, 32), device).expect("images")
     };
     let batches: Vec<Tensor> = (0..count).step_by(BATCH).map(batch).collect();
     Tensor::cat(&batches, 0).expect("images of one size")
@@ -54,18 +74,20 @@ fn peak_memory() -> Option<u64> {
     Some(line.trim().trim_end_matches(" kB").trim().parse::<u64>().ok()? >> 10)
 }
 
-/// All 512 rows on 64 images.
+/// All 512 rows; the cost is the same for every image.
 fn exact(criterion: &mut Criterion) {
-    let network = network("vgg13");
+    let on = chosen();
+    let network = network("vgg13", &on.device);
     let map = network.frozen().feature_map(Pass::evaluation(), None).expect("features");
     let mut group = criterion.benchmark_group("gc/exact, vgg13, p=512");
-    group.sample_size(10).sampling_mode(SamplingMode::Flat).measurement_time(Duration::from_secs(1));
-    for count in [8, 64] {
-        let images = images(count);
+    long_steps(&mut group);
+    for count in if quick() { vec![1] } else { vec![8] } {
+        let images = images(count, &on.device);
         let value = RefCell::new(None);
         group.throughput(Throughput::Elements(count as u64));
-        group.bench_function(BenchmarkId::from_parameter(format!("{count} images")), |bencher| {
-            bencher.iter(|| *value.borrow_mut() = Some(measure(&GeometricComplexity::exact(), &map, &images)))
+        group.bench_function(BenchmarkId::from_parameter(on.id(format!("{count} images"))), |bencher| {
+            let exact = GeometricComplexity::exact();
+            bencher.iter(|| on.finished(|| *value.borrow_mut() = Some(measure(&exact, &map, &images))))
         });
         report(&format!("exact on {count} images"), value.take());
     }
@@ -74,12 +96,13 @@ fn exact(criterion: &mut Criterion) {
 
 /// A relative standard error of 1 % on the value of 2,048 images, and what one probe for each of them costs.
 fn estimated(criterion: &mut Criterion) {
-    let network = network("vgg13");
+    let on = chosen();
+    let network = network("vgg13", &on.device);
     let map = network.frozen().feature_map(Pass::evaluation(), None).expect("features");
-    let images = images(IMAGES);
-    let population = Population::DataSet { size: IMAGES };
+    let images = images(if quick() { BATCH } else { IMAGES }, &on.device);
+    let population = Population::DataSet { size: images.dim(0).expect("images") };
     let mut group = criterion.benchmark_group("gc/estimate, vgg13, 2048 images");
-    group.sample_size(10).sampling_mode(SamplingMode::Flat).measurement_time(Duration::from_secs(1));
+    long_steps(&mut group);
     for (name, estimator) in [
         ("1 % by rows", GeometricComplexity::planned(Probe::Rademacher, 0.01).population(population)),
         (
@@ -88,32 +111,84 @@ fn estimated(criterion: &mut Criterion) {
         ),
     ] {
         let value = RefCell::new(None);
-        group.bench_function(name, |bencher| {
-            bencher.iter(|| *value.borrow_mut() = Some(measure(&estimator, &map, &images)))
+        group.bench_function(on.id(name), |bencher| {
+            bencher.iter(|| on.finished(|| *value.borrow_mut() = Some(measure(&estimator, &map, &images))))
         });
         report(name, value.take());
     }
     group.finish();
 }
 
-/// The cost of one probe a sample over the number of samples: linear in time, flat in memory.
-fn streaming(criterion: &mut Criterion) {
-    let network = network("vgg13");
+/// The cost against one size, the others held; a backward pass to the images costs as much as a forward pass.
+fn growth(criterion: &mut Criterion) {
+    let on = chosen();
+    let mut curve = Curve::default();
+    against_features(criterion, &on, &mut curve);
+    against_samples(criterion, &on, &mut curve);
+    against_probes(criterion, &on, &mut curve);
+    curve.write(Path::new(env!("CARGO_TARGET_TMPDIR")), "gc").expect("the target directory is writable");
+}
+
+/// Exact values of 8 images: one forward pass and p backward passes, through a last layer that grows with p.
+fn against_features(criterion: &mut Criterion, on: &Chosen, curve: &mut Curve) {
+    const GROUP: &str = "gc/exact, narrow VGG, 8 images, against features";
+    const COUNT: usize = 8;
+    let mut group = criterion.benchmark_group(GROUP);
+    long_steps(&mut group);
+    group.throughput(Throughput::Elements(COUNT as u64));
+    let images = images(COUNT, &on.device);
+    for features in [64, 128, 256, 512] {
+        let (network, pass) = narrow(features, &on.device);
+        let map = network.frozen().feature_map(Pass::evaluation(), None).expect("features");
+        curve.point(format!("{GROUP}/{}", on.id(features)), pass.times((COUNT * (1 + features)) as f64));
+        let exact = GeometricComplexity::exact();
+        group.bench_function(BenchmarkId::from_parameter(on.id(features)), |bencher| {
+            bencher.iter(|| on.finished(|| measure(&exact, &map, &images)))
+        });
+    }
+    group.finish();
+}
+
+/// One probe a sample, streamed in batches: linear in time, flat in memory.
+fn against_samples(criterion: &mut Criterion, on: &Chosen, curve: &mut Curve) {
+    const GROUP: &str = "gc/one probe, vgg13, against samples";
+    let network = network("vgg13", &on.device);
     let map = network.frozen().feature_map(Pass::evaluation(), None).expect("features");
-    let mut group = criterion.benchmark_group("gc/one probe, vgg13, streamed");
-    group.sample_size(10).sampling_mode(SamplingMode::Flat).measurement_time(Duration::from_secs(1));
-    let batch = images(BATCH);
-    for batches in [4, 16] {
-        let estimator = GeometricComplexity::projections(Probe::Rademacher, 1);
+    let mut group = criterion.benchmark_group(GROUP);
+    long_steps(&mut group);
+    let batch = images(BATCH, &on.device);
+    let estimator = GeometricComplexity::projections(Probe::Rademacher, 1);
+    for batches in [1, 2, 4, 8] {
+        let samples = batches * BATCH;
+        curve.point(format!("{GROUP}/{}", on.id(samples)), vgg13_pass().times(2.0 * samples as f64));
         let value = RefCell::new(None);
-        group.throughput(Throughput::Elements((batches * BATCH) as u64));
-        group.bench_function(BenchmarkId::from_parameter(format!("{} images", batches * BATCH)), |bencher| {
+        group.throughput(Throughput::Elements(samples as u64));
+        group.bench_function(BenchmarkId::from_parameter(on.id(samples)), |bencher| {
             bencher.iter(|| {
                 let stream = (0..batches).map(|_| Ok::<_, Error>(batch.clone()));
-                *value.borrow_mut() = Some(estimator.measure(&map, stream).expect("an estimate"))
+                on.finished(|| *value.borrow_mut() = Some(estimator.measure(&map, stream).expect("an estimate")))
             })
         });
-        report(&format!("one probe on {} images", batches * BATCH), value.take());
+        report(&format!("one probe on {samples} images"), value.take());
+    }
+    group.finish();
+}
+
+/// 64 images: one forward pass, and one backward pass a probe.
+fn against_probes(criterion: &mut Criterion, on: &Chosen, curve: &mut Curve) {
+    const GROUP: &str = "gc/64 images, vgg13, against probes";
+    let network = network("vgg13", &on.device);
+    let map = network.frozen().feature_map(Pass::evaluation(), None).expect("features");
+    let mut group = criterion.benchmark_group(GROUP);
+    long_steps(&mut group);
+    group.throughput(Throughput::Elements(BATCH as u64));
+    let images = images(BATCH, &on.device);
+    for probes in [1, 2, 4, 8, 16] {
+        let estimator = GeometricComplexity::projections(Probe::Rademacher, probes);
+        curve.point(format!("{GROUP}/{}", on.id(probes)), vgg13_pass().times((BATCH * (1 + probes)) as f64));
+        group.bench_function(BenchmarkId::from_parameter(on.id(probes)), |bencher| {
+            bencher.iter(|| on.finished(|| measure(&estimator, &map, &images)))
+        });
     }
     group.finish();
 }
@@ -121,34 +196,36 @@ fn streaming(criterion: &mut Criterion) {
 /// A step of SGD on cross-entropy, and the same with the penalty of one probe.
 fn training_step(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group(format!("gc/training step, batch {BATCH}"));
-    group.sample_size(10).sampling_mode(SamplingMode::Flat).measurement_time(Duration::from_secs(1));
-    let images = images(BATCH);
+    long_steps(&mut group);
+    let on = chosen();
+    let images = images(BATCH, &on.device);
+    group.throughput(Throughput::Elements(BATCH as u64));
     let labels: Vec<u32> = (0..BATCH as u32).map(|sample| sample % 10).collect();
-    let labels = Tensor::from_vec(labels, BATCH, &Device::Cpu).expect("labels");
+    let labels = Tensor::from_vec(labels, BATCH, &on.device).expect("labels");
     let penalty = Penalty::projections(Probe::Rademacher, 1);
     let sgd = Sgd::new(1e-6);
     for name in ["vgg13", "vgg13_bn"] {
-        let network = network(name);
+        let network = network(name, &on.device);
         let view = network.tracked();
         let mut state = OptimizerState::default();
         let mut step = |loss: Tensor| {
             let gradients = Gradients::of(network.params(), &loss.backward().expect("gradients")).expect("gradients");
             sgd.step(network.params(), &gradients, 1.0, &mut state).expect("a step");
         };
-        group.bench_function(BenchmarkId::new(name, "plain"), |bencher| {
+        group.bench_function(BenchmarkId::new(name, on.id("plain")), |bencher| {
             bencher.iter(|| {
                 let logits = view.logits(&images, &Pass::training(0, 0)).expect("logits");
-                step(cross_entropy(&logits, &labels, 0.0).expect("a loss"))
+                on.finished(|| step(cross_entropy(&logits, &labels, 0.0).expect("a loss")))
             })
         });
-        group.bench_function(BenchmarkId::new(name, "penalised"), |bencher| {
+        group.bench_function(BenchmarkId::new(name, on.id("penalised")), |bencher| {
             bencher.iter(|| {
                 let pass = Pass::training(0, 0);
                 let map = view.feature_map(pass, None).expect("features");
                 let term = penalty.term(&map, &images, 0).expect("a penalty");
                 let logits = view.head(&term.features, &pass).expect("logits");
                 let loss = cross_entropy(&logits, &labels, 0.0).expect("a loss");
-                step((loss + (term.loss * 1e-4).expect("a product")).expect("a sum"))
+                on.finished(|| step((loss + (term.loss * 1e-4).expect("a product")).expect("a sum")))
             })
         });
     }
@@ -176,11 +253,11 @@ fn peer_files(_: &mut Criterion) {
     let folder = std::path::PathBuf::from(folder);
     std::fs::create_dir_all(&folder).expect("a folder that can be written");
     for name in ["vgg13", "vgg13_bn"] {
-        network(name).params().save(folder.join(format!("{name}.safetensors"))).expect("weights on disk");
+        network(name, &Device::Cpu).params().save(folder.join(format!("{name}.safetensors"))).expect("weights on disk");
     }
-    let tensors = HashMap::from([("images", images(IMAGES))]);
+    let tensors = HashMap::from([("images", images(IMAGES, &Device::Cpu))]);
     candle_core::safetensors::save(&tensors, folder.join("images.safetensors")).expect("images on disk");
 }
 
-criterion_group!(benches, peer_files, exact, estimated, streaming, training_step);
+criterion_group!(benches, peer_files, exact, estimated, growth, training_step, peaks);
 criterion_main!(benches);

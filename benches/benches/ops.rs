@@ -18,9 +18,10 @@ use std::hint::black_box;
 use std::path::Path;
 use std::time::Duration;
 
+use benches::{CPU, device, long_steps, peaks, quick};
 use candle_core::{DType, Device, Result, Tensor, Var};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use models::kernels::{Accuracy, ConvGeometry, conv_forward, conv_input_grad, conv_weight_grad, matmul};
+use models::kernels::{Accuracy, ConvGeometry, conv_forward, conv_input_grad, conv_weight_grad};
 use models::train::{Gradients, OptimizerState, Sgd};
 use models::{Architecture, Initialisation, Network, Pass, ops};
 
@@ -57,6 +58,11 @@ impl Layer {
     fn name(self) -> String {
         let Self(inputs, outputs, size, kernel, stride) = self;
         format!("{inputs}-{outputs} {size}x{size} kernel {kernel} stride {stride}")
+    }
+
+    /// The name, the batch and the device.
+    fn id(self) -> String {
+        format!("{}, batch {BATCH}{CPU}", self.name())
     }
 
     fn geometry(self, batch: usize) -> ConvGeometry {
@@ -114,41 +120,25 @@ fn write_cases(path: &Path) -> Result<()> {
     candle_core::safetensors::save(&tensors, path)
 }
 
-/// Side of the square matrices whose product is taken for the machine's peak.
-const SIDE: usize = 1536;
-
-fn peak(criterion: &mut Criterion) {
-    let (a, b) = (normal("bench/ops/left", SIDE * SIDE), normal("bench/ops/right", SIDE * SIDE));
-    let mut product = vec![0.0f32; SIDE * SIDE];
-    let mut group = criterion.benchmark_group("peak");
-    group.sample_size(10).warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2));
-    group.throughput(Throughput::Elements(2 * (SIDE as u64).pow(3)));
-    group.bench_function(BenchmarkId::new("gemm", SIDE), |bencher| {
-        let strides = [SIDE, 1];
-        bencher.iter(|| matmul(SIDE, SIDE, SIDE, black_box(&a), strides, &b, strides, &mut product));
-    });
-    group.finish();
-}
-
 fn layers(criterion: &mut Criterion) {
     let cases = Path::new(env!("CARGO_TARGET_TMPDIR")).join("ops.safetensors");
     write_cases(&cases).expect("the target directory is writable");
     let mut group = criterion.benchmark_group("convolution");
-    group.sample_size(20).warm_up_time(Duration::from_millis(200)).measurement_time(Duration::from_millis(1200));
-    for layer in LAYERS {
+    group.sample_size(10).warm_up_time(Duration::from_millis(100)).measurement_time(Duration::from_millis(500));
+    for layer in if quick() { &LAYERS[..2] } else { &LAYERS[..] } {
         let g = layer.geometry(BATCH);
         let [x, weight, gradient] = numbers(&g);
         group.throughput(Throughput::Elements(2 * g.multiplications() as u64));
         let mut y = vec![0.0; g.output_len()];
-        group.bench_function(BenchmarkId::new("forward", layer.name()), |bencher| {
+        group.bench_function(BenchmarkId::new("forward", layer.id()), |bencher| {
             bencher.iter(|| conv_forward(&g, Accuracy::Fast, black_box(&x), &weight, None, &mut y));
         });
         let mut grad_x = vec![0.0; g.input_len()];
-        group.bench_function(BenchmarkId::new("input gradient", layer.name()), |bencher| {
+        group.bench_function(BenchmarkId::new("input gradient", layer.id()), |bencher| {
             bencher.iter(|| conv_input_grad(&g, Accuracy::Fast, black_box(&gradient), &weight, &mut grad_x));
         });
         let mut grad_weight = vec![0.0; g.weight_len()];
-        group.bench_function(BenchmarkId::new("weight gradient", layer.name()), |bencher| {
+        group.bench_function(BenchmarkId::new("weight gradient", layer.id()), |bencher| {
             bencher.iter(|| conv_weight_grad(&g, Accuracy::Fast, black_box(&x), &gradient, &mut grad_weight));
         });
     }
@@ -170,28 +160,29 @@ fn input_gradient(network: &Network, images: &Var) -> models::Result<Tensor> {
 }
 
 fn steps(criterion: &mut Criterion) {
+    let on = device().expect("the device of BENCH_DEVICE");
     let mut group = criterion.benchmark_group("step");
-    group.sample_size(10).warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(5));
+    long_steps(&mut group);
+    group.measurement_time(Duration::from_secs(2));
     group.throughput(Throughput::Elements(BATCH as u64));
     for name in ["vgg13", "resnet18-cifar"] {
         let architecture = Architecture::named(name).expect("a known name").with_input(3, [32, 32]).with_classes(10);
-        let network = Network::new(&architecture, Initialisation::HeNormal, 1, DType::F32, &Device::Cpu);
+        let network = Network::new(&architecture, Initialisation::HeNormal, 1, DType::F32, &on.device);
         let network = network.expect("a valid architecture");
-        let images =
-            Tensor::from_vec(normal("bench/ops/images", BATCH * 3 * 32 * 32), (BATCH, 3, 32, 32), &Device::Cpu);
+        let images = Tensor::from_vec(normal("bench/ops/images", BATCH * 3 * 32 * 32), (BATCH, 3, 32, 32), &on.device);
         let images = Var::from_tensor(&images.expect("as many numbers as the shape holds")).expect("a variable");
         let labels: Vec<u32> = (0..BATCH as u32).map(|index| index % 10).collect();
-        let labels = Tensor::new(labels, &Device::Cpu).expect("labels");
+        let labels = Tensor::new(labels, &on.device).expect("labels");
         let mut state = OptimizerState::default();
-        group.bench_function(BenchmarkId::new("train", name), |bencher| {
-            bencher.iter(|| train(&network, &images.detach(), &labels, &mut state).expect("a step"));
+        group.bench_function(BenchmarkId::new("train", on.id(format!("{name} {BATCH}x3x32x32"))), |bencher| {
+            bencher.iter(|| on.finished(|| train(&network, &images.detach(), &labels, &mut state).expect("a step")));
         });
-        group.bench_function(BenchmarkId::new("input gradient", name), |bencher| {
-            bencher.iter(|| input_gradient(&network, &images).expect("a gradient"));
+        group.bench_function(BenchmarkId::new("input gradient", on.id(format!("{name} {BATCH}x3x32x32"))), |bencher| {
+            bencher.iter(|| on.finished(|| input_gradient(&network, &images).expect("a gradient")));
         });
     }
     group.finish();
 }
 
-criterion_group!(benches, peak, layers, steps);
+criterion_group!(benches, peaks, layers, steps);
 criterion_main!(benches);

@@ -3,6 +3,8 @@
 //!
 //! `RAYON_NUM_THREADS=2 CANDLE_NUM_THREADS=2 cargo bench --package benches --bench train`
 //!
+//! And one step of VGG-13 against its width.
+//!
 //! About two minutes on an idle machine with two cores.
 #![allow(
     clippy::expect_used,
@@ -10,10 +12,12 @@
     reason = "a benchmark stops at its first error; criterion's macros write no docs"
 )]
 
-use std::time::Duration;
+use std::collections::HashMap;
+use std::path::Path;
 
-use candle_core::{DType, Device, Tensor};
-use criterion::{Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
+use benches::{Chosen, Curve, Work, device, long_steps, peaks, quick};
+use candle_core::{DType, Tensor};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use models::train::{Gradients, OptimizerState, Sgd};
 use models::{Architecture, Initialisation, Network, Pass, ops};
 
@@ -21,6 +25,7 @@ use models::{Architecture, Initialisation, Network, Pass, ops};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const BATCH: usize = 64;
+const SHAPE: &str = "64x3x32x32";
 
 /// As in `peers/train.py`.
 const NETS: [&str; 8] =
@@ -32,26 +37,91 @@ fn step(network: &Network, images: &Tensor, labels: &Tensor, state: &mut Optimiz
     Sgd { momentum: 0.9, ..Sgd::new(1e-4) }.step(network.params(), &gradients, 1.0, state)
 }
 
-fn train(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("train");
-    group.sample_size(10).sampling_mode(SamplingMode::Flat).measurement_time(Duration::from_secs(5));
-    group.throughput(Throughput::Elements(BATCH as u64));
+/// Normal pixels and labels that take turns.
+fn batch(on: &Chosen) -> (Tensor, Tensor) {
     let pixels = streams::standard_normal(&mut streams::stream(1, "bench/train/images", 0), BATCH * 3 * 32 * 32);
-    let images = Tensor::from_vec(pixels, (BATCH, 3, 32, 32), &Device::Cpu).expect("images");
-    let images = images.to_dtype(DType::F32).expect("images");
-    let labels = Tensor::new((0..BATCH as u32).map(|index| index % 10).collect::<Vec<_>>(), &Device::Cpu);
-    let labels = labels.expect("labels");
-    for name in NETS {
+    let pixels: Vec<f32> = pixels.into_iter().map(|pixel| pixel as f32).collect();
+    let images = Tensor::from_vec(pixels, (BATCH, 3, 32, 32), &on.device).expect("images");
+    let labels = Tensor::new((0..BATCH as u32).map(|index| index % 10).collect::<Vec<_>>(), &on.device);
+    (images, labels.expect("labels"))
+}
+
+/// With `TRAIN_PEER_FILES=<folder>`: every net's weights, a batch, and our loss and gradient of the first weight in training
+/// mode, which the peer computes again before anything is timed.
+fn peer_files(_: &mut Criterion) {
+    let Some(folder) = std::env::var_os("TRAIN_PEER_FILES") else { return };
+    std::fs::create_dir_all(&folder).expect("a folder that can be written");
+    let on = device().expect("the device of BENCH_DEVICE");
+    for name in if quick() { &NETS[..1] } else { &NETS[..] } {
+        case(name, &Path::new(&folder).join(format!("{name}.safetensors")), &on).expect("a case for the peer");
+    }
+}
+
+fn case(name: &str, path: &Path, on: &Chosen) -> models::Result<()> {
+    let network = Network::new(&Architecture::named(name)?, Initialisation::HeNormal, 1, DType::F32, &on.device)?;
+    let (images, labels) = batch(on);
+    // Saved before the pass, which moves the running statistics.
+    let mut tensors: HashMap<String, Tensor> = network
+        .params()
+        .iter()
+        .map(|(name, parameter)| Ok((name.to_owned(), parameter.var.copy()?)))
+        .collect::<models::Result<_>>()?;
+    let loss = ops::cross_entropy(&network.tracked().logits(&images, &Pass::training(1, 0))?, &labels, 0.0)?;
+    let gradients = loss.backward()?;
+    // The first convolution: its gradient has come through all other layers.
+    let first = network.params().trainable().find(|(_, var)| var.dims().len() == 4 && var.dims()[1] == 3);
+    let (first, var) = first.expect("a convolution of colour images");
+    let gradient = gradients.get(var).expect("a gradient of every weight").clone();
+    tensors.extend([("case/images".to_owned(), images), ("case/labels".to_owned(), labels)]);
+    tensors.extend([("case/loss".to_owned(), loss), (format!("case/gradient/{first}"), gradient)]);
+    Ok(candle_core::safetensors::save(&tensors, path)?)
+}
+
+fn train(criterion: &mut Criterion) {
+    let on = device().expect("the device of BENCH_DEVICE");
+    let mut group = criterion.benchmark_group("train");
+    long_steps(&mut group);
+    group.throughput(Throughput::Elements(BATCH as u64));
+    let (images, labels) = batch(&on);
+    for name in if quick() { &NETS[..1] } else { &NETS[..] } {
         let architecture = Architecture::named(name).expect("a known name");
-        let network = Network::new(&architecture, Initialisation::HeNormal, 1, DType::F32, &Device::Cpu);
+        let network = Network::new(&architecture, Initialisation::HeNormal, 1, DType::F32, &on.device);
         let network = network.expect("a valid architecture");
         let mut state = OptimizerState::default();
-        group.bench_function(name, |bencher| {
-            bencher.iter(|| step(&network, &images, &labels, &mut state).expect("a step"));
+        group.bench_function(BenchmarkId::new(*name, on.id(SHAPE)), |bencher| {
+            bencher.iter(|| on.finished(|| step(&network, &images, &labels, &mut state).expect("a step")));
         });
     }
     group.finish();
 }
 
-criterion_group!(benches, train);
+/// A step of VGG-13 whose first stage has so many channels, and the others 2, 4, 8 and 8 times as many.
+fn growth(criterion: &mut Criterion) {
+    const GROUP: &str = "train/vgg13 step against width";
+    let on = device().expect("the device of BENCH_DEVICE");
+    let mut curve = Curve::default();
+    let mut group = criterion.benchmark_group(GROUP);
+    long_steps(&mut group);
+    group.throughput(Throughput::Elements(BATCH as u64));
+    let (images, labels) = batch(&on);
+    let full = Architecture::named("vgg13").expect("a known name");
+    for width in if quick() { vec![8, 16, 32] } else { vec![16, 32, 64, 128] } {
+        let architecture = full.clone().with_width(width as f64 / 64.0);
+        let network = Network::new(&architecture, Initialisation::HeNormal, 1, DType::F32, &on.device);
+        let network = network.expect("a valid architecture");
+        let mut state = OptimizerState::default();
+        let stages = [1, 2, 4, 8, 8].map(|times| vec![width * times; 2]);
+        // Forward, gradient by the inputs and by the weights; the optimiser reads weight, gradient and momentum and writes two.
+        let passes = Work::vgg_pass(&stages, 3, 32).times(3.0 * BATCH as f64);
+        let update = Work { operations: 0.0, bytes: 20.0 * network.params().trainable_count() as f64 };
+        curve.point(format!("{GROUP}/{}", on.id(width)), passes.and(update));
+        group.bench_function(BenchmarkId::from_parameter(on.id(width)), |bencher| {
+            bencher.iter(|| on.finished(|| step(&network, &images, &labels, &mut state).expect("a step")));
+        });
+    }
+    group.finish();
+    curve.write(Path::new(env!("CARGO_TARGET_TMPDIR")), "train").expect("the target directory is writable");
+}
+
+criterion_group!(benches, peer_files, train, growth, peaks);
 criterion_main!(benches);

@@ -170,4 +170,4 @@ for name, ways in peers.items():
     # The better of its ways, in time and in memory each.
     outcomes = [timed(name if len(ways) == 1 else f"{name}, way {at + 1}", way, case) for at, way in enumerate(ways)]
     figure(work, name, min((seconds for seconds, _ in outcomes), key=np.median))
-    figure(memory, name, [outcomes[0][1]], unit="MiB")
+    figure(memory, name, [outcomes[0][1]], unit="MiB", device=None)

@@ -2,12 +2,12 @@
 import json
 
 
-def figure(work, side, values, unit="s", elements=None):
+def figure(work, side, values, unit="s", elements=None, device="cpu"):
     """Prints what `side` needed for `work`, named as our side names it (group/function/parameter).
 
     `values` are the costs of the repetitions; `elements` says how many samples, images or episodes each worked on, where the
-    two sides take different numbers of them."""
-    about = dict(work=work, side=side, unit=unit, values=[float(value) for value in values])
+    two sides take different numbers of them; `device` ends the name of the work, as on our side (None: it is no work of a device)."""
+    about = dict(work=work if device is None else f"{work}, {device}", side=side, unit=unit, values=[float(value) for value in values])
     if elements is not None:
         about["elements"] = float(elements)
     print("figure " + json.dumps(about), flush=True)

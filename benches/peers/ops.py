@@ -11,7 +11,7 @@ script stops if a result differs by more than 5e-5 of its root mean square. Each
 memory formats (contiguous, channels last), found anew for each operation. Both sides state the median (and, with --best,
 the fastest) of their repetitions. Throughput is nominal: two operations a product of the direct sum; its share of the peak is
 that of the gemm crate on square matrices in the same run, which a scheme with fewer products may exceed. About two minutes on an
-idle machine with two cores, half of that with --quick."""
+idle machine with two cores."""
 import argparse, json, os, pathlib, platform, resource, statistics, sys, time
 
 arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -19,7 +19,7 @@ arguments.add_argument("--threads", type=int, default=2)
 arguments.add_argument("--target", default=os.environ.get("CARGO_TARGET_DIR", "target"))
 arguments.add_argument("--batch", type=int, default=64)
 arguments.add_argument("--best", action="store_true", help="compare the fastest repetitions instead of the medians")
-arguments.add_argument("--quick", action="store_true", help="half as long, with fewer repetitions")
+arguments.add_argument("--quick", action="store_true", help="two layers only, and fewer repetitions")
 arguments.add_argument("--only", choices=["convolution", "step"])
 arguments.add_argument("--memory", choices=["vgg13", "resnet18-cifar"], help="one training step; print the peak memory")
 arguments = arguments.parse_args()
@@ -121,11 +121,11 @@ def row(label, mine, peer, operations=None, at_peak=None):
 def convolutions():
     side = 1536
     a, b = torch.randn(side, side), torch.randn(side, side)
-    gemm = ours("peak", "gemm", str(side))
+    gemm = ours("peak", "gemm", f"{side}, cpu")
     print("| convolution | ours, ms | PyTorch, ms | ratio | ours, GFLOP/s | PyTorch, GFLOP/s | ours, share of the peak |\n"
           "|---|---|---|---|---|---|---|")
     row(f"matrix product of {side}x{side}, the peak", gemm, timed(lambda: a @ b, 1), 2 * side**3, gemm)
-    for layer in LAYERS:
+    for layer in LAYERS[:2] if arguments.quick else LAYERS:
         inputs, outputs, size, kernel, stride = layer
         times = {}
         for memory_format in FORMATS.values():
@@ -133,12 +133,12 @@ def convolutions():
             weight = torch.randn(outputs, inputs, kernel, kernel).to(memory_format=memory_format)
             gradient = torch.randn_like(torch.conv2d(x, weight, stride=stride, padding=kernel // 2))
             for function, work in derivatives(x, weight, gradient, stride, kernel // 2).items():
-                times.setdefault(function, []).append(timed(work, 0.5))
+                times.setdefault(function, []).append(timed(work, 0.3))
         products = arguments.batch * (size // stride) ** 2 * inputs * outputs * kernel**2
         for function, candidates in times.items():
-            row(f"{name(layer)}, {function}", ours("convolution", function, name(layer)), min(candidates), 2 * products,
+            row(f"{name(layer)}, {function}", ours("convolution", function, f"{name(layer)}, batch {arguments.batch}, cpu"), min(candidates), 2 * products,
                 gemm and gemm * products / side**3)
-            figure(f"convolution/{function}/{name(layer)}", "PyTorch", [min(candidates)])
+            figure(f"convolution/{function}/{name(layer)}, batch {arguments.batch}", "PyTorch", [min(candidates)])
 
 
 class Residual(nn.Module):
@@ -199,10 +199,11 @@ def steps():
         times = {}
         for memory_format in FORMATS.values():
             for function, work in step_functions(kind, memory_format).items():
-                times.setdefault(function, []).append(timed(work, 4))
+                times.setdefault(function, []).append(timed(work, 2))
         for function, candidates in times.items():
-            row(f"{kind}, {function}", ours("step", function, kind), min(candidates))
-            figure(f"step/{function}/{kind}", "PyTorch", [min(candidates)])
+            shape = f"{kind} {arguments.batch}x3x32x32"
+            row(f"{kind}, {function}", ours("step", function, f"{shape}, cpu"), min(candidates))
+            figure(f"step/{function}/{shape}", "PyTorch", [min(candidates)])
 
 
 if arguments.memory:

@@ -5,14 +5,16 @@
     python benches/peers/train.py bench [--threads 2] [--target target] [--only vgg13]
 
 prints images a second of one training step (batch 64, 32x32) on both sides and their ratio; PyTorch's figure is that of the
-better of the two memory formats.
+better of the two memory formats. With --case FOLDER (where the Rust side, run with TRAIN_PEER_FILES=FOLDER, wrote weights and a
+batch) PyTorch first computes loss and gradient of the first convolution in training mode, and the script stops where one
+differs from ours by more than a thousandth.
 
     cargo run --release --package benches --example cifar_accuracy -- images.safetensors 15
     python benches/peers/train.py accuracy images.safetensors 15 [--threads 2]
 
 trains VGG-13 at a quarter of its width on the same 10,000 images by the same recipe over three seeds and prints the test
 accuracy; the two means should lie within 1.5 points of each other."""
-import argparse, json, math, os, pathlib, statistics, time
+import argparse, json, math, os, pathlib, statistics, sys, time
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("what", choices=["bench", "accuracy"])
@@ -21,6 +23,8 @@ parser.add_argument("epochs", nargs="?", type=int, default=15)
 parser.add_argument("--threads", type=int, default=2)
 parser.add_argument("--target", default=os.environ.get("CARGO_TARGET_DIR", "target"))
 parser.add_argument("--only")
+parser.add_argument("--case")
+parser.add_argument("--seconds", type=float, default=2.0)
 arguments = parser.parse_args()
 os.environ["OMP_NUM_THREADS"] = str(arguments.threads)
 import torch  # noqa: E402  (after the thread count)
@@ -33,6 +37,7 @@ from figures import figure  # noqa: E402
 
 torch.set_num_threads(arguments.threads)
 BATCH = 64
+SHAPE = "64x3x32x32, cpu"
 
 
 class Net(nn.Module):
@@ -80,7 +85,7 @@ def images_a_second(make, memory_format):
     x = torch.randn(BATCH, 3, 32, 32).to(memory_format=memory_format)
     y = torch.arange(BATCH) % 10
     times, start = [], time.perf_counter()
-    while len(times) < 9 or time.perf_counter() - start < 5:
+    while len(times) < 5 or time.perf_counter() - start < arguments.seconds:
         before = time.perf_counter()
         optimizer.zero_grad(set_to_none=True)
         F.cross_entropy(net(x), y).backward()
@@ -89,17 +94,39 @@ def images_a_second(make, memory_format):
     return BATCH / statistics.median(times[2:])
 
 
+def check(name, make):
+    """Loss and gradient of the first convolution for the weights and the batch that our side wrote."""
+    from safetensors.torch import load_file
+    stored = load_file(pathlib.Path(arguments.case) / f"{name}.safetensors")
+    case = {key: stored.pop(key) for key in list(stored) if key.startswith("case/")}
+    net = make().train()
+    getattr(net, "net", net).load_state_dict(stored, strict=True)
+    loss = F.cross_entropy(net(case["case/images"]), case["case/labels"].long())
+    loss.backward()
+    first = next(key for key in case if key.startswith("case/gradient/"))
+    ours = case[first]
+    theirs = next(m for m in net.modules() if isinstance(m, nn.Conv2d) and m.in_channels == 3).weight.grad
+    errors = (abs(loss.item() / case["case/loss"].item() - 1), ((theirs - ours).norm() / ours.norm()).item())
+    if not max(errors) < 1e-3:
+        sys.exit(f"{name}: loss and gradient differ by {errors[0]:.1e} and {errors[1]:.1e} (relative): nothing is timed")
+    print(f"{name}: both sides compute the same loss and gradient, but for {errors[0]:.1e} and {errors[1]:.1e}", flush=True)
+
+
 def bench():
+    chosen = {name: make for name, make in NETS.items() if arguments.only in (None, name)}
+    if arguments.case:
+        for name, make in chosen.items():
+            check(name, make)
+    else:
+        print("without --case nothing is checked", file=sys.stderr)
     print(f"PyTorch {torch.__version__}, {arguments.threads} threads, batch {BATCH}, 32x32, images a second")
     print("| network | ours | PyTorch | ratio |\n|---|---|---|---|")
-    for name, make in NETS.items():
-        if arguments.only not in (None, name):
-            continue
+    for name, make in chosen.items():
         peer = max(images_a_second(make, f) for f in (torch.contiguous_format, torch.channels_last))
-        file = pathlib.Path(arguments.target) / "criterion/train" / name / "new/estimates.json"
+        file = pathlib.Path(arguments.target) / "criterion/train" / name / SHAPE / "new/estimates.json"
         ours = BATCH / (json.loads(file.read_text())["median"]["point_estimate"] * 1e-9) if file.exists() else math.nan
         print(f"| {name} | {ours:.0f} | {peer:.0f} | {ours / peer:.2f} |", flush=True)
-        figure(f"train/{name}", "PyTorch", [BATCH / peer])
+        figure(f"train/{name}/64x3x32x32", "PyTorch", [BATCH / peer])
 
 
 def accuracy():

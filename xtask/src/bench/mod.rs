@@ -1,5 +1,7 @@
 //! `bench`: our benchmarks and the same work by the peers in turn, recorded with the machine, and the book's page of them.
 
+mod curve_svg;
+mod curves;
 mod headlines;
 mod machine;
 mod ours;
@@ -30,7 +32,7 @@ pub(crate) struct Args {
     /// How often the two sides take turns [default: 3, with --quick 1]
     #[arg(long, value_name = "COUNT")]
     rounds: Option<usize>,
-    /// Smaller shapes and fewer repetitions, to try things out; the figures say so
+    /// Smaller shapes and fewer repetitions, to try things out; writes page and pictures to target/bench-quick, not to the book
     #[arg(long)]
     quick: bool,
     /// Measure nothing; fail if README or book state a ratio against a peer that is not recorded
@@ -72,27 +74,39 @@ impl Topic {
     }
 }
 
-/// The recorded figures, the page and the picture, from the workspace's root.
-const RECORDED: &str = "docs/src/results/benchmarks.json";
-const PAGE: &str = "docs/src/benchmarks.md";
-const PICTURE: &str = "docs/src/results/benchmarks.svg";
+/// The book's page, and the recorded figures and the pictures, from its folder.
+const BOOK: &str = "docs/src";
+const PAGE: &str = "benchmarks.md";
+const RECORDED: &str = "results/benchmarks.json";
+const RATIOS: &str = "results/benchmarks.svg";
+const CURVES: &str = "results/benchmark-curves.svg";
 
 /// Runs the command line.
 pub(crate) fn bench(args: &Args) -> Result<()> {
     let root = workspace()?;
-    let mut recorded = Recorded::read(&root.join(RECORDED))?;
+    let book = root.join(BOOK);
     if args.check {
-        return check(&root, &recorded);
+        return check(&root, &Recorded::read(&book.join(RECORDED))?);
     }
+    let folder = if args.quick { trial(&root, &book)? } else { book };
+    let mut recorded = Recorded::read(&folder.join(RECORDED))?;
     if !args.page {
         for topic in chosen(args, &root)? {
             let session = measure(topic, args, &root)?;
             recorded.topics.insert(topic.name().to_owned(), session);
             // After each topic, so that an interruption loses one topic and not all.
-            recorded.write(&root.join(RECORDED))?;
+            recorded.write(&folder.join(RECORDED))?;
         }
     }
-    write_page(&root, &recorded)
+    write_page(&folder, &recorded)
+}
+
+/// A folder like the book's, for figures that are not to be quoted.
+fn trial(root: &Path, book: &Path) -> Result<PathBuf> {
+    let folder = ours::target_folder(root).join("bench-quick");
+    std::fs::create_dir_all(folder.join("results")).with_context(|| format!("cannot make {}", folder.display()))?;
+    std::fs::copy(book.join(PAGE), folder.join(PAGE)).with_context(|| format!("cannot copy {BOOK}/{PAGE}"))?;
+    Ok(folder)
 }
 
 fn workspace() -> Result<PathBuf> {
@@ -117,11 +131,9 @@ fn measure(topic: Topic, args: &Args, root: &Path) -> Result<Session> {
     let rounds = args.rounds.unwrap_or(if args.quick { 1 } else { 3 });
     let mut figures: Vec<Figure> = Vec::new();
     for round in 1..=rounds {
-        eprintln!("{}: round {round} of {rounds}, ours", topic.name());
-        let mut found = ours::run(topic, args, root)?;
+        let mut found = timed(topic, round, "ours", || ours::run(topic, args, root))?;
         if let Some(peers) = &args.peers {
-            eprintln!("{}: round {round} of {rounds}, peers", topic.name());
-            found.extend(peers::run(topic, args, root, peers)?);
+            found.extend(timed(topic, round, "peers", || peers::run(topic, args, root, peers))?);
         }
         for figure in found {
             match figures.iter_mut().find(|known| known.is_of(&figure)) {
@@ -141,6 +153,15 @@ fn measure(topic: Topic, args: &Args, root: &Path) -> Result<Session> {
     })
 }
 
+/// Says on standard error how long a turn of one side took, so that a whole session can be planned.
+fn timed<T>(topic: Topic, round: usize, side: &str, turn: impl FnOnce() -> Result<T>) -> Result<T> {
+    eprintln!("{}, round {round}: {side}", topic.name());
+    let start = crate::record::now();
+    let found = turn()?;
+    eprintln!("{}, round {round}: {side} took {} s", topic.name(), crate::record::now() - start);
+    Ok(found)
+}
+
 /// The command that makes one topic's figures again.
 fn command(topic: Topic, args: &Args) -> String {
     let mut command = format!("cargo xtask bench {} --threads {}", topic.name(), args.threads);
@@ -156,13 +177,16 @@ fn command(topic: Topic, args: &Args) -> String {
     command
 }
 
-fn write_page(root: &Path, recorded: &Recorded) -> Result<()> {
-    let path = root.join(PAGE);
+fn write_page(folder: &Path, recorded: &Recorded) -> Result<()> {
+    let path = folder.join(PAGE);
     let before = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let after = page::with_recorded(&before, recorded)?;
-    write_whole(&root.join(PICTURE), svg::picture(recorded).into_string().as_bytes())?;
+    write_whole(&folder.join(RATIOS), svg::picture(recorded).into_string().as_bytes())?;
+    if let Some(curves) = curve_svg::picture(recorded) {
+        write_whole(&folder.join(CURVES), curves.into_string().as_bytes())?;
+    }
     write_whole(&path, after.as_bytes())?;
-    println!("{PAGE} and {PICTURE} state what {RECORDED} holds");
+    println!("{} and its pictures state what {RECORDED} beside it holds", path.display());
     Ok(())
 }
 
@@ -179,7 +203,8 @@ fn check(root: &Path, recorded: &Recorded) -> Result<()> {
             }
         }
     }
-    let page = std::fs::read_to_string(root.join(PAGE)).with_context(|| format!("cannot read {PAGE}"))?;
+    let page = root.join(BOOK).join(PAGE);
+    let page = std::fs::read_to_string(&page).with_context(|| format!("cannot read {}", page.display()))?;
     if page::with_recorded(&page, recorded)? != page {
         stray.push(format!("{PAGE} states other figures than {RECORDED}: run `cargo xtask bench --page`"));
     }

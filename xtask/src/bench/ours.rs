@@ -1,5 +1,6 @@
 //! Our side: a criterion target, whose samples are read from where criterion writes them.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -7,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
-use super::recorded::{Figure, OURS, median};
+use super::recorded::{Figure, Least, OURS, median};
 use super::{Args, Topic, peers};
 
 /// Runs the target of a topic, and what else measures it, once.
@@ -20,7 +21,7 @@ pub(super) fn run(topic: Topic, args: &Args, root: &Path) -> Result<Vec<Figure>>
     if args.quick {
         command.env("BENCH_QUICK", "1");
     }
-    command.env("GC_PEER_FILES", target.join("tmp/gc"));
+    command.env("GC_PEER_FILES", target.join("tmp/gc")).env("TRAIN_PEER_FILES", target.join("tmp/train"));
     let status = command.status().context("cannot start cargo")?;
     if !status.success() {
         bail!("the benchmark `{}` failed ({status})", topic.name());
@@ -29,10 +30,22 @@ pub(super) fn run(topic: Topic, args: &Args, root: &Path) -> Result<Vec<Figure>>
     if figures.is_empty() {
         bail!("the benchmark `{}` left no samples in {}", topic.name(), target.join("criterion").display());
     }
+    add_least_work(&mut figures, &target.join(format!("tmp/work-{}.json", topic.name())))?;
     for (example, package, arguments) in examples(topic, args.quick) {
         figures.extend(run_example(root, args.threads, example, package, arguments)?);
     }
     Ok(figures)
+}
+
+/// Adds what the target declares of the work of its curves' points; a topic without curves writes no such file.
+fn add_least_work(figures: &mut [Figure], path: &Path) -> Result<()> {
+    let Ok(text) = std::fs::read_to_string(path) else { return Ok(()) };
+    let declared: BTreeMap<String, Least> =
+        serde_json::from_str(&text).with_context(|| format!("{} declares no work", path.display()))?;
+    for figure in figures {
+        figure.least = declared.get(&figure.work).copied();
+    }
+    Ok(())
 }
 
 /// What a topic measures in processes of its own, because peak memory is a process's: example, package, arguments.
@@ -80,7 +93,7 @@ pub(super) fn target_folder(root: &Path) -> PathBuf {
 #[derive(Deserialize)]
 struct Benchmark {
     full_id: String,
-    throughput: Option<std::collections::BTreeMap<String, f64>>,
+    throughput: Option<BTreeMap<String, f64>>,
 }
 
 /// A sample: nanoseconds of so many iterations each.
@@ -123,6 +136,7 @@ fn read_sample(folder: &Path) -> Result<Figure> {
         unit: "s".to_owned(),
         rounds: vec![median(&seconds)],
         elements: benchmark.throughput.and_then(|throughput| throughput.get("Elements").copied()),
+        least: None,
     })
 }
 
@@ -144,6 +158,13 @@ mod tests {
         // 5, 2 and 1 seconds an iteration.
         assert_eq!((figures.len(), figures[0].rounds[0], figures[0].elements), (1, 2.0, Some(64.0)));
         assert_eq!((figures[0].work.as_str(), figures[0].side.as_str()), ("group/a/b", OURS));
+        let mut figures = figures;
+        let declared = folder.path().join("work.json");
+        add_least_work(&mut figures, &declared).unwrap();
+        assert_eq!(figures[0].least, None);
+        std::fs::write(&declared, r#"{"group/a/b": {"operations": 2e9, "bytes": 1.2e1}}"#).unwrap();
+        add_least_work(&mut figures, &declared).unwrap();
+        assert_eq!(figures[0].least, Some(Least { operations: 2e9, bytes: 12.0 }));
         let later = UNIX_EPOCH + Duration::from_secs(crate::record::now() + 3600);
         assert!(read_criterion(folder.path(), later).unwrap().is_empty());
     }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use anyhow::{Context, Result};
 
+use super::curves;
 use super::recorded::{OURS, Ratio, Recorded, Session};
 
 const BEGIN: &str = "<!-- recorded figures: begin; written by `cargo xtask bench` -->";
@@ -33,11 +34,14 @@ fn tables(recorded: &Recorded) -> String {
     if !recorded.ratios().is_empty() {
         text.push_str("![How many times a peer's cost ours is, for each piece of work](results/benchmarks.svg)\n\n");
     }
+    if recorded.topics.values().any(|session| !curves::curves(session).is_empty()) {
+        text.push_str("![Cost against size with fitted power and roofline](results/benchmark-curves.svg)\n\n");
+    }
     for (topic, session) in &recorded.topics {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "### `{topic}`\n\n{}\n", about(session));
         text.push_str(&compared(&session.ratios(topic)));
-        text.push_str(&growth(session));
+        text.push_str(&curves::table(session));
         text.push_str(&alone(session));
     }
     text
@@ -80,64 +84,12 @@ fn compared(ratios: &[Ratio]) -> String {
     text
 }
 
-/// Cost against one size: a group `… against SIZE` is fitted by a power of the size.
-fn growth(session: &Session) -> String {
-    let curves = curves(session);
-    if curves.is_empty() {
-        return String::new();
-    }
-    let mut text = "| cost | from | to | grows as size to the power |\n|---|---|---|---|\n".to_owned();
-    for Curve { name, points } in curves {
-        let (Some(first), Some(last)) = (points.first(), points.last()) else { continue };
-        let _ = writeln!(
-            text,
-            "| {name} | {} at {} | {} at {} | {:.2} |",
-            cost(first.1, "s"),
-            first.0,
-            cost(last.1, "s"),
-            last.0,
-            exponent(&points)
-        );
-    }
-    text.push('\n');
-    text
-}
-
-struct Curve {
-    name: String,
-    points: Vec<(f64, f64)>,
-}
-
-fn curves(session: &Session) -> Vec<Curve> {
-    let mut curves: Vec<Curve> = Vec::new();
-    for figure in session.figures.iter().filter(|figure| figure.side == OURS && figure.unit == "s") {
-        let Some((name, size)) = figure.work.rsplit_once('/') else { continue };
-        let (true, Ok(size)) = (name.contains(" against "), size.parse::<f64>()) else { continue };
-        match curves.iter_mut().find(|curve| curve.name == name) {
-            Some(curve) => curve.points.push((size, figure.median())),
-            None => curves.push(Curve { name: name.to_owned(), points: vec![(size, figure.median())] }),
-        }
-    }
-    curves.iter_mut().for_each(|curve| curve.points.sort_by(|a, b| a.0.total_cmp(&b.0)));
-    curves.retain(|curve| curve.points.len() > 1);
-    curves
-}
-
-/// Least-squares slope of the logarithm of the cost over that of the size.
-fn exponent(points: &[(f64, f64)]) -> f64 {
-    let logs: Vec<(f64, f64)> = points.iter().map(|(size, cost)| (size.ln(), cost.ln())).collect();
-    let count = logs.len() as f64;
-    let mean = logs.iter().fold((0.0, 0.0), |sum, log| (sum.0 + log.0 / count, sum.1 + log.1 / count));
-    let above: f64 = logs.iter().map(|log| (log.0 - mean.0) * (log.1 - mean.1)).sum();
-    above / logs.iter().map(|log| (log.0 - mean.0).powi(2)).sum::<f64>()
-}
-
 /// Our figures to which there is no peer's.
 fn alone(session: &Session) -> String {
     let paired = |work: &str| session.figures.iter().any(|other| other.side != OURS && other.work == work);
     let single = session.figures.iter().filter(|figure| figure.side == OURS && !paired(&figure.work));
     let rows: Vec<String> = single
-        .filter(|figure| !figure.work.contains(" against "))
+        .filter(|figure| curves::split(&figure.work).is_none())
         .map(|figure| {
             let rate =
                 figure.elements.map(|elements| format!("{:.3e}", elements / figure.median())).unwrap_or_default();
@@ -151,7 +103,7 @@ fn alone(session: &Session) -> String {
 }
 
 /// A cost with three significant digits, in a unit that suits it.
-fn cost(value: f64, unit: &str) -> String {
+pub(super) fn cost(value: f64, unit: &str) -> String {
     if unit != "s" {
         return format!("{value:.0} {unit}");
     }
@@ -173,7 +125,7 @@ fn cost(value: f64, unit: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::recorded::tests::{example, figure};
+    use super::super::recorded::tests::example;
     use super::*;
 
     #[test]
@@ -192,19 +144,6 @@ mod tests {
         assert!(!without_recorded(&page).contains("7.0"));
         assert_eq!(without_recorded(&page).lines().count(), page.lines().count());
         assert!(with_recorded("no marks", &example()).is_err());
-    }
-
-    #[test]
-    fn growth_is_fitted_over_the_sizes() {
-        let mut recorded = example();
-        let session = recorded.topics.get_mut("collapse").unwrap();
-        let points = [("1000", 0.5), ("10", 0.005), ("100", 0.05)];
-        session.figures = points
-            .iter()
-            .map(|(size, cost)| figure(&format!("report against samples/{size}"), OURS, &[*cost], None))
-            .collect();
-        let text = growth(session);
-        assert!(text.contains("| report against samples | 5.00 ms at 10 | 500 ms at 1000 | 1.00 |"), "{text}");
     }
 
     #[test]

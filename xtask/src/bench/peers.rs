@@ -55,9 +55,18 @@ fn arguments(topic: Topic, args: &Args, root: &Path, peers: &Path) -> Vec<Vec<St
             // A process for each peer, because peak memory is a process's.
             ours::shapes(args.quick).iter().flat_map(|shape| [line(shape, "numpy"), line(shape, "torch")]).collect()
         }
-        Topic::Fewshot => vec![words(&[if args.quick { "100" } else { "400" }, &threads])],
-        Topic::Data => vec![words(&["--workers", "0", &threads])],
-        Topic::Train => vec![words(&["bench", "--threads", &threads, "--target", &target_path])],
+        Topic::Fewshot => vec![words(&[if args.quick { "100" } else { "1000" }, &threads, &target_path])],
+        Topic::Data => {
+            let [images, seconds] = if args.quick { ["1000", "0.5"] } else { ["5000", "2"] };
+            let line = ["--workers", "0", &threads, "--target", &target_path, "--images", images, "--seconds", seconds];
+            vec![words(&line)]
+        }
+        Topic::Train => {
+            let case = path(target.join("tmp/train"));
+            let mut line = words(&["bench", "--threads", &threads, "--target", &target_path, "--case", &case]);
+            line.extend(args.quick.then(|| ["--only", "vgg-small"].map(str::to_owned)).into_iter().flatten());
+            vec![line]
+        }
     }
 }
 
@@ -95,7 +104,7 @@ fn read_figures(text: &str) -> Result<Vec<Figure>> {
         if values.is_empty() || !values.iter().all(|value| value.is_finite() && *value >= 0.0) {
             bail!("`{line}` holds no values, or values that are no cost");
         }
-        figures.push(Figure { work, side, unit, rounds: vec![median(&values)], elements });
+        figures.push(Figure { work, side, unit, rounds: vec![median(&values)], elements, least: None });
     }
     Ok(figures)
 }

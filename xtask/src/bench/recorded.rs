@@ -43,6 +43,16 @@ pub(super) struct Figure {
     /// Samples, images or operations that were worked on, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) elements: Option<f64>,
+    /// What no implementation saves, of a point of a cost curve.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) least: Option<Least>,
+}
+
+/// Least work of one repetition, as the benchmark declares it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Least {
+    pub(super) operations: f64,
+    pub(super) bytes: f64,
 }
 
 impl Figure {
@@ -155,7 +165,14 @@ pub(super) mod tests {
     use super::*;
 
     pub(crate) fn figure(work: &str, side: &str, rounds: &[f64], elements: Option<f64>) -> Figure {
-        Figure { work: work.into(), side: side.into(), unit: "s".into(), rounds: rounds.to_vec(), elements }
+        Figure {
+            work: work.into(),
+            side: side.into(),
+            unit: "s".into(),
+            rounds: rounds.to_vec(),
+            elements,
+            least: None,
+        }
     }
 
     pub(crate) fn example() -> Recorded {

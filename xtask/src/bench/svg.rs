@@ -9,6 +9,13 @@ const LEFT: f64 = 430.0;
 const WIDTH: f64 = 420.0;
 const TOP: f64 = 34.0;
 
+/// Colours of the pictures of this page, on paper of their own, so that they can be read whatever lies around them.
+pub(super) const STYLE: &str = "text{font:12px sans-serif;fill:#333}.head{font-weight:bold}.paper{fill:#fff}\
+.bar,.point{fill:#2a6f97}.loss{fill:#b4552d}.grid{stroke:#ddd}.one{stroke:#333}\
+.fit,.roof{fill:none;stroke:#2a6f97;stroke-width:1.5}.roof{stroke:#b4552d;stroke-dasharray:5 4}\
+@media(prefers-color-scheme:dark){text{fill:#ddd}.paper{fill:#1d2030}.grid{stroke:#3a3f55}.one{stroke:#ddd}\
+.bar,.point{fill:#61a5c2}.loss{fill:#e08a5b}.fit{stroke:#61a5c2}.roof{stroke:#e08a5b}}";
+
 /// The picture; its bars start at 1, where both sides cost the same, on a logarithmic axis.
 pub(super) fn picture(recorded: &Recorded) -> Markup {
     let ratios: Vec<Ratio> = recorded.ratios().into_iter().filter(|ratio| ratio.best_peer).collect();
@@ -20,8 +27,8 @@ pub(super) fn picture(recorded: &Recorded) -> Markup {
     html! {
         svg xmlns="http://www.w3.org/2000/svg" viewBox=(format!("0 0 {:.0} {height:.0}", LEFT + WIDTH + 60.0)) role="img" {
             title { "Cost of the best peer over ours, for each piece of work; above 1 ours costs less" }
-            style { "text{font:12px sans-serif;fill:#333}.bar{fill:#2a6f97}.loss{fill:#b4552d}.grid{stroke:#ddd}.one{stroke:#333}
-                     @media(prefers-color-scheme:dark){text{fill:#ddd}.grid{stroke:#444}.one{stroke:#ddd}}" }
+            style { (STYLE) }
+            rect class="paper" width="100%" height=(place(height)) {}
             @for tick in ticks {
                 line class=(if tick == 1.0 { "one" } else { "grid" }) x1=(place(x(tick))) x2=(place(x(tick))) y1=(place(TOP - 6.0)) y2=(place(height - 8.0)) {}
                 text x=(place(x(tick))) y="18" text-anchor="middle" { (tick) "×" }
@@ -51,7 +58,7 @@ mod tests {
     #[test]
     fn the_best_peer_has_a_bar_and_the_others_have_none() {
         let drawn = picture(&example()).into_string();
-        assert_eq!(drawn.matches("<rect").count(), 2);
+        assert_eq!(drawn.matches("<rect").count(), 3, "two bars and the paper");
         assert!(drawn.contains("collapse/full-report/10x2 (NumPy)") && !drawn.contains("(neural-collapse)"), "{drawn}");
         assert!(drawn.contains(">10.00</text>"));
         assert!(!picture(&Recorded::default()).into_string().contains("NaN"));
