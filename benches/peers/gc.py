@@ -124,7 +124,7 @@ def exact(net, images, rows, regularizer):
     if regularizer:
         seconds.append(scaled("jacobian_regularizer, exact", lambda model, x: by_regularizer(regularizer, model, x, -1, rows)))
     print(f"best exact on {BATCH} images: {min(seconds):.2f} s", flush=True)
-    figure(f"gc/exact, vgg13, p=512/{BATCH} images", "PyTorch", [min(seconds)])
+    figure("gc/exact, vgg13, p=512/each image of 3x32x32", "PyTorch", [min(seconds)], elements=BATCH)
 
 
 def estimate(net, images, samples, probes, regularizer):
