@@ -28,13 +28,16 @@ pub(super) fn versions(root: &Path, peers: Option<&Path>) -> BTreeMap<String, St
     ask("commit", Command::new("git").args(["rev-parse", "--short", "HEAD"]).current_dir(root));
     if let Some(peers) = peers {
         let python = python(peers);
-        for package in ["torch", "numpy", "scikit-learn", "easyfsl", "torchvision", "jacobian-regularizer"] {
+        for package in ["torch", "numpy", "scikit-learn", "easyfsl", "torchvision", "jacobian"] {
             let program = format!("from importlib.metadata import version; print(version('{package}'))");
             ask(package, Command::new(&python).args(["-c", &program]));
         }
         ask("python", Command::new(&python).args(["-c", "import platform; print(platform.python_version())"]));
-        let checkout = peers.join("neural-collapse");
-        ask("neural-collapse", Command::new("git").args(["rev-parse", "--short", "HEAD"]).current_dir(checkout));
+        for checkout in ["neural-collapse", "jacobian_regularizer"] {
+            let mut git = Command::new("git");
+            git.args(["rev-parse", "--short", "HEAD"]).current_dir(peers.join(checkout));
+            ask(checkout, &mut git);
+        }
     }
     versions
 }

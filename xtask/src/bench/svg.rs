@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::recorded::{Ratio, Recorded};
 
 const ROW: f64 = 20.0;
-const LEFT: f64 = 430.0;
+const LEFT: f64 = 560.0;
 const WIDTH: f64 = 420.0;
 const TOP: f64 = 34.0;
 
