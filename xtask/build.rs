@@ -1,6 +1,6 @@
 //! Tells the program which commit and which candle it is made of, for the records of its runs.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 fn main() {
@@ -15,7 +15,7 @@ fn main() {
     // A copy without its history, or a machine without git, has no commit to tell.
     let Some(commit) = git(&root, &["rev-parse", "--short=12", "HEAD"]) else { return };
     if let Some(log) = git(&root, &["rev-parse", "--git-path", "logs/HEAD"]) {
-        watch(&root.join(PathBuf::from(log)));
+        watch(&root.join(log));
     }
     let changed = git(&root, &["status", "--porcelain", "--", "xtask", "crates", "Cargo.lock"]);
     let mark = if changed.is_some() { ", changed since" } else { "" };
@@ -35,9 +35,9 @@ fn locked(lock: &str) -> Option<&str> {
     own.lines().find_map(|line| line.strip_prefix("version = "))?.trim().strip_prefix('"')?.strip_suffix('"')
 }
 
-/// What git says; nothing where it says nothing, or cannot.
+/// What git says; nothing where it says nothing, or cannot. It takes no lock, so that other commands are not in its way.
 fn git(root: &Path, arguments: &[&str]) -> Option<String> {
-    let output = Command::new("git").args(arguments).current_dir(root).output().ok()?;
+    let output = Command::new("git").args(arguments).current_dir(root).env("GIT_OPTIONAL_LOCKS", "0").output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?.trim().to_owned();
     (output.status.success() && !text.is_empty()).then_some(text)
 }
