@@ -12,12 +12,13 @@ fn main() {
     if let Some(candle) = locked(&lock) {
         println!("cargo::rustc-env=REPRODUCE_CANDLE={candle}");
     }
-    // A copy without its history, or a machine without git, has no commit to tell.
-    let Some(commit) = git(&root, &["rev-parse", "--short=12", "HEAD"]) else { return };
-    if let Some(log) = git(&root, &["rev-parse", "--git-path", "logs/HEAD"]) {
-        watch(&root.join(log));
-    }
-    let changed = git(&root, &["status", "--porcelain", "--", "xtask", "crates", "Cargo.lock"]);
+    // The last commit of what the program is made of. A copy without its history, or a machine without git, has none to
+    // tell. Later commits are not watched: one that changes nothing of the program is no reason to build it again.
+    let sources = ["--", "xtask", "crates", "Cargo.lock"];
+    let Some(commit) = git(&root, &[&["log", "-1", "--format=%h", "--abbrev=12"], &sources[..]].concat()) else {
+        return;
+    };
+    let changed = git(&root, &[&["status", "--porcelain"], &sources[..]].concat());
     let mark = if changed.is_some() { ", changed since" } else { "" };
     println!("cargo::rustc-env=REPRODUCE_COMMIT={commit}{mark}");
 }
