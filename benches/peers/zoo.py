@@ -1,13 +1,18 @@
 """State dicts between PyTorch and this workspace.
 
   zoo.py fixture OUT.safetensors     features of PyTorch's nets for weights from a formula (the fixture of crates/models/tests)
+  zoo.py write NAME OUT.safetensors  a PyTorch net after one training pass: its state dict, inputs and features
   zoo.py read NAME IN.safetensors    loads a state dict that we wrote into PyTorch's net (strictly) and compares the features
-                                     with those that we stored beside it (`cargo run -p models --example state_dict`)
-  zoo.py write NAME OUT.safetensors  a freshly initialised PyTorch net, its state dict, inputs and features
+                                     with those that we stored beside it
+  zoo.py check BINARY [NAME...]      both ways for every net below (4 GB of memory, 2 minutes), where BINARY is
+                                     target/release/examples/state_dict (`cargo build --release -p models --examples`)
 
 Wide ResNet and Conv-4 have no form in torchvision: they are written out below, as in the papers' PyTorch code.
 """
+import pathlib
+import subprocess
 import sys
+import tempfile
 from collections import OrderedDict
 
 import numpy as np
@@ -154,6 +159,63 @@ NETS = {
 }
 
 
+class Whole(nn.Module):
+    """A torchvision net as it is, with its features up to the last layer beside it."""
+
+    def __init__(self, net, last):
+        super().__init__()
+        self.net, self.last = net, last
+
+    def features(self, x):
+        seen = []
+        hook = self.net.get_submodule(self.last).register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+        self.net(x)
+        hook.remove()
+        return seen[0]
+
+    def state_dict(self):
+        return self.net.state_dict()
+
+    def load_state_dict(self, state, strict=True):
+        return self.net.load_state_dict(state, strict)
+
+
+def torchvision_net(name, last, **options):
+    return lambda: Whole(torchvision.models.get_model(name, weights=None, **options), last)
+
+
+def cifar_resnet(name):
+    return lambda: Whole(cifar(torchvision.models.get_model(name, weights=None, num_classes=10)), "fc")
+
+
+def cifar_vgg(counts, batch_norm):
+    return lambda: Vgg([[w] * n for w, n in zip((64, 128, 256, 512, 512), counts)], batch_norm, 1)
+
+
+VGGS = {"vgg11": (1, 1, 2, 2, 2), "vgg13": (2, 2, 2, 2, 2), "vgg16": (2, 2, 3, 3, 3)}
+
+# The nets of the zoo by our names.
+ZOO = {
+    **{f"{n}{b}-imagenet": (torchvision_net(n + b, "classifier.6"), (1, 3, 224, 224)) for n in VGGS for b in ("", "_bn")},
+    **{f"{n}{b}": (cifar_vgg(counts, bool(b)), (2, 3, 32, 32)) for n, counts in VGGS.items() for b in ("", "_bn")},
+    **{n: (torchvision_net(n, "fc"), (2, 3, 64, 48)) for n in ("resnet18", "resnet34", "resnet50")},
+    **{f"{n}-cifar": (cifar_resnet(n), (2, 3, 16, 12)) for n in ("resnet18", "resnet34", "resnet50")},
+    "wide-resnet16-4": (lambda: WideResNet(16, 4), (2, 3, 16, 8)),
+    "wide-resnet28-4": (lambda: WideResNet(28, 4), (2, 3, 16, 8)),
+    "conv4": (lambda: Conv4([64] * 4, 2 * 3), (3, 3, 32, 48)),
+    "mlp": (lambda: Mlp([3072, 512, 512], nn.ReLU, 10), (4, 3072)),
+}
+
+# Descriptions of nets of the fixture that have no name.
+DESCRIPTIONS = {
+    "bottleneck-imagenet": "family = 'resnet'\nblock = 'bottleneck'\nstem = 'imagenet'\nclasses = 5\n"
+    "stages = [{ channels = 4, blocks = 1, stride = 1 }, { channels = 6, blocks = 2, stride = 2 }]",
+    "vgg-batch-norm": "family = 'vgg'\nstages = [[4, 6], [8], [5, 7]]\nbatch_norm = true",
+    "vgg-hidden": "family = 'vgg'\nstages = [[4], [6, 6]]\nhidden = [9, 7]",
+    "mlp-gelu": "family = 'mlp'\ninputs = 10\nhidden = [7, 6, 4]\nactivation = 'gelu'\nclasses = 3",
+}
+
+
 def uniform(name, count):
     """Numbers in [0, 1) from a name and their positions: mixed 32-bit integers over 2^32, exact in every language."""
     seed = 0
@@ -193,28 +255,47 @@ def fixture(out):
     save_file(tensors, out, metadata={"generator": f"benches/peers/zoo.py, torch {torch.__version__}"})
 
 
+def known(name):
+    make, shape = ZOO.get(name) or NETS[name]
+    torch.manual_seed(0)
+    return make(), shape
+
+
 def read(name, path):
     stored = load_file(path)
     x, ours = stored.pop("input.x"), stored.pop("output.features")
-    net = NETS[name][0]().eval()
+    net, _ = known(name)
     net.load_state_dict(stored, strict=True)
     with torch.no_grad():
-        theirs = net.features(x)
+        theirs = net.eval().features(x)
     distance = ((theirs - ours).norm() / theirs.norm()).item()
-    print(f"{name}: {len(stored)} tensors loaded strictly; features differ by {distance:.2e} (relative)")
-    sys.exit(distance > 1e-5)
+    print(f"{name}: {len(stored)} tensors loaded strictly by PyTorch; features differ by {distance:.2e} (relative)")
+    if not distance <= 1e-5:
+        sys.exit(f"{name}: the features are not ours")
 
 
 def write(name, path):
-    torch.manual_seed(0)
-    make, shape = NETS[name]
-    net = make().eval()
+    net, shape = known(name)
     x = torch.randn(shape)
     with torch.no_grad():
-        y = net.features(x)
+        net.train().features(x)  # running statistics that are not those of a fresh net
+        y = net.eval().features(x)
     save_file({**net.state_dict(), "input.x": x, "output.features": y.contiguous()}, path)
+
+
+def check(binary, *names):
+    with tempfile.TemporaryDirectory() as folder:
+        theirs, ours = f"{folder}/theirs.safetensors", f"{folder}/ours.safetensors"
+        for name in names or [*ZOO, *DESCRIPTIONS]:
+            architecture = name
+            if name in DESCRIPTIONS:
+                architecture = f"{folder}/{name}.toml"
+                pathlib.Path(architecture).write_text(DESCRIPTIONS[name])
+            write(name, theirs)
+            subprocess.run([binary, architecture, theirs, ours], check=True)
+            read(name, ours)
 
 
 if __name__ == "__main__":
     torch.backends.mkldnn.enabled = False
-    {"fixture": fixture, "read": read, "write": write}[sys.argv[1]](*sys.argv[2:])
+    {"fixture": fixture, "read": read, "write": write, "check": check}[sys.argv[1]](*sys.argv[2:])

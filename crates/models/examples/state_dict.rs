@@ -1,48 +1,66 @@
-//! State dicts there and back: `state_dict write NAME OUT` stores a fresh net with inputs and features for
-//! `benches/peers/zoo.py read NAME OUT`; `state_dict read NAME IN` compares with what `zoo.py write NAME IN` stored.
+//! State dicts there and back: `state_dict ARCHITECTURE IN OUT`, the architecture being a name or a TOML file.
+//!
+//! IN is what `benches/peers/zoo.py write NAME IN` stored: PyTorch's state dict with inputs and features. It is loaded, and
+//! the features are compared. OUT gets a net of our own, with the same inputs and its features, for
+//! `zoo.py read NAME OUT`; `zoo.py check BINARY` does all of it for every family.
 
 #![allow(clippy::print_stdout, reason = "an example prints what it found")]
 
 use std::collections::HashMap;
+use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
 use models::{Architecture, Initialisation, Network, Pass};
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+type Failure = Box<dyn std::error::Error>;
+
+/// Largest relative distance between the features of the two sides.
+const TOLERANCE: f32 = 1e-5;
+
+fn distance(ours: &Tensor, theirs: &Tensor) -> candle_core::Result<f32> {
+    let norm = |t: &Tensor| t.sqr()?.sum_all()?.to_scalar::<f32>().map(f32::sqrt);
+    Ok(norm(&(ours - theirs)?)? / norm(theirs)?)
+}
+
+fn architecture(name: &str, images: &Tensor) -> Result<Architecture, Failure> {
+    let architecture = match Path::new(name).extension() {
+        Some(extension) if extension == "toml" => Architecture::from_file(name)?,
+        _ => Architecture::named(name)?,
+    };
+    Ok(match images.dims() {
+        &[_, channels, height, width] => architecture.with_input(channels, [height, width]),
+        _ => architecture,
+    })
+}
+
+fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [what, name, path] = arguments.as_slice() else { return Err("state_dict write|read NAME FILE".into()) };
-    let mut tensors: HashMap<String, Tensor> = match what.as_str() {
-        "read" => candle_core::safetensors::load(path, &Device::Cpu)?,
-        _ => HashMap::new(),
-    };
-    let images = match tensors.remove("input.x") {
-        Some(images) => images,
-        None => {
-            let draws = streams::standard_normal(&mut streams::stream(0, "example/images", 0), 2 * 3 * 64 * 48);
-            Tensor::from_vec(draws, (2, 3, 64, 48), &Device::Cpu)?.to_dtype(DType::F32)?
-        }
-    };
-    let (_, channels, height, width) = images.dims4()?;
-    let architecture = Architecture::named(name)?.with_input(channels, [height, width]);
-    let network = Network::new(&architecture, Initialisation::HeNormal, 0, DType::F32, &Device::Cpu)?;
-    let folder = std::env::temp_dir().join(format!("state-dict-{}.safetensors", std::process::id()));
-    match tensors.remove("output.features") {
-        Some(theirs) => {
-            candle_core::safetensors::save(&tensors, &folder)?;
-            network.params().load(&folder)?;
-            let ours = network.frozen().features(&images, &Pass::evaluation())?;
-            let norm = |t: &Tensor| t.sqr()?.sum_all()?.to_scalar::<f32>().map(f32::sqrt);
-            let distance = norm(&(&ours - &theirs)?)? / norm(&theirs)?;
-            println!("{name}: PyTorch's state dict read; features differ by {distance:.2e} (relative)");
-        }
-        None => {
-            network.params().save(&folder)?;
-            let mut stored = candle_core::safetensors::load(&folder, &Device::Cpu)?;
-            let features = network.frozen().features(&images, &Pass::evaluation())?;
-            stored.extend([("input.x".into(), images), ("output.features".into(), features)]);
-            candle_core::safetensors::save(&stored, path)?;
-        }
+    let [name, theirs, ours] = arguments.as_slice() else { return Err("state_dict ARCHITECTURE IN OUT".into()) };
+    let mut stored: HashMap<String, Tensor> = candle_core::safetensors::load(theirs, &Device::Cpu)?;
+    let images = stored.remove("input.x").ok_or("no `input.x`: expected a file of zoo.py write")?;
+    let features = stored.remove("output.features").ok_or("no `output.features`: expected a file of zoo.py write")?;
+    let architecture = architecture(name, &images)?;
+    let new = |seed| Network::new(&architecture, Initialisation::HeNormal, seed, DType::F32, &Device::Cpu);
+    let scratch = std::env::temp_dir().join(format!("state-dict-{}.safetensors", std::process::id()));
+
+    candle_core::safetensors::save(&stored, &scratch)?;
+    let network = new(0)?;
+    network.params().load(&scratch)?;
+    std::fs::remove_file(&scratch)?;
+    let found = distance(&network.frozen().features(&images, &Pass::evaluation())?, &features)?;
+    println!("{name}: {} tensors read from PyTorch; features differ by {found:.2e} (relative)", stored.len());
+    if found.is_nan() || found > TOLERANCE {
+        return Err("the features are not PyTorch's".into());
     }
-    std::fs::remove_file(&folder)?;
+
+    // Running statistics that are not those of a fresh net.
+    let network = new(1)?;
+    network.tracked().features(&images, &Pass::training(0, 0))?;
+    network.params().save(&scratch)?;
+    let mut stored = candle_core::safetensors::load(&scratch, &Device::Cpu)?;
+    std::fs::remove_file(&scratch)?;
+    let features = network.frozen().features(&images, &Pass::evaluation())?;
+    stored.extend([("input.x".into(), images), ("output.features".into(), features)]);
+    candle_core::safetensors::save(&stored, ours)?;
     Ok(())
 }

@@ -91,6 +91,25 @@ pub enum Error {
         /// Which tensors are missing, unexpected or of another shape.
         report: crate::params::WeightsReport,
     },
+    /// A weights file is of another format.
+    #[error("{}: not a safetensors file but {found}; in PyTorch, write one by \
+             `safetensors.torch.save_file(model.state_dict(), path)`", path.display())]
+    WeightsFormat {
+        /// The file.
+        path: PathBuf,
+        /// What it seems to be.
+        found: &'static str,
+    },
+    /// A tensor of a file in numbers that no network can take.
+    #[error("{}: tensor `{tensor}` is stored as {stored}, which no network here can take; convert it to f32", path.display())]
+    WeightsNumbers {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// The kind of its numbers.
+        stored: String,
+    },
     /// A tensor with values that are not finite.
     #[error("{}: tensor `{tensor}` holds {count} values that are not finite; the file cannot be used", path.display())]
     NonFiniteWeights {
@@ -130,7 +149,7 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
-        /// The checkpoint before it, if there is one.
+        /// The newest whole checkpoint before it, if there is one.
         previous: Option<PathBuf>,
     },
     /// A checkpoint was made by another training, device or build, so that going on from it would give other bits.
@@ -182,8 +201,8 @@ pub enum Error {
 /// What to do about a damaged checkpoint.
 fn advice(previous: &Option<PathBuf>) -> String {
     match previous {
-        Some(path) => format!("remove it to go on from {}", path.display()),
-        None => "there is none before it; start the run afresh".to_owned(),
+        Some(path) => format!("remove it, and what else is newer, to go on from {}", path.display()),
+        None => "there is no whole one before it; start the run afresh".to_owned(),
     }
 }
 

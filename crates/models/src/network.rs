@@ -37,8 +37,8 @@ pub struct Network {
 impl Network {
     /// A network with freshly drawn parameters, the same for the same seed whatever else was built before.
     ///
-    /// **Errors** [`Error::Setting`] for impossible sizes; [`Error::DType`] for other numbers than f32 and f64: bf16 is not
-    /// implemented on any device yet.
+    /// **Errors** [`Error::Setting`] for impossible sizes; [`Error::DType`] for other numbers than f32 and f64: mixed precision
+    /// is not implemented, on any device.
     pub fn new(
         architecture: &Architecture,
         initialisation: Initialisation,

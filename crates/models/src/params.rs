@@ -118,6 +118,11 @@ impl Params {
         if !report.is_clean() {
             return Err(AssignError::Report(report));
         }
+        Ok(self.set(values)?)
+    }
+
+    /// Gives parameters the values of their names, whose shapes were found to fit.
+    fn set(&self, values: &BTreeMap<String, Tensor>) -> candle_core::Result<()> {
         for (name, parameter) in &self.entries {
             if let Some(value) = values.get(name) {
                 let value = value.to_device(&self.device)?.to_dtype(parameter.var.dtype())?.contiguous()?;
@@ -125,6 +130,23 @@ impl Params {
             }
         }
         Ok(())
+    }
+
+    /// The running statistics as they are now, for [`Statistics::restore`].
+    pub(crate) fn statistics(&self) -> Result<Statistics> {
+        let kept = self.entries.values().filter(|parameter| !parameter.role.is_trainable());
+        let copies = kept.map(|parameter| Ok((parameter.var.clone(), parameter.var.as_detached_tensor().copy()?)));
+        Ok(Statistics(copies.collect::<Result<_>>()?))
+    }
+}
+
+/// Copies of what a forward pass in training mode changes.
+pub(crate) struct Statistics(Vec<(Var, Tensor)>);
+
+impl Statistics {
+    /// Gives the network the statistics that were copied.
+    pub(crate) fn restore(&self) -> Result<()> {
+        Ok(self.0.iter().try_for_each(|(var, copy)| var.set(copy))?)
     }
 }
 
@@ -209,10 +231,23 @@ impl Builder<'_> {
             }
             return Ok(parameter.var.clone());
         }
+        require_room(&path, shape)?;
         let value = self.initialisation.draw(&path, shape, role, self.seed)?;
         let dtype = if role == Role::BatchCount { DType::I64 } else { self.params.dtype };
         let var = Var::from_tensor(&value.to_dtype(dtype)?.to_device(&self.params.device)?)?;
         self.params.entries.insert(path, Parameter { var: var.clone(), role });
         Ok(var)
     }
+}
+
+/// Refuses a parameter that the memory of this machine cannot hold even once, in the f64 in which it is drawn.
+fn require_room(path: &str, shape: &[usize]) -> Result<()> {
+    let count = shape.iter().try_fold(1usize, |count, size| count.checked_mul(*size));
+    let room = count.is_some_and(|count| Vec::<f64>::new().try_reserve_exact(count).is_ok());
+    if room {
+        return Ok(());
+    }
+    let rule = "it fits into the memory of this machine; choose smaller sizes";
+    let value = format!("{shape:?} for `{path}`");
+    Err(Error::Setting { op: "architecture", name: "a parameter's shape", value, rule })
 }

@@ -144,6 +144,16 @@ fn impossible_sizes_are_refused_by_setting() {
         ("family = 'resnet'\nclasses = 0\nstages = [{ channels = 4, blocks = 1, stride = 1 }]", "classes"),
         ("family = 'wide_resnet'\ndepth = 27\nwiden_factor = 4", "depth"),
         ("family = 'wide_resnet'\ndepth = 28\nwiden_factor = 0", "widen_factor"),
+        // What would overflow, build for hours or ask for more memory than any machine has.
+        ("family = 'mlp'\ninputs = 16777217\nhidden = [5]\nclasses = 2", "inputs"),
+        ("family = 'mlp'\ninputs = 16777216\nhidden = [16777216]\nclasses = 2", "a parameter's shape"),
+        ("family = 'vgg'\nstages = [[9223372036854775807]]", "stages"),
+        ("family = 'vgg'\nstages = [[4, 0]]", "stages"),
+        ("family = 'vgg'\nstages = [[2]]\ninput_size = [16777216, 16777216]", "a parameter's shape"),
+        ("family = 'resnet'\nstages = [{ channels = 4, blocks = 100000000, stride = 1 }]", "blocks"),
+        ("family = 'resnet'\ninput_size = [0, 8]\nstages = [{ channels = 4, blocks = 1, stride = 1 }]", "input_size"),
+        ("family = 'resnet'\nin_channels = 0\nstages = [{ channels = 4, blocks = 1, stride = 1 }]", "in_channels"),
+        ("family = 'wide_resnet'\ndepth = 6004\nwiden_factor = 1", "depth"),
         ("family = 'conv4'\nchannels = []", "channels"),
         ("family = 'conv4'\ninput_size = [15, 32]", "input_size"),
     ] {
@@ -152,6 +162,27 @@ fn impossible_sizes_are_refused_by_setting() {
         match built.err() {
             Some(Error::Setting { name, .. }) => assert_eq!(name, setting, "{text}"),
             other => panic!("{text}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn every_family_takes_another_width_activation_and_size() {
+    for name in ["mlp", "vgg11_bn", "resnet18-cifar", "wide-resnet16-4", "conv4"] {
+        let small = Architecture::named(name).unwrap().with_width(0.0625).with_input(1, [32, 48]).with_classes(3);
+        let smooth = small.clone().with_activation(models::ops::Activation::Silu);
+        assert!(smooth.to_toml().unwrap().contains("activation = \"silu\""), "{name}");
+        let images = Tensor::ones((2, 1, 32, 48), DType::F32, &Device::Cpu).unwrap();
+        let logits = |architecture: &Architecture| {
+            let logits = network(architecture).frozen().logits(&images, &Pass::evaluation()).unwrap();
+            assert_eq!(logits.dims(), [2, 3], "{name}");
+            logits.to_vec2::<f32>().unwrap()
+        };
+        assert_ne!(logits(&small), logits(&smooth), "{name}");
+        for factor in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e30] {
+            let architecture = Architecture::named(name).unwrap().with_width(factor);
+            let built = Network::new(&architecture, Initialisation::HeNormal, 0, DType::F32, &Device::Cpu);
+            assert!(matches!(built.err(), Some(Error::Setting { op: "architecture", .. })), "{name} times {factor}");
         }
     }
 }

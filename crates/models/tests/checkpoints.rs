@@ -165,6 +165,10 @@ fn a_damaged_checkpoint_is_refused_and_the_one_before_offered() {
     assert_eq!(checkpoints.newest().unwrap().unwrap().header.step, 3);
     std::fs::write(&first, b"").unwrap();
     assert!(matches!(checkpoints.newest().unwrap_err(), Error::Checkpoint { previous: None, .. }));
+    // Two damaged files: the one before is only offered if it is whole.
+    std::fs::write(&second, &whole[..whole.len() / 2]).unwrap();
+    assert!(matches!(checkpoints.newest().unwrap_err(), Error::Checkpoint { previous: None, .. }));
+    std::fs::remove_file(&second).unwrap();
     // A file of weights is no checkpoint.
     network(1).params().save(&first).unwrap();
     assert!(matches!(checkpoints.newest().unwrap_err(), Error::Checkpoint { .. }));
@@ -186,9 +190,49 @@ fn a_checkpoint_of_another_training_is_refused_and_nothing_changes() {
     assert_eq!(mismatch(&Fit { optimizer: Sgd::new(0.05).into(), ..fit.clone() }, &target), "settings of the training");
     let other = Network::new(&architecture().with_classes(4), Initialisation::HeNormal, 1, DType::F32, &Device::Cpu);
     assert_eq!(mismatch(fit, &other.unwrap()), "architecture");
+    let other = Network::new(&architecture(), Initialisation::HeNormal, 1, DType::F64, &Device::Cpu);
+    assert_eq!(mismatch(fit, &other.unwrap()), "kind of numbers");
     assert_eq!((weights(&target), progress.step), (before, 0));
     let missing = Checkpoint::open(folder.path().join("none")).unwrap_err();
     assert!(matches!(missing, Error::Io { .. }), "{missing}");
+}
+
+/// A run that was killed after its last checkpoint and before its end was told does not train on.
+#[test]
+fn a_run_that_had_reached_its_target_is_not_trained_further() {
+    let fit = Fit { target_loss: Some(TargetLoss { loss: 0.9, window: 2 }), ..Fit::new(200, Adam::new(1e-2)) };
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoints = Checkpoints::new(folder.path(), Keep::default()).unwrap();
+    let mut saver = Saver { fit: &fit, checkpoints: &checkpoints, losses: Vec::new(), until: u64::MAX };
+    let whole = network(3);
+    let ended = fit.run_observed(&whole, &mut Progress::default(), &mut batch, &mut saver).unwrap();
+    assert!(matches!(ended, Outcome::ReachedTarget { step } if step < 200), "{ended:?}");
+    let (other, mut progress) = (network(77), Progress::default());
+    checkpoints.newest().unwrap().unwrap().restore(&fit, &other, &mut progress).unwrap();
+    let outcome = fit.run(&other, &mut progress, &mut batch, |_, _| Ok(ControlFlow::Continue(()))).unwrap();
+    assert_eq!((outcome, weights(&other)), (ended, weights(&whole)));
+}
+
+/// What killed processes left, and a damaged file among the older ones, do not end a run that saves.
+#[test]
+fn saving_clears_half_written_files_and_passes_over_damaged_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let fit = &fits()[0];
+    let first = saved(folder.path(), fit, 1, Some(0.1));
+    let leftover = folder.path().join("step-000000000002.safetensors.4242.part");
+    let other = folder.path().join("notes.part");
+    for damaged in [b"".as_slice(), b"\x10\0\0\0\0\0\0\0cut"] {
+        std::fs::write(&first, damaged).unwrap();
+        std::fs::write(&leftover, b"half").unwrap();
+        std::fs::write(&other, b"not ours").unwrap();
+        let keep = Keep { last: 2, best: true, every: None };
+        let mut progress = Progress::default();
+        progress.step = 3;
+        let checkpoints = Checkpoints::new(folder.path(), keep).unwrap();
+        checkpoints.save(fit, &network(1), &progress, Some(0.5), json!(null)).unwrap();
+        assert!(!leftover.exists() && other.exists());
+        assert_eq!(checkpoints.newest().unwrap().unwrap().header.step, 3);
+    }
 }
 
 /// Measuring in a hook, as often as one likes, changes no bit of what is learnt.

@@ -78,6 +78,20 @@ fn weights_for_other_classes_say_how_many() {
     assert!(error.contains("choose the architecture") && error.contains("`encoder.0.0.weight`"), "{error}");
 }
 
+/// PyTorch's parallel wrappers put `module.` in front of every name.
+#[test]
+fn weights_of_a_wrapped_network_say_what_wraps_it() {
+    let network = conv4(2, DType::F32).unwrap();
+    let wrapped =
+        network.params().iter().map(|(name, parameter)| (format!("module.{name}"), parameter.var.as_detached_tensor()));
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let wrapped: std::collections::HashMap<String, candle_core::Tensor> = wrapped.collect();
+    candle_core::safetensors::save(&wrapped, file.path()).unwrap();
+    let error = network.params().load(file.path()).unwrap_err().to_string();
+    assert!(error.contains("`module.` in front"), "{error}");
+    assert!(error.contains("missing (8): ") && error.contains("unexpected (9): "), "{error}");
+}
+
 #[test]
 fn sources_of_weights_are_read_from_their_names() {
     let hub = |text: &str| match text.parse().unwrap() {

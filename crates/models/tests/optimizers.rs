@@ -276,3 +276,55 @@ fn a_gradient_that_is_not_finite_is_divergence() {
     let now: Vec<f64> = network.params().iter().flat_map(|(_, parameter)| numbers(&parameter.var)).collect();
     assert_eq!(now, last);
 }
+
+/// The forward pass that showed the divergence has moved the running statistics: they are given back.
+#[test]
+fn divergence_leaves_the_network_of_the_step_before_with_its_statistics() {
+    let architecture = Architecture::from_toml("family = 'conv4'\nchannels = [3]\ninput_size = [4, 4]").unwrap();
+    let network = Network::new(&architecture, Initialisation::HeNormal, 0, DType::F32, &Device::Cpu).unwrap();
+    let mut batches = |index: u64| {
+        let pixel = if index == 3 { f32::NAN } else { index as f32 };
+        let images = Tensor::full(pixel, (2, 3, 4, 4), &Device::Cpu)?;
+        Ok((images, Tensor::new(&[0u32, 1], &Device::Cpu)?))
+    };
+    let values = |network: &Network| -> Vec<f64> {
+        network.params().iter().flat_map(|(_, parameter)| numbers(&parameter.var)).collect()
+    };
+    let mut last = Vec::new();
+    // Step 1 takes the batches 2 and 3.
+    let fit = Fit { accumulate: 2, ..Fit::new(5, Sgd::new(0.1)) };
+    let outcome = fit.run(&network, &mut Progress::default(), &mut batches, |network, _| {
+        last = values(network);
+        Ok(ControlFlow::Continue(()))
+    });
+    assert!(matches!(outcome.unwrap(), Outcome::Diverged { step: 1, loss } if loss.is_nan()));
+    assert_eq!(values(&network), last);
+    assert_eq!(numbers(&network.params().get("encoder.0.1.num_batches_tracked").unwrap().var), [2.0]);
+}
+
+/// Batches that no step can be made of are refused by name, and the network stays as it was.
+#[test]
+fn batches_that_do_not_fit_are_refused() {
+    let run = |images: Tensor, labels: Tensor| {
+        let network = network(DType::F64);
+        let mut batches = |_: u64| Ok((images.clone(), labels.clone()));
+        let before: Vec<f64> = network.params().iter().flat_map(|(_, p)| numbers(&p.var)).collect();
+        let ended = Fit::new(2, Sgd::new(0.1))
+            .run(&network, &mut Progress::default(), &mut batches, |_, _| Ok(ControlFlow::Continue(())));
+        let after: Vec<f64> = network.params().iter().flat_map(|(_, p)| numbers(&p.var)).collect();
+        assert_eq!(before, after);
+        ended.unwrap_err()
+    };
+    let zeros = |shape: &[usize], dtype| Tensor::zeros(shape, dtype, &Device::Cpu).unwrap();
+    let labels = |labels: &[u32]| Tensor::new(labels, &Device::Cpu).unwrap();
+    let f64s = DType::F64;
+    let shape = |error: Error| matches!(error, Error::Shape { .. });
+    assert!(shape(run(zeros(&[2, 5], f64s), labels(&[0, 1]))), "five inputs where four are expected");
+    assert!(shape(run(zeros(&[2, 4], f64s), labels(&[0, 1, 2]))), "three labels for two samples");
+    assert!(shape(run(zeros(&[2, 4], f64s), labels(&[0, 3]))), "a fourth class where there are three");
+    assert!(shape(run(zeros(&[0, 4], f64s), zeros(&[0], DType::U32))), "no samples");
+    let error = run(zeros(&[2, 4], DType::F32), labels(&[0, 1]));
+    assert!(matches!(error, Error::DType { .. }), "f32 samples for an f64 network: {error}");
+    let error = run(zeros(&[2, 4], f64s), zeros(&[2], DType::I64));
+    assert!(matches!(error, Error::DType { .. }), "i64 labels: {error}");
+}

@@ -218,6 +218,32 @@ mod weights {
         assert!(error.to_string().contains("`classifier.weight` is [7, 2] where [3, 32] is expected"), "{error}");
     }
 
+    /// The body of a trained net under a fresh head, in half precision as files of the Hub often are.
+    #[test]
+    fn of_another_head_are_read_where_they_match() {
+        let (_folder, path) = saved();
+        rewrite(&path, |tensors| {
+            tensors.values_mut().filter(|tensor| tensor.dtype() == DType::F32).for_each(|tensor| {
+                *tensor = tensor.to_dtype(DType::BF16).unwrap();
+            });
+        });
+        let other = network().architecture().clone().with_classes(5);
+        let other = Network::new(&other, Initialisation::Pytorch, 9, DType::F32, &Device::Cpu).unwrap();
+        let before = numbers(&other.params().get("classifier.weight").unwrap().var);
+        let report = other.params().load_matching(&path).unwrap();
+        let misshapen: Vec<&str> = report.misshapen.iter().map(|(name, ..)| name.as_str()).collect();
+        assert_eq!(misshapen, ["classifier.bias", "classifier.weight"]);
+        assert!(report.missing.is_empty() && report.unexpected.is_empty());
+        assert_eq!(numbers(&other.params().get("classifier.weight").unwrap().var), before);
+        for (name, parameter) in other.params().iter().filter(|(name, _)| !name.starts_with("classifier")) {
+            let stored = network().params().get(name).unwrap().var.to_dtype(DType::BF16).unwrap();
+            assert_eq!(numbers(&parameter.var), numbers(&stored.to_dtype(DType::F32).unwrap()), "{name}");
+        }
+        // A file in which nothing fits is of another network.
+        rewrite(&path, |tensors| *tensors = [("a".into(), Tensor::zeros(1, DType::F32, &Device::Cpu).unwrap())].into());
+        assert!(matches!(other.params().load_matching(&path), Err(Error::Weights { .. })));
+    }
+
     #[test]
     fn with_nan_cut_short_or_absent_are_refused() {
         let (_folder, path) = saved();
@@ -230,6 +256,24 @@ mod weights {
             tensors.insert("features.0.bias".into(), Tensor::full(f32::NAN, 8, &Device::Cpu).unwrap());
         });
         assert!(matches!(load(), Error::NonFiniteWeights { count: 8, .. }));
+        for (start, part) in [
+            (b"PK\x03\x04 and so on".as_slice(), "torch.save"),
+            (b"\x80\x02 and so on", "pickle"),
+            (b"\x89HDF\r\n and so on", "HDF5"),
+            (b"version https://git-lfs.github.com/spec/v1", "Git LFS"),
+        ] {
+            std::fs::write(&path, start).unwrap();
+            let error = load();
+            assert!(matches!(error, Error::WeightsFormat { .. }) && error.to_string().contains(part), "{error}");
+        }
+        let yes = safetensors::tensor::TensorView::new(safetensors::Dtype::BOOL, vec![2], &[1, 0]).unwrap();
+        std::fs::write(&path, safetensors::serialize([("mask", yes)], None).unwrap()).unwrap();
+        match load() {
+            Error::WeightsNumbers { tensor, stored, .. } => {
+                assert_eq!((tensor.as_str(), stored.as_str()), ("mask", "BOOL"))
+            }
+            other => panic!("{other}"),
+        }
         std::fs::remove_file(&path).unwrap();
         assert!(matches!(load(), Error::Io { .. }));
         let nowhere = path.join("no/such/folder/weights.safetensors");

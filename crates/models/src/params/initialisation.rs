@@ -101,18 +101,18 @@ impl Initialisation {
             Initialisation::Flax | Initialisation::FlaxHeNormal => {
                 let gain = if self == Initialisation::Flax { 1.0 } else { 2.0 };
                 let deviation = (gain / fan_in).sqrt() / CUT_DEVIATION;
-                (0..count).map(|_| deviation * cut_normal(stream)).collect()
+                cut_normal(stream, count).into_iter().map(|draw| deviation * draw).collect()
             }
         }
     }
 }
 
-/// A standard normal draw, drawn again while it lies beyond two.
-fn cut_normal(stream: &mut streams::Stream) -> f64 {
-    loop {
-        let draw = streams::standard_normal(stream, 1)[0];
-        if draw.abs() <= 2.0 {
-            return draw;
-        }
+/// Standard normal draws, those beyond two drawn again.
+fn cut_normal(stream: &mut streams::Stream, count: usize) -> Vec<f64> {
+    let mut kept = Vec::with_capacity(count);
+    while kept.len() < count {
+        let draws = streams::standard_normal(stream, count - kept.len());
+        kept.extend(draws.into_iter().filter(|draw| draw.abs() <= 2.0));
     }
+    kept
 }

@@ -41,23 +41,37 @@ impl WeightsReport {
         report
     }
 
-    /// Another number of classes is the difference that is met most often: only the head then differs, by its rows.
+    /// What to do about the differences that are met most often.
     fn advice(&self) -> String {
+        if let Some(classes) = self.other_classes() {
+            return format!("they are for {classes} classes: set `classes = {classes}`");
+        }
+        match self.prefix() {
+            Some(prefix) => {
+                format!("every name in the file has `{prefix}` in front: save the state dict of what it wraps")
+            }
+            None => "choose the architecture they were saved from".to_owned(),
+        }
+    }
+
+    /// The number of classes of the file, where only the head differs, by its rows.
+    fn other_classes(&self) -> Option<usize> {
         let rows = self.misshapen.iter().map(|(_, expected, found)| match (expected.as_slice(), found.as_slice()) {
             ([_, expected @ ..], [rows, found @ ..]) if expected == found => Some(*rows),
             _ => None,
         });
-        let rows: Option<Vec<usize>> = rows.collect();
-        match rows.as_deref() {
-            Some([classes, others @ ..])
-                if self.missing.is_empty()
-                    && self.unexpected.is_empty()
-                    && others.iter().all(|rows| rows == classes) =>
-            {
-                format!("they are for {classes} classes: set `classes = {classes}`")
-            }
-            _ => "choose the architecture they were saved from".to_owned(),
-        }
+        let rows = rows.collect::<Option<Vec<usize>>>()?;
+        let (classes, others) = rows.split_first()?;
+        let head_alone = self.missing.is_empty() && self.unexpected.is_empty();
+        (head_alone && others.iter().all(|rows| rows == classes)).then_some(*classes)
+    }
+
+    /// What a wrapper (`module.` of PyTorch's parallel ones, `model.` of many trainers) put in front of every name.
+    fn prefix(&self) -> Option<&str> {
+        let (first, _) = self.unexpected.first()?;
+        let prefix = self.missing.iter().find_map(|(name, _)| first.strip_suffix(name.as_str()))?;
+        let carries = |name: &String| name.starts_with(prefix);
+        (prefix.ends_with('.') && self.unexpected.iter().all(|(name, _)| carries(name))).then_some(prefix)
     }
 
     /// Whether nothing differs.
@@ -67,25 +81,22 @@ impl WeightsReport {
 }
 
 impl fmt::Display for WeightsReport {
+    /// One line with what to do, then one for each kind of difference.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut parts = Vec::new();
-        let listed = |entries: &[(String, Vec<usize>)]| -> String {
-            entries.iter().map(|(name, shape)| format!("`{name}` {shape:?}")).collect::<Vec<_>>().join(", ")
+        write!(f, "the weights do not fit the architecture; {}", self.advice())?;
+        let named = |(name, shape): &(String, Vec<usize>)| format!("`{name}` {shape:?}");
+        let misshapen = |(name, expected, found): &(String, Vec<usize>, Vec<usize>)| {
+            format!("`{name}` is {found:?} where {expected:?} is expected")
         };
-        if !self.missing.is_empty() {
-            parts.push(format!("missing {}", listed(&self.missing)));
+        for (what, entries) in [
+            ("missing", self.missing.iter().map(named).collect::<Vec<_>>()),
+            ("of another shape", self.misshapen.iter().map(misshapen).collect()),
+            ("unexpected", self.unexpected.iter().map(named).collect()),
+        ] {
+            if !entries.is_empty() {
+                write!(f, "\n  {what} ({}): {}", entries.len(), entries.join(", "))?;
+            }
         }
-        if !self.misshapen.is_empty() {
-            let entries: Vec<String> = self
-                .misshapen
-                .iter()
-                .map(|(name, expected, found)| format!("`{name}` is {found:?} where {expected:?} is expected"))
-                .collect();
-            parts.push(entries.join(", "));
-        }
-        if !self.unexpected.is_empty() {
-            parts.push(format!("unexpected {}", listed(&self.unexpected)));
-        }
-        write!(f, "the weights do not fit the architecture: {}; {}", parts.join("; "), self.advice())
+        Ok(())
     }
 }

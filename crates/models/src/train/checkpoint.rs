@@ -33,7 +33,7 @@ pub struct CheckpointHeader {
     pub sha256: String,
     /// Version of this crate and the processor: the same bits are promised on the same build and device only.
     pub build: String,
-    /// Where the parameters lay.
+    /// Where the parameters lay; on a processor also its vector instructions, on which the last bits depend.
     pub device: String,
     /// The network.
     pub architecture: Architecture,
@@ -128,8 +128,8 @@ impl Checkpoint {
         let path = path.as_ref();
         let read = || -> std::io::Result<Vec<u8>> {
             let mut file = std::fs::File::open(path)?;
-            let mut bytes = vec![0; 8];
-            file.read_exact(&mut bytes)?;
+            let mut bytes = Vec::new();
+            file.by_ref().take(8).read_to_end(&mut bytes)?;
             let length = bytes.iter().rev().fold(0u64, |length, byte| length << 8 | u64::from(*byte));
             file.take(length.min(MAX_HEADER)).read_to_end(&mut bytes)?;
             Ok(bytes)
@@ -141,8 +141,8 @@ impl Checkpoint {
 
     /// Gives the network and the progress the state that was saved.
     ///
-    /// **Errors** [`Error::CheckpointMismatch`] when it was made by another training, [`Error::Weights`] when the tensors
-    /// do not fit; nothing is changed then.
+    /// **Errors** [`Error::CheckpointMismatch`] when it was made by another training, device, build or in other numbers (f32,
+    /// f64), [`Error::Weights`] when the tensors do not fit; nothing is changed then.
     pub fn restore(&self, fit: &Fit, network: &Network, progress: &mut Progress) -> Result<()> {
         self.require("architecture", &self.header.architecture, network.architecture())?;
         self.require("settings of the training", &self.header.fit, &format!("{fit:?}"))?;
@@ -153,14 +153,20 @@ impl Checkpoint {
                 |(name, tensor): (&String, &Tensor)| Some((name.strip_prefix(prefix)?.to_owned(), tensor.clone()));
             self.tensors.iter().filter_map(inside).collect()
         };
+        let (model, optimizer) = (under(MODEL), under(OPTIMIZER));
+        for (name, tensor) in &model {
+            // Numbers of another kind would be converted, and the run would go on with other bits.
+            let now = network.params().get(name).map_or(tensor.dtype(), |parameter| parameter.var.dtype());
+            self.require("kind of numbers", &tensor.dtype(), &now)?;
+        }
         let mut restored = Progress { step: self.header.step, ..Progress::default() };
         restored.recent.extend(&self.header.recent_losses);
         restored.optimizer.steps = self.header.optimizer_steps;
-        for (name, tensor) in under(OPTIMIZER) {
+        for (name, tensor) in optimizer {
             let var = Var::from_tensor(&tensor.to_device(network.params().device())?)?;
             restored.optimizer.tensors.insert(name, var);
         }
-        network.params().assign(&under(MODEL)).map_err(|error| match error {
+        network.params().assign(&model).map_err(|error| match error {
             AssignError::Report(report) => Error::Weights { path: self.path.clone(), report },
             AssignError::Candle(error) => Error::Candle(error),
         })?;
@@ -225,7 +231,26 @@ fn build() -> String {
 }
 
 fn device(network: &Network) -> String {
-    format!("{:?}", network.params().device().location()).to_lowercase()
+    let device = network.params().device();
+    let name = format!("{:?}", device.location()).to_lowercase();
+    if device.is_cpu() { name + vector_instructions() } else { name }
+}
+
+/// The instructions by which kernels and matrix products choose their code, and with it the order of their sums.
+#[cfg(target_arch = "x86_64")]
+fn vector_instructions() -> &'static str {
+    let avx2 = std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma");
+    match (std::arch::is_x86_feature_detected!("avx512f"), avx2) {
+        (true, _) => " with avx-512",
+        (false, true) => " with avx2 and fma",
+        (false, false) => "",
+    }
+}
+
+/// Other architectures have one set.
+#[cfg(not(target_arch = "x86_64"))]
+fn vector_instructions() -> &'static str {
+    ""
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -102,7 +102,8 @@ pub enum Outcome {
         /// Steps done.
         step: u64,
     },
-    /// The loss or its gradient broke the divergence rule; the step was not done.
+    /// The loss or its gradient broke the divergence rule; the step was not done, and the network is that of the step
+    /// before, its running statistics too.
     Diverged {
         /// Steps done before it.
         step: u64,
@@ -188,6 +189,10 @@ impl Fit {
                 return Ok(Outcome::Stopped { step: 0 });
             }
         }
+        // A run that was killed between its last checkpoint and its end goes no further than it would have gone.
+        if self.target_loss.is_some_and(|target| target.is_reached(&progress.recent)) {
+            return Ok(Outcome::ReachedTarget { step: progress.step });
+        }
         while progress.step < self.steps {
             let (observation, reached) = match self.step(network, progress, batches)? {
                 Ok(done) => done,
@@ -205,20 +210,22 @@ impl Fit {
         Ok(Outcome::Finished)
     }
 
-    /// One step and whether it reached the target, or the loss that broke the divergence rule.
+    /// One step and whether it reached the target, or the loss that broke the divergence rule; then nothing was changed.
     fn step(
         &self,
         network: &Network,
         progress: &mut Progress,
         batches: &mut impl BatchSource,
     ) -> Result<std::result::Result<(Observation, bool), f64>> {
+        let statistics = network.params().statistics()?;
+        let diverged = |loss| statistics.restore().map(|()| Err(loss));
         let (mut gradients, seen) = match self.gradients(network, progress.step, batches)? {
             Ok(both) => both,
-            Err(loss) => return Ok(Err(loss)),
+            Err(loss) => return diverged(loss),
         };
         let squared_norm = gradients.squared_norm()?;
         if !squared_norm.is_finite() {
-            return Ok(Err(seen.loss));
+            return diverged(seen.loss);
         }
         if let Some(largest) = self.clip {
             gradients.clip(squared_norm.sqrt(), largest)?;

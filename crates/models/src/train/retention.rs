@@ -72,6 +72,7 @@ impl Checkpoints {
     }
 
     /// Saves a run and removes what the policy does not keep; the older ones go only once the new one is on the disk.
+    /// What killed processes left half-written goes too: a folder belongs to one run, and a run to one process.
     ///
     /// **Errors** as [`Checkpoint::write`], and [`Error::Io`] when an old one cannot be removed.
     pub fn save(
@@ -90,15 +91,16 @@ impl Checkpoints {
 
     /// The newest checkpoint, if there is any.
     ///
-    /// **Errors** [`Error::Io`]; [`Error::Checkpoint`] when it is damaged, which names the one before it: the
-    /// newest again once [`Checkpoints::discard`] has removed the damaged one.
+    /// **Errors** [`Error::Io`]; [`Error::Checkpoint`] when it is damaged, which names the newest whole one before it: the
+    /// newest again once [`Checkpoints::discard`] has removed the damaged ones.
     pub fn newest(&self) -> Result<Option<Checkpoint>> {
         let steps = self.steps()?;
         let Some((_, newest)) = steps.last() else { return Ok(None) };
         match Checkpoint::open(newest) {
             Err(Error::Checkpoint { path, reason, .. }) => {
-                let before = steps.iter().rev().nth(1).map(|(_, path)| path.clone());
-                Err(Error::Checkpoint { path, reason, previous: before })
+                let mut before = steps.iter().rev().skip(1).map(|(_, path)| path);
+                let whole = before.find(|path| Checkpoint::open(path).is_ok()).cloned();
+                Err(Error::Checkpoint { path, reason, previous: whole })
             }
             other => other.map(Some),
         }
@@ -116,7 +118,7 @@ impl Checkpoints {
     ///
     /// **Errors** [`Error::Io`].
     pub fn clear(&self) -> Result<()> {
-        let named = |name: &str| name.starts_with(PREFIX) && (name.ends_with(SUFFIX) || name.ends_with(".part"));
+        let named = |name: &str| is_half_written(name) || (name.starts_with(PREFIX) && name.ends_with(SUFFIX));
         self.names()?.iter().filter(|name| named(name)).try_for_each(|name| self.discard(&self.folder.join(name)))
     }
 
@@ -141,6 +143,9 @@ impl Checkpoints {
     }
 
     fn prune(&self) -> Result<()> {
+        for name in self.names()?.iter().filter(|name| is_half_written(name)) {
+            self.discard(&self.folder.join(name))?;
+        }
         let steps = self.steps()?;
         let old = steps.len().saturating_sub(self.keep.last);
         let best = if self.keep.best { best(&steps)? } else { None };
@@ -154,11 +159,19 @@ impl Checkpoints {
     }
 }
 
-/// The checkpoint with the smallest metric, the later one on ties.
+fn is_half_written(name: &str) -> bool {
+    name.starts_with(PREFIX) && name.ends_with(".part")
+}
+
+/// The checkpoint with the smallest metric, the later one on ties; a damaged one has none.
 fn best(steps: &[(u64, PathBuf)]) -> Result<Option<PathBuf>> {
     let mut best: Option<(f64, &PathBuf)> = None;
     for (_, path) in steps {
-        let Some(metric) = Checkpoint::read_header(path)?.metric else { continue };
+        let metric = match Checkpoint::read_header(path) {
+            Err(Error::Checkpoint { .. }) => None,
+            header => header?.metric,
+        };
+        let Some(metric) = metric else { continue };
         if best.is_none_or(|(smallest, _)| metric <= smallest) {
             best = Some((metric, path));
         }

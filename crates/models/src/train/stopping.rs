@@ -48,6 +48,11 @@ impl TargetLoss {
         while recent.len() > self.window {
             recent.pop_front();
         }
+        self.is_reached(recent)
+    }
+
+    /// Whether the mean of the losses taken in so far lies at or below the level.
+    pub(super) fn is_reached(&self, recent: &VecDeque<f64>) -> bool {
         recent.len() == self.window && recent.iter().sum::<f64>() / self.window as f64 <= self.loss
     }
 }

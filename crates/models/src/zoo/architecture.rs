@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::family::Family;
 use super::{Conv4Config, MlpConfig, Parts, ResNetConfig, VggConfig, WideResNetConfig};
 use crate::names::nearest;
+use crate::ops::Activation;
 use crate::params::Builder;
 use crate::{Error, Result};
 
@@ -36,7 +37,7 @@ pub enum Architecture {
     Conv4(Conv4Config),
 }
 
-const NAMES: [&str; 23] = [
+const NAMES: [&str; 24] = [
     "vgg11",
     "vgg11_bn",
     "vgg13",
@@ -60,6 +61,7 @@ const NAMES: [&str; 23] = [
     "wide-resnet28-4",
     "wide-resnet28-10",
     "conv4",
+    "mlp",
 ];
 
 impl Architecture {
@@ -71,6 +73,7 @@ impl Architecture {
             .map(Architecture::Vgg)
             .or_else(|| ResNetConfig::named(name).map(Architecture::ResNet))
             .or_else(|| WideResNetConfig::named(name).map(Architecture::WideResNet))
+            .or_else(|| MlpConfig::named(name).map(Architecture::Mlp))
             .or_else(|| (name == "conv4").then(|| Architecture::Conv4(Conv4Config::default())))
             .ok_or_else(|| Error::UnknownName {
                 what: "architecture",
@@ -116,9 +119,23 @@ impl Architecture {
         self
     }
 
-    /// The same architecture with every width times `factor` (at least one channel).
+    /// The same architecture with every width times `factor` (at least one channel); a factor that is not a finite number
+    /// above 0 is refused by [`Network::new`](crate::Network::new).
     pub fn with_width(mut self, factor: f64) -> Self {
         self.family_mut().scale_width(factor);
+        self
+    }
+
+    /// The same architecture with another activation.
+    ///
+    /// ```
+    /// use models::{Architecture, ops::Activation};
+    /// let smooth = Architecture::named("resnet18-cifar")?.with_activation(Activation::Silu);
+    /// assert!(smooth.to_toml()?.contains("activation = \"silu\""));
+    /// # Ok::<(), models::Error>(())
+    /// ```
+    pub fn with_activation(mut self, activation: Activation) -> Self {
+        self.family_mut().set_activation(activation);
         self
     }
 

@@ -4,7 +4,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::Parts;
-use super::family::{Family, cifar_size, is_relu, pixels_after_halving, relu, require_positive, rgb, scaled, ten};
+use super::family::{
+    Family, cifar_size, is_relu, pixels_after_halving, relu, require_images, require_size, rgb, scaled, takes_images,
+    ten,
+};
 use crate::layer::{ActivationLayer, BatchNorm2d, Conv2d, Flatten, MaxPool, Stack};
 use crate::ops::{Activation, ConvSettings, PoolSettings};
 use crate::params::Builder;
@@ -57,21 +60,7 @@ impl Conv4Config {
 }
 
 impl Family for Conv4Config {
-    fn classes(&self) -> usize {
-        self.classes
-    }
-
-    fn set_classes(&mut self, classes: usize) {
-        self.classes = classes;
-    }
-
-    fn input_shape(&self) -> Vec<usize> {
-        vec![self.in_channels, self.input_size[0], self.input_size[1]]
-    }
-
-    fn set_input(&mut self, channels: usize, size: [usize; 2]) {
-        (self.in_channels, self.input_size) = (channels, size);
-    }
+    takes_images!();
 
     fn scale_width(&mut self, factor: f64) {
         for width in &mut self.channels {
@@ -84,8 +73,7 @@ impl Family for Conv4Config {
     }
 
     fn build(&self, mut builder: Builder<'_>) -> Result<Parts> {
-        require_positive("in_channels", self.in_channels)?;
-        require_positive("classes", self.classes)?;
+        require_images(self.in_channels, self.input_size, self.classes)?;
         if self.channels.is_empty() {
             let rule = "there is at least one block";
             return Err(Error::Setting { op: "architecture", name: "channels", value: "[]".into(), rule });
@@ -94,7 +82,7 @@ impl Family for Conv4Config {
         let mut body = Stack::default();
         let mut channels = self.in_channels;
         for (block, width) in self.channels.iter().enumerate() {
-            require_positive("channels", *width)?;
+            require_size("channels", *width)?;
             let name = |layer: usize| format!("encoder.{block}.{layer}");
             let settings = ConvSettings::new(1, 1);
             body.push(name(0), Conv2d::new(builder.under(name(0)), (channels, *width), 3, settings, true)?);

@@ -21,6 +21,9 @@ pub(crate) trait Family {
     /// Multiplies every width.
     fn scale_width(&mut self, factor: f64);
 
+    /// Takes another activation.
+    fn set_activation(&mut self, activation: Activation);
+
     /// Whether it holds batch norm.
     fn has_batch_norm(&self) -> bool;
 
@@ -51,23 +54,68 @@ pub(super) fn ten() -> usize {
     10
 }
 
-/// A width times `factor`, at least one.
+/// A width times `factor`, at least one; a factor that is no number gives a width that no network is built with.
 pub(super) fn scaled(width: usize, factor: f64) -> usize {
-    ((width as f64 * factor).round() as usize).max(1)
+    if factor.is_finite() && factor > 0.0 { ((width as f64 * factor).round() as usize).max(1) } else { 0 }
 }
 
-/// Refuses a size of zero, which no layer has.
-pub(super) fn require_positive(name: &'static str, value: usize) -> Result<()> {
-    if value > 0 {
+/// What the families of images have in common: fields of these names, and how they are read and changed.
+macro_rules! takes_images {
+    () => {
+        fn classes(&self) -> usize {
+            self.classes
+        }
+
+        fn set_classes(&mut self, classes: usize) {
+            self.classes = classes;
+        }
+
+        fn input_shape(&self) -> Vec<usize> {
+            vec![self.in_channels, self.input_size[0], self.input_size[1]]
+        }
+
+        fn set_input(&mut self, channels: usize, size: [usize; 2]) {
+            (self.in_channels, self.input_size) = (channels, size);
+        }
+
+        fn set_activation(&mut self, activation: Activation) {
+            self.activation = activation;
+        }
+    };
+}
+pub(super) use takes_images;
+
+/// Sizes beyond this are slips of the pen, and products of them would overflow.
+const LARGEST_SIZE: usize = 1 << 24;
+
+/// Refuses a size of zero, which no layer has, and one that no machine has room for.
+pub(super) fn require_size(name: &'static str, value: usize) -> Result<()> {
+    if (1..=LARGEST_SIZE).contains(&value) {
         return Ok(());
     }
-    Err(Error::Setting { op: "architecture", name, value: value.to_string(), rule: "it is at least 1" })
+    let rule = "it lies between 1 and 16777216";
+    Err(Error::Setting { op: "architecture", name, value: value.to_string(), rule })
+}
+
+/// Refuses impossible images and numbers of classes.
+pub(super) fn require_images(in_channels: usize, input_size: [usize; 2], classes: usize) -> Result<()> {
+    require_size("in_channels", in_channels)?;
+    input_size.into_iter().try_for_each(|side| require_size("input_size", side))?;
+    require_size("classes", classes)
+}
+
+/// Refuses a number of layers or blocks that no network has.
+pub(super) fn require_count(name: &'static str, value: usize) -> Result<()> {
+    if (1..=4096).contains(&value) {
+        return Ok(());
+    }
+    Err(Error::Setting { op: "architecture", name, value: value.to_string(), rule: "it lies between 1 and 4096" })
 }
 
 /// Pixels that are left after so many halvings, each of which drops an odd row or column.
 pub(super) fn pixels_after_halving(size: [usize; 2], times: usize) -> Result<usize> {
     let halved = |size: usize| (0..times).fold(size, |size, _| size / 2);
-    match halved(size[0]) * halved(size[1]) {
+    match halved(size[0]).saturating_mul(halved(size[1])) {
         0 => Err(Error::Setting {
             op: "architecture",
             name: "input_size",

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Parts;
-use super::family::{Family, relu, require_positive, scaled};
+use super::family::{Family, cifar_size, relu, require_size, scaled, ten};
 use crate::layer::{ActivationLayer, Linear, Stack};
 use crate::ops::Activation;
 use crate::params::Builder;
@@ -27,6 +27,12 @@ pub struct MlpConfig {
 }
 
 impl MlpConfig {
+    /// `mlp`: two hidden layers of 512 on flattened images.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        let images = 3 * cifar_size()[0] * cifar_size()[1];
+        (name == "mlp").then(|| Self { inputs: images, hidden: vec![512; 2], activation: relu(), classes: ten() })
+    }
+
     /// The keys of its description.
     pub(super) const KEYS: &'static [&'static str] = &["inputs", "hidden", "activation", "classes"];
 }
@@ -45,7 +51,7 @@ impl Family for MlpConfig {
     }
 
     fn set_input(&mut self, channels: usize, size: [usize; 2]) {
-        self.inputs = channels * size[0] * size[1];
+        self.inputs = channels.saturating_mul(size[0]).saturating_mul(size[1]);
     }
 
     fn scale_width(&mut self, factor: f64) {
@@ -54,13 +60,17 @@ impl Family for MlpConfig {
         }
     }
 
+    fn set_activation(&mut self, activation: Activation) {
+        self.activation = activation;
+    }
+
     fn has_batch_norm(&self) -> bool {
         false
     }
 
     fn build(&self, mut builder: Builder<'_>) -> Result<Parts> {
-        require_positive("inputs", self.inputs)?;
-        require_positive("classes", self.classes)?;
+        require_size("inputs", self.inputs)?;
+        require_size("classes", self.classes)?;
         let Some(features) = self.hidden.last() else {
             return Err(Error::Setting {
                 op: "architecture",
@@ -72,7 +82,7 @@ impl Family for MlpConfig {
         let mut body = Stack::default();
         let mut inputs = self.inputs;
         for (index, width) in self.hidden.iter().enumerate() {
-            require_positive("hidden", *width)?;
+            require_size("hidden", *width)?;
             if index > 0 {
                 body.push(format!("embed.{}", 2 * index - 1), ActivationLayer(self.activation));
             }

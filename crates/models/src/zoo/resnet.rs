@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::Parts;
-use super::family::{Family, cifar_size, is_relu, relu, require_positive, rgb, scaled, ten};
+use super::family::{
+    Family, cifar_size, is_relu, relu, require_count, require_images, require_size, rgb, scaled, takes_images, ten,
+};
 use crate::layer::{ActivationLayer, BatchNorm2d, Conv2d, GlobalAvgPool, MaxPool, Stack, Sum};
 use crate::ops::{Activation, ConvSettings, PoolSettings};
 use crate::params::Builder;
@@ -125,7 +127,7 @@ impl ResNetConfig {
             });
         };
         let channels = self.stem_channels.unwrap_or(first.channels);
-        require_positive("stem_channels", channels)?;
+        require_size("stem_channels", channels)?;
         let (kernel, settings) = match self.stem {
             Stem::Cifar => (3, ConvSettings::new(1, 1)),
             Stem::Imagenet => (7, ConvSettings::new(2, 3)),
@@ -147,21 +149,7 @@ impl ResNetConfig {
 }
 
 impl Family for ResNetConfig {
-    fn classes(&self) -> usize {
-        self.classes
-    }
-
-    fn set_classes(&mut self, classes: usize) {
-        self.classes = classes;
-    }
-
-    fn input_shape(&self) -> Vec<usize> {
-        vec![self.in_channels, self.input_size[0], self.input_size[1]]
-    }
-
-    fn set_input(&mut self, channels: usize, size: [usize; 2]) {
-        (self.in_channels, self.input_size) = (channels, size);
-    }
+    takes_images!();
 
     fn scale_width(&mut self, factor: f64) {
         for stage in &mut self.stages {
@@ -175,14 +163,13 @@ impl Family for ResNetConfig {
     }
 
     fn build(&self, mut builder: Builder<'_>) -> Result<Parts> {
-        require_positive("in_channels", self.in_channels)?;
-        require_positive("classes", self.classes)?;
+        require_images(self.in_channels, self.input_size, self.classes)?;
         let mut body = Stack::default();
         let mut channels = self.push_stem(&mut body, &mut builder)?;
         for (index, stage) in self.stages.iter().enumerate() {
-            for (name, size) in [("channels", stage.channels), ("blocks", stage.blocks), ("stride", stage.stride)] {
-                require_positive(name, size)?;
-            }
+            require_size("channels", stage.channels)?;
+            require_size("stride", stage.stride)?;
+            require_count("blocks", stage.blocks)?;
             for block in 0..stage.blocks {
                 let name = format!("layer{}.{block}", index + 1);
                 let sizes = (channels, stage.channels, if block == 0 { stage.stride } else { 1 });

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Parts;
 use super::family::{
-    Family, cifar_size, is_relu, pixels_after_halving, relu, require_positive, require_probability, rgb, scaled, ten,
+    Family, cifar_size, is_relu, pixels_after_halving, relu, require_images, require_probability, require_size, rgb,
+    scaled, takes_images, ten,
 };
 use crate::layer::{ActivationLayer, BatchNorm2d, Conv2d, Dropout, Flatten, Linear, MaxPool, Stack};
 use crate::ops::{Activation, ConvSettings, PoolSettings};
@@ -90,7 +91,7 @@ impl VggConfig {
         }
         let mut inputs = features;
         for (index, width) in self.hidden.iter().enumerate() {
-            require_positive("hidden", *width)?;
+            require_size("hidden", *width)?;
             let name = |offset: usize| format!("classifier.{}", 3 * index + offset);
             body.push(name(0), Linear::new(builder.under(name(0)), inputs, *width)?);
             body.push(name(1), ActivationLayer(self.activation));
@@ -102,17 +103,15 @@ impl VggConfig {
 
     fn feature_count(&self) -> Result<usize> {
         let widths: Vec<usize> = self.stages.iter().filter_map(|stage| stage.last().copied()).collect();
-        if widths.is_empty()
-            || widths.len() < self.stages.len()
-            || self.stages.iter().flatten().any(|width| *width == 0)
-        {
+        if widths.is_empty() || widths.len() < self.stages.len() {
             return Err(Error::Setting {
                 op: "architecture",
                 name: "stages",
                 value: format!("{:?}", self.stages),
-                rule: "there is at least one stage, and each holds at least one width above 0",
+                rule: "there is at least one stage, and each holds at least one width",
             });
         }
+        self.stages.iter().flatten().try_for_each(|width| require_size("stages", *width))?;
         let pixels = pixels_after_halving(self.input_size, self.stages.len())?;
         Ok(pixels * widths.last().copied().unwrap_or(0))
     }
@@ -125,21 +124,7 @@ impl VggConfig {
 }
 
 impl Family for VggConfig {
-    fn classes(&self) -> usize {
-        self.classes
-    }
-
-    fn set_classes(&mut self, classes: usize) {
-        self.classes = classes;
-    }
-
-    fn input_shape(&self) -> Vec<usize> {
-        vec![self.in_channels, self.input_size[0], self.input_size[1]]
-    }
-
-    fn set_input(&mut self, channels: usize, size: [usize; 2]) {
-        (self.in_channels, self.input_size) = (channels, size);
-    }
+    takes_images!();
 
     fn scale_width(&mut self, factor: f64) {
         for width in self.stages.iter_mut().flatten() {
@@ -152,8 +137,7 @@ impl Family for VggConfig {
     }
 
     fn build(&self, mut builder: Builder<'_>) -> Result<Parts> {
-        require_positive("in_channels", self.in_channels)?;
-        require_positive("classes", self.classes)?;
+        require_images(self.in_channels, self.input_size, self.classes)?;
         require_probability(self.dropout)?;
         let features = self.feature_count()?;
         let mut body = Stack::default();

@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::Parts;
-use super::family::{Family, cifar_size, is_relu, relu, require_positive, require_probability, rgb, scaled, ten};
+use super::family::{
+    Family, cifar_size, is_relu, relu, require_count, require_images, require_probability, require_size, rgb, scaled,
+    takes_images, ten,
+};
 use crate::layer::{ActivationLayer, BatchNorm2d, Conv2d, Dropout, GlobalAvgPool, Stack, Sum};
 use crate::ops::{Activation, ConvSettings};
 use crate::params::Builder;
@@ -116,21 +119,7 @@ impl WideResNetConfig {
 }
 
 impl Family for WideResNetConfig {
-    fn classes(&self) -> usize {
-        self.classes
-    }
-
-    fn set_classes(&mut self, classes: usize) {
-        self.classes = classes;
-    }
-
-    fn input_shape(&self) -> Vec<usize> {
-        vec![self.in_channels, self.input_size[0], self.input_size[1]]
-    }
-
-    fn set_input(&mut self, channels: usize, size: [usize; 2]) {
-        (self.in_channels, self.input_size) = (channels, size);
-    }
+    takes_images!();
 
     fn scale_width(&mut self, factor: f64) {
         self.base_channels = scaled(self.base_channels, factor);
@@ -141,14 +130,10 @@ impl Family for WideResNetConfig {
     }
 
     fn build(&self, mut builder: Builder<'_>) -> Result<Parts> {
-        for (name, size) in [
-            ("in_channels", self.in_channels),
-            ("classes", self.classes),
-            ("base_channels", self.base_channels),
-            ("widen_factor", self.widen_factor),
-        ] {
-            require_positive(name, size)?;
-        }
+        require_images(self.in_channels, self.input_size, self.classes)?;
+        require_size("base_channels", self.base_channels)?;
+        require_size("widen_factor", self.widen_factor)?;
+        require_count("depth", self.depth)?;
         require_probability(self.dropout)?;
         let blocks = self.blocks()?;
         let mut body = Stack::default();
