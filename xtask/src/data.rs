@@ -120,12 +120,13 @@ impl Place {
 }
 
 /// Refuses a data set that does not exist or has no classes for the task.
-pub(crate) fn check(set: &str, task: Task) -> Result<()> {
-    if datasets::class_split(set)?.is_none() && task == Task::Transfer {
+pub(crate) fn check(set: &str, data_dir: Option<&PathBuf>, task: Task) -> Result<()> {
+    if datasets::class_split(set, &watched(data_dir.cloned()))?.is_none() && task == Task::Transfer {
         let others: Vec<&str> =
             datasets::entries().iter().filter(|entry| entry.has_split()).map(|entry| entry.name).collect();
         bail!(
-            "the experiment needs source and target classes, and the data set `{set}` has no such lists; choose one of {}",
+            "the experiment needs source and target classes, and the data set `{set}` has no such lists; choose one of {}, \
+             omniglot with both of its halves, or a folder whose train and test share no class",
             others.join(", ")
         );
     }
@@ -159,7 +160,9 @@ fn list(long: bool) -> Result<()> {
             entry.name, entry.classes, entry.summary
         );
         if long {
-            println!("{:<14} from {}; licence: {}", "", origin(entry.origin), entry.licence);
+            println!("{:<14} from {}", "", origin(entry.origin));
+            println!("{:<14} normalised by mean {:?}, deviation {:?}", "", entry.mean, entry.std);
+            println!("{:<14} licence: {}", "", entry.licence);
         }
     }
     println!();
@@ -170,7 +173,9 @@ fn list(long: bool) -> Result<()> {
 
 fn origin(origin: datasets::Origin) -> String {
     match origin {
-        datasets::Origin::Hub { repository, revision, .. } => format!("the Hub's {repository} at {revision}"),
+        datasets::Origin::Hub { repository, revision, image, label, .. } => {
+            format!("the Hub's {repository} at {revision}, columns {image} and {label}")
+        }
         datasets::Origin::Embedded => "this program".to_owned(),
         _ => "a folder of yours (--data-dir)".to_owned(),
     }
@@ -224,7 +229,10 @@ fn show(name: &str, source: Source, out: Option<&PathBuf>, (classes, per_class):
     let sheet = ContactSheet { per_class, classes: wanted, ..ContactSheet::default() };
     let path = out.cloned().unwrap_or_else(|| PathBuf::from(format!("{}.png", data.name.replace('/', "-"))));
     write_whole(&path, &sheet.encode(&data.with_classes(&names)?.train)?)?;
-    println!("{} classes with {per_class} training images each: {}", wanted, path.display());
+    println!("{}: {wanted} classes with up to {per_class} training images each, down the columns:", path.display());
+    names
+        .chunks(names.len().div_ceil(ContactSheet::default().columns))
+        .for_each(|column| println!("  {}", column.join(", ")));
     Ok(())
 }
 

@@ -1,5 +1,7 @@
 //! Random changes of training images, each a function of (seed, epoch, image) alone.
 
+use std::ops::Range;
+
 use rand::Rng;
 
 use crate::{Error, Result};
@@ -37,7 +39,8 @@ pub struct Augmentation {
     pub crop_padding: usize,
     /// Whether images are mirrored left to right.
     pub flip: Flip,
-    /// A square of this side around a uniformly drawn pixel, cut at the edges, becomes black. 0 leaves it.
+    /// A square of this side around a uniformly drawn pixel, cut at the edges, becomes 0 after normalisation: the mean
+    /// colour, so that the mean activation of a network hardly changes. 0 leaves it.
     ///
     /// **Source** DeVries and Taylor, arXiv 1708.04552.
     pub cutout: usize,
@@ -61,8 +64,8 @@ impl Augmentation {
         Ok(())
     }
 
-    /// Writes the changed form of `image` to `out`.
-    pub(crate) fn apply(&self, image: &[u8], shape: [usize; 3], epoch: u64, index: u64, out: &mut [u8]) {
+    /// Writes the shifted and mirrored form of `image` to `out`, and gives the rows and columns to cut out.
+    pub(crate) fn apply(&self, image: &[u8], shape: [usize; 3], epoch: u64, index: u64, out: &mut [u8]) -> Cut {
         let [_, height, width] = shape;
         let purpose = format!("datasets/augmentation/{epoch}");
         let mut stream = streams::stream(self.seed, &purpose, index);
@@ -88,22 +91,39 @@ impl Augmentation {
                     *value = plane[source + column];
                 }
             }
-            self.cut(changed, [height, width], centre.map(|side| side as usize));
         }
+        let [row, column] = centre.map(|side| side as usize);
+        Cut { rows: self.around(row, height), columns: self.around(column, width) }
     }
 
     fn first_flip(&self, index: u64) -> bool {
         streams::stream(self.seed, "datasets/augmentation/first-flip", index).random()
     }
 
-    fn cut(&self, plane: &mut [u8], [height, width]: [usize; 2], [row, column]: [usize; 2]) {
-        let range = |centre: usize, side: usize| {
-            let start = centre as isize - (self.cutout / 2) as isize;
-            start.max(0) as usize..((start + self.cutout as isize).max(0) as usize).min(side)
-        };
-        let columns = range(column, width);
-        for line in range(row, height) {
-            plane[line * width..][columns.clone()].fill(0);
+    /// What the square around `centre` has of 0..side.
+    fn around(&self, centre: usize, side: usize) -> Range<usize> {
+        let start = centre as isize - (self.cutout / 2) as isize;
+        start.max(0) as usize..((start + self.cutout as isize).max(0) as usize).min(side)
+    }
+}
+
+/// Rows and columns of an image that carry nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Cut {
+    rows: Range<usize>,
+    columns: Range<usize>,
+}
+
+impl Cut {
+    /// Makes the values of every channel 0 there.
+    pub(crate) fn apply(&self, [_, height, width]: [usize; 3], values: &mut [f32]) {
+        if self.rows.is_empty() || self.columns.is_empty() {
+            return;
+        }
+        for plane in values.chunks_exact_mut(height * width) {
+            for row in self.rows.clone() {
+                plane[row * width..][self.columns.clone()].fill(0.0);
+            }
         }
     }
 }
@@ -128,8 +148,10 @@ mod tests {
     fn changed(augmentation: Augmentation, epoch: u64, index: u64) -> Vec<u8> {
         let mut out = vec![0; 24];
         augmentation.check(SHAPE).unwrap();
-        augmentation.apply(&image(), SHAPE, epoch, index, &mut out);
-        out
+        let cut = augmentation.apply(&image(), SHAPE, epoch, index, &mut out);
+        let mut values: Vec<f32> = out.iter().map(|value| f32::from(*value)).collect();
+        cut.apply(SHAPE, &mut values);
+        values.iter().map(|value| *value as u8).collect()
     }
 
     #[test]
@@ -176,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn cutout_blackens_one_square_of_every_channel() {
+    fn cutout_empties_one_square_of_every_channel() {
         let cut = Augmentation { cutout: 2, ..Augmentation::none() };
         let counts: Vec<_> =
             (0..100).map(|index| changed(cut, 0, index).iter().filter(|value| **value == 0).count()).collect();

@@ -90,8 +90,8 @@ pub struct Batches {
 impl Batches {
     /// Cuts `images` into batches.
     ///
-    /// **Errors** [`Error::InvalidOption`] where the batch size is 0 or, with [`BatchOptions::drop_last`], above the number of images,
-    /// the normalisation has another number of channels, or the augmentation does not fit the images.
+    /// **Errors** [`Error::InvalidOption`] where there is no image, the batch size is 0 or, with [`BatchOptions::drop_last`],
+    /// above the number of images, the normalisation has another number of channels, or the augmentation does not fit.
     pub fn new(
         images: LabelledImages,
         normalisation: Normalisation,
@@ -101,6 +101,10 @@ impl Batches {
         if options.size == 0 {
             let problem = "a batch needs at least one image".to_owned();
             return Err(Error::InvalidOption { option: "batch size", problem });
+        }
+        if images.is_empty() {
+            let problem = format!("{} has no image to make batches of", images.name());
+            return Err(Error::InvalidOption { option: "images", problem });
         }
         if options.drop_last && options.size > images.len() {
             let problem = format!(
@@ -162,12 +166,15 @@ impl Batches {
         let mut values = vec![0f32; indices.len() * size];
         let mut changed = vec![0u8; size];
         for (&index, out) in indices.iter().zip(values.chunks_exact_mut(size)) {
-            let mut image = self.images.image(index);
-            if let Some(augmentation) = &self.options.augmentation {
-                augmentation.apply(image, self.images.shape(), position.epoch, index as u64, &mut changed);
-                image = &changed;
+            let (image, shape) = (self.images.image(index), self.images.shape());
+            match &self.options.augmentation {
+                None => self.table.apply(image, out),
+                Some(augmentation) => {
+                    let cut = augmentation.apply(image, shape, position.epoch, index as u64, &mut changed);
+                    self.table.apply(&changed, out);
+                    cut.apply(shape, out);
+                }
             }
-            self.table.apply(image, out);
         }
         let labels: Vec<u32> = indices.iter().map(|&index| self.images.labels()[index]).collect();
         let [channels, height, width] = self.images.shape();
@@ -190,7 +197,7 @@ impl Batches {
         }
     }
 
-    /// The batches from `start` (included) on, epoch after epoch without end; nothing where an epoch has no batch.
+    /// The batches from `start` (included) on, epoch after epoch without end.
     pub fn from(&self, start: Position) -> impl Iterator<Item = Result<Batch>> + '_ {
         self.positions(start).map(|position| self.get(position))
     }
@@ -201,8 +208,7 @@ impl Batches {
     }
 
     pub(crate) fn positions(&self, start: Position) -> impl Iterator<Item = Position> + '_ {
-        let first = (self.per_epoch() > 0).then_some(start);
-        std::iter::successors(first, |&position| Some(self.next(position)))
+        std::iter::successors(Some(start), |&position| Some(self.next(position)))
     }
 
     fn range(&self, index: usize) -> Result<Range<usize>> {

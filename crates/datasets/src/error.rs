@@ -50,9 +50,9 @@ pub enum Error {
         count: usize,
     },
     /// A label does not name a class.
-    #[error("{context}: row {row} has label {label}, expected one of 0..{classes}; check the label column")]
+    #[error("{context}, row {row}: the label is {label}, expected one of 0..{classes}; check the label column")]
     LabelOutOfRange {
-        /// The file or data set.
+        /// The table and column, the file or the data set.
         context: String,
         /// The row, counted from 0.
         row: usize,
@@ -116,22 +116,25 @@ pub enum Error {
         per_epoch: usize,
     },
     /// An image could not be decoded.
-    #[error("{context}: row {row} is not a readable image: {reason}")]
+    #[error("{context}{}: not a readable image: {reason}; replace it or leave it out", row_of(row))]
     UnreadableImage {
-        /// The file that holds it.
+        /// The file that it is, or the table and column that hold it.
         context: String,
-        /// The row, counted from 0.
-        row: usize,
+        /// The row of the table, counted from 0; none for a file of its own.
+        row: Option<usize>,
         /// What the decoder said.
         reason: String,
     },
     /// Images of different sizes came without a rule that makes them equal.
-    #[error("{context}: row {row} is {got} but the images before it are {expected}; give a size to resize to")]
+    #[error(
+        "{context}{}: the image is {got} but those before it are {expected}; give a size to scale and crop to (--size)",
+        row_of(row)
+    )]
     MixedSizes {
-        /// The file or folder.
+        /// The file that it is, or the table and column that hold it.
         context: String,
-        /// The row, counted from 0.
-        row: usize,
+        /// The row of the table, counted from 0; none for a file of its own.
+        row: Option<usize>,
         /// The size so far, as width × height.
         expected: String,
         /// The size of this image.
@@ -306,6 +309,10 @@ fn nearest_names(suggestions: &[String], known: &[String]) -> String {
         (near, []) => format!("the nearest are {}", near.join(", ")),
         (near, known) => format!("did you mean {}? Known are {}", near.join(" or "), known.join(", ")),
     }
+}
+
+fn row_of(row: &Option<usize>) -> String {
+    row.map_or_else(String::new, |row| format!(", row {row}"))
 }
 
 fn places(looked_at: &[String]) -> String {

@@ -29,7 +29,8 @@ pub fn decoded(bytes: &[u8]) {
 
 /// One encoded image.
 pub fn image(bytes: &[u8]) {
-    let _ = Collector::new(Form { channels: None, size: Some([32, 32]) }).extend(&[bytes], "fuzz", 0);
+    let _ =
+        Collector::new(Form { channels: None, size: Some([32, 32]) }).extend(&[bytes], &|_| ("fuzz".to_owned(), None));
 }
 
 /// A table in a file, its columns found and read. The parquet library panics on some lies; the reader catches that.

@@ -271,8 +271,11 @@ impl LabelledImages {
     }
 
     /// As many images of every class as the smallest class has, drawn as [`Self::limit_per_class`] does.
-    pub fn class_balanced(&self, seed: u64) -> Self {
-        self.limit_per_class(self.images_per_class().into_iter().min().unwrap_or(0), seed)
+    ///
+    /// **Errors** [`Error::EmptyClass`], since nothing would be left.
+    pub fn class_balanced(&self, seed: u64) -> Result<Self> {
+        self.check_no_class_empty()?;
+        Ok(self.limit_per_class(self.images_per_class().into_iter().min().unwrap_or(0), seed))
     }
 
     /// The positions of the images of every class, in order.

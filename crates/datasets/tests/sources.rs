@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use common::{Mirror, files, shared};
-use datasets::{Error, Hub, LabelledImages, Progress, Source, fetch, load};
+use datasets::{Error, Hub, HubFile, LabelledImages, Progress, Source, fetch, load};
 use parquet::basic::Compression;
 use parquet::data_type::{ByteArray, ByteArrayType, Int64Type};
 use parquet::file::metadata::KeyValue;
@@ -28,6 +28,11 @@ fn png(value: u8) -> Vec<u8> {
 
 /// A table with an image column, a label column and one of row numbers, as the `datasets` library writes it.
 fn table(images: &[u8], labels: &[i64], names: Option<&[&str]>) -> Vec<u8> {
+    encoded_table(images.iter().map(|value| png(*value)).collect(), labels, names)
+}
+
+/// As [`table`], of any bytes as images.
+fn encoded_table(images: Vec<Vec<u8>>, labels: &[i64], names: Option<&[&str]>) -> Vec<u8> {
     let schema = "message m { optional group picture { optional binary bytes; optional binary path (UTF8); } \
                   optional int64 kind; optional int64 row; }";
     let schema = Arc::new(parse_message_type(schema).unwrap());
@@ -42,8 +47,8 @@ fn table(images: &[u8], labels: &[i64], names: Option<&[&str]>) -> Vec<u8> {
     let mut writer = SerializedFileWriter::new(Vec::new(), schema, Arc::new(properties.build())).unwrap();
     let mut group = writer.next_row_group().unwrap();
     let full = vec![2; images.len()];
-    let encoded: Vec<ByteArray> = images.iter().map(|value| ByteArray::from(png(*value))).collect();
     let paths = vec![ByteArray::from("x.png"); images.len()];
+    let encoded: Vec<ByteArray> = images.into_iter().map(ByteArray::from).collect();
     for values in [encoded, paths] {
         let mut column = group.next_column().unwrap().unwrap();
         column.typed::<ByteArrayType>().write_batch(&values, Some(&full), None).unwrap();
@@ -183,7 +188,7 @@ fn tables_that_list_different_classes_are_joined_by_name() {
 #[test]
 fn mini_imagenet_is_read_from_tables_with_its_published_classes() {
     let folder = tempfile::tempdir().unwrap();
-    let split = datasets::class_split("mini-imagenet").unwrap().unwrap();
+    let split = datasets::class_split("mini-imagenet", &Source::from_env()).unwrap().unwrap();
     // Each table lists its own classes, as where the parts are split by class.
     for (part, classes) in [("train", split.train()), ("validation", split.validation()), ("test", split.test())] {
         let names: Vec<&str> = classes.iter().map(String::as_str).collect();
@@ -199,6 +204,78 @@ fn mini_imagenet_is_read_from_tables_with_its_published_classes() {
         "{failed:?}"
     );
 }
+
+#[test]
+fn what_is_wrong_in_a_table_is_named_by_file_column_and_row() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = |name: &str| folder.path().join(name);
+    let load = || load("hub:o/n", &Source::of_hub(Hub::new("", "")).with_data_dir(folder.path()));
+    let names = Some(&["a", "b"][..]);
+    std::fs::write(place("train-0.parquet"), table(&[1, 2, 3], &[0, 1, 1], names)).unwrap();
+    std::fs::write(place("test-0.parquet"), table(&[1, 2], &[0, 2], names)).unwrap();
+    let failed = load().unwrap_err();
+    let message = failed.to_string();
+    assert!(matches!(failed, Error::LabelOutOfRange { row: 1, label: 2, classes: 2, .. }), "{message}");
+    assert!(message.contains("test-0.parquet, column `kind`, row 1"), "{message}");
+
+    // An image that is cut, and one of another size.
+    let mut cut = png(5);
+    cut.truncate(40);
+    let mut wide = std::io::Cursor::new(Vec::new());
+    image::RgbImage::new(4, 3).write_to(&mut wide, image::ImageFormat::Png).unwrap();
+    let encoded = |second: Vec<u8>| encoded_table(vec![png(1), second, png(3)], &[0, 1, 0], names);
+    std::fs::write(place("test-0.parquet"), encoded(cut)).unwrap();
+    let failed = load().unwrap_err();
+    let message = failed.to_string();
+    assert!(matches!(failed, Error::UnreadableImage { row: Some(1), .. }), "{message}");
+    assert!(message.contains("test-0.parquet, column `picture`, row 1: not a readable image"), "{message}");
+    std::fs::write(place("test-0.parquet"), encoded(wide.into_inner())).unwrap();
+    let failed = load().unwrap_err();
+    let message = failed.to_string();
+    assert!(matches!(failed, Error::MixedSizes { row: Some(1), .. }), "{message}");
+    assert!(
+        message.contains("the image is 4×3 but those before it are 2×3") && message.contains("--size"),
+        "{message}"
+    );
+
+    // A class that is listed and has no image anywhere.
+    std::fs::write(place("test-0.parquet"), table(&[1], &[0], Some(&["a", "b", "c"]))).unwrap();
+    std::fs::write(place("train-0.parquet"), table(&[1, 2], &[0, 1], Some(&["a", "b", "c"]))).unwrap();
+    let failed = load();
+    assert!(matches!(&failed, Err(Error::EmptyClass { class, .. }) if class == "c"), "{failed:?}");
+}
+
+#[test]
+fn a_data_set_that_was_fetched_in_part_is_never_taken_for_the_whole() {
+    let Some(shared) = shared() else { return };
+    let names = Some(&["cat", "dog"][..]);
+    let repository = [
+        ("o/pets/data/train-00000-of-00002.parquet", table(&[10, 20], &[1, 0], names)),
+        ("o/pets/data/train-00001-of-00002.parquet", table(&[30], &[1], names)),
+        ("o/pets/data/test.parquet", table(&[60, 70], &[0, 1], names)),
+    ];
+    let (mirror, cache) = (Mirror::of_files(&shared, &repository, &[]), tempfile::tempdir().unwrap());
+    let source = Source::of_hub(hub(&mirror.endpoint, cache.path()));
+    let offline = Source { hub: Hub { offline: true, ..source.hub.clone() }, ..source.clone() };
+    // As another program leaves it: some files, and no word on what there is in all.
+    source.hub.file(&HubFile::dataset("o/pets", "main", "data/train-00001-of-00002.parquet")).unwrap();
+    let failed = load("hub:o/pets", &offline);
+    assert!(
+        matches!(&failed, Err(Error::NotFound { what, .. }) if what.starts_with("data/train-00000-of-00002.parquet")),
+        "{failed:?}"
+    );
+    // As this one leaves it when it is stopped: the list is kept, so the missing file is known.
+    fetch("hub:o/pets", &source).unwrap();
+    drop(mirror);
+    assert_eq!(load("hub:o/pets", &offline).unwrap().test.len(), 2);
+    std::fs::remove_file(cache.path().join("datasets--o--pets/snapshots").join(COMMIT).join("data/test.parquet"))
+        .unwrap();
+    let failed = load("hub:o/pets", &offline);
+    assert!(matches!(&failed, Err(Error::Offline { file, .. }) if file.ends_with("data/test.parquet")), "{failed:?}");
+}
+
+/// The commit that the mirror gives for every revision.
+const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
 /// An IDX file of bytes.
 fn idx(sizes: &[u32], values: &[u8]) -> Vec<u8> {

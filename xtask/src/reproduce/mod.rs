@@ -121,7 +121,7 @@ impl Args {
         let device = self.device.map(|device| format!("train.device={device}"));
         let settings: Vec<String> = self.set.iter().cloned().chain(device).collect();
         let experiment = Experiment::resolve(name, &self.preset, self.data.as_deref(), seeds, &settings)?;
-        data::check(&experiment.plan.data.set, experiment.plan.task)?;
+        data::check(&experiment.plan.data.set, self.data_dir.as_ref(), experiment.plan.task)?;
         run::check_model(&experiment.plan.model)?;
         if matches!(self.engine, engine::Kind::Local) {
             experiment.plan.train.device.open()?;

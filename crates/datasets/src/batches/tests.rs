@@ -91,6 +91,25 @@ fn prefetching_changes_no_bit() {
 }
 
 #[test]
+fn what_is_cut_out_is_zero_after_normalisation() {
+    let augmentation = Augmentation { seed: 2, cutout: 1, ..Augmentation::none() };
+    let normalisation = Normalisation::new(&[0.4, 0.7], &[0.5, 0.2]).unwrap();
+    let options = BatchOptions { augmentation: Some(augmentation), ..BatchOptions::default() };
+    let images = eleven(BatchOptions::default()).images().clone();
+    let batches = Batches::new(images, normalisation.clone(), options, &Device::Cpu).unwrap();
+    let batch = batches.get(Position::default()).unwrap().images.flatten_from(2).unwrap().to_vec3::<f32>().unwrap();
+    for (image, channels) in batch.iter().enumerate() {
+        let holes: Vec<usize> = (0..6).filter(|at| channels[0][*at] == 0.0).collect();
+        assert_eq!(holes.len(), 1, "one pixel of image {image}");
+        for (channel, values) in channels.iter().enumerate() {
+            let whole = (image as f32 / 255.0 - normalisation.mean()[channel]) / normalisation.std()[channel];
+            let expected = |at| if at == holes[0] { 0.0 } else { whole };
+            assert!((0..6).all(|at| (values[at] - expected(at)).abs() < 1e-6), "{values:?}");
+        }
+    }
+}
+
+#[test]
 fn unusable_options_are_refused() {
     let images = LabelledImages::new("x", vec![0; 4], [1, 2, 2], vec![0], ["a"]).unwrap();
     let make = |normalisation, options| Batches::new(images.clone(), normalisation, options, &Device::Cpu);
@@ -103,6 +122,9 @@ fn unusable_options_are_refused() {
         make(Normalisation::identity(1), BatchOptions { size: 2, ..BatchOptions::default() }).unwrap().per_epoch(),
         1
     );
+    let none = images.select(&[]).unwrap();
+    let none = Batches::new(none, Normalisation::identity(1), BatchOptions::default(), &Device::Cpu);
+    assert!(matches!(none, Err(Error::InvalidOption { option: "images", .. })));
     let channels = make(Normalisation::identity(3), BatchOptions::default());
     assert!(matches!(channels, Err(Error::InvalidOption { option: "normalisation", .. })));
 }

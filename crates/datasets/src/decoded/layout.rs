@@ -14,7 +14,7 @@ use crate::{FileRecord, Normalisation, checksum};
 const MAGIC: &[u8; 8] = b"GCIMAGES";
 
 /// Raised whenever the layout changes or decoding gives other bytes.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Bytes before the header.
 const FIXED: usize = 16;

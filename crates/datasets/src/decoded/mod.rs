@@ -8,6 +8,7 @@
 mod layout;
 mod map;
 
+use std::collections::HashMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -56,6 +57,7 @@ impl Inputs {
             hash.update(text);
         };
         add(&self.recipe);
+        let mut folders = HashMap::new();
         for file in &self.files {
             add(&file.name);
             match &file.sha256 {
@@ -65,13 +67,26 @@ impl Inputs {
                     let metadata = std::fs::metadata(path).map_err(Error::io("read", path))?;
                     let changed = metadata.modified().map_err(Error::io("read", path))?;
                     let changed = changed.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-                    let place = std::fs::canonicalize(path).map_err(Error::io("read", path))?;
-                    add(&format!("{} {} {}", place.display(), metadata.len(), changed.as_nanos()));
+                    let folder = place_of(path.parent().unwrap_or(path), &mut folders)?;
+                    let name = path.file_name().unwrap_or_default().to_string_lossy();
+                    add(&format!("{folder}/{name} {} {}", metadata.len(), changed.as_nanos()));
                 }
             }
         }
         Ok(checksum::hexadecimal(&hash.finalize()))
     }
+}
+
+/// Where a folder really is; each is looked up once, since there may be many files in one.
+fn place_of<'a>(folder: &'a Path, known: &mut HashMap<&'a Path, String>) -> Result<String> {
+    if let Some(place) = known.get(folder) {
+        return Ok(place.clone());
+    }
+    // The parent of a bare name is empty.
+    let named = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let place = std::fs::canonicalize(named).map_err(Error::io("read", named))?.display().to_string();
+    known.insert(folder, place.clone());
+    Ok(place)
 }
 
 impl Decoded {

@@ -16,7 +16,7 @@ const FILES: usize = 1024;
 /// **Errors** [`Error::NotFound`] where there is none, [`Error::EmptyClass`] where one has no file.
 pub(crate) fn classes(folder: &Path) -> Result<Vec<String>> {
     let names: Vec<String> =
-        children(folder)?.into_iter().filter(|path| path.is_dir()).map(|path| name_of(&path)).collect();
+        children(folder)?.into_iter().filter(|(_, is_folder)| *is_folder).map(|(path, _)| name_of(&path)).collect();
     match names.is_empty() {
         true => Err(Error::NotFound {
             what: "class folders".to_owned(),
@@ -36,13 +36,25 @@ pub(crate) struct ClassFiles {
 
 /// The files of these classes, each in the order of their names.
 ///
-/// **Errors** [`Error::EmptyClass`].
+/// **Errors** [`Error::EmptyClass`]; [`Error::NotFound`] where folders lie in the place of images.
 pub(crate) fn files(folder: &Path, classes: &[String]) -> Result<Vec<ClassFiles>> {
-    let list = |class: &String| match children(&folder.join(class))? {
-        files if files.is_empty() => {
-            Err(Error::EmptyClass { dataset: folder.display().to_string(), class: class.clone() })
+    let list = |class: &String| {
+        let found = children(&folder.join(class))?;
+        if let Some((deeper, _)) = found.iter().find(|(_, is_folder)| *is_folder) {
+            return Err(Error::NotFound {
+                what: format!("image files of the class `{class}`"),
+                looked_at: vec![folder.join(class).display().to_string()],
+                hint: format!(
+                    "it holds the folder `{}`; lay images out as class/image, or as split/class/image with a split \
+                     called train",
+                    name_of(deeper)
+                ),
+            });
         }
-        files => Ok(ClassFiles { class: class.clone(), files }),
+        if found.is_empty() {
+            return Err(Error::EmptyClass { dataset: folder.display().to_string(), class: class.clone() });
+        }
+        Ok(ClassFiles { class: class.clone(), files: found.into_iter().map(|(path, _)| path).collect() })
     };
     classes.iter().map(list).collect()
 }
@@ -51,8 +63,8 @@ pub(crate) fn files(folder: &Path, classes: &[String]) -> Result<Vec<ClassFiles>
 pub(crate) fn files_by_prefix(folder: &Path, classes: &[String]) -> Vec<ClassFiles> {
     let files = children(folder).unwrap_or_default();
     let own = |class: &String| {
-        let files = files.iter().filter(|path| name_of(path).starts_with(class.as_str()) && path.is_file());
-        ClassFiles { class: class.clone(), files: files.cloned().collect() }
+        let files = files.iter().filter(|(path, is_folder)| !is_folder && name_of(path).starts_with(class.as_str()));
+        ClassFiles { class: class.clone(), files: files.map(|(path, _)| path.clone()).collect() }
     };
     classes.iter().map(own).collect()
 }
@@ -64,29 +76,26 @@ pub(crate) fn read(files: &[PathBuf], collector: &mut Collector) -> Result<()> {
     for block in files.chunks(FILES) {
         let load = |path: &PathBuf| fs::read(path).map_err(Error::io("read", path));
         let encoded = block.par_iter().map(load).collect::<Result<Vec<_>>>()?;
-        collector.extend(&encoded, "", 0).map_err(|error| named(error, block))?;
+        let place = |index: usize| (block.get(index).map_or_else(String::new, |path| path.display().to_string()), None);
+        collector.extend(&encoded, &place)?;
     }
     Ok(())
 }
 
-/// The error with the file in place of its row in the block.
-fn named(error: Error, block: &[PathBuf]) -> Error {
-    let context = |row: usize| block.get(row).map_or_else(String::new, |path| path.display().to_string());
-    match error {
-        Error::UnreadableImage { row, reason, .. } => Error::UnreadableImage { context: context(row), row, reason },
-        Error::MixedSizes { row, expected, got, .. } => Error::MixedSizes { context: context(row), row, expected, got },
-        other => other,
+/// What a folder holds and whether it is a folder itself, sorted, without hidden files.
+fn children(folder: &Path) -> Result<Vec<(PathBuf, bool)>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).map_err(Error::io("list", folder))? {
+        let entry = entry.map_err(Error::io("list", folder))?;
+        let (path, kind) = (entry.path(), entry.file_type().map_err(Error::io("list", folder))?);
+        if !name_of(&path).starts_with('.') {
+            // A link counts as what it leads to.
+            let is_folder = kind.is_dir() || (kind.is_symlink() && path.is_dir());
+            found.push((path, is_folder));
+        }
     }
-}
-
-/// What a folder holds, sorted, without hidden files.
-fn children(folder: &Path) -> Result<Vec<PathBuf>> {
-    let entries = fs::read_dir(folder).map_err(Error::io("list", folder))?;
-    let paths = entries.map(|entry| entry.map(|entry| entry.path()).map_err(Error::io("list", folder)));
-    let mut paths = paths.collect::<Result<Vec<_>>>()?;
-    paths.retain(|path| !name_of(path).starts_with('.'));
-    paths.sort();
-    Ok(paths)
+    found.sort();
+    Ok(found)
 }
 
 fn name_of(path: &Path) -> String {
@@ -144,7 +153,10 @@ mod tests {
             read(&listed[0].files, &mut Collector::new(form))
         };
         let mixed = try_read(Form::default());
-        assert!(matches!(&mixed, Err(Error::MixedSizes { context, .. }) if context.ends_with("2.png")), "{mixed:?}");
+        assert!(
+            matches!(&mixed, Err(Error::MixedSizes { context, row: None, .. }) if context.ends_with("2.png")),
+            "{mixed:?}"
+        );
         try_read(Form { size: Some([2, 2]), ..Form::default() }).unwrap();
         fs::write(folder.path().join("a/3.png"), b"no image").unwrap();
         let unreadable = try_read(Form { size: Some([2, 2]), ..Form::default() });
@@ -152,5 +164,10 @@ mod tests {
         fs::create_dir(folder.path().join("b")).unwrap();
         let empty = files(folder.path(), &["b".to_owned()]);
         assert!(matches!(empty, Err(Error::EmptyClass { class, .. }) if class == "b"));
+        // Parts under names that are none.
+        write(folder.path(), "trian/cat/1.png", [3, 2], 1);
+        let deeper = files(folder.path(), &["trian".to_owned()]);
+        let message = deeper.as_ref().unwrap_err().to_string();
+        assert!(matches!(deeper, Err(Error::NotFound { .. })) && message.contains("the folder `cat`"), "{message}");
     }
 }

@@ -65,15 +65,12 @@ impl RawLabels {
 
     /// Labels that count from 0, with their class names.
     ///
-    /// Without `names`, numbers are their own names up to the largest, and names are sorted.
+    /// Without `names`, the classes are the numbers or names that come, sorted.
     pub(crate) fn resolve(self, names: Option<Vec<String>>, context: &str) -> Result<(Vec<u32>, Vec<String>)> {
         match self {
             Self::None => Ok((Vec::new(), names.unwrap_or_default())),
             Self::Numbers(values) => {
-                let names = match names {
-                    Some(names) => names,
-                    None => numbered(&values, context)?,
-                };
+                let Some(names) = names else { return numbered(&values, context) };
                 let label = |(row, &value): (usize, &i64)| match u32::try_from(value) {
                     Ok(label) if (label as usize) < names.len() => Ok(label),
                     _ => {
@@ -104,17 +101,19 @@ impl RawLabels {
     }
 }
 
-/// More classes than this without a list of names are taken for a wrong column.
+/// Larger numbers without a list of names are taken for a wrong column.
 const MAX_UNNAMED: i64 = 1_000_000;
 
-fn numbered(values: &[i64], context: &str) -> Result<Vec<String>> {
-    let largest = values.iter().copied().max().unwrap_or(-1);
-    if largest >= MAX_UNNAMED {
-        let row = values.iter().position(|value| *value == largest).unwrap_or(0);
-        let (context, classes) = (context.to_owned(), MAX_UNNAMED as usize);
-        return Err(Error::LabelOutOfRange { context, row, label: largest, classes });
+/// Labels by the order of their numbers: a data set may well count its classes from 1.
+fn numbered(values: &[i64], context: &str) -> Result<(Vec<u32>, Vec<String>)> {
+    if let Some(row) = values.iter().position(|value| !(0..MAX_UNNAMED).contains(value)) {
+        let (context, label, classes) = (context.to_owned(), values[row], MAX_UNNAMED as usize);
+        return Err(Error::LabelOutOfRange { context, row, label, classes });
     }
-    Ok((0..=largest).map(|number| number.to_string()).collect())
+    let numbers: std::collections::BTreeSet<i64> = values.iter().copied().collect();
+    let positions: std::collections::HashMap<i64, u32> = numbers.iter().copied().zip(0..).collect();
+    let labels = values.iter().map(|value| positions[value]).collect();
+    Ok((labels, numbers.iter().map(i64::to_string).collect()))
 }
 
 #[cfg(test)]
@@ -125,15 +124,17 @@ mod tests {
     fn labels_find_their_names() {
         let names = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         let (labels, classes) = RawLabels::Numbers(vec![2, 0]).resolve(None, "x").unwrap();
-        assert_eq!((labels, classes), (vec![2, 0], names(&["0", "1", "2"])));
+        assert_eq!((labels, classes), (vec![1, 0], names(&["0", "2"])));
         let (labels, classes) = RawLabels::Names(names(&["b", "a", "b"])).resolve(None, "x").unwrap();
         assert_eq!((labels, classes), (vec![1, 0, 1], names(&["a", "b"])));
         for (value, row) in [(2, 1), (-1, 1), (i64::MAX, 1)] {
             let wrong = RawLabels::Numbers(vec![0, value]).resolve(Some(names(&["a", "b"])), "x");
             assert!(matches!(wrong, Err(Error::LabelOutOfRange { row: at, label, .. }) if (at, label) == (row, value)));
         }
-        let huge = RawLabels::Numbers(vec![i64::MAX]).resolve(None, "x");
-        assert!(matches!(huge, Err(Error::LabelOutOfRange { .. })));
+        for wrong in [i64::MAX, -1] {
+            let failed = RawLabels::Numbers(vec![0, wrong]).resolve(None, "x");
+            assert!(matches!(failed, Err(Error::LabelOutOfRange { row: 1, label, .. }) if label == wrong));
+        }
         let unknown = RawLabels::Names(names(&["c"])).resolve(Some(names(&["a"])), "x");
         assert!(matches!(unknown, Err(Error::UnknownClass { .. })));
     }

@@ -1,6 +1,6 @@
 //! Omniglot's zip files: handwritten characters as `…/alphabet/character/image.png`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
@@ -76,12 +76,32 @@ impl Characters {
         collector.expect(images.clone().count(), images.map(|bytes| bytes.len() as u64).sum());
         let mut labels = Vec::new();
         for (label, (class, images)) in self.images.iter().enumerate() {
-            let encoded: Vec<&[u8]> = images.values().map(Vec::as_slice).collect();
-            collector.extend(&encoded, &format!("Omniglot, {class}"), 0)?;
+            let (names, encoded): (Vec<&String>, Vec<&[u8]>) =
+                images.iter().map(|(name, bytes)| (name, bytes.as_slice())).unzip();
+            let place =
+                |index: usize| (format!("Omniglot, {class}/{}", names.get(index).map_or("", |name| name)), None);
+            collector.extend(&encoded, &place)?;
             labels.extend(images.keys().map(|_| label as u32));
         }
         Ok((labels, self.images.keys().cloned().collect()))
     }
+}
+
+/// The classes that [`Characters`] would read from these files, sorted; in archives, only their directories are read.
+pub(crate) fn classes(archives: &[PathBuf], images: &[PathBuf]) -> Result<Vec<String>> {
+    let class = |name: &str| place(&name.replace('\\', "/")).map(|(class, _)| class);
+    let mut found: BTreeSet<String> = images.iter().filter_map(|path| class(path.to_str()?)).collect();
+    for path in archives {
+        let file = File::open(path).map_err(Error::io("open", path))?;
+        let archive = ZipArchive::new(std::io::BufReader::new(file));
+        let archive = archive.map_err(|error| Error::Malformed {
+            path: path.to_owned(),
+            format: "zip",
+            reason: error.to_string(),
+        })?;
+        found.extend(archive.file_names().filter_map(|name| class(&name.ok()?)));
+    }
+    Ok(found.into_iter().collect())
 }
 
 /// The archives of a folder, sorted; or the one that the path is.
@@ -90,9 +110,9 @@ pub(crate) fn archives(root: &Path) -> Result<Vec<PathBuf>> {
         return Ok(vec![root.to_owned()]);
     }
     let entries = std::fs::read_dir(root).map_err(Error::io("list", root))?;
-    let paths = entries.filter_map(|entry| entry.ok().map(|entry| entry.path()));
-    let mut archives: Vec<PathBuf> =
-        paths.filter(|path| path.extension().is_some_and(|extension| extension == "zip")).collect();
+    let paths = entries.map(|entry| entry.map(|entry| entry.path()).map_err(Error::io("list", root)));
+    let mut archives = paths.collect::<Result<Vec<_>>>()?;
+    archives.retain(|path| path.extension().is_some_and(|extension| extension == "zip"));
     archives.sort();
     Ok(archives)
 }

@@ -22,11 +22,22 @@ const ROUNDS: u64 = 1500;
 const KILOBYTES: u64 = 4 << 20;
 
 fn png() -> Vec<u8> {
+    encoded(image::ImageFormat::Png)
+}
+
+fn encoded(format: image::ImageFormat) -> Vec<u8> {
     let mut bytes = Cursor::new(Vec::new());
-    image::GrayImage::from_fn(5, 4, |x, y| image::Luma([(x * 40 + y) as u8]))
-        .write_to(&mut bytes, image::ImageFormat::Png)
-        .unwrap();
+    let grey = image::GrayImage::from_fn(5, 4, |x, y| image::Luma([(x * 40 + y) as u8]));
+    image::DynamicImage::ImageLuma8(grey).write_to(&mut bytes, format).unwrap();
     bytes.into_inner()
+}
+
+/// One of each format; the JPEG is to be turned by its EXIF data.
+fn image_seeds() -> Vec<Vec<u8>> {
+    let jpeg = encoded(image::ImageFormat::Jpeg);
+    let tiff = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
+    let exif = [&b"\xff\xe1\0\x22Exif\0\0"[..], tiff].concat();
+    vec![png(), encoded(image::ImageFormat::WebP), [&jpeg[..2], &exif, &jpeg[2..]].concat()]
 }
 
 fn idx_seeds() -> Vec<Vec<u8>> {
@@ -125,7 +136,7 @@ fn as_limited_process() {
     run("idx", &idx_seeds(), idx);
     run("zip", &zip_seeds(), zip);
     run("decoded", &decoded_seeds(), decoded);
-    run("image", &[png()], image);
+    run("image", &image_seeds(), image);
     let file = tempfile::NamedTempFile::new().unwrap();
     run("parquet", &parquet_seeds(), |bytes| {
         std::fs::write(file.path(), bytes).unwrap();
@@ -160,6 +171,9 @@ fn the_seeds_are_sound() {
         let mut collector = Collector::new(Form::default());
         let labels = crate::formats::parquet::read(file.path(), &columns, &mut collector).unwrap();
         assert_eq!((labels.values.len(), collector.len()), (4, 4));
+    }
+    for seed in image_seeds() {
+        Collector::new(Form::default()).extend(&[seed], &|_| ("seed".to_owned(), None)).unwrap();
     }
     assert!(Characters::default().add(Cursor::new(&zip_seeds()[0])).is_ok());
     assert!(idx::parse::<3>(&idx_seeds()[1][..], 100).is_ok());

@@ -24,6 +24,7 @@ pub(super) fn fetch(hub: &Hub, file: &HubFile) -> Result<Cached> {
             return Ok(cached);
         }
         cached.remove();
+        hub.progress.note(&format!("{file}: the copy in the cache does not match its SHA-256; it is fetched anew"));
     }
     let layout = Layout::of(hub, file.kind, &file.repository);
     let mut download =
@@ -96,6 +97,9 @@ impl Download<'_> {
             if self.fruitless > self.hub.retries {
                 return Err(self.given_up(reached, described.size, failure));
             }
+            if self.fruitless > 0 {
+                self.hub.progress.note(&format!("{}: {failure}; trying again", self.file));
+            }
             std::thread::sleep(pause(self.fruitless));
         }
     }
@@ -165,7 +169,12 @@ impl Download<'_> {
         self.corrupt += 1;
         match self.corrupt > CORRUPT_COPIES {
             true => Err(Error::Corrupt { what: self.url(), expected: described.checksum.clone(), got }),
-            false => Ok(false),
+            false => {
+                self.hub
+                    .progress
+                    .note(&format!("{}: what came does not match its SHA-256; it is fetched anew", self.file));
+                Ok(false)
+            }
         }
     }
 

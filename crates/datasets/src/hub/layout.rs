@@ -51,6 +51,22 @@ impl Layout {
         Ok(place)
     }
 
+    /// Keeps the list of all files of a revision, so that it is known without the Hub which of them the cache lacks.
+    pub(super) fn remember(&self, revision: &str, files: &[String]) -> Result<()> {
+        let text = serde_json::to_vec(files).unwrap_or_default();
+        files::write_whole(&self.listing(revision), &text)
+    }
+
+    /// The list of all files of a revision as the Hub gave it last.
+    pub(super) fn remembered(&self, revision: &str) -> Option<Vec<String>> {
+        serde_json::from_slice(&fs::read(self.listing(revision)).ok()?).ok()
+    }
+
+    /// Beside what the Python client keeps there, which leaves other folders alone.
+    fn listing(&self, revision: &str) -> PathBuf {
+        self.root.join("listings").join(revision).with_added_extension("json")
+    }
+
     /// The files of a revision that the cache has, by their paths inside the repository.
     pub(super) fn listed(&self, revision: &str) -> Vec<String> {
         let snapshot = self.snapshot(revision);
@@ -126,6 +142,10 @@ mod tests {
         assert_eq!(layout.find("c0ffee", &file.path), Some(place));
         assert_eq!(layout.find("main", &file.path), None);
         assert_eq!(layout.listed("c0ffee"), ["plain/deep/0.parquet"]);
+        assert_eq!(layout.remembered("refs/pr/1"), None);
+        layout.remember("refs/pr/1", &[file.path.clone()]).unwrap();
+        assert_eq!(layout.remembered("refs/pr/1").unwrap(), [file.path.as_str()]);
+        assert_eq!(layout.remembered("refs/pr/1.0"), None, "a point in a revision's name is part of it");
         assert!(cache.path().join("datasets--owner--name/refs/refs/convert/parquet").is_file());
     }
 }

@@ -127,12 +127,14 @@ impl Hub {
         Some(Cached { path, sha256 })
     }
 
-    /// The files of a data set's repository, sorted, and the commit that they belong to; without the network, those of the cache.
+    /// The files of a data set's repository, sorted; without the network, as the Hub gave them last, else those of the cache.
     pub(crate) fn listing(&self, repository: &str, revision: &str) -> Result<Listing> {
         check_repository(repository)?;
+        check_inside("revision", revision)?;
+        let layout = Layout::of(self, RepositoryKind::Dataset, repository);
         let known = || {
-            let layout = Layout::of(self, RepositoryKind::Dataset, repository);
-            Listing { revision: revision.to_owned(), files: layout.listed(revision) }
+            let files = layout.remembered(revision).unwrap_or_else(|| layout.listed(revision));
+            Listing { revision: revision.to_owned(), files }
         };
         if self.offline {
             return Ok(known());
@@ -156,6 +158,8 @@ impl Hub {
             files.iter().filter_map(|file| file.get("rfilename")?.as_str().map(str::to_owned)).collect();
         files.retain(|path| is_inside(path));
         files.sort();
+        // Where it cannot be kept, no file can be either, which is then said.
+        let _ = layout.remember(revision, &files);
         Ok(Listing { revision: revision.to_owned(), files })
     }
 
@@ -176,6 +180,7 @@ impl Hub {
             if attempts > self.retries {
                 return Err(Error::Network { url: url.to_owned(), attempts, reason });
             }
+            self.progress.note(&format!("{what}: {reason}; trying again"));
             std::thread::sleep(pause(attempts));
         }
     }
@@ -245,13 +250,8 @@ impl HubFile {
     /// Refuses names that would lead out of the cache.
     fn check(&self) -> Result<()> {
         check_repository(&self.repository)?;
-        for (option, path) in [("revision", &self.revision), ("file", &self.path)] {
-            if !is_inside(path) {
-                let problem = format!("`{path}` is no name inside a repository");
-                return Err(Error::InvalidOption { option, problem });
-            }
-        }
-        Ok(())
+        check_inside("revision", &self.revision)?;
+        check_inside("file", &self.path)
     }
 }
 
@@ -267,6 +267,13 @@ fn check_repository(repository: &str) -> Result<()> {
             let problem = format!("`{repository}` is no repository of the Hub; write owner/name");
             Err(Error::InvalidOption { option: "repository", problem })
         }
+    }
+}
+
+fn check_inside(option: &'static str, path: &str) -> Result<()> {
+    match is_inside(path) {
+        true => Ok(()),
+        false => Err(Error::InvalidOption { option, problem: format!("`{path}` is no name inside a repository") }),
     }
 }
 

@@ -26,7 +26,7 @@ fn a_limit_draws_the_same_images_in_every_subset() {
     let alone = images.subset_classes(&[2]).unwrap().limit_per_class(1, 4);
     let among = limited.subset_classes(&[2]).unwrap();
     assert_eq!(alone.image(0), among.image(0));
-    assert_eq!(images.class_balanced(4).images_per_class(), [1, 1, 1]);
+    assert_eq!(images.class_balanced(4).unwrap().images_per_class(), [1, 1, 1]);
     let draws: Vec<Vec<u8>> =
         (0..20).map(|seed| images.limit_per_class(1, seed).subset_classes(&[2]).unwrap().image(0).to_vec()).collect();
     assert!(draws.iter().any(|draw| *draw != draws[0]), "the seed must matter");
@@ -41,6 +41,7 @@ fn every_misfit_has_its_own_error() {
     assert!(matches!(images.subset_class_names(&["d"]), Err(Error::UnknownClass { .. })));
     let without_b = images.select(&[0, 1]).unwrap();
     assert!(matches!(without_b.subset_classes(&[1]), Err(Error::EmptyClass { class, .. }) if class == "b"));
+    assert!(matches!(without_b.class_balanced(0), Err(Error::EmptyClass { class, .. }) if class == "b"));
     let short = LabelledImages::new("x", vec![0; 5], [1, 2, 3], vec![0], ["a"]);
     assert!(matches!(short, Err(Error::Inconsistent { .. })));
     let label = LabelledImages::new("x", vec![0; 12], [1, 2, 3], vec![0, 1], ["a"]);

@@ -99,6 +99,11 @@ fn decode(entry: &Entry, [train, train_labels, test, test_labels]: &Files) -> Re
             return Err(inconsistent("labels", count.to_string(), values.len().to_string()));
         }
         counts[part] = count;
+        if let Some((row, &label)) = values.iter().enumerate().find(|(_, label)| usize::from(**label) >= entry.classes)
+        {
+            let (context, label) = (names.display().to_string(), i64::from(label));
+            return Err(Error::LabelOutOfRange { context, row, label, classes: entry.classes });
+        }
         labels.extend(values.into_iter().map(u32::from));
         if pixels.is_empty() { pixels = read.values } else { pixels.extend_from_slice(&read.values) }
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::load::divided;
 use super::tables::Tables;
-use super::{Entry, repository};
+use super::{Entry, repository, splits};
 use crate::decode::Collector;
 use crate::decoded::{self, Decoded, Input, Inputs};
 use crate::formats::folder::{self, ClassFiles};
@@ -30,21 +30,16 @@ pub fn load_folder(path: &Path, form: Form) -> Result<Dataset> {
 
 /// As [`load_folder`], with the decoded cache of the source.
 pub(super) fn read(path: &Path, source: &Source) -> Result<Dataset> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let [train, validation, test] =
-        PARTS.map(|names| names.iter().map(|name| path.join(name)).find(|part| part.is_dir()));
-    let Some(train) = train else {
+    // `.` and `..` have no name of their own.
+    let place = path.file_name().is_none().then(|| std::fs::canonicalize(path).ok()).flatten();
+    let name = place.as_deref().unwrap_or(path).file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let files = parts(path)?;
+    let Some((train, classes)) = files.first().cloned() else {
         // No parts: one folder a class.
         let classes = folder::classes(path)?;
         let files = folder::files(path, &classes)?;
         return divided(decode(&name, files, None, source)?);
     };
-    let (validation, test) = if test.is_none() { (None, validation) } else { (validation, test) };
-    let classes = folder::classes(&train)?;
-    let mut files = vec![(train.clone(), classes.clone())];
-    for part in [validation, test].into_iter().flatten() {
-        files.push((part.clone(), folder::classes(&part)?));
-    }
     if let Some(split) = split_by_class(&files)? {
         let mut all = Vec::new();
         for (part, classes) in &files {
@@ -69,6 +64,27 @@ pub(super) fn read(path: &Path, source: &Source) -> Result<Dataset> {
     };
     let dataset = decode(&name, listed.into_iter().flatten().collect(), Some((classes, parts)), source)?;
     if parts[2] == 0 { divided(dataset) } else { Ok(dataset) }
+}
+
+/// The folders of the parts that there are, with the classes of each; nothing where there is none to learn from.
+fn parts(path: &Path) -> Result<Vec<(PathBuf, Vec<String>)>> {
+    let [train, validation, test] =
+        PARTS.map(|names| names.iter().map(|name| path.join(name)).find(|part| part.is_dir()));
+    let found = if train.is_none() { [None, None, None] } else { [train, validation, test] };
+    found.into_iter().flatten().map(|part| Ok((part.clone(), folder::classes(&part)?))).collect()
+}
+
+/// The class lists that a folder's parts are, before its images are read.
+pub(super) fn lists(path: &Path) -> Result<Option<ClassSplit>> {
+    split_by_class(&parts(path)?)
+}
+
+/// The class lists of what there is of Omniglot, before its images are read.
+pub(super) fn omniglot_lists(entry: &Entry, source: &Source) -> Result<Option<ClassSplit>> {
+    let root = given(entry, source)?;
+    let archives = omniglot::archives(root)?;
+    let images = if archives.is_empty() { omniglot::images(root)? } else { Vec::new() };
+    splits::omniglot(&omniglot::classes(&archives, &images)?)
 }
 
 /// The class lists, where two or more parts share no class.
@@ -140,7 +156,7 @@ pub(super) fn read_mini_imagenet(entry: &Entry, source: &Source) -> Result<Datas
     let split = entry.class_split()?;
     let lists = split.iter().flat_map(|split| split.train().iter().chain(split.validation()).chain(split.test()));
     let classes: Vec<String> = lists.cloned().collect();
-    let tables = repository::tables_below(root);
+    let tables = repository::tables_below(root)?;
     let normalisation = entry.normalisation()?;
     let dataset = if tables.is_empty() {
         let files = mini_imagenet_files(entry, root, &classes)?;
@@ -206,7 +222,7 @@ pub(super) fn read_omniglot(entry: &Entry, source: &Source) -> Result<Dataset> {
         Ok(Decoded { parts: [all.len(), 0, 0], all, normalisation: None, files: files.collect::<Result<_>>()? })
     })?;
     let dataset = decoded.dataset(entry.name, Some(entry.normalisation()?))?;
-    divided(Dataset { split: entry.class_split()?, ..dataset })
+    divided(Dataset { split: splits::omniglot(dataset.train.classes())?, ..dataset })
 }
 
 fn collected(name: &str, collector: Collector, labels: Vec<u32>, classes: Vec<String>) -> Result<LabelledImages> {

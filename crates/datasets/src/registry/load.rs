@@ -36,26 +36,36 @@ pub fn load(name: &str, source: &Source) -> Result<Dataset> {
             check_counts(entry, &dataset)?;
             dataset
         }
-        Name::Repository(repository) => repository::read(&repository, source)?,
+        Name::Repository(repository) => {
+            let dataset = repository::read(&repository, source)?;
+            if source.classes.is_none() {
+                dataset.all()?.check_no_class_empty()?;
+            }
+            dataset
+        }
         Name::Folder(path) => folders::read(&path, source)?,
     };
     Ok(limited(chosen(dataset, source)?, source))
 }
 
-/// The class lists of the data set with this name, where they are known before it is read.
+/// The class lists of the data set with this name, where they are known before its images are read: published lists, the
+/// parts of a folder that share no class, Omniglot's alphabets.
 ///
-/// **Errors** [`Error::UnknownDataset`].
+/// **Errors** [`Error::UnknownDataset`]; [`Error::NotFound`] or [`Error::Io`] where it is a folder that is not there.
 ///
 /// ```
-/// let split = datasets::class_split("cifar-fs")?.expect("published lists");
+/// let source = datasets::Source::from_env();
+/// let split = datasets::class_split("cifar-fs", &source)?.expect("published lists");
 /// assert_eq!(split.test().len(), 20);
-/// assert_eq!(datasets::class_split("hub:owner/name")?, None);
+/// assert_eq!(datasets::class_split("hub:owner/name", &source)?, None);
 /// # datasets::Result::Ok(())
 /// ```
-pub fn class_split(name: &str) -> Result<Option<ClassSplit>> {
-    match Name::parse(name, &Source::of_hub(crate::Hub::new("", "")).with_data_dir("."))? {
+pub fn class_split(name: &str, source: &Source) -> Result<Option<ClassSplit>> {
+    match Name::parse(name, source)? {
+        Name::Entry(entry) if entry.origin == Origin::Omniglot => folders::omniglot_lists(entry, source),
         Name::Entry(entry) => entry.class_split(),
-        Name::Repository(_) | Name::Folder(_) => Ok(None),
+        Name::Folder(path) => folders::lists(&path),
+        Name::Repository(_) => Ok(None),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Any data set of the Hub by its id: which of its files hold what, found by their names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use super::card;
@@ -71,7 +71,7 @@ fn find(repository: &Repository, source: &Source) -> Result<Found> {
     if let Some(folder) = &source.data_dir {
         let own = folder.join(&repository.id);
         let folder = if own.is_dir() { own } else { folder.clone() };
-        let files = below(&folder);
+        let files = below(&folder)?;
         let (configuration, parts) = chosen(&repository.id, &files, wanted, &[folder.display().to_string()])?;
         return Ok(Found { configuration, parts, place: Ok(folder) });
     }
@@ -147,7 +147,14 @@ fn chosen(
         None => configurations.keys().find(|name| **name == "default").copied(),
     };
     match name.and_then(|name| Some((name, configurations.get(name)?))) {
-        Some((name, parts)) => Ok((name.to_owned(), parts.clone())),
+        Some((name, parts)) => match parts.iter().find_map(|files| missing(files)) {
+            None => Ok((name.to_owned(), parts.clone())),
+            Some(missing) => Err(Error::NotFound {
+                what: format!("{missing} of {repository}"),
+                looked_at: looked_at.to_vec(),
+                hint: "its other pieces are there: fetch it again with the network, or copy it there".to_owned(),
+            }),
+        },
         None if configurations.is_empty() => Err(Error::NotFound {
             what: format!("training images of {repository}"),
             looked_at: looked_at.to_vec(),
@@ -161,6 +168,30 @@ fn chosen(
     }
 }
 
+/// The first file that is not among those that its own name counts, as `train-00000-of-00002.parquet` counts two.
+fn missing(files: &[String]) -> Option<String> {
+    let mut series = BTreeMap::<(&str, &str), (&str, HashSet<u32>)>::new();
+    for (stem, index, count, rest) in files.iter().filter_map(|path| piece(path)) {
+        series.entry((stem, count)).or_insert((rest, HashSet::new())).1.insert(index);
+    }
+    series.into_iter().find_map(|((stem, count), (rest, there))| {
+        let pieces = count.parse::<u32>().ok().filter(|count| *count <= MAX_PIECES)?;
+        let lacking = (0..pieces).find(|index| !there.contains(index))?;
+        Some(format!("{stem}-{lacking:0width$}-of-{count}{rest}", width = count.len()))
+    })
+}
+
+/// What comes before the number of a piece, the number, how many there are, and what comes after.
+fn piece(path: &str) -> Option<(&str, u32, &str, &str)> {
+    let (before, after) = path.rsplit_once("-of-")?;
+    let (stem, index) = before.rsplit_once('-')?;
+    let (count, rest) = after.split_at(after.find(|character: char| !character.is_ascii_digit())?);
+    Some((stem, index.parse().ok()?, count, rest))
+}
+
+/// More pieces than this are taken for something else in a file's name.
+const MAX_PIECES: u32 = 10_000;
+
 /// The configuration and the part that a file belongs to, by its name; training where nothing says so.
 fn placed(path: &str) -> (&str, usize) {
     let (folders, file) = path.rsplit_once('/').unwrap_or(("", path));
@@ -173,11 +204,11 @@ fn placed(path: &str) -> (&str, usize) {
 }
 
 /// Files below a folder by their paths inside it, sorted.
-fn below(folder: &Path) -> Vec<String> {
+fn below(folder: &Path) -> Result<Vec<String>> {
     let (mut folders, mut found) = (vec![folder.to_owned()], Vec::new());
     while let Some(next) = folders.pop() {
-        for entry in std::fs::read_dir(next).into_iter().flatten().flatten() {
-            let path = entry.path();
+        for entry in std::fs::read_dir(&next).map_err(Error::io("list", &next))? {
+            let path = entry.map_err(Error::io("list", &next))?.path();
             match path.is_dir() {
                 true => folders.push(path),
                 false => found.extend(path.strip_prefix(folder).ok().and_then(Path::to_str).map(str::to_owned)),
@@ -185,12 +216,12 @@ fn below(folder: &Path) -> Vec<String> {
         }
     }
     found.sort();
-    found
+    Ok(found)
 }
 
 /// The tables below a folder.
-pub(super) fn tables_below(folder: &Path) -> Vec<Place> {
-    below(folder).iter().filter(|path| is_table(path)).map(|path| Place::Disk(folder.join(path))).collect()
+pub(super) fn tables_below(folder: &Path) -> Result<Vec<Place>> {
+    Ok(below(folder)?.iter().filter(|path| is_table(path)).map(|path| Place::Disk(folder.join(path))).collect())
 }
 
 #[cfg(test)]
@@ -211,6 +242,21 @@ mod tests {
         ] {
             assert_eq!(placed(path), expected, "{path}");
         }
+    }
+
+    #[test]
+    fn a_piece_that_is_not_there_is_found_by_the_names_of_the_others() {
+        let files = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let whole = ["data/train-00000-of-00003-ab.parquet", "data/train-00001-of-00003-cd.parquet"];
+        assert_eq!(missing(&files(&whole)).unwrap(), "data/train-00002-of-00003-ab.parquet");
+        let third = "data/train-00002-of-00003-ef.parquet";
+        assert_eq!(missing(&files(&[whole[0], whole[1], third])), None);
+        assert_eq!(missing(&files(&[third])).unwrap(), "data/train-00000-of-00003-ef.parquet");
+        for none in ["train.parquet", "one-of-many.parquet", "b-of-99999999.parquet", "0000.parquet", "-of-"] {
+            assert_eq!(missing(&files(&[none])), None, "{none}");
+        }
+        let failed = chosen("o/n", &files(&whole), None, &["here".to_owned()]);
+        assert!(matches!(failed, Err(Error::NotFound { what, .. }) if what.contains("train-00002-of-00003")));
     }
 
     #[test]

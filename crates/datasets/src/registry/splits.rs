@@ -37,6 +37,42 @@ impl SplitName {
     }
 }
 
+/// Omniglot's classes, `alphabet/character`, as their authors divide them: background alphabets to learn from, evaluation
+/// alphabets to test on; none where there are classes of one kind only.
+pub(super) fn omniglot(classes: &[String]) -> Result<Option<ClassSplit>> {
+    let tested =
+        |class: &&String| class.split_once('/').is_some_and(|(alphabet, _)| OMNIGLOT_EVALUATION.contains(&alphabet));
+    let (test, train): (Vec<&String>, Vec<&String>) = classes.iter().partition(tested);
+    match train.is_empty() || test.is_empty() {
+        true => Ok(None),
+        false => ClassSplit::new(train, &[] as &[String], test).map(Some),
+    }
+}
+
+/// The alphabets of `images_evaluation.zip`: Lake, Salakhutdinov, Tenenbaum, Science 350 (2015), pages 1332 to 1338.
+const OMNIGLOT_EVALUATION: [&str; 20] = [
+    "Angelic",
+    "Atemayar_Qelisayer",
+    "Atlantean",
+    "Aurek-Besh",
+    "Avesta",
+    "Ge_ez",
+    "Glagolitic",
+    "Gurmukhi",
+    "Kannada",
+    "Keble",
+    "Malayalam",
+    "Manipuri",
+    "Mongolian",
+    "Old_Church_Slavonic_(Cyrillic)",
+    "Oriya",
+    "Sylheti",
+    "Syriac_(Serto)",
+    "Tengwar",
+    "Tibetan",
+    "ULOG",
+];
+
 /// [`ClassSplit::checksum`] of the lists.
 const CIFAR_FS: &str = "502b0d87616b73582b46fcccee792d8b2adc1130a26d7393e816f3d2f65fdc6b";
 
@@ -53,6 +89,11 @@ mod tests {
             let split = name.lists().unwrap();
             assert_eq!([split.train().len(), split.validation().len(), split.test().len()], [64, 16, 20]);
         }
+        let names = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let split =
+            omniglot(&names(&["Angelic/character01", "Greek/character01", "Greek/character02"])).unwrap().unwrap();
+        assert_eq!((split.train().len(), split.test()), (2, &names(&["Angelic/character01"])[..]));
+        assert_eq!(omniglot(&names(&["Greek/character01"])).unwrap(), None);
         let glyphs = SplitName::Glyphs.lists().unwrap();
         assert!(glyphs.train().len() >= 64 && glyphs.validation().len() >= 16 && glyphs.test().len() >= 20);
     }

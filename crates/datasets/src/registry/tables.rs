@@ -170,7 +170,8 @@ impl Tables<'_> {
         let (mut labels, mut ends) = (Vec::new(), Vec::new());
         for (path, _) in &opened {
             let columns = parquet::columns(path, self.image, self.label)?;
-            labels.push((path.clone(), parquet::read(path, &columns, &mut collector)?));
+            let read = parquet::read(path, &columns, &mut collector)?;
+            labels.push((path.clone(), parquet::place_of(path, &columns.label), read));
             ends.push(collector.len());
         }
         let Some(shape) = collector.shape() else {
@@ -192,23 +193,33 @@ impl Tables<'_> {
     /// Labels of all files as numbers of one list of classes.
     ///
     /// Files that list other classes than the first have theirs found by name, as in data sets split by class.
-    fn joined(&self, files: Vec<(PathBuf, parquet::Labels)>) -> Result<(Vec<u32>, Vec<String>)> {
+    fn joined(&self, files: Vec<(PathBuf, String, parquet::Labels)>) -> Result<(Vec<u32>, Vec<String>)> {
         let malformed = |path: PathBuf| move |reason| Error::Malformed { path, format: "parquet", reason };
-        let first = files.first().and_then(|(_, labels)| labels.names.clone());
-        let alike = files.iter().all(|(_, labels)| labels.names == first);
-        let mut joined = RawLabels::default();
-        for (path, labels) in files {
+        let first = files.first().and_then(|(.., labels)| labels.names.clone());
+        let alike = files.iter().all(|(.., labels)| labels.names == first);
+        let (mut joined, mut ends) = (RawLabels::default(), Vec::new());
+        for (path, place, labels) in files {
             let values = match (&labels.names, alike) {
-                (Some(names), false) => labels.values.named(names, self.name)?,
+                (Some(names), false) => labels.values.named(names, &place)?,
                 _ => labels.values,
             };
             joined.append(values).map_err(malformed(path))?;
+            ends.push((joined.len(), place));
         }
         let listed = match (alike, first, self.names) {
             (true, None, Some(ask)) => ask()?,
             (true, first, _) => first,
             (false, ..) => None,
         };
-        joined.resolve(listed, self.name)
+        joined.resolve(listed, self.name).map_err(|error| in_its_file(error, &ends))
     }
+}
+
+/// The error with the table and the row in it, in place of the row among those of all tables, which end at `ends`.
+fn in_its_file(error: Error, ends: &[(usize, String)]) -> Error {
+    let Error::LabelOutOfRange { context, row, label, classes } = error else { return error };
+    let at = ends.partition_point(|(end, _)| *end <= row);
+    let start = at.checked_sub(1).map_or(0, |before| ends[before].0);
+    let context = ends.get(at).map_or(context, |(_, place)| place.clone());
+    Error::LabelOutOfRange { context, row: row - start, label, classes }
 }

@@ -31,7 +31,7 @@ impl Images {
     pub(super) fn load(configuration: &Configuration, data_dir: Option<&Path>) -> Result<Self> {
         let Data { set, classes, target_classes, target_images_per_class, .. } = &configuration.data;
         let source = source(configuration, data_dir);
-        let split = datasets::class_split(set)?;
+        let split = datasets::class_split(set, &source)?;
         match configuration.task {
             Task::Classification => {
                 // Where the names are known beforehand, only what is used is read or drawn.

@@ -36,6 +36,11 @@ pub(crate) struct Labels {
     pub(crate) names: Option<Vec<String>>,
 }
 
+/// A column of a table, as messages name it.
+pub(crate) fn place_of(path: &Path, column: &str) -> String {
+    format!("{}, column `{column}`", path.display())
+}
+
 /// How many rows a table claims, and how many bytes its file has.
 pub(crate) fn extent(path: &Path) -> Result<(usize, u64)> {
     let table = Table::open(path)?;
@@ -71,7 +76,7 @@ fn read_table(path: &Path, columns: &Columns, collector: &mut Collector) -> Resu
     let image = table.leaf(&columns.image, &[&format!("{}.bytes", columns.image), &columns.image])?;
     let label = table.leaf(&columns.label, &[&columns.label])?;
     let mut labels = Labels { values: RawLabels::default(), names: table.class_names(&columns.label) };
-    let (mut first_row, context) = (0, path.display().to_string());
+    let mut first_row = 0;
     for group in 0..table.reader.num_row_groups() {
         let group = table.reader.get_row_group(group).map_err(malformed(path))?;
         for leaf in [image, label] {
@@ -85,7 +90,8 @@ fn read_table(path: &Path, columns: &Columns, collector: &mut Collector) -> Resu
             if encoded.is_empty() {
                 break;
             }
-            collector.extend(&encoded, &context, first_row)?;
+            let place = |index| (place_of(path, &columns.image), Some(first_row + index));
+            collector.extend(&encoded, &place)?;
             first_row += encoded.len();
         }
         table.read_labels(&*group, label, &columns.label, (&mut labels.values, first_row))?;

@@ -62,6 +62,10 @@ fn parts_without_a_common_class_are_the_class_lists_of_a_transfer() {
     );
     assert_eq!((data.train.len(), data.test.len()), (15, 3));
     assert_eq!(firsts(&data.target_classes().unwrap().test), [(25, 0)]);
+    // The same lists before an image is read.
+    let source = Source::of_hub(Hub::new("", ""));
+    let known = crate::class_split(&format!("folder:{}", folder.path().display()), &source).unwrap();
+    assert_eq!(known.as_ref(), data.split.as_ref());
 }
 
 #[test]
@@ -103,6 +107,26 @@ fn the_second_start_maps_what_the_first_decoded_until_a_file_changes() {
     images(folder.path(), &["train/b/5.png"]);
     assert_eq!(firsts(&crate::load(&name, &source).unwrap().train), [(1, 0), (2, 1), (5, 1)]);
     assert_eq!(fs::read_dir(cache.path()).unwrap().count(), 2);
+}
+
+#[test]
+fn omniglots_background_and_evaluation_alphabets_are_its_class_lists() {
+    let folder = tempfile::tempdir().unwrap();
+    for (part, class) in [("images_background", "Greek/character01"), ("images_evaluation", "Keble/character01")] {
+        let names: Vec<String> = (1..=6).map(|number| format!("{part}/{class}/{number}.png")).collect();
+        images(folder.path(), &names.iter().map(String::as_str).collect::<Vec<_>>());
+    }
+    let entry = Entry { shape: [1, 2, 3], ..crate::find("omniglot").unwrap().clone() };
+    let source = Source::of_hub(Hub::new("", "")).with_data_dir(folder.path());
+    let data = read_omniglot(&entry, &source).unwrap();
+    let split = data.class_split().unwrap();
+    assert_eq!((&split.train()[0][..], &split.test()[0][..]), ("Greek/character01", "Keble/character01"));
+    assert_eq!(crate::class_split("omniglot", &source).unwrap().as_ref(), Some(split));
+    assert_eq!(data.target_classes().unwrap().train.len(), 5);
+    fs::remove_dir_all(folder.path().join("images_evaluation")).unwrap();
+    assert_eq!(crate::class_split("omniglot", &source).unwrap(), None);
+    let nowhere = crate::class_split("omniglot", &Source::of_hub(Hub::new("", "")));
+    assert!(matches!(nowhere, Err(Error::NotFound { .. })));
 }
 
 /// All hundred classes with six images each, where `place` puts them.
