@@ -143,7 +143,7 @@ mod tests {
         assert_eq!(layout.find("main", &file.path), None);
         assert_eq!(layout.listed("c0ffee"), ["plain/deep/0.parquet"]);
         assert_eq!(layout.remembered("refs/pr/1"), None);
-        layout.remember("refs/pr/1", &[file.path.clone()]).unwrap();
+        layout.remember("refs/pr/1", std::slice::from_ref(&file.path)).unwrap();
         assert_eq!(layout.remembered("refs/pr/1").unwrap(), [file.path.as_str()]);
         assert_eq!(layout.remembered("refs/pr/1.0"), None, "a point in a revision's name is part of it");
         assert!(cache.path().join("datasets--owner--name/refs/refs/convert/parquet").is_file());
