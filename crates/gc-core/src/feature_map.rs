@@ -72,6 +72,14 @@ pub trait FeatureMap {
         None
     }
 
+    /// The map at `x`, ready for many reverse passes, if it has a way of its own to take them.
+    ///
+    /// `None`, the default, leaves them to candle's backward pass over a graph from `x`, which is right for every map and
+    /// fills a tensor with zeros, and adds to it, for each gradient on the way. Asked of maps with constant weights only.
+    fn linearised(&self, _x: &Tensor) -> Result<Option<Box<dyn Linearised + '_>>> {
+        Ok(None)
+    }
+
     /// The squared norms ‖Jᵀv‖² for each of the cotangents v `[n, p]` that `draw` gives for the features `[n, p]`, with a
     /// scalar whose gradient by the weights is half of the gradient of their sum.
     ///
@@ -102,6 +110,18 @@ where
     }
 }
 
+/// A map linearised at a batch of inputs: see [`FeatureMap::linearised`].
+pub trait Linearised {
+    /// The features `[n, p]` of the batch.
+    fn features(&self) -> &Tensor;
+
+    /// Jᵀv for a cotangent v `[n, p]`, shaped as the inputs. Called once for each row or probe.
+    fn pullback(&self, cotangent: &Tensor) -> Result<Tensor>;
+
+    /// Bytes of all that is kept for the pullbacks, and of the largest tensor in it.
+    fn bytes(&self) -> (usize, usize);
+}
+
 /// A map of any size behind a reference, as a trait object.
 pub(crate) struct ByReference<'a, M: ?Sized>(pub(crate) &'a M);
 
@@ -128,6 +148,10 @@ impl<M: FeatureMap + ?Sized> FeatureMap for ByReference<'_, M> {
 
     fn frozen(&self) -> Option<Box<dyn FeatureMap + '_>> {
         self.0.frozen()
+    }
+
+    fn linearised(&self, x: &Tensor) -> Result<Option<Box<dyn Linearised + '_>>> {
+        self.0.linearised(x)
     }
 
     fn squared_pullbacks(

@@ -45,7 +45,7 @@ pub use batch::Batch;
 pub use derivative_check::{DerivativeCheck, check_derivatives};
 pub use error::{Error, Quantity, Result};
 pub use estimate::{ChunkReport, ClassEstimate, Estimate, Method, Passes, Population, Side, StandardError, Stopped};
-pub use feature_map::{BatchNormMode, FeatureMap};
+pub use feature_map::{BatchNormMode, FeatureMap, Linearised};
 pub use freeze::{ForwardMode, NoForwardMode, Parametric, frozen_weights};
 pub use interval::Interval;
 pub use learning_path::{LearningPath, Slope};

@@ -2,22 +2,51 @@
 
 use candle_core::{DType, Device, Tensor, Var};
 
-use crate::{Error, FeatureMap, Quantity, Result};
+use crate::{Error, FeatureMap, Linearised, Quantity, Result};
 
 /// A map linearised at a batch of inputs: its features, and v ↦ Jᵀv.
-pub(crate) struct Linearisation {
+pub(crate) struct Linearisation<'a>(Box<dyn Linearised + 'a>);
+
+impl<'a> Linearisation<'a> {
+    /// Runs the map forward on `inputs` `[n, …]`, each sample repeated in `lanes` blocks of n rows.
+    ///
+    /// Refuses features of a wrong shape, features that do not depend on the inputs, and weights that are variables.
+    pub(crate) fn new(map: &'a dyn FeatureMap, inputs: &Tensor, lanes: usize) -> Result<Self> {
+        let inputs = inputs.detach();
+        let repeated = if lanes == 1 { inputs } else { Tensor::cat(&vec![&inputs; lanes], 0)? };
+        let own = match map.linearised(&repeated)? {
+            Some(own) => own,
+            None => Box::new(Graph::new(map, &repeated)?),
+        };
+        check_shape(own.features(), repeated.dim(0)?)?;
+        Ok(Self(own))
+    }
+
+    /// The features, one row a sample and lane.
+    pub(crate) fn features(&self) -> &Tensor {
+        self.0.features()
+    }
+
+    /// Jᵀv for a cotangent shaped as the features; it has the shape of the inputs.
+    pub(crate) fn pullback(&self, cotangent: &Tensor) -> Result<Tensor> {
+        self.0.pullback(cotangent)
+    }
+
+    /// Bytes that are kept, and the largest of the tensors among them.
+    pub(crate) fn bytes(&self) -> (usize, usize) {
+        self.0.bytes()
+    }
+}
+
+/// The linearisation that every map has: candle's graph from the inputs to the features.
+struct Graph {
     input: Var,
     features: Tensor,
 }
 
-impl Linearisation {
-    /// Runs the map forward on `inputs` `[n, …]`, each sample repeated in `lanes` blocks of n rows.
-    ///
-    /// Refuses features of a wrong shape, features that do not depend on the inputs, and weights that are variables.
-    pub(crate) fn new(map: &dyn FeatureMap, inputs: &Tensor, lanes: usize) -> Result<Self> {
-        let inputs = inputs.detach();
-        let repeated = if lanes == 1 { inputs } else { Tensor::cat(&vec![&inputs; lanes], 0)? };
-        let input = Var::from_tensor(&repeated)?;
+impl Graph {
+    fn new(map: &dyn FeatureMap, inputs: &Tensor) -> Result<Self> {
+        let input = Var::from_tensor(inputs)?;
         let features = map.features(input.as_tensor())?;
         check_shape(&features, input.dims().first().copied().unwrap_or(0))?;
         let mut connected = false;
@@ -33,20 +62,20 @@ impl Linearisation {
         }
         Ok(Self { input, features })
     }
+}
 
-    /// The features, one row a sample and lane.
-    pub(crate) fn features(&self) -> &Tensor {
+impl Linearised for Graph {
+    fn features(&self) -> &Tensor {
         &self.features
     }
 
-    /// Jᵀv for a cotangent shaped as the features; it has the shape of the inputs.
-    pub(crate) fn pullback(&self, cotangent: &Tensor) -> Result<Tensor> {
+    fn pullback(&self, cotangent: &Tensor) -> Result<Tensor> {
         let gradients = self.features.mul(cotangent)?.sum_all()?.backward()?;
         gradients.get(self.input.as_tensor()).cloned().ok_or(Error::NotDifferentiable)
     }
 
-    /// Bytes that the graph keeps alive, and the largest of its tensors (a view counts as a tensor of its own).
-    pub(crate) fn bytes(&self) -> (usize, usize) {
+    // A view counts as a tensor of its own.
+    fn bytes(&self) -> (usize, usize) {
         let sizes =
             self.features.sorted_nodes().into_iter().map(|node| node.elem_count() * node.dtype().size_in_bytes());
         sizes.fold((0, 0), |(total, largest), size| (total + size, largest.max(size)))

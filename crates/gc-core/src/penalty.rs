@@ -193,10 +193,8 @@ pub(crate) fn squared_pullbacks_by_jvp<M: FeatureMap + ?Sized>(
     }
     let samples = x.dims().first().copied().unwrap_or(0);
     let indices: Vec<usize> = (0..samples).collect();
-    let linearisation = match map.frozen() {
-        Some(frozen) => Linearisation::new(frozen.as_ref(), x, 1)?,
-        None => Linearisation::new(&ByReference(map), x, 1)?,
-    };
+    let (frozen, as_it_is) = (map.frozen(), ByReference(map));
+    let linearisation = Linearisation::new(frozen.as_deref().unwrap_or(&as_it_is), x, 1)?;
     let frozen_features = linearisation.features();
     check_finite(frozen_features, &indices, Quantity::Features, || map.first_non_finite_layer(x))?;
     let mut squared_norms = Vec::new();

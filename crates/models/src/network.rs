@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
-use gc_core::{BatchNormMode, FeatureMap, InputUnits, SquaredPullbacks};
+use gc_core::{BatchNormMode, FeatureMap, InputUnits, Linearised, SquaredPullbacks};
 
-use crate::layer::{Flatten, Layer, Stack};
+use crate::layer::{Flatten, Layer, Record, Stack};
 use crate::params::{Access, Initialisation, Params};
 use crate::zoo::{Architecture, Parts};
 use crate::{Error, Pass, Result};
@@ -262,6 +262,17 @@ impl FeatureMap for Features<'_> {
         Some(Box::new(view.feature_map(self.pass.without_update(), self.layer.as_deref()).ok()?))
     }
 
+    fn linearised(&self, x: &Tensor) -> gc_core::Result<Option<Box<dyn Linearised + '_>>> {
+        // With variables below it the graph is what finds them, and refuses them.
+        if self.view.frozen.is_some() {
+            return Ok(None);
+        }
+        let entered = self.view.enter(x).map_err(Error::into_candle)?;
+        let records = self.body.record(&entered, &self.pass).map_err(Error::into_candle)?;
+        let features = records.last().map_or(&entered, |record| &record.y).clone();
+        Ok(Some(Box::new(Recorded { map: self, input: x.clone(), records, features })))
+    }
+
     fn batch_norm(&self) -> BatchNormMode {
         match (self.view.batch_norm, self.pass.batch_statistics) {
             (false, _) => BatchNormMode::Absent,
@@ -282,5 +293,31 @@ impl FeatureMap for Features<'_> {
     fn first_non_finite_layer(&self, x: &Tensor) -> Option<String> {
         let view = self.view.frozen.as_deref().unwrap_or(self.view);
         view.parts.body.first_non_finite(&view.enter(x).ok()?, &self.pass.without_update())
+    }
+}
+
+/// A recorded forward pass, from which cotangents are pulled back layer by layer.
+struct Recorded<'a> {
+    map: &'a Features<'a>,
+    input: Tensor,
+    records: Vec<Record>,
+    features: Tensor,
+}
+
+impl Linearised for Recorded<'_> {
+    fn features(&self) -> &Tensor {
+        &self.features
+    }
+
+    fn pullback(&self, cotangent: &Tensor) -> gc_core::Result<Tensor> {
+        let at_input = self.map.body.pull_to_input(&self.records, cotangent, &self.map.pass);
+        Ok(at_input.and_then(|at_input| leave(&at_input, &self.input)).map_err(Error::into_candle)?)
+    }
+
+    fn bytes(&self) -> (usize, usize) {
+        let bytes = |tensor: &Tensor| tensor.elem_count() * tensor.dtype().size_in_bytes();
+        let mut sizes = vec![bytes(&self.input)];
+        self.records.iter().for_each(|record| record.visit_outputs(&mut |output| sizes.push(bytes(output))));
+        (sizes.iter().sum(), sizes.into_iter().max().unwrap_or(0))
     }
 }

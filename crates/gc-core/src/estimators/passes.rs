@@ -12,7 +12,7 @@ use super::{Task, WIDTH};
 pub(super) struct Reverse<'a> {
     task: &'a Task<'a>,
     chunk: &'a Chunk,
-    linearisation: Linearisation,
+    linearisation: Linearisation<'a>,
     /// How many rows of the Jacobian share a pass.
     pub(super) lanes: usize,
     pub(super) passes: Passes,

@@ -50,9 +50,14 @@ where
     } else {
         x.par_chunks(block).zip(other.par_chunks(block)).map(partial).collect()
     };
+    totals(&partials, channels, sums)
+}
+
+/// The sums of blocks added up in f64 and in order, `sums` times one value a channel.
+fn totals<T: Element>(partials: &[Vec<T>], channels: usize, sums: usize) -> Vec<f64> {
     let mut total = vec![0.0; sums * channels];
-    for accumulators in &partials {
-        for (sum, accumulators) in accumulators.chunks(wide).enumerate() {
+    for accumulators in partials {
+        for (sum, accumulators) in accumulators.chunks(wide_row(channels)).enumerate() {
             for (index, value) in accumulators.iter().enumerate() {
                 total[sum * channels + index % channels] += value.to_f64();
             }
@@ -211,41 +216,94 @@ pub(crate) fn batch_norm_pairing<T: Element>(
 ) -> BatchNormPairing<T> {
     let channels = mean.len();
     let rows = (x.len() / channels.max(1)) as f64;
-    let means = |values: &[T]| -> Vec<f64> { sum(values, channels).into_iter().map(|sum| sum / rows).collect() };
-    let (g_mean, t_mean) = (means(g), means(t));
-    let centred = |x: &[T], mean: &[f64]| -> Vec<T> {
-        let centre = repeated(channels, |c| T::from_f64(mean[c]));
-        map_rows(x, x, channels, |y, _| y.iter_mut().zip(&centre).for_each(|(y, centre)| *y = *y - *centre))
-    };
-    let (x, g, t) = (centred(x, mean), centred(g, &g_mean), centred(t, &t_mean));
-    let (gt, xt, xg) = (dot(&g, &t, channels), dot(&x, &t, channels), dot(&x, &g, channels));
-    let by_channel = |function: &dyn Fn(usize) -> f64| repeated(channels, |c| T::from_f64(function(c)));
-    let factor = by_channel(&|c| scale[c] * inverse_deviation[c]);
-    let slope = by_channel(&|c| -scale[c] * inverse_deviation[c].powi(3) * xt[c] / rows);
-    let tangent = combined(&t, &factor, &[(&x, &slope)], channels);
+    let sums = pairing_sums(x, g, t, mean);
+    let [g_sum, t_sum, gt, xt, xg, x_sum] = [0, 1, 2, 3, 4, 5].map(|sum| &sums[sum * channels..(sum + 1) * channels]);
+    // Sums of products of what is centred, from those of what is not.
+    let gt = |c: usize| gt[c] - g_sum[c] * t_sum[c] / rows;
+    let xt = |c: usize| xt[c] - x_sum[c] * t_sum[c] / rows;
+    let xg = |c: usize| xg[c] - x_sum[c] * g_sum[c] / rows;
+    let factor = |c: usize| scale[c] * inverse_deviation[c];
+    let slope = |c: usize| -scale[c] * inverse_deviation[c].powi(3) * xt(c) / rows;
     let cube = |c: usize| scale[c] * inverse_deviation[c].powi(3) / rows;
-    let along_x = by_channel(&|c| cube(c) * (3.0 * xt[c] * xg[c] * inverse_deviation[c].powi(2) / rows - gt[c]));
-    let along_t = by_channel(&|c| -cube(c) * xg[c]);
-    let along_g = by_channel(&|c| -cube(c) * xt[c]);
-    let by_input = combined(&x, &along_x, &[(&t, &along_t), (&g, &along_g)], channels);
+    let along_x = |c: usize| cube(c) * (3.0 * xt(c) * xg(c) * inverse_deviation[c].powi(2) / rows - gt(c));
+    let (along_t, along_g) = (|c: usize| -cube(c) * xg(c), |c: usize| -cube(c) * xt(c));
+    let centre = |c: usize| mean[c];
+    let shift = |c: usize| -factor(c) * t_sum[c] / rows;
+    let tangent = combined(x, [&centre, &slope, &shift], &[(t, &factor)], channels);
+    let shift = |c: usize| -(along_t(c) * t_sum[c] + along_g(c) * g_sum[c]) / rows;
+    let by_input = combined(x, [&centre, &along_x, &shift], &[(t, &along_t), (g, &along_g)], channels);
     let by_scale = (0..channels)
-        .map(|c| gt[c] * inverse_deviation[c] - xt[c] * xg[c] * inverse_deviation[c].powi(3) / rows)
+        .map(|c| gt(c) * inverse_deviation[c] - xt(c) * xg(c) * inverse_deviation[c].powi(3) / rows)
         .collect();
     BatchNormPairing { tangent, by_input, by_scale }
 }
 
-/// x·factor plus each of the others times its own factor, by channel; factors are wide rows.
-fn combined<T: Element>(x: &[T], factor: &[T], others: &[(&[T], &[T])], channels: usize) -> Vec<T> {
+/// Σ g, Σ t, Σ g·t, Σ x·t, Σ x·g and Σ x by channel, one after the other, with x less its mean: in one pass.
+fn pairing_sums<T: Element>(x: &[T], g: &[T], t: &[T], mean: &[f64]) -> Vec<f64> {
+    const SUMS: usize = 6;
+    let channels = mean.len();
+    let (wide, block) = (wide_row(channels), block_len(channels));
+    let centre = repeated(channels, |c| T::from_f64(mean[c]));
+    let partial = |((x, g), t): ((&[T], &[T]), &[T])| {
+        let mut accumulators = vec![T::default(); SUMS * wide];
+        InstructionSet::best().vectorised(|| {
+            let (g_sum, rest) = accumulators.split_at_mut(wide);
+            let (t_sum, rest) = rest.split_at_mut(wide);
+            let (gt, rest) = rest.split_at_mut(wide);
+            let (xt, rest) = rest.split_at_mut(wide);
+            let (xg, x_sum) = rest.split_at_mut(wide);
+            for ((x, g), t) in x.chunks(wide).zip(g.chunks(wide)).zip(t.chunks(wide)) {
+                let sums = g_sum.iter_mut().zip(&mut *t_sum).zip(&mut *gt).zip(&mut *xt).zip(&mut *xg).zip(&mut *x_sum);
+                let values = x.iter().zip(g).zip(t).zip(&centre);
+                for ((((x, g), t), centre), (((((g_sum, t_sum), gt), xt), xg), x_sum)) in values.zip(sums) {
+                    let x = *x - *centre;
+                    *g_sum += *g;
+                    *t_sum += *t;
+                    *gt += *g * *t;
+                    *xt += x * *t;
+                    *xg += x * *g;
+                    *x_sum += x;
+                }
+            }
+        });
+        accumulators
+    };
+    let partials: Vec<Vec<T>> = if x.len() <= WAKING {
+        x.chunks(block).zip(g.chunks(block)).zip(t.chunks(block)).map(partial).collect()
+    } else {
+        x.par_chunks(block).zip(g.par_chunks(block)).zip(t.par_chunks(block)).map(partial).collect()
+    };
+    totals(&partials, channels, SUMS)
+}
+
+/// A number for each channel.
+type ByChannel<'a> = &'a dyn Fn(usize) -> f64;
+
+/// (x − centre)·factor + shift plus each of the others times its own factor, by channel.
+fn combined<T: Element>(
+    x: &[T],
+    [centre, factor, shift]: [ByChannel<'_>; 3],
+    others: &[(&[T], ByChannel<'_>)],
+    channels: usize,
+) -> Vec<T> {
     let (wide, block, set) = (wide_row(channels), block_len(channels), InstructionSet::best());
+    let by_channel = |function: ByChannel<'_>| -> Vec<T> {
+        let values: Vec<T> = (0..channels).map(|c| T::from_f64(function(c))).collect();
+        repeated(channels, |c| values[c])
+    };
+    let (centre, factor, shift) = (by_channel(centre), by_channel(factor), by_channel(shift));
+    let others: Vec<(&[T], Vec<T>)> = others.iter().map(|(other, factor)| (*other, by_channel(*factor))).collect();
     fresh::changed(x, block, |index, y| {
         set.vectorised(|| {
             for row in y.chunks_mut(wide) {
-                row.iter_mut().zip(factor).for_each(|(y, factor)| *y = *y * *factor);
+                for (((y, centre), factor), shift) in row.iter_mut().zip(&centre).zip(&factor).zip(&shift) {
+                    *y = (*y - *centre) * *factor + *shift;
+                }
             }
-            for (other, factor) in others {
+            for (other, factor) in &others {
                 let other = &other[index * block..][..y.len()];
                 for (row, other) in y.chunks_mut(wide).zip(other.chunks(wide)) {
-                    row.iter_mut().zip(other).zip(*factor).for_each(|((y, other), factor)| *y += *other * *factor);
+                    row.iter_mut().zip(other).zip(factor).for_each(|((y, other), factor)| *y += *other * *factor);
                 }
             }
         });

@@ -2,8 +2,10 @@
 
 use candle_core::Tensor;
 
-use super::{Cotangents, Layer, Record, inner};
-use crate::ops::{ConvSettings, conv2d, conv2d_input_gradient, conv2d_relu, conv2d_weight_gradient, linear};
+use super::{Cotangents, Layer, Record};
+use crate::ops::{
+    ConvSettings, conv2d, conv2d_input_gradient, conv2d_relu, conv2d_weight_gradient, linear, with_gradient,
+};
 use crate::params::{Builder, Role};
 use crate::{Pass, Result};
 
@@ -64,7 +66,7 @@ impl Layer for Conv2d {
         if self.weight.track_op() {
             let settings = self.settings(pass);
             let gradient = conv2d_weight_gradient(t, &cotangents.output, self.weight.dims(), settings)?;
-            pairings.push(inner(&self.weight, &gradient)?);
+            pairings.push(with_gradient(&self.weight, &gradient)?);
         }
         conv2d(t, &self.weight.detach(), None, self.settings(pass))
     }
@@ -114,7 +116,7 @@ impl Layer for Linear {
         pairings: &mut Vec<Tensor>,
     ) -> Result<Tensor> {
         if self.weight.track_op() {
-            pairings.push(inner(&self.weight, &cotangents.output.t()?.matmul(t)?)?);
+            pairings.push(with_gradient(&self.weight, &cotangents.output.t()?.matmul(t)?)?);
         }
         linear(t, &self.weight.detach(), None)
     }

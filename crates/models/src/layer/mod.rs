@@ -73,7 +73,7 @@ pub(crate) trait Layer: Send + Sync {
 
     /// J t of the recorded pass, outside any graph, where `cotangents` came from [`Layer::pullback`].
     ///
-    /// Adds to `pairings` scalars whose gradient, by the weights and by the recorded input, is that of ⟨g, J t⟩ with the
+    /// Adds to `pairings` scalars (of any value) whose gradient, by the weights and by the recorded input, is that of ⟨g, J t⟩ with the
     /// cotangent g and the tangent t held fixed. Where J depends on neither, there is nothing to add.
     ///
     /// # Errors
@@ -86,9 +86,4 @@ pub(crate) trait Layer: Send + Sync {
         pass: &Pass,
         pairings: &mut Vec<Tensor>,
     ) -> Result<Tensor>;
-}
-
-/// Σ a·b as a scalar.
-fn inner(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    Ok(crate::ops::hadamard(a, b)?.sum_all()?)
 }

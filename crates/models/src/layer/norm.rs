@@ -2,10 +2,10 @@
 
 use candle_core::{DType, Tensor, Var};
 
-use super::{Cotangents, Layer, Record, inner};
+use super::{Cotangents, Layer, Record};
 use crate::ops::{
     ChannelMoments, batch_norm_eval_affine, batch_norm_train, batch_norm_train_jvp, batch_norm_train_pair,
-    batch_norm_train_pullback, channel_affine, channel_dot, channel_scale,
+    batch_norm_train_pullback_with, channel_affine, channel_dot, channel_scale, with_gradient,
 };
 use crate::params::{Builder, Role};
 use crate::{Pass, Result};
@@ -59,15 +59,19 @@ fn blend(running: &Var, batch: &[f64]) -> Result<()> {
 
 impl Layer for BatchNorm2d {
     fn forward(&self, x: &Tensor, pass: &Pass) -> Result<Tensor> {
+        Ok(self.record(x, pass)?.y)
+    }
+
+    fn record(&self, x: &Tensor, pass: &Pass) -> Result<Record> {
         if !pass.batch_statistics {
             let (factor, summand) = self.affine()?;
-            return channel_affine(x, &factor, &summand);
+            return Ok(Record::leaf(x, channel_affine(x, &factor, &summand)?));
         }
         let (y, moments) = batch_norm_train(x, &self.gamma, &self.beta, EPSILON)?;
         if pass.update_running {
             self.update(&moments)?;
         }
-        Ok(y)
+        Ok(Record { moments: Some(moments), ..Record::leaf(x, y) })
     }
 
     fn jvp(&self, x: &Tensor, dx: &Tensor, pass: &Pass) -> Result<(Tensor, Tensor)> {
@@ -78,11 +82,10 @@ impl Layer for BatchNorm2d {
         Ok((channel_affine(x, &factor, &summand)?, channel_scale(dx, &factor)?))
     }
 
-    fn pullback(&self, record: &Record, g: &Tensor, pass: &Pass) -> Result<Cotangents> {
-        let input = if pass.batch_statistics {
-            batch_norm_train_pullback(&record.x, g, &self.gamma, EPSILON)?
-        } else {
-            channel_scale(g, &self.affine()?.0.detach())?
+    fn pullback(&self, record: &Record, g: &Tensor, _: &Pass) -> Result<Cotangents> {
+        let input = match &record.moments {
+            Some(moments) => batch_norm_train_pullback_with(&record.x, g, &self.gamma, EPSILON, moments)?,
+            None => channel_scale(g, &self.affine()?.0.detach())?,
         };
         Ok(Cotangents::leaf(g, input))
     }
@@ -92,17 +95,18 @@ impl Layer for BatchNorm2d {
         record: &Record,
         cotangents: &Cotangents,
         t: &Tensor,
-        pass: &Pass,
+        _: &Pass,
         pairings: &mut Vec<Tensor>,
     ) -> Result<Tensor> {
-        if pass.batch_statistics {
-            let (tangent, pairing) = batch_norm_train_pair(&record.x, &cotangents.output, t, &self.gamma, EPSILON)?;
+        if let Some(moments) = &record.moments {
+            let (tangent, pairing) =
+                batch_norm_train_pair(&record.x, &cotangents.output, t, &self.gamma, EPSILON, moments)?;
             pairings.push(pairing);
             return Ok(tangent);
         }
         let (factor, _) = self.affine()?;
         if factor.track_op() {
-            pairings.push(inner(&factor, &channel_dot(t, &cotangents.output)?)?);
+            pairings.push(with_gradient(&factor, &channel_dot(t, &cotangents.output)?)?);
         }
         channel_scale(t, &factor.detach())
     }

@@ -2,15 +2,25 @@
 
 use candle_core::Tensor;
 
-use super::{Cotangents, Layer, Record, inner};
+use super::{Cotangents, Layer, Record};
 use crate::ops::{
-    Activation, PoolSettings, dropout_mask, global_avg_pool2d, global_avg_pool2d_pullback, hadamard, max_pool2d,
-    max_pool2d_jvp, max_pool2d_pullback,
+    Activation, PoolSettings, dropout_mask, gate, global_avg_pool2d, global_avg_pool2d_pullback, hadamard, max_pool2d,
+    max_pool2d_jvp, max_pool2d_pullback, with_gradient,
 };
 use crate::{Pass, Result};
 
 /// An activation.
 pub(crate) struct ActivationLayer(pub(crate) Activation);
+
+impl ActivationLayer {
+    /// φ′(x)·v of the recorded pass. That of ReLU is read off the output, which need not be computed again.
+    fn slope_times(&self, record: &Record, x: &Tensor, v: &Tensor) -> Result<Tensor> {
+        if self.is_relu() {
+            return gate(v, &record.y);
+        }
+        Ok(self.0.jvp(x, v)?.1)
+    }
+}
 
 impl Layer for ActivationLayer {
     fn forward(&self, x: &Tensor, _: &Pass) -> Result<Tensor> {
@@ -27,7 +37,7 @@ impl Layer for ActivationLayer {
 
     fn pullback(&self, record: &Record, g: &Tensor, _: &Pass) -> Result<Cotangents> {
         // The Jacobian is diagonal: it is its own transpose.
-        Ok(Cotangents::leaf(g, self.0.jvp(&record.x.detach(), g)?.1))
+        Ok(Cotangents::leaf(g, self.slope_times(record, &record.x.detach(), g)?))
     }
 
     fn pair(
@@ -38,10 +48,10 @@ impl Layer for ActivationLayer {
         _: &Pass,
         pairings: &mut Vec<Tensor>,
     ) -> Result<Tensor> {
-        let (_, tangent) = self.0.jvp(&record.x, t)?;
+        let tangent = self.slope_times(record, &record.x, t)?;
         // t is a constant: only a derivative that varies with the input leaves the tangent in a graph.
         if tangent.track_op() {
-            pairings.push(inner(&tangent, &cotangents.output)?);
+            pairings.push(with_gradient(&tangent, &cotangents.output)?);
         }
         Ok(tangent.detach())
     }

@@ -8,19 +8,31 @@
 
 use candle_core::Tensor;
 
+use crate::ops::ChannelMoments;
+
 /// Input and output of one layer, with those of the layers inside it.
 pub(crate) struct Record {
     /// Input, with its graph.
     pub(crate) x: Tensor,
     /// Output, with its graph.
     pub(crate) y: Tensor,
+    /// The statistics of the batch, where the layer normalised by them.
+    pub(crate) moments: Option<ChannelMoments>,
     /// Records of the stacks inside, in an order of the layer's own.
     pub(crate) inner: Vec<Vec<Record>>,
 }
 
 impl Record {
     pub(crate) fn leaf(x: &Tensor, y: Tensor) -> Self {
-        Self { x: x.clone(), y, inner: Vec::new() }
+        Self { x: x.clone(), y, moments: None, inner: Vec::new() }
+    }
+
+    /// Every output that is kept, once: an output that is the input itself is another layer's.
+    pub(crate) fn visit_outputs(&self, visit: &mut dyn FnMut(&Tensor)) {
+        if self.y.id() != self.x.id() {
+            visit(&self.y);
+        }
+        self.inner.iter().flatten().for_each(|record| record.visit_outputs(visit));
     }
 }
 

@@ -83,11 +83,29 @@ impl Stack {
     /// The records of all layers.
     pub(crate) fn record(&self, x: &Tensor, pass: &Pass) -> Result<Vec<Record>> {
         let mut records: Vec<Record> = Vec::with_capacity(self.0.len());
-        for (_, layer) in &self.0 {
-            let record = layer.record(records.last().map_or(x, |record| &record.y), pass)?;
-            records.push(record);
+        let mut layers = self.0.iter().map(|(_, layer)| layer).peekable();
+        while let Some(layer) = layers.next() {
+            let x = records.last().map_or(x, |record| &record.y).clone();
+            let fused = match layers.peek() {
+                Some(next) if next.is_relu() => layer.forward_with_relu(&x, pass)?,
+                _ => None,
+            };
+            match fused {
+                // The ReLU's output stands for its input too: its slope is the same at both.
+                Some(y) => {
+                    layers.next();
+                    records.extend([Record::leaf(&x, y.clone()), Record::leaf(&y, y.clone())]);
+                }
+                None => records.push(layer.record(&x, pass)?),
+            }
         }
         Ok(records)
+    }
+
+    /// The cotangent at the input of the recorded layers alone; those in between are given up at once.
+    pub(crate) fn pull_to_input(&self, records: &[Record], g: &Tensor, pass: &Pass) -> Result<Tensor> {
+        let layers = self.0.iter().zip(records).rev();
+        layers.into_iter().try_fold(g.clone(), |g, ((_, layer), record)| Ok(layer.pullback(record, &g, pass)?.input))
     }
 
     /// The cotangents of the recorded layers, in the order of the layers, and the one at the input.

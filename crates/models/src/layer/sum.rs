@@ -34,7 +34,7 @@ impl Layer for Sum {
         let (branch, shortcut) = (self.branch.record(x, pass)?, self.shortcut.record(x, pass)?);
         let output = |records: &[Record]| records.last().map_or(x, |record| &record.y).clone();
         let y = (output(&branch) + output(&shortcut))?;
-        Ok(Record { x: x.clone(), y, inner: vec![branch, shortcut] })
+        Ok(Record { inner: vec![branch, shortcut], ..Record::leaf(x, y) })
     }
 
     fn pullback(&self, record: &Record, g: &Tensor, pass: &Pass) -> Result<Cotangents> {

@@ -154,18 +154,26 @@ pub fn batch_norm_train_jvp(
 /// # Ok::<(), models::Error>(())
 /// ```
 pub fn batch_norm_train_pullback(x: &Tensor, g: &Tensor, gamma: &Tensor, epsilon: f64) -> Result<Tensor> {
+    batch_norm_train_pullback_with(x, g, gamma, epsilon, &ChannelMoments::of(x)?)
+}
+
+/// [`batch_norm_train_pullback`] where the moments of `x` are known.
+pub(crate) fn batch_norm_train_pullback_with(
+    x: &Tensor,
+    g: &Tensor,
+    gamma: &Tensor,
+    epsilon: f64,
+    moments: &ChannelMoments,
+) -> Result<Tensor> {
     check(x, gamma, gamma)?;
-    let x = x.detach().contiguous()?;
-    let op = Training { moments: ChannelMoments::of(&x)?, epsilon };
-    let variable = candle_core::Var::from_tensor(&x)?;
-    let gradients = op.bwd(&variable, &gamma.detach(), &gamma.detach(), &x, g).map_err(Error::Candle)?;
-    gradients.0.ok_or_else(|| Error::Candle(candle_core::Error::BackwardNotSupported { op: op.name() }))
+    let op = Training { moments: moments.clone(), epsilon };
+    let (by_input, ..) = op.gradients(&x.detach().contiguous()?, &gamma.detach(), g, [true, false, false])?;
+    by_input.ok_or_else(|| Error::Candle(candle_core::Error::BackwardNotSupported { op: op.name() }))
 }
 
 /// J t of training-mode batch norm at `x`, outside any graph, and a scalar with the gradient of ⟨g, J t⟩ by `x` and γ.
 ///
-/// **Definition** the scalar is ⟨x, ∂⟨g, J t⟩/∂x⟩ + ⟨γ, ∂⟨g, J t⟩/∂γ⟩ with both derivatives taken as constants: only its
-/// gradient has a meaning.
+/// `moments` are those of `x`. Only the scalar's gradient has a meaning.
 ///
 /// **Errors** as [`batch_norm_train`], and [`Error::Shape`] when `g` or `t` is not shaped as `x`.
 pub(crate) fn batch_norm_train_pair(
@@ -174,13 +182,13 @@ pub(crate) fn batch_norm_train_pair(
     t: &Tensor,
     gamma: &Tensor,
     epsilon: f64,
+    moments: &ChannelMoments,
 ) -> Result<(Tensor, Tensor)> {
     check(x, gamma, gamma)?;
-    let moments = ChannelMoments::of(x)?;
     if is_composed(x) {
         let (at, scale) = (x.detach(), gamma.detach());
-        let [tangent, by_input, by_scale] = composed::training_pairing(&at, g, t, &moments, epsilon, &scale)?;
-        let pairing = (super::hadamard(x, &by_input)?.sum_all()? + super::hadamard(gamma, &by_scale)?.sum_all()?)?;
+        let [tangent, by_input, by_scale] = composed::training_pairing(&at, g, t, moments, epsilon, &scale)?;
+        let pairing = (super::with_gradient(x, &by_input)? + super::with_gradient(gamma, &by_scale)?)?;
         return Ok((tangent, pairing));
     }
     let inverse = moments.inverse_deviation(epsilon);
@@ -204,7 +212,7 @@ pub(crate) fn batch_norm_train_pair(
         CandleResult::Ok((tensor(paired.tangent)?, tensor(paired.by_input)?, paired.by_scale))
     })?;
     let by_scale = Tensor::from_vec(by_scale, gamma.shape(), gamma.device())?.to_dtype(gamma.dtype())?;
-    let pairing = (super::hadamard(x, &by_input)?.sum_all()? + super::hadamard(gamma, &by_scale)?.sum_all()?)?;
+    let pairing = (super::with_gradient(x, &by_input)? + super::with_gradient(gamma, &by_scale)?)?;
     Ok((tangent, pairing))
 }
 
@@ -274,6 +282,50 @@ struct Training {
 
 struct Affine;
 
+impl Training {
+    /// Gradients by input, scale and shift for a cotangent `g`, those that are wanted.
+    fn gradients(
+        &self,
+        x: &Tensor,
+        gamma: &Tensor,
+        g: &Tensor,
+        [wants_x, wants_gamma, wants_beta]: [bool; 3],
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        if is_composed(x) {
+            let (at, scale) = (x.detach(), gamma.detach());
+            let [by_x, by_gamma, by_beta] = composed::training_gradients(&at, &self.moments, self.epsilon, &scale, g)?;
+            return Ok((wants_x.then_some(by_x), wants_gamma.then_some(by_gamma), wants_beta.then_some(by_beta)));
+        }
+        let g = g.contiguous()?;
+        let inverse = self.moments.inverse_deviation(self.epsilon);
+        let (x_storage, x_layout) = x.storage_and_layout();
+        let (g_storage, g_layout) = g.storage_and_layout();
+        let (candle_core::Storage::Cpu(x_storage), candle_core::Storage::Cpu(g_storage)) = (&*x_storage, &*g_storage)
+        else {
+            return Err(Error::Candle(candle_core::Error::BackwardNotSupported { op: self.name() }));
+        };
+        let scale: Vec<f64> = gamma.to_dtype(candle_core::DType::F64)?.to_vec1()?;
+        let gradients = dispatch_float!(self.name(), x_storage, T => {
+            let xs = elements::<T>(self.name(), x_storage, x_layout)?;
+            let gs = elements::<T>(self.name(), g_storage, g_layout)?;
+            let (plain, weighted) = channel::normalised_sums(xs, gs, &self.moments.mean, &inverse);
+            let dx = wants_x.then(|| {
+                let sums = (plain.as_slice(), weighted.as_slice());
+                channel::batch_norm_input_gradient(xs, gs, &scale, &self.moments.mean, &inverse, sums)
+            });
+            let dx = dx.map(|dx| Tensor::from_vec(dx, x.shape(), x.device())).transpose()?;
+            let vector = |values: Vec<f64>| -> CandleResult<Tensor> {
+                let values: Vec<T> = values.into_iter().map(<T as Element>::from_f64).collect();
+                Tensor::from_vec(values, gamma.shape(), x.device())
+            };
+            let d_gamma = wants_gamma.then(|| vector(weighted)).transpose()?;
+            let d_beta = wants_beta.then(|| vector(plain)).transpose()?;
+            CandleResult::Ok((dx, d_gamma, d_beta))
+        })?;
+        Ok(gradients)
+    }
+}
+
 impl Compose<3> for Training {
     fn compose(&self, [x, gamma, beta]: [&Tensor; 3]) -> Result<Tensor> {
         composed::normalised(x, &self.moments, self.epsilon, gamma, beta)
@@ -321,39 +373,8 @@ impl CustomOp3 for Training {
         _: &Tensor,
         g: &Tensor,
     ) -> CandleResult<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        if is_composed(x) {
-            let (at, scale) = (x.detach(), gamma.detach());
-            let gradients = composed::training_gradients(&at, &self.moments, self.epsilon, &scale, g);
-            let [by_x, by_gamma, by_beta] = gradients.map_err(Error::into_candle)?;
-            let asked = |argument: &Tensor, gradient: Tensor| argument.track_op().then_some(gradient);
-            return Ok((asked(x, by_x), asked(gamma, by_gamma), asked(beta, by_beta)));
-        }
-        let g = g.contiguous()?;
-        let inverse = self.moments.inverse_deviation(self.epsilon);
-        let (x_storage, x_layout) = x.storage_and_layout();
-        let (g_storage, g_layout) = g.storage_and_layout();
-        let (candle_core::Storage::Cpu(x_storage), candle_core::Storage::Cpu(g_storage)) = (&*x_storage, &*g_storage)
-        else {
-            return Err(candle_core::Error::BackwardNotSupported { op: self.name() });
-        };
-        let scale: Vec<f64> = gamma.to_dtype(candle_core::DType::F64)?.to_vec1()?;
-        dispatch_float!(self.name(), x_storage, T => {
-            let xs = elements::<T>(self.name(), x_storage, x_layout)?;
-            let gs = elements::<T>(self.name(), g_storage, g_layout)?;
-            let (plain, weighted) = channel::normalised_sums(xs, gs, &self.moments.mean, &inverse);
-            let dx = x.track_op().then(|| {
-                let sums = (plain.as_slice(), weighted.as_slice());
-                channel::batch_norm_input_gradient(xs, gs, &scale, &self.moments.mean, &inverse, sums)
-            });
-            let dx = dx.map(|dx| Tensor::from_vec(dx, x.shape(), x.device())).transpose()?;
-            let vector = |values: Vec<f64>| -> CandleResult<Tensor> {
-                let values: Vec<T> = values.into_iter().map(<T as Element>::from_f64).collect();
-                Tensor::from_vec(values, gamma.shape(), x.device())
-            };
-            let d_gamma = gamma.track_op().then(|| vector(weighted)).transpose()?;
-            let d_beta = beta.track_op().then(|| vector(plain)).transpose()?;
-            Ok((dx, d_gamma, d_beta))
-        })
+        let wanted = [x.track_op(), gamma.track_op(), beta.track_op()];
+        self.gradients(x, gamma, g, wanted).map_err(Error::into_candle)
     }
 }
 
