@@ -84,6 +84,16 @@ impl InstructionSet {
         }
     }
 
+    /// Numbers that fit beside one panel of weights in the cache of a core, on processors of this kind: 1 MiB where there
+    /// is AVX-512, 512 KiB elsewhere.
+    pub(crate) fn near_numbers(self) -> usize {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => 200_000,
+            _ => 100_000,
+        }
+    }
+
     /// Calls a closure whose plain loops the compiler may turn into this set's instructions, as it is inlined here.
     pub(crate) fn vectorised<R>(self, work: impl FnOnce() -> R) -> R {
         #[cfg(target_arch = "x86_64")]

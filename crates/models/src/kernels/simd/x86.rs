@@ -68,6 +68,30 @@ unsafe fn transpose(rows: [__m512; 16]) -> [__m512; 16] {
     }
 }
 
+/// The same for eight rows of eight.
+#[inline(always)]
+unsafe fn transpose_8(rows: [__m256; 8]) -> [__m256; 8] {
+    unsafe {
+        // Vector 4q + k of the quads holds, in its half j, column 4j + k of rows 4q to 4q + 3.
+        let mut quads = [_mm256_setzero_ps(); 8];
+        for quad in 0..2 {
+            let [a, b, c, d] = [rows[4 * quad], rows[4 * quad + 1], rows[4 * quad + 2], rows[4 * quad + 3]];
+            let (low, high) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+            let (low_below, high_below) = (_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
+            quads[4 * quad] = _mm256_shuffle_ps::<0x44>(low, low_below);
+            quads[4 * quad + 1] = _mm256_shuffle_ps::<0xee>(low, low_below);
+            quads[4 * quad + 2] = _mm256_shuffle_ps::<0x44>(high, high_below);
+            quads[4 * quad + 3] = _mm256_shuffle_ps::<0xee>(high, high_below);
+        }
+        let mut columns = [_mm256_setzero_ps(); 8];
+        for k in 0..4 {
+            columns[k] = _mm256_permute2f128_ps::<0x20>(quads[k], quads[4 + k]);
+            columns[4 + k] = _mm256_permute2f128_ps::<0x31>(quads[k], quads[4 + k]);
+        }
+        columns
+    }
+}
+
 macro_rules! x86_vector {
     (
         $name:ident: $elem:ty, $lanes:literal lanes, $tile:literal across,
@@ -174,7 +198,40 @@ x86_vector!(
     Avx2F32: f32, 8 lanes, 2 across,
     _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_add_ps, _mm256_sub_ps, _mm256_mul_ps, _mm256_fmadd_ps,
     load_first(from, count) _mm256_maskload_ps(from, mask_of_8(count)),
-    store_first(to, value, count) _mm256_maskstore_ps(to, mask_of_8(count), value)
+    store_first(to, value, count) _mm256_maskstore_ps(to, mask_of_8(count), value),
+    with {
+        #[inline(always)]
+        unsafe fn load_nines(from: *const f32, stride: usize, lanes: usize) -> [Self; 9] {
+            unsafe {
+                let mut rows = [_mm256_setzero_ps(); 8];
+                let mut ninths = [0.0f32; 8];
+                for (lane, (row, ninth)) in rows.iter_mut().zip(&mut ninths).enumerate() {
+                    if lane < lanes {
+                        *row = _mm256_loadu_ps(from.add(lane * stride));
+                        *ninth = *from.add(lane * stride + 8);
+                    }
+                }
+                let columns = transpose_8(rows);
+                let [a, b, c, d, e, f, g, h] = ninths;
+                let ninth = _mm256_setr_ps(a, b, c, d, e, f, g, h);
+                std::array::from_fn(|index| Self(if index < 8 { columns[index] } else { ninth }))
+            }
+        }
+        #[inline(always)]
+        unsafe fn store_nines(values: [Self; 9], to: *mut f32, stride: usize, lanes: usize) {
+            unsafe {
+                let rows = transpose_8(std::array::from_fn(|index| values[index].0));
+                let mut ninths = [0.0f32; 8];
+                values[8].store(ninths.as_mut_ptr());
+                for (lane, (row, ninth)) in rows.into_iter().zip(ninths).enumerate() {
+                    if lane < lanes {
+                        _mm256_storeu_ps(to.add(lane * stride), row);
+                        *to.add(lane * stride + 8) = ninth;
+                    }
+                }
+            }
+        }
+    }
 );
 x86_vector!(
     Avx2F64: f64, 4 lanes, 2 across,

@@ -2,9 +2,10 @@
 //!
 //! Two ways round, with the same arithmetic. With many tiles and few channels, weights are transformed once and each
 //! task takes a block of tiles from image to image. With many channels, tiles are transformed once and each task takes
-//! a panel of output channels, transforms its weights and uses them at once, so that they never leave the cache.
+//! a group of panels of output channels, transforms their weights and uses them at once.
 
 use std::mem::MaybeUninit;
+use std::ops::Range;
 
 use super::scheme::Scheme;
 use super::tiles::{Collect, Points, Spread};
@@ -18,8 +19,11 @@ use crate::kernels::shared::{Shared, for_each_task};
 
 /// Between planes of points, so that they do not fall on the same cache sets.
 pub(super) const PLANE_GAP: usize = 16;
-/// Numbers in a block's transformed tiles and products: what fits beside one panel of weights in a core's own cache.
-const BLOCK_NUMBERS: usize = 200_000;
+/// Columns of the panels that share a task where weights are transformed by the task: so many make a row of tiles that was
+/// fetched from afar worth its way.
+const GROUP_COLUMNS: usize = 64;
+/// Tiles that are multiplied with all panels of a group while they are near.
+const GROUP_TILES: usize = 48;
 /// Numbers in all transformed tiles at once, where weights are transformed panel by panel.
 const SUPERBLOCK_NUMBERS: usize = 4_000_000;
 
@@ -35,6 +39,8 @@ struct Call<'a, T, S> {
     /// Columns of a panel.
     width: usize,
     panels: usize,
+    /// Panels of a group.
+    together: usize,
 }
 
 /// Writes the convolution of `x` with `weight` (+ bias) into `y`.
@@ -60,8 +66,9 @@ pub(super) fn convolve<T: Element, S: Scheme>(
         zeros: Shared::new(zeros.pointer()),
         width,
         panels: columns.div_ceil(width),
+        together: GROUP_COLUMNS.div_ceil(width),
     };
-    if call.panels >= 4 && pass.tiles <= 2048 { call.by_panels() } else { call.by_tiles() }
+    if columns > 3 * GROUP_COLUMNS && pass.tiles <= 2048 { call.by_groups() } else { call.by_tiles() }
 }
 
 impl<T: Element, S: Scheme> Call<'_, T, S> {
@@ -98,7 +105,8 @@ impl<T: Element, S: Scheme> Call<'_, T, S> {
         });
 
         let numbers = Self::ALL_POINTS * (self.depth_width() + self.width);
-        let block = (BLOCK_NUMBERS / numbers).clamp(12, 96).min(self.pass.tiles.div_ceil(8)).next_multiple_of(12);
+        let block =
+            (self.set.near_numbers() / numbers).clamp(12, 96).min(self.pass.tiles.div_ceil(8)).next_multiple_of(12);
         let block = block.min(self.pass.tiles);
         for_each_task(self.pass.tiles.div_ceil(block), self.pass.work(), |task| {
             let first = task * block;
@@ -110,16 +118,17 @@ impl<T: Element, S: Scheme> Call<'_, T, S> {
                 self.spread(first, count, points, 0);
                 for panel in 0..self.panels {
                     let weights = expanded.get().add(panel * weight_panel);
-                    self.multiply_and_collect(first, count, points, 0, panel, weights);
+                    self.multiply_and_collect(first, count, points, panel..panel + 1, weights);
                 }
             }
         });
     }
 
-    fn by_panels(&self) {
+    fn by_groups(&self) {
         let per_tile = Self::ALL_POINTS * self.depth_width();
         let most = (SUPERBLOCK_NUMBERS / per_tile).max(48).next_multiple_of(12);
         let superblock = self.pass.tiles.div_ceil(self.pass.tiles.div_ceil(most));
+        let weight_panel = Self::ALL_POINTS * self.weight_plane();
         let mut tiles = self.tile_scratch(superblock);
         let points = self.tile_points(&mut tiles, superblock);
         for start in (0..self.pass.tiles).step_by(superblock) {
@@ -130,13 +139,17 @@ impl<T: Element, S: Scheme> Call<'_, T, S> {
                 // SAFETY: each task writes its own tiles.
                 unsafe { self.spread(start + first, TILES.min(count - first), points, first) }
             });
-            for_each_task(self.panels, self.pass.work(), |panel| {
-                let mut expanded = Scratch::<T>::new(Self::ALL_POINTS * self.weight_plane());
+            for_each_task(self.panels.div_ceil(self.together), self.pass.work(), |group| {
+                let group = group * self.together..self.panels.min((group + 1) * self.together);
+                let mut expanded = Scratch::<T>::new(group.len() * weight_panel);
                 let weights = expanded.pointer();
-                // SAFETY: each task has its own scratch and writes the channels of its own panel.
+                // SAFETY: each task has its own scratch and writes the channels of its own panels.
                 unsafe {
-                    self.expand(panel, 0, self.pass.input.channels, weights);
-                    self.multiply_and_collect(start, count, points, 0, panel, weights);
+                    for panel in group.clone() {
+                        let to = weights.add((panel - group.start) * weight_panel);
+                        self.expand(panel, 0, self.pass.input.channels, to);
+                    }
+                    self.multiply_and_collect(start, count, points, group, weights);
                 }
             });
         }
@@ -185,54 +198,65 @@ impl<T: Element, S: Scheme> Call<'_, T, S> {
         unsafe { self.set.run(&job) }
     }
 
-    /// Multiplies transformed tiles with one panel's weights and writes the panel's channels of the output.
+    /// Multiplies transformed tiles with the weights of some panels and writes the panels' channels of the output.
     unsafe fn multiply_and_collect(
         &self,
         first: usize,
         count: usize,
         tiles: Points<T>,
-        from_tile: usize,
-        panel: usize,
+        panels: Range<usize>,
         weights: *const T,
     ) {
         let plane = count * self.width + PLANE_GAP;
-        let mut product_scratch = Scratch::<T>::new(Self::ALL_POINTS * plane);
-        let products = Points { base: Shared::new(product_scratch.pointer()), panel: 0, plane, width: self.width };
-        let columns = self.columns(panel);
+        let (weight_panel, product_panel) = (Self::ALL_POINTS * self.weight_plane(), Self::ALL_POINTS * plane);
+        let mut product_scratch = Scratch::<T>::new(panels.len() * product_panel);
+        let base = Shared::new(product_scratch.pointer());
         for point in 0..Self::ALL_POINTS {
-            // SAFETY: tiles, weights and products hold all points; the caller vouches for the first two.
-            unsafe {
-                let product = PanelProduct {
-                    rows: count,
-                    depth: self.pass.input.channels,
-                    columns,
-                    a: tiles.base.get().add(point * tiles.plane + from_tile * tiles.width),
-                    a_row: tiles.width,
-                    a_depth: 1,
-                    b: weights.add(point * self.weight_plane()),
-                    b_row: self.width,
-                    c: products.base.get().add(point * plane),
-                    c_row: self.width,
-                    onto: Onto::Zero,
-                };
-                product.compute(self.set);
+            for start in (0..count).step_by(GROUP_TILES) {
+                for (index, panel) in panels.clone().enumerate() {
+                    // SAFETY: tiles, weights and products hold all points; the caller vouches for the first two.
+                    unsafe {
+                        let product = PanelProduct {
+                            rows: GROUP_TILES.min(count - start),
+                            depth: self.pass.input.channels,
+                            columns: self.columns(panel),
+                            a: tiles.base.get().add(point * tiles.plane + start * tiles.width),
+                            a_row: tiles.width,
+                            a_depth: 1,
+                            b: weights.add(index * weight_panel + point * self.weight_plane()),
+                            b_row: self.width,
+                            c: base.get().add(index * product_panel + point * plane + start * self.width),
+                            c_row: self.width,
+                            onto: Onto::Zero,
+                        };
+                        product.compute(self.set);
+                    }
+                }
             }
         }
-        let channel = panel * self.width;
         let bias = self.bias.get();
-        let job = Collect {
-            geometry: self.pass.output,
-            from: products,
-            images: self.y.get(),
-            first,
-            count,
-            channel,
-            columns,
-            // SAFETY: a bias has as many numbers as the output has channels.
-            bias: if bias.is_null() { bias } else { unsafe { bias.add(channel) } },
-            scheme: PhantomData::<S>,
-        };
-        // SAFETY: the products are written; no other task writes these tiles' pixels in these channels.
-        unsafe { self.set.run(&job) }
+        for (index, panel) in panels.enumerate() {
+            let channel = panel * self.width;
+            // SAFETY: each panel's products lie within the scratch; a bias has as many numbers as the output channels.
+            let (from, bias) = unsafe {
+                (
+                    Shared::new(base.get().add(index * product_panel)),
+                    if bias.is_null() { bias } else { bias.add(channel) },
+                )
+            };
+            let job = Collect {
+                geometry: self.pass.output,
+                from: Points { base: from, panel: 0, plane, width: self.width },
+                images: self.y.get(),
+                first,
+                count,
+                channel,
+                columns: self.columns(panel),
+                bias,
+                scheme: PhantomData::<S>,
+            };
+            // SAFETY: the products are written; no other task writes these tiles' pixels in these channels.
+            unsafe { self.set.run(&job) }
+        }
     }
 }

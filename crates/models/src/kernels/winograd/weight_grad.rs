@@ -52,7 +52,9 @@ pub(super) fn correlate<T: Element, S: Scheme>(
     let points = S::POINTS * S::POINTS;
     let (rows, columns) = (pass.input.channels, pass.output.channels);
     let lanes = set.lanes::<T>();
-    let input_width = rows.next_multiple_of(lanes);
+    // An odd number of cache lines, so that the rows of one column of tiles do not all fall on a few cache sets.
+    let line = 64 / size_of::<T>();
+    let input_width = (rows.next_multiple_of(lanes).div_ceil(line) | 1) * line;
     let width = set.panel::<T>().min(columns.next_multiple_of(lanes));
     let panels = columns.div_ceil(width);
     let most =
@@ -102,8 +104,9 @@ impl<T: Element, S: Scheme> Call<'_, T, S> {
     fn by_rows(&self) {
         self.spread(0, self.pass.tiles);
         let chunks = self.rows().div_ceil(ROWS);
+        // Panel after panel, so that the rows of a chunk stay near.
         for_each_task(self.panels * chunks, self.pass.work(), |task| {
-            let (panel, row) = (task / chunks, task % chunks * ROWS);
+            let (panel, row) = (task % self.panels, task / self.panels * ROWS);
             let rows = ROWS.min(self.rows() - row);
             let plane = rows * self.width + PLANE_GAP;
             let mut sums = Scratch::<T>::new(Self::ALL_POINTS * plane);
