@@ -19,6 +19,9 @@ use candle_core::{Device, Tensor};
 use collapse::{CollapseReport, Head, ReportOptions, report_slice};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Clone, Copy)]
 struct Shape {
     samples: usize,

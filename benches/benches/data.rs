@@ -21,6 +21,9 @@ use datasets::{
     Order, Part, Position, load_folder,
 };
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn glyphs(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("data/glyphs");
     group.sample_size(10).warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));

@@ -15,6 +15,9 @@ use candle_core::{DType, Device, Tensor};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use fewshot::{EpisodeSampler, Head, HeadKind, LabelledFeatures, Result, Task, evaluate};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const CLASSES: usize = 20;
 
 /// Class means and samples around them, both standard normal, the means scaled to a tenth.

@@ -19,11 +19,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use benches::{CPU, device, long_steps, peaks, quick};
-use candle_core::{DType, Device, Result, Tensor, Var};
+use candle_core::{DType, Device, Result, Tensor};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use models::kernels::{Accuracy, ConvGeometry, conv_forward, conv_input_grad, conv_weight_grad};
 use models::train::{Gradients, OptimizerState, Sgd};
-use models::{Architecture, Initialisation, Network, Pass, ops};
+use models::{Architecture, Initialisation, Network, Pass};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -147,16 +147,14 @@ fn layers(criterion: &mut Criterion) {
 
 /// One step of SGD with momentum on one batch.
 fn train(network: &Network, images: &Tensor, labels: &Tensor, state: &mut OptimizerState) -> models::Result<()> {
-    let logits = network.tracked().logits(images, &Pass::training(1, 0))?;
-    let gradients = Gradients::of(network.params(), &ops::cross_entropy(&logits, labels, 0.0)?.backward()?)?;
+    let (_, gradients) = Gradients::of_loss(network, images, labels, 0.0, &Pass::training(1, 0))?;
     Sgd { momentum: 0.9, ..Sgd::new(1e-4) }.step(network.params(), &gradients, 1.0, state)
 }
 
-/// The gradient of the summed features with respect to the images alone.
-fn input_gradient(network: &Network, images: &Var) -> models::Result<Tensor> {
-    let features = network.frozen().features(images, &Pass::evaluation())?;
-    let mut gradients = features.sum_all()?.backward()?;
-    Ok(gradients.remove(images).expect("the images are a variable"))
+/// The gradient of the summed features with respect to the images alone, from the images on.
+fn input_gradient(network: &Network, images: &Tensor) -> models::Result<Tensor> {
+    let map = network.frozen().linearise(images, &Pass::evaluation())?;
+    map.pullback(&map.features().ones_like()?)
 }
 
 fn steps(criterion: &mut Criterion) {
@@ -170,12 +168,12 @@ fn steps(criterion: &mut Criterion) {
         let network = Network::new(&architecture, Initialisation::HeNormal, 1, DType::F32, &on.device);
         let network = network.expect("a valid architecture");
         let images = Tensor::from_vec(normal("bench/ops/images", BATCH * 3 * 32 * 32), (BATCH, 3, 32, 32), &on.device);
-        let images = Var::from_tensor(&images.expect("as many numbers as the shape holds")).expect("a variable");
+        let images = images.expect("as many numbers as the shape holds");
         let labels: Vec<u32> = (0..BATCH as u32).map(|index| index % 10).collect();
         let labels = Tensor::new(labels, &on.device).expect("labels");
         let mut state = OptimizerState::default();
         group.bench_function(BenchmarkId::new("train", on.id(format!("{name} {BATCH}x3x32x32"))), |bencher| {
-            bencher.iter(|| on.finished(|| train(&network, &images.detach(), &labels, &mut state).expect("a step")));
+            bencher.iter(|| on.finished(|| train(&network, &images, &labels, &mut state).expect("a step")));
         });
         group.bench_function(BenchmarkId::new("input gradient", on.id(format!("{name} {BATCH}x3x32x32"))), |bencher| {
             bencher.iter(|| on.finished(|| input_gradient(&network, &images).expect("a gradient")));

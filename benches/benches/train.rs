@@ -19,7 +19,7 @@ use benches::{Chosen, Curve, Work, device, long_steps, peaks, quick};
 use candle_core::{DType, Tensor};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use models::train::{Gradients, OptimizerState, Sgd};
-use models::{Architecture, Initialisation, Network, Pass, ops};
+use models::{Architecture, Initialisation, Network, Pass};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -32,8 +32,7 @@ const NETS: [&str; 8] =
     ["vgg-small", "vgg13", "vgg13_bn", "vgg16", "resnet18-cifar", "resnet50-cifar", "wide-resnet28-4", "conv4"];
 
 fn step(network: &Network, images: &Tensor, labels: &Tensor, state: &mut OptimizerState) -> models::Result<()> {
-    let logits = network.tracked().logits(images, &Pass::training(1, 0))?;
-    let gradients = Gradients::of(network.params(), &ops::cross_entropy(&logits, labels, 0.0)?.backward()?)?;
+    let (_, gradients) = Gradients::of_loss(network, images, labels, 0.0, &Pass::training(1, 0))?;
     Sgd { momentum: 0.9, ..Sgd::new(1e-4) }.step(network.params(), &gradients, 1.0, state)
 }
 

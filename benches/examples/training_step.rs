@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use candle_core::{DType, Device, Tensor};
 use models::train::{Gradients, OptimizerState, Sgd};
-use models::{Architecture, Initialisation, Network, Pass, ops};
+use models::{Architecture, Initialisation, Network, Pass};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -31,8 +31,7 @@ fn main() -> models::Result<()> {
     let optimizer = Sgd { momentum: 0.9, ..Sgd::new(1e-4) };
     for step in 0..steps as u64 {
         let start = Instant::now();
-        let logits = network.tracked().logits(&images, &Pass::training(1, step))?;
-        let gradients = Gradients::of(network.params(), &ops::cross_entropy(&logits, &labels, 0.0)?.backward()?)?;
+        let (_, gradients) = Gradients::of_loss(&network, &images, &labels, 0.0, &Pass::training(1, step))?;
         optimizer.step(network.params(), &gradients, 1.0, &mut state)?;
         println!("{name}, batch {batch}, step {step}: {:.1} ms", start.elapsed().as_secs_f64() * 1e3);
     }

@@ -6,6 +6,7 @@ mod files;
 #[allow(unsafe_code)]
 pub mod kernels;
 mod layer;
+mod linearised;
 mod names;
 mod network;
 pub mod ops;
@@ -18,6 +19,7 @@ mod zoo;
 pub use device::{DeviceName, DeviceProblem};
 pub use error::{Error, Result};
 pub use kernels::Accuracy;
+pub use linearised::Linearised;
 pub use network::{Features, Network, View};
 pub use params::{Initialisation, Parameter, Params, Role, WeightsReport, WeightsSource};
 pub use pass::Pass;

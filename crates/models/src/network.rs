@@ -5,7 +5,7 @@ use std::sync::Arc;
 use candle_core::{DType, Device, Tensor};
 use gc_core::{BatchNormMode, FeatureMap, InputUnits, Linearised, SquaredPullbacks};
 
-use crate::layer::{Flatten, Layer, Record, Stack};
+use crate::layer::{Arrived, Flatten, Layer, Stack, Trace};
 use crate::params::{Access, Initialisation, Params};
 use crate::zoo::{Architecture, Parts};
 use crate::{Error, Pass, Result};
@@ -161,6 +161,19 @@ impl View {
         Ok(Features { view: self, pass, body, layer: layer.map(str::to_owned) })
     }
 
+    /// The layers from the images to the features.
+    pub(crate) fn body(&self) -> &Stack {
+        &self.parts.body
+    }
+
+    /// The class scores, and the way back from them to the parameters that are variables.
+    pub(crate) fn traced_logits(&self, images: &Tensor, pass: &Pass) -> Result<(Tensor, Trace<'_>)> {
+        let (features, mut trace) = self.parts.body.trace(&self.enter(images)?, false, pass)?;
+        let arrived = Arrived { x: features, wanted: !trace.is_empty(), ungated: false };
+        let (logits, _) = trace.push(self.parts.head.trace(&arrived, pass)?);
+        Ok((logits, trace))
+    }
+
     /// The layers from the images to the named one, with its output flattened.
     fn up_to(&self, layer: &str) -> Result<Stack> {
         let mut whole = self.parts.body.clone();
@@ -171,7 +184,7 @@ impl View {
     }
 
     /// Checks the shape and brings images to the order inside a network, `[n, h, w, c]`.
-    fn enter(&self, images: &Tensor) -> Result<Tensor> {
+    pub(crate) fn enter(&self, images: &Tensor) -> Result<Tensor> {
         let dims = images.dims();
         let sample: usize = dims.iter().skip(1).product();
         match self.input.as_slice() {
@@ -191,7 +204,7 @@ impl View {
 }
 
 /// `[n, h, w, c]` to `[n, c, h, w]`, the order outside a network; vectors stay as they are.
-fn leave(inside: &Tensor, outside: &Tensor) -> Result<Tensor> {
+pub(crate) fn leave(inside: &Tensor, outside: &Tensor) -> Result<Tensor> {
     if inside.rank() == 4 && outside.rank() == 4 {
         return Ok(inside.permute((0, 3, 1, 2))?.contiguous()?);
     }
@@ -262,23 +275,21 @@ impl FeatureMap for Features<'_> {
         Some(Box::new(view.feature_map(self.pass.without_update(), self.layer.as_deref()).ok()?))
     }
 
-    fn linearised(&self, x: &Tensor) -> gc_core::Result<Option<Box<dyn Linearised + '_>>> {
-        // With variables below it the graph is what finds them, and refuses them.
-        if self.view.frozen.is_some() {
-            return Ok(None);
-        }
-        let entered = self.view.enter(x).map_err(Error::into_candle)?;
-        let records = self.body.record(&entered, &self.pass).map_err(Error::into_candle)?;
-        let features = records.last().map_or(&entered, |record| &record.y).clone();
-        Ok(Some(Box::new(Recorded { map: self, input: x.clone(), records, features })))
-    }
-
     fn batch_norm(&self) -> BatchNormMode {
         match (self.view.batch_norm, self.pass.batch_statistics) {
             (false, _) => BatchNormMode::Absent,
             (true, false) => BatchNormMode::Evaluation,
             (true, true) => BatchNormMode::Training,
         }
+    }
+
+    fn linearised(&self, x: &Tensor) -> gc_core::Result<Option<Box<dyn Linearised + '_>>> {
+        // Parameters that are variables are for the caller to refuse: it finds them in the graph.
+        if self.view.frozen.is_some() {
+            return Ok(None);
+        }
+        let map = self.view.linearise_up_to(&self.body, x, &self.pass).map_err(Error::into_candle)?;
+        Ok(Some(Box::new(map)))
     }
 
     fn squared_pullbacks(
@@ -293,31 +304,5 @@ impl FeatureMap for Features<'_> {
     fn first_non_finite_layer(&self, x: &Tensor) -> Option<String> {
         let view = self.view.frozen.as_deref().unwrap_or(self.view);
         view.parts.body.first_non_finite(&view.enter(x).ok()?, &self.pass.without_update())
-    }
-}
-
-/// A recorded forward pass, from which cotangents are pulled back layer by layer.
-struct Recorded<'a> {
-    map: &'a Features<'a>,
-    input: Tensor,
-    records: Vec<Record>,
-    features: Tensor,
-}
-
-impl Linearised for Recorded<'_> {
-    fn features(&self) -> &Tensor {
-        &self.features
-    }
-
-    fn pullback(&self, cotangent: &Tensor) -> gc_core::Result<Tensor> {
-        let at_input = self.map.body.pull_to_input(&self.records, cotangent, &self.map.pass);
-        Ok(at_input.and_then(|at_input| leave(&at_input, &self.input)).map_err(Error::into_candle)?)
-    }
-
-    fn bytes(&self) -> (usize, usize) {
-        let bytes = |tensor: &Tensor| tensor.elem_count() * tensor.dtype().size_in_bytes();
-        let mut sizes = vec![bytes(&self.input)];
-        self.records.iter().for_each(|record| record.visit_outputs(&mut |output| sizes.push(bytes(output))));
-        (sizes.iter().sum(), sizes.into_iter().max().unwrap_or(0))
     }
 }

@@ -320,6 +320,25 @@ fn views_with_strides_and_offsets_give_what_copies_give() {
     same(&|x| ops::max_pool2d(x, PoolSettings::square(2)).unwrap());
     same(&|x| ops::relu(x).unwrap());
     same(&|x| ops::channel_sum(x).unwrap());
+    same(&|x| ops::avg_pool2d(x, PoolSettings::square(2)).unwrap());
+    same(&|x| ops::global_avg_pool2d(x).unwrap());
+    same(&|x| ops::max_pool2d_pullback(x, &draw(&[2, 3, 4, 5], 3), PoolSettings::square(2)).unwrap());
+    same(&|x| Activation::Gelu.forward(x).unwrap());
+    same(&|x| ops::gate(x, x).unwrap());
+    same(&|x| ops::hadamard(x, x).unwrap());
+    let (scale, shift) = (draw(&[10], 4).narrow(0, 5, 5).unwrap(), draw(&[5], 5));
+    same(&|x| ops::channel_affine(x, &scale, &shift).unwrap());
+    same(&|x| ops::channel_scale(x, &scale).unwrap());
+    same(&|x| ops::channel_dot(x, x).unwrap());
+    same(&|x| ops::batch_norm_train(x, &scale, &shift, 1e-5).unwrap().0);
+    same(&|x| ops::batch_norm_train_jvp(x, x, &scale, &shift, 1e-5).unwrap().1);
+    same(&|x| ops::batch_norm_train_pullback(x, x, &scale, 1e-5).unwrap());
+    same(&|x| ops::conv2d_weight_gradient(x, x, &[5, 5, 3, 3], ConvSettings::new(1, 1)).unwrap());
+    same(&|x| ops::conv2d_input_gradient(x, &draw(&[5, 4, 3, 3], 6), &[2, 7, 8, 4], ConvSettings::new(1, 1)).unwrap());
+    let rows = |x: &Tensor| x.narrow(1, 0, 1).unwrap().narrow(2, 0, 1).unwrap().squeeze(1).unwrap().squeeze(1).unwrap();
+    let (head, labels) = (draw(&[6, 5], 7), Tensor::new(&[4u32, 0], &Device::Cpu).unwrap());
+    same(&|x| ops::linear(&rows(x), &head, None).unwrap());
+    same(&|x| ops::cross_entropy(&rows(x), &labels, 0.1).unwrap());
     let offset = wide.narrow(0, 2, 1).unwrap();
     assert_eq!(
         numbers(&ops::relu(&offset).unwrap()),
@@ -339,6 +358,9 @@ fn bad_shapes_and_dtypes_are_refused_by_name() {
         refuse(&[5, 3, 3, 3], ConvSettings { groups: 2, ..ConvSettings::default() }),
         refuse(&[5, 3, 3, 3], ConvSettings::new(0, 1)),
         refuse(&[0, 3, 3, 3], ConvSettings::new(1, 1)),
+        ops::conv2d(&draw(&[0, 4, 4, 3], 1), &draw(&[5, 3, 3, 3], 2), None, ConvSettings::new(1, 1)).unwrap_err(),
+        ops::batch_norm_eval_affine(&draw(&[3], 1), &draw(&[2], 2), &draw(&[3], 3), &draw(&[3], 4), 1e-5).unwrap_err(),
+        ops::batch_norm_train_pullback(&x, &draw(&[2, 4, 4, 2], 2), &draw(&[3], 3), 1e-5).unwrap_err(),
         refuse(&[5, 3, 0, 3], ConvSettings::new(1, 1)),
         refuse(&[5, 3, 3, 3], ConvSettings { groups: 0, ..ConvSettings::default() }),
         refuse(&[5, 3, 3, 3], ConvSettings { dilation: [1, 0], ..ConvSettings::default() }),
@@ -367,6 +389,14 @@ fn bad_shapes_and_dtypes_are_refused_by_name() {
     for error in [
         ops::conv2d(&single, &draw(&[5, 3, 3, 3], 2), None, ConvSettings::new(1, 1)).unwrap_err(),
         ops::relu(&half).unwrap_err(),
+        ops::hadamard(&single, &x).unwrap_err(),
+        ops::gate(&single, &x).unwrap_err(),
+        ops::channel_scale(&single, &draw(&[3], 2)).unwrap_err(),
+        ops::batch_norm_train(&single, &draw(&[3], 2), &draw(&[3], 3), 1e-5).unwrap_err(),
+        ops::batch_norm_train_pullback(&x, &single, &draw(&[3], 2), 1e-5).unwrap_err(),
+        ops::max_pool2d(&half, PoolSettings::square(2)).unwrap_err(),
+        ops::avg_pool2d(&half, PoolSettings::square(2)).unwrap_err(),
+        ops::conv2d_weight_gradient(&single, &x, &[5, 3, 1, 1], ConvSettings::default()).unwrap_err(),
     ] {
         assert!(matches!(error, Error::DType { .. }), "{error}");
     }

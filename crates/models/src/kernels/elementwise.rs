@@ -24,6 +24,12 @@ pub(crate) fn positive_part<T: Element>(x: T) -> T {
     if x <= T::default() { T::default() } else { x }
 }
 
+/// x where `reference` is positive, 0 elsewhere: the derivative of [`positive_part`] at `reference`, applied to x.
+#[inline(always)]
+pub(crate) fn gate<T: Element>(x: T, reference: T) -> T {
+    if reference > T::default() { x } else { T::default() }
+}
+
 /// [`positive_part`] of every element, in place.
 pub(crate) fn rectify<T: Element>(x: &mut [T]) {
     let set = InstructionSet::best();

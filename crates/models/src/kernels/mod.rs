@@ -4,6 +4,7 @@
 //! functions here: output, input gradient, weight gradient. Each result is the same to the last bit for any number of
 //! rayon threads: work is split by shape, and every sum runs in a fixed order.
 
+pub(crate) mod batch_norm;
 pub(crate) mod channel;
 mod conv;
 mod direct;

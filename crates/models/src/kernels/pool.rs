@@ -1,6 +1,9 @@
 //! Max and average pooling of NHWC data, as gathers, scatters and means over stored windows.
 
+use std::mem::MaybeUninit;
+
 use super::instruction_set::InstructionSet;
+use super::shared::Shared;
 use super::{Element, fresh};
 
 /// The sizes of one pooling.
@@ -49,40 +52,96 @@ impl PoolGeometry {
     }
 }
 
-/// For each output value, the pixel (row · width + column) of the window's first maximum in row-major order.
+/// For each output value, the window's maximum and its pixel (row · width + column), the first in row-major order.
 ///
 /// A NaN counts as a maximum, so that it is not lost.
-pub(crate) fn max_positions<T: Element>(geometry: &PoolGeometry, x: &[T]) -> Vec<u32> {
-    let (channels, set) = (geometry.channels, InstructionSet::best());
+pub(crate) fn max_and_positions<T: Element>(geometry: &PoolGeometry, x: &[T]) -> (Vec<T>, Vec<u32>) {
+    let mut positions = Vec::new();
     let length = geometry.batch * geometry.pooled_len();
-    fresh::filled(0u32, length, geometry.pooled_len(), |index, positions| {
-        let image = &x[index * geometry.image_len()..][..geometry.image_len()];
-        let mut best = vec![T::default(); channels];
-        for (i, j, at) in geometry.outputs() {
-            let positions = &mut positions[at..at + channels];
-            for (tap, pixel) in geometry.window(i, j).enumerate() {
-                let start = pixel * channels;
-                let values = &image[start..start + channels];
-                if tap == 0 {
-                    best.copy_from_slice(values);
-                    positions.fill(pixel as u32);
-                    continue;
-                }
-                set.vectorised(|| {
-                    let kept = best.iter_mut().zip(positions.iter_mut());
-                    for ((best, position), value) in kept.zip(values) {
-                        let larger = *value > *best || (is_nan(*value) && !is_nan(*best));
-                        *best = if larger { *value } else { *best };
-                        *position = if larger { pixel as u32 } else { *position };
-                    }
-                });
-            }
-        }
-    })
+    let write = |values: &mut [MaybeUninit<T>]| {
+        let values = Shared::new(values.as_mut_ptr());
+        positions = fresh::filled(0u32, length, geometry.pooled_len(), |index, positions| {
+            let image = &x[index * geometry.image_len()..][..geometry.image_len()];
+            // SAFETY: each block of positions is one image's, whose values no other task writes.
+            let values = unsafe {
+                std::slice::from_raw_parts_mut(values.get().add(index * geometry.pooled_len()), positions.len())
+            };
+            max_of_image(geometry, image, values, positions);
+        });
+    };
+    // SAFETY: every output of every image is written.
+    let values = unsafe { fresh::written(length, write) };
+    (values, positions)
 }
 
+/// The positions of [`max_and_positions`] alone.
+pub(crate) fn max_positions<T: Element>(geometry: &PoolGeometry, x: &[T]) -> Vec<u32> {
+    max_and_positions(geometry, x).1
+}
+
+/// Channels whose maxima are kept in registers together.
+const TOGETHER: usize = 16;
+
+fn max_of_image<T: Element>(g: &PoolGeometry, image: &[T], values: &mut [MaybeUninit<T>], positions: &mut [u32]) {
+    let (channels, set) = (g.channels, InstructionSet::best());
+    let mut pixels = Vec::with_capacity(g.kernel[0] * g.kernel[1]);
+    for (i, j, at) in g.outputs() {
+        pixels.clear();
+        pixels.extend(g.window(i, j));
+        let (values, positions) = (&mut values[at..at + channels], &mut positions[at..at + channels]);
+        set.vectorised(|| {
+            let whole = channels - channels % TOGETHER;
+            for first in (0..whole).step_by(TOGETHER) {
+                max_of_window::<T, TOGETHER>(
+                    image,
+                    &pixels,
+                    channels,
+                    first,
+                    &mut values[first..],
+                    &mut positions[first..],
+                );
+            }
+            for first in whole..channels {
+                max_of_window::<T, 1>(image, &pixels, channels, first, &mut values[first..], &mut positions[first..]);
+            }
+        });
+    }
+}
+
+/// The maxima of some neighbouring channels of one window.
+#[inline(always)]
+fn max_of_window<T: Element, const COUNT: usize>(
+    image: &[T],
+    pixels: &[usize],
+    channels: usize,
+    first: usize,
+    values: &mut [MaybeUninit<T>],
+    positions: &mut [u32],
+) {
+    let (mut best, mut at) = ([T::default(); COUNT], [0u32; COUNT]);
+    if let Some((&first_pixel, others)) = pixels.split_first() {
+        best.copy_from_slice(&image[first_pixel * channels + first..][..COUNT]);
+        at.fill(first_pixel as u32);
+        for &pixel in others {
+            let candidates = &image[pixel * channels + first..][..COUNT];
+            // Without a branch, so that the lanes go together.
+            for ((best, at), &candidate) in best.iter_mut().zip(&mut at).zip(candidates) {
+                let larger = (candidate > *best) | (is_nan(candidate) & !is_nan(*best));
+                *best = if larger { candidate } else { *best };
+                *at = if larger { pixel as u32 } else { *at };
+            }
+        }
+    }
+    for ((value, position), (best, at)) in values.iter_mut().zip(positions).zip(best.into_iter().zip(at)) {
+        value.write(best);
+        *position = at;
+    }
+}
+
+#[inline(always)]
+#[allow(clippy::eq_op, reason = "only a NaN differs from itself; `partial_cmp` says the same with a branch")]
 fn is_nan<T: Element>(value: T) -> bool {
-    value.partial_cmp(&value).is_none()
+    value != value
 }
 
 /// x at the positions: the pooled values of x, or of a tangent of x.

@@ -2,14 +2,16 @@
 
 use candle_core::Tensor;
 
-use super::{Cotangents, Layer, Record};
+use super::{Arrived, BatchNorm2d, ByParameter, Cotangents, Layer, Record, Relu, Traced};
 use crate::ops::{
-    ConvSettings, conv2d, conv2d_input_gradient, conv2d_relu, conv2d_weight_gradient, linear, with_gradient,
+    self, ConvSettings, channel_sum, conv2d, conv2d_input_gradient, conv2d_relu, conv2d_weight_gradient,
+    gated_with_sum, linear, with_gradient,
 };
 use crate::params::{Builder, Role};
 use crate::{Pass, Result};
 
 /// Convolution with PyTorch's parameter names `weight` and `bias`.
+#[derive(Clone)]
 pub(crate) struct Conv2d {
     weight: Tensor,
     bias: Option<Tensor>,
@@ -35,6 +37,69 @@ impl Conv2d {
     fn settings(&self, pass: &Pass) -> ConvSettings {
         ConvSettings { accuracy: pass.accuracy, ..self.settings }
     }
+
+    /// This convolution with a batch norm behind it that only scales and shifts, as one convolution, unless one of their
+    /// parameters is a variable, whose gradient the one convolution would not give.
+    pub(super) fn with_batch_norm(&self, norm: &BatchNorm2d) -> Result<Option<Conv2d>> {
+        let Some((factor, summand)) = norm.constants()?.filter(|_| !self.is_tracked()) else { return Ok(None) };
+        let weight = self.weight.broadcast_mul(&factor.reshape(((), 1, 1, 1))?)?;
+        let bias = match &self.bias {
+            Some(bias) => ((bias * &factor)? + summand)?,
+            None => summand,
+        };
+        Ok(Some(Self { weight, bias: Some(bias), settings: self.settings }))
+    }
+
+    fn is_tracked(&self) -> bool {
+        self.weight.track_op() || self.bias.as_ref().is_some_and(Tensor::track_op)
+    }
+
+    /// As [`Layer::trace`], independent of this layer's life.
+    pub(super) fn traced(&self, arrived: &Arrived, pass: &Pass) -> Result<Traced<'static>> {
+        let bias = self.bias.as_ref().map(Tensor::detach);
+        let y = conv2d(&arrived.x, &self.weight.detach(), bias.as_ref(), self.settings(pass))?;
+        Ok(self.way_back(y, None, arrived, pass))
+    }
+
+    /// As [`Layer::trace_with_relu`], independent of this layer's life.
+    pub(super) fn traced_with_relu(
+        &self,
+        arrived: &Arrived,
+        relu: Relu,
+        pass: &Pass,
+    ) -> Result<Option<Traced<'static>>> {
+        let Some(bias) = &self.bias else { return Ok(None) };
+        let y = conv2d_relu(&arrived.x, &self.weight.detach(), &bias.detach(), self.settings(pass))?;
+        let gate = (relu == Relu::Gates).then(|| y.clone());
+        Ok(Some(self.way_back(y, gate, arrived, pass)))
+    }
+
+    /// The way back; `gate` is the output of a ReLU behind the convolution, if the cotangents are still to pass it.
+    fn way_back(&self, y: Tensor, gate: Option<Tensor>, arrived: &Arrived, pass: &Pass) -> Traced<'static> {
+        let (weight, settings, wanted) = (self.weight.clone(), self.settings(pass), arrived.wanted);
+        let bias = self.bias.clone().filter(Tensor::track_op);
+        let (shape, x) = (arrived.x.dims().to_vec(), weight.track_op().then(|| arrived.x.clone()));
+        let back = move |g: &Tensor, into: &mut ByParameter| -> Result<Option<Tensor>> {
+            let g = match (&gate, &bias) {
+                (Some(reference), Some(bias)) => {
+                    let (g, sum) = gated_with_sum(g, reference)?;
+                    into.add(bias, sum)?;
+                    g
+                }
+                (Some(reference), None) => ops::gate(g, reference)?,
+                (None, Some(bias)) => {
+                    into.add(bias, channel_sum(g)?)?;
+                    g.clone()
+                }
+                (None, None) => g.clone(),
+            };
+            if let Some(x) = &x {
+                into.add(&weight, conv2d_weight_gradient(x, &g, weight.dims(), settings)?)?;
+            }
+            wanted.then(|| conv2d_input_gradient(&g, &weight.detach(), &shape, settings)).transpose()
+        };
+        Traced::leaf(y, wanted || self.is_tracked(), back)
+    }
 }
 
 impl Layer for Conv2d {
@@ -44,6 +109,18 @@ impl Layer for Conv2d {
 
     fn forward_with_relu(&self, x: &Tensor, pass: &Pass) -> Result<Option<Tensor>> {
         self.bias.as_ref().map(|bias| conv2d_relu(x, &self.weight, bias, self.settings(pass))).transpose()
+    }
+
+    fn trace<'a>(&'a self, arrived: &Arrived, pass: &Pass) -> Result<Traced<'a>> {
+        self.traced(arrived, pass)
+    }
+
+    fn trace_with_relu<'a>(&'a self, arrived: &Arrived, relu: Relu, pass: &Pass) -> Result<Option<Traced<'a>>> {
+        self.traced_with_relu(arrived, relu, pass)
+    }
+
+    fn as_convolution(&self) -> Option<&Conv2d> {
+        Some(self)
     }
 
     fn jvp(&self, x: &Tensor, dx: &Tensor, pass: &Pass) -> Result<(Tensor, Tensor)> {
@@ -92,11 +169,39 @@ impl Linear {
     pub(crate) fn bias(&self) -> &Tensor {
         &self.bias
     }
+
+    /// The gradients of the 1×1 convolution that a linear layer is: see [`linear`].
+    fn way_back(&self, x: &Tensor, g: &Tensor, wanted: bool, into: &mut ByParameter) -> Result<Option<Tensor>> {
+        let (samples, inputs) = x.dims2()?;
+        let outputs = self.bias.elem_count();
+        let (settings, row) = (ConvSettings::default(), g.reshape((1, 1, samples, outputs))?);
+        if self.bias.track_op() {
+            into.add(&self.bias, channel_sum(g)?)?;
+        }
+        if self.weight.track_op() {
+            let x = x.reshape((1, 1, samples, inputs))?;
+            let gradient = conv2d_weight_gradient(&x, &row, &[outputs, inputs, 1, 1], settings)?;
+            into.add(&self.weight, gradient.reshape((outputs, inputs))?)?;
+        }
+        if !wanted {
+            return Ok(None);
+        }
+        let weight = self.weight.detach().reshape((outputs, inputs, 1, 1))?;
+        let input = conv2d_input_gradient(&row, &weight, &[1, 1, samples, inputs], settings)?;
+        Ok(Some(input.reshape((samples, inputs))?))
+    }
 }
 
 impl Layer for Linear {
     fn forward(&self, x: &Tensor, _: &Pass) -> Result<Tensor> {
         linear(x, &self.weight, Some(&self.bias))
+    }
+
+    fn trace<'a>(&'a self, arrived: &Arrived, _: &Pass) -> Result<Traced<'a>> {
+        let y = linear(&arrived.x, &self.weight.detach(), Some(&self.bias.detach()))?;
+        let (x, wanted) = (arrived.x.clone(), arrived.wanted);
+        let back = move |g: &Tensor, into: &mut ByParameter| self.way_back(&x, g, wanted, into);
+        Ok(Traced::leaf(y, arrived.wants(&[&self.weight, &self.bias]), back))
     }
 
     fn jvp(&self, x: &Tensor, dx: &Tensor, pass: &Pass) -> Result<(Tensor, Tensor)> {

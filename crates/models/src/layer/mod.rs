@@ -6,6 +6,7 @@ mod plain;
 mod record;
 mod stack;
 mod sum;
+mod trace;
 
 use candle_core::Tensor;
 
@@ -15,6 +16,7 @@ pub(crate) use plain::{ActivationLayer, Dropout, Flatten, GlobalAvgPool, MaxPool
 pub(crate) use record::{Cotangents, Record};
 pub(crate) use stack::Stack;
 pub(crate) use sum::Sum;
+pub(crate) use trace::{Arrived, ByParameter, Footprint, Relu, Trace, Traced};
 
 use crate::{Pass, Result};
 
@@ -54,6 +56,35 @@ pub(crate) trait Layer: Send + Sync {
 
     /// The layers that run from this layer's input to the output of the one of this name inside.
     fn find_inside(&self, _name: &str) -> Option<Stack> {
+        None
+    }
+
+    /// The output for a plain tensor, and the way back from it.
+    ///
+    /// # Errors
+    /// As [`Layer::forward`].
+    fn trace<'a>(&'a self, arrived: &Arrived, pass: &Pass) -> Result<Traced<'a>>;
+
+    /// As [`Layer::trace`] for this layer and a ReLU behind it, where the two are one.
+    ///
+    /// # Errors
+    /// As [`Layer::forward`].
+    fn trace_with_relu<'a>(&'a self, _arrived: &Arrived, _relu: Relu, _pass: &Pass) -> Result<Option<Traced<'a>>> {
+        Ok(None)
+    }
+
+    /// Whether the way back through this layer can do the work of a ReLU in front of it: see [`Arrived::ungated`].
+    fn gates_for_relu(&self) -> bool {
+        false
+    }
+
+    /// This layer, if it is a convolution.
+    fn as_convolution(&self) -> Option<&Conv2d> {
+        None
+    }
+
+    /// This layer, if it is batch norm.
+    fn as_batch_norm(&self) -> Option<&BatchNorm2d> {
         None
     }
 

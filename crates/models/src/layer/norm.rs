@@ -2,10 +2,11 @@
 
 use candle_core::{DType, Tensor, Var};
 
-use super::{Cotangents, Layer, Record};
+use super::{Arrived, ByParameter, Cotangents, Layer, Record, Relu, Traced};
 use crate::ops::{
-    ChannelMoments, batch_norm_eval_affine, batch_norm_train, batch_norm_train_jvp, batch_norm_train_pair,
-    batch_norm_train_pullback_with, channel_affine, channel_dot, channel_scale, with_gradient,
+    ChannelMoments, batch_norm_eval_affine, batch_norm_traced, batch_norm_train, batch_norm_train_jvp,
+    batch_norm_train_pair, batch_norm_train_pullback_with, channel_affine, channel_dot, channel_scale, channel_sum,
+    with_gradient,
 };
 use crate::params::{Builder, Role};
 use crate::{Pass, Result};
@@ -47,6 +48,59 @@ impl BatchNorm2d {
         let (mean, variance) = (self.running_mean.as_detached_tensor(), self.running_variance.as_detached_tensor());
         batch_norm_eval_affine(&self.gamma, &self.beta, &mean, &variance, EPSILON)
     }
+
+    /// Factor and summand in evaluation mode, unless one of γ and β is a variable.
+    pub(super) fn constants(&self) -> Result<Option<(Tensor, Tensor)>> {
+        let tracked = self.gamma.track_op() || self.beta.track_op();
+        (!tracked).then(|| self.affine()).transpose()
+    }
+
+    /// In training mode, with a ReLU behind it or without.
+    fn trace_training<'a>(&'a self, arrived: &Arrived, relu: Option<Relu>, pass: &Pass) -> Result<Traced<'a>> {
+        let rectify = relu.is_some();
+        let mut batch = batch_norm_traced(&arrived.x, &self.gamma, &self.beta, EPSILON, rectify)?;
+        let y = batch.value()?;
+        if pass.update_running {
+            self.update(&batch.moments)?;
+        }
+        batch.rectify = relu == Some(Relu::Gates);
+        let wanted = arrived.wanted;
+        let back = move |g: &Tensor, into: &mut ByParameter| -> Result<Option<Tensor>> {
+            let gradients = batch.gradients(g, wanted)?;
+            for (parameter, gradient) in [(&self.gamma, gradients.gamma), (&self.beta, gradients.beta)] {
+                if parameter.track_op() {
+                    into.add(parameter, gradient)?;
+                }
+            }
+            Ok(gradients.input.filter(|_| wanted))
+        };
+        Ok(Traced::leaf(y, arrived.wants(&[&self.gamma, &self.beta]), back))
+    }
+
+    /// In evaluation mode.
+    fn trace_evaluation<'a>(&'a self, arrived: &Arrived) -> Result<Traced<'a>> {
+        let (factor, summand) = self.affine()?;
+        let (factor, summand) = (factor.detach(), summand.detach());
+        let y = channel_affine(&arrived.x, &factor, &summand)?;
+        let (wanted, x) = (arrived.wanted, self.gamma.track_op().then(|| arrived.x.clone()));
+        let back = move |g: &Tensor, into: &mut ByParameter| -> Result<Option<Tensor>> {
+            if let Some(x) = &x {
+                into.add(&self.gamma, self.gamma_gradient(x, g)?)?;
+            }
+            if self.beta.track_op() {
+                into.add(&self.beta, channel_sum(g)?)?;
+            }
+            wanted.then(|| channel_scale(g, &factor)).transpose()
+        };
+        Ok(Traced::leaf(y, arrived.wants(&[&self.gamma, &self.beta]), back))
+    }
+
+    /// Σ g·(x − μ)/√(σ² + ε) with the running statistics.
+    fn gamma_gradient(&self, x: &Tensor, g: &Tensor) -> Result<Tensor> {
+        let (mean, variance) = (self.running_mean.as_detached_tensor(), self.running_variance.as_detached_tensor());
+        let centred = (channel_dot(x, g)? - (mean * channel_sum(g)?)?)?;
+        Ok((centred / variance.affine(1.0, EPSILON)?.sqrt()?)?)
+    }
 }
 
 /// running ← (1 − momentum)·running + momentum·batch.
@@ -72,6 +126,18 @@ impl Layer for BatchNorm2d {
             self.update(&moments)?;
         }
         Ok(Record { moments: Some(moments), ..Record::leaf(x, y) })
+    }
+
+    fn trace<'a>(&'a self, arrived: &Arrived, pass: &Pass) -> Result<Traced<'a>> {
+        if pass.batch_statistics { self.trace_training(arrived, None, pass) } else { self.trace_evaluation(arrived) }
+    }
+
+    fn trace_with_relu<'a>(&'a self, arrived: &Arrived, relu: Relu, pass: &Pass) -> Result<Option<Traced<'a>>> {
+        pass.batch_statistics.then(|| self.trace_training(arrived, Some(relu), pass)).transpose()
+    }
+
+    fn as_batch_norm(&self) -> Option<&BatchNorm2d> {
+        Some(self)
     }
 
     fn jvp(&self, x: &Tensor, dx: &Tensor, pass: &Pass) -> Result<(Tensor, Tensor)> {

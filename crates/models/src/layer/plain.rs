@@ -2,10 +2,10 @@
 
 use candle_core::Tensor;
 
-use super::{Cotangents, Layer, Record};
+use super::{Arrived, ByParameter, Cotangents, Layer, Record, Traced};
 use crate::ops::{
     Activation, PoolSettings, dropout_mask, gate, global_avg_pool2d, global_avg_pool2d_pullback, hadamard, max_pool2d,
-    max_pool2d_jvp, max_pool2d_pullback, with_gradient,
+    max_pool2d_jvp, max_pool2d_pullback, max_pool2d_traced, with_gradient,
 };
 use crate::{Pass, Result};
 
@@ -29,6 +29,16 @@ impl Layer for ActivationLayer {
 
     fn is_relu(&self) -> bool {
         self.0 == Activation::Relu
+    }
+
+    fn trace<'a>(&'a self, arrived: &Arrived, _: &Pass) -> Result<Traced<'a>> {
+        let y = self.0.forward(&arrived.x)?;
+        let kept = if self.is_relu() { y.clone() } else { arrived.x.clone() };
+        let way = move |g: &Tensor, _: &mut ByParameter| match self.0 {
+            Activation::Relu => gate(g, &kept).map(Some),
+            smooth => Ok(Some(smooth.jvp(&kept, g)?.1)),
+        };
+        Ok(Traced::leaf(y, arrived.wanted, way))
     }
 
     fn jvp(&self, x: &Tensor, dx: &Tensor, _: &Pass) -> Result<(Tensor, Tensor)> {
@@ -65,6 +75,21 @@ impl Layer for MaxPool {
         max_pool2d(x, self.0)
     }
 
+    fn trace<'a>(&'a self, arrived: &Arrived, _: &Pass) -> Result<Traced<'a>> {
+        let (y, positions) = max_pool2d_traced(&arrived.x, self.0)?;
+        // A maximum is positive exactly where the pixel that it came from is, and the pooled images are smaller.
+        let reference = arrived.ungated.then(|| y.clone());
+        let way = move |g: &Tensor, _: &mut ByParameter| match &reference {
+            Some(reference) => positions.scatter(&gate(g, reference)?).map(Some),
+            None => positions.scatter(g).map(Some),
+        };
+        Ok(Traced::leaf(y, arrived.wanted, way))
+    }
+
+    fn gates_for_relu(&self) -> bool {
+        true
+    }
+
     fn jvp(&self, x: &Tensor, dx: &Tensor, _: &Pass) -> Result<(Tensor, Tensor)> {
         max_pool2d_jvp(x, dx, self.0)
     }
@@ -84,6 +109,13 @@ pub(crate) struct GlobalAvgPool;
 impl Layer for GlobalAvgPool {
     fn forward(&self, x: &Tensor, _: &Pass) -> Result<Tensor> {
         global_avg_pool2d(x)
+    }
+
+    fn trace<'a>(&'a self, arrived: &Arrived, _: &Pass) -> Result<Traced<'a>> {
+        let (_, height, width, _) = arrived.x.dims4()?;
+        let way = move |g: &Tensor, _: &mut ByParameter| global_avg_pool2d_pullback(g, [height, width]).map(Some);
+        let y = global_avg_pool2d(&arrived.x)?;
+        Ok(Traced::leaf(y, arrived.wanted, way))
     }
 
     fn jvp(&self, x: &Tensor, dx: &Tensor, _: &Pass) -> Result<(Tensor, Tensor)> {
@@ -110,6 +142,16 @@ impl Flatten {
         }
         Ok(x.permute((0, 3, 1, 2))?.contiguous()?.flatten_from(1)?)
     }
+
+    /// The transpose, for inputs of this shape.
+    fn undo(g: &Tensor, shape: &[usize]) -> Result<Tensor> {
+        match shape {
+            &[batch, height, width, channels] => {
+                Ok(g.reshape((batch, channels, height, width))?.permute((0, 2, 3, 1))?.contiguous()?)
+            }
+            _ => Ok(g.clone()),
+        }
+    }
 }
 
 impl Layer for Flatten {
@@ -117,17 +159,19 @@ impl Layer for Flatten {
         Flatten::apply(x)
     }
 
+    fn trace<'a>(&'a self, arrived: &Arrived, _: &Pass) -> Result<Traced<'a>> {
+        let shape = arrived.x.dims().to_vec();
+        let way = move |g: &Tensor, _: &mut ByParameter| Flatten::undo(g, &shape).map(Some);
+        let y = Flatten::apply(&arrived.x)?;
+        Ok(Traced::leaf(y, arrived.wanted, way))
+    }
+
     fn jvp(&self, x: &Tensor, dx: &Tensor, _: &Pass) -> Result<(Tensor, Tensor)> {
         Ok((Flatten::apply(x)?, Flatten::apply(dx)?))
     }
 
     fn pullback(&self, record: &Record, g: &Tensor, _: &Pass) -> Result<Cotangents> {
-        if record.x.rank() == 2 {
-            return Ok(Cotangents::leaf(g, g.clone()));
-        }
-        let (batch, height, width, channels) = record.x.dims4()?;
-        let images = g.reshape((batch, channels, height, width))?.permute((0, 2, 3, 1))?.contiguous()?;
-        Ok(Cotangents::leaf(g, images))
+        Ok(Cotangents::leaf(g, Flatten::undo(g, record.x.dims())?))
     }
 
     fn pair(&self, _: &Record, _: &Cotangents, t: &Tensor, _: &Pass, _: &mut Vec<Tensor>) -> Result<Tensor> {
@@ -154,6 +198,15 @@ impl Dropout {
 impl Layer for Dropout {
     fn forward(&self, x: &Tensor, pass: &Pass) -> Result<Tensor> {
         self.mask(x, pass)?.map_or_else(|| Ok(x.clone()), |mask| hadamard(x, &mask))
+    }
+
+    fn trace<'a>(&'a self, arrived: &Arrived, pass: &Pass) -> Result<Traced<'a>> {
+        let mask = self.mask(&arrived.x, pass)?;
+        let y = mask.as_ref().map_or_else(|| Ok(arrived.x.clone()), |mask| hadamard(&arrived.x, mask))?;
+        let way = move |g: &Tensor, _: &mut ByParameter| {
+            mask.as_ref().map_or_else(|| Ok(g.clone()), |mask| hadamard(g, mask)).map(Some)
+        };
+        Ok(Traced::leaf(y, arrived.wanted, way))
     }
 
     fn jvp(&self, x: &Tensor, dx: &Tensor, pass: &Pass) -> Result<(Tensor, Tensor)> {

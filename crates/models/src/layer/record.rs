@@ -26,14 +26,6 @@ impl Record {
     pub(crate) fn leaf(x: &Tensor, y: Tensor) -> Self {
         Self { x: x.clone(), y, moments: None, inner: Vec::new() }
     }
-
-    /// Every output that is kept, once: an output that is the input itself is another layer's.
-    pub(crate) fn visit_outputs(&self, visit: &mut dyn FnMut(&Tensor)) {
-        if self.y.id() != self.x.id() {
-            visit(&self.y);
-        }
-        self.inner.iter().flatten().for_each(|record| record.visit_outputs(visit));
-    }
 }
 
 /// The cotangents at the output and the input of one layer, with those of the layers inside it.

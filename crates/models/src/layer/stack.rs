@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use candle_core::Tensor;
 
-use super::{Cotangents, Layer, Record};
+use super::{Arrived, Cotangents, Layer, Record, Relu, Trace};
 use crate::names::nearest;
 use crate::{Error, Pass, Result};
 
@@ -80,6 +80,43 @@ impl Stack {
         self.0.iter().try_fold((x.clone(), dx.clone()), |(x, dx), (_, layer)| layer.jvp(&x, &dx, pass))
     }
 
+    /// The output of all layers for a plain tensor, and the way back; `wanted` says whether the cotangent of `x` is.
+    ///
+    /// A ReLU is done together with the layer in front of it where that layer can, and batch norm that only scales and
+    /// shifts is drawn into the weights of the convolution in front of it.
+    pub(crate) fn trace<'a>(&'a self, x: &Tensor, wanted: bool, pass: &Pass) -> Result<(Tensor, Trace<'a>)> {
+        let (mut trace, mut arrived) = (Trace::default(), Arrived { x: x.detach(), wanted, ungated: false });
+        let (at, mut next) = (|index: usize| self.0.get(index).map(|(_, layer)| layer.as_ref()), 0);
+        while let Some(layer) = at(next) {
+            next += 1;
+            let norm = at(next).and_then(|behind| behind.as_batch_norm());
+            let folded = match (layer.as_convolution(), norm) {
+                (Some(convolution), Some(norm)) if !pass.batch_statistics => convolution.with_batch_norm(norm)?,
+                _ => None,
+            };
+            next += usize::from(folded.is_some());
+            let relu = at(next).filter(|behind| behind.is_relu()).map(|_| {
+                let gated = at(next + 1).is_some_and(|behind| behind.gates_for_relu());
+                if gated { Relu::Gated } else { Relu::Gates }
+            });
+            let both = match (relu, &folded) {
+                (None, _) => None,
+                (Some(relu), Some(folded)) => folded.traced_with_relu(&arrived, relu, pass)?,
+                (Some(relu), None) => layer.trace_with_relu(&arrived, relu, pass)?,
+            };
+            next += usize::from(both.is_some());
+            let ungated = both.is_some() && relu == Some(Relu::Gated);
+            let traced = match (both, &folded) {
+                (Some(both), _) => both,
+                (None, Some(folded)) => folded.traced(&arrived, pass)?,
+                (None, None) => layer.trace(&arrived, pass)?,
+            };
+            let (x, wanted) = trace.push(traced);
+            arrived = Arrived { x, wanted, ungated };
+        }
+        Ok((arrived.x, trace))
+    }
+
     /// The records of all layers.
     pub(crate) fn record(&self, x: &Tensor, pass: &Pass) -> Result<Vec<Record>> {
         let mut records: Vec<Record> = Vec::with_capacity(self.0.len());
@@ -100,12 +137,6 @@ impl Stack {
             }
         }
         Ok(records)
-    }
-
-    /// The cotangent at the input of the recorded layers alone; those in between are given up at once.
-    pub(crate) fn pull_to_input(&self, records: &[Record], g: &Tensor, pass: &Pass) -> Result<Tensor> {
-        let layers = self.0.iter().zip(records).rev();
-        layers.into_iter().try_fold(g.clone(), |g, ((_, layer), record)| Ok(layer.pullback(record, &g, pass)?.input))
     }
 
     /// The cotangents of the recorded layers, in the order of the layers, and the one at the input.

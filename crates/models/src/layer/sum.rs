@@ -2,7 +2,8 @@
 
 use candle_core::Tensor;
 
-use super::{Cotangents, Layer, Record, Stack};
+use super::{Arrived, ByParameter, Cotangents, Layer, Record, Relu, Stack, Traced};
+use crate::ops::{gate, plain_sum};
 use crate::{Error, Pass, Result};
 
 /// branch(x) + shortcut(x); an empty shortcut is x itself.
@@ -11,7 +12,36 @@ pub(crate) struct Sum {
     pub(crate) shortcut: Stack,
 }
 
+impl Sum {
+    fn traced<'a>(&'a self, arrived: &Arrived, relu: Option<Relu>, pass: &Pass) -> Result<Traced<'a>> {
+        let wanted = arrived.wanted;
+        let (through_branch, branch) = self.branch.trace(&arrived.x, wanted, pass)?;
+        let (through_shortcut, shortcut) = self.shortcut.trace(&arrived.x, wanted, pass)?;
+        let y = plain_sum(&through_branch, &through_shortcut, relu.is_some())?;
+        let inside = branch.footprint.and(shortcut.footprint);
+        let wants = wanted || !branch.is_empty() || !shortcut.is_empty();
+        let reference = (relu == Some(Relu::Gates)).then(|| y.clone());
+        let back = move |g: &Tensor, into: &mut ByParameter| -> Result<Option<Tensor>> {
+            let g = reference.as_ref().map_or_else(|| Ok(g.clone()), |reference| gate(g, reference))?;
+            let (one, other) = (branch.pullback(&g, into)?, shortcut.pullback(&g, into)?);
+            match (one, other) {
+                (Some(one), Some(other)) if wanted => plain_sum(&one, &other, false).map(Some),
+                _ => Ok(None),
+            }
+        };
+        Ok(Traced { inside, ..Traced::leaf(y, wants, back) })
+    }
+}
+
 impl Layer for Sum {
+    fn trace<'a>(&'a self, arrived: &Arrived, pass: &Pass) -> Result<Traced<'a>> {
+        self.traced(arrived, None, pass)
+    }
+
+    fn trace_with_relu<'a>(&'a self, arrived: &Arrived, relu: Relu, pass: &Pass) -> Result<Option<Traced<'a>>> {
+        self.traced(arrived, Some(relu), pass).map(Some)
+    }
+
     fn forward(&self, x: &Tensor, pass: &Pass) -> Result<Tensor> {
         Ok((self.branch.forward(x, pass)? + self.shortcut.forward(x, pass)?)?)
     }

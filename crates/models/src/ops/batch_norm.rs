@@ -8,7 +8,9 @@ use candle_core::{CpuStorage, CustomOp3, Layout, Result as CandleResult, Shape, 
 use super::channel::{channel_dot, channel_scale, channel_shift, channel_sum};
 use super::composed::{self, Compose, apply3, is_composed};
 use super::cpu::{dispatch_float, elements, require_float, same_dtype};
-use crate::kernels::{Element, channel};
+use super::normalised_batch::NormalisedBatch;
+use crate::kernels::batch_norm::{self, Normalisation};
+use crate::kernels::channel;
 use crate::{Error, Result};
 
 /// Mean and variance of each channel of a batch.
@@ -166,9 +168,45 @@ pub(crate) fn batch_norm_train_pullback_with(
     moments: &ChannelMoments,
 ) -> Result<Tensor> {
     check(x, gamma, gamma)?;
-    let op = Training { moments: moments.clone(), epsilon };
-    let (by_input, ..) = op.gradients(&x.detach().contiguous()?, &gamma.detach(), g, [true, false, false])?;
-    by_input.ok_or_else(|| Error::Candle(candle_core::Error::BackwardNotSupported { op: op.name() }))
+    if g.dims() != x.dims() {
+        return Err(Error::Shape {
+            op: "batch-norm",
+            left: g.dims().to_vec(),
+            right: x.dims().to_vec(),
+            rule: "a cotangent has the shape of the output, which is that of the input".into(),
+        });
+    }
+    same_dtype("batch-norm", x, g)?;
+    let batch = plain_batch(x, gamma, gamma, moments, epsilon)?;
+    let input = batch.gradients(g, true)?.input;
+    input.ok_or_else(|| Error::Candle(candle_core::Error::BackwardNotSupported { op: "batch-norm-train" }))
+}
+
+/// The batch without its graph. Where no ReLU follows, its gradient does not depend on β.
+fn plain_batch(
+    x: &Tensor,
+    gamma: &Tensor,
+    beta: &Tensor,
+    moments: &ChannelMoments,
+    epsilon: f64,
+) -> CandleResult<NormalisedBatch> {
+    let [x, gamma, beta] = [x.detach().contiguous()?, gamma.detach(), beta.detach()];
+    Ok(NormalisedBatch { x, gamma, beta, moments: moments.clone(), epsilon, rectify: false })
+}
+
+/// Training-mode batch norm of a plain tensor, for a pass that keeps what its way back needs by itself.
+///
+/// **Errors** as [`batch_norm_train`].
+pub(crate) fn batch_norm_traced(
+    x: &Tensor,
+    gamma: &Tensor,
+    beta: &Tensor,
+    epsilon: f64,
+    rectify: bool,
+) -> Result<NormalisedBatch> {
+    check(x, gamma, beta)?;
+    let moments = ChannelMoments::of(x)?;
+    Ok(NormalisedBatch { rectify, ..plain_batch(x, gamma, beta, &moments, epsilon)? })
 }
 
 /// J t of training-mode batch norm at `x`, outside any graph, and a scalar with the gradient of ⟨g, J t⟩ by `x` and γ.
@@ -207,7 +245,7 @@ pub(crate) fn batch_norm_train_pair(
     let (tangent, by_input, by_scale) = dispatch_float!(OP, xs, T => {
         let (xs, gs, ts) =
             (elements::<T>(OP, xs, x_layout)?, elements::<T>(OP, gs, g_layout)?, elements::<T>(OP, ts, t_layout)?);
-        let paired = channel::batch_norm_pairing(xs, gs, ts, &scale, &moments.mean, &inverse);
+        let paired = batch_norm::pairing(xs, gs, ts, &scale, &moments.mean, &inverse);
         let tensor = |values: Vec<T>| Tensor::from_vec(values, x.shape(), x.device());
         CandleResult::Ok((tensor(paired.tangent)?, tensor(paired.by_input)?, paired.by_scale))
     })?;
@@ -220,7 +258,7 @@ pub(crate) fn batch_norm_train_pair(
 ///
 /// **Shapes** all `[c]`.
 ///
-/// **Errors** [`Error::Candle`] when the shapes differ.
+/// **Errors** [`Error::Shape`] when the shapes differ, [`Error::DType`] unless all are f32 or all f64.
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
@@ -236,6 +274,19 @@ pub fn batch_norm_eval_affine(
     running_variance: &Tensor,
     epsilon: f64,
 ) -> Result<(Tensor, Tensor)> {
+    const OP: &str = "batch-norm";
+    require_float(OP, gamma)?;
+    for other in [beta, running_mean, running_variance] {
+        same_dtype(OP, gamma, other)?;
+        if gamma.rank() != 1 || other.dims() != gamma.dims() {
+            return Err(Error::Shape {
+                op: OP,
+                left: gamma.dims().to_vec(),
+                right: other.dims().to_vec(),
+                rule: "scale, shift, mean and variance hold one value a channel".into(),
+            });
+        }
+    }
     let deviation = running_variance.detach().affine(1.0, epsilon)?.sqrt()?;
     let factor = (gamma / deviation)?;
     let summand = (beta - (running_mean.detach() * &factor)?)?;
@@ -282,50 +333,6 @@ struct Training {
 
 struct Affine;
 
-impl Training {
-    /// Gradients by input, scale and shift for a cotangent `g`, those that are wanted.
-    fn gradients(
-        &self,
-        x: &Tensor,
-        gamma: &Tensor,
-        g: &Tensor,
-        [wants_x, wants_gamma, wants_beta]: [bool; 3],
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        if is_composed(x) {
-            let (at, scale) = (x.detach(), gamma.detach());
-            let [by_x, by_gamma, by_beta] = composed::training_gradients(&at, &self.moments, self.epsilon, &scale, g)?;
-            return Ok((wants_x.then_some(by_x), wants_gamma.then_some(by_gamma), wants_beta.then_some(by_beta)));
-        }
-        let g = g.contiguous()?;
-        let inverse = self.moments.inverse_deviation(self.epsilon);
-        let (x_storage, x_layout) = x.storage_and_layout();
-        let (g_storage, g_layout) = g.storage_and_layout();
-        let (candle_core::Storage::Cpu(x_storage), candle_core::Storage::Cpu(g_storage)) = (&*x_storage, &*g_storage)
-        else {
-            return Err(Error::Candle(candle_core::Error::BackwardNotSupported { op: self.name() }));
-        };
-        let scale: Vec<f64> = gamma.to_dtype(candle_core::DType::F64)?.to_vec1()?;
-        let gradients = dispatch_float!(self.name(), x_storage, T => {
-            let xs = elements::<T>(self.name(), x_storage, x_layout)?;
-            let gs = elements::<T>(self.name(), g_storage, g_layout)?;
-            let (plain, weighted) = channel::normalised_sums(xs, gs, &self.moments.mean, &inverse);
-            let dx = wants_x.then(|| {
-                let sums = (plain.as_slice(), weighted.as_slice());
-                channel::batch_norm_input_gradient(xs, gs, &scale, &self.moments.mean, &inverse, sums)
-            });
-            let dx = dx.map(|dx| Tensor::from_vec(dx, x.shape(), x.device())).transpose()?;
-            let vector = |values: Vec<f64>| -> CandleResult<Tensor> {
-                let values: Vec<T> = values.into_iter().map(<T as Element>::from_f64).collect();
-                Tensor::from_vec(values, gamma.shape(), x.device())
-            };
-            let d_gamma = wants_gamma.then(|| vector(weighted)).transpose()?;
-            let d_beta = wants_beta.then(|| vector(plain)).transpose()?;
-            CandleResult::Ok((dx, d_gamma, d_beta))
-        })?;
-        Ok(gradients)
-    }
-}
-
 impl Compose<3> for Training {
     fn compose(&self, [x, gamma, beta]: [&Tensor; 3]) -> Result<Tensor> {
         composed::normalised(x, &self.moments, self.epsilon, gamma, beta)
@@ -356,9 +363,8 @@ impl CustomOp3 for Training {
         dispatch_float!(self.name(), x, T => {
             let x = elements::<T>(self.name(), x, lx)?;
             let (gamma, beta) = (elements::<T>(self.name(), gamma, lg)?, elements::<T>(self.name(), beta, lb)?);
-            let factor: Vec<f64> =
-                gamma.iter().zip(&inverse).map(|(gamma, inverse)| Element::to_f64(*gamma) * inverse).collect();
-            let y = channel::centred_affine(x, &self.moments.mean, &factor, beta);
+            let by = Normalisation { mean: &self.moments.mean, inverse_deviation: &inverse, scale: gamma, shift: beta };
+            let y = batch_norm::normalise(x, &by, false);
             Ok((T::to_cpu_storage_owned(y), lx.shape().clone()))
         })
     }
@@ -373,8 +379,10 @@ impl CustomOp3 for Training {
         _: &Tensor,
         g: &Tensor,
     ) -> CandleResult<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let wanted = [x.track_op(), gamma.track_op(), beta.track_op()];
-        self.gradients(x, gamma, g, wanted).map_err(Error::into_candle)
+        let batch = plain_batch(x, gamma, beta, &self.moments, self.epsilon)?;
+        let gradients = batch.gradients(g, x.track_op()).map_err(Error::into_candle)?;
+        let input = gradients.input.filter(|_| x.track_op());
+        Ok((input, gamma.track_op().then_some(gradients.gamma), beta.track_op().then_some(gradients.beta)))
     }
 }
 

@@ -34,6 +34,32 @@ macro_rules! dispatch_float {
 }
 pub(crate) use dispatch_float;
 
+/// Runs `$body` on the elements of contiguous tensors on the CPU, outside any graph, with `$T` bound to their Rust type.
+macro_rules! with_elements {
+    ($op:expr, [$first:ident: $first_tensor:expr $(, $name:ident: $tensor:expr)* $(,)?], $T:ident => $body:expr) => {{
+        let $first = $first_tensor.contiguous()?;
+        $(let $name = $tensor.contiguous()?;)*
+        let $first = $first.storage_and_layout();
+        $(let $name = $name.storage_and_layout();)*
+        let $first = ($crate::ops::cpu::on_cpu($op, &$first.0)?, $first.1);
+        $(let $name = ($crate::ops::cpu::on_cpu($op, &$name.0)?, $name.1);)*
+        $crate::ops::cpu::dispatch_float!($op, $first.0, $T => {
+            let $first = $crate::ops::cpu::elements::<$T>($op, $first.0, $first.1)?;
+            $(let $name = $crate::ops::cpu::elements::<$T>($op, $name.0, $name.1)?;)*
+            candle_core::Result::Ok($body)
+        })?
+    }};
+}
+pub(crate) use with_elements;
+
+/// The storage of a tensor on the CPU.
+pub(crate) fn on_cpu<'a>(op: &'static str, storage: &'a candle_core::Storage) -> Result<&'a CpuStorage> {
+    match storage {
+        candle_core::Storage::Cpu(storage) => Ok(storage),
+        _ => Err(candle_core::Error::Msg(format!("{op}: a kernel of the CPU was given a tensor elsewhere")).bt()),
+    }
+}
+
 /// Refuses tensors of different dtypes before an operation starts.
 pub(crate) fn same_dtype(op: &'static str, left: &Tensor, right: &Tensor) -> crate::Result<()> {
     if left.dtype() == right.dtype() {

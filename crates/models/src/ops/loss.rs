@@ -56,6 +56,19 @@ pub fn cross_entropy_jvp(
     Ok((apply1(logits, CrossEntropy(targets))?, hadamard(d_logits, &gradient)?.sum_all()?))
 }
 
+/// The cross-entropy and its gradient by the logits, outside any graph.
+///
+/// **Errors** as [`cross_entropy`].
+pub(crate) fn cross_entropy_with_gradient(
+    logits: &Tensor,
+    labels: &Tensor,
+    smoothing: f64,
+) -> Result<(Tensor, Tensor)> {
+    let targets = Targets::new(logits, labels, smoothing)?;
+    let logits = logits.detach();
+    Ok((apply1(&logits, CrossEntropy(targets.clone()))?, apply1(&logits, CrossEntropyGradient(targets))?))
+}
+
 #[derive(Clone)]
 struct Targets {
     labels: Arc<[u32]>,

@@ -17,7 +17,9 @@ pub(crate) mod cpu;
 mod cudnn;
 mod dropout;
 mod loss;
+mod normalised_batch;
 mod pairing;
+mod plain;
 mod pool;
 mod product;
 
@@ -26,13 +28,16 @@ pub use batch_norm::{
     ChannelMoments, batch_norm_eval_affine, batch_norm_train, batch_norm_train_jvp, batch_norm_train_pullback,
     channel_affine,
 };
-pub(crate) use batch_norm::{batch_norm_train_pair, batch_norm_train_pullback_with};
+pub(crate) use batch_norm::{batch_norm_traced, batch_norm_train_pair, batch_norm_train_pullback_with};
 pub use channel::{channel_dot, channel_scale, channel_shift, channel_sum};
 pub use composed::composed;
 pub use conv::{ConvSettings, conv2d, conv2d_input_gradient, conv2d_relu, conv2d_weight_gradient, linear};
 pub use dropout::{dropout, dropout_mask};
+pub(crate) use loss::cross_entropy_with_gradient;
 pub use loss::{cross_entropy, cross_entropy_jvp};
 pub(crate) use pairing::with_gradient;
+pub(crate) use plain::{gated_with_sum, plain_sum};
+pub(crate) use pool::max_pool2d_traced;
 pub use pool::{
     PoolSettings, avg_pool2d, global_avg_pool2d, global_avg_pool2d_pullback, max_pool2d, max_pool2d_jvp,
     max_pool2d_pullback,

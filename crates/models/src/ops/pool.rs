@@ -4,10 +4,10 @@
 //! adjoint is "gather" again, so values, gradients and tangents of any order come from two kernels. Average pooling and
 //! its adjoint "spread" are related in the same way.
 
-use candle_core::{CpuStorage, CustomOp1, Layout, Result as CandleResult, Shape, Tensor, WithDType};
+use candle_core::{CpuStorage, CustomOp1, Device, Layout, Result as CandleResult, Shape, Tensor, WithDType};
 
-use super::composed::{self, Compose, apply1};
-use super::cpu::{dispatch_float, elements, require_float};
+use super::composed::{self, Compose, apply1, is_composed};
+use super::cpu::{dispatch_float, elements, require_float, with_elements};
 use crate::kernels::pool::{self, PoolGeometry};
 use crate::{Error, Result};
 
@@ -113,9 +113,7 @@ pub fn max_pool2d_jvp(x: &Tensor, dx: &Tensor, settings: PoolSettings) -> Result
 /// # Ok::<(), models::Error>(())
 /// ```
 pub fn max_pool2d_pullback(x: &Tensor, g: &Tensor, settings: PoolSettings) -> Result<Tensor> {
-    let MaxPositions { geometry, positions } = MaxPositions::of(x, settings)?;
-    pooled_as("max-pool-scatter", &geometry, g)?;
-    apply1(g, Scatter { geometry, positions })
+    MaxPositions::of(x, settings)?.scatter(g)
 }
 
 /// Jᵀg of global average pooling of images `[h, w]`: each cotangent shared equally among all pixels.
@@ -202,8 +200,26 @@ pub fn global_avg_pool2d(x: &Tensor) -> Result<Tensor> {
     Ok(avg_pool2d(x, settings)?.reshape((batch, channels))?)
 }
 
+/// Max pooling of a plain tensor, and where the maxima lie, for a pass that keeps what its way back needs by itself.
+///
+/// **Errors** as [`max_pool2d`].
+pub(crate) fn max_pool2d_traced(x: &Tensor, settings: PoolSettings) -> Result<(Tensor, MaxPositions)> {
+    const OP: &str = "max-pool";
+    if is_composed(x) {
+        let positions = MaxPositions::of(x, settings)?;
+        return Ok((positions.gather(&x.detach())?, positions));
+    }
+    let geometry = settings.geometry(OP, x)?;
+    let shape = pooled_shape(&geometry);
+    let (y, positions) = with_elements!(OP, [x: x.detach()], T => {
+        let (y, positions) = pool::max_and_positions::<T>(&geometry, x);
+        (Tensor::from_vec(y, &shape, &Device::Cpu)?, Tensor::from_vec(positions, &shape, &Device::Cpu)?)
+    });
+    Ok((y, MaxPositions { geometry, positions }))
+}
+
 /// Where the maxima of one pooling lie.
-struct MaxPositions {
+pub(crate) struct MaxPositions {
     geometry: PoolGeometry,
     positions: Tensor,
 }
@@ -213,6 +229,12 @@ impl MaxPositions {
         let geometry = settings.geometry("max-pool", x)?;
         let positions = apply1(&x.detach(), FindMaxima(geometry))?;
         Ok(Self { geometry, positions })
+    }
+
+    /// Each cotangent at the pixel where its maximum came from.
+    pub(crate) fn scatter(&self, g: &Tensor) -> Result<Tensor> {
+        pooled_as("max-pool-scatter", &self.geometry, g)?;
+        apply1(g, Scatter { geometry: self.geometry, positions: self.positions.clone() })
     }
 
     fn gather(&self, x: &Tensor) -> Result<Tensor> {

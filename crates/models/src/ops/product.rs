@@ -39,7 +39,7 @@ pub fn gate(x: &Tensor, reference: &Tensor) -> Result<Tensor> {
     apply2(x, &reference.detach(), Gate)
 }
 
-fn pair(op: &'static str, left: &Tensor, right: &Tensor) -> Result<()> {
+pub(super) fn pair(op: &'static str, left: &Tensor, right: &Tensor) -> Result<()> {
     require_float(op, left)?;
     same_dtype(op, left, right)?;
     if left.dims() == right.dims() {
@@ -101,8 +101,7 @@ impl CustomOp2 for Gate {
     fn cpu_fwd(&self, x: &CpuStorage, lx: &Layout, r: &CpuStorage, lr: &Layout) -> CandleResult<(CpuStorage, Shape)> {
         dispatch_float!(self.name(), x, T => {
             let (x, r) = (elements::<T>(self.name(), x, lx)?, elements::<T>(self.name(), r, lr)?);
-            let zero = T::default();
-            let y = elementwise::zip_map(x, r, |x, r| if r > zero { x } else { zero });
+            let y = elementwise::zip_map(x, r, elementwise::gate);
             Ok((T::to_cpu_storage_owned(y), lx.shape().clone()))
         })
     }

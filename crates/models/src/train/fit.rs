@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 
 use super::{Divergence, Gradients, Optimizer, OptimizerState, Schedule, TargetLoss};
 use crate::ops::cross_entropy;
@@ -255,13 +255,17 @@ impl Fit {
         let mut means = Means { loss: 0.0, penalised_complexity: None };
         for index in step * count..(step + 1) * count {
             let (images, labels) = batches.batch(index)?;
-            let Loss { total, value, penalised_complexity } = self.loss(network, index, &images, &labels)?;
-            if !value.is_finite() || value > self.divergence.largest_loss {
-                return Ok(Err(value));
-            }
-            gradients.add(Gradients::of(network.params(), &total.backward()?)?)?;
-            means.loss += value / count as f64;
-            if let Some(complexity) = penalised_complexity {
+            let of_batch = match &self.penalty {
+                None => self.plain(network, index, &images, &labels)?,
+                Some(penalty) => self.penalised(penalty, network, index, &images, &labels)?,
+            };
+            let of_batch = match of_batch {
+                Ok(of_batch) => of_batch,
+                Err(loss) => return Ok(Err(loss)),
+            };
+            gradients.add(of_batch.gradients)?;
+            means.loss += of_batch.loss / count as f64;
+            if let Some(complexity) = of_batch.penalised_complexity {
                 *means.penalised_complexity.get_or_insert(0.0) += complexity / count as f64;
             }
         }
@@ -271,19 +275,45 @@ impl Fit {
         Ok(Ok((gradients, means)))
     }
 
-    /// The loss of the batch at `index`, which dropout and probes draw from.
-    fn loss(&self, network: &Network, index: u64, images: &Tensor, labels: &Tensor) -> Result<Loss> {
+    /// Loss and gradients of the batch at `index`, which dropout draws from, or the loss that broke the divergence rule.
+    fn plain(
+        &self,
+        network: &Network,
+        index: u64,
+        images: &Tensor,
+        labels: &Tensor,
+    ) -> Result<std::result::Result<OfBatch, f64>> {
+        let pass = Pass::training(self.seed, index);
+        let (loss, gradients) = Gradients::of_loss(network, images, labels, self.label_smoothing, &pass)?;
+        if self.has_diverged(loss) {
+            return Ok(Err(loss));
+        }
+        Ok(Ok(OfBatch { loss, gradients, penalised_complexity: None }))
+    }
+
+    /// The same with the penalty, whose probes draw from `index` too.
+    fn penalised(
+        &self,
+        GcPenalty { strength, estimator }: &GcPenalty,
+        network: &Network,
+        index: u64,
+        images: &Tensor,
+        labels: &Tensor,
+    ) -> Result<std::result::Result<OfBatch, f64>> {
         let (view, pass) = (network.tracked(), Pass::training(self.seed, index));
-        let Some(GcPenalty { strength, estimator }) = &self.penalty else {
-            let total = cross_entropy(&view.logits(images, &pass)?, labels, self.label_smoothing)?;
-            let value = scalar(&total)?;
-            return Ok(Loss { total, value, penalised_complexity: None });
-        };
         let term = estimator.term(&view.feature_map(pass, None)?, images, index)?;
         let plain = cross_entropy(&view.head(&term.features, &pass)?, labels, self.label_smoothing)?;
-        let value = scalar(&plain)?;
+        let loss = plain.to_dtype(DType::F64)?.to_scalar::<f64>()?;
+        if self.has_diverged(loss) {
+            return Ok(Err(loss));
+        }
         let total = (plain + term.loss.affine(*strength, 0.0)?)?;
-        Ok(Loss { total, value, penalised_complexity: Some(term.value) })
+        let gradients = Gradients::of(network.params(), &total.backward()?)?;
+        Ok(Ok(OfBatch { loss, gradients, penalised_complexity: Some(term.value) }))
+    }
+
+    fn has_diverged(&self, loss: f64) -> bool {
+        !loss.is_finite() || loss > self.divergence.largest_loss
     }
 
     pub(super) fn validate(&self) -> Result<()> {
@@ -310,12 +340,12 @@ impl Fit {
     }
 }
 
-/// The loss of one batch.
-struct Loss {
-    /// With the penalty: what is differentiated.
-    total: Tensor,
+/// What one batch gave.
+struct OfBatch {
     /// The cross-entropy alone, in nats.
-    value: f64,
+    loss: f64,
+    /// Of the loss with the penalty.
+    gradients: Gradients,
     penalised_complexity: Option<f64>,
 }
 
@@ -323,8 +353,4 @@ struct Loss {
 struct Means {
     loss: f64,
     penalised_complexity: Option<f64>,
-}
-
-fn scalar(tensor: &Tensor) -> Result<f64> {
-    Ok(tensor.to_dtype(candle_core::DType::F64)?.to_scalar::<f64>()?)
 }

@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 
 use candle_core::backprop::GradStore;
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Tensor, Var};
 
-use crate::ops::channel_dot;
+use crate::layer::ByParameter;
+#[cfg(doc)]
+use crate::ops::cross_entropy;
+use crate::ops::{channel_dot, cross_entropy_with_gradient};
 use crate::params::Params;
-use crate::{Error, Result};
+use crate::{Error, Network, Pass, Result};
 
 /// The gradients of one loss by every trainable parameter that it reached.
 ///
@@ -43,6 +46,44 @@ impl Gradients {
             }
         }
         Ok(Self(gradients))
+    }
+
+    /// The mean cross-entropy of a batch in a pass, in nats, and its gradients.
+    ///
+    /// They are those of [`Gradients::of`] on candle's backward pass, taken without a graph: faster, and in less memory,
+    /// as what a layer kept is freed once the way back has passed it.
+    ///
+    /// **Shapes** images `[n, c, h, w]` (or `[n, d]`), labels `[n]` u32.
+    ///
+    /// **Errors** as [`View::logits`](crate::View::logits) and [`cross_entropy`].
+    ///
+    /// ```
+    /// use candle_core::{DType, Device, Tensor};
+    /// use models::train::Gradients;
+    /// use models::{Architecture, Initialisation, Network, Pass};
+    /// let text = "family = 'mlp'\ninputs = 2\nhidden = [3]\nclasses = 2";
+    /// let net = Network::new(&Architecture::from_toml(text)?, Initialisation::HeNormal, 0, DType::F64, &Device::Cpu)?;
+    /// let (images, labels) = (Tensor::zeros((1, 2), DType::F64, &Device::Cpu)?, Tensor::new(&[1u32], &Device::Cpu)?);
+    /// let (loss, gradients) = Gradients::of_loss(&net, &images, &labels, 0.0, &Pass::training(0, 0))?;
+    /// // Without biases yet, a black image has two logits of 0: softmax less the label is (1/2, −1/2).
+    /// assert!((loss - 2f64.ln()).abs() < 1e-15);
+    /// assert_eq!(gradients.get("head.bias").unwrap().to_vec1::<f64>()?, [0.5, -0.5]);
+    /// # Ok::<(), models::Error>(())
+    /// ```
+    pub fn of_loss(
+        network: &Network,
+        images: &Tensor,
+        labels: &Tensor,
+        smoothing: f64,
+        pass: &Pass,
+    ) -> Result<(f64, Self)> {
+        let (logits, trace) = network.tracked().traced_logits(images, pass)?;
+        let (loss, cotangent) = cross_entropy_with_gradient(&logits, labels, smoothing)?;
+        let loss = loss.to_dtype(DType::F64)?.to_scalar::<f64>()?;
+        let mut found = ByParameter::default();
+        trace.into_pullback(cotangent, &mut found)?;
+        let by_name = |(name, var): (&str, &Var)| Some((name.to_owned(), found.take(var.as_tensor())?));
+        Ok((loss, Self(network.params().trainable().filter_map(by_name).collect())))
     }
 
     /// The gradient by the parameter of this name.
