@@ -11,10 +11,15 @@ use candle_core::{DType, Device, Tensor};
 
 use crate::suggest;
 
+/// What the reader of NumPy's files takes.
+const NUMPY: &str = "expected arrays as numpy.ascontiguousarray has them, of f16, f32, f64, i32, i64, u8 or u32";
+
 /// The arrays of one file, by name.
 pub(crate) struct Arrays {
     path: PathBuf,
     tensors: BTreeMap<String, Tensor>,
+    /// Where those come from that another file lent.
+    adopted: BTreeMap<String, PathBuf>,
 }
 
 impl Arrays {
@@ -26,15 +31,13 @@ impl Arrays {
         let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase()).unwrap_or_default();
         let tensors = match ending.as_str() {
             "safetensors" => safetensors(path),
-            "npy" => {
-                Tensor::read_npy(path).map(|tensor| BTreeMap::from([(only.to_owned(), tensor)])).map_err(Into::into)
-            }
-            "npz" => npz(path),
+            "npy" => Tensor::read_npy(path).map(|tensor| BTreeMap::from([(only.to_owned(), tensor)])).context(NUMPY),
+            "npz" => npz(path).context(NUMPY),
             "parquet" => parquet_columns::read(path),
             _ => bail!("{}: expected a file ending in .safetensors, .npy, .npz or .parquet", path.display()),
         };
         let tensors = tensors.with_context(|| format!("cannot read {}", path.display()))?;
-        Ok(Self { path: path.to_owned(), tensors })
+        Ok(Self { path: path.to_owned(), tensors, adopted: BTreeMap::new() })
     }
 
     /// The tensor of this name, if there is one.
@@ -42,18 +45,28 @@ impl Arrays {
         self.tensors.get(name)
     }
 
+    /// The names of all tensors.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
     /// Takes over the tensor `name` of another file.
     pub(crate) fn adopt(&mut self, name: &str, other: &Self) -> Result<()> {
         self.tensors.insert(name.to_owned(), other.expect(name, "")?.clone());
+        self.adopted.insert(name.to_owned(), other.path.clone());
         Ok(())
+    }
+
+    /// The file of a tensor, for messages.
+    pub(crate) fn file(&self, name: &str) -> std::path::Display<'_> {
+        self.adopted.get(name).unwrap_or(&self.path).display()
     }
 
     /// The tensor of this name; `what` says what it should hold.
     pub(crate) fn expect(&self, name: &str, what: &str) -> Result<&Tensor> {
         self.tensors.get(name).ok_or_else(|| {
-            let what = if what.is_empty() { String::new() } else { format!(" ({what})") };
-            let known = self.tensors.keys().map(String::as_str);
-            anyhow!("{}: {}{what}", self.path.display(), suggest::unknown("tensor", name, known))
+            let what = if what.is_empty() { String::new() } else { format!("; expected {what}") };
+            anyhow!("{}: {}{what}", self.path.display(), suggest::unknown("tensor", name, self.names()))
         })
     }
 
@@ -63,7 +76,7 @@ impl Arrays {
         if ranks.contains(&tensor.rank()) {
             return Ok(());
         }
-        bail!("{}: tensor `{name}` has shape {:?}, expected {expected}", self.path.display(), tensor.dims())
+        bail!("{}: tensor `{name}` has shape {:?}, expected {expected}", self.file(name), tensor.dims())
     }
 
     /// A tensor of floating-point numbers; half precision becomes f32.
@@ -75,9 +88,17 @@ impl Arrays {
             DType::F16 | DType::BF16 => Ok(tensor.to_dtype(DType::F32)?),
             other => {
                 let found = other.as_str();
-                bail!("{}: tensor `{name}` holds {found}, expected floating-point numbers", self.path.display())
+                bail!("{}: tensor `{name}` holds {found}, expected floating-point numbers", self.file(name))
             }
         }
+    }
+
+    /// Refuses a tensor with NaN or an infinity, naming the first of them by its row.
+    pub(crate) fn check_finite(&self, name: &str, tensor: &Tensor) -> Result<()> {
+        let rows = tensor.dims().first().copied().unwrap_or(1).max(1);
+        let values: Vec<f64> = tensor.flatten_all()?.to_dtype(DType::F64)?.to_vec1()?;
+        let Some(at) = values.iter().position(|value| !value.is_finite()) else { return Ok(()) };
+        bail!("{}: tensor `{name}` holds {} in row {}", self.file(name), values[at], at / (values.len() / rows).max(1))
     }
 
     /// One whole number from 0 for each row of `of`.
@@ -85,14 +106,14 @@ impl Arrays {
         let tensor = self.one_for_each(name, of, count)?;
         if tensor.dtype().is_float() {
             let found = tensor.dtype().as_str();
-            bail!("{}: tensor `{name}` holds {found}, expected whole numbers, one label each", self.path.display());
+            bail!("{}: tensor `{name}` holds {found}, expected whole numbers, one label each", self.file(name));
         }
         let numbers: Vec<i64> = tensor.to_dtype(DType::I64)?.to_vec1()?;
         let label = |(row, number): (usize, &i64)| {
             u32::try_from(*number).ok().filter(|label| *label < u32::MAX).ok_or_else(|| {
                 anyhow!(
                     "{}: label {number} of row {row} in `{name}` is out of range; labels count from 0",
-                    self.path.display()
+                    self.file(name)
                 )
             })
         };
@@ -101,7 +122,9 @@ impl Arrays {
 
     /// One number for each row of `of`.
     pub(crate) fn numbers(&self, name: &str, of: &str, count: usize) -> Result<Vec<f64>> {
-        Ok(self.one_for_each(name, of, count)?.to_dtype(DType::F64)?.to_vec1()?)
+        let tensor = self.one_for_each(name, of, count)?;
+        self.check_finite(name, tensor)?;
+        Ok(tensor.to_dtype(DType::F64)?.to_vec1()?)
     }
 
     fn one_for_each(&self, name: &str, of: &str, count: usize) -> Result<&Tensor> {
@@ -110,7 +133,7 @@ impl Arrays {
             let found = tensor.dims();
             bail!(
                 "{}: tensor `{name}` has shape {found:?}, expected [{count}], one for each row of `{of}`",
-                self.path.display()
+                self.file(name)
             );
         }
         Ok(tensor)

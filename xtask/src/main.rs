@@ -98,8 +98,38 @@ fn main() -> ExitCode {
         Ok(Ending::Complete) => ExitCode::SUCCESS,
         Ok(Ending::Interrupted) => ExitCode::from(INTERRUPTED),
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", told(&error));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// An error with its causes, each said once: a message often ends with its cause, or begins with the name of the file
+/// that stands before it.
+fn told(error: &anyhow::Error) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if parts.last().is_some_and(|before| before.contains(&cause)) {
+            continue;
+        }
+        if parts.last().is_some_and(|before| cause.starts_with(&format!("{before}:"))) {
+            parts.pop();
+        }
+        parts.push(cause);
+    }
+    parts.join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::told;
+
+    #[test]
+    fn causes_are_said_once() {
+        let file = anyhow!("os error 2").context("a.toml: reading: os error 2").context("a.toml");
+        assert_eq!(told(&file), "a.toml: reading: os error 2");
+        assert_eq!(told(&anyhow!("it is 0").context("net.toml")), "net.toml: it is 0");
     }
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use candle_core::{DType, Device, Tensor, safetensors};
+use fewshot::{Episode, TaskListWriter};
 use serde_json::Value;
 
 /// The nets of the golden files, as the architecture file describes them. Values from PyTorch 2.15; see the README
@@ -188,6 +189,95 @@ fn drawn_episodes_are_replayed_from_their_list() {
     assert!(message.contains("99") && message.contains("f.safetensors"), "{message}");
 }
 
+/// The episodes of the golden file as a task list, each class's samples in turn.
+fn write_golden_tasks(path: &Path, tensors: &HashMap<String, Tensor>, about: &Value, set: &str) {
+    let whole = |name: String| -> Vec<i64> { tensors[&name].to_vec1().unwrap() };
+    let labels: Vec<u32> = whole("labels".to_owned()).iter().map(|label| *label as u32).collect();
+    let rows = |name: String, each: u64| -> Vec<Vec<usize>> {
+        whole(name).chunks(each as usize).map(|rows| rows.iter().map(|row| *row as usize).collect()).collect()
+    };
+    let count = |key: &str| about[set][key].as_u64().unwrap();
+    let mut list = TaskListWriter::new(std::fs::File::create(path).unwrap(), &labels, None).unwrap();
+    for episode in 0..count("episodes") {
+        let name = |what: &str| format!("{set}.ep{episode}.{what}");
+        let classes = whole(name("classes")).iter().map(|class| *class as u32).collect();
+        let (support, query) = (rows(name("support"), count("shot")), rows(name("query"), count("query_per_class")));
+        list.write(&Episode::new(classes, support, query).unwrap()).unwrap();
+    }
+    list.finish().unwrap();
+}
+
+/// Accuracies of scikit-learn's NearestCentroid and RidgeClassifier; see the README beside the files.
+#[test]
+fn golden_episodes_have_their_accuracies() {
+    let folder = tempfile::tempdir().unwrap();
+    few_shot_features(folder.path());
+    let tensors = safetensors::load(golden("fewshot", "fewshot.safetensors"), &Device::Cpu).unwrap();
+    let text = std::fs::read_to_string(golden("fewshot", "accuracies.json")).unwrap();
+    let about: Value = serde_json::from_str(&text).unwrap();
+    for set in ["5w1s", "5w5s", "2w3s", "10w2s"] {
+        write_golden_tasks(&folder.path().join("t.jsonl"), &tensors, &about, set);
+        let heads = "ncm,ridge:0.1,ridge:1.0,ridge:10.0";
+        let args = ["fewshot", "--features", "f.safetensors", "--tasks", "t.jsonl", "--heads", heads, "--json"];
+        let document = json(folder.path(), &args);
+        for (head, known) in heads.split(',').zip(["ncm", "ridge0.1", "ridge1.0", "ridge10.0"]) {
+            for (ours, theirs) in [("accuracy", "mean"), ("ci95", "ci95")] {
+                let (found, expected) = (
+                    number(&document["fewshot"][head], &format!("/{ours}")),
+                    number(&about[set][known], &format!("/{theirs}")),
+                );
+                assert!((found - expected).abs() < 1e-12, "{set} {head} {ours}: {found}, scikit-learn {expected}");
+            }
+        }
+    }
+}
+
+#[test]
+fn classes_that_the_data_lack_leave_the_other_measures_defined() {
+    let folder = tempfile::tempdir().unwrap();
+    let tensors = net(folder.path(), "vgg_tiny", "f64", NETS[2].1);
+    let relabelled = |labels: [i64; 5]| {
+        let inputs = [("x", tensors["x"].clone()), ("y", Tensor::new(&labels, &Device::Cpu).unwrap())];
+        safetensors::save(&HashMap::from(inputs), folder.path().join("x.safetensors")).unwrap();
+        json(folder.path(), &[&NET[..], &["--json"]].concat())
+    };
+    // The head tells four classes apart; 1 and 2 have no samples.
+    let document = relabelled([0, 3, 0, 3, 0]);
+    assert_eq!(document["collapse"]["missing_classes"], 2);
+    assert!(number(&document, "/collapse/pairwise_geometric_collapse") > 0.0);
+    assert!(number(&document, "/collapse/self_duality") > 0.0 && document["collapse_without_head"].is_null());
+    // A label beyond the head: its rows are not these classes, and the rest is measured without it.
+    let document = relabelled([0, 7, 0, 7, 0]);
+    assert!(number(&document, "/collapse/cdnv") > 0.0);
+    assert!(document["collapse"].get("self_duality").is_none());
+    assert!(document["collapse_without_head"].as_str().unwrap().contains("4 classes"), "{document}");
+    // One class has no distances: complexity alone.
+    let document = relabelled([1; 5]);
+    assert!(document["collapse"].is_null() && document["collapse_undefined"].is_string());
+    assert!(number(&document, "/gc/value") > 0.0);
+}
+
+#[test]
+fn a_head_for_other_classes_than_the_folders_is_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    net(folder.path(), "vgg_tiny", "f32", NETS[2].1);
+    for (class, shade) in [("dark", 10u8), ("light", 200)] {
+        let path = folder.path().join("photos").join(class);
+        std::fs::create_dir_all(&path).unwrap();
+        for at in 0..2u8 {
+            let pixels = (0..192u8).map(|pixel| shade.wrapping_add(pixel.wrapping_mul(7 + at))).collect();
+            image::RgbImage::from_raw(8, 8, pixels).unwrap().save(path.join(format!("{at}.png"))).unwrap();
+        }
+    }
+    let network = ["measure", "--arch", "net.toml", "--weights", "w.safetensors", "--data", "folder:photos"];
+    let more = ["--mean", "0.5,0.5,0.5", "--std", "0.25,0.25,0.25", "--json"];
+    let document = json(folder.path(), &[&network[..], &more].concat());
+    assert_eq!((&document["inputs"]["samples"], &document["collapse"]["missing_classes"]), (&4.into(), &0.into()));
+    let reason = document["collapse_without_head"].as_str().unwrap();
+    assert_eq!(reason, "the head tells 4 classes apart, the data have 2");
+    assert!(document["collapse"].get("head_accuracy").is_none(), "{document}");
+}
+
 #[test]
 fn networks_are_ranked_on_labelled_data() {
     let folder = tempfile::tempdir().unwrap();
@@ -252,10 +342,81 @@ fn bad_input_is_told_with_file_tensor_and_shapes() {
     }
     let not_a_number = (&tensors["x"] * f64::NAN).unwrap();
     save("nan.safetensors", &not_a_number);
-    assert!(with_inputs("nan.safetensors").contains("sample 0"), "{}", with_inputs("nan.safetensors"));
+    let message = with_inputs("nan.safetensors");
+    assert!(message.contains("nan.safetensors: tensor `x` holds NaN in row 0"), "{message}");
     std::fs::write(path.join("net.toml"), format!("{}\nwidth = 3", NETS[2].1)).unwrap();
     let message = with_inputs("x.safetensors");
     assert!(message.contains("net.toml") && message.contains("width"), "{message}");
     let usage = xtask(path, &["measure", "--estimator", "exakt"]);
     assert_eq!(usage.status.code(), Some(2));
+}
+
+#[test]
+fn bad_features_are_told_with_file_tensor_and_shapes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let zeros = |shape: &[usize]| Tensor::zeros(shape, DType::F64, &Device::Cpu).unwrap();
+    let labels = |last: i64| Tensor::new(&[0, 1, 0, last], &Device::Cpu).unwrap();
+    let mut cases: Vec<(Vec<(&str, Tensor)>, Vec<&str>)> = vec![
+        (vec![("labels", labels(1))], vec!["unknown tensor `features`", "[n, p]"]),
+        (vec![("features", zeros(&[4, 0])), ("labels", labels(1))], vec!["`features`", "[4, 0]", "[n, p]"]),
+        (vec![("features", zeros(&[4, 3])), ("labels", zeros(&[4]))], vec!["`labels` holds f64", "whole numbers"]),
+        (vec![("features", zeros(&[5, 3])), ("labels", labels(1))], vec!["`labels` has shape [4], expected [5]"]),
+        // As many classes as this label says would fill the memory.
+        (
+            vec![("features", zeros(&[4, 3])), ("labels", labels(4_000_000_000))],
+            vec!["label 4000000000 of row 3", "from 0"],
+        ),
+    ];
+    let with =
+        |more: Vec<(&'static str, Tensor)>| [vec![("features", zeros(&[4, 3])), ("labels", labels(1))], more].concat();
+    cases.extend([
+        (with(vec![("weight", zeros(&[2, 5]))]), vec!["`weight` has shape [2, 5], expected [K, 3]"]),
+        (with(vec![("weight", zeros(&[1, 3]))]), vec!["`weight` has shape [1, 3]", "a label is 1"]),
+        (with(vec![("weight", zeros(&[2, 3])), ("bias", zeros(&[3]))]), vec!["`bias` has shape [3], expected [2]"]),
+        (with(vec![("bias", zeros(&[2]))]), vec!["`bias` without a `weight`", "[K, 3]"]),
+        (with(vec![("weight", (zeros(&[2, 3]) + f64::NAN).unwrap())]), vec!["`weight` holds NaN in row 0"]),
+        (with(vec![("gc", zeros(&[3]))]), vec!["`gc` has shape [3], expected [4]"]),
+    ]);
+    for (tensors, parts) in cases {
+        safetensors::save(&tensors.into_iter().collect::<HashMap<_, _>>(), path.join("f.safetensors")).unwrap();
+        let message = refused(path, &["collapse", "--features", "f.safetensors"]);
+        assert!(message.contains("f.safetensors"), "{message}");
+        assert!(parts.iter().all(|part| message.contains(part)), "{parts:?}: {message}");
+    }
+}
+
+#[test]
+fn a_task_list_is_told_by_its_own_name_and_a_missing_mean_by_its_tensor() {
+    let folder = tempfile::tempdir().unwrap();
+    few_shot_features(folder.path());
+    std::fs::write(folder.path().join("t.jsonl"), "{}").unwrap();
+    let message = refused(folder.path(), &["fewshot", "--features", "f.safetensors", "--tasks", "t.jsonl"]);
+    assert!(message.starts_with("error: t.jsonl: line 1"), "{message}");
+    let message = refused(folder.path(), &["fewshot", "--features", "f.safetensors", "--heads", "simpleshot:cl2n"]);
+    assert!(message.contains("f.safetensors") && message.contains("`base_mean` [12]"), "{message}");
+}
+
+#[test]
+fn an_architecture_that_cannot_be_is_told_with_its_file() {
+    let folder = tempfile::tempdir().unwrap();
+    net(folder.path(), "mlp_relu", "f32", NETS[1].1);
+    for (description, part) in [
+        ("family = 'mpl'\ninputs = 6\nhidden = [5]\nclasses = 3", "`mpl` is not known"),
+        ("family = 'mlp'\ninputs = 6\nhidden = [0]\nclasses = 3", "hidden is 0"),
+        ("family = 'mlp'\ninputs = 6\nhidden = [900000000000]\nclasses = 3", "memory of this machine"),
+        ("family = 'mlp'\ninputs = 6\nhidden = [8, 8, 5]\nclasses = 4", "`head.weight` is [3, 5] where [4, 5]"),
+    ] {
+        std::fs::write(folder.path().join("net.toml"), description).unwrap();
+        let message = refused(folder.path(), &NET);
+        assert!(message.contains(part), "{message}");
+        assert!(message.contains("net.toml") || message.contains("w.safetensors"), "{message}");
+    }
+    std::fs::write(folder.path().join("net.toml"), NETS[1].1).unwrap();
+    for flags in [["--until-rel", "2"], ["--rate", "0"], ["--until-rel", "nan"]] {
+        let output = xtask(folder.path(), &[&NET[..], &flags[..]].concat());
+        assert_eq!(output.status.code(), Some(2), "{flags:?}");
+    }
+    let message = refused(folder.path(), &[&NET[..], &["--budget-mb", "0"]].concat());
+    assert!(message.contains("--budget-mb") && message.contains("bytes"), "{message}");
 }

@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use collapse::{CollapseReport, Head, Precision, ReportOptions, Scatter, Weighting};
 use serde::Serialize;
 
-use super::{Labelled, Source};
+use super::{Labelled, Source, check_labels};
 use crate::arrays::Arrays;
 use crate::output::{self, Row};
 
@@ -69,7 +69,8 @@ pub(crate) fn collapse_measures(args: &Args) -> Result<()> {
         }
     }
     let [count, width] = [features.dim(0)?, features.dim(1)?];
-    let head = head(&arrays, width)?;
+    let head = head(&arrays, width, if args.classes.is_none() { &labels } else { &[] })?;
+    check_labels(&arrays.file("labels"), &labels, width)?;
     let options = ReportOptions {
         class_count: args.classes,
         weighting: match args.weighting {
@@ -90,18 +91,34 @@ pub(crate) fn collapse_measures(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// The head in the file, if there is one.
-fn head(arrays: &Arrays, width: usize) -> Result<Option<Head>> {
-    if arrays.get("weight").is_none() {
+/// The head in the file, if there is one, with a row for each of the classes that are labelled.
+fn head(arrays: &Arrays, width: usize, labels: &[u32]) -> Result<Option<Head>> {
+    let Some(weight) = arrays.get("weight") else {
         if arrays.get("bias").is_some() {
-            bail!("there is a `bias` without a `weight`; a head is `weight` [K, {width}], with or without `bias` [K]");
+            let file = arrays.file("bias");
+            bail!(
+                "{file}: there is a tensor `bias` without a `weight`; a head is `weight` [K, {width}], with or without \
+                 `bias` [K]"
+            );
         }
         return Ok(None);
+    };
+    let largest = labels.iter().max().map_or(0, |label| *label as usize);
+    let (file, shape) = (arrays.file("weight"), weight.dims());
+    match *shape {
+        [rows, columns] if columns == width && rows > largest => {}
+        [rows, columns] if columns == width => {
+            bail!(
+                "{file}: tensor `weight` has shape {shape:?}, expected a row for each class, but a label is {largest} (of {rows} rows)"
+            )
+        }
+        _ => bail!("{file}: tensor `weight` has shape {shape:?}, expected [K, {width}], a row for each class"),
     }
-    let weight = arrays.floats("weight", &[2], &format!("[K, {width}], a row for each class"))?;
+    let weight = arrays.floats("weight", &[2], "[K, p]")?;
+    arrays.check_finite("weight", &weight)?;
     let bias = arrays.get("bias").map(|_| arrays.numbers("bias", "weight", weight.dim(0)?)).transpose()?;
     let bias = bias.map(|bias| Tensor::from_vec(bias, weight.dim(0)?, weight.device())).transpose()?;
-    Ok(Some(Head::new(&weight, bias.as_ref()).context("tensors `weight` and `bias`")?))
+    Ok(Some(Head::new(&weight, bias.as_ref()).with_context(|| arrays.file("weight").to_string())?))
 }
 
 /// The report as lines of a table, under the names that JSON has.

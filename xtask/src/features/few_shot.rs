@@ -75,7 +75,13 @@ pub(crate) fn few_shot(args: &Args) -> Result<()> {
         features = features.with_base_mean(arrays.numbers("base_mean", "features, transposed", width)?)?;
     }
     let heads = heads(&args.heads)?;
-    let evaluation = args.evaluate(&features, &heads).with_context(|| args.source.path())?;
+    if let (Some(text), None) = (args.heads.iter().find(|text| text.contains("cl2n")), arrays.get("base_mean")) {
+        let (file, width) = (args.source.path(), features.dimension());
+        bail!(
+            "{file}: the head {text} centres by the mean of the base classes: add it as tensor `base_mean` [{width}]"
+        );
+    }
+    let evaluation = args.evaluate(&features, &heads)?;
     let results = results(&args.heads, &evaluation);
     if args.json {
         return output::json(&Output {
@@ -98,21 +104,25 @@ pub(crate) fn heads(texts: &[String]) -> Result<Vec<HeadKind>> {
 
 impl Args {
     fn evaluate(&self, features: &LabelledFeatures, heads: &[HeadKind]) -> Result<Evaluation> {
+        let source = || self.source.path();
         if let Some(path) = &self.tasks {
-            let tasks = fewshot::TaskListReader::open(path, features.labels())?;
-            let episodes: Vec<Episode> =
-                tasks.collect::<fewshot::Result<_>>().with_context(|| path.display().to_string())?;
+            let list = || path.display().to_string();
+            let tasks = fewshot::TaskListReader::open(path, features.labels()).with_context(list)?;
+            let episodes: Vec<Episode> = tasks.collect::<fewshot::Result<_>>().with_context(list)?;
             if episodes.len() < 2 {
                 bail!("{}: {} episodes; an interval needs at least 2", path.display(), episodes.len());
             }
             let episodes = episodes.into_iter().map(Ok);
-            return Ok(fewshot::evaluate_episodes(features, episodes, heads, &IntervalSettings::default())?);
+            return fewshot::evaluate_episodes(features, episodes, heads, &IntervalSettings::default())
+                .with_context(source);
         }
-        let sampler = EpisodeSampler::fixed(features.labels(), self.ways, self.shots, self.queries, self.seed)?;
+        let sampler = EpisodeSampler::fixed(features.labels(), self.ways, self.shots, self.queries, self.seed)
+            .with_context(source)?;
         if let Some(path) = &self.write_tasks {
-            fewshot::write_task_list(path, features.labels(), &sampler, self.episodes)?;
+            fewshot::write_task_list(path, features.labels(), &sampler, self.episodes)
+                .with_context(|| path.display().to_string())?;
         }
-        Ok(fewshot::evaluate(features, &sampler, self.episodes, heads)?)
+        fewshot::evaluate(features, &sampler, self.episodes, heads).with_context(source)
     }
 }
 

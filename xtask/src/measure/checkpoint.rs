@@ -3,16 +3,18 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use candle_core::{DType, Device};
+use candle_core::{DType, Device, Tensor};
 use collapse::Head;
 use datasets::HubFile;
 use gc_core::FeatureMap;
 use models::{Architecture, DeviceName, Initialisation, Network, Pass, WeightsSource};
 
 use super::Inputs;
+use crate::arrays::Arrays;
 
-/// The names that heads have in PyTorch's models, the last linear layer of each family.
-const HEADS: [&str; 4] = ["head.weight", "fc.weight", "classifier.weight", "classifier.6.weight"];
+/// The names that heads have in PyTorch's models, the last linear layer of each family; with hidden layers before it, it
+/// is the last of `classifier.0`, `classifier.3`, ….
+const HEADS: [&str; 3] = ["head.weight", "fc.weight", "classifier.weight"];
 
 /// Which network.
 #[allow(rustdoc::broken_intra_doc_links, reason = "the texts are help in a terminal, where shapes need no escapes")]
@@ -75,7 +77,7 @@ impl NetworkArgs {
 }
 
 /// The place of weights on this machine, after a download if they are on the Hub and not in its cache.
-fn fetched(weights: &WeightsSource) -> Result<PathBuf> {
+pub(crate) fn fetched(weights: &WeightsSource) -> Result<PathBuf> {
     match weights {
         WeightsSource::File(path) => Ok(path.clone()),
         WeightsSource::Hub { repository, revision, file } => {
@@ -143,6 +145,8 @@ impl Subject {
 
 /// What a network is made of, before its weights are seen.
 pub(crate) struct Description {
+    /// The file or the name.
+    origin: String,
     architecture: Architecture,
     /// Whether it says how large its inputs are, or they are the data's.
     sized: bool,
@@ -155,12 +159,17 @@ impl Description {
     pub(crate) fn read(model: Option<&str>, file: Option<&Path>) -> Result<Self> {
         match (model, file) {
             (_, Some(path)) => {
-                let architecture = Architecture::from_file(path)?;
+                let origin = path.display().to_string();
+                let architecture = Architecture::from_file(path).context(origin.clone())?;
                 let keys: toml::Table = toml::from_str(&std::fs::read_to_string(path)?)?;
                 let says = |key: &str| keys.contains_key(key);
-                Ok(Self { architecture, sized: says("input_size") || says("inputs"), classed: says("classes") })
+                let sized = says("input_size") || says("inputs");
+                Ok(Self { origin, architecture, sized, classed: says("classes") })
             }
-            (Some(name), None) => Ok(Self { architecture: Architecture::named(name)?, sized: false, classed: false }),
+            (Some(name), None) => {
+                let architecture = Architecture::named(name)?;
+                Ok(Self { origin: name.to_owned(), architecture, sized: false, classed: false })
+            }
             (None, None) => bail!("neither --model nor --arch was given"),
         }
     }
@@ -179,7 +188,8 @@ impl Description {
         if expected != shape && !(expected.len() == 1 && expected[0] == shape.iter().product::<usize>()) {
             bail!("{}: a sample has shape {shape:?}, the architecture takes {expected:?}", inputs.name());
         }
-        let network = Network::new(&architecture, Initialisation::HeNormal, 0, dtype, device)?;
+        let network = Network::new(&architecture, Initialisation::HeNormal, 0, dtype, device)
+            .with_context(|| self.origin.clone())?;
         network.params().load(weights)?;
         Ok(Checkpoint { name: weights.display().to_string(), architecture, network })
     }
@@ -195,8 +205,17 @@ impl Checkpoint {
 
 /// The number of classes that a weights file was made for: the rows of its head.
 fn classes(weights: &Path) -> Result<usize> {
-    let arrays = crate::arrays::Arrays::read(weights, "weights")?;
-    let head = HEADS.iter().find_map(|name| arrays.get(name));
+    let arrays = Arrays::read(weights, "weights")?;
+    let head = HEADS.iter().find_map(|name| arrays.get(name)).or_else(|| last_of_classifier(&arrays));
     let rows = head.and_then(|head| head.dims().first().copied());
-    rows.with_context(|| format!("{}: there is no head; expected one of {}", weights.display(), HEADS.join(", ")))
+    rows.with_context(|| {
+        format!("{}: there is no head; expected one of {}, classifier.N.weight", weights.display(), HEADS.join(", "))
+    })
+}
+
+/// `classifier.N.weight` with the largest N.
+fn last_of_classifier(arrays: &Arrays) -> Option<&Tensor> {
+    let number = |name: &str| name.strip_prefix("classifier.")?.strip_suffix(".weight")?.parse::<usize>().ok();
+    let last = arrays.names().filter_map(|name| Some((number(name)?, name))).max()?;
+    arrays.get(last.1)
 }

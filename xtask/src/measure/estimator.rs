@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::ValueEnum;
-use gc_core::{GeometricComplexity, InputUnits, Probe, Side};
+use gc_core::{Estimate, GeometricComplexity, InputUnits, Population, Probe, Side, Stopped};
 
 use crate::reproduce::at_least_one;
 
@@ -21,13 +21,16 @@ pub(crate) struct EstimatorArgs {
     #[arg(long, value_enum, default_value_t)]
     probe: ProbeName,
     /// Share of the Jacobian's entries that entry-mask keeps
-    #[arg(long, value_name = "SHARE", default_value_t = 0.1)]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.1, value_parser = positive_share)]
     rate: f64,
     /// Samples to measure, drawn by the seed [default: all]
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub(super) samples: Option<usize>,
+    /// What the standard error covers: the distribution that the samples come from, or the chosen samples and no others
+    #[arg(long, value_enum, default_value_t)]
+    population: PopulationName,
     /// Stop at this relative standard error
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, value_name = "SHARE", value_parser = inner_share)]
     until_rel: Option<f64>,
     /// Stop before this many passes of a sample through the network
     #[arg(long, value_name = "N")]
@@ -43,6 +46,30 @@ pub(crate) struct EstimatorArgs {
     pub(super) seed: u64,
 }
 
+/// A share above 0 and at most 1.
+fn positive_share(text: &str) -> Result<f64, String> {
+    let share = text.parse::<f64>().ok().filter(|share| *share > 0.0 && *share <= 1.0);
+    share.ok_or_else(|| "expected a share above 0 and at most 1".to_owned())
+}
+
+/// A share between 0 and 1, both excluded.
+fn inner_share(text: &str) -> Result<f64, String> {
+    let share = text.parse::<f64>().ok().filter(|share| *share > 0.0 && *share < 1.0);
+    share.ok_or_else(|| "expected a share between 0 and 1, both excluded".to_owned())
+}
+
+/// The flag that an error of measuring is about.
+pub(super) fn flag(error: &gc_core::Error) -> Option<&'static str> {
+    use gc_core::Error::{MemoryBudget, PassBudget, Setting};
+    match error {
+        MemoryBudget { .. } => Some("--budget-mb"),
+        PassBudget { .. } => Some("--max-passes"),
+        Setting { name: "output_sample" | "Probe::Orthogonal", .. } => Some("--probes"),
+        Setting { name: "InputUnits::Pixel", .. } => Some("--std"),
+        _ => None,
+    }
+}
+
 /// The estimators of the paper's Fig. 2 (`exact`, `output-sample`, `entry-mask`) and random projections.
 #[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
 enum EstimatorName {
@@ -56,6 +83,16 @@ enum EstimatorName {
     OutputSample,
     /// Each entry of the Jacobian with a given probability
     EntryMask,
+}
+
+/// [`Population`] on the command line.
+#[derive(Debug, Clone, Copy, Default, PartialEq, ValueEnum)]
+enum PopulationName {
+    /// GC(f, Q): the samples are draws from a distribution, and others would have done as well
+    #[default]
+    Distribution,
+    /// GC(f, D): the chosen samples themselves; measured exactly, they have no error
+    DataSet,
 }
 
 /// [`Probe`] on the command line.
@@ -75,8 +112,8 @@ impl EstimatorArgs {
         self.until_rel.is_some() || self.max_passes.is_some() || self.max_seconds.is_some()
     }
 
-    /// The measurement, without what only the data decide.
-    pub(crate) fn settings(&self, units: InputUnits) -> GeometricComplexity {
+    /// The measurement of so many samples.
+    pub(crate) fn settings(&self, units: InputUnits, samples: usize) -> GeometricComplexity {
         let probes = self.probes.unwrap_or(1);
         let probe = match self.probe {
             ProbeName::Rademacher => Probe::Rademacher,
@@ -95,6 +132,9 @@ impl EstimatorArgs {
             (EstimatorName::Columns, ..) => GeometricComplexity::projections(probe, probes).by(Side::Columns),
         };
         settings = settings.seed(self.seed).units(units).chunk_bytes(self.budget_mb.saturating_mul(1_000_000));
+        if self.population == PopulationName::DataSet {
+            settings = settings.population(Population::DataSet { size: samples });
+        }
         if let Some(error) = self.until_rel {
             settings = settings.until_relative_error(error);
         }
@@ -105,6 +145,31 @@ impl EstimatorArgs {
             Some(seconds) => settings.time_limit(Duration::from_secs(seconds as u64)),
             None => settings,
         }
+    }
+
+    /// What to say of flags that the estimator has no use for.
+    pub(crate) fn unused(&self) -> Option<String> {
+        let unused =
+            matches!(self.estimator(), EstimatorName::Exact | EstimatorName::EntryMask) && self.probes.is_some();
+        unused.then(|| "note: --probes changes nothing here: exact and entry-mask take every output".to_owned())
+    }
+
+    /// What to say when measuring ended before the relative standard error that was asked for.
+    pub(crate) fn unreached(&self, gc: &Estimate) -> Option<String> {
+        let target = self.until_rel.filter(|_| gc.stopped != Stopped::RelativeError)?;
+        let reached = gc.relative_error().map_or_else(|| "unknown".to_owned(), |reached| format!("{reached:.3e}"));
+        // Exhausted data end the measurement before the rule is asked, so that it may hold all the same.
+        if gc.relative_error().is_some_and(|reached| reached <= target) {
+            return None;
+        }
+        let advice = match (gc.stopped, self.population) {
+            (Stopped::DataExhausted, PopulationName::Distribution) => {
+                "there are no more samples; take more of them, or --population data-set for these alone"
+            }
+            (Stopped::DataExhausted, PopulationName::DataSet) => "there are no more samples; take more --probes",
+            _ => "the limit on passes or seconds came first",
+        };
+        Some(format!("note: the relative standard error is {reached}, not the {target} of --until-rel: {advice}"))
     }
 
     fn estimator(&self) -> EstimatorName {

@@ -37,7 +37,7 @@ pub(crate) struct InputsArgs {
     mean: Option<Vec<f32>>,
     /// Standard deviation of each channel, likewise; with --inputs, what `x` was divided by
     #[arg(long, value_delimiter = ',', value_name = "STDS")]
-    std: Option<Vec<f32>>,
+    std: Option<Vec<f64>>,
 }
 
 /// Samples that a network can be given.
@@ -70,9 +70,9 @@ impl InputsArgs {
         if count == 0 {
             bail!("{}: tensor `x` has no samples", path.display());
         }
+        arrays.check_finite("x", &x)?;
         let labels = arrays.get("y").map(|_| arrays.labels("y", "x", count)).transpose()?;
-        let std = self.std.as_ref().map(|std| std.iter().map(|std| f64::from(*std)).collect());
-        Ok(Inputs { name: path.display().to_string(), kind: Kind::Tensor(x), labels, std })
+        Ok(Inputs { name: path.display().to_string(), kind: Kind::Tensor(x), labels, std: self.std.clone() })
     }
 
     fn images(&self, data: &str) -> Result<Inputs> {
@@ -87,7 +87,10 @@ impl InputsArgs {
         let source = Source { data_dir: self.data_dir.clone(), form, ..Source::from_env() };
         let set = datasets::load(name, &source).with_context(|| format!("cannot read the data set `{name}`"))?;
         let normalisation = match (&self.mean, &self.std) {
-            (Some(mean), Some(std)) => Normalisation::new(mean, std).context("--mean and --std")?,
+            (Some(mean), Some(std)) => {
+                let std: Vec<f32> = std.iter().map(|std| *std as f32).collect();
+                Normalisation::new(mean, &std).context("--mean and --std")?
+            }
             _ => set.normalisation.clone(),
         };
         let images = match part {
@@ -146,6 +149,14 @@ impl Inputs {
     /// The label of each sample, if there are labels.
     pub(crate) fn labels(&self) -> Option<&[u32]> {
         self.labels.as_deref()
+    }
+
+    /// How many classes the labels tell apart, where a data set says so; labels in a file may leave the last ones out.
+    pub(crate) fn class_count(&self) -> Option<usize> {
+        match &self.kind {
+            Kind::Tensor(_) => None,
+            Kind::Images(images, _) => Some(images.class_count()),
+        }
     }
 
     /// The numbers that they are written in.

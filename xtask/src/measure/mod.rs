@@ -17,6 +17,7 @@ use checkpoint::{NetworkArgs, Subject};
 use estimator::EstimatorArgs;
 pub(crate) use inputs::{Inputs, InputsArgs};
 
+use crate::features::check_labels;
 use crate::output;
 
 const EXAMPLES: &str = "\
@@ -78,6 +79,8 @@ pub(crate) struct Measured {
     pub(crate) collapse: Option<CollapseReport>,
     /// Why there is no collapse report, where there are labels.
     pub(crate) undefined: Option<String>,
+    /// Why the head takes no part in it, where there is a head.
+    pub(crate) without_head: Option<String>,
 }
 
 /// Runs the command.
@@ -94,6 +97,9 @@ pub(crate) fn measure(args: &Args) -> Result<()> {
     let order = inputs.order(args.estimator.samples, args.estimator.may_stop(), args.estimator.seed)?;
     let measured =
         Work { args, subject: &subject, inputs: &inputs, dtype, device: &device, order: &order }.measure(units)?;
+    for note in [args.estimator.unused(), args.estimator.unreached(&measured.gc)].into_iter().flatten() {
+        eprintln!("{note}");
+    }
     if let Some(path) = &args.per_sample {
         report::per_sample(path, &measured.gc, &order, inputs.labels())?;
     }
@@ -124,25 +130,35 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
+    /// Which network on what.
+    fn title(&self) -> String {
+        format!("{} on {}", self.subject.name(), self.inputs.name())
+    }
+
     fn measure(&self, units: InputUnits) -> Result<Measured> {
-        let gc = self.complexity(units).context("measuring geometric complexity")?;
+        let gc = self.complexity(units).with_context(|| self.title())?;
         let Some(labels) = self.inputs.labels() else {
-            return Ok(Measured { gc, collapse: None, undefined: None });
+            return Ok(Measured { gc, collapse: None, undefined: None, without_head: None });
         };
-        let features = self.features().context("computing features")?;
+        let features = self.features().with_context(|| self.title())?;
         let head = match self.args.layer {
             None => self.subject.head()?,
             Some(_) => None,
         };
+        let without_head = head.as_ref().and_then(|head| other_classes(head, self.inputs.class_count(), labels));
+        let head = head.filter(|_| without_head.is_none());
+        let named = labels.iter().max().map_or(0, |last| *last as usize + 1);
+        let classes = head.as_ref().map_or(0, Head::class_count).max(self.inputs.class_count().unwrap_or(named));
+        check_labels(&self.inputs.name(), labels, features.dim(1)?)?;
         // Features without classes, or with coinciding ones, have no collapse; their complexity stands all the same.
-        Ok(match collapse_of(&features, labels, head, &gc) {
-            Ok(report) => Measured { gc, collapse: Some(report), undefined: None },
-            Err(error) => Measured { gc, collapse: None, undefined: Some(error.to_string()) },
+        Ok(match collapse_of(&features, labels, classes, head, &gc) {
+            Ok(report) => Measured { gc, collapse: Some(report), undefined: None, without_head },
+            Err(error) => Measured { gc, collapse: None, undefined: Some(error.to_string()), without_head },
         })
     }
 
     fn complexity(&self, units: InputUnits) -> Result<Estimate> {
-        let mut settings = self.args.estimator.settings(units);
+        let mut settings = self.args.estimator.settings(units, self.order.len());
         if self.inputs.labels().is_some() {
             settings = settings.per_class();
         }
@@ -151,8 +167,11 @@ impl Work<'_> {
         }
         let map = self.subject.features(self.args.layer.as_deref())?;
         let bar = report::bar(self.order.len());
-        let estimate =
-            settings.measure(map.as_ref(), self.inputs.batches(self.order, self.dtype, self.device, &bar))?;
+        let batches = self.inputs.batches(self.order, self.dtype, self.device, &bar);
+        let estimate = settings.measure(map.as_ref(), batches).map_err(|error| match estimator::flag(&error) {
+            Some(flag) => anyhow::Error::new(error).context(flag),
+            None => error.into(),
+        })?;
         bar.finish_and_clear();
         Ok(estimate)
     }
@@ -179,18 +198,41 @@ pub(crate) fn features(
     Ok(Tensor::cat(&rows.collect::<Result<Vec<_>>>()?, 0)?)
 }
 
+/// Why a head's rows are not the classes that the data are labelled with, if they are not: a network for ImageNet knows
+/// nothing of the classes in somebody's folder, and a row of its head would be compared with the mean of another class.
+fn other_classes(head: &Head, known: Option<usize>, labels: &[u32]) -> Option<String> {
+    let told = head.class_count();
+    let largest = labels.iter().max().copied().unwrap_or(0);
+    match known {
+        Some(count) if count != told => Some(format!("the head tells {told} classes apart, the data have {count}")),
+        _ if largest as usize >= told => Some(format!("the head tells {told} classes apart, a label is {largest}")),
+        _ => None,
+    }
+}
+
 /// Every collapse measure, with the measured complexity in those that need one.
 fn collapse_of(
     features: &Tensor,
     labels: &[u32],
+    classes: usize,
     head: Option<Head>,
     gc: &Estimate,
 ) -> collapse::Result<CollapseReport> {
-    let classes =
-        head.as_ref().map_or(0, Head::class_count).max(labels.iter().max().map_or(0, |last| *last as usize + 1));
+    let options = ReportOptions {
+        class_count: Some(classes),
+        gc: Some(gc.value),
+        gc_per_class: complexity_per_class(labels, classes, gc),
+        ..ReportOptions::default()
+    };
+    collapse::report(features, labels, head.as_ref(), &options)
+}
+
+/// The complexity of each class; none where a class has samples and none of them was measured.
+fn complexity_per_class(labels: &[u32], classes: usize, gc: &Estimate) -> Option<Vec<f64>> {
+    let mut present = vec![false; classes];
+    labels.iter().for_each(|label| present[*label as usize] = true);
     let measured = gc.per_class.as_deref().unwrap_or_default();
     let of_class = |label: usize| measured.iter().find(|class| class.label as usize == label).map(|class| class.value);
-    let per_class: Option<Vec<f64>> = (0..classes).map(of_class).collect();
-    let options = ReportOptions { gc: Some(gc.value), gc_per_class: per_class, ..ReportOptions::default() };
-    collapse::report(features, labels, head.as_ref(), &options)
+    // What stands for a class without samples is not read.
+    (0..classes).map(|label| if present[label] { of_class(label) } else { Some(0.0) }).collect()
 }

@@ -39,6 +39,7 @@ pub(super) fn document(
         "gc": complexity(&measured.gc)?,
         "collapse": measured.collapse,
         "collapse_undefined": measured.undefined,
+        "collapse_without_head": measured.without_head,
     }))
 }
 
@@ -118,6 +119,9 @@ pub(super) fn rows(measured: &Measured) -> Vec<Row> {
     }
     if let Some(reason) = &measured.undefined {
         rows.push(Row::text("collapse", format!("undefined: {reason}")));
+    }
+    if let Some(reason) = &measured.without_head {
+        rows.push(Row::text("head", format!("left out: {reason}")));
     }
     rows
 }

@@ -3,25 +3,25 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
-use candle_core::{DType, Device};
+use candle_core::Device;
 use collapse::{CdnvConvention, ClassMoments, Scatter};
 use fewshot::{EpisodeSampler, LabelledFeatures, transfer_scores};
 use gc_core::{FeatureMap, GeometricComplexity, Probe};
-use models::Pass;
+use models::{Pass, WeightsSource};
 use serde::Deserialize;
 
 use super::standing::{Score, Standings};
-use crate::features::few_shot_heads;
-use crate::measure::checkpoint::{Checkpoint, Description};
+use crate::features::{check_labels, few_shot_heads};
+use crate::measure::checkpoint::{Checkpoint, Description, fetched};
 use crate::measure::{Inputs, InputsArgs, features};
 use crate::reproduce::at_least_one;
 
 /// Which networks, and how they are scored.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct CheckpointArgs {
-    /// Weights of networks of one architecture
+    /// Weights of networks of one architecture: safetensors files, or hub:OWNER/NAME[@REVISION][:FILE]
     #[arg(value_name = "WEIGHTS", conflicts_with = "list")]
-    weights: Vec<PathBuf>,
+    weights: Vec<WeightsSource>,
     /// Their architecture by name
     #[arg(long, value_name = "NAME", conflicts_with_all = ["arch", "list"])]
     model: Option<String>,
@@ -66,9 +66,14 @@ struct List {
 #[serde(deny_unknown_fields)]
 struct Listed {
     name: String,
-    weights: PathBuf,
+    #[serde(deserialize_with = "weights_source")]
+    weights: WeightsSource,
     model: Option<String>,
     arch: Option<PathBuf>,
+}
+
+fn weights_source<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<WeightsSource, D::Error> {
+    String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
 }
 
 /// What one network scored.
@@ -95,7 +100,8 @@ impl CheckpointArgs {
         let bar = indicatif::ProgressBar::new(listed.len() as u64);
         let score = |listed: &Listed| -> Result<Scored> {
             let description = Description::read(listed.model.as_deref(), listed.arch.as_deref())?;
-            let checkpoint = description.load(&listed.weights, inputs, DType::F32, &Device::Cpu)?;
+            let weights = fetched(&listed.weights)?;
+            let checkpoint = description.load(&weights, inputs, inputs.dtype(), &Device::Cpu)?;
             let scored = self.score(&checkpoint, inputs, &order)?;
             bar.inc(1);
             Ok(scored)
@@ -117,9 +123,12 @@ impl CheckpointArgs {
         Ok(listed)
     }
 
-    fn of_weights(&self, weights: &Path) -> Listed {
-        let name = weights.file_stem().unwrap_or(weights.as_os_str()).to_string_lossy().into_owned();
-        Listed { name, weights: weights.to_owned(), model: self.model.clone(), arch: self.arch.clone() }
+    fn of_weights(&self, weights: &WeightsSource) -> Listed {
+        let name = match weights {
+            WeightsSource::File(path) => path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned(),
+            WeightsSource::Hub { .. } => weights.to_string(),
+        };
+        Listed { name, weights: weights.clone(), model: self.model.clone(), arch: self.arch.clone() }
     }
 
     fn score(&self, checkpoint: &Checkpoint, inputs: &Inputs, order: &[usize]) -> Result<Scored> {
@@ -127,7 +136,7 @@ impl CheckpointArgs {
         let map = checkpoint.network.frozen().feature_map(Pass::evaluation(), None)?;
         let gc = GeometricComplexity::projections(Probe::Rademacher, self.probes)
             .seed(self.seed)
-            .measure(&map, inputs.batches(order, DType::F32, &Device::Cpu, &quiet))?;
+            .measure(&map, inputs.batches(order, inputs.dtype(), &Device::Cpu, &quiet))?;
         let labelled = inputs.labels().map(|labels| self.score_labelled(&map, inputs, order, labels));
         Ok(Scored { gc: gc.value, gc_error: gc.standard_error.total, labelled: labelled.transpose()? })
     }
@@ -139,7 +148,8 @@ impl CheckpointArgs {
         order: &[usize],
         labels: &[u32],
     ) -> Result<LabelledScores> {
-        let rows = features(map, inputs, order, DType::F32, &Device::Cpu)?;
+        let rows = features(map, inputs, order, inputs.dtype(), &Device::Cpu)?;
+        check_labels(&inputs.name(), labels, rows.dim(1)?)?;
         let classes = labels.iter().max().map_or(0, |last| *last as usize + 1);
         let mut moments = ClassMoments::new(classes, rows.dim(1)?, Scatter::Trace);
         moments.update(&rows, labels)?;
@@ -164,8 +174,12 @@ fn read_list(path: &Path) -> Result<Vec<Listed>> {
     let list: List =
         toml::from_str(&text).map_err(|error| anyhow!("{}: {}", path.display(), error.to_string().trim()))?;
     let beside = path.parent().unwrap_or(Path::new(""));
+    let at = |weights: WeightsSource| match weights {
+        WeightsSource::File(path) => WeightsSource::File(beside.join(path)),
+        hub @ WeightsSource::Hub { .. } => hub,
+    };
     let placed = |listed: Listed| Listed {
-        weights: beside.join(&listed.weights),
+        weights: at(listed.weights.clone()),
         arch: listed.arch.as_ref().map(|arch| beside.join(arch)),
         ..listed
     };

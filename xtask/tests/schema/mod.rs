@@ -4,6 +4,10 @@ use serde_json::Value;
 
 const SCHEMA: &str = include_str!("../../../docs/src/output.schema.json");
 
+/// The keywords that the check understands.
+const KNOWN: [&str; 9] =
+    ["$ref", "type", "description", "properties", "required", "additionalProperties", "items", "enum", "anyOf"];
+
 /// Fails where the document of a command is not what the schema says.
 pub(crate) fn check(command: &str, document: &Value) {
     let schema: Value = serde_json::from_str(SCHEMA).unwrap();
@@ -13,12 +17,20 @@ pub(crate) fn check(command: &str, document: &Value) {
 
 fn matches(root: &Value, schema: &Value, value: &Value, at: &str) {
     for key in schema.as_object().unwrap().keys() {
-        let known = ["$ref", "type", "description", "properties", "required", "additionalProperties", "items", "enum"];
-        assert!(known.contains(&key.as_str()), "{at}: the check does not know `{key}`; teach it");
+        assert!(KNOWN.contains(&key.as_str()), "{at}: the check does not know `{key}`; teach it");
     }
     if let Some(reference) = schema.get("$ref") {
         let pointer = reference.as_str().unwrap().trim_start_matches('#');
         return matches(root, root.pointer(pointer).unwrap(), value, at);
+    }
+    if let Some(choices) = schema.get("anyOf") {
+        // Here it is always one kind of document, or null.
+        let [own, nothing] = choices.as_array().unwrap().as_slice() else { panic!("{at}: expected a kind and null") };
+        assert_eq!(nothing["type"], "null", "{at}");
+        if !value.is_null() {
+            matches(root, own, value, at);
+        }
+        return;
     }
     if let Some(types) = schema.get("type") {
         let allowed: Vec<&str> = match types {
