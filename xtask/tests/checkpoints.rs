@@ -112,17 +112,20 @@ fn layers_and_pixel_units_agree_with_pytorch() {
 /// Three standard errors hold for all but one normal estimate in 370; seeds are fixed, so a wrong factor fails for good.
 #[test]
 fn every_estimator_covers_the_exact_value_of_these_samples() {
-    let estimators: [&[&str]; 5] = [
+    let estimators: [&[&str]; 4] = [
         &["--estimator", "rows", "--probes", "40"],
         &["--estimator", "columns", "--probes", "40", "--probe", "gaussian"],
         &["--estimator", "columns", "--probes", "40", "--probe", "sphere"],
-        &["--estimator", "output-sample", "--probes", "2"],
         &["--estimator", "entry-mask", "--rate", "0.7"],
     ];
     for case in cases() {
-        for estimator in estimators {
+        // With few of many outputs and four samples the estimate of the error is itself too rough to test against.
+        let outputs = case.measure(&[])["gc"]["outputs"].as_u64().unwrap();
+        let most = (outputs * 3 / 4).max(2).to_string();
+        let sampled: [&[&str]; 1] = [&["--estimator", "output-sample", "--probes", &most]];
+        for estimator in estimators.iter().chain(&sampled) {
             let alone = ["--dtype", "f64", "--population", "data-set", "--seed", "5"];
-            let document = case.measure(&[estimator, &alone[..]].concat());
+            let document = case.measure(&[*estimator, &alone[..]].concat());
             let (found, error) = (number(&document, "/gc/value"), number(&document, "/gc/std_error"));
             assert!(error > 0.0 && error < case.mean(), "{} {estimator:?}: error {error}", case.name);
             assert!((found - case.mean()).abs() < 3.0 * error, "{} {estimator:?}: {found} ± {error}", case.name);

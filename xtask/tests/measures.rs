@@ -404,7 +404,7 @@ fn an_architecture_that_cannot_be_is_told_with_its_file() {
     for (description, part) in [
         ("family = 'mpl'\ninputs = 6\nhidden = [5]\nclasses = 3", "`mpl` is not known"),
         ("family = 'mlp'\ninputs = 6\nhidden = [0]\nclasses = 3", "hidden is 0"),
-        ("family = 'mlp'\ninputs = 6\nhidden = [900000000000]\nclasses = 3", "memory of this machine"),
+        ("family = 'mlp'\ninputs = 6\nhidden = [900000000000]\nclasses = 3", "hidden is 900000000000"),
         ("family = 'mlp'\ninputs = 6\nhidden = [8, 8, 5]\nclasses = 4", "`head.weight` is [3, 5] where [4, 5]"),
     ] {
         std::fs::write(folder.path().join("net.toml"), description).unwrap();
