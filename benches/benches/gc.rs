@@ -1,7 +1,8 @@
 //! Geometric complexity of VGG-13 on CIFAR-sized images; `peers/gc.py` does the same work with PyTorch.
 //!
 //! Curves: exact values against the number of features p, one probe against samples, 64 images against probes.
-//! With `GC_PEER_FILES=<folder>` the weights and images are written there, so that the peer measures the very same net.
+//! With `GC_PEER_FILES=<folder>` the weights and images are written there, so that the peer measures the very same nets, and
+//! what we find on a few of the images, which the peer computes again before it times anything.
 #![allow(
     clippy::expect_used,
     missing_docs,
@@ -248,16 +249,54 @@ fn report(name: &str, estimate: Option<Estimate>) {
     );
 }
 
-/// Writes the weights and images for the peer, if it is asked for.
+/// Images of the case that both sides compute.
+const CASE: usize = 8;
+
+/// Writes the weights and images for the peer, and our numbers of a small case, if they are asked for.
 fn peer_files(_: &mut Criterion) {
     let Some(folder) = std::env::var_os("GC_PEER_FILES") else { return };
     let folder = std::path::PathBuf::from(folder);
     std::fs::create_dir_all(&folder).expect("a folder that can be written");
+    let images = images(IMAGES, &Device::Cpu);
+    let few = images.narrow(0, 0, CASE).expect("enough images");
+    let signs = streams::rademacher(&mut streams::stream(1, "bench/cotangent", 0), CASE * 512);
+    let signs = Tensor::from_vec(signs, (CASE, 512), &Device::Cpu).expect("a cotangent");
+    let signs = signs.to_dtype(DType::F32).expect("a cotangent in f32");
+    let mut case = HashMap::from([("cotangent".to_owned(), signs.clone())]);
     for name in ["vgg13", "vgg13_bn"] {
-        network(name, &Device::Cpu).params().save(folder.join(format!("{name}.safetensors"))).expect("weights on disk");
+        let network = network(name, &Device::Cpu);
+        network.params().save(folder.join(format!("{name}.safetensors"))).expect("weights on disk");
+        case.extend(our_numbers(name, &network, &few, &signs));
     }
-    let tensors = HashMap::from([("images", images(IMAGES, &Device::Cpu))]);
-    candle_core::safetensors::save(&tensors, folder.join("images.safetensors")).expect("images on disk");
+    candle_core::safetensors::save(&case, folder.join("case.safetensors")).expect("a case on disk");
+    let images = HashMap::from([("images", images)]);
+    candle_core::safetensors::save(&images, folder.join("images.safetensors")).expect("images on disk");
+}
+
+/// Exact values of two images in evaluation mode; in training mode the penalty of all of them along one cotangent, and of its
+/// gradient by every weight the norm and the product with the weight.
+fn our_numbers(name: &str, network: &Network, few: &Tensor, cotangent: &Tensor) -> HashMap<String, Tensor> {
+    let numbers = |values: Vec<f64>| Tensor::new(values, &Device::Cpu).expect("numbers");
+    let map = network.frozen().feature_map(Pass::evaluation(), None).expect("features");
+    let two = few.narrow(0, 0, 2).expect("two images");
+    let exact = measure(&GeometricComplexity::exact().per_sample(), &map, &two);
+    let map = network.tracked().feature_map(Pass::training(0, 0).without_update(), None).expect("features");
+    let term = Penalty::exact().term_along(&map, few, std::slice::from_ref(cotangent)).expect("a penalty");
+    let mut found = HashMap::from([
+        (format!("{name}.exact"), numbers(exact.per_sample.expect("values of each sample"))),
+        (format!("{name}.penalty"), numbers(vec![term.value])),
+    ]);
+    let gradients = Gradients::of(network.params(), &term.loss.backward().expect("gradients")).expect("gradients");
+    for (parameter, weight) in network.params().trainable() {
+        let Some(gradient) = gradients.get(parameter) else { continue };
+        let sum = |product: candle_core::Result<Tensor>| {
+            let sum = product.and_then(|product| product.to_dtype(DType::F64)?.sum_all()?.to_scalar::<f64>());
+            sum.expect("a sum")
+        };
+        let (square, product) = (sum(gradient.sqr()), sum(gradient * weight.as_tensor()));
+        found.insert(format!("{name}.gradient.{parameter}"), numbers(vec![square.sqrt(), product]));
+    }
+    found
 }
 
 criterion_group!(benches, peer_files, exact, estimated, growth, training_step, peaks);

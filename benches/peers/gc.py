@@ -4,9 +4,11 @@
 Needs torch, torchvision, safetensors; facebookresearch/jacobian_regularizer where it can be imported (its result is half
 of the squared norm, and is doubled here).
 
-    GC_PEER_FILES=/tmp/gc cargo bench --bench gc -- nothing      # writes the weights and images
-    python gc.py /tmp/gc [--threads 2] [--rows 32] [--samples 2048] [--probes 1] [--only exact,estimate,step]
+    GC_PEER_FILES=/tmp/gc cargo bench -p benches --bench gc -- nothing      # weights, images, and our numbers of a small case
+    python gc.py /tmp/gc [--threads 2] [--rows 32] [--samples 2048] [--probes 1] [--only check,exact,estimate,step]
 
+Before anything is timed, the small case is computed again: exact values of two images, and in training mode a penalty along a
+given cotangent with its gradient by every weight, with and without batch norm. Nothing is timed unless they are ours.
 Each variant runs in both memory formats and the faster one counts. Exact values are timed on --rows of the 512 outputs, as
 forward pass + 512/rows times the rest, because every row costs the same; --rows 512 leaves nothing to scale. --samples and
 --probes are those that our planner chose for 1 %, so that the estimates have equal errors (the regularizer's unit vectors
@@ -37,6 +39,46 @@ def backbone(folder, name):
     assert not unexpected and all("num_batches_tracked" in key for key in missing), (missing, unexpected)
     head = torch.nn.Linear(512, 10)
     return torch.nn.Sequential(net, torch.nn.Flatten()), head
+
+
+def check(folder, regularizer):
+    """Our numbers of the small case, computed again; leaves with a message where they differ."""
+    case = load_file(os.path.join(folder, "case.safetensors"))
+    signs = case["cotangent"]
+    images = load_file(os.path.join(folder, "images.safetensors"))["images"][:len(signs)]
+    for name in ("vgg13", "vgg13_bn"):
+        net, _ = backbone(folder, name)
+        two = images[:2].clone().requires_grad_(True)
+        rows = torch.zeros(2, dtype=torch.float64)
+        features = net.eval()(two)
+        for row in range(512):
+            (gradient,) = torch.autograd.grad(features[:, row].sum(), two, retain_graph=True)
+            rows += gradient.double().pow(2).sum((1, 2, 3))
+        differences = {"exact": ((rows - case[f"{name}.exact"]) / rows).abs().max().item()}
+        if regularizer:
+            whole = 2.0 * regularizer(n=-1)(two, net(two)).item()
+            differences["exact by jacobian_regularizer"] = abs(whole / rows.mean().item() - 1)
+        inputs = images.clone().requires_grad_(True)
+        (gradient,) = torch.autograd.grad(net.train()(inputs), inputs, signs, create_graph=True)
+        value = gradient.pow(2).sum() / len(inputs)
+        value.backward()
+        differences["penalty"] = abs(value.item() / case[f"{name}.penalty"].item() - 1)
+        weights = dict(net.named_parameters(prefix="features"))
+        weights = {key.replace("features.0.", "features.", 1): weight for key, weight in weights.items()}
+        found = {key: torch.tensor([weight.grad.norm().item(), (weight.grad * weight).sum().item()], dtype=torch.float64)
+                 for key, weight in weights.items() if weight.grad is not None}
+        ours = {key.removeprefix(f"{name}.gradient."): pair for key, pair in case.items() if key.startswith(f"{name}.gradient.")}
+        norm = sum(pair[0].item() ** 2 for pair in found.values()) ** 0.5
+        # A weight that one side leaves out has no influence, so a gradient of zero.
+        for key in found.keys() | ours.keys():
+            left, right = (side.get(key, torch.zeros(2, dtype=torch.float64)) for side in (found, ours))
+            scale = torch.tensor([norm, norm * weights[key].norm().item()])
+            differences[f"gradient by {key}"] = ((left - right) / scale).abs().max().item()
+        worst = max(differences, key=differences.get)
+        # In f32 a ReLU here and there decides the other way.
+        if not differences[worst] < 1e-3:
+            sys.exit(f"{name}: {worst} differs by {differences[worst]:.2e}: nothing is timed")
+        print(f"{name}: both sides compute the same {len(differences)} numbers to {differences[worst]:.1e} ({worst})", flush=True)
 
 
 def timed(work, repeats):
@@ -206,7 +248,7 @@ def main():
     parser.add_argument("--rows", type=int, default=32)
     parser.add_argument("--samples", type=int, default=2048)
     parser.add_argument("--probes", type=int, default=1)
-    parser.add_argument("--only", default="exact,estimate,step")
+    parser.add_argument("--only", default="check,exact,estimate,step")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     try:
@@ -217,7 +259,9 @@ def main():
     images = load_file(os.path.join(options.folder, "images.safetensors"))["images"]
     for part in options.only.split(","):
         net, head = backbone(options.folder, "vgg13")
-        if part == "exact":
+        if part == "check":
+            check(options.folder, regularizer)
+        elif part == "exact":
             exact(net, images, options.rows, regularizer)
         elif part == "estimate":
             estimate(net, images, options.samples, options.probes, regularizer)
