@@ -1,7 +1,7 @@
 //! The penalty's short way through the layers against the general one, which needs only a forward mode.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device, Tensor, Var};
 use gc_core::{FeatureMap, InputUnits, Penalty, Probe};
 use models::{Architecture, Features, Initialisation, Network, Pass};
 
@@ -61,6 +61,40 @@ fn the_short_way_is_the_general_one() {
                     assert!(difference <= 1e-20 * scale, "{name} {pass:?} {parameter}: {difference} of {scale}");
                 }
             }
+        }
+    }
+}
+
+#[test]
+fn recorded_pullbacks_are_those_of_the_graph() {
+    for name in ["vgg-small", "vgg11_bn", "resnet18-cifar", "resnet50-cifar"] {
+        let architecture = Architecture::named(name).unwrap().with_input(3, [36, 32]).with_classes(4).with_width(0.125);
+        let network = Network::new(&architecture, Initialisation::HeNormal, 1, DType::F64, &Device::Cpu).unwrap();
+        let draw = |index: u64, shape: &[usize]| {
+            let count = shape.iter().product();
+            let draws = streams::standard_normal(&mut streams::stream(2, "models/tests/recorded", index), count);
+            Tensor::from_vec(draws, shape, &Device::Cpu).unwrap()
+        };
+        let images = draw(0, &[3, 3, 36, 32]);
+        for pass in [Pass::evaluation(), Pass::training(0, 0).without_update()] {
+            let map = network.frozen().feature_map(pass, None).unwrap();
+            let recorded = map.linearised(&images).unwrap().expect("a frozen view records");
+            let input = Var::from_tensor(&images).unwrap();
+            let features = map.features(&input).unwrap();
+            assert_eq!(features.detach().to_vec2::<f64>().unwrap(), recorded.features().to_vec2::<f64>().unwrap());
+            for index in 1..3 {
+                let cotangent = draw(index, features.dims());
+                let store = (&features * &cotangent).unwrap().sum_all().unwrap().backward().unwrap();
+                let expected = store.get(&input).unwrap();
+                let pulled = recorded.pullback(&cotangent).unwrap();
+                assert_eq!(pulled.dims(), images.dims());
+                let norm = |x: &Tensor| x.sqr().unwrap().sum_all().unwrap().to_scalar::<f64>().unwrap().sqrt();
+                assert!(norm(&(&pulled - expected).unwrap()) <= 1e-13 * norm(expected), "{name} {pass:?}");
+            }
+            let (all, largest) = recorded.bytes();
+            assert!(largest > images.elem_count() * 8 / 3 && all > largest, "{name}: {all} and {largest}");
+            // With variables below it, the map is measured through the graph, which finds them.
+            assert!(network.tracked().feature_map(pass, None).unwrap().linearised(&images).unwrap().is_none());
         }
     }
 }
