@@ -65,12 +65,12 @@ fn case(name: &str, path: &Path, on: &Chosen) -> models::Result<()> {
         .iter()
         .map(|(name, parameter)| Ok((name.to_owned(), parameter.var.copy()?)))
         .collect::<models::Result<_>>()?;
-    let loss = ops::cross_entropy(&network.tracked().logits(&images, &Pass::training(1, 0))?, &labels, 0.0)?;
-    let gradients = loss.backward()?;
+    let (loss, gradients) = Gradients::of_loss(&network, &images, &labels, 0.0, &Pass::training(1, 0))?;
+    let loss = Tensor::new(loss as f32, &on.device)?;
     // The first convolution: its gradient has come through all other layers.
     let first = network.params().trainable().find(|(_, var)| var.dims().len() == 4 && var.dims()[1] == 3);
-    let (first, var) = first.expect("a convolution of colour images");
-    let gradient = gradients.get(var).expect("a gradient of every weight").clone();
+    let (first, _) = first.expect("a convolution of colour images");
+    let gradient = gradients.get(first).expect("a gradient of every weight").clone();
     tensors.extend([("case/images".to_owned(), images), ("case/labels".to_owned(), labels)]);
     tensors.extend([("case/loss".to_owned(), loss), (format!("case/gradient/{first}"), gradient)]);
     Ok(candle_core::safetensors::save(&tensors, path)?)

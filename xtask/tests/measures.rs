@@ -357,7 +357,8 @@ fn bad_features_are_told_with_file_tensor_and_shapes() {
     let path = folder.path();
     let zeros = |shape: &[usize]| Tensor::zeros(shape, DType::F64, &Device::Cpu).unwrap();
     let labels = |last: i64| Tensor::new(&[0, 1, 0, last], &Device::Cpu).unwrap();
-    let mut cases: Vec<(Vec<(&str, Tensor)>, Vec<&str>)> = vec![
+    type Tensors = Vec<(&'static str, Tensor)>;
+    let mut cases: Vec<(Tensors, Vec<&str>)> = vec![
         (vec![("labels", labels(1))], vec!["unknown tensor `features`", "[n, p]"]),
         (vec![("features", zeros(&[4, 0])), ("labels", labels(1))], vec!["`features`", "[4, 0]", "[n, p]"]),
         (vec![("features", zeros(&[4, 3])), ("labels", zeros(&[4]))], vec!["`labels` holds f64", "whole numbers"]),
@@ -368,8 +369,7 @@ fn bad_features_are_told_with_file_tensor_and_shapes() {
             vec!["label 4000000000 of row 3", "from 0"],
         ),
     ];
-    let with =
-        |more: Vec<(&'static str, Tensor)>| [vec![("features", zeros(&[4, 3])), ("labels", labels(1))], more].concat();
+    let with = |more: Tensors| [vec![("features", zeros(&[4, 3])), ("labels", labels(1))], more].concat();
     cases.extend([
         (with(vec![("weight", zeros(&[2, 5]))]), vec!["`weight` has shape [2, 5], expected [K, 3]"]),
         (with(vec![("weight", zeros(&[1, 3]))]), vec!["`weight` has shape [1, 3]", "a label is 1"]),

@@ -38,11 +38,13 @@ impl DerivativeCheck {
     /// [`Error::WrongDerivative`].
     pub fn require(&self, tolerance: f64) -> Result<()> {
         let modes = [("reverse", Some(self.reverse)), ("forward", self.forward)];
-        // A NaN is no agreement.
-        match modes.into_iter().find(|(_, error)| error.is_some_and(|error| !(error <= tolerance))) {
-            Some((mode, error)) => Err(Error::WrongDerivative { mode, error: error.unwrap_or(f64::NAN), tolerance }),
-            None => Ok(()),
+        for (mode, error) in modes.into_iter().filter_map(|(mode, error)| Some((mode, error?))) {
+            // A NaN is no agreement.
+            if error.is_nan() || error > tolerance {
+                return Err(Error::WrongDerivative { mode, error, tolerance });
+            }
         }
+        Ok(())
     }
 }
 

@@ -20,7 +20,7 @@ use crate::{Pass, Result};
 /// assert_eq!(map.features().dims(), [1, 3]);
 /// // Without an activation Jᵀ is the transpose of the one weight: a unit vector reads one of its rows.
 /// let row = map.pullback(&Tensor::new(&[[0f64, 1., 0.]], &Device::Cpu)?)?;
-/// let weight = net.params().get("layers.0.weight").unwrap().var.to_vec2::<f64>()?;
+/// let weight = net.params().get("embed.0.weight").unwrap().var.to_vec2::<f64>()?;
 /// assert_eq!(row.to_vec2::<f64>()?[0], weight[1]);
 /// # Ok::<(), models::Error>(())
 /// ```

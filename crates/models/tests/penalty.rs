@@ -81,14 +81,16 @@ fn recorded_pullbacks_are_those_of_the_graph() {
             let recorded = map.linearised(&images).unwrap().expect("a frozen view records");
             let input = Var::from_tensor(&images).unwrap();
             let features = map.features(&input).unwrap();
-            assert_eq!(features.detach().to_vec2::<f64>().unwrap(), recorded.features().to_vec2::<f64>().unwrap());
+            let norm = |x: &Tensor| x.sqr().unwrap().sum_all().unwrap().to_scalar::<f64>().unwrap().sqrt();
+            // Batch norm of running statistics is folded into the convolution, which rounds otherwise.
+            let difference = norm(&(recorded.features() - features.detach()).unwrap());
+            assert!(difference <= 1e-13 * norm(&features), "{name} {pass:?}");
             for index in 1..3 {
                 let cotangent = draw(index, features.dims());
                 let store = (&features * &cotangent).unwrap().sum_all().unwrap().backward().unwrap();
                 let expected = store.get(&input).unwrap();
                 let pulled = recorded.pullback(&cotangent).unwrap();
                 assert_eq!(pulled.dims(), images.dims());
-                let norm = |x: &Tensor| x.sqr().unwrap().sum_all().unwrap().to_scalar::<f64>().unwrap().sqrt();
                 assert!(norm(&(&pulled - expected).unwrap()) <= 1e-13 * norm(expected), "{name} {pass:?}");
             }
             let (all, largest) = recorded.bytes();

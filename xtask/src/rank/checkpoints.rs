@@ -19,7 +19,7 @@ use crate::reproduce::at_least_one;
 /// Which networks, and how they are scored.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct CheckpointArgs {
-    /// Weights of networks of one architecture: safetensors files, or hub:OWNER/NAME[@REVISION][:FILE]
+    /// Weights of networks of one architecture: safetensors files, or `hub:OWNER/NAME[@REVISION][:FILE]`
     #[arg(value_name = "WEIGHTS", conflicts_with = "list")]
     weights: Vec<WeightsSource>,
     /// Their architecture by name
