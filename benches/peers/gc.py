@@ -5,16 +5,17 @@ Needs torch, torchvision, safetensors; facebookresearch/jacobian_regularizer whe
 of the squared norm, and is doubled here).
 
     GC_PEER_FILES=/tmp/gc cargo bench -p benches --bench gc -- nothing      # weights, images, and our numbers of a small case
-    python gc.py /tmp/gc [--threads 2] [--rows 32] [--samples 2048] [--probes 1] [--only check,exact,estimate,step]
+    python gc.py /tmp/gc [--threads 2] [--rows 32] [--samples N] [--probes N] [--only check,exact,estimate,step]
 
 Before anything is timed, the small case is computed again: exact values of two images, and in training mode a penalty along a
 given cotangent with its gradient by every weight, with and without batch norm. Nothing is timed unless they are ours.
 Each variant runs in both memory formats and the faster one counts. Exact values are timed on --rows of the 512 outputs, as
-forward pass + 512/rows times the rest, because every row costs the same; --rows 512 leaves nothing to scale. --samples and
---probes are those that our planner chose for 1 %, so that the estimates have equal errors (the regularizer's unit vectors
-have the variance of sphere probes).
+forward pass + 512/rows times the rest, because every row costs the same; --rows 512 leaves nothing to scale. The estimate
+takes the samples and probes that our planner chose for 1 % (plan.json, which the Rust side wrote), so that the errors are equal
+(the regularizer's unit vectors have the variance of sphere probes).
 """
 import argparse
+import json
 import os
 import sys
 import time
@@ -169,7 +170,7 @@ def exact(net, images, rows, regularizer):
     figure("gc/exact, vgg13, p=512/each image of 3x32x32", "PyTorch", [min(seconds)], elements=BATCH)
 
 
-def estimate(net, images, samples, probes, regularizer):
+def estimate(net, images, samples, probes, regularizer, planned):
     def prepare(layout, pullback):
         model, x = frozen(net, layout), images[:samples].to(memory_format=layout)
 
@@ -189,16 +190,20 @@ def estimate(net, images, samples, probes, regularizer):
         return total / probes / len(batch)
 
     work = f"{samples} images × {probes} probes"
-    seconds = best(f"estimate, plain autograd, {work}", lambda layout: prepare(layout, plain), repeats=1)
-    # The same accuracy on the same 2,048 images is the same work, whatever number of probes it takes.
-    counts = samples == 2048 and probes == 1
-    if counts:
+    seconds = best(f"estimate, plain autograd, {work}", lambda layout: prepare(layout, plain), repeats=3)
+    # The same accuracy on the same 2,048 images is the same work: only the samples and probes of our plan have an equal error.
+    if planned:
         figure("gc/estimate, vgg13, 2048 images/1 % by rows", "PyTorch", [seconds])
     if regularizer:
         regularized = lambda model, batch: by_regularizer(regularizer, model, batch, probes)
-        seconds = best(f"estimate, jacobian_regularizer, {work}", lambda layout: prepare(layout, regularized), repeats=1)
-        if counts:
+        seconds = best(f"estimate, jacobian_regularizer, {work}", lambda layout: prepare(layout, regularized), repeats=3)
+        if planned:
             figure("gc/estimate, vgg13, 2048 images/1 % by rows", "jacobian_regularizer", [seconds])
+
+
+def our_plan(folder):
+    with open(os.path.join(folder, "plan.json")) as file:
+        return json.load(file)
 
 
 def step(name, net, head, images, regularizer):
@@ -246,8 +251,8 @@ def main():
     parser.add_argument("folder")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rows", type=int, default=32)
-    parser.add_argument("--samples", type=int, default=2048)
-    parser.add_argument("--probes", type=int, default=1)
+    parser.add_argument("--samples", type=int, help="instead of those of our plan; no figure is given then")
+    parser.add_argument("--probes", type=int, help="likewise")
     parser.add_argument("--only", default="check,exact,estimate,step")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -264,7 +269,9 @@ def main():
         elif part == "exact":
             exact(net, images, options.rows, regularizer)
         elif part == "estimate":
-            estimate(net, images, options.samples, options.probes, regularizer)
+            plan = our_plan(options.folder)
+            samples, probes = options.samples or plan["samples"], options.probes or plan["probes"]
+            estimate(net, images, samples, probes, regularizer, plan == {"samples": samples, "probes": probes})
         elif part == "step":
             step("vgg13", net, head, images, regularizer)
             step("vgg13_bn", *backbone(options.folder, "vgg13_bn"), images, regularizer)
