@@ -51,7 +51,8 @@ impl DerivativeCheck {
 /// Compares the derivative of a map at `inputs` `[n, …]` with finite differences of its values, along a few directions.
 ///
 /// A gradient that is wrong by a constant still trains a network, but makes its geometric complexity wrong outright; a few
-/// samples show it. It costs 8 forward passes, and 4 more in each mode. The same seed gives the same directions.
+/// samples show it. It costs 8 forward passes, 4 forward and backward ones, and 4 of forward mode where there is one. The
+/// same seed gives the same directions.
 ///
 /// # Errors
 /// [`Error::Flat`] if no feature changes along any direction, [`Error::NonFinite`], and those of measuring by rows.
@@ -62,7 +63,7 @@ impl DerivativeCheck {
 ///
 /// let inputs = Tensor::new(&[[0.5f64, -1.0], [2.0, 0.25]], &Device::Cpu)?;
 /// check_derivatives(&|x: &Tensor| x.sin(), &inputs, 0)?.require(1e-6)?;
-/// // The sign of x, held constant: the derivative loses the factor that it should have.
+/// // One factor of x³ is held constant, so that the derivative comes out as 2x² and not 3x².
 /// let wrong = check_derivatives(&|x: &Tensor| x.sqr()? * x.detach(), &inputs, 0)?;
 /// assert!(wrong.require(1e-6).is_err());
 /// # Ok::<(), gc_core::Error>(())
