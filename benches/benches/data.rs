@@ -1,4 +1,5 @@
-//! Images a second: drawing `glyphs`, cutting a data set into batches, decoding image files.
+//! Images a second: drawing `glyphs`, cutting a data set into batches, decoding image files; and, beside the batches, the
+//! training step that asks for them fastest.
 //!
 //! How long a whole data set takes, the first and the second time, and how much memory, is measured by the example `start`
 //! of the crate `datasets`, in processes of its own. `benches/peers/data.py` does the same work with PyTorch.
@@ -14,12 +15,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use benches::{CPU, device};
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use datasets::{
     Augmentation, BatchOptions, Batches, ContactSheet, Device, Flip, Form, Glyphs, LabelledImages, Normalisation,
     Order, Part, Position, load_folder,
 };
+use models::train::{Gradients, OptimizerState, Sgd};
+use models::{Architecture, Initialisation, Network, Pass};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -69,6 +72,34 @@ fn batches(criterion: &mut Criterion) {
         let mut ahead = batches.prefetch(Position::default(), 4);
         group.bench_function(BenchmarkId::new(name, on.id("3x32x32, batch 128, prefetched")), |bencher| {
             bencher.iter(|| on.finished(|| black_box(ahead.next().expect("endless").expect("a batch"))));
+        });
+    }
+    group.finish();
+}
+
+/// A training step of the small VGG, the net of the CPU presets that takes the most images a second: the batches above have to
+/// come at least five times as fast.
+fn steps(criterion: &mut Criterion) {
+    let on = device().expect("the device of BENCH_DEVICE");
+    let mut group = criterion.benchmark_group("data/training step fed by batches");
+    group.warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(2));
+    let architecture = Architecture::named("vgg-small").expect("a known name").with_input(3, [32, 32]).with_classes(10);
+    for size in [32, 128] {
+        let network = Network::new(&architecture, Initialisation::HeNormal, 1, DType::F32, &on.device);
+        let network = network.expect("a valid architecture");
+        let batches = made(size, Order::Shuffled { seed: 1 }, None, &on.device);
+        let batch = batches.get(Position::default()).expect("a batch");
+        let mut state = OptimizerState::default();
+        group.throughput(Throughput::Elements(size as u64));
+        group.bench_function(BenchmarkId::new("vgg-small", on.id(format!("3x32x32, batch {size}"))), |bencher| {
+            bencher.iter(|| {
+                on.finished(|| {
+                    let pass = Pass::training(1, 0);
+                    let (_, gradients) = Gradients::of_loss(&network, &batch.images, &batch.labels, 0.0, &pass)?;
+                    Sgd::new(1e-4).step(network.params(), &gradients, 1.0, &mut state)
+                })
+                .expect("a step");
+            });
         });
     }
     group.finish();
@@ -129,5 +160,5 @@ fn decoding(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, glyphs, batches, decoding);
+criterion_group!(benches, glyphs, batches, steps, decoding);
 criterion_main!(benches);

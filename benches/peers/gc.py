@@ -5,7 +5,7 @@ Needs torch, torchvision, safetensors; facebookresearch/jacobian_regularizer whe
 of the squared norm, and is doubled here).
 
     GC_PEER_FILES=/tmp/gc cargo bench -p benches --bench gc -- nothing      # weights, images, and our numbers of a small case
-    python gc.py /tmp/gc [--threads 2] [--rows 32] [--samples N] [--probes N] [--only check,exact,estimate,step]
+    python gc.py /tmp/gc [--threads 2] [--rows 32] [--samples N] [--probes N] [--only check,exact,estimate,step] [--quick]
 
 Before anything is timed, the small case is computed again: exact values of two images, and in training mode a penalty along a
 given cotangent with its gradient by every weight, with and without batch norm. Nothing is timed unless they are ours.
@@ -147,10 +147,10 @@ def by_regularizer(JacobianReg, net, x, probes, rows=None):
     return 2.0 * JacobianReg(n=probes)(x, features).item()
 
 
-def exact(net, images, rows, regularizer):
+def exact(net, images, rows, regularizer, quick):
     def scaled(name, work):
         """Forward pass + 512/rows times the rest."""
-        whole = best(f"{name}, {rows} rows", lambda layout: prepare(layout, work), repeats=1 if rows > 64 else 2)
+        whole = best(f"{name}, {rows} rows", lambda layout: prepare(layout, work), repeats=1 if quick or rows > 64 else 2)
         seconds = forward + (whole - forward) * 512 / rows
         print(f"{'':<58} {seconds:9.3f} s   for all 512 rows", flush=True)
         return seconds
@@ -161,7 +161,7 @@ def exact(net, images, rows, regularizer):
 
     forward = best("forward", lambda layout: prepare(layout, lambda model, x: float(model(x).sum())))
     seconds = [scaled("autograd, row by row", lambda model, x: by_rows(model, x, rows))]
-    for chunk in (4, 16):
+    for chunk in (4,) if quick else (4, 16):
         seconds.append(scaled(f"autograd, {chunk} rows batched", lambda model, x: by_batched_rows(model, x, rows, chunk)))
         seconds.append(scaled(f"torch.func, jacrev chunk {chunk}", lambda model, x: by_jacrev(model, x, rows, chunk)))
     if regularizer:
@@ -170,7 +170,7 @@ def exact(net, images, rows, regularizer):
     figure("gc/exact, vgg13, p=512/each image of 3x32x32", "PyTorch", [min(seconds)], elements=BATCH)
 
 
-def estimate(net, images, samples, probes, regularizer, planned):
+def estimate(net, images, samples, probes, regularizer, planned, repeats):
     def prepare(layout, pullback):
         model, x = frozen(net, layout), images[:samples].to(memory_format=layout)
 
@@ -190,13 +190,13 @@ def estimate(net, images, samples, probes, regularizer, planned):
         return total / probes / len(batch)
 
     work = f"{samples} images × {probes} probes"
-    seconds = best(f"estimate, plain autograd, {work}", lambda layout: prepare(layout, plain), repeats=3)
+    seconds = best(f"estimate, plain autograd, {work}", lambda layout: prepare(layout, plain), repeats)
     # The same accuracy on the same 2,048 images is the same work: only the samples and probes of our plan have an equal error.
     if planned:
         figure("gc/estimate, vgg13, 2048 images/1 % by rows", "PyTorch", [seconds])
     if regularizer:
         regularized = lambda model, batch: by_regularizer(regularizer, model, batch, probes)
-        seconds = best(f"estimate, jacobian_regularizer, {work}", lambda layout: prepare(layout, regularized), repeats=3)
+        seconds = best(f"estimate, jacobian_regularizer, {work}", lambda layout: prepare(layout, regularized), repeats)
         if planned:
             figure("gc/estimate, vgg13, 2048 images/1 % by rows", "jacobian_regularizer", [seconds])
 
@@ -206,8 +206,8 @@ def our_plan(folder):
         return json.load(file)
 
 
-def step(name, net, head, images, regularizer):
-    labels = torch.arange(BATCH) % 10
+def step(name, net, head, images, regularizer, quick):
+    labels, repeats = torch.arange(BATCH) % 10, 1 if quick else 3
 
     def prepare(layout, penalty):
         model, x = net.to(memory_format=layout).train(), images[:BATCH].to(memory_format=layout)
@@ -234,14 +234,14 @@ def step(name, net, head, images, regularizer):
         (gradient,) = torch.autograd.grad(features, inputs, signs, create_graph=True)
         return gradient.pow(2).sum() / len(inputs)
 
-    plain = best(f"{name}: plain step", lambda layout: prepare(layout, None))
-    penalised = best(f"{name}: penalised step, double backward", lambda layout: prepare(layout, double_backward))
+    plain = best(f"{name}: plain step", lambda layout: prepare(layout, None), repeats)
+    penalised = best(f"{name}: penalised step, double backward", lambda layout: prepare(layout, double_backward), repeats)
     print(f"{name}: penalised/plain {penalised / plain:.2f}", flush=True)
     figure(f"gc/training step, batch {BATCH}/{name}/plain", "PyTorch", [plain])
     figure(f"gc/training step, batch {BATCH}/{name}/penalised", "PyTorch", [penalised])
     if regularizer:
         regularized = lambda inputs, features: 2.0 * regularizer(n=1)(inputs, features)
-        other = best(f"{name}: penalised step, jacobian_regularizer", lambda layout: prepare(layout, regularized))
+        other = best(f"{name}: penalised step, jacobian_regularizer", lambda layout: prepare(layout, regularized), repeats)
         print(f"{name}: penalised/plain {other / plain:.2f}", flush=True)
         figure(f"gc/training step, batch {BATCH}/{name}/penalised", "jacobian_regularizer", [other])
 
@@ -254,7 +254,10 @@ def main():
     parser.add_argument("--samples", type=int, help="instead of those of our plan; no figure is given then")
     parser.add_argument("--probes", type=int, help="likewise")
     parser.add_argument("--only", default="check,exact,estimate,step")
+    parser.add_argument("--quick", action="store_true", help="8 rows, one repetition, VGG-13 without batch norm only")
     options = parser.parse_args()
+    if options.quick:
+        options.rows = min(options.rows, 8)
     torch.set_num_threads(options.threads)
     try:
         from jacobian import JacobianReg as regularizer
@@ -267,14 +270,16 @@ def main():
         if part == "check":
             check(options.folder, regularizer)
         elif part == "exact":
-            exact(net, images, options.rows, regularizer)
+            exact(net, images, options.rows, regularizer, options.quick)
         elif part == "estimate":
             plan = our_plan(options.folder)
             samples, probes = options.samples or plan["samples"], options.probes or plan["probes"]
-            estimate(net, images, samples, probes, regularizer, plan == {"samples": samples, "probes": probes})
+            planned = plan == {"samples": samples, "probes": probes}
+            estimate(net, images, samples, probes, regularizer, planned, 1 if options.quick else 3)
         elif part == "step":
-            step("vgg13", net, head, images, regularizer)
-            step("vgg13_bn", *backbone(options.folder, "vgg13_bn"), images, regularizer)
+            step("vgg13", net, head, images, regularizer, options.quick)
+            if not options.quick:
+                step("vgg13_bn", *backbone(options.folder, "vgg13_bn"), images, regularizer, options.quick)
 
 
 if __name__ == "__main__":

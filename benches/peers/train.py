@@ -9,6 +9,12 @@ better of the two memory formats. With --case FOLDER (where the Rust side, run w
 batch) PyTorch first computes loss and gradient of the first convolution in training mode, and the script stops where the loss
 differs from ours by more than 1e-4, or the gradient by more than 5 % of its norm (rounding decides some ReLUs otherwise).
 
+    for net in vgg13 resnet18-cifar resnet50-cifar; do
+      BENCH_DEVICE=cuda:0 cargo run --release --package benches --features cudnn --example training_step -- $net 256 30; done
+    python benches/peers/train.py bench --device cuda --batch 256
+
+is the same on a GPU: PyTorch's figures there are for f32 products (as ours are) and for TF32 (its default for convolutions).
+
     cargo run --release --package benches --example cifar_accuracy -- images.safetensors 15
     python benches/peers/train.py accuracy images.safetensors 15 [--threads 2]
 
@@ -25,6 +31,8 @@ parser.add_argument("--target", default=os.environ.get("CARGO_TARGET_DIR", "targ
 parser.add_argument("--only")
 parser.add_argument("--case")
 parser.add_argument("--seconds", type=float, default=2.0)
+parser.add_argument("--device", default="cpu")
+parser.add_argument("--batch", type=int, default=64)
 arguments = parser.parse_args()
 os.environ["OMP_NUM_THREADS"] = str(arguments.threads)
 import torch  # noqa: E402  (after the thread count)
@@ -36,8 +44,8 @@ import zoo  # noqa: E402
 from figures import figure  # noqa: E402
 
 torch.set_num_threads(arguments.threads)
-BATCH = 64
-SHAPE = "64x3x32x32, cpu"
+BATCH = arguments.batch
+SHAPE = f"{BATCH}x3x32x32, cpu"
 
 
 class Net(nn.Module):
@@ -80,18 +88,34 @@ NETS = {
 
 def images_a_second(make, memory_format):
     torch.manual_seed(1)
-    net = make().to(memory_format=memory_format).train()
+    net = make().to(arguments.device, memory_format=memory_format).train()
     optimizer = torch.optim.SGD(net.parameters(), lr=1e-4, momentum=0.9)
-    x = torch.randn(BATCH, 3, 32, 32).to(memory_format=memory_format)
-    y = torch.arange(BATCH) % 10
+    x = torch.randn(BATCH, 3, 32, 32).to(arguments.device, memory_format=memory_format)
+    y = (torch.arange(BATCH) % 10).to(arguments.device)
     times, start = [], time.perf_counter()
     while len(times) < 5 or time.perf_counter() - start < arguments.seconds:
         before = time.perf_counter()
         optimizer.zero_grad(set_to_none=True)
         F.cross_entropy(net(x), y).backward()
         optimizer.step()
+        if arguments.device != "cpu":
+            torch.cuda.synchronize()
         times.append(time.perf_counter() - before)
     return BATCH / statistics.median(times[2:])
+
+
+def bench_gpu():
+    print(f"PyTorch {torch.__version__}, {torch.cuda.get_device_name()}, batch {BATCH}, 32x32, images a second")
+    print("| network | f32 products | TF32 products |\n|---|---|---|")
+    for name, make in NETS.items():
+        if arguments.only not in (None, name):
+            continue
+        figures = []
+        for allowed in (False, True):
+            torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = allowed
+            torch.backends.cudnn.benchmark = True
+            figures.append(max(images_a_second(make, f) for f in (torch.contiguous_format, torch.channels_last)))
+        print(f"| {name} | {figures[0]:.0f} | {figures[1]:.0f} |", flush=True)
 
 
 def check(name, make):
@@ -114,6 +138,8 @@ def check(name, make):
 
 
 def bench():
+    if arguments.device != "cpu":
+        return bench_gpu()
     chosen = {name: make for name, make in NETS.items() if arguments.only in (None, name)}
     if arguments.case:
         for name, make in chosen.items():

@@ -256,7 +256,6 @@ fn assemble(
     let cdnv = cdnv(&moments, options.cdnv)?;
     let mut undefined = Gaps::default();
 
-    let between = Between::new("report", &moments, options.weighting)?;
     let pooled_fits =
         options.scatter == Scatter::Full && (options.weighting == Weighting::SampleWeighted || equal_counts(&moments));
     let mut pass = SamplePass::new(&moments)?;
@@ -266,10 +265,14 @@ fn assemble(
     if let Some(gc) = &complexity.per_class {
         pass = pass.with_complexity(gc)?;
     }
-    // Where the pooled scatter serves, the basis of Σ_B takes memory only after the pass.
-    let spectrum = || between.spectrum("within-class variability", options.truncation);
-    let early = (!pooled_fits).then(spectrum);
-    if let Some(Ok((values, basis))) = &early {
+    // Where the pooled scatter serves, the centred means and the basis of Σ_B take memory only after the pass.
+    let decompose = || -> Result<_> {
+        let between = Between::new("report", &moments, options.weighting)?;
+        let spectrum = between.spectrum("within-class variability", options.truncation);
+        Ok((between, spectrum))
+    };
+    let early = (!pooled_fits).then(decompose).transpose()?;
+    if let Some((_, Ok((values, basis)))) = &early {
         pass = pass.with_whitening(whitening(values, basis));
     }
     pass_by(&mut pass)?;
@@ -283,9 +286,10 @@ fn assemble(
     });
     drop(pass);
 
+    let (between, spectrum) = early.map_or_else(decompose, Ok)?;
     let variability = undefined.keep(
         "nc1",
-        early.unwrap_or_else(spectrum).and_then(|spectrum| {
+        spectrum.and_then(|spectrum| {
             let (weighting, truncation) = (options.weighting, options.truncation);
             if let (Some(products), true) = (moments.products(), pooled_fits) {
                 return variability_with(&moments, weighting, truncation, &between, &spectrum, products);

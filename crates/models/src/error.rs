@@ -41,6 +41,19 @@ pub enum Error {
         /// Where the other one is.
         right: candle_core::DeviceLocation,
     },
+    /// Mixed precision where it cannot be had.
+    #[error(
+        "{op}: mixed precision was asked for {dtype} tensors on {device:?}; it takes f32 tensors on a CUDA device and a build \
+         with `--features cudnn`, anywhere else leave it out"
+    )]
+    MixedPrecision {
+        /// The operation.
+        op: &'static str,
+        /// The kind of number.
+        dtype: String,
+        /// Where the tensors are.
+        device: candle_core::DeviceLocation,
+    },
     /// A setting outside its range.
     #[error("{op}: {name} is {value}, but {rule}")]
     Setting {

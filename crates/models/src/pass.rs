@@ -17,7 +17,7 @@ pub struct Pass {
     pub update_running: bool,
     /// Seed and step from which dropout draws, or no dropout.
     pub dropout: Option<(u64, u64)>,
-    /// How much f32 rounding convolutions may add.
+    /// How much rounding convolutions in f32 may add.
     pub accuracy: Accuracy,
 }
 
@@ -35,6 +35,12 @@ impl Pass {
     /// The same pass without Winograd's rounding.
     pub fn accurate(self) -> Self {
         Self { accuracy: Accuracy::Accurate, ..self }
+    }
+
+    /// The same pass with mixed precision: convolutions multiply in bf16 and add in f32; weights, activations, batch norm,
+    /// the head and the loss stay f32. On CUDA with the feature `cudnn` only: elsewhere the convolutions refuse.
+    pub fn mixed_precision(self) -> Self {
+        Self { accuracy: Accuracy::Bf16, ..self }
     }
 
     /// The same pass with the running statistics left as they are.

@@ -59,6 +59,27 @@ fn numbers_without_kernels_are_refused_before_anything_is_built() {
 }
 
 #[test]
+fn mixed_precision_is_refused_on_the_cpu_before_a_step_is_done() {
+    use models::train::{Fit, Gradients, Progress, Sgd};
+    let network = conv4(2, DType::F32).unwrap();
+    let images = candle_core::Tensor::ones((2, 3, 4, 4), DType::F32, &Device::Cpu).unwrap();
+    let labels = candle_core::Tensor::new(&[0u32, 1], &Device::Cpu).unwrap();
+    let pass = models::Pass::training(1, 0).mixed_precision();
+    let logits = network.tracked().logits(&images, &pass).unwrap_err();
+    let gradients = Gradients::of_loss(&network, &images, &labels, 0.0, &pass).unwrap_err();
+    let fit = Fit { mixed_precision: true, ..Fit::new(3, Sgd::new(0.1)) };
+    let mut batches = |_: u64| Ok((images.clone(), labels.clone()));
+    let mut progress = Progress::default();
+    let hook = |_: &Network, _| Ok(std::ops::ControlFlow::Continue(()));
+    let run = fit.run(&network, &mut progress, &mut batches, hook).unwrap_err();
+    for error in [logits, gradients, run] {
+        assert!(matches!(&error, Error::MixedPrecision { dtype, .. } if dtype == "f32"), "{error}");
+        assert!(error.to_string().contains("--features cudnn"), "{error}");
+    }
+    assert_eq!(progress.step, 0);
+}
+
+#[test]
 fn a_run_uses_the_threads_that_it_is_given() {
     assert_eq!(with_threads(3, rayon::current_num_threads).unwrap(), 3);
     assert!(matches!(with_threads(0, || ()), Err(Error::Setting { name: "threads", .. })));

@@ -274,6 +274,17 @@ mod weights {
             }
             other => panic!("{other}"),
         }
+        // Whole numbers are quantised weights, of which half the meaning is elsewhere.
+        std::fs::write(&path, &whole).unwrap();
+        rewrite(&path, |tensors| {
+            tensors.insert("features.0.bias".into(), Tensor::zeros(8, DType::U8, &Device::Cpu).unwrap());
+        });
+        match load() {
+            Error::WeightsNumbers { tensor, stored, .. } => {
+                assert_eq!((tensor.as_str(), stored.as_str()), ("features.0.bias", "u8"))
+            }
+            other => panic!("{other}"),
+        }
         std::fs::remove_file(&path).unwrap();
         assert!(matches!(load(), Error::Io { .. }));
         let nowhere = path.join("no/such/folder/weights.safetensors");

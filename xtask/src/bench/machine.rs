@@ -45,5 +45,7 @@ pub(super) fn versions(root: &Path, peers: Option<&Path>) -> BTreeMap<String, St
 fn answer(command: &mut Command) -> Option<String> {
     let output = command.stderr(std::process::Stdio::null()).output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    // `rustc 1.95.0 (…)` names itself; the list does that already.
+    let text = text.strip_prefix("rustc ").unwrap_or(&text).to_owned();
     (output.status.success() && !text.is_empty()).then_some(text)
 }

@@ -68,16 +68,18 @@ fn compared(ratios: &[Ratio]) -> String {
     let mut text = "| work | ours | peer | | ratio | over the rounds |\n|---|---|---|---|---|---|\n".to_owned();
     for ratio in ratios {
         let best = if ratio.best_peer { "**" } else { "" };
+        let range = match ratio.range {
+            (least, most) if least == most => "one round".to_owned(),
+            (least, most) => format!("{least:.2} to {most:.2}"),
+        };
         let _ = writeln!(
             text,
-            "| {} | {} | {} | {} | {best}{:.2}{best} | {:.2} to {:.2} |",
+            "| {} | {} | {} | {} | {best}{:.2}{best} | {range} |",
             ratio.work,
             cost(ratio.ours, &ratio.unit),
             ratio.peer,
             cost(ratio.theirs, &ratio.unit),
-            ratio.ratio,
-            ratio.range.0,
-            ratio.range.1
+            ratio.ratio
         );
     }
     text.push('\n');

@@ -44,7 +44,11 @@ fn arguments(topic: Topic, args: &Args, root: &Path, peers: &Path) -> Vec<Vec<St
             line.extend(args.quick.then(|| "--quick".to_owned()));
             vec![line]
         }
-        Topic::Gc => vec![words(&[&path(target.join("tmp/gc")), "--threads", &threads])],
+        Topic::Gc => {
+            let mut line = words(&[&path(target.join("tmp/gc")), "--threads", &threads]);
+            line.extend(args.quick.then(|| "--quick".to_owned()));
+            vec![line]
+        }
         Topic::Collapse => {
             let line = |shape: &str, only: &str| {
                 let mut line: Vec<String> = shape.split(' ').map(str::to_owned).collect();

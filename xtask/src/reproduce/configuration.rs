@@ -89,6 +89,9 @@ pub(crate) struct Train {
     /// Where it is computed; the last digits depend on it.
     #[serde(default, skip_serializing_if = "is_cpu")]
     pub(crate) device: DeviceName,
+    /// Whether convolutions of the training multiply in bf16, which takes a CUDA device and cuDNN; measures never do.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) mixed_precision: bool,
 }
 
 fn is_cpu(device: &DeviceName) -> bool {
@@ -262,6 +265,13 @@ impl Train {
         }
         if !(0.0..1.0).contains(&self.momentum) {
             bail!("train.momentum: expected a number in [0, 1), got {}", self.momentum);
+        }
+        if self.mixed_precision && !matches!(self.device, DeviceName::Cuda(_)) {
+            bail!(
+                "train.mixed_precision: it takes a CUDA device and cuDNN, but train.device is `{}`; set one of them to \
+                 something else",
+                self.device
+            );
         }
         if !(self.gc_penalty.is_finite() && self.gc_penalty >= 0.0) {
             bail!("train.gc_penalty: expected zero or a positive number, got {}", self.gc_penalty);

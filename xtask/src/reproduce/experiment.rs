@@ -270,6 +270,7 @@ mod tests {
         assert!(fails("fig4", "quick", &["measure.schedule=[0.5, 2.0]"]).contains("measure.schedule"));
         assert!(fails("fig4", "quick", &["measure.loss_levels=[]"]).contains("contradict measure.loss_levels = []"));
         assert!(fails("fig4", "quick", &["rules.confidence=95"]).contains("rules.confidence"));
+        assert!(fails("fig4", "quick", &["train.mixed_precision=true"]).contains("train.device is `cpu`"));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// How much f32 rounding the fast algorithms may add.
+/// How much rounding a convolution in f32 may add.
 ///
 /// It matters only for f32: f64 always takes the direct algorithms.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -12,6 +12,10 @@ pub enum Accuracy {
     Fast,
     /// Direct sums only: error about 5e-7 of the output's root mean square.
     Accurate,
+    /// The factors of f32 products rounded to bf16 (eight bits of mantissa), their sums in f32: error about 3e-3 of the
+    /// output's root mean square. Operations refuse it unless the tensors are on CUDA and cuDNN is built in; the kernels for
+    /// the CPU, called by themselves, take it for [`Accuracy::Accurate`].
+    Bf16,
 }
 
 /// The sizes of one 2-D convolution: activations NHWC, weights `[out, in / groups, kernel height, kernel width]`.

@@ -3,7 +3,7 @@
 use candle_core::{CpuStorage, CustomOp1, Layout, Result as CandleResult, Shape, Tensor, WithDType};
 use serde::{Deserialize, Serialize};
 
-use super::composed::{self, Compose, apply1};
+use super::composed::{self, Compose, apply1, on_cuda};
 use super::cpu::{dispatch_float, elements, require_float};
 use super::product::{gate, hadamard};
 use crate::kernels::elementwise;
@@ -134,6 +134,7 @@ impl Smooth {
 
 impl Compose<1> for Relu {
     fn compose(&self, [x]: [&Tensor; 1]) -> Result<Tensor> {
+        on_cuda!(x, rectify(x));
         // NaN is not at most 0, so it passes through.
         let zero = x.zeros_like()?;
         Ok(x.le(&zero)?.where_cond(&zero, x)?)

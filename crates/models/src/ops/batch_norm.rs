@@ -6,7 +6,7 @@
 use candle_core::{CpuStorage, CustomOp3, Layout, Result as CandleResult, Shape, Tensor, WithDType};
 
 use super::channel::{channel_dot, channel_scale, channel_shift, channel_sum};
-use super::composed::{self, Compose, apply3, is_composed};
+use super::composed::{self, Compose, apply3, is_composed, on_cuda};
 use super::cpu::{dispatch_float, elements, require_float, same_dtype};
 use super::normalised_batch::NormalisedBatch;
 use crate::kernels::batch_norm::{self, Normalisation};
@@ -341,6 +341,7 @@ impl Compose<3> for Training {
 
 impl Compose<3> for Affine {
     fn compose(&self, [x, factor, summand]: [&Tensor; 3]) -> Result<Tensor> {
+        on_cuda!(x, affine(x, factor, summand));
         Ok(x.broadcast_mul(factor)?.broadcast_add(summand)?)
     }
 }

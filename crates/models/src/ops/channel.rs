@@ -5,7 +5,7 @@
 
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result as CandleResult, Shape, Tensor, WithDType};
 
-use super::composed::{Compose, apply1, apply2};
+use super::composed::{Compose, apply1, apply2, on_cuda};
 use super::cpu::{dispatch_float, elements, require_float, same_dtype};
 use crate::kernels::{Element, channel};
 use crate::{Error, Result};
@@ -114,12 +114,14 @@ fn sum_of_rows(x: &Tensor) -> Result<Tensor> {
 
 impl Compose<1> for Sum {
     fn compose(&self, [x]: [&Tensor; 1]) -> Result<Tensor> {
+        on_cuda!(x, channel_sum(x));
         sum_of_rows(x)
     }
 }
 
 impl Compose<2> for Dot {
     fn compose(&self, [a, b]: [&Tensor; 2]) -> Result<Tensor> {
+        on_cuda!(a, channel_dot(a, b));
         sum_of_rows(&(a * b)?)
     }
 }
@@ -132,6 +134,7 @@ impl Compose<2> for Scale {
 
 impl Compose<2> for Shift {
     fn compose(&self, [x, b]: [&Tensor; 2]) -> Result<Tensor> {
+        on_cuda!(x, shift(x, b, false));
         Ok(x.broadcast_add(b)?)
     }
 }

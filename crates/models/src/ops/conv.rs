@@ -13,11 +13,11 @@
 
 #[cfg(feature = "cudnn")]
 use candle_core::CudaStorage;
-use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result as CandleResult, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, DType, Layout, Result as CandleResult, Shape, Tensor};
 
 use super::activation::relu;
 use super::channel::{channel_shift, channel_sum};
-use super::composed::{self, Compose, apply2, apply3, is_composed};
+use super::composed::{self, Compose, apply2, apply3, is_composed, on_cuda};
 use super::cpu::{dispatch_float, elements, require_float, same_dtype};
 #[cfg(feature = "cudnn")]
 use super::cudnn;
@@ -57,6 +57,7 @@ impl ConvSettings {
     /// The family of the convolution whose output has the shape of `g`.
     fn family(&self, op: &'static str, g: &Tensor, input: &[usize], weight: &[usize]) -> Result<Family> {
         require_float(op, g)?;
+        require_accuracy(op, g, self.accuracy)?;
         let family = Family { geometry: self.geometry(op, input, weight)?, accuracy: self.accuracy };
         if g.dims() == family.output_shape().dims() {
             return Ok(family);
@@ -115,6 +116,7 @@ pub fn conv2d(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, settings: Conv
     const OP: &str = "conv2d";
     require_float(OP, x)?;
     same_dtype(OP, x, weight)?;
+    require_accuracy(OP, x, settings.accuracy)?;
     let geometry = settings.geometry(OP, x.dims(), weight.dims())?;
     let family = Family { geometry, accuracy: settings.accuracy };
     let Some(bias) = bias else {
@@ -146,14 +148,35 @@ pub fn conv2d(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, settings: Conv
 pub fn conv2d_relu(x: &Tensor, weight: &Tensor, bias: &Tensor, settings: ConvSettings) -> Result<Tensor> {
     const OP: &str = "conv2d-relu";
     if is_composed(x) {
-        return relu(&conv2d(x, weight, Some(bias), settings)?);
+        let y = conv2d(x, weight, None, settings)?;
+        same_dtype(OP, x, bias)?;
+        require_bias(OP, weight, bias)?;
+        return shifted_relu(&y, bias);
     }
     require_float(OP, x)?;
     same_dtype(OP, x, weight)?;
     same_dtype(OP, x, bias)?;
+    require_accuracy(OP, x, settings.accuracy)?;
     let family = Family { geometry: settings.geometry(OP, x.dims(), weight.dims())?, accuracy: settings.accuracy };
     require_bias(OP, weight, bias)?;
     apply3(x, weight, bias, OutputWithBias { family, relu: true })
+}
+
+/// max(y + bias, 0), in one pass where there is a kernel for it and no graph.
+fn shifted_relu(y: &Tensor, bias: &Tensor) -> Result<Tensor> {
+    if !y.track_op() && !bias.track_op() {
+        on_cuda!(y, shift(y, bias, true));
+    }
+    relu(&channel_shift(y, bias)?)
+}
+
+/// Refuses bf16 products where no kernel makes them.
+fn require_accuracy(op: &'static str, x: &Tensor, accuracy: Accuracy) -> Result<()> {
+    let available = cfg!(feature = "cudnn") && x.device().is_cuda() && x.dtype() == DType::F32;
+    if accuracy != Accuracy::Bf16 || available {
+        return Ok(());
+    }
+    Err(Error::MixedPrecision { op, dtype: x.dtype().as_str().into(), device: x.device().location() })
 }
 
 fn require_bias(op: &'static str, weight: &Tensor, bias: &Tensor) -> Result<()> {
@@ -256,6 +279,13 @@ struct Family {
 }
 
 impl Family {
+    /// Convolution has kernels of this crate on the CPU, and cuDNN's on CUDA; but where it is a product of matrices as they
+    /// lie, candle's product, which is cuBLAS's, is the faster one.
+    fn has_kernel(&self, x: &Tensor) -> bool {
+        let product = composed::is_pointwise(&self.geometry) && self.accuracy != Accuracy::Bf16;
+        !is_composed(x) || (cfg!(feature = "cudnn") && x.device().is_cuda() && !product)
+    }
+
     fn input_shape(&self) -> Shape {
         let g = &self.geometry;
         Shape::from((g.batch, g.height, g.width, g.in_channels))
@@ -287,7 +317,7 @@ impl Compose<2> for Output {
     }
 
     fn has_kernel(&self, x: &Tensor) -> bool {
-        has_kernel(x)
+        self.0.has_kernel(x)
     }
 }
 
@@ -304,7 +334,7 @@ impl Compose<2> for InputGradient {
     }
 
     fn has_kernel(&self, x: &Tensor) -> bool {
-        has_kernel(x)
+        self.0.has_kernel(x)
     }
 }
 
@@ -314,13 +344,8 @@ impl Compose<2> for WeightGradient {
     }
 
     fn has_kernel(&self, x: &Tensor) -> bool {
-        has_kernel(x)
+        self.0.has_kernel(x)
     }
-}
-
-/// Convolution has kernels of this crate on the CPU, and cuDNN's on CUDA.
-fn has_kernel(x: &Tensor) -> bool {
-    !is_composed(x) || (cfg!(feature = "cudnn") && x.device().is_cuda())
 }
 
 /// `first ∘ second` if the argument it is the gradient of is tracked, nothing otherwise.
@@ -358,7 +383,7 @@ impl CustomOp2 for Output {
         w: &CudaStorage,
         lw: &Layout,
     ) -> CandleResult<(CudaStorage, Shape)> {
-        Ok((cudnn::output(&self.0.geometry, (x, lx), (w, lw))?, self.0.output_shape()))
+        Ok((cudnn::output(&self.0.geometry, self.0.accuracy, (x, lx), (w, lw))?, self.0.output_shape()))
     }
 
     fn bwd(&self, x: &Tensor, w: &Tensor, _: &Tensor, g: &Tensor) -> CandleResult<(Option<Tensor>, Option<Tensor>)> {
@@ -429,7 +454,7 @@ impl CustomOp2 for InputGradient {
         w: &CudaStorage,
         lw: &Layout,
     ) -> CandleResult<(CudaStorage, Shape)> {
-        Ok((cudnn::input_gradient(&self.0.geometry, (g, lg), (w, lw))?, self.0.input_shape()))
+        Ok((cudnn::input_gradient(&self.0.geometry, self.0.accuracy, (g, lg), (w, lw))?, self.0.input_shape()))
     }
 
     fn bwd(&self, g: &Tensor, w: &Tensor, _: &Tensor, h: &Tensor) -> CandleResult<(Option<Tensor>, Option<Tensor>)> {
@@ -459,7 +484,7 @@ impl CustomOp2 for WeightGradient {
         g: &CudaStorage,
         lg: &Layout,
     ) -> CandleResult<(CudaStorage, Shape)> {
-        Ok((cudnn::weight_gradient(&self.0.geometry, (x, lx), (g, lg))?, self.0.weight_shape()))
+        Ok((cudnn::weight_gradient(&self.0.geometry, self.0.accuracy, (x, lx), (g, lg))?, self.0.weight_shape()))
     }
 
     fn bwd(&self, x: &Tensor, g: &Tensor, _: &Tensor, v: &Tensor) -> CandleResult<(Option<Tensor>, Option<Tensor>)> {

@@ -36,6 +36,10 @@ pub(crate) struct BatchNormGradients {
 impl NormalisedBatch {
     /// x̂·γ + β, or its positive part.
     pub(crate) fn value(&self) -> Result<Tensor> {
+        #[cfg(feature = "cuda")]
+        if super::cuda::takes(&self.x) {
+            return Ok(super::cuda::normalise(&self.x, &self.on_device()?)?);
+        }
         if is_composed(&self.x) {
             let y = composed::normalised(&self.x, &self.moments, self.epsilon, &self.gamma, &self.beta)?;
             return if self.rectify { relu(&y) } else { Ok(y) };
@@ -63,9 +67,21 @@ impl NormalisedBatch {
     }
 
     fn composed_gradients(&self, g: &Tensor) -> Result<BatchNormGradients> {
+        #[cfg(feature = "cuda")]
+        if super::cuda::takes(&self.x) {
+            let [input, gamma, beta] = super::cuda::norm_gradients(&self.x, &g.detach(), &self.on_device()?)?;
+            return Ok(BatchNormGradients { input: Some(input), gamma, beta });
+        }
         let g = if self.rectify { gate(g, &self.value()?)? } else { g.clone() };
         let [input, gamma, beta] = composed::training_gradients(&self.x, &self.moments, self.epsilon, &self.gamma, &g)?;
         Ok(BatchNormGradients { input: Some(input), gamma, beta })
+    }
+
+    /// What the kernels for CUDA need of it.
+    #[cfg(feature = "cuda")]
+    fn on_device(&self) -> Result<super::cuda::Normalising> {
+        let inverse = self.moments.inverse_deviation(self.epsilon);
+        Ok(super::cuda::Normalising::new((&self.moments.mean, &inverse), (&self.gamma, &self.beta), self.rectify)?)
     }
 
     fn normalisation<'a, T>(

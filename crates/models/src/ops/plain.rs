@@ -4,7 +4,7 @@
 use candle_core::Tensor;
 
 use super::channel::channel_sum;
-use super::composed::is_composed;
+use super::composed::{is_composed, on_cuda};
 use super::cpu::with_elements;
 use super::product::{gate, pair};
 use super::relu;
@@ -17,6 +17,7 @@ use crate::kernels::{Element, channel, elementwise};
 pub(crate) fn plain_sum(a: &Tensor, b: &Tensor, rectify: bool) -> Result<Tensor> {
     const OP: &str = "sum";
     pair(OP, a, b)?;
+    on_cuda!(a, sum(&a.detach(), &b.detach(), rectify));
     if is_composed(a) {
         let sum = (a.detach() + b.detach())?;
         return if rectify { relu(&sum) } else { Ok(sum) };

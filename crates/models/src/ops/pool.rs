@@ -6,7 +6,7 @@
 
 use candle_core::{CpuStorage, CustomOp1, Device, Layout, Result as CandleResult, Shape, Tensor, WithDType};
 
-use super::composed::{self, Compose, apply1, is_composed};
+use super::composed::{self, Compose, apply1, is_composed, on_cuda};
 use super::cpu::{dispatch_float, elements, require_float, with_elements};
 use crate::kernels::pool::{self, PoolGeometry};
 use crate::{Error, Result};
@@ -206,6 +206,12 @@ pub fn global_avg_pool2d(x: &Tensor) -> Result<Tensor> {
 pub(crate) fn max_pool2d_traced(x: &Tensor, settings: PoolSettings) -> Result<(Tensor, MaxPositions)> {
     const OP: &str = "max-pool";
     if is_composed(x) {
+        #[cfg(feature = "cuda")]
+        if super::cuda::takes(x) {
+            let geometry = settings.geometry(OP, x)?;
+            let (y, positions) = super::cuda::max_pool(&geometry, &x.detach())?;
+            return Ok((y, MaxPositions { geometry, positions }));
+        }
         let positions = MaxPositions::of(x, settings)?;
         return Ok((positions.gather(&x.detach())?, positions));
     }
@@ -276,18 +282,24 @@ struct Spread(PoolGeometry);
 
 impl Compose<1> for FindMaxima {
     fn compose(&self, [x]: [&Tensor; 1]) -> Result<Tensor> {
+        #[cfg(feature = "cuda")]
+        if super::cuda::takes(x) {
+            return Ok(super::cuda::max_pool(&self.0, x)?.1);
+        }
         composed::max_positions(&self.0, x)
     }
 }
 
 impl Compose<1> for Gather {
     fn compose(&self, [x]: [&Tensor; 1]) -> Result<Tensor> {
+        on_cuda!(x, pool_gather(&self.geometry, x, &self.positions));
         composed::gather(&self.geometry, x, &self.positions)
     }
 }
 
 impl Compose<1> for Scatter {
     fn compose(&self, [g]: [&Tensor; 1]) -> Result<Tensor> {
+        on_cuda!(g, pool_scatter(&self.geometry, g, &self.positions));
         composed::scatter(&self.geometry, g, &self.positions)
     }
 }

@@ -2,7 +2,7 @@
 
 use candle_core::{CpuStorage, CustomOp2, Layout, Result as CandleResult, Shape, Tensor, WithDType};
 
-use super::composed::{Compose, apply2};
+use super::composed::{Compose, apply2, on_cuda};
 use super::cpu::{dispatch_float, elements, require_float, same_dtype};
 use crate::kernels::elementwise;
 use crate::{Error, Result};
@@ -64,6 +64,7 @@ impl Compose<2> for Hadamard {
 
 impl Compose<2> for Gate {
     fn compose(&self, [x, reference]: [&Tensor; 2]) -> Result<Tensor> {
+        on_cuda!(x, gate(x, reference));
         let positive = reference.gt(&reference.zeros_like()?)?;
         Ok(positive.where_cond(x, &x.zeros_like()?)?)
     }

@@ -19,7 +19,7 @@ impl Params {
     pub fn load(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         let values = read_tensors(path)?;
-        refuse_non_finite(path, &values)?;
+        refuse_numbers(path, &values)?;
         self.assign(&values).map_err(|error| match error {
             AssignError::Report(report) => Error::Weights { path: path.to_owned(), report },
             AssignError::Candle(error) => Error::Candle(error),
@@ -57,7 +57,7 @@ impl Params {
         if values.is_empty() {
             return Err(Error::Weights { path: path.to_owned(), report });
         }
-        refuse_non_finite(path, &values)?;
+        refuse_numbers(path, &values)?;
         self.set(&values)?;
         Ok(report)
     }
@@ -126,10 +126,15 @@ pub(crate) fn encode_tensors(
         .map_err(|source| Error::SafeTensors { path: path.to_owned(), source })
 }
 
-fn refuse_non_finite(path: &Path, values: &BTreeMap<String, Tensor>) -> Result<()> {
+/// Refuses whole numbers, as quantised weights are (PyTorch's counter of batches is no weight), and what is not finite.
+fn refuse_numbers(path: &Path, values: &BTreeMap<String, Tensor>) -> Result<()> {
     for (name, value) in values {
         if !value.dtype().is_float() {
-            continue;
+            if name.ends_with("num_batches_tracked") {
+                continue;
+            }
+            let stored = value.dtype().as_str().to_owned();
+            return Err(Error::WeightsNumbers { path: path.to_owned(), tensor: name.clone(), stored });
         }
         let numbers: Vec<f64> = value.flatten_all()?.to_dtype(DType::F64)?.to_vec1()?;
         let count = numbers.iter().filter(|number| !number.is_finite()).count();

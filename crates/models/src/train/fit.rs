@@ -52,6 +52,8 @@ pub struct Fit {
     pub penalty: Option<GcPenalty>,
     /// Largest norm that the gradient of a step may have; a larger one is shrunk to it.
     pub clip: Option<f64>,
+    /// Whether convolutions multiply in bf16, as [`Pass::mixed_precision`] says: on CUDA with the feature `cudnn` only.
+    pub mixed_precision: bool,
     /// Batches whose gradients are averaged for one step; batch norm sees each on its own. 1 by default.
     pub accumulate: usize,
     /// Ends the run early, once the loss has come down to a level.
@@ -151,6 +153,7 @@ impl Fit {
             label_smoothing: 0.0,
             penalty: None,
             clip: None,
+            mixed_precision: false,
             accumulate: 1,
             target_loss: None,
             seed: 0,
@@ -283,7 +286,7 @@ impl Fit {
         images: &Tensor,
         labels: &Tensor,
     ) -> Result<std::result::Result<OfBatch, f64>> {
-        let pass = Pass::training(self.seed, index);
+        let pass = self.pass(index);
         let (loss, gradients) = Gradients::of_loss(network, images, labels, self.label_smoothing, &pass)?;
         if self.has_diverged(loss) {
             return Ok(Err(loss));
@@ -300,7 +303,7 @@ impl Fit {
         images: &Tensor,
         labels: &Tensor,
     ) -> Result<std::result::Result<OfBatch, f64>> {
-        let (view, pass) = (network.tracked(), Pass::training(self.seed, index));
+        let (view, pass) = (network.tracked(), self.pass(index));
         let term = estimator.term(&view.feature_map(pass, None)?, images, index)?;
         let plain = cross_entropy(&view.head(&term.features, &pass)?, labels, self.label_smoothing)?;
         let loss = plain.to_dtype(DType::F64)?.to_scalar::<f64>()?;
@@ -310,6 +313,12 @@ impl Fit {
         let total = (plain + term.loss.affine(*strength, 0.0)?)?;
         let gradients = Gradients::of(network.params(), &total.backward()?)?;
         Ok(Ok(OfBatch { loss, gradients, penalised_complexity: Some(term.value) }))
+    }
+
+    /// The pass of the batch at `index`.
+    fn pass(&self, index: u64) -> Pass {
+        let pass = Pass::training(self.seed, index);
+        if self.mixed_precision { pass.mixed_precision() } else { pass }
     }
 
     fn has_diverged(&self, loss: f64) -> bool {

@@ -173,7 +173,8 @@ pub(super) fn fit(configuration: &Configuration, steps: u64) -> Fit {
         strength: train.gc_penalty,
         estimator: gc_core::Penalty::projections(Probe::Rademacher, 1).seed(configuration.seed),
     });
-    Fit { seed: configuration.seed, penalty, ..Fit::new(steps, optimizer) }
+    let mixed_precision = train.mixed_precision;
+    Fit { seed: configuration.seed, penalty, mixed_precision, ..Fit::new(steps, optimizer) }
 }
 
 /// Steps of a training with batches of this size.

@@ -2,6 +2,7 @@
 
 use candle_core::{DType, Device, Tensor};
 
+use super::on_cuda;
 use crate::Result;
 use crate::ops::batch_norm::ChannelMoments;
 
@@ -22,6 +23,7 @@ fn on_host(values: &Tensor) -> Result<Vec<f64>> {
 
 /// Mean and variance (divisor: the number of rows) by channel, in two passes.
 pub(crate) fn moments(x: &Tensor) -> Result<(Vec<f64>, Vec<f64>)> {
+    on_cuda!(x, moments(x));
     let x = rows(x)?;
     let mean = x.mean_keepdim(0)?;
     let centred = x.broadcast_sub(&mean)?;
@@ -44,6 +46,7 @@ pub(crate) fn normalised(
     gamma: &Tensor,
     beta: &Tensor,
 ) -> Result<Tensor> {
+    on_cuda!(x, normalise(x, &on_device(moments, epsilon, [gamma, beta])?));
     let y = standardised(x, moments, epsilon)?.broadcast_mul(gamma)?.broadcast_add(beta)?;
     Ok(y.reshape(x.shape())?)
 }
@@ -56,6 +59,7 @@ pub(crate) fn training_gradients(
     gamma: &Tensor,
     g: &Tensor,
 ) -> Result<[Tensor; 3]> {
+    on_cuda!(x, norm_gradients(x, g, &on_device(moments, epsilon, [gamma, gamma])?));
     let (normal, cotangent) = (standardised(x, moments, epsilon)?, rows(g)?);
     let by_beta = cotangent.sum_keepdim(0)?;
     let by_gamma = (&cotangent * &normal)?.sum_keepdim(0)?;
@@ -64,6 +68,17 @@ pub(crate) fn training_gradients(
     let tilted = (centred - normal.broadcast_mul(&(&by_gamma * share)?)?)?;
     let factor = gamma.unsqueeze(0)?.mul(&row(&moments.inverse_deviation(epsilon), x)?)?;
     Ok([tilted.broadcast_mul(&factor)?.reshape(x.shape())?, by_gamma.squeeze(0)?, by_beta.squeeze(0)?])
+}
+
+/// What the kernels for CUDA need of a norm without a ReLU behind it.
+#[cfg(feature = "cuda")]
+fn on_device(
+    moments: &ChannelMoments,
+    epsilon: f64,
+    [gamma, beta]: [&Tensor; 2],
+) -> Result<crate::ops::cuda::Normalising> {
+    let inverse = moments.inverse_deviation(epsilon);
+    Ok(crate::ops::cuda::Normalising::new((&moments.mean, &inverse), (gamma, beta), false)?)
 }
 
 /// J t, and the gradients of ⟨g, J t⟩ by x and γ with g and t held fixed; the formulas are those of the kernel.

@@ -10,8 +10,22 @@ use super::windows::Windows;
 use crate::Result;
 use crate::kernels::ConvGeometry;
 
+/// Whether the windows are the pixels, so that all three operations are products of matrices as they lie.
+pub(crate) fn is_pointwise(g: &ConvGeometry) -> bool {
+    g.kernel == [1, 1] && g.stride == [1, 1] && g.padding == [0, 0] && g.groups == 1
+}
+
+/// `[…, c]` as `[rows, c]`.
+fn rows(x: &Tensor, channels: usize) -> Result<Tensor> {
+    Ok(x.contiguous()?.reshape(((), channels))?)
+}
+
 /// The convolution of `x` with `weight`.
 pub(crate) fn output(g: &ConvGeometry, x: &Tensor, weight: &Tensor) -> Result<Tensor> {
+    if is_pointwise(g) {
+        let y = rows(x, g.in_channels)?.matmul(&weight.reshape((g.out_channels, g.in_channels))?.t()?)?;
+        return Ok(y.reshape((g.batch, g.height, g.width, g.out_channels))?);
+    }
     let y = columns(g, x)?.matmul(&matrix(g, weight)?)?;
     let y = y.permute((1, 0, 2))?.contiguous()?;
     Ok(y.reshape((g.batch, g.out_height(), g.out_width(), g.out_channels))?)
@@ -19,6 +33,10 @@ pub(crate) fn output(g: &ConvGeometry, x: &Tensor, weight: &Tensor) -> Result<Te
 
 /// The gradient of ⟨conv(x, weight), cotangent⟩ by the weight.
 pub(crate) fn weight_gradient(g: &ConvGeometry, x: &Tensor, cotangent: &Tensor) -> Result<Tensor> {
+    if is_pointwise(g) {
+        let product = rows(cotangent, g.out_channels)?.t()?.matmul(&rows(x, g.in_channels)?)?;
+        return Ok(product.reshape((g.out_channels, g.in_channels, 1, 1))?);
+    }
     let product = columns(g, x)?.transpose(1, 2)?.contiguous()?.matmul(&by_group(g, cotangent)?)?;
     let [height, width] = g.kernel;
     let product = product.reshape((g.groups, height * width, g.group_in_channels(), g.group_out_channels()))?;
@@ -28,6 +46,10 @@ pub(crate) fn weight_gradient(g: &ConvGeometry, x: &Tensor, cotangent: &Tensor) 
 
 /// The gradient of ⟨conv(x, weight), cotangent⟩ by x.
 pub(crate) fn input_gradient(g: &ConvGeometry, cotangent: &Tensor, weight: &Tensor) -> Result<Tensor> {
+    if is_pointwise(g) {
+        let x = rows(cotangent, g.out_channels)?.matmul(&weight.reshape((g.out_channels, g.in_channels))?)?;
+        return Ok(x.reshape((g.batch, g.height, g.width, g.in_channels))?);
+    }
     let rows = by_group(g, cotangent)?.matmul(&matrix(g, weight)?.transpose(1, 2)?.contiguous()?)?;
     let taps = g.kernel[0] * g.kernel[1];
     let positions = g.batch * g.out_height() * g.out_width();

@@ -6,7 +6,7 @@
 //! Convolution under the feature `cudnn` is the exception: see the crate's module of that name.
 //!
 //! [`composed`] takes this route on the CPU too, so that it is checked against the kernels where there is no other
-//! device. On CUDA and Metal devices themselves these compositions have not been run yet.
+//! device. On CUDA it is left for a kernel where there is one (see the crate's module `cuda`); on Metal it has not been run yet.
 
 mod activation;
 mod batch_norm;
@@ -24,7 +24,7 @@ use candle_core::{
 
 pub(crate) use activation::smooth_derivative;
 pub(crate) use batch_norm::{moments, normalised, training_gradients, training_pairing};
-pub(crate) use convolution::{input_gradient, output, weight_gradient};
+pub(crate) use convolution::{input_gradient, is_pointwise, output, weight_gradient};
 pub(crate) use loss::{cross_entropy, cross_entropy_gradient};
 pub(crate) use pool::{average, gather, max_positions, scatter, spread};
 
@@ -58,6 +58,17 @@ pub fn composed<R>(body: impl FnOnce() -> R) -> R {
     let _restore = Restore(ON_CPU.replace(true));
     body()
 }
+
+/// Returns from the function with the value of a kernel for CUDA, where the program has them and they take `$x`.
+macro_rules! on_cuda {
+    ($x:expr, $kernel:ident($($argument:expr),*)) => {
+        #[cfg(feature = "cuda")]
+        if crate::ops::cuda::takes($x) {
+            return Ok(crate::ops::cuda::$kernel($($argument),*)?);
+        }
+    };
+}
+pub(crate) use on_cuda;
 
 /// Whether operations on `x` are composed of candle's own.
 pub(crate) fn is_composed(x: &Tensor) -> bool {

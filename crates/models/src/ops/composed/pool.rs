@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Tensor};
 
-use super::windows::Windows;
+use super::windows::{Windows, filled};
 use crate::Result;
 use crate::kernels::pool::PoolGeometry;
 
@@ -11,8 +11,7 @@ use crate::kernels::pool::PoolGeometry;
 /// A NaN counts as an infinite value, so that it is not lost.
 pub(crate) fn max_positions(g: &PoolGeometry, x: &Tensor) -> Result<Tensor> {
     let windows = windows(g);
-    let infinite = Tensor::full(f64::INFINITY, x.shape(), &candle_core::Device::Cpu)?;
-    let infinite = infinite.to_dtype(x.dtype())?.to_device(x.device())?;
+    let infinite = filled(f64::INFINITY, x.dims(), x)?;
     let padded = windows.padded(&x.eq(x)?.where_cond(x, &infinite)?, f64::NEG_INFINITY)?;
     let first = per_position(g, x, |pixels| pixels.first().map_or(0, |(_, pixel)| *pixel as u32))?;
     let shape = (g.batch, g.out_height(), g.out_width(), g.channels);

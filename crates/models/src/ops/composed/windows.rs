@@ -94,7 +94,7 @@ fn surrounded(x: &Tensor, axis: usize, before: usize, after: usize, value: f64) 
         if let Some(along) = dims.get_mut(axis) {
             *along = size;
         }
-        Ok(Tensor::full(value, dims, &candle_core::Device::Cpu)?.to_dtype(x.dtype())?.to_device(x.device())?)
+        filled(value, &dims, x)
     };
     let mut parts = Vec::with_capacity(3);
     if before > 0 {
@@ -105,4 +105,9 @@ fn surrounded(x: &Tensor, axis: usize, before: usize, after: usize, value: f64) 
         parts.push(border(after)?);
     }
     Ok(Tensor::cat(&parts, axis)?)
+}
+
+/// A tensor of one value, made on the device of `like` and in its dtype.
+pub(super) fn filled(value: f64, dims: &[usize], like: &Tensor) -> Result<Tensor> {
+    Ok(Tensor::ones(dims, like.dtype(), like.device())?.affine(value, 0.0)?)
 }

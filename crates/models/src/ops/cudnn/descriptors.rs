@@ -2,17 +2,19 @@
 
 use std::sync::Arc;
 
-use candle_core::Result;
 use candle_core::cuda_backend::CudaDType;
 use candle_core::cuda_backend::cudarc::cudnn::sys::{
     cudnnConvolutionMode_t::CUDNN_CROSS_CORRELATION,
-    cudnnMathType_t::CUDNN_FMA_MATH,
+    cudnnMathType_t::{self, CUDNN_FMA_MATH, CUDNN_TENSOR_OP_MATH},
     cudnnTensorFormat_t::{self, CUDNN_TENSOR_NCHW, CUDNN_TENSOR_NHWC},
 };
 use candle_core::cuda_backend::cudarc::cudnn::{
     ConvDescriptor, Cudnn, CudnnDataType, FilterDescriptor, TensorDescriptor,
 };
 use candle_core::cuda_backend::cudarc::driver::DeviceRepr;
+use candle_core::{Result, WithDType};
+
+use half::bf16;
 
 use crate::kernels::ConvGeometry;
 
@@ -26,31 +28,53 @@ pub(super) enum Arrangement {
 }
 
 /// A number type that cuDNN convolves.
-pub(super) trait Number: CudaDType + CudnnDataType + DeviceRepr {
+pub(super) trait Number: CudaDType + CudnnDataType + DeviceRepr + WithDType {
+    /// In what products are summed.
+    type Sum: CudnnDataType;
+    /// Which units multiply.
+    const MATH: cudnnMathType_t;
     const ZERO: Self;
     const ONE: Self;
-    /// The arrangements to try, best first: double precision has channels first only.
+    /// The arrangements for any convolution, best first: double precision has channels first only.
     const ARRANGEMENTS: &'static [Arrangement];
+    /// Whether Winograd's algorithms exist for it.
+    const WINOGRAD: bool;
 }
 
 impl Number for f32 {
+    type Sum = f32;
+    // Exact products: by default cuDNN rounds the factors to TF32.
+    const MATH: cudnnMathType_t = CUDNN_FMA_MATH;
     const ZERO: Self = 0.0;
     const ONE: Self = 1.0;
     const ARRANGEMENTS: &'static [Arrangement] = &[Arrangement::ChannelsLast, Arrangement::ChannelsFirst];
+    const WINOGRAD: bool = true;
 }
 
 impl Number for f64 {
+    type Sum = f64;
+    const MATH: cudnnMathType_t = CUDNN_FMA_MATH;
     const ZERO: Self = 0.0;
     const ONE: Self = 1.0;
     const ARRANGEMENTS: &'static [Arrangement] = &[Arrangement::ChannelsFirst];
+    const WINOGRAD: bool = false;
+}
+
+impl Number for bf16 {
+    type Sum = f32;
+    const MATH: cudnnMathType_t = CUDNN_TENSOR_OP_MATH;
+    const ZERO: Self = bf16::ZERO;
+    const ONE: Self = bf16::ONE;
+    const ARRANGEMENTS: &'static [Arrangement] = &[Arrangement::ChannelsLast, Arrangement::ChannelsFirst];
+    const WINOGRAD: bool = false;
 }
 
 /// The descriptors of one convolution.
-pub(super) struct Descriptors<T> {
+pub(super) struct Descriptors<T: Number> {
     pub(super) image: TensorDescriptor<T>,
     pub(super) filter: FilterDescriptor<T>,
     pub(super) output: TensorDescriptor<T>,
-    pub(super) convolution: ConvDescriptor<T>,
+    pub(super) convolution: ConvDescriptor<T::Sum>,
 }
 
 impl<T: Number> Descriptors<T> {
@@ -63,13 +87,13 @@ impl<T: Number> Descriptors<T> {
         let image = integers([g.batch, g.in_channels, g.height, g.width])?;
         let filter = integers([g.out_channels, g.group_in_channels(), g.kernel[0], g.kernel[1]])?;
         let output = integers([g.batch, g.out_channels, g.out_height(), g.out_width()])?;
-        let mut convolution = cudnn.create_conv2d::<T>(
+        let mut convolution = cudnn.create_conv2d::<T::Sum>(
             integers(g.padding)?,
             integers(g.stride)?,
             integers(g.dilation)?,
             CUDNN_CROSS_CORRELATION,
         )?;
-        convolution.set_math_type(CUDNN_FMA_MATH)?;
+        convolution.set_math_type(T::MATH)?;
         let [groups] = integers([g.groups])?;
         convolution.set_group_count(groups)?;
         Ok(Self {
