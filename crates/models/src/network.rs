@@ -38,7 +38,7 @@ impl Network {
     /// A network with freshly drawn parameters, the same for the same seed whatever else was built before.
     ///
     /// **Errors** [`Error::Setting`] for impossible sizes; [`Error::DType`] for other numbers than f32 and f64: mixed precision
-    /// is not implemented, on any device.
+    /// ([`Pass::mixed_precision`]) keeps weights in f32.
     pub fn new(
         architecture: &Architecture,
         initialisation: Initialisation,
@@ -47,7 +47,7 @@ impl Network {
         device: &Device,
     ) -> Result<Self> {
         if !matches!(dtype, DType::F32 | DType::F64) {
-            let expected = "f32 or f64 (mixed precision is not implemented)".into();
+            let expected = "f32 or f64 (mixed precision keeps f32 weights and is asked for in the pass)".into();
             return Err(Error::DType { op: "network", expected, got: dtype.as_str().into() });
         }
         let mut params = Params::empty(dtype, device);
