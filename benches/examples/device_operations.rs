@@ -10,7 +10,7 @@
 use std::time::Instant;
 
 use benches::{Chosen, device};
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 use models::ops::{self, ConvSettings, PoolSettings};
 
 #[global_allocator]
@@ -24,7 +24,11 @@ fn main() -> models::Result<()> {
     let batch = std::env::args().nth(1).map_or(256, |text| text.parse().expect("a whole number"));
     let on = device()?;
     for [inputs, outputs, side] in LAYERS {
-        let normal = |shape: &[usize]| Tensor::randn(0f32, 1f32, shape, &on.device);
+        let normal = |shape: &[usize]| {
+            let mut stream = streams::stream(1, "bench/device operations", side as u64);
+            let values = streams::standard_normal(&mut stream, shape.iter().product());
+            Tensor::from_vec(values, shape, &on.device)?.to_dtype(DType::F32)
+        };
         let (x, weight) = (normal(&[batch, side, side, inputs])?, normal(&[outputs, inputs, 3, 3])?);
         let (bias, g) = (normal(&[outputs])?, normal(&[batch, side, side, outputs])?);
         let settings = ConvSettings::new(1, 1);
