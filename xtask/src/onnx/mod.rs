@@ -173,20 +173,30 @@ fn needed(nodes: &[NodeProto], output: &str) -> Vec<NodeProto> {
     kept
 }
 
-fn refuse_unsupported(nodes: &[NodeProto]) -> Result<()> {
-    let mut missing: BTreeMap<&str, usize> = BTreeMap::new();
+/// Operators on which the features depend and whose derivative is not checked here, with the number of their nodes.
+#[derive(Debug, PartialEq)]
+pub(crate) struct UnsupportedOperators(BTreeMap<String, usize>);
+
+impl std::fmt::Display for UnsupportedOperators {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let listed: Vec<String> = self.0.iter().map(|(name, count)| format!("{name} (×{count})")).collect();
+        write!(
+            f,
+            "the features depend on operators without a checked derivative here: {}; supported are {}",
+            listed.join(", "),
+            operators::SUPPORTED.join(", ")
+        )
+    }
+}
+
+impl std::error::Error for UnsupportedOperators {}
+
+fn refuse_unsupported(nodes: &[NodeProto]) -> Result<(), UnsupportedOperators> {
+    let mut missing = BTreeMap::new();
     for node in nodes.iter().filter(|node| !operators::SUPPORTED.contains(&node.op_type.as_str())) {
-        *missing.entry(&node.op_type).or_default() += 1;
+        *missing.entry(node.op_type.clone()).or_default() += 1;
     }
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let listed: Vec<String> = missing.iter().map(|(name, count)| format!("{name} (×{count})")).collect();
-    bail!(
-        "the features depend on operators without a checked derivative here: {}; supported are {}",
-        listed.join(", "),
-        operators::SUPPORTED.join(", ")
-    )
+    if missing.is_empty() { Ok(()) } else { Err(UnsupportedOperators(missing)) }
 }
 
 #[cfg(test)]

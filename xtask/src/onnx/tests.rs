@@ -180,6 +180,9 @@ fn operators_without_a_derivative_are_listed_with_their_number() {
     let message = refused(&graph(&nodes), None);
     assert!(message.contains("LSTM (×1), Round (×2); supported are Add"), "{message}");
     assert!(!message.contains("Sign ("), "the features do not depend on it: {message}");
+    let error = OnnxFeatures::of(String::new(), &graph(&nodes), None, DType::F32, &Device::Cpu).err().unwrap();
+    let listed = [("LSTM".to_owned(), 1), ("Round".to_owned(), 2)].into();
+    assert_eq!(error.downcast_ref(), Some(&super::UnsupportedOperators(listed)));
 }
 
 #[test]
