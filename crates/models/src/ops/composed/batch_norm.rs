@@ -59,7 +59,6 @@ pub(crate) fn training_gradients(
     gamma: &Tensor,
     g: &Tensor,
 ) -> Result<[Tensor; 3]> {
-    on_cuda!(x, norm_gradients(x, g, &on_device(moments, epsilon, [gamma, gamma])?));
     let (normal, cotangent) = (standardised(x, moments, epsilon)?, rows(g)?);
     let by_beta = cotangent.sum_keepdim(0)?;
     let by_gamma = (&cotangent * &normal)?.sum_keepdim(0)?;
