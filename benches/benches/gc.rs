@@ -17,8 +17,7 @@ use benches::{Chosen, Curve, Work, device, long_steps, peaks, quick};
 use candle_core::{DType, Device, Tensor};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use gc_core::{Error, Estimate, FeatureMap, GeometricComplexity, Penalty, Population, Probe, Side};
-use models::ops::cross_entropy;
-use models::train::{Gradients, OptimizerState, Sgd};
+use models::train::{GcPenalty, Gradients, OptimizerState, Sgd};
 use models::{Architecture, Initialisation, Network, Pass};
 
 #[global_allocator]
@@ -215,11 +214,10 @@ fn training_step(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(BATCH as u64));
     let labels: Vec<u32> = (0..BATCH as u32).map(|sample| sample % 10).collect();
     let labels = Tensor::from_vec(labels, BATCH, &on.device).expect("labels");
-    let penalty = Penalty::projections(Probe::Rademacher, 1);
+    let penalty = GcPenalty { strength: 1e-4, estimator: Penalty::projections(Probe::Rademacher, 1) };
     let sgd = Sgd::new(1e-6);
     for name in ["vgg13", "vgg13_bn"] {
         let network = network(name, &on.device);
-        let view = network.tracked();
         let mut state = OptimizerState::default();
         let mut step = |gradients: &Gradients| {
             sgd.step(network.params(), gradients, 1.0, &mut state).expect("a step");
@@ -236,13 +234,8 @@ fn training_step(criterion: &mut Criterion) {
             bencher.iter(|| {
                 on.finished(|| {
                     let pass = Pass::training(0, 0);
-                    let map = view.feature_map(pass, None).expect("features");
-                    let term = penalty.term(&map, &images, 0).expect("a penalty");
-                    let logits = view.head(&term.features, &pass).expect("logits");
-                    let loss = cross_entropy(&logits, &labels, 0.0).expect("a loss");
-                    let loss = (loss + (term.loss * 1e-4).expect("a product")).expect("a sum");
-                    let gradients = Gradients::of(network.params(), &loss.backward().expect("gradients"));
-                    step(&gradients.expect("gradients"));
+                    let of_loss = Gradients::of_penalised_loss(&network, &images, &labels, 0.0, &penalty, 0, &pass);
+                    step(&of_loss.expect("gradients").2);
                 })
             })
         });

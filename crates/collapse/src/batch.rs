@@ -3,12 +3,14 @@
 //! Two passes over a batch that is in memory anyway lose nothing to cancellation, however far the features lie
 //! from zero. Batches are then joined by the exact update of Chan, Golub and LeVeque (1983).
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use crate::class_order::ClassOrder;
 use crate::convention::Precision;
 use crate::features::{Element, Labelled};
-use crate::kernel::{add_rows, deviate, squared_distance};
+use crate::kernel::{add_rows, deviate_and_square, squared_distance};
 use crate::products::add_scatter;
 use crate::{Error, Result};
 
@@ -38,18 +40,24 @@ impl BatchMoments {
     ) -> Result<Self> {
         let order = ClassOrder::new(data.labels, class_count);
         let means = class_means(operation, data, &order)?;
-        let squares = class_squares(data, &order, &means);
-        if let Some(slot) = squares.iter().position(|square| !square.is_finite()) {
-            return Err(Error::Overflow { operation, class: order.classes[slot].0 });
-        }
-        if let Some((products, precision)) = products {
-            match precision {
-                Precision::OfFeatures if E::holds_products(squares.iter().sum(), data.features.len()) => {
-                    add_deviations::<E, E>(data, &order, &means, products);
+        let overflows = |squares: &[f64]| {
+            let slot = squares.iter().position(|square| !square.is_finite())?;
+            Some(Error::Overflow { operation, class: order.classes[slot].0 })
+        };
+        // The pass for the products sums the squares too. Only where they may overflow have they to be known before.
+        let squares = match products {
+            Some((products, precision)) if E::SQUARES_FIT => add_deviations(data, &order, &means, precision, products),
+            products => {
+                let squares = class_squares(data, &order, &means);
+                if let Some(error) = overflows(&squares) {
+                    return Err(error);
                 }
-                _ => add_deviations::<E, f64>(data, &order, &means, products),
+                if let Some((products, precision)) = products {
+                    add_deviations(data, &order, &means, precision, products);
+                }
+                squares
             }
-        }
+        };
         Ok(Self { order, means, squares })
     }
 }
@@ -97,24 +105,53 @@ fn class_squares<E: Element>(data: &Labelled<'_, E>, order: &ClassOrder, means: 
     squares
 }
 
-fn add_deviations<E: Element, T: Element>(
+/// Adds the products of all deviations, tile by tile; gives Σ‖x − μ‖² of each class that occurs.
+fn add_deviations<E: Element>(
     data: &Labelled<'_, E>,
     order: &ClassOrder,
     means: &[f64],
+    precision: Precision,
     products: &mut [f64],
-) {
-    let width = data.width;
+) -> Vec<f64> {
     let slots = order.slots();
-    let rows = (TILE / width).clamp(256, 4096);
-    let mut tile = vec![T::narrow(0.0); rows.min(order.rows.len()) * width];
+    let rows = (TILE / data.width).clamp(256, 4096);
+    let mut squares = vec![0.0; order.classes.len()];
+    let (mut narrow, mut wide) = (Vec::<E>::new(), Vec::<f64>::new());
     for start in (0..order.rows.len()).step_by(rows) {
-        let rows = rows.min(order.rows.len() - start);
-        let tile = &mut tile[..rows * width];
-        tile.par_chunks_mut(width).enumerate().with_min_len(64).for_each(|(offset, deviation)| {
-            let at = start + offset;
-            let slot = slots[at] as usize;
-            deviate(data.row(order.rows[at] as usize), &means[slot * width..(slot + 1) * width], deviation);
-        });
-        add_scatter(products, width, tile);
+        let stretch = start..order.rows.len().min(start + rows);
+        let of_rows = match precision {
+            Precision::OfFeatures => deviations(data, order, (&slots, means), stretch.clone(), &mut narrow),
+            Precision::Double => deviations(data, order, (&slots, means), stretch.clone(), &mut wide),
+        };
+        of_rows.iter().zip(&slots[stretch.clone()]).for_each(|(square, slot)| squares[*slot as usize] += square);
+        let held = E::holds_products(of_rows.iter().sum(), of_rows.len() * data.width);
+        if precision == Precision::OfFeatures && held {
+            add_scatter(products, data.width, &narrow);
+            continue;
+        }
+        if precision == Precision::OfFeatures {
+            deviations(data, order, (&slots, means), stretch, &mut wide);
+        }
+        add_scatter(products, data.width, &wide);
     }
+    squares
+}
+
+/// Writes the deviations of a stretch of the class order to `tile`; gives their squared lengths.
+fn deviations<E: Element, T: Element>(
+    data: &Labelled<'_, E>,
+    order: &ClassOrder,
+    (slots, means): (&[u32], &[f64]),
+    stretch: Range<usize>,
+    tile: &mut Vec<T>,
+) -> Vec<f64> {
+    let width = data.width;
+    tile.resize(stretch.len() * width, T::narrow(0.0));
+    let rows = tile.par_chunks_mut(width).zip(stretch).with_min_len(64);
+    rows.map(|(deviation, at)| {
+        let slot = slots[at] as usize;
+        let mean = &means[slot * width..(slot + 1) * width];
+        deviate_and_square(data.row(order.rows[at] as usize), mean, deviation)
+    })
+    .collect()
 }

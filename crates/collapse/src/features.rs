@@ -11,6 +11,8 @@ pub(crate) mod sealed {
     pub trait Sealed: Sized {
         /// `target` += `left` · `right`, summed in f64 over stretches of the inner dimension.
         fn add_product(target: MatMut<'_, f64>, left: MatRef<'_, Self>, right: MatRef<'_, Self>);
+        /// Whether squares of as many of these numbers as any memory holds add up to a finite f64.
+        const SQUARES_FIT: bool;
         /// Whether products of `numbers` deviations, of squares that sum to `squares`, neither overflow nor vanish here.
         fn holds_products(squares: f64, numbers: usize) -> bool;
     }

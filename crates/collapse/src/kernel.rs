@@ -116,6 +116,33 @@ pub(crate) fn deviate<E: Element, T: Element>(row: &[E], mean: &[f64], deviation
     );
 }
 
+/// Writes x − μ, rounded once, to `deviation`; gives ‖x − μ‖² in f64, which was not rounded, as [`squared_distance`] does.
+pub(crate) fn deviate_and_square<E: Element, T: Element>(row: &[E], mean: &[f64], deviation: &mut [T]) -> f64 {
+    let count = row.len().min(mean.len()).min(deviation.len());
+    let (row, mean, deviation) = (&row[..count], &mean[..count], &mut deviation[..count]);
+    wide(
+        #[inline(always)]
+        || {
+            let (mut sums, whole) = ([0.0f64; LANES], count / LANES * LANES);
+            let lines = deviation[..whole].chunks_exact_mut(LANES).zip(row.chunks_exact(LANES));
+            for ((into, row), mean) in lines.zip(mean.chunks_exact(LANES)) {
+                for lane in 0..LANES {
+                    let exact = row[lane].wide() - mean[lane];
+                    into[lane] = T::narrow(exact);
+                    sums[lane] += exact * exact;
+                }
+            }
+            let mut rest = 0.0;
+            for ((into, value), mean) in deviation.iter_mut().zip(row).zip(mean).skip(whole) {
+                let exact = value.wide() - mean;
+                *into = T::narrow(exact);
+                rest += exact * exact;
+            }
+            sums.iter().sum::<f64>() + rest
+        },
+    )
+}
+
 /// ‖d‖² in f64.
 pub(crate) fn squared_length<T: Element>(row: &[T]) -> f64 {
     wide(
@@ -205,6 +232,9 @@ mod tests {
             let mut deviation = vec![0f32; count];
             deviate(&row, &mean, &mut deviation);
             assert_eq!(squared_length(&deviation), expected);
+            let mut again = vec![0f32; count];
+            assert_eq!(deviate_and_square(&row, &mean, &mut again), expected);
+            assert_eq!(again, deviation);
         }
     }
 

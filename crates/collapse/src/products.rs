@@ -15,6 +15,8 @@ use crate::kernel::add_widened;
 const STRETCH: usize = 512;
 
 impl Sealed for f64 {
+    const SQUARES_FIT: bool = false;
+
     fn add_product(target: MatMut<'_, f64>, left: MatRef<'_, f64>, right: MatRef<'_, f64>) {
         matmul(target, Accum::Add, left, right, 1.0, Par::Seq);
     }
@@ -25,6 +27,8 @@ impl Sealed for f64 {
 }
 
 impl Sealed for f32 {
+    const SQUARES_FIT: bool = true;
+
     fn add_product(mut target: MatMut<'_, f64>, left: MatRef<'_, f32>, right: MatRef<'_, f32>) {
         // Row-major like the target, so that the sum below walks both in memory order.
         let mut stretch = Mat::<f32>::zeros(right.ncols(), left.nrows());
@@ -57,6 +61,9 @@ impl Sealed for f32 {
     }
 }
 
+/// Rows of the blocks into which a strip is cut where it crosses the diagonal.
+const DIAGONAL: usize = 64;
+
 /// Rows of one strip of a scatter matrix: small enough to balance threads, large enough for the product kernel.
 fn strip_rows(width: usize) -> usize {
     if width <= 1024 { 128 } else { 256 }
@@ -75,7 +82,16 @@ pub(crate) fn add_scatter<T: Element>(products: &mut [f64], width: usize, tile: 
     // The last strips are the longest: they come first, so that no thread ends with one alone.
     products.par_chunks_mut(strip * width).enumerate().rev().with_max_len(1).for_each(|(index, chunk)| {
         let (first, height) = (index * strip, chunk.len() / width);
-        let target = MatMut::from_row_major_slice_mut(chunk, height, width).subcols_mut(0, first + height);
-        T::add_product(target, tile.subcols(first, height).transpose(), tile.subcols(0, first + height));
+        let mut target = MatMut::from_row_major_slice_mut(chunk, height, width);
+        let left = tile.subcols(first, height).transpose();
+        if first > 0 {
+            T::add_product(target.as_mut().subcols_mut(0, first), left, tile.subcols(0, first));
+        }
+        // On the diagonal in smaller blocks: half of each is for nothing.
+        for start in (0..height).step_by(DIAGONAL) {
+            let rows = DIAGONAL.min(height - start);
+            let block = target.as_mut().subrows_mut(start, rows).subcols_mut(first, start + rows);
+            T::add_product(block, left.subrows(start, rows), tile.subcols(first, start + rows));
+        }
     });
 }

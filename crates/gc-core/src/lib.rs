@@ -50,7 +50,7 @@ pub use freeze::{ForwardMode, NoForwardMode, Parametric, frozen_weights};
 pub use interval::Interval;
 pub use learning_path::{LearningPath, Slope};
 pub use measure::GeometricComplexity;
-pub use penalty::{Penalty, PenaltyTerm, SquaredPullbacks};
+pub use penalty::{Penalty, PenaltyProbes, PenaltyTerm, SquaredPullbacks};
 pub use plan::Plan;
 pub use probe::Probe;
 pub use units::InputUnits;

@@ -98,12 +98,61 @@ impl Penalty {
     /// [`Error::NoForwardMode`] if the map has no JVP, [`Error::ConstantWeights`] if there is nothing to train,
     /// [`Error::MixesSamples`] for `exact` on training-mode batch norm, [`Error::NonFinite`], [`Error::Setting`].
     pub fn term<M: FeatureMap + ?Sized>(&self, map: &M, x: &Tensor, step: u64) -> Result<PenaltyTerm> {
-        if self.probe.is_none() && map.batch_norm() == BatchNormMode::Training {
+        let mode = map.batch_norm();
+        self.refuse_mixed(mode)?;
+        self.normalised(map, x, self.divisor(), &|features| Ok(self.probes(features, mode, step)?.cotangents))
+    }
+
+    /// The cotangents of step `step` for the features `[n, p]` of a map whose batch norm is in the given mode, with what
+    /// turns their squared pullbacks into the term: for a training loop that finds these without a graph.
+    ///
+    /// With the pullback u = Jᵀv of each, in the [units](Penalty::input_units) of the penalty, the term has the gradient of
+    /// Σ ⟨v, J u⟩, u held fixed, times [`PenaltyProbes::gradient_factor`].
+    ///
+    /// # Errors
+    /// [`Error::MixesSamples`] for `exact` on training-mode batch norm, [`Error::EmptyData`], [`Error::Setting`].
+    ///
+    /// ```
+    /// use candle_core::{Device, Tensor};
+    /// use gc_core::{BatchNormMode, Penalty, Probe};
+    /// let features = Tensor::new(&[[1f64, 2., 3.], [4., 5., 6.]], &Device::Cpu)?;
+    /// let penalty = Penalty::projections(Probe::Rademacher, 4);
+    /// let probes = penalty.probes(&features, BatchNormMode::Absent, 0)?;
+    /// assert_eq!((probes.cotangents().len(), probes.cotangents()[0].dims()), (4, features.dims()));
+    /// assert_eq!(probes.gradient_factor(), 2.0 / (2.0 * 4.0));
+    /// // Squared norms of 3 and 5 for every probe: their mean is 4.
+    /// let (value, per_sample) = probes.complexity(&vec![vec![3., 5.]; 4], || None)?;
+    /// assert_eq!((value, per_sample), (4.0, vec![3., 5.]));
+    /// # Ok::<(), gc_core::Error>(())
+    /// ```
+    pub fn probes(&self, features: &Tensor, mode: BatchNormMode, step: u64) -> Result<PenaltyProbes> {
+        self.refuse_mixed(mode)?;
+        let samples = features.dims().first().copied().unwrap_or(0);
+        if samples == 0 {
+            return Err(Error::EmptyData);
+        }
+        Ok(PenaltyProbes {
+            cotangents: self.cotangents(features, step)?,
+            mean: Mean { samples, divisor: self.divisor() },
+        })
+    }
+
+    /// The units of the inputs that were set.
+    pub fn input_units(&self) -> &InputUnits {
+        &self.units
+    }
+
+    fn refuse_mixed(&self, mode: BatchNormMode) -> Result<()> {
+        if self.probe.is_none() && mode == BatchNormMode::Training {
             let evidence = "batch norm is in training mode, where unit vectors do not give the norm of J".into();
             return Err(Error::MixesSamples { evidence });
         }
-        let divisor = if self.probe.is_some() { self.probes as f64 } else { 1.0 };
-        self.normalised(map, x, divisor, &|features| self.cotangents(features, step))
+        Ok(())
+    }
+
+    /// What the sum over cotangents is divided by.
+    fn divisor(&self) -> f64 {
+        if self.probe.is_some() { self.probes as f64 } else { 1.0 }
     }
 
     /// The term for cotangents `[n, p]` that are given instead of drawn; the mean is taken over them.
@@ -137,16 +186,11 @@ impl Penalty {
         if !pairing.track_op() {
             return Err(Error::ConstantWeights);
         }
-        let per_sample: Vec<f64> =
-            (0..samples).map(|sample| squared_norms.iter().map(|norms| norms[sample]).sum::<f64>() / divisor).collect();
-        if let Some(sample) = first_non_finite(&per_sample) {
-            let layer = map.first_non_finite_layer(x);
-            return Err(Error::NonFinite { quantity: Quantity::Gradient, sample, layer });
-        }
-        let value = per_sample.iter().sum::<f64>() / samples as f64;
+        let mean = Mean { samples, divisor };
+        let (value, per_sample) = mean.complexity(&squared_norms, || map.first_non_finite_layer(x))?;
         // The pairing carries the gradient alone; the value is put beside it as a constant.
         let gradient_only = (&pairing - pairing.detach())?;
-        let loss = gradient_only.affine(2.0 / (samples as f64 * divisor), value)?;
+        let loss = gradient_only.affine(mean.gradient_factor(), value)?;
         Ok(PenaltyTerm { loss, features, value, per_sample })
     }
 
@@ -171,6 +215,71 @@ impl Penalty {
         let tensor =
             |rows| Ok(Tensor::from_vec(rows, (samples, outputs), features.device())?.to_dtype(features.dtype())?);
         flat.into_iter().map(tensor).collect()
+    }
+}
+
+/// The cotangents of one step, and the mean over them: see [`Penalty::probes`].
+#[derive(Debug, Clone)]
+pub struct PenaltyProbes {
+    cotangents: Vec<Tensor>,
+    mean: Mean,
+}
+
+impl PenaltyProbes {
+    /// The cotangents, `[n, p]` each.
+    pub fn cotangents(&self) -> &[Tensor] {
+        &self.cotangents
+    }
+
+    /// What the gradient of Σ ½‖Jᵀv‖² over cotangents and samples is multiplied by to be that of the term.
+    pub fn gradient_factor(&self) -> f64 {
+        self.mean.gradient_factor()
+    }
+
+    /// The estimate of the geometric complexity of the batch, and of each sample's, from ‖Jᵀv‖² of each cotangent and
+    /// sample.
+    ///
+    /// # Errors
+    /// [`Error::NonFinite`] with the sample and what `layer` says, [`Error::Setting`] for another number of samples.
+    pub fn complexity(
+        &self,
+        squared_norms: &[Vec<f64>],
+        layer: impl FnOnce() -> Option<String>,
+    ) -> Result<(f64, Vec<f64>)> {
+        self.mean.complexity(squared_norms, layer)
+    }
+}
+
+/// The mean over samples and cotangents.
+#[derive(Debug, Clone, Copy)]
+struct Mean {
+    samples: usize,
+    divisor: f64,
+}
+
+impl Mean {
+    fn gradient_factor(self) -> f64 {
+        2.0 / (self.samples as f64 * self.divisor)
+    }
+
+    fn complexity(self, squared_norms: &[Vec<f64>], layer: impl FnOnce() -> Option<String>) -> Result<(f64, Vec<f64>)> {
+        let mut per_sample = vec![0.0; self.samples];
+        for norms in squared_norms {
+            if norms.len() != self.samples {
+                return Err(Error::setting(
+                    "squared norms",
+                    format!("one for each of {} samples", self.samples),
+                    norms.len(),
+                ));
+            }
+            per_sample.iter_mut().zip(norms).for_each(|(sum, norm)| *sum += norm);
+        }
+        per_sample.iter_mut().for_each(|sum| *sum /= self.divisor);
+        if let Some(sample) = first_non_finite(&per_sample) {
+            return Err(Error::NonFinite { quantity: Quantity::Gradient, sample, layer: layer() });
+        }
+        let value = per_sample.iter().sum::<f64>() / self.samples as f64;
+        Ok((value, per_sample))
     }
 }
 

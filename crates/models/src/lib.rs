@@ -12,6 +12,7 @@ mod network;
 pub mod ops;
 mod params;
 mod pass;
+mod recorded;
 mod threads;
 pub mod train;
 mod zoo;

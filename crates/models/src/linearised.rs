@@ -2,7 +2,7 @@
 
 use candle_core::Tensor;
 
-use crate::layer::{ByParameter, Footprint, Stack, Trace};
+use crate::layer::{Arrived, ByParameter, Footprint, Stack, Trace};
 use crate::network::{View, leave};
 use crate::{Pass, Result};
 
@@ -40,7 +40,7 @@ impl View {
 
     /// The same for some of this view's layers, from the images on.
     pub(crate) fn linearise_up_to<'a>(&self, body: &'a Stack, images: &Tensor, pass: &Pass) -> Result<Linearised<'a>> {
-        let (features, trace) = body.trace(&self.enter(images)?, true, pass)?;
+        let (features, trace) = body.trace(Arrived::entering(&self.enter(images)?, true), pass)?;
         Ok(Linearised { images: images.detach(), features, trace })
     }
 }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use candle_core::{DType, Device, Tensor};
 use gc_core::{BatchNormMode, FeatureMap, InputUnits, Linearised, SquaredPullbacks};
 
-use crate::layer::{Arrived, Flatten, Layer, Stack, Trace};
+use crate::layer::{Arrived, Flatten, Layer, Pairings, Stack, Trace};
 use crate::params::{Access, Initialisation, Params};
+use crate::recorded::{Recorded, RecordedLogits};
 use crate::zoo::{Architecture, Parts};
 use crate::{Error, Pass, Result};
 
@@ -168,10 +169,35 @@ impl View {
 
     /// The class scores, and the way back from them to the parameters that are variables.
     pub(crate) fn traced_logits(&self, images: &Tensor, pass: &Pass) -> Result<(Tensor, Trace<'_>)> {
-        let (features, mut trace) = self.parts.body.trace(&self.enter(images)?, false, pass)?;
-        let arrived = Arrived { x: features, wanted: !trace.is_empty(), ungated: false };
-        let (logits, _) = trace.push(self.parts.head.trace(&arrived, pass)?);
+        let (features, mut trace) = self.parts.body.trace(Arrived::entering(&self.enter(images)?, false), pass)?;
+        let arrived = Arrived::entering(&features, !trace.is_empty());
+        let (logits, _) = trace.push(&arrived, self.parts.head.trace(&arrived, pass)?, false);
         Ok((logits, trace))
+    }
+
+    /// As [`View::traced_logits`], with the features and a record of every layer on the way to them.
+    pub(crate) fn recorded_logits(&self, images: &Tensor, pass: &Pass) -> Result<RecordedLogits<'_>> {
+        let entering = Arrived { recorded: true, ..Arrived::entering(&self.enter(images)?, false) };
+        let (features, mut trace) = self.parts.body.trace(entering, pass)?;
+        let records = std::mem::take(&mut trace.records);
+        let arrived = Arrived::entering(&features, !trace.is_empty());
+        let (logits, _) = trace.push(&arrived, self.parts.head.trace(&arrived, pass)?, false);
+        Ok(RecordedLogits { features, records, logits, trace })
+    }
+
+    /// How batch norm works in a pass.
+    pub(crate) fn batch_norm_mode(&self, pass: &Pass) -> BatchNormMode {
+        match (self.batch_norm, pass.batch_statistics) {
+            (false, _) => BatchNormMode::Absent,
+            (true, false) => BatchNormMode::Evaluation,
+            (true, true) => BatchNormMode::Training,
+        }
+    }
+
+    /// The first layer whose output is not finite, found on constants and without any change to running statistics.
+    pub(crate) fn first_non_finite_layer(&self, images: &Tensor, pass: &Pass) -> Option<String> {
+        let view = self.frozen.as_deref().unwrap_or(self);
+        view.parts.body.first_non_finite(&view.enter(images).ok()?, &pass.without_update())
     }
 
     /// The layers from the images to the named one, with its output flattened.
@@ -211,11 +237,6 @@ pub(crate) fn leave(inside: &Tensor, outside: &Tensor) -> Result<Tensor> {
     Ok(inside.reshape(outside.shape())?)
 }
 
-/// ‖u‖² of each sample, summed in f64.
-fn squared_norms(u: &Tensor) -> Result<Vec<f64>> {
-    Ok(u.to_dtype(DType::F64)?.flatten_from(1)?.sqr()?.sum(1)?.to_vec1()?)
-}
-
 /// A view of a network as a [`FeatureMap`], in a given mode and up to a given layer (see [`View::features_at`]).
 pub struct Features<'a> {
     view: &'a View,
@@ -236,21 +257,12 @@ impl Features<'_> {
         let entered = self.view.enter(x).map_err(Error::into_candle)?;
         let records = body.record(&entered, &self.pass).map_err(Error::into_candle)?;
         let features = records.last().map_or(&entered, |record| &record.y).clone();
-        let (mut pairings, mut norms) = (Vec::new(), Vec::new());
+        let recorded = Recorded { view: self.view, body, records, images: x, pass: &self.pass };
+        let (mut pairings, mut norms) = (Pairings::Scalars(Vec::new()), Vec::new());
         for cotangent in draw(&features.detach())? {
-            let pulled = body.pullback(&records, &cotangent, &self.pass);
-            let (cotangents, at_input) = pulled.map_err(Error::into_candle)?;
-            let u = units.divide(&leave(&at_input, x).map_err(Error::into_candle)?)?;
-            norms.push(squared_norms(&u).map_err(Error::into_candle)?);
-            let tangent = units.divide(&u)?;
-            let paired = self
-                .view
-                .enter(&tangent)
-                .and_then(|tangent| body.pair(&records, &cotangents, &tangent, &self.pass, &mut pairings));
-            paired.map_err(Error::into_candle)?;
+            norms.push(recorded.squared_pullback(&cotangent, units, 1.0, &mut pairings).map_err(Error::into_candle)?);
         }
-        let zero = Tensor::zeros((), features.dtype(), features.device())?;
-        let pairing = pairings.into_iter().try_fold(zero, |sum, pairing| sum + pairing)?;
+        let pairing = pairings.total(&features).map_err(Error::into_candle)?;
         Ok(SquaredPullbacks { features, squared_norms: norms, pairing })
     }
 }
@@ -276,11 +288,7 @@ impl FeatureMap for Features<'_> {
     }
 
     fn batch_norm(&self) -> BatchNormMode {
-        match (self.view.batch_norm, self.pass.batch_statistics) {
-            (false, _) => BatchNormMode::Absent,
-            (true, false) => BatchNormMode::Evaluation,
-            (true, true) => BatchNormMode::Training,
-        }
+        self.view.batch_norm_mode(&self.pass)
     }
 
     fn linearised(&self, x: &Tensor) -> gc_core::Result<Option<Box<dyn Linearised + '_>>> {
@@ -302,7 +310,6 @@ impl FeatureMap for Features<'_> {
     }
 
     fn first_non_finite_layer(&self, x: &Tensor) -> Option<String> {
-        let view = self.view.frozen.as_deref().unwrap_or(self.view);
-        view.parts.body.first_non_finite(&view.enter(x).ok()?, &self.pass.without_update())
+        self.view.first_non_finite_layer(x, &self.pass)
     }
 }

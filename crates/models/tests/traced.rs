@@ -6,7 +6,8 @@
 mod support;
 
 use candle_core::{DType, Device, Tensor, Var};
-use models::train::Gradients;
+use gc_core::{Penalty, Probe};
+use models::train::{GcPenalty, Gradients};
 use models::{Architecture, Error, Initialisation, Network, Pass, ops};
 use support::{Golden, assert_close, numbers};
 
@@ -75,6 +76,18 @@ fn assert_same(what: &str, network: &Network, found: &Gradients, expected: &Grad
     }
 }
 
+fn assert_same_statistics(what: &str, found: &Network, expected: &Network) {
+    let statistics = |network: &Network| -> Vec<f64> {
+        let of = |(name, parameter): (&str, &models::Parameter)| {
+            name.contains("running").then(|| numbers(parameter.var.as_tensor()))
+        };
+        network.params().iter().filter_map(of).flatten().collect()
+    };
+    for (found, expected) in statistics(found).iter().zip(statistics(expected)) {
+        assert!((found - expected).abs() <= 1e-12 * expected.abs().max(1.0), "{what}");
+    }
+}
+
 #[test]
 fn the_gradients_of_a_loss_are_those_of_the_graph() {
     for text in NETS {
@@ -82,23 +95,73 @@ fn the_gradients_of_a_loss_are_those_of_the_graph() {
             let what = format!("{mode} of {text}");
             let (network, images, labels) = setting(text, DType::F64);
             let (loss, found) = Gradients::of_loss(&network, &images, &labels, 0.1, &pass).unwrap();
-            let statistics = |network: &Network| -> Vec<f64> {
-                let of = |(name, parameter): (&str, &models::Parameter)| {
-                    name.contains("running").then(|| numbers(parameter.var.as_tensor()))
-                };
-                network.params().iter().filter_map(of).flatten().collect()
-            };
             let (other, ..) = setting(text, DType::F64);
             let (expected_loss, expected) = by_graph(&other, &images, &labels, &pass);
             assert!((loss - expected_loss).abs() <= 1e-12 * expected_loss, "{what}: {loss}, {expected_loss}");
             assert_same(&what, &network, &found, &expected, 1e-10);
-            for (found, expected) in statistics(&network).iter().zip(statistics(&other)) {
-                assert!((found - expected).abs() <= 1e-12 * expected.abs().max(1.0), "{what}");
-            }
+            assert_same_statistics(&what, &network, &other);
             let composed =
                 ops::composed(|| Gradients::of_loss(&setting(text, DType::F64).0, &images, &labels, 0.1, &pass));
             let (other, ..) = setting(text, DType::F64);
             assert_same(&format!("{what}, composed"), &other, &composed.unwrap().1, &expected, 1e-9);
+        }
+    }
+}
+
+/// The loss with the penalty by candle's backward pass.
+fn penalised_by_graph(
+    network: &Network,
+    (images, labels): (&Tensor, &Tensor),
+    penalty: &GcPenalty,
+    pass: &Pass,
+) -> (f64, Gradients) {
+    let view = network.tracked();
+    let term = penalty.estimator.term(&view.feature_map(*pass, None).unwrap(), images, 4).unwrap();
+    let loss = ops::cross_entropy(&view.head(&term.features, pass).unwrap(), labels, 0.1).unwrap();
+    let total = (loss + (term.loss * penalty.strength).unwrap()).unwrap();
+    (term.value, Gradients::of(network.params(), &total.backward().unwrap()).unwrap())
+}
+
+/// The penalty is weighed so that it and the loss have gradients of one size: neither can hide the other.
+#[test]
+fn the_gradients_of_a_penalised_loss_are_those_of_the_graph() {
+    for text in NETS {
+        for (mode, pass) in [("training", Pass::training(5, 2)), ("evaluation", Pass::evaluation())] {
+            for probes in [1, 3] {
+                let what = format!("{mode} of {text} with {probes} probes");
+                let (network, images, labels) = setting(text, DType::F64);
+                let estimator = Penalty::projections(Probe::Rademacher, probes).seed(8);
+                let plain = penalised_by_graph(
+                    &network,
+                    (&images, &labels),
+                    &GcPenalty { strength: 0.0, estimator: estimator.clone() },
+                    &pass.without_update(),
+                );
+                let alone = penalised_by_graph(
+                    &network,
+                    (&images, &labels),
+                    &GcPenalty { strength: 1.0, estimator: estimator.clone() },
+                    &pass.without_update(),
+                );
+                let norm = |gradients: &Gradients| gradients.squared_norm().unwrap().sqrt();
+                let strength = norm(&plain.1) / norm(&alone.1);
+                let penalty = GcPenalty { strength, estimator };
+                let (other, ..) = setting(text, DType::F64);
+                let (expected_complexity, expected) = penalised_by_graph(&other, (&images, &labels), &penalty, &pass);
+                let (loss, complexity, found) =
+                    Gradients::of_penalised_loss(&network, &images, &labels, 0.1, &penalty, 4, &pass).unwrap();
+                let (expected_loss, _) = by_graph(&setting(text, DType::F64).0, &images, &labels, &pass);
+                for (found, expected) in [(loss, expected_loss), (complexity, expected_complexity)] {
+                    assert!((found / expected - 1.0).abs() <= 1e-11, "{what}: {found}, {expected}");
+                }
+                assert_same(&what, &network, &found, &expected, 1e-10);
+                assert_same_statistics(&what, &network, &other);
+                let composed = ops::composed(|| {
+                    let (network, ..) = setting(text, DType::F64);
+                    Gradients::of_penalised_loss(&network, &images, &labels, 0.1, &penalty, 4, &pass).unwrap().2
+                });
+                assert_same(&format!("{what}, composed"), &network, &composed, &expected, 1e-9);
+            }
         }
     }
 }

@@ -64,7 +64,7 @@ where
 }
 
 /// Calls `work(block index, block)` for every block of at most `block` elements, in parallel if it is worth it.
-fn for_each_block<T: Send>(to: &mut [T], block: usize, work: impl Fn(usize, &mut [T]) + Send + Sync) {
+pub(crate) fn for_each_block<T: Send>(to: &mut [T], block: usize, work: impl Fn(usize, &mut [T]) + Send + Sync) {
     if to.len() <= WAKING {
         to.chunks_mut(block.max(1)).enumerate().for_each(|(index, to)| work(index, to));
     } else {

@@ -1,6 +1,7 @@
 //! Max and average pooling of NHWC data, as gathers, scatters and means over stored windows.
 
 use std::mem::MaybeUninit;
+use std::ops::Range;
 
 use super::instruction_set::InstructionSet;
 use super::shared::Shared;
@@ -35,20 +36,58 @@ impl PoolGeometry {
         self.out_height() * self.out_width() * self.channels
     }
 
-    /// The pixels (row · width + column) inside the image that the window at (i, j) covers, in row-major order.
-    fn window(&self, i: usize, j: usize) -> impl Iterator<Item = usize> + use<> {
+    /// The pixels inside the image that the window at (i, j) covers.
+    #[inline(always)]
+    fn window(&self, i: usize, j: usize) -> Window {
         let span = |at: usize, kernel: usize, padding: usize, size: usize| {
-            (at.saturating_sub(padding), (at + kernel).saturating_sub(padding).min(size))
+            at.saturating_sub(padding)..(at + kernel).saturating_sub(padding).min(size)
         };
-        let (top, bottom) = span(i * self.stride[0], self.kernel[0], self.padding[0], self.height);
-        let (left, right) = span(j * self.stride[1], self.kernel[1], self.padding[1], self.width);
-        let width = self.width;
-        (top..bottom).flat_map(move |row| (left..right).map(move |column| row * width + column))
+        Window {
+            rows: span(i * self.stride[0], self.kernel[0], self.padding[0], self.height),
+            columns: span(j * self.stride[1], self.kernel[1], self.padding[1], self.width),
+            width: self.width,
+        }
     }
 
+    /// Every output pixel (i, j) in row-major order, with its first value.
     fn outputs(&self) -> impl Iterator<Item = (usize, usize, usize)> + use<> {
         let (width, channels) = (self.out_width(), self.channels);
         (0..self.out_height()).flat_map(move |i| (0..width).map(move |j| (i, j, (i * width + j) * channels)))
+    }
+
+    /// Whether no pixel lies in two windows.
+    fn apart(&self) -> bool {
+        (0..2).all(|axis| self.kernel[axis] <= self.stride[axis])
+    }
+
+    /// Whether every pixel lies in exactly one window.
+    fn tiles(&self) -> bool {
+        let covered = [self.out_height() * self.stride[0], self.out_width() * self.stride[1]];
+        self.kernel == self.stride && self.padding == [0; 2] && covered == [self.height, self.width]
+    }
+}
+
+/// Rows and columns of an image of the given width.
+struct Window {
+    rows: Range<usize>,
+    columns: Range<usize>,
+    width: usize,
+}
+
+impl Window {
+    /// The pixels (row · width + column) in row-major order.
+    #[inline(always)]
+    fn pixels(self) -> impl Iterator<Item = usize> {
+        let Self { rows, columns, width } = self;
+        rows.flat_map(move |row| columns.clone().map(move |column| row * width + column))
+    }
+
+    /// The four pixels of a window of two by two.
+    #[inline(always)]
+    fn four(&self) -> Option<[usize; 4]> {
+        let first = self.rows.start * self.width + self.columns.start;
+        (self.rows.len() == 2 && self.columns.len() == 2)
+            .then(|| [first, first + 1, first + self.width, first + self.width + 1])
     }
 }
 
@@ -79,69 +118,70 @@ pub(crate) fn max_positions<T: Element>(geometry: &PoolGeometry, x: &[T]) -> Vec
     max_and_positions(geometry, x).1
 }
 
-/// Channels whose maxima are kept in registers together.
-const TOGETHER: usize = 16;
-
 fn max_of_image<T: Element>(g: &PoolGeometry, image: &[T], values: &mut [MaybeUninit<T>], positions: &mut [u32]) {
-    let (channels, set) = (g.channels, InstructionSet::best());
-    let mut pixels = Vec::with_capacity(g.kernel[0] * g.kernel[1]);
-    for (i, j, at) in g.outputs() {
-        pixels.clear();
-        pixels.extend(g.window(i, j));
-        let (values, positions) = (&mut values[at..at + channels], &mut positions[at..at + channels]);
-        set.vectorised(|| {
-            let whole = channels - channels % TOGETHER;
-            for first in (0..whole).step_by(TOGETHER) {
-                max_of_window::<T, TOGETHER>(
-                    image,
-                    &pixels,
-                    channels,
-                    first,
-                    &mut values[first..],
-                    &mut positions[first..],
-                );
+    let channels = g.channels;
+    let of_pixel = |pixel: usize| &image[pixel * channels..][..channels];
+    InstructionSet::best().vectorised(
+        #[inline(always)]
+        || {
+            for (i, j, at) in g.outputs() {
+                let (values, positions) = (&mut values[at..][..channels], &mut positions[at..][..channels]);
+                let window = g.window(i, j);
+                match window.four() {
+                    Some(pixels) => {
+                        max_of_four(pixels.map(of_pixel), pixels.map(|pixel| pixel as u32), values, positions)
+                    }
+                    None => max_of_any(window.pixels().map(|pixel| (of_pixel(pixel), pixel as u32)), values, positions),
+                }
             }
-            for first in whole..channels {
-                max_of_window::<T, 1>(image, &pixels, channels, first, &mut values[first..], &mut positions[first..]);
-            }
-        });
-    }
+        },
+    );
 }
 
-/// The maxima of some neighbouring channels of one window.
+/// A value and its pixel.
+type Candidate<T> = (T, u32);
+
+/// The later of two candidates if it is larger, or the first NaN; else the earlier one. Without a branch, so that the
+/// channels go together.
 #[inline(always)]
-fn max_of_window<T: Element, const COUNT: usize>(
-    image: &[T],
-    pixels: &[usize],
-    channels: usize,
-    first: usize,
+#[allow(clippy::eq_op, clippy::neg_cmp_op_on_partial_ord, reason = "written so that a NaN wins, and stays")]
+fn larger<T: Element>((earlier, at): Candidate<T>, (later, later_at): Candidate<T>) -> Candidate<T> {
+    let wins = !(later <= earlier) & (earlier == earlier);
+    (if wins { later } else { earlier }, if wins { later_at } else { at })
+}
+
+#[inline(always)]
+fn max_of_four<T: Element>(
+    [a, b, c, d]: [&[T]; 4],
+    at: [u32; 4],
     values: &mut [MaybeUninit<T>],
     positions: &mut [u32],
 ) {
-    let (mut best, mut at) = ([T::default(); COUNT], [0u32; COUNT]);
-    if let Some((&first_pixel, others)) = pixels.split_first() {
-        best.copy_from_slice(&image[first_pixel * channels + first..][..COUNT]);
-        at.fill(first_pixel as u32);
-        for &pixel in others {
-            let candidates = &image[pixel * channels + first..][..COUNT];
-            // Without a branch, so that the lanes go together.
-            for ((best, at), &candidate) in best.iter_mut().zip(&mut at).zip(candidates) {
-                let larger = (candidate > *best) | (is_nan(candidate) & !is_nan(*best));
-                *best = if larger { candidate } else { *best };
-                *at = if larger { pixel as u32 } else { *at };
-            }
-        }
-    }
-    for ((value, position), (best, at)) in values.iter_mut().zip(positions).zip(best.into_iter().zip(at)) {
+    let candidates = a.iter().zip(b).zip(c.iter().zip(d));
+    for ((value, position), ((a, b), (c, d))) in values.iter_mut().zip(positions).zip(candidates) {
+        let upper = larger((*a, at[0]), (*b, at[1]));
+        let lower = larger((*c, at[2]), (*d, at[3]));
+        let (best, pixel) = larger(upper, lower);
         value.write(best);
-        *position = at;
+        *position = pixel;
     }
 }
 
 #[inline(always)]
-#[allow(clippy::eq_op, reason = "only a NaN differs from itself; `partial_cmp` says the same with a branch")]
-fn is_nan<T: Element>(value: T) -> bool {
-    value != value
+fn max_of_any<'a, T: Element>(
+    mut pixels: impl Iterator<Item = (&'a [T], u32)>,
+    values: &mut [MaybeUninit<T>],
+    positions: &mut [u32],
+) {
+    // The padding is at most half the kernel: every window has a pixel.
+    let Some((first, pixel)) = pixels.next() else { return };
+    let values = values.write_copy_of_slice(first);
+    positions.fill(pixel);
+    for (candidates, pixel) in pixels {
+        for ((value, position), candidate) in values.iter_mut().zip(&mut *positions).zip(candidates) {
+            (*value, *position) = larger((*value, *position), (*candidate, pixel));
+        }
+    }
 }
 
 /// x at the positions: the pooled values of x, or of a tangent of x.
@@ -149,42 +189,76 @@ pub(crate) fn gather<T: Element>(geometry: &PoolGeometry, x: &[T], positions: &[
     let channels = geometry.channels;
     fresh::filled(T::default(), positions.len(), geometry.pooled_len(), |index, y| {
         let image = &x[index * geometry.image_len()..][..geometry.image_len()];
-        let positions = &positions[index * geometry.pooled_len()..];
-        for (y, positions) in y.chunks_mut(channels).zip(positions.chunks(channels)) {
-            let places = positions.iter().enumerate().map(|(channel, pixel)| *pixel as usize * channels + channel);
-            y.iter_mut().zip(places).for_each(|(y, place)| *y = image[place]);
-        }
+        let positions = &positions[index * geometry.pooled_len()..][..geometry.pooled_len()];
+        // Every pixel of the window is read and one of them kept: reading in order is faster than reading where it is told.
+        InstructionSet::best().vectorised(
+            #[inline(always)]
+            || {
+                for (i, j, at) in geometry.outputs() {
+                    let (y, positions) = (&mut y[at..][..channels], &positions[at..][..channels]);
+                    for pixel in geometry.window(i, j).pixels() {
+                        keep(&image[pixel * channels..][..channels], pixel as u32, positions, y);
+                    }
+                }
+            },
+        );
     })
+}
+
+/// Takes the values of this pixel where it is the position.
+#[inline(always)]
+fn keep<T: Element>(values: &[T], pixel: u32, positions: &[u32], y: &mut [T]) {
+    for ((y, position), value) in y.iter_mut().zip(positions).zip(values) {
+        *y = if *position == pixel { *value } else { *y };
+    }
 }
 
 /// The adjoint of [`gather`]: every pooled value is added where it came from.
 pub(crate) fn scatter<T: Element>(geometry: &PoolGeometry, g: &[T], positions: &[u32]) -> Vec<T> {
-    let (channels, set) = (geometry.channels, InstructionSet::best());
-    let apart = (0..2).all(|axis| geometry.kernel[axis] <= geometry.stride[axis]);
-    fresh::filled(T::default(), geometry.batch * geometry.image_len(), geometry.image_len(), |index, image| {
-        let positions = &positions[index * geometry.pooled_len()..][..geometry.pooled_len()];
-        let g = &g[index * geometry.pooled_len()..][..geometry.pooled_len()];
-        if !apart {
+    let (channels, length) = (geometry.channels, geometry.batch * geometry.image_len());
+    let of_image = |index: usize| {
+        let stretch = index * geometry.pooled_len()..(index + 1) * geometry.pooled_len();
+        (&g[stretch.clone()], &positions[stretch])
+    };
+    if !geometry.apart() {
+        return fresh::filled(T::default(), length, geometry.image_len(), |index, image| {
+            let (g, positions) = of_image(index);
             for (g, positions) in g.chunks(channels).zip(positions.chunks(channels)) {
                 let places = positions.iter().enumerate().map(|(channel, pixel)| *pixel as usize * channels + channel);
                 g.iter().zip(places).for_each(|(g, place)| image[place] += *g);
             }
-            return;
-        }
-        // Every pixel belongs to one window at most, so that it can ask whether it was the maximum: no scattered writes.
-        for (i, j, at) in geometry.outputs() {
-            let (positions, g) = (&positions[at..at + channels], &g[at..at + channels]);
-            for pixel in geometry.window(i, j) {
-                let start = pixel * channels;
-                let values = &mut image[start..start + channels];
-                set.vectorised(|| {
-                    for ((value, g), position) in values.iter_mut().zip(g).zip(positions) {
-                        *value = if *position == pixel as u32 { *g } else { T::default() };
+        });
+    }
+    // A pixel of one window at most can ask whether it was the maximum: no scattered writes.
+    let ask = |index: usize, image: &mut [MaybeUninit<T>]| {
+        let (g, positions) = of_image(index);
+        InstructionSet::best().vectorised(
+            #[inline(always)]
+            || {
+                for (i, j, at) in geometry.outputs() {
+                    let (g, positions) = (&g[at..][..channels], &positions[at..][..channels]);
+                    for pixel in geometry.window(i, j).pixels() {
+                        place(g, positions, pixel as u32, &mut image[pixel * channels..][..channels]);
                     }
-                });
-            }
-        }
-    })
+                }
+            },
+        );
+    };
+    if !geometry.tiles() {
+        return fresh::filled(T::default(), length, geometry.image_len(), |index, image| {
+            ask(index, fresh::writable(image))
+        });
+    }
+    // SAFETY: every pixel lies in a window, which writes it.
+    unsafe { fresh::written(length, |images| fresh::for_each_block(images, geometry.image_len(), ask)) }
+}
+
+/// Writes the values whose position is this pixel, and zeros.
+#[inline(always)]
+fn place<T: Element>(g: &[T], positions: &[u32], pixel: u32, values: &mut [MaybeUninit<T>]) {
+    for ((value, g), position) in values.iter_mut().zip(g).zip(positions) {
+        value.write(if *position == pixel { *g } else { T::default() });
+    }
 }
 
 /// The mean of each window; its divisor is the number of pixels inside the image.
@@ -195,7 +269,7 @@ pub(crate) fn average<T: Element>(geometry: &PoolGeometry, x: &[T]) -> Vec<T> {
         for (i, j, at) in geometry.outputs() {
             let y = &mut y[at..at + channels];
             let mut count = 0usize;
-            for pixel in geometry.window(i, j) {
+            for pixel in geometry.window(i, j).pixels() {
                 count += 1;
                 y.iter_mut().zip(&image[pixel * channels..]).for_each(|(y, x)| *y += *x);
             }
@@ -211,8 +285,8 @@ pub(crate) fn spread<T: Element>(geometry: &PoolGeometry, g: &[T]) -> Vec<T> {
     fresh::filled(T::default(), geometry.batch * geometry.image_len(), geometry.image_len(), |index, image| {
         let g = &g[index * geometry.pooled_len()..][..geometry.pooled_len()];
         for (i, j, at) in geometry.outputs() {
-            let share = T::from_f64(1.0 / geometry.window(i, j).count() as f64);
-            for pixel in geometry.window(i, j) {
+            let share = T::from_f64(1.0 / geometry.window(i, j).pixels().count() as f64);
+            for pixel in geometry.window(i, j).pixels() {
                 let start = pixel * channels;
                 image[start..start + channels].iter_mut().zip(&g[at..]).for_each(|(x, g)| *x += *g * share);
             }

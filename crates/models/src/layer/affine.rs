@@ -2,10 +2,10 @@
 
 use candle_core::Tensor;
 
-use super::{Arrived, BatchNorm2d, ByParameter, Cotangents, Layer, Record, Relu, Traced};
+use super::{Arrived, BatchNorm2d, ByParameter, Cotangents, Layer, Pairings, Record, Relu, Traced};
 use crate::ops::{
     self, ConvSettings, channel_sum, conv2d, conv2d_input_gradient, conv2d_relu, conv2d_weight_gradient,
-    gated_with_sum, linear, with_gradient,
+    gated_with_sum, linear,
 };
 use crate::params::{Builder, Role};
 use crate::{Pass, Result};
@@ -138,12 +138,12 @@ impl Layer for Conv2d {
         cotangents: &Cotangents,
         t: &Tensor,
         pass: &Pass,
-        pairings: &mut Vec<Tensor>,
+        pairings: &mut Pairings<'_>,
     ) -> Result<Tensor> {
         if self.weight.track_op() {
             let settings = self.settings(pass);
             let gradient = conv2d_weight_gradient(t, &cotangents.output, self.weight.dims(), settings)?;
-            pairings.push(with_gradient(&self.weight, &gradient)?);
+            pairings.add(&self.weight, gradient)?;
         }
         conv2d(t, &self.weight.detach(), None, self.settings(pass))
     }
@@ -218,10 +218,10 @@ impl Layer for Linear {
         cotangents: &Cotangents,
         t: &Tensor,
         _: &Pass,
-        pairings: &mut Vec<Tensor>,
+        pairings: &mut Pairings<'_>,
     ) -> Result<Tensor> {
         if self.weight.track_op() {
-            pairings.push(with_gradient(&self.weight, &cotangents.output.t()?.matmul(t)?)?);
+            pairings.add(&self.weight, cotangents.output.t()?.matmul(t)?)?;
         }
         linear(t, &self.weight.detach(), None)
     }

@@ -13,7 +13,7 @@ use candle_core::Tensor;
 pub(crate) use affine::{Conv2d, Linear};
 pub(crate) use norm::BatchNorm2d;
 pub(crate) use plain::{ActivationLayer, Dropout, Flatten, GlobalAvgPool, MaxPool};
-pub(crate) use record::{Cotangents, Record};
+pub(crate) use record::{Cotangents, Kept, Pairings, Record};
 pub(crate) use stack::Stack;
 pub(crate) use sum::Sum;
 pub(crate) use trace::{Arrived, ByParameter, Footprint, Relu, Trace, Traced};
@@ -104,8 +104,8 @@ pub(crate) trait Layer: Send + Sync {
 
     /// J t of the recorded pass, outside any graph, where `cotangents` came from [`Layer::pullback`].
     ///
-    /// Adds to `pairings` scalars (of any value) whose gradient, by the weights and by the recorded input, is that of ⟨g, J t⟩ with the
-    /// cotangent g and the tangent t held fixed. Where J depends on neither, there is nothing to add.
+    /// Adds to `pairings` the gradients of ⟨g, J t⟩ by the weights and by the recorded input, the cotangent g and the
+    /// tangent t held fixed. Where J depends on neither, there is nothing to add.
     ///
     /// # Errors
     /// When `t` is not shaped as the input.
@@ -115,6 +115,6 @@ pub(crate) trait Layer: Send + Sync {
         cotangents: &Cotangents,
         t: &Tensor,
         pass: &Pass,
-        pairings: &mut Vec<Tensor>,
+        pairings: &mut Pairings<'_>,
     ) -> Result<Tensor>;
 }

@@ -2,11 +2,10 @@
 
 use candle_core::{DType, Tensor, Var};
 
-use super::{Arrived, ByParameter, Cotangents, Layer, Record, Relu, Traced};
+use super::{Arrived, ByParameter, Cotangents, Kept, Layer, Pairings, Record, Relu, Traced};
 use crate::ops::{
     ChannelMoments, batch_norm_eval_affine, batch_norm_traced, batch_norm_train, batch_norm_train_jvp,
     batch_norm_train_pair, batch_norm_train_pullback_with, channel_affine, channel_dot, channel_scale, channel_sum,
-    with_gradient,
 };
 use crate::params::{Builder, Role};
 use crate::{Pass, Result};
@@ -64,6 +63,7 @@ impl BatchNorm2d {
             self.update(&batch.moments)?;
         }
         batch.rectify = relu == Some(Relu::Gates);
+        let kept = arrived.keep(|| Kept::Moments(batch.moments.clone()));
         let wanted = arrived.wanted;
         let back = move |g: &Tensor, into: &mut ByParameter| -> Result<Option<Tensor>> {
             let gradients = batch.gradients(g, wanted)?;
@@ -74,7 +74,7 @@ impl BatchNorm2d {
             }
             Ok(gradients.input.filter(|_| wanted))
         };
-        Ok(Traced::leaf(y, arrived.wants(&[&self.gamma, &self.beta]), back))
+        Ok(Traced { kept, ..Traced::leaf(y, arrived.wants(&[&self.gamma, &self.beta]), back) })
     }
 
     /// In evaluation mode.
@@ -97,9 +97,14 @@ impl BatchNorm2d {
 
     /// Σ g·(x − μ)/√(σ² + ε) with the running statistics.
     fn gamma_gradient(&self, x: &Tensor, g: &Tensor) -> Result<Tensor> {
-        let (mean, variance) = (self.running_mean.as_detached_tensor(), self.running_variance.as_detached_tensor());
+        let mean = self.running_mean.as_detached_tensor();
         let centred = (channel_dot(x, g)? - (mean * channel_sum(g)?)?)?;
-        Ok((centred / variance.affine(1.0, EPSILON)?.sqrt()?)?)
+        Ok((centred / self.running_deviation()?)?)
+    }
+
+    /// √(σ² + ε) with the running variance.
+    fn running_deviation(&self) -> Result<Tensor> {
+        Ok(self.running_variance.as_detached_tensor().affine(1.0, EPSILON)?.sqrt()?)
     }
 }
 
@@ -125,7 +130,7 @@ impl Layer for BatchNorm2d {
         if pass.update_running {
             self.update(&moments)?;
         }
-        Ok(Record { moments: Some(moments), ..Record::leaf(x, y) })
+        Ok(Record { kept: Kept::Moments(moments), ..Record::leaf(x, y) })
     }
 
     fn trace<'a>(&'a self, arrived: &Arrived, pass: &Pass) -> Result<Traced<'a>> {
@@ -149,9 +154,9 @@ impl Layer for BatchNorm2d {
     }
 
     fn pullback(&self, record: &Record, g: &Tensor, _: &Pass) -> Result<Cotangents> {
-        let input = match &record.moments {
-            Some(moments) => batch_norm_train_pullback_with(&record.x, g, &self.gamma, EPSILON, moments)?,
-            None => channel_scale(g, &self.affine()?.0.detach())?,
+        let input = match &record.kept {
+            Kept::Moments(moments) => batch_norm_train_pullback_with(&record.x, g, &self.gamma, EPSILON, moments)?,
+            _ => channel_scale(g, &self.affine()?.0.detach())?,
         };
         Ok(Cotangents::leaf(g, input))
     }
@@ -162,18 +167,21 @@ impl Layer for BatchNorm2d {
         cotangents: &Cotangents,
         t: &Tensor,
         _: &Pass,
-        pairings: &mut Vec<Tensor>,
+        pairings: &mut Pairings<'_>,
     ) -> Result<Tensor> {
-        if let Some(moments) = &record.moments {
-            let (tangent, pairing) =
+        if let Kept::Moments(moments) = &record.kept {
+            let [tangent, by_input, by_scale] =
                 batch_norm_train_pair(&record.x, &cotangents.output, t, &self.gamma, EPSILON, moments)?;
-            pairings.push(pairing);
+            pairings.add(&record.x, by_input)?;
+            if self.gamma.track_op() {
+                pairings.add(&self.gamma, by_scale)?;
+            }
             return Ok(tangent);
         }
-        let (factor, _) = self.affine()?;
-        if factor.track_op() {
-            pairings.push(with_gradient(&factor, &channel_dot(t, &cotangents.output)?)?);
+        if self.gamma.track_op() {
+            let by_factor = channel_dot(t, &cotangents.output)?;
+            pairings.add(&self.gamma, (by_factor / self.running_deviation()?)?)?;
         }
-        channel_scale(t, &factor.detach())
+        channel_scale(t, &self.affine()?.0.detach())
     }
 }

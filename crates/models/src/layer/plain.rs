@@ -2,10 +2,10 @@
 
 use candle_core::Tensor;
 
-use super::{Arrived, ByParameter, Cotangents, Layer, Record, Traced};
+use super::{Arrived, ByParameter, Cotangents, Kept, Layer, Pairings, Record, Traced};
 use crate::ops::{
-    Activation, PoolSettings, dropout_mask, gate, global_avg_pool2d, global_avg_pool2d_pullback, hadamard, max_pool2d,
-    max_pool2d_jvp, max_pool2d_pullback, max_pool2d_traced, with_gradient,
+    Activation, PoolSettings, derivative, dropout_mask, gate, global_avg_pool2d, global_avg_pool2d_pullback, hadamard,
+    max_pool2d, max_pool2d_jvp, max_pool2d_pullback, max_pool2d_traced,
 };
 use crate::{Pass, Result};
 
@@ -14,11 +14,12 @@ pub(crate) struct ActivationLayer(pub(crate) Activation);
 
 impl ActivationLayer {
     /// φ′(x)·v of the recorded pass. That of ReLU is read off the output, which need not be computed again.
-    fn slope_times(&self, record: &Record, x: &Tensor, v: &Tensor) -> Result<Tensor> {
-        if self.is_relu() {
-            return gate(v, &record.y);
+    fn slope_times(&self, record: &Record, v: &Tensor) -> Result<Tensor> {
+        match self.0 {
+            Activation::Relu => gate(v, &record.y.detach()),
+            Activation::Identity => Ok(v.clone()),
+            smooth => hadamard(v, &derivative(smooth, 1, &record.x.detach())?),
         }
-        Ok(self.0.jvp(x, v)?.1)
     }
 }
 
@@ -47,7 +48,7 @@ impl Layer for ActivationLayer {
 
     fn pullback(&self, record: &Record, g: &Tensor, _: &Pass) -> Result<Cotangents> {
         // The Jacobian is diagonal: it is its own transpose.
-        Ok(Cotangents::leaf(g, self.slope_times(record, &record.x.detach(), g)?))
+        Ok(Cotangents::leaf(g, self.slope_times(record, g)?))
     }
 
     fn pair(
@@ -56,14 +57,14 @@ impl Layer for ActivationLayer {
         cotangents: &Cotangents,
         t: &Tensor,
         _: &Pass,
-        pairings: &mut Vec<Tensor>,
+        pairings: &mut Pairings<'_>,
     ) -> Result<Tensor> {
-        let tangent = self.slope_times(record, &record.x, t)?;
-        // t is a constant: only a derivative that varies with the input leaves the tangent in a graph.
-        if tangent.track_op() {
-            pairings.push(with_gradient(&tangent, &cotangents.output)?);
+        // ⟨g, φ′(x)·t⟩ varies with x by φ″(x)·t·g, which is 0 where φ is made of straight lines.
+        if !matches!(self.0, Activation::Relu | Activation::Identity) && pairings.reach(&record.x) {
+            let curvature = derivative(self.0, 2, &record.x.detach())?;
+            pairings.add(&record.x, hadamard(&hadamard(t, &cotangents.output)?, &curvature)?)?;
         }
-        Ok(tangent.detach())
+        self.slope_times(record, t)
     }
 }
 
@@ -77,13 +78,14 @@ impl Layer for MaxPool {
 
     fn trace<'a>(&'a self, arrived: &Arrived, _: &Pass) -> Result<Traced<'a>> {
         let (y, positions) = max_pool2d_traced(&arrived.x, self.0)?;
+        let kept = arrived.keep(|| Kept::Positions(positions.clone()));
         // A maximum is positive exactly where the pixel that it came from is, and the pooled images are smaller.
         let reference = arrived.ungated.then(|| y.clone());
         let way = move |g: &Tensor, _: &mut ByParameter| match &reference {
             Some(reference) => positions.scatter(&gate(g, reference)?).map(Some),
             None => positions.scatter(g).map(Some),
         };
-        Ok(Traced::leaf(y, arrived.wanted, way))
+        Ok(Traced { kept, ..Traced::leaf(y, arrived.wanted, way) })
     }
 
     fn gates_for_relu(&self) -> bool {
@@ -95,11 +97,18 @@ impl Layer for MaxPool {
     }
 
     fn pullback(&self, record: &Record, g: &Tensor, _: &Pass) -> Result<Cotangents> {
-        Ok(Cotangents::leaf(g, max_pool2d_pullback(&record.x.detach(), g, self.0)?))
+        let input = match &record.kept {
+            Kept::Positions(positions) => positions.scatter(g)?,
+            _ => max_pool2d_pullback(&record.x.detach(), g, self.0)?,
+        };
+        Ok(Cotangents::leaf(g, input))
     }
 
-    fn pair(&self, record: &Record, _: &Cotangents, t: &Tensor, _: &Pass, _: &mut Vec<Tensor>) -> Result<Tensor> {
-        Ok(max_pool2d_jvp(&record.x.detach(), t, self.0)?.1)
+    fn pair(&self, record: &Record, _: &Cotangents, t: &Tensor, _: &Pass, _: &mut Pairings<'_>) -> Result<Tensor> {
+        match &record.kept {
+            Kept::Positions(positions) => positions.gather(t),
+            _ => Ok(max_pool2d_jvp(&record.x.detach(), t, self.0)?.1),
+        }
     }
 }
 
@@ -127,7 +136,7 @@ impl Layer for GlobalAvgPool {
         Ok(Cotangents::leaf(g, global_avg_pool2d_pullback(g, [height, width])?))
     }
 
-    fn pair(&self, _: &Record, _: &Cotangents, t: &Tensor, _: &Pass, _: &mut Vec<Tensor>) -> Result<Tensor> {
+    fn pair(&self, _: &Record, _: &Cotangents, t: &Tensor, _: &Pass, _: &mut Pairings<'_>) -> Result<Tensor> {
         global_avg_pool2d(t)
     }
 }
@@ -174,7 +183,7 @@ impl Layer for Flatten {
         Ok(Cotangents::leaf(g, Flatten::undo(g, record.x.dims())?))
     }
 
-    fn pair(&self, _: &Record, _: &Cotangents, t: &Tensor, _: &Pass, _: &mut Vec<Tensor>) -> Result<Tensor> {
+    fn pair(&self, _: &Record, _: &Cotangents, t: &Tensor, _: &Pass, _: &mut Pairings<'_>) -> Result<Tensor> {
         Flatten::apply(t)
     }
 }
@@ -221,7 +230,7 @@ impl Layer for Dropout {
         Ok(Cotangents::leaf(g, input))
     }
 
-    fn pair(&self, record: &Record, _: &Cotangents, t: &Tensor, pass: &Pass, _: &mut Vec<Tensor>) -> Result<Tensor> {
+    fn pair(&self, record: &Record, _: &Cotangents, t: &Tensor, pass: &Pass, _: &mut Pairings<'_>) -> Result<Tensor> {
         self.mask(&record.x, pass)?.map_or_else(|| Ok(t.clone()), |mask| hadamard(t, &mask))
     }
 }

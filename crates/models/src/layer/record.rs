@@ -8,23 +8,74 @@
 
 use candle_core::Tensor;
 
-use crate::ops::ChannelMoments;
+use super::ByParameter;
+use crate::Result;
+use crate::ops::{ChannelMoments, MaxPositions, with_gradient};
 
-/// Input and output of one layer, with those of the layers inside it.
+/// Input and output of one layer, with what else it found out in the forward pass.
 pub(crate) struct Record {
-    /// Input, with its graph.
+    /// Input, with its graph if the pass had one.
     pub(crate) x: Tensor,
-    /// Output, with its graph.
+    /// Output, likewise.
     pub(crate) y: Tensor,
-    /// The statistics of the batch, where the layer normalised by them.
-    pub(crate) moments: Option<ChannelMoments>,
-    /// Records of the stacks inside, in an order of the layer's own.
-    pub(crate) inner: Vec<Vec<Record>>,
+    pub(crate) kept: Kept,
+}
+
+/// What a layer keeps of the forward pass beside its input and its output.
+#[derive(Default)]
+pub(crate) enum Kept {
+    #[default]
+    Nothing,
+    /// The statistics of the batch, by which it was normalised.
+    Moments(ChannelMoments),
+    /// Where the maxima came from.
+    Positions(MaxPositions),
+    /// The records of the stacks inside, in an order of the layer's own.
+    Paths(Vec<Vec<Record>>),
 }
 
 impl Record {
     pub(crate) fn leaf(x: &Tensor, y: Tensor) -> Self {
-        Self { x: x.clone(), y, moments: None, inner: Vec::new() }
+        Self { x: x.clone(), y, kept: Kept::Nothing }
+    }
+}
+
+/// Where the gradients of the pairings ⟨g, J t⟩ go.
+pub(crate) enum Pairings<'a> {
+    /// Into scalars that have these gradients, for candle's backward pass.
+    Scalars(Vec<Tensor>),
+    /// Among those of a loss, whose way back (see [`Trace`](super::Trace)) takes along what belongs to an input of a layer.
+    Added(&'a mut ByParameter),
+}
+
+impl Pairings<'_> {
+    /// Whether a gradient by this input of a layer can reach a parameter.
+    pub(crate) fn reach(&self, input: &Tensor) -> bool {
+        match self {
+            Self::Scalars(_) => input.track_op(),
+            Self::Added(_) => true,
+        }
+    }
+
+    /// Adds a gradient by a parameter or by the recorded input of a layer.
+    ///
+    /// # Errors
+    /// When it is not shaped as what it belongs to.
+    pub(crate) fn add(&mut self, to: &Tensor, gradient: Tensor) -> Result<()> {
+        match self {
+            Self::Scalars(scalars) => scalars.push(with_gradient(to, &gradient)?),
+            Self::Added(found) => found.add(to, gradient)?,
+        }
+        Ok(())
+    }
+
+    /// The sum of the scalars, of the type and on the device of `like`.
+    pub(crate) fn total(self, like: &Tensor) -> Result<Tensor> {
+        let zero = Tensor::zeros((), like.dtype(), like.device())?;
+        match self {
+            Self::Scalars(scalars) => Ok(scalars.into_iter().try_fold(zero, |sum, scalar| sum + scalar)?),
+            Self::Added(_) => Ok(zero),
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use candle_core::Tensor;
 
-use super::{Arrived, Cotangents, Layer, Record, Relu, Trace};
+use super::{Arrived, Cotangents, Layer, Pairings, Record, Relu, Trace};
 use crate::names::nearest;
 use crate::{Error, Pass, Result};
 
@@ -80,18 +80,20 @@ impl Stack {
         self.0.iter().try_fold((x.clone(), dx.clone()), |(x, dx), (_, layer)| layer.jvp(&x, &dx, pass))
     }
 
-    /// The output of all layers for a plain tensor, and the way back; `wanted` says whether the cotangent of `x` is.
+    /// The output of all layers for a plain tensor, and the way back.
     ///
     /// A ReLU is done together with the layer in front of it where that layer can, and batch norm that only scales and
-    /// shifts is drawn into the weights of the convolution in front of it.
-    pub(crate) fn trace<'a>(&'a self, x: &Tensor, wanted: bool, pass: &Pass) -> Result<(Tensor, Trace<'a>)> {
-        let (mut trace, mut arrived) = (Trace::default(), Arrived { x: x.detach(), wanted, ungated: false });
+    /// shifts is drawn into the weights of the convolution in front of it, unless there is to be a record of each.
+    pub(crate) fn trace<'a>(&'a self, mut arrived: Arrived, pass: &Pass) -> Result<(Tensor, Trace<'a>)> {
+        let mut trace = Trace::default();
         let (at, mut next) = (|index: usize| self.0.get(index).map(|(_, layer)| layer.as_ref()), 0);
         while let Some(layer) = at(next) {
             next += 1;
             let norm = at(next).and_then(|behind| behind.as_batch_norm());
             let folded = match (layer.as_convolution(), norm) {
-                (Some(convolution), Some(norm)) if !pass.batch_statistics => convolution.with_batch_norm(norm)?,
+                (Some(convolution), Some(norm)) if !pass.batch_statistics && !arrived.recorded => {
+                    convolution.with_batch_norm(norm)?
+                }
                 _ => None,
             };
             next += usize::from(folded.is_some());
@@ -104,15 +106,16 @@ impl Stack {
                 (Some(relu), Some(folded)) => folded.traced_with_relu(&arrived, relu, pass)?,
                 (Some(relu), None) => layer.trace_with_relu(&arrived, relu, pass)?,
             };
-            next += usize::from(both.is_some());
-            let ungated = both.is_some() && relu == Some(Relu::Gated);
+            let with_relu = both.is_some();
+            next += usize::from(with_relu);
+            let ungated = with_relu && relu == Some(Relu::Gated);
             let traced = match (both, &folded) {
                 (Some(both), _) => both,
                 (None, Some(folded)) => folded.traced(&arrived, pass)?,
                 (None, None) => layer.trace(&arrived, pass)?,
             };
-            let (x, wanted) = trace.push(traced);
-            arrived = Arrived { x, wanted, ungated };
+            let (x, wanted) = trace.push(&arrived, traced, with_relu);
+            arrived = Arrived { x, wanted, ungated, recorded: arrived.recorded };
         }
         Ok((arrived.x, trace))
     }
@@ -159,7 +162,7 @@ impl Stack {
         cotangents: &[Cotangents],
         t: &Tensor,
         pass: &Pass,
-        pairings: &mut Vec<Tensor>,
+        pairings: &mut Pairings<'_>,
     ) -> Result<Tensor> {
         let layers = self.0.iter().zip(records).zip(cotangents);
         layers

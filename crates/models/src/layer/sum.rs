@@ -1,8 +1,10 @@
 //! Two paths from one input, added: what residual networks are made of.
 
+use std::mem::take;
+
 use candle_core::Tensor;
 
-use super::{Arrived, ByParameter, Cotangents, Layer, Record, Relu, Stack, Traced};
+use super::{Arrived, ByParameter, Cotangents, Kept, Layer, Pairings, Record, Relu, Stack, Traced};
 use crate::ops::{gate, plain_sum};
 use crate::{Error, Pass, Result};
 
@@ -15,8 +17,10 @@ pub(crate) struct Sum {
 impl Sum {
     fn traced<'a>(&'a self, arrived: &Arrived, relu: Option<Relu>, pass: &Pass) -> Result<Traced<'a>> {
         let wanted = arrived.wanted;
-        let (through_branch, branch) = self.branch.trace(&arrived.x, wanted, pass)?;
-        let (through_shortcut, shortcut) = self.shortcut.trace(&arrived.x, wanted, pass)?;
+        let entering = || Arrived { recorded: arrived.recorded, ..Arrived::entering(&arrived.x, wanted) };
+        let (through_branch, mut branch) = self.branch.trace(entering(), pass)?;
+        let (through_shortcut, mut shortcut) = self.shortcut.trace(entering(), pass)?;
+        let kept = arrived.keep(|| Kept::Paths(vec![take(&mut branch.records), take(&mut shortcut.records)]));
         let y = plain_sum(&through_branch, &through_shortcut, relu.is_some())?;
         let inside = branch.footprint.and(shortcut.footprint);
         let wants = wanted || !branch.is_empty() || !shortcut.is_empty();
@@ -29,7 +33,7 @@ impl Sum {
                 _ => Ok(None),
             }
         };
-        Ok(Traced { inside, ..Traced::leaf(y, wants, back) })
+        Ok(Traced { inside, kept, ..Traced::leaf(y, wants, back) })
     }
 }
 
@@ -64,11 +68,11 @@ impl Layer for Sum {
         let (branch, shortcut) = (self.branch.record(x, pass)?, self.shortcut.record(x, pass)?);
         let output = |records: &[Record]| records.last().map_or(x, |record| &record.y).clone();
         let y = (output(&branch) + output(&shortcut))?;
-        Ok(Record { inner: vec![branch, shortcut], ..Record::leaf(x, y) })
+        Ok(Record { kept: Kept::Paths(vec![branch, shortcut]), ..Record::leaf(x, y) })
     }
 
     fn pullback(&self, record: &Record, g: &Tensor, pass: &Pass) -> Result<Cotangents> {
-        let [branch, shortcut] = both(&record.inner)?;
+        let [branch, shortcut] = both(paths(record))?;
         let (branch, through_branch) = self.branch.pullback(branch, g, pass)?;
         let (shortcut, through_shortcut) = self.shortcut.pullback(shortcut, g, pass)?;
         let input = (through_branch + through_shortcut)?;
@@ -81,12 +85,20 @@ impl Layer for Sum {
         cotangents: &Cotangents,
         t: &Tensor,
         pass: &Pass,
-        pairings: &mut Vec<Tensor>,
+        pairings: &mut Pairings<'_>,
     ) -> Result<Tensor> {
-        let ([branch, shortcut], [at_branch, at_shortcut]) = (both(&record.inner)?, both(&cotangents.inner)?);
+        let ([branch, shortcut], [at_branch, at_shortcut]) = (both(paths(record))?, both(&cotangents.inner)?);
         let through_branch = self.branch.pair(branch, at_branch, t, pass, pairings)?;
         let through_shortcut = self.shortcut.pair(shortcut, at_shortcut, t, pass, pairings)?;
         Ok((through_branch + through_shortcut)?)
+    }
+}
+
+/// What a sum recorded of its paths.
+fn paths(record: &Record) -> &[Vec<Record>] {
+    match &record.kept {
+        Kept::Paths(paths) => paths,
+        _ => &[],
     }
 }
 

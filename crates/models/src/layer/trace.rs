@@ -9,7 +9,9 @@ use std::collections::HashMap;
 
 use candle_core::{Tensor, TensorId};
 
+use super::{Kept, Record};
 use crate::Result;
+use crate::ops::plain_sum;
 
 /// What one traced layer gives.
 pub(crate) struct Traced<'a> {
@@ -19,6 +21,8 @@ pub(crate) struct Traced<'a> {
     pub(crate) back: Option<Back<'a>>,
     /// The tensors inside the layer, if it is made of others.
     pub(crate) inside: Footprint,
+    /// What its record keeps, if one is asked for: see [`Arrived::recorded`].
+    pub(crate) kept: Kept,
 }
 
 impl<'a> Traced<'a> {
@@ -28,7 +32,7 @@ impl<'a> Traced<'a> {
         wanted: bool,
         back: impl Fn(&Tensor, &mut ByParameter) -> Result<Option<Tensor>> + 'a,
     ) -> Self {
-        Self { y, back: wanted.then(|| Box::new(back) as Back<'a>), inside: Footprint::default() }
+        Self { y, back: wanted.then(|| Box::new(back) as Back<'a>), inside: Footprint::default(), kept: Kept::Nothing }
     }
 }
 
@@ -57,21 +61,28 @@ impl Footprint {
 pub(crate) type Back<'a> = Box<dyn Fn(&Tensor, &mut ByParameter) -> Result<Option<Tensor>> + 'a>;
 
 /// Gradients by parameter, as ways back find them.
+///
+/// A gradient by the input of a traced layer may be put in beforehand: the way back adds it there to the cotangent.
 #[derive(Default)]
 pub(crate) struct ByParameter(HashMap<TensorId, Tensor>);
 
 impl ByParameter {
-    /// Adds a gradient by this parameter.
+    /// Adds a gradient by this parameter (or input of a layer).
     ///
     /// # Errors
     /// When a parameter that is used twice gets gradients of two shapes.
     pub(crate) fn add(&mut self, parameter: &Tensor, gradient: Tensor) -> Result<()> {
-        let total = match self.0.remove(&parameter.id()) {
-            Some(known) => (known + gradient)?,
-            None => gradient,
-        };
+        let total = self.joined(parameter.id(), gradient)?;
         self.0.insert(parameter.id(), total);
         Ok(())
+    }
+
+    /// The cotangent together with what is here for the same tensor, which is taken out.
+    fn joined(&mut self, id: TensorId, cotangent: Tensor) -> Result<Tensor> {
+        match self.0.remove(&id) {
+            Some(known) => plain_sum(&known, &cotangent, false),
+            None => Ok(cotangent),
+        }
     }
 
     /// The gradient by this parameter, if there is one.
@@ -89,9 +100,21 @@ pub(crate) struct Arrived {
     /// Whether the input came out of a ReLU that leaves it to this layer to let only the cotangents of positive values
     /// through. Only a layer that [gates for a ReLU](super::Layer::gates_for_relu) is asked to.
     pub(crate) ungated: bool,
+    /// Whether the layers are to leave records of the pass.
+    pub(crate) recorded: bool,
 }
 
 impl Arrived {
+    /// What enters a stack; `wanted` says whether the cotangent of `x` is.
+    pub(crate) fn entering(x: &Tensor, wanted: bool) -> Self {
+        Self { x: x.detach(), wanted, ungated: false, recorded: false }
+    }
+
+    /// What a layer keeps, if records are asked for.
+    pub(crate) fn keep(&self, kept: impl FnOnce() -> Kept) -> Kept {
+        if self.recorded { kept() } else { Kept::Nothing }
+    }
+
     /// Whether a gradient is wanted by the input or by any of these parameters, which are variables then.
     pub(crate) fn wants(&self, parameters: &[&Tensor]) -> bool {
         self.wanted || parameters.iter().any(|parameter| parameter.track_op())
@@ -110,7 +133,10 @@ pub(crate) enum Relu {
 /// The traced layers of a stack.
 #[derive(Default)]
 pub(crate) struct Trace<'a> {
-    ways: Vec<Back<'a>>,
+    /// With the input of each layer.
+    ways: Vec<(TensorId, Back<'a>)>,
+    /// One record a layer, if they were asked for.
+    pub(crate) records: Vec<Record>,
     /// The outputs of all layers: what the ways back hold, or a little more.
     pub(crate) footprint: Footprint,
 }
@@ -121,11 +147,17 @@ impl<'a> Trace<'a> {
         self.ways.is_empty()
     }
 
-    /// Adds the next layer; gives its output, and whether its cotangent is wanted.
-    pub(crate) fn push(&mut self, layer: Traced<'a>) -> (Tensor, bool) {
+    /// Adds the layer at which `arrived` came, done together with a ReLU behind it or not; gives its output, and whether
+    /// its cotangent is wanted.
+    pub(crate) fn push(&mut self, arrived: &Arrived, layer: Traced<'a>, with_relu: bool) -> (Tensor, bool) {
         let wanted = layer.back.is_some();
         self.footprint = self.footprint.and(layer.inside).and(Footprint::of(&layer.y));
-        self.ways.extend(layer.back);
+        self.ways.extend(layer.back.map(|back| (arrived.x.id(), back)));
+        if arrived.recorded {
+            self.records.push(Record { kept: layer.kept, ..Record::leaf(&arrived.x, layer.y.clone()) });
+            // The ReLU's output stands for its input too: its slope is the same at both.
+            self.records.extend(with_relu.then(|| Record::leaf(&layer.y, layer.y.clone())));
+        }
         (layer.y, wanted)
     }
 
@@ -135,9 +167,9 @@ impl<'a> Trace<'a> {
     /// When the cotangent is not shaped as the output.
     pub(crate) fn pullback(&self, cotangent: &Tensor, into: &mut ByParameter) -> Result<Option<Tensor>> {
         let mut cotangent = Some(cotangent.clone());
-        for back in self.ways.iter().rev() {
+        for (input, back) in self.ways.iter().rev() {
             let Some(at_output) = cotangent else { return Ok(None) };
-            cotangent = back(&at_output, into)?;
+            cotangent = back(&at_output, into)?.map(|at_input| into.joined(*input, at_input)).transpose()?;
         }
         Ok(cotangent)
     }
@@ -148,9 +180,9 @@ impl<'a> Trace<'a> {
     /// As [`Trace::pullback`].
     pub(crate) fn into_pullback(mut self, cotangent: Tensor, into: &mut ByParameter) -> Result<Option<Tensor>> {
         let mut cotangent = Some(cotangent);
-        while let Some(back) = self.ways.pop() {
+        while let Some((input, back)) = self.ways.pop() {
             let Some(at_output) = cotangent else { return Ok(None) };
-            cotangent = back(&at_output, into)?;
+            cotangent = back(&at_output, into)?.map(|at_input| into.joined(input, at_input)).transpose()?;
         }
         Ok(cotangent)
     }

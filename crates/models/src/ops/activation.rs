@@ -92,7 +92,8 @@ pub fn relu(x: &Tensor) -> Result<Tensor> {
     Activation::Relu.forward(x)
 }
 
-fn derivative(activation: Activation, order: u8, x: &Tensor) -> Result<Tensor> {
+/// The derivative of the given order of a smooth activation, at each value.
+pub(crate) fn derivative(activation: Activation, order: u8, x: &Tensor) -> Result<Tensor> {
     apply1(x, Smooth { activation, order })
 }
 

@@ -209,9 +209,9 @@ pub(crate) fn batch_norm_traced(
     Ok(NormalisedBatch { rectify, ..plain_batch(x, gamma, beta, &moments, epsilon)? })
 }
 
-/// J t of training-mode batch norm at `x`, outside any graph, and a scalar with the gradient of ⟨g, J t⟩ by `x` and γ.
+/// J t of training-mode batch norm at `x`, and the gradients of ⟨g, J t⟩ by `x` and by γ, all outside any graph.
 ///
-/// `moments` are those of `x`. Only the scalar's gradient has a meaning.
+/// `moments` are those of `x`.
 ///
 /// **Errors** as [`batch_norm_train`], and [`Error::Shape`] when `g` or `t` is not shaped as `x`.
 pub(crate) fn batch_norm_train_pair(
@@ -221,13 +221,10 @@ pub(crate) fn batch_norm_train_pair(
     gamma: &Tensor,
     epsilon: f64,
     moments: &ChannelMoments,
-) -> Result<(Tensor, Tensor)> {
+) -> Result<[Tensor; 3]> {
     check(x, gamma, gamma)?;
     if is_composed(x) {
-        let (at, scale) = (x.detach(), gamma.detach());
-        let [tangent, by_input, by_scale] = composed::training_pairing(&at, g, t, moments, epsilon, &scale)?;
-        let pairing = (super::with_gradient(x, &by_input)? + super::with_gradient(gamma, &by_scale)?)?;
-        return Ok((tangent, pairing));
+        return composed::training_pairing(&x.detach(), g, t, moments, epsilon, &gamma.detach());
     }
     let inverse = moments.inverse_deviation(epsilon);
     let scale: Vec<f64> = gamma.detach().to_dtype(candle_core::DType::F64)?.to_vec1()?;
@@ -250,8 +247,7 @@ pub(crate) fn batch_norm_train_pair(
         CandleResult::Ok((tensor(paired.tangent)?, tensor(paired.by_input)?, paired.by_scale))
     })?;
     let by_scale = Tensor::from_vec(by_scale, gamma.shape(), gamma.device())?.to_dtype(gamma.dtype())?;
-    let pairing = (super::with_gradient(x, &by_input)? + super::with_gradient(gamma, &by_scale)?)?;
-    Ok((tangent, pairing))
+    Ok([tangent, by_input, by_scale])
 }
 
 /// The factor and summand a channel, (γ/√(σ² + ε), β − μ·γ/√(σ² + ε)), that evaluation-mode batch norm applies.

@@ -25,6 +25,7 @@ mod plain;
 mod pool;
 mod product;
 
+pub(crate) use activation::derivative;
 pub use activation::{Activation, relu};
 pub use batch_norm::{
     ChannelMoments, batch_norm_eval_affine, batch_norm_train, batch_norm_train_jvp, batch_norm_train_pullback,
@@ -39,7 +40,7 @@ pub(crate) use loss::cross_entropy_with_gradient;
 pub use loss::{cross_entropy, cross_entropy_jvp};
 pub(crate) use pairing::with_gradient;
 pub(crate) use plain::{gated_with_sum, plain_sum};
-pub(crate) use pool::max_pool2d_traced;
+pub(crate) use pool::{MaxPositions, max_pool2d_traced};
 pub use pool::{
     PoolSettings, avg_pool2d, global_avg_pool2d, global_avg_pool2d_pullback, max_pool2d, max_pool2d_jvp,
     max_pool2d_pullback,

@@ -77,6 +77,9 @@ impl PoolSettings {
 /// # Ok::<(), models::Error>(())
 /// ```
 pub fn max_pool2d(x: &Tensor, settings: PoolSettings) -> Result<Tensor> {
+    if !x.track_op() {
+        return Ok(max_pool2d_traced(x, settings)?.0);
+    }
     MaxPositions::of(x, settings)?.gather(x)
 }
 
@@ -225,6 +228,7 @@ pub(crate) fn max_pool2d_traced(x: &Tensor, settings: PoolSettings) -> Result<(T
 }
 
 /// Where the maxima of one pooling lie.
+#[derive(Clone)]
 pub(crate) struct MaxPositions {
     geometry: PoolGeometry,
     positions: Tensor,
@@ -243,7 +247,8 @@ impl MaxPositions {
         apply1(g, Scatter { geometry: self.geometry, positions: self.positions.clone() })
     }
 
-    fn gather(&self, x: &Tensor) -> Result<Tensor> {
+    /// The tangent at each maximum.
+    pub(crate) fn gather(&self, x: &Tensor) -> Result<Tensor> {
         let g = &self.geometry;
         if x.dims() != [g.batch, g.height, g.width, g.channels] {
             return Err(Error::Shape {

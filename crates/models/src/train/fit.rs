@@ -3,10 +3,9 @@
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 
-use candle_core::{DType, Tensor};
+use candle_core::Tensor;
 
-use super::{Divergence, Gradients, Optimizer, OptimizerState, Schedule, TargetLoss};
-use crate::ops::cross_entropy;
+use super::{Divergence, GcPenalty, Gradients, Optimizer, OptimizerState, PenalisedPass, Schedule, TargetLoss};
 use crate::{Error, Network, Pass, Result};
 
 /// Where the batches come from.
@@ -24,17 +23,6 @@ impl<F: FnMut(u64) -> candle_core::Result<(Tensor, Tensor)>> BatchSource for F {
     fn batch(&mut self, index: u64) -> candle_core::Result<(Tensor, Tensor)> {
         self(index)
     }
-}
-
-/// λ·GC as a term of the loss.
-///
-/// **Source** Dherin, Munn, Rosca and Barrett, 2022 (arXiv 2209.13083).
-#[derive(Debug, Clone, PartialEq)]
-pub struct GcPenalty {
-    /// λ.
-    pub strength: f64,
-    /// How the geometric complexity of a batch is estimated, with fresh probes each step.
-    pub estimator: gc_core::Penalty,
 }
 
 /// How a network is trained.
@@ -297,22 +285,19 @@ impl Fit {
     /// The same with the penalty, whose probes draw from `index` too.
     fn penalised(
         &self,
-        GcPenalty { strength, estimator }: &GcPenalty,
+        penalty: &GcPenalty,
         network: &Network,
         index: u64,
         images: &Tensor,
         labels: &Tensor,
     ) -> Result<std::result::Result<OfBatch, f64>> {
-        let (view, pass) = (network.tracked(), self.pass(index));
-        let term = estimator.term(&view.feature_map(pass, None)?, images, index)?;
-        let plain = cross_entropy(&view.head(&term.features, &pass)?, labels, self.label_smoothing)?;
-        let loss = plain.to_dtype(DType::F64)?.to_scalar::<f64>()?;
+        let forward = PenalisedPass::new(network, images, labels, self.label_smoothing, self.pass(index))?;
+        let loss = forward.loss();
         if self.has_diverged(loss) {
             return Ok(Err(loss));
         }
-        let total = (plain + term.loss.affine(*strength, 0.0)?)?;
-        let gradients = Gradients::of(network.params(), &total.backward()?)?;
-        Ok(Ok(OfBatch { loss, gradients, penalised_complexity: Some(term.value) }))
+        let (complexity, gradients) = forward.gradients(penalty, index)?;
+        Ok(Ok(OfBatch { loss, gradients, penalised_complexity: Some(complexity) }))
     }
 
     /// The pass of the batch at `index`.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Tensor, Var};
 
+use super::{GcPenalty, PenalisedPass};
 use crate::layer::ByParameter;
 #[cfg(doc)]
 use crate::ops::cross_entropy;
@@ -82,8 +83,56 @@ impl Gradients {
         let loss = loss.to_dtype(DType::F64)?.to_scalar::<f64>()?;
         let mut found = ByParameter::default();
         trace.into_pullback(cotangent, &mut found)?;
+        Ok((loss, Self::found(network.params(), found)))
+    }
+
+    /// Those of `params` in what ways back found.
+    pub(super) fn found(params: &Params, mut found: ByParameter) -> Self {
         let by_name = |(name, var): (&str, &Var)| Some((name.to_owned(), found.take(var.as_tensor())?));
-        Ok((loss, Self(network.params().trainable().filter_map(by_name).collect())))
+        Self(params.trainable().filter_map(by_name).collect())
+    }
+
+    /// The mean cross-entropy of a batch in a pass, in nats, the estimated geometric complexity of the batch, and the
+    /// gradients of loss + λ·complexity, exact for the probes of `step`.
+    ///
+    /// **Definition** as [`gc_core::Penalty::term`], from one pass forward, one back for the probes, one forward for their tangents
+    /// and one back for the loss, without a graph: the work of two plain steps.
+    ///
+    /// **Shapes** images `[n, c, h, w]` (or `[n, d]`), labels `[n]` u32.
+    ///
+    /// **Errors** as [`Gradients::of_loss`] and [`gc_core::Penalty::probes`], and
+    /// [`Error::GeometricComplexity`] for a complexity that is not finite.
+    ///
+    /// ```
+    /// use candle_core::{DType, Device, Tensor};
+    /// use gc_core::{Penalty, Probe};
+    /// use models::train::{GcPenalty, Gradients};
+    /// use models::{Architecture, Initialisation, Network, Pass};
+    /// let text = "family = 'mlp'\ninputs = 2\nhidden = [1]\nactivation = 'identity'\nclasses = 2";
+    /// let net = Network::new(&Architecture::from_toml(text)?, Initialisation::HeNormal, 0, DType::F64, &Device::Cpu)?;
+    /// let (images, labels) = (Tensor::zeros((1, 2), DType::F64, &Device::Cpu)?, Tensor::new(&[1u32], &Device::Cpu)?);
+    /// let penalty = GcPenalty { strength: 0.5, estimator: Penalty::projections(Probe::Rademacher, 1) };
+    /// let pass = Pass::training(0, 0);
+    /// let (_, complexity, gradients) = Gradients::of_penalised_loss(&net, &images, &labels, 0.0, &penalty, 0, &pass)?;
+    /// // One feature, linear in the pixels: its complexity is ‖w‖², and a black image leaves ½·2w as the gradient.
+    /// let weight = net.params().get("embed.0.weight").unwrap().var.to_vec2::<f64>()?;
+    /// assert!((complexity - weight[0].iter().map(|w| w * w).sum::<f64>()).abs() < 1e-12);
+    /// assert_eq!(gradients.get("embed.0.weight").unwrap().to_vec2::<f64>()?, weight);
+    /// # Ok::<(), models::Error>(())
+    /// ```
+    pub fn of_penalised_loss(
+        network: &Network,
+        images: &Tensor,
+        labels: &Tensor,
+        smoothing: f64,
+        penalty: &GcPenalty,
+        step: u64,
+        pass: &Pass,
+    ) -> Result<(f64, f64, Self)> {
+        let forward = PenalisedPass::new(network, images, labels, smoothing, *pass)?;
+        let loss = forward.loss();
+        let (complexity, gradients) = forward.gradients(penalty, step)?;
+        Ok((loss, complexity, gradients))
     }
 
     /// The gradient by the parameter of this name.

@@ -112,8 +112,11 @@ pub(crate) fn no_space(error: &anyhow::Error) -> bool {
     ["(os error 28)", "(os error 122)", "(os error 27)"].iter().any(|code| text.contains(code))
 }
 
+/// The main thread is one of the threads: it need not be woken after every kernel, of which a small network has thousands a
+/// second. Nothing else here works with them.
 fn threaded(threads: usize) -> Result<()> {
-    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("cannot start the threads")
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).use_current_thread();
+    pool.build_global().context("cannot start the threads")
 }
 
 fn told(outcome: &Outcome) -> String {
