@@ -16,7 +16,8 @@ use crate::reproduce::sweep;
 const CLASSES: usize = 64;
 
 fn experiment() -> Experiment {
-    Experiment::resolve("fig4", "quick", None, Some(&[0, 1]), &[]).unwrap()
+    let rates = "sweeps.learning-rate.values=[0.005, 0.02, 0.1, 0.4]".to_owned();
+    Experiment::resolve("fig4", "quick", None, Some(&[0, 1]), &[rates]).unwrap()
 }
 
 /// Made-up values: GC falls with the learning rate and L2 and rises with the batch size, target NC likewise but less,

@@ -246,8 +246,10 @@ mod tests {
         for name in Experiment::names() {
             for preset in Experiment::presets(name).unwrap() {
                 let experiment = Experiment::resolve(name, &preset, None, None, &[]).unwrap();
+                // What takes minutes in all may compare two values of a network that is slow to train.
+                let fewest = if preset == "quick" { 2 } else { 4 };
                 for sweep in experiment.plan.sweeps.values() {
-                    assert!(sweep.values.len() >= 4, "{name} {preset}: {} has fewer than four values", sweep.label);
+                    assert!(sweep.values.len() >= fewest, "{name} {preset}: {} has too few values", sweep.label);
                 }
             }
         }
