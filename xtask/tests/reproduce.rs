@@ -420,7 +420,7 @@ fn lists_and_dry_runs_do_nothing() {
     assert!(offline.contains("10 runs in") && offline.contains("time and memory are not known"), "{offline}");
     let plan = ["reproduce", "--dry-run", "--seeds", "0,1,2", "--set", "measure.few_shot.episodes=20"];
     let plan = succeeded(&xtask(folder.path(), &plan));
-    // Ten runs a seed: three sweeps of four values that share one.
+    // Nine runs a seed: sweeps of three, four and four values that share one.
     assert!(plan.contains("27 runs in results/fig4-quick-glyphs") && plan.contains("to do"), "{plan}");
     assert!(cfg!(not(target_os = "linux")) || plan.contains("MiB of memory each"), "{plan}");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);

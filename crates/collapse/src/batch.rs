@@ -40,17 +40,13 @@ impl BatchMoments {
     ) -> Result<Self> {
         let order = ClassOrder::new(data.labels, class_count);
         let means = class_means(operation, data, &order)?;
-        let overflows = |squares: &[f64]| {
-            let slot = squares.iter().position(|square| !square.is_finite())?;
-            Some(Error::Overflow { operation, class: order.classes[slot].0 })
-        };
         // The pass for the products sums the squares too. Only where they may overflow have they to be known before.
         let squares = match products {
             Some((products, precision)) if E::SQUARES_FIT => add_deviations(data, &order, &means, precision, products),
             products => {
                 let squares = class_squares(data, &order, &means);
-                if let Some(error) = overflows(&squares) {
-                    return Err(error);
+                if let Some(slot) = squares.iter().position(|square| !square.is_finite()) {
+                    return Err(Error::Overflow { operation, class: order.classes[slot].0 });
                 }
                 if let Some((products, precision)) = products {
                     add_deviations(data, &order, &means, precision, products);
@@ -124,15 +120,16 @@ fn add_deviations<E: Element>(
             Precision::Double => deviations(data, order, (&slots, means), stretch.clone(), &mut wide),
         };
         of_rows.iter().zip(&slots[stretch.clone()]).for_each(|(square, slot)| squares[*slot as usize] += square);
-        let held = E::holds_products(of_rows.iter().sum(), of_rows.len() * data.width);
-        if precision == Precision::OfFeatures && held {
-            add_scatter(products, data.width, &narrow);
-            continue;
+        match precision {
+            Precision::Double => add_scatter(products, data.width, &wide),
+            Precision::OfFeatures if E::holds_products(of_rows.iter().sum(), of_rows.len() * data.width) => {
+                add_scatter(products, data.width, &narrow);
+            }
+            Precision::OfFeatures => {
+                deviations(data, order, (&slots, means), stretch, &mut wide);
+                add_scatter(products, data.width, &wide);
+            }
         }
-        if precision == Precision::OfFeatures {
-            deviations(data, order, (&slots, means), stretch, &mut wide);
-        }
-        add_scatter(products, data.width, &wide);
     }
     squares
 }

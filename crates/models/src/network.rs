@@ -5,9 +5,9 @@ use std::sync::Arc;
 use candle_core::{DType, Device, Tensor};
 use gc_core::{BatchNormMode, FeatureMap, InputUnits, Linearised, SquaredPullbacks};
 
-use crate::layer::{Arrived, Flatten, Layer, Pairings, Stack, Trace};
+use crate::layer::{Arrived, Flatten, Layer, Pairings, Stack};
 use crate::params::{Access, Initialisation, Params};
-use crate::recorded::{Recorded, RecordedLogits};
+use crate::recorded::{Recorded, TracedLogits};
 use crate::zoo::{Architecture, Parts};
 use crate::{Error, Pass, Result};
 
@@ -167,22 +167,15 @@ impl View {
         &self.parts.body
     }
 
-    /// The class scores, and the way back from them to the parameters that are variables.
-    pub(crate) fn traced_logits(&self, images: &Tensor, pass: &Pass) -> Result<(Tensor, Trace<'_>)> {
-        let (features, mut trace) = self.parts.body.trace(Arrived::entering(&self.enter(images)?, false), pass)?;
-        let arrived = Arrived::entering(&features, !trace.is_empty());
-        let (logits, _) = trace.push(&arrived, self.parts.head.trace(&arrived, pass)?, false);
-        Ok((logits, trace))
-    }
-
-    /// As [`View::traced_logits`], with the features and a record of every layer on the way to them.
-    pub(crate) fn recorded_logits(&self, images: &Tensor, pass: &Pass) -> Result<RecordedLogits<'_>> {
-        let entering = Arrived { recorded: true, ..Arrived::entering(&self.enter(images)?, false) };
+    /// The class scores, and the way back from them to the parameters that are variables; with `recorded`, also a record of
+    /// every layer on the way to the features.
+    pub(crate) fn traced_logits(&self, images: &Tensor, recorded: bool, pass: &Pass) -> Result<TracedLogits<'_>> {
+        let entering = Arrived { recorded, ..Arrived::entering(&self.enter(images)?, false) };
         let (features, mut trace) = self.parts.body.trace(entering, pass)?;
         let records = std::mem::take(&mut trace.records);
         let arrived = Arrived::entering(&features, !trace.is_empty());
         let (logits, _) = trace.push(&arrived, self.parts.head.trace(&arrived, pass)?, false);
-        Ok(RecordedLogits { features, records, logits, trace })
+        Ok(TracedLogits { features, records, logits, trace })
     }
 
     /// How batch norm works in a pass.

@@ -7,11 +7,11 @@ use crate::layer::{Pairings, Record, Stack, Trace};
 use crate::network::{View, leave};
 use crate::{Pass, Result};
 
-/// A pass forward to the class scores that can be walked back, and back and forth again.
-pub(crate) struct RecordedLogits<'a> {
+/// A pass forward to the class scores that can be walked back and, if it was recorded, back and forth again.
+pub(crate) struct TracedLogits<'a> {
     /// `[n, p]`.
     pub(crate) features: Tensor,
-    /// Of the layers up to the features.
+    /// Of the layers up to the features; none unless they were asked for.
     pub(crate) records: Vec<Record>,
     /// `[n, k]`.
     pub(crate) logits: Tensor,

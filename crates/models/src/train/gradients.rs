@@ -11,6 +11,7 @@ use crate::layer::ByParameter;
 use crate::ops::cross_entropy;
 use crate::ops::{channel_dot, cross_entropy_with_gradient};
 use crate::params::Params;
+use crate::recorded::TracedLogits;
 use crate::{Error, Network, Pass, Result};
 
 /// The gradients of one loss by every trainable parameter that it reached.
@@ -78,7 +79,7 @@ impl Gradients {
         smoothing: f64,
         pass: &Pass,
     ) -> Result<(f64, Self)> {
-        let (logits, trace) = network.tracked().traced_logits(images, pass)?;
+        let TracedLogits { logits, trace, .. } = network.tracked().traced_logits(images, false, pass)?;
         let (loss, cotangent) = cross_entropy_with_gradient(&logits, labels, smoothing)?;
         let loss = loss.to_dtype(DType::F64)?.to_scalar::<f64>()?;
         let mut found = ByParameter::default();

@@ -5,7 +5,7 @@ use candle_core::{DType, Tensor};
 use super::Gradients;
 use crate::layer::{ByParameter, Pairings};
 use crate::ops::cross_entropy_with_gradient;
-use crate::recorded::{Recorded, RecordedLogits};
+use crate::recorded::{Recorded, TracedLogits};
 use crate::{Network, Pass, Result};
 
 /// λ·GC as a term of the loss.
@@ -24,7 +24,7 @@ pub(super) struct PenalisedPass<'a> {
     network: &'a Network,
     images: &'a Tensor,
     pass: Pass,
-    forward: RecordedLogits<'a>,
+    forward: TracedLogits<'a>,
     loss: f64,
     /// The gradient of the loss by the class scores.
     cotangent: Tensor,
@@ -38,7 +38,7 @@ impl<'a> PenalisedPass<'a> {
         smoothing: f64,
         pass: Pass,
     ) -> Result<Self> {
-        let forward = network.tracked().recorded_logits(images, &pass)?;
+        let forward = network.tracked().traced_logits(images, true, &pass)?;
         let (loss, cotangent) = cross_entropy_with_gradient(&forward.logits, labels, smoothing)?;
         let loss = loss.to_dtype(DType::F64)?.to_scalar::<f64>()?;
         Ok(Self { network, images, pass, forward, loss, cotangent })
@@ -59,7 +59,7 @@ impl<'a> PenalisedPass<'a> {
         step: u64,
     ) -> Result<(f64, Gradients)> {
         let Self { network, images, pass, forward, cotangent, .. } = self;
-        let RecordedLogits { features, records, trace, .. } = forward;
+        let TracedLogits { features, records, trace, .. } = forward;
         let view = network.tracked();
         let probes = estimator.probes(&features, view.batch_norm_mode(&pass), step)?;
         let recorded = Recorded { view, body: view.body(), records, images, pass: &pass };
