@@ -44,6 +44,7 @@ impl From<(Tensor, Option<Vec<u32>>)> for Batch {
 }
 
 /// Samples that are measured together, with their positions in the order of arrival.
+#[derive(Clone)]
 pub(crate) struct Chunk {
     pub(crate) inputs: Tensor,
     pub(crate) labels: Option<Vec<u32>>,
@@ -53,6 +54,16 @@ pub(crate) struct Chunk {
 impl Chunk {
     pub(crate) fn len(&self) -> usize {
         self.indices.len()
+    }
+
+    /// `count` samples from `first` on.
+    pub(crate) fn part(&self, first: usize, count: usize) -> Result<Chunk> {
+        if count == self.len() {
+            return Ok(self.clone());
+        }
+        let labels = self.labels.as_ref().map(|labels| labels[first..first + count].to_vec());
+        let inputs = self.inputs.narrow(0, first, count)?.contiguous()?;
+        Ok(Chunk { inputs, labels, indices: self.indices[first..first + count].to_vec() })
     }
 }
 

@@ -12,6 +12,8 @@ pub(crate) struct Inspection {
     pub(crate) outputs: usize,
     /// Estimated bytes that one sample needs while it is measured.
     pub(crate) bytes_per_sample: usize,
+    /// Whether the map has a linearisation of its own, of which a pass takes many rows of each sample.
+    pub(crate) linearises: bool,
 }
 
 /// Relative difference of two ways to compute the same features or derivative that is still rounding.
@@ -32,7 +34,7 @@ pub(crate) fn inspect(
     check_finite(&alone, &[0], Quantity::Features, || map.first_non_finite_layer(&first.narrow(0, 0, 1).ok()?))?;
     let inputs = pair.elem_count() / 2;
     let outputs = alone.dim(1)?;
-    let (features, cross, bytes) = match side(inputs, outputs)? {
+    let (features, cross, bytes_per_sample, linearises) = match side(inputs, outputs)? {
         Side::Rows => reverse(map, &pair, outputs)?,
         Side::Columns => forward(map, &pair)?,
     };
@@ -41,7 +43,7 @@ pub(crate) fn inspect(
         let evidence = "the features of one sample have a derivative by the inputs of another".to_string();
         return Err(Error::MixesSamples { evidence });
     }
-    Ok(Inspection { inputs, outputs, bytes_per_sample: bytes })
+    Ok(Inspection { inputs, outputs, bytes_per_sample, linearises })
 }
 
 /// Two different samples: a single one is joined by a changed copy of itself.
@@ -53,8 +55,9 @@ fn as_pair(first: &Tensor) -> Result<Tensor> {
     }
 }
 
-/// Features of the pair, squared norms of the derivative of sample 0 by both inputs, and bytes of a sample.
-fn reverse(map: &dyn FeatureMap, pair: &Tensor, outputs: usize) -> Result<(Tensor, Vec<f64>, usize)> {
+/// Features of the pair, squared norms of the derivative of sample 0 by both inputs, bytes of a sample, and whether the
+/// map has a linearisation of its own.
+fn reverse(map: &dyn FeatureMap, pair: &Tensor, outputs: usize) -> Result<(Tensor, Vec<f64>, usize, bool)> {
     let linearisation = Linearisation::new(map, pair, 1)?;
     let features = linearisation.features();
     let mut cotangent = vec![0.0; 2 * outputs];
@@ -63,11 +66,12 @@ fn reverse(map: &dyn FeatureMap, pair: &Tensor, outputs: usize) -> Result<(Tenso
     let cross = row_squared_norms(&linearisation.pullback(&cotangent)?)?;
     let (graph, largest) = linearisation.bytes();
     // During the reverse pass a handful of gradients of the largest size live beside the graph.
-    Ok((linearisation.features().detach(), cross, (graph + 4 * largest) / 2))
+    let own = matches!(linearisation, Linearisation::Own(_));
+    Ok((linearisation.features().detach(), cross, (graph + 4 * largest) / 2, own))
 }
 
 /// As [`reverse`], with the derivative of both samples along a direction in the inputs of sample 0.
-fn forward(map: &dyn FeatureMap, pair: &Tensor) -> Result<(Tensor, Vec<f64>, usize)> {
+fn forward(map: &dyn FeatureMap, pair: &Tensor) -> Result<(Tensor, Vec<f64>, usize, bool)> {
     let inputs = pair.elem_count() / 2;
     let mut direction = vec![0.0; 2 * inputs];
     direction[..inputs].copy_from_slice(&generic_direction(inputs));
@@ -80,7 +84,7 @@ fn forward(map: &dyn FeatureMap, pair: &Tensor) -> Result<(Tensor, Vec<f64>, usi
     let graph = Linearisation::new(map, pair, 1)
         .map(|linearisation| linearisation.bytes().0)
         .unwrap_or_else(|_| 10 * (pair.elem_count() + features.elem_count()) * pair.dtype().size_in_bytes());
-    Ok((features, cross, graph))
+    Ok((features, cross, graph, false))
 }
 
 /// The same features must come out of a batch of one and a batch of two.

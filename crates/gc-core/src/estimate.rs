@@ -99,6 +99,13 @@ impl Passes {
     pub fn total(&self) -> u64 {
         self.forward + self.backward + self.tangent
     }
+
+    /// Counts these passes too.
+    pub(crate) fn add(&mut self, more: Passes) {
+        self.forward += more.forward;
+        self.backward += more.backward;
+        self.tangent += more.tangent;
+    }
 }
 
 /// Why measuring stopped.

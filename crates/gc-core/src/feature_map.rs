@@ -115,8 +115,9 @@ pub trait Linearised {
     /// The features `[n, p]` of the batch.
     fn features(&self) -> &Tensor;
 
-    /// Jᵀv for a cotangent v `[n, p]`, shaped as the inputs. Called once for each row or probe.
-    fn pullback(&self, cotangent: &Tensor) -> Result<Tensor>;
+    /// Jᵀv for cotangents v `[k·n, p]`, `[k·n, …]` as the inputs: k ≥ 1 rows of the Jacobian or probes of each sample, where
+    /// the rows r of both belong to sample r mod n.
+    fn pullback(&self, cotangents: &Tensor) -> Result<Tensor>;
 
     /// Bytes of all that is kept for the pullbacks, and of the largest tensor in it.
     fn bytes(&self) -> (usize, usize);

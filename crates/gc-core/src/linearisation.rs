@@ -4,42 +4,69 @@ use candle_core::{DType, Device, Tensor, Var};
 
 use crate::{Error, FeatureMap, Linearised, Quantity, Result};
 
-/// A map linearised at a batch of inputs: its features, and v ↦ Jᵀv.
-pub(crate) struct Linearisation<'a>(Box<dyn Linearised + 'a>);
+/// A map linearised at a batch of n inputs: its features, and v ↦ Jᵀv.
+pub(crate) enum Linearisation<'a> {
+    /// The map's own.
+    Own(Box<dyn Linearised + 'a>),
+    /// candle's graph over the inputs, repeated in `lanes` blocks of n rows: a graph takes one cotangent a row.
+    Graph { graph: Graph, lanes: usize },
+}
 
 impl<'a> Linearisation<'a> {
-    /// Runs the map forward on `inputs` `[n, …]`, each sample repeated in `lanes` blocks of n rows.
+    /// Runs the map forward on `inputs` `[n, …]`; `lanes` is how often to repeat them for a map that needs it.
     ///
     /// Refuses features of a wrong shape, features that do not depend on the inputs, and weights that are variables.
     pub(crate) fn new(map: &'a dyn FeatureMap, inputs: &Tensor, lanes: usize) -> Result<Self> {
         let inputs = inputs.detach();
+        if let Some(own) = map.linearised(&inputs)? {
+            check_shape(own.features(), inputs.dim(0)?)?;
+            return Ok(Self::Own(own));
+        }
         let repeated = if lanes == 1 { inputs } else { Tensor::cat(&vec![&inputs; lanes], 0)? };
-        let own = match map.linearised(&repeated)? {
-            Some(own) => own,
-            None => Box::new(Graph::new(map, &repeated)?),
-        };
-        check_shape(own.features(), repeated.dim(0)?)?;
-        Ok(Self(own))
+        Ok(Self::Graph { graph: Graph::new(map, &repeated)?, lanes })
     }
 
-    /// The features, one row a sample and lane.
+    /// The features, one row a sample (and lane of a graph).
     pub(crate) fn features(&self) -> &Tensor {
-        self.0.features()
+        match self {
+            Self::Own(own) => own.features(),
+            Self::Graph { graph, .. } => &graph.features,
+        }
     }
 
-    /// Jᵀv for a cotangent shaped as the features; it has the shape of the inputs.
-    pub(crate) fn pullback(&self, cotangent: &Tensor) -> Result<Tensor> {
-        self.0.pullback(cotangent)
+    /// How many cotangents of each sample a pullback takes at most, if there is such a number.
+    pub(crate) fn lanes(&self) -> Option<usize> {
+        match self {
+            Self::Own(_) => None,
+            Self::Graph { lanes, .. } => Some(*lanes),
+        }
+    }
+
+    /// Jᵀv for cotangents `[k·n, p]`, k no more than [`Linearisation::lanes`]; shaped `[k·n, …]` as the inputs.
+    pub(crate) fn pullback(&self, cotangents: &Tensor) -> Result<Tensor> {
+        let graph = match self {
+            Self::Own(own) => return own.pullback(cotangents),
+            Self::Graph { graph, .. } => graph,
+        };
+        let (rows, all) = (cotangents.dim(0)?, graph.features.dim(0)?);
+        if rows == all {
+            return graph.pullback(cotangents);
+        }
+        let filled = cotangents.pad_with_zeros(0, 0, all - rows)?;
+        Ok(graph.pullback(&filled)?.narrow(0, 0, rows)?)
     }
 
     /// Bytes that are kept, and the largest of the tensors among them.
     pub(crate) fn bytes(&self) -> (usize, usize) {
-        self.0.bytes()
+        match self {
+            Self::Own(own) => own.bytes(),
+            Self::Graph { graph, .. } => graph.bytes(),
+        }
     }
 }
 
 /// The linearisation that every map has: candle's graph from the inputs to the features.
-struct Graph {
+pub(crate) struct Graph {
     input: Var,
     features: Tensor,
 }
@@ -62,15 +89,9 @@ impl Graph {
         }
         Ok(Self { input, features })
     }
-}
 
-impl Linearised for Graph {
-    fn features(&self) -> &Tensor {
-        &self.features
-    }
-
-    fn pullback(&self, cotangent: &Tensor) -> Result<Tensor> {
-        let gradients = self.features.mul(cotangent)?.sum_all()?.backward()?;
+    fn pullback(&self, cotangents: &Tensor) -> Result<Tensor> {
+        let gradients = self.features.mul(cotangents)?.sum_all()?.backward()?;
         gradients.get(self.input.as_tensor()).cloned().ok_or(Error::NotDifferentiable)
     }
 

@@ -65,7 +65,15 @@ where
             settings,
             batch_norm,
             chunks,
-            task: Task { map, units: &settings.units, seed: settings.seed, inputs, outputs, rows_in_budget },
+            task: Task {
+                map,
+                units: &settings.units,
+                seed: settings.seed,
+                inputs,
+                outputs,
+                rows_in_budget,
+                linearises: seen.linearises,
+            },
             method,
             chunk: ChunkReport { samples, bytes_per_sample: seen.bytes_per_sample },
             probes: settings.probes,
@@ -130,9 +138,7 @@ where
     fn add(&mut self, chunk: &Chunk, probes: usize) -> Result<()> {
         check_finite(&chunk.inputs, &chunk.indices, Quantity::Inputs, || None)?;
         let (readings, passes) = self.method.read(&self.task, chunk, probes)?;
-        self.passes.forward += passes.forward;
-        self.passes.backward += passes.backward;
-        self.passes.tangent += passes.tangent;
+        self.passes.add(passes);
         for (row, reading) in readings.into_iter().enumerate() {
             self.push(reading, chunk.labels.as_ref().map(|labels| labels[row]));
         }

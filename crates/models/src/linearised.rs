@@ -50,8 +50,8 @@ impl gc_core::Linearised for Linearised<'_> {
         &self.features
     }
 
-    fn pullback(&self, cotangent: &Tensor) -> gc_core::Result<Tensor> {
-        Ok(Linearised::pullback(self, cotangent).map_err(crate::Error::into_candle)?)
+    fn pullback(&self, cotangents: &Tensor) -> gc_core::Result<Tensor> {
+        Ok(Linearised::pullback(self, cotangents).map_err(crate::Error::into_candle)?)
     }
 
     fn bytes(&self) -> (usize, usize) {
@@ -66,23 +66,33 @@ impl Linearised<'_> {
         &self.features
     }
 
-    /// Jᵀv, shaped as the images, for a cotangent `[n, p]`.
+    /// Jᵀv for cotangents `[k·n, p]`, k of each image: `[k·n, …]` as the images, and the rows r of both belong to image
+    /// r mod n.
     ///
-    /// **Errors** [`Error::Shape`](crate::Error::Shape) when the cotangent is not shaped as the features.
-    pub fn pullback(&self, cotangent: &Tensor) -> Result<Tensor> {
-        if cotangent.dims() != self.features.dims() {
+    /// Many cotangents of an image share what they meet: weights are transformed once, and where ReLUs stop all of them on the
+    /// CPU, nothing is multiplied.
+    ///
+    /// **Errors** [`Error::Shape`](crate::Error::Shape) when the cotangents have not the width of the features or are no
+    /// multiple of n, or when k > 1 and batch norm mixes the images.
+    pub fn pullback(&self, cotangents: &Tensor) -> Result<Tensor> {
+        let (got, features) = (cotangents.dims(), self.features.dims());
+        let fits = matches!((got, features), (&[rows, width], &[n, p]) if width == p && rows > 0 && rows % n.max(1) == 0);
+        if !fits {
             return Err(crate::Error::Shape {
                 op: "pullback",
-                left: cotangent.dims().to_vec(),
-                right: self.features.dims().to_vec(),
-                rule: "a cotangent has the shape of the features".into(),
+                left: got.to_vec(),
+                right: features.to_vec(),
+                rule: "cotangents have the width of the features, and one or more rows for each of theirs".into(),
             });
         }
         // Parameters that are variables cost their gradients here; measuring goes through the frozen view, which has none.
-        let inside = self.trace.pullback(&cotangent.detach(), &mut ByParameter::default())?;
+        let inside = self.trace.pullback(&cotangents.detach(), &mut ByParameter::default())?;
         match inside {
             Some(inside) => leave(&inside, &self.images),
-            None => Ok(self.images.zeros_like()?),
+            None => {
+                let zeros: Vec<usize> = got.iter().take(1).chain(self.images.dims().iter().skip(1)).copied().collect();
+                Ok(Tensor::zeros(zeros, self.images.dtype(), self.images.device())?)
+            }
         }
     }
 }

@@ -227,7 +227,8 @@ pub(crate) fn leave(inside: &Tensor, outside: &Tensor) -> Result<Tensor> {
     if inside.rank() == 4 && outside.rank() == 4 {
         return Ok(inside.permute((0, 3, 1, 2))?.contiguous()?);
     }
-    Ok(inside.reshape(outside.shape())?)
+    let rows = inside.dims().iter().take(1);
+    Ok(inside.reshape(rows.chain(outside.dims().iter().skip(1)).copied().collect::<Vec<_>>())?)
 }
 
 /// A view of a network as a [`FeatureMap`], in a given mode and up to a given layer (see [`View::features_at`]).

@@ -9,9 +9,9 @@ use crate::batch::Chunk;
 use crate::moments::Reading;
 use crate::{Error, FeatureMap, InputUnits, Method, Passes, Probe, Result, Side};
 
-/// Rows that a pass should at least have: below that, matrix products are too small to be efficient, and several rows of
-/// the Jacobian share a pass over a repeated batch. (One pass over a kept graph is cheaper as soon as it is this wide.)
-const WIDTH: usize = 64;
+/// Rows of a pass over a map's own linearisation, which runs forward once for all rows of a sample: wide enough that what
+/// the rows of a sample share, transformed or gathered weights, costs little beside them.
+const WIDTH: usize = 128;
 
 /// How ‖J‖²_F is to be obtained, as asked for.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -36,6 +36,15 @@ pub(crate) struct Task<'a> {
     pub(crate) outputs: usize,
     /// Rows of a pass that fit in the memory budget.
     pub(crate) rows_in_budget: usize,
+    /// Whether the map has a linearisation of its own.
+    pub(crate) linearises: bool,
+}
+
+impl Task<'_> {
+    /// Rows of a pass over a map's own linearisation.
+    fn width(&self) -> usize {
+        WIDTH.min(self.rows_in_budget)
+    }
 }
 
 impl Estimator {

@@ -6,14 +6,19 @@ use crate::batch::Chunk;
 use crate::linearisation::{Linearisation, check_finite, check_shape, first_non_finite, in_f64, row_squared_norms};
 use crate::{Error, Passes, Quantity, Result};
 
-use super::{Task, WIDTH};
+use super::Task;
+
+/// Rows that a pass over a graph should at least have: below that, matrix products are too small to be efficient, and
+/// several rows of the Jacobian share a pass over a repeated batch. (A pass over a kept graph is cheaper than a new one as soon
+/// as it is this wide.)
+const WIDTH: usize = 64;
 
 /// A chunk run forward once, ready for reverse passes.
 pub(super) struct Reverse<'a> {
     task: &'a Task<'a>,
     chunk: &'a Chunk,
     linearisation: Linearisation<'a>,
-    /// How many rows of the Jacobian share a pass.
+    /// How many cotangents of each sample share a pass at most.
     pub(super) lanes: usize,
     pub(super) passes: Passes,
 }
@@ -21,32 +26,29 @@ pub(super) struct Reverse<'a> {
 impl<'a> Reverse<'a> {
     /// Runs the chunk forward; `directions` is how many rows each sample will ask for.
     pub(super) fn new(task: &'a Task<'a>, chunk: &'a Chunk, directions: usize) -> Result<Self> {
+        let samples = chunk.len();
+        // Each lane of a graph repeats the forward pass, so lanes are worth it only where many reverse passes follow.
         let width = WIDTH.min(task.rows_in_budget);
-        // Each lane repeats the forward pass, so lanes are worth it only where many reverse passes follow.
-        let lanes = (width / chunk.len()).min(directions / 8).max(1);
+        let lanes = (width / samples).min(directions / 8).max(1);
         let linearisation = Linearisation::new(task.map, &chunk.inputs, lanes)?;
         let features = linearisation.features();
         if features.dim(1)? != task.outputs {
-            return Err(Error::FeatureShape { samples: chunk.len(), got: features.dims().to_vec() });
+            return Err(Error::FeatureShape { samples, got: features.dims().to_vec() });
         }
         check_finite(features, &chunk.indices, Quantity::Features, || task.map.first_non_finite_layer(&chunk.inputs))?;
-        let passes = Passes { forward: (lanes * chunk.len()) as u64, ..Passes::default() };
+        let passes = Passes { forward: features.dim(0)? as u64, ..Passes::default() };
+        let lanes = linearisation.lanes().unwrap_or_else(|| (task.width() / samples).clamp(1, directions));
         Ok(Self { task, chunk, linearisation, lanes, passes })
     }
 
-    /// Rows of a pass: one for each lane and sample, lane by lane.
-    pub(super) fn rows(&self) -> usize {
-        self.lanes * self.chunk.len()
-    }
-
-    /// Jᵀv in the units asked for, with `cotangents` `[rows, p]` given flat.
+    /// Jᵀv in the units asked for, with `cotangents` `[k·samples, p]` given flat, row r for sample r mod samples.
     pub(super) fn gradient(&mut self, cotangents: Vec<f64>) -> Result<Tensor> {
         let features = self.linearisation.features();
-        let cotangents =
-            Tensor::from_vec(cotangents, features.dims(), features.device())?.to_dtype(features.dtype())?;
-        let gradient = self.task.units.divide(&self.linearisation.pullback(&cotangents)?)?;
-        self.passes.backward += self.rows() as u64;
-        Ok(gradient)
+        let rows = cotangents.len() / self.task.outputs;
+        let cotangents = Tensor::from_vec(cotangents, (rows, self.task.outputs), features.device())?;
+        let gradient = self.linearisation.pullback(&cotangents.to_dtype(features.dtype())?)?;
+        self.passes.backward += rows as u64;
+        self.task.units.divide(&gradient)
     }
 
     /// ‖Jᵀv‖² of each row.

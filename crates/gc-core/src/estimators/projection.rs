@@ -12,11 +12,14 @@ use super::passes::{Reverse, forward_squared_norms};
 /// Mean of ‖Jᵀv‖² over `probes` directions v in the space of the features.
 pub(super) fn by_rows(task: &Task<'_>, chunk: &Chunk, probe: Probe, probes: usize) -> Result<(Vec<Reading>, Passes)> {
     let mut draws = Draws::new(task.seed, "gc-core/projection/rows", chunk, probe, probes, task.outputs);
-    // With `directions` 1 there is one lane, and a row is a sample.
-    let mut reverse = Reverse::new(task, chunk, 1)?;
-    while let Some(cotangents) = draws.next() {
-        let norms = reverse.squared_norms(cotangents)?;
-        draws.record(&norms);
+    let mut reverse = Reverse::new(task, chunk, probes)?;
+    loop {
+        let cotangents: Vec<Vec<f64>> = (0..reverse.lanes).map_while(|_| draws.next()).collect();
+        if cotangents.is_empty() {
+            break;
+        }
+        let norms = reverse.squared_norms(cotangents.concat())?;
+        norms.chunks(chunk.len()).for_each(|norms| draws.record(norms));
     }
     Ok((draws.readings(), reverse.passes))
 }

@@ -28,16 +28,13 @@ pub(super) fn output_sample(task: &Task<'_>, chunk: &Chunk, count: usize) -> Res
     let mut reverse = Reverse::new(task, chunk, count)?;
     let mut norms = vec![Vec::with_capacity(count); samples];
     for first in (0..count).step_by(reverse.lanes) {
-        let mut cotangents = vec![0.0; reverse.rows() * task.outputs];
-        for row in 0..reverse.rows() {
-            if let Some(output) = drawn[row % samples].get(first + row / samples) {
-                cotangents[row * task.outputs + output] = 1.0;
-            }
+        let lanes = reverse.lanes.min(count - first);
+        let mut cotangents = vec![0.0; lanes * samples * task.outputs];
+        for (row, cotangent) in cotangents.chunks_mut(task.outputs).enumerate() {
+            cotangent[drawn[row % samples][first + row / samples]] = 1.0;
         }
         for (row, norm) in reverse.squared_norms(cotangents)?.into_iter().enumerate() {
-            if first + row / samples < count {
-                norms[row % samples].push(norm);
-            }
+            norms[row % samples].push(norm);
         }
     }
     let readings = norms.iter().map(|norms| scaled_up(norms, task.outputs)).collect();

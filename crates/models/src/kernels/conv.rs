@@ -192,6 +192,11 @@ pub(super) fn weight_grad_with<T: Element>(
     }
 }
 
+/// Multiplications that [`conv_input_grad`] makes.
+pub(super) fn input_grad_products(g: &ConvGeometry, accuracy: Accuracy, double: bool) -> usize {
+    fast(g, accuracy, double).map_or_else(|| g.multiplications(), |choice| winograd::input_grad_products(choice, g))
+}
+
 /// The minimal-multiplication scheme, where one is allowed and pays.
 fn fast(g: &ConvGeometry, accuracy: Accuracy, double: bool) -> Option<winograd::Choice> {
     (accuracy == Accuracy::Fast && !double).then(|| winograd::choose(g)).flatten()

@@ -41,12 +41,17 @@ pub(crate) fn rectify<T: Element>(x: &mut [T]) {
     x.par_chunks_mut(BLOCK).for_each(rectify);
 }
 
-/// `function` of every pair of elements; the slices are of one length.
+/// `function` of every pair of elements; `m` is repeated until it is as long as `x`.
 pub(crate) fn zip_map<T: Copy + Send + Sync, F: Fn(T, T) -> T + Send + Sync>(x: &[T], m: &[T], function: F) -> Vec<T> {
     let set = InstructionSet::best();
-    fresh::changed(x, BLOCK, |index, block| {
-        let other = &m[index * BLOCK..][..block.len()];
-        set.vectorised(|| block.iter_mut().zip(other).for_each(|(y, m)| *y = function(*y, *m)));
+    fresh::changed(x, BLOCK, |index, mut block| {
+        let mut start = (index * BLOCK) % m.len();
+        while !block.is_empty() {
+            let (now, later) = block.split_at_mut(block.len().min(m.len() - start));
+            let other = &m[start..start + now.len()];
+            set.vectorised(|| now.iter_mut().zip(other).for_each(|(y, m)| *y = function(*y, *m)));
+            (block, start) = (later, 0);
+        }
     })
 }
 

@@ -5,6 +5,7 @@
 //! rayon threads: work is split by shape, and every sum runs in a fixed order.
 
 pub(crate) mod batch_norm;
+pub(crate) mod between_relus;
 pub(crate) mod channel;
 mod conv;
 mod direct;

@@ -213,12 +213,13 @@ fn keep<T: Element>(values: &[T], pixel: u32, positions: &[u32], y: &mut [T]) {
     }
 }
 
-/// The adjoint of [`gather`]: every pooled value is added where it came from.
+/// The adjoint of [`gather`]: every pooled value is added where it came from. The positions are repeated for as many images
+/// as the batch has.
 pub(crate) fn scatter<T: Element>(geometry: &PoolGeometry, g: &[T], positions: &[u32]) -> Vec<T> {
     let (channels, length) = (geometry.channels, geometry.batch * geometry.image_len());
     let of_image = |index: usize| {
-        let stretch = index * geometry.pooled_len()..(index + 1) * geometry.pooled_len();
-        (&g[stretch.clone()], &positions[stretch])
+        let start = index * geometry.pooled_len();
+        (&g[start..][..geometry.pooled_len()], &positions[start % positions.len()..][..geometry.pooled_len()])
     };
     if !geometry.apart() {
         return fresh::filled(T::default(), length, geometry.image_len(), |index, image| {

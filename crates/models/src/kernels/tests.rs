@@ -1,5 +1,6 @@
 //! The kernels against their definition, on every instruction set that this machine has.
 
+mod between_relus;
 mod reference;
 
 use std::fmt::Debug;

@@ -5,7 +5,7 @@ use candle_core::Tensor;
 use super::{Arrived, BatchNorm2d, ByParameter, Cotangents, Layer, Pairings, Record, Relu, Traced};
 use crate::ops::{
     self, ConvSettings, channel_sum, conv2d, conv2d_input_gradient, conv2d_relu, conv2d_weight_gradient,
-    gated_with_sum, linear,
+    gated_with_sum, input_gradient_between_relus, linear,
 };
 use crate::params::{Builder, Role};
 use crate::{Pass, Result};
@@ -76,6 +76,26 @@ impl Conv2d {
 
     /// The way back; `gate` is the output of a ReLU behind the convolution, if the cotangents are still to pass it.
     fn way_back(&self, y: Tensor, gate: Option<Tensor>, arrived: &Arrived, pass: &Pass) -> Traced<'static> {
+        if self.is_tracked() {
+            return self.way_back_of_variables(y, gate, arrived, pass);
+        }
+        let (weight, settings, shape) = (self.weight.clone(), self.settings(pass), arrived.x.dims().to_vec());
+        let in_front = arrived.ungated.then(|| arrived.x.clone());
+        let back = move |g: &Tensor, _: &mut ByParameter| {
+            let relus = (gate.as_ref(), in_front.as_ref());
+            input_gradient_between_relus(g, &weight, &shape, relus, settings).map(Some)
+        };
+        Traced::leaf(y, arrived.wanted, back)
+    }
+
+    /// The same where weight or bias is a variable.
+    fn way_back_of_variables(
+        &self,
+        y: Tensor,
+        gate: Option<Tensor>,
+        arrived: &Arrived,
+        pass: &Pass,
+    ) -> Traced<'static> {
         let (weight, settings, wanted) = (self.weight.clone(), self.settings(pass), arrived.wanted);
         let bias = self.bias.clone().filter(Tensor::track_op);
         let (shape, x) = (arrived.x.dims().to_vec(), weight.track_op().then(|| arrived.x.clone()));
@@ -98,7 +118,7 @@ impl Conv2d {
             }
             wanted.then(|| conv2d_input_gradient(&g, &weight.detach(), &shape, settings)).transpose()
         };
-        Traced::leaf(y, wanted || self.is_tracked(), back)
+        Traced::leaf(y, true, back)
     }
 }
 
@@ -117,6 +137,11 @@ impl Layer for Conv2d {
 
     fn trace_with_relu<'a>(&'a self, arrived: &Arrived, relu: Relu, pass: &Pass) -> Result<Option<Traced<'a>>> {
         self.traced_with_relu(arrived, relu, pass)
+    }
+
+    fn gates_for_relu(&self) -> bool {
+        // With variables, the gate in front is one pass over the memory with the gradient of that layer's bias.
+        !self.is_tracked()
     }
 
     fn as_convolution(&self) -> Option<&Conv2d> {
@@ -174,7 +199,8 @@ impl Linear {
     fn way_back(&self, x: &Tensor, g: &Tensor, wanted: bool, into: &mut ByParameter) -> Result<Option<Tensor>> {
         let (samples, inputs) = x.dims2()?;
         let outputs = self.bias.elem_count();
-        let (settings, row) = (ConvSettings::default(), g.reshape((1, 1, samples, outputs))?);
+        let cotangents = g.dim(0)?;
+        let (settings, row) = (ConvSettings::default(), g.reshape((1, 1, cotangents, outputs))?);
         if self.bias.track_op() {
             into.add(&self.bias, channel_sum(g)?)?;
         }
@@ -187,8 +213,8 @@ impl Linear {
             return Ok(None);
         }
         let weight = self.weight.detach().reshape((outputs, inputs, 1, 1))?;
-        let input = conv2d_input_gradient(&row, &weight, &[1, 1, samples, inputs], settings)?;
-        Ok(Some(input.reshape((samples, inputs))?))
+        let input = conv2d_input_gradient(&row, &weight, &[1, 1, cotangents, inputs], settings)?;
+        Ok(Some(input.reshape((cotangents, inputs))?))
     }
 }
 

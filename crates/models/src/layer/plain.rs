@@ -4,8 +4,8 @@ use candle_core::Tensor;
 
 use super::{Arrived, ByParameter, Cotangents, Kept, Layer, Pairings, Record, Traced};
 use crate::ops::{
-    Activation, PoolSettings, derivative, dropout_mask, gate, global_avg_pool2d, global_avg_pool2d_pullback, hadamard,
-    max_pool2d, max_pool2d_jvp, max_pool2d_pullback, max_pool2d_traced,
+    Activation, PoolSettings, derivative, dropout_mask, gate, gate_each, global_avg_pool2d, global_avg_pool2d_pullback, hadamard,
+    max_pool2d, max_pool2d_jvp, max_pool2d_pullback, max_pool2d_traced, repeated,
 };
 use crate::{Pass, Result};
 
@@ -36,8 +36,8 @@ impl Layer for ActivationLayer {
         let y = self.0.forward(&arrived.x)?;
         let kept = if self.is_relu() { y.clone() } else { arrived.x.clone() };
         let way = move |g: &Tensor, _: &mut ByParameter| match self.0 {
-            Activation::Relu => gate(g, &kept).map(Some),
-            smooth => Ok(Some(smooth.jvp(&kept, g)?.1)),
+            Activation::Relu => gate_each(g, &kept).map(Some),
+            smooth => Ok(Some(smooth.jvp(&repeated("activation", &kept, g)?, g)?.1)),
         };
         Ok(Traced::leaf(y, arrived.wanted, way))
     }
@@ -82,7 +82,7 @@ impl Layer for MaxPool {
         // A maximum is positive exactly where the pixel that it came from is, and the pooled images are smaller.
         let reference = arrived.ungated.then(|| y.clone());
         let way = move |g: &Tensor, _: &mut ByParameter| match &reference {
-            Some(reference) => positions.scatter(&gate(g, reference)?).map(Some),
+            Some(reference) => positions.scatter(&gate_each(g, reference)?).map(Some),
             None => positions.scatter(g).map(Some),
         };
         Ok(Traced { kept, ..Traced::leaf(y, arrived.wanted, way) })
@@ -152,11 +152,11 @@ impl Flatten {
         Ok(x.permute((0, 3, 1, 2))?.contiguous()?.flatten_from(1)?)
     }
 
-    /// The transpose, for inputs of this shape.
+    /// The transpose, for inputs of this shape but for their number.
     fn undo(g: &Tensor, shape: &[usize]) -> Result<Tensor> {
         match shape {
-            &[batch, height, width, channels] => {
-                Ok(g.reshape((batch, channels, height, width))?.permute((0, 2, 3, 1))?.contiguous()?)
+            &[_, height, width, channels] => {
+                Ok(g.reshape(((), channels, height, width))?.permute((0, 2, 3, 1))?.contiguous()?)
             }
             _ => Ok(g.clone()),
         }
@@ -213,7 +213,8 @@ impl Layer for Dropout {
         let mask = self.mask(&arrived.x, pass)?;
         let y = mask.as_ref().map_or_else(|| Ok(arrived.x.clone()), |mask| hadamard(&arrived.x, mask))?;
         let way = move |g: &Tensor, _: &mut ByParameter| {
-            mask.as_ref().map_or_else(|| Ok(g.clone()), |mask| hadamard(g, mask)).map(Some)
+            let mask = mask.as_ref().map(|mask| repeated("dropout", mask, g)).transpose()?;
+            mask.map_or_else(|| Ok(g.clone()), |mask| hadamard(g, &mask)).map(Some)
         };
         Ok(Traced::leaf(y, arrived.wanted, way))
     }

@@ -5,7 +5,7 @@ use std::mem::take;
 use candle_core::Tensor;
 
 use super::{Arrived, ByParameter, Cotangents, Kept, Layer, Pairings, Record, Relu, Stack, Traced};
-use crate::ops::{gate, plain_sum};
+use crate::ops::{gate_each, plain_sum};
 use crate::{Error, Pass, Result};
 
 /// branch(x) + shortcut(x); an empty shortcut is x itself.
@@ -26,7 +26,7 @@ impl Sum {
         let wants = wanted || !branch.is_empty() || !shortcut.is_empty();
         let reference = (relu == Some(Relu::Gates)).then(|| y.clone());
         let back = move |g: &Tensor, into: &mut ByParameter| -> Result<Option<Tensor>> {
-            let g = reference.as_ref().map_or_else(|| Ok(g.clone()), |reference| gate(g, reference))?;
+            let g = reference.as_ref().map_or_else(|| Ok(g.clone()), |reference| gate_each(g, reference))?;
             let (one, other) = (branch.pullback(&g, into)?, shortcut.pullback(&g, into)?);
             match (one, other) {
                 (Some(one), Some(other)) if wanted => plain_sum(&one, &other, false).map(Some),

@@ -70,7 +70,12 @@ impl ConvSettings {
         })
     }
 
-    fn geometry(&self, op: &'static str, input: &[usize], weight: &[usize]) -> Result<ConvGeometry> {
+    /// Refuses a cotangent that is not shaped as the output for this input.
+    pub(super) fn check_cotangent(&self, op: &'static str, g: &Tensor, input: &[usize], weight: &[usize]) -> Result<()> {
+        self.family(op, g, input, weight).map(|_| ())
+    }
+
+    pub(super) fn geometry(&self, op: &'static str, input: &[usize], weight: &[usize]) -> Result<ConvGeometry> {
         let shape_error = |rule: String| Error::Shape { op, left: input.to_vec(), right: weight.to_vec(), rule };
         let (&[batch, height, width, in_channels], &[out_channels, group_channels, kernel_height, kernel_width]) =
             (input, weight)

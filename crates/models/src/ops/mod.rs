@@ -9,6 +9,7 @@
 
 mod activation;
 mod batch_norm;
+mod between_relus;
 mod channel;
 mod composed;
 mod conv;
@@ -32,6 +33,7 @@ pub use batch_norm::{
     channel_affine,
 };
 pub(crate) use batch_norm::{batch_norm_traced, batch_norm_train_pair, batch_norm_train_pullback_with};
+pub(crate) use between_relus::input_gradient_between_relus;
 pub use channel::{channel_dot, channel_scale, channel_shift, channel_sum};
 pub use composed::composed;
 pub use conv::{ConvSettings, conv2d, conv2d_input_gradient, conv2d_relu, conv2d_weight_gradient, linear};
@@ -39,7 +41,7 @@ pub use dropout::{dropout, dropout_mask};
 pub(crate) use loss::cross_entropy_with_gradient;
 pub use loss::{cross_entropy, cross_entropy_jvp};
 pub(crate) use pairing::with_gradient;
-pub(crate) use plain::{gated_with_sum, plain_sum};
+pub(crate) use plain::{gate_each, gated_with_sum, plain_sum, repeated};
 pub(crate) use pool::{MaxPositions, max_pool2d_traced};
 pub use pool::{
     PoolSettings, avg_pool2d, global_avg_pool2d, global_avg_pool2d_pullback, max_pool2d, max_pool2d_jvp,

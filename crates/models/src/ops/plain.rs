@@ -5,11 +5,11 @@ use candle_core::Tensor;
 
 use super::channel::channel_sum;
 use super::composed::{is_composed, on_cuda};
-use super::cpu::with_elements;
+use super::cpu::{same_dtype, with_elements};
 use super::product::{gate, pair};
 use super::relu;
-use crate::Result;
 use crate::kernels::{Element, channel, elementwise};
+use crate::{Error, Result};
 
 /// a + b, or its positive part.
 ///
@@ -29,6 +29,48 @@ pub(crate) fn plain_sum(a: &Tensor, b: &Tensor, rectify: bool) -> Result<Tensor>
             elementwise::zip_map::<T, _>(x, y, |x, y| x + y)
         };
         Tensor::from_vec(sum, a.shape(), a.device())?
+    }))
+}
+
+/// `kept` `[n, …]` repeated to as many rows as `g` has: its row r mod n belongs to row r of `g`.
+///
+/// **Errors** [`Error::Shape`] when the rows of `g` are not one or more times n.
+pub(crate) fn repeated(op: &'static str, kept: &Tensor, g: &Tensor) -> Result<Tensor> {
+    match times(op, kept, g)? {
+        1 => Ok(kept.clone()),
+        times => Ok(Tensor::cat(&vec![kept; times], 0)?),
+    }
+}
+
+/// How often `kept` is repeated for `g`.
+pub(super) fn times(op: &'static str, kept: &Tensor, g: &Tensor) -> Result<usize> {
+    match (g.dims(), kept.dims()) {
+        ([rows, of_row @ ..], [n, of_kept @ ..])
+            if of_row == of_kept && *n > 0 && *rows > 0 && rows.is_multiple_of(*n) =>
+        {
+            Ok(rows / n)
+        }
+        (got, kept) => Err(Error::Shape {
+            op,
+            left: got.to_vec(),
+            right: kept.to_vec(),
+            rule: "cotangents have the shape of the output, with one or more rows for each of its".into(),
+        }),
+    }
+}
+
+/// [`gate`] outside any graph, of one or more cotangents for each row of the reference.
+///
+/// **Errors** as [`gate`] and [`repeated`].
+pub(crate) fn gate_each(g: &Tensor, reference: &Tensor) -> Result<Tensor> {
+    const OP: &str = "gate";
+    let (g, reference) = (g.detach(), reference.detach());
+    if times(OP, &reference, &g)? == 1 || is_composed(&g) {
+        return gate(&g, &repeated(OP, &reference, &g)?);
+    }
+    same_dtype(OP, &g, &reference)?;
+    Ok(with_elements!(OP, [x: g, y: reference], T => {
+        Tensor::from_vec(elementwise::zip_map::<T, _>(x, y, elementwise::gate), g.shape(), g.device())?
     }))
 }
 

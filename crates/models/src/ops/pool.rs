@@ -8,6 +8,7 @@ use candle_core::{CpuStorage, CustomOp1, Device, Layout, Result as CandleResult,
 
 use super::composed::{self, Compose, apply1, is_composed, on_cuda};
 use super::cpu::{dispatch_float, elements, require_float, with_elements};
+use super::plain::{repeated, times};
 use crate::kernels::pool::{self, PoolGeometry};
 use crate::{Error, Result};
 
@@ -147,18 +148,6 @@ pub fn global_avg_pool2d_pullback(g: &Tensor, [height, width]: [usize; 2]) -> Re
     Ok(spread.broadcast_as((batch, height, width, channels))?.contiguous()?)
 }
 
-fn pooled_as(op: &'static str, geometry: &PoolGeometry, g: &Tensor) -> Result<()> {
-    let expected = pooled_shape(geometry);
-    if g.dims() == expected.dims() {
-        return Ok(());
-    }
-    Err(Error::Shape {
-        op,
-        left: g.dims().to_vec(),
-        right: expected.into_dims(),
-        rule: "a cotangent has the shape of the output".into(),
-    })
-}
 
 /// The mean over each window; padding is not counted.
 ///
@@ -241,10 +230,13 @@ impl MaxPositions {
         Ok(Self { geometry, positions })
     }
 
-    /// Each cotangent at the pixel where its maximum came from.
+    /// Each cotangent at the pixel where its maximum came from; one or more cotangents for each image, row r for image r mod n.
     pub(crate) fn scatter(&self, g: &Tensor) -> Result<Tensor> {
-        pooled_as("max-pool-scatter", &self.geometry, g)?;
-        apply1(g, Scatter { geometry: self.geometry, positions: self.positions.clone() })
+        const OP: &str = "max-pool-scatter";
+        require_float(OP, g)?;
+        let geometry = PoolGeometry { batch: self.geometry.batch * times(OP, &self.positions, g)?, ..self.geometry };
+        let positions = if is_composed(g) { repeated(OP, &self.positions, g)? } else { self.positions.clone() };
+        apply1(g, Scatter { geometry, positions })
     }
 
     /// The tangent at each maximum.

@@ -154,6 +154,15 @@ pub(crate) fn input_grad<T: Element>(
     }
 }
 
+/// Multiplications of [`input_grad`]'s products.
+pub(crate) fn input_grad_products(choice: Choice, g: &ConvGeometry) -> usize {
+    match choice {
+        Choice::Four => Pass::<Four>::input_grad(g).work(),
+        Choice::Toeplitz => Pass::<Toeplitz>::input_grad(g).work(),
+        Choice::Strided => Pass::<StridedTransposed>::strided_input_grad(g).work(),
+    }
+}
+
 /// Writes the weight gradient into `grad_weight`. As [`forward`].
 pub(crate) fn weight_grad<T: Element>(
     set: InstructionSet,
