@@ -76,7 +76,8 @@ impl Linearised<'_> {
     /// multiple of n, or when k > 1 and batch norm mixes the images.
     pub fn pullback(&self, cotangents: &Tensor) -> Result<Tensor> {
         let (got, features) = (cotangents.dims(), self.features.dims());
-        let fits = matches!((got, features), (&[rows, width], &[n, p]) if width == p && rows > 0 && rows % n.max(1) == 0);
+        let fits =
+            matches!((got, features), (&[rows, width], &[n, p]) if width == p && rows > 0 && rows % n.max(1) == 0);
         if !fits {
             return Err(crate::Error::Shape {
                 op: "pullback",

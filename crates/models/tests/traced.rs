@@ -8,7 +8,7 @@ mod support;
 use candle_core::{DType, Device, Tensor, Var};
 use gc_core::{Penalty, Probe};
 use models::train::{GcPenalty, Gradients};
-use models::{Architecture, Error, Initialisation, Network, Pass, ops};
+use models::{Architecture, Error, Initialisation, Linearised, Network, Pass, ops};
 use support::{Golden, assert_close, numbers};
 
 /// One network of every family, with what they are made of in every combination that the layers treat apart: ReLU behind
@@ -257,4 +257,35 @@ fn what_does_not_fit_is_refused_by_name() {
     let (x, gamma) = (draw(&[2, 3, 3, 2], 1), draw(&[2], 2));
     let refused = ops::batch_norm_train_pullback(&x, &draw(&[2, 3, 3, 1], 1), &gamma, 1e-5);
     assert!(matches!(refused, Err(Error::Shape { op: "batch-norm", .. })));
+}
+
+/// Cotangents enough that products with zeros are left out.
+#[test]
+fn many_cotangents_of_an_image_are_each_by_itself() {
+    const EACH: usize = 37;
+    for text in NETS {
+        for (mode, pass) in [("training", Pass::training(5, 2).without_update()), ("evaluation", Pass::evaluation())] {
+            let what = format!("{mode} of {text}");
+            let (network, images, _) = setting(text, DType::F64);
+            let map = network.frozen().linearise(&images, &pass).unwrap();
+            let cotangents: Vec<Tensor> = (0..EACH).map(|k| draw(map.features().dims(), 20 + k as u64)).collect();
+            let together = map.pullback(&Tensor::cat(&cotangents, 0).unwrap());
+            if pass.batch_statistics && network.architecture().has_batch_norm() {
+                assert!(matches!(together, Err(Error::Shape { .. })), "{what}");
+                continue;
+            }
+            let alone = |map: &Linearised| {
+                let pulled: Vec<Tensor> = cotangents.iter().map(|one| map.pullback(one).unwrap()).collect();
+                Tensor::cat(&pulled, 0).unwrap()
+            };
+            let (together, alone) = (together.unwrap(), alone(&map));
+            assert_eq!(together.dims(), alone.dims());
+            assert_close(&what, &together, &alone, 1e-13);
+            let composed = ops::composed(|| {
+                let map = network.frozen().linearise(&images, &pass)?;
+                map.pullback(&Tensor::cat(&cotangents, 0)?)
+            });
+            assert_close(&format!("{what}, composed"), &composed.unwrap(), &alone, 1e-12);
+        }
+    }
 }

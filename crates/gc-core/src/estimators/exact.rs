@@ -8,21 +8,7 @@ use super::Task;
 use super::passes::{Reverse, forward_squared_norms};
 
 /// Σ_k ‖Jᵀe_k‖² over the p unit vectors of the features.
-///
-/// Where a pass takes many rows of a sample at once, only a few samples at a time.
 pub(super) fn by_rows(task: &Task<'_>, chunk: &Chunk) -> Result<(Vec<Reading>, Passes)> {
-    let together = if task.linearises { (task.width() / task.outputs).max(1) } else { chunk.len() };
-    let (mut readings, mut passes) = (Vec::with_capacity(chunk.len()), Passes::default());
-    for first in (0..chunk.len()).step_by(together) {
-        let part = chunk.part(first, together.min(chunk.len() - first))?;
-        let (totals, cost) = row_totals(task, &part)?;
-        readings.extend(totals.into_iter().map(Reading::exact));
-        passes.add(cost);
-    }
-    Ok((readings, passes))
-}
-
-fn row_totals(task: &Task<'_>, chunk: &Chunk) -> Result<(Vec<f64>, Passes)> {
     let samples = chunk.len();
     let mut reverse = Reverse::new(task, chunk, task.outputs)?;
     let mut totals = vec![0.0; samples];
@@ -37,7 +23,7 @@ fn row_totals(task: &Task<'_>, chunk: &Chunk) -> Result<(Vec<f64>, Passes)> {
             totals[row % samples] += norm;
         }
     }
-    Ok((totals, reverse.passes))
+    Ok((totals.into_iter().map(Reading::exact).collect(), reverse.passes))
 }
 
 /// Σ_j ‖J e_j‖² over the d unit vectors of the inputs.

@@ -9,9 +9,14 @@ use crate::batch::Chunk;
 use crate::moments::Reading;
 use crate::{Error, FeatureMap, InputUnits, Method, Passes, Probe, Result, Side};
 
-/// Rows of a pass over a map's own linearisation, which runs forward once for all rows of a sample: wide enough that what
-/// the rows of a sample share, transformed or gathered weights, costs little beside them.
-const WIDTH: usize = 128;
+/// Rows of a pass over a map's own linearisation, which runs forward once for all rows of a sample: wide enough that the
+/// preparation of weights costs little beside the products, narrow enough for a cache.
+const WIDTH: usize = 64;
+/// The same where a sample asks for many rows, which share more than weights: see
+/// [`Linearised::pullback`](crate::Linearised::pullback).
+const WIDTH_OF_MANY: usize = 128;
+/// So many rows of a sample are many.
+const MANY: usize = 32;
 
 /// How ‖J‖²_F is to be obtained, as asked for.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -41,9 +46,15 @@ pub(crate) struct Task<'a> {
 }
 
 impl Task<'_> {
-    /// Rows of a pass over a map's own linearisation.
-    fn width(&self) -> usize {
-        WIDTH.min(self.rows_in_budget)
+    /// Rows of a pass over a map's own linearisation, if each sample asks for so many.
+    fn width(&self, directions: usize) -> usize {
+        let width = if directions >= MANY { WIDTH_OF_MANY } else { WIDTH };
+        width.min(self.rows_in_budget)
+    }
+
+    /// Of how many samples at once the rows are read: of few if each asks for many, so that they share a pass.
+    fn samples_together(&self, directions: usize) -> usize {
+        if self.linearises && directions >= MANY { (self.width(directions) / directions).max(1) } else { usize::MAX }
     }
 }
 
@@ -103,6 +114,23 @@ impl Method {
 
     /// One reading for each sample of the chunk, and what they cost.
     pub(crate) fn read(&self, task: &Task<'_>, chunk: &Chunk, probes: usize) -> Result<(Vec<Reading>, Passes)> {
+        let directions = match (self, self.side()) {
+            // Which rows have an entry, and how many, differs from sample to sample.
+            (Self::EntryMask { .. }, _) | (_, Side::Columns) => 1,
+            _ => self.directions(probes, task.inputs, task.outputs),
+        };
+        let together = task.samples_together(directions);
+        let (mut readings, mut passes) = (Vec::with_capacity(chunk.len()), Passes::default());
+        for first in (0..chunk.len()).step_by(together) {
+            let part = chunk.part(first, together.min(chunk.len() - first))?;
+            let (some, cost) = self.read_together(task, &part, probes)?;
+            readings.extend(some);
+            passes.add(cost);
+        }
+        Ok((readings, passes))
+    }
+
+    fn read_together(&self, task: &Task<'_>, chunk: &Chunk, probes: usize) -> Result<(Vec<Reading>, Passes)> {
         match self {
             Self::Exact { by: Side::Rows } => exact::by_rows(task, chunk),
             Self::Exact { by: Side::Columns } => exact::by_columns(task, chunk),

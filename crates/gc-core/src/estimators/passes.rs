@@ -37,7 +37,7 @@ impl<'a> Reverse<'a> {
         }
         check_finite(features, &chunk.indices, Quantity::Features, || task.map.first_non_finite_layer(&chunk.inputs))?;
         let passes = Passes { forward: features.dim(0)? as u64, ..Passes::default() };
-        let lanes = linearisation.lanes().unwrap_or_else(|| (task.width() / samples).clamp(1, directions));
+        let lanes = linearisation.lanes().unwrap_or_else(|| (task.width(directions) / samples).clamp(1, directions));
         Ok(Self { task, chunk, linearisation, lanes, passes })
     }
 

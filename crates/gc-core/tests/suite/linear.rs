@@ -1,8 +1,11 @@
 //! Linear maps, whose geometric complexity is ‖A‖²_F at every point.
 
+use std::cell::RefCell;
+
 use candle_core::{DType, Tensor};
 use gc_core::{
-    Estimate, FeatureMap, GeometricComplexity, InputUnits, Method, Parametric, Population, Probe, Side, Stopped,
+    Estimate, FeatureMap, GeometricComplexity, InputUnits, Linearised, Method, Parametric, Population, Probe, Side,
+    Stopped,
 };
 
 use crate::support::{CPU, entries, normal};
@@ -204,4 +207,69 @@ fn a_measured_data_set_has_no_error_and_a_sample_of_it_has() {
     assert_eq!(endless.value, sampled.value);
     let ratio = sampled.standard_error.total.unwrap() / endless.standard_error.total.unwrap();
     assert!((ratio - (2.0f64 / 3.0).sqrt()).abs() < 1e-12);
+}
+
+/// The linear map with a linearisation of its own, and the rows of every pass that was asked of it.
+struct OfItsOwn {
+    matrix: Tensor,
+    rows: RefCell<Vec<usize>>,
+}
+
+impl FeatureMap for OfItsOwn {
+    fn features(&self, x: &Tensor) -> gc_core::Result<Tensor> {
+        Ok(x.flatten_from(1)?.matmul(&self.matrix.t()?)?)
+    }
+
+    fn linearised(&self, x: &Tensor) -> gc_core::Result<Option<Box<dyn Linearised + '_>>> {
+        Ok(Some(Box::new(AtImages { features: self.features(x)?, map: self })))
+    }
+}
+
+struct AtImages<'a> {
+    features: Tensor,
+    map: &'a OfItsOwn,
+}
+
+impl Linearised for AtImages<'_> {
+    fn features(&self) -> &Tensor {
+        &self.features
+    }
+
+    fn pullback(&self, cotangents: &Tensor) -> gc_core::Result<Tensor> {
+        let rows = cotangents.dim(0)?;
+        assert_eq!(rows % self.features.dim(0)?, 0);
+        self.map.rows.borrow_mut().push(rows);
+        Ok(cotangents.matmul(&self.map.matrix)?.reshape((rows, 3, 4, 2))?)
+    }
+
+    fn bytes(&self) -> (usize, usize) {
+        (1_000, 100)
+    }
+}
+
+#[test]
+fn a_linearisation_takes_many_rows_of_each_sample() {
+    let matrix = normal(&[150, 24], 1, 3);
+    let own = OfItsOwn { matrix: matrix.clone(), rows: RefCell::default() };
+    let images = images(5);
+    let both = |settings: GeometricComplexity| {
+        own.rows.take();
+        let found = settings.measure_inputs(&own, &images).unwrap();
+        let expected = settings.measure_inputs(&linear(&matrix), &images).unwrap();
+        assert!((found.value / expected.value - 1.0).abs() < 1e-12, "{} {}", found.value, expected.value);
+        // The first pass is the look at two samples.
+        (found.passes, own.rows.take().split_off(1))
+    };
+    // Sample by sample, and one forward pass each.
+    let exact = GeometricComplexity::exact().by(Side::Rows);
+    let (passes, rows) = both(exact.clone());
+    assert_eq!((passes.forward, passes.backward, rows), (5, 5 * 150, [128, 22].repeat(5)));
+    let (passes, rows) = both(GeometricComplexity::output_sample(40));
+    assert_eq!((passes.forward, passes.backward, rows), (5, 5 * 40, vec![120, 80]));
+    // Few rows a sample: all samples together.
+    let (passes, rows) = both(GeometricComplexity::projections(Probe::Gaussian, 14));
+    assert_eq!((passes.forward, passes.backward, rows), (5, 5 * 14, vec![60, 10]));
+    // Within the budget: (1000 + 4·100)/2 bytes a row, as the look at two samples says.
+    let (_, rows) = both(exact.chunk_bytes(10 * 700));
+    assert_eq!(rows, [10].repeat(5 * 15));
 }

@@ -56,7 +56,7 @@ impl PoolGeometry {
     }
 
     /// Whether no pixel lies in two windows.
-    fn apart(&self) -> bool {
+    pub(crate) fn apart(&self) -> bool {
         (0..2).all(|axis| self.kernel[axis] <= self.stride[axis])
     }
 

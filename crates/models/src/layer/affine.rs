@@ -2,10 +2,10 @@
 
 use candle_core::Tensor;
 
-use super::{Arrived, BatchNorm2d, ByParameter, Cotangents, Layer, Pairings, Record, Relu, Traced};
+use super::{Arrived, BatchNorm2d, ByParameter, Cotangents, Footprint, Layer, MaxPool, Pairings, Record, Relu, Traced};
 use crate::ops::{
-    self, ConvSettings, channel_sum, conv2d, conv2d_input_gradient, conv2d_relu, conv2d_weight_gradient,
-    gated_with_sum, input_gradient_between_relus, linear,
+    self, ConvSettings, Passed, channel_sum, conv2d, conv2d_input_gradient, conv2d_relu, conv2d_weight_gradient,
+    gated_with_sum, input_gradient_between_relus, linear, max_pool2d_traced,
 };
 use crate::params::{Builder, Role};
 use crate::{Pass, Result};
@@ -68,10 +68,34 @@ impl Conv2d {
         relu: Relu,
         pass: &Pass,
     ) -> Result<Option<Traced<'static>>> {
-        let Some(bias) = &self.bias else { return Ok(None) };
-        let y = conv2d_relu(&arrived.x, &self.weight.detach(), &bias.detach(), self.settings(pass))?;
+        let Some(y) = self.rectified(arrived, pass)? else { return Ok(None) };
         let gate = (relu == Relu::Gates).then(|| y.clone());
         Ok(Some(self.way_back(y, gate, arrived, pass)))
+    }
+
+    /// This convolution, a ReLU and a max pool behind it as one, which keep less for the way back than each by itself and
+    /// multiply with fewer zeros; unless there is a variable or there are to be records.
+    pub(super) fn traced_with_pool(
+        &self,
+        arrived: &Arrived,
+        pool: &MaxPool,
+        pass: &Pass,
+    ) -> Result<Option<Traced<'static>>> {
+        if self.is_tracked() || arrived.recorded {
+            return Ok(None);
+        }
+        let Some(y) = self.rectified(arrived, pass)? else { return Ok(None) };
+        let (pooled, positions) = max_pool2d_traced(&y, pool.0)?;
+        let passed = Passed::Pool(positions, pooled.clone());
+        // Before the pool it is kept by nobody, but tensors of its size come and go.
+        let inside = Footprint { total: 0, ..Footprint::of(&y) };
+        Ok(Some(Traced { inside, ..self.way_back_of_constants(pooled, passed, arrived, pass) }))
+    }
+
+    /// The positive part of the output; a convolution without a bias has no operation for it.
+    fn rectified(&self, arrived: &Arrived, pass: &Pass) -> Result<Option<Tensor>> {
+        let Some(bias) = &self.bias else { return Ok(None) };
+        conv2d_relu(&arrived.x, &self.weight.detach(), &bias.detach(), self.settings(pass)).map(Some)
     }
 
     /// The way back; `gate` is the output of a ReLU behind the convolution, if the cotangents are still to pass it.
@@ -79,11 +103,15 @@ impl Conv2d {
         if self.is_tracked() {
             return self.way_back_of_variables(y, gate, arrived, pass);
         }
+        self.way_back_of_constants(y, gate.map_or(Passed::Nothing, Passed::Relu), arrived, pass)
+    }
+
+    /// The same without variables, and with what lies between the convolution and `y`.
+    fn way_back_of_constants(&self, y: Tensor, passed: Passed, arrived: &Arrived, pass: &Pass) -> Traced<'static> {
         let (weight, settings, shape) = (self.weight.clone(), self.settings(pass), arrived.x.dims().to_vec());
         let in_front = arrived.ungated.then(|| arrived.x.clone());
         let back = move |g: &Tensor, _: &mut ByParameter| {
-            let relus = (gate.as_ref(), in_front.as_ref());
-            input_gradient_between_relus(g, &weight, &shape, relus, settings).map(Some)
+            input_gradient_between_relus(g, &weight, &shape, (&passed, in_front.as_ref()), settings).map(Some)
         };
         Traced::leaf(y, arrived.wanted, back)
     }

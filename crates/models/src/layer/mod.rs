@@ -83,6 +83,11 @@ pub(crate) trait Layer: Send + Sync {
         None
     }
 
+    /// This layer, if it is a max pool.
+    fn as_max_pool(&self) -> Option<&MaxPool> {
+        None
+    }
+
     /// This layer, if it is batch norm.
     fn as_batch_norm(&self) -> Option<&BatchNorm2d> {
         None

@@ -4,8 +4,8 @@ use candle_core::Tensor;
 
 use super::{Arrived, ByParameter, Cotangents, Kept, Layer, Pairings, Record, Traced};
 use crate::ops::{
-    Activation, PoolSettings, derivative, dropout_mask, gate, gate_each, global_avg_pool2d, global_avg_pool2d_pullback, hadamard,
-    max_pool2d, max_pool2d_jvp, max_pool2d_pullback, max_pool2d_traced, repeated,
+    Activation, PoolSettings, derivative, dropout_mask, gate, gate_each, global_avg_pool2d, global_avg_pool2d_pullback,
+    hadamard, max_pool2d, max_pool2d_jvp, max_pool2d_pullback, max_pool2d_traced, repeated,
 };
 use crate::{Pass, Result};
 
@@ -90,6 +90,10 @@ impl Layer for MaxPool {
 
     fn gates_for_relu(&self) -> bool {
         true
+    }
+
+    fn as_max_pool(&self) -> Option<&MaxPool> {
+        Some(self)
     }
 
     fn jvp(&self, x: &Tensor, dx: &Tensor, _: &Pass) -> Result<(Tensor, Tensor)> {

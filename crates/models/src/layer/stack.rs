@@ -4,13 +4,24 @@ use std::sync::Arc;
 
 use candle_core::Tensor;
 
-use super::{Arrived, Cotangents, Layer, Pairings, Record, Relu, Trace};
+use super::{Arrived, Cotangents, Layer, Pairings, Record, Relu, Trace, Traced};
 use crate::names::nearest;
 use crate::{Error, Pass, Result};
 
 /// Named layers in the order in which they run; a clone shares them.
 #[derive(Default, Clone)]
 pub(crate) struct Stack(Vec<(String, Arc<dyn Layer>)>);
+
+/// Some layers of a stack traced as one.
+struct Step<'a> {
+    traced: Traced<'a>,
+    /// How many there are.
+    layers: usize,
+    /// Whether a ReLU is the last of them.
+    with_relu: bool,
+    /// Whether that leaves its gate to the layer behind: see [`Arrived::ungated`].
+    ungated: bool,
+}
 
 impl Stack {
     pub(crate) fn push(&mut self, name: impl Into<String>, layer: impl Layer + 'static) {
@@ -81,43 +92,56 @@ impl Stack {
     }
 
     /// The output of all layers for a plain tensor, and the way back.
-    ///
-    /// A ReLU is done together with the layer in front of it where that layer can, and batch norm that only scales and
-    /// shifts is drawn into the weights of the convolution in front of it, unless there is to be a record of each.
     pub(crate) fn trace<'a>(&'a self, mut arrived: Arrived, pass: &Pass) -> Result<(Tensor, Trace<'a>)> {
-        let mut trace = Trace::default();
-        let (at, mut next) = (|index: usize| self.0.get(index).map(|(_, layer)| layer.as_ref()), 0);
-        while let Some(layer) = at(next) {
-            next += 1;
-            let norm = at(next).and_then(|behind| behind.as_batch_norm());
-            let folded = match (layer.as_convolution(), norm) {
-                (Some(convolution), Some(norm)) if !pass.batch_statistics && !arrived.recorded => {
-                    convolution.with_batch_norm(norm)?
-                }
-                _ => None,
-            };
-            next += usize::from(folded.is_some());
-            let relu = at(next).filter(|behind| behind.is_relu()).map(|_| {
-                let gated = at(next + 1).is_some_and(|behind| behind.gates_for_relu());
-                if gated { Relu::Gated } else { Relu::Gates }
-            });
-            let both = match (relu, &folded) {
-                (None, _) => None,
-                (Some(relu), Some(folded)) => folded.traced_with_relu(&arrived, relu, pass)?,
-                (Some(relu), None) => layer.trace_with_relu(&arrived, relu, pass)?,
-            };
-            let with_relu = both.is_some();
-            next += usize::from(with_relu);
-            let ungated = with_relu && relu == Some(Relu::Gated);
-            let traced = match (both, &folded) {
-                (Some(both), _) => both,
-                (None, Some(folded)) => folded.traced(&arrived, pass)?,
-                (None, None) => layer.trace(&arrived, pass)?,
-            };
-            let (x, wanted) = trace.push(&arrived, traced, with_relu);
-            arrived = Arrived { x, wanted, ungated, recorded: arrived.recorded };
+        let (mut trace, mut next) = (Trace::default(), 0);
+        while let Some(step) = self.trace_from(next, &arrived, pass)? {
+            next += step.layers;
+            let (x, wanted) = trace.push(&arrived, step.traced, step.with_relu);
+            arrived = Arrived { x, wanted, ungated: step.ungated, recorded: arrived.recorded };
         }
         Ok((arrived.x, trace))
+    }
+
+    /// The layer at this index, traced together with what lies behind it and can be one with it; none after the last.
+    ///
+    /// A ReLU is done together with the layer in front of it where that layer can. Unless there is to be a record of each, batch
+    /// norm that only scales and shifts is drawn into the weights of the convolution in front of it, and a max pool is passed
+    /// together with the ReLU and the convolution in front of it.
+    fn trace_from<'a>(&'a self, index: usize, arrived: &Arrived, pass: &Pass) -> Result<Option<Step<'a>>> {
+        let at = |index: usize| self.0.get(index).map(|(_, layer)| layer.as_ref());
+        let Some(layer) = at(index) else { return Ok(None) };
+        let norm = at(index + 1).and_then(|behind| behind.as_batch_norm());
+        let folded = match (layer.as_convolution(), norm) {
+            (Some(convolution), Some(norm)) if !pass.batch_statistics && !arrived.recorded => {
+                convolution.with_batch_norm(norm)?
+            }
+            _ => None,
+        };
+        let layers = 1 + usize::from(folded.is_some());
+        let plain = |traced| Step { traced, layers, with_relu: false, ungated: false };
+        if at(index + layers).is_some_and(|behind| behind.is_relu()) {
+            let behind = at(index + layers + 1);
+            let convolution = folded.as_ref().or_else(|| layer.as_convolution());
+            if let (Some(convolution), Some(pool)) = (convolution, behind.and_then(|behind| behind.as_max_pool()))
+                && let Some(traced) = convolution.traced_with_pool(arrived, pool, pass)?
+            {
+                return Ok(Some(Step { layers: layers + 2, ..plain(traced) }));
+            }
+            let ungated = behind.is_some_and(|behind| behind.gates_for_relu());
+            let relu = if ungated { Relu::Gated } else { Relu::Gates };
+            let traced = match &folded {
+                Some(folded) => folded.traced_with_relu(arrived, relu, pass)?,
+                None => layer.trace_with_relu(arrived, relu, pass)?,
+            };
+            if let Some(traced) = traced {
+                return Ok(Some(Step { traced, layers: layers + 1, with_relu: true, ungated }));
+            }
+        }
+        match &folded {
+            Some(folded) => folded.traced(arrived, pass),
+            None => layer.trace(arrived, pass),
+        }
+        .map(|traced| Some(plain(traced)))
     }
 
     /// The records of all layers.

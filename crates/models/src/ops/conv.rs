@@ -71,7 +71,13 @@ impl ConvSettings {
     }
 
     /// Refuses a cotangent that is not shaped as the output for this input.
-    pub(super) fn check_cotangent(&self, op: &'static str, g: &Tensor, input: &[usize], weight: &[usize]) -> Result<()> {
+    pub(super) fn check_cotangent(
+        &self,
+        op: &'static str,
+        g: &Tensor,
+        input: &[usize],
+        weight: &[usize],
+    ) -> Result<()> {
         self.family(op, g, input, weight).map(|_| ())
     }
 

@@ -33,7 +33,7 @@ pub use batch_norm::{
     channel_affine,
 };
 pub(crate) use batch_norm::{batch_norm_traced, batch_norm_train_pair, batch_norm_train_pullback_with};
-pub(crate) use between_relus::input_gradient_between_relus;
+pub(crate) use between_relus::{Passed, input_gradient_between_relus};
 pub use channel::{channel_dot, channel_scale, channel_shift, channel_sum};
 pub use composed::composed;
 pub use conv::{ConvSettings, conv2d, conv2d_input_gradient, conv2d_relu, conv2d_weight_gradient, linear};

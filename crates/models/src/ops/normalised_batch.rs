@@ -6,7 +6,7 @@ use candle_core::{Tensor, WithDType};
 use super::batch_norm::ChannelMoments;
 use super::composed::{self, is_composed};
 use super::cpu::with_elements;
-use super::product::gate;
+use super::product::{gate, pair};
 use super::relu;
 use crate::Result;
 use crate::kernels::Element;
@@ -51,8 +51,11 @@ impl NormalisedBatch {
         }))
     }
 
-    /// The gradients for a cotangent `g` of the value.
+    /// The gradients for a cotangent `g` of the value: one, as statistics of a batch mix its images.
+    ///
+    /// **Errors** as [`hadamard`](super::hadamard).
     pub(crate) fn gradients(&self, g: &Tensor, of_input: bool) -> Result<BatchNormGradients> {
+        pair(OP, g, &self.x)?;
         if is_composed(&self.x) {
             return self.composed_gradients(g);
         }

@@ -148,7 +148,6 @@ pub fn global_avg_pool2d_pullback(g: &Tensor, [height, width]: [usize; 2]) -> Re
     Ok(spread.broadcast_as((batch, height, width, channels))?.contiguous()?)
 }
 
-
 /// The mean over each window; padding is not counted.
 ///
 /// **Shapes** `x` `[n, h, w, c]`, result `[n, h', w', c]`. The operation is linear: its tangent is the mean of `dx`.
@@ -237,6 +236,15 @@ impl MaxPositions {
         let geometry = PoolGeometry { batch: self.geometry.batch * times(OP, &self.positions, g)?, ..self.geometry };
         let positions = if is_composed(g) { repeated(OP, &self.positions, g)? } else { self.positions.clone() };
         apply1(g, Scatter { geometry, positions })
+    }
+
+    /// What `body` makes of the positions, which live on the CPU.
+    pub(super) fn on_cpu<R>(
+        &self,
+        op: &'static str,
+        body: impl FnOnce(PoolGeometry, &[u32]) -> Result<R>,
+    ) -> Result<R> {
+        Ok(with_positions(op, &self.positions, |positions| body(self.geometry, positions).map_err(Error::into_candle))?)
     }
 
     /// The tangent at each maximum.

@@ -2,11 +2,14 @@
 
 use crate::kernels::Element;
 use crate::kernels::instruction_set::InstructionSet;
+use crate::kernels::pool::PoolGeometry;
 
 /// The channels alive at each pixel of an image.
 pub(crate) struct Alive {
     starts: Vec<usize>,
     channels: Vec<u32>,
+    /// At which pixel of a cotangent the numbers of each pixel are found, if it is not the same one.
+    sources: Option<Vec<usize>>,
 }
 
 impl Alive {
@@ -36,8 +39,21 @@ impl Alive {
         Self::marked(&any, channels)
     }
 
+    /// Where the maxima of an image were that are positive; the numbers are found at the pooled pixels. The windows are apart.
+    pub(super) fn before_pool<T: Element>(geometry: &PoolGeometry, values: &[T], positions: &[u32]) -> Self {
+        let (channels, pixels) = (geometry.channels, geometry.height * geometry.width);
+        let (mut marks, mut sources) = (vec![false; pixels * channels], vec![0; pixels]);
+        for (window, (values, positions)) in values.chunks(channels).zip(positions.chunks(channels)).enumerate() {
+            for (channel, (value, pixel)) in values.iter().zip(positions).enumerate() {
+                sources[*pixel as usize] = window;
+                marks[*pixel as usize * channels + channel] = *value > T::default();
+            }
+        }
+        Self { sources: Some(sources), ..Self::marked(&marks, channels) }
+    }
+
     fn marked(marks: &[bool], channels: usize) -> Self {
-        let mut alive = Self { starts: vec![0], channels: Vec::new() };
+        let mut alive = Self { starts: vec![0], channels: Vec::new(), sources: None };
         for pixel in marks.chunks(channels) {
             alive.channels.extend((0..).zip(pixel).filter_map(|(channel, mark)| mark.then_some(channel)));
             alive.starts.push(alive.channels.len());
@@ -48,6 +64,11 @@ impl Alive {
     /// The channels alive at a pixel.
     pub(super) fn at(&self, pixel: usize) -> &[u32] {
         &self.channels[self.start(pixel)..self.start(pixel + 1)]
+    }
+
+    /// The pixel of a cotangent at which the numbers of this pixel are found.
+    pub(super) fn source(&self, pixel: usize) -> usize {
+        self.sources.as_ref().map_or(pixel, |sources| sources[pixel])
     }
 
     /// How many are alive at the pixels before this one.

@@ -13,6 +13,7 @@ mod products;
 
 use super::elementwise::{gate, zip_map};
 use super::instruction_set::InstructionSet;
+use super::pool::{self, PoolGeometry};
 use super::{Accuracy, ConvGeometry, Element, conv, conv_input_grad_to_vec};
 use alive::Alive;
 
@@ -29,10 +30,27 @@ pub(crate) struct BetweenRelus<'a, T> {
     pub(crate) geometry: ConvGeometry,
     pub(crate) accuracy: Accuracy,
     pub(crate) weight: &'a [T],
-    /// The output of the ReLU behind, if the cotangents are still to pass it.
-    pub(crate) y: Option<&'a [T]>,
+    pub(crate) behind: Behind<'a, T>,
     /// The output of the ReLU in front, if the gradient is wanted only where that is positive; it is zero elsewhere.
-    pub(crate) x: Option<&'a [T]>,
+    pub(crate) in_front: Option<&'a [T]>,
+}
+
+/// What the cotangents are still to pass on their way back to the convolution.
+#[derive(Clone, Copy)]
+pub(crate) enum Behind<'a, T> {
+    Nothing,
+    /// A ReLU with this output.
+    Relu(&'a [T]),
+    /// A max pool and a ReLU in front of it.
+    Pool(Pooled<'a, T>),
+}
+
+/// What a max pool saw: its output and where that came from.
+#[derive(Clone, Copy)]
+pub(crate) struct Pooled<'a, T> {
+    pub(crate) geometry: PoolGeometry,
+    pub(crate) values: &'a [T],
+    pub(crate) positions: &'a [u32],
 }
 
 /// What is alive behind a convolution and in front of it, in one image.
@@ -42,50 +60,74 @@ pub(super) struct AliveAround {
 }
 
 impl<T: Element> BetweenRelus<'_, T> {
-    /// The input gradient `[k·batch, height, width, in]` for cotangents `[k·batch, out height, out width, out]`, whose row
-    /// r belongs to image r mod batch.
-    pub(crate) fn input_grad(&self, grad_y: &[T]) -> Vec<T> {
-        self.input_grad_if(grad_y, |alive, cotangents| self.pays(alive, cotangents))
+    /// The input gradient `[k·batch, height, width, in]` for cotangents `[k·batch, …]` of what is behind, whose row r belongs to
+    /// image r mod batch.
+    pub(crate) fn input_grad(&self, cotangents: &[T]) -> Vec<T> {
+        self.input_grad_if(cotangents, |alive, each| self.pays(alive, each))
     }
 
     /// The same with this rule for whether products with zeros are left out.
-    pub(super) fn input_grad_if(&self, grad_y: &[T], pays: impl Fn(&[AliveAround], usize) -> bool) -> Vec<T> {
+    pub(super) fn input_grad_if(&self, cotangents: &[T], pays: impl Fn(&[AliveAround], usize) -> bool) -> Vec<T> {
         let g = &self.geometry;
-        let cotangents = grad_y.len() / g.output_len().max(1);
-        if g.groups == 1 && cotangents >= FEWEST_COTANGENTS {
-            let alive: Vec<AliveAround> = (0..g.batch).map(|image| self.alive(image, grad_y)).collect();
-            if pays(&alive, cotangents) {
-                return products::between(InstructionSet::best(), g, self.weight, grad_y, &alive);
+        let rows = cotangents.len() / self.row_len().max(1);
+        let gathers = match self.behind {
+            Behind::Pool(pooled) => pooled.geometry.apart(),
+            _ => true,
+        };
+        if g.groups == 1 && gathers && rows >= FEWEST_COTANGENTS * g.batch {
+            let alive: Vec<AliveAround> = (0..g.batch).map(|image| self.alive(image, cotangents)).collect();
+            if pays(&alive, rows / g.batch) {
+                return products::between(InstructionSet::best(), g, self.weight, cotangents, &alive, rows / g.batch);
             }
         }
-        self.all_products(grad_y, cotangents)
+        self.all_products(cotangents, rows)
+    }
+
+    /// Length of the cotangent of one image.
+    fn row_len(&self) -> usize {
+        match self.behind {
+            Behind::Pool(pooled) => pooled.geometry.pooled_len(),
+            _ => self.geometry.output_len() / self.geometry.batch,
+        }
     }
 
     /// Every product, by the fastest scheme.
-    fn all_products(&self, grad_y: &[T], cotangents: usize) -> Vec<T> {
-        let geometry = ConvGeometry { batch: self.geometry.batch * cotangents, ..self.geometry };
-        let gated = self.y.map(|y| zip_map(grad_y, y, gate));
-        let grad_y = gated.as_deref().unwrap_or(grad_y);
+    fn all_products(&self, cotangents: &[T], rows: usize) -> Vec<T> {
+        let geometry = ConvGeometry { batch: rows, ..self.geometry };
+        let passed = match self.behind {
+            Behind::Nothing => None,
+            Behind::Relu(y) => Some(zip_map(cotangents, y, gate)),
+            Behind::Pool(Pooled { geometry, values, positions }) => {
+                let gated = zip_map(cotangents, values, gate);
+                Some(pool::scatter(&PoolGeometry { batch: rows, ..geometry }, &gated, positions))
+            }
+        };
+        let grad_y = passed.as_deref().unwrap_or(cotangents);
         let grad_x = conv_input_grad_to_vec(&geometry, self.accuracy, grad_y, self.weight);
-        match self.x {
+        match self.in_front {
             Some(x) => zip_map(&grad_x, x, gate),
             None => grad_x,
         }
     }
 
-    fn alive(&self, image: usize, grad_y: &[T]) -> AliveAround {
+    fn alive(&self, image: usize, cotangents: &[T]) -> AliveAround {
         let g = &self.geometry;
-        let (pixels, out_pixels) = (g.height * g.width, g.out_height() * g.out_width());
-        let (length, out_length) = (pixels * g.in_channels, out_pixels * g.out_channels);
-        let behind = match self.y {
-            Some(y) => Alive::positive(&y[image * out_length..][..out_length], g.out_channels),
-            None => {
-                Alive::in_any(grad_y.chunks(out_length).skip(image).step_by(g.batch), out_pixels, g.out_channels)
+        let length = self.row_len();
+        let behind = match self.behind {
+            Behind::Nothing => {
+                let rows = cotangents.chunks(length).skip(image).step_by(g.batch);
+                Alive::in_any(rows, g.out_height() * g.out_width(), g.out_channels)
+            }
+            Behind::Relu(y) => Alive::positive(&y[image * length..][..length], g.out_channels),
+            Behind::Pool(pooled) => {
+                let (values, positions) = (&pooled.values[image * length..], &pooled.positions[image * length..]);
+                Alive::before_pool(&pooled.geometry, &values[..length], &positions[..length])
             }
         };
-        let in_front = match self.x {
+        let length = g.input_len() / g.batch;
+        let in_front = match self.in_front {
             Some(x) => Alive::positive(&x[image * length..][..length], g.in_channels),
-            None => Alive::everywhere(pixels, g.in_channels),
+            None => Alive::everywhere(g.height * g.width, g.in_channels),
         };
         AliveAround { behind, in_front }
     }

@@ -30,31 +30,32 @@ pub(super) fn count(g: &ConvGeometry, alive: &AliveAround) -> usize {
     (0..g.height * g.width).map(at_pixel).sum()
 }
 
-/// The input gradient for the cotangents `grad_y` of each image; zero where nothing is alive.
+/// The input gradient for the cotangents of each image; zero where nothing is alive.
 pub(super) fn between<T: Element>(
     set: InstructionSet,
     g: &ConvGeometry,
     weight: &[T],
-    grad_y: &[T],
+    cotangents: &[T],
     alive: &[AliveAround],
+    each: usize,
 ) -> Vec<T> {
     let by_tap = by_tap(g, weight);
-    let cotangents = grad_y.len() / g.output_len();
+    let row_len = cotangents.len() / (each * g.batch);
     let write = |grad_x: &mut [MaybeUninit<T>]| {
         let to = Shared::new(grad_x.as_mut_ptr().cast::<T>());
         for (image, alive) in alive.iter().enumerate() {
-            let mut numbers = Gathered::new(set, grad_y, g, image, &alive.behind, cotangents);
+            let rows: Vec<&[T]> = cotangents.chunks(row_len).skip(image).step_by(g.batch).collect();
+            let mut numbers = Gathered::new(set, g, &alive.behind, &rows);
             let numbers = numbers.shared();
-            let products = count(g, alive) * cotangents;
-            let moved = MOVING * cotangents * g.input_len() / g.batch;
-            for_each_task(g.height * g.width, products + moved, |pixel| {
+            let moved = MOVING * each * g.input_len() / g.batch;
+            for_each_task(g.height * g.width, count(g, alive) * each + moved, |pixel| {
                 // SAFETY: each pixel of each image is one task's.
                 unsafe { Pixel { set, g, by_tap: &by_tap, alive, numbers, image, pixel }.write(to) }
             });
         }
     };
     // SAFETY: every pixel of every image is written for every cotangent.
-    unsafe { fresh::written(cotangents * g.input_len(), write) }
+    unsafe { fresh::written(each * g.input_len(), write) }
 }
 
 /// A tap that reaches a pixel of the input, and the pixel of the output from where it does.
@@ -136,25 +137,18 @@ impl PanelLayout {
 }
 
 impl<T: Element> Gathered<T> {
-    fn new(
-        set: InstructionSet,
-        grad_y: &[T],
-        g: &ConvGeometry,
-        image: usize,
-        alive: &Alive,
-        cotangents: usize,
-    ) -> Self {
-        let layout = PanelLayout { cotangents, width: set.panel::<T>(), numbers: alive.count() };
+    /// From the cotangents of the image.
+    fn new(set: InstructionSet, g: &ConvGeometry, alive: &Alive, cotangents: &[&[T]]) -> Self {
+        let layout = PanelLayout { cotangents: cotangents.len(), width: set.panel::<T>(), numbers: alive.count() };
         let mut numbers = Scratch::<T>::new(layout.start(layout.panels(), 0));
         let to = Shared::new(numbers.pointer());
         let (pixels, channels) = (g.out_height() * g.out_width(), g.out_channels);
         let together = (STRETCH / channels).max(1);
-        for_each_task(pixels.div_ceil(together), MOVING * layout.numbers * cotangents, |task| {
-            for cotangent in 0..cotangents {
-                let row = &grad_y[(cotangent * g.batch + image) * pixels * channels..][..pixels * channels];
+        for_each_task(pixels.div_ceil(together), MOVING * layout.numbers * layout.cotangents, |task| {
+            for (cotangent, row) in cotangents.iter().enumerate() {
                 let (panel, lane) = (cotangent / layout.width, cotangent % layout.width);
                 for pixel in task * together..pixels.min((task + 1) * together) {
-                    let row = &row[pixel * channels..][..channels];
+                    let row = &row[alive.source(pixel) * channels..][..channels];
                     let mut to = to.get().wrapping_add(layout.start(panel, alive.start(pixel)) + lane);
                     for channel in alive.at(pixel) {
                         // SAFETY: channels alive are channels; the place is within the scratch, at a pixel of this task.

@@ -5,8 +5,9 @@ use proptest::test_runner::RngSeed;
 
 use super::reference::products;
 use super::{any_geometry, cast, geometry};
-use crate::kernels::between_relus::BetweenRelus;
+use crate::kernels::between_relus::{Behind, BetweenRelus, Pooled};
 use crate::kernels::elementwise::gate;
+use crate::kernels::pool::{self, PoolGeometry};
 use crate::kernels::{Accuracy, ConvGeometry, Element};
 
 /// A convolution with numbers on both sides, about a third of them alive.
@@ -61,8 +62,8 @@ impl Case {
             geometry: self.geometry,
             accuracy: Accuracy::Fast,
             weight: &weight,
-            y: behind.then_some(&y[..]),
-            x: in_front.then_some(&x[..]),
+            behind: if behind { Behind::Relu(&y) } else { Behind::Nothing },
+            in_front: in_front.then_some(&x[..]),
         };
         let (expected, mass) = self.expected(behind, in_front);
         [true, false].map(|pays| {
@@ -138,8 +139,8 @@ fn not_a_number_is_seen_where_it_counts() {
             geometry: case.geometry,
             accuracy: Accuracy::Fast,
             weight,
-            y: Some(&case.y),
-            x: None,
+            behind: Behind::Relu(&case.y),
+            in_front: None,
         };
         for pays in [true, false] {
             assert_eq!(conv.input_grad_if(&case.grad_y, |_, _| pays).iter().any(|value| value.is_nan()), seen);
@@ -147,50 +148,51 @@ fn not_a_number_is_seen_where_it_counts() {
     }
 }
 
-#[test]
-#[ignore]
-fn timing() {
-    for (size, channels, pooled) in [
-        (32, [3, 64], false),
-        (32, [64, 64], true),
-        (16, [64, 128], false),
-        (16, [128, 128], true),
-        (8, [128, 256], false),
-        (8, [256, 256], true),
-        (4, [256, 512], false),
-        (4, [512, 512], true),
-        (2, [512, 512], false),
-    ] {
-        for cotangents in [64, 256] {
-            let g = geometry(1, [size, size], channels, 3);
-            let mut s = streams::stream(1, "t", 0);
-            let mut draw = |count: usize| -> Vec<f32> {
-                streams::standard_normal(&mut s, count).into_iter().map(|v| v as f32).collect()
-            };
-            let (weight, mut grad_y, y, x) =
-                (draw(g.weight_len()), draw(cotangents * g.output_len()), draw(g.output_len()), draw(g.input_len()));
-            if pooled {
-                for row in grad_y.chunks_mut(g.output_len()) {
-                    for (v, y) in row.iter_mut().zip(&y) {
-                        if *y < 0.75 { *v = 0.0 }
-                    }
-                }
-            }
-            let conv = BetweenRelus {
-                geometry: g, accuracy: Accuracy::Fast, weight: &weight,
-                y: (!pooled).then_some(&y[..]), x: (pooled).then_some(&x[..]),
-            };
-            let mut best = [f64::MAX; 3];
-            for _ in 0..5 {
-                for (i, b) in best.iter_mut().enumerate() {
-                    let start = std::time::Instant::now();
-                    let r = match i { 0 => conv.input_grad_if(&grad_y, |_, _| true), 1 => conv.input_grad_if(&grad_y, |_, _| false), _ => conv.input_grad(&grad_y) };
-                    *b = b.min(start.elapsed().as_secs_f64());
-                    std::hint::black_box(r);
-                }
-            }
-            let dense = g.multiplications() as f64 * cotangents as f64;
-            eprintln!("{size} {channels:?} {pooled} x{cotangents}: between {:.2} ms, dense {:.2} ms, auto {:.2} ms; direct-equivalent {:.0} vs {:.0} GMAC/s", best[0]*1e3, best[1]*1e3, best[2]*1e3, dense/best[0]/1e9, dense/best[1]/1e9);
+/// A pool behind the ReLU: the same as a ReLU alone with the cotangents brought back through the pool first.
+fn check_pool(size: [usize; 2], kernel: usize, stride: usize, padding: usize) {
+    let case = Case::new(geometry(2, size, [5, 9], 3), 40, 6);
+    let g = case.geometry;
+    let geometry = PoolGeometry {
+        batch: g.batch,
+        height: g.out_height(),
+        width: g.out_width(),
+        channels: g.out_channels,
+        kernel: [kernel; 2],
+        stride: [stride; 2],
+        padding: [padding; 2],
+    };
+    let y: Vec<f64> = case.y.iter().map(|value| value.max(0.0)).collect();
+    let (values, positions) = pool::max_and_positions(&geometry, &y);
+    let cotangents: Vec<f64> = case.grad_y.iter().copied().take(40 * values.len()).collect();
+    let scattered = pool::scatter(&PoolGeometry { batch: 80, ..geometry }, &cotangents, &positions);
+    let conv = |behind| BetweenRelus {
+        geometry: g,
+        accuracy: Accuracy::Fast,
+        weight: &case.weight,
+        behind,
+        in_front: Some(&case.x),
+    };
+    let expected = conv(Behind::Relu(&y)).input_grad_if(&scattered, |_, _| false);
+    assert!(expected.iter().any(|value| *value != 0.0));
+    let pooled = Behind::Pool(Pooled { geometry, values: &values, positions: &positions });
+    for pays in [true, false] {
+        let found = conv(pooled).input_grad_if(&cotangents, |_, _| pays);
+        assert_eq!(found.len(), expected.len());
+        for (found, expected) in found.iter().zip(&expected) {
+            assert!(
+                (found - expected).abs() <= 1e-13,
+                "{found} {expected}, {size:?}, {kernel}, {stride}, {padding}, {pays}"
+            );
         }
     }
+}
+
+#[test]
+fn a_pool_is_passed_with_its_relu() {
+    check_pool([6, 8], 2, 2, 0);
+    check_pool([7, 5], 2, 2, 0);
+    // With pixels between the windows, a border, and windows that overlap.
+    check_pool([8, 7], 2, 3, 0);
+    check_pool([6, 7], 2, 2, 1);
+    check_pool([7, 8], 3, 2, 1);
 }
