@@ -1,12 +1,15 @@
 //! Batch norm with the statistics of the batch, on NHWC data seen as rows of `channels` values: alone, or with a ReLU
 //! behind it in the same pass over the memory.
 
+use std::mem::MaybeUninit;
+
 use rayon::prelude::*;
 
 use super::channel::{block_len, map_rows, reduce, repeated, totals, wide_row};
 use super::elementwise::{gate, positive_part};
 use super::fresh::WAKING;
 use super::instruction_set::InstructionSet;
+use super::shared::Shared;
 use super::{Element, fresh};
 
 /// What normalises a batch: x̂ = (x − mean)·inverse_deviation, then x̂·scale + shift, by channel.
@@ -94,7 +97,7 @@ pub(crate) fn normalised_sums<T: Element>(
     (sums, weighted)
 }
 
-/// The gradient by the input, by channel, from the sums of [`normalised_sums`].
+/// The gradient by the input, by channel, from the sums of [`normalised_sums`], plus `addend`, if there is one.
 ///
 /// With m rows, x̂ normalised and γ the scale: dx = γ/σ · (g − Σg/m − x̂·Σ(g·x̂)/m); `gated` as there.
 pub(crate) fn input_gradient<T: Element>(
@@ -103,26 +106,39 @@ pub(crate) fn input_gradient<T: Element>(
     by: &Normalisation<'_, T>,
     (plain, weighted): (&[f64], &[f64]),
     gated: bool,
+    addend: Option<&[T]>,
 ) -> Vec<T> {
     let (wide, channels) = (by.wide(), by.channels());
     let rows = (x.len() / channels.max(1)) as f64;
     let slope = repeated(channels, |c| T::from_f64(-by.factor(c) * by.inverse_deviation[c] * weighted[c] / rows));
     let constant = repeated(channels, |c| T::from_f64(-by.factor(c) * plain[c] / rows));
     let line = wide.centre.iter().zip(&wide.factor).zip(&slope).zip(&constant);
-    if gated {
-        return map_rows(g, x, channels, |g, x| {
+    let of_row = |g: &mut [T], x: &[T]| {
+        if gated {
             for ((g, x), ((((centre, factor), slope), constant), shift)) in
                 g.iter_mut().zip(x).zip(line.clone().zip(&wide.shift))
             {
                 let centred = *x - *centre;
                 *g = gate(*g, centred * *factor + *shift) * *factor + centred * *slope + *constant;
             }
-        });
-    }
-    map_rows(g, x, channels, |g, x| {
-        for ((g, x), (((centre, factor), slope), constant)) in g.iter_mut().zip(x).zip(line.clone()) {
-            *g = *g * *factor + (*x - *centre) * *slope + *constant;
+        } else {
+            for ((g, x), (((centre, factor), slope), constant)) in g.iter_mut().zip(x).zip(line.clone()) {
+                *g = *g * *factor + (*x - *centre) * *slope + *constant;
+            }
         }
+    };
+    let (row, block, set) = (wide_row(channels), block_len(channels), InstructionSet::best());
+    fresh::changed(g, block, |index, g| {
+        let x = &x[index * block..][..g.len()];
+        set.vectorised(
+            #[inline(always)]
+            || {
+                g.chunks_mut(row).zip(x.chunks(row)).for_each(|(g, x)| of_row(g, x));
+                if let Some(addend) = addend {
+                    g.iter_mut().zip(&addend[index * block..]).for_each(|(g, addend)| *g += *addend);
+                }
+            },
+        );
     })
 }
 
@@ -136,71 +152,121 @@ pub(crate) struct Pairing<T> {
     pub(crate) by_scale: Vec<f64>,
 }
 
-/// See [`Pairing`].
+/// See [`Pairing`]; with `gated`, a ReLU behind belongs to the map.
 ///
 /// By channel, with x, g and t centred over the m rows, A = ⟨g, t⟩, B = ⟨x, t⟩, C = ⟨x, g⟩ and σ² the variance plus ε:
 /// J t = γ/σ · (t − x·B/(mσ²)), ⟨g, J t⟩ = γ·(A/σ − BC/(mσ³)), and, as ∂σ/∂x = x/(mσ),
-/// ∂⟨g, J t⟩/∂x = γ/(mσ³) · (x·(3BC/(mσ²) − A) − C·t − B·g).
-pub(crate) fn pairing<T: Element>(
-    x: &[T],
-    g: &[T],
-    t: &[T],
-    scale: &[f64],
-    mean: &[f64],
-    inverse_deviation: &[f64],
-) -> Pairing<T> {
-    let channels = mean.len();
+/// ∂⟨g, J t⟩/∂x = γ/(mσ³) · (x·(3BC/(mσ²) − A) − C·t − B·g). A ReLU lets g and J t through where the normalised value is positive.
+pub(crate) fn pairing<T: Element>(x: &[T], g: &[T], t: &[T], by: &Normalisation<'_, T>, gated: bool) -> Pairing<T> {
+    let (channels, inverse) = (by.channels(), by.inverse_deviation);
     let rows = (x.len() / channels.max(1)) as f64;
-    let sums = pairing_sums(x, g, t, mean);
+    let sums = pairing_sums(x, g, t, by, gated);
     let [g_sum, t_sum, gt, xt, xg, x_sum] = [0, 1, 2, 3, 4, 5].map(|sum| &sums[sum * channels..(sum + 1) * channels]);
     // Sums of products of what is centred, from those of what is not.
     let gt = |c: usize| gt[c] - g_sum[c] * t_sum[c] / rows;
     let xt = |c: usize| xt[c] - x_sum[c] * t_sum[c] / rows;
     let xg = |c: usize| xg[c] - x_sum[c] * g_sum[c] / rows;
-    let factor = |c: usize| scale[c] * inverse_deviation[c];
-    let slope = |c: usize| -scale[c] * inverse_deviation[c].powi(3) * xt(c) / rows;
-    let cube = |c: usize| scale[c] * inverse_deviation[c].powi(3) / rows;
-    let along_x = |c: usize| cube(c) * (3.0 * xt(c) * xg(c) * inverse_deviation[c].powi(2) / rows - gt(c));
+    let cube = |c: usize| by.factor(c) * inverse[c].powi(2) / rows;
+    let along_x = |c: usize| cube(c) * (3.0 * xt(c) * xg(c) * inverse[c].powi(2) / rows - gt(c));
     let (along_t, along_g) = (|c: usize| -cube(c) * xg(c), |c: usize| -cube(c) * xt(c));
-    let centre = |c: usize| mean[c];
-    let shift = |c: usize| -factor(c) * t_sum[c] / rows;
-    let tangent = combined(x, [&centre, &slope, &shift], &[(t, &factor)], channels);
-    let shift = |c: usize| -(along_t(c) * t_sum[c] + along_g(c) * g_sum[c]) / rows;
-    let by_input = combined(x, [&centre, &along_x, &shift], &[(t, &along_t), (g, &along_g)], channels);
-    let by_scale = (0..channels)
-        .map(|c| gt(c) * inverse_deviation[c] - xt(c) * xg(c) * inverse_deviation[c].powi(3) / rows)
-        .collect();
+    let wide = |value: &dyn Fn(usize) -> f64| {
+        let values: Vec<T> = (0..channels).map(|c| T::from_f64(value(c))).collect();
+        repeated(channels, |c| values[c])
+    };
+    let lines = Lines {
+        slope: wide(&|c| -cube(c) * xt(c)),
+        constant: wide(&|c| -by.factor(c) * t_sum[c] / rows),
+        along_x: wide(&along_x),
+        along_t: wide(&along_t),
+        along_g: wide(&along_g),
+        summand: wide(&|c| -(along_t(c) * t_sum[c] + along_g(c) * g_sum[c]) / rows),
+    };
+    let (tangent, by_input) = lines.of(x, g, t, by, gated);
+    let by_scale = (0..channels).map(|c| gt(c) * inverse[c] - xt(c) * xg(c) * inverse[c].powi(3) / rows).collect();
     Pairing { tangent, by_input, by_scale }
 }
 
-/// Σ g, Σ t, Σ g·t, Σ x·t, Σ x·g and Σ x by channel, one after the other, with x less its mean: in one pass.
-fn pairing_sums<T: Element>(x: &[T], g: &[T], t: &[T], mean: &[f64]) -> Vec<f64> {
+/// The tangent and the gradient by the input, which are linear in x, g and t: constants by channel, in wide rows.
+struct Lines<T> {
+    slope: Vec<T>,
+    constant: Vec<T>,
+    along_x: Vec<T>,
+    along_t: Vec<T>,
+    along_g: Vec<T>,
+    summand: Vec<T>,
+}
+
+impl<T: Element> Lines<T> {
+    fn of(&self, x: &[T], g: &[T], t: &[T], by: &Normalisation<'_, T>, gated: bool) -> (Vec<T>, Vec<T>) {
+        let (wide, row) = (by.wide(), wide_row(by.channels()));
+        let (block, set) = (block_len(by.channels()), InstructionSet::best());
+        let mut by_input = Vec::new();
+        let write = |tangent: &mut [MaybeUninit<T>]| {
+            let tangent = Shared::new(tangent.as_mut_ptr().cast::<T>());
+            by_input = fresh::changed(g, block, |index, g| {
+                let (x, t) = (&x[index * block..][..g.len()], &t[index * block..][..g.len()]);
+                let to = tangent.get().wrapping_add(index * block).cast::<MaybeUninit<T>>();
+                // SAFETY: each block of the tangent is written by the task that writes the same block of the other.
+                let to = unsafe { std::slice::from_raw_parts_mut(to, g.len()) };
+                set.vectorised(
+                    #[inline(always)]
+                    || {
+                        let rows = g.chunks_mut(row).zip(to.chunks_mut(row)).zip(x.chunks(row).zip(t.chunks(row)));
+                        for ((g, to), (x, t)) in rows {
+                            if gated {
+                                self.row::<true>(&wide, g, to, x, t);
+                            } else {
+                                self.row::<false>(&wide, g, to, x, t);
+                            }
+                        }
+                    },
+                );
+            });
+        };
+        // SAFETY: the blocks cover the tangent.
+        let tangent = unsafe { fresh::written(g.len(), write) };
+        (tangent, by_input)
+    }
+
+    /// One wide row: `g` becomes the gradient by the input.
+    #[inline(always)]
+    fn row<const GATED: bool>(&self, wide: &Wide<T>, g: &mut [T], tangent: &mut [MaybeUninit<T>], x: &[T], t: &[T]) {
+        let line = wide.centre.iter().zip(&wide.factor).zip(&wide.shift).zip(&self.slope).zip(&self.constant);
+        let plane = self.along_x.iter().zip(&self.along_t).zip(&self.along_g).zip(&self.summand);
+        let values = g.iter_mut().zip(tangent).zip(x.iter().zip(t));
+        for (((g, tangent), (x, t)), (line, plane)) in values.zip(line.zip(plane)) {
+            let ((((centre, factor), shift), slope), constant) = line;
+            let (((along_x, along_t), along_g), summand) = plane;
+            let centred = *x - *centre;
+            let value = centred * *factor + *shift;
+            let cotangent = if GATED { gate(*g, value) } else { *g };
+            let along = *t * *factor + centred * *slope + *constant;
+            tangent.write(if GATED { gate(along, value) } else { along });
+            *g = centred * *along_x + *t * *along_t + cotangent * *along_g + *summand;
+        }
+    }
+}
+
+/// Σ g, Σ t, Σ g·t, Σ x·t, Σ x·g and Σ x by channel, one after the other, with x less its mean: in one pass. With `gated`,
+/// of those g whose normalised value is positive.
+fn pairing_sums<T: Element>(x: &[T], g: &[T], t: &[T], by: &Normalisation<'_, T>, gated: bool) -> Vec<f64> {
     const SUMS: usize = 6;
-    let channels = mean.len();
-    let (wide, block) = (wide_row(channels), block_len(channels));
-    let centre = repeated(channels, |c| T::from_f64(mean[c]));
+    let channels = by.channels();
+    let (row, block, wide) = (wide_row(channels), block_len(channels), by.wide());
     let partial = |((x, g), t): ((&[T], &[T]), &[T])| {
-        let mut accumulators = vec![T::default(); SUMS * wide];
-        InstructionSet::best().vectorised(|| {
-            let (g_sum, rest) = accumulators.split_at_mut(wide);
-            let (t_sum, rest) = rest.split_at_mut(wide);
-            let (gt, rest) = rest.split_at_mut(wide);
-            let (xt, rest) = rest.split_at_mut(wide);
-            let (xg, x_sum) = rest.split_at_mut(wide);
-            for ((x, g), t) in x.chunks(wide).zip(g.chunks(wide)).zip(t.chunks(wide)) {
-                let sums = g_sum.iter_mut().zip(&mut *t_sum).zip(&mut *gt).zip(&mut *xt).zip(&mut *xg).zip(&mut *x_sum);
-                let values = x.iter().zip(g).zip(t).zip(&centre);
-                for ((((x, g), t), centre), (((((g_sum, t_sum), gt), xt), xg), x_sum)) in values.zip(sums) {
-                    let x = *x - *centre;
-                    *g_sum += *g;
-                    *t_sum += *t;
-                    *gt += *g * *t;
-                    *xt += x * *t;
-                    *xg += x * *g;
-                    *x_sum += x;
+        let mut accumulators = vec![T::default(); SUMS * row];
+        InstructionSet::best().vectorised(
+            #[inline(always)]
+            || {
+                for ((x, g), t) in x.chunks(row).zip(g.chunks(row)).zip(t.chunks(row)) {
+                    if gated {
+                        add_row::<T, true>(&wide, x, g, t, &mut accumulators);
+                    } else {
+                        add_row::<T, false>(&wide, x, g, t, &mut accumulators);
+                    }
                 }
-            }
-        });
+            },
+        );
         accumulators
     };
     let partials: Vec<Vec<T>> = if x.len() <= WAKING {
@@ -211,36 +277,25 @@ fn pairing_sums<T: Element>(x: &[T], g: &[T], t: &[T], mean: &[f64]) -> Vec<f64>
     totals(&partials, channels, SUMS)
 }
 
-/// A number for each channel.
-type ByChannel<'a> = &'a dyn Fn(usize) -> f64;
-
-/// (x − centre)·factor + shift plus each of the others times its own factor, by channel.
-fn combined<T: Element>(
-    x: &[T],
-    [centre, factor, shift]: [ByChannel<'_>; 3],
-    others: &[(&[T], ByChannel<'_>)],
-    channels: usize,
-) -> Vec<T> {
-    let (wide, block, set) = (wide_row(channels), block_len(channels), InstructionSet::best());
-    let by_channel = |function: ByChannel<'_>| -> Vec<T> {
-        let values: Vec<T> = (0..channels).map(|c| T::from_f64(function(c))).collect();
-        repeated(channels, |c| values[c])
-    };
-    let (centre, factor, shift) = (by_channel(centre), by_channel(factor), by_channel(shift));
-    let others: Vec<(&[T], Vec<T>)> = others.iter().map(|(other, factor)| (*other, by_channel(*factor))).collect();
-    fresh::changed(x, block, |index, y| {
-        set.vectorised(|| {
-            for row in y.chunks_mut(wide) {
-                for (((y, centre), factor), shift) in row.iter_mut().zip(&centre).zip(&factor).zip(&shift) {
-                    *y = (*y - *centre) * *factor + *shift;
-                }
-            }
-            for (other, factor) in &others {
-                let other = &other[index * block..][..y.len()];
-                for (row, other) in y.chunks_mut(wide).zip(other.chunks(wide)) {
-                    row.iter_mut().zip(other).zip(factor).for_each(|((y, other), factor)| *y += *other * *factor);
-                }
-            }
-        });
-    })
+/// One wide row's contribution to [`pairing_sums`].
+#[inline(always)]
+fn add_row<T: Element, const GATED: bool>(wide: &Wide<T>, x: &[T], g: &[T], t: &[T], sums: &mut [T]) {
+    let (g_sum, rest) = sums.split_at_mut(wide.centre.len());
+    let (t_sum, rest) = rest.split_at_mut(wide.centre.len());
+    let (gt, rest) = rest.split_at_mut(wide.centre.len());
+    let (xt, rest) = rest.split_at_mut(wide.centre.len());
+    let (xg, x_sum) = rest.split_at_mut(wide.centre.len());
+    let sums = g_sum.iter_mut().zip(t_sum).zip(gt).zip(xt).zip(xg).zip(x_sum);
+    let constants = wide.centre.iter().zip(&wide.factor).zip(&wide.shift);
+    let values = x.iter().zip(g).zip(t).zip(constants);
+    for ((((x, g), t), ((centre, factor), shift)), (((((g_sum, t_sum), gt), xt), xg), x_sum)) in values.zip(sums) {
+        let x = *x - *centre;
+        let g = if GATED { gate(*g, x * *factor + *shift) } else { *g };
+        *g_sum += g;
+        *t_sum += *t;
+        *gt += g * *t;
+        *xt += x * *t;
+        *xg += x * g;
+        *x_sum += x;
+    }
 }

@@ -107,6 +107,28 @@ pub(crate) trait Layer: Send + Sync {
     /// When `g` is not shaped as the output.
     fn pullback(&self, record: &Record, g: &Tensor, pass: &Pass) -> Result<Cotangents>;
 
+    /// As [`Layer::pullback`] of this layer and a ReLU behind it, where the two are one; `g` is then the ReLU's.
+    ///
+    /// # Errors
+    /// As [`Layer::pullback`].
+    fn pullback_with_relu(&self, _record: &Record, _g: &Tensor) -> Result<Option<Cotangents>> {
+        Ok(None)
+    }
+
+    /// As [`Layer::pair`] of this layer and a ReLU behind it, where `cotangents` came from [`Layer::pullback_with_relu`].
+    ///
+    /// # Errors
+    /// As [`Layer::pair`].
+    fn pair_with_relu(
+        &self,
+        _record: &Record,
+        _cotangents: &Cotangents,
+        _t: &Tensor,
+        _pairings: &mut Pairings<'_>,
+    ) -> Result<Option<Tensor>> {
+        Ok(None)
+    }
+
     /// J t of the recorded pass, outside any graph, where `cotangents` came from [`Layer::pullback`].
     ///
     /// Adds to `pairings` the gradients of ⟨g, J t⟩ by the weights and by the recorded input, the cotangent g and the

@@ -4,8 +4,8 @@ use candle_core::{DType, Tensor, Var};
 
 use super::{Arrived, ByParameter, Cotangents, Kept, Layer, Pairings, Record, Relu, Traced};
 use crate::ops::{
-    ChannelMoments, batch_norm_eval_affine, batch_norm_traced, batch_norm_train, batch_norm_train_jvp,
-    batch_norm_train_pair, batch_norm_train_pullback_with, channel_affine, channel_dot, channel_scale, channel_sum,
+    ChannelMoments, NormalisedBatch, batch_norm_eval_affine, batch_norm_recorded, batch_norm_traced, batch_norm_train,
+    batch_norm_train_jvp, channel_affine, channel_dot, channel_scale, channel_sum,
 };
 use crate::params::{Builder, Role};
 use crate::{Pass, Result};
@@ -64,9 +64,11 @@ impl BatchNorm2d {
         }
         batch.rectify = relu == Some(Relu::Gates);
         let kept = arrived.keep(|| Kept::Moments(batch.moments.clone()));
-        let wanted = arrived.wanted;
+        let (wanted, x) = (arrived.wanted, arrived.x.clone());
         let back = move |g: &Tensor, into: &mut ByParameter| -> Result<Option<Tensor>> {
-            let gradients = batch.gradients(g, wanted)?;
+            // What a penalty found for the input joins here, in the same pass over the memory.
+            let found = into.take(&x);
+            let gradients = batch.gradients(g, wanted, found.as_ref())?;
             for (parameter, gradient) in [(&self.gamma, gradients.gamma), (&self.beta, gradients.beta)] {
                 if parameter.track_op() {
                     into.add(parameter, gradient)?;
@@ -105,6 +107,30 @@ impl BatchNorm2d {
     /// √(σ² + ε) with the running variance.
     fn running_deviation(&self) -> Result<Tensor> {
         Ok(self.running_variance.as_detached_tensor().affine(1.0, EPSILON)?.sqrt()?)
+    }
+}
+
+impl BatchNorm2d {
+    /// The recorded batch, if its own statistics normalised it.
+    fn recorded(&self, record: &Record, rectify: bool) -> Result<Option<NormalisedBatch>> {
+        let Kept::Moments(moments) = &record.kept else { return Ok(None) };
+        batch_norm_recorded(&record.x, &self.gamma, &self.beta, EPSILON, moments, rectify).map(Some)
+    }
+
+    fn pair_batch(
+        &self,
+        batch: &NormalisedBatch,
+        record: &Record,
+        cotangents: &Cotangents,
+        t: &Tensor,
+        pairings: &mut Pairings<'_>,
+    ) -> Result<Tensor> {
+        let [tangent, by_input, by_scale] = batch.pairing(&cotangents.output, t)?;
+        pairings.add(&record.x, by_input)?;
+        if self.gamma.track_op() {
+            pairings.add(&self.gamma, by_scale)?;
+        }
+        Ok(tangent)
     }
 }
 
@@ -154,11 +180,16 @@ impl Layer for BatchNorm2d {
     }
 
     fn pullback(&self, record: &Record, g: &Tensor, _: &Pass) -> Result<Cotangents> {
-        let input = match &record.kept {
-            Kept::Moments(moments) => batch_norm_train_pullback_with(&record.x, g, &self.gamma, EPSILON, moments)?,
-            _ => channel_scale(g, &self.affine()?.0.detach())?,
+        let input = match self.recorded(record, false)? {
+            Some(batch) => batch.input_gradient(g)?,
+            None => channel_scale(g, &self.affine()?.0.detach())?,
         };
         Ok(Cotangents::leaf(g, input))
+    }
+
+    fn pullback_with_relu(&self, record: &Record, g: &Tensor) -> Result<Option<Cotangents>> {
+        let Some(batch) = self.recorded(record, true)? else { return Ok(None) };
+        Ok(Some(Cotangents::leaf(g, batch.input_gradient(g)?)))
     }
 
     fn pair(
@@ -169,19 +200,24 @@ impl Layer for BatchNorm2d {
         _: &Pass,
         pairings: &mut Pairings<'_>,
     ) -> Result<Tensor> {
-        if let Kept::Moments(moments) = &record.kept {
-            let [tangent, by_input, by_scale] =
-                batch_norm_train_pair(&record.x, &cotangents.output, t, &self.gamma, EPSILON, moments)?;
-            pairings.add(&record.x, by_input)?;
-            if self.gamma.track_op() {
-                pairings.add(&self.gamma, by_scale)?;
-            }
-            return Ok(tangent);
+        if let Some(batch) = self.recorded(record, false)? {
+            return self.pair_batch(&batch, record, cotangents, t, pairings);
         }
         if self.gamma.track_op() {
             let by_factor = channel_dot(t, &cotangents.output)?;
             pairings.add(&self.gamma, (by_factor / self.running_deviation()?)?)?;
         }
         channel_scale(t, &self.affine()?.0.detach())
+    }
+
+    fn pair_with_relu(
+        &self,
+        record: &Record,
+        cotangents: &Cotangents,
+        t: &Tensor,
+        pairings: &mut Pairings<'_>,
+    ) -> Result<Option<Tensor>> {
+        let Some(batch) = self.recorded(record, true)? else { return Ok(None) };
+        self.pair_batch(&batch, record, cotangents, t, pairings).map(Some)
     }
 }

@@ -83,7 +83,8 @@ impl Pairings<'_> {
 pub(crate) struct Cotangents {
     pub(crate) output: Tensor,
     pub(crate) input: Tensor,
-    pub(crate) inner: Vec<Vec<Cotangents>>,
+    /// None for a ReLU that was passed together with the layer in front of it.
+    pub(crate) inner: Vec<Vec<Option<Cotangents>>>,
 }
 
 impl Cotangents {

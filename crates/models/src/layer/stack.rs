@@ -166,14 +166,28 @@ impl Stack {
         Ok(records)
     }
 
-    /// The cotangents of the recorded layers, in the order of the layers, and the one at the input.
-    pub(crate) fn pullback(&self, records: &[Record], g: &Tensor, pass: &Pass) -> Result<(Vec<Cotangents>, Tensor)> {
+    /// The cotangents of the recorded layers, in the order of the layers, and the one at the input. A ReLU that is passed
+    /// together with the layer in front of it has none of its own.
+    pub(crate) fn pullback(
+        &self,
+        records: &[Record],
+        g: &Tensor,
+        pass: &Pass,
+    ) -> Result<(Vec<Option<Cotangents>>, Tensor)> {
         let mut cotangents = Vec::with_capacity(records.len());
-        let mut g = g.clone();
-        for ((_, layer), record) in self.0.iter().zip(records).rev() {
-            let at_layer = layer.pullback(record, &g, pass)?;
+        let (mut g, mut layers) = (g.clone(), self.0.iter().map(|(_, layer)| layer).zip(records).rev().peekable());
+        while let Some((layer, record)) = layers.next() {
+            let both = match layers.peek() {
+                Some((before, record)) if layer.is_relu() => before.pullback_with_relu(record, &g)?,
+                _ => None,
+            };
+            if both.is_some() {
+                layers.next();
+                cotangents.push(None);
+            }
+            let at_layer = both.map_or_else(|| layer.pullback(record, &g, pass), Ok)?;
             g = at_layer.input.clone();
-            cotangents.push(at_layer);
+            cotangents.push(Some(at_layer));
         }
         cotangents.reverse();
         Ok((cotangents, g))
@@ -183,15 +197,21 @@ impl Stack {
     pub(crate) fn pair(
         &self,
         records: &[Record],
-        cotangents: &[Cotangents],
+        cotangents: &[Option<Cotangents>],
         t: &Tensor,
         pass: &Pass,
         pairings: &mut Pairings<'_>,
     ) -> Result<Tensor> {
-        let layers = self.0.iter().zip(records).zip(cotangents);
-        layers
-            .into_iter()
-            .try_fold(t.clone(), |t, (((_, layer), record), at_layer)| layer.pair(record, at_layer, &t, pass, pairings))
+        let mut t = t.clone();
+        let mut layers = self.0.iter().map(|(_, layer)| layer).zip(records).zip(cotangents).peekable();
+        while let Some(((layer, record), at_layer)) = layers.next() {
+            // None stands behind the layer that its ReLU was passed with.
+            let Some(at_layer) = at_layer else { continue };
+            let with_relu = matches!(layers.peek(), Some((_, None)));
+            let both = with_relu.then(|| layer.pair_with_relu(record, at_layer, &t, pairings)).transpose()?.flatten();
+            t = both.map_or_else(|| layer.pair(record, at_layer, &t, pass, pairings), Ok)?;
+        }
+        Ok(t)
     }
 
     /// The first layer whose output holds a value that is not finite.

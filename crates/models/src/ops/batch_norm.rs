@@ -156,33 +156,13 @@ pub fn batch_norm_train_jvp(
 /// # Ok::<(), models::Error>(())
 /// ```
 pub fn batch_norm_train_pullback(x: &Tensor, g: &Tensor, gamma: &Tensor, epsilon: f64) -> Result<Tensor> {
-    batch_norm_train_pullback_with(x, g, gamma, epsilon, &ChannelMoments::of(x)?)
-}
-
-/// [`batch_norm_train_pullback`] where the moments of `x` are known.
-pub(crate) fn batch_norm_train_pullback_with(
-    x: &Tensor,
-    g: &Tensor,
-    gamma: &Tensor,
-    epsilon: f64,
-    moments: &ChannelMoments,
-) -> Result<Tensor> {
     check(x, gamma, gamma)?;
-    if g.dims() != x.dims() {
-        return Err(Error::Shape {
-            op: "batch-norm",
-            left: g.dims().to_vec(),
-            right: x.dims().to_vec(),
-            rule: "a cotangent has the shape of the output, which is that of the input".into(),
-        });
-    }
-    same_dtype("batch-norm", x, g)?;
-    let batch = plain_batch(x, gamma, gamma, moments, epsilon)?;
-    let input = batch.gradients(g, true)?.input;
-    input.ok_or_else(|| Error::Candle(candle_core::Error::BackwardNotSupported { op: "batch-norm-train" }))
+    // Without a ReLU behind, the gradient does not depend on β.
+    let batch = plain_batch(x, gamma, gamma, &ChannelMoments::of(x)?, epsilon)?;
+    batch.input_gradient(g)
 }
 
-/// The batch without its graph. Where no ReLU follows, its gradient does not depend on β.
+/// The batch without its graph.
 fn plain_batch(
     x: &Tensor,
     gamma: &Tensor,
@@ -194,7 +174,8 @@ fn plain_batch(
     Ok(NormalisedBatch { x, gamma, beta, moments: moments.clone(), epsilon, rectify: false })
 }
 
-/// Training-mode batch norm of a plain tensor, for a pass that keeps what its way back needs by itself.
+/// Training-mode batch norm of a plain tensor, with a ReLU behind it or not, for a pass that keeps what its way back needs by
+/// itself.
 ///
 /// **Errors** as [`batch_norm_train`].
 pub(crate) fn batch_norm_traced(
@@ -205,49 +186,20 @@ pub(crate) fn batch_norm_traced(
     rectify: bool,
 ) -> Result<NormalisedBatch> {
     check(x, gamma, beta)?;
-    let moments = ChannelMoments::of(x)?;
-    Ok(NormalisedBatch { rectify, ..plain_batch(x, gamma, beta, &moments, epsilon)? })
+    batch_norm_recorded(x, gamma, beta, epsilon, &ChannelMoments::of(x)?, rectify)
 }
 
-/// J t of training-mode batch norm at `x`, and the gradients of ⟨g, J t⟩ by `x` and by γ, all outside any graph.
-///
-/// `moments` are those of `x`.
-///
-/// **Errors** as [`batch_norm_train`], and [`Error::Shape`] when `g` or `t` is not shaped as `x`.
-pub(crate) fn batch_norm_train_pair(
+/// The same where the moments of `x` are known.
+pub(crate) fn batch_norm_recorded(
     x: &Tensor,
-    g: &Tensor,
-    t: &Tensor,
     gamma: &Tensor,
+    beta: &Tensor,
     epsilon: f64,
     moments: &ChannelMoments,
-) -> Result<[Tensor; 3]> {
-    check(x, gamma, gamma)?;
-    if is_composed(x) {
-        return composed::training_pairing(&x.detach(), g, t, moments, epsilon, &gamma.detach());
-    }
-    let inverse = moments.inverse_deviation(epsilon);
-    let scale: Vec<f64> = gamma.detach().to_dtype(candle_core::DType::F64)?.to_vec1()?;
-    let constants = [x.detach().contiguous()?, g.contiguous()?, t.contiguous()?];
-    let guards: Vec<_> = constants.iter().map(Tensor::storage_and_layout).collect();
-    let [(x_storage, x_layout), (g_storage, g_layout), (t_storage, t_layout)] = guards.as_slice() else {
-        return Err(Error::Candle(candle_core::Error::BackwardNotSupported { op: "batch-norm-pair" }));
-    };
-    let (candle_core::Storage::Cpu(xs), candle_core::Storage::Cpu(gs), candle_core::Storage::Cpu(ts)) =
-        (&**x_storage, &**g_storage, &**t_storage)
-    else {
-        return Err(Error::Candle(candle_core::Error::BackwardNotSupported { op: "batch-norm-pair" }));
-    };
-    const OP: &str = "batch-norm-pair";
-    let (tangent, by_input, by_scale) = dispatch_float!(OP, xs, T => {
-        let (xs, gs, ts) =
-            (elements::<T>(OP, xs, x_layout)?, elements::<T>(OP, gs, g_layout)?, elements::<T>(OP, ts, t_layout)?);
-        let paired = batch_norm::pairing(xs, gs, ts, &scale, &moments.mean, &inverse);
-        let tensor = |values: Vec<T>| Tensor::from_vec(values, x.shape(), x.device());
-        CandleResult::Ok((tensor(paired.tangent)?, tensor(paired.by_input)?, paired.by_scale))
-    })?;
-    let by_scale = Tensor::from_vec(by_scale, gamma.shape(), gamma.device())?.to_dtype(gamma.dtype())?;
-    Ok([tangent, by_input, by_scale])
+    rectify: bool,
+) -> Result<NormalisedBatch> {
+    check(x, gamma, beta)?;
+    Ok(NormalisedBatch { rectify, ..plain_batch(x, gamma, beta, moments, epsilon)? })
 }
 
 /// The factor and summand a channel, (γ/√(σ² + ε), β − μ·γ/√(σ² + ε)), that evaluation-mode batch norm applies.
@@ -377,7 +329,7 @@ impl CustomOp3 for Training {
         g: &Tensor,
     ) -> CandleResult<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let batch = plain_batch(x, gamma, beta, &self.moments, self.epsilon)?;
-        let gradients = batch.gradients(g, x.track_op()).map_err(Error::into_candle)?;
+        let gradients = batch.gradients(g, x.track_op(), None).map_err(Error::into_candle)?;
         let input = gradients.input.filter(|_| x.track_op());
         Ok((input, gamma.track_op().then_some(gradients.gamma), beta.track_op().then_some(gradients.beta)))
     }

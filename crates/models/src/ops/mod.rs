@@ -32,7 +32,7 @@ pub use batch_norm::{
     ChannelMoments, batch_norm_eval_affine, batch_norm_train, batch_norm_train_jvp, batch_norm_train_pullback,
     channel_affine,
 };
-pub(crate) use batch_norm::{batch_norm_traced, batch_norm_train_pair, batch_norm_train_pullback_with};
+pub(crate) use batch_norm::{batch_norm_recorded, batch_norm_traced};
 pub(crate) use between_relus::{Passed, input_gradient_between_relus};
 pub use channel::{channel_dot, channel_scale, channel_shift, channel_sum};
 pub use composed::composed;
@@ -40,6 +40,7 @@ pub use conv::{ConvSettings, conv2d, conv2d_input_gradient, conv2d_relu, conv2d_
 pub use dropout::{dropout, dropout_mask};
 pub(crate) use loss::cross_entropy_with_gradient;
 pub use loss::{cross_entropy, cross_entropy_jvp};
+pub(crate) use normalised_batch::NormalisedBatch;
 pub(crate) use pairing::with_gradient;
 pub(crate) use plain::{gate_each, gated_with_sum, plain_sum, repeated};
 pub(crate) use pool::{MaxPositions, max_pool2d_traced};

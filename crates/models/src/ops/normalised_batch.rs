@@ -6,11 +6,12 @@ use candle_core::{Tensor, WithDType};
 use super::batch_norm::ChannelMoments;
 use super::composed::{self, is_composed};
 use super::cpu::with_elements;
+use super::plain::plain_sum;
 use super::product::{gate, pair};
 use super::relu;
-use crate::Result;
 use crate::kernels::Element;
 use crate::kernels::batch_norm::{self, Normalisation};
+use crate::{Error, Result};
 
 const OP: &str = "batch-norm";
 
@@ -51,22 +52,40 @@ impl NormalisedBatch {
         }))
     }
 
-    /// The gradients for a cotangent `g` of the value: one, as statistics of a batch mix its images.
+    /// The gradients for a cotangent `g` of the value: one, as statistics of a batch mix its images. That by the input comes with
+    /// `addend`, if there is one.
     ///
     /// **Errors** as [`hadamard`](super::hadamard).
-    pub(crate) fn gradients(&self, g: &Tensor, of_input: bool) -> Result<BatchNormGradients> {
+    pub(crate) fn gradients(&self, g: &Tensor, of_input: bool, addend: Option<&Tensor>) -> Result<BatchNormGradients> {
         pair(OP, g, &self.x)?;
+        addend.map(|addend| pair(OP, addend, &self.x)).transpose()?;
         if is_composed(&self.x) {
-            return self.composed_gradients(g);
+            let mut found = self.composed_gradients(g)?;
+            if let (Some(input), Some(addend)) = (&mut found.input, addend) {
+                *input = plain_sum(input, addend, false)?;
+            }
+            return Ok(found);
         }
         let inverse = self.moments.inverse_deviation(self.epsilon);
-        Ok(with_elements!(OP, [x: self.x, g: g.detach(), gamma: self.gamma, beta: self.beta], T => {
+        let more = addend.unwrap_or(g).detach();
+        Ok(with_elements!(OP, [x: self.x, g: g.detach(), gamma: self.gamma, beta: self.beta, more: more], T => {
             let by = self.normalisation(&inverse, gamma, beta);
-            let (plain, weighted) = batch_norm::normalised_sums(x, g, &by, self.rectify);
-            let input = of_input.then(|| batch_norm::input_gradient(x, g, &by, (&plain, &weighted), self.rectify));
+            let sums = batch_norm::normalised_sums(x, g, &by, self.rectify);
+            let input = of_input.then(|| {
+                let addend = addend.map(|_| more);
+                batch_norm::input_gradient(x, g, &by, (&sums.0, &sums.1), self.rectify, addend)
+            });
             let input = input.map(|input| Tensor::from_vec(input, self.x.shape(), self.x.device())).transpose()?;
-            BatchNormGradients { input, gamma: self.vector::<T>(weighted)?, beta: self.vector::<T>(plain)? }
+            BatchNormGradients { input, gamma: self.vector::<T>(sums.1)?, beta: self.vector::<T>(sums.0)? }
         }))
+    }
+
+    /// The gradient by the input alone.
+    ///
+    /// **Errors** as [`NormalisedBatch::gradients`].
+    pub(crate) fn input_gradient(&self, g: &Tensor) -> Result<Tensor> {
+        let input = self.gradients(g, true, None)?.input;
+        input.ok_or_else(|| Error::Candle(candle_core::Error::BackwardNotSupported { op: OP }))
     }
 
     fn composed_gradients(&self, g: &Tensor) -> Result<BatchNormGradients> {
@@ -78,6 +97,34 @@ impl NormalisedBatch {
         let g = if self.rectify { gate(g, &self.value()?)? } else { g.clone() };
         let [input, gamma, beta] = composed::training_gradients(&self.x, &self.moments, self.epsilon, &self.gamma, &g)?;
         Ok(BatchNormGradients { input: Some(input), gamma, beta })
+    }
+
+    /// J t, and the gradients of ⟨g, J t⟩ by the input and by γ, for the map to the value.
+    ///
+    /// **Errors** as [`hadamard`](super::hadamard).
+    pub(crate) fn pairing(&self, g: &Tensor, t: &Tensor) -> Result<[Tensor; 3]> {
+        pair(OP, g, &self.x)?;
+        pair(OP, t, &self.x)?;
+        if is_composed(&self.x) {
+            let value = self.rectify.then(|| self.value()).transpose()?;
+            let gated = |x: Tensor| value.as_ref().map_or_else(|| Ok(x.clone()), |value| gate(&x, value));
+            let [tangent, by_input, by_scale] = composed::training_pairing(
+                &self.x,
+                &gated(g.detach())?,
+                &t.detach(),
+                &self.moments,
+                self.epsilon,
+                &self.gamma,
+            )?;
+            return Ok([gated(tangent)?, by_input, by_scale]);
+        }
+        let inverse = self.moments.inverse_deviation(self.epsilon);
+        Ok(with_elements!(OP, [x: self.x, g: g.detach(), t: t.detach(), gamma: self.gamma, beta: self.beta], T => {
+            let by = self.normalisation(&inverse, gamma, beta);
+            let paired = batch_norm::pairing(x, g, t, &by, self.rectify);
+            let tensor = |values: Vec<T>| Tensor::from_vec(values, self.x.shape(), self.x.device());
+            [tensor(paired.tangent)?, tensor(paired.by_input)?, self.vector::<T>(paired.by_scale)?]
+        }))
     }
 
     /// What the kernels for CUDA need of it.
