@@ -42,7 +42,7 @@ impl Recorded<'_> {
         let u = units.divide(&leave(&at_input, self.images)?)?;
         let norms = u.to_dtype(DType::F64)?.flatten_from(1)?.sqr()?.sum(1)?.to_vec1()?;
         let tangent = units.divide(&u)?.affine(factor, 0.0)?;
-        self.body.pair(&self.records, &cotangents, &self.view.enter(&tangent)?, self.pass, pairings)?;
+        self.body.pair(&self.records, cotangents, &self.view.enter(&tangent)?, self.pass, pairings)?;
         Ok(norms)
     }
 }

@@ -188,7 +188,7 @@ impl Layer for Conv2d {
     fn pair(
         &self,
         _: &Record,
-        cotangents: &Cotangents,
+        cotangents: Cotangents,
         t: &Tensor,
         pass: &Pass,
         pairings: &mut Pairings<'_>,
@@ -269,7 +269,7 @@ impl Layer for Linear {
     fn pair(
         &self,
         _: &Record,
-        cotangents: &Cotangents,
+        cotangents: Cotangents,
         t: &Tensor,
         _: &Pass,
         pairings: &mut Pairings<'_>,

@@ -118,15 +118,15 @@ pub(crate) trait Layer: Send + Sync {
     /// As [`Layer::pair`] of this layer and a ReLU behind it, where `cotangents` came from [`Layer::pullback_with_relu`].
     ///
     /// # Errors
-    /// As [`Layer::pair`].
+    /// As [`Layer::pair`], and when this layer is never one with its ReLU.
     fn pair_with_relu(
         &self,
         _record: &Record,
-        _cotangents: &Cotangents,
+        _cotangents: Cotangents,
         _t: &Tensor,
         _pairings: &mut Pairings<'_>,
-    ) -> Result<Option<Tensor>> {
-        Ok(None)
+    ) -> Result<Tensor> {
+        Err(crate::Error::Candle(candle_core::Error::BackwardNotSupported { op: "pair-with-relu" }))
     }
 
     /// J t of the recorded pass, outside any graph, where `cotangents` came from [`Layer::pullback`].
@@ -139,7 +139,7 @@ pub(crate) trait Layer: Send + Sync {
     fn pair(
         &self,
         record: &Record,
-        cotangents: &Cotangents,
+        cotangents: Cotangents,
         t: &Tensor,
         pass: &Pass,
         pairings: &mut Pairings<'_>,

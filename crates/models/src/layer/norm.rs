@@ -8,7 +8,7 @@ use crate::ops::{
     batch_norm_train_jvp, channel_affine, channel_dot, channel_scale, channel_sum,
 };
 use crate::params::{Builder, Role};
-use crate::{Pass, Result};
+use crate::{Error, Pass, Result};
 
 /// PyTorch's default ε.
 const EPSILON: f64 = 1e-5;
@@ -195,13 +195,13 @@ impl Layer for BatchNorm2d {
     fn pair(
         &self,
         record: &Record,
-        cotangents: &Cotangents,
+        cotangents: Cotangents,
         t: &Tensor,
         _: &Pass,
         pairings: &mut Pairings<'_>,
     ) -> Result<Tensor> {
         if let Some(batch) = self.recorded(record, false)? {
-            return self.pair_batch(&batch, record, cotangents, t, pairings);
+            return self.pair_batch(&batch, record, &cotangents, t, pairings);
         }
         if self.gamma.track_op() {
             let by_factor = channel_dot(t, &cotangents.output)?;
@@ -213,11 +213,13 @@ impl Layer for BatchNorm2d {
     fn pair_with_relu(
         &self,
         record: &Record,
-        cotangents: &Cotangents,
+        cotangents: Cotangents,
         t: &Tensor,
         pairings: &mut Pairings<'_>,
-    ) -> Result<Option<Tensor>> {
-        let Some(batch) = self.recorded(record, true)? else { return Ok(None) };
-        self.pair_batch(&batch, record, cotangents, t, pairings).map(Some)
+    ) -> Result<Tensor> {
+        match self.recorded(record, true)? {
+            Some(batch) => self.pair_batch(&batch, record, &cotangents, t, pairings),
+            None => Err(Error::Candle(candle_core::Error::BackwardNotSupported { op: "pair-with-relu" })),
+        }
     }
 }

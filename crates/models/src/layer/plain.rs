@@ -54,7 +54,7 @@ impl Layer for ActivationLayer {
     fn pair(
         &self,
         record: &Record,
-        cotangents: &Cotangents,
+        cotangents: Cotangents,
         t: &Tensor,
         _: &Pass,
         pairings: &mut Pairings<'_>,
@@ -108,7 +108,7 @@ impl Layer for MaxPool {
         Ok(Cotangents::leaf(g, input))
     }
 
-    fn pair(&self, record: &Record, _: &Cotangents, t: &Tensor, _: &Pass, _: &mut Pairings<'_>) -> Result<Tensor> {
+    fn pair(&self, record: &Record, _: Cotangents, t: &Tensor, _: &Pass, _: &mut Pairings<'_>) -> Result<Tensor> {
         match &record.kept {
             Kept::Positions(positions) => positions.gather(t),
             _ => Ok(max_pool2d_jvp(&record.x.detach(), t, self.0)?.1),
@@ -140,7 +140,7 @@ impl Layer for GlobalAvgPool {
         Ok(Cotangents::leaf(g, global_avg_pool2d_pullback(g, [height, width])?))
     }
 
-    fn pair(&self, _: &Record, _: &Cotangents, t: &Tensor, _: &Pass, _: &mut Pairings<'_>) -> Result<Tensor> {
+    fn pair(&self, _: &Record, _: Cotangents, t: &Tensor, _: &Pass, _: &mut Pairings<'_>) -> Result<Tensor> {
         global_avg_pool2d(t)
     }
 }
@@ -187,7 +187,7 @@ impl Layer for Flatten {
         Ok(Cotangents::leaf(g, Flatten::undo(g, record.x.dims())?))
     }
 
-    fn pair(&self, _: &Record, _: &Cotangents, t: &Tensor, _: &Pass, _: &mut Pairings<'_>) -> Result<Tensor> {
+    fn pair(&self, _: &Record, _: Cotangents, t: &Tensor, _: &Pass, _: &mut Pairings<'_>) -> Result<Tensor> {
         Flatten::apply(t)
     }
 }
@@ -235,7 +235,7 @@ impl Layer for Dropout {
         Ok(Cotangents::leaf(g, input))
     }
 
-    fn pair(&self, record: &Record, _: &Cotangents, t: &Tensor, pass: &Pass, _: &mut Pairings<'_>) -> Result<Tensor> {
+    fn pair(&self, record: &Record, _: Cotangents, t: &Tensor, pass: &Pass, _: &mut Pairings<'_>) -> Result<Tensor> {
         self.mask(&record.x, pass)?.map_or_else(|| Ok(t.clone()), |mask| hadamard(t, &mask))
     }
 }

@@ -193,11 +193,12 @@ impl Stack {
         Ok((cotangents, g))
     }
 
-    /// The tangent behind the recorded layers; their pairings are added. See [`Layer::pair`].
+    /// The tangent behind the recorded layers; their pairings are added. See [`Layer::pair`]. The cotangents are freed on the way:
+    /// what comes after finds their memory still in a cache.
     pub(crate) fn pair(
         &self,
         records: &[Record],
-        cotangents: &[Option<Cotangents>],
+        cotangents: Vec<Option<Cotangents>>,
         t: &Tensor,
         pass: &Pass,
         pairings: &mut Pairings<'_>,
@@ -207,9 +208,10 @@ impl Stack {
         while let Some(((layer, record), at_layer)) = layers.next() {
             // None stands behind the layer that its ReLU was passed with.
             let Some(at_layer) = at_layer else { continue };
-            let with_relu = matches!(layers.peek(), Some((_, None)));
-            let both = with_relu.then(|| layer.pair_with_relu(record, at_layer, &t, pairings)).transpose()?.flatten();
-            t = both.map_or_else(|| layer.pair(record, at_layer, &t, pass, pairings), Ok)?;
+            t = match layers.peek() {
+                Some((_, None)) => layer.pair_with_relu(record, at_layer, &t, pairings)?,
+                _ => layer.pair(record, at_layer, &t, pass, pairings)?,
+            };
         }
         Ok(t)
     }

@@ -82,12 +82,12 @@ impl Layer for Sum {
     fn pair(
         &self,
         record: &Record,
-        cotangents: &Cotangents,
+        cotangents: Cotangents,
         t: &Tensor,
         pass: &Pass,
         pairings: &mut Pairings<'_>,
     ) -> Result<Tensor> {
-        let ([branch, shortcut], [at_branch, at_shortcut]) = (both(paths(record))?, both(&cotangents.inner)?);
+        let ([branch, shortcut], [at_branch, at_shortcut]) = (both(paths(record))?, both(cotangents.inner)?);
         let through_branch = self.branch.pair(branch, at_branch, t, pass, pairings)?;
         let through_shortcut = self.shortcut.pair(shortcut, at_shortcut, t, pass, pairings)?;
         Ok((through_branch + through_shortcut)?)
@@ -102,15 +102,13 @@ fn paths(record: &Record) -> &[Vec<Record>] {
     }
 }
 
-/// What a sum recorded of its branch and of its shortcut.
-fn both<T>(inner: &[Vec<T>]) -> Result<[&[T]; 2]> {
-    match inner {
-        [branch, shortcut] => Ok([branch, shortcut]),
-        other => Err(Error::Setting {
-            op: "sum of two paths",
-            name: "recorded paths",
-            value: other.len().to_string(),
-            rule: "a sum records its branch and its shortcut",
-        }),
-    }
+/// What a sum has of its branch and of its shortcut.
+fn both<T>(inner: impl IntoIterator<Item = T>) -> Result<[T; 2]> {
+    let inner: Vec<T> = inner.into_iter().collect();
+    inner.try_into().map_err(|inner: Vec<T>| Error::Setting {
+        op: "sum of two paths",
+        name: "recorded paths",
+        value: inner.len().to_string(),
+        rule: "a sum records its branch and its shortcut",
+    })
 }
