@@ -43,16 +43,23 @@ pub(crate) fn rectify<T: Element>(x: &mut [T]) {
 
 /// `function` of every pair of elements; `m` is repeated until it is as long as `x`.
 pub(crate) fn zip_map<T: Copy + Send + Sync, F: Fn(T, T) -> T + Send + Sync>(x: &[T], m: &[T], function: F) -> Vec<T> {
-    let set = InstructionSet::best();
-    fresh::changed(x, BLOCK, |index, mut block| {
-        let mut start = (index * BLOCK) % m.len();
-        while !block.is_empty() {
-            let (now, later) = block.split_at_mut(block.len().min(m.len() - start));
-            let other = &m[start..start + now.len()];
-            set.vectorised(|| now.iter_mut().zip(other).for_each(|(y, m)| *y = function(*y, *m)));
-            (block, start) = (later, 0);
-        }
-    })
+    fresh::changed(x, BLOCK, |index, block| zip_block(index, block, m, &function))
+}
+
+/// [`zip_map`] in place.
+pub(crate) fn zip_apply<T: Copy + Send + Sync, F: Fn(T, T) -> T + Send + Sync>(x: &mut [T], m: &[T], function: F) {
+    fresh::for_each_block(x, BLOCK, |index, block| zip_block(index, block, m, &function));
+}
+
+/// One block of [`zip_map`].
+fn zip_block<T: Copy>(index: usize, mut block: &mut [T], m: &[T], function: &impl Fn(T, T) -> T) {
+    let mut start = (index * BLOCK) % m.len();
+    while !block.is_empty() {
+        let (now, later) = block.split_at_mut(block.len().min(m.len() - start));
+        let other = &m[start..start + now.len()];
+        InstructionSet::best().vectorised(|| now.iter_mut().zip(other).for_each(|(y, m)| *y = function(*y, *m)));
+        (block, start) = (later, 0);
+    }
 }
 
 /// The derivative of this order (0 to 3) of a smooth activation, on one number.
@@ -119,6 +126,20 @@ fn normal_distribution(x: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_second_of_a_pair_is_repeated() {
+        // Shorter than a block, of its length, and longer, with ends inside of blocks.
+        for length in [3, BLOCK, BLOCK + 5] {
+            let m: Vec<f64> = (0..length).map(|index| index as f64).collect();
+            let mut x: Vec<f64> = (0..3 * length).map(|index| 0.5 * index as f64).collect();
+            let expected: Vec<f64> = x.iter().enumerate().map(|(index, x)| x - (index % length) as f64).collect();
+            assert_eq!(zip_map(&x, &m, |x, m| x - m), expected);
+            zip_apply(&mut x, &m, |x, m| x - m);
+            assert_eq!(x, expected);
+        }
+        assert!(zip_map(&[], &[], |x: f64, m| x - m).is_empty());
+    }
 
     /// Each order against the central difference of the one before, which is good to about 1e-9.
     #[test]

@@ -9,9 +9,10 @@
 //! that the products are dense ones. A weight gathered once is multiplied with every cotangent.
 
 mod alive;
+mod gathered;
 mod products;
 
-use super::elementwise::{gate, zip_map};
+use super::elementwise::{gate, zip_apply, zip_map};
 use super::instruction_set::InstructionSet;
 use super::pool::{self, PoolGeometry};
 use super::{Accuracy, ConvGeometry, Element, conv, conv_input_grad_to_vec};
@@ -21,8 +22,6 @@ use alive::Alive;
 const FEWEST_COTANGENTS: usize = 32;
 /// Multiplications that take as long as gathering one weight.
 const GATHERING: f64 = 16.0;
-/// How much dearer a product of gathered numbers is than one of the fast schemes with their transforms.
-const DEARER: f64 = 1.0;
 
 /// A convolution of images with a ReLU behind it, in front of it, or both.
 pub(crate) struct BetweenRelus<'a, T> {
@@ -103,11 +102,11 @@ impl<T: Element> BetweenRelus<'_, T> {
             }
         };
         let grad_y = passed.as_deref().unwrap_or(cotangents);
-        let grad_x = conv_input_grad_to_vec(&geometry, self.accuracy, grad_y, self.weight);
-        match self.in_front {
-            Some(x) => zip_map(&grad_x, x, gate),
-            None => grad_x,
+        let mut grad_x = conv_input_grad_to_vec(&geometry, self.accuracy, grad_y, self.weight);
+        if let Some(x) = self.in_front {
+            zip_apply(&mut grad_x, x, gate);
         }
+        grad_x
     }
 
     fn alive(&self, image: usize, cotangents: &[T]) -> AliveAround {
@@ -136,6 +135,7 @@ impl<T: Element> BetweenRelus<'_, T> {
     fn pays(&self, alive: &[AliveAround], cotangents: usize) -> bool {
         let products: usize = alive.iter().map(|alive| products::count(&self.geometry, alive)).sum();
         let all = conv::input_grad_products(&self.geometry, self.accuracy, T::DOUBLE);
-        products as f64 * (DEARER + GATHERING / cotangents as f64) < all as f64
+        // Otherwise a product of gathered numbers costs what one of the fast schemes does with its transforms.
+        products as f64 * (1.0 + GATHERING / cotangents as f64) < all as f64
     }
 }

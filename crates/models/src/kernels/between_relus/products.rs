@@ -3,7 +3,7 @@
 use std::mem::MaybeUninit;
 
 use super::AliveAround;
-use super::alive::Alive;
+use super::gathered::{Gathered, MOVING, SharedNumbers, by_tap};
 use crate::kernels::instruction_set::InstructionSet;
 use crate::kernels::panel::{Onto, PanelProduct};
 use crate::kernels::scratch::Scratch;
@@ -14,10 +14,6 @@ use crate::kernels::{ConvGeometry, Element, fresh};
 const TILE_ROWS: usize = 6;
 /// Gathered weights that stay in a core's own cache.
 const BLOCK_NUMBERS: usize = 32 * 1024;
-/// Numbers of a row that are gathered together.
-const STRETCH: usize = 512;
-/// Multiplications that take as long as moving one number.
-const MOVING: usize = 8;
 
 /// How many products there are for one cotangent of an image.
 pub(super) fn count(g: &ConvGeometry, alive: &AliveAround) -> usize {
@@ -82,95 +78,6 @@ fn reaching(g: &ConvGeometry, pixel: usize, taps: &mut Vec<Tap>) {
         let in_row = |(right, column)| Tap { tap: down * g.kernel[1] + right, output: row * outputs[1] + column };
         taps.extend(along(1).map(in_row));
     }
-}
-
-/// The weights as `[tap, out, in]`.
-fn by_tap<T: Element>(g: &ConvGeometry, weight: &[T]) -> Vec<T> {
-    let (taps, inputs, outputs) = (g.kernel[0] * g.kernel[1], g.in_channels, g.out_channels);
-    let write = |to: &mut [MaybeUninit<T>]| {
-        let to = Shared::new(to.as_mut_ptr().cast::<T>());
-        for_each_task(outputs, MOVING * weight.len(), |output| {
-            let from = &weight[output * inputs * taps..][..inputs * taps];
-            for tap in 0..taps {
-                let row = to.get().wrapping_add((tap * outputs + output) * inputs).cast::<MaybeUninit<T>>();
-                // SAFETY: the row lies within the weights' length, and belongs to this output channel and tap.
-                let row = unsafe { std::slice::from_raw_parts_mut(row, inputs) };
-                for (to, from) in row.iter_mut().zip(from[tap..].iter().step_by(taps)) {
-                    to.write(*from);
-                }
-            }
-        });
-    };
-    // SAFETY: every tap of every pair of channels is written.
-    unsafe { fresh::written(weight.len(), write) }
-}
-
-/// The numbers alive of all cotangents of one image: `[panel][number][cotangent]`.
-struct Gathered<T> {
-    numbers: Scratch<T>,
-    layout: PanelLayout,
-}
-
-/// How cotangents share panels.
-#[derive(Clone, Copy)]
-struct PanelLayout {
-    cotangents: usize,
-    width: usize,
-    /// Numbers of one cotangent.
-    numbers: usize,
-}
-
-impl PanelLayout {
-    fn panels(&self) -> usize {
-        self.cotangents.div_ceil(self.width)
-    }
-
-    /// Cotangents of a panel.
-    fn used(&self, panel: usize) -> usize {
-        self.width.min(self.cotangents - panel * self.width)
-    }
-
-    /// Where a number of a panel starts.
-    fn start(&self, panel: usize, number: usize) -> usize {
-        (panel * self.numbers + number) * self.width
-    }
-}
-
-impl<T: Element> Gathered<T> {
-    /// From the cotangents of the image.
-    fn new(set: InstructionSet, g: &ConvGeometry, alive: &Alive, cotangents: &[&[T]]) -> Self {
-        let layout = PanelLayout { cotangents: cotangents.len(), width: set.panel::<T>(), numbers: alive.count() };
-        let mut numbers = Scratch::<T>::new(layout.start(layout.panels(), 0));
-        let to = Shared::new(numbers.pointer());
-        let (pixels, channels) = (g.out_height() * g.out_width(), g.out_channels);
-        let together = (STRETCH / channels).max(1);
-        for_each_task(pixels.div_ceil(together), MOVING * layout.numbers * layout.cotangents, |task| {
-            for (cotangent, row) in cotangents.iter().enumerate() {
-                let (panel, lane) = (cotangent / layout.width, cotangent % layout.width);
-                for pixel in task * together..pixels.min((task + 1) * together) {
-                    let row = &row[alive.source(pixel) * channels..][..channels];
-                    let mut to = to.get().wrapping_add(layout.start(panel, alive.start(pixel)) + lane);
-                    for channel in alive.at(pixel) {
-                        // SAFETY: channels alive are channels; the place is within the scratch, at a pixel of this task.
-                        unsafe { to.write(*row.get_unchecked(*channel as usize)) };
-                        to = to.wrapping_add(layout.width);
-                    }
-                }
-            }
-        });
-        Self { numbers, layout }
-    }
-
-    fn shared(&mut self) -> SharedNumbers<T> {
-        SharedNumbers { from: Shared::reading(self.numbers.pointer()), layout: self.layout }
-    }
-}
-
-/// [`Gathered`] numbers that tasks read.
-#[derive(Clone, Copy)]
-struct SharedNumbers<T> {
-    from: Shared<T>,
-    layout: PanelLayout,
 }
 
 /// The gradient at one pixel of an image, for all cotangents.
