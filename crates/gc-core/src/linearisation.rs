@@ -42,6 +42,14 @@ impl<'a> Linearisation<'a> {
         }
     }
 
+    /// Rows that a pass for so many cotangents takes: a graph is walked with all of its lanes.
+    pub(crate) fn rows(&self, cotangents: usize) -> Result<usize> {
+        match self {
+            Self::Own(_) => Ok(cotangents),
+            Self::Graph { graph, .. } => Ok(graph.features.dim(0)?),
+        }
+    }
+
     /// Jᵀv for cotangents `[k·n, p]`, k no more than [`Linearisation::lanes`]; shaped `[k·n, …]` as the inputs.
     pub(crate) fn pullback(&self, cotangents: &Tensor) -> Result<Tensor> {
         let graph = match self {

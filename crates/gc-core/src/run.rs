@@ -73,6 +73,7 @@ where
                 outputs,
                 rows_in_budget,
                 linearises: seen.linearises,
+                passes_limited: settings.max_passes.is_some(),
             },
             method,
             chunk: ChunkReport { samples, bytes_per_sample: seen.bytes_per_sample },

@@ -73,7 +73,7 @@ impl Linearised<'_> {
     /// CPU, nothing is multiplied.
     ///
     /// **Errors** [`Error::Shape`](crate::Error::Shape) when the cotangents have not the width of the features or are no
-    /// multiple of n, or when k > 1 and batch norm mixes the images.
+    /// multiple of n, or when k > 1 and batch norm mixes the images or a parameter is a variable.
     pub fn pullback(&self, cotangents: &Tensor) -> Result<Tensor> {
         let (got, features) = (cotangents.dims(), self.features.dims());
         let fits =

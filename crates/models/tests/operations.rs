@@ -368,6 +368,7 @@ fn bad_shapes_and_dtypes_are_refused_by_name() {
         ops::conv2d_input_gradient(&x, &draw(&[5, 3, 3, 3], 2), &[2, 4, 4, 3], ConvSettings::new(1, 1)).unwrap_err(),
         ops::conv2d_weight_gradient(&x, &x, &[5, 3, 3, 3], ConvSettings::new(1, 1)).unwrap_err(),
         ops::max_pool2d_pullback(&x, &x, PoolSettings::square(2)).unwrap_err(),
+        ops::max_pool2d_pullback(&x, &draw(&[4, 2, 2, 3], 2), PoolSettings::square(2)).unwrap_err(),
         ops::max_pool2d_jvp(&x, &draw(&[2, 4, 4, 2], 2), PoolSettings::square(2)).unwrap_err(),
         ops::avg_pool2d(&x, PoolSettings { stride: [0, 1], ..PoolSettings::square(2) }).unwrap_err(),
         ops::global_avg_pool2d(&draw(&[2, 4], 2)).unwrap_err(),

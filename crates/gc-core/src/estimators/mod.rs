@@ -12,8 +12,7 @@ use crate::{Error, FeatureMap, InputUnits, Method, Passes, Probe, Result, Side};
 /// Rows of a pass over a map's own linearisation, which runs forward once for all rows of a sample: wide enough that the
 /// preparation of weights costs little beside the products, narrow enough for a cache.
 const WIDTH: usize = 64;
-/// The same where a sample asks for many rows, which share more than weights: see
-/// [`Linearised::pullback`](crate::Linearised::pullback).
+/// The same where a sample asks for many rows, which may share more than weights: all of them meet the same zeros.
 const WIDTH_OF_MANY: usize = 128;
 /// So many rows of a sample are many.
 const MANY: usize = 32;
@@ -43,6 +42,8 @@ pub(crate) struct Task<'a> {
     pub(crate) rows_in_budget: usize,
     /// Whether the map has a linearisation of its own.
     pub(crate) linearises: bool,
+    /// Whether there is a limit on passes.
+    pub(crate) passes_limited: bool,
 }
 
 impl Task<'_> {

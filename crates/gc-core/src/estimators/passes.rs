@@ -27,8 +27,9 @@ impl<'a> Reverse<'a> {
     /// Runs the chunk forward; `directions` is how many rows each sample will ask for.
     pub(super) fn new(task: &'a Task<'a>, chunk: &'a Chunk, directions: usize) -> Result<Self> {
         let samples = chunk.len();
-        // Each lane of a graph repeats the forward pass, so lanes are worth it only where many reverse passes follow.
-        let width = WIDTH.min(task.rows_in_budget);
+        // Each lane of a graph repeats the forward pass, so lanes are worth it only where many reverse passes follow; and not
+        // where passes are counted beforehand, one forward for each sample.
+        let width = if task.passes_limited { 1 } else { WIDTH.min(task.rows_in_budget) };
         let lanes = (width / samples).min(directions / 8).max(1);
         let linearisation = Linearisation::new(task.map, &chunk.inputs, lanes)?;
         let features = linearisation.features();
@@ -47,7 +48,7 @@ impl<'a> Reverse<'a> {
         let rows = cotangents.len() / self.task.outputs;
         let cotangents = Tensor::from_vec(cotangents, (rows, self.task.outputs), features.device())?;
         let gradient = self.linearisation.pullback(&cotangents.to_dtype(features.dtype())?)?;
-        self.passes.backward += rows as u64;
+        self.passes.backward += self.linearisation.rows(rows)? as u64;
         self.task.units.divide(&gradient)
     }
 

@@ -12,7 +12,8 @@ use super::passes::{Reverse, forward_squared_norms};
 /// Mean of ‖Jᵀv‖² over `probes` directions v in the space of the features.
 pub(super) fn by_rows(task: &Task<'_>, chunk: &Chunk, probe: Probe, probes: usize) -> Result<(Vec<Reading>, Passes)> {
     let mut draws = Draws::new(task.seed, "gc-core/projection/rows", chunk, probe, probes, task.outputs);
-    let mut reverse = Reverse::new(task, chunk, probes)?;
+    // A graph would repeat the forward pass, which no plan counts.
+    let mut reverse = Reverse::new(task, chunk, if task.linearises { probes } else { 1 })?;
     loop {
         let cotangents: Vec<Vec<f64>> = (0..reverse.lanes).map_while(|_| draws.next()).collect();
         if cotangents.is_empty() {

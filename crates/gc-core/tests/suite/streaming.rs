@@ -118,6 +118,20 @@ fn passes_are_counted_and_never_exceed_their_budget() {
 }
 
 #[test]
+fn passes_of_many_rows_stay_within_their_budget_too() {
+    // A graph that runs forward for several rows of a sample at once would take more forward passes than were counted.
+    let many = GeometricComplexity::projections(Probe::Gaussian, 32);
+    let estimate = many.clone().max_passes(4 * 33).measure_inputs(&net(), &data(60)).unwrap();
+    assert_eq!((estimate.samples, estimate.passes.forward, estimate.passes.backward), (4, 4, 4 * 32));
+    let wide = |x: &candle_core::Tensor| x.repeat((1, 7))?.tanh();
+    let estimate = GeometricComplexity::exact().max_passes(3 * 43).measure_inputs(&wide, &data(60)).unwrap();
+    assert_eq!((estimate.samples, estimate.passes.total()), (3, 3 * 43));
+    // Without a limit they share passes, and the last one is filled up: 42 rows in passes of 5, twice 9 of them.
+    let estimate = GeometricComplexity::exact().measure_inputs(&wide, &data(2)).unwrap();
+    assert_eq!((estimate.passes.forward, estimate.passes.backward), (2 * 5, 2 * 5 * 9));
+}
+
+#[test]
 fn time_stops_after_the_chunk_in_hand() {
     let exact = GeometricComplexity::exact().time_limit(Duration::ZERO).chunk_samples(5);
     let estimate = exact.measure_inputs(&net(), &data(60)).unwrap();

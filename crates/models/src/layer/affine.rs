@@ -86,9 +86,9 @@ impl Conv2d {
         }
         let Some(y) = self.rectified(arrived, pass)? else { return Ok(None) };
         let (pooled, positions) = max_pool2d_traced(&y, pool.0)?;
+        // The output before the pool is kept by nobody, but tensors of its size come and go.
+        let inside = Footprint { total: positions.bytes(), ..Footprint::of(&y) };
         let passed = Passed::Pool(positions, pooled.clone());
-        // Before the pool it is kept by nobody, but tensors of its size come and go.
-        let inside = Footprint { total: 0, ..Footprint::of(&y) };
         Ok(Some(Traced { inside, ..self.way_back_of_constants(pooled, passed, arrived, pass) }))
     }
 

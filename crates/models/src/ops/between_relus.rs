@@ -7,9 +7,9 @@ use super::conv::{ConvSettings, conv2d_input_gradient};
 use super::cpu::{same_dtype, with_elements};
 use super::plain::{gate_each, times};
 use super::pool::MaxPositions;
-use crate::Result;
 use crate::kernels::between_relus::{Behind, BetweenRelus, Pooled};
 use crate::kernels::pool::PoolGeometry;
+use crate::{Error, Result};
 
 /// What lies between a convolution and the cotangents on their way back to it.
 pub(crate) enum Passed {
@@ -56,7 +56,15 @@ pub(crate) fn input_gradient_between_relus(
 ) -> Result<Tensor> {
     const OP: &str = "conv2d-input-gradient";
     same_dtype(OP, g, weight)?;
-    let rows = g.dims().first().copied().unwrap_or(0);
+    let [rows, images] = [g.dims(), input].map(|shape| shape.first().copied().unwrap_or(0));
+    if images == 0 || !rows.is_multiple_of(images) {
+        return Err(Error::Shape {
+            op: OP,
+            left: g.dims().to_vec(),
+            right: input.to_vec(),
+            rule: "there are one or more cotangents for each image".into(),
+        });
+    }
     let wide: Vec<usize> = [&rows].into_iter().chain(input.iter().skip(1)).copied().collect();
     let (g, weight) = (g.detach(), weight.detach());
     if is_composed(&g) {

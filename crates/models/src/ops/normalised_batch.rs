@@ -1,5 +1,5 @@
-//! One batch normalised by its own statistics, outside any graph: the value and the three gradients, alone or with a ReLU
-//! behind it, each in as few passes over the memory as there can be.
+//! One batch normalised by its own statistics, outside any graph: the value, the three gradients and what a penalty asks for,
+//! alone or with a ReLU behind it, each in as few passes over the memory as there can be.
 
 use candle_core::{Tensor, WithDType};
 

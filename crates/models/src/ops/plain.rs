@@ -1,5 +1,5 @@
-//! Operations on plain tensors that do two things in one pass over the memory, for a pass that keeps what its way back needs
-//! by itself.
+//! Operations on plain tensors for a pass that keeps what its way back needs by itself: two things in one pass over the memory,
+//! and one or more cotangents for each row of what is kept.
 
 use candle_core::Tensor;
 

@@ -117,7 +117,17 @@ pub fn max_pool2d_jvp(x: &Tensor, dx: &Tensor, settings: PoolSettings) -> Result
 /// # Ok::<(), models::Error>(())
 /// ```
 pub fn max_pool2d_pullback(x: &Tensor, g: &Tensor, settings: PoolSettings) -> Result<Tensor> {
-    MaxPositions::of(x, settings)?.scatter(g)
+    let positions = MaxPositions::of(x, settings)?;
+    // One cotangent an image: with more, the result would have no gradient of its own.
+    if g.dims() != positions.positions.dims() {
+        return Err(Error::Shape {
+            op: "max-pool-scatter",
+            left: g.dims().to_vec(),
+            right: positions.positions.dims().to_vec(),
+            rule: "a cotangent has the shape of the output".into(),
+        });
+    }
+    positions.scatter(g)
 }
 
 /// Jᵀg of global average pooling of images `[h, w]`: each cotangent shared equally among all pixels.
@@ -229,13 +239,19 @@ impl MaxPositions {
         Ok(Self { geometry, positions })
     }
 
-    /// Each cotangent at the pixel where its maximum came from; one or more cotangents for each image, row r for image r mod n.
+    /// Each cotangent at the pixel where its maximum came from; outside any graph there may be more than one for each image, row r
+    /// for image r mod n.
     pub(crate) fn scatter(&self, g: &Tensor) -> Result<Tensor> {
         const OP: &str = "max-pool-scatter";
         require_float(OP, g)?;
         let geometry = PoolGeometry { batch: self.geometry.batch * times(OP, &self.positions, g)?, ..self.geometry };
         let positions = if is_composed(g) { repeated(OP, &self.positions, g)? } else { self.positions.clone() };
         apply1(g, Scatter { geometry, positions })
+    }
+
+    /// Their bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.positions.elem_count() * self.positions.dtype().size_in_bytes()
     }
 
     /// What `body` makes of the positions, which live on the CPU.

@@ -61,6 +61,9 @@ pub(super) struct AliveAround {
 impl<T: Element> BetweenRelus<'_, T> {
     /// The input gradient `[k·batch, height, width, in]` for cotangents `[k·batch, …]` of what is behind, whose row r belongs to
     /// image r mod batch.
+    ///
+    /// # Panics
+    /// If a slice has not the length that the geometry demands.
     pub(crate) fn input_grad(&self, cotangents: &[T]) -> Vec<T> {
         self.input_grad_if(cotangents, |alive, each| self.pays(alive, each))
     }
@@ -69,6 +72,7 @@ impl<T: Element> BetweenRelus<'_, T> {
     pub(super) fn input_grad_if(&self, cotangents: &[T], pays: impl Fn(&[AliveAround], usize) -> bool) -> Vec<T> {
         let g = &self.geometry;
         let rows = cotangents.len() / self.row_len().max(1);
+        self.check(cotangents.len(), rows);
         let gathers = match self.behind {
             Behind::Pool(pooled) => pooled.geometry.apart(),
             _ => true,
@@ -80,6 +84,25 @@ impl<T: Element> BetweenRelus<'_, T> {
             }
         }
         self.all_products(cotangents, rows)
+    }
+
+    /// Lengths are those of the geometry, on which the unsafe code below relies.
+    fn check(&self, length: usize, rows: usize) {
+        let g = &self.geometry;
+        assert!(rows.is_multiple_of(g.batch) && length == rows * self.row_len(), "cotangents for each image of {g:?}");
+        assert_eq!(self.weight.len(), g.weight_len(), "length of the weight for {g:?}");
+        let around = self.in_front.is_none_or(|x| x.len() == g.input_len())
+            && match self.behind {
+                Behind::Nothing => true,
+                Behind::Relu(y) => y.len() == g.output_len(),
+                Behind::Pool(Pooled { geometry, values, positions }) => {
+                    let [height, width] = [g.out_height(), g.out_width()];
+                    [geometry.batch, geometry.height, geometry.width, geometry.channels]
+                        == [g.batch, height, width, g.out_channels]
+                        && [values.len(), positions.len()] == [g.batch * geometry.pooled_len(); 2]
+                }
+            };
+        assert!(around, "lengths of what is around a convolution of {g:?}");
     }
 
     /// Length of the cotangent of one image.

@@ -196,3 +196,18 @@ fn a_pool_is_passed_with_its_relu() {
     check_pool([6, 7], 2, 2, 1);
     check_pool([7, 8], 3, 2, 1);
 }
+
+#[test]
+#[should_panic(expected = "cotangents for each image")]
+fn cotangents_of_half_an_image_are_refused() {
+    let case = Case::new(geometry(2, [3, 3], [4, 5], 3), 33, 7);
+    let conv = BetweenRelus {
+        geometry: case.geometry,
+        accuracy: Accuracy::Fast,
+        weight: &case.weight,
+        behind: Behind::Nothing,
+        in_front: None,
+    };
+    let one = case.geometry.output_len() / 2;
+    conv.input_grad(&case.grad_y[..65 * one]);
+}
