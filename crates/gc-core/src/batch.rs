@@ -55,16 +55,6 @@ impl Chunk {
     pub(crate) fn len(&self) -> usize {
         self.indices.len()
     }
-
-    /// `count` samples from `first` on.
-    pub(crate) fn part(&self, first: usize, count: usize) -> Result<Chunk> {
-        if count == self.len() {
-            return Ok(self.clone());
-        }
-        let labels = self.labels.as_ref().map(|labels| labels[first..first + count].to_vec());
-        let inputs = self.inputs.narrow(0, first, count)?.contiguous()?;
-        Ok(Chunk { inputs, labels, indices: self.indices[first..first + count].to_vec() })
-    }
 }
 
 /// A stream of batches cut into chunks of any size, so that a result does not depend on how its inputs were batched.
@@ -207,7 +197,7 @@ fn select(chunk: Chunk, selected: &[bool]) -> Result<Chunk> {
 }
 
 /// The first `count` samples of a chunk, and the others.
-fn split(chunk: Chunk, count: usize) -> Result<(Chunk, Option<Chunk>)> {
+pub(crate) fn split(chunk: Chunk, count: usize) -> Result<(Chunk, Option<Chunk>)> {
     if chunk.len() <= count {
         return Ok((chunk, None));
     }

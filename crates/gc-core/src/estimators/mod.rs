@@ -5,7 +5,7 @@ mod passes;
 mod projection;
 mod sampled;
 
-use crate::batch::Chunk;
+use crate::batch::{Chunk, split};
 use crate::moments::Reading;
 use crate::{Error, FeatureMap, InputUnits, Method, Passes, Probe, Result, Side};
 
@@ -122,11 +122,13 @@ impl Method {
         };
         let together = task.samples_together(directions);
         let (mut readings, mut passes) = (Vec::with_capacity(chunk.len()), Passes::default());
-        for first in (0..chunk.len()).step_by(together) {
-            let part = chunk.part(first, together.min(chunk.len() - first))?;
+        let mut left = Some(chunk.clone());
+        while let Some(chunk) = left {
+            let (part, rest) = split(chunk, together)?;
             let (some, cost) = self.read_together(task, &part, probes)?;
             readings.extend(some);
             passes.add(cost);
+            left = rest;
         }
         Ok((readings, passes))
     }

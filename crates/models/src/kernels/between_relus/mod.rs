@@ -155,7 +155,7 @@ impl<T: Element> BetweenRelus<'_, T> {
     }
 
     /// Whether the products between what is alive cost less than those of the fastest scheme.
-    fn pays(&self, alive: &[AliveAround], cotangents: usize) -> bool {
+    pub(super) fn pays(&self, alive: &[AliveAround], cotangents: usize) -> bool {
         let products: usize = alive.iter().map(|alive| products::count(&self.geometry, alive)).sum();
         let all = conv::input_grad_products(&self.geometry, self.accuracy, T::DOUBLE);
         // Otherwise a product of gathered numbers costs what one of the fast schemes does with its transforms.

@@ -127,6 +127,26 @@ fn nothing_alive_gives_zeros() {
     case.check().unwrap();
 }
 
+/// With a third alive on either side a ninth of the direct sum is left, where Winograd's scheme makes a quarter; with all alive
+/// all of it.
+#[test]
+fn products_are_left_out_where_that_makes_fewer() {
+    let case = Case::new(geometry(2, [8, 8], [24, 32], 3), 64, 8);
+    let [weight, grad_y, y, x] = [&case.weight, &case.grad_y, &case.y, &case.x].map(|values| cast::<f32>(values));
+    for (behind, in_front, fewer) in
+        [(Behind::Relu(&y[..]), Some(&x[..]), true), (Behind::Nothing, None, false), (Behind::Nothing, Some(&x), false)]
+    {
+        let conv =
+            BetweenRelus { geometry: case.geometry, accuracy: Accuracy::Fast, weight: &weight, behind, in_front };
+        let chosen = std::cell::Cell::new(None);
+        conv.input_grad_if(&grad_y, |alive, each| {
+            chosen.set(Some(conv.pays(alive, each)));
+            false
+        });
+        assert_eq!(chosen.get(), Some(fewer));
+    }
+}
+
 /// A NaN behind a closed gate stays behind it, as with a gate of its own; elsewhere it is seen.
 #[test]
 fn not_a_number_is_seen_where_it_counts() {
