@@ -1,29 +1,32 @@
-//! Confidence intervals for the mean of skewed readings.
+//! Confidence intervals for the mean of skewed values.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
 
 /// A confidence interval.
 ///
 /// **Definition** the values μ for which g((value − μ)/error) lies within ± t, with t the quantile of Student's
-/// distribution with `freedom` degrees of freedom (Welch–Satterthwaite where two variances add up). Squared norms are
-/// skewed, so that a plain t-interval (g the identity) covers too seldom; g(T) = T + A T² + A²T³/3 + B removes the
-/// skewness γ of the readings to first order, with A = γ/(3√n), B = γ/(6√n) for independent samples, and
-/// A = γ(2 − f)/(6√(n(1 − f))), B = γ√(1 − f)/(2√n) − A for a share f drawn without replacement. It is left out for fewer
-/// than ten samples, and where the whole data set was measured: then only the probes err. The lower end is not below 0.
+/// distribution with `degrees_of_freedom` degrees of freedom (Welch–Satterthwaite where two variances add up). Squared norms are
+/// skewed, so that a plain t-interval (g the identity) has too little coverage. g(T) = T + A T² + A²T³/3 + B removes the
+/// skewness γ of the values to first order, with A = γ/(3√n), B = γ/(6√n) for independent samples, and
+/// A = γ(2 − f)/(6√(n(1 − f))), B = γ√(1 − f)/(2√n) − A for a share f drawn without replacement. The correction is left out
+/// for fewer than ten samples, and if the whole data set was measured, where the only error is that of the probes. The
+/// lower end is at least 0.
 ///
 /// **Source** Hall, 1992, *On the removal of skewness by transformation* (JRSS B 54); the second pair follows from the same
 /// expansion of Student's statistic with the moments of sampling without replacement.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Interval {
     /// The lower end.
     pub low: f64,
     /// The upper end.
     pub high: f64,
-    /// The probability with which such intervals cover.
+    /// The nominal coverage probability.
     pub level: f64,
-    /// Degrees of freedom.
-    pub freedom: f64,
+    /// Degrees of freedom of Student's distribution.
+    #[serde(alias = "freedom")]
+    pub degrees_of_freedom: f64,
 }
 
 /// The coefficients A and B that remove skewness.
@@ -34,7 +37,7 @@ pub(crate) struct Skewness {
 }
 
 impl Skewness {
-    /// For readings of skewness γ, with `share` of the population drawn without replacement (0: independent draws).
+    /// For values of skewness γ, with `share` of the population drawn without replacement (0: independent draws).
     pub(crate) fn of_mean(gamma: f64, samples: usize, share: f64) -> Self {
         let root = (samples as f64).sqrt();
         let unseen = (1.0 - share).sqrt();
@@ -50,10 +53,10 @@ impl Skewness {
 }
 
 impl Interval {
-    pub(crate) fn new(value: f64, error: f64, freedom: f64, level: f64, skewness: Skewness) -> Self {
-        let reach = quantile(freedom, level);
+    pub(crate) fn new(value: f64, error: f64, degrees_of_freedom: f64, level: f64, skewness: Skewness) -> Self {
+        let reach = quantile(degrees_of_freedom, level);
         let end = |quantile| (value - error * skewness.inverse(quantile)).max(0.0);
-        Self { low: end(reach), high: end(-reach), level, freedom }
+        Self { low: end(reach), high: end(-reach), level, degrees_of_freedom }
     }
 }
 
@@ -61,14 +64,15 @@ impl Interval {
 ///
 /// Beyond 1,000 degrees of freedom by Fisher's expansion z + (z³ + z)/(4ν) + (5z⁵ + 16z³ + 3z)/(96ν²), whose next term is
 /// below 1e-8 there (the iteration for the exact one loses digits as ν grows).
-fn quantile(freedom: f64, level: f64) -> f64 {
+fn quantile(degrees_of_freedom: f64, level: f64) -> f64 {
     let probability = 0.5 + level / 2.0;
-    if freedom <= 1e3 {
-        return StudentsT::new(0.0, 1.0, freedom.max(1.0)).map_or(f64::NAN, |student| student.inverse_cdf(probability));
+    if degrees_of_freedom <= 1e3 {
+        let student = StudentsT::new(0.0, 1.0, degrees_of_freedom.max(1.0));
+        return student.map_or(f64::NAN, |student| student.inverse_cdf(probability));
     }
     let z = Normal::standard().inverse_cdf(probability);
     let (first, second) = ((z.powi(3) + z) / 4.0, (5.0 * z.powi(5) + 16.0 * z.powi(3) + 3.0 * z) / 96.0);
-    z + first / freedom + second / (freedom * freedom)
+    z + first / degrees_of_freedom + second / (degrees_of_freedom * degrees_of_freedom)
 }
 
 #[cfg(test)]
@@ -76,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn without_skewness_it_is_students() {
+    fn without_skewness_the_interval_is_that_of_student() {
         // t quantiles from tables: 2.2621572 for 9 degrees of freedom, 1.9599640 for the normal distribution.
         let interval = Interval::new(10.0, 1.0, 9.0, 0.95, Skewness::default());
         assert!((interval.high - 12.2621572).abs() < 1e-6 && (interval.low - 7.7378428).abs() < 1e-6);
@@ -103,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn right_skewed_readings_have_an_interval_that_reaches_further_up() {
+    fn right_skewed_values_have_a_longer_upper_side() {
         let interval = Interval::new(10.0, 1.0, 50.0, 0.95, Skewness::of_mean(2.0, 51, 0.0));
         assert!(interval.high - 10.0 > 10.0 - interval.low);
         // Hall's coefficients, for independent draws.

@@ -257,7 +257,7 @@ impl Features<'_> {
             norms.push(recorded.squared_pullback(&cotangent, units, 1.0, &mut pairings).map_err(Error::into_candle)?);
         }
         let pairing = pairings.total(&features).map_err(Error::into_candle)?;
-        Ok(SquaredPullbacks { features, squared_norms: norms, tangent_cotangent_term: pairing })
+        Ok(SquaredPullbacks::new(features, norms, pairing))
     }
 }
 
@@ -273,6 +273,10 @@ impl FeatureMap for Features<'_> {
     }
 
     fn has_jvp(&self) -> bool {
+        true
+    }
+
+    fn has_own_derivatives(&self) -> bool {
         true
     }
 
