@@ -1,22 +1,22 @@
-//! SHA-256 of files and its hexadecimal form.
+//! The SHA-256 of files, and hexadecimal digits.
 
 use std::io::Read;
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 
-/// Lower-case hexadecimal digits of a digest.
+/// The lower-case hexadecimal digits of a digest.
 pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digit = |value: u8| char::from(DIGITS[usize::from(value & 15)]);
     bytes.iter().flat_map(|&byte| [digit(byte >> 4), digit(byte)]).collect()
 }
 
-/// SHA-256 of a file, as hexadecimal digits.
+/// The SHA-256 of a file, as hexadecimal digits.
 pub(crate) fn of_file(path: &Path) -> Result<String> {
-    let mut file = std::fs::File::open(path).map_err(Error::io("open", path))?;
+    let mut file = files::open_input(path)?;
     let (mut hash, mut block) = (Sha256::new(), vec![0; 1 << 20]);
     loop {
         match file.read(&mut block).map_err(Error::io("read", path))? {
@@ -31,10 +31,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_digest_of_nothing_is_the_known_one() {
-        let nothing = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    fn the_digest_of_an_empty_file_is_the_published_one() {
+        let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         let file = tempfile::NamedTempFile::new().unwrap();
-        assert_eq!(of_file(file.path()).unwrap(), nothing);
+        assert_eq!(of_file(file.path()).unwrap(), empty);
         assert!(matches!(of_file(Path::new("/no/such/file")), Err(Error::Io { .. })));
     }
 }

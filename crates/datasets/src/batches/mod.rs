@@ -1,4 +1,4 @@
-//! Batches that depend on (seed, epoch, index) only: shuffled or in order, resumable anywhere.
+//! Batches that depend on (seed, epoch, index) only: shuffled or in order, resumable at any position.
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,7 +7,7 @@ use candle_core::{Device, Tensor};
 
 use crate::{Augmentation, Error, LabelledImages, Normalisation, Result, normalisation};
 
-/// Some images with their labels, as a network takes them.
+/// Images and labels as inputs of a network.
 #[derive(Clone, Debug)]
 pub struct Batch {
     /// \[n, channels, height, width\], f32, normalised.
@@ -16,29 +16,29 @@ pub struct Batch {
     pub labels: Tensor,
 }
 
-/// In which order the images of an epoch come.
+/// The order of the images in an epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Order {
-    /// As they are stored, the same in every epoch.
+    /// The stored order in every epoch.
     #[default]
     Sequential,
-    /// Every epoch in an order of its own, drawn uniformly from the seed and the epoch's number.
+    /// A uniformly random order for each epoch, from the seed and the number of the epoch.
     Shuffled {
         /// The seed of the run.
         seed: u64,
     },
 }
 
-/// How [`Batches`] cuts a data set into batches.
+/// The options of [`Batches`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct BatchOptions {
-    /// Images a batch; the last of an epoch may have fewer. Default 128.
+    /// The number of images per batch. The last batch of an epoch may have fewer. Default 128.
     pub size: usize,
-    /// In which order the images come. Default sequential.
+    /// The order of the images. Default sequential.
     pub order: Order,
-    /// Whether images that do not fill a whole batch are left out of their epoch. Default no.
+    /// Whether the last batch of an epoch is left out if it is not full. Default no.
     pub drop_last: bool,
-    /// Random changes of each image. Default none.
+    /// The augmentation of the images. Default none.
     pub augmentation: Option<Augmentation>,
 }
 
@@ -48,7 +48,7 @@ impl Default for BatchOptions {
     }
 }
 
-/// A place in the sequence of all batches.
+/// A position in the sequence of all batches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct Position {
     /// The epoch, counted from 0.
@@ -57,13 +57,17 @@ pub struct Position {
     pub index: usize,
 }
 
-/// The order of an epoch, with the epoch's number.
-type EpochOrder = (u64, Arc<[usize]>);
+/// The order of the images in an epoch.
+#[derive(Debug)]
+struct EpochOrder {
+    epoch: u64,
+    positions: Arc<[usize]>,
+}
 
 /// A data set as batches, each addressable by epoch and index.
 ///
-/// **Conventions** a batch is a function of the images, the options, its epoch and its index, and of nothing else: not of
-/// what was read before, nor of threads. A run that stopped before [`Position`] p goes on with [`Self::from`]`(p)`.
+/// **Conventions** a batch is a function of the images, the options, its epoch and its index only. It does not depend on
+/// earlier reads or on threads. A run that stopped before [`Position`] p continues with [`Self::from`]`(p)`.
 ///
 /// ```
 /// use datasets::{BatchOptions, Batches, Device, LabelledImages, Normalisation, Order};
@@ -83,14 +87,14 @@ pub struct Batches {
     table: normalisation::Table,
     options: BatchOptions,
     device: Device,
-    /// The order of the epoch that was read last, since it costs more than a batch.
+    /// The order of the last read epoch. Computing it costs more than a batch.
     order: Arc<Mutex<Option<EpochOrder>>>,
 }
 
 impl Batches {
-    /// Cuts `images` into batches.
+    /// Divides `images` into batches.
     ///
-    /// **Errors** [`Error::InvalidOption`] where there is no image, the batch size is 0 or, with [`BatchOptions::drop_last`],
+    /// **Errors** [`Error::InvalidOption`] if there is no image, the batch size is 0 or, with [`BatchOptions::drop_last`],
     /// above the number of images, the normalisation has another number of channels, or the augmentation does not fit.
     pub fn new(
         images: LabelledImages,
@@ -103,13 +107,13 @@ impl Batches {
             return Err(Error::InvalidOption { option: "batch size", problem });
         }
         if images.is_empty() {
-            let problem = format!("{} has no image to make batches of", images.name());
+            let problem = format!("{} has no image, batches need at least one", images.name());
             return Err(Error::InvalidOption { option: "images", problem });
         }
         if options.drop_last && options.size > images.len() {
             let problem = format!(
-                "{} is more than the {} images that there are, and a batch that is not full is dropped: an epoch would \
-                 have no batch; choose a smaller one, or keep the last",
+                "{} is more than the {} images of the data set, and the last batch is dropped if it is not full, so an \
+                 epoch would have no batch; choose a smaller size, or keep the last batch",
                 options.size,
                 images.len()
             );
@@ -118,17 +122,17 @@ impl Batches {
         if let Some(augmentation) = &options.augmentation {
             augmentation.check(images.shape())?;
         }
-        let table = normalisation.table(images.channels())?;
+        let table = normalisation.table(images.shape())?;
         let order = Arc::default();
         Ok(Self { images, normalisation, table, options, device: device.clone(), order })
     }
 
-    /// The images that are cut.
+    /// The images of all batches.
     pub fn images(&self) -> &LabelledImages {
         &self.images
     }
 
-    /// What turns bytes into the values of [`Batch::images`].
+    /// The conversion of bytes into the values of [`Batch::images`].
     pub fn normalisation(&self) -> &Normalisation {
         &self.normalisation
     }
@@ -138,7 +142,7 @@ impl Batches {
         &self.options
     }
 
-    /// How many batches an epoch has.
+    /// The number of batches per epoch.
     pub fn per_epoch(&self) -> usize {
         match self.options.drop_last {
             true => self.images.len() / self.options.size,
@@ -146,7 +150,7 @@ impl Batches {
         }
     }
 
-    /// The positions of the images in a batch.
+    /// The positions in the data set of the images of a batch.
     ///
     /// **Errors** [`Error::BatchOutOfRange`].
     pub fn indices(&self, position: Position) -> Result<Vec<usize>> {
@@ -202,7 +206,7 @@ impl Batches {
         self.positions(start).map(|position| self.get(position))
     }
 
-    /// The same batches as [`Self::from`], made by a background thread that stays at most `ahead` batches in front.
+    /// The batches of [`Self::from`], prepared by a background thread that is at most `ahead` batches ahead.
     pub fn prefetch(&self, start: Position, ahead: usize) -> crate::Prefetch {
         crate::Prefetch::new(self.clone(), start, ahead)
     }
@@ -222,12 +226,12 @@ impl Batches {
     fn epoch_order(&self, seed: u64, epoch: u64) -> Arc<[usize]> {
         let mut last = self.order.lock().unwrap_or_else(PoisonError::into_inner);
         match &*last {
-            Some((known, order)) if *known == epoch => order.clone(),
+            Some(order) if order.epoch == epoch => order.positions.clone(),
             _ => {
                 let mut stream = streams::stream(seed, "datasets/batches/order", epoch);
-                let order: Arc<[usize]> = streams::permutation(&mut stream, self.images.len()).into();
-                *last = Some((epoch, order.clone()));
-                order
+                let positions: Arc<[usize]> = streams::permutation(&mut stream, self.images.len()).into();
+                *last = Some(EpochOrder { epoch, positions: positions.clone() });
+                positions
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Labelled images in memory: one block of u8 pixels that any number of views share.
+//! Labelled images in memory: one block of u8 pixels, shared by any number of views.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::{Batch, Error, Normalisation, Result};
 pub(crate) enum Pixels {
     /// In this process's memory.
     Owned(Vec<u8>),
-    /// In a file of decoded images, mapped.
+    /// In a mapped file of decoded images.
     Mapped(Mapped),
 }
 
@@ -29,12 +29,12 @@ impl std::ops::Deref for Pixels {
     }
 }
 
-/// Images with their labels and class names; a view of pixels that are never copied.
+/// Images with labels and class names, as a view of shared pixels.
 ///
-/// **Shapes** every image is channels × height × width, stored row by row within its channel, one byte a value.
+/// **Shapes** every image is channels × height × width, stored row by row within its channel, one byte per value.
 ///
 /// **Conventions** labels are 0, 1, …, `class_count() − 1`, in the order of `classes()`. Views keep the order of the
-/// images unless they say otherwise. Cloning and viewing share the pixels; they cost a few bytes an image.
+/// images unless their documentation says otherwise. Clones and views share the pixels and take a few bytes per image.
 ///
 /// ```
 /// use datasets::LabelledImages;
@@ -57,12 +57,12 @@ pub struct LabelledImages {
 }
 
 impl LabelledImages {
-    /// Takes images that are already in memory.
+    /// Labelled images from pixels in memory.
     ///
     /// **Shapes** `pixels` holds `labels.len()` images, each of `shape` = \[channels, height, width\].
     ///
-    /// **Errors** [`Error::Inconsistent`] where the bytes do not make up that many images,
-    /// [`Error::LabelOutOfRange`] where a label names no class.
+    /// **Errors** [`Error::Inconsistent`] if the number of bytes is not that of these images, [`Error::LabelOutOfRange`] if a
+    /// label names no class.
     pub fn new(
         name: &str,
         pixels: Vec<u8>,
@@ -73,7 +73,7 @@ impl LabelledImages {
         Self::from_pixels(name, Arc::new(Pixels::Owned(pixels)), shape, labels, classes)
     }
 
-    /// Takes images from a file of decoded images.
+    /// Labelled images from a file of decoded images.
     pub(crate) fn mapped(
         name: &str,
         pixels: Mapped,
@@ -84,7 +84,7 @@ impl LabelledImages {
         Self::from_pixels(name, Arc::new(Pixels::Mapped(pixels)), shape, labels, classes)
     }
 
-    /// The pixels of all images that were read together with these, in the order in which they were read.
+    /// The pixels that these images share with others, in the order in which they were read.
     pub(crate) fn block(&self) -> &[u8] {
         &self.pixels
     }
@@ -126,7 +126,7 @@ impl LabelledImages {
         self
     }
 
-    /// How many images there are.
+    /// The number of images.
     pub fn len(&self) -> usize {
         self.rows.len()
     }
@@ -146,12 +146,12 @@ impl LabelledImages {
         &self.classes
     }
 
-    /// How many classes there are, with or without images.
+    /// The number of classes, with or without images.
     pub fn class_count(&self) -> usize {
         self.classes.len()
     }
 
-    /// How many images each class has.
+    /// The number of images of each class.
     pub fn images_per_class(&self) -> Vec<usize> {
         let mut counts = vec![0; self.class_count()];
         for &label in self.labels.iter() {
@@ -165,7 +165,7 @@ impl LabelledImages {
         self.shape
     }
 
-    /// How many channels each image has: 1 for grey, 3 for red, green, blue.
+    /// The number of channels of each image: 1 for grey, 3 for red, green, blue.
     pub fn channels(&self) -> usize {
         self.shape[0]
     }
@@ -182,7 +182,7 @@ impl LabelledImages {
 
     /// The bytes of one image: channel by channel, each row by row.
     ///
-    /// **Panics** where `index` is not below `len()`, like a slice.
+    /// **Panics** if `index` is not below `len()`, like a slice.
     pub fn image(&self, index: usize) -> &[u8] {
         let size = self.image_bytes();
         let start = self.rows[index] as usize * size;
@@ -193,7 +193,7 @@ impl LabelledImages {
         self.shape.iter().product()
     }
 
-    /// The images at these positions, in this order; a position may come twice.
+    /// The images at these positions, in this order. A position may occur several times.
     ///
     /// **Errors** [`Error::ImageOutOfRange`].
     pub fn select(&self, indices: &[usize]) -> Result<Self> {
@@ -205,10 +205,10 @@ impl LabelledImages {
         Ok(Self { rows, labels, ..self.clone() })
     }
 
-    /// The images of these classes only; the class at position i of `classes` gets label i.
+    /// The images of these classes only. The class at position i of `classes` gets label i.
     ///
-    /// **Errors** [`Error::ClassOutOfRange`], [`Error::InvalidOption`] where a class is named twice,
-    /// [`Error::EmptyClass`] where one has no image.
+    /// **Errors** [`Error::ClassOutOfRange`], [`Error::InvalidOption`] if a class is named twice, [`Error::EmptyClass`] if a
+    /// class has no image.
     pub fn subset_classes(&self, classes: &[u32]) -> Result<Self> {
         let mut renumbered: Vec<Option<u32>> = vec![None; self.class_count()];
         for (new, &class) in classes.iter().enumerate() {
@@ -233,7 +233,7 @@ impl LabelledImages {
         Ok(view)
     }
 
-    /// The images of the classes with these names; the class at position i of `names` gets label i.
+    /// The images of the classes with these names. The class at position i of `names` gets label i.
     ///
     /// **Errors** [`Error::UnknownClass`] with the nearest names, and those of [`Self::subset_classes`].
     pub fn subset_class_names<S: AsRef<str>>(&self, names: &[S]) -> Result<Self> {
@@ -255,9 +255,9 @@ impl LabelledImages {
         names.iter().map(find).collect()
     }
 
-    /// At most `count` images of each class, drawn from `seed`, in their old order.
+    /// At most `count` random images of each class, in their old order.
     ///
-    /// **Conventions** the draw of a class depends on the seed and on the class's name only, so it is the same in every
+    /// **Conventions** the choice for a class depends only on the seed and on the class's name, so it is the same in every
     /// subset of classes.
     pub fn limit_per_class(&self, count: usize, seed: u64) -> Self {
         let mut kept = Vec::new();
@@ -270,9 +270,9 @@ impl LabelledImages {
         self.keep(&kept)
     }
 
-    /// As many images of every class as the smallest class has, drawn as [`Self::limit_per_class`] does.
+    /// As many images of every class as the smallest class has, chosen as by [`Self::limit_per_class`].
     ///
-    /// **Errors** [`Error::EmptyClass`], since nothing would be left.
+    /// **Errors** [`Error::EmptyClass`], because no image would remain.
     pub fn class_balanced(&self, seed: u64) -> Result<Self> {
         self.check_no_class_empty()?;
         Ok(self.limit_per_class(self.images_per_class().into_iter().min().unwrap_or(0), seed))
@@ -287,10 +287,14 @@ impl LabelledImages {
         positions
     }
 
-    /// The mean and standard deviation (divisor: all pixels) of every channel, over all images, in \[0, 1\] units.
+    /// The mean and standard deviation (divisor: number of pixels) of every channel over all images, in \[0, 1\] units.
     ///
-    /// **Errors** [`Error::InvalidOption`] where there is no image, or a channel is constant.
+    /// **Errors** [`Error::InvalidOption`] if there is no image, or all pixels of a channel are equal.
     pub fn measure_normalisation(&self) -> Result<Normalisation> {
+        if self.is_empty() {
+            let problem = format!("{} has no image to measure a normalisation on", self.name);
+            return Err(Error::InvalidOption { option: "images", problem });
+        }
         let plane = self.height() * self.width();
         let mut sums = vec![(0u64, 0u64); self.channels()];
         for index in 0..self.len() {
@@ -304,6 +308,19 @@ impl LabelledImages {
         let std = |sum: u64, squares: u64| (squares as f64 / count / 65025.0 - mean(sum).powi(2)).max(0.0).sqrt();
         let means: Vec<f32> = sums.iter().map(|(sum, _)| mean(*sum) as f32).collect();
         let stds: Vec<f32> = sums.iter().map(|(sum, squares)| std(*sum, *squares) as f32).collect();
+        // Exact: n·Σv² = (Σv)² holds for equal values only. The rounded standard deviation need not be 0.
+        let pixels = (self.len() * plane) as u128;
+        let constant = |&(sum, squares): &(u64, u64)| pixels * u128::from(squares) == u128::from(sum).pow(2);
+        if let Some(channel) = sums.iter().position(constant) {
+            let problem = format!(
+                "{}: all pixels of channel {channel} have the value {:.0} in all {} images, so they cannot be divided by \
+                 their standard deviation; check the images, or give a mean and a standard deviation",
+                self.name,
+                mean(sums[channel].0) * 255.0,
+                self.len()
+            );
+            return Err(Error::InvalidOption { option: "images", problem });
+        }
         Normalisation::new(&means, &stds)
     }
 
@@ -311,11 +328,11 @@ impl LabelledImages {
     ///
     /// **Shapes** images \[n, channels, height, width\] in f32, labels \[n\] in u32.
     ///
-    /// **Errors** [`Error::ImageOutOfRange`], [`Error::InvalidOption`] where the normalisation has another number of
-    /// channels, [`Error::Candle`].
+    /// **Errors** [`Error::ImageOutOfRange`], [`Error::InvalidOption`] if the normalisation has another number of channels,
+    /// [`Error::Candle`].
     pub fn batch(&self, indices: &[usize], normalisation: &Normalisation, device: &Device) -> Result<Batch> {
         let view = self.select(indices)?;
-        let table = normalisation.table(self.channels())?;
+        let table = normalisation.table(self.shape())?;
         let mut values = vec![0f32; indices.len() * self.image_bytes()];
         for (index, image) in values.chunks_exact_mut(self.image_bytes()).enumerate() {
             table.apply(view.image(index), image);
@@ -327,12 +344,12 @@ impl LabelledImages {
         })
     }
 
-    /// The images at positions in a range that lies inside `0..len()`.
+    /// The images at the positions of a range inside `0..len()`.
     pub(crate) fn range(&self, range: std::ops::Range<usize>) -> Self {
         self.keep(&range.collect::<Vec<_>>())
     }
 
-    /// These images, then the other's, of the same classes and read together with these.
+    /// These images and then those of another view of the same pixels and classes.
     pub(crate) fn joined(&self, other: &Self) -> Result<Self> {
         if !Arc::ptr_eq(&self.pixels, &other.pixels) || self.classes != other.classes {
             return Err(Error::Inconsistent {

@@ -1,12 +1,23 @@
 //! The published class lists that come with this crate, each with its checksum.
 
-use super::SplitName;
 use crate::{ClassSplit, Error, Glyphs, Result};
+
+/// The class lists that come with this crate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SplitName {
+    /// By script (see [`Glyphs::split`]).
+    Glyphs,
+    /// CIFAR-FS: 64, 16 and 20 classes of CIFAR-100. Bertinetto, Henriques, Torr, Vedaldi, ICLR 2019.
+    CifarFs,
+    /// mini-ImageNet: 64, 16 and 20 classes of ImageNet. Ravi, Larochelle, ICLR 2017.
+    MiniImagenet,
+}
 
 impl SplitName {
     /// The lists.
     ///
-    /// **Errors** [`Error::Corrupt`] where they do not have their checksum.
+    /// **Errors** [`Error::Corrupt`] if they do not match their checksum.
     pub fn lists(self) -> Result<ClassSplit> {
         let (name, checksum, [train, validation, test]) = match self {
             Self::Glyphs => return Glyphs::split(),
@@ -37,12 +48,13 @@ impl SplitName {
     }
 }
 
-/// Omniglot's classes, `alphabet/character`, as their authors divide them: background alphabets to learn from, evaluation
-/// alphabets to test on; none where there are classes of one kind only.
+/// The split of Omniglot's classes, `alphabet/character`, by its authors: background alphabets are source classes, evaluation
+/// alphabets are target classes. None if `classes` has classes of one kind only.
+#[cfg(feature = "image")]
 pub(super) fn omniglot(classes: &[String]) -> Result<Option<ClassSplit>> {
-    let tested =
+    let is_target =
         |class: &&String| class.split_once('/').is_some_and(|(alphabet, _)| OMNIGLOT_EVALUATION.contains(&alphabet));
-    let (test, train): (Vec<&String>, Vec<&String>) = classes.iter().partition(tested);
+    let (test, train): (Vec<&String>, Vec<&String>) = classes.iter().partition(is_target);
     match train.is_empty() || test.is_empty() {
         true => Ok(None),
         false => ClassSplit::new(train, &[] as &[String], test).map(Some),
@@ -50,6 +62,7 @@ pub(super) fn omniglot(classes: &[String]) -> Result<Option<ClassSplit>> {
 }
 
 /// The alphabets of `images_evaluation.zip`: Lake, Salakhutdinov, Tenenbaum, Science 350 (2015), pages 1332 to 1338.
+#[cfg(feature = "image")]
 const OMNIGLOT_EVALUATION: [&str; 20] = [
     "Angelic",
     "Atemayar_Qelisayer",
@@ -89,12 +102,17 @@ mod tests {
             let split = name.lists().unwrap();
             assert_eq!([split.train().len(), split.validation().len(), split.test().len()], [64, 16, 20]);
         }
+        let glyphs = SplitName::Glyphs.lists().unwrap();
+        assert!(glyphs.train().len() >= 64 && glyphs.validation().len() >= 16 && glyphs.test().len() >= 20);
+    }
+
+    #[cfg(feature = "image")]
+    #[test]
+    fn omniglots_alphabets_decide_its_split() {
         let names = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         let split =
             omniglot(&names(&["Angelic/character01", "Greek/character01", "Greek/character02"])).unwrap().unwrap();
         assert_eq!((split.train().len(), split.test()), (2, &names(&["Angelic/character01"])[..]));
         assert_eq!(omniglot(&names(&["Greek/character01"])).unwrap(), None);
-        let glyphs = SplitName::Glyphs.lists().unwrap();
-        assert!(glyphs.train().len() >= 64 && glyphs.validation().len() >= 16 && glyphs.test().len() >= 20);
     }
 }
