@@ -1,24 +1,24 @@
-//! Columns in which several metrics share one drawing, as in the paper's Fig. 3: an error and the bounds on it.
+//! Columns with several metrics in one panel, as in the paper's Fig. 3: an error and the bounds on it.
 
 use super::figure::{Column, described, epochs, points, shared_axis};
 use super::lines::{LinePanel, Series};
-use crate::report::results::{Results, Run, Standing};
-use crate::reproduce::experiment::Together;
+use crate::report::results::{Results, Run, RunStatus};
+use crate::reproduce::experiment::Overlay;
 use crate::reproduce::metric::Scale;
 
-/// A column of one panel for each group of metrics, over all runs that are in no sweep.
+/// A column of one panel for each overlay, over all runs that are in no sweep.
 pub(super) fn columns(results: &Results) -> Vec<Column> {
-    let group = |(index, group): (usize, &Together)| Column {
+    let group = |(index, group): (usize, &Overlay)| Column {
         label: group.label.clone(),
         panels: vec![panel(results, index, group)],
     };
-    results.experiment.plan.report.together.iter().enumerate().map(group).collect()
+    results.experiment.plan.report.overlays.iter().enumerate().map(group).collect()
 }
 
-fn panel(results: &Results, index: usize, group: &Together) -> LinePanel {
+fn panel(results: &Results, index: usize, group: &Overlay) -> LinePanel {
     let plan = &results.experiment.plan;
     let runs: Vec<&Run> =
-        results.runs.iter().filter(|run| run.planned.places.is_empty() && run.trained_on.is_some()).collect();
+        results.runs.iter().filter(|run| run.planned.positions.is_empty() && run.trained_on.is_some()).collect();
     let series: Vec<Series> = group
         .metrics
         .iter()
@@ -28,12 +28,12 @@ fn panel(results: &Results, index: usize, group: &Together) -> LinePanel {
             class: format!("cat-{}", index % 4),
             shape: index,
             excluded: runs.iter().any(|run| !run.counts()),
-            diverged: runs.iter().any(|run| matches!(run.standing, Standing::Diverged { .. })),
+            diverged: runs.iter().any(|run| matches!(run.status, RunStatus::Diverged { .. })),
             points: points(results, &runs, *metric),
         })
         .collect();
     LinePanel {
-        id: format!("together-{index}"),
+        id: format!("overlay-{index}"),
         title: format!("{} along training", group.label),
         description: described("value", "of", &series),
         names: ("epochs".to_owned(), String::new()),

@@ -1,11 +1,11 @@
-//! Pairs of metrics at the end of training, a mark for each run.
+//! Scatter plots of two metrics at the end of training, with a mark for each run.
 
 use super::scale::Axis;
 use super::scatter::{Group, Mark, ScatterPanel};
 use crate::report::results::{Results, Run};
 use crate::reproduce::experiment::Axes;
 
-/// The scatter plots that the experiment asks for.
+/// The scatter plots of the experiment.
 pub(crate) fn scatters(results: &Results) -> Vec<ScatterPanel> {
     results.experiment.plan.report.scatter.iter().map(|axes| scatter(results, *axes)).collect()
 }
@@ -38,6 +38,6 @@ fn mark(results: &Results, run: &Run, axes: Axes) -> Option<Mark> {
     let last = run.last()?;
     let own: Vec<usize> = (0..columns.len()).filter(|index| run.planned.value_in(&columns[*index]).is_some()).collect();
     let group = if let [only] = own[..] { only + 1 } else { 0 };
-    let label = format!("{} ({})", run.planned.description(), run.standing.word());
+    let label = format!("{} ({})", run.planned.description(), run.status.word());
     Some(Mark { group, at: (last.value(axes.x)?, last.value(axes.y)?), excluded: !run.counts(), label })
 }

@@ -1,7 +1,7 @@
-//! Claims become statistics with intervals, and statistics become verdicts, by rules that were fixed beforehand.
+//! Verdicts: the statistic of each claim with its interval, and the verdict by rules that were fixed beforehand.
 
-mod along;
-mod correlated;
+mod across_runs;
+mod within_runs;
 
 use std::collections::BTreeSet;
 
@@ -9,23 +9,23 @@ use fewshot::IntervalSettings;
 use serde::Serialize;
 
 use super::results::Results;
-use crate::reproduce::experiment::{Readout, Rules};
+use crate::reproduce::experiment::{ComparisonPoint, Rules};
 use crate::reproduce::metric::Metric;
 
-/// What the data say about one claim.
+/// The statistic and the verdict of one claim.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Finding {
     /// The claim in words.
     pub(crate) claim: String,
-    /// What kind of statement it is.
-    pub(crate) kind: Kind,
-    /// The sweep whose runs it is about; all runs where there is none.
+    /// The kind of claim.
+    pub(crate) kind: ClaimKind,
+    /// The sweep; none for all runs.
     pub(crate) sweep: Option<String>,
-    /// The metrics that it is about.
+    /// The metrics of the claim.
     pub(crate) metrics: Vec<Metric>,
-    /// When the runs were compared; along all of training where there is none.
-    pub(crate) readout: Option<Readout>,
-    /// The level of training loss, as a share of ln k, at which they were compared.
+    /// The comparison point; none for claims along training.
+    pub(crate) comparison: Option<ComparisonPoint>,
+    /// The level of training loss of a comparison at equal loss, as a share of ln k.
     pub(crate) level: Option<f64>,
     /// Spearman's rank correlation, or the share of points that satisfy an inequality.
     pub(crate) statistic: Option<f64>,
@@ -33,35 +33,35 @@ pub(crate) struct Finding {
     pub(crate) interval: Option<(f64, f64)>,
     /// Two-sided p-value of a permutation test of a rank correlation.
     pub(crate) p_value: Option<f64>,
-    /// Runs that it rests on.
+    /// Number of runs in the statistic.
     pub(crate) runs: usize,
-    /// The same statistic with the excluded runs that reached the readout.
+    /// The same statistic with the excluded runs that reached the comparison point.
     pub(crate) with_excluded: Option<f64>,
-    /// Runs that were excluded.
+    /// Number of excluded runs.
     pub(crate) excluded: usize,
-    /// What follows.
+    /// The verdict.
     pub(crate) verdict: Verdict,
-    /// Why, in words.
+    /// The reason of the verdict, in words.
     pub(crate) reason: String,
 }
 
-/// What a claim is made of.
+/// The kind of a claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Kind {
-    /// A metric goes one way as a swept value rises.
+pub(crate) enum ClaimKind {
+    /// A metric rises or falls with a swept value.
     Trend,
-    /// Two metrics go together, or oppositely.
+    /// Two metrics are correlated over runs.
     Association,
     /// A metric is never larger than another.
     Inequality,
-    /// Two metrics go together, or oppositely, in the course of each run.
+    /// Two metrics are correlated along the training of each run.
     Course,
-    /// The intervals of an estimator contain the exact value as often as they say.
+    /// The intervals of an estimator have their stated coverage.
     Coverage,
 }
 
-/// What the data say.
+/// A verdict on a claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Verdict {
@@ -84,26 +84,26 @@ impl Verdict {
     }
 }
 
-/// Every claim of the experiment, decided.
+/// The verdicts on all claims of the experiment.
 pub(crate) fn findings(results: &Results) -> Vec<Finding> {
     let claims = &results.experiment.plan.claims;
-    let mut findings = correlated::trends(results);
-    findings.extend(correlated::associations(results));
-    findings.extend(claims.inequalities.iter().map(|claim| along::inequality(results, claim)));
-    findings.extend(claims.courses.iter().map(|claim| along::course(results, claim)));
+    let mut findings = across_runs::trends(results);
+    findings.extend(across_runs::associations(results));
+    findings.extend(claims.inequalities.iter().map(|claim| within_runs::inequality(results, claim)));
+    findings.extend(claims.courses.iter().map(|claim| within_runs::course(results, claim)));
     if claims.coverage {
-        findings.extend(along::coverage(results));
+        findings.extend(within_runs::coverage(results));
     }
     findings
 }
 
-/// How intervals are made, as the rules say; the seed fixes the resamples.
+/// The settings of intervals, from the rules.
 fn settings(rules: &Rules) -> IntervalSettings {
     IntervalSettings { level: rules.confidence, resamples: rules.resamples, seed: 0 }
 }
 
-/// Excluded runs with the rules that excluded them, each once.
+/// The excluded runs with their reasons.
 pub(crate) fn exclusions(results: &Results) -> BTreeSet<(String, String)> {
     let excluded = results.runs.iter().filter(|run| !run.counts());
-    excluded.map(|run| (run.planned.description(), run.standing.explained())).collect()
+    excluded.map(|run| (run.planned.description(), run.status.explained())).collect()
 }

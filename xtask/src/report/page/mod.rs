@@ -1,10 +1,10 @@
-//! The report: one page that needs nothing but itself, on paper, on a phone, in the dark, by keyboard or by ear.
+//! The report: one HTML page without other files, for screens of any width, print, dark mode, keyboards and screen readers.
 
-mod against;
-mod along;
 mod claims;
+mod curves;
 mod provenance;
 mod rules;
+mod scatter;
 mod tables;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -13,18 +13,18 @@ use super::chart::{self, Column};
 use super::results::Results;
 use super::verdict::{Finding, Verdict};
 
-/// How pages look, beside the charts on them.
+/// The style sheet of pages, without that of charts.
 pub(super) const STYLE: &str = include_str!("page.css");
 
-/// Everything that a page shows.
+/// The contents of a page.
 pub(crate) struct Page<'a> {
     /// The runs.
     pub(crate) results: &'a Results,
-    /// The claims, decided.
+    /// The verdicts on the claims.
     pub(crate) findings: &'a [Finding],
-    /// The grid of curves.
+    /// The panels of the figure.
     pub(crate) columns: &'a [Column],
-    /// What was asked, as a file.
+    /// The resolved experiment as a TOML file.
     pub(crate) experiment: String,
 }
 
@@ -45,8 +45,8 @@ pub(crate) fn page(page: &Page) -> String {
             body {
                 (header(page))
                 main {
-                    (along::grid(page))
-                    (against::scatter(page))
+                    (curves::grid(page))
+                    (scatter::scatter(page))
                     (claims::claims(page))
                     (tables::tables(page))
                     (tables::runs(page.results))
@@ -60,7 +60,7 @@ pub(crate) fn page(page: &Page) -> String {
     markup.into_string()
 }
 
-/// A line that says what the figure is made of.
+/// A line with the experiment, preset, data set, runs and seeds of the figure.
 pub(crate) fn note(results: &Results) -> String {
     let experiment = &results.experiment;
     let plan = &experiment.plan;
@@ -84,7 +84,7 @@ fn header(page: &Page) -> Markup {
             }
             h1 { (plan.title) }
             p.quiet { (note(page.results)) "." }
-            ul.tally aria-label="What the data say about the paper's claims" {
+            ul.counts aria-label="What the data say about the paper's claims" {
                 li { b.holds { (count(Verdict::Holds)) } "hold" }
                 li { b.fails { (count(Verdict::Fails)) } "fail" }
                 li { b.undecided { (count(Verdict::Undecided)) } "undecided" }
@@ -100,7 +100,7 @@ fn configuration(page: &Page) -> Markup {
         section aria-labelledby="configuration" {
             h2 #configuration { "Configuration" }
             details {
-                summary { "The experiment as it was resolved" }
+                summary { "The resolved experiment file" }
                 pre tabindex="0" role="region" aria-label="Configuration" { code { (page.experiment) } }
             }
         }
@@ -111,14 +111,14 @@ fn footer() -> Markup {
     html! {
         footer.quiet.small {
             p {
-                "The numbers are in " code { "measurements.csv" } " and " code { "claims.csv" } " beside this page, in "
-                code { "summary.md" } " in short."
+                "Files beside this page: the numbers in " code { "measurements.csv" } " and " code { "claims.csv" } ", the tables in "
+                code { "summary.md" } "."
             }
         }
     }
 }
 
-/// A region that scrolls sideways by itself, reachable by keyboard.
+/// A region that scrolls horizontally and can be focused by keyboard.
 fn scrolling(label: &str, content: Markup) -> Markup {
     html! { div.wide tabindex="0" role="region" aria-label=(label) { (content) } }
 }

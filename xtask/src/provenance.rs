@@ -1,31 +1,32 @@
-//! Who ran what, where and when: the one place that reads the clock, and nothing here enters a result.
+//! Provenance of results: program, machine, time and duration. This is the only module that reads the clock, and nothing
+//! here enters a result.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-/// The circumstances of a piece of work, kept beside its results.
+/// The provenance of some work, saved beside its results.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Record {
+pub(crate) struct Provenance {
     /// Version of this workspace.
     pub(crate) version: String,
-    /// The commit that the program was built from, where that was known.
+    /// The commit that the program was built from, if it was known.
     #[serde(default)]
     pub(crate) commit: Option<String>,
     /// Version of candle in the program.
     #[serde(default)]
     pub(crate) candle: Option<String>,
-    /// Name of the machine, where the system tells it.
+    /// Name of the machine, if the system reports it.
     pub(crate) host: String,
     /// Operating system and processor family.
     pub(crate) platform: String,
-    /// Model of the processor, where the system tells it.
+    /// Model of the processor, if the system reports it.
     #[serde(default)]
     pub(crate) processor: Option<String>,
-    /// Widest vector instructions of the processor that are made use of; the last digits of a result depend on them.
+    /// Widest vector instructions that the kernels use; the last digits of a result depend on them.
     #[serde(default)]
     pub(crate) instructions: Option<String>,
-    /// Threads that the process was given.
+    /// Threads of the process.
     pub(crate) threads: usize,
     /// Seconds since 1970-01-01 UTC at the start.
     pub(crate) started: u64,
@@ -33,7 +34,7 @@ pub(crate) struct Record {
     pub(crate) seconds: f64,
 }
 
-/// A clock that was started once.
+/// A stopwatch.
 pub(crate) struct Stopwatch {
     started: u64,
     since: std::time::Instant,
@@ -48,9 +49,9 @@ impl Stopwatch {
         self.since.elapsed().as_secs_f64()
     }
 
-    /// The record of the work since the start.
-    pub(crate) fn record(&self, threads: usize) -> Record {
-        Record {
+    /// The provenance of the work since the start.
+    pub(crate) fn record(&self, threads: usize) -> Provenance {
+        Provenance {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             commit: option_env!("REPRODUCE_COMMIT").map(str::to_owned),
             candle: option_env!("REPRODUCE_CANDLE").map(str::to_owned),
@@ -65,8 +66,8 @@ impl Stopwatch {
     }
 }
 
-/// Seconds since 1970-01-01 UTC; zero on a clock set before that day.
-#[allow(clippy::disallowed_methods, reason = "this is the record module that the ban points to")]
+/// Seconds since 1970-01-01 UTC; 0 if the clock is set to an earlier time.
+#[allow(clippy::disallowed_methods, reason = "this is the module that the ban points to")]
 pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
 }
@@ -79,14 +80,14 @@ pub(crate) fn host() -> String {
         .map_or_else(|| "unknown".to_owned(), |name| name.trim().to_owned())
 }
 
-/// Model of the processor, where `/proc` tells it.
+/// Model of the processor, from `/proc`.
 pub(crate) fn processor() -> Option<String> {
     let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
     let model = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'))?.1.trim();
     (!model.is_empty()).then(|| model.to_owned())
 }
 
-/// The widest vector instructions that the kernels of `models` choose here.
+/// The widest vector instructions that the kernels use on this machine.
 fn instructions() -> Option<&'static str> {
     #[cfg(target_arch = "x86_64")]
     {
@@ -144,17 +145,17 @@ mod tests {
     }
 
     #[test]
-    fn a_record_says_what_made_it_and_an_older_one_can_be_read() {
+    fn a_record_has_the_versions_and_an_older_one_can_be_read() {
         let record = Stopwatch::start().record(3);
         assert!(record.candle.is_some_and(|version| version.starts_with("0.")));
         assert!(cfg!(not(target_os = "linux")) || record.processor.is_some());
         let older = r#"{"version":"0.1.0","host":"a","platform":"linux-x86_64","threads":1,"started":7,"seconds":1.5}"#;
-        let older: Record = serde_json::from_str(older).unwrap();
+        let older: Provenance = serde_json::from_str(older).unwrap();
         assert_eq!((older.commit, older.instructions, older.started), (None, None, 7));
     }
 
     #[test]
-    fn durations_read_well() {
+    fn durations_are_in_fitting_units() {
         assert_eq!(duration(44.6), "45 s");
         assert_eq!(duration(185.0), "3 min 05 s");
         assert_eq!(duration(7_630.0), "2 h 07 min");

@@ -1,4 +1,4 @@
-//! The scatter plots, each with its numbers.
+//! The section of scatter plots, each with a table of its numbers.
 
 use maud::{Markup, html};
 
@@ -6,14 +6,14 @@ use super::{Page, scrolling};
 use crate::report::chart::{self, ScatterPanel};
 use crate::report::table;
 
-/// The scatter plots, if there are any.
+/// The section; empty without scatter plots.
 pub(super) fn scatter(page: &Page) -> Markup {
     let plots = chart::scatters(page.results);
     html! {
         @if !plots.is_empty() {
-            section aria-labelledby="against" {
-                h2 #against { "Against each other" }
-                p.quiet.small { "Every run at the end of training, a mark each; hollow marks are excluded by a rule." }
+            section aria-labelledby="scatter" {
+                h2 #scatter { "Scatter plots" }
+                p.quiet.small { "A mark for each run at the end of training. Hollow marks are excluded by a rule." }
                 div.plots { @for plot in &plots { (scatter_figure(plot)) } }
             }
         }

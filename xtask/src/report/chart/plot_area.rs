@@ -1,20 +1,20 @@
-//! What every chart has: a place for the drawing, an axis on two sides, marks.
+//! The elements of every chart: the plot area, its two axes, marks.
 
 use maud::{Markup, html};
 
 use super::scale::Axis;
 
-/// The rectangle inside which data are drawn, in the units of the view box.
+/// The rectangle inside the axes, in the units of the view box.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Frame {
+pub(super) struct PlotArea {
     pub(super) left: f64,
     pub(super) top: f64,
     pub(super) width: f64,
     pub(super) height: f64,
 }
 
-impl Frame {
-    /// Leaves room for the labels inside a drawing of this size.
+impl PlotArea {
+    /// The plot area of a drawing of this size, without the margins for labels.
     pub(super) fn within(width: f64, height: f64) -> Self {
         Self { left: 46.0, top: 26.0, width: width - 60.0, height: height - 66.0 }
     }
@@ -27,14 +27,14 @@ impl Frame {
         self.top + (1.0 - place) * self.height
     }
 
-    /// The place of a point, where both axes have one.
+    /// The position of a point; none if it is outside of an axis.
     pub(super) fn at(&self, axes: (&Axis, &Axis), point: (f64, f64)) -> Option<(f64, f64)> {
         let inside = |place: &f64| (-1e-9..=1.0 + 1e-9).contains(place);
         let (x, y) = (axes.0.place(point.0).filter(inside)?, axes.1.place(point.1).filter(inside)?);
         Some((self.x(x), self.y(y)))
     }
 
-    /// Grid, ticks and the names of both axes; the name of the vertical one stands above it, where it reads level.
+    /// Grid, ticks and names of both axes. The name of the vertical axis is horizontal, above it.
     pub(super) fn draw(&self, axes: (&Axis, &Axis), names: (&str, &str)) -> Markup {
         let (right, bottom) = (self.left + self.width, self.top + self.height);
         html! {
@@ -59,7 +59,7 @@ impl Frame {
     }
 }
 
-/// A mark of one of six shapes, so that colour is never the only difference.
+/// A mark of one of six shapes, so that groups do not differ by colour alone.
 pub(crate) fn marker(shape: usize, (x, y): (f64, f64), size: f64, class: &str, title: Option<&str>) -> Markup {
     let path = match shape % 6 {
         0 => circle(x, y, size),
@@ -72,8 +72,8 @@ pub(crate) fn marker(shape: usize, (x, y): (f64, f64), size: f64, class: &str, t
     html! { path class=(class) d=(path) { @if let Some(title) = title { title { (title) } } } }
 }
 
-/// A saltire where a curve ends because training diverged.
-pub(super) fn saltire((x, y): (f64, f64), size: f64) -> Markup {
+/// A cross at the end of a curve whose training diverged.
+pub(super) fn cross((x, y): (f64, f64), size: f64) -> Markup {
     let (left, right, top, bottom) = (round(x - size), round(x + size), round(y - size), round(y + size));
     html! { path.end d=(format!("M{left} {top}L{right} {bottom}M{left} {bottom}L{right} {top}")) {} }
 }
@@ -94,7 +94,7 @@ pub(super) fn path(points: &[(f64, f64)]) -> String {
     format!("M{}", points.collect::<Vec<_>>().join("L"))
 }
 
-/// To hundredths: finer is not seen, and the text stays the same on every machine.
+/// Rounds to hundredths, which are not visible, so that the text is the same on every machine.
 pub(super) fn round(number: f64) -> f64 {
     (number * 100.0).round() / 100.0
 }

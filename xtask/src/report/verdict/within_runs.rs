@@ -1,24 +1,23 @@
-//! Claims that each run decides for itself along training, averaged over runs: inequalities, courses, and intervals of
-//! estimators.
+//! Claims with one statistic per run, averaged over runs: inequalities, courses, and the coverage of estimators.
 
-use super::correlated::rank_coefficient;
-use super::{Finding, Kind, Verdict, settings};
+use super::across_runs::rank_coefficient;
+use super::{ClaimKind, Finding, Verdict, settings};
 use crate::report::estimates;
 use crate::report::results::{Results, Run};
 use crate::reproduce::estimator::STATED_LEVEL;
 use crate::reproduce::experiment::{Course, Direction, Inequality};
 use crate::reproduce::metric::Metric;
 
-/// What a claim that is a mean over runs says of itself.
+/// A claim with one value per run.
 struct Shares {
     claim: String,
-    kind: Kind,
+    kind: ClaimKind,
     metrics: Vec<Metric>,
     values: Vec<f64>,
 }
 
 impl Shares {
-    /// The mean of the runs with its bootstrap interval, and what `judge` makes of the two.
+    /// The mean over runs with its bootstrap interval, and the verdict of `judge` on these two.
     fn decide(self, results: &Results, judge: impl Fn(f64, (f64, f64)) -> (Verdict, String)) -> Finding {
         let found = fewshot::estimate_mean(&self.values, &settings(&results.experiment.plan.rules));
         let (verdict, reason) = match &found {
@@ -31,7 +30,7 @@ impl Shares {
             kind: self.kind,
             sweep: None,
             metrics: self.metrics,
-            readout: None,
+            comparison: None,
             level: None,
             statistic: found.as_ref().map(|found| found.mean),
             interval: found.as_ref().map(|found| (found.bootstrap.low, found.bootstrap.high)),
@@ -45,14 +44,14 @@ impl Shares {
     }
 }
 
-/// Whether one metric is never above another after the initialisation, as a share over runs.
+/// Whether one metric is never above another after the initial network: the mean share of points without a violation.
 pub(super) fn inequality(results: &Results, claim: &Inequality) -> Finding {
     let plan = &results.experiment.plan;
     let statement =
         format!("{} ≤ {} at every measured point", claim.lesser.label(plan.task), claim.greater.label(plan.task));
     let shares = Shares {
         claim: statement,
-        kind: Kind::Inequality,
+        kind: ClaimKind::Inequality,
         metrics: vec![claim.lesser, claim.greater],
         values: counted(results).filter_map(|run| satisfied(run, claim)).collect(),
     };
@@ -62,19 +61,19 @@ pub(super) fn inequality(results: &Results, claim: &Inequality) -> Finding {
         } else if high < 1.0 {
             (Verdict::Fails, "it is violated, and the interval of the share lies below 1".to_owned())
         } else {
-            (Verdict::Undecided, "it is violated at too few points to tell".to_owned())
+            (Verdict::Undecided, "it is violated at too few points to decide".to_owned())
         }
     })
 }
 
-/// Whether two metrics go together in the course of training, as the mean over runs of Spearman's ρ within each.
+/// Whether two metrics are correlated along training: the mean over runs of Spearman's ρ within each run.
 pub(super) fn course(results: &Results, claim: &Course) -> Finding {
     let plan = &results.experiment.plan;
     let (x, y) = (claim.x.label(plan.task), claim.y.label(plan.task));
     let goes = if claim.direction == Direction::Rises { "with" } else { "against" };
     let shares = Shares {
         claim: format!("{y} goes {goes} {x} in the course of training"),
-        kind: Kind::Course,
+        kind: ClaimKind::Course,
         metrics: vec![claim.x, claim.y],
         values: counted(results).filter_map(|run| correlation(run, claim)).collect(),
     };
@@ -91,7 +90,7 @@ pub(super) fn course(results: &Results, claim: &Course) -> Finding {
     })
 }
 
-/// Whether the intervals of each estimator contain the exact value as often as they say, less the stated tolerance.
+/// Whether the coverage of each estimator's intervals is at least its level less the tolerance.
 pub(super) fn coverage(results: &Results) -> Vec<Finding> {
     let wanted = STATED_LEVEL - results.experiment.plan.rules.coverage_tolerance;
     let settings = estimates::kinds(results).into_iter().flatten();
@@ -100,7 +99,7 @@ pub(super) fn coverage(results: &Results) -> Vec<Finding> {
             let amount = crate::report::chart::plain(how.amount());
             let shares = Shares {
                 claim: format!("{} {amount}: {:.0} % intervals contain the exact GC", how.kind(), STATED_LEVEL * 100.0),
-                kind: Kind::Coverage,
+                kind: ClaimKind::Coverage,
                 metrics: Vec::new(),
                 values: counted(results).filter_map(|run| contained(run, how)).collect(),
             };
@@ -121,7 +120,7 @@ fn counted(results: &Results) -> impl Iterator<Item = &Run> {
     results.runs.iter().filter(|run| run.counts())
 }
 
-fn contained(run: &Run, how: crate::reproduce::estimator::Estimator) -> Option<f64> {
+fn contained(run: &Run, how: crate::reproduce::estimator::GcEstimator) -> Option<f64> {
     let (contained, all) = estimates::in_run(run, how)
         .fold((0, 0), |(contained, all), (_, found)| (contained + found.contained, all + found.values.len()));
     (all > 0).then(|| contained as f64 / all as f64)
@@ -133,7 +132,7 @@ fn correlation(run: &Run, claim: &Course) -> Option<f64> {
     rank_coefficient(&points)
 }
 
-/// The share of a run's measured points after the initialisation at which the inequality is satisfied.
+/// The share of a run's measuring points after the initial network at which the inequality is satisfied.
 fn satisfied(run: &Run, claim: &Inequality) -> Option<f64> {
     let trained = run.measurements.iter().filter(|measurement| measurement.step > 0);
     let sides =

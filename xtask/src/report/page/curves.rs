@@ -1,4 +1,4 @@
-//! The curves along training, each panel with its numbers.
+//! The section of curves along training, each panel with a table of its numbers.
 
 use maud::{Markup, html};
 
@@ -6,15 +6,15 @@ use super::{Page, scrolling};
 use crate::report::chart::{self, LinePanel, Series};
 use crate::report::table;
 
-/// The grid of the figure.
+/// The grid of panels.
 pub(super) fn grid(page: &Page) -> Markup {
     let rows = page.columns.iter().map(|column| column.panels.len()).max().unwrap_or(0);
     let style = format!("--columns:{};--rows:{}", page.columns.len().max(1), rows + 1);
     html! {
-        section aria-labelledby="along" {
-            h2 #along { "Along training" }
+        section aria-labelledby="curves" {
+            h2 #curves { "Along training" }
             p.quiet.small {
-                (described(page)) " Dashed curves with hollow marks have runs that a rule excludes; a cross is where training diverged."
+                (described(page)) " A dashed curve with hollow marks contains runs that a rule excludes. A cross marks divergence."
             }
             div.grid.lone[page.columns.len() == 1] style=(style) {
                 @for column in page.columns {
@@ -77,17 +77,17 @@ fn figure(panel: &LinePanel) -> Markup {
     }
 }
 
-/// What the curves are, in a sentence.
+/// What the curves show, in words.
 fn described(page: &Page) -> &'static str {
     if estimators(page) {
-        "The exact geometric complexity of some training images, and estimates of it from part of the images, of the entries of \
-         the Jacobian, or of the outputs. The band is the range of the repeats, below also of the seeds. Rows share their \
-         vertical axis."
+        "The exact geometric complexity of some training images, and estimates of it from samples of the images, of the entries \
+         of the Jacobian, or of the outputs. The band is the range of the repeats; in the lower row, of repeats and seeds. \
+         Panels of a row have the same vertical axis."
     } else if page.results.experiment.plan.report.columns.is_empty() {
-        "A curve for each quantity; the band is the range over the seeds. A bound above 1 says nothing of an error."
+        "A curve for each metric; the band is the range over the seeds. A bound above 1 holds for every error and is vacuous."
     } else {
         "A curve for each swept value; all runs of a panel see the same number of images. The band is the range over the seeds. \
-         Rows share their vertical axis."
+         Panels of a row have the same vertical axis."
     }
 }
 
