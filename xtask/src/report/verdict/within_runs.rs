@@ -137,10 +137,10 @@ fn satisfied(run: &Run, claim: &Inequality) -> Option<f64> {
     let trained = run.measurements.iter().filter(|measurement| measurement.step > 0);
     let sides =
         trained.filter_map(|measurement| Some((measurement.value(claim.lesser)?, measurement.value(claim.greater)?)));
-    let (mut all, mut kept) = (0usize, 0usize);
+    let (mut all, mut satisfied) = (0usize, 0usize);
     for (lesser, greater) in sides {
         all += 1;
-        kept += usize::from(lesser <= greater);
+        satisfied += usize::from(lesser <= greater);
     }
-    (all > 0).then(|| kept as f64 / all as f64)
+    (all > 0).then(|| satisfied as f64 / all as f64)
 }
