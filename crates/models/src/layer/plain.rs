@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 
 use super::{Arrived, ByParameter, Cotangents, Kept, Layer, Pairings, Record, Traced};
-use crate::ops::{
+use ops::{
     Activation, PoolSettings, derivative, dropout_mask, gate, gate_each, global_avg_pool2d, global_avg_pool2d_pullback,
     hadamard, max_pool2d, max_pool2d_jvp, max_pool2d_pullback, max_pool2d_traced, repeated,
 };

@@ -5,7 +5,7 @@ use std::mem::take;
 use candle_core::Tensor;
 
 use super::{Arrived, ByParameter, Cotangents, Kept, Layer, Pairings, Record, Relu, Stack, Traced};
-use crate::ops::{gate_each, plain_sum};
+use ops::{gate_each, plain_sum};
 use crate::{Error, Pass, Result};
 
 /// branch(x) + shortcut(x); an empty shortcut is x itself.

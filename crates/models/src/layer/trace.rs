@@ -11,7 +11,7 @@ use candle_core::{Tensor, TensorId};
 
 use super::{Kept, Record};
 use crate::Result;
-use crate::ops::plain_sum;
+use ops::plain_sum;
 
 /// What one traced layer gives.
 pub(crate) struct Traced<'a> {

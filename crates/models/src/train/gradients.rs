@@ -8,8 +8,8 @@ use candle_core::{DType, Tensor, Var};
 use super::{GcPenalty, PenalisedPass};
 use crate::layer::ByParameter;
 #[cfg(doc)]
-use crate::ops::cross_entropy;
-use crate::ops::{channel_dot, cross_entropy_with_gradient};
+use ops::cross_entropy;
+use ops::{channel_dot, cross_entropy_with_gradient};
 use crate::params::Params;
 use crate::recorded::TracedLogits;
 use crate::{Error, Network, Pass, Result};

@@ -4,7 +4,7 @@ use candle_core::{DType, Tensor};
 
 use super::Gradients;
 use crate::layer::{ByParameter, Pairings};
-use crate::ops::cross_entropy_with_gradient;
+use ops::cross_entropy_with_gradient;
 use crate::recorded::{Recorded, TracedLogits};
 use crate::{Network, Pass, Result};
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::family::Family;
 use super::{Conv4Config, MlpConfig, Parts, ResNetConfig, VggConfig, WideResNetConfig};
 use crate::names::nearest;
-use crate::ops::Activation;
+use ops::Activation;
 use crate::params::Builder;
 use crate::{Error, Result};
 

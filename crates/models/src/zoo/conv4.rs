@@ -9,7 +9,7 @@ use super::family::{
     ten,
 };
 use crate::layer::{ActivationLayer, BatchNorm2d, Conv2d, Flatten, MaxPool, Stack};
-use crate::ops::{Activation, ConvSettings, PoolSettings};
+use ops::{Activation, ConvSettings, PoolSettings};
 use crate::params::Builder;
 use crate::{Error, Result};
 

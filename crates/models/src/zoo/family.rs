@@ -1,7 +1,7 @@
 //! What every family of architectures can tell and change, and the defaults that they share.
 
 use super::Parts;
-use crate::ops::Activation;
+use ops::Activation;
 use crate::params::Builder;
 use crate::{Error, Result};
 

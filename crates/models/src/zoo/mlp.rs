@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::Parts;
 use super::family::{Family, cifar_size, relu, require_size, scaled, ten};
 use crate::layer::{ActivationLayer, Linear, Stack};
-use crate::ops::Activation;
+use ops::Activation;
 use crate::params::Builder;
 use crate::{Error, Result};
 

@@ -7,7 +7,7 @@ use super::family::{
     Family, cifar_size, is_relu, relu, require_count, require_images, require_size, rgb, scaled, takes_images, ten,
 };
 use crate::layer::{ActivationLayer, BatchNorm2d, Conv2d, GlobalAvgPool, MaxPool, Stack, Sum};
-use crate::ops::{Activation, ConvSettings, PoolSettings};
+use ops::{Activation, ConvSettings, PoolSettings};
 use crate::params::Builder;
 use crate::{Error, Result};
 

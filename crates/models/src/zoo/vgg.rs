@@ -8,7 +8,7 @@ use super::family::{
     scaled, takes_images, ten,
 };
 use crate::layer::{ActivationLayer, BatchNorm2d, Conv2d, Dropout, Flatten, Linear, MaxPool, Stack};
-use crate::ops::{Activation, ConvSettings, PoolSettings};
+use ops::{Activation, ConvSettings, PoolSettings};
 use crate::params::Builder;
 use crate::{Error, Result};
 

@@ -8,7 +8,7 @@ use super::family::{
     takes_images, ten,
 };
 use crate::layer::{ActivationLayer, BatchNorm2d, Conv2d, Dropout, GlobalAvgPool, Stack, Sum};
-use crate::ops::{Activation, ConvSettings};
+use ops::{Activation, ConvSettings};
 use crate::params::Builder;
 use crate::{Error, Result};
 

@@ -6,7 +6,7 @@ use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, DType, InplaceOp3, Layout, Result as CandleResult, Tensor, Var};
 use rayon::prelude::*;
 
-use crate::ops::cpu::elements;
+use ops::cpu::elements;
 use crate::{Error, Result};
 
 /// One update t ← f(t, a, b) of every element.

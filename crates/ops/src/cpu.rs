@@ -41,11 +41,11 @@ macro_rules! with_elements {
         $(let $name = $tensor.contiguous()?;)*
         let $first = $first.storage_and_layout();
         $(let $name = $name.storage_and_layout();)*
-        let $first = ($crate::ops::cpu::on_cpu($op, &$first.0)?, $first.1);
-        $(let $name = ($crate::ops::cpu::on_cpu($op, &$name.0)?, $name.1);)*
-        $crate::ops::cpu::dispatch_float!($op, $first.0, $T => {
-            let $first = $crate::ops::cpu::elements::<$T>($op, $first.0, $first.1)?;
-            $(let $name = $crate::ops::cpu::elements::<$T>($op, $name.0, $name.1)?;)*
+        let $first = ($crate::cpu::on_cpu($op, &$first.0)?, $first.1);
+        $(let $name = ($crate::cpu::on_cpu($op, &$name.0)?, $name.1);)*
+        $crate::cpu::dispatch_float!($op, $first.0, $T => {
+            let $first = $crate::cpu::elements::<$T>($op, $first.0, $first.1)?;
+            $(let $name = $crate::cpu::elements::<$T>($op, $name.0, $name.1)?;)*
             candle_core::Result::Ok($body)
         })?
     }};

@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 
 use crate::Result;
-use crate::ops::Activation;
+use crate::Activation;
 
 /// The derivative of this order (0 to 3) of a smooth activation, or nothing for another order or function.
 ///

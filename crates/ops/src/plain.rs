@@ -43,7 +43,7 @@ pub(crate) fn repeated(op: &'static str, kept: &Tensor, g: &Tensor) -> Result<Te
 }
 
 /// How often `kept` is repeated for `g`.
-pub(super) fn times(op: &'static str, kept: &Tensor, g: &Tensor) -> Result<usize> {
+pub(crate) fn times(op: &'static str, kept: &Tensor, g: &Tensor) -> Result<usize> {
     match (g.dims(), kept.dims()) {
         ([rows, of_row @ ..], [n, of_kept @ ..])
             if of_row == of_kept && *n > 0 && *rows > 0 && rows.is_multiple_of(*n) =>

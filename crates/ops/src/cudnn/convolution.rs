@@ -13,7 +13,7 @@ use super::descriptors::{Arrangement, Descriptors, Number};
 use super::handle;
 use super::plan::{Plan, plans};
 use crate::kernels::{Accuracy, ConvGeometry};
-use crate::ops::cuda::transposed;
+use crate::cuda::transposed;
 
 /// A contiguous tensor as candle hands it to an operation.
 pub(crate) type Argument<'a> = (&'a CudaStorage, &'a Layout);
