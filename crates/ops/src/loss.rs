@@ -59,7 +59,7 @@ pub fn cross_entropy_jvp(
 /// The cross-entropy and its gradient by the logits, outside any graph.
 ///
 /// **Errors** as [`cross_entropy`].
-pub(crate) fn cross_entropy_with_gradient(
+pub fn cross_entropy_with_gradient(
     logits: &Tensor,
     labels: &Tensor,
     smoothing: f64,

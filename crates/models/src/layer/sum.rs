@@ -29,7 +29,7 @@ impl Sum {
             let g = reference.as_ref().map_or_else(|| Ok(g.clone()), |reference| gate_each(g, reference))?;
             let (one, other) = (branch.pullback(&g, into)?, shortcut.pullback(&g, into)?);
             match (one, other) {
-                (Some(one), Some(other)) if wanted => plain_sum(&one, &other, false).map(Some),
+                (Some(one), Some(other)) if wanted => Ok(Some(plain_sum(&one, &other, false)?)),
                 _ => Ok(None),
             }
         };
