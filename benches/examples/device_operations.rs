@@ -55,7 +55,8 @@ fn main() -> models::Result<()> {
 /// Of one repetition: the mean of twenty in a row, after three that load what is needed.
 fn milliseconds(on: &Chosen, work: &dyn Fn() -> ops::Result<Tensor>) -> models::Result<f64> {
     const REPETITIONS: usize = 20;
-    let run = |count: usize| -> models::Result<()> { on.finished(|| (0..count).try_for_each(|_| Ok(work().map(drop)?))) };
+    let run =
+        |count: usize| -> models::Result<()> { on.finished(|| (0..count).try_for_each(|_| Ok(work().map(drop)?))) };
     run(3)?;
     let start = Instant::now();
     run(REPETITIONS)?;

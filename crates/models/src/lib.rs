@@ -16,9 +16,9 @@ mod zoo;
 
 pub use device::{DeviceName, DeviceProblem};
 pub use error::{Error, Result};
-pub use ops::{self, Accuracy, kernels};
 pub use linearised::Linearised;
 pub use network::{Features, Network, View};
+pub use ops::{self, Accuracy, kernels};
 pub use params::{Initialisation, Parameter, Params, Role, WeightsReport, WeightsSource};
 pub use pass::Pass;
 pub use threads::with_threads;

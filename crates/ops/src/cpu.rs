@@ -3,11 +3,7 @@
 use candle_core::{CpuStorage, DType, Layout, Result, Tensor, WithDType};
 
 /// The elements of a contiguous tensor, wherever in its storage they begin.
-pub fn elements<'a, T: WithDType>(
-    op: &'static str,
-    storage: &'a CpuStorage,
-    layout: &Layout,
-) -> Result<&'a [T]> {
+pub fn elements<'a, T: WithDType>(op: &'static str, storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [T]> {
     let (start, end) = layout.contiguous_offsets().ok_or(candle_core::Error::RequiresContiguous { op })?;
     storage
         .as_slice::<T>()?

@@ -8,8 +8,8 @@
 mod support;
 
 use candle_core::{DType, Device, Tensor, Var};
-use ops::{Activation, ConvSettings, PoolSettings};
 use ops::{Accuracy, Result};
+use ops::{Activation, ConvSettings, PoolSettings};
 use proptest::prelude::*;
 use support::{assert_close, numbers};
 

@@ -3,12 +3,12 @@
 use candle_core::Tensor;
 
 use super::{Arrived, BatchNorm2d, ByParameter, Cotangents, Footprint, Layer, MaxPool, Pairings, Record, Relu, Traced};
+use crate::params::{Builder, Role};
+use crate::{Pass, Result};
 use ops::{
     ConvSettings, Passed, channel_sum, conv2d, conv2d_input_gradient, conv2d_relu, conv2d_weight_gradient,
     gated_with_sum, input_gradient_between_relus, linear, max_pool2d_traced,
 };
-use crate::params::{Builder, Role};
-use crate::{Pass, Result};
 
 /// Convolution with PyTorch's parameter names `weight` and `bias`.
 #[derive(Clone)]

@@ -3,12 +3,12 @@
 use candle_core::{DType, Tensor, Var};
 
 use super::{Arrived, ByParameter, Cotangents, Kept, Layer, Pairings, Record, Relu, Traced};
+use crate::params::{Builder, Role};
+use crate::{Error, Pass, Result};
 use ops::{
     ChannelMoments, NormalisedBatch, batch_norm_eval_affine, batch_norm_recorded, batch_norm_traced, batch_norm_train,
     batch_norm_train_jvp, channel_affine, channel_dot, channel_scale, channel_sum,
 };
-use crate::params::{Builder, Role};
-use crate::{Error, Pass, Result};
 
 /// PyTorch's default ε.
 const EPSILON: f64 = 1e-5;

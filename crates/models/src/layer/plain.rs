@@ -3,11 +3,11 @@
 use candle_core::Tensor;
 
 use super::{Arrived, ByParameter, Cotangents, Kept, Layer, Pairings, Record, Traced};
+use crate::{Pass, Result};
 use ops::{
     Activation, PoolSettings, derivative, dropout_mask, gate, gate_each, global_avg_pool2d, global_avg_pool2d_pullback,
     hadamard, max_pool2d, max_pool2d_jvp, max_pool2d_pullback, max_pool2d_traced, repeated,
 };
-use crate::{Pass, Result};
 
 /// An activation.
 pub(crate) struct ActivationLayer(pub(crate) Activation);

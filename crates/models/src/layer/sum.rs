@@ -5,8 +5,8 @@ use std::mem::take;
 use candle_core::Tensor;
 
 use super::{Arrived, ByParameter, Cotangents, Kept, Layer, Pairings, Record, Relu, Stack, Traced};
-use ops::{gate_each, plain_sum};
 use crate::{Error, Pass, Result};
+use ops::{gate_each, plain_sum};
 
 /// branch(x) + shortcut(x); an empty shortcut is x itself.
 pub(crate) struct Sum {
