@@ -32,12 +32,12 @@ mod feature_map;
 mod freeze;
 mod interval;
 mod learning_path;
-mod reverse_mode;
 mod measure;
 mod moments;
 mod penalty;
 mod plan;
 mod probe;
+mod reverse_mode;
 mod run;
 mod units;
 

@@ -182,7 +182,8 @@ impl Penalty {
         if samples == 0 {
             return Err(Error::EmptyData);
         }
-        let SquaredPullbacks { features, squared_norms, tangent_cotangent_term } = map.squared_pullbacks(x, draw, &self.units)?;
+        let SquaredPullbacks { features, squared_norms, tangent_cotangent_term } =
+            map.squared_pullbacks(x, draw, &self.units)?;
         if !tangent_cotangent_term.track_op() {
             return Err(Error::ConstantWeights);
         }

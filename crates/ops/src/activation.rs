@@ -93,7 +93,7 @@ pub fn relu(x: &Tensor) -> Result<Tensor> {
 }
 
 /// The derivative of the given order of a smooth activation, at each value.
-pub(crate) fn derivative(activation: Activation, order: u8, x: &Tensor) -> Result<Tensor> {
+pub fn derivative(activation: Activation, order: u8, x: &Tensor) -> Result<Tensor> {
     apply1(x, Smooth { activation, order })
 }
 

@@ -178,7 +178,7 @@ fn plain_batch(
 /// itself.
 ///
 /// **Errors** as [`batch_norm_train`].
-pub(crate) fn batch_norm_traced(
+pub fn batch_norm_traced(
     x: &Tensor,
     gamma: &Tensor,
     beta: &Tensor,
@@ -190,7 +190,7 @@ pub(crate) fn batch_norm_traced(
 }
 
 /// The same where the moments of `x` are known.
-pub(crate) fn batch_norm_recorded(
+pub fn batch_norm_recorded(
     x: &Tensor,
     gamma: &Tensor,
     beta: &Tensor,

@@ -59,11 +59,7 @@ pub fn cross_entropy_jvp(
 /// The cross-entropy and its gradient by the logits, outside any graph.
 ///
 /// **Errors** as [`cross_entropy`].
-pub(crate) fn cross_entropy_with_gradient(
-    logits: &Tensor,
-    labels: &Tensor,
-    smoothing: f64,
-) -> Result<(Tensor, Tensor)> {
+pub fn cross_entropy_with_gradient(logits: &Tensor, labels: &Tensor, smoothing: f64) -> Result<(Tensor, Tensor)> {
     let targets = Targets::new(logits, labels, smoothing)?;
     let logits = logits.detach();
     Ok((apply1(&logits, CrossEntropy(targets.clone()))?, apply1(&logits, CrossEntropyGradient(targets))?))

@@ -11,7 +11,7 @@ use crate::{Error, Result};
 /// the products.
 ///
 /// **Errors** [`Error::Shape`] for different shapes, [`Error::DType`] for different types.
-pub(crate) fn with_gradient(x: &Tensor, gradient: &Tensor) -> Result<Tensor> {
+pub fn with_gradient(x: &Tensor, gradient: &Tensor) -> Result<Tensor> {
     const OP: &str = "with-gradient";
     same_dtype(OP, x, gradient)?;
     if x.dims() != gradient.dims() {

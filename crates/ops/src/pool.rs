@@ -204,7 +204,7 @@ pub fn global_avg_pool2d(x: &Tensor) -> Result<Tensor> {
 /// Max pooling of a plain tensor, and where the maxima lie, for a pass that keeps what its way back needs by itself.
 ///
 /// **Errors** as [`max_pool2d`].
-pub(crate) fn max_pool2d_traced(x: &Tensor, settings: PoolSettings) -> Result<(Tensor, MaxPositions)> {
+pub fn max_pool2d_traced(x: &Tensor, settings: PoolSettings) -> Result<(Tensor, MaxPositions)> {
     const OP: &str = "max-pool";
     if is_composed(x) {
         #[cfg(feature = "cuda")]
@@ -227,7 +227,7 @@ pub(crate) fn max_pool2d_traced(x: &Tensor, settings: PoolSettings) -> Result<(T
 
 /// Where the maxima of one pooling lie.
 #[derive(Clone)]
-pub(crate) struct MaxPositions {
+pub struct MaxPositions {
     geometry: PoolGeometry,
     positions: Tensor,
 }
@@ -241,7 +241,7 @@ impl MaxPositions {
 
     /// Each cotangent at the pixel where its maximum came from; outside any graph there may be more than one for each image, row r
     /// for image r mod n.
-    pub(crate) fn scatter(&self, g: &Tensor) -> Result<Tensor> {
+    pub fn scatter(&self, g: &Tensor) -> Result<Tensor> {
         const OP: &str = "max-pool-scatter";
         require_float(OP, g)?;
         let geometry = PoolGeometry { batch: self.geometry.batch * times(OP, &self.positions, g)?, ..self.geometry };
@@ -250,7 +250,7 @@ impl MaxPositions {
     }
 
     /// Their bytes.
-    pub(crate) fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         self.positions.elem_count() * self.positions.dtype().size_in_bytes()
     }
 
@@ -264,7 +264,7 @@ impl MaxPositions {
     }
 
     /// The tangent at each maximum.
-    pub(crate) fn gather(&self, x: &Tensor) -> Result<Tensor> {
+    pub fn gather(&self, x: &Tensor) -> Result<Tensor> {
         let g = &self.geometry;
         if x.dims() != [g.batch, g.height, g.width, g.channels] {
             return Err(Error::Shape {

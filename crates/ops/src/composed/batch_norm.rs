@@ -71,11 +71,7 @@ pub(crate) fn training_gradients(
 
 /// What the kernels for CUDA need of a norm without a ReLU behind it.
 #[cfg(feature = "cuda")]
-fn on_device(
-    moments: &ChannelMoments,
-    epsilon: f64,
-    [gamma, beta]: [&Tensor; 2],
-) -> Result<crate::cuda::Normalising> {
+fn on_device(moments: &ChannelMoments, epsilon: f64, [gamma, beta]: [&Tensor; 2]) -> Result<crate::cuda::Normalising> {
     let inverse = moments.inverse_deviation(epsilon);
     Ok(crate::cuda::Normalising::new((&moments.mean, &inverse), (gamma, beta), false)?)
 }
