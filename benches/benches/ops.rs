@@ -147,7 +147,8 @@ fn layers(criterion: &mut Criterion) {
 
 /// One step of SGD with momentum on one batch.
 fn train(network: &Network, images: &Tensor, labels: &Tensor, state: &mut OptimizerState) -> models::Result<()> {
-    let (_, gradients) = Gradients::of_loss(network, &LabelledBatch { images, labels, label_smoothing: 0.0 }, &Pass::training(1, 0))?;
+    let (_, gradients) =
+        Gradients::of_loss(network, &LabelledBatch { images, labels, label_smoothing: 0.0 }, &Pass::training(1, 0))?;
     Sgd { momentum: 0.9, ..Sgd::new(1e-4) }.step(network.params(), &gradients, 1.0, state)
 }
 

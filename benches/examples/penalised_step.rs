@@ -58,8 +58,7 @@ fn timed(on: &Chosen, name: &str, pairs: u64) -> models::Result<Vec<[f64; 2]>> {
     let mut pair = |index: u64| {
         let pass = Pass::training(0, index);
         let plain = step(&|| Ok(Gradients::of_loss(&network, &batch, &pass)?.1))?;
-        let both =
-            step(&|| Ok(Gradients::of_penalised_loss(&network, &batch, &penalty, index, &pass)?.gradients))?;
+        let both = step(&|| Ok(Gradients::of_penalised_loss(&network, &batch, &penalty, index, &pass)?.gradients))?;
         Ok([plain, both])
     };
     (0..pairs.max(2)).map(&mut pair).collect()

@@ -52,8 +52,7 @@ impl Network {
             return Err(Error::DType { op: "network", expected, got: dtype.as_str().into() });
         }
         let mut params = Params::empty(dtype, device);
-        let mut view =
-            |access, frozen| View::new(architecture, params.builder(initialisation, seed, access), frozen);
+        let mut view = |access, frozen| View::new(architecture, params.builder(initialisation, seed, access), frozen);
         let frozen = Arc::new(view(Access::Frozen, None)?);
         let tracked = view(Access::Tracked, Some(frozen.clone()))?;
         Ok(Self { architecture: architecture.clone(), params, tracked, frozen })

@@ -9,8 +9,8 @@ use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
 use models::train::{
-    Adam, Checkpoint, Checkpoints, Fit, GcPenalty, Keep, Observation, Observer, Optimizer, FitOutcome, Progress, Schedule,
-    Sgd, TargetLoss,
+    Adam, Checkpoint, Checkpoints, Fit, FitOutcome, GcPenalty, Keep, Observation, Observer, Optimizer, Progress,
+    Schedule, Sgd, TargetLoss,
 };
 use models::{Architecture, Error, Initialisation, Network, Result};
 use serde_json::json;

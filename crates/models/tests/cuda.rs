@@ -12,7 +12,7 @@ use gc_core::GeometricComplexity;
 use models::ops::{self, ConvSettings, PoolSettings};
 use models::train::Gradients;
 use models::{Accuracy, Architecture, Error, Initialisation, Network, Pass};
-use support::{assert_close, numbers, relative_distance};
+use support::{assert_close, labelled, numbers, relative_distance};
 
 fn device() -> Option<Device> {
     match Device::new_cuda(0) {

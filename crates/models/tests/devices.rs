@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on may panic")]
 
 use candle_core::{DType, Device};
-use models::{ops, Architecture, DeviceName, DeviceProblem, Error, Initialisation, Network, WeightsSource, with_threads};
+use models::{
+    Architecture, DeviceName, DeviceProblem, Error, Initialisation, Network, WeightsSource, ops, with_threads,
+};
 
 fn conv4(classes: usize, dtype: DType) -> models::Result<Network> {
     let architecture = Architecture::from_toml("family = 'conv4'\nchannels = [3]\ninput_size = [4, 4]")?;
@@ -74,7 +76,10 @@ fn mixed_precision_is_refused_on_the_cpu_before_a_step_is_done() {
     let hook = |_: &Network, _| Ok(std::ops::ControlFlow::Continue(()));
     let run = fit.run(&network, &mut progress, &mut batches, hook).unwrap_err();
     for error in [logits, gradients, run] {
-        assert!(matches!(&error, Error::Operation(ops::Error::MixedPrecision { dtype, .. }) if dtype == "f32"), "{error}");
+        assert!(
+            matches!(&error, Error::Operation(ops::Error::MixedPrecision { dtype, .. }) if dtype == "f32"),
+            "{error}"
+        );
         assert!(error.to_string().contains("--features cudnn"), "{error}");
     }
     assert_eq!(progress.step, 0);

@@ -9,7 +9,7 @@ use candle_core::{DType, Device, Tensor, Var};
 use gc_core::{Penalty, Probe};
 use models::train::{GcPenalty, Gradients};
 use models::{Architecture, Error, Initialisation, Linearization, Network, Pass, ops};
-use support::{Golden, assert_close, numbers};
+use support::{Golden, assert_close, labelled, numbers};
 
 /// One network of every family, with what they are made of in every combination that the layers treat apart: ReLU behind
 /// convolutions, batch norm and sums, max pooling behind it, other activations, dropout, hidden layers, all forms of blocks.
@@ -100,8 +100,9 @@ fn the_gradients_of_a_loss_are_those_of_the_graph() {
             assert!((loss - expected_loss).abs() <= 1e-12 * expected_loss, "{what}: {loss}, {expected_loss}");
             assert_same(&what, &network, &found, &expected, 1e-10);
             assert_same_statistics(&what, &network, &other);
-            let composed =
-                ops::composed(|| Gradients::of_loss(&setting(text, DType::F64).0, &labelled(&images, &labels, 0.1), &pass));
+            let composed = ops::composed(|| {
+                Gradients::of_loss(&setting(text, DType::F64).0, &labelled(&images, &labels, 0.1), &pass)
+            });
             let (other, ..) = setting(text, DType::F64);
             assert_same(&format!("{what}, composed"), &other, &composed.unwrap().1, &expected, 1e-9);
         }
@@ -149,16 +150,20 @@ fn the_gradients_of_a_penalised_loss_are_those_of_the_graph() {
                 let (other, ..) = setting(text, DType::F64);
                 let (expected_complexity, expected) = penalised_by_graph(&other, (&images, &labels), &penalty, &pass);
                 let penalised =
-                    Gradients::of_penalised_loss(&network, &labelled(&images, &labels, 0.1), &penalty, 4, &pass).unwrap();
+                    Gradients::of_penalised_loss(&network, &labelled(&images, &labels, 0.1), &penalty, 4, &pass)
+                        .unwrap();
                 let (expected_loss, _) = by_graph(&setting(text, DType::F64).0, &images, &labels, &pass);
-                for (found, expected) in [(loss, expected_loss), (complexity, expected_complexity)] {
+                let values = [(penalised.loss, expected_loss), (penalised.complexity, expected_complexity)];
+                for (found, expected) in values {
                     assert!((found / expected - 1.0).abs() <= 1e-11, "{what}: {found}, {expected}");
                 }
-                assert_same(&what, &network, &found, &expected, 1e-10);
+                assert_same(&what, &network, &penalised.gradients, &expected, 1e-10);
                 assert_same_statistics(&what, &network, &other);
                 let composed = ops::composed(|| {
                     let (network, ..) = setting(text, DType::F64);
-                    Gradients::of_penalised_loss(&network, &labelled(&images, &labels, 0.1), &penalty, 4, &pass).unwrap().gradients
+                    Gradients::of_penalised_loss(&network, &labelled(&images, &labels, 0.1), &penalty, 4, &pass)
+                        .unwrap()
+                        .gradients
                 });
                 assert_same(&format!("{what}, composed"), &network, &composed, &expected, 1e-9);
             }

@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 
 use candle_core::{DType, Device, Tensor, Var};
 use models::train::{
-    Adam, Divergence, Fit, Gradients, Observation, Optimizer, OptimizerState, FitOutcome, Progress, Schedule, Sgd,
+    Adam, Divergence, Fit, FitOutcome, Gradients, Observation, Optimizer, OptimizerState, Progress, Schedule, Sgd,
     TargetLoss,
 };
 use models::{Architecture, Error, Initialisation, Network};

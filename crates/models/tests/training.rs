@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 
 use candle_core::{DType, Device, Tensor};
 use gc_core::Penalty;
-use models::train::{Fit, GcPenalty, Gradients, OptimizerState, FitOutcome, Progress, Sgd};
+use models::train::{Fit, FitOutcome, GcPenalty, Gradients, OptimizerState, Progress, Sgd};
 use models::{Architecture, Error, Initialisation, Network, Pass, ops};
 use support::{Golden, assert_close, numbers};
 

@@ -31,12 +31,7 @@ impl Linear {
     }
 
     /// The backward pass, as that of a 1×1 convolution over one image whose pixels are the samples: see [`linear`].
-    fn backward(
-        &self,
-        input: &LayerInput,
-        g: &Tensor,
-        into: &mut GradientAccumulator,
-    ) -> Result<Option<Tensor>> {
+    fn backward(&self, input: &LayerInput, g: &Tensor, into: &mut GradientAccumulator) -> Result<Option<Tensor>> {
         let (samples, inputs) = input.x.dims2()?;
         let outputs = self.bias.elem_count();
         let cotangents = g.dim(0)?;

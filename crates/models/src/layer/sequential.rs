@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use candle_core::{DType, Tensor};
 
-use super::{
-    Cotangents, Layer, LayerInput, LayerLinearization, LayerResiduals, ReluMask, TangentCotangentTerms, Tape,
-};
+use super::{Cotangents, Layer, LayerInput, LayerLinearization, LayerResiduals, ReluMask, TangentCotangentTerms, Tape};
 use crate::names::nearest;
 use crate::{Error, Pass, Result};
 
@@ -126,8 +124,7 @@ impl Sequential {
             _ => None,
         };
         let layers = 1 + usize::from(folded.is_some());
-        let without_relu =
-            |linearization| Fused { linearization, layers, with_relu: false, relu_mask_pending: false };
+        let without_relu = |linearization| Fused { linearization, layers, with_relu: false, relu_mask_pending: false };
         if at(index + layers).is_some_and(|next| next.is_relu()) {
             let after_relu = at(index + layers + 1);
             let convolution = folded.as_ref().or_else(|| layer.as_convolution());

@@ -26,10 +26,8 @@ impl Sum {
         pass: &Pass,
     ) -> Result<LayerLinearization<'a>> {
         let needs_gradient = input.needs_gradient;
-        let path_input = || LayerInput {
-            keeps_residuals: input.keeps_residuals,
-            ..LayerInput::first(&input.x, needs_gradient)
-        };
+        let path_input =
+            || LayerInput { keeps_residuals: input.keeps_residuals, ..LayerInput::first(&input.x, needs_gradient) };
         let (of_branch, mut branch) = self.branch.linearize(path_input(), pass)?;
         let (of_shortcut, mut shortcut) = self.shortcut.linearize(path_input(), pass)?;
         let residuals =

@@ -8,7 +8,6 @@ use super::{BodyAndHead, Conv4Config, MlpConfig, ResNetConfig, VggConfig, WideRe
 use crate::names::nearest;
 use crate::params::Builder;
 use crate::{Error, Result};
-use ops::Activation;
 
 /// A family of networks with its sizes, from a name or from a TOML table (see [`Architecture::from_toml`]).
 ///

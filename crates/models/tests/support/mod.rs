@@ -23,8 +23,12 @@ pub const NETS: [&str; 4] = ["mlp_tanh", "mlp_relu", "vgg_tiny", "resnet_tiny"];
 
 fn architecture(name: &str) -> Architecture {
     let text = match name {
-        "mlp_tanh" => "family = 'mlp'\ninputs = 6\nhidden = [8, 8, 5]\nactivation = 'tanh'\nactivation_before_head = false\nclasses = 3",
-        "mlp_relu" => "family = 'mlp'\ninputs = 6\nhidden = [8, 8, 5]\nactivation = 'relu'\nactivation_before_head = false\nclasses = 3",
+        "mlp_tanh" => {
+            "family = 'mlp'\ninputs = 6\nhidden = [8, 8, 5]\nactivation = 'tanh'\nactivation_before_head = false\nclasses = 3"
+        }
+        "mlp_relu" => {
+            "family = 'mlp'\ninputs = 6\nhidden = [8, 8, 5]\nactivation = 'relu'\nactivation_before_head = false\nclasses = 3"
+        }
         "vgg_tiny" => "family = 'vgg'\nstages = [[4, 4], [6, 6]]\ninput_size = [8, 8]\nclasses = 4",
         "resnet_tiny" => {
             "family = 'resnet'\ninput_size = [8, 8]\nclasses = 3\n\

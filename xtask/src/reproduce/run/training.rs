@@ -82,7 +82,9 @@ impl<'a> Training<'a> {
                 let final_loss = diary.window.mean().context("no step was taken")?;
                 Outcome::Completed { classes, images, final_loss }
             }
-            models::train::FitOutcome::Diverged { step, .. } => Outcome::Diverged { classes, images, step: step as usize },
+            models::train::FitOutcome::Diverged { step, .. } => {
+                Outcome::Diverged { classes, images, step: step as usize }
+            }
             other => bail!("training ended in a way that this program does not know: {other:?}"),
         };
         Ok((outcome, saving.finish()?))
