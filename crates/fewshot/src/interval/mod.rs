@@ -25,6 +25,7 @@ impl Interval {
     /// ```
     /// let interval = fewshot::Interval { low: 0.2, high: 0.4, level: 0.95 };
     /// assert!(interval.contains(0.4) && !interval.contains(0.5));
+    /// assert_eq!(interval.to_string(), "0.20 to 0.40");
     /// ```
     pub fn contains(&self, value: f64) -> bool {
         (self.low..=self.high).contains(&value)
@@ -33,6 +34,14 @@ impl Interval {
     /// Half of the width: the ± of a table.
     pub fn half_width(&self) -> f64 {
         0.5 * (self.high - self.low)
+    }
+}
+
+impl fmt::Display for Interval {
+    /// The ends, with two significant digits of half of the width: `0.853 to 0.881`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let decimals = decimals(self.half_width());
+        write!(f, "{:.decimals$} to {:.decimals$}", self.low, self.high)
     }
 }
 

@@ -1,5 +1,7 @@
 //! Rank correlation with a bootstrap interval and a permutation test.
 
+use std::fmt;
+
 use rand::Rng;
 use rand::seq::SliceRandom;
 use rayon::prelude::*;
@@ -53,6 +55,23 @@ pub struct RankCorrelation {
     pub exact: bool,
 }
 
+impl fmt::Display for RankStatistic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            RankStatistic::Spearman => "Spearman's ρ",
+            RankStatistic::Kendall => "Kendall's τ",
+        })
+    }
+}
+
+impl fmt::Display for RankCorrelation {
+    /// The coefficient with its bootstrap interval and p-value: `Spearman's ρ 0.80 (0.35 to 0.96), p = 0.02`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { statistic, coefficient, bootstrap, p_value, .. } = self;
+        write!(f, "{statistic} {coefficient:.2} ({:.2} to {:.2}), p = {p_value:.2}", bootstrap.low, bootstrap.high)
+    }
+}
+
 /// The rank correlation of `x` and `y`.
 ///
 /// **Conventions** ties get their mean rank. Up to 7 pairs the permutation test is exact. Beyond that it draws
@@ -72,6 +91,7 @@ pub struct RankCorrelation {
 /// assert!((rho.coefficient - 0.8).abs() < 1e-15 && (tau.coefficient - 4.0 / 6.0).abs() < 1e-15);
 /// // 8 of the 24 orders have |ρ| ≥ 0.8.
 /// assert!(rho.exact && (rho.p_value - 8.0 / 24.0).abs() < 1e-15);
+/// assert!(rho.to_string().starts_with("Spearman's ρ 0.80 ("));
 /// # fewshot::Result::Ok(())
 /// ```
 pub fn rank_correlation(
