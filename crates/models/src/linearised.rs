@@ -45,12 +45,12 @@ impl View {
     }
 }
 
-impl gc_core::Linearised for Linearised<'_> {
+impl gc_core::Linearization for Linearised<'_> {
     fn features(&self) -> &Tensor {
         &self.features
     }
 
-    fn pullback(&self, cotangents: &Tensor) -> gc_core::Result<Tensor> {
+    fn vjp(&self, cotangents: &Tensor) -> gc_core::Result<Tensor> {
         Ok(Linearised::pullback(self, cotangents).map_err(crate::Error::into_candle)?)
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
-use gc_core::{BatchNormMode, FeatureMap, InputUnits, Linearised, SquaredPullbacks};
+use gc_core::{BatchNormMode, FeatureMap, InputUnits, Linearization, SquaredPullbacks};
 
 use crate::layer::{Arrived, Flatten, Layer, Pairings, Stack};
 use crate::params::{Access, Initialisation, Params};
@@ -257,7 +257,7 @@ impl Features<'_> {
             norms.push(recorded.squared_pullback(&cotangent, units, 1.0, &mut pairings).map_err(Error::into_candle)?);
         }
         let pairing = pairings.total(&features).map_err(Error::into_candle)?;
-        Ok(SquaredPullbacks { features, squared_norms: norms, pairing })
+        Ok(SquaredPullbacks { features, squared_norms: norms, tangent_cotangent_term: pairing })
     }
 }
 
@@ -285,7 +285,7 @@ impl FeatureMap for Features<'_> {
         self.view.batch_norm_mode(&self.pass)
     }
 
-    fn linearised(&self, x: &Tensor) -> gc_core::Result<Option<Box<dyn Linearised + '_>>> {
+    fn linearize(&self, x: &Tensor) -> gc_core::Result<Option<Box<dyn Linearization + '_>>> {
         // Parameters that are variables are for the caller to refuse: it finds them in the graph.
         if self.view.frozen.is_some() {
             return Ok(None);

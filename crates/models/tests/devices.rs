@@ -73,7 +73,10 @@ fn mixed_precision_is_refused_on_the_cpu_before_a_step_is_done() {
     let hook = |_: &Network, _| Ok(std::ops::ControlFlow::Continue(()));
     let run = fit.run(&network, &mut progress, &mut batches, hook).unwrap_err();
     for error in [logits, gradients, run] {
-        assert!(matches!(&error, Error::MixedPrecision { dtype, .. } if dtype == "f32"), "{error}");
+        assert!(
+            matches!(&error, Error::Operation(models::ops::Error::MixedPrecision { dtype, .. }) if dtype == "f32"),
+            "{error}"
+        );
         assert!(error.to_string().contains("--features cudnn"), "{error}");
     }
     assert_eq!(progress.step, 0);

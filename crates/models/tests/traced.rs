@@ -256,7 +256,7 @@ fn what_does_not_fit_is_refused_by_name() {
     ));
     let (x, gamma) = (draw(&[2, 3, 3, 2], 1), draw(&[2], 2));
     let refused = ops::batch_norm_train_pullback(&x, &draw(&[2, 3, 3, 1], 1), &gamma, 1e-5);
-    assert!(matches!(refused, Err(Error::Shape { op: "batch-norm", .. })));
+    assert!(matches!(refused, Err(models::ops::Error::Shape { op: "batch-norm", .. })));
 }
 
 /// Cotangents enough that products with zeros are left out.

@@ -3,12 +3,12 @@
 use candle_core::Tensor;
 
 use super::{Arrived, BatchNorm2d, ByParameter, Cotangents, Footprint, Layer, MaxPool, Pairings, Record, Relu, Traced};
-use crate::ops::{
-    self, ConvSettings, Passed, channel_sum, conv2d, conv2d_input_gradient, conv2d_relu, conv2d_weight_gradient,
-    gated_with_sum, input_gradient_between_relus, linear, max_pool2d_traced,
-};
 use crate::params::{Builder, Role};
 use crate::{Pass, Result};
+use ops::{
+    ConvSettings, Passed, channel_sum, conv2d, conv2d_input_gradient, conv2d_relu, conv2d_weight_gradient,
+    gated_with_sum, input_gradient_between_relus, linear, max_pool2d_traced,
+};
 
 /// Convolution with PyTorch's parameter names `weight` and `bias`.
 #[derive(Clone)]
@@ -95,7 +95,7 @@ impl Conv2d {
     /// The positive part of the output; a convolution without a bias has no operation for it.
     fn rectified(&self, arrived: &Arrived, pass: &Pass) -> Result<Option<Tensor>> {
         let Some(bias) = &self.bias else { return Ok(None) };
-        conv2d_relu(&arrived.x, &self.weight.detach(), &bias.detach(), self.settings(pass)).map(Some)
+        Ok(Some(conv2d_relu(&arrived.x, &self.weight.detach(), &bias.detach(), self.settings(pass))?))
     }
 
     /// The way back; `gate` is the output of a ReLU behind the convolution, if the cotangents are still to pass it.
@@ -111,7 +111,7 @@ impl Conv2d {
         let (weight, settings, shape) = (self.weight.clone(), self.settings(pass), arrived.x.dims().to_vec());
         let in_front = arrived.ungated.then(|| arrived.x.clone());
         let back = move |g: &Tensor, _: &mut ByParameter| {
-            input_gradient_between_relus(g, &weight, &shape, (&passed, in_front.as_ref()), settings).map(Some)
+            Ok(Some(input_gradient_between_relus(g, &weight, &shape, (&passed, in_front.as_ref()), settings)?))
         };
         Traced::leaf(y, arrived.wanted, back)
     }
@@ -144,7 +144,7 @@ impl Conv2d {
             if let Some(x) = &x {
                 into.add(&weight, conv2d_weight_gradient(x, &g, weight.dims(), settings)?)?;
             }
-            wanted.then(|| conv2d_input_gradient(&g, &weight.detach(), &shape, settings)).transpose()
+            Ok(wanted.then(|| conv2d_input_gradient(&g, &weight.detach(), &shape, settings)).transpose()?)
         };
         Traced::leaf(y, true, back)
     }
@@ -152,11 +152,11 @@ impl Conv2d {
 
 impl Layer for Conv2d {
     fn forward(&self, x: &Tensor, pass: &Pass) -> Result<Tensor> {
-        conv2d(x, &self.weight, self.bias.as_ref(), self.settings(pass))
+        Ok(conv2d(x, &self.weight, self.bias.as_ref(), self.settings(pass))?)
     }
 
     fn forward_with_relu(&self, x: &Tensor, pass: &Pass) -> Result<Option<Tensor>> {
-        self.bias.as_ref().map(|bias| conv2d_relu(x, &self.weight, bias, self.settings(pass))).transpose()
+        Ok(self.bias.as_ref().map(|bias| conv2d_relu(x, &self.weight, bias, self.settings(pass))).transpose()?)
     }
 
     fn trace<'a>(&'a self, arrived: &Arrived, pass: &Pass) -> Result<Traced<'a>> {
@@ -198,7 +198,7 @@ impl Layer for Conv2d {
             let gradient = conv2d_weight_gradient(t, &cotangents.output, self.weight.dims(), settings)?;
             pairings.add(&self.weight, gradient)?;
         }
-        conv2d(t, &self.weight.detach(), None, self.settings(pass))
+        Ok(conv2d(t, &self.weight.detach(), None, self.settings(pass))?)
     }
 }
 
@@ -248,7 +248,7 @@ impl Linear {
 
 impl Layer for Linear {
     fn forward(&self, x: &Tensor, _: &Pass) -> Result<Tensor> {
-        linear(x, &self.weight, Some(&self.bias))
+        Ok(linear(x, &self.weight, Some(&self.bias))?)
     }
 
     fn trace<'a>(&'a self, arrived: &Arrived, _: &Pass) -> Result<Traced<'a>> {
@@ -277,6 +277,6 @@ impl Layer for Linear {
         if self.weight.track_op() {
             pairings.add(&self.weight, cotangents.output.t()?.matmul(t)?)?;
         }
-        linear(t, &self.weight.detach(), None)
+        Ok(linear(t, &self.weight.detach(), None)?)
     }
 }

@@ -3,12 +3,12 @@
 use candle_core::{DType, Tensor, Var};
 
 use super::{Arrived, ByParameter, Cotangents, Kept, Layer, Pairings, Record, Relu, Traced};
-use crate::ops::{
+use crate::params::{Builder, Role};
+use crate::{Error, Pass, Result};
+use ops::{
     ChannelMoments, NormalisedBatch, batch_norm_eval_affine, batch_norm_recorded, batch_norm_traced, batch_norm_train,
     batch_norm_train_jvp, channel_affine, channel_dot, channel_scale, channel_sum,
 };
-use crate::params::{Builder, Role};
-use crate::{Error, Pass, Result};
 
 /// PyTorch's default ε.
 const EPSILON: f64 = 1e-5;
@@ -45,7 +45,7 @@ impl BatchNorm2d {
     /// Factor and summand in evaluation mode; γ and β stay in the graph, the statistics do not.
     fn affine(&self) -> Result<(Tensor, Tensor)> {
         let (mean, variance) = (self.running_mean.as_detached_tensor(), self.running_variance.as_detached_tensor());
-        batch_norm_eval_affine(&self.gamma, &self.beta, &mean, &variance, EPSILON)
+        Ok(batch_norm_eval_affine(&self.gamma, &self.beta, &mean, &variance, EPSILON)?)
     }
 
     /// Factor and summand in evaluation mode, unless one of γ and β is a variable.
@@ -92,7 +92,7 @@ impl BatchNorm2d {
             if self.beta.track_op() {
                 into.add(&self.beta, channel_sum(g)?)?;
             }
-            wanted.then(|| channel_scale(g, &factor)).transpose()
+            Ok(wanted.then(|| channel_scale(g, &factor)).transpose()?)
         };
         Ok(Traced::leaf(y, arrived.wants(&[&self.gamma, &self.beta]), back))
     }
@@ -114,7 +114,7 @@ impl BatchNorm2d {
     /// The recorded batch, if its own statistics normalised it.
     fn recorded(&self, record: &Record, rectify: bool) -> Result<Option<NormalisedBatch>> {
         let Kept::Moments(moments) = &record.kept else { return Ok(None) };
-        batch_norm_recorded(&record.x, &self.gamma, &self.beta, EPSILON, moments, rectify).map(Some)
+        Ok(Some(batch_norm_recorded(&record.x, &self.gamma, &self.beta, EPSILON, moments, rectify)?))
     }
 
     fn pair_batch(
@@ -173,7 +173,7 @@ impl Layer for BatchNorm2d {
 
     fn jvp(&self, x: &Tensor, dx: &Tensor, pass: &Pass) -> Result<(Tensor, Tensor)> {
         if pass.batch_statistics {
-            return batch_norm_train_jvp(x, dx, &self.gamma, &self.beta, EPSILON);
+            return Ok(batch_norm_train_jvp(x, dx, &self.gamma, &self.beta, EPSILON)?);
         }
         let (factor, summand) = self.affine()?;
         Ok((channel_affine(x, &factor, &summand)?, channel_scale(dx, &factor)?))
@@ -207,7 +207,7 @@ impl Layer for BatchNorm2d {
             let by_factor = channel_dot(t, &cotangents.output)?;
             pairings.add(&self.gamma, (by_factor / self.running_deviation()?)?)?;
         }
-        channel_scale(t, &self.affine()?.0.detach())
+        Ok(channel_scale(t, &self.affine()?.0.detach())?)
     }
 
     fn pair_with_relu(

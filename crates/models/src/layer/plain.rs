@@ -3,11 +3,11 @@
 use candle_core::Tensor;
 
 use super::{Arrived, ByParameter, Cotangents, Kept, Layer, Pairings, Record, Traced};
-use crate::ops::{
+use crate::{Pass, Result};
+use ops::{
     Activation, PoolSettings, derivative, dropout_mask, gate, gate_each, global_avg_pool2d, global_avg_pool2d_pullback,
     hadamard, max_pool2d, max_pool2d_jvp, max_pool2d_pullback, max_pool2d_traced, repeated,
 };
-use crate::{Pass, Result};
 
 /// An activation.
 pub(crate) struct ActivationLayer(pub(crate) Activation);
@@ -16,16 +16,16 @@ impl ActivationLayer {
     /// φ′(x)·v of the recorded pass. That of ReLU is read off the output, which need not be computed again.
     fn slope_times(&self, record: &Record, v: &Tensor) -> Result<Tensor> {
         match self.0 {
-            Activation::Relu => gate(v, &record.y.detach()),
+            Activation::Relu => Ok(gate(v, &record.y.detach())?),
             Activation::Identity => Ok(v.clone()),
-            smooth => hadamard(v, &derivative(smooth, 1, &record.x.detach())?),
+            smooth => Ok(hadamard(v, &derivative(smooth, 1, &record.x.detach())?)?),
         }
     }
 }
 
 impl Layer for ActivationLayer {
     fn forward(&self, x: &Tensor, _: &Pass) -> Result<Tensor> {
-        self.0.forward(x)
+        Ok(self.0.forward(x)?)
     }
 
     fn is_relu(&self) -> bool {
@@ -36,14 +36,14 @@ impl Layer for ActivationLayer {
         let y = self.0.forward(&arrived.x)?;
         let kept = if self.is_relu() { y.clone() } else { arrived.x.clone() };
         let way = move |g: &Tensor, _: &mut ByParameter| match self.0 {
-            Activation::Relu => gate_each(g, &kept).map(Some),
+            Activation::Relu => Ok(Some(gate_each(g, &kept)?)),
             smooth => Ok(Some(smooth.jvp(&repeated("activation", &kept, g)?, g)?.1)),
         };
         Ok(Traced::leaf(y, arrived.wanted, way))
     }
 
     fn jvp(&self, x: &Tensor, dx: &Tensor, _: &Pass) -> Result<(Tensor, Tensor)> {
-        self.0.jvp(x, dx)
+        Ok(self.0.jvp(x, dx)?)
     }
 
     fn pullback(&self, record: &Record, g: &Tensor, _: &Pass) -> Result<Cotangents> {
@@ -73,7 +73,7 @@ pub(crate) struct MaxPool(pub(crate) PoolSettings);
 
 impl Layer for MaxPool {
     fn forward(&self, x: &Tensor, _: &Pass) -> Result<Tensor> {
-        max_pool2d(x, self.0)
+        Ok(max_pool2d(x, self.0)?)
     }
 
     fn trace<'a>(&'a self, arrived: &Arrived, _: &Pass) -> Result<Traced<'a>> {
@@ -82,8 +82,8 @@ impl Layer for MaxPool {
         // A maximum is positive exactly where the pixel that it came from is, and the pooled images are smaller.
         let reference = arrived.ungated.then(|| y.clone());
         let way = move |g: &Tensor, _: &mut ByParameter| match &reference {
-            Some(reference) => positions.scatter(&gate_each(g, reference)?).map(Some),
-            None => positions.scatter(g).map(Some),
+            Some(reference) => Ok(Some(positions.scatter(&gate_each(g, reference)?)?)),
+            None => Ok(Some(positions.scatter(g)?)),
         };
         Ok(Traced { kept, ..Traced::leaf(y, arrived.wanted, way) })
     }
@@ -97,7 +97,7 @@ impl Layer for MaxPool {
     }
 
     fn jvp(&self, x: &Tensor, dx: &Tensor, _: &Pass) -> Result<(Tensor, Tensor)> {
-        max_pool2d_jvp(x, dx, self.0)
+        Ok(max_pool2d_jvp(x, dx, self.0)?)
     }
 
     fn pullback(&self, record: &Record, g: &Tensor, _: &Pass) -> Result<Cotangents> {
@@ -110,7 +110,7 @@ impl Layer for MaxPool {
 
     fn pair(&self, record: &Record, _: Cotangents, t: &Tensor, _: &Pass, _: &mut Pairings<'_>) -> Result<Tensor> {
         match &record.kept {
-            Kept::Positions(positions) => positions.gather(t),
+            Kept::Positions(positions) => Ok(positions.gather(t)?),
             _ => Ok(max_pool2d_jvp(&record.x.detach(), t, self.0)?.1),
         }
     }
@@ -121,12 +121,12 @@ pub(crate) struct GlobalAvgPool;
 
 impl Layer for GlobalAvgPool {
     fn forward(&self, x: &Tensor, _: &Pass) -> Result<Tensor> {
-        global_avg_pool2d(x)
+        Ok(global_avg_pool2d(x)?)
     }
 
     fn trace<'a>(&'a self, arrived: &Arrived, _: &Pass) -> Result<Traced<'a>> {
         let (_, height, width, _) = arrived.x.dims4()?;
-        let way = move |g: &Tensor, _: &mut ByParameter| global_avg_pool2d_pullback(g, [height, width]).map(Some);
+        let way = move |g: &Tensor, _: &mut ByParameter| Ok(Some(global_avg_pool2d_pullback(g, [height, width])?));
         let y = global_avg_pool2d(&arrived.x)?;
         Ok(Traced::leaf(y, arrived.wanted, way))
     }
@@ -141,7 +141,7 @@ impl Layer for GlobalAvgPool {
     }
 
     fn pair(&self, _: &Record, _: Cotangents, t: &Tensor, _: &Pass, _: &mut Pairings<'_>) -> Result<Tensor> {
-        global_avg_pool2d(t)
+        Ok(global_avg_pool2d(t)?)
     }
 }
 
@@ -204,13 +204,13 @@ impl Dropout {
             return Ok(None);
         };
         let mut stream = streams::stream(seed, &format!("models/dropout/{}", self.name), step);
-        dropout_mask(x, self.probability, &mut stream).map(Some)
+        Ok(Some(dropout_mask(x, self.probability, &mut stream)?))
     }
 }
 
 impl Layer for Dropout {
     fn forward(&self, x: &Tensor, pass: &Pass) -> Result<Tensor> {
-        self.mask(x, pass)?.map_or_else(|| Ok(x.clone()), |mask| hadamard(x, &mask))
+        Ok(self.mask(x, pass)?.map_or_else(|| Ok(x.clone()), |mask| hadamard(x, &mask))?)
     }
 
     fn trace<'a>(&'a self, arrived: &Arrived, pass: &Pass) -> Result<Traced<'a>> {
@@ -218,7 +218,7 @@ impl Layer for Dropout {
         let y = mask.as_ref().map_or_else(|| Ok(arrived.x.clone()), |mask| hadamard(&arrived.x, mask))?;
         let way = move |g: &Tensor, _: &mut ByParameter| {
             let mask = mask.as_ref().map(|mask| repeated("dropout", mask, g)).transpose()?;
-            mask.map_or_else(|| Ok(g.clone()), |mask| hadamard(g, &mask)).map(Some)
+            Ok(Some(mask.map_or_else(|| Ok(g.clone()), |mask| hadamard(g, &mask))?))
         };
         Ok(Traced::leaf(y, arrived.wanted, way))
     }
@@ -236,6 +236,6 @@ impl Layer for Dropout {
     }
 
     fn pair(&self, record: &Record, _: Cotangents, t: &Tensor, pass: &Pass, _: &mut Pairings<'_>) -> Result<Tensor> {
-        self.mask(&record.x, pass)?.map_or_else(|| Ok(t.clone()), |mask| hadamard(t, &mask))
+        Ok(self.mask(&record.x, pass)?.map_or_else(|| Ok(t.clone()), |mask| hadamard(t, &mask))?)
     }
 }

@@ -10,7 +10,7 @@ use candle_core::Tensor;
 
 use super::ByParameter;
 use crate::Result;
-use crate::ops::{ChannelMoments, MaxPositions, with_gradient};
+use ops::{ChannelMoments, MaxPositions, with_gradient};
 
 /// Input and output of one layer, with what else it found out in the forward pass.
 pub(crate) struct Record {

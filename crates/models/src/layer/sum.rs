@@ -5,8 +5,8 @@ use std::mem::take;
 use candle_core::Tensor;
 
 use super::{Arrived, ByParameter, Cotangents, Kept, Layer, Pairings, Record, Relu, Stack, Traced};
-use crate::ops::{gate_each, plain_sum};
 use crate::{Error, Pass, Result};
+use ops::{gate_each, plain_sum};
 
 /// branch(x) + shortcut(x); an empty shortcut is x itself.
 pub(crate) struct Sum {
@@ -29,7 +29,7 @@ impl Sum {
             let g = reference.as_ref().map_or_else(|| Ok(g.clone()), |reference| gate_each(g, reference))?;
             let (one, other) = (branch.pullback(&g, into)?, shortcut.pullback(&g, into)?);
             match (one, other) {
-                (Some(one), Some(other)) if wanted => plain_sum(&one, &other, false).map(Some),
+                (Some(one), Some(other)) if wanted => Ok(Some(plain_sum(&one, &other, false)?)),
                 _ => Ok(None),
             }
         };

@@ -11,7 +11,7 @@ use candle_core::{Tensor, TensorId};
 
 use super::{Kept, Record};
 use crate::Result;
-use crate::ops::plain_sum;
+use ops::plain_sum;
 
 /// What one traced layer gives.
 pub(crate) struct Traced<'a> {
@@ -80,7 +80,7 @@ impl ByParameter {
     /// The cotangent together with what is here for the same tensor, which is taken out.
     fn joined(&mut self, id: TensorId, cotangent: Tensor) -> Result<Tensor> {
         match self.0.remove(&id) {
-            Some(known) => plain_sum(&known, &cotangent, false),
+            Some(known) => Ok(plain_sum(&known, &cotangent, false)?),
             None => Ok(cotangent),
         }
     }

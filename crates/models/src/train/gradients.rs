@@ -7,12 +7,12 @@ use candle_core::{DType, Tensor, Var};
 
 use super::{GcPenalty, PenalisedPass};
 use crate::layer::ByParameter;
-#[cfg(doc)]
-use crate::ops::cross_entropy;
-use crate::ops::{channel_dot, cross_entropy_with_gradient};
 use crate::params::Params;
 use crate::recorded::TracedLogits;
 use crate::{Error, Network, Pass, Result};
+#[cfg(doc)]
+use ops::cross_entropy;
+use ops::{channel_dot, cross_entropy_with_gradient};
 
 /// The gradients of one loss by every trainable parameter that it reached.
 ///

@@ -4,9 +4,9 @@ use candle_core::{DType, Tensor};
 
 use super::Gradients;
 use crate::layer::{ByParameter, Pairings};
-use crate::ops::cross_entropy_with_gradient;
 use crate::recorded::{Recorded, TracedLogits};
 use crate::{Network, Pass, Result};
+use ops::cross_entropy_with_gradient;
 
 /// λ·GC as a term of the loss.
 ///

@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 use super::family::Family;
 use super::{Conv4Config, MlpConfig, Parts, ResNetConfig, VggConfig, WideResNetConfig};
 use crate::names::nearest;
-use crate::ops::Activation;
 use crate::params::Builder;
 use crate::{Error, Result};
+use ops::Activation;
 
 /// A family of networks and its sizes: a name, or a TOML table whose key `family` says which (see
 /// [`Architecture::from_toml`]).

@@ -9,9 +9,9 @@ use super::family::{
     ten,
 };
 use crate::layer::{ActivationLayer, BatchNorm2d, Conv2d, Flatten, MaxPool, Stack};
-use crate::ops::{Activation, ConvSettings, PoolSettings};
 use crate::params::Builder;
 use crate::{Error, Result};
+use ops::{Activation, ConvSettings, PoolSettings};
 
 /// Blocks of a 3×3 convolution, batch norm, an activation and 2×2 max pooling; the flattened result is the features.
 ///

@@ -1,9 +1,9 @@
 //! What every family of architectures can tell and change, and the defaults that they share.
 
 use super::Parts;
-use crate::ops::Activation;
 use crate::params::Builder;
 use crate::{Error, Result};
+use ops::Activation;
 
 /// The sizes of one family.
 pub(crate) trait Family {

@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 use super::Parts;
 use super::family::{Family, cifar_size, relu, require_size, scaled, ten};
 use crate::layer::{ActivationLayer, Linear, Stack};
-use crate::ops::Activation;
 use crate::params::Builder;
 use crate::{Error, Result};
+use ops::Activation;
 
 /// Hidden layers with an activation after each but the last, whose output is the features; then the head.
 ///

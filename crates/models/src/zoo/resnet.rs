@@ -7,9 +7,9 @@ use super::family::{
     Family, cifar_size, is_relu, relu, require_count, require_images, require_size, rgb, scaled, takes_images, ten,
 };
 use crate::layer::{ActivationLayer, BatchNorm2d, Conv2d, GlobalAvgPool, MaxPool, Stack, Sum};
-use crate::ops::{Activation, ConvSettings, PoolSettings};
 use crate::params::Builder;
 use crate::{Error, Result};
+use ops::{Activation, ConvSettings, PoolSettings};
 
 /// The form of a residual block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

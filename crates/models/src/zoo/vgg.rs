@@ -8,9 +8,9 @@ use super::family::{
     scaled, takes_images, ten,
 };
 use crate::layer::{ActivationLayer, BatchNorm2d, Conv2d, Dropout, Flatten, Linear, MaxPool, Stack};
-use crate::ops::{Activation, ConvSettings, PoolSettings};
 use crate::params::Builder;
 use crate::{Error, Result};
+use ops::{Activation, ConvSettings, PoolSettings};
 
 /// Stages of 3×3 convolutions, each closed by 2×2 max pooling; the flattened result is the features.
 ///

@@ -8,9 +8,9 @@ use super::family::{
     takes_images, ten,
 };
 use crate::layer::{ActivationLayer, BatchNorm2d, Conv2d, Dropout, GlobalAvgPool, Stack, Sum};
-use crate::ops::{Activation, ConvSettings};
 use crate::params::Builder;
 use crate::{Error, Result};
+use ops::{Activation, ConvSettings};
 
 /// Three groups of pre-activation blocks, `widen_factor` times as wide as the base; the mean over all pixels is the features.
 ///

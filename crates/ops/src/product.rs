@@ -14,8 +14,8 @@ use crate::{Error, Result};
 /// ```
 /// use candle_core::{Device, Tensor};
 /// let x = Tensor::new(&[2f64, 3.], &Device::Cpu)?;
-/// assert_eq!(models::ops::hadamard(&x, &x)?.to_vec1::<f64>()?, [4., 9.]);
-/// # Ok::<(), models::Error>(())
+/// assert_eq!(ops::hadamard(&x, &x)?.to_vec1::<f64>()?, [4., 9.]);
+/// # Ok::<(), ops::Error>(())
 /// ```
 pub fn hadamard(x: &Tensor, m: &Tensor) -> Result<Tensor> {
     pair("hadamard", x, m)?;
@@ -30,8 +30,8 @@ pub fn hadamard(x: &Tensor, m: &Tensor) -> Result<Tensor> {
 /// use candle_core::{Device, Tensor};
 /// let x = Tensor::new(&[5f64, 6., 7.], &Device::Cpu)?;
 /// let reference = Tensor::new(&[-1f64, 0., 1.], &Device::Cpu)?;
-/// assert_eq!(models::ops::gate(&x, &reference)?.to_vec1::<f64>()?, [0., 0., 7.]);
-/// # Ok::<(), models::Error>(())
+/// assert_eq!(ops::gate(&x, &reference)?.to_vec1::<f64>()?, [0., 0., 7.]);
+/// # Ok::<(), ops::Error>(())
 /// ```
 pub fn gate(x: &Tensor, reference: &Tensor) -> Result<Tensor> {
     pair("gate", x, reference)?;
@@ -39,7 +39,7 @@ pub fn gate(x: &Tensor, reference: &Tensor) -> Result<Tensor> {
     apply2(x, &reference.detach(), Gate)
 }
 
-pub(super) fn pair(op: &'static str, left: &Tensor, right: &Tensor) -> Result<()> {
+pub(crate) fn pair(op: &'static str, left: &Tensor, right: &Tensor) -> Result<()> {
     require_float(op, left)?;
     same_dtype(op, left, right)?;
     if left.dims() == right.dims() {

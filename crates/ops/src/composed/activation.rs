@@ -2,8 +2,8 @@
 
 use candle_core::Tensor;
 
+use crate::Activation;
 use crate::Result;
-use crate::ops::Activation;
 
 /// The derivative of this order (0 to 3) of a smooth activation, or nothing for another order or function.
 ///

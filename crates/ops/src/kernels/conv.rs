@@ -16,7 +16,7 @@ use super::{Accuracy, ConvGeometry, Element, direct, winograd};
 /// `y` `[batch, out height, out width, out]`, all contiguous.
 ///
 /// ```
-/// use models::kernels::{Accuracy, ConvGeometry, conv_forward};
+/// use ops::kernels::{Accuracy, ConvGeometry, conv_forward};
 /// let geometry = ConvGeometry {
 ///     batch: 1, height: 2, width: 3, in_channels: 1, out_channels: 1,
 ///     kernel: [1, 2], stride: [1, 1], padding: [0, 0], dilation: [1, 1], groups: 1,
@@ -44,7 +44,7 @@ pub fn conv_forward<T: Element>(
 /// **Shapes** as [`conv_forward`]'s, `grad_y` as `y` and `grad_x` as `x`.
 ///
 /// ```
-/// use models::kernels::{Accuracy, ConvGeometry, conv_input_grad};
+/// use ops::kernels::{Accuracy, ConvGeometry, conv_input_grad};
 /// let geometry = ConvGeometry {
 ///     batch: 1, height: 1, width: 3, in_channels: 1, out_channels: 1,
 ///     kernel: [1, 2], stride: [1, 1], padding: [0, 0], dilation: [1, 1], groups: 1,
@@ -71,7 +71,7 @@ pub fn conv_input_grad<T: Element>(
 /// **Shapes** as [`conv_forward`]'s, `grad_y` as `y` and `grad_weight` as `weight`.
 ///
 /// ```
-/// use models::kernels::{Accuracy, ConvGeometry, conv_weight_grad};
+/// use ops::kernels::{Accuracy, ConvGeometry, conv_weight_grad};
 /// let geometry = ConvGeometry {
 ///     batch: 1, height: 1, width: 3, in_channels: 1, out_channels: 1,
 ///     kernel: [1, 2], stride: [1, 1], padding: [0, 0], dilation: [1, 1], groups: 1,

@@ -31,10 +31,10 @@ impl ChannelMoments {
     ///
     /// ```
     /// use candle_core::{Device, Tensor};
-    /// use models::ops::ChannelMoments;
+    /// use ops::ChannelMoments;
     /// let moments = ChannelMoments::of(&Tensor::new(&[[1f64, 2.], [3., 2.]], &Device::Cpu)?)?;
     /// assert_eq!((moments.mean, moments.variance, moments.count), (vec![2., 2.], vec![1., 0.], 2));
-    /// # Ok::<(), models::Error>(())
+    /// # Ok::<(), ops::Error>(())
     /// ```
     pub fn of(x: &Tensor) -> Result<Self> {
         const OP: &str = "channel-moments";
@@ -63,17 +63,17 @@ impl ChannelMoments {
     ///
     /// ```
     /// use candle_core::{Device, Tensor};
-    /// use models::ops::ChannelMoments;
+    /// use ops::ChannelMoments;
     /// let moments = ChannelMoments::of(&Tensor::new(&[[1f64], [3.]], &Device::Cpu)?)?;
     /// assert_eq!((moments.variance.clone(), moments.unbiased_variance()), (vec![1.], vec![2.]));
-    /// # Ok::<(), models::Error>(())
+    /// # Ok::<(), ops::Error>(())
     /// ```
     pub fn unbiased_variance(&self) -> Vec<f64> {
         let factor = self.count as f64 / (self.count.max(2) - 1) as f64;
         self.variance.iter().map(|variance| variance * factor).collect()
     }
 
-    pub(super) fn inverse_deviation(&self, epsilon: f64) -> Vec<f64> {
+    pub(crate) fn inverse_deviation(&self, epsilon: f64) -> Vec<f64> {
         self.variance.iter().map(|variance| 1.0 / (variance + epsilon).sqrt()).collect()
     }
 }
@@ -90,10 +90,10 @@ impl ChannelMoments {
 /// use candle_core::{DType, Device, Tensor};
 /// let x = Tensor::new(&[[[[1f64]]], [[[3.]]]], &Device::Cpu)?;
 /// let (gamma, beta) = (Tensor::ones(1, DType::F64, &Device::Cpu)?, Tensor::zeros(1, DType::F64, &Device::Cpu)?);
-/// let (y, moments) = models::ops::batch_norm_train(&x, &gamma, &beta, 0.0)?;
+/// let (y, moments) = ops::batch_norm_train(&x, &gamma, &beta, 0.0)?;
 /// assert_eq!(y.flatten_all()?.to_vec1::<f64>()?, [-1., 1.]);
 /// assert_eq!(moments.unbiased_variance(), [2.0]);
-/// # Ok::<(), models::Error>(())
+/// # Ok::<(), ops::Error>(())
 /// ```
 pub fn batch_norm_train(x: &Tensor, gamma: &Tensor, beta: &Tensor, epsilon: f64) -> Result<(Tensor, ChannelMoments)> {
     check(x, gamma, beta)?;
@@ -115,10 +115,10 @@ pub fn batch_norm_train(x: &Tensor, gamma: &Tensor, beta: &Tensor, epsilon: f64)
 /// let column = |values: [f64; 2]| Tensor::new(&values, &Device::Cpu)?.reshape((2, 1, 1, 1));
 /// let (gamma, beta) = (Tensor::ones(1, DType::F64, &Device::Cpu)?, Tensor::zeros(1, DType::F64, &Device::Cpu)?);
 /// // Two values are normalised to ∓1 whatever they are, so no direction moves them.
-/// let (y, dy) = models::ops::batch_norm_train_jvp(&column([1., 3.])?, &column([5., 7.])?, &gamma, &beta, 0.0)?;
+/// let (y, dy) = ops::batch_norm_train_jvp(&column([1., 3.])?, &column([5., 7.])?, &gamma, &beta, 0.0)?;
 /// assert_eq!(y.flatten_all()?.to_vec1::<f64>()?, [-1., 1.]);
 /// assert_eq!(dy.flatten_all()?.to_vec1::<f64>()?, [0., 0.]);
-/// # Ok::<(), models::Error>(())
+/// # Ok::<(), ops::Error>(())
 /// ```
 pub fn batch_norm_train_jvp(
     x: &Tensor,
@@ -150,10 +150,10 @@ pub fn batch_norm_train_jvp(
 /// use candle_core::{DType, Device, Tensor};
 /// let column = |values: [f64; 4]| Tensor::new(&values, &Device::Cpu)?.reshape((4, 1, 1, 1));
 /// let gamma = Tensor::ones(1, DType::F64, &Device::Cpu)?;
-/// let dx = models::ops::batch_norm_train_pullback(&column([-1., 1., -1., 1.])?, &column([1., 0., 0., 0.])?, &gamma, 0.0)?;
+/// let dx = ops::batch_norm_train_pullback(&column([-1., 1., -1., 1.])?, &column([1., 0., 0., 0.])?, &gamma, 0.0)?;
 /// // g minus its mean 1/4 and minus x̂ times the mean −1/4 of g·x̂.
 /// assert_eq!(dx.flatten_all()?.to_vec1::<f64>()?, [0.5, 0., -0.5, 0.]);
-/// # Ok::<(), models::Error>(())
+/// # Ok::<(), ops::Error>(())
 /// ```
 pub fn batch_norm_train_pullback(x: &Tensor, g: &Tensor, gamma: &Tensor, epsilon: f64) -> Result<Tensor> {
     check(x, gamma, gamma)?;
@@ -178,7 +178,7 @@ fn plain_batch(
 /// itself.
 ///
 /// **Errors** as [`batch_norm_train`].
-pub(crate) fn batch_norm_traced(
+pub fn batch_norm_traced(
     x: &Tensor,
     gamma: &Tensor,
     beta: &Tensor,
@@ -190,7 +190,7 @@ pub(crate) fn batch_norm_traced(
 }
 
 /// The same where the moments of `x` are known.
-pub(crate) fn batch_norm_recorded(
+pub fn batch_norm_recorded(
     x: &Tensor,
     gamma: &Tensor,
     beta: &Tensor,
@@ -211,9 +211,9 @@ pub(crate) fn batch_norm_recorded(
 /// ```
 /// use candle_core::{Device, Tensor};
 /// let one = |value: f64| Tensor::new(&[value], &Device::Cpu);
-/// let (factor, summand) = models::ops::batch_norm_eval_affine(&one(6.)?, &one(1.)?, &one(2.)?, &one(9.)?, 0.0)?;
+/// let (factor, summand) = ops::batch_norm_eval_affine(&one(6.)?, &one(1.)?, &one(2.)?, &one(9.)?, 0.0)?;
 /// assert_eq!((factor.to_vec1::<f64>()?, summand.to_vec1::<f64>()?), (vec![2.], vec![-3.]));
-/// # Ok::<(), models::Error>(())
+/// # Ok::<(), ops::Error>(())
 /// ```
 pub fn batch_norm_eval_affine(
     gamma: &Tensor,
@@ -249,8 +249,8 @@ pub fn batch_norm_eval_affine(
 /// use candle_core::{Device, Tensor};
 /// let x = Tensor::new(&[[1f64, 2.], [3., 4.]], &Device::Cpu)?;
 /// let (factor, summand) = (Tensor::new(&[2f64, 1.], &Device::Cpu)?, Tensor::new(&[0f64, 5.], &Device::Cpu)?);
-/// assert_eq!(models::ops::channel_affine(&x, &factor, &summand)?.to_vec2::<f64>()?, [[2., 7.], [6., 9.]]);
-/// # Ok::<(), models::Error>(())
+/// assert_eq!(ops::channel_affine(&x, &factor, &summand)?.to_vec2::<f64>()?, [[2., 7.], [6., 9.]]);
+/// # Ok::<(), ops::Error>(())
 /// ```
 pub fn channel_affine(x: &Tensor, factor: &Tensor, summand: &Tensor) -> Result<Tensor> {
     check(x, factor, summand)?;

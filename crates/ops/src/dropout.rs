@@ -15,10 +15,10 @@ use crate::{Error, Result};
 /// ```
 /// use candle_core::{DType, Device, Tensor};
 /// let x = Tensor::ones(1000, DType::F32, &Device::Cpu)?;
-/// let mask = models::ops::dropout_mask(&x, 0.5, &mut streams::stream(1, "docs/dropout", 0))?;
+/// let mask = ops::dropout_mask(&x, 0.5, &mut streams::stream(1, "docs/dropout", 0))?;
 /// let kept = mask.to_vec1::<f32>()?.iter().filter(|value| **value == 2.0).count();
 /// assert!((400..600).contains(&kept));
-/// # Ok::<(), models::Error>(())
+/// # Ok::<(), ops::Error>(())
 /// ```
 pub fn dropout_mask(like: &Tensor, probability: f64, stream: &mut streams::Stream) -> Result<Tensor> {
     if !(0.0..1.0).contains(&probability) {
@@ -46,11 +46,11 @@ pub fn dropout_mask(like: &Tensor, probability: f64, stream: &mut streams::Strea
 /// use candle_core::{DType, Device, Tensor};
 /// let x = Tensor::ones(1000, DType::F32, &Device::Cpu)?;
 /// let open = || streams::stream(1, "docs/dropout", 0);
-/// let dropped = models::ops::dropout(&x, 0.5, &mut open())?.to_vec1::<f32>()?;
+/// let dropped = ops::dropout(&x, 0.5, &mut open())?.to_vec1::<f32>()?;
 /// assert!(dropped.iter().all(|value| *value == 0.0 || *value == 2.0));
 /// // The same stream drops the same values.
-/// assert_eq!(models::ops::dropout(&x, 0.5, &mut open())?.to_vec1::<f32>()?, dropped);
-/// # Ok::<(), models::Error>(())
+/// assert_eq!(ops::dropout(&x, 0.5, &mut open())?.to_vec1::<f32>()?, dropped);
+/// # Ok::<(), ops::Error>(())
 /// ```
 pub fn dropout(x: &Tensor, probability: f64, stream: &mut streams::Stream) -> Result<Tensor> {
     hadamard(x, &dropout_mask(x, probability, stream)?)

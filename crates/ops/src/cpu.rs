@@ -3,11 +3,7 @@
 use candle_core::{CpuStorage, DType, Layout, Result, Tensor, WithDType};
 
 /// The elements of a contiguous tensor, wherever in its storage they begin.
-pub(crate) fn elements<'a, T: WithDType>(
-    op: &'static str,
-    storage: &'a CpuStorage,
-    layout: &Layout,
-) -> Result<&'a [T]> {
+pub fn elements<'a, T: WithDType>(op: &'static str, storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [T]> {
     let (start, end) = layout.contiguous_offsets().ok_or(candle_core::Error::RequiresContiguous { op })?;
     storage
         .as_slice::<T>()?
@@ -41,11 +37,11 @@ macro_rules! with_elements {
         $(let $name = $tensor.contiguous()?;)*
         let $first = $first.storage_and_layout();
         $(let $name = $name.storage_and_layout();)*
-        let $first = ($crate::ops::cpu::on_cpu($op, &$first.0)?, $first.1);
-        $(let $name = ($crate::ops::cpu::on_cpu($op, &$name.0)?, $name.1);)*
-        $crate::ops::cpu::dispatch_float!($op, $first.0, $T => {
-            let $first = $crate::ops::cpu::elements::<$T>($op, $first.0, $first.1)?;
-            $(let $name = $crate::ops::cpu::elements::<$T>($op, $name.0, $name.1)?;)*
+        let $first = ($crate::cpu::on_cpu($op, &$first.0)?, $first.1);
+        $(let $name = ($crate::cpu::on_cpu($op, &$name.0)?, $name.1);)*
+        $crate::cpu::dispatch_float!($op, $first.0, $T => {
+            let $first = $crate::cpu::elements::<$T>($op, $first.0, $first.1)?;
+            $(let $name = $crate::cpu::elements::<$T>($op, $name.0, $name.1)?;)*
             candle_core::Result::Ok($body)
         })?
     }};
@@ -53,7 +49,7 @@ macro_rules! with_elements {
 pub(crate) use with_elements;
 
 /// The storage of a tensor on the CPU.
-pub(crate) fn on_cpu<'a>(op: &'static str, storage: &'a candle_core::Storage) -> Result<&'a CpuStorage> {
+pub fn on_cpu<'a>(op: &'static str, storage: &'a candle_core::Storage) -> Result<&'a CpuStorage> {
     match storage {
         candle_core::Storage::Cpu(storage) => Ok(storage),
         _ => Err(candle_core::Error::Msg(format!("{op}: a kernel of the CPU was given a tensor elsewhere")).bt()),
@@ -61,7 +57,7 @@ pub(crate) fn on_cpu<'a>(op: &'static str, storage: &'a candle_core::Storage) ->
 }
 
 /// Refuses tensors of different dtypes before an operation starts.
-pub(crate) fn same_dtype(op: &'static str, left: &Tensor, right: &Tensor) -> crate::Result<()> {
+pub fn same_dtype(op: &'static str, left: &Tensor, right: &Tensor) -> crate::Result<()> {
     if left.dtype() == right.dtype() {
         return Ok(());
     }
@@ -69,7 +65,7 @@ pub(crate) fn same_dtype(op: &'static str, left: &Tensor, right: &Tensor) -> cra
 }
 
 /// Refuses dtypes that no kernel of this crate works on.
-pub(crate) fn require_float(op: &'static str, x: &Tensor) -> crate::Result<()> {
+pub fn require_float(op: &'static str, x: &Tensor) -> crate::Result<()> {
     match x.dtype() {
         DType::F32 | DType::F64 => Ok(()),
         other => Err(crate::Error::DType { op, expected: "f32 or f64".into(), got: other.as_str().into() }),

@@ -71,7 +71,7 @@ impl ConvSettings {
     }
 
     /// Refuses a cotangent that is not shaped as the output for this input.
-    pub(super) fn check_cotangent(
+    pub(crate) fn check_cotangent(
         &self,
         op: &'static str,
         g: &Tensor,
@@ -81,7 +81,7 @@ impl ConvSettings {
         self.family(op, g, input, weight).map(|_| ())
     }
 
-    pub(super) fn geometry(&self, op: &'static str, input: &[usize], weight: &[usize]) -> Result<ConvGeometry> {
+    pub(crate) fn geometry(&self, op: &'static str, input: &[usize], weight: &[usize]) -> Result<ConvGeometry> {
         let shape_error = |rule: String| Error::Shape { op, left: input.to_vec(), right: weight.to_vec(), rule };
         let (&[batch, height, width, in_channels], &[out_channels, group_channels, kernel_height, kernel_width]) =
             (input, weight)
@@ -115,13 +115,13 @@ impl ConvSettings {
 ///
 /// ```
 /// use candle_core::{DType, Device, Tensor};
-/// use models::ops::{ConvSettings, conv2d};
+/// use ops::{ConvSettings, conv2d};
 /// let x = Tensor::ones((1, 3, 4, 1), DType::F64, &Device::Cpu)?;
 /// let weight = Tensor::ones((1, 1, 3, 3), DType::F64, &Device::Cpu)?;
 /// let y = conv2d(&x, &weight, None, ConvSettings::new(1, 1))?;
 /// // The number of taps inside the image: 4 in a corner, 6 on a border, 9 in the middle.
 /// assert_eq!(y.flatten_all()?.to_vec1::<f64>()?, [4., 6., 6., 4., 6., 9., 9., 6., 4., 6., 6., 4.]);
-/// # Ok::<(), models::Error>(())
+/// # Ok::<(), ops::Error>(())
 /// ```
 pub fn conv2d(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, settings: ConvSettings) -> Result<Tensor> {
     const OP: &str = "conv2d";
@@ -149,12 +149,12 @@ pub fn conv2d(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, settings: Conv
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
-/// use models::ops::{ConvSettings, conv2d_relu};
+/// use ops::{ConvSettings, conv2d_relu};
 /// let x = Tensor::new(&[1f64, 2., 3.], &Device::Cpu)?.reshape((1, 1, 3, 1))?;
 /// let weight = Tensor::new(&[[[[1f64]]]], &Device::Cpu)?;
 /// let y = conv2d_relu(&x, &weight, &Tensor::new(&[-2f64], &Device::Cpu)?, ConvSettings::default())?;
 /// assert_eq!(y.flatten_all()?.to_vec1::<f64>()?, [0., 0., 1.]);
-/// # Ok::<(), models::Error>(())
+/// # Ok::<(), ops::Error>(())
 /// ```
 pub fn conv2d_relu(x: &Tensor, weight: &Tensor, bias: &Tensor, settings: ConvSettings) -> Result<Tensor> {
     const OP: &str = "conv2d-relu";
@@ -212,9 +212,9 @@ fn require_bias(op: &'static str, weight: &Tensor, bias: &Tensor) -> Result<()> 
 /// use candle_core::{Device, Tensor};
 /// let x = Tensor::new(&[[1f64, 2.]], &Device::Cpu)?;
 /// let weight = Tensor::new(&[[3f64, 4.], [5., 6.], [7., 8.]], &Device::Cpu)?;
-/// let y = models::ops::linear(&x, &weight, None)?;
+/// let y = ops::linear(&x, &weight, None)?;
 /// assert_eq!(y.to_vec2::<f64>()?, [[11., 17., 23.]]);
-/// # Ok::<(), models::Error>(())
+/// # Ok::<(), ops::Error>(())
 /// ```
 pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     let (&[samples, inputs], &[outputs, weight_inputs]) = (x.dims(), weight.dims()) else {
@@ -246,12 +246,12 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
-/// use models::ops::{ConvSettings, conv2d_input_gradient};
+/// use ops::{ConvSettings, conv2d_input_gradient};
 /// let weight = Tensor::new(&[[[[10f64, 1.]]]], &Device::Cpu)?;
 /// let g = Tensor::new(&[1f64, 2.], &Device::Cpu)?.reshape((1, 1, 2, 1))?;
 /// let dx = conv2d_input_gradient(&g, &weight, &[1, 1, 3, 1], ConvSettings::default())?;
 /// assert_eq!(dx.flatten_all()?.to_vec1::<f64>()?, [10., 21., 2.]);
-/// # Ok::<(), models::Error>(())
+/// # Ok::<(), ops::Error>(())
 /// ```
 pub fn conv2d_input_gradient(g: &Tensor, weight: &Tensor, input: &[usize], settings: ConvSettings) -> Result<Tensor> {
     const OP: &str = "conv2d-input-gradient";
@@ -268,12 +268,12 @@ pub fn conv2d_input_gradient(g: &Tensor, weight: &Tensor, input: &[usize], setti
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
-/// use models::ops::{ConvSettings, conv2d_weight_gradient};
+/// use ops::{ConvSettings, conv2d_weight_gradient};
 /// let x = Tensor::new(&[1f64, 2., 4.], &Device::Cpu)?.reshape((1, 1, 3, 1))?;
 /// let g = Tensor::new(&[1f64, 2.], &Device::Cpu)?.reshape((1, 1, 2, 1))?;
 /// let dw = conv2d_weight_gradient(&x, &g, &[1, 1, 1, 2], ConvSettings::default())?;
 /// assert_eq!(dw.flatten_all()?.to_vec1::<f64>()?, [5., 10.]);
-/// # Ok::<(), models::Error>(())
+/// # Ok::<(), ops::Error>(())
 /// ```
 pub fn conv2d_weight_gradient(x: &Tensor, g: &Tensor, weight: &[usize], settings: ConvSettings) -> Result<Tensor> {
     const OP: &str = "conv2d-weight-gradient";

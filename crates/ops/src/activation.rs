@@ -38,10 +38,10 @@ impl Activation {
     ///
     /// ```
     /// use candle_core::{Device, Tensor};
-    /// use models::ops::Activation;
+    /// use ops::Activation;
     /// let x = Tensor::new(&[-1f64, 0., 2.], &Device::Cpu)?;
     /// assert_eq!(Activation::Relu.forward(&x)?.to_vec1::<f64>()?, [0., 0., 2.]);
-    /// # Ok::<(), models::Error>(())
+    /// # Ok::<(), ops::Error>(())
     /// ```
     pub fn forward(self, x: &Tensor) -> Result<Tensor> {
         require_float("activation", x)?;
@@ -58,12 +58,12 @@ impl Activation {
     ///
     /// ```
     /// use candle_core::{Device, Tensor};
-    /// use models::ops::Activation;
+    /// use ops::Activation;
     /// let x = Tensor::new(&[-1f64, 0., 2.], &Device::Cpu)?;
     /// let (y, dy) = Activation::Relu.jvp(&x, &Tensor::new(&[5f64, 6., 7.], &Device::Cpu)?)?;
     /// assert_eq!(y.to_vec1::<f64>()?, [0., 0., 2.]);
     /// assert_eq!(dy.to_vec1::<f64>()?, [0., 0., 7.]);
-    /// # Ok::<(), models::Error>(())
+    /// # Ok::<(), ops::Error>(())
     /// ```
     pub fn jvp(self, x: &Tensor, dx: &Tensor) -> Result<(Tensor, Tensor)> {
         let y = self.forward(x)?;
@@ -83,17 +83,17 @@ impl Activation {
 /// ```
 /// use candle_core::{Device, Tensor, Var};
 /// let x = Var::new(&[-1f64, 0., 2.], &Device::Cpu)?;
-/// let y = models::ops::relu(&x)?;
+/// let y = ops::relu(&x)?;
 /// assert_eq!(y.to_vec1::<f64>()?, [0., 0., 2.]);
 /// assert_eq!(y.sum_all()?.backward()?.get(&x).unwrap().to_vec1::<f64>()?, [0., 0., 1.]);
-/// # Ok::<(), models::Error>(())
+/// # Ok::<(), ops::Error>(())
 /// ```
 pub fn relu(x: &Tensor) -> Result<Tensor> {
     Activation::Relu.forward(x)
 }
 
 /// The derivative of the given order of a smooth activation, at each value.
-pub(crate) fn derivative(activation: Activation, order: u8, x: &Tensor) -> Result<Tensor> {
+pub fn derivative(activation: Activation, order: u8, x: &Tensor) -> Result<Tensor> {
     apply1(x, Smooth { activation, order })
 }
 

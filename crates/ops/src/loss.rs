@@ -23,9 +23,9 @@ use crate::{Error, Result};
 /// use candle_core::{Device, Tensor};
 /// let logits = Tensor::new(&[[0f64, 0.], [0., 0.]], &Device::Cpu)?;
 /// let labels = Tensor::new(&[0u32, 1], &Device::Cpu)?;
-/// let loss = models::ops::cross_entropy(&logits, &labels, 0.0)?;
+/// let loss = ops::cross_entropy(&logits, &labels, 0.0)?;
 /// assert!((loss.to_scalar::<f64>()? - 2f64.ln()).abs() < 1e-15);
-/// # Ok::<(), models::Error>(())
+/// # Ok::<(), ops::Error>(())
 /// ```
 pub fn cross_entropy(logits: &Tensor, labels: &Tensor, smoothing: f64) -> Result<Tensor> {
     let targets = Targets::new(logits, labels, smoothing)?;
@@ -41,9 +41,9 @@ pub fn cross_entropy(logits: &Tensor, labels: &Tensor, smoothing: f64) -> Result
 /// let logits = Tensor::new(&[[0f64, 0.]], &Device::Cpu)?;
 /// let labels = Tensor::new(&[0u32], &Device::Cpu)?;
 /// // The gradient is softmax minus the one-hot label, (−1/2, 1/2).
-/// let (_, change) = models::ops::cross_entropy_jvp(&logits, &Tensor::new(&[[3f64, 1.]], &Device::Cpu)?, &labels, 0.0)?;
+/// let (_, change) = ops::cross_entropy_jvp(&logits, &Tensor::new(&[[3f64, 1.]], &Device::Cpu)?, &labels, 0.0)?;
 /// assert_eq!(change.to_scalar::<f64>()?, -1.0);
-/// # Ok::<(), models::Error>(())
+/// # Ok::<(), ops::Error>(())
 /// ```
 pub fn cross_entropy_jvp(
     logits: &Tensor,
@@ -59,11 +59,7 @@ pub fn cross_entropy_jvp(
 /// The cross-entropy and its gradient by the logits, outside any graph.
 ///
 /// **Errors** as [`cross_entropy`].
-pub(crate) fn cross_entropy_with_gradient(
-    logits: &Tensor,
-    labels: &Tensor,
-    smoothing: f64,
-) -> Result<(Tensor, Tensor)> {
+pub fn cross_entropy_with_gradient(logits: &Tensor, labels: &Tensor, smoothing: f64) -> Result<(Tensor, Tensor)> {
     let targets = Targets::new(logits, labels, smoothing)?;
     let logits = logits.detach();
     Ok((apply1(&logits, CrossEntropy(targets.clone()))?, apply1(&logits, CrossEntropyGradient(targets))?))

@@ -17,8 +17,8 @@ use crate::{Error, Result};
 /// ```
 /// use candle_core::{Device, Tensor};
 /// let x = Tensor::new(&[[1f64, 2.], [3., 4.]], &Device::Cpu)?;
-/// assert_eq!(models::ops::channel_sum(&x)?.to_vec1::<f64>()?, [4., 6.]);
-/// # Ok::<(), models::Error>(())
+/// assert_eq!(ops::channel_sum(&x)?.to_vec1::<f64>()?, [4., 6.]);
+/// # Ok::<(), ops::Error>(())
 /// ```
 pub fn channel_sum(x: &Tensor) -> Result<Tensor> {
     channels("channel-sum", x)?;
@@ -32,8 +32,8 @@ pub fn channel_sum(x: &Tensor) -> Result<Tensor> {
 /// ```
 /// use candle_core::{Device, Tensor};
 /// let a = Tensor::new(&[[1f64, 2.], [3., 4.]], &Device::Cpu)?;
-/// assert_eq!(models::ops::channel_dot(&a, &a)?.to_vec1::<f64>()?, [10., 20.]);
-/// # Ok::<(), models::Error>(())
+/// assert_eq!(ops::channel_dot(&a, &a)?.to_vec1::<f64>()?, [10., 20.]);
+/// # Ok::<(), ops::Error>(())
 /// ```
 pub fn channel_dot(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     channels("channel-dot", a)?;
@@ -54,8 +54,8 @@ pub fn channel_dot(a: &Tensor, b: &Tensor) -> Result<Tensor> {
 /// use candle_core::{Device, Tensor};
 /// let x = Tensor::new(&[[1f64, 2.], [3., 4.]], &Device::Cpu)?;
 /// let s = Tensor::new(&[10f64, 0.5], &Device::Cpu)?;
-/// assert_eq!(models::ops::channel_scale(&x, &s)?.to_vec2::<f64>()?, [[10., 1.], [30., 2.]]);
-/// # Ok::<(), models::Error>(())
+/// assert_eq!(ops::channel_scale(&x, &s)?.to_vec2::<f64>()?, [[10., 1.], [30., 2.]]);
+/// # Ok::<(), ops::Error>(())
 /// ```
 pub fn channel_scale(x: &Tensor, s: &Tensor) -> Result<Tensor> {
     by_channel("channel-scale", x, s)?;
@@ -70,8 +70,8 @@ pub fn channel_scale(x: &Tensor, s: &Tensor) -> Result<Tensor> {
 /// use candle_core::{Device, Tensor};
 /// let x = Tensor::new(&[[1f64, 2.], [3., 4.]], &Device::Cpu)?;
 /// let b = Tensor::new(&[10f64, -1.], &Device::Cpu)?;
-/// assert_eq!(models::ops::channel_shift(&x, &b)?.to_vec2::<f64>()?, [[11., 1.], [13., 3.]]);
-/// # Ok::<(), models::Error>(())
+/// assert_eq!(ops::channel_shift(&x, &b)?.to_vec2::<f64>()?, [[11., 1.], [13., 3.]]);
+/// # Ok::<(), ops::Error>(())
 /// ```
 pub fn channel_shift(x: &Tensor, b: &Tensor) -> Result<Tensor> {
     by_channel("channel-shift", x, b)?;

@@ -8,8 +8,8 @@
 mod support;
 
 use candle_core::{DType, Device, Tensor, Var};
-use models::ops::{self, Activation, ConvSettings, PoolSettings};
-use models::{Accuracy, Result};
+use ops::{Accuracy, Result};
+use ops::{Activation, ConvSettings, PoolSettings};
 use proptest::prelude::*;
 use support::{assert_close, numbers};
 
@@ -348,7 +348,7 @@ fn views_with_strides_and_offsets_give_what_copies_give() {
 
 #[test]
 fn bad_shapes_and_dtypes_are_refused_by_name() {
-    use models::Error;
+    use ops::Error;
     let x = draw(&[2, 4, 4, 3], 1);
     let refuse = |weight: &[usize], settings| ops::conv2d(&x, &draw(weight, 2), None, settings).unwrap_err();
     for error in [

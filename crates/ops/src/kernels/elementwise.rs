@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::Element;
 use super::fresh::{self, WAKING};
 use super::instruction_set::InstructionSet;
-use crate::ops::Activation;
+use crate::Activation;
 
 /// Elements that one task handles: large enough to hide the scheduling, small enough to share a small tensor.
 const BLOCK: usize = 1 << 14;

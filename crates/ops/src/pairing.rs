@@ -11,7 +11,7 @@ use crate::{Error, Result};
 /// the products.
 ///
 /// **Errors** [`Error::Shape`] for different shapes, [`Error::DType`] for different types.
-pub(crate) fn with_gradient(x: &Tensor, gradient: &Tensor) -> Result<Tensor> {
+pub fn with_gradient(x: &Tensor, gradient: &Tensor) -> Result<Tensor> {
     const OP: &str = "with-gradient";
     same_dtype(OP, x, gradient)?;
     if x.dims() != gradient.dims() {
@@ -60,7 +60,7 @@ mod tests {
         let gradient = Tensor::new(&[[5f64, 6.], [7., 8.]], &Device::Cpu).unwrap();
         for route in [false, true] {
             let run = || with_gradient(&x, &gradient).unwrap();
-            let scalar = if route { super::super::composed(run) } else { run() };
+            let scalar = if route { crate::composed(run) } else { run() };
             assert_eq!(scalar.to_scalar::<f64>().unwrap(), 0.0);
             let store = (scalar * 3.0).unwrap().backward().unwrap();
             assert_eq!(store.get(&x).unwrap().to_vec2::<f64>().unwrap(), [[15., 18.], [21., 24.]]);

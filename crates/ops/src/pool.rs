@@ -69,13 +69,13 @@ impl PoolSettings {
 ///
 /// ```
 /// use candle_core::{Device, Tensor, Var};
-/// use models::ops::{PoolSettings, max_pool2d};
+/// use ops::{PoolSettings, max_pool2d};
 /// let x = Var::from_tensor(&Tensor::new(&[7f64, 7., 1., 2.], &Device::Cpu)?.reshape((1, 2, 2, 1))?)?;
 /// let y = max_pool2d(&x, PoolSettings::square(2))?;
 /// let gradient = y.backward()?.get(&x).unwrap().flatten_all()?.to_vec1::<f64>()?;
 /// assert_eq!(y.flatten_all()?.to_vec1::<f64>()?, [7.]);
 /// assert_eq!(gradient, [1., 0., 0., 0.]);
-/// # Ok::<(), models::Error>(())
+/// # Ok::<(), ops::Error>(())
 /// ```
 pub fn max_pool2d(x: &Tensor, settings: PoolSettings) -> Result<Tensor> {
     if !x.track_op() {
@@ -90,11 +90,11 @@ pub fn max_pool2d(x: &Tensor, settings: PoolSettings) -> Result<Tensor> {
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
-/// use models::ops::{PoolSettings, max_pool2d_jvp};
+/// use ops::{PoolSettings, max_pool2d_jvp};
 /// let image = |values: [f64; 4]| Tensor::new(&values, &Device::Cpu)?.reshape((1, 2, 2, 1));
 /// let (y, dy) = max_pool2d_jvp(&image([1., 5., 2., 3.])?, &image([10., 20., 30., 40.])?, PoolSettings::square(2))?;
 /// assert_eq!((y.flatten_all()?.to_vec1::<f64>()?, dy.flatten_all()?.to_vec1::<f64>()?), (vec![5.], vec![20.]));
-/// # Ok::<(), models::Error>(())
+/// # Ok::<(), ops::Error>(())
 /// ```
 pub fn max_pool2d_jvp(x: &Tensor, dx: &Tensor, settings: PoolSettings) -> Result<(Tensor, Tensor)> {
     let positions = MaxPositions::of(x, settings)?;
@@ -109,12 +109,12 @@ pub fn max_pool2d_jvp(x: &Tensor, dx: &Tensor, settings: PoolSettings) -> Result
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
-/// use models::ops::{PoolSettings, max_pool2d_pullback};
+/// use ops::{PoolSettings, max_pool2d_pullback};
 /// let x = Tensor::new(&[1f64, 5., 2., 3.], &Device::Cpu)?.reshape((1, 2, 2, 1))?;
 /// let g = Tensor::new(&[7f64], &Device::Cpu)?.reshape((1, 1, 1, 1))?;
 /// let dx = max_pool2d_pullback(&x, &g, PoolSettings::square(2))?;
 /// assert_eq!(dx.flatten_all()?.to_vec1::<f64>()?, [0., 7., 0., 0.]);
-/// # Ok::<(), models::Error>(())
+/// # Ok::<(), ops::Error>(())
 /// ```
 pub fn max_pool2d_pullback(x: &Tensor, g: &Tensor, settings: PoolSettings) -> Result<Tensor> {
     let positions = MaxPositions::of(x, settings)?;
@@ -139,9 +139,9 @@ pub fn max_pool2d_pullback(x: &Tensor, g: &Tensor, settings: PoolSettings) -> Re
 /// ```
 /// use candle_core::{Device, Tensor};
 /// let g = Tensor::new(&[[8f64]], &Device::Cpu)?;
-/// let dx = models::ops::global_avg_pool2d_pullback(&g, [2, 2])?;
+/// let dx = ops::global_avg_pool2d_pullback(&g, [2, 2])?;
 /// assert_eq!(dx.flatten_all()?.to_vec1::<f64>()?, [2., 2., 2., 2.]);
-/// # Ok::<(), models::Error>(())
+/// # Ok::<(), ops::Error>(())
 /// ```
 pub fn global_avg_pool2d_pullback(g: &Tensor, [height, width]: [usize; 2]) -> Result<Tensor> {
     const OP: &str = "global-avg-pool";
@@ -166,10 +166,10 @@ pub fn global_avg_pool2d_pullback(g: &Tensor, [height, width]: [usize; 2]) -> Re
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
-/// use models::ops::{PoolSettings, avg_pool2d};
+/// use ops::{PoolSettings, avg_pool2d};
 /// let x = Tensor::new(&[1f64, 5., 2., 4.], &Device::Cpu)?.reshape((1, 2, 2, 1))?;
 /// assert_eq!(avg_pool2d(&x, PoolSettings::square(2))?.flatten_all()?.to_vec1::<f64>()?, [3.]);
-/// # Ok::<(), models::Error>(())
+/// # Ok::<(), ops::Error>(())
 /// ```
 pub fn avg_pool2d(x: &Tensor, settings: PoolSettings) -> Result<Tensor> {
     let geometry = settings.geometry("avg-pool", x)?;
@@ -185,8 +185,8 @@ pub fn avg_pool2d(x: &Tensor, settings: PoolSettings) -> Result<Tensor> {
 /// ```
 /// use candle_core::{Device, Tensor};
 /// let x = Tensor::new(&[1f64, 5., 2., 4.], &Device::Cpu)?.reshape((1, 2, 2, 1))?;
-/// assert_eq!(models::ops::global_avg_pool2d(&x)?.to_vec2::<f64>()?, [[3.]]);
-/// # Ok::<(), models::Error>(())
+/// assert_eq!(ops::global_avg_pool2d(&x)?.to_vec2::<f64>()?, [[3.]]);
+/// # Ok::<(), ops::Error>(())
 /// ```
 pub fn global_avg_pool2d(x: &Tensor) -> Result<Tensor> {
     let &[batch, height, width, channels] = x.dims() else {
@@ -204,7 +204,7 @@ pub fn global_avg_pool2d(x: &Tensor) -> Result<Tensor> {
 /// Max pooling of a plain tensor, and where the maxima lie, for a pass that keeps what its way back needs by itself.
 ///
 /// **Errors** as [`max_pool2d`].
-pub(crate) fn max_pool2d_traced(x: &Tensor, settings: PoolSettings) -> Result<(Tensor, MaxPositions)> {
+pub fn max_pool2d_traced(x: &Tensor, settings: PoolSettings) -> Result<(Tensor, MaxPositions)> {
     const OP: &str = "max-pool";
     if is_composed(x) {
         #[cfg(feature = "cuda")]
@@ -227,7 +227,7 @@ pub(crate) fn max_pool2d_traced(x: &Tensor, settings: PoolSettings) -> Result<(T
 
 /// Where the maxima of one pooling lie.
 #[derive(Clone)]
-pub(crate) struct MaxPositions {
+pub struct MaxPositions {
     geometry: PoolGeometry,
     positions: Tensor,
 }
@@ -241,7 +241,7 @@ impl MaxPositions {
 
     /// Each cotangent at the pixel where its maximum came from; outside any graph there may be more than one for each image, row r
     /// for image r mod n.
-    pub(crate) fn scatter(&self, g: &Tensor) -> Result<Tensor> {
+    pub fn scatter(&self, g: &Tensor) -> Result<Tensor> {
         const OP: &str = "max-pool-scatter";
         require_float(OP, g)?;
         let geometry = PoolGeometry { batch: self.geometry.batch * times(OP, &self.positions, g)?, ..self.geometry };
@@ -250,12 +250,12 @@ impl MaxPositions {
     }
 
     /// Their bytes.
-    pub(crate) fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         self.positions.elem_count() * self.positions.dtype().size_in_bytes()
     }
 
     /// What `body` makes of the positions, which live on the CPU.
-    pub(super) fn on_cpu<R>(
+    pub(crate) fn on_cpu<R>(
         &self,
         op: &'static str,
         body: impl FnOnce(PoolGeometry, &[u32]) -> Result<R>,
@@ -264,7 +264,7 @@ impl MaxPositions {
     }
 
     /// The tangent at each maximum.
-    pub(crate) fn gather(&self, x: &Tensor) -> Result<Tensor> {
+    pub fn gather(&self, x: &Tensor) -> Result<Tensor> {
         let g = &self.geometry;
         if x.dims() != [g.batch, g.height, g.width, g.channels] {
             return Err(Error::Shape {

@@ -16,27 +16,34 @@ use crate::{Error, Result};
 const OP: &str = "batch-norm";
 
 /// A batch and what normalises it. All tensors are plain ones, of shapes that fit.
-pub(crate) struct NormalisedBatch {
-    pub(crate) x: Tensor,
-    pub(crate) gamma: Tensor,
-    pub(crate) beta: Tensor,
-    pub(crate) moments: ChannelMoments,
-    pub(crate) epsilon: f64,
+pub struct NormalisedBatch {
+    /// The batch x.
+    pub x: Tensor,
+    /// The scale γ of each channel.
+    pub gamma: Tensor,
+    /// The shift β of each channel.
+    pub beta: Tensor,
+    /// Mean and variance of each channel over the batch.
+    pub moments: ChannelMoments,
+    /// ε, added to the variance.
+    pub epsilon: f64,
     /// Whether a ReLU follows.
-    pub(crate) rectify: bool,
+    pub rectify: bool,
 }
 
 /// The gradients of one batch norm.
-pub(crate) struct BatchNormGradients {
+pub struct BatchNormGradients {
     /// By the input, if it was asked for.
-    pub(crate) input: Option<Tensor>,
-    pub(crate) gamma: Tensor,
-    pub(crate) beta: Tensor,
+    pub input: Option<Tensor>,
+    /// By γ.
+    pub gamma: Tensor,
+    /// By β.
+    pub beta: Tensor,
 }
 
 impl NormalisedBatch {
     /// x̂·γ + β, or its positive part.
-    pub(crate) fn value(&self) -> Result<Tensor> {
+    pub fn value(&self) -> Result<Tensor> {
         #[cfg(feature = "cuda")]
         if super::cuda::takes(&self.x) {
             return Ok(super::cuda::normalise(&self.x, &self.on_device()?)?);
@@ -56,7 +63,7 @@ impl NormalisedBatch {
     /// `addend`, if there is one.
     ///
     /// **Errors** as [`hadamard`](super::hadamard).
-    pub(crate) fn gradients(&self, g: &Tensor, of_input: bool, addend: Option<&Tensor>) -> Result<BatchNormGradients> {
+    pub fn gradients(&self, g: &Tensor, of_input: bool, addend: Option<&Tensor>) -> Result<BatchNormGradients> {
         pair(OP, g, &self.x)?;
         addend.map(|addend| pair(OP, addend, &self.x)).transpose()?;
         if is_composed(&self.x) {
@@ -83,7 +90,7 @@ impl NormalisedBatch {
     /// The gradient by the input alone.
     ///
     /// **Errors** as [`NormalisedBatch::gradients`].
-    pub(crate) fn input_gradient(&self, g: &Tensor) -> Result<Tensor> {
+    pub fn input_gradient(&self, g: &Tensor) -> Result<Tensor> {
         let input = self.gradients(g, true, None)?.input;
         input.ok_or_else(|| Error::Candle(candle_core::Error::BackwardNotSupported { op: OP }))
     }
@@ -102,7 +109,7 @@ impl NormalisedBatch {
     /// J t, and the gradients of ⟨g, J t⟩ by the input and by γ, for the map to the value.
     ///
     /// **Errors** as [`hadamard`](super::hadamard).
-    pub(crate) fn pairing(&self, g: &Tensor, t: &Tensor) -> Result<[Tensor; 3]> {
+    pub fn pairing(&self, g: &Tensor, t: &Tensor) -> Result<[Tensor; 3]> {
         pair(OP, g, &self.x)?;
         pair(OP, t, &self.x)?;
         if is_composed(&self.x) {

@@ -41,11 +41,11 @@ thread_local! {
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
-/// use models::ops::{composed, relu};
+/// use ops::{composed, relu};
 /// let x = Tensor::new(&[-1f64, 0., 2.], &Device::Cpu)?;
 /// let by_kernel = relu(&x)?.to_vec1::<f64>()?;
 /// assert_eq!(composed(|| relu(&x))?.to_vec1::<f64>()?, by_kernel);
-/// # Ok::<(), models::Error>(())
+/// # Ok::<(), ops::Error>(())
 /// ```
 pub fn composed<R>(body: impl FnOnce() -> R) -> R {
     /// Restores the route even when the body panics.
@@ -63,8 +63,8 @@ pub fn composed<R>(body: impl FnOnce() -> R) -> R {
 macro_rules! on_cuda {
     ($x:expr, $kernel:ident($($argument:expr),*)) => {
         #[cfg(feature = "cuda")]
-        if crate::ops::cuda::takes($x) {
-            return Ok(crate::ops::cuda::$kernel($($argument),*)?);
+        if crate::cuda::takes($x) {
+            return Ok(crate::cuda::$kernel($($argument),*)?);
         }
     };
 }

@@ -12,7 +12,7 @@ use crate::kernels::pool::PoolGeometry;
 use crate::{Error, Result};
 
 /// What lies between a convolution and the cotangents on their way back to it.
-pub(crate) enum Passed {
+pub enum Passed {
     /// Nothing.
     Nothing,
     /// A ReLU with this output.
@@ -47,7 +47,7 @@ impl Passed {
 /// **Shapes** `g` `[k·n, …]` for an input `[n, h, w, in]`; the result `[k·n, h, w, in]`. Row r belongs to image r mod n.
 ///
 /// **Errors** as [`conv2d_input_gradient`], and [`Error::Shape`](crate::Error::Shape) when the rows are not a multiple of n.
-pub(crate) fn input_gradient_between_relus(
+pub fn input_gradient_between_relus(
     g: &Tensor,
     weight: &Tensor,
     input: &[usize],

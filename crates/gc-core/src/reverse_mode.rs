@@ -2,23 +2,23 @@
 
 use candle_core::{DType, Device, Tensor, Var};
 
-use crate::{Error, FeatureMap, Linearised, Quantity, Result};
+use crate::{Error, FeatureMap, Linearization, Quantity, Result};
 
 /// A map linearised at a batch of n inputs: its features, and v ↦ Jᵀv.
-pub(crate) enum Linearisation<'a> {
+pub(crate) enum ReverseMode<'a> {
     /// The map's own.
-    Own(Box<dyn Linearised + 'a>),
+    Own(Box<dyn Linearization + 'a>),
     /// candle's graph over the inputs, repeated in `lanes` blocks of n rows: a graph takes one cotangent a row.
     Graph { graph: Graph, lanes: usize },
 }
 
-impl<'a> Linearisation<'a> {
+impl<'a> ReverseMode<'a> {
     /// Runs the map forward on `inputs` `[n, …]`; `lanes` is how often to repeat them for a map that needs it.
     ///
     /// Refuses features of a wrong shape, features that do not depend on the inputs, and weights that are variables.
     pub(crate) fn new(map: &'a dyn FeatureMap, inputs: &Tensor, lanes: usize) -> Result<Self> {
         let inputs = inputs.detach();
-        if let Some(own) = map.linearised(&inputs)? {
+        if let Some(own) = map.linearize(&inputs)? {
             check_shape(own.features(), inputs.dim(0)?)?;
             return Ok(Self::Own(own));
         }
@@ -50,18 +50,18 @@ impl<'a> Linearisation<'a> {
         }
     }
 
-    /// Jᵀv for cotangents `[k·n, p]`, k no more than [`Linearisation::lanes`]; shaped `[k·n, …]` as the inputs.
-    pub(crate) fn pullback(&self, cotangents: &Tensor) -> Result<Tensor> {
+    /// Jᵀv for cotangents `[k·n, p]`, k no more than [`ReverseMode::lanes`]; shaped `[k·n, …]` as the inputs.
+    pub(crate) fn vjp(&self, cotangents: &Tensor) -> Result<Tensor> {
         let graph = match self {
-            Self::Own(own) => return own.pullback(cotangents),
+            Self::Own(own) => return own.vjp(cotangents),
             Self::Graph { graph, .. } => graph,
         };
         let (rows, all) = (cotangents.dim(0)?, graph.features.dim(0)?);
         if rows == all {
-            return graph.pullback(cotangents);
+            return graph.vjp(cotangents);
         }
         let filled = cotangents.pad_with_zeros(0, 0, all - rows)?;
-        Ok(graph.pullback(&filled)?.narrow(0, 0, rows)?)
+        Ok(graph.vjp(&filled)?.narrow(0, 0, rows)?)
     }
 
     /// Bytes that are kept, and the largest of the tensors among them.
@@ -98,7 +98,7 @@ impl Graph {
         Ok(Self { input, features })
     }
 
-    fn pullback(&self, cotangents: &Tensor) -> Result<Tensor> {
+    fn vjp(&self, cotangents: &Tensor) -> Result<Tensor> {
         let gradients = self.features.mul(cotangents)?.sum_all()?.backward()?;
         gradients.get(self.input.as_tensor()).cloned().ok_or(Error::NotDifferentiable)
     }

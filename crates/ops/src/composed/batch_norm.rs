@@ -4,7 +4,7 @@ use candle_core::{DType, Device, Tensor};
 
 use super::on_cuda;
 use crate::Result;
-use crate::ops::batch_norm::ChannelMoments;
+use crate::batch_norm::ChannelMoments;
 
 /// `[…, c]` as rows `[m, c]`.
 fn rows(x: &Tensor) -> Result<Tensor> {
@@ -71,13 +71,9 @@ pub(crate) fn training_gradients(
 
 /// What the kernels for CUDA need of a norm without a ReLU behind it.
 #[cfg(feature = "cuda")]
-fn on_device(
-    moments: &ChannelMoments,
-    epsilon: f64,
-    [gamma, beta]: [&Tensor; 2],
-) -> Result<crate::ops::cuda::Normalising> {
+fn on_device(moments: &ChannelMoments, epsilon: f64, [gamma, beta]: [&Tensor; 2]) -> Result<crate::cuda::Normalising> {
     let inverse = moments.inverse_deviation(epsilon);
-    Ok(crate::ops::cuda::Normalising::new((&moments.mean, &inverse), (gamma, beta), false)?)
+    Ok(crate::cuda::Normalising::new((&moments.mean, &inverse), (gamma, beta), false)?)
 }
 
 /// J t, and the gradients of ⟨g, J t⟩ by x and γ with g and t held fixed; the formulas are those of the kernel.

@@ -12,8 +12,8 @@ use half::bf16;
 use super::descriptors::{Arrangement, Descriptors, Number};
 use super::handle;
 use super::plan::{Plan, plans};
+use crate::cuda::transposed;
 use crate::kernels::{Accuracy, ConvGeometry};
-use crate::ops::cuda::transposed;
 
 /// A contiguous tensor as candle hands it to an operation.
 pub(crate) type Argument<'a> = (&'a CudaStorage, &'a Layout);

@@ -14,7 +14,7 @@ use crate::{Error, Result};
 /// a + b, or its positive part.
 ///
 /// **Errors** as [`hadamard`](super::hadamard).
-pub(crate) fn plain_sum(a: &Tensor, b: &Tensor, rectify: bool) -> Result<Tensor> {
+pub fn plain_sum(a: &Tensor, b: &Tensor, rectify: bool) -> Result<Tensor> {
     const OP: &str = "sum";
     pair(OP, a, b)?;
     on_cuda!(a, sum(&a.detach(), &b.detach(), rectify));
@@ -35,7 +35,7 @@ pub(crate) fn plain_sum(a: &Tensor, b: &Tensor, rectify: bool) -> Result<Tensor>
 /// `kept` `[n, …]` repeated to as many rows as `g` has: its row r mod n belongs to row r of `g`.
 ///
 /// **Errors** [`Error::Shape`] when the rows of `g` are not one or more times n.
-pub(crate) fn repeated(op: &'static str, kept: &Tensor, g: &Tensor) -> Result<Tensor> {
+pub fn repeated(op: &'static str, kept: &Tensor, g: &Tensor) -> Result<Tensor> {
     match times(op, kept, g)? {
         1 => Ok(kept.clone()),
         times => Ok(Tensor::cat(&vec![kept; times], 0)?),
@@ -43,7 +43,7 @@ pub(crate) fn repeated(op: &'static str, kept: &Tensor, g: &Tensor) -> Result<Te
 }
 
 /// How often `kept` is repeated for `g`.
-pub(super) fn times(op: &'static str, kept: &Tensor, g: &Tensor) -> Result<usize> {
+pub(crate) fn times(op: &'static str, kept: &Tensor, g: &Tensor) -> Result<usize> {
     match (g.dims(), kept.dims()) {
         ([rows, of_row @ ..], [n, of_kept @ ..])
             if of_row == of_kept && *n > 0 && *rows > 0 && rows.is_multiple_of(*n) =>
@@ -62,7 +62,7 @@ pub(super) fn times(op: &'static str, kept: &Tensor, g: &Tensor) -> Result<usize
 /// [`gate`] outside any graph, of one or more cotangents for each row of the reference.
 ///
 /// **Errors** as [`gate`] and [`repeated`].
-pub(crate) fn gate_each(g: &Tensor, reference: &Tensor) -> Result<Tensor> {
+pub fn gate_each(g: &Tensor, reference: &Tensor) -> Result<Tensor> {
     const OP: &str = "gate";
     let (g, reference) = (g.detach(), reference.detach());
     if times(OP, &reference, &g)? == 1 || is_composed(&g) {
@@ -77,7 +77,7 @@ pub(crate) fn gate_each(g: &Tensor, reference: &Tensor) -> Result<Tensor> {
 /// g where `reference` is positive and 0 elsewhere, with its sum by channel.
 ///
 /// **Errors** as [`hadamard`](super::hadamard).
-pub(crate) fn gated_with_sum(g: &Tensor, reference: &Tensor) -> Result<(Tensor, Tensor)> {
+pub fn gated_with_sum(g: &Tensor, reference: &Tensor) -> Result<(Tensor, Tensor)> {
     const OP: &str = "gate";
     pair(OP, g, reference)?;
     if is_composed(g) {
