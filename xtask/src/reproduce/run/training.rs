@@ -92,11 +92,11 @@ impl<'a> Training<'a> {
             Some(Stop::Error(error)) => return Err(error),
         }
         let outcome = match ended? {
-            models::train::Outcome::Finished => {
+            models::train::FitOutcome::Finished => {
                 let final_loss = training_log.window.mean().context("no step was taken")?;
                 RunOutcome::Completed { classes, images, final_loss }
             }
-            models::train::Outcome::Diverged { step, .. } => {
+            models::train::FitOutcome::Diverged { step, .. } => {
                 RunOutcome::Diverged { classes, images, step: step as usize }
             }
             other => bail!("training ended unexpectedly: {other:?}"),
