@@ -6,25 +6,16 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-/// End of the names of temporary files.
+/// End of the names of temporary files, those of [`support::write_file`] too.
 const PARTIAL: &str = ".partial";
 
-/// Writes `bytes` to a temporary file beside `path` and renames it, so that neither a reader nor a crash finds half a file.
+/// Writes a file as a whole or not at all ([`support::write_file`]).
 ///
 /// # Errors
-/// A path that exists and is not a regular file (a folder, a device, a link), and whatever the system refuses.
+/// A path that exists and is not a regular file (a folder, a device, a link), and errors of the system.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let Some(name) = path.file_name() else { bail!("cannot write to {}: it names no file", path.display()) };
     refuse_irregular(path)?;
-    let temporary = path.with_file_name(format!(".{}.{}{PARTIAL}", name.to_string_lossy(), std::process::id()));
-    let written = File::create(&temporary)
-        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&temporary, path));
-    if written.is_err() {
-        // The first error is reported; one of the removal adds nothing to it.
-        let _ = fs::remove_file(&temporary);
-    }
-    written.with_context(|| format!("cannot write {}: is the folder writable, and is there space?", path.display()))
+    Ok(support::write_file(path, bytes)?)
 }
 
 /// Refuses a path that exists and is not a regular file.
@@ -49,7 +40,7 @@ pub(crate) fn refuse_irregular(path: &Path) -> Result<()> {
 /// Opens a file of lines for appending. A last line that was cut, by a kill or a full disk, is ended first.
 ///
 /// # Errors
-/// A path that exists and is not a regular file, and whatever the system refuses.
+/// A path that exists and is not a regular file, and errors of the system.
 pub(crate) fn append_to(path: &Path) -> Result<File> {
     refuse_irregular(path)?;
     let open = || -> std::io::Result<File> {
@@ -107,7 +98,7 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"two");
         assert_eq!(names(folder.path()), ["a.csv"]);
         let message = format!("{:#}", write_whole(&folder.path().join("missing/a"), b"").unwrap_err());
-        assert!(message.contains("missing/a") && message.contains("space?"), "{message}");
+        assert!(message.contains("cannot write") && message.contains("missing/a"), "{message}");
     }
 
     #[cfg(unix)]

@@ -3,7 +3,6 @@
 use anyhow::{Context, Result, anyhow, bail};
 use models::DeviceName;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use toml::Table;
 
 use crate::task::Task;
@@ -192,7 +191,7 @@ impl Configuration {
 
     /// SHA-256 of [`Configuration::to_toml`] in hexadecimal.
     pub(crate) fn digest(&self) -> Result<String> {
-        Ok(hexadecimal(&Sha256::digest(self.to_toml()?.as_bytes())))
+        Ok(support::sha256(self.to_toml()?.as_bytes()))
     }
 
     /// Name of the run's folder: the first twelve digits of [`Configuration::digest`].
@@ -356,11 +355,6 @@ fn difference(path: &str, found: &Table, expected: &Table) -> Option<String> {
             (one, two) => Some(format!("`{here}` is {}, expected {}", value(one), value(two))),
         }
     })
-}
-
-/// Bytes as hexadecimal digits.
-pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn positive(name: &str, value: f64) -> Result<()> {

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::configuration::{Configuration, hexadecimal};
+use super::configuration::Configuration;
 use super::lock::FolderLock;
 use super::measurement::{Measurement, MeasuringPoint, RunOutcome};
 use crate::files::{append_to, remove_partial, write_whole};
@@ -186,7 +186,7 @@ impl RunFolder {
             hash.update((part.len() as u64).to_le_bytes());
             hash.update(part);
         }
-        Ok(hexadecimal(&hash.finalize()))
+        Ok(support::hexadecimal(&hash.finalize()))
     }
 
     /// Removes the results of an earlier attempt and what a killed process left half written. The folder must be locked.
