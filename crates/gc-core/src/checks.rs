@@ -2,7 +2,7 @@
 
 use candle_core::Tensor;
 
-use crate::linearisation::{Linearisation, check_finite, check_shape, in_f64, row_squared_norms};
+use crate::reverse_mode::{ReverseMode, check_finite, check_shape, in_f64, row_squared_norms};
 use crate::{Error, FeatureMap, Quantity, Result, Side};
 
 /// What the first two samples tell about a map.
@@ -12,7 +12,7 @@ pub(crate) struct Inspection {
     pub(crate) outputs: usize,
     /// Estimated bytes that one sample needs while it is measured.
     pub(crate) bytes_per_sample: usize,
-    /// Whether the map has a linearisation of its own, of which a pass takes many rows of each sample.
+    /// Whether the map has its own linearization, of which a pass takes many rows of each sample.
     pub(crate) linearises: bool,
 }
 
@@ -56,18 +56,18 @@ fn as_pair(first: &Tensor) -> Result<Tensor> {
 }
 
 /// Features of the pair, squared norms of the derivative of sample 0 by both inputs, bytes of a sample, and whether the
-/// map has a linearisation of its own.
+/// map has its own linearization.
 fn reverse(map: &dyn FeatureMap, pair: &Tensor, outputs: usize) -> Result<(Tensor, Vec<f64>, usize, bool)> {
-    let linearisation = Linearisation::new(map, pair, 1)?;
-    let features = linearisation.features();
+    let reverse = ReverseMode::new(map, pair, 1)?;
+    let features = reverse.features();
     let mut cotangent = vec![0.0; 2 * outputs];
     cotangent[..outputs].copy_from_slice(&generic_direction(outputs));
     let cotangent = Tensor::from_vec(cotangent, features.dims(), features.device())?.to_dtype(features.dtype())?;
-    let cross = row_squared_norms(&linearisation.pullback(&cotangent)?)?;
-    let (graph, largest) = linearisation.bytes();
+    let cross = row_squared_norms(&reverse.vjp(&cotangent)?)?;
+    let (graph, largest) = reverse.bytes();
     // During the reverse pass a handful of gradients of the largest size live beside the graph.
-    let own = matches!(linearisation, Linearisation::Own(_));
-    Ok((linearisation.features().detach(), cross, (graph + 4 * largest) / 2, own))
+    let own = matches!(reverse, ReverseMode::Own(_));
+    Ok((reverse.features().detach(), cross, (graph + 4 * largest) / 2, own))
 }
 
 /// As [`reverse`], with the derivative of both samples along a direction in the inputs of sample 0.
@@ -81,8 +81,8 @@ fn forward(map: &dyn FeatureMap, pair: &Tensor) -> Result<(Tensor, Vec<f64>, usi
     let cross = row_squared_norms(&tangent)?;
     // A forward pass keeps no graph; what one would hold bounds what lives at any time. Maps without a reverse mode give
     // no such figure, and count as holding ten times their inputs and features.
-    let graph = Linearisation::new(map, pair, 1)
-        .map(|linearisation| linearisation.bytes().0)
+    let graph = ReverseMode::new(map, pair, 1)
+        .map(|reverse| reverse.bytes().0)
         .unwrap_or_else(|_| 10 * (pair.elem_count() + features.elem_count()) * pair.dtype().size_in_bytes());
     Ok((features, cross, graph, false))
 }

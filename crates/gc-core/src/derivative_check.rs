@@ -3,7 +3,7 @@
 use candle_core::{DType, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::linearisation::{Linearisation, check_finite, check_shape, in_f64, row_squared_norms};
+use crate::reverse_mode::{ReverseMode, check_finite, check_shape, in_f64, row_squared_norms};
 use crate::{Error, FeatureMap, Quantity, Result};
 
 /// Directions that are tried.
@@ -107,8 +107,8 @@ impl DerivativeCheck {
         let moved: Vec<usize> = (0..squares.len()).filter(|&row| squares[row] > 0.0).collect();
         self.compared += moved.len();
 
-        let linearisation = Linearisation::new(map, inputs, 1)?;
-        let gradient = linearisation.pullback(&difference.to_dtype(linearisation.features().dtype())?)?;
+        let reverse = ReverseMode::new(map, inputs, 1)?;
+        let gradient = reverse.vjp(&difference.to_dtype(reverse.features().dtype())?)?;
         let along = in_f64(&gradient)?.flatten_from(1)?.mul(&in_f64(direction)?.flatten_from(1)?)?.sum(1)?;
         let along = along.to_vec1::<f64>()?;
         self.reverse = moved.iter().map(|&row| (along[row] / squares[row] - 1.0).abs()).fold(self.reverse, larger);

@@ -76,7 +76,7 @@ pub trait FeatureMap {
     ///
     /// `None`, the default, leaves them to candle's backward pass over a graph from `x`, which is right for every map and
     /// fills a tensor with zeros, and adds to it, for each gradient on the way. Asked of maps with constant weights only.
-    fn linearised(&self, _x: &Tensor) -> Result<Option<Box<dyn Linearised + '_>>> {
+    fn linearize(&self, _x: &Tensor) -> Result<Option<Box<dyn Linearization + '_>>> {
         Ok(None)
     }
 
@@ -110,14 +110,14 @@ where
     }
 }
 
-/// A map linearised at a batch of inputs: see [`FeatureMap::linearised`].
-pub trait Linearised {
+/// A map linearised at a batch of inputs: see [`FeatureMap::linearize`].
+pub trait Linearization {
     /// The features `[n, p]` of the batch.
     fn features(&self) -> &Tensor;
 
     /// Jᵀv for cotangents v `[k·n, p]`, `[k·n, …]` as the inputs: k ≥ 1 rows of the Jacobian or probes of each sample, where
     /// the rows r of both belong to sample r mod n.
-    fn pullback(&self, cotangents: &Tensor) -> Result<Tensor>;
+    fn vjp(&self, cotangents: &Tensor) -> Result<Tensor>;
 
     /// Bytes of all that is kept for the pullbacks, and of the largest tensor in it.
     fn bytes(&self) -> (usize, usize);
@@ -151,8 +151,8 @@ impl<M: FeatureMap + ?Sized> FeatureMap for ByReference<'_, M> {
         self.0.frozen()
     }
 
-    fn linearised(&self, x: &Tensor) -> Result<Option<Box<dyn Linearised + '_>>> {
-        self.0.linearised(x)
+    fn linearize(&self, x: &Tensor) -> Result<Option<Box<dyn Linearization + '_>>> {
+        self.0.linearize(x)
     }
 
     fn squared_pullbacks(

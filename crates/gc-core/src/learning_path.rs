@@ -4,7 +4,7 @@ use candle_core::Var;
 use candle_core::backprop::GradStore;
 use serde::{Deserialize, Serialize};
 
-use crate::linearisation::row_squared_norms;
+use crate::reverse_mode::row_squared_norms;
 use crate::{Error, Result};
 
 /// ‖∇_θ loss‖² at a step.

@@ -4,7 +4,7 @@ use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use crate::feature_map::ByReference;
-use crate::linearisation::{Linearisation, check_finite, check_shape, first_non_finite, row_squared_norms};
+use crate::reverse_mode::{ReverseMode, check_finite, check_shape, first_non_finite, row_squared_norms};
 use crate::{BatchNormMode, Error, FeatureMap, InputUnits, Probe, Quantity, Result};
 
 /// What [`FeatureMap::squared_pullbacks`] gives.
@@ -16,7 +16,7 @@ pub struct SquaredPullbacks {
     pub squared_norms: Vec<Vec<f64>>,
     /// A scalar whose gradient by the weights is that of Σ ½‖Jᵀv‖² over cotangents and samples, such as Σ⟨v, J u⟩ with
     /// u = Jᵀv held fixed. Only its gradient is used.
-    pub pairing: Tensor,
+    pub tangent_cotangent_term: Tensor,
 }
 
 /// Geometric complexity as a term of the loss.
@@ -182,14 +182,15 @@ impl Penalty {
         if samples == 0 {
             return Err(Error::EmptyData);
         }
-        let SquaredPullbacks { features, squared_norms, pairing } = map.squared_pullbacks(x, draw, &self.units)?;
-        if !pairing.track_op() {
+        let SquaredPullbacks { features, squared_norms, tangent_cotangent_term } =
+            map.squared_pullbacks(x, draw, &self.units)?;
+        if !tangent_cotangent_term.track_op() {
             return Err(Error::ConstantWeights);
         }
         let mean = Mean { samples, divisor };
         let (value, per_sample) = mean.complexity(&squared_norms, || map.first_non_finite_layer(x))?;
-        // The pairing carries the gradient alone; the value is put beside it as a constant.
-        let gradient_only = (&pairing - pairing.detach())?;
+        // The tangent–cotangent term carries the gradient alone; the value is put beside it as a constant.
+        let gradient_only = (&tangent_cotangent_term - tangent_cotangent_term.detach())?;
         let loss = gradient_only.affine(mean.gradient_factor(), value)?;
         Ok(PenaltyTerm { loss, features, value, per_sample })
     }
@@ -303,22 +304,22 @@ pub(crate) fn squared_pullbacks_by_jvp<M: FeatureMap + ?Sized>(
     let samples = x.dims().first().copied().unwrap_or(0);
     let indices: Vec<usize> = (0..samples).collect();
     let (frozen, as_it_is) = (map.frozen(), ByReference(map));
-    let linearisation = Linearisation::new(frozen.as_deref().unwrap_or(&as_it_is), x, 1)?;
-    let frozen_features = linearisation.features();
+    let reverse = ReverseMode::new(frozen.as_deref().unwrap_or(&as_it_is), x, 1)?;
+    let frozen_features = reverse.features();
     check_finite(frozen_features, &indices, Quantity::Features, || map.first_non_finite_layer(x))?;
     let mut squared_norms = Vec::new();
     let mut summed: Option<(Tensor, Tensor)> = None;
     for cotangent in draw(frozen_features)? {
-        let pullback = units.divide(&linearisation.pullback(&cotangent)?)?.detach();
+        let pullback = units.divide(&reverse.vjp(&cotangent)?)?.detach();
         squared_norms.push(row_squared_norms(&pullback)?);
         let (features, tangent) = map.jvp(&x.detach(), &units.divide(&pullback)?)?;
         check_shape(&features, samples)?;
-        let pairing = (tangent * &cotangent)?.sum_all()?;
+        let tangent_cotangent_term = (tangent * &cotangent)?.sum_all()?;
         summed = Some(match summed {
-            None => (features, pairing),
-            Some((features, sum)) => (features, (sum + pairing)?),
+            None => (features, tangent_cotangent_term),
+            Some((features, sum)) => (features, (sum + tangent_cotangent_term)?),
         });
     }
-    let (features, pairing) = summed.ok_or_else(|| Error::setting("cotangents", "at least 1", 0))?;
-    Ok(SquaredPullbacks { features, squared_norms, pairing })
+    let (features, tangent_cotangent_term) = summed.ok_or_else(|| Error::setting("cotangents", "at least 1", 0))?;
+    Ok(SquaredPullbacks { features, squared_norms, tangent_cotangent_term })
 }

@@ -8,9 +8,9 @@ use crate::batch::{Batch, Chunk, Chunks};
 use crate::checks::inspect;
 use crate::estimate::relative;
 use crate::estimators::{Estimator, Task};
-use crate::linearisation::check_finite;
 use crate::moments::{Moments, Reading};
 use crate::plan::{Pilot, Plan};
+use crate::reverse_mode::check_finite;
 use crate::{
     BatchNormMode, ChunkReport, ClassEstimate, Error, Estimate, FeatureMap, GeometricComplexity, Interval, Method,
     Passes, Population, Quantity, Result, Stopped,

@@ -188,7 +188,7 @@ fn the_complexity_penalty() {
             let map = golden.network.tracked().feature_map(pass, None).unwrap();
             let draw = |features: &Tensor| Ok(vec![draw(features.dims(), 9)]);
             let pullbacks = map.squared_pullbacks(x, &draw, &InputUnits::default()).unwrap();
-            let gradients = pullbacks.pairing.backward().unwrap();
+            let gradients = pullbacks.tangent_cotangent_term.backward().unwrap();
             let all = golden.network.params().trainable().filter_map(|(_, var)| gradients.get(var).cloned());
             (pullbacks.squared_norms, all.collect::<Vec<_>>())
         };

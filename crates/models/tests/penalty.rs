@@ -78,7 +78,7 @@ fn recorded_pullbacks_are_those_of_the_graph() {
         let images = draw(0, &[3, 3, 36, 32]);
         for pass in [Pass::evaluation(), Pass::training(0, 0).without_update()] {
             let map = network.frozen().feature_map(pass, None).unwrap();
-            let recorded = map.linearised(&images).unwrap().expect("a frozen view records");
+            let recorded = map.linearize(&images).unwrap().expect("a frozen view records");
             let input = Var::from_tensor(&images).unwrap();
             let features = map.features(&input).unwrap();
             let norm = |x: &Tensor| x.sqr().unwrap().sum_all().unwrap().to_scalar::<f64>().unwrap().sqrt();
@@ -89,14 +89,14 @@ fn recorded_pullbacks_are_those_of_the_graph() {
                 let cotangent = draw(index, features.dims());
                 let store = (&features * &cotangent).unwrap().sum_all().unwrap().backward().unwrap();
                 let expected = store.get(&input).unwrap();
-                let pulled = recorded.pullback(&cotangent).unwrap();
+                let pulled = recorded.vjp(&cotangent).unwrap();
                 assert_eq!(pulled.dims(), images.dims());
                 assert!(norm(&(&pulled - expected).unwrap()) <= 1e-13 * norm(expected), "{name} {pass:?}");
             }
             let (all, largest) = recorded.bytes();
             assert!(largest > images.elem_count() * 8 / 3 && all > largest, "{name}: {all} and {largest}");
             // With variables below it, the map is measured through the graph, which finds them.
-            assert!(network.tracked().feature_map(pass, None).unwrap().linearised(&images).unwrap().is_none());
+            assert!(network.tracked().feature_map(pass, None).unwrap().linearize(&images).unwrap().is_none());
         }
     }
 }

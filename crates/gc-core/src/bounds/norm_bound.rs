@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::bounds::spectral::norm;
 use crate::bounds::{Evidence, Lipschitz, spectral_norm_bound};
-use crate::linearisation::in_f64;
+use crate::reverse_mode::in_f64;
 use crate::{Error, Result};
 
 /// Upper bounds of the operator norm and the Frobenius norm of a layer's Jacobian, at every input.

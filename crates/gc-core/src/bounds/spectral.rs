@@ -3,7 +3,7 @@
 use candle_core::{DType, Tensor};
 use serde::Serialize;
 
-use crate::linearisation::in_f64;
+use crate::reverse_mode::in_f64;
 use crate::{Error, Result};
 
 /// Squarings of the Gram matrix: with k of them the bound exceeds the norm of a matrix of rank r by a factor of at most

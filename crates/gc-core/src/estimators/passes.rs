@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 
 use crate::batch::Chunk;
-use crate::linearisation::{Linearisation, check_finite, check_shape, first_non_finite, in_f64, row_squared_norms};
+use crate::reverse_mode::{ReverseMode, check_finite, check_shape, first_non_finite, in_f64, row_squared_norms};
 use crate::{Error, Passes, Quantity, Result};
 
 use super::Task;
@@ -17,7 +17,7 @@ const WIDTH: usize = 64;
 pub(super) struct Reverse<'a> {
     task: &'a Task<'a>,
     chunk: &'a Chunk,
-    linearisation: Linearisation<'a>,
+    reverse: ReverseMode<'a>,
     /// How many cotangents of each sample share a pass at most.
     pub(super) lanes: usize,
     pub(super) passes: Passes,
@@ -31,24 +31,24 @@ impl<'a> Reverse<'a> {
         // where passes are counted beforehand, one forward for each sample.
         let width = if task.passes_limited { 1 } else { WIDTH.min(task.rows_in_budget) };
         let lanes = (width / samples).min(directions / 8).max(1);
-        let linearisation = Linearisation::new(task.map, &chunk.inputs, lanes)?;
-        let features = linearisation.features();
+        let reverse = ReverseMode::new(task.map, &chunk.inputs, lanes)?;
+        let features = reverse.features();
         if features.dim(1)? != task.outputs {
             return Err(Error::FeatureShape { samples, got: features.dims().to_vec() });
         }
         check_finite(features, &chunk.indices, Quantity::Features, || task.map.first_non_finite_layer(&chunk.inputs))?;
         let passes = Passes { forward: features.dim(0)? as u64, ..Passes::default() };
-        let lanes = linearisation.lanes().unwrap_or_else(|| (task.width(directions) / samples).clamp(1, directions));
-        Ok(Self { task, chunk, linearisation, lanes, passes })
+        let lanes = reverse.lanes().unwrap_or_else(|| (task.width(directions) / samples).clamp(1, directions));
+        Ok(Self { task, chunk, reverse, lanes, passes })
     }
 
     /// Jᵀv in the units asked for, with `cotangents` `[k·samples, p]` given flat, row r for sample r mod samples.
     pub(super) fn gradient(&mut self, cotangents: Vec<f64>) -> Result<Tensor> {
-        let features = self.linearisation.features();
+        let features = self.reverse.features();
         let rows = cotangents.len() / self.task.outputs;
         let cotangents = Tensor::from_vec(cotangents, (rows, self.task.outputs), features.device())?;
-        let gradient = self.linearisation.pullback(&cotangents.to_dtype(features.dtype())?)?;
-        self.passes.backward += self.linearisation.rows(rows)? as u64;
+        let gradient = self.reverse.vjp(&cotangents.to_dtype(features.dtype())?)?;
+        self.passes.backward += self.reverse.rows(rows)? as u64;
         self.task.units.divide(&gradient)
     }
 

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use candle_core::{DType, Tensor};
 use gc_core::{
-    Estimate, FeatureMap, GeometricComplexity, InputUnits, Linearised, Method, Parametric, Population, Probe, Side,
+    Estimate, FeatureMap, GeometricComplexity, InputUnits, Linearization, Method, Parametric, Population, Probe, Side,
     Stopped,
 };
 
@@ -220,7 +220,7 @@ impl FeatureMap for OfItsOwn {
         Ok(x.flatten_from(1)?.matmul(&self.matrix.t()?)?)
     }
 
-    fn linearised(&self, x: &Tensor) -> gc_core::Result<Option<Box<dyn Linearised + '_>>> {
+    fn linearize(&self, x: &Tensor) -> gc_core::Result<Option<Box<dyn Linearization + '_>>> {
         Ok(Some(Box::new(AtImages { features: self.features(x)?, map: self })))
     }
 }
@@ -230,12 +230,12 @@ struct AtImages<'a> {
     map: &'a OfItsOwn,
 }
 
-impl Linearised for AtImages<'_> {
+impl Linearization for AtImages<'_> {
     fn features(&self) -> &Tensor {
         &self.features
     }
 
-    fn pullback(&self, cotangents: &Tensor) -> gc_core::Result<Tensor> {
+    fn vjp(&self, cotangents: &Tensor) -> gc_core::Result<Tensor> {
         let rows = cotangents.dim(0)?;
         assert_eq!(rows % self.features.dim(0)?, 0);
         self.map.rows.borrow_mut().push(rows);
