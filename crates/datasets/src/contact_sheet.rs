@@ -53,7 +53,7 @@ impl ContactSheet {
     ///
     /// **Errors** as [`Self::encode`]; [`Error::Io`].
     pub fn save(&self, images: &LabelledImages, path: &Path) -> Result<()> {
-        crate::files::write_whole(path, &self.encode(images)?)
+        support::write_file(path, &self.encode(images)?).map_err(Error::file)
     }
 
     fn draw(&self, images: &LabelledImages) -> Result<RgbImage> {

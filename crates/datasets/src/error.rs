@@ -233,7 +233,7 @@ pub enum Error {
         /// The file.
         path: PathBuf,
         /// The kind of file found, with its article.
-        found: &'static str,
+        found: String,
     },
     /// The crate was compiled without the feature that this operation needs.
     #[error("{operation} needs the feature `{feature}` of the crate `datasets`; enable it in Cargo.toml")]
@@ -325,6 +325,16 @@ impl Error {
         move |reason| Self::Io { action, path, reason }
     }
 
+    /// The error of reading or writing a file.
+    pub(crate) fn file(error: support::Error) -> Self {
+        match error {
+            support::Error::Io { action, path, reason } => Self::Io { action, path, reason },
+            support::Error::NotARegularFile { path, found } => Self::NotRegularFile { path, found: found.to_string() },
+            support::Error::NoFileName { path } => Self::io("write", path)(std::io::ErrorKind::InvalidInput.into()),
+            other => Self::io("write", PathBuf::new())(other.into()),
+        }
+    }
+
     /// The error of an operation whose feature is off.
     #[cfg(not(all(feature = "hub", feature = "parquet", feature = "image")))]
     pub(crate) fn missing_feature(feature: &'static str, operation: impl Into<String>) -> Self {
@@ -374,28 +384,13 @@ fn advice(source: &std::io::Error) -> &'static str {
 }
 
 /// The names of `known` that are nearest to `name`, best first, at most three.
-///
-/// **Definition** nearest by Jaro–Winkler similarity of the lower-case names, at least 0.7.
 pub(crate) fn suggestions<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<String> {
-    let wanted = name.to_lowercase();
-    let mut scored: Vec<(f64, &str)> =
-        known.into_iter().map(|other| (strsim::jaro_winkler(&wanted, &other.to_lowercase()), other)).collect();
-    scored.retain(|(score, _)| *score >= 0.7);
-    scored.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(b.1)));
-    scored.into_iter().take(3).map(|(_, other)| other.to_owned()).collect()
+    support::nearest_names(name, known).into_iter().map(str::to_owned).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_nearest_names_are_sorted_best_first() {
-        let known = ["cifar10", "cifar100", "cifar-fs", "mnist", "glyphs"];
-        assert_eq!(suggestions("cifar-10", known)[0], "cifar10");
-        assert_eq!(suggestions("Glyph", known), ["glyphs"]);
-        assert!(suggestions("zzz", known).is_empty());
-    }
 
     #[test]
     fn errors_can_be_sent_between_threads() {

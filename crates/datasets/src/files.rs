@@ -1,9 +1,7 @@
 //! Input files that must be regular files, and output files that are written completely or not at all.
 
 use std::fs::{self, File};
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::Path;
 use std::time::Duration;
 
 use crate::{Error, Result};
@@ -44,68 +42,63 @@ pub(crate) fn read_input(path: &Path) -> Result<Vec<u8>> {
 }
 
 fn not_regular(path: &Path, metadata: &fs::Metadata) -> Error {
-    Error::NotRegularFile { path: path.to_owned(), found: kind(metadata.file_type()) }
+    Error::NotRegularFile { path: path.to_owned(), found: kind(metadata.file_type()).to_string() }
 }
 
-#[cfg(unix)]
-fn kind(kind: fs::FileType) -> &'static str {
-    use std::os::unix::fs::FileTypeExt;
+fn kind(kind: fs::FileType) -> support::FileKind {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::FileTypeExt;
 
-    match () {
-        () if kind.is_dir() => "a folder",
-        () if kind.is_fifo() => "a named pipe",
-        () if kind.is_socket() => "a socket",
-        () => "a device",
+        if kind.is_fifo() {
+            return support::FileKind::Fifo;
+        }
+        if kind.is_socket() {
+            return support::FileKind::Socket;
+        }
+        if kind.is_char_device() {
+            return support::FileKind::CharacterDevice;
+        }
+        if kind.is_block_device() {
+            return support::FileKind::BlockDevice;
+        }
     }
+    if kind.is_dir() { support::FileKind::Folder } else { support::FileKind::Other }
 }
 
-#[cfg(not(unix))]
-fn kind(kind: fs::FileType) -> &'static str {
-    if kind.is_dir() { "a folder" } else { "no regular file" }
+/// The SHA-256 of an input file, as hexadecimal digits.
+///
+/// **Errors** [`Error::NotRegularFile`], [`Error::Io`].
+pub(crate) fn sha256(path: &Path) -> Result<String> {
+    open_input(path)?;
+    support::sha256_of_file(path).map_err(Error::file)
 }
 
-/// Writes a temporary file beside `path` and renames it to `path`. After an error, neither file was created.
-#[cfg(any(feature = "hub", feature = "image"))]
-pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    create_whole(path, |file| file.write_all(bytes))
-}
-
-/// As [`write_whole`], with the bytes that `fill` writes.
-pub(crate) fn create_whole(path: &Path, fill: impl FnOnce(&mut File) -> std::io::Result<()>) -> Result<()> {
+/// Writes a file of a cache with `fill`, completely or not at all. Missing folders are created. A link of this name is
+/// replaced and not followed.
+pub(crate) fn write_cached(
+    path: &Path,
+    fill: impl FnOnce(&mut support::AtomicFile) -> std::io::Result<()>,
+) -> Result<()> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
     }
-    let temporary = temporary(path);
-    let written = File::create(&temporary).and_then(|mut file| {
-        fill(&mut file)?;
-        file.sync_all()
-    });
-    let moved = written.and_then(|()| fs::rename(&temporary, path));
-    moved.map_err(|source| {
-        // The first error is reported; one of the removal is not.
-        let _ = fs::remove_file(&temporary);
-        Error::io("write", path)(source)
-    })
-}
-
-/// A name beside `path` that no other process or thread uses.
-pub(crate) fn temporary(path: &Path) -> PathBuf {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}-{}.part", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
-    path.with_file_name(name)
+    if fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink()) {
+        fs::remove_file(path).map_err(Error::io("remove", path))?;
+    }
+    support::write_file_with(path, fill).map_err(Error::file)
 }
 
 /// A partial file that was not written to for this long belongs to a process that was killed.
 const STALE: Duration = Duration::from_secs(24 * 3600);
 
-/// Removes the partial files (`*.part`) in the folder of a just written file that killed processes left there.
+/// Removes the partial files (`*.part`, `*.partial`) in the folder of a just written file that killed processes left there.
 pub(crate) fn remove_stale_parts(written: &Path) {
     let changed = |path: &Path| fs::symlink_metadata(path).and_then(|metadata| metadata.modified()).ok();
     let (Some(folder), Some(now)) = (written.parent(), changed(written)) else { return };
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
-        let is_part = path.extension().is_some_and(|extension| extension == "part");
+        let is_part = path.extension().is_some_and(|extension| extension == "part" || extension == "partial");
         let age = changed(&path).and_then(|then| now.duration_since(then).ok());
         if is_part && age.is_some_and(|age| age > STALE) {
             // A file that cannot be removed only takes up space.
@@ -120,17 +113,32 @@ mod tests {
 
     #[test]
     fn a_failed_write_leaves_no_file() {
+        use std::io::Write;
+
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("deep/file");
-        let failed = create_whole(&path, |file| {
+        let failed = write_cached(&path, |file| {
             file.write_all(b"half")?;
             Err(std::io::Error::from(std::io::ErrorKind::StorageFull))
         });
         assert!(matches!(failed, Err(Error::Io { action: "write", .. })));
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 0);
-        create_whole(&path, |file| file.write_all(b"whole")).unwrap();
+        write_cached(&path, |file| file.write_all(b"whole")).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"whole");
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_in_a_cache_is_replaced_and_its_target_stays() {
+        use std::io::Write;
+
+        let folder = tempfile::tempdir().unwrap();
+        let (target, path) = (folder.path().join("mine"), folder.path().join("cached"));
+        fs::write(&target, b"mine").unwrap();
+        std::os::unix::fs::symlink(&target, &path).unwrap();
+        write_cached(&path, |file| file.write_all(b"new")).unwrap();
+        assert_eq!((fs::read(&target).unwrap(), fs::read(&path).unwrap()), (b"mine".to_vec(), b"new".to_vec()));
     }
 
     #[test]
@@ -143,7 +151,7 @@ mod tests {
             file.set_modified(time).unwrap();
             path
         };
-        let (old, new, other) = (file("a.1-0.part", 25), file("b.2-0.part", 23), file("c.images", 1000));
+        let (old, new, other) = (file("a.1.part", 25), file(".b.2.partial", 23), file("c.images", 1000));
         remove_stale_parts(&file("d.images", 0));
         assert_eq!([old.exists(), new.exists(), other.exists()], [false, true, true]);
         remove_stale_parts(&folder.path().join("none/none"));
@@ -161,14 +169,14 @@ mod tests {
         for (path, kind) in [
             (pipe.as_path(), "a named pipe"),
             (&socket, "a socket"),
-            (Path::new("/dev/zero"), "a device"),
+            (Path::new("/dev/zero"), "a character device"),
             (folder.path(), "a folder"),
         ] {
             let failed = open_input(path).unwrap_err();
-            assert!(matches!(&failed, Error::NotRegularFile { found, .. } if *found == kind), "{failed}");
+            assert!(matches!(&failed, Error::NotRegularFile { found, .. } if found == kind), "{failed}");
             assert!(failed.to_string().contains(&path.display().to_string()), "{failed}");
             assert_eq!(is_input(path).ok(), (kind == "a folder").then_some(false), "{path:?}");
-            assert!(crate::checksum::of_file(path).is_err(), "{path:?}");
+            assert!(sha256(path).is_err(), "{path:?}");
         }
         assert!(matches!(is_input(&folder.path().join("none")), Ok(false)));
     }

@@ -5,7 +5,6 @@ pub use candle_core::Device;
 
 mod augment;
 mod batches;
-mod checksum;
 #[cfg(feature = "image")]
 mod contact_sheet;
 mod dataset;

@@ -79,7 +79,7 @@ impl ClassSplit {
                 hash.update("\n");
             }
         }
-        crate::checksum::hexadecimal(&hash.finalize())
+        support::hexadecimal(&hash.finalize())
     }
 
     /// The same lists without the classes that are not among `classes`.

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use super::Decoded;
-use crate::{FileRecord, Normalisation, checksum};
+use crate::{FileRecord, Normalisation};
 
 const MAGIC: &[u8; 8] = b"GCIMAGES";
 
@@ -149,5 +149,5 @@ fn digest(bytes: &[u8]) -> String {
     let blocks: Vec<_> = bytes.par_chunks(BLOCK).map(Sha256::digest).collect();
     let mut hash = Sha256::new();
     blocks.iter().for_each(|block| hash.update(block));
-    checksum::hexadecimal(&hash.finalize())
+    support::hexadecimal(&hash.finalize())
 }

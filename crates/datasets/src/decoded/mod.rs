@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 pub(crate) use layout::parse;
 pub(crate) use map::Mapped;
 
-use crate::{Dataset, Error, FileRecord, LabelledImages, Normalisation, Result, Source, checksum, files};
+use crate::{Dataset, Error, FileRecord, LabelledImages, Normalisation, Result, Source, files};
 use layout::Header;
 
 /// A decoded data set.
@@ -74,7 +74,7 @@ impl Inputs {
                 }
             }
         }
-        Ok(checksum::hexadecimal(&hash.finalize()))
+        Ok(support::hexadecimal(&hash.finalize()))
     }
 }
 
@@ -149,7 +149,7 @@ fn write(path: &Path, key: &str, decoded: &Decoded) -> Result<()> {
     let pixels = decoded.all.block();
     let head = layout::head(key, decoded, &labels, pixels)
         .map_err(|reason| Error::io("write", path)(std::io::Error::other(reason)))?;
-    files::create_whole(path, |file| {
+    files::write_cached(path, |file| {
         file.write_all(&head)?;
         file.write_all(&labels)?;
         file.write_all(&vec![0; layout::padding(head.len() + labels.len())])?;

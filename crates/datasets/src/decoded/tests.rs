@@ -166,7 +166,7 @@ fn a_partial_file_of_a_killed_process_is_never_used_and_is_removed_later() {
     let folder = bench.source.decoded.clone().unwrap();
     std::fs::create_dir_all(&folder).unwrap();
     let key = bench.inputs.key().unwrap();
-    let part = folder.join(format!("{key}.images.77-0.part"));
+    let part = folder.join(format!("{key}.images.77.partial"));
     let file = std::fs::File::create(&part).unwrap();
     (&file).write_all(b"GCIMAGES").unwrap();
     let yesterday = file.metadata().unwrap().modified().unwrap() - std::time::Duration::from_secs(25 * 3600);

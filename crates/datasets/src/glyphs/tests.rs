@@ -10,7 +10,7 @@ fn small(seed: u64) -> Glyphs {
 fn checksum(images: &LabelledImages) -> String {
     let mut hash = Sha256::new();
     (0..images.len()).for_each(|index| hash.update(images.image(index)));
-    crate::checksum::hexadecimal(&hash.finalize())
+    support::hexadecimal(&hash.finalize())
 }
 
 /// If these checksums change, `glyphs` is another data set, and every number measured on it is invalid.

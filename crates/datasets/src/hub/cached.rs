@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::file::{HubFile, is_sha256};
 use super::layout::Layout;
 use super::settings::Hub;
-use crate::{Error, Result, checksum};
+use crate::{Error, Result, files};
 
 /// A file of the cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,14 +36,14 @@ impl Cached {
     /// Whether the bytes match the checksum, where there is one.
     pub(super) fn is_whole(&self) -> Result<bool> {
         match &self.sha256 {
-            Some(expected) => Ok(checksum::of_file(&self.path)? == *expected),
+            Some(expected) => Ok(files::sha256(&self.path)? == *expected),
             None => Ok(true),
         }
     }
 
     /// Removes the file and gives the error that says why.
     pub(super) fn corrupt(&self) -> Result<Error> {
-        let got = checksum::of_file(&self.path)?;
+        let got = files::sha256(&self.path)?;
         self.remove();
         let expected = self.sha256.clone().unwrap_or_default();
         Ok(Error::Corrupt { what: self.path.display().to_string(), expected, got })

@@ -10,7 +10,7 @@ use super::file::{HubFile, RepositoryKind, is_sha256};
 use super::layout::{Layout, folder_name};
 use super::settings::{Hub, redacted};
 use super::transport::{Bytes, Description, Retry, Transport};
-use crate::{Error, Result, checksum, files};
+use crate::{Error, Result, files};
 
 /// How often a file whose bytes do not match their checksum is downloaded again.
 const CORRUPT_COPIES: usize = 2;
@@ -104,7 +104,7 @@ impl Download<'_> {
         let described =
             self.transport.repeated(&self.url, &self.file.to_string(), || self.transport.describe(&self.url))?;
         let blob = self.layout.blob(&described.checksum);
-        if is_sha256(&described.checksum) && blob.is_file() && checksum::of_file(&blob)? == described.checksum {
+        if is_sha256(&described.checksum) && blob.is_file() && files::sha256(&blob)? == described.checksum {
             // Another revision has the same file.
             return self.placed(&blob, &described);
         }
@@ -186,7 +186,7 @@ impl Download<'_> {
         if !is_sha256(&described.checksum) {
             return Ok(true);
         }
-        let got = checksum::of_file(part)?;
+        let got = files::sha256(part)?;
         if got == described.checksum {
             return Ok(true);
         }

@@ -2,7 +2,7 @@
 
 use std::fs;
 #[cfg(feature = "hub")]
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::file::RepositoryKind;
@@ -58,7 +58,8 @@ impl Layout {
         let target: PathBuf = (0..steps).map(|_| Path::new("..")).collect::<PathBuf>().join("blobs").join(blob_name);
         place_link(&target, blob, &place).map_err(Error::io("write", &place))?;
         if file.revision != commit {
-            files::write_whole(&self.root.join("refs").join(&file.revision), commit.as_bytes())?;
+            let name = self.root.join("refs").join(&file.revision);
+            files::write_cached(&name, |file| file.write_all(commit.as_bytes()))?;
         }
         Ok(place)
     }
@@ -67,7 +68,7 @@ impl Layout {
     #[cfg(feature = "hub")]
     pub(super) fn remember(&self, revision: &str, files: &[String]) -> Result<()> {
         let text = serde_json::to_vec(files).unwrap_or_default();
-        files::write_whole(&self.listing(revision), &text)
+        files::write_cached(&self.listing(revision), |file| file.write_all(&text))
     }
 
     /// The list of all files of a revision that the Hub gave last.
@@ -109,8 +110,10 @@ pub(super) fn folder_name(kind: RepositoryKind, repository: &str) -> String {
 /// Creates a link at `place`, in place of any file of that name. Where links cannot be made, the blob itself is moved there.
 #[cfg(feature = "hub")]
 fn place_link(target: &Path, blob: &Path, place: &Path) -> io::Result<()> {
-    let fresh = files::temporary(place);
-    // An earlier process with the same number may have left a file of this name.
+    // Downloads hold the lock of their file, so no other process or thread uses this name. A killed one may have left it.
+    let mut name = place.file_name().unwrap_or_default().to_owned();
+    name.push(".part");
+    let fresh = place.with_file_name(name);
     let _ = fs::remove_file(&fresh);
     match symlink(target, &fresh) {
         Ok(()) => fs::rename(&fresh, place).inspect_err(|_| {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::entry::Entry;
 use crate::decoded::{self, Decoded, Input, Inputs};
 use crate::formats::idx;
-use crate::{Dataset, Error, FileRecord, LabelledImages, Result, Source, checksum, files};
+use crate::{Dataset, Error, FileRecord, LabelledImages, Result, Source, files};
 
 /// The files of the training images, training labels, test images and test labels.
 pub(super) type Files = [PathBuf; 4];
@@ -105,7 +105,7 @@ fn decode(entry: &Entry, [train, train_labels, test, test_labels]: &Files) -> Re
     let names = class_names(entry).into_iter().flatten();
     let all = LabelledImages::new(entry.name, pixels, entry.shape, labels, names)?;
     let record =
-        |path: &PathBuf| Ok(FileRecord { file: path.display().to_string(), sha256: Some(checksum::of_file(path)?) });
+        |path: &PathBuf| Ok(FileRecord { file: path.display().to_string(), sha256: Some(files::sha256(path)?) });
     let files = [train, train_labels, test, test_labels].map(record).into_iter().collect::<Result<_>>()?;
     Ok(Decoded { all, parts: counts, normalisation: None, files })
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 #[cfg(feature = "parquet")]
 use crate::decoded::Input;
-use crate::{Error, FileRecord, HubFile, Result, Source, checksum, files};
+use crate::{Error, FileRecord, HubFile, Result, Source, files};
 
 /// A file on this machine or on the Hub.
 #[derive(Clone, Debug)]
@@ -60,7 +60,7 @@ impl FileLocation {
     /// The path of the file, after its bytes were checked, and its record.
     pub(super) fn open(&self, source: &Source) -> Result<(PathBuf, FileRecord)> {
         let (path, sha256) = match self {
-            Self::Disk(path) => (path.clone(), Some(checksum::of_file(path)?)),
+            Self::Disk(path) => (path.clone(), Some(files::sha256(path)?)),
             Self::Hub(file) => {
                 let cached = source.hub.verified(file)?;
                 (cached.path, cached.sha256)

@@ -9,7 +9,7 @@ use super::split::with_test_split_off;
 use crate::decode::Collector;
 use crate::decoded::{self, Decoded, Input, Inputs};
 use crate::formats::omniglot::{self, Characters};
-use crate::{ClassSplit, Dataset, Error, FileRecord, Result, Source, checksum};
+use crate::{ClassSplit, Dataset, Error, FileRecord, Result, Source, files};
 
 /// The files of Omniglot in a folder.
 enum Files {
@@ -42,7 +42,7 @@ impl Files {
         let record = |path: &Path, sha256| FileRecord { file: path.display().to_string(), sha256 };
         match self {
             Self::Archives(paths) => {
-                paths.iter().map(|path| Ok(record(path, Some(checksum::of_file(path)?)))).collect()
+                paths.iter().map(|path| Ok(record(path, Some(files::sha256(path)?)))).collect()
             }
             Self::Images(_) => Ok(vec![record(root, None)]),
         }

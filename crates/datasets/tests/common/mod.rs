@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 /// The folder with the server's program and files, beside the workspace. None if it is missing.
 ///
 /// **Panics** if it is missing under continuous integration, which must not skip these tests.
+#[allow(dead_code, reason = "not every test file needs the mirror")]
 pub(crate) fn shared() -> Option<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared");
     match folder.join("tools/hub_mirror.py").is_file() {
