@@ -18,8 +18,8 @@ use benches::{CPU, device};
 use candle_core::{DType, Tensor};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use datasets::{
-    Augmentation, BatchOptions, Batches, ContactSheet, Device, Flip, Form, Glyphs, LabelledImages, Normalisation,
-    Order, GlyphPart, Position, load_folder,
+    Augmentation, BatchOptions, Batches, ContactSheet, Device, Flip, Form, GlyphPart, Glyphs, LabelledImages,
+    Normalisation, Order, Position, load_folder,
 };
 use models::train::{Gradients, LabelledBatch, OptimizerState, Sgd};
 use models::{Architecture, Initialisation, Network, Pass};

@@ -1,6 +1,6 @@
 //! Writes a contact sheet of the embedded data set: `cargo run -p datasets --example contact_sheet -- glyphs.png`.
 
-use datasets::{ContactSheet, Glyphs, GlyphPart, Result};
+use datasets::{ContactSheet, GlyphPart, Glyphs, Result};
 
 fn main() -> Result<()> {
     let path = std::env::args().nth(1).unwrap_or_else(|| "glyphs.png".to_owned());

@@ -3,7 +3,7 @@
 //!
 //! Each row has one difficulty: 0, ½, 1 (the default), 1½, 2. Each column has the same image of the same class.
 
-use datasets::{ContactSheet, Glyphs, LabelledImages, GlyphPart, Result, Variation};
+use datasets::{ContactSheet, GlyphPart, Glyphs, LabelledImages, Result, Variation};
 
 const DIFFICULTIES: [f32; 5] = [0.0, 0.5, 1.0, 1.5, 2.0];
 

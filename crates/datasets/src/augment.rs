@@ -58,7 +58,9 @@ impl Augmentation {
         let (side, largest) = (height.min(width), height.max(width).saturating_mul(2));
         if self.crop_padding >= side || self.cutout > largest {
             let layout = match [1, 3].iter().any(|channels| is_channels_last(shape, *channels)) {
-                true => format!(" (their shape {shape:?} is height, width, channels instead of channels, height, width)"),
+                true => {
+                    format!(" (their shape {shape:?} is height, width, channels instead of channels, height, width)")
+                }
                 false => String::new(),
             };
             let problem = format!(

@@ -100,7 +100,10 @@ fn a_killed_download_is_resumed() {
     process.wait().unwrap();
     let before = length();
     assert!(cache.path().join("datasets--ylecun--mnist/blobs").is_dir() && before < size);
-    assert!(!files(cache.path()).iter().any(|file| file.contains("snapshots")), "a partial file never has the name of the file");
+    assert!(
+        !files(cache.path()).iter().any(|file| file.contains("snapshots")),
+        "a partial file never has the name of the file"
+    );
     // A second process takes the lock of the killed one and downloads the missing bytes only.
     let relay = Relay::start(&mirror.endpoint, u64::MAX);
     let line = result_line(&child(&relay.endpoint, cache.path(), PLAINLY).output().unwrap());
@@ -117,7 +120,8 @@ fn a_dead_connection_is_an_error_after_the_read_timeout() {
     // Silent from the start; silent in the middle of the file.
     for limit in [0, 500_000] {
         let relay = Relay::start(&mirror.endpoint, limit);
-        let hub = Hub { retries: 1, read_timeout: Duration::from_millis(300), ..Hub::new(&relay.endpoint, cache.path()) };
+        let hub =
+            Hub { retries: 1, read_timeout: Duration::from_millis(300), ..Hub::new(&relay.endpoint, cache.path()) };
         let start = Instant::now();
         let failed = hub.file(&small());
         assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());

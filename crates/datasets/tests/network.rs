@@ -110,7 +110,9 @@ fn the_password_of_an_endpoint_is_sent_and_never_printed() {
             ("200 OK", "HEAD") => describe(stream, 1 << 20),
             ("200 OK", _) => write(stream, status, &[("Content-Length", "1048576")], &[7; 70_000]),
             ("302 Found", "HEAD") => describe(stream, BODY.len()),
-            ("302 Found", _) => write(stream, status, &[("Location", "ftp://x:secret@y/"), ("Content-Length", "0")], b""),
+            ("302 Found", _) => {
+                write(stream, status, &[("Location", "ftp://x:secret@y/"), ("Content-Length", "0")], b"")
+            }
             _ => write(stream, status, &[("Content-Length", "0")], b""),
         });
         let (cache, notes) = (tempfile::tempdir().unwrap(), Arc::new(Notes::default()));

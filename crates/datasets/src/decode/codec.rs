@@ -6,7 +6,7 @@ use image::imageops::FilterType;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageReader, Limits};
 
-use super::ImagePlace;
+use super::place::ImagePlace;
 use crate::form::MAX_SIDE;
 use crate::{Error, Form};
 

@@ -1,11 +1,13 @@
 //! Decoding of images of any supported format into planes of bytes of one shape.
 
 mod codec;
+mod place;
 
 use rayon::prelude::*;
 
 use crate::{Error, Form, Result};
 use codec::Misfit;
+pub(crate) use place::{ImagePlace, PlaceOf};
 
 /// Decoded images may always take this many bytes.
 const MIN_LIMIT: u64 = 1 << 30;
@@ -33,18 +35,6 @@ struct Expected {
     /// The bytes of their files; 0 if unknown.
     bytes: u64,
 }
-
-/// The place of an encoded image, for messages.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ImagePlace {
-    /// The image file, or the table and column.
-    pub(crate) context: String,
-    /// The row of the table; none for an image file.
-    pub(crate) row: Option<usize>,
-}
-
-/// The place of each image of a list.
-pub(crate) type PlaceOf<'a> = dyn Fn(usize) -> ImagePlace + 'a;
 
 /// An image that does not fit the others, by its position in the list.
 struct FirstMisfit {

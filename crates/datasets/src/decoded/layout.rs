@@ -8,7 +8,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
-use super::Decoded;
+use super::images::Decoded;
 use crate::{FileRecord, Normalisation};
 
 const MAGIC: &[u8; 8] = b"GCIMAGES";

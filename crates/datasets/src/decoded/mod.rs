@@ -5,6 +5,7 @@
 //! and every byte match their checksums. Otherwise the images are decoded again, and
 //! [`Progress::note`](crate::Progress::note) receives the reason. The folder may be deleted at any time.
 
+mod images;
 mod layout;
 mod map;
 
@@ -14,22 +15,12 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+pub(crate) use images::Decoded;
 pub(crate) use layout::parse;
 pub(crate) use map::Mapped;
 
-use crate::{Dataset, Error, FileRecord, LabelledImages, Normalisation, Result, Source, files};
+use crate::{Error, LabelledImages, Result, Source, files};
 use layout::Header;
-
-/// A decoded data set.
-#[derive(Clone, Debug)]
-pub(crate) struct Decoded {
-    pub(crate) all: LabelledImages,
-    /// The number of training, validation and test images, which follow each other in this order.
-    pub(crate) parts: [usize; 3],
-    /// Measured on the training images; none if the registry states it.
-    pub(crate) normalisation: Option<Normalisation>,
-    pub(crate) files: Vec<FileRecord>,
-}
 
 /// Everything that decoded images depend on.
 #[derive(Clone, Debug, Default)]
@@ -88,29 +79,6 @@ fn canonical<'a>(folder: &'a Path, known: &mut HashMap<&'a Path, String>) -> Res
     let place = std::fs::canonicalize(named).map_err(Error::io("read", named))?.display().to_string();
     known.insert(folder, place.clone());
     Ok(place)
-}
-
-impl Decoded {
-    /// The data set with views of its parts.
-    pub(crate) fn dataset(self, name: &str, stated: Option<Normalisation>) -> Result<Dataset> {
-        let [train, validation, test] = self.parts;
-        let border = train + validation;
-        let (all, learn) = (&self.all, self.all.range(0..train));
-        let normalisation = match stated.or(self.normalisation) {
-            Some(normalisation) => normalisation,
-            None => learn.measure_normalisation()?,
-        };
-        Ok(Dataset {
-            name: name.to_owned(),
-            train: learn,
-            validation: (validation > 0).then(|| all.range(train..border)),
-            test: all.range(border..border + test),
-            normalisation,
-            split: None,
-            files: self.files,
-            skipped_files: 0,
-        })
-    }
 }
 
 /// The images from the decoded cache; if it lacks them or its file is invalid, decoded and written to the cache.

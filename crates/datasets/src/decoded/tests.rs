@@ -1,7 +1,7 @@
 use std::sync::{Arc, Mutex};
 
 use super::*;
-use crate::{Hub, Progress};
+use crate::{FileRecord, Hub, Normalisation, Progress};
 
 /// Collects the notes.
 #[derive(Default)]

@@ -245,8 +245,18 @@ mod tests {
         write(folder.path(), "a/1.png", [1, 1], 0);
         let png = fs::read(place.join("1.png")).unwrap();
         let others = [
-            "Thumbs.db", "desktop.ini", "notes.txt", ".DS_Store", "._1.png", ".hidden.png", "list.csv", "1.png~", "empty",
-            "2.png.part", "3.jpg.crdownload", "4.tmp",
+            "Thumbs.db",
+            "desktop.ini",
+            "notes.txt",
+            ".DS_Store",
+            "._1.png",
+            ".hidden.png",
+            "list.csv",
+            "1.png~",
+            "empty",
+            "2.png.part",
+            "3.jpg.crdownload",
+            "4.tmp",
         ];
         for name in others {
             // The endings decide for hidden and partial files, also if their bytes are those of an image.
@@ -263,7 +273,10 @@ mod tests {
         assert_eq!(listed.skipped.count, others.len());
         let text = listed.skipped.describe();
         assert_eq!(text, "12 files that are not images (.DS_Store, ._1.png, .hidden.png, …)");
-        assert!(matches!(read(&listed.files, &mut Collector::new(Form::default())), Err(Error::UnreadableImage { .. })));
+        assert!(matches!(
+            read(&listed.files, &mut Collector::new(Form::default())),
+            Err(Error::UnreadableImage { .. })
+        ));
     }
 
     #[test]

@@ -111,7 +111,9 @@ mod tests {
                     .filter_map(|(shape, _)| *shape)
             };
             assert!(of(GlyphPart::Train).count() >= 2 && of(GlyphPart::Test).count() >= 2, "{letter}");
-            for (index, test) in shapes.iter().enumerate().filter(|(index, _)| TYPEFACES[*index].part == GlyphPart::Test) {
+            for (index, test) in
+                shapes.iter().enumerate().filter(|(index, _)| TYPEFACES[*index].part == GlyphPart::Test)
+            {
                 let same = |(other, train): &(usize, &Option<shape::Shape>)| {
                     TYPEFACES[*other].part == GlyphPart::Train && train.is_some() && *train == test
                 };

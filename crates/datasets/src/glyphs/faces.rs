@@ -4,8 +4,16 @@ use std::sync::OnceLock;
 
 use ttf_parser::{Face, name_id};
 
-use super::GlyphPart;
 use crate::{Error, Result};
+
+/// The training or the test images of a class. They are drawn with different typefaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+pub enum GlyphPart {
+    /// Drawn with the training faces.
+    Train,
+    /// Drawn with the test faces.
+    Test,
+}
 
 /// A typeface of the embedded set, by its PostScript name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

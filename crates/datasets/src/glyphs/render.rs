@@ -4,8 +4,8 @@ use ab_glyph_rasterizer::Rasterizer;
 use rand::{Rng, RngCore};
 use streams::Stream;
 
-use super::Variation;
 use super::outline::Outline;
+use super::variation::Variation;
 
 /// The free pixels between the ink and the border.
 const MARGIN: f32 = 1.0;

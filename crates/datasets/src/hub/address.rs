@@ -106,9 +106,15 @@ mod tests {
         for same in ["https://H/a", "https://h:443/b?c", "https://u:p@h", "HTTPS://h:/x", "https://a@b@h/"] {
             assert_eq!(origin(same), origin("https://h/"), "{same}");
         }
-        for other in
-            ["http://h/", "https://h:444/", "https://h.i/", "https://h@i/", "https://i?@h/", "https://i#@h/", "https://i/@h"]
-        {
+        for other in [
+            "http://h/",
+            "https://h:444/",
+            "https://h.i/",
+            "https://h@i/",
+            "https://i?@h/",
+            "https://i#@h/",
+            "https://i/@h",
+        ] {
             assert_ne!(origin(other), origin("https://h/"), "{other}");
         }
         assert_eq!(origin("http://[::1]:80/"), origin("http://[::1]/"));

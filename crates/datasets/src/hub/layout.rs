@@ -5,9 +5,9 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::file::RepositoryKind;
 #[cfg(feature = "hub")]
 use super::file::HubFile;
+use super::file::RepositoryKind;
 #[cfg(feature = "hub")]
 use crate::{Error, Result, files};
 

@@ -78,7 +78,8 @@ fn measured_normalisation_is_mean_and_deviation_over_all_pixels() {
 
 #[test]
 fn images_of_one_grey_are_named_as_the_reason_that_they_cannot_be_normalised() {
-    let images = LabelledImages::new("fog", vec![0, 9, 128, 128, 5, 7, 128, 128], [2, 1, 2], vec![0, 0], ["a"]).unwrap();
+    let images =
+        LabelledImages::new("fog", vec![0, 9, 128, 128, 5, 7, 128, 128], [2, 1, 2], vec![0, 0], ["a"]).unwrap();
     let failed = images.measure_normalisation().unwrap_err();
     let message = failed.to_string();
     assert!(matches!(failed, Error::InvalidOption { option: "images", .. }), "{message}");

@@ -1,10 +1,14 @@
 //! Where a file of a data set is: on this machine or on the Hub.
 
-use std::path::{Path, PathBuf};
+#[cfg(feature = "parquet")]
+use std::path::Path;
+use std::path::PathBuf;
 
 #[cfg(feature = "parquet")]
+use crate::Error;
+#[cfg(feature = "parquet")]
 use crate::decoded::Input;
-use crate::{Error, FileRecord, HubFile, Result, Source, files};
+use crate::{FileRecord, HubFile, Result, Source, files};
 
 /// A file on this machine or on the Hub.
 #[derive(Clone, Debug)]
@@ -15,6 +19,7 @@ pub(super) enum FileLocation {
 
 impl FileLocation {
     /// A file of a repository: in the given folder if there is one, else on the Hub (through its cache).
+    #[cfg(feature = "parquet")]
     pub(super) fn find(dataset: &str, file: HubFile, source: &Source) -> Result<Self> {
         let Some(folder) = &source.data_dir else { return Ok(Self::Hub(file)) };
         let (name, repository) = (&file.path, &file.repository);

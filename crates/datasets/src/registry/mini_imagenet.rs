@@ -27,12 +27,7 @@ pub(super) fn read(entry: &Entry, source: &Source) -> Result<Dataset> {
 }
 
 #[cfg(feature = "parquet")]
-fn from_tables(
-    entry: &Entry,
-    tables: Vec<FileLocation>,
-    classes: &[String],
-    source: &Source,
-) -> Result<Dataset> {
+fn from_tables(entry: &Entry, tables: Vec<FileLocation>, classes: &[String], source: &Source) -> Result<Dataset> {
     let (image, label) = (source.image_column.as_deref(), source.label_column.as_deref());
     let parts = [tables, Vec::new(), Vec::new()];
     let tables = super::tables::Tables { name: entry.name, parts, image, label, form: entry.form(), names: None };

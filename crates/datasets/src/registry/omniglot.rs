@@ -41,9 +41,7 @@ impl Files {
     fn records(&self, root: &Path) -> Result<Vec<FileRecord>> {
         let record = |path: &Path, sha256| FileRecord { file: path.display().to_string(), sha256 };
         match self {
-            Self::Archives(paths) => {
-                paths.iter().map(|path| Ok(record(path, Some(files::sha256(path)?)))).collect()
-            }
+            Self::Archives(paths) => paths.iter().map(|path| Ok(record(path, Some(files::sha256(path)?)))).collect(),
             Self::Images(_) => Ok(vec![record(root, None)]),
         }
     }

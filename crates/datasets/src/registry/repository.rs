@@ -45,6 +45,8 @@ pub(super) fn files(repository: &Repository, source: &Source) -> Result<Vec<File
 
 /// The files of one configuration, by part.
 struct Found {
+    /// Selects the class names in the card.
+    #[cfg_attr(not(feature = "parquet"), allow(dead_code, reason = "class names are read with the tables only"))]
     configuration: String,
     parts: [Vec<String>; 3],
     root: Root,
@@ -54,7 +56,10 @@ struct Found {
 enum Root {
     Folder(PathBuf),
     /// A revision of a repository of the Hub.
-    Hub { repository: String, revision: String },
+    Hub {
+        repository: String,
+        revision: String,
+    },
 }
 
 impl Found {

@@ -50,11 +50,7 @@ pub fn load_unlabelled(path: &Path, source: &Source) -> Result<UnlabelledImages>
             0 => "the folder is empty; put PNG, JPEG or WebP files there".to_owned(),
             _ => format!("it holds only {}", skipped.describe()),
         };
-        return Err(Error::NotFound {
-            what: "images".to_owned(),
-            looked_at: vec![path.display().to_string()],
-            hint,
-        });
+        return Err(Error::NotFound { what: "images".to_owned(), looked_at: vec![path.display().to_string()], hint });
     }
     let name = name_of_folder(path);
     let class = ClassFiles { class: String::new(), files, skipped };

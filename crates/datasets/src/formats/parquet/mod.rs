@@ -74,9 +74,8 @@ pub(crate) fn columns(path: &Path, image: Option<&str>, label: Option<&str>) -> 
 /// Appends the images of a table to `collector` and gives their labels.
 pub(crate) fn read(path: &Path, columns: &Columns, collector: &mut Collector) -> Result<Labels> {
     // The library panics on some invalid files.
-    catch_unwind(AssertUnwindSafe(|| read_table(path, columns, collector))).unwrap_or_else(|_| {
-        Err(invalid(path)("its pages contradict their headers".to_owned()))
-    })
+    catch_unwind(AssertUnwindSafe(|| read_table(path, columns, collector)))
+        .unwrap_or_else(|_| Err(invalid(path)("its pages contradict their headers".to_owned())))
 }
 
 fn read_table(path: &Path, columns: &Columns, collector: &mut Collector) -> Result<Labels> {
