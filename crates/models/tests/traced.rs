@@ -249,10 +249,10 @@ fn what_does_not_fit_is_refused_by_name() {
     ));
     let wrong = Tensor::new(&[0u32, 9, 0, 0], &Device::Cpu).unwrap();
     let refused = Gradients::of_loss(&network, &images, &wrong, 0.0, &pass).map(|_| ());
-    assert!(matches!(refused, Err(Error::Shape { op: "cross-entropy", .. })));
+    assert!(matches!(refused, Err(models::Error::Operation(models::ops::Error::Shape { op: "cross-entropy", .. }))));
     assert!(matches!(
         Gradients::of_loss(&network, &images, &labels, 1.5, &pass).map(|_| ()),
-        Err(Error::Setting { op: "cross-entropy", .. })
+        Err(models::Error::Operation(models::ops::Error::Setting { op: "cross-entropy", .. }))
     ));
     let (x, gamma) = (draw(&[2, 3, 3, 2], 1), draw(&[2], 2));
     let refused = ops::batch_norm_train_pullback(&x, &draw(&[2, 3, 3, 1], 1), &gamma, 1e-5);
