@@ -11,7 +11,8 @@ use datasets::{ContactSheet, FileRecord, Form, Glyphs, Source};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::files::write_whole;
-use crate::reproduce::experiment::Task;
+use crate::output::{note, say};
+use crate::task::Task;
 
 /// Arguments of `data`.
 #[derive(Debug, clap::Args)]
@@ -41,13 +42,13 @@ struct Place {
     #[arg(long, global = true, value_name = "NAME")]
     label_column: Option<String>,
     /// Height and width that images of `hub:` and `folder:` are scaled and cropped to, and `glyphs` are drawn in
-    #[arg(long, global = true, value_name = "PIXELS", value_parser = crate::reproduce::at_least_one)]
+    #[arg(long, global = true, value_name = "PIXELS", value_parser = crate::arguments::at_least_one)]
     size: Option<usize>,
     /// How much images of a class of `glyphs` differ: 0 is clean and upright, 1 the default
     #[arg(long, global = true, value_name = "FACTOR", value_parser = factor)]
     difficulty: Option<f32>,
     /// Typefaces that a class of `glyphs` is drawn with at most
-    #[arg(long, global = true, value_name = "COUNT", value_parser = crate::reproduce::at_least_one)]
+    #[arg(long, global = true, value_name = "COUNT", value_parser = crate::arguments::at_least_one)]
     faces: Option<usize>,
 }
 
@@ -82,10 +83,10 @@ enum Command {
         #[arg(long)]
         out: Option<PathBuf>,
         /// Classes on the sheet
-        #[arg(long, default_value_t = 20, value_parser = crate::reproduce::at_least_one)]
+        #[arg(long, default_value_t = 20, value_parser = crate::arguments::at_least_one)]
         classes: usize,
         /// Images of each class
-        #[arg(long, default_value_t = 8, value_parser = crate::reproduce::at_least_one)]
+        #[arg(long, default_value_t = 8, value_parser = crate::arguments::at_least_one)]
         per_class: usize,
     },
 }
@@ -155,19 +156,21 @@ fn list(long: bool) -> Result<()> {
             _ => "any number of images".to_owned(),
         };
         let split = if entry.has_split() { "source and target classes" } else { "" };
-        println!(
+        say!(
             "{:<14} {:>4} classes  {channels}×{height}×{width}  {count:<22} {split:<26} {}",
-            entry.name, entry.classes, entry.summary
+            entry.name,
+            entry.classes,
+            entry.summary
         );
         if long {
-            println!("{:<14} from {}", "", origin(entry.origin));
-            println!("{:<14} normalised by mean {:?}, deviation {:?}", "", entry.mean, entry.std);
-            println!("{:<14} licence: {}", "", entry.licence);
+            say!("{:<14} from {}", "", origin(entry.origin));
+            say!("{:<14} normalised by mean {:?}, deviation {:?}", "", entry.mean, entry.std);
+            say!("{:<14} licence: {}", "", entry.licence);
         }
     }
-    println!();
-    println!("hub:OWNER/NAME any data set of the Hub with an image and a label column, as parquet");
-    println!("folder:PATH    image folders: train/class/image, test/class/image, or class/image");
+    say!();
+    say!("hub:OWNER/NAME any data set of the Hub with an image and a label column, as parquet");
+    say!("folder:PATH    image folders: train/class/image, test/class/image, or class/image");
     Ok(())
 }
 
@@ -184,7 +187,7 @@ fn origin(origin: datasets::Origin) -> String {
 fn fetch(name: &str, source: &Source) -> Result<()> {
     let files = datasets::fetch(name, source).with_context(|| format!("cannot fetch the data set `{name}`"))?;
     if files.is_empty() {
-        println!("{name} is drawn, not downloaded: nothing to fetch");
+        say!("{name} is drawn, not downloaded: nothing to fetch");
     }
     tell(&files);
     Ok(())
@@ -197,7 +200,7 @@ fn verify(name: &str, source: &Source) -> Result<()> {
     tell(&data.files);
     let validation =
         data.validation.as_ref().map_or_else(String::new, |images| format!(", {} validation", images.len()));
-    println!(
+    say!(
         "{name}: {} training{validation} and {} test images of {} classes, {:?}: sound",
         data.train.len(),
         data.test.len(),
@@ -211,12 +214,12 @@ fn tell(files: &[FileRecord]) {
     const SHOWN: usize = 12;
     for file in files.iter().take(SHOWN) {
         match &file.sha256 {
-            Some(sum) => println!("{}\n  SHA-256 {sum}", file.file),
-            None => println!("{}", file.file),
+            Some(sum) => say!("{}\n  SHA-256 {sum}", file.file),
+            None => say!("{}", file.file),
         }
     }
     if files.len() > SHOWN {
-        println!("and {} more", files.len() - SHOWN);
+        say!("and {} more", files.len() - SHOWN);
     }
 }
 
@@ -229,10 +232,10 @@ fn show(name: &str, source: Source, out: Option<&PathBuf>, (classes, per_class):
     let sheet = ContactSheet { per_class, classes: wanted, ..ContactSheet::default() };
     let path = out.cloned().unwrap_or_else(|| PathBuf::from(format!("{}.png", data.name.replace('/', "-"))));
     write_whole(&path, &sheet.encode(&data.with_classes(&names)?.train)?)?;
-    println!("{}: {wanted} classes with up to {per_class} training images each, down the columns:", path.display());
+    say!("{}: {wanted} classes with up to {per_class} training images each, down the columns:", path.display());
     names
         .chunks(names.len().div_ceil(ContactSheet::default().columns))
-        .for_each(|column| println!("  {}", column.join(", ")));
+        .for_each(|column| say!("  {}", column.join(", ")));
     Ok(())
 }
 
@@ -260,7 +263,7 @@ impl Bars {
 impl datasets::Progress for Bars {
     fn start(&self, what: &str, total: u64) {
         if !std::io::stderr().is_terminal() {
-            eprintln!("fetching {what} ({:.1} MB)", total as f64 / 1e6);
+            note!("fetching {what} ({:.1} MB)", total as f64 / 1e6);
             return;
         }
         let style = ProgressStyle::with_template(
@@ -285,6 +288,6 @@ impl datasets::Progress for Bars {
     }
 
     fn note(&self, message: &str) {
-        self.all.suspend(|| eprintln!("note: {message}"));
+        self.all.suspend(|| note!("note: {message}"));
     }
 }
