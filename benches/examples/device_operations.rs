@@ -34,7 +34,7 @@ fn main() -> models::Result<()> {
         let settings = ConvSettings::new(1, 1);
         let pool = PoolSettings::square(2);
         let pooled = ops::max_pool2d(&g, pool)?;
-        let show = |name: &str, work: &dyn Fn() -> models::Result<Tensor>| -> models::Result<()> {
+        let show = |name: &str, work: &dyn Fn() -> ops::Result<Tensor>| -> models::Result<()> {
             println!("{inputs:4} to {outputs:3}, {side:2}x{side:<2} {name:28} {:8.3} ms", milliseconds(&on, work)?);
             Ok(())
         };
@@ -53,9 +53,10 @@ fn main() -> models::Result<()> {
 }
 
 /// Of one repetition: the mean of twenty in a row, after three that load what is needed.
-fn milliseconds(on: &Chosen, work: &dyn Fn() -> models::Result<Tensor>) -> models::Result<f64> {
+fn milliseconds(on: &Chosen, work: &dyn Fn() -> ops::Result<Tensor>) -> models::Result<f64> {
     const REPETITIONS: usize = 20;
-    let run = |count: usize| -> models::Result<()> { on.finished(|| (0..count).try_for_each(|_| work().map(drop))) };
+    let run =
+        |count: usize| -> models::Result<()> { on.finished(|| (0..count).try_for_each(|_| Ok(work().map(drop)?))) };
     run(3)?;
     let start = Instant::now();
     run(REPETITIONS)?;

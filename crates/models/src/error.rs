@@ -31,29 +31,6 @@ pub enum Error {
         /// What it was given.
         got: String,
     },
-    /// Two tensors on different devices.
-    #[error("{op}: the first tensor is on {left:?}, another on {right:?}; move one with `to_device` first")]
-    Device {
-        /// The operation.
-        op: &'static str,
-        /// Where the first tensor is.
-        left: candle_core::DeviceLocation,
-        /// Where the other one is.
-        right: candle_core::DeviceLocation,
-    },
-    /// Mixed precision where it cannot be had.
-    #[error(
-        "{op}: mixed precision was asked for {dtype} tensors on {device:?}; it takes f32 tensors on a CUDA device and a build \
-         with `--features cudnn`, anywhere else leave it out"
-    )]
-    MixedPrecision {
-        /// The operation.
-        op: &'static str,
-        /// The kind of number.
-        dtype: String,
-        /// Where the tensors are.
-        device: candle_core::DeviceLocation,
-    },
     /// A setting outside its range.
     #[error("{op}: {name} is {value}, but {rule}")]
     Setting {
@@ -203,6 +180,9 @@ pub enum Error {
         /// The reader's reason.
         source: safetensors::SafeTensorError,
     },
+    /// An operation of the crate `ops` was refused or failed.
+    #[error(transparent)]
+    Operation(#[from] ops::Error),
     /// The geometric complexity of a batch could not be taken.
     #[error(transparent)]
     GeometricComplexity(#[from] gc_core::Error),
@@ -224,6 +204,7 @@ impl Error {
     pub(crate) fn into_candle(self) -> candle_core::Error {
         match self {
             Error::Candle(error) => error,
+            Error::Operation(error) => error.into_candle(),
             other => candle_core::Error::wrap(other),
         }
     }

@@ -1,6 +1,6 @@
 //! How one pass through a network treats what differs between training and evaluation.
 
-use crate::kernels::Accuracy;
+use ops::kernels::Accuracy;
 
 /// How one pass through a network treats batch norm, dropout and rounding.
 ///

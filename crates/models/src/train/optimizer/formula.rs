@@ -6,8 +6,8 @@ use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, DType, InplaceOp3, Layout, Result as CandleResult, Tensor, Var};
 use rayon::prelude::*;
 
-use crate::ops::cpu::elements;
 use crate::{Error, Result};
+use ops::cpu::elements;
 
 /// One update t ← f(t, a, b) of every element.
 #[derive(Debug, Clone, Copy)]

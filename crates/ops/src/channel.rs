@@ -1,0 +1,222 @@
+//! Sums and products along the channels of NHWC data: the family of which batch norm is composed.
+//!
+//! ⟨x·s, g⟩ with one factor a channel is trilinear in x, s and g, so its three derivatives are [`channel_scale`] (twice)
+//! and [`channel_dot`], and the family is closed under differentiation.
+
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result as CandleResult, Shape, Tensor, WithDType};
+
+use super::composed::{Compose, apply1, apply2, on_cuda};
+use super::cpu::{dispatch_float, elements, require_float, same_dtype};
+use crate::kernels::{Element, channel};
+use crate::{Error, Result};
+
+/// Σ of `x` `[…, c]` over everything but its last dimension: `[c]`.
+///
+/// **Errors** [`Error::Shape`] without a last dimension, [`Error::DType`] unless f32 or f64.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// let x = Tensor::new(&[[1f64, 2.], [3., 4.]], &Device::Cpu)?;
+/// assert_eq!(ops::channel_sum(&x)?.to_vec1::<f64>()?, [4., 6.]);
+/// # Ok::<(), ops::Error>(())
+/// ```
+pub fn channel_sum(x: &Tensor) -> Result<Tensor> {
+    channels("channel-sum", x)?;
+    apply1(x, Sum)
+}
+
+/// Σ of a·b over everything but the last dimension: `[c]`.
+///
+/// **Errors** as [`channel_sum`], and [`Error::Shape`] when the shapes differ.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// let a = Tensor::new(&[[1f64, 2.], [3., 4.]], &Device::Cpu)?;
+/// assert_eq!(ops::channel_dot(&a, &a)?.to_vec1::<f64>()?, [10., 20.]);
+/// # Ok::<(), ops::Error>(())
+/// ```
+pub fn channel_dot(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    channels("channel-dot", a)?;
+    same_dtype("channel-dot", a, b)?;
+    if a.dims() != b.dims() {
+        return Err(mismatch("channel-dot", a, b, "both have one shape"));
+    }
+    apply2(a, b, Dot)
+}
+
+/// x·s with one factor a channel.
+///
+/// **Shapes** `x` `[…, c]`, `s` `[c]`.
+///
+/// **Errors** as [`channel_sum`], and [`Error::Shape`] when `s` is not `[c]`.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// let x = Tensor::new(&[[1f64, 2.], [3., 4.]], &Device::Cpu)?;
+/// let s = Tensor::new(&[10f64, 0.5], &Device::Cpu)?;
+/// assert_eq!(ops::channel_scale(&x, &s)?.to_vec2::<f64>()?, [[10., 1.], [30., 2.]]);
+/// # Ok::<(), ops::Error>(())
+/// ```
+pub fn channel_scale(x: &Tensor, s: &Tensor) -> Result<Tensor> {
+    by_channel("channel-scale", x, s)?;
+    apply2(x, s, Scale)
+}
+
+/// x + b with one summand a channel.
+///
+/// **Shapes** and **Errors** as [`channel_scale`].
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// let x = Tensor::new(&[[1f64, 2.], [3., 4.]], &Device::Cpu)?;
+/// let b = Tensor::new(&[10f64, -1.], &Device::Cpu)?;
+/// assert_eq!(ops::channel_shift(&x, &b)?.to_vec2::<f64>()?, [[11., 1.], [13., 3.]]);
+/// # Ok::<(), ops::Error>(())
+/// ```
+pub fn channel_shift(x: &Tensor, b: &Tensor) -> Result<Tensor> {
+    by_channel("channel-shift", x, b)?;
+    apply2(x, b, Shift)
+}
+
+fn channels(op: &'static str, x: &Tensor) -> Result<usize> {
+    require_float(op, x)?;
+    match x.dims().last() {
+        Some(&channels) if channels > 0 => Ok(channels),
+        _ => Err(Error::Shape {
+            op,
+            left: x.dims().to_vec(),
+            right: vec![],
+            rule: "the last dimension holds at least one channel".into(),
+        }),
+    }
+}
+
+fn by_channel(op: &'static str, x: &Tensor, s: &Tensor) -> Result<()> {
+    let channels = channels(op, x)?;
+    same_dtype(op, x, s)?;
+    if s.dims() == [channels] { Ok(()) } else { Err(mismatch(op, x, s, "the second holds one value a channel")) }
+}
+
+fn mismatch(op: &'static str, left: &Tensor, right: &Tensor, rule: &str) -> Error {
+    Error::Shape { op, left: left.dims().to_vec(), right: right.dims().to_vec(), rule: rule.into() }
+}
+
+struct Sum;
+struct Dot;
+struct Scale;
+struct Shift;
+
+/// Σ over everything but the last dimension, with candle's own sum.
+fn sum_of_rows(x: &Tensor) -> Result<Tensor> {
+    let channels = x.dims().last().copied().unwrap_or(1);
+    Ok(x.contiguous()?.reshape(((), channels))?.sum(0)?)
+}
+
+impl Compose<1> for Sum {
+    fn compose(&self, [x]: [&Tensor; 1]) -> Result<Tensor> {
+        on_cuda!(x, channel_sum(x));
+        sum_of_rows(x)
+    }
+}
+
+impl Compose<2> for Dot {
+    fn compose(&self, [a, b]: [&Tensor; 2]) -> Result<Tensor> {
+        on_cuda!(a, channel_dot(a, b));
+        sum_of_rows(&(a * b)?)
+    }
+}
+
+impl Compose<2> for Scale {
+    fn compose(&self, [x, s]: [&Tensor; 2]) -> Result<Tensor> {
+        Ok(x.broadcast_mul(s)?)
+    }
+}
+
+impl Compose<2> for Shift {
+    fn compose(&self, [x, b]: [&Tensor; 2]) -> Result<Tensor> {
+        on_cuda!(x, shift(x, b, false));
+        Ok(x.broadcast_add(b)?)
+    }
+}
+
+fn channel_vector<T: Element + WithDType>(values: Vec<f64>) -> (CpuStorage, Shape) {
+    let shape = Shape::from(values.len());
+    let values = values.into_iter().map(<T as Element>::from_f64).collect();
+    (<T as WithDType>::to_cpu_storage_owned(values), shape)
+}
+
+fn tracked(argument: &Tensor, gradient: impl FnOnce() -> Result<Tensor>) -> CandleResult<Option<Tensor>> {
+    if !argument.track_op() {
+        return Ok(None);
+    }
+    gradient().map(Some).map_err(Error::into_candle)
+}
+
+impl CustomOp1 for Sum {
+    fn name(&self) -> &'static str {
+        "channel-sum"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> CandleResult<(CpuStorage, Shape)> {
+        let channels = layout.dims().last().copied().unwrap_or(1);
+        dispatch_float!(self.name(), x, T => {
+            Ok(channel_vector::<T>(channel::sum(elements::<T>(self.name(), x, layout)?, channels)))
+        })
+    }
+
+    fn bwd(&self, x: &Tensor, _: &Tensor, g: &Tensor) -> CandleResult<Option<Tensor>> {
+        Ok(Some(g.broadcast_as(x.shape())?.contiguous()?))
+    }
+}
+
+impl CustomOp2 for Dot {
+    fn name(&self) -> &'static str {
+        "channel-dot"
+    }
+
+    fn cpu_fwd(&self, a: &CpuStorage, la: &Layout, b: &CpuStorage, lb: &Layout) -> CandleResult<(CpuStorage, Shape)> {
+        let channels = la.dims().last().copied().unwrap_or(1);
+        dispatch_float!(self.name(), a, T => {
+            let (a, b) = (elements::<T>(self.name(), a, la)?, elements::<T>(self.name(), b, lb)?);
+            Ok(channel_vector::<T>(channel::dot(a, b, channels)))
+        })
+    }
+
+    fn bwd(&self, a: &Tensor, b: &Tensor, _: &Tensor, g: &Tensor) -> CandleResult<(Option<Tensor>, Option<Tensor>)> {
+        Ok((tracked(a, || channel_scale(b, g))?, tracked(b, || channel_scale(a, g))?))
+    }
+}
+
+impl CustomOp2 for Scale {
+    fn name(&self) -> &'static str {
+        "channel-scale"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, lx: &Layout, s: &CpuStorage, ls: &Layout) -> CandleResult<(CpuStorage, Shape)> {
+        dispatch_float!(self.name(), x, T => {
+            let (x, s) = (elements::<T>(self.name(), x, lx)?, elements::<T>(self.name(), s, ls)?);
+            Ok((T::to_cpu_storage_owned(channel::scale(x, s)), lx.shape().clone()))
+        })
+    }
+
+    fn bwd(&self, x: &Tensor, s: &Tensor, _: &Tensor, g: &Tensor) -> CandleResult<(Option<Tensor>, Option<Tensor>)> {
+        Ok((tracked(x, || channel_scale(g, s))?, tracked(s, || channel_dot(x, g))?))
+    }
+}
+
+impl CustomOp2 for Shift {
+    fn name(&self) -> &'static str {
+        "channel-shift"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, lx: &Layout, b: &CpuStorage, lb: &Layout) -> CandleResult<(CpuStorage, Shape)> {
+        dispatch_float!(self.name(), x, T => {
+            let (x, b) = (elements::<T>(self.name(), x, lx)?, elements::<T>(self.name(), b, lb)?);
+            Ok((T::to_cpu_storage_owned(channel::shift(x, b)), lx.shape().clone()))
+        })
+    }
+
+    fn bwd(&self, x: &Tensor, b: &Tensor, _: &Tensor, g: &Tensor) -> CandleResult<(Option<Tensor>, Option<Tensor>)> {
+        Ok((tracked(x, || Ok(g.clone()))?, tracked(b, || channel_sum(g))?))
+    }
+}
