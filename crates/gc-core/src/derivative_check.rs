@@ -33,7 +33,7 @@ const ROUGH: f64 = 0.3;
 /// moves x away from these kinks. The check therefore cannot find a wrong rule that applies at kinks only. Inputs and
 /// features are computed in f64 if the map accepts f64 inputs. If most differences are too uncertain, other steps are tried.
 ///
-/// **SampleEstimate it** right derivatives have medians below 1e-6 in f64 and below 1e-2 in f32. candle's 2×2 max pooling, whose
+/// **SampleEstimate it** right derivatives have medians below 1e-6 in f64 and below 0.05 in f32. candle's 2×2 max pooling, whose
 /// gradient is a quarter of the right one, has 0.75.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]

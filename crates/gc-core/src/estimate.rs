@@ -207,7 +207,8 @@ pub struct Estimate {
     pub value: f64,
     /// Its standard error as a statement about `population`.
     pub standard_error: StandardError,
-    /// Its confidence interval; `None` without a standard error.
+    /// Its confidence interval, corrected for skewness and at least 0; `None` without a standard error. The degrees of freedom
+    /// are those of Welch and Satterthwaite where two variances add up.
     pub interval: Option<Interval>,
     /// The population that the standard error and the interval refer to.
     pub population: Population,

@@ -47,7 +47,7 @@ pub struct GeometricComplexity {
     pub(crate) seed: u64,
     pub(crate) units: InputUnits,
     pub(crate) population: Population,
-    pub(crate) batch_sample: Option<(usize, usize)>,
+    pub(crate) batch_sample: Option<BatchSample>,
     pub(crate) chunk_bytes: usize,
     pub(crate) chunk_samples: usize,
     pub(crate) relative_error: Option<f64>,
@@ -57,6 +57,14 @@ pub struct GeometricComplexity {
     pub(crate) per_sample: bool,
     pub(crate) per_class: bool,
     pub(crate) trust_derivatives: bool,
+}
+
+/// A random sample of the samples of a stream.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BatchSample {
+    pub(crate) samples: usize,
+    /// The number of samples of the stream.
+    pub(crate) of: usize,
 }
 
 /// Settings that hold for every estimator.
@@ -130,7 +138,7 @@ impl GeometricComplexity {
     ///
     /// **Source** Munn, Dherin and Gonzalvo, 2024 (arXiv 2405.15706), Fig. 2, left.
     pub fn batch_sample(mut self, samples: usize, of: usize) -> Self {
-        self.batch_sample = Some((samples, of));
+        self.batch_sample = Some(BatchSample { samples, of });
         self
     }
 
@@ -296,10 +304,10 @@ impl GeometricComplexity {
             positive("Population::DataSet", size)?;
         }
         match (self.batch_sample, self.population) {
-            (Some((samples, of)), _) if samples == 0 || samples > of => {
+            (Some(BatchSample { samples, of }), _) if samples == 0 || samples > of => {
                 Err(Error::setting("batch_sample", format!("1 to {of} samples"), samples))
             }
-            (Some((_, of)), Population::DataSet { size }) if of != size => {
+            (Some(BatchSample { of, .. }), Population::DataSet { size }) if of != size => {
                 Err(Error::setting("batch_sample", format!("a draw from the {size} samples of the data set"), of))
             }
             _ => Ok(()),
@@ -308,7 +316,7 @@ impl GeometricComplexity {
 
     /// Whether each sample of the stream is selected, if a sample of them is drawn.
     fn selection(&self) -> Option<Vec<bool>> {
-        let (samples, of) = self.batch_sample?;
+        let BatchSample { samples, of } = self.batch_sample?;
         let mut stream = streams::stream(self.seed, "gc-core/batch-sample", 0);
         let mut selected = vec![false; of];
         for index in rand::seq::index::sample(&mut stream, of, samples) {
@@ -319,7 +327,7 @@ impl GeometricComplexity {
 
     fn expected_samples(&self) -> Option<usize> {
         match (self.batch_sample, self.population) {
-            (Some((_, of)), _) => Some(of),
+            (Some(sample), _) => Some(sample.of),
             (None, Population::DataSet { size }) => Some(size),
             (None, Population::Distribution) => None,
         }

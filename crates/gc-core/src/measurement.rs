@@ -11,7 +11,7 @@ use crate::derivative_check::{Comparison, SAMPLES};
 use crate::estimate::relative;
 use crate::estimators::{Estimator, Task};
 use crate::inspection::{Inspection, inspect};
-use crate::moments::{Moments, SampleEstimate};
+use crate::moments::{ErrorOfMean, Moments, SampleEstimate};
 use crate::plan::{Pilot, Plan};
 use crate::tensors::check_finite;
 use crate::{
@@ -198,8 +198,8 @@ where
 
     fn stopped(&self) -> Result<Option<Stopped>> {
         if let Some(target) = self.settings.relative_error.filter(|_| self.moments.count() >= FEWEST) {
-            let (error, _) = self.moments.standard_error(self.settings.population);
-            let reached = error.total.and_then(|total| relative(self.moments.mean(), total));
+            let error = self.moments.standard_error(self.settings.population);
+            let reached = error.standard_error.total.and_then(|total| relative(self.moments.mean(), total));
             if reached.is_some_and(|reached| reached <= target) {
                 return Ok(Some(Stopped::RelativeError));
             }
@@ -213,13 +213,15 @@ where
             return Err(Error::EmptyData);
         }
         let settings = self.settings;
-        let (standard_error, degrees_of_freedom) = self.moments.standard_error(settings.population);
+        let ErrorOfMean { standard_error, degrees_of_freedom } = self.moments.standard_error(settings.population);
         let value = self.moments.mean();
         let skewness = self.moments.skewness_of_mean(settings.population);
         let interval = standard_error
             .total
             .zip(degrees_of_freedom)
-            .map(|(error, degrees)| Interval::new(value, error, degrees, settings.confidence, skewness));
+            .map(|(error, degrees)| skewness.interval(value, error, degrees, settings.confidence))
+            // A squared norm is not negative, and neither is its mean.
+            .map(|interval| Interval { low: interval.low.max(0.0), high: interval.high.max(0.0), ..interval });
         let exact = matches!(self.method, Method::Exact { .. });
         Ok(Estimate {
             value,
@@ -284,6 +286,6 @@ impl GeometricComplexity {
 }
 
 fn class_estimate((&label, moments): (&u32, &Moments)) -> ClassEstimate {
-    let (standard_error, _) = moments.standard_error(Population::Distribution);
+    let standard_error = moments.standard_error(Population::Distribution).standard_error;
     ClassEstimate { label, value: moments.mean(), standard_error, samples: moments.count() }
 }

@@ -1,6 +1,7 @@
 //! Mean and variance of per-sample estimates, and the standard error of their mean.
 
-use crate::interval::Skewness;
+use statistics::{RunningMoments, SkewnessCorrection};
+
 use crate::{Population, StandardError};
 
 /// An unbiased estimate of ‖J‖²_F of one sample, with its variance.
@@ -31,13 +32,10 @@ impl SampleEstimate {
     }
 }
 
-/// Running central moments of per-sample estimates (Welford; Pébay, 2008), and sums of their variances.
+/// Running moments of per-sample estimates, and sums of their variances.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Moments {
-    count: usize,
-    mean: f64,
-    squares: f64,
-    cubes: f64,
+    values: RunningMoments,
     /// The number of estimates whose replicate variance is known, and sums over them.
     known: usize,
     replicate_variances: f64,
@@ -45,6 +43,12 @@ pub(crate) struct Moments {
     degrees_of_freedom: f64,
     /// Σ 1/replicates over all estimates.
     inverse_replicates: f64,
+}
+
+/// The standard error of the mean with the degrees of freedom of its total.
+pub(crate) struct ErrorOfMean {
+    pub(crate) standard_error: StandardError,
+    pub(crate) degrees_of_freedom: Option<f64>,
 }
 
 /// A variance with its degrees of freedom.
@@ -56,13 +60,7 @@ struct Component {
 
 impl Moments {
     pub(crate) fn push(&mut self, estimate: SampleEstimate) {
-        self.count += 1;
-        let n = self.count as f64;
-        let step = estimate.value - self.mean;
-        let square = step * step * (n - 1.0) / n;
-        self.mean += step / n;
-        self.cubes += square * step * (n - 2.0) / n - 3.0 * self.squares * step / n;
-        self.squares += square;
+        self.values.push(estimate.value);
         let replicates = estimate.replicates as f64;
         self.inverse_replicates += 1.0 / replicates;
         if let Some(variance) = estimate.replicate_variance {
@@ -74,16 +72,16 @@ impl Moments {
     }
 
     pub(crate) fn count(&self) -> usize {
-        self.count
+        self.values.count()
     }
 
     pub(crate) fn mean(&self) -> f64 {
-        self.mean
+        self.values.mean()
     }
 
     /// s², the variance of the estimates with divisor n − 1. It contains the variance between samples and that of probes.
     pub(crate) fn variance(&self) -> Option<f64> {
-        (self.count > 1).then(|| self.squares / (self.count - 1) as f64)
+        self.values.variance()
     }
 
     /// The mean over samples of the variance of one replicate; `None` if no sample has two replicates.
@@ -94,31 +92,31 @@ impl Moments {
     /// ω̄, the mean over samples of the probe variance of an estimate. If only some samples have at least two replicates, their
     /// replicate variance is used for all samples, divided by the number of replicates of each.
     pub(crate) fn estimate_variance(&self) -> Option<f64> {
-        if self.known == self.count {
-            (self.count > 0).then(|| self.estimate_variances / self.count as f64)
+        let count = self.count();
+        if self.known == count {
+            (count > 0).then(|| self.estimate_variances / count as f64)
         } else {
-            Some(self.replicate_variance()? * self.inverse_replicates / self.count as f64)
+            Some(self.replicate_variance()? * self.inverse_replicates / count as f64)
         }
     }
 
-    /// The coefficients that remove the skewness of the mean as a statement about `population`; zero if it is unknown.
+    /// The skewness correction of the mean as a statement about `population`. There is none for fewer than ten samples, or if
+    /// the whole data set was measured, where the only error is that of the probes.
     ///
     /// Estimates with probe error are treated as if a share f(s² − ω̄)/s² had been drawn without replacement, which gives
     /// their mean its variance: f without probe error, 0 if samples do not differ.
-    pub(crate) fn skewness_of_mean(&self, population: Population) -> Skewness {
-        let n = self.count as f64;
-        let Some(variance) = self.variance().filter(|variance| *variance > 0.0 && self.count >= 10) else {
-            return Skewness::default();
+    pub(crate) fn skewness_of_mean(&self, population: Population) -> SkewnessCorrection {
+        let count = self.count();
+        let Some((variance, gamma)) = self.variance().zip(self.values.skewness()).filter(|_| count >= 10) else {
+            return SkewnessCorrection::default();
         };
-        let biased = self.cubes / n / (self.squares / n).powf(1.5);
-        let gamma = biased * (n * (n - 1.0)).sqrt() / (n - 2.0);
         match (population, self.estimate_variance()) {
-            (Population::Distribution, _) => Skewness::of_mean(gamma, self.count, 0.0),
-            (Population::DataSet { size }, Some(omega)) if self.count < size => {
+            (Population::Distribution, _) => SkewnessCorrection::of_mean(gamma, count, 0.0),
+            (Population::DataSet { size }, Some(omega)) if count < size => {
                 let between = (1.0 - omega / variance).clamp(0.0, 1.0);
-                Skewness::of_mean(gamma, self.count, between * n / size as f64)
+                SkewnessCorrection::of_mean(gamma, count, between * count as f64 / size as f64)
             }
-            (Population::DataSet { .. }, _) => Skewness::default(),
+            (Population::DataSet { .. }, _) => SkewnessCorrection::default(),
         }
     }
 
@@ -128,8 +126,8 @@ impl Moments {
     /// - Distribution: samples and probes are new draws, Var = (S² + ω̄)/n, estimated by s²/n for any probes.
     /// - Data set of N: Var = (1 − n/N) S²/n + ω̄/n, estimated by (1 − n/N) s²/n + ω̄/N (two-stage sampling, Cochran 1977,
     ///   §11.4). If ω̄ is unknown, s²/n is an upper bound.
-    pub(crate) fn standard_error(&self, population: Population) -> (StandardError, Option<f64>) {
-        let n = self.count as f64;
+    pub(crate) fn standard_error(&self, population: Population) -> ErrorOfMean {
+        let n = self.count() as f64;
         let spread = self.variance().map(|variance| Component { variance: variance / n, degrees_of_freedom: n - 1.0 });
         let omega = self.estimate_variance();
         let probe = omega.map(|omega| omega / n);
@@ -143,13 +141,13 @@ impl Moments {
             }
         };
         let data = total.zip(probe).map(|(total, probe)| (total.variance - probe).max(0.0).sqrt());
-        let error = StandardError {
+        let standard_error = StandardError {
             data: data.filter(|_| !conservative),
             probe: probe.map(f64::sqrt),
             total: total.map(|total| total.variance.sqrt()),
             conservative,
         };
-        (error, total.map(|total| total.degrees_of_freedom))
+        ErrorOfMean { standard_error, degrees_of_freedom: total.map(|total| total.degrees_of_freedom) }
     }
 }
 
@@ -182,19 +180,18 @@ mod tests {
     }
 
     #[test]
-    fn the_running_third_moment_is_that_of_all_values() {
-        let values: Vec<f64> = (0..12).map(|i| f64::from(i * i % 13) + 0.1 * f64::from(i)).collect();
-        let running = moments(&values.iter().map(|&value| SampleEstimate::exact(value)).collect::<Vec<_>>());
-        let mean = values.iter().sum::<f64>() / 12.0;
-        let cubes: f64 = values.iter().map(|value| (value - mean).powi(3)).sum();
-        assert!((running.cubes - cubes).abs() < 1e-11 * cubes.abs());
-        assert!(running.skewness_of_mean(Population::Distribution).square != 0.0);
-        assert_eq!(running.skewness_of_mean(Population::DataSet { size: 12 }), Skewness::default());
+    fn skewness_is_corrected_unless_the_whole_data_set_is_measured() {
+        let values = (0..12).map(|i| SampleEstimate::exact(f64::from(i * i % 13) + 0.1 * f64::from(i)));
+        let running = moments(&values.collect::<Vec<_>>());
+        assert_ne!(running.skewness_of_mean(Population::Distribution), SkewnessCorrection::default());
+        assert_ne!(running.skewness_of_mean(Population::DataSet { size: 13 }), SkewnessCorrection::default());
+        assert_eq!(running.skewness_of_mean(Population::DataSet { size: 12 }), SkewnessCorrection::default());
     }
 
     #[test]
     fn the_error_for_a_distribution_is_that_computed_by_hand() {
-        let (error, degrees_of_freedom) = worked().standard_error(Population::Distribution);
+        let ErrorOfMean { standard_error: error, degrees_of_freedom } =
+            worked().standard_error(Population::Distribution);
         let s2 = 14.0 / 3.0;
         assert!((error.total.unwrap().powi(2) - s2 / 4.0).abs() < 1e-15);
         assert!((error.probe.unwrap().powi(2) - 0.25).abs() < 1e-15);
@@ -206,10 +203,10 @@ mod tests {
     #[test]
     fn the_error_for_a_data_set_is_that_computed_by_hand() {
         // N = 10: (1 − 0.4)·(14/3)/4 + 1/10 = 0.7 + 0.1.
-        let (error, _) = worked().standard_error(Population::DataSet { size: 10 });
+        let error = worked().standard_error(Population::DataSet { size: 10 }).standard_error;
         assert!((error.total.unwrap().powi(2) - 0.8).abs() < 1e-15);
         // All ten measured leaves ω̄/N alone.
-        let (error, _) = worked().standard_error(Population::DataSet { size: 4 });
+        let error = worked().standard_error(Population::DataSet { size: 4 }).standard_error;
         assert!((error.total.unwrap().powi(2) - 0.25).abs() < 1e-15);
         assert_eq!(error.data, Some(0.0));
     }
@@ -217,10 +214,10 @@ mod tests {
     #[test]
     fn a_single_probe_per_sample_gives_the_total_error_only() {
         let single = moments(&[1.0, 2.0, 3.0, 6.0].map(|value| SampleEstimate { value, replicate_variance: None, replicates: 1 }));
-        let (error, _) = single.standard_error(Population::Distribution);
+        let error = single.standard_error(Population::Distribution).standard_error;
         assert_eq!((error.data, error.probe, error.conservative), (None, None, false));
         assert!((error.total.unwrap().powi(2) - 14.0 / 12.0).abs() < 1e-15);
-        let (error, _) = single.standard_error(Population::DataSet { size: 4 });
+        let error = single.standard_error(Population::DataSet { size: 4 }).standard_error;
         assert!(error.conservative);
         assert!((error.total.unwrap().powi(2) - 14.0 / 12.0).abs() < 1e-15);
     }
@@ -236,8 +233,8 @@ mod tests {
     #[test]
     fn a_single_sample_has_an_error_only_if_it_is_the_whole_data_set() {
         let single = moments(&[SampleEstimate::exact(5.0)]);
-        assert_eq!(single.standard_error(Population::Distribution).0.total, None);
-        assert_eq!(single.standard_error(Population::DataSet { size: 1 }).0.total, Some(0.0));
+        assert_eq!(single.standard_error(Population::Distribution).standard_error.total, None);
+        assert_eq!(single.standard_error(Population::DataSet { size: 1 }).standard_error.total, Some(0.0));
     }
 
     #[test]

@@ -170,7 +170,7 @@ fn check_of(map: &dyn FeatureMap, x: &Tensor) -> DerivativeCheck {
 
 #[test]
 fn right_networks_are_accepted_with_a_wide_margin() {
-    for (dtype, bound) in [(DType::F64, 1e-6), (DType::F32, 1e-2)] {
+    for (dtype, bound) in [(DType::F64, 1e-6), (DType::F32, 0.05)] {
         let mut checks = Vec::new();
         for pooling in [Pooling::Max, Pooling::Average] {
             for (channels, size) in [(1, 8), (3, 32), (1, 28)] {
