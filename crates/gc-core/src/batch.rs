@@ -18,6 +18,7 @@ use crate::{Error, Result};
 /// # Ok::<(), candle_core::Error>(())
 /// ```
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Batch {
     /// The inputs, one sample for each index of dimension 0.
     pub inputs: Tensor,

@@ -62,6 +62,7 @@ impl Slope {
 /// assert_eq!((path.steps, path.mean), (2, 3.0));
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct LearningPath {
     /// The number of steps.
     pub steps: u64,

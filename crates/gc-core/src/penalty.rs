@@ -22,19 +22,22 @@ const SUSPICIOUS: f64 = 0.05;
 /// **Tangent** J u comes from the map's own rules, from [`FeatureMap::jvp`], or for any other map from the central difference
 /// (f(x + hu) − f(x − hu))/2h, which candle differentiates. The first two are exact. The error of the central difference is
 /// - for a smooth map of the order of δ² (curvature) plus the rounding of the dtype over δ, where δ is the relative change of
-///   the features: δ = 1e-5 in f64 and 1e-2 in f32. In the tests of this crate the gradient is within 1e-6 of the exact one in
+///   the features: δ = 1e-8 in f64 and 1e-2 in f32. In the tests of this crate the gradient is within 1e-6 of the exact one in
 ///   f64 and within 1e-2 in f32;
-/// - for a network with ReLUs or max pooling also the kinks between x − hu and x + hu. The exact gradient ignores that a kink
-///   moves with the weights; the central difference includes it, smoothed over the step. In f64 a step seldom crosses a
-///   kink, and the error is that of a smooth map. In f32 it does, and the gradient is a noisy one: implement
-///   [`FeatureMap::jvp`], or train in f64, if the gradient of a ReLU network must be exact.
+/// - for a network with ReLUs or max pooling also that of the kinks between x − hu and x + hu. A unit that switches adds a
+///   term of the order of 1/δ to the gradient, with a probability of the order of δ. In f64 this is rare, and the error is that
+///   of a smooth map. In f32 the gradient of a ReLU network is dominated by these terms and is not usable.
+///
+/// **ReLU networks in f32** have an exact gradient with [`FeatureMap::jvp`] (as the networks of the crate `models`), or if the
+/// program runs with candle's environment variable `CANDLE_GRAD_DO_NOT_DETACH=1`. Gradients then keep their graph, and candle
+/// differentiates ½‖u‖² itself, at the cost of memory for every backward pass of the program.
 ///
 /// **Check** Σ⟨v, J u⟩ = Σ‖u‖², so every step compares the two ([`PenaltyTerm::tangent`]). If they differ by more than 5 %, the
 /// derivatives of the map are compared with finite differences, and wrong ones are refused.
 ///
 /// **Conventions** each step has its own probes. For a map that mixes samples (batch norm in training mode) J is the Jacobian
-/// of the whole batch map, n·p by n·d, and the term estimates ‖J‖²_F/n. With a central difference the map runs three times per
-/// step and probe, so batch norm in training mode updates its running statistics three times.
+/// of the whole batch map, n·p by n·d, and the term estimates ‖J‖²_F/n. With a central difference the map runs 1 + 2P times per
+/// step, so batch norm in training mode updates its running statistics as often.
 ///
 /// **Source** the penalty: Dherin, Munn, Rosca and Barrett, 2022 (arXiv 2209.13083), §6.
 ///
@@ -96,7 +99,7 @@ pub struct PenaltyTerm {
     pub value: f64,
     /// The mean of ‖Jᵀv‖² over the probes (for `exact` their sum, ‖J‖²_F) of each sample.
     pub per_sample: Vec<f64>,
-    /// How the tangent was computed, and how well it agrees with reverse mode.
+    /// How the gradient was obtained, and how well its tangent agrees with reverse mode.
     pub tangent: Tangent,
 }
 

@@ -1,6 +1,6 @@
 //! ‖Jᵀv‖² and a scalar that has its gradient with respect to the weights, for any map.
 
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Device, Tensor, Var};
 use serde::{Deserialize, Serialize};
 
 use crate::by_reference::ByReference;
@@ -30,7 +30,7 @@ impl SquaredPullbacks {
     }
 }
 
-/// How the tangent J u of a penalty was computed.
+/// How the gradient of a penalty was obtained: by a tangent J u, or by differentiating twice.
 ///
 /// `mismatch` is |Σ⟨v, J u⟩/Σ‖u‖² − 1| over cotangents and samples. With u = Jᵀv both sums are equal, so the mismatch
 /// measures the error of the tangent, and a wrong derivative rule shows in it.
@@ -38,33 +38,41 @@ impl SquaredPullbacks {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Tangent {
-    /// By the map's own [`FeatureMap::squared_pullbacks`].
+    /// J u by the map's own [`FeatureMap::squared_pullbacks`].
     OwnRules,
-    /// By [`FeatureMap::jvp`].
+    /// J u by [`FeatureMap::jvp`].
     Jvp {
         /// The relative difference of Σ⟨v, J u⟩ and Σ‖u‖².
         mismatch: f64,
     },
-    /// By a central difference of the features along u.
+    /// J u by a central difference of the features along u.
     CentralDifference {
         /// The largest perturbation of the inputs, ‖h u‖ over ‖x‖.
         step: f64,
         /// The relative difference of Σ⟨v, J u⟩ and Σ‖u‖².
         mismatch: f64,
     },
+    /// No tangent: candle differentiated ½‖u‖² itself, because its environment variable `CANDLE_GRAD_DO_NOT_DETACH` is set.
+    DoubleBackward {
+        /// The relative difference of Σ⟨v, J u⟩, by a central difference for the first cotangent, and ‖u‖².
+        mismatch: f64,
+    },
 }
 
 impl Tangent {
-    /// The relative difference of Σ⟨v, J u⟩ and Σ‖u‖², where it was computed.
+    /// The relative difference of Σ⟨v, J u⟩ and Σ‖u‖², if it was computed.
     pub fn mismatch(&self) -> Option<f64> {
         match self {
             Self::OwnRules => None,
-            Self::Jvp { mismatch } | Self::CentralDifference { mismatch, .. } => Some(*mismatch),
+            Self::Jvp { mismatch }
+            | Self::CentralDifference { mismatch, .. }
+            | Self::DoubleBackward { mismatch } => Some(*mismatch),
         }
     }
 }
 
-/// Squared pullbacks of any map: u in reverse mode, then ⟨v, J u⟩ by the map's JVP or by a central difference.
+/// Squared pullbacks of any map: u in reverse mode, then ⟨v, J u⟩ by the map's JVP or by a central difference, or ½‖u‖² if
+/// candle can differentiate it.
 pub(crate) fn of_any_map<M: FeatureMap + ?Sized>(
     map: &M,
     x: &Tensor,
@@ -77,45 +85,95 @@ pub(crate) fn of_any_map<M: FeatureMap + ?Sized>(
     let (frozen, unfrozen) = (map.frozen(), ByReference(map));
     let reverse = ReverseMode::new(frozen.as_deref().unwrap_or(&unfrozen), x, 1)?;
     check_finite(reverse.features(), &indices, Quantity::Features, || map.first_non_finite_layer(x))?;
-    let mut sums = Sums::default();
+    let mut sums = Sums { rule: Rule::of(map, frozen.is_some(), &reverse)?, ..Sums::default() };
     for cotangent in draw(reverse.features())? {
-        let pullback = units.divide(&reverse.vjp(&cotangent)?)?.detach();
+        let attached = units.divide(&reverse.vjp(&cotangent)?)?;
+        let pullback = attached.detach();
         let norms = row_squared_norms(&pullback)?;
         let squared: f64 = norms.iter().sum();
         sums.squared_norms.push(norms);
         let direction = units.divide(&pullback)?;
-        let tangent = if map.has_jvp() {
-            let (features, tangent) = map.jvp(x, &direction)?;
-            check_features(&features, samples)?;
-            sums.features.get_or_insert(features);
-            tangent
-        } else {
-            let step = step(x, reverse.features(), &cotangent, &direction, squared)?;
-            sums.step = sums.step.max(step * norm(&direction)? / norm(x)?.max(f64::MIN_POSITIVE));
-            central_difference(map, x, &direction, step)?
-        };
-        sums.add((tangent * &cotangent)?.sum_all()?)?;
+        let difference = |step: f64| central_difference(map, x, &direction, step);
+        match sums.rule {
+            Rule::Jvp => {
+                let (features, tangent) = map.jvp(x, &direction)?;
+                check_features(&features, samples)?;
+                sums.features.get_or_insert(features);
+                sums.add((tangent * &cotangent)?.sum_all()?, squared)?;
+            }
+            Rule::CentralDifference => {
+                let step = step(x, reverse.features(), &cotangent, &direction, squared)?;
+                sums.step = sums.step.max(step * norm(&direction)? / norm(x)?.max(f64::MIN_POSITIVE));
+                sums.add((difference(step)? * &cotangent)?.sum_all()?, squared)?;
+            }
+            Rule::DoubleBackward => {
+                if sums.term.is_none() {
+                    let step = step(x, reverse.features(), &cotangent, &direction, squared)?;
+                    sums.compare(&(difference(step)? * &cotangent)?.sum_all()?, squared)?;
+                }
+                sums.add_uncompared((attached.sqr()?.sum_all()? * 0.5)?)?;
+            }
+        }
     }
     let features = match sums.features.take() {
         Some(features) => features,
-        // The graph of the reverse pass has the weights below it unless the map was frozen.
+        // The graph of the reverse pass reaches the weights unless the map was frozen.
         None if frozen.is_none() => reverse.features().clone(),
         None => map.features(x)?,
     };
-    sums.finish(features, map.has_jvp())
+    sums.finish(features)
+}
+
+/// The source of the gradient of ½‖u‖².
+#[derive(Clone, Copy, Default, PartialEq)]
+enum Rule {
+    Jvp,
+    #[default]
+    CentralDifference,
+    DoubleBackward,
+}
+
+impl Rule {
+    fn of<M: FeatureMap + ?Sized>(map: &M, frozen: bool, reverse: &ReverseMode<'_>) -> Result<Self> {
+        if map.has_jvp() {
+            return Ok(Self::Jvp);
+        }
+        let tracked = !frozen && reverse.tracked_weights().is_some();
+        Ok(if tracked && gradients_have_graphs()? { Self::DoubleBackward } else { Self::CentralDifference })
+    }
+}
+
+/// Whether candle keeps the graph of gradients in this thread. It detaches them unless `CANDLE_GRAD_DO_NOT_DETACH` is set.
+fn gradients_have_graphs() -> Result<bool> {
+    let x = Var::new(1f64, &Device::Cpu)?;
+    let missing = || Error::NotDifferentiable;
+    let first = x.sqr()?.sqr()?.backward()?.get(&x).cloned().ok_or_else(missing)?;
+    // The second derivative of x⁴ at 1 is 12. With detached gradients one factor is constant, and the result is 4.
+    let second = first.backward()?.get(&x).map(Tensor::to_scalar::<f64>).transpose()?;
+    Ok(second == Some(12.0))
 }
 
 /// Sums over cotangents.
 #[derive(Default)]
 struct Sums {
+    rule: Rule,
     features: Option<Tensor>,
     squared_norms: Vec<Vec<f64>>,
     term: Option<Tensor>,
     step: f64,
+    /// Σ⟨v, J u⟩ and Σ‖u‖² over the cotangents for which they were compared.
+    products: f64,
+    squares: f64,
 }
 
 impl Sums {
-    fn add(&mut self, term: Tensor) -> Result<()> {
+    /// Adds ⟨v, J u⟩ to the term, and compares it with ‖u‖².
+    fn add(&mut self, product: Tensor, squared: f64) -> Result<()> {
+        self.compare(&product, squared)?;
+        self.add_uncompared(product)
+    }
+
+    fn add_uncompared(&mut self, term: Tensor) -> Result<()> {
         self.term = Some(match self.term.take() {
             None => term,
             Some(sum) => (sum + term)?,
@@ -123,14 +181,22 @@ impl Sums {
         Ok(())
     }
 
-    fn finish(self, features: Tensor, jvp: bool) -> Result<SquaredPullbacks> {
-        let term = self.term.ok_or_else(|| Error::setting("cotangents", "at least 1", 0))?;
-        let squared: f64 = self.squared_norms.iter().flatten().sum();
-        let value = in_f64(&term)?.to_scalar::<f64>()?;
-        let mismatch = if squared == value { 0.0 } else { (value / squared - 1.0).abs() };
-        let tangent =
-            if jvp { Tangent::Jvp { mismatch } } else { Tangent::CentralDifference { step: self.step, mismatch } };
-        Ok(SquaredPullbacks { features, squared_norms: self.squared_norms, tangent_cotangent_term: term, tangent })
+    fn compare(&mut self, product: &Tensor, squared: f64) -> Result<()> {
+        self.products += in_f64(product)?.to_scalar::<f64>()?;
+        self.squares += squared;
+        Ok(())
+    }
+
+    fn finish(self, features: Tensor) -> Result<SquaredPullbacks> {
+        let tangent_cotangent_term = self.term.ok_or_else(|| Error::setting("cotangents", "at least 1", 0))?;
+        let equal = self.products == self.squares;
+        let mismatch = if equal { 0.0 } else { (self.products / self.squares - 1.0).abs() };
+        let tangent = match self.rule {
+            Rule::Jvp => Tangent::Jvp { mismatch },
+            Rule::CentralDifference => Tangent::CentralDifference { step: self.step, mismatch },
+            Rule::DoubleBackward => Tangent::DoubleBackward { mismatch },
+        };
+        Ok(SquaredPullbacks { features, squared_norms: self.squared_norms, tangent_cotangent_term, tangent })
     }
 }
 
@@ -144,11 +210,13 @@ fn central_difference<M: FeatureMap + ?Sized>(map: &M, x: &Tensor, u: &Tensor, h
     Ok(((ahead - behind)? / (2.0 * h))?)
 }
 
-/// The relative change of the features that a step aims at. The error of a central difference is of the order of its
-/// square (curvature) plus the rounding of the dtype divided by it.
+/// The relative change of the features that a step aims at.
+///
+/// The error of a central difference is of the order of its square (curvature) plus the rounding of the dtype divided by it.
+/// In f64 it is smaller than the best value for smooth maps, so that a step seldom crosses a kink of a ReLU.
 fn relative_change(dtype: DType) -> f64 {
     match dtype {
-        DType::F64 => 1e-5,
+        DType::F64 => 1e-8,
         DType::F32 => 1e-2,
         _ => 0.1,
     }

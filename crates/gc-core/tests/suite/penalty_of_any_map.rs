@@ -50,7 +50,6 @@ fn assert_exact(name: &str, variables: &VarMap, term: impl Fn() -> gc_core::Pena
     let tangent = term().tangent;
     assert!(matches!(tangent, Tangent::CentralDifference { mismatch, .. } if mismatch < 1e-6), "{name}: {tangent:?}");
     let (analytic, numeric) = along_a_direction(variables, term, step);
-    println!("{name}: {analytic} {numeric} {:.1e} {tangent:?}", analytic / numeric - 1.0);
     assert!((analytic / numeric - 1.0).abs() < tolerance, "{name}: {analytic}, not {numeric}");
 }
 
@@ -95,7 +94,7 @@ fn both(activation: Activation, dtype: DType, widths: &[usize], samples: usize) 
     let with_jvp = perceptron(leaves, activation);
     let closure = |x: &Tensor| gc_core::FeatureMap::features(&with_jvp, x).map_err(candle_core::Error::wrap);
     let term = penalty.term(&closure, &x.to_dtype(dtype).unwrap(), 0).unwrap();
-    assert!(matches!(term.tangent, Tangent::CentralDifference { .. }));
+    assert!(!matches!(term.tangent, Tangent::Jvp { .. }));
     (flat(&term.loss, &variables), exact)
 }
 
@@ -116,16 +115,48 @@ fn the_error_of_the_central_difference_is_the_stated_one() {
 }
 
 #[test]
-fn in_f32_the_gradient_of_a_relu_network_is_a_noisy_one() {
-    for widths in [[20, 30, 8].as_slice(), &[50, 100, 100, 10]] {
-        for samples in [16, 64, 512] {
-            let (found, exact) = both(Activation::Relu, DType::F32, widths, samples);
-            let product: f64 = found.iter().zip(&exact).map(|(a, b)| a * b).sum();
-            let norm = |values: &[f64]| values.iter().map(|value| value * value).sum::<f64>().sqrt();
-            let cosine = product / norm(&found) / norm(&exact);
-            println!("ReLU F32 {widths:?} {samples}: {} cosine {cosine}", relative_difference(&found, &exact));
-        }
+fn in_f32_the_central_difference_of_a_relu_network_is_dominated_by_kinks() {
+    // The documentation advises against it: if this fails because the error is small, the advice can go.
+    let (found, exact) = both(Activation::Relu, DType::F32, &[50, 100, 100, 10], 64);
+    assert!(relative_difference(&found, &exact) > 0.5);
+}
+
+/// Runs the ignored test of the same name with candle's variable, which candle reads once per thread.
+#[test]
+fn with_graphs_of_gradients_the_gradient_is_exact() {
+    let this = std::env::current_exe().unwrap();
+    let run = std::process::Command::new(this)
+        .env("CANDLE_GRAD_DO_NOT_DETACH", "1")
+        .args(["--exact", "--ignored", "--nocapture", "penalty_of_any_map::differentiated_twice"])
+        .output()
+        .unwrap();
+    let output = String::from_utf8_lossy(&run.stdout);
+    assert!(run.status.success() && output.contains("1 passed"), "{output}{}", String::from_utf8_lossy(&run.stderr));
+}
+
+#[test]
+#[ignore = "run by another test, with an environment variable"]
+fn differentiated_twice() {
+    let is_double = |term: &gc_core::PenaltyTerm| matches!(term.tangent, Tangent::DoubleBackward { .. });
+    for (dtype, tolerance) in [(DType::F64, 1e-9), (DType::F32, 1e-4)] {
+        let (found, exact) = both(Activation::Relu, dtype, &[50, 100, 100, 10], 64);
+        let error = relative_difference(&found, &exact);
+        println!("{dtype:?}: {error:.1e}");
+        assert!(error < tolerance, "{dtype:?}: {error}");
     }
+    let build = |builder: &VarBuilder| Cnn::new(builder, 1, 8, Pooling::Max).map(|_| ());
+    let convolved = variables(DType::F64, build, 4);
+    let network = Cnn::new(&VarBuilder::from_varmap(&convolved, DType::F64, &CPU), 1, 8, Pooling::Max).unwrap();
+    let images = normal(&[5, 1, 8, 8], 91, 0);
+    let penalty = Penalty::projections(Probe::Rademacher, 2).seed(3);
+    let term = || penalty.term(&|x: &Tensor| network.features(x), &images, 2).unwrap();
+    assert!(is_double(&term()));
+    let (analytic, numeric) = along_a_direction(&convolved, term, 1e-7);
+    assert!((analytic / numeric - 1.0).abs() < 1e-6, "{analytic}, not {numeric}");
+    // A wrong derivative is found here, too.
+    let wrong = Cnn::new(&VarBuilder::from_varmap(&convolved, DType::F64, &CPU), 1, 8, Pooling::CandleMax).unwrap();
+    let refused = penalty.term(&|x: &Tensor| wrong.features(x), &images, 2);
+    assert!(matches!(refused, Err(Error::WrongDerivative { .. })), "{refused:?}");
 }
 
 #[test]
