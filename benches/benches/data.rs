@@ -21,7 +21,7 @@ use datasets::{
     Augmentation, BatchOptions, Batches, ContactSheet, Device, Flip, Form, Glyphs, LabelledImages, Normalisation,
     Order, Part, Position, load_folder,
 };
-use models::train::{Gradients, OptimizerState, Sgd};
+use models::train::{Gradients, LabelledBatch, OptimizerState, Sgd};
 use models::{Architecture, Initialisation, Network, Pass};
 
 #[global_allocator]
@@ -95,7 +95,9 @@ fn steps(criterion: &mut Criterion) {
             bencher.iter(|| {
                 on.finished(|| {
                     let pass = Pass::training(1, 0);
-                    let (_, gradients) = Gradients::of_loss(&network, &batch.images, &batch.labels, 0.0, &pass)?;
+                    let (images, labels) = (&batch.images, &batch.labels);
+                    let labelled = LabelledBatch { images, labels, label_smoothing: 0.0 };
+                    let (_, gradients) = Gradients::of_loss(&network, &labelled, &pass)?;
                     Sgd::new(1e-4).step(network.params(), &gradients, 1.0, &mut state)
                 })
                 .expect("a step");

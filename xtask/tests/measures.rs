@@ -14,8 +14,11 @@ use serde_json::Value;
 /// The nets of the golden files, as the architecture file describes them. Values from PyTorch 2.15; see the README
 /// beside the files.
 const NETS: [(&str, &str); 4] = [
-    ("mlp_tanh", "family = 'mlp'\ninputs = 6\nhidden = [8, 8, 5]\nactivation = 'tanh'\nclasses = 3"),
-    ("mlp_relu", "family = 'mlp'\ninputs = 6\nhidden = [8, 8, 5]\nclasses = 3"),
+    (
+        "mlp_tanh",
+        "family = 'mlp'\ninputs = 6\nhidden = [8, 8, 5]\nactivation = 'tanh'\nactivation_before_head = false\nclasses = 3",
+    ),
+    ("mlp_relu", "family = 'mlp'\ninputs = 6\nhidden = [8, 8, 5]\nactivation_before_head = false\nclasses = 3"),
     (
         "vgg_tiny",
         "family = 'vgg'\nstages = [[4, 4], [6, 6]]\nbatch_norm = false\nin_channels = 3\ninput_size = [8, 8]\nclasses = 4",
@@ -405,7 +408,10 @@ fn an_architecture_that_cannot_be_is_told_with_its_file() {
         ("family = 'mpl'\ninputs = 6\nhidden = [5]\nclasses = 3", "`mpl` is not known"),
         ("family = 'mlp'\ninputs = 6\nhidden = [0]\nclasses = 3", "hidden is 0"),
         ("family = 'mlp'\ninputs = 6\nhidden = [900000000000]\nclasses = 3", "hidden is 900000000000"),
-        ("family = 'mlp'\ninputs = 6\nhidden = [8, 8, 5]\nclasses = 4", "`head.weight` is [3, 5] where [4, 5]"),
+        (
+            "family = 'mlp'\ninputs = 6\nhidden = [8, 8, 5]\nactivation_before_head = false\nclasses = 4",
+            "`head.weight` is [3, 5] where [4, 5]",
+        ),
     ] {
         std::fs::write(folder.path().join("net.toml"), description).unwrap();
         let message = refused(folder.path(), &NET);

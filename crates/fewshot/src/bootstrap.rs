@@ -1,13 +1,13 @@
-//! Resampling with replacement; resample r has its own stream, so the number of threads changes nothing.
+//! Bootstrap means. Each resample has its own random stream, so results do not depend on the number of threads.
 
 use rand::Rng;
 use rayon::prelude::*;
 
-use crate::interval::IntervalSettings;
+use crate::interval_settings::IntervalSettings;
 
-/// The mean of every column over the same resamples of the rows: [column][resample].
+/// Means of every column over common resamples of the rows: `[column][resample]`.
 ///
-/// Columns share their resamples, so that differences of columns are resampled in pairs.
+/// All columns use the same resamples, so the difference of two columns is resampled in pairs.
 pub(crate) fn resampled_means(columns: &[&[f64]], settings: &IntervalSettings) -> Vec<Vec<f64>> {
     let rows = columns.first().map_or(0, |column| column.len());
     let by_resample: Vec<Vec<f64>> = (0..settings.resamples)
@@ -26,10 +26,10 @@ pub(crate) fn resampled_means(columns: &[&[f64]], settings: &IntervalSettings) -
     (0..columns.len()).map(|column| by_resample.iter().map(|means| means[column]).collect()).collect()
 }
 
-/// Means over models and their episodes, both resampled.
+/// Means of `values[model][episode]` over resampled models and resampled episodes.
 ///
-/// `values[model][episode]`. Where the models saw the same episodes (`shared`), one draw of episodes serves all models
-/// of a resample (Owen's pigeonhole bootstrap, 2007); otherwise each drawn model gets a draw of its own.
+/// Where the models share their episodes (`shared`), all models of a resample use one draw of episodes (pigeonhole
+/// bootstrap; Owen 2007). Otherwise each drawn model has its own draw.
 pub(crate) fn resampled_model_means(values: &[&[f64]], shared: bool, settings: &IntervalSettings) -> Vec<f64> {
     (0..settings.resamples)
         .into_par_iter()
@@ -54,7 +54,7 @@ pub(crate) fn resampled_model_means(values: &[&[f64]], shared: bool, settings: &
         .collect()
 }
 
-/// A uniform row. 32 bits are drawn where they suffice: the common case, at half the cost.
+/// A uniform row index. 32 bits are drawn where they suffice, which halves the cost.
 fn draw_row(stream: &mut streams::Stream, rows: usize) -> usize {
     match u32::try_from(rows) {
         Ok(rows) => stream.random_range(0..rows) as usize,

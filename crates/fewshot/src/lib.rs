@@ -11,6 +11,7 @@ mod feature_cache;
 mod features;
 mod heads;
 mod interval;
+mod interval_settings;
 mod linalg;
 mod rank_correlation;
 mod rules;
@@ -32,7 +33,8 @@ pub use heads::{
     Bias, Cosine, Discriminant, FeatureTransform, Head, HeadKind, Logistic, LooChoice, NearestMean, Penalty,
     PenaltyScale, Ridge, Scores, Shrinkage, SimpleShot,
 };
-pub use interval::{Interval, IntervalSettings, MeanEstimate, estimate_mean};
+pub use interval::{Interval, MeanEstimate, estimate_mean};
+pub use interval_settings::IntervalSettings;
 pub use rank_correlation::{RankCorrelation, RankStatistic, rank_correlation, rank_correlation_in_groups};
 pub use rules::{EpisodeRules, QueryRule, ShotRule, WayRule};
 pub use sampler::EpisodeSampler;

@@ -1,11 +1,11 @@
-//! Quantiles against tables, intervals against their stated coverage.
+//! Quantiles against tables, intervals against their nominal coverage.
 
 use rand::Rng;
 
 use super::*;
 
 #[test]
-fn student_quantiles_are_those_of_the_table() {
+fn student_quantiles_agree_with_scipy() {
     // scipy.stats.t.ppf(0.975, ·) and (0.8, 2), SciPy 1.17.
     let table = [
         (0.975, 1.0, 12.706204736174694),
@@ -21,7 +21,7 @@ fn student_quantiles_are_those_of_the_table() {
     }
 }
 
-/// The share of 2000 repetitions whose interval covers the mean 0.6 of a binomial share of 15 queries over `episodes`.
+/// Coverage of the true mean 0.6 over 2000 repetitions; each draws `episodes` binomial accuracies over 15 queries.
 fn coverage(episodes: usize, pick: fn(&MeanEstimate) -> Interval) -> f64 {
     let settings = IntervalSettings { resamples: 400, ..IntervalSettings::default() };
     let covered = (0..2000)
@@ -36,8 +36,8 @@ fn coverage(episodes: usize, pick: fn(&MeanEstimate) -> Interval) -> f64 {
 }
 
 #[test]
-fn intervals_have_their_stated_coverage() {
-    // The standard error of a coverage of 0.95 over 2000 repetitions is 0.005; four of them.
+fn intervals_have_their_nominal_coverage() {
+    // A coverage of 0.95 over 2000 repetitions has the standard error 0.005; the tolerance is four standard errors.
     for episodes in [8, 60] {
         let student = coverage(episodes, |estimate| estimate.student);
         assert!((student - 0.95).abs() < 0.02, "t, {episodes} episodes: {student}");
@@ -47,11 +47,29 @@ fn intervals_have_their_stated_coverage() {
 }
 
 #[test]
-fn what_has_no_interval_is_refused_by_variant() {
+fn invalid_values_and_settings_are_refused() {
     let settings = IntervalSettings::default();
     assert!(matches!(estimate_mean(&[1.0], &settings), Err(Error::TooFewValues { needed: 2, got: 1, .. })));
     assert!(matches!(estimate_mean(&[1.0, f64::NAN], &settings), Err(Error::NonFiniteValue { index: 1, .. })));
-    for wrong in [IntervalSettings { level: 1.0, ..settings }, IntervalSettings { resamples: 5, ..settings }] {
+    for wrong in [
+        IntervalSettings { level: 1.0, ..settings },
+        IntervalSettings { resamples: 5, ..settings },
+        IntervalSettings { resamples: usize::MAX, ..settings },
+    ] {
         assert!(matches!(estimate_mean(&[1.0, 2.0], &wrong), Err(Error::InvalidSetting { .. })));
+    }
+}
+
+#[test]
+fn results_are_read_back_from_json() {
+    let estimate = estimate_mean(&[0.1, 0.7, 0.4], &IntervalSettings::default()).unwrap();
+    let text = serde_json::to_string(&estimate).unwrap();
+    assert_eq!(serde_json::from_str::<MeanEstimate>(&text).unwrap(), estimate);
+}
+
+#[test]
+fn decimals_show_two_digits_of_the_error() {
+    for (error, expected) in [(0.0063, 4), (0.063, 3), (0.63, 2), (6.3, 1), (63.0, 0), (630.0, 0), (0.0, 4)] {
+        assert_eq!(decimals(error), expected, "{error}");
     }
 }

@@ -78,11 +78,13 @@ impl<'a> Training<'a> {
         }
         let (classes, images) = (diary.classes, diary.images);
         let outcome = match ended? {
-            models::train::Outcome::Finished => {
+            models::train::FitOutcome::Finished => {
                 let final_loss = diary.window.mean().context("no step was taken")?;
                 Outcome::Completed { classes, images, final_loss }
             }
-            models::train::Outcome::Diverged { step, .. } => Outcome::Diverged { classes, images, step: step as usize },
+            models::train::FitOutcome::Diverged { step, .. } => {
+                Outcome::Diverged { classes, images, step: step as usize }
+            }
             other => bail!("training ended in a way that this program does not know: {other:?}"),
         };
         Ok((outcome, saving.finish()?))

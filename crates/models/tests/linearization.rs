@@ -8,13 +8,13 @@ mod support;
 use candle_core::{DType, Device, Tensor, Var};
 use gc_core::{Penalty, Probe};
 use models::train::{GcPenalty, Gradients};
-use models::{Architecture, Error, Initialisation, Linearised, Network, Pass, ops};
-use support::{Golden, assert_close, numbers};
+use models::{Architecture, Error, Initialisation, Linearization, Network, Pass, ops};
+use support::{Golden, assert_close, labelled, numbers};
 
 /// One network of every family, with what they are made of in every combination that the layers treat apart: ReLU behind
 /// convolutions, batch norm and sums, max pooling behind it, other activations, dropout, hidden layers, all forms of blocks.
 const NETS: [&str; 10] = [
-    "family = 'mlp'\ninputs = 30\nhidden = [7, 6, 4]\nactivation = 'gelu'\nclasses = 3",
+    "family = 'mlp'\ninputs = 30\nhidden = [7, 6, 4]\nactivation = 'gelu'\nactivation_before_head = false\nclasses = 3",
     "family = 'mlp'\ninputs = 30\nhidden = [7]\nactivation = 'relu'\nclasses = 3",
     "family = 'vgg'\nstages = [[4, 6], [8]]\nhidden = [9]\ndropout = 0.3\ninput_size = [9, 11]\nclasses = 4",
     "family = 'vgg'\nstages = [[4, 6], [8]]\nbatch_norm = true\ninput_size = [9, 11]\nclasses = 4",
@@ -94,14 +94,15 @@ fn the_gradients_of_a_loss_are_those_of_the_graph() {
         for (mode, pass) in [("training", Pass::training(5, 2)), ("evaluation", Pass::evaluation())] {
             let what = format!("{mode} of {text}");
             let (network, images, labels) = setting(text, DType::F64);
-            let (loss, found) = Gradients::of_loss(&network, &images, &labels, 0.1, &pass).unwrap();
+            let (loss, found) = Gradients::of_loss(&network, &labelled(&images, &labels, 0.1), &pass).unwrap();
             let (other, ..) = setting(text, DType::F64);
             let (expected_loss, expected) = by_graph(&other, &images, &labels, &pass);
             assert!((loss - expected_loss).abs() <= 1e-12 * expected_loss, "{what}: {loss}, {expected_loss}");
             assert_same(&what, &network, &found, &expected, 1e-10);
             assert_same_statistics(&what, &network, &other);
-            let composed =
-                ops::composed(|| Gradients::of_loss(&setting(text, DType::F64).0, &images, &labels, 0.1, &pass));
+            let composed = ops::composed(|| {
+                Gradients::of_loss(&setting(text, DType::F64).0, &labelled(&images, &labels, 0.1), &pass)
+            });
             let (other, ..) = setting(text, DType::F64);
             assert_same(&format!("{what}, composed"), &other, &composed.unwrap().1, &expected, 1e-9);
         }
@@ -148,17 +149,21 @@ fn the_gradients_of_a_penalised_loss_are_those_of_the_graph() {
                 let penalty = GcPenalty { strength, estimator };
                 let (other, ..) = setting(text, DType::F64);
                 let (expected_complexity, expected) = penalised_by_graph(&other, (&images, &labels), &penalty, &pass);
-                let (loss, complexity, found) =
-                    Gradients::of_penalised_loss(&network, &images, &labels, 0.1, &penalty, 4, &pass).unwrap();
+                let penalised =
+                    Gradients::of_penalised_loss(&network, &labelled(&images, &labels, 0.1), &penalty, 4, &pass)
+                        .unwrap();
                 let (expected_loss, _) = by_graph(&setting(text, DType::F64).0, &images, &labels, &pass);
-                for (found, expected) in [(loss, expected_loss), (complexity, expected_complexity)] {
+                let values = [(penalised.loss, expected_loss), (penalised.complexity, expected_complexity)];
+                for (found, expected) in values {
                     assert!((found / expected - 1.0).abs() <= 1e-11, "{what}: {found}, {expected}");
                 }
-                assert_same(&what, &network, &found, &expected, 1e-10);
+                assert_same(&what, &network, &penalised.gradients, &expected, 1e-10);
                 assert_same_statistics(&what, &network, &other);
                 let composed = ops::composed(|| {
                     let (network, ..) = setting(text, DType::F64);
-                    Gradients::of_penalised_loss(&network, &images, &labels, 0.1, &penalty, 4, &pass).unwrap().2
+                    Gradients::of_penalised_loss(&network, &labelled(&images, &labels, 0.1), &penalty, 4, &pass)
+                        .unwrap()
+                        .gradients
                 });
                 assert_same(&format!("{what}, composed"), &network, &composed, &expected, 1e-9);
             }
@@ -171,7 +176,7 @@ fn the_way_back_to_the_images_is_that_of_the_graph_and_the_tangents_adjoint() {
     for text in NETS {
         let (network, images, _) = setting(text, DType::F64);
         let pass = Pass::evaluation();
-        let map = network.frozen().linearise(&images, &pass).unwrap();
+        let map = network.frozen().linearize(&images, &pass).unwrap();
         let variable = Var::from_tensor(&images).unwrap();
         let features = network.frozen().features(&variable, &pass).unwrap();
         assert_close(text, map.features(), &features, 1e-12);
@@ -179,7 +184,7 @@ fn the_way_back_to_the_images_is_that_of_the_graph_and_the_tangents_adjoint() {
         for address in [2, 3] {
             let v = draw(features.dims(), address);
             let graph = (&features * &v).unwrap().sum_all().unwrap().backward().unwrap();
-            let pulled = map.pullback(&v).unwrap();
+            let pulled = map.vjp(&v).unwrap();
             assert_close(text, &pulled, graph.get(&variable).unwrap(), 1e-11);
             let u = draw(images.dims(), 4);
             let (_, tangent) = network.frozen().features_jvp(&images, &u, &pass).unwrap();
@@ -198,7 +203,7 @@ fn the_gradients_of_whole_networks_match_finite_differences() {
     for text in NETS {
         let (network, images, labels) = setting(text, DType::F64);
         let pass = Pass::training(5, 2).without_update();
-        let loss = || Gradients::of_loss(&network, &images, &labels, 0.0, &pass).unwrap();
+        let loss = || Gradients::of_loss(&network, &labelled(&images, &labels, 0.0), &pass).unwrap();
         let gradients = loss().1;
         let start: Vec<(Var, Tensor, Tensor)> = network
             .params()
@@ -231,7 +236,7 @@ fn single_precision_gives_pytorchs_gradients_too() {
     for golden in Golden::all() {
         let (images, labels) = (golden.value("x"), golden.labels());
         let pass = Pass::evaluation();
-        let (_, found) = Gradients::of_loss(&golden.network, images, &labels, 0.1, &pass).unwrap();
+        let (_, found) = Gradients::of_loss(&golden.network, &labelled(images, &labels, 0.1), &pass).unwrap();
         let (_, expected) = by_graph(&golden.network, images, &labels, &pass);
         assert_same(&golden.name, &golden.network, &found, &expected, golden.tolerance);
     }
@@ -241,22 +246,22 @@ fn single_precision_gives_pytorchs_gradients_too() {
 fn what_does_not_fit_is_refused_by_name() {
     let (network, images, labels) = setting(NETS[3], DType::F64);
     let pass = Pass::evaluation();
-    let map = network.frozen().linearise(&images, &pass).unwrap();
-    assert!(matches!(map.pullback(&draw(&[4, 3], 1)), Err(Error::Shape { op: "pullback", .. })));
+    let map = network.frozen().linearize(&images, &pass).unwrap();
+    assert!(matches!(map.vjp(&draw(&[4, 3], 1)), Err(Error::Shape { op: "vjp", .. })));
     assert!(matches!(
-        network.frozen().linearise(&draw(&[4, 3, 2, 2], 1), &pass),
+        network.frozen().linearize(&draw(&[4, 3, 2, 2], 1), &pass),
         Err(Error::Shape { op: "network", .. })
     ));
     let wrong = Tensor::new(&[0u32, 9, 0, 0], &Device::Cpu).unwrap();
-    let refused = Gradients::of_loss(&network, &images, &wrong, 0.0, &pass).map(|_| ());
-    assert!(matches!(refused, Err(Error::Shape { op: "cross-entropy", .. })));
+    let refused = Gradients::of_loss(&network, &labelled(&images, &wrong, 0.0), &pass).map(|_| ());
+    assert!(matches!(refused, Err(Error::Operation(ops::Error::Shape { op: "cross-entropy", .. }))));
     assert!(matches!(
-        Gradients::of_loss(&network, &images, &labels, 1.5, &pass).map(|_| ()),
-        Err(Error::Setting { op: "cross-entropy", .. })
+        Gradients::of_loss(&network, &labelled(&images, &labels, 1.5), &pass).map(|_| ()),
+        Err(Error::Operation(ops::Error::Setting { op: "cross-entropy", .. }))
     ));
     let (x, gamma) = (draw(&[2, 3, 3, 2], 1), draw(&[2], 2));
     let refused = ops::batch_norm_train_pullback(&x, &draw(&[2, 3, 3, 1], 1), &gamma, 1e-5);
-    assert!(matches!(refused, Err(models::ops::Error::Shape { op: "batch-norm", .. })));
+    assert!(matches!(refused, Err(ops::Error::Shape { op: "batch-norm", .. })));
 }
 
 /// Cotangents enough that products with zeros are left out.
@@ -267,23 +272,23 @@ fn many_cotangents_of_an_image_are_each_by_itself() {
         for (mode, pass) in [("training", Pass::training(5, 2).without_update()), ("evaluation", Pass::evaluation())] {
             let what = format!("{mode} of {text}");
             let (network, images, _) = setting(text, DType::F64);
-            let map = network.frozen().linearise(&images, &pass).unwrap();
+            let map = network.frozen().linearize(&images, &pass).unwrap();
             let cotangents: Vec<Tensor> = (0..EACH).map(|k| draw(map.features().dims(), 20 + k as u64)).collect();
-            let together = map.pullback(&Tensor::cat(&cotangents, 0).unwrap());
+            let together = map.vjp(&Tensor::cat(&cotangents, 0).unwrap());
             if pass.batch_statistics && network.architecture().has_batch_norm() {
                 assert!(matches!(together, Err(Error::Shape { .. })), "{what}");
                 continue;
             }
-            let alone = |map: &Linearised| {
-                let pulled: Vec<Tensor> = cotangents.iter().map(|one| map.pullback(one).unwrap()).collect();
+            let alone = |map: &Linearization| {
+                let pulled: Vec<Tensor> = cotangents.iter().map(|one| map.vjp(one).unwrap()).collect();
                 Tensor::cat(&pulled, 0).unwrap()
             };
             let (together, alone) = (together.unwrap(), alone(&map));
             assert_eq!(together.dims(), alone.dims());
             assert_close(&what, &together, &alone, 1e-13);
             let composed = ops::composed(|| {
-                let map = network.frozen().linearise(&images, &pass)?;
-                map.pullback(&Tensor::cat(&cotangents, 0)?)
+                let map = network.frozen().linearize(&images, &pass)?;
+                map.vjp(&Tensor::cat(&cotangents, 0)?)
             });
             assert_close(&format!("{what}, composed"), &composed.unwrap(), &alone, 1e-12);
         }

@@ -1,97 +1,94 @@
-//! Means with their standard error and confidence intervals.
+//! Means with their standard errors and confidence intervals.
 
-use serde::Serialize;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
 
+use crate::interval_settings::IntervalSettings;
 use crate::{Error, Result};
 
 /// A confidence interval.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
     /// Lower end.
     pub low: f64,
     /// Upper end.
     pub high: f64,
-    /// The share of repetitions that should cover the truth, such as 0.95.
+    /// The nominal coverage, such as 0.95.
     pub level: f64,
 }
 
 impl Interval {
-    /// Whether `value` lies within, ends included.
+    /// Whether `value` lies in the interval, ends included.
     ///
     /// ```
     /// let interval = fewshot::Interval { low: 0.2, high: 0.4, level: 0.95 };
     /// assert!(interval.contains(0.4) && !interval.contains(0.5));
+    /// assert_eq!(interval.to_string(), "0.20 to 0.40");
     /// ```
     pub fn contains(&self, value: f64) -> bool {
         (self.low..=self.high).contains(&value)
     }
 
-    /// Half of the width, the ± of a table.
+    /// Half of the width: the ± of a table.
     pub fn half_width(&self) -> f64 {
         0.5 * (self.high - self.low)
     }
 }
 
-/// How intervals are made.
-///
-/// ```
-/// let settings = fewshot::IntervalSettings::default();
-/// assert_eq!((settings.level, settings.resamples, settings.seed), (0.95, 1000, 0));
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct IntervalSettings {
-    /// The confidence level.
-    pub level: f64,
-    /// Bootstrap or permutation resamples.
-    pub resamples: usize,
-    /// The seed of the resamples.
-    pub seed: u64,
-}
-
-impl Default for IntervalSettings {
-    fn default() -> Self {
-        Self { level: 0.95, resamples: 1000, seed: 0 }
+impl fmt::Display for Interval {
+    /// The ends, with two significant digits of half of the width: `0.853 to 0.881`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let decimals = decimals(self.half_width());
+        write!(f, "{:.decimals$} to {:.decimals$}", self.low, self.high)
     }
 }
 
-impl IntervalSettings {
-    pub(crate) fn check(&self) -> Result<()> {
-        if !(self.level > 0.0 && self.level < 1.0) {
-            let expected = "between 0 and 1, such as 0.95";
-            return Err(Error::InvalidSetting { setting: "the confidence level", value: self.level, expected });
-        }
-        if self.resamples < 100 {
-            let value = self.resamples as f64;
-            return Err(Error::InvalidSetting { setting: "the number of resamples", value, expected: "at least 100" });
-        }
-        Ok(())
-    }
-}
-
-/// A mean over independent samples (episodes, models), with its error.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+/// A mean over independent samples (episodes or models) with its standard error and two confidence intervals.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MeanEstimate {
     /// The mean.
     pub mean: f64,
     /// Sample standard deviation (divisor n − 1) over √n.
     pub standard_error: f64,
-    /// How many samples (n).
+    /// Number of samples (n).
     pub samples: usize,
     /// Student's t-interval with n − 1 degrees of freedom.
     pub student: Interval,
-    /// Bootstrap interval over the samples: expanded percentiles.
+    /// Bootstrap interval with expanded percentiles; samples are resampled with replacement.
+    ///
+    /// **Definition** the interval between the Φ(−r) and Φ(r) quantiles of the resampled means, r = √(n/(n−1)) t. In
+    /// small samples it is as wide as the t-interval.
     ///
     /// **Source** Hesterberg, What teachers should know about the bootstrap, The American Statistician 2015, section
-    /// 5.3: percentiles at Φ(±√(n/(n−1)) t), which widens them to the t-interval's width in small samples.
+    /// 5.3.
     pub bootstrap: Interval,
+}
+
+impl fmt::Display for MeanEstimate {
+    /// The mean ± half of the t-interval, with two significant digits of the latter: `0.8720 ± 0.0063`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let half = self.student.half_width();
+        let decimals = decimals(half);
+        write!(f, "{:.decimals$} ± {half:.decimals$}", self.mean)
+    }
+}
+
+/// Number of decimals that shows two significant digits of `error`; 0 to 12.
+pub(crate) fn decimals(error: f64) -> usize {
+    if !(error > 0.0 && error.is_finite()) {
+        return 4;
+    }
+    (1.0 - error.log10().floor()).clamp(0.0, 12.0) as usize
 }
 
 /// The mean of `values` with Student's t-interval and a bootstrap interval.
 ///
-/// **Definition** mean ± t·s/√n, s with divisor n − 1, t the quantile of Student's distribution with n − 1 degrees.
+/// **Definition** mean ± t·s/√n, where s is the standard deviation with divisor n − 1 and t the quantile of Student's
+/// distribution with n − 1 degrees of freedom.
 ///
-/// **Errors** [`Error::TooFewValues`] for fewer than two, [`Error::NonFiniteValue`], [`Error::InvalidSetting`].
+/// **Errors** [`Error::TooFewValues`] for fewer than two values, [`Error::NonFiniteValue`], [`Error::InvalidSetting`].
 ///
 /// ```
 /// use fewshot::{IntervalSettings, estimate_mean};
@@ -99,6 +96,7 @@ pub struct MeanEstimate {
 /// let mean = estimate_mean(&[1.0, 2.0, 3.0], &IntervalSettings::default())?;
 /// assert_eq!(mean.mean, 2.0);
 /// assert!((mean.student.half_width() - 4.302653 / 3f64.sqrt()).abs() < 1e-6);
+/// assert_eq!(mean.to_string(), "2.0 ± 2.5");
 /// # fewshot::Result::Ok(())
 /// ```
 pub fn estimate_mean(values: &[f64], settings: &IntervalSettings) -> Result<MeanEstimate> {
@@ -108,7 +106,7 @@ pub fn estimate_mean(values: &[f64], settings: &IntervalSettings) -> Result<Mean
     mean_with(values, resampled.into_iter().next().unwrap_or_default(), settings)
 }
 
-/// The same with bootstrap means that were drawn already.
+/// [`estimate_mean`] with given bootstrap means.
 pub(crate) fn mean_with(values: &[f64], resampled: Vec<f64>, settings: &IntervalSettings) -> Result<MeanEstimate> {
     check_values("a mean", values, 2)?;
     let mut running = RunningMean::default();
@@ -135,7 +133,7 @@ pub(crate) fn student_interval(mean: f64, standard_error: f64, samples: usize, l
     Interval { low: mean - half, high: mean + half, level }
 }
 
-/// The interval between percentiles of `resampled`, expanded for `samples` samples.
+/// The expanded percentile interval of `resampled`; see [`MeanEstimate::bootstrap`].
 pub(crate) fn expanded_percentiles(mut resampled: Vec<f64>, samples: usize, level: f64) -> Interval {
     resampled.sort_unstable_by(f64::total_cmp);
     let n = samples as f64;
@@ -154,7 +152,7 @@ pub(crate) fn quantile(ascending: &[f64], share: f64) -> f64 {
 
 /// The quantile of Student's distribution, by bisection of its distribution function.
 ///
-/// statrs' own inverse is tested by its authors to three digits only; its distribution function is exact to rounding.
+/// The distribution function of `statrs` is exact to rounding; its inverse is tested to three digits only.
 pub(crate) fn student_quantile(share: f64, degrees: f64) -> f64 {
     let Ok(student) = StudentsT::new(0.0, 1.0, degrees) else { return f64::NAN };
     if share < 0.5 {
@@ -174,7 +172,7 @@ pub(crate) fn student_quantile(share: f64, degrees: f64) -> f64 {
     0.5 * (low + high)
 }
 
-/// Mean and variance in one pass (Welford).
+/// Running mean and variance (Welford's algorithm).
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct RunningMean {
     pub(crate) count: usize,
@@ -190,7 +188,7 @@ impl RunningMean {
         self.squares += before * (value - self.mean);
     }
 
-    /// Sample standard deviation (divisor n − 1), from two values on.
+    /// Sample standard deviation (divisor n − 1); none for fewer than two values.
     pub(crate) fn standard_deviation(&self) -> Option<f64> {
         (self.count > 1).then(|| (self.squares / (self.count - 1) as f64).sqrt())
     }

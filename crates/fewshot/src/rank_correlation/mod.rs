@@ -1,64 +1,83 @@
 //! Rank correlation with a bootstrap interval and a permutation test.
 
+use std::fmt;
+
 use rand::Rng;
 use rand::seq::SliceRandom;
 use rayon::prelude::*;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, Normal};
 
 use crate::interval::{check_values, quantile};
 use crate::{Error, Interval, IntervalSettings, Result};
 
-/// Up to this many pairs every permutation is tried (7! = 5040).
+/// Up to this number of pairs the permutation test is exact (7! = 5040 permutations).
 const EXACT_UP_TO: usize = 7;
 
-/// Which coefficient.
+/// A coefficient of rank correlation.
 #[non_exhaustive]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RankStatistic {
-    /// Spearman's ρ: Pearson's correlation of the ranks, ties at their mean rank.
+    /// Spearman's ρ: Pearson's correlation of the ranks; ties get their mean rank.
     Spearman,
     /// Kendall's τ_b: (concordant − discordant)/√((pairs − ties in x)(pairs − ties in y)).
     Kendall,
 }
 
-/// A rank correlation with what is known about its error.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+/// A rank correlation with its standard error, intervals and p-value.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RankCorrelation {
-    /// Which coefficient.
+    /// The coefficient used.
     pub statistic: RankStatistic,
-    /// Its value, −1 to 1.
+    /// Value of the coefficient, −1 to 1.
     pub coefficient: f64,
-    /// How many pairs of values.
+    /// Number of pairs of values (n).
     pub samples: usize,
-    /// How many groups were resampled: the number of pairs where none were given.
+    /// Number of groups resampled; equal to `samples` without groups.
     pub groups: usize,
     /// Standard deviation of the coefficient over the resamples.
     pub standard_error: f64,
-    /// Percentile bootstrap interval: groups are resampled with replacement.
+    /// Percentile bootstrap interval; groups are resampled with replacement.
     pub bootstrap: Interval,
-    /// Resamples in which the coefficient is defined; the interval is over these.
+    /// Number of resamples in which the coefficient is defined; the interval uses these.
     pub resamples: usize,
-    /// Interval by Fisher's z with the variance (1 + ρ²/2)/(n − 3) of Bonett and Wright (2000) for ρ, 0.437/(n − 4) of
-    /// Fieller, Hartley and Pearson (1957) for τ. None for fewer than 5 pairs, for a coefficient of ±1, and where groups
-    /// were given, as it takes the pairs for independent.
+    /// Interval by Fisher's z. The variance is (1 + ρ²/2)/(n − 3) for ρ (Bonett and Wright 2000) and 0.437/(n − 4) for τ
+    /// (Fieller, Hartley and Pearson 1957). None for fewer than 5 pairs, for a coefficient of ±1, and with groups,
+    /// because it assumes independent pairs.
     pub fisher: Option<Interval>,
-    /// Two-sided permutation p-value: the share of permutations (this one among them) at least as far from 0
-    /// (with groups: from their mean).
+    /// Two-sided permutation p-value: the share of permutations (the observed order included) whose coefficient is at
+    /// least as far from 0 as the observed one. With groups, distances are from the mean over permutations.
     pub p_value: f64,
-    /// How many permutations were tried.
+    /// Number of permutations, the observed order included.
     pub permutations: usize,
-    /// Whether they were all there are.
+    /// Whether all permutations were enumerated.
     pub exact: bool,
+}
+
+impl fmt::Display for RankStatistic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            RankStatistic::Spearman => "Spearman's ρ",
+            RankStatistic::Kendall => "Kendall's τ",
+        })
+    }
+}
+
+impl fmt::Display for RankCorrelation {
+    /// The coefficient with its bootstrap interval and p-value: `Spearman's ρ 0.80 (0.35 to 0.96), p = 0.02`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { statistic, coefficient, bootstrap, p_value, .. } = self;
+        write!(f, "{statistic} {coefficient:.2} ({:.2} to {:.2}), p = {p_value:.2}", bootstrap.low, bootstrap.high)
+    }
 }
 
 /// The rank correlation of `x` and `y`.
 ///
-/// **Conventions** of two equal values neither ranks higher. Up to 7 pairs the permutation test is exact, beyond it draws
-/// `settings.resamples` permutations and counts the observed order as one of them.
+/// **Conventions** ties get their mean rank. Up to 7 pairs the permutation test is exact. Beyond that it draws
+/// `settings.resamples` permutations and counts the observed order as one more.
 ///
-/// **Errors** [`Error::UnequalLengths`], [`Error::TooFewValues`] for fewer than 3, [`Error::NoVariation`] where all
+/// **Errors** [`Error::UnequalLengths`], [`Error::TooFewValues`] for fewer than 3 pairs, [`Error::NoVariation`] where all
 /// values of a list are equal, [`Error::NonFiniteValue`], [`Error::InvalidSetting`].
 ///
 /// **Source** Spearman 1904; Kendall, Rank correlation methods, 1948, equation 3.3.
@@ -72,6 +91,7 @@ pub struct RankCorrelation {
 /// assert!((rho.coefficient - 0.8).abs() < 1e-15 && (tau.coefficient - 4.0 / 6.0).abs() < 1e-15);
 /// // 8 of the 24 orders have |ρ| ≥ 0.8.
 /// assert!(rho.exact && (rho.p_value - 8.0 / 24.0).abs() < 1e-15);
+/// assert!(rho.to_string().starts_with("Spearman's ρ 0.80 ("));
 /// # fewshot::Result::Ok(())
 /// ```
 pub fn rank_correlation(
@@ -84,11 +104,11 @@ pub fn rank_correlation(
     correlate(x, y, &groups, statistic, settings, false)
 }
 
-/// The rank correlation of runs that come in groups, such as a sweep repeated with several seeds.
+/// The rank correlation of grouped runs, such as a sweep repeated with several seeds.
 ///
-/// **Definition** the coefficient is over all pairs. The bootstrap resamples whole groups, since the runs of a seed are
-/// not independent; the permutation test shuffles `y` within each group and counts coefficients at least as far from
-/// the mean over permutations, so that differences between groups alone are no evidence.
+/// **Definition** the coefficient is over all pairs. The bootstrap resamples whole groups, because runs of one seed are
+/// not independent. The permutation test shuffles `y` within each group and compares distances from the mean over
+/// permutations. Differences between groups alone are therefore no evidence.
 ///
 /// **Errors** as [`rank_correlation`], and [`Error::TooFewValues`] for fewer than two groups.
 ///
@@ -146,7 +166,7 @@ fn correlate(
     let (p_value, permutations) = if exact {
         exact_permutations(x, y, statistic, coefficient)
     } else {
-        // Without groups of its own every pair is in one group.
+        // Without groups, all pairs form one group.
         let within = if grouped { members.clone() } else { vec![(0..x.len()).collect()] };
         drawn_permutations(x, y, &within, statistic, coefficient, settings)
     };
@@ -166,7 +186,7 @@ fn correlate(
 }
 
 impl RankStatistic {
-    /// The coefficient, or none where a list does not vary.
+    /// The coefficient; none where all values of a list are equal.
     fn of(self, x: &[f64], y: &[f64]) -> Option<f64> {
         match self {
             RankStatistic::Spearman => pearson(&mean_ranks(x), &mean_ranks(y)),
@@ -175,7 +195,7 @@ impl RankStatistic {
     }
 }
 
-/// Ranks from 1, equal values at the mean of their ranks.
+/// Ranks from 1; ties get their mean rank.
 fn mean_ranks(values: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..values.len()).collect();
     order.sort_by(|&a, &b| values[a].total_cmp(&values[b]));
@@ -244,7 +264,7 @@ fn bootstrap(
         .collect()
 }
 
-/// Slack for coefficients that are equal but for rounding.
+/// Tolerance for coefficients that differ by rounding only.
 const ROUNDING: f64 = 1e-12;
 
 fn exact_permutations(x: &[f64], y: &[f64], statistic: RankStatistic, observed: f64) -> (f64, usize) {
@@ -256,7 +276,7 @@ fn exact_permutations(x: &[f64], y: &[f64], statistic: RankStatistic, observed: 
     (extreme as f64 / total as f64, total)
 }
 
-/// Heap's algorithm.
+/// Calls `visit` with every permutation (Heap's algorithm).
 fn for_each_permutation(values: &mut [f64], length: usize, visit: &mut impl FnMut(&[f64])) {
     if length <= 1 {
         return visit(values);
@@ -287,12 +307,12 @@ fn drawn_permutations(
                 shuffled.shuffle(stream);
                 group.iter().zip(shuffled).for_each(|(&to, from)| permuted[to] = y[from]);
             }
-            // A permutation of lists that vary has a coefficient.
+            // Both lists vary, so every permutation has a coefficient.
             statistic.of(x, &permuted).unwrap_or(observed)
         })
         .collect();
     let permutations = permuted.len() + 1;
-    // Within several groups the coefficient is not symmetric around 0 but around what the groups alone make it.
+    // With several groups the coefficients are centred on the correlation between the groups, not on 0.
     let centre = match within {
         [_] => 0.0,
         _ => (permuted.iter().sum::<f64>() + observed) / permutations as f64,

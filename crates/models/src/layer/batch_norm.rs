@@ -1,14 +1,17 @@
-//! Batch norm as a layer, which owns its running statistics.
+//! Batch norm as a layer that owns its running statistics.
 
 use candle_core::{DType, Tensor, Var};
-
-use super::{Arrived, ByParameter, Cotangents, Kept, Layer, Pairings, Record, Relu, Traced};
-use crate::params::{Builder, Role};
-use crate::{Error, Pass, Result};
 use ops::{
     ChannelMoments, NormalisedBatch, batch_norm_eval_affine, batch_norm_recorded, batch_norm_traced, batch_norm_train,
     batch_norm_train_jvp, channel_affine, channel_dot, channel_scale, channel_sum,
 };
+
+use super::{
+    Cotangents, GradientAccumulator, Layer, LayerInput, LayerLinearization, LayerResiduals, ReluMask, Residuals,
+    TangentCotangentTerms,
+};
+use crate::params::{Builder, Role};
+use crate::{Error, Pass, Result};
 
 /// PyTorch's default ε.
 const EPSILON: f64 = 1e-5;
@@ -54,47 +57,52 @@ impl BatchNorm2d {
         (!tracked).then(|| self.affine()).transpose()
     }
 
-    /// In training mode, with a ReLU behind it or without.
-    fn trace_training<'a>(&'a self, arrived: &Arrived, relu: Option<Relu>, pass: &Pass) -> Result<Traced<'a>> {
-        let rectify = relu.is_some();
-        let mut batch = batch_norm_traced(&arrived.x, &self.gamma, &self.beta, EPSILON, rectify)?;
+    /// In training mode. `mask` says which layer applies the mask of a fused ReLU; none without a ReLU.
+    fn linearize_training<'a>(
+        &'a self,
+        input: &LayerInput,
+        mask: Option<ReluMask>,
+        pass: &Pass,
+    ) -> Result<LayerLinearization<'a>> {
+        let mut batch = batch_norm_traced(&input.x, &self.gamma, &self.beta, EPSILON, mask.is_some())?;
         let y = batch.value()?;
         if pass.update_running {
             self.update(&batch.moments)?;
         }
-        batch.rectify = relu == Some(Relu::Gates);
-        let kept = arrived.keep(|| Kept::Moments(batch.moments.clone()));
-        let (wanted, x) = (arrived.wanted, arrived.x.clone());
-        let back = move |g: &Tensor, into: &mut ByParameter| -> Result<Option<Tensor>> {
-            // What a penalty found for the input joins here, in the same pass over the memory.
-            let found = into.take(&x);
-            let gradients = batch.gradients(g, wanted, found.as_ref())?;
+        batch.rectify = mask == Some(ReluMask::ThisLayer);
+        let residuals = input.residuals(|| Residuals::Moments(batch.moments.clone()));
+        let (needs_gradient, x) = (input.needs_gradient, input.x.clone());
+        let vjp = move |g: &Tensor, into: &mut GradientAccumulator| -> Result<Option<Tensor>> {
+            // The penalty's gradient by this input is added in the same pass over the memory.
+            let penalty = into.take(&x);
+            let gradients = batch.gradients(g, needs_gradient, penalty.as_ref())?;
             for (parameter, gradient) in [(&self.gamma, gradients.gamma), (&self.beta, gradients.beta)] {
                 if parameter.track_op() {
                     into.add(parameter, gradient)?;
                 }
             }
-            Ok(gradients.input.filter(|_| wanted))
+            Ok(gradients.input.filter(|_| needs_gradient))
         };
-        Ok(Traced { kept, ..Traced::leaf(y, arrived.wants(&[&self.gamma, &self.beta]), back) })
+        let any = input.needs_gradient_for(&[&self.gamma, &self.beta]);
+        Ok(LayerLinearization { residuals, ..LayerLinearization::new(y, any, vjp) })
     }
 
     /// In evaluation mode.
-    fn trace_evaluation<'a>(&'a self, arrived: &Arrived) -> Result<Traced<'a>> {
+    fn linearize_evaluation<'a>(&'a self, input: &LayerInput) -> Result<LayerLinearization<'a>> {
         let (factor, summand) = self.affine()?;
         let (factor, summand) = (factor.detach(), summand.detach());
-        let y = channel_affine(&arrived.x, &factor, &summand)?;
-        let (wanted, x) = (arrived.wanted, self.gamma.track_op().then(|| arrived.x.clone()));
-        let back = move |g: &Tensor, into: &mut ByParameter| -> Result<Option<Tensor>> {
+        let y = channel_affine(&input.x, &factor, &summand)?;
+        let (needs_gradient, x) = (input.needs_gradient, self.gamma.track_op().then(|| input.x.clone()));
+        let vjp = move |g: &Tensor, into: &mut GradientAccumulator| -> Result<Option<Tensor>> {
             if let Some(x) = &x {
                 into.add(&self.gamma, self.gamma_gradient(x, g)?)?;
             }
             if self.beta.track_op() {
                 into.add(&self.beta, channel_sum(g)?)?;
             }
-            Ok(wanted.then(|| channel_scale(g, &factor)).transpose()?)
+            Ok(if needs_gradient { Some(channel_scale(g, &factor)?) } else { None })
         };
-        Ok(Traced::leaf(y, arrived.wants(&[&self.gamma, &self.beta]), back))
+        Ok(LayerLinearization::new(y, input.needs_gradient_for(&[&self.gamma, &self.beta]), vjp))
     }
 
     /// Σ g·(x − μ)/√(σ² + ε) with the running statistics.
@@ -108,27 +116,25 @@ impl BatchNorm2d {
     fn running_deviation(&self) -> Result<Tensor> {
         Ok(self.running_variance.as_detached_tensor().affine(1.0, EPSILON)?.sqrt()?)
     }
-}
 
-impl BatchNorm2d {
-    /// The recorded batch, if its own statistics normalised it.
-    fn recorded(&self, record: &Record, rectify: bool) -> Result<Option<NormalisedBatch>> {
-        let Kept::Moments(moments) = &record.kept else { return Ok(None) };
-        Ok(Some(batch_norm_recorded(&record.x, &self.gamma, &self.beta, EPSILON, moments, rectify)?))
+    /// The normalised batch of the forward pass; none where the running statistics normalised it.
+    fn normalised(&self, residuals: &LayerResiduals, with_relu: bool) -> Result<Option<NormalisedBatch>> {
+        let Residuals::Moments(moments) = &residuals.extra else { return Ok(None) };
+        Ok(Some(batch_norm_recorded(&residuals.input, &self.gamma, &self.beta, EPSILON, moments, with_relu)?))
     }
 
-    fn pair_batch(
+    fn penalty_jvp_of_batch(
         &self,
         batch: &NormalisedBatch,
-        record: &Record,
+        residuals: &LayerResiduals,
         cotangents: &Cotangents,
         t: &Tensor,
-        pairings: &mut Pairings<'_>,
+        terms: &mut TangentCotangentTerms<'_>,
     ) -> Result<Tensor> {
         let [tangent, by_input, by_scale] = batch.pairing(&cotangents.output, t)?;
-        pairings.add(&record.x, by_input)?;
+        terms.add(&residuals.input, by_input)?;
         if self.gamma.track_op() {
-            pairings.add(&self.gamma, by_scale)?;
+            terms.add(&self.gamma, by_scale)?;
         }
         Ok(tangent)
     }
@@ -144,27 +150,36 @@ fn blend(running: &Var, batch: &[f64]) -> Result<()> {
 
 impl Layer for BatchNorm2d {
     fn forward(&self, x: &Tensor, pass: &Pass) -> Result<Tensor> {
-        Ok(self.record(x, pass)?.y)
+        Ok(self.forward_with_residuals(x, pass)?.output)
     }
 
-    fn record(&self, x: &Tensor, pass: &Pass) -> Result<Record> {
+    fn forward_with_residuals(&self, x: &Tensor, pass: &Pass) -> Result<LayerResiduals> {
         if !pass.batch_statistics {
             let (factor, summand) = self.affine()?;
-            return Ok(Record::leaf(x, channel_affine(x, &factor, &summand)?));
+            return Ok(LayerResiduals::new(x, channel_affine(x, &factor, &summand)?));
         }
         let (y, moments) = batch_norm_train(x, &self.gamma, &self.beta, EPSILON)?;
         if pass.update_running {
             self.update(&moments)?;
         }
-        Ok(Record { kept: Kept::Moments(moments), ..Record::leaf(x, y) })
+        Ok(LayerResiduals { extra: Residuals::Moments(moments), ..LayerResiduals::new(x, y) })
     }
 
-    fn trace<'a>(&'a self, arrived: &Arrived, pass: &Pass) -> Result<Traced<'a>> {
-        if pass.batch_statistics { self.trace_training(arrived, None, pass) } else { self.trace_evaluation(arrived) }
+    fn linearize<'a>(&'a self, input: &LayerInput, pass: &Pass) -> Result<LayerLinearization<'a>> {
+        if pass.batch_statistics {
+            self.linearize_training(input, None, pass)
+        } else {
+            self.linearize_evaluation(input)
+        }
     }
 
-    fn trace_with_relu<'a>(&'a self, arrived: &Arrived, relu: Relu, pass: &Pass) -> Result<Option<Traced<'a>>> {
-        pass.batch_statistics.then(|| self.trace_training(arrived, Some(relu), pass)).transpose()
+    fn linearize_with_relu<'a>(
+        &'a self,
+        input: &LayerInput,
+        mask: ReluMask,
+        pass: &Pass,
+    ) -> Result<Option<LayerLinearization<'a>>> {
+        pass.batch_statistics.then(|| self.linearize_training(input, Some(mask), pass)).transpose()
     }
 
     fn as_batch_norm(&self) -> Option<&BatchNorm2d> {
@@ -179,47 +194,47 @@ impl Layer for BatchNorm2d {
         Ok((channel_affine(x, &factor, &summand)?, channel_scale(dx, &factor)?))
     }
 
-    fn pullback(&self, record: &Record, g: &Tensor, _: &Pass) -> Result<Cotangents> {
-        let input = match self.recorded(record, false)? {
+    fn vjp(&self, residuals: &LayerResiduals, g: &Tensor, _: &Pass) -> Result<Cotangents> {
+        let input = match self.normalised(residuals, false)? {
             Some(batch) => batch.input_gradient(g)?,
             None => channel_scale(g, &self.affine()?.0.detach())?,
         };
         Ok(Cotangents::leaf(g, input))
     }
 
-    fn pullback_with_relu(&self, record: &Record, g: &Tensor) -> Result<Option<Cotangents>> {
-        let Some(batch) = self.recorded(record, true)? else { return Ok(None) };
+    fn vjp_with_relu(&self, residuals: &LayerResiduals, g: &Tensor) -> Result<Option<Cotangents>> {
+        let Some(batch) = self.normalised(residuals, true)? else { return Ok(None) };
         Ok(Some(Cotangents::leaf(g, batch.input_gradient(g)?)))
     }
 
-    fn pair(
+    fn penalty_jvp(
         &self,
-        record: &Record,
+        residuals: &LayerResiduals,
         cotangents: Cotangents,
         t: &Tensor,
         _: &Pass,
-        pairings: &mut Pairings<'_>,
+        terms: &mut TangentCotangentTerms<'_>,
     ) -> Result<Tensor> {
-        if let Some(batch) = self.recorded(record, false)? {
-            return self.pair_batch(&batch, record, &cotangents, t, pairings);
+        if let Some(batch) = self.normalised(residuals, false)? {
+            return self.penalty_jvp_of_batch(&batch, residuals, &cotangents, t, terms);
         }
         if self.gamma.track_op() {
             let by_factor = channel_dot(t, &cotangents.output)?;
-            pairings.add(&self.gamma, (by_factor / self.running_deviation()?)?)?;
+            terms.add(&self.gamma, (by_factor / self.running_deviation()?)?)?;
         }
         Ok(channel_scale(t, &self.affine()?.0.detach())?)
     }
 
-    fn pair_with_relu(
+    fn penalty_jvp_with_relu(
         &self,
-        record: &Record,
+        residuals: &LayerResiduals,
         cotangents: Cotangents,
         t: &Tensor,
-        pairings: &mut Pairings<'_>,
+        terms: &mut TangentCotangentTerms<'_>,
     ) -> Result<Tensor> {
-        match self.recorded(record, true)? {
-            Some(batch) => self.pair_batch(&batch, record, &cotangents, t, pairings),
-            None => Err(Error::Candle(candle_core::Error::BackwardNotSupported { op: "pair-with-relu" })),
+        match self.normalised(residuals, true)? {
+            Some(batch) => self.penalty_jvp_of_batch(&batch, residuals, &cotangents, t, terms),
+            None => Err(Error::Candle(candle_core::Error::BackwardNotSupported { op: "penalty-jvp-with-relu" })),
         }
     }
 }

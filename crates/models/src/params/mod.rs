@@ -2,8 +2,8 @@
 
 mod initialisation;
 mod report;
-mod source;
 mod weights_file;
+mod weights_source;
 
 use std::collections::BTreeMap;
 
@@ -11,8 +11,8 @@ use candle_core::{DType, Device, Tensor, Var};
 
 pub use initialisation::Initialisation;
 pub use report::WeightsReport;
-pub use source::WeightsSource;
 pub(crate) use weights_file::{encode_tensors, parse_tensors};
+pub use weights_source::WeightsSource;
 
 use crate::{Error, Result};
 
