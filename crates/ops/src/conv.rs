@@ -58,7 +58,7 @@ impl ConvSettings {
     fn family(&self, op: &'static str, g: &Tensor, input: &[usize], weight: &[usize]) -> Result<Family> {
         require_float(op, g)?;
         require_accuracy(op, g, self.accuracy)?;
-        let family = Family { geometry: self.geometry(op, input, weight)?, accuracy: self.accuracy };
+        let family = self.family_of(op, input, weight)?;
         if g.dims() == family.output_shape().dims() {
             return Ok(family);
         }
@@ -79,6 +79,11 @@ impl ConvSettings {
         weight: &[usize],
     ) -> Result<()> {
         self.family(op, g, input, weight).map(|_| ())
+    }
+
+    /// The geometry and accuracy of a convolution of an NHWC input of this shape.
+    pub(crate) fn family_of(&self, op: &'static str, input: &[usize], weight: &[usize]) -> Result<Family> {
+        Ok(Family { geometry: self.geometry(op, input, weight)?, accuracy: self.accuracy })
     }
 
     pub(crate) fn geometry(&self, op: &'static str, input: &[usize], weight: &[usize]) -> Result<ConvGeometry> {
@@ -286,9 +291,9 @@ pub fn conv2d_weight_gradient(x: &Tensor, g: &Tensor, weight: &[usize], settings
 
 /// The geometry and accuracy of the three operations of one convolution.
 #[derive(Debug, Clone, Copy)]
-struct Family {
-    geometry: ConvGeometry,
-    accuracy: Accuracy,
+pub(crate) struct Family {
+    pub(crate) geometry: ConvGeometry,
+    pub(crate) accuracy: Accuracy,
 }
 
 impl Family {
@@ -309,20 +314,20 @@ impl Family {
         Shape::from((g.batch, g.out_height(), g.out_width(), g.out_channels))
     }
 
-    fn weight_shape(&self) -> Shape {
+    pub(crate) fn weight_shape(&self) -> Shape {
         let g = &self.geometry;
         Shape::from((g.out_channels, g.in_channels / g.groups, g.kernel[0], g.kernel[1]))
     }
 }
 
-struct Output(Family);
+pub(crate) struct Output(pub(crate) Family);
 /// A convolution with bias, optionally with a fused ReLU.
 struct OutputWithBias {
     family: Family,
     fused_relu: bool,
 }
-struct InputGradient(Family);
-struct WeightGradient(Family);
+pub(crate) struct InputGradient(pub(crate) Family);
+pub(crate) struct WeightGradient(pub(crate) Family);
 
 impl Compose<2> for Output {
     fn compose(&self, [x, weight]: [&Tensor; 2]) -> Result<Tensor> {

@@ -30,7 +30,7 @@ impl PoolSettings {
         Self { kernel: [size; 2], stride: [size; 2], padding: [0; 2] }
     }
 
-    fn geometry(&self, op: &'static str, x: &Tensor) -> Result<PoolGeometry> {
+    pub(crate) fn geometry(&self, op: &'static str, x: &Tensor) -> Result<PoolGeometry> {
         require_float(op, x)?;
         let refuse = |rule: &str| Error::Shape {
             op,
@@ -246,7 +246,21 @@ pub struct MaxPositions {
 }
 
 impl MaxPositions {
-    fn of(x: &Tensor, settings: PoolSettings) -> Result<Self> {
+    pub(crate) fn geometry(&self) -> &PoolGeometry {
+        &self.geometry
+    }
+
+    /// The operation of [`MaxPositions::gather`].
+    pub(crate) fn gathering(&self) -> Gather {
+        Gather { geometry: self.geometry, positions: self.positions.clone() }
+    }
+
+    /// The adjoint of [`MaxPositions::gathering`].
+    pub(crate) fn scattering(&self) -> Scatter {
+        Scatter { geometry: self.geometry, positions: self.positions.clone() }
+    }
+
+    pub(crate) fn of(x: &Tensor, settings: PoolSettings) -> Result<Self> {
         let geometry = settings.geometry("max-pool", x)?;
         let positions = apply1(&x.detach(), FindMaxima(geometry))?;
         Ok(Self { geometry, positions })
@@ -296,7 +310,7 @@ impl MaxPositions {
                 rule: "a tangent has the shape of its input".into(),
             });
         }
-        apply1(x, Gather { geometry: self.geometry, positions: self.positions.clone() })
+        apply1(x, self.gathering())
     }
 }
 
@@ -310,18 +324,18 @@ fn image_shape(g: &PoolGeometry) -> Shape {
 
 struct FindMaxima(PoolGeometry);
 
-struct Gather {
+pub(crate) struct Gather {
     geometry: PoolGeometry,
     positions: Tensor,
 }
 
-struct Scatter {
+pub(crate) struct Scatter {
     geometry: PoolGeometry,
     positions: Tensor,
 }
 
-struct Average(PoolGeometry);
-struct Spread(PoolGeometry);
+pub(crate) struct Average(pub(crate) PoolGeometry);
+pub(crate) struct Spread(pub(crate) PoolGeometry);
 
 impl Compose<1> for FindMaxima {
     fn compose(&self, [x]: [&Tensor; 1]) -> Result<Tensor> {

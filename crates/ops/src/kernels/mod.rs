@@ -24,6 +24,7 @@ mod simd;
 pub(crate) mod sparse;
 #[cfg(test)]
 mod tests;
+pub(crate) mod transpose;
 pub(crate) mod uninitialised;
 mod winograd;
 
