@@ -154,7 +154,7 @@ fn tensors_on_two_devices_are_refused() {
     let Some(device) = device() else { return };
     let x = draw(&[2, 3], DType::F32, 1);
     let error = ops::hadamard(&x, &x.to_device(&device).unwrap()).unwrap_err();
-    assert!(matches!(error, Error::Device { op: "hadamard", .. }), "{error}");
+    assert!(matches!(error, ops::Error::Device { op: "hadamard", .. }), "{error}");
 }
 
 /// cuDNN's Winograd algorithms, which take channels by the dozen, and tensors that lie somewhere in a larger one.
