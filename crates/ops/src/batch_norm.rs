@@ -94,7 +94,7 @@ pub fn batch_norm_train_jvp(
 /// ```
 pub fn batch_norm_train_vjp(x: &Tensor, g: &Tensor, gamma: &Tensor, epsilon: f64) -> Result<Tensor> {
     check_batch_norm(x, gamma, gamma)?;
-    // Without a fused ReLU the gradient does not depend on β, so γ stands in for it.
+    // Without a fused ReLU the gradient does not depend on β, so γ is passed in its place.
     BatchNormLinearization::of_batch(x, gamma, gamma, epsilon, false)?.input_gradient(g)
 }
 

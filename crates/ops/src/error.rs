@@ -41,7 +41,7 @@ pub enum Error {
     },
     /// Mixed precision is not available for these tensors.
     #[error(
-        "{op}: mixed precision needs f32 tensors on CUDA and the feature `cudnn`; found {dtype} tensors on {device:?}; use \
+        "{op}: mixed precision needs f32 tensors on CUDA and a build with `--features cudnn`; found {dtype} tensors on {device:?}; use \
          another accuracy"
     )]
     MixedPrecision {

@@ -108,7 +108,7 @@ pub fn conv2d_input_gradient_masked(
     let outputs = [followed_by.output(), preceding_relu];
     outputs.into_iter().flatten().try_for_each(|tensor| same_dtype(OP, &g, tensor))?;
     let on_cpu = |pool: Option<(PoolGeometry, &[u32])>| {
-        // `g` stands in for an absent mask, which is not read.
+        // `g` is passed in place of an absent mask, which is not read.
         let [y, x] = outputs.map(|tensor| tensor.unwrap_or(&g).detach());
         Ok(with_elements!(OP, [g: g, weight: weight, y: y, x: x], T => {
             let following = match (followed_by, pool) {

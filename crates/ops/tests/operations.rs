@@ -1,7 +1,7 @@
-//! Every operation against finite differences in f64: gradients, tangents, and second derivatives through them.
+//! Every operation compared with finite differences in f64: gradients, JVPs, and the gradients of JVPs.
 //!
-//! Central differences with step 1e-6 on smooth functions are good to about 1e-9 relative; the tolerance is 1e-6 of the
-//! larger norm. Shapes are odd and not square, channels and batches unequal.
+//! Central differences with step 1e-6 of smooth functions have a relative error of about 1e-9; the tolerance is 1e-6. Shapes are
+//! odd and not square, and channels and batches differ.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on may panic")]
 
@@ -25,8 +25,8 @@ fn inner(a: &Tensor, b: &Tensor) -> f64 {
     numbers(a).iter().zip(numbers(b)).map(|(a, b)| a * b).sum()
 }
 
-/// Checks the gradient of ⟨f(x…), g⟩ by every argument against central differences along random directions, and that the
-/// kernels and the composition of candle's operations agree on values and gradients.
+/// Compares the gradient of ⟨f(x…), g⟩ by every argument with central differences along random directions, and the kernels with
+/// the composed operations.
 fn check_gradients(what: &str, arguments: &[Tensor], f: impl Fn(&[Tensor]) -> Result<Tensor>) {
     let vars: Vec<Var> = arguments.iter().map(|argument| Var::from_tensor(argument).unwrap()).collect();
     let tracked: Vec<Tensor> = vars.iter().map(|var| var.as_tensor().clone()).collect();
@@ -57,7 +57,7 @@ fn check_gradients(what: &str, arguments: &[Tensor], f: impl Fn(&[Tensor]) -> Re
     }
 }
 
-/// Checks a tangent against central differences, and that its own gradient by every argument is right.
+/// Compares a JVP with central differences, and checks its gradient by every argument.
 fn check_tangent(
     what: &str,
     x: &Tensor,
@@ -76,7 +76,7 @@ fn check_tangent(
     let mut arguments = vec![x.clone(), dx];
     arguments.extend_from_slice(rest);
     check_gradients(&format!("{what}: gradient of the tangent"), &arguments, |arguments| {
-        // x takes part, so that an operation whose tangent does not depend on it still has a gradient there.
+        // The value is added, so that an operation whose JVP does not depend on x has a gradient by x.
         let (y, dy) = jvp(&arguments[0], &arguments[1], &arguments[2..])?;
         Ok((dy + (y * 0.5)?)?)
     });
@@ -116,17 +116,17 @@ fn convolution_with_every_setting() {
 }
 
 #[test]
-fn a_convolution_with_its_relu_is_the_two_in_turn() {
+fn conv2d_relu_equals_conv2d_then_relu() {
     let (x, weight, bias) = (draw(&[2, 7, 5, 4], 1), draw(&[6, 4, 3, 3], 2), draw(&[6], 3));
     let settings = ConvSettings::new(1, 1);
-    let in_turn = ops::relu(&ops::nhwc::conv2d(&x, &weight, Some(&bias), settings).unwrap()).unwrap();
-    let at_once = ops::nhwc::conv2d_relu(&x, &weight, &bias, settings).unwrap();
-    assert_eq!(numbers(&at_once), numbers(&in_turn));
-    assert!(numbers(&at_once).contains(&0.0));
+    let separate = ops::relu(&ops::nhwc::conv2d(&x, &weight, Some(&bias), settings).unwrap()).unwrap();
+    let fused = ops::nhwc::conv2d_relu(&x, &weight, &bias, settings).unwrap();
+    assert_eq!(numbers(&fused), numbers(&separate));
+    assert!(numbers(&fused).contains(&0.0));
     check_gradients("convolution and ReLU", &[x, weight, bias], |a| {
         ops::nhwc::conv2d_relu(&a[0], &a[1], &a[2], settings)
     });
-    // Where the convolution is 0 the derivative is 0, and what is not a number stays so.
+    // The derivative is 0 where the convolution is 0, and NaN stays NaN.
     let zeros = Var::zeros((1, 3, 3, 2), DType::F64, &Device::Cpu).unwrap();
     let (weight, bias) = (draw(&[3, 2, 3, 3], 2), Tensor::zeros(3, DType::F64, &Device::Cpu).unwrap());
     let y = ops::nhwc::conv2d_relu(&zeros, &weight, &bias, settings).unwrap();
@@ -148,14 +148,14 @@ fn convolution_is_trilinear() {
         let value = inner(&y, &g);
         let tolerance = if dtype == DType::F64 { 1e-12 } else { 1e-5 };
         for var in [&x, &w] {
-            let pairing = inner(var, gradients.get(var).unwrap());
-            assert!((pairing - value).abs() <= tolerance * value.abs().max(1.0), "{pairing} against {value}");
+            let product = inner(var, gradients.get(var).unwrap());
+            assert!((product - value).abs() <= tolerance * value.abs().max(1.0), "{product} against {value}");
         }
     }
 }
 
 #[test]
-fn a_gradient_that_nobody_asked_for_is_not_computed() {
+fn the_gradient_by_a_detached_argument_is_not_computed() {
     let x = Var::from_tensor(&draw(&[1, 4, 4, 2], 1)).unwrap();
     let w = draw(&[3, 2, 3, 3], 2);
     let loss = ops::nhwc::conv2d(&x, &w, None, ConvSettings::new(1, 1)).unwrap().sum_all().unwrap();
@@ -294,7 +294,7 @@ fn cross_entropy_with_and_without_smoothing() {
         let expected = (at(1.0) - at(-1.0)) / (2.0 * STEP);
         assert!((tangent.to_scalar::<f64>().unwrap() - expected).abs() < 1e-8);
     }
-    // Logits far apart neither overflow nor lose the loss.
+    // Large logits do not overflow, and the loss stays accurate.
     let far = Tensor::new(&[[1e4f32, -1e4], [0., 0.]], &Device::Cpu).unwrap();
     let labels = Tensor::new(&[1u32, 0], &Device::Cpu).unwrap();
     let loss = ops::cross_entropy(&far, &labels, 0.0).unwrap().to_scalar::<f32>().unwrap();
@@ -302,7 +302,7 @@ fn cross_entropy_with_and_without_smoothing() {
 }
 
 #[test]
-fn dropout_is_its_mask_and_replays() {
+fn dropout_is_reproducible_from_its_stream() {
     let x = draw(&[4, 50], 1);
     let open = || streams::stream(3, "tests/dropout", 9);
     let first = ops::dropout(&x, 0.25, &mut open()).unwrap();
@@ -354,7 +354,7 @@ fn views_with_strides_and_offsets_give_what_copies_give() {
 }
 
 #[test]
-fn bad_shapes_and_dtypes_are_refused_by_name() {
+fn wrong_shapes_and_dtypes_are_errors() {
     use ops::Error;
     let x = draw(&[2, 4, 4, 3], 1);
     let refuse = |weight: &[usize], settings| ops::nhwc::conv2d(&x, &draw(weight, 2), None, settings).unwrap_err();
@@ -440,12 +440,12 @@ proptest! {
         let (y, dy) = Activation::Relu.jvp(&y, &dy).unwrap();
         let (_, dy) = ops::nhwc::max_pool2d_jvp(&y, &dy, PoolSettings::square(2)).unwrap();
         let right = inner(&dy, &v);
-        // Relative to what the two vectors allow, as their product may cancel.
+        // Relative to the norms, as the inner product may cancel.
         let scale = inner(&dy, &dy).sqrt() * inner(&v, &v).sqrt();
         prop_assert!((left - right).abs() <= 1e-12 * scale.max(1e-3), "{} against {}", left, right);
     }
 
-    /// The same in f32, through smooth operations: no rounding can turn a mask over between the two modes.
+    /// The same in f32 with smooth operations, in which rounding changes no ReLU mask.
     #[test]
     fn forward_and_reverse_mode_agree_in_single_precision(
         batch in 2usize..4, height in 3usize..9, width in 3usize..9, channels in 1usize..6, out in 1usize..8, seed in 0u64..99,

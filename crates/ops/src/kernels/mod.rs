@@ -1,4 +1,4 @@
-//! Convolution and matrix kernels on plain slices: no tensors, no devices.
+//! Convolution and matrix kernels on slices, independent of tensors and devices.
 //!
 //! A convolution is the trilinear form T(x, w, g) = ⟨conv(x, w), g⟩; its three partial derivatives are the three
 //! functions here: output, input gradient, weight gradient. Each result is bit-identical for any number of rayon threads:
