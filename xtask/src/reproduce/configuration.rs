@@ -172,7 +172,7 @@ impl Configuration {
         Ok(configuration)
     }
 
-    /// Reads what [`Configuration::to_toml`] wrote.
+    /// Parses the text of [`Configuration::to_toml`].
     ///
     /// # Errors
     /// Text that is not a configuration, and a configuration of another format.

@@ -46,7 +46,7 @@ pub(crate) fn compare(folder: &Path, experiment: &str) -> Frozen {
 }
 
 impl Frozen {
-    /// What a reader must know: a file that changed, or that was not recorded; none if it is the same.
+    /// A warning about a file that has changed, or that was not recorded; none if it is the same.
     pub(crate) fn warning(&self) -> Option<String> {
         match &self.before {
             None => Some("it was not recorded before the first run, so a change cannot be detected.".to_owned()),

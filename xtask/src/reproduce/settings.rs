@@ -114,7 +114,7 @@ pub(crate) struct Difference {
 }
 
 impl Difference {
-    /// The difference in words: `key` is …, and what `name` the other value has.
+    /// The difference in words, with a name for the other value: `key` is 1, expected 2.
     pub(crate) fn words(&self, name: &str) -> String {
         let value = |value: &Option<Value>| value.as_ref().map_or_else(|| "missing".to_owned(), ToString::to_string);
         format!("`{}` is {}, {name} {}", self.key, value(&self.found), value(&self.other))

@@ -95,9 +95,13 @@ impl Correlated<'_> {
         let compared = compared_runs(&counted, self.comparison, levels);
         let size = self.size(&compared, point, &plan.rules);
         let found = spearman(&points, &plan.rules);
-        let (verdict, reason) = match size.filter(|size| size.is_negligible(&plan.rules)) {
-            Some(_) => (Verdict::Negligible, "the interval of the size lies within the margin of the rules".to_owned()),
-            None => self.judge(points.len(), self.saturated(&compared, &plan.rules), found.as_ref(), &plan.rules),
+        let saturated = self.saturated(&compared, &plan.rules);
+        // A saturated accuracy hides changes, so it cannot show that they are negligible.
+        let negligible = 2 * saturated <= points.len() && size.is_some_and(|size| size.is_negligible(&plan.rules));
+        let (verdict, reason) = if negligible {
+            (Verdict::Negligible, "the interval of the size lies within the margin of the rules".to_owned())
+        } else {
+            self.judge(points.len(), saturated, found.as_ref(), &plan.rules)
         };
         let found = found.ok();
         let excluded = all.len() - counted.len();

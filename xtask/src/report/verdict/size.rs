@@ -13,7 +13,7 @@ pub(crate) struct Size {
     pub(crate) change: f64,
     /// Student's t-interval over seeds; none for one seed.
     pub(crate) interval: Option<(f64, f64)>,
-    /// What the change is.
+    /// The unit of the change.
     pub(crate) unit: SizeUnit,
     /// Number of seeds.
     pub(crate) seeds: usize,
