@@ -235,6 +235,7 @@ pub(crate) enum Direction {
 /// The point of training at which runs are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[allow(clippy::enum_variant_names, reason = "the names in experiment files")]
 pub(crate) enum ComparisonPoint {
     /// At the end of training, when all runs have seen the same number of images.
     EqualEpochs,
