@@ -30,8 +30,10 @@ pub(super) fn execute(args: &Args, experiment: Experiment, folder: &Path) -> Res
         own.abandon();
         return Err(error);
     }
-    own.settle()?;
-    frozen::freeze(folder, &experiment.to_toml()?)?;
+    let text = experiment.to_toml()?;
+    own.settle()
+        .and_then(|()| frozen::freeze(folder, &text))
+        .map_err(|error| if is_no_space(&error) { no_space_error(&planned, folder) } else { error })?;
     let pending = pending(&planned, folder)?;
     let (engine, description) = engine(args, pending.jobs.len(), folder)?;
     announce(&experiment, &planned, &pending, &description, folder)?;
