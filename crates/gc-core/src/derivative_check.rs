@@ -351,7 +351,11 @@ impl Precision {
     fn features(self, map: &dyn FeatureMap, point: &Tensor) -> Result<Tensor> {
         let features = map.features(point)?;
         check_features(&features, point.dim(0)?)?;
-        if self.native || features.dtype() == self.dtype { Ok(features) } else { Err(Error::FeatureDType { got: features.dtype() }) }
+        if self.native || features.dtype() == self.dtype {
+            Ok(features)
+        } else {
+            Err(Error::FeatureDType { got: features.dtype() })
+        }
     }
 }
 

@@ -161,7 +161,9 @@ pub enum Error {
         labels: usize,
     },
     /// Values per class need labels, and a batch has none.
-    #[error("batch: values per class need labels with every batch, and a batch has none; give pairs of inputs and labels")]
+    #[error(
+        "batch: values per class need labels with every batch, and a batch has none; give pairs of inputs and labels"
+    )]
     LabelsMissing,
     /// A setting is out of its range.
     #[error("{name}: expected {expected}, got {got}")]

@@ -6,8 +6,8 @@ use std::time::Duration;
 use candle_core::Tensor;
 
 use crate::batch::{Batch, Chunks};
-use crate::estimators::Estimator;
 use crate::by_reference::ByReference;
+use crate::estimators::Estimator;
 use crate::measurement::Measurement;
 use crate::{Error, Estimate, FeatureMap, InputUnits, Population, Probe, Result, Side};
 

@@ -176,7 +176,11 @@ mod tests {
 
     /// Estimates 1, 2, 3, 6 (mean 3, s² = 14/3), each the mean of two replicates of variance 2, so ω̄ = 1.
     fn worked() -> Moments {
-        moments(&[1.0, 2.0, 3.0, 6.0].map(|value| SampleEstimate { value, replicate_variance: Some(2.0), replicates: 2 }))
+        moments(&[1.0, 2.0, 3.0, 6.0].map(|value| SampleEstimate {
+            value,
+            replicate_variance: Some(2.0),
+            replicates: 2,
+        }))
     }
 
     #[test]
@@ -213,7 +217,11 @@ mod tests {
 
     #[test]
     fn a_single_probe_per_sample_gives_the_total_error_only() {
-        let single = moments(&[1.0, 2.0, 3.0, 6.0].map(|value| SampleEstimate { value, replicate_variance: None, replicates: 1 }));
+        let single = moments(&[1.0, 2.0, 3.0, 6.0].map(|value| SampleEstimate {
+            value,
+            replicate_variance: None,
+            replicates: 1,
+        }));
         let error = single.standard_error(Population::Distribution).standard_error;
         assert_eq!((error.data, error.probe, error.conservative), (None, None, false));
         assert!((error.total.unwrap().powi(2) - 14.0 / 12.0).abs() < 1e-15);
@@ -226,7 +234,11 @@ mod tests {
     fn replicates_on_some_samples_give_the_probe_error_of_all() {
         // One sample with two replicates of variance 4, three with one replicate: ω̄ = 4·(1/2 + 1 + 1 + 1)/4 = 3.5.
         let mut estimates = vec![SampleEstimate { value: 1.0, replicate_variance: Some(4.0), replicates: 2 }];
-        estimates.extend([2.0, 3.0, 6.0].map(|value| SampleEstimate { value, replicate_variance: None, replicates: 1 }));
+        estimates.extend([2.0, 3.0, 6.0].map(|value| SampleEstimate {
+            value,
+            replicate_variance: None,
+            replicates: 1,
+        }));
         assert!((moments(&estimates).estimate_variance().unwrap() - 3.5).abs() < 1e-15);
     }
 

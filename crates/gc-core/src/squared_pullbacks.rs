@@ -64,9 +64,9 @@ impl Tangent {
     pub fn mismatch(&self) -> Option<f64> {
         match self {
             Self::OwnRules => None,
-            Self::Jvp { mismatch }
-            | Self::CentralDifference { mismatch, .. }
-            | Self::DoubleBackward { mismatch } => Some(*mismatch),
+            Self::Jvp { mismatch } | Self::CentralDifference { mismatch, .. } | Self::DoubleBackward { mismatch } => {
+                Some(*mismatch)
+            }
         }
     }
 }

@@ -56,7 +56,11 @@ impl Task<'_> {
     /// The number of samples whose rows are computed together: few samples if there are many rows per sample, so that the
     /// rows of a sample share a pass.
     fn samples_together(&self, directions: usize) -> usize {
-        if self.has_linearization && directions >= MANY { (self.width(directions) / directions).max(1) } else { usize::MAX }
+        if self.has_linearization && directions >= MANY {
+            (self.width(directions) / directions).max(1)
+        } else {
+            usize::MAX
+        }
     }
 }
 
@@ -115,7 +119,12 @@ impl Method {
     }
 
     /// The estimate of each sample of the chunk, and the passes spent.
-    pub(crate) fn estimate(&self, task: &Task<'_>, chunk: &Chunk, probes: usize) -> Result<(Vec<SampleEstimate>, Passes)> {
+    pub(crate) fn estimate(
+        &self,
+        task: &Task<'_>,
+        chunk: &Chunk,
+        probes: usize,
+    ) -> Result<(Vec<SampleEstimate>, Passes)> {
         let directions = match (self, self.side()) {
             // The number of rows with an entry differs between samples.
             (Self::EntryMask { .. }, _) | (_, Side::Columns) => 1,
@@ -134,7 +143,12 @@ impl Method {
         Ok((estimates, passes))
     }
 
-    fn estimate_together(&self, task: &Task<'_>, chunk: &Chunk, probes: usize) -> Result<(Vec<SampleEstimate>, Passes)> {
+    fn estimate_together(
+        &self,
+        task: &Task<'_>,
+        chunk: &Chunk,
+        probes: usize,
+    ) -> Result<(Vec<SampleEstimate>, Passes)> {
         match self {
             Self::Exact { by: Side::Rows } => exact::by_rows(task, chunk),
             Self::Exact { by: Side::Columns } => exact::by_columns(task, chunk),

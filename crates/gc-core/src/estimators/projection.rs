@@ -10,7 +10,12 @@ use super::Task;
 use super::passes::{Reverse, forward_squared_norms};
 
 /// Mean of ‖Jᵀv‖² over `probes` directions v in the space of the features.
-pub(super) fn by_rows(task: &Task<'_>, chunk: &Chunk, probe: Probe, probes: usize) -> Result<(Vec<SampleEstimate>, Passes)> {
+pub(super) fn by_rows(
+    task: &Task<'_>,
+    chunk: &Chunk,
+    probe: Probe,
+    probes: usize,
+) -> Result<(Vec<SampleEstimate>, Passes)> {
     let mut draws = Draws::new(task.seed, "gc-core/projection/rows", chunk, probe, probes, task.outputs);
     // Several lanes of a graph would repeat the forward pass, which the plan does not count.
     let mut reverse = Reverse::new(task, chunk, if task.has_linearization { probes } else { 1 })?;

@@ -30,7 +30,8 @@ fn coverage(
         interval.low <= truth && truth <= interval.high
     };
     // One chunk per measurement, because candle's matrix product reads the number of processors from the system each time.
-    let measured = |seed| estimator(seed).trust_derivatives().chunk_samples(1_000).measure_inputs(map, &data(seed)).unwrap();
+    let measured =
+        |seed| estimator(seed).trust_derivatives().chunk_samples(1_000).measure_inputs(map, &data(seed)).unwrap();
     let covered = (0..SEEDS).filter(|&seed| holds(measured(seed))).count();
     covered as f64 / SEEDS as f64
 }

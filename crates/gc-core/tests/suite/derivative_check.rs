@@ -176,7 +176,8 @@ fn right_networks_are_accepted_with_a_wide_margin() {
             for (channels, size) in [(1, 8), (3, 32), (1, 28)] {
                 let (_variables, network) = cnn(dtype, channels, size, pooling);
                 let map = |x: &Tensor| network.features(x);
-                checks.push((format!("{pooling:?} {size}"), check_of(&map, &inputs(&[4, channels, size, size], dtype))));
+                checks
+                    .push((format!("{pooling:?} {size}"), check_of(&map, &inputs(&[4, channels, size, size], dtype))));
                 if channels == 1 {
                     let constant = check_of(&map, &with_constant_regions(4, size, dtype));
                     checks.push((format!("{pooling:?} {size} with constant regions"), constant));
@@ -206,7 +207,8 @@ fn a_map_with_f32_weights_is_checked_in_f32() {
     let check = check_of(&|x: &Tensor| network.features(x), &inputs(&[4, 1, 8, 8], DType::F32));
     assert_eq!(check.dtype, "f32");
     // Without weights the same inputs are checked in f64.
-    let check = check_of(&|x: &Tensor| pool(x, Pooling::Max)?.flatten_from(1)?.tanh(), &inputs(&[4, 1, 8, 8], DType::F32));
+    let check =
+        check_of(&|x: &Tensor| pool(x, Pooling::Max)?.flatten_from(1)?.tanh(), &inputs(&[4, 1, 8, 8], DType::F32));
     assert_eq!(check.dtype, "f64");
 }
 

@@ -64,7 +64,10 @@ impl Cnn {
         let padded = Conv2dConfig { padding: 1, ..Conv2dConfig::default() };
         let block = |name: &str, inputs: usize, outputs: usize| {
             let convolution = candle_nn::conv2d(inputs, outputs, 3, padded, builder.pp(name).pp("conv"))?;
-            Ok::<_, candle_core::Error>((convolution, candle_nn::batch_norm(outputs, 1e-5, builder.pp(name).pp("norm"))?))
+            Ok::<_, candle_core::Error>((
+                convolution,
+                candle_nn::batch_norm(outputs, 1e-5, builder.pp(name).pp("norm"))?,
+            ))
         };
         Ok(Self {
             convolutions: [block("0", channels, 6)?, block("1", 6, 8)?],

@@ -195,7 +195,9 @@ fn maps_that_draw_random_numbers_are_refused() {
 fn weights_that_are_variables_are_measured_and_recorded() {
     let weight = Var::from_tensor(&normal(&[4, 6], 1, 1)).unwrap();
     let constant = weight.as_detached_tensor();
-    for estimator in [exact(), GeometricComplexity::projections(Probe::Gaussian, 2), GeometricComplexity::entry_mask(0.5)] {
+    for estimator in
+        [exact(), GeometricComplexity::projections(Probe::Gaussian, 2), GeometricComplexity::entry_mask(0.5)]
+    {
         let tracked = estimator.measure_inputs(&|x: &Tensor| x.matmul(&weight.t()?)?.tanh(), &data(5)).unwrap();
         let frozen = estimator.measure_inputs(&|x: &Tensor| x.matmul(&constant.t()?)?.tanh(), &data(5)).unwrap();
         let weights = tracked.tracked_weights.unwrap();

@@ -192,7 +192,10 @@ fn a_result_is_written_and_read_as_json() {
     json.as_object_mut().unwrap().remove("derivatives");
     json.as_object_mut().unwrap().remove("tracked_weights");
     let old: Estimate = serde_json::from_value(json).unwrap();
-    assert_eq!((old.interval, old.value, old.derivatives), (estimate.interval, estimate.value, Derivatives::Unrecorded));
+    assert_eq!(
+        (old.interval, old.value, old.derivatives),
+        (estimate.interval, estimate.value, Derivatives::Unrecorded)
+    );
 }
 
 #[test]
