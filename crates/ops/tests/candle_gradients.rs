@@ -12,9 +12,9 @@ use support::numbers;
 /// Step of the central differences of smooth functions of order 1; their error is about 1e-10.
 const STEP: f64 = 1e-5;
 /// A relative error below this is that of the central differences.
-const RIGHT: f64 = 1e-8;
+const RIGHT: f64 = 3e-9;
 /// A relative error above this is one of the gradient.
-const WRONG: f64 = 1e-7;
+const WRONG: f64 = 1e-8;
 
 /// A row of the table.
 struct Row {
