@@ -49,6 +49,18 @@ pub enum Error {
         /// The value.
         value: f64,
     },
+    /// A value is zero or negative where its logarithm is needed.
+    #[error(
+        "{statistic}: value {index} is {value}, but its logarithm is needed: use end-to-end contrasts or differences"
+    )]
+    NotPositive {
+        /// The statistic.
+        statistic: &'static str,
+        /// Position of the value in its block, from 0.
+        index: usize,
+        /// The value.
+        value: f64,
+    },
     /// A setting or an argument is out of its range.
     #[error("{setting} is {value}, but must be {expected}")]
     InvalidSetting {
