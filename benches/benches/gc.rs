@@ -17,7 +17,7 @@ use benches::{Chosen, Curve, Work, device, long_steps, peaks, quick};
 use candle_core::{DType, Device, Tensor};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use gc_core::{Error, Estimate, FeatureMap, GeometricComplexity, Penalty, Population, Probe, Side};
-use models::train::{GcPenalty, Gradients, OptimizerState, Sgd};
+use models::train::{GcPenalty, Gradients, LabelledBatch, OptimizerState, Sgd};
 use models::{Architecture, Initialisation, Network, Pass};
 
 #[global_allocator]
@@ -215,6 +215,7 @@ fn training_step(criterion: &mut Criterion) {
     let labels: Vec<u32> = (0..BATCH as u32).map(|sample| sample % 10).collect();
     let labels = Tensor::from_vec(labels, BATCH, &on.device).expect("labels");
     let penalty = GcPenalty { strength: 1e-4, estimator: Penalty::projections(Probe::Rademacher, 1) };
+    let batch = LabelledBatch { images: &images, labels: &labels, label_smoothing: 0.0 };
     let sgd = Sgd::new(1e-6);
     for name in ["vgg13", "vgg13_bn"] {
         let network = network(name, &on.device);
@@ -225,7 +226,7 @@ fn training_step(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::new(name, on.id("plain")), |bencher| {
             bencher.iter(|| {
                 on.finished(|| {
-                    let of_loss = Gradients::of_loss(&network, &images, &labels, 0.0, &Pass::training(0, 0));
+                    let of_loss = Gradients::of_loss(&network, &batch, &Pass::training(0, 0));
                     step(&of_loss.expect("gradients").1);
                 })
             })
@@ -234,8 +235,8 @@ fn training_step(criterion: &mut Criterion) {
             bencher.iter(|| {
                 on.finished(|| {
                     let pass = Pass::training(0, 0);
-                    let of_loss = Gradients::of_penalised_loss(&network, &images, &labels, 0.0, &penalty, 0, &pass);
-                    step(&of_loss.expect("gradients").2);
+                    let of_loss = Gradients::of_penalised_loss(&network, &batch, &penalty, 0, &pass);
+                    step(&of_loss.expect("gradients").gradients);
                 })
             })
         });

@@ -18,7 +18,7 @@ use std::path::Path;
 use benches::{Chosen, Curve, Work, device, long_steps, peaks, quick};
 use candle_core::{DType, Tensor};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use models::train::{Gradients, OptimizerState, Sgd};
+use models::train::{Gradients, LabelledBatch, OptimizerState, Sgd};
 use models::{Architecture, Initialisation, Network, Pass};
 
 #[global_allocator]
@@ -32,7 +32,8 @@ const NETS: [&str; 8] =
     ["vgg-small", "vgg13", "vgg13_bn", "vgg16", "resnet18-cifar", "resnet50-cifar", "wide-resnet28-4", "conv4"];
 
 fn step(network: &Network, images: &Tensor, labels: &Tensor, state: &mut OptimizerState) -> models::Result<()> {
-    let (_, gradients) = Gradients::of_loss(network, images, labels, 0.0, &Pass::training(1, 0))?;
+    let (_, gradients) =
+        Gradients::of_loss(network, &LabelledBatch { images, labels, label_smoothing: 0.0 }, &Pass::training(1, 0))?;
     Sgd { momentum: 0.9, ..Sgd::new(1e-4) }.step(network.params(), &gradients, 1.0, state)
 }
 
@@ -65,7 +66,11 @@ fn case(name: &str, path: &Path, on: &Chosen) -> models::Result<()> {
         .iter()
         .map(|(name, parameter)| Ok((name.to_owned(), parameter.var.copy()?)))
         .collect::<models::Result<_>>()?;
-    let (loss, gradients) = Gradients::of_loss(&network, &images, &labels, 0.0, &Pass::training(1, 0))?;
+    let (loss, gradients) = Gradients::of_loss(
+        &network,
+        &LabelledBatch { images: &images, labels: &labels, label_smoothing: 0.0 },
+        &Pass::training(1, 0),
+    )?;
     let loss = Tensor::new(loss as f32, &on.device)?;
     // The first convolution: its gradient has come through all other layers.
     let first = network.params().trainable().find(|(_, var)| var.dims().len() == 4 && var.dims()[1] == 3);

@@ -2,26 +2,31 @@
 
 mod device;
 mod error;
+mod feature_map;
 mod files;
 mod layer;
-mod linearised;
+mod layout;
+mod linearization;
 mod names;
 mod network;
 mod params;
 mod pass;
-mod recorded;
+mod squared_vjp;
 mod threads;
 pub mod train;
+mod view;
 mod zoo;
 
 pub use device::{DeviceName, DeviceProblem};
 pub use error::{Error, Result};
-pub use linearised::Linearised;
-pub use network::{Features, Network, View};
+pub use feature_map::Features;
+pub use linearization::Linearization;
+pub use network::Network;
 pub use ops::{self, Accuracy, kernels};
 pub use params::{Initialisation, Parameter, Params, Role, WeightsReport, WeightsSource};
 pub use pass::Pass;
 pub use threads::with_threads;
+pub use view::View;
 pub use zoo::{
     Architecture, Block, Conv4Config, MlpConfig, ResNetConfig, ResNetStage, Stem, VggConfig, WideResNetConfig,
 };

@@ -64,7 +64,7 @@ fn every_named_architecture_survives_its_description() {
 #[test]
 fn every_key_of_every_family_is_understood() {
     for text in [
-        "family = 'mlp'\ninputs = 4\nhidden = [3]\nactivation = 'relu'\nclasses = 2",
+        "family = 'mlp'\ninputs = 4\nhidden = [3]\nactivation = 'relu'\nactivation_before_head = true\nclasses = 2",
         "family = 'vgg'\nstages = [[2]]\nbatch_norm = true\nactivation = 'gelu'\nhidden = [3]\ndropout = 0.1\n\
          in_channels = 1\ninput_size = [4, 6]\nclasses = 2",
         "family = 'resnet'\nblock = 'basic'\nstem = 'imagenet'\nstem_channels = 3\nactivation = 'silu'\nin_channels = 1\n\

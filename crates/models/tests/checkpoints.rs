@@ -9,8 +9,8 @@ use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
 use models::train::{
-    Adam, Checkpoint, Checkpoints, Fit, GcPenalty, Keep, Observation, Observer, Optimizer, Outcome, Progress, Schedule,
-    Sgd, TargetLoss,
+    Adam, Checkpoint, Checkpoints, Fit, FitOutcome, GcPenalty, Keep, Observation, Observer, Optimizer, Progress,
+    Schedule, Sgd, TargetLoss,
 };
 use models::{Architecture, Error, Initialisation, Network, Result};
 use serde_json::json;
@@ -206,7 +206,7 @@ fn a_run_that_had_reached_its_target_is_not_trained_further() {
     let mut saver = Saver { fit: &fit, checkpoints: &checkpoints, losses: Vec::new(), until: u64::MAX };
     let whole = network(3);
     let ended = fit.run_observed(&whole, &mut Progress::default(), &mut batch, &mut saver).unwrap();
-    assert!(matches!(ended, Outcome::ReachedTarget { step } if step < 200), "{ended:?}");
+    assert!(matches!(ended, FitOutcome::ReachedTarget { step } if step < 200), "{ended:?}");
     let (other, mut progress) = (network(77), Progress::default());
     checkpoints.newest().unwrap().unwrap().restore(&fit, &other, &mut progress).unwrap();
     let outcome = fit.run(&other, &mut progress, &mut batch, |_, _| Ok(ControlFlow::Continue(()))).unwrap();
@@ -251,7 +251,7 @@ fn hooks_that_measure_do_not_disturb_the_training() {
                 }
                 Ok(ControlFlow::Continue(()))
             });
-            assert_eq!(outcome.unwrap(), Outcome::Finished);
+            assert_eq!(outcome.unwrap(), FitOutcome::Finished);
             weights(&network)
         };
         assert_eq!(run(true), run(false));

@@ -12,7 +12,7 @@ use gc_core::GeometricComplexity;
 use models::ops::{self, ConvSettings, PoolSettings};
 use models::train::Gradients;
 use models::{Accuracy, Architecture, Error, Initialisation, Network, Pass};
-use support::{assert_close, numbers, relative_distance};
+use support::{assert_close, labelled, numbers, relative_distance};
 
 fn device() -> Option<Device> {
     match Device::new_cuda(0) {
@@ -103,7 +103,7 @@ fn a_training_step() {
             let (images, pass) = (images.to_device(device).unwrap(), Pass::training(1, 0));
             let logits = network.tracked().logits(&images, &pass).unwrap();
             let by_graph = ops::cross_entropy(&logits, &labels, 0.0).unwrap().backward().unwrap();
-            let (_, traced) = Gradients::of_loss(&network, &images, &labels, 0.0, &pass).unwrap();
+            let (_, traced) = Gradients::of_loss(&network, &labelled(&images, &labels, 0.0), &pass).unwrap();
             let of = |(name, var): (&str, &Var)| {
                 let both = [by_graph.get(var), traced.get(name)];
                 let both = both.map(|gradient| gradient.unwrap_or_else(|| panic!("no gradient of {name}")));
@@ -150,7 +150,7 @@ fn tensors_on_two_devices_are_refused() {
     let Some(device) = device() else { return };
     let x = draw(&[2, 3], DType::F32, 1);
     let error = ops::hadamard(&x, &x.to_device(&device).unwrap()).unwrap_err();
-    assert!(matches!(error, Error::Device { op: "hadamard", .. }), "{error}");
+    assert!(matches!(error, ops::Error::Device { op: "hadamard", .. }), "{error}");
 }
 
 /// cuDNN's Winograd algorithms, which take channels by the dozen, and tensors that lie somewhere in a larger one.
@@ -191,7 +191,7 @@ fn mixed_precision() {
         let network = Network::new(&architecture, Initialisation::HeNormal, 1, DType::F32, &device).unwrap();
         let images = draw(&[8, 3, 32, 32], DType::F32, 1).to_device(&device).unwrap();
         let labels = Tensor::new(&[0u32, 1, 2, 3, 4, 5, 6, 7], &device).unwrap();
-        Gradients::of_loss(&network, &images, &labels, 0.0, &pass).unwrap().0
+        Gradients::of_loss(&network, &labelled(&images, &labels, 0.0), &pass).unwrap().0
     });
     let distance = (losses[1] / losses[0] - 1.0).abs();
     assert!(distance > 0.0 && distance < 0.05, "loss {} in f32, {} in mixed precision", losses[0], losses[1]);

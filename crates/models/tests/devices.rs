@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on may panic")]
 
 use candle_core::{DType, Device};
-use models::{Architecture, DeviceName, DeviceProblem, Error, Initialisation, Network, WeightsSource, with_threads};
+use models::{
+    Architecture, DeviceName, DeviceProblem, Error, Initialisation, Network, WeightsSource, ops, with_threads,
+};
 
 fn conv4(classes: usize, dtype: DType) -> models::Result<Network> {
     let architecture = Architecture::from_toml("family = 'conv4'\nchannels = [3]\ninput_size = [4, 4]")?;
@@ -60,13 +62,14 @@ fn numbers_without_kernels_are_refused_before_anything_is_built() {
 
 #[test]
 fn mixed_precision_is_refused_on_the_cpu_before_a_step_is_done() {
-    use models::train::{Fit, Gradients, Progress, Sgd};
+    use models::train::{Fit, Gradients, LabelledBatch, Progress, Sgd};
     let network = conv4(2, DType::F32).unwrap();
     let images = candle_core::Tensor::ones((2, 3, 4, 4), DType::F32, &Device::Cpu).unwrap();
     let labels = candle_core::Tensor::new(&[0u32, 1], &Device::Cpu).unwrap();
     let pass = models::Pass::training(1, 0).mixed_precision();
     let logits = network.tracked().logits(&images, &pass).unwrap_err();
-    let gradients = Gradients::of_loss(&network, &images, &labels, 0.0, &pass).unwrap_err();
+    let batch = LabelledBatch { images: &images, labels: &labels, label_smoothing: 0.0 };
+    let gradients = Gradients::of_loss(&network, &batch, &pass).unwrap_err();
     let fit = Fit { mixed_precision: true, ..Fit::new(3, Sgd::new(0.1)) };
     let mut batches = |_: u64| Ok((images.clone(), labels.clone()));
     let mut progress = Progress::default();
@@ -74,7 +77,7 @@ fn mixed_precision_is_refused_on_the_cpu_before_a_step_is_done() {
     let run = fit.run(&network, &mut progress, &mut batches, hook).unwrap_err();
     for error in [logits, gradients, run] {
         assert!(
-            matches!(&error, Error::Operation(models::ops::Error::MixedPrecision { dtype, .. }) if dtype == "f32"),
+            matches!(&error, Error::Operation(ops::Error::MixedPrecision { dtype, .. }) if dtype == "f32"),
             "{error}"
         );
         assert!(error.to_string().contains("--features cudnn"), "{error}");

@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 
 use candle_core::{DType, Device, Tensor};
 use gc_core::Penalty;
-use models::train::{Fit, GcPenalty, Gradients, OptimizerState, Outcome, Progress, Sgd};
+use models::train::{Fit, FitOutcome, GcPenalty, Gradients, OptimizerState, Progress, Sgd};
 use models::{Architecture, Error, Initialisation, Network, Pass, ops};
 use support::{Golden, assert_close, numbers};
 
@@ -109,8 +109,8 @@ fn stopping_and_going_on_changes_nothing() {
         }
     };
     let outcome = fit.run(&network, &mut progress, &mut batch, stop_at(2)).unwrap();
-    assert_eq!(outcome, Outcome::Stopped { step: 2 });
-    assert_eq!(fit.run(&network, &mut progress, &mut batch, stop_at(9)).unwrap(), Outcome::Finished);
+    assert_eq!(outcome, FitOutcome::Stopped { step: 2 });
+    assert_eq!(fit.run(&network, &mut progress, &mut batch, stop_at(9)).unwrap(), FitOutcome::Finished);
     let found: Vec<f64> = network.params().iter().flat_map(|(_, parameter)| numbers(&parameter.var)).collect();
     assert_eq!(found, expected);
 }
@@ -155,7 +155,7 @@ fn divergence_ends_a_run_cleanly_and_says_where() {
     let outcome = Fit::new(50, Sgd::new(1e6))
         .run(&network(), &mut Progress::default(), &mut batch, |_, _| Ok(ControlFlow::Continue(())))
         .unwrap();
-    let Outcome::Diverged { step, loss } = outcome else { panic!("{outcome:?}") };
+    let FitOutcome::Diverged { step, loss } = outcome else { panic!("{outcome:?}") };
     assert!(step >= 1 && (!loss.is_finite() || loss > 1e3), "{step} {loss}");
 }
 

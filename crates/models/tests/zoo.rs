@@ -47,12 +47,16 @@ fn nets() -> Vec<(&'static str, Architecture, Vec<usize>)> {
         ("conv4", toml("family = 'conv4'\nchannels = [5, 6, 7, 8]\ninput_size = [16, 32]"), vec![3, 3, 16, 32]),
         (
             "mlp-gelu",
-            toml("family = 'mlp'\ninputs = 10\nhidden = [7, 6, 4]\nactivation = 'gelu'\nclasses = 3"),
+            toml(
+                "family = 'mlp'\ninputs = 10\nhidden = [7, 6, 4]\nactivation = 'gelu'\nactivation_before_head = false\nclasses = 3",
+            ),
             vec![4, 10],
         ),
         (
             "mlp-silu",
-            toml("family = 'mlp'\ninputs = 10\nhidden = [7, 4]\nactivation = 'silu'\nclasses = 3"),
+            toml(
+                "family = 'mlp'\ninputs = 10\nhidden = [7, 4]\nactivation = 'silu'\nactivation_before_head = false\nclasses = 3",
+            ),
             vec![4, 10],
         ),
     ]

@@ -9,7 +9,7 @@ use super::{Architecture, Conv4Config, MlpConfig, ResNetConfig, VggConfig, WideR
 use crate::names::nearest;
 use crate::{Error, Result};
 
-/// The families by their names, with the keys that each understands.
+/// The families by name, with the keys of each.
 const FAMILIES: [(&str, &[&str]); 5] = [
     ("mlp", MlpConfig::KEYS),
     ("vgg", VggConfig::KEYS),
@@ -19,20 +19,23 @@ const FAMILIES: [(&str, &[&str]); 5] = [
 ];
 
 impl Architecture {
-    /// The architecture that a TOML text describes: `family`, then the sizes of that family and nothing else.
+    /// The architecture that a TOML text describes: the key `family`, then the keys of that family and no others.
     ///
     /// | family | keys |
     /// |---|---|
-    /// | `mlp` | `inputs`, `hidden`, `activation` (after every hidden layer but the last), `classes` |
+    /// | `mlp` | `inputs`, `hidden`, `activation`, `activation_before_head` (default true), `classes` |
     /// | `vgg` | `stages` (channels of each convolution, stage by stage), `batch_norm`, `activation`, `hidden`, `dropout` |
     /// | `resnet` | `block`, `stem`, `stem_channels`, `stages` (`channels`, `blocks`, `stride`), `activation` |
     /// | `wide_resnet` | `depth`, `widen_factor`, `base_channels`, `dropout`, `activation` |
     /// | `conv4` | `channels`, `activation` |
     ///
-    /// All but `mlp` also take `in_channels` (3), `input_size` (`[32, 32]`) and `classes` (10).
+    /// All families but `mlp` also have `in_channels` (default 3), `input_size` (`[32, 32]`) and `classes` (10).
     ///
-    /// **Errors** [`Error::Description`] for what is no such table, a missing key or a value of the wrong kind;
-    /// [`Error::UnknownName`] for another family; [`Error::UnknownKey`] for a key that the family has not.
+    /// Until version 0.1.0 the family `mlp` had no key `activation_before_head` and never an activation before its head. Such a file
+    /// now means a network with one; set the key to `false` for the former meaning.
+    ///
+    /// **Errors** [`Error::Description`] when the text is no TOML table, a key is missing or a value has the wrong type;
+    /// [`Error::UnknownName`] for an unknown family; [`Error::UnknownKey`] for a key that the family does not have.
     ///
     /// ```
     /// use models::{Architecture, Error};
@@ -51,7 +54,7 @@ impl Architecture {
 
     /// As [`Architecture::from_toml`], from a file.
     ///
-    /// **Errors** those, with the file's name, and [`Error::Io`] when it cannot be read.
+    /// **Errors** as there, with the file's name, and [`Error::Io`] when the file cannot be read.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let text = std::fs::read_to_string(path).map_err(|source| {

@@ -94,7 +94,7 @@ impl Adam {
         let count = state.steps.min(i32::MAX as u64) as i32;
         let (first, second) = (1.0 - beta1.powi(count), 1.0 - beta2.powi(count));
         for (name, weight) in params.trainable() {
-            let Some(gradient) = gradients.fitting(name, weight)? else { continue };
+            let Some(gradient) = gradients.checked(name, weight)? else { continue };
             let mean = state.entry("first-moment", name, weight)?;
             let square = state.entry("second-moment", name, weight)?;
             let before = weight.as_detached_tensor();

@@ -85,7 +85,7 @@ impl Sgd {
         let rate = self.learning_rate * factor;
         let &Self { momentum, l2, decay, .. } = self;
         for (name, weight) in params.trainable() {
-            let Some(gradient) = gradients.fitting(name, weight)? else { continue };
+            let Some(gradient) = gradients.checked(name, weight)? else { continue };
             if momentum == 0.0 {
                 Formula::Descend { rate, decay: l2 + decay }.apply(weight, gradient, gradient)?;
                 continue;
