@@ -24,7 +24,7 @@ pub use blocked::{BlockedCorrelation, PermutationSettings, blocked_rank_correlat
 pub use bootstrap::{bootstrap_means, bootstrap_model_means};
 pub use concordance::{GranulatedCoefficient, SignError, granulated_coefficient, worst_sign_error};
 pub use equivalence::{Equivalence, equivalence_test};
-pub use error::{Error, Result};
+pub use error::{Error, Result, check_values};
 pub use interval::{Interval, SkewnessCorrection, expanded_percentile_interval, percentile_interval, student_interval};
 pub use mean::{MeanEstimate, estimate_mean, mean_with_resamples};
 pub use multiple::{benjamini_hochberg, holm};

@@ -25,9 +25,9 @@ pub fn wilson_interval(successes: u64, trials: u64, level: f64) -> Result<Interv
     check(successes, trials, level)?;
     let (n, share) = (trials as f64, successes as f64 / trials as f64);
     let z = normal_quantile(0.5 + 0.5 * level);
-    let scale = 1.0 + z * z / n;
-    let centre = (share + z * z / (2.0 * n)) / scale;
-    let half = z * (share * (1.0 - share) / n + z * z / (4.0 * n * n)).sqrt() / scale;
+    let weight = 1.0 + z * z / n;
+    let centre = (share + 0.5 * z * z / n) / weight;
+    let half = z / weight * (share * (1.0 - share) / n + 0.25 * z * z / (n * n)).sqrt();
     Ok(Interval::new((centre - half).max(0.0), (centre + half).min(1.0), level))
 }
 
