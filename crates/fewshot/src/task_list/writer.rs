@@ -3,8 +3,9 @@
 use std::io::Write;
 use std::path::Path;
 
+use support::AtomicFile;
+
 use super::{FORMAT, Header, Line, VERSION};
-use crate::atomic_file::AtomicFile;
 use crate::checksum::{EpisodesChecksum, episode_checksum, labels_checksum};
 use crate::{Episode, EpisodeSampler, Error, Result};
 
@@ -79,11 +80,11 @@ impl<'a, W: Write> TaskListWriter<'a, W> {
 ///
 /// **Errors** [`Error::Io`], [`Error::Stream`], and those of [`TaskListWriter::write`].
 pub fn write_task_list(path: &Path, labels: &[u32], sampler: &EpisodeSampler, episodes: usize) -> Result<()> {
-    let mut list = TaskListWriter::new(AtomicFile::create(path)?, labels, Some(sampler))?;
+    let mut list = TaskListWriter::new(AtomicFile::create(path).map_err(Error::file)?, labels, Some(sampler))?;
     for episode in sampler.episodes().take(episodes) {
         list.write(&episode)?;
     }
-    list.finish()?.commit()
+    list.finish()?.commit().map_err(Error::file)
 }
 
 fn by_class(way: usize, samples: &[usize], classes: &[usize]) -> Vec<Vec<usize>> {
