@@ -1,9 +1,9 @@
 //! The table: a row for each network, a column for each score, and how each score goes with the accuracy.
 
 use anyhow::{Result, bail};
-use fewshot::{IntervalSettings, RankCorrelation, RankStatistic, rank_correlation, rank_correlation_in_groups};
 use serde::Serialize;
 use serde_json::{Value, json};
+use statistics::{IntervalSettings, RankCorrelation, RankStatistic, rank_correlation, rank_correlation_in_groups};
 
 use crate::report::Table;
 use crate::{output, suggest};
