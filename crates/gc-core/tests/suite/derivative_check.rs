@@ -8,7 +8,7 @@ use gc_core::{
 };
 
 use crate::networks::{Attention, Cnn, Pooling, pool, variables};
-use crate::support::{Activation, CPU, entries, perceptron, random_weights};
+use crate::support::{Activation, CPU, entries, normal, perceptron, random_weights};
 
 fn inputs(shape: &[usize], dtype: DType) -> Tensor {
     let count = shape.iter().product();
@@ -198,6 +198,40 @@ fn right_networks_are_accepted_with_a_wide_margin() {
             assert!(2 * reverse.compared >= check.pairs, "{name}: {check:?}");
             assert!(reverse.median < bound && 4 * reverse.disagreeing <= reverse.compared, "{name}: {check:?}");
         }
+    }
+}
+
+/// Eight convolutions with ReLU on 32×32 images in f32, with a pooling after the second and the fourth.
+fn deep(pooling: Pooling) -> impl Fn(&Tensor) -> candle_core::Result<Tensor> {
+    let kernels: Vec<Tensor> = (0..8)
+        .map(|layer| {
+            let inputs = if layer == 0 { 3 } else { 16 };
+            let drawn = normal(&[16, inputs, 3, 3], 7, layer);
+            (drawn * (2.0 / (9 * inputs) as f64).sqrt()).unwrap().to_dtype(DType::F32).unwrap()
+        })
+        .collect();
+    move |x: &Tensor| {
+        let mut x = x.clone();
+        for (layer, kernel) in kernels.iter().enumerate() {
+            x = candle_nn::Module::forward(&candle_nn::Activation::Relu, &x.conv2d(kernel, 1, 1, 1, 1)?)?;
+            x = if layer == 1 || layer == 3 { pool(&x, pooling)? } else { x };
+        }
+        x.mean((2, 3))
+    }
+}
+
+#[test]
+fn deep_networks_in_f32_are_decided() {
+    let x = inputs(&[4, 3, 32, 32], DType::F32);
+    for seed in 0..3 {
+        let estimator = GeometricComplexity::projections(Probe::Rademacher, 1).seed(seed);
+        let reverse = checked(estimator.measure_inputs(&deep(Pooling::Max), &x).unwrap()).reverse.unwrap();
+        assert!(reverse.compared >= 8 && 4 * reverse.disagreeing <= reverse.compared, "{reverse:?}");
+        let refused = estimator.measure_inputs(&deep(Pooling::CandleMax), &x);
+        assert!(
+            matches!(refused, Err(Error::WrongDerivative { compared, disagreeing, .. }) if compared >= 8 && disagreeing == compared),
+            "{refused:?}"
+        );
     }
 }
 
