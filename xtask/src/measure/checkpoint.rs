@@ -3,18 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device};
 use collapse::Head;
 use datasets::HubFile;
 use gc_core::FeatureMap;
-use models::{Architecture, DeviceName, Initialisation, Network, Pass, WeightsSource};
+use models::{Architecture, DeviceName, Initialisation, Network, Pass, WeightsFile, WeightsSource};
 
 use super::Inputs;
-use crate::arrays::Arrays;
-
-/// The names that heads have in PyTorch's models, the last linear layer of each family; with hidden layers before it, it
-/// is the last of `classifier.0`, `classifier.3`, ….
-const HEADS: [&str; 3] = ["head.weight", "fc.weight", "classifier.weight"];
 
 /// Which network.
 #[allow(rustdoc::broken_intra_doc_links, reason = "the texts are help in a terminal, where shapes need no escapes")]
@@ -27,7 +22,7 @@ pub(crate) struct NetworkArgs {
     /// Architecture as a TOML file
     #[arg(long, value_name = "FILE")]
     arch: Option<PathBuf>,
-    /// Weights with PyTorch's parameter names: a safetensors file, or hub:OWNER/NAME[@REVISION][:FILE]
+    /// Weights with PyTorch's parameter names: a safetensors or PyTorch file, an index, a folder, or hub:OWNER/NAME[@REVISION][:FILE]
     #[arg(long, value_name = "FILE", required_unless_present = "onnx")]
     weights: Option<WeightsSource>,
     /// Instead of an architecture and weights: a graph as an ONNX file, if this program was built with the feature onnx
@@ -55,6 +50,10 @@ pub(crate) struct Checkpoint {
     pub(crate) architecture: Architecture,
     /// The network.
     pub(crate) network: Network,
+    /// Whether the weights have a head; without one the network's head has random values.
+    has_head: bool,
+    /// How the names in the file were matched, where they are not those of the parameters.
+    pub(crate) notes: Vec<String>,
 }
 
 impl NetworkArgs {
@@ -122,6 +121,28 @@ impl Subject {
         }
     }
 
+    /// The tensor whose complexity is measured, in words.
+    pub(crate) fn tensor(&self, layer: Option<&str>) -> Option<String> {
+        match (self, layer) {
+            (_, Some(layer)) => Some(format!("output of `{layer}`")),
+            (Subject::Checkpoint(checkpoint), None) => {
+                let view = checkpoint.network.frozen();
+                Some(format!("input of the head `{}`, output of `{}`", view.head_name(), view.feature_layer()?))
+            }
+            #[cfg(feature = "onnx")]
+            (Subject::Graph(_), None) => None,
+        }
+    }
+
+    /// How the names of the weights were matched, where they are not those of the parameters.
+    pub(crate) fn notes(&self) -> &[String] {
+        match self {
+            Subject::Checkpoint(checkpoint) => &checkpoint.notes,
+            #[cfg(feature = "onnx")]
+            Subject::Graph(_) => &[],
+        }
+    }
+
     /// Its features, or the output of `layer`.
     pub(crate) fn features<'a>(&'a self, layer: Option<&str>) -> Result<Box<dyn FeatureMap + 'a>> {
         Ok(match self {
@@ -136,7 +157,7 @@ impl Subject {
     /// The last linear layer, where it is known.
     pub(crate) fn head(&self) -> Result<Option<Head>> {
         match self {
-            Subject::Checkpoint(checkpoint) => checkpoint.head().map(Some),
+            Subject::Checkpoint(checkpoint) => checkpoint.head(),
             #[cfg(feature = "onnx")]
             Subject::Graph(_) => Ok(None),
         }
@@ -181,8 +202,9 @@ impl Description {
         if let ([channels, height, width], false) = (&shape[..], self.sized) {
             architecture = architecture.with_input(*channels, [*height, *width]);
         }
-        if !self.classed {
-            architecture = architecture.with_classes(classes(weights)?);
+        let file = WeightsFile::open(weights)?;
+        if let (false, Some(classes)) = (self.classed, file.classes(&architecture)) {
+            architecture = architecture.with_classes(classes);
         }
         let expected = architecture.input_shape();
         if expected != shape && !(expected.len() == 1 && expected[0] == shape.iter().product::<usize>()) {
@@ -190,32 +212,16 @@ impl Description {
         }
         let network = Network::new(&architecture, Initialisation::HeNormal, 0, dtype, device)
             .with_context(|| self.origin.clone())?;
-        network.params().load(weights)?;
-        Ok(Checkpoint { name: weights.display().to_string(), architecture, network })
+        let report = network.params().load_body(&file)?;
+        let (has_head, notes) = (!report.lacks_only_head(), report.notes());
+        Ok(Checkpoint { name: weights.display().to_string(), architecture, network, has_head, notes })
     }
 }
 
 impl Checkpoint {
-    /// The last linear layer.
-    pub(crate) fn head(&self) -> Result<Head> {
+    /// The last linear layer, if the weights have one.
+    pub(crate) fn head(&self) -> Result<Option<Head>> {
         let (weight, bias) = self.network.frozen().head_parameters();
-        Ok(Head::new(weight, Some(bias))?)
+        Ok(if self.has_head { Some(Head::new(weight, Some(bias))?) } else { None })
     }
-}
-
-/// The number of classes that a weights file was made for: the rows of its head.
-fn classes(weights: &Path) -> Result<usize> {
-    let arrays = Arrays::read(weights, "weights")?;
-    let head = HEADS.iter().find_map(|name| arrays.get(name)).or_else(|| last_of_classifier(&arrays));
-    let rows = head.and_then(|head| head.dims().first().copied());
-    rows.with_context(|| {
-        format!("{}: there is no head; expected one of {}, classifier.N.weight", weights.display(), HEADS.join(", "))
-    })
-}
-
-/// `classifier.N.weight` with the largest N.
-fn last_of_classifier(arrays: &Arrays) -> Option<&Tensor> {
-    let number = |name: &str| name.strip_prefix("classifier.")?.strip_suffix(".weight")?.parse::<usize>().ok();
-    let last = arrays.names().filter_map(|name| Some((number(name)?, name))).max()?;
-    arrays.get(last.1)
 }

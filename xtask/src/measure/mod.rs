@@ -97,6 +97,9 @@ pub(crate) fn measure(args: &Args) -> Result<()> {
     let order = inputs.order(args.estimator.samples, args.estimator.may_stop(), args.estimator.seed)?;
     let measured =
         Work { args, subject: &subject, inputs: &inputs, dtype, device: &device, order: &order }.measure(units)?;
+    for note in subject.notes() {
+        eprintln!("{}: {note}", subject.name());
+    }
     for note in [args.estimator.unused(), args.estimator.unreached(&measured.gc)].into_iter().flatten() {
         eprintln!("{note}");
     }
@@ -106,7 +109,8 @@ pub(crate) fn measure(args: &Args) -> Result<()> {
     if args.json {
         return output::json(&report::document(&subject, &inputs, args.layer.as_deref(), dtype, &measured)?);
     }
-    output::table(&format!("{} on {}", subject.name(), inputs.name()), &report::rows(&measured));
+    let tensor = subject.tensor(args.layer.as_deref()).map(|tensor| format!(" ({tensor})")).unwrap_or_default();
+    output::table(&format!("{} on {}{tensor}", subject.name(), inputs.name()), &report::rows(&measured));
     Ok(())
 }
 

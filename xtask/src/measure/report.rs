@@ -35,6 +35,7 @@ pub(super) fn document(
         "architecture": subject.architecture(),
         "inputs": { "name": inputs.name(), "samples": inputs.count(), "shape": inputs.shape() },
         "layer": layer,
+        "tensor": subject.tensor(layer),
         "dtype": dtype.as_str(),
         "gc": complexity(&measured.gc)?,
         "collapse": measured.collapse,

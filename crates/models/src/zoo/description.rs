@@ -6,7 +6,7 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use super::{Architecture, Conv4Config, MlpConfig, ResNetConfig, VggConfig, WideResNetConfig};
-use crate::names::nearest;
+use crate::error::most_similar;
 use crate::{Error, Result};
 
 /// The families by name, with the keys of each.
@@ -78,11 +78,11 @@ impl Architecture {
             return Err(refused(origin, &format!("the key `family` is missing; it is one of {families}")));
         };
         let Some((family, keys)) = FAMILIES.into_iter().find(|(known, _)| known == name) else {
-            let nearest = nearest(name, FAMILIES.into_iter().map(|(known, _)| known));
+            let nearest = most_similar(name, FAMILIES.into_iter().map(|(known, _)| known));
             return Err(Error::UnknownName { what: "architecture family", name: name.clone(), nearest });
         };
         if let Some(key) = table.keys().find(|key| *key != "family" && !keys.contains(&key.as_str())) {
-            let nearest = nearest(key, keys.iter().copied());
+            let nearest = most_similar(key, keys.iter().copied());
             return Err(Error::UnknownKey { origin: origin.to_owned(), key: key.clone(), family, nearest });
         }
         Architecture::deserialize(table).map_err(|error| refused(origin, &error.to_string()))
