@@ -145,8 +145,9 @@ impl Params {
 
     /// A copy of the running statistics, for [`Statistics::restore`].
     pub(crate) fn statistics(&self) -> Result<Statistics> {
-        let kept = self.entries.values().filter(|parameter| !parameter.role.is_trainable());
-        let copies = kept.map(|parameter| Ok((parameter.var.clone(), parameter.var.as_detached_tensor().copy()?)));
+        let statistics = self.entries.values().filter(|parameter| !parameter.role.is_trainable());
+        let copies =
+            statistics.map(|parameter| Ok((parameter.var.clone(), parameter.var.as_detached_tensor().copy()?)));
         Ok(Statistics(copies.collect::<Result<_>>()?))
     }
 }

@@ -31,8 +31,8 @@ impl Architecture {
     ///
     /// All families but `mlp` also have `in_channels` (default 3), `input_size` (`[32, 32]`) and `classes` (10).
     ///
-    /// Until version 0.1.0 the family `mlp` had no key `activation_before_head` and never an activation before its head. Such a file
-    /// now means a network with one; set the key to `false` for the former meaning.
+    /// Before the family `mlp` had the key `activation_before_head`, it had no activation before its head. A file without the key now
+    /// means a network with one; set the key to `false` for the former meaning.
     ///
     /// **Errors** [`Error::Description`] when the text is no TOML table, a key is missing or a value has the wrong type;
     /// [`Error::UnknownName`] for an unknown family; [`Error::UnknownKey`] for a key that the family does not have.
