@@ -6,6 +6,7 @@ mod weights;
 mod weights_source;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use candle_core::{DType, Device, Tensor, Var};
 use serde::{Deserialize, Serialize};
@@ -16,7 +17,7 @@ pub use weights::{WeightsFile, WeightsReport};
 pub(crate) use weights::{encode_tensors, parse_tensors};
 pub use weights_source::WeightsSource;
 
-use crate::Result;
+use crate::{Error, Result};
 
 /// The role of a parameter, which decides its initial values and whether an optimiser changes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,11 +124,11 @@ impl Params {
     /// Sets every parameter to the value of the same name.
     ///
     /// # Errors
-    /// The report, where a value is missing, unexpected or of another shape; nothing is changed then.
-    pub(crate) fn assign(&self, values: &BTreeMap<String, Tensor>) -> std::result::Result<(), AssignError> {
+    /// [`Error::Weights`] for `path` where a value is missing, unexpected or of another shape; nothing is changed then.
+    pub(crate) fn assign(&self, path: &Path, values: &BTreeMap<String, Tensor>) -> Result<()> {
         let report = WeightsReport::compare(self, values);
         if !report.is_clean() {
-            return Err(AssignError::Report(report));
+            return Err(Error::Weights { path: path.to_owned(), report: Box::new(report) });
         }
         Ok(self.set(values)?)
     }
@@ -159,18 +160,6 @@ impl Statistics {
     /// Sets the network's statistics to the copy.
     pub(crate) fn restore(&self) -> Result<()> {
         Ok(self.0.iter().try_for_each(|(var, copy)| var.set(copy))?)
-    }
-}
-
-/// Values could not be assigned.
-pub(crate) enum AssignError {
-    Report(WeightsReport),
-    Candle(candle_core::Error),
-}
-
-impl From<candle_core::Error> for AssignError {
-    fn from(error: candle_core::Error) -> Self {
-        AssignError::Candle(error)
     }
 }
 

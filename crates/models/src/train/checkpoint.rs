@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Fit, Progress};
 use crate::error::write_whole;
-use crate::params::{AssignError, encode_tensors, parse_tensors};
+use crate::params::{encode_tensors, parse_tensors};
 use crate::zoo::Architecture;
 use crate::{Error, Network, Result};
 
@@ -166,10 +166,7 @@ impl Checkpoint {
             let var = Var::from_tensor(&tensor.to_device(network.params().device())?)?;
             restored.optimizer.tensors.insert(name, var);
         }
-        network.params().assign(&model).map_err(|error| match error {
-            AssignError::Report(report) => Error::Weights { path: self.path.clone(), report: Box::new(report) },
-            AssignError::Candle(error) => Error::Candle(error),
-        })?;
+        network.params().assign(&self.path, &model)?;
         *progress = restored;
         Ok(())
     }
