@@ -1,4 +1,4 @@
-//! Files that appear whole or not at all.
+//! Files that are written completely or not at all.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::{Error, Result};
 
-/// A file written beside its place and moved there at the end; dropped before that, it leaves nothing.
+/// A temporary file beside its target, which `commit` renames to the target. Dropping it before that deletes it.
 pub(crate) struct AtomicFile {
     target: PathBuf,
     partial: PathBuf,
@@ -24,7 +24,7 @@ impl AtomicFile {
         Ok(Self { target: target.to_owned(), partial, writer: Some(BufWriter::new(file)) })
     }
 
-    /// Puts the file in its place.
+    /// Renames the file to its target.
     pub(crate) fn commit(mut self) -> Result<()> {
         if let Some(writer) = self.writer.take() {
             let file = writer.into_inner().map_err(|error| Error::io(&self.partial)(error.into_error()))?;
@@ -46,7 +46,7 @@ impl Write for AtomicFile {
 
 impl Drop for AtomicFile {
     fn drop(&mut self) {
-        // After a commit the partial file is gone and this does nothing.
+        // After a commit the temporary file no longer exists, and the error is ignored.
         let _ = fs::remove_file(&self.partial);
     }
 }

@@ -150,7 +150,7 @@ fn tensors_on_two_devices_are_refused() {
     let Some(device) = device() else { return };
     let x = draw(&[2, 3], DType::F32, 1);
     let error = ops::hadamard(&x, &x.to_device(&device).unwrap()).unwrap_err();
-    assert!(matches!(error, Error::Device { op: "hadamard", .. }), "{error}");
+    assert!(matches!(error, ops::Error::Device { op: "hadamard", .. }), "{error}");
 }
 
 /// cuDNN's Winograd algorithms, which need many channels, and tensors that are slices of larger ones.

@@ -12,7 +12,7 @@ pub(super) fn describe() -> String {
     let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let memory = text.lines().find_map(|line| line.strip_prefix("MemTotal:")).unwrap_or_default().trim();
     let kibibytes: f64 = memory.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or(0.0);
-    let model = crate::record::processor().unwrap_or_else(|| std::env::consts::ARCH.to_owned());
+    let model = crate::provenance::processor().unwrap_or_else(|| std::env::consts::ARCH.to_owned());
     format!("{model}, {cores} cores, {:.0} GiB, {}", kibibytes / 1_048_576.0, std::env::consts::OS)
 }
 

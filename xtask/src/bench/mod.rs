@@ -16,6 +16,7 @@ use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 
 use crate::files::write_whole;
+use crate::output::{note, say};
 use recorded::{Figure, Recorded, Session};
 
 /// Arguments of `bench`.
@@ -144,7 +145,7 @@ fn measure(topic: Topic, args: &Args, root: &Path) -> Result<Session> {
     }
     Ok(Session {
         command: command(topic, args),
-        date: crate::record::utc(crate::record::now()),
+        date: crate::provenance::utc(crate::provenance::now()),
         threads: args.threads,
         quick: args.quick,
         machine: machine::describe(),
@@ -155,10 +156,10 @@ fn measure(topic: Topic, args: &Args, root: &Path) -> Result<Session> {
 
 /// Says on standard error how long a turn of one side took, so that a whole session can be planned.
 fn timed<T>(topic: Topic, round: usize, side: &str, turn: impl FnOnce() -> Result<T>) -> Result<T> {
-    eprintln!("{}, round {round}: {side}", topic.name());
-    let start = crate::record::now();
+    note!("{}, round {round}: {side}", topic.name());
+    let start = crate::provenance::now();
     let found = turn()?;
-    eprintln!("{}, round {round}: {side} took {} s", topic.name(), crate::record::now() - start);
+    note!("{}, round {round}: {side} took {} s", topic.name(), crate::provenance::now() - start);
     Ok(found)
 }
 
@@ -186,7 +187,7 @@ fn write_page(folder: &Path, recorded: &Recorded) -> Result<()> {
         write_whole(&folder.join(CURVES), curves.into_string().as_bytes())?;
     }
     write_whole(&path, after.as_bytes())?;
-    println!("{} and its pictures state what {RECORDED} beside it holds", path.display());
+    say!("{} and its pictures state what {RECORDED} beside it holds", path.display());
     Ok(())
 }
 
@@ -209,7 +210,7 @@ fn check(root: &Path, recorded: &Recorded) -> Result<()> {
         stray.push(format!("{PAGE} states other figures than {RECORDED}: run `cargo xtask bench --page`"));
     }
     if stray.is_empty() {
-        println!(
+        say!(
             "{checked} ratios against peers in README and book are recorded, and the page's tables are those recorded"
         );
         return Ok(());

@@ -15,7 +15,7 @@ use super::{Args, Topic, peers};
 pub(super) fn run(topic: Topic, args: &Args, root: &Path) -> Result<Vec<Figure>> {
     let target = target_folder(root);
     // Whole seconds: what was written in the second of the start counts.
-    let started = UNIX_EPOCH + Duration::from_secs(crate::record::now());
+    let started = UNIX_EPOCH + Duration::from_secs(crate::provenance::now());
     // With `xtask` beside it, the features of the dependencies are those of this very command: nothing is built twice.
     let mut command = cargo(root, args.threads, &["bench", "-p", "xtask", "-p", "benches", "--bench", topic.name()]);
     if args.quick {
@@ -165,7 +165,7 @@ mod tests {
         std::fs::write(&declared, r#"{"group/a/b": {"operations": 2e9, "bytes": 1.2e1}}"#).unwrap();
         add_least_work(&mut figures, &declared).unwrap();
         assert_eq!(figures[0].least, Some(Least { operations: 2e9, bytes: 12.0 }));
-        let later = UNIX_EPOCH + Duration::from_secs(crate::record::now() + 3600);
+        let later = UNIX_EPOCH + Duration::from_secs(crate::provenance::now() + 3600);
         assert!(read_criterion(folder.path(), later).unwrap().is_empty());
     }
 }

@@ -8,12 +8,13 @@ use serde::Deserialize;
 
 use super::recorded::{Figure, median};
 use super::{Args, Topic, ours};
+use crate::output::note;
 
 /// Runs the script of a topic once; nothing where there is none.
 pub(super) fn run(topic: Topic, args: &Args, root: &Path, peers: &Path) -> Result<Vec<Figure>> {
     let script = root.join(format!("benches/peers/{}.py", topic.name()));
     if !script.exists() {
-        eprintln!("{} has no peer: {} is missing", topic.name(), script.display());
+        note!("{} has no peer: {} is missing", topic.name(), script.display());
         return Ok(Vec::new());
     }
     let mut figures = Vec::new();
@@ -93,7 +94,7 @@ fn seconds() -> String {
 pub(super) fn figures_of(command: &mut Command, name: &str) -> Result<Vec<Figure>> {
     let output = command.stderr(Stdio::inherit()).output().with_context(|| format!("cannot start {name}"))?;
     let text = String::from_utf8_lossy(&output.stdout);
-    print!("{text}");
+    crate::output::print(&text);
     if !output.status.success() {
         bail!("{name} failed ({}): its last words are above", output.status);
     }

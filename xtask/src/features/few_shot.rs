@@ -8,8 +8,8 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::{Labelled, Source};
+use crate::arguments::at_least_one;
 use crate::output::{self, Row};
-use crate::reproduce::at_least_one;
 
 const EXAMPLES: &str = "\
 Examples:

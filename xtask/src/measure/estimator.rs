@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use gc_core::{Estimate, GeometricComplexity, InputUnits, Population, Probe, Side, Stopped};
 
-use crate::reproduce::at_least_one;
+use crate::arguments::at_least_one;
 
 /// How GC is estimated, and when measuring stops.
 #[derive(Debug, Clone, clap::Args)]

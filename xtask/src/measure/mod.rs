@@ -18,7 +18,7 @@ use estimator::EstimatorArgs;
 pub(crate) use inputs::{Inputs, InputsArgs};
 
 use crate::features::check_labels;
-use crate::output;
+use crate::output::{self, note};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -101,7 +101,7 @@ pub(crate) fn measure(args: &Args) -> Result<()> {
         eprintln!("{}: {note}", subject.name());
     }
     for note in [args.estimator.unused(), args.estimator.unreached(&measured.gc)].into_iter().flatten() {
-        eprintln!("{note}");
+        note!("{note}");
     }
     if let Some(path) = &args.per_sample {
         report::per_sample(path, &measured.gc, &order, inputs.labels())?;

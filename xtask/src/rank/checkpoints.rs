@@ -11,10 +11,10 @@ use models::{Pass, WeightsSource};
 use serde::Deserialize;
 
 use super::standing::{Score, Standings};
+use crate::arguments::at_least_one;
 use crate::features::{check_labels, few_shot_heads};
 use crate::measure::checkpoint::{Checkpoint, Description, fetched};
 use crate::measure::{Inputs, InputsArgs, features};
-use crate::reproduce::at_least_one;
 
 /// Which networks, and how they are scored.
 #[derive(Debug, Clone, clap::Args)]

@@ -64,6 +64,6 @@ pub(crate) fn rank(args: &Args) -> Result<()> {
     if args.json {
         return output::json(&standings.document());
     }
-    println!("{}", standings.text());
+    output::say!("{}", standings.text());
     Ok(())
 }

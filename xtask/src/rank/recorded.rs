@@ -28,7 +28,10 @@ impl Row<'_> {
 
     /// Whether it is the end of a run that no rule excludes.
     fn counts(&self) -> bool {
-        self.cell("standing") == "counted" && self.cell("moment") == "schedule" && self.cell("at") == "1"
+        // Earlier versions called these columns `standing` and `moment`.
+        let either = |name: &str, earlier: &str, value: &str| self.cell(name) == value || self.cell(earlier) == value;
+        let counted = either("status", "standing", "counted");
+        counted && either("measuring_point", "moment", "schedule") && self.cell("at") == "1"
     }
 }
 
@@ -76,7 +79,7 @@ mod tests {
     use super::*;
 
     const HEADER: &str =
-        "run,seed,learning_rate,batch_size,l2,standing,moment,at,gc,gc_standard_error,acc,acc_standard_error\n";
+        "run,seed,learning_rate,batch_size,l2,status,measuring_point,at,gc,gc_standard_error,acc,acc_standard_error\n";
 
     fn folder(rows: &[&str]) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();

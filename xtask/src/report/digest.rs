@@ -1,4 +1,4 @@
-//! What a report says in short, as data beside it: the index of all reports is made of these.
+//! The digest of a report, a file beside it, from which the index of all reports is made.
 
 use std::path::Path;
 
@@ -11,30 +11,30 @@ use crate::files::write_whole;
 
 const FILE: &str = "digest.json";
 
-/// A report in short.
+/// The digest of a report.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Digest {
     /// The experiment.
     pub(crate) name: String,
-    /// What it is about.
+    /// Its title.
     pub(crate) title: String,
-    /// What of the paper it reproduces.
+    /// The figure of the paper that it reproduces.
     pub(crate) figure: String,
     /// Its preset.
     pub(crate) preset: String,
     /// Its data set.
     pub(crate) data: String,
-    /// All runs.
+    /// Number of runs.
     pub(crate) runs: usize,
-    /// Runs that do not count, by a rule or because they failed.
+    /// Number of runs that do not count, by a rule or because they failed.
     pub(crate) excluded: usize,
-    /// Claims that hold.
+    /// Number of claims that hold.
     pub(crate) holds: usize,
-    /// Claims that fail.
+    /// Number of claims that fail.
     pub(crate) fails: usize,
-    /// Claims that are undecided.
+    /// Number of undecided claims.
     pub(crate) undecided: usize,
-    /// Process time of all finished runs.
+    /// Process time of all finished runs, in seconds.
     pub(crate) seconds: f64,
 }
 
@@ -63,10 +63,10 @@ impl Digest {
         write_whole(&folder.join(FILE), serde_json::to_string_pretty(self)?.as_bytes())
     }
 
-    /// Reads the digest in a folder; nothing where there is none.
+    /// Reads the digest in a folder; none if it has none.
     pub(crate) fn read(folder: &Path) -> Option<Result<Self>> {
         let path = folder.join(FILE);
         let text = std::fs::read_to_string(&path).ok()?;
-        Some(serde_json::from_str(&text).with_context(|| format!("cannot understand {}", path.display())))
+        Some(serde_json::from_str(&text).with_context(|| format!("cannot parse {}", path.display())))
     }
 }

@@ -1,42 +1,42 @@
-//! The configuration of one run: everything that its numbers depend on, and the key made from it.
+//! The configuration of one run: all settings that its numbers depend on, and the key computed from them.
 
 use anyhow::{Context, Result, anyhow, bail};
 use models::DeviceName;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use toml::Table;
 
-use super::experiment::Task;
+use crate::task::Task;
 
-/// Raised whenever the same configuration would give other numbers, or a run folder another layout.
+/// Version of run folders. It changes when the same configuration would give other numbers, or a run folder has another
+/// layout.
 pub(crate) const FORMAT: u32 = 2;
 
 /// Hexadecimal digits of a run's key.
 const KEY_DIGITS: usize = 12;
 
-/// The sections of an experiment that make a run.
+/// The sections of an experiment file that make up the configuration of a run.
 pub(crate) const SECTIONS: [&str; 5] = ["task", "data", "model", "train", "measure"];
 
-/// Everything that the numbers of a run depend on; where and how fast it runs is not part of it.
+/// All settings that the numbers of a run depend on. The machine and the number of threads are not among them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Configuration {
-    /// [`FORMAT`] of the program that resolved it.
+    /// [`FORMAT`] of the program that wrote it.
     pub(crate) format: u32,
-    /// Which classes the measures look at.
+    /// Which classes are measured.
     pub(crate) task: Task,
     /// Seed of every stream of random numbers.
     pub(crate) seed: u64,
-    /// The largest batch size among the runs that this one is compared with; it also measures after as many steps as
-    /// that run takes.
+    /// The largest batch size among the runs of the experiment. This run also measures after the number of steps that a run
+    /// with that batch size takes.
     pub(crate) largest_batch_size: usize,
-    /// What images there are.
+    /// The images.
     pub(crate) data: Data,
-    /// What is trained.
+    /// The network.
     pub(crate) model: Model,
-    /// How it is trained.
+    /// The training.
     pub(crate) train: Train,
-    /// What is measured.
+    /// The measurements.
     pub(crate) measure: Measure,
 }
 
@@ -46,50 +46,50 @@ pub(crate) struct Configuration {
 pub(crate) struct Data {
     /// Name of the data set.
     pub(crate) set: String,
-    /// Classes that are trained on, spread evenly over those that there are; 0 is all.
+    /// Number of classes to train on, evenly spaced in the list of the data set's (source) classes; 0 for all.
     pub(crate) classes: usize,
-    /// Images that each of them is trained on.
+    /// Training images per class.
     pub(crate) train_images_per_class: usize,
-    /// Other images of them, on which is tested.
+    /// Test images per class.
     pub(crate) test_images_per_class: usize,
-    /// Classes that a transfer goes to, spread evenly over those that there are; 0 is all.
+    /// Number of target classes of a transfer, evenly spaced in their list; 0 for all.
     pub(crate) target_classes: usize,
-    /// Images of each of them.
+    /// Images per target class.
     pub(crate) target_images_per_class: usize,
 }
 
-/// The network.
+/// The network of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Model {
     /// Name of the architecture.
     pub(crate) architecture: String,
-    /// Factor on all of its widths.
+    /// Factor on the number of channels of every layer.
     pub(crate) width: f64,
-    /// Whether a batch norm follows every convolution, where the architecture leaves the choice.
+    /// Whether a batch norm follows every convolution. Only the VGG family leaves the choice.
     pub(crate) batch_norm: bool,
 }
 
-/// Stochastic gradient descent.
+/// Training by stochastic gradient descent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Train {
-    /// Constant learning rate.
+    /// Learning rate, constant.
     pub(crate) learning_rate: f64,
-    /// Images a step.
+    /// Images per step.
     pub(crate) batch_size: usize,
-    /// Weight decay: the gradient gets this times the parameter.
+    /// Weight decay: this times the parameter is added to the gradient.
     pub(crate) l2: f64,
     /// Momentum.
     pub(crate) momentum: f64,
-    /// λ of the term λ·GC of the training loss, GC estimated by one projection an image; 0 is no such term.
+    /// λ of the penalty λ·GC on the training loss, with GC estimated from one random projection per image; 0 for none.
     pub(crate) gc_penalty: f64,
     /// Passes over the training images.
     pub(crate) epochs: f64,
-    /// Where it is computed; the last digits depend on it.
+    /// The device; the last digits of the results depend on it.
     #[serde(default, skip_serializing_if = "is_cpu")]
     pub(crate) device: DeviceName,
-    /// Whether convolutions of the training multiply in bf16, which takes a CUDA device and cuDNN; measures never do.
+    /// Whether convolutions multiply in bf16 during training, which needs a CUDA device and cuDNN. Measurements never do.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) mixed_precision: bool,
 }
@@ -98,63 +98,63 @@ fn is_cpu(device: &DeviceName) -> bool {
     *device == DeviceName::Cpu
 }
 
-/// What is measured, when, and on how many images.
+/// When a run measures, and on how many images.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Measure {
-    /// Measuring points, as shares of training; 0 is the initialisation.
+    /// Measuring points, as shares of the training steps; 0 is the initial network.
     pub(crate) schedule: Vec<f64>,
-    /// Further points: when the running training loss first falls below these shares of ln k.
+    /// Further measuring points: where the running training loss first falls below these shares of ln k.
     pub(crate) loss_levels: Vec<f64>,
-    /// Images over which the running training loss is averaged.
+    /// Number of images over which the running training loss is averaged.
     pub(crate) loss_window: usize,
-    /// Images of each class on which GC is estimated, and as many test images.
+    /// Training images per class on which GC is estimated, and as many test images per class.
     pub(crate) gc_images_per_class: usize,
-    /// Random projections an image.
+    /// Random projections per image.
     pub(crate) gc_probes: usize,
-    /// Training images of each class whose features are measured.
+    /// Training images per class on whose features collapse is measured.
     pub(crate) feature_images_per_class: usize,
-    /// Episodes on the target classes.
+    /// Few-shot episodes on the target classes.
     pub(crate) few_shot: FewShot,
-    /// Estimators of GC that are held against its exact value, if any.
+    /// Estimators of GC that are compared with its exact value, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) estimators: Option<Estimators>,
 }
 
-/// Estimators of GC and the images on which they are held against the exact value.
+/// Estimators of GC that are compared with its exact value, and the images for it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Estimators {
-    /// Training images, spread evenly over the classes.
+    /// Number of training images, evenly spaced over the classes.
     pub(crate) images: usize,
-    /// Estimates of each setting at each measuring point, with draws of their own.
+    /// Independent estimates per setting and measuring point.
     pub(crate) repeats: usize,
-    /// Sizes of batch samples.
+    /// Sizes of the samples of images.
     pub(crate) batch_samples: Vec<usize>,
-    /// Rates at which the entries of the Jacobian are kept.
+    /// Probabilities with which an entry of the Jacobian is kept.
     pub(crate) mask_rates: Vec<f64>,
-    /// Numbers of outputs that are drawn.
+    /// Numbers of sampled outputs (rows of the Jacobian).
     pub(crate) output_samples: Vec<usize>,
 }
 
-/// N-way K-shot classification.
+/// N-way K-shot classification (Snell, Swersky and Zemel 2017).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct FewShot {
-    /// Classes an episode.
+    /// Classes per episode.
     pub(crate) way: usize,
-    /// Labelled images a class.
+    /// Support images per class.
     pub(crate) shot: usize,
-    /// Images a class to be classified.
+    /// Query images per class.
     pub(crate) query: usize,
-    /// Episodes.
+    /// Number of episodes.
     pub(crate) episodes: usize,
-    /// Penalty of the ridge head, as a share of the mean diagonal entry of the support features' Gram matrix.
+    /// Penalty of the ridge head, as a multiple of the mean diagonal entry of the support features' Gram matrix.
     pub(crate) ridge: f64,
 }
 
 impl Configuration {
-    /// Takes what a run needs out of an experiment's tree.
+    /// The configuration of a run, from the settings of an experiment file.
     pub(crate) fn from_experiment(tree: &Table, seed: u64, largest_batch_size: usize) -> Result<Self> {
         let mut own = Table::new();
         for key in SECTIONS {
@@ -174,7 +174,7 @@ impl Configuration {
     /// Reads what [`Configuration::to_toml`] wrote.
     ///
     /// # Errors
-    /// Text that is no configuration, or one of another format.
+    /// Text that is not a configuration, and a configuration of another format.
     pub(crate) fn from_toml(text: &str) -> Result<Self> {
         let format = toml::from_str::<Table>(text).map_err(one_line)?.get("format").and_then(toml::Value::as_integer);
         if format != Some(i64::from(FORMAT)) {
@@ -184,16 +184,35 @@ impl Configuration {
         toml::from_str(text).map_err(one_line)
     }
 
-    /// The resolved configuration as a file.
+    /// The configuration as a TOML file.
     pub(crate) fn to_toml(&self) -> Result<String> {
         Ok(toml::to_string(self)?)
     }
 
-    /// The first twelve hexadecimal digits of the SHA-256 of [`Configuration::to_toml`].
+    /// SHA-256 of [`Configuration::to_toml`] in hexadecimal.
+    pub(crate) fn digest(&self) -> Result<String> {
+        Ok(support::sha256(self.to_toml()?.as_bytes()))
+    }
+
+    /// Name of the run's folder: the first twelve digits of [`Configuration::digest`].
     pub(crate) fn key(&self) -> Result<String> {
-        let digest = Sha256::digest(self.to_toml()?.as_bytes());
-        let digits: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(digits[..KEY_DIGITS].to_owned())
+        Ok(self.digest()?[..KEY_DIGITS].to_owned())
+    }
+
+    /// The first setting whose value is not the one that `expected` has, in words; none where all are equal.
+    pub(crate) fn first_difference(&self, expected: &Self) -> Result<Option<String>> {
+        let (found, expected) = (Table::try_from(self)?, Table::try_from(expected)?);
+        Ok(difference("", &found, &expected))
+    }
+
+    /// Steps of the training on this number of images.
+    pub(crate) fn steps(&self, images: usize) -> usize {
+        self.steps_with(images, self.train.batch_size)
+    }
+
+    /// Steps of the same training with another batch size.
+    pub(crate) fn steps_with(&self, images: usize, batch_size: usize) -> usize {
+        ((self.train.epochs * images as f64 / batch_size as f64).round() as usize).max(1)
     }
 }
 
@@ -203,7 +222,7 @@ impl Configuration {
         positive("model.width", self.model.width)?;
         self.train.check()?;
         self.measure.check()?;
-        self.compare()?;
+        self.check_counts()?;
         let FewShot { way, shot, query, .. } = self.measure.few_shot;
         let Data { target_classes, target_images_per_class: per_class, .. } = self.data;
         if self.task == Task::Transfer && per_class < shot + query {
@@ -222,8 +241,8 @@ impl Configuration {
 }
 
 impl Configuration {
-    /// Refuses to measure more images than there are: fewer would be measured, and nothing would say so.
-    fn compare(&self) -> Result<()> {
+    /// Refuses to measure more images than exist; otherwise fewer would be measured without notice.
+    fn check_counts(&self) -> Result<()> {
         let Data { train_images_per_class: train, test_images_per_class: test, .. } = self.data;
         let Measure { gc_images_per_class: gc, feature_images_per_class: features, .. } = self.measure;
         for (name, wanted, of, there) in [
@@ -320,6 +339,22 @@ impl Estimators {
         rising("measure.estimators.mask_rates", &self.mask_rates, f64::MIN_POSITIVE, 1.0)?;
         rising("measure.estimators.output_samples", &counts(&self.output_samples), 1.0, f64::MAX)
     }
+}
+
+/// The first key, in alphabetical order, whose values differ.
+fn difference(path: &str, found: &Table, expected: &Table) -> Option<String> {
+    let mut keys: Vec<&String> = found.keys().chain(expected.keys()).collect();
+    keys.sort();
+    keys.dedup();
+    let value = |value: Option<&toml::Value>| value.map_or_else(|| "missing".to_owned(), ToString::to_string);
+    keys.into_iter().find_map(|key| {
+        let here = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        match (found.get(key), expected.get(key)) {
+            (Some(toml::Value::Table(found)), Some(toml::Value::Table(expected))) => difference(&here, found, expected),
+            (one, two) if one == two => None,
+            (one, two) => Some(format!("`{here}` is {}, expected {}", value(one), value(two))),
+        }
+    })
 }
 
 fn positive(name: &str, value: f64) -> Result<()> {

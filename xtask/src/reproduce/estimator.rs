@@ -1,55 +1,55 @@
-//! The estimators of geometric complexity that the paper's Fig. 2 holds against the exact value.
+//! The estimators of geometric complexity that the paper's Fig. 2 compares with the exact value.
 
 use serde::{Deserialize, Serialize};
 
 use super::configuration::Estimators;
 
-/// Level of the intervals that estimates state.
+/// Confidence level of the intervals of estimates.
 pub(crate) const STATED_LEVEL: f64 = 0.95;
 
-/// How the GC of a set of images is found.
+/// A way to compute the GC of a set of images.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "estimator", rename_all = "kebab-case")]
-pub(crate) enum Estimator {
+pub(crate) enum GcEstimator {
     /// From all rows of the Jacobian of every image.
     Exact,
-    /// From some of the images.
+    /// From a random sample of the images.
     BatchSample {
-        /// How many.
+        /// Number of sampled images.
         samples: usize,
     },
-    /// From some of the entries of every Jacobian.
+    /// From a random sample of the entries of every Jacobian.
     EntryMask {
-        /// The probability with which each is kept.
+        /// The probability with which an entry is kept.
         rate: f64,
     },
-    /// From some of the rows of every Jacobian.
+    /// From a random sample of the rows of every Jacobian.
     OutputSample {
-        /// How many.
+        /// Number of sampled rows.
         outputs: usize,
     },
 }
 
-/// One estimate, with the interval that it states.
+/// One estimate with its interval.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Estimated {
-    /// How.
+pub(crate) struct GcEstimate {
+    /// The estimator.
     #[serde(flatten)]
-    pub(crate) how: Estimator,
-    /// Which of the repeats with draws of their own.
+    pub(crate) how: GcEstimator,
+    /// Index among the independent estimates.
     pub(crate) repeat: usize,
-    /// The value; none where it is not finite.
+    /// The value; none if it is not finite.
     pub(crate) value: Option<f64>,
-    /// Its stated standard error.
+    /// Its estimated standard error.
     pub(crate) standard_error: Option<f64>,
-    /// Lower and upper end of its stated interval.
+    /// Lower and upper end of its interval.
     pub(crate) interval: Option<(f64, f64)>,
-    /// Passes through the network, counted in images.
+    /// Number of forward and backward passes, counted in images.
     pub(crate) passes: u64,
 }
 
-impl Estimator {
-    /// Every estimator that the settings ask for but the exact one, from the dearest of each kind to the cheapest.
+impl GcEstimator {
+    /// Every configured estimator except the exact one; of each kind, the most expensive first.
     pub(crate) fn all(settings: &Estimators) -> Vec<Self> {
         let samples = settings.batch_samples.iter().rev().map(|samples| Self::BatchSample { samples: *samples });
         let rates = settings.mask_rates.iter().rev().map(|rate| Self::EntryMask { rate: *rate });
@@ -67,7 +67,7 @@ impl Estimator {
         }
     }
 
-    /// Its one number: images, rate or outputs.
+    /// Its setting: images, rate or outputs.
     pub(crate) fn amount(self) -> f64 {
         match self {
             Self::Exact => 1.0,
@@ -82,15 +82,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_estimate_is_one_flat_record() {
-        let how = Estimator::EntryMask { rate: 0.1 };
-        let estimate =
-            Estimated { how, repeat: 3, value: Some(2.5), standard_error: None, interval: Some((1.0, 4.0)), passes: 7 };
+    fn an_estimate_is_a_flat_record() {
+        let how = GcEstimator::EntryMask { rate: 0.1 };
+        let estimate = GcEstimate {
+            how,
+            repeat: 3,
+            value: Some(2.5),
+            standard_error: None,
+            interval: Some((1.0, 4.0)),
+            passes: 7,
+        };
         let text = serde_json::to_string(&estimate).unwrap();
         assert_eq!(
             text,
             r#"{"estimator":"entry-mask","rate":0.1,"repeat":3,"value":2.5,"standard_error":null,"interval":[1.0,4.0],"passes":7}"#
         );
-        assert_eq!(serde_json::from_str::<Estimated>(&text).unwrap(), estimate);
+        assert_eq!(serde_json::from_str::<GcEstimate>(&text).unwrap(), estimate);
     }
 }

@@ -1,4 +1,4 @@
-//! Experiment files: what is trained, swept, measured, drawn and claimed, and how a preset is resolved from one.
+//! Experiment files, and how a preset and the command line are applied to them.
 
 use std::path::Path;
 
@@ -6,11 +6,12 @@ use anyhow::{Context, Result, anyhow, bail};
 use toml::Table;
 
 use super::configuration::{Configuration, SECTIONS};
-pub(crate) use super::plan::{Axes, Course, Direction, Inequality, Plan, Readout, Rules, Sweep, Task, Together};
+pub(crate) use super::plan::{Axes, ComparisonPoint, Course, Direction, Inequality, Overlay, Plan, Rules, Sweep};
 use super::settings;
 use crate::suggest;
+use crate::usage::usage;
 
-/// The experiments that come with the binary, by name, in the order of the paper.
+/// The embedded experiments by name, in the order of the paper.
 const EMBEDDED: [(&str, &str); 10] = [
     ("fig1", include_str!("../../experiments/fig1.toml")),
     ("fig2", include_str!("../../experiments/fig2.toml")),
@@ -31,14 +32,14 @@ pub(crate) struct Experiment {
     pub(crate) name: String,
     /// Name of the preset that was applied.
     pub(crate) preset: String,
-    /// Everything the experiment says, as it stands after all overrides.
+    /// The contents of the file after all overrides.
     pub(crate) plan: Plan,
-    /// The same as a tree, in which sweeps set single keys.
+    /// The same as a tree of keys, in which sweeps set single values.
     tree: Table,
 }
 
-/// The text of an experiment file before anything is applied to it.
-struct Source {
+/// An experiment file to which nothing has been applied.
+struct ExperimentFile {
     name: String,
     tree: Table,
     presets: Table,
@@ -51,11 +52,12 @@ impl Experiment {
         EMBEDDED.iter().map(|(name, _)| *name)
     }
 
-    /// Reads the experiment `name` (or the file, where it ends in `.toml`) and applies, in this order: the preset,
-    /// what the file says `on` the data set, the data set, the seeds, and each `key=value`.
+    /// Reads the experiment `name` (a file if it ends in `.toml`) and applies, in this order: the preset, the data set, the
+    /// sections `on` the data set, the seeds, and each `key=value`.
     ///
     /// # Errors
-    /// An unknown experiment, preset or key, a value of the wrong type, a setting that contradicts another.
+    /// An unknown experiment, preset or key, a value of another type, settings that contradict each other. Unknown names of
+    /// experiments and presets are errors in the command line.
     pub(crate) fn resolve(
         name: &str,
         preset: &str,
@@ -63,7 +65,7 @@ impl Experiment {
         seeds: Option<&[u64]>,
         assignments: &[String],
     ) -> Result<Self> {
-        let source = Source::read(name)?;
+        let source = ExperimentFile::read(name)?;
         let mut tree = source.applied(preset, data)?;
         if let Some(seeds) = seeds {
             let seeds = seeds.iter().map(|seed| i64::try_from(*seed).map(toml::Value::Integer));
@@ -83,7 +85,7 @@ impl Experiment {
 
     /// The presets of the experiment `name`.
     pub(crate) fn presets(name: &str) -> Result<Vec<String>> {
-        Ok(Source::read(name)?.presets.keys().cloned().collect())
+        Ok(ExperimentFile::read(name)?.presets.keys().cloned().collect())
     }
 
     /// The configuration of one run: a seed, and at most one key set to another value.
@@ -103,7 +105,7 @@ impl Experiment {
         sizes.fold(self.plan.train.batch_size, usize::max)
     }
 
-    /// What was resolved, as a TOML file.
+    /// The resolved experiment as a TOML file.
     pub(crate) fn to_toml(&self) -> Result<String> {
         Ok(toml::to_string_pretty(&self.tree)?)
     }
@@ -148,17 +150,18 @@ impl Experiment {
         if plan.claims.coverage && plan.measure.estimators.is_none() {
             bail!("claims.coverage contradicts measure: there are no measure.estimators");
         }
-        if plan.claims.readouts().any(|readout| readout == Readout::MatchedLoss) && plan.measure.loss_levels.is_empty()
+        if plan.claims.comparisons().any(|comparison| comparison == ComparisonPoint::EqualLoss)
+            && plan.measure.loss_levels.is_empty()
         {
             bail!(
-                "claims at the readout `matched-loss` contradict measure.loss_levels = []: there is no level to compare at"
+                "claims at the comparison point `equal-loss` contradict measure.loss_levels = []: there is no level to compare at"
             );
         }
         self.plan.rules.check()
     }
 }
 
-impl Source {
+impl ExperimentFile {
     fn read(name: &str) -> Result<Self> {
         if name.ends_with(".toml") {
             let path = Path::new(name);
@@ -168,7 +171,7 @@ impl Source {
             return Self::parse(&stem, &text);
         }
         let (_, text) = EMBEDDED.iter().find(|(known, _)| *known == name).ok_or_else(|| {
-            anyhow!("{}, or the path of a .toml file", suggest::unknown("experiment", name, Experiment::names()))
+            usage(anyhow!("{}, or the path of a .toml file", suggest::unknown("experiment", name, Experiment::names())))
         })?;
         Self::parse(name, text)
     }
@@ -180,22 +183,21 @@ impl Source {
         Ok(Self { name: name.to_owned(), tree, presets, on })
     }
 
-    /// The file with the preset, then what stands `on` the data set, in the file and in the preset, which is the most
-    /// particular and so goes last.
+    /// The file with the preset applied, then the section `on` the data set of the file, then that of the preset.
     fn applied(&self, preset: &str, data: Option<&str>) -> Result<Table> {
         let mut tree = self.tree.clone();
         let known = self.presets.keys().map(String::as_str);
         let Some(over) = self.presets.get(preset).and_then(toml::Value::as_table) else {
-            bail!("{} (experiment `{}`)", suggest::unknown("preset", preset, known), self.name);
+            return Err(usage(anyhow!("{} (experiment `{}`)", suggest::unknown("preset", preset, known), self.name)));
         };
         let (mut over, origin) = (over.clone(), format!("experiment `{}`, preset `{preset}`", self.name));
-        let particular = section(&mut over, "on", &self.name)?;
+        let on_in_preset = section(&mut over, "on", &self.name)?;
         settings::overlay(&mut tree, &over, &origin)?;
         if let Some(set) = data {
             settings::put(&mut tree, "data.set", &toml::Value::String(set.to_owned()))?;
         }
         let set = tree.get("data").and_then(|data| data.get("set")).and_then(toml::Value::as_str).map(str::to_owned);
-        for (on, origin) in [(&self.on, format!("experiment `{}`", self.name)), (&particular, origin)] {
+        for (on, origin) in [(&self.on, format!("experiment `{}`", self.name)), (&on_in_preset, origin)] {
             if let Some((set, over)) = set.as_ref().and_then(|set| Some((set, on.get(set)?.as_table()?))) {
                 settings::overlay(&mut tree, over, &format!("{origin}, on `{set}`"))?;
             }
@@ -246,7 +248,7 @@ mod tests {
         for name in Experiment::names() {
             for preset in Experiment::presets(name).unwrap() {
                 let experiment = Experiment::resolve(name, &preset, None, None, &[]).unwrap();
-                // What takes minutes in all may compare two values of a network that is slow to train.
+                // A preset of minutes may compare two values of a network that is slow to train.
                 let fewest = if preset == "quick" { 2 } else { 4 };
                 for sweep in experiment.plan.sweeps.values() {
                     assert!(sweep.values.len() >= fewest, "{name} {preset}: {} has too few values", sweep.label);
@@ -256,14 +258,14 @@ mod tests {
     }
 
     #[test]
-    fn names_that_are_not_known_come_back_with_the_nearest() {
+    fn unknown_names_are_refused_with_the_nearest_ones() {
         assert!(fails("fig-4", "quick", &[]).contains("unknown experiment `fig-4`; did you mean `fig4`"));
         assert!(fails("fig4", "quikc", &[]).contains("unknown preset `quikc`; did you mean `quick`"));
         assert!(fails("fig4", "quick", &["train.rate=1"]).contains("unknown key `train.rate`"));
     }
 
     #[test]
-    fn contradictions_are_named() {
+    fn contradicting_settings_are_refused() {
         assert!(fails("fig4", "quick", &["sweeps.l2.values=[0, 0]"]).contains("without duplicates"));
         assert!(fails("fig4", "quick", &["sweeps.l2.values=[0]"]).contains("at least two"));
         assert!(fails("fig4", "quick", &["seeds=[1, 1]"]).contains("1 is there twice"));
@@ -276,12 +278,29 @@ mod tests {
     }
 
     #[test]
-    fn the_seed_and_one_key_make_a_configuration() {
+    fn a_configuration_has_the_seed_and_the_swept_value() {
         let experiment = Experiment::resolve("fig4", "quick", None, Some(&[3]), &[]).unwrap();
         let base = experiment.configuration(3, None).unwrap();
         let faster = experiment.configuration(3, Some(("train.learning_rate", &toml::Value::Float(7.0)))).unwrap();
         assert_eq!(base.seed, 3);
         assert_eq!(faster.train.learning_rate, 7.0);
         assert_ne!(base.key().unwrap(), faster.key().unwrap());
+    }
+
+    #[test]
+    fn files_with_the_earlier_names_of_keys_are_read() {
+        for (name, text) in EMBEDDED {
+            let earlier = text
+                .replace("comparisons = ", "readouts = ")
+                .replace("\"equal-loss\"", "\"matched-loss\"")
+                .replace("[[report.overlays]]", "[[report.together]]");
+            let plan = |text: &str| -> Plan {
+                let file = ExperimentFile::parse(name, text).unwrap();
+                file.applied("quick", None).unwrap().try_into().unwrap()
+            };
+            assert_eq!(serde_json::to_string(&plan(&earlier)).unwrap(), serde_json::to_string(&plan(text)).unwrap());
+        }
+        let earlier = |key: &str| EMBEDDED.iter().any(|(_, text)| text.contains(key));
+        assert!(earlier("comparisons = ") && earlier("equal-loss") && earlier("[[report.overlays]]"));
     }
 }

@@ -1,4 +1,4 @@
-//! One process at a time on a folder, and the owner's name for whoever comes second.
+//! A lock that lets one process at a time work in a folder; a second process gets an error that names the first.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
@@ -6,24 +6,26 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-use crate::record;
+use crate::files::refuse_irregular;
+use crate::provenance;
 
-/// Name of the file that is locked.
+/// Name of the locked file.
 pub(super) const LOCK: &str = "lock";
 
-/// Holds the folder until it is dropped, or the process ends in whatever way.
+/// Holds the lock until it is dropped or the process ends, in any way.
 #[derive(Debug)]
 pub(crate) struct FolderLock {
     _file: File,
 }
 
 impl FolderLock {
-    /// Takes the folder.
+    /// Takes the lock.
     ///
     /// # Errors
-    /// Another process holds it; the message names that process.
+    /// Another process holds it; the message names that process. A `lock` that is not a regular file.
     pub(crate) fn take(folder: &Path) -> Result<Self> {
         let path = folder.join(LOCK);
+        refuse_irregular(&path)?;
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -42,8 +44,8 @@ impl FolderLock {
                 return Err(error).with_context(|| format!("cannot lock {}", path.display()));
             }
         }
-        let since = record::utc(record::now());
-        let me = format!("process {} on {} since {since}\n", std::process::id(), record::host());
+        let since = provenance::utc(provenance::now());
+        let me = format!("process {} on {} since {since}\n", std::process::id(), provenance::host());
         file.rewind()
             .and_then(|()| file.set_len(0))
             .and_then(|()| file.write_all(me.as_bytes()))
@@ -65,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_second_is_refused_with_the_first_named_and_served_after_it() {
+    fn a_second_process_is_refused_by_the_name_of_the_first_until_that_ends() {
         let folder = tempfile::tempdir().unwrap();
         let first = FolderLock::take(folder.path()).unwrap();
         let message = FolderLock::take(folder.path()).unwrap_err().to_string();

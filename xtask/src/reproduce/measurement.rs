@@ -1,63 +1,64 @@
-//! What a run logs: one line of JSON for each point of training at which it measured.
+//! The measurements of a run, one line of JSON for each measuring point, and its outcome.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::estimator::Estimated;
+use super::estimator::GcEstimate;
 use super::metric::Metric;
 
-/// Everything measured at one point of training.
+/// The measurements at one point of training.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Measurement {
-    /// Why here.
-    pub(crate) moment: Moment,
+    /// The measuring point.
+    #[serde(alias = "moment")]
+    pub(crate) measuring_point: MeasuringPoint,
     /// Steps taken.
     pub(crate) step: usize,
-    /// Images seen, divided by the images that there are.
+    /// Images seen, divided by the number of training images.
     pub(crate) epoch: f64,
     /// Mean training loss over the last window of images; none before the first step.
     pub(crate) train_loss: Option<f64>,
-    /// The measured quantities.
+    /// The measured values.
     pub(crate) values: BTreeMap<Metric, Measured>,
-    /// Estimates of GC beside its exact value, where they are asked for.
+    /// Estimates of GC and its exact value, if they are configured.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) estimates: Vec<Estimated>,
+    pub(crate) estimates: Vec<GcEstimate>,
 }
 
-/// Why a measurement was taken where it was.
+/// A point of training at which a run measures, by its reason.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
-pub(crate) enum Moment {
-    /// The schedule says so.
+pub(crate) enum MeasuringPoint {
+    /// A point of the schedule.
     Schedule {
-        /// Share of training.
+        /// Share of the training steps.
         share: f64,
     },
-    /// The run with the largest batches takes no more steps than these.
+    /// After the number of steps of the run with the largest batches.
     EqualSteps,
-    /// The running training loss first fell below a level.
+    /// Where the running training loss first fell below a level.
     LossLevel {
-        /// Share of ln k.
+        /// The level, as a share of ln k.
         level: f64,
     },
 }
 
-/// A number with what is known of its error.
+/// A value with its standard error.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Measured {
-    /// The value; none where it is undefined or not finite.
+    /// The value; none if it is undefined or not finite.
     pub(crate) value: Option<f64>,
-    /// Its standard error, where one is estimated.
+    /// Its standard error, if one is estimated.
     pub(crate) standard_error: Option<f64>,
-    /// Images, or episodes, that it rests on.
+    /// Number of images, or of episodes, in it.
     pub(crate) samples: usize,
 }
 
 impl Measured {
-    /// A value with its error; what is not finite becomes undefined, because JSON has no other way to say it.
+    /// A value with its standard error. Numbers that are not finite become none, because JSON cannot represent them.
     pub(crate) fn new(value: f64, standard_error: Option<f64>, samples: usize) -> Self {
         let finite = |number: &f64| number.is_finite();
         Self { value: Some(value).filter(finite), standard_error: standard_error.filter(finite), samples }
@@ -71,26 +72,26 @@ impl Measurement {
     }
 }
 
-/// How a run that went to its end came out.
+/// The outcome of a run that ended without an error.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "kebab-case", deny_unknown_fields)]
-pub(crate) enum Outcome {
+pub(crate) enum RunOutcome {
     /// It trained to the last step.
     Completed {
-        /// Classes it was trained on.
+        /// Number of classes.
         classes: usize,
-        /// Images it was trained on.
+        /// Number of training images.
         images: usize,
         /// Mean training loss over the last window of images.
         final_loss: f64,
     },
-    /// The training loss, or a weight, was no longer a finite number.
+    /// The training loss, a gradient, or the features were not finite.
     Diverged {
-        /// Classes it was trained on.
+        /// Number of classes.
         classes: usize,
-        /// Images it was trained on.
+        /// Number of training images.
         images: usize,
-        /// The step at which it happened.
+        /// Steps taken before.
         step: usize,
     },
 }

@@ -1,10 +1,10 @@
-//! Every quantity that a run can log: its name in files, its name for people, the scale it is drawn on.
+//! The metrics of runs: their names in files and for people, and their scales.
 
 use serde::{Deserialize, Serialize};
 
-use super::experiment::Task;
+use crate::task::Task;
 
-/// A measured quantity.
+/// A metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Metric {
@@ -20,9 +20,9 @@ pub(crate) enum Metric {
     PoincareConstant,
     /// Running mean of the squared norm of the loss gradient, the slope of the learning path.
     PathSlope,
-    /// The same at this step alone.
+    /// Squared norm of the loss gradient at this step.
     StepSlope,
-    /// Neural collapse of the classes that training never saw.
+    /// Neural collapse (mean CDNV) of the target classes, which training never sees.
     TargetNc,
     /// Few-shot accuracy of the nearest-mean head on the target classes.
     NearestMeanAccuracy,
@@ -34,31 +34,32 @@ pub(crate) enum Metric {
     TestBound,
     /// Accuracy of the trained classifier on test images.
     TestAccuracy,
-    /// Share of test images that lie nearer to another class's training mean than to their own class's.
+    /// Share of test images that are nearer to the training mean of another class than to that of their own.
     NearestMeanError,
-    /// Bound on it by the NC of the test images, for any distribution.
+    /// Bound on the nearest-mean error from the NC of the test images, for any distribution.
     NearestMeanBound,
-    /// The same by the Poincaré constant of the training images times the geometric collapse of the test images.
+    /// Bound on the nearest-mean error from c times the geometric collapse of the test images, for any distribution, with the
+    /// Poincaré constant c of the training images.
     NearestMeanGcBound,
-    /// Bound on the nearest-mean error by the NC of the test images, if class features are spherically symmetric.
+    /// Bound on the nearest-mean error from the NC of the test images, if the features of a class are spherically symmetric.
     SphericalBound,
-    /// The same by geometric collapse.
+    /// Bound on the nearest-mean error from c times the geometric collapse of the test images, with the same condition.
     SphericalGcBound,
 }
 
-/// How a quantity is drawn.
+/// The scale of an axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scale {
-    /// Values are compared by their ratios.
+    /// Logarithmic: values are compared by their ratios.
     Logarithmic,
-    /// Values are compared by their differences.
+    /// Linear: values are compared by their differences.
     Linear,
-    /// A share, written in percent.
+    /// Linear, with shares written in percent.
     Percent,
 }
 
 impl Metric {
-    /// All of them, in the order of columns and tables.
+    /// All metrics, in the order of columns and tables.
     pub(crate) const ALL: [Self; 18] = [
         Self::Gc,
         Self::GeometricCollapse,
@@ -113,7 +114,7 @@ impl Metric {
         }
     }
 
-    /// The name for people; the training classes are the source of a transfer.
+    /// The name for people. In a transfer, the training classes are called source classes.
     pub(crate) fn label(self, task: Task) -> &'static str {
         let transfer = task == Task::Transfer;
         match self {
@@ -143,7 +144,7 @@ impl Metric {
         }
     }
 
-    /// The name where there is little room.
+    /// A short name for table headers.
     pub(crate) fn short(self) -> &'static str {
         match self {
             Self::Gc => "GC",
@@ -167,7 +168,7 @@ impl Metric {
         }
     }
 
-    /// The scale that its axis has.
+    /// The scale of its axis.
     pub(crate) fn scale(self) -> Scale {
         match self {
             Self::NearestMeanAccuracy | Self::RidgeAccuracy | Self::TestAccuracy => Scale::Percent,
@@ -181,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_name_is_what_files_hold() {
+    fn names_are_those_in_files() {
         for metric in Metric::ALL {
             assert_eq!(serde_json::to_value(metric).unwrap(), metric.name());
         }

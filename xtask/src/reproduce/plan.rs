@@ -1,4 +1,4 @@
-//! The contents of an experiment file: what is varied, what is drawn, what is claimed, and when a claim holds.
+//! The contents of an experiment file: sweeps, figures, claims, and the rules of verdicts.
 
 use std::collections::BTreeMap;
 
@@ -7,62 +7,43 @@ use serde::{Deserialize, Serialize};
 
 use super::configuration::{Data, Measure, Model, Train};
 use super::metric::Metric;
-
-/// Which classes the measures look at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Task {
-    /// Train on source classes, measure there and on target classes that training never saw.
-    Transfer,
-    /// Train on all classes, measure on their training and test images.
-    Classification,
-}
+use crate::task::Task;
 
 /// The contents of an experiment file.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Plan {
-    /// What the experiment is about, in one line.
+    /// Title, in one line.
     pub(crate) title: String,
-    /// Which figure of the paper it reproduces.
+    /// The figure of the paper that it reproduces.
     pub(crate) figure: String,
-    /// Which classes the measures look at.
+    /// Which classes are measured.
     pub(crate) task: Task,
-    /// One run of every configuration for each seed.
+    /// Seeds; every configuration has one run per seed.
     pub(crate) seeds: Vec<u64>,
-    /// What images there are.
+    /// The images.
     pub(crate) data: Data,
-    /// What is trained.
+    /// The network.
     pub(crate) model: Model,
-    /// How it is trained.
+    /// The training.
     pub(crate) train: Train,
-    /// What is measured, when, and on how many images.
+    /// The measurements.
     pub(crate) measure: Measure,
-    /// What is varied, one key at a time.
+    /// The sweeps, each of one key.
     pub(crate) sweeps: BTreeMap<String, Sweep>,
-    /// What the report draws.
+    /// The figures of the report.
     pub(crate) report: Layout,
-    /// When a run counts and when a claim holds.
+    /// The rules of exclusions and verdicts.
     pub(crate) rules: Rules,
-    /// What the paper says will be seen.
+    /// The claims of the paper.
     pub(crate) claims: Claims,
 }
 
-impl Task {
-    /// The name in experiment files.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Transfer => "transfer",
-            Self::Classification => "classification",
-        }
-    }
-}
-
 impl Plan {
-    /// Every metric that the report draws or the claims are about.
+    /// The metrics of all figures and claims, with repetitions.
     pub(crate) fn metrics(&self) -> impl Iterator<Item = Metric> {
         let (report, claims) = (&self.report, &self.claims);
-        let drawn = report.rows.iter().chain(report.together.iter().flat_map(|group| &group.metrics)).copied();
+        let drawn = report.rows.iter().chain(report.overlays.iter().flat_map(|group| &group.metrics)).copied();
         let scattered = report.scatter.iter().flat_map(|axes| [axes.x, axes.y]);
         let trends = claims.trends.iter().flat_map(|trend| &trend.metrics).copied();
         let associations = claims.associations.iter().flat_map(|claim| [claim.x, claim.y]);
@@ -72,15 +53,15 @@ impl Plan {
     }
 }
 
-/// One key of the configuration and the values that it takes.
+/// One key of the configuration and its values.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Sweep {
-    /// Name for people.
+    /// Name on axes and in tables.
     pub(crate) label: String,
     /// Dotted key of the configuration.
     pub(crate) key: String,
-    /// Its values, in rising order.
+    /// Its values, in increasing order.
     pub(crate) values: Vec<toml::Value>,
 }
 
@@ -91,33 +72,33 @@ impl Sweep {
     }
 }
 
-/// The number in a TOML value, if it is one.
+/// A TOML value as a number, if it is one.
 pub(crate) fn number(value: &toml::Value) -> Option<f64> {
     value.as_float().or_else(|| value.as_integer().map(|whole| whole as f64))
 }
 
-/// What the figure shows: a column for each sweep, a row for each metric, then scatter plots.
+/// The figure: a column for each sweep, a row for each metric, then overlays and scatter plots.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Layout {
-    /// Sweeps, left to right.
+    /// Names of the sweeps, from left to right.
     pub(crate) columns: Vec<String>,
-    /// Metrics along training, top to bottom.
+    /// Metrics along training, from top to bottom.
     pub(crate) rows: Vec<Metric>,
-    /// Metrics drawn together along training, each group in a column of its own.
-    #[serde(default)]
-    pub(crate) together: Vec<Together>,
-    /// Pairs of metrics at the end of training.
+    /// Panels with several metrics along training, each in its own column.
+    #[serde(default, alias = "together")]
+    pub(crate) overlays: Vec<Overlay>,
+    /// Scatter plots of two metrics at the end of training.
     pub(crate) scatter: Vec<Axes>,
 }
 
-/// Metrics that share one drawing.
+/// A panel with the curves of several metrics.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Together {
-    /// Name for people.
+pub(crate) struct Overlay {
+    /// Name on axes and in tables.
     pub(crate) label: String,
-    /// The curves.
+    /// The metrics.
     pub(crate) metrics: Vec<Metric>,
 }
 
@@ -131,53 +112,54 @@ pub(crate) struct Axes {
     pub(crate) y: Metric,
 }
 
-/// The rules by which runs are excluded and verdicts given, fixed before any result is seen.
+/// The rules of exclusions and verdicts, fixed before any result is seen.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Rules {
-    /// A run whose training loss ends above this share of ln k (the loss of a uniform guess) is under-trained.
+    /// A run whose final training loss is above this share of ln k (the loss of a uniform guess) is under-trained.
     pub(crate) under_trained_above: f64,
-    /// An accuracy at or above this is saturated; a claim about accuracies of which most are so is undecided.
+    /// An accuracy at or above this is saturated. A claim about accuracies is undecided if more than half are saturated.
     pub(crate) saturated_above: f64,
-    /// Level of the bootstrap interval; a verdict also needs a permutation test below one minus this.
+    /// Level of the bootstrap intervals. A verdict also needs a p-value of the permutation test of at most 1 minus this.
     pub(crate) confidence: f64,
-    /// Bootstrap resamples.
+    /// Number of bootstrap resamples.
     pub(crate) resamples: usize,
-    /// How far the share of intervals that contain the exact value may lie below the level that they state.
+    /// Largest shortfall of an estimator's coverage (the share of intervals with the exact value inside) from its level.
     pub(crate) coverage_tolerance: f64,
 }
 
-/// What the paper claims, as statements that numbers can decide.
+/// The claims of the paper, as statements that data can decide.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Claims {
-    /// Metrics that move one way as a swept value rises.
+    /// Metrics that rise or fall with a swept value.
     pub(crate) trends: Vec<Trend>,
-    /// Metrics that move together, or oppositely, over runs.
+    /// Pairs of metrics that are correlated over runs.
     pub(crate) associations: Vec<Association>,
-    /// Metrics of which one is never larger than the other.
+    /// Pairs of metrics of which one is never larger than the other.
     pub(crate) inequalities: Vec<Inequality>,
-    /// Metrics that move together in the course of each run.
+    /// Pairs of metrics that are correlated along the training of each run.
     #[serde(default)]
     pub(crate) courses: Vec<Course>,
-    /// Whether the intervals of the estimators contain the exact value as often as they say.
+    /// Whether the intervals of the estimators are claimed to have their stated coverage.
     #[serde(default)]
     pub(crate) coverage: bool,
 }
 
-/// Each of `metrics` moves as stated with the value of each of `sweeps`.
+/// Each of `metrics` rises or falls with the value of each of `sweeps`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Trend {
-    /// What moves.
+    /// The metrics.
     pub(crate) metrics: Vec<Metric>,
-    /// Which way, as the swept value rises.
+    /// The direction in each sweep, as the swept value rises.
     pub(crate) sweeps: BTreeMap<String, Direction>,
-    /// When the runs are compared.
-    pub(crate) readouts: Vec<Readout>,
+    /// Where along training the runs are compared.
+    #[serde(alias = "readouts")]
+    pub(crate) comparisons: Vec<ComparisonPoint>,
 }
 
-/// Over the runs of a sweep, and of all sweeps, `x` and `y` move together or oppositely.
+/// `x` and `y` are correlated over the runs of each sweep, and of all sweeps.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Association {
@@ -185,24 +167,24 @@ pub(crate) struct Association {
     pub(crate) x: Metric,
     /// The other.
     pub(crate) y: Metric,
-    /// Which way `y` goes as `x` rises.
+    /// The direction of `y` as `x` rises.
     pub(crate) direction: Direction,
-    /// When the runs are compared.
-    pub(crate) readouts: Vec<Readout>,
+    /// Where along training the runs are compared.
+    #[serde(alias = "readouts")]
+    pub(crate) comparisons: Vec<ComparisonPoint>,
 }
 
 /// At every measured point of every run, `lesser` ≤ `greater`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Inequality {
-    /// The side that is bounded.
+    /// The bounded side.
     pub(crate) lesser: Metric,
-    /// The side that bounds.
+    /// The bound.
     pub(crate) greater: Metric,
 }
 
-/// In the course of every run, `x` and `y` move together or oppositely over the scheduled points after the
-/// initialisation.
+/// `x` and `y` are correlated along the training of every run, over the scheduled points after the initial network.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Course {
@@ -210,42 +192,43 @@ pub(crate) struct Course {
     pub(crate) x: Metric,
     /// The other.
     pub(crate) y: Metric,
-    /// Which way `y` goes as `x` rises.
+    /// The direction of `y` as `x` rises.
     pub(crate) direction: Direction,
 }
 
-/// Which way a metric goes.
+/// The direction of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Direction {
-    /// Up.
+    /// It rises.
     Rises,
-    /// Down.
+    /// It falls.
     Falls,
 }
 
-/// At which point of training runs are compared.
+/// The point of training at which runs are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Readout {
-    /// At the end, all runs having seen the same number of images.
+pub(crate) enum ComparisonPoint {
+    /// At the end of training, when all runs have seen the same number of images.
     EqualEpochs,
-    /// After as many steps as the run with the largest batches, so the fewest steps, takes in all.
+    /// After the number of steps of the run with the largest batches, which has the fewest.
     EqualSteps,
-    /// When the running training loss first fell below the lowest level that all compared runs reached.
-    MatchedLoss,
+    /// Where the running training loss first fell below the lowest level that all compared runs reached.
+    #[serde(alias = "matched-loss")]
+    EqualLoss,
 }
 
 impl Claims {
-    /// The points of training at which runs are compared, as often as they are named.
-    pub(crate) fn readouts(&self) -> impl Iterator<Item = Readout> {
-        let trends = self.trends.iter().flat_map(|claim| &claim.readouts);
-        trends.chain(self.associations.iter().flat_map(|claim| &claim.readouts)).copied()
+    /// The comparison points of all claims, with repetitions.
+    pub(crate) fn comparisons(&self) -> impl Iterator<Item = ComparisonPoint> {
+        let trends = self.trends.iter().flat_map(|claim| &claim.comparisons);
+        trends.chain(self.associations.iter().flat_map(|claim| &claim.comparisons)).copied()
     }
 }
 
 impl Rules {
-    /// Refuses levels and counts that decide nothing.
+    /// Refuses values out of their range.
     pub(crate) fn check(&self) -> Result<()> {
         if !(self.confidence > 0.0 && self.confidence < 1.0) {
             bail!("rules.confidence: expected a number between 0 and 1, got {}", self.confidence);

@@ -1,14 +1,14 @@
-//! Trees of settings: one laid over another, single keys set from the command line, unknown keys refused.
+//! Trees of settings: overlaying one on another, and setting single keys from the command line. Unknown keys are refused.
 
 use anyhow::{Result, anyhow, bail};
 use toml::{Table, Value};
 
 use crate::suggest;
 
-/// Lays `over` on `base`: tables key by key, everything else replaced.
+/// Overlays `over` on `base`: tables are merged key by key, other values are replaced.
 ///
 /// # Errors
-/// A key that `base` lacks, with the nearest that it has; `origin` says where the key was written.
+/// A key that `base` does not have, with the nearest one that it has; `origin` is where the key was written.
 pub(crate) fn overlay(base: &mut Table, over: &Table, origin: &str) -> Result<()> {
     overlay_at(base, over, origin, "")
 }
@@ -28,10 +28,10 @@ fn overlay_at(base: &mut Table, over: &Table, origin: &str, path: &str) -> Resul
     Ok(())
 }
 
-/// Applies one `key=value`, the key dotted (`train.learning_rate`), the value as TOML or else a bare word.
+/// Applies one `key=value` with a dotted key (`train.learning_rate`). The value is TOML, or else a bare word.
 ///
 /// # Errors
-/// No `=`, a key that is not in the tree, or a value of another type than the one it replaces.
+/// A missing `=`, a key that is not in the tree, a value of another type than the replaced one.
 pub(crate) fn assign(tree: &mut Table, assignment: &str) -> Result<()> {
     let (key, text) = assignment
         .split_once('=')
@@ -49,7 +49,7 @@ pub(crate) fn assign(tree: &mut Table, assignment: &str) -> Result<()> {
     Ok(())
 }
 
-/// Puts `value` at the dotted `key`.
+/// Sets the value of a dotted key.
 ///
 /// # Errors
 /// A key that is not in the tree.
@@ -60,7 +60,7 @@ pub(crate) fn put(tree: &mut Table, key: &str, value: &Value) -> Result<()> {
     Ok(())
 }
 
-/// The dotted names of everything in the tree that is not itself a table.
+/// The dotted names of all values in the tree that are not tables.
 pub(crate) fn leaves(tree: &Table) -> Vec<String> {
     let mut names = Vec::new();
     for (key, value) in tree {
@@ -72,7 +72,7 @@ pub(crate) fn leaves(tree: &Table) -> Vec<String> {
     names
 }
 
-/// The value at the dotted `key`.
+/// The value of a dotted key.
 fn at<'a>(tree: &'a mut Table, key: &str) -> Option<&'a mut Value> {
     match key.split_once('.') {
         None => tree.get_mut(key),
@@ -80,7 +80,7 @@ fn at<'a>(tree: &'a mut Table, key: &str) -> Option<&'a mut Value> {
     }
 }
 
-/// A TOML value, or the text itself where it is none, so that words need no quotes on the command line.
+/// The text as a TOML value, or as a string if it is none, so that words need no quotes on the command line.
 fn parse(text: &str) -> Value {
     toml::from_str::<Table>(&format!("value = {text}"))
         .ok()

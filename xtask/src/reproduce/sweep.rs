@@ -1,37 +1,37 @@
-//! A sweep is a list of runs; runs that several sweeps share are there once.
+//! The runs of an experiment: those of all sweeps and seeds, each run once.
 
 use anyhow::Result;
 
 use super::configuration::Configuration;
 use super::experiment::Experiment;
 
-/// One run and the places in the sweeps that it fills.
+/// One run and its positions in the sweeps.
 #[derive(Debug, Clone)]
 pub(crate) struct PlannedRun {
     /// Name of its folder.
     pub(crate) key: String,
-    /// What it does.
+    /// Its configuration.
     pub(crate) configuration: Configuration,
-    /// Where it stands in the figure.
-    pub(crate) places: Vec<Place>,
+    /// Its positions in the sweeps.
+    pub(crate) positions: Vec<SweepPosition>,
 }
 
-/// One value of one sweep.
+/// The position of a run in a sweep.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct SweepPosition {
     /// Name of the sweep.
     pub(crate) sweep: String,
-    /// Index of the value.
+    /// Index of its value.
     pub(crate) value: usize,
 }
 
 impl PlannedRun {
-    /// The index of the run's value in the sweep, if it is part of it.
+    /// The index of the run's value in a sweep, if it belongs to it.
     pub(crate) fn value_in(&self, sweep: &str) -> Option<usize> {
-        self.places.iter().find(|place| place.sweep == sweep).map(|place| place.value)
+        self.positions.iter().find(|position| position.sweep == sweep).map(|position| position.value)
     }
 
-    /// What tells the run from its fellows, for people.
+    /// The settings in which runs differ, for people.
     pub(crate) fn description(&self) -> String {
         let train = &self.configuration.train;
         let penalty = if train.gc_penalty > 0.0 { format!(" · λ {}", train.gc_penalty) } else { String::new() };
@@ -42,39 +42,39 @@ impl PlannedRun {
     }
 }
 
-/// Every run of the experiment, each once: by seed, then sweep in the order of the columns, then value. Without a sweep
-/// there is one run for each seed.
+/// Every run of the experiment once: by seed, then sweep in the order of the columns, then value. Without a sweep there is
+/// one run per seed.
 pub(crate) fn runs(experiment: &Experiment) -> Result<Vec<PlannedRun>> {
     let mut runs: Vec<PlannedRun> = Vec::new();
     for &seed in &experiment.plan.seeds {
         if experiment.plan.sweeps.is_empty() {
             let configuration = experiment.configuration(seed, None)?;
-            runs.push(PlannedRun { key: configuration.key()?, configuration, places: Vec::new() });
+            runs.push(PlannedRun { key: configuration.key()?, configuration, positions: Vec::new() });
         }
         for name in sweep_names(experiment) {
             let Some(sweep) = experiment.plan.sweeps.get(&name) else { continue };
             for (index, value) in sweep.values.iter().enumerate() {
                 let configuration = experiment.configuration(seed, Some((&sweep.key, value)))?;
-                let place = Place { sweep: name.clone(), value: index };
-                add(&mut runs, configuration, place)?;
+                let position = SweepPosition { sweep: name.clone(), value: index };
+                add(&mut runs, configuration, position)?;
             }
         }
     }
     Ok(runs)
 }
 
-/// The sweeps that the figure shows, then the others.
+/// The sweeps of the figure, then the others.
 fn sweep_names(experiment: &Experiment) -> Vec<String> {
     let columns = &experiment.plan.report.columns;
     let others = experiment.plan.sweeps.keys().filter(|name| !columns.contains(name));
     columns.iter().chain(others).cloned().collect()
 }
 
-fn add(runs: &mut Vec<PlannedRun>, configuration: Configuration, place: Place) -> Result<()> {
+fn add(runs: &mut Vec<PlannedRun>, configuration: Configuration, position: SweepPosition) -> Result<()> {
     let key = configuration.key()?;
     match runs.iter_mut().find(|run| run.key == key) {
-        Some(shared) => shared.places.push(place),
-        None => runs.push(PlannedRun { key, configuration, places: vec![place] }),
+        Some(shared) => shared.positions.push(position),
+        None => runs.push(PlannedRun { key, configuration, positions: vec![position] }),
     }
     Ok(())
 }
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_three_sweeps_share_is_there_once_a_seed() {
+    fn a_run_that_three_sweeps_share_is_planned_once_per_seed() {
         let experiment = experiment(&[
             "train.learning_rate=0.1",
             "train.batch_size=32",
@@ -101,7 +101,7 @@ mod tests {
         let runs = runs(&experiment).unwrap();
         // 2 + 3 + 2 values share one run, so five runs a seed.
         assert_eq!(runs.len(), 10);
-        let shared: Vec<_> = runs.iter().filter(|run| run.places.len() == 3).collect();
+        let shared: Vec<_> = runs.iter().filter(|run| run.positions.len() == 3).collect();
         assert_eq!(shared.len(), 2);
         assert_eq!(shared[0].value_in("learning-rate"), Some(1));
         assert_eq!(shared[0].value_in("batch-size"), Some(0));
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn the_key_depends_on_every_setting_and_on_nothing_else() {
+    fn the_key_depends_on_the_settings_of_the_run_alone() {
         let (one, two) = (experiment(&[]), experiment(&["rules.resamples=500"]));
         let key = |experiment: &Experiment| experiment.configuration(0, None).unwrap().key().unwrap();
         assert_eq!(key(&one), key(&two));

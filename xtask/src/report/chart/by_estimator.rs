@@ -1,16 +1,16 @@
-//! Columns of curves by estimator of GC, as in the paper's Fig. 2: estimates against the exact value along training, and
-//! how far off they are. The values are those of one seed: the range over seeds would hide what an estimate is off.
+//! Columns of curves by estimator of GC, as in the paper's Fig. 2: estimates and the exact value along training, and the
+//! errors of the estimates. The values are those of one seed, because the range over seeds is larger than the errors.
 
 use super::figure::{Column, described, epochs, point, shared_axis};
 use super::lines::{LinePanel, Point, Series};
 use super::scale::{Axis, plain};
 use super::step;
-use crate::report::estimates::{self, Comparison};
+use crate::report::estimates::{self, RepeatedEstimates};
 use crate::report::results::Results;
-use crate::reproduce::estimator::Estimator;
+use crate::reproduce::estimator::GcEstimator;
 use crate::reproduce::metric::Scale;
 
-/// The rows: their names, and what of a comparison they show.
+/// Names of the rows.
 const ROWS: [&str; 2] = ["GC, first seed", "relative error, all seeds"];
 
 /// A column for each kind of estimator.
@@ -21,7 +21,7 @@ pub(super) fn columns(results: &Results) -> Vec<Column> {
         kinds.iter().map(|settings| errors(results, settings)).collect(),
     ];
     let axes: Vec<Axis> = rows.iter().map(|row| shared_axis(Scale::Logarithmic, row)).collect();
-    let column = |(index, settings): (usize, &Vec<Estimator>)| {
+    let column = |(index, settings): (usize, &Vec<GcEstimator>)| {
         let kind = settings.first().map_or("", |how| how.kind());
         let panels = ROWS.iter().zip(&rows).zip(&axes).map(|((name, row), y)| LinePanel {
             id: format!("estimator-{index}-{}", name.replace([' ', ','], "-")),
@@ -38,8 +38,8 @@ pub(super) fn columns(results: &Results) -> Vec<Column> {
 }
 
 /// The exact value of the first run, then a curve for each setting with the range of its repeats.
-fn values(results: &Results, settings: &[Estimator]) -> Vec<Series> {
-    let exact = |found: &Comparison| vec![found.exact];
+fn values(results: &Results, settings: &[GcEstimator]) -> Vec<Series> {
+    let exact = |found: &RepeatedEstimates| vec![found.exact];
     let mut series: Vec<Series> = settings
         .iter()
         .enumerate()
@@ -53,8 +53,8 @@ fn values(results: &Results, settings: &[Estimator]) -> Vec<Series> {
 }
 
 /// The root mean square of (estimate − exact)/exact for each setting.
-fn errors(results: &Results, settings: &[Estimator]) -> Vec<Series> {
-    let off = |found: &Comparison| found.relative_error().into_iter().collect();
+fn errors(results: &Results, settings: &[GcEstimator]) -> Vec<Series> {
+    let off = |found: &RepeatedEstimates| found.relative_error().into_iter().collect();
     settings
         .iter()
         .enumerate()
@@ -68,9 +68,9 @@ fn place(index: usize, count: usize) -> (String, String, usize) {
 
 fn curve(
     results: &Results,
-    how: Estimator,
+    how: GcEstimator,
     (label, class, shape): (String, String, usize),
-    shown: &dyn Fn(&Comparison) -> Vec<f64>,
+    shown: &dyn Fn(&RepeatedEstimates) -> Vec<f64>,
     first_alone: bool,
 ) -> Series {
     let at = |share: &f64| -> Option<Point> {

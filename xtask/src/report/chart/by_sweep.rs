@@ -4,7 +4,7 @@ use super::figure::{Column, described, epochs, points, shared_axis};
 use super::lines::{LinePanel, Series};
 use super::scale::{Axis, plain};
 use super::step;
-use crate::report::results::{Results, Run, Standing};
+use crate::report::results::{Results, Run, RunStatus};
 use crate::reproduce::experiment::Sweep;
 use crate::reproduce::metric::Metric;
 
@@ -49,7 +49,7 @@ fn curves(results: &Results, name: &str, metric: Metric) -> Vec<Series> {
     let curve = |(index, value): (usize, &f64)| {
         let at_value = |run: &&Run| run.planned.value_in(name) == Some(index) && run.trained_on.is_some();
         let runs: Vec<&Run> = results.runs.iter().filter(at_value).collect();
-        let diverged = runs.iter().any(|run| matches!(run.standing, Standing::Diverged { .. }));
+        let diverged = runs.iter().any(|run| matches!(run.status, RunStatus::Diverged { .. }));
         Series {
             label: plain(*value),
             class: format!("seq-{}", step(index, values.len())),

@@ -1,4 +1,4 @@
-//! What the data say about the claims, and by which rules.
+//! The section of verdicts on the claims, with their rules.
 
 use maud::{Markup, html};
 
@@ -11,7 +11,7 @@ use crate::report::verdict::Finding;
 pub(super) fn claims(page: &Page) -> Markup {
     html! {
         section aria-labelledby="claims" {
-            h2 #claims { "What the data say about the claims" }
+            h2 #claims { "Verdicts on the claims" }
             @for grid in &table::grids(page.results, page.findings) { (verdicts(grid)) }
             (rules(page.results))
             details {
@@ -22,7 +22,7 @@ pub(super) fn claims(page: &Page) -> Markup {
                     thead { tr {
                         th.words scope="col" { "claim" } th.words scope="col" { "compared at" } th scope="col" { "runs" }
                         th scope="col" { "ρ or share" } th scope="col" { "interval" } th scope="col" { "p" } th scope="col" { "with excluded" }
-                        th.words scope="col" { "verdict" } th.words scope="col" { "because" }
+                        th.words scope="col" { "verdict" } th.words scope="col" { "reason" }
                     } }
                     tbody { @for finding in page.findings { (claim(finding)) } }
                 }
@@ -63,7 +63,7 @@ fn claim(finding: &Finding) -> Markup {
     html! {
         tr {
             th.words scope="row" { (finding.claim) }
-            td.words { (table::readout(finding)) }
+            td.words { (table::comparison(finding)) }
             td { (table::runs(finding)) }
             td { (table::statistic(finding)) }
             td { (table::interval(finding)) }

@@ -1,18 +1,18 @@
-//! The rules of the verdicts in words.
+//! The rules of verdicts, in words.
 
 use maud::{Markup, html};
 
 use crate::report::results::Results;
-use crate::reproduce::experiment::Readout;
+use crate::reproduce::experiment::ComparisonPoint;
 use crate::reproduce::metric::Scale;
 
-/// The rules in words, with the numbers that the experiment file gives them.
+/// The rules in words, with the numbers of the experiment file.
 pub(super) fn rules(results: &Results) -> Markup {
     let plan = &results.experiment.plan;
     let rules = &plan.rules;
     let correlated = !plan.claims.trends.is_empty() || !plan.claims.associations.is_empty();
-    let compared = |at: Readout| plan.claims.readouts().any(|readout| readout == at);
-    let (matched, steps) = (compared(Readout::MatchedLoss), compared(Readout::EqualSteps));
+    let compared = |at: ComparisonPoint| plan.claims.comparisons().any(|comparison| comparison == at);
+    let (matched, steps) = (compared(ComparisonPoint::EqualLoss), compared(ComparisonPoint::EqualSteps));
     html! {
         @if correlated {
             p {
@@ -55,7 +55,7 @@ pub(super) fn rules(results: &Results) -> Markup {
             "A run is " b { "diverged" } " when its training loss or a weight is no longer finite, and " b { "under-trained" }
             " when its training loss ends above " (rules.under_trained_above) " ln k, the loss of a uniform guess among k classes "
             "being ln k. Both are shown everywhere and excluded from verdicts; “with excluded” is the statistic with them. "
-            "All rules stood in the experiment file before the runs."
+            "All rules were in the experiment file before the runs."
         }
         @if matched {
             p {
