@@ -73,7 +73,10 @@ impl Sgd {
     /// let net = Network::new(&Architecture::named("vgg-small")?, Initialisation::HeNormal, 0, DType::F32, &Device::Cpu)?;
     /// let images = Tensor::ones((2, 3, 32, 32), DType::F32, &Device::Cpu)?;
     /// let labels = Tensor::new(&[0u32, 1], &Device::Cpu)?;
-    /// let loss = || ops::cross_entropy(&net.tracked().logits(&images, &Pass::training(0, 0))?, &labels, 0.0);
+    /// let loss = || -> models::Result<Tensor> {
+    ///     let logits = net.tracked().logits(&images, &Pass::training(0, 0))?;
+    ///     Ok(ops::cross_entropy(&logits, &labels, 0.0)?)
+    /// };
     /// let before = loss()?;
     /// let gradients = Gradients::of(net.params(), &before.backward()?)?;
     /// Sgd::new(0.1).step(net.params(), &gradients, 1.0, &mut OptimizerState::default())?;
