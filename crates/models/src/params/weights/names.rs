@@ -20,6 +20,8 @@ pub(super) struct NameMap {
     pub(super) stripped: BTreeSet<String>,
     /// Names in the file, without prefixes, whose parameter has another name.
     pub(super) renamed: Vec<(String, String)>,
+    /// Where the names are the numbers of an `nn.Sequential`: whether it has a module between its last two linear layers.
+    pub(super) module_before_head: Option<bool>,
 }
 
 /// A parameter that a name may belong to; smaller is better.
@@ -49,8 +51,13 @@ impl NameMap {
         }
         let used: BTreeSet<&str> = best.values().map(|candidate| candidate.file_name.as_str()).collect();
         let unexpected = file.tensors.keys().filter(|name| !used.contains(name.as_str())).cloned().collect();
-        let mut map =
-            Self { of_parameter: BTreeMap::new(), unexpected, stripped: BTreeSet::new(), renamed: Vec::new() };
+        let mut map = Self {
+            of_parameter: BTreeMap::new(),
+            unexpected,
+            stripped: BTreeSet::new(),
+            renamed: Vec::new(),
+            module_before_head: None,
+        };
         for (parameter, Candidate { renamed, stripped, file_name }) in best {
             let (prefix, rest) = file_name.split_at(stripped);
             if !prefix.is_empty() {
@@ -61,8 +68,18 @@ impl NameMap {
             }
             map.of_parameter.insert(parameter, file_name);
         }
+        if !numbered.is_empty() {
+            let mut numbers: Vec<usize> = numbered.keys().filter_map(|name| number_of_layer(name)).collect();
+            numbers.sort_unstable();
+            map.module_before_head = numbers.as_slice().last_chunk().map(|[before, head]| head - before > 1);
+        }
         map
     }
+}
+
+/// N of the name `….N.weight`.
+fn number_of_layer(name: &str) -> Option<usize> {
+    name.strip_suffix(".weight")?.rsplit('.').next()?.parse().ok()
 }
 
 /// The length of the known prefixes at the start of a name, one entry for each number of prefixes that are stripped.
@@ -120,11 +137,7 @@ fn numbered_layers(params: &Params, file: &WeightsFile) -> BTreeMap<String, Stri
     let mut theirs: Vec<(usize, String)> = file
         .tensors
         .keys()
-        .filter_map(|name| {
-            let layer = name.strip_suffix(".weight")?;
-            let number = layer.rsplit('.').next()?.parse().ok()?;
-            Some((number, layer.to_owned()))
-        })
+        .filter_map(|name| Some((number_of_layer(name)?, name.strip_suffix(".weight")?.to_owned())))
         .collect();
     theirs.sort();
     let parent = |layer: &str| layer.rsplit_once('.').map_or("", |(parent, _)| parent).to_owned();

@@ -30,6 +30,9 @@ pub struct WeightsReport {
     /// Names in the file whose parameter has another name: (name in the file without prefixes, parameter).
     #[serde(default)]
     pub renamed: Vec<(String, String)>,
+    /// Where the names are the numbers of an `nn.Sequential`: whether it has a module between its last two linear layers.
+    #[serde(default)]
+    pub module_before_head: Option<bool>,
     /// The keys under which the state dict was found in a PyTorch file, outermost first.
     #[serde(default)]
     pub wrappers: Vec<String>,
@@ -86,6 +89,7 @@ impl WeightsReport {
             unexpected: map.unexpected.into_iter().map(shape).collect(),
             stripped_prefixes: map.stripped.into_iter().collect(),
             renamed: map.renamed,
+            module_before_head: map.module_before_head,
             wrappers: file.wrappers.clone(),
             ignored: file.ignored.clone(),
             looks_like: family(&names).map(str::to_owned),
@@ -133,6 +137,13 @@ impl WeightsReport {
         if let Some((from, to)) = self.renamed.first() {
             let (count, more) = (self.renamed.len(), if self.renamed.len() > 1 { ", …" } else { "" });
             notes.push(format!("{count} tensors have other names in the file: `{from}` is `{to}`{more}"));
+        }
+        if let Some(module) = self.module_before_head {
+            let (has, key) = if module { ("a", "true") } else { ("no", "false") };
+            notes.push(format!(
+                "the `nn.Sequential` of the file has {has} module between its last two linear layers: for an activation, \
+                 `activation_before_head = {key}`"
+            ));
         }
         if self.lacks_only_head() {
             let head = self.head.as_deref().unwrap_or("head");
