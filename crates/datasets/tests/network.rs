@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use common::files;
-use datasets::{Error, Hub, HubFile, Progress, Source, load};
+use datasets::{Error, Hub, HubFile, Progress, Source, fetch};
 use server::{Request, Server, write};
 
 const BODY: &[u8] = b"the bytes of a small file";
@@ -120,7 +120,7 @@ fn the_password_of_an_endpoint_is_sent_and_never_printed() {
         let hub = Hub { retries: 0, progress: notes.clone(), ..hub(&endpoint, cache.path()) };
         let mut texts = vec![format!("{hub:?}")];
         let file = hub.file(&file()).unwrap_err();
-        let listing = load("hub:owner/name", &Source::of_hub(hub)).unwrap_err();
+        let listing = fetch("hub:owner/name", &Source::of_hub(hub)).unwrap_err();
         for error in [file, listing] {
             texts.extend([error.to_string(), format!("{error:?}")]);
         }
@@ -193,7 +193,7 @@ fn a_list_of_files_beyond_the_limit_is_refused() {
         });
         let cache = tempfile::tempdir().unwrap();
         let source = Source::of_hub(Hub { read_timeout: Duration::from_secs(20), ..hub(&server.url(), cache.path()) });
-        let failed = load("hub:owner/name", &source);
+        let failed = fetch("hub:owner/name", &source);
         assert!(
             matches!(&failed, Err(Error::Network { reason, attempts: 1, .. }) if reason.contains("longer than")),
             "{failed:?}"

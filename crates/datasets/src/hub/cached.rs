@@ -72,7 +72,8 @@ pub(super) fn remove_empty_folders(folder: Option<&Path>, root: &Path) {
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use super::*;
 

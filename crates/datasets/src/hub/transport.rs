@@ -90,14 +90,12 @@ impl<'a> Transport<'a> {
         let mut address = parsed(url)?;
         for _ in 0..=MAX_REDIRECTS {
             let answer = self.call(Method::Head, &address, None)?;
-            let status = answer.status().as_u16();
-            let next = location(answer.headers(), &address).filter(|_| (300..400).contains(&status));
-            match (status, next) {
-                // The repository moved within the server. A redirect of a large file describes it in its own headers.
-                (300..400, Some(next)) if next.origin() == address.origin() && !describes(answer.headers()) => {
-                    address = next;
-                }
-                (200..400, _) => return described(answer.headers(), answer.status().is_redirection()),
+            match answer.status().as_u16() {
+                300..400 => match moved(answer.headers(), &address) {
+                    Some(next) => address = next,
+                    None => return described(answer.headers(), true),
+                },
+                200..300 => return described(answer.headers(), false),
                 _ => return Err(refused(&answer)),
             }
         }
@@ -268,9 +266,14 @@ fn refused(answer: &Response<Body>) -> Failure {
     Failure::Status { status: answer.status().as_u16(), retry_after: retry_after(answer.headers()) }
 }
 
-/// Whether the headers describe a file.
-fn describes(headers: &HeaderMap) -> bool {
-    headers.contains_key("x-repo-commit") && (headers.contains_key("x-linked-etag") || headers.contains_key("etag"))
+/// The address on the same server to which a description moved. None for the redirect of a large file to its storage, which
+/// describes the file in its own headers.
+fn moved(headers: &HeaderMap, address: &Address) -> Option<Address> {
+    let text = header(headers, "location")?;
+    let next = address.redirected(&text).filter(|next| next.origin() == address.origin())?;
+    let is_relative = !text.contains("://") && !text.starts_with("//");
+    let describes = headers.contains_key("x-repo-commit") && headers.contains_key("x-linked-etag");
+    (is_relative || !describes).then_some(next)
 }
 
 fn described(headers: &HeaderMap, redirected: bool) -> std::result::Result<Description, Failure> {
@@ -394,6 +397,29 @@ mod tests {
             assert!(matches!(described(&answer, false), Err(Failure::Senseless(_))), "{checksum}");
         }
         assert!(matches!(described(&headers(&[("etag", "a")]), false), Err(Failure::Senseless(_))));
+    }
+
+    #[test]
+    fn a_moved_description_is_followed_on_the_same_server_and_a_storage_address_is_not() {
+        let address = Address::parse("https://h/datasets/o/n/resolve/main/f").unwrap();
+        let moved = |to: &'static str, linked: bool| {
+            let mut headers = headers(&[("location", to), ("x-repo-commit", "c"), ("etag", "\"redirect\"")]);
+            if linked {
+                headers.insert("x-linked-etag", "\"abc\"".parse().unwrap());
+            }
+            moved(&headers, &address).map(|next| next.to_string())
+        };
+        for linked in [true, false] {
+            assert_eq!(moved("/api/resolve-cache/f", linked).as_deref(), Some("https://h/api/resolve-cache/f"));
+            for storage in ["https://cdn/f", "//cdn/f", "http://h/f", "https://h:8443/f"] {
+                assert_eq!(moved(storage, linked), None, "{storage}");
+            }
+        }
+        assert_eq!(moved("https://h/storage/f", true), None);
+        assert_eq!(
+            moved("https://h/datasets/p/n/resolve/main/f", false).as_deref(),
+            Some("https://h/datasets/p/n/resolve/main/f")
+        );
     }
 
     #[test]

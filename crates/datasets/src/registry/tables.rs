@@ -32,6 +32,7 @@ pub struct HubTable {
 ///
 /// **Errors** those of finding, downloading and reading its files, such as [`Error::MissingColumn`].
 pub fn load_table(table: &HubTable, source: &Source) -> Result<Dataset> {
+    table.form.check()?;
     let name = table.repository.as_str();
     let locate = |files: &[String]| -> Result<Vec<FileLocation>> {
         files

@@ -1,4 +1,4 @@
-//! A scalar that exists for its gradient.
+//! A scalar with value 0 and a given gradient.
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result as CandleResult, Shape, Tensor, WithDType};
 
@@ -7,10 +7,20 @@ use super::composed::{Compose, apply1};
 use super::cpu::{dispatch_float, same_dtype};
 use crate::{Error, Result};
 
-/// The number 0 with the given gradient by `x`: what ⟨x, gradient⟩ − ⟨x, gradient⟩ is, the second held fixed, without
-/// the products.
+/// A scalar with value 0 whose gradient by `x` is `gradient`, for gradients computed outside candle's graph.
 ///
-/// **Errors** [`Error::Shape`] for different shapes, [`Error::DType`] for different types.
+/// **Definition** ⟨x, gradient⟩ − ⟨x′, gradient⟩ with x′ = x held fixed, without computing the products.
+///
+/// **Errors** [`Error::Shape`] if the shapes differ, [`Error::DType`] if the dtypes differ.
+///
+/// ```
+/// use candle_core::{Device, Tensor, Var};
+/// let x = Var::new(&[1f64, 2.], &Device::Cpu)?;
+/// let scalar = ops::with_gradient(&x, &Tensor::new(&[5f64, 7.], &Device::Cpu)?)?;
+/// assert_eq!(scalar.to_scalar::<f64>()?, 0.);
+/// assert_eq!(scalar.backward()?.get(&x).unwrap().to_vec1::<f64>()?, [5., 7.]);
+/// # Ok::<(), ops::Error>(())
+/// ```
 pub fn with_gradient(x: &Tensor, gradient: &Tensor) -> Result<Tensor> {
     const OP: &str = "with-gradient";
     same_dtype(OP, x, gradient)?;
@@ -19,7 +29,7 @@ pub fn with_gradient(x: &Tensor, gradient: &Tensor) -> Result<Tensor> {
             op: OP,
             left: x.dims().to_vec(),
             right: gradient.dims().to_vec(),
-            rule: "a gradient has the shape of what it belongs to".into(),
+            rule: "a gradient has the shape of its variable".into(),
         });
     }
     apply1(x, WithGradient(gradient.detach().contiguous()?))

@@ -1,7 +1,7 @@
-//! The kernels against their definition, on every instruction set that this machine has.
+//! The kernels compared with their definition, on every instruction set of this machine.
 
-mod between_relus;
 mod reference;
+mod sparse;
 
 use std::fmt::Debug;
 
@@ -10,14 +10,15 @@ use proptest::test_runner::RngSeed;
 use reference::{Case, Expected};
 
 use super::conv::{forward_with, input_grad_with, weight_grad_with};
-use super::fresh::writable;
 use super::instruction_set::InstructionSet;
+use super::operands::Operands;
+use super::uninitialised::writable;
 use super::{
-    Accuracy, ConvGeometry, Element, GeometryError, conv_forward, conv_forward_to_vec, conv_input_grad,
+    Accuracy, ConvGeometry, Element, GeometryError, Matrix, conv_forward, conv_forward_to_vec, conv_input_grad,
     conv_input_grad_to_vec, conv_weight_grad, conv_weight_grad_to_vec, matmul, winograd,
 };
 
-/// A square kernel on a batch of images, everything else plain; tests change what they are about.
+/// A square kernel with "same" padding, stride 1, dilation 1 and one group. Tests change single fields.
 fn geometry(batch: usize, [height, width]: [usize; 2], channels: [usize; 2], kernel: usize) -> ConvGeometry {
     ConvGeometry {
         batch,
@@ -37,13 +38,14 @@ fn cast<T: Element>(values: &[f64]) -> Vec<T> {
     values.iter().map(|&value| T::from_f64(value)).collect()
 }
 
-/// Output, input gradient and weight gradient; buffers start as NaN, so that every number must be written.
+/// Output, input gradient and weight gradient. Buffers start as NaN, so that an element that is not written is found.
 fn results<T: Element>(set: InstructionSet, accuracy: Accuracy, case: &Case) -> [Vec<T>; 3] {
     let g = &case.geometry;
     let [x, weight, bias, grad_y] = [&case.x, &case.weight, &case.bias, &case.grad_y].map(|values| cast::<T>(values));
     let nan = |count: usize| vec![T::from_f64(f64::NAN); count];
     let mut results = [nan(g.output_len()), nan(g.input_len()), nan(g.weight_len())];
-    forward_with(set, g, accuracy, &x, &weight, Some(&bias), writable(&mut results[0]));
+    let operands = Operands { x: &x, weight: &weight, bias: Some(&bias) };
+    forward_with(set, g, accuracy, operands, writable(&mut results[0]));
     input_grad_with(set, g, accuracy, &grad_y, &weight, writable(&mut results[1]));
     weight_grad_with(set, g, accuracy, &x, &grad_y, writable(&mut results[2]));
     results
@@ -54,13 +56,13 @@ fn errors<T: Element>(results: &[Vec<T>; 3], expected: &Expected) -> [f64; 3] {
     let wanted = [&expected.y, &expected.grad_x, &expected.grad_weight];
     std::array::from_fn(|index| {
         let pairs = results[index].iter().zip(wanted[index]);
-        // A NaN must not pass: it is larger than anything.
+        // A NaN counts as the largest error.
         let error = pairs.map(|(got, want)| (got.to_f64() - want).abs()).map(|e| if e.is_nan() { f64::MAX } else { e });
         error.fold(0.0, f64::max) / expected.mass[index]
     })
 }
 
-/// Checks one case on every instruction set, in both precisions and accuracies.
+/// Checks one case on every instruction set, in f32 with both accuracies and in f64.
 fn check(case: &Case) -> Result<(), String> {
     let expected = case.expected();
     let demand = |name: &dyn Debug, errors: [f64; 3], bound: f64| {
@@ -78,7 +80,7 @@ fn check(case: &Case) -> Result<(), String> {
     Ok(())
 }
 
-/// Geometries of every kind that is valid.
+/// Valid geometries of every kind.
 fn any_geometry() -> impl Strategy<Value = ConvGeometry> {
     let pair = |range: std::ops::RangeInclusive<usize>| (range.clone(), range).prop_map(|(a, b)| [a, b]);
     let channels = (1usize..=4, 1usize..=17, 1usize..=17);
@@ -92,18 +94,18 @@ fn any_geometry() -> impl Strategy<Value = ConvGeometry> {
     })
 }
 
-/// Geometries that the minimal-multiplication schemes take, with any channel counts.
+/// Geometries of the minimal-multiplication schemes, with any numbers of channels.
 fn any_winograd() -> impl Strategy<Value = ConvGeometry> {
     (1usize..=3, 2usize..=9, 2usize..=9, 1usize..=70, 1usize..=70, 0usize..=2, 0usize..=2).prop_filter_map(
         "the kernel must fit",
         |(batch, height, width, in_channels, out_channels, down, right)| {
-            let plain = geometry(batch, [height, width], [in_channels, out_channels], 3);
-            ConvGeometry { padding: [down, right], ..plain }.validated().ok()
+            let simple = geometry(batch, [height, width], [in_channels, out_channels], 3);
+            ConvGeometry { padding: [down, right], ..simple }.validated().ok()
         },
     )
 }
 
-/// Geometries of stride 2 with a border of one, as networks halve their images, with channels enough for the scheme.
+/// Geometries with stride 2 and padding 1, with enough channels for the strided scheme.
 fn any_strided() -> impl Strategy<Value = ConvGeometry> {
     (1usize..=3, 1usize..=14, 1usize..=14, 44usize..=80, 44usize..=80).prop_map(
         |(batch, height, width, in_channels, out_channels)| {
@@ -127,7 +129,7 @@ proptest! {
         check(&Case::new(g, seed)).map_err(TestCaseError::fail)?;
     }
 
-    /// T(x, w, g) is one number, whichever of its three derivatives it is read from.
+    /// T(x, w, g) is the same number, computed from any of its three derivatives.
     #[test]
     fn the_three_are_derivatives_of_one_form(g in prop_oneof![any_geometry(), any_winograd(), any_strided()], seed in 0u64..1000) {
         let mut case = Case::new(g, seed);
@@ -158,7 +160,8 @@ proptest! {
         let (a, b) = (streams::standard_normal(&mut stream, m * k), streams::standard_normal(&mut stream, k * n));
         let strides = [if turned[0] { [1, m] } else { [k, 1] }, if turned[1] { [1, k] } else { [n, 1] }];
         let mut out = vec![f64::NAN; m * n];
-        matmul(m, n, k, &a, strides[0], &b, strides[1], &mut out);
+        let left = Matrix { elements: &a, sizes: [m, k], strides: strides[0] };
+        matmul(left, Matrix { elements: &b, sizes: [k, n], strides: strides[1] }, &mut out);
         for (index, &got) in out.iter().enumerate() {
             let (row, column) = (index / n, index % n);
             let at = |step: usize| (row * strides[0][0] + step * strides[0][1], step * strides[1][0] + column * strides[1][1]);
@@ -168,7 +171,7 @@ proptest! {
     }
 }
 
-/// Cases that reach every way through the code: long channel counts, whole and cut panels, every kind of split.
+/// Geometries that cover every code path: many channels, full and partial panels, every division into tasks.
 fn landmarks() -> Vec<ConvGeometry> {
     let strided = ConvGeometry { stride: [2, 2], ..geometry(3, [12, 10], [40, 72], 3) };
     let pointwise = geometry(4, [9, 8], [70, 130], 1);
@@ -189,6 +192,10 @@ fn landmarks() -> Vec<ConvGeometry> {
         ConvGeometry { groups: 40, out_channels: 40, ..strided },
         ConvGeometry { groups: 40, out_channels: 80, ..strided },
         ConvGeometry { groups: 8, ..strided },
+        // As many output channels as a panel has columns, in groups that do not fill a vector.
+        ConvGeometry { groups: 4, ..geometry(3, [5, 4], [20, 16], 3) },
+        ConvGeometry { groups: 8, ..geometry(2, [6, 5], [16, 16], 1) },
+        ConvGeometry { groups: 4, ..geometry(2, [5, 7], [12, 64], 3) },
         geometry(2, [10, 9], [600, 20], 3).with_stride(2),
         geometry(3, [12, 8], [50, 72], 3).with_stride(2),
         geometry(5, [16, 12], [49, 65], 3).with_stride(2),
@@ -204,13 +211,13 @@ impl ConvGeometry {
 }
 
 #[test]
-fn every_way_through_the_code_matches_the_definition() {
+fn every_code_path_matches_the_definition() {
     for (seed, g) in landmarks().into_iter().enumerate() {
         check(&Case::new(g, seed as u64)).unwrap();
     }
 }
 
-/// Work is split by shape, never by thread, so not a bit may change.
+/// Work is divided by shape only, so results are bit-identical.
 #[test]
 fn results_do_not_depend_on_the_number_of_threads() {
     let pool = |threads: usize| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
@@ -228,14 +235,14 @@ fn results_do_not_depend_on_the_number_of_threads() {
     let (a, b) = (cast::<f32>(&streams::standard_normal(&mut stream, 200 * 90)), cast::<f32>(&[0.5; 90 * 70]));
     let product = || {
         let mut out = vec![0.0f32; 200 * 70];
-        matmul(200, 70, 90, &a, [90, 1], &b, [70, 1], &mut out);
+        matmul(Matrix::row_major(&a, [200, 90]), Matrix::row_major(&b, [90, 70]), &mut out);
         out.into_iter().map(f32::to_bits).collect::<Vec<u32>>()
     };
     let runs = pools.each_ref().map(|pool| pool.install(product));
     assert!(runs[0] == runs[1] && runs[1] == runs[2]);
 }
 
-/// The rounding of each algorithm at the sizes that the networks use, relative to the root mean square of the result.
+/// The rounding error of each algorithm at sizes of real networks, relative to the root mean square of the result.
 #[test]
 fn rounding_stays_within_its_bounds() {
     let wide = geometry(2, [8, 8], [256, 64], 3);
@@ -274,13 +281,13 @@ fn the_accurate_mode_uses_no_scheme_and_f64_never_does() {
 #[test]
 fn schemes_are_chosen_by_shape() {
     use winograd::{Choice, choose};
-    let plain = geometry(1, [8, 8], [16, 16], 3);
-    assert_eq!(choose(&plain), Some(Choice::Four));
+    let simple = geometry(1, [8, 8], [16, 16], 3);
+    assert_eq!(choose(&simple), Some(Choice::Four));
     assert_eq!(choose(&geometry(1, [2, 2], [16, 16], 3)), Some(Choice::Toeplitz));
     assert_eq!(choose(&geometry(1, [1, 1], [16, 16], 3)), None);
     assert_eq!(choose(&geometry(1, [8, 8], [3, 16], 3)), None);
     assert_eq!(choose(&geometry(1, [8, 8], [16, 16], 5)), None);
-    assert_eq!(choose(&plain.with_stride(2)), None);
+    assert_eq!(choose(&simple.with_stride(2)), None);
     let halving = geometry(1, [8, 8], [48, 64], 3).with_stride(2);
     assert_eq!(choose(&geometry(1, [8, 8], [32, 64], 3).with_stride(2)), None);
     assert_eq!(choose(&halving), Some(Choice::Strided));
@@ -288,12 +295,12 @@ fn schemes_are_chosen_by_shape() {
     assert_eq!(choose(&ConvGeometry { padding: [2, 1], ..halving }), None);
     assert_eq!(choose(&geometry(1, [6, 6], [48, 64], 3).with_stride(2)), None);
     assert_eq!(choose(&halving.with_stride(3)), None);
-    assert_eq!(choose(&ConvGeometry { dilation: [2, 2], ..plain }), None);
-    assert_eq!(choose(&ConvGeometry { groups: 2, ..plain }), None);
-    assert_eq!(choose(&ConvGeometry { padding: [3, 3], ..plain }), None);
+    assert_eq!(choose(&ConvGeometry { dilation: [2, 2], ..simple }), None);
+    assert_eq!(choose(&ConvGeometry { groups: 2, ..simple }), None);
+    assert_eq!(choose(&ConvGeometry { padding: [3, 3], ..simple }), None);
 }
 
-/// Black images with a border: sums of zeros are zeros, not something small.
+/// Sums of zeros are exactly zero.
 #[test]
 fn zeros_give_zeros() {
     for g in landmarks() {
@@ -310,23 +317,23 @@ fn zeros_give_zeros() {
     }
 }
 
-/// Working memory is reused as it was left: nothing of an earlier call may be seen.
+/// Scratch memory keeps the contents of earlier calls, which must not change a result.
 #[test]
-fn nothing_leaks_from_one_call_to_the_next() {
+fn results_do_not_depend_on_earlier_calls() {
     for g in landmarks() {
         let case = Case::new(g, 5);
-        let fresh = results::<f32>(InstructionSet::best(), Accuracy::Fast, &case);
+        let first = results::<f32>(InstructionSet::best(), Accuracy::Fast, &case);
         let mut poisoned = case.clone();
         poisoned.x.fill(f64::NAN);
         poisoned.weight.fill(f64::NAN);
         poisoned.grad_y.fill(f64::NAN);
         results::<f32>(InstructionSet::best(), Accuracy::Fast, &poisoned);
-        assert_eq!(results::<f32>(InstructionSet::best(), Accuracy::Fast, &case), fresh, "{g:?}");
+        assert_eq!(results::<f32>(InstructionSet::best(), Accuracy::Fast, &case), first, "{g:?}");
     }
 }
 
 #[test]
-fn new_vectors_hold_what_is_written_into_old_ones() {
+fn new_vectors_equal_results_in_given_slices() {
     for g in landmarks() {
         let case = Case::new(g, 2);
         let [x, weight, grad_y] = [&case.x, &case.weight, &case.grad_y].map(|values| cast::<f32>(values));
@@ -339,12 +346,12 @@ fn new_vectors_hold_what_is_written_into_old_ones() {
     }
 }
 
-/// A 2×3 image, a kernel of one row and two columns, by hand.
+/// A 2×3 image and a kernel of one row and two columns, computed by hand.
 #[test]
 fn a_convolution_by_hand() {
     let g = ConvGeometry { kernel: [1, 2], padding: [0, 0], ..geometry(1, [2, 3], [1, 1], 1) };
     let (x, weight) = ([1.0, 2.0, 4.0, 8.0, 16.0, 32.0], [10.0, 1.0]);
-    // Row 0: 10·1 + 2, 10·2 + 4; row 1: 10·8 + 16, 10·16 + 32; and 0.5 on top.
+    // Row 0: 10·1 + 2, 10·2 + 4; row 1: 10·8 + 16, 10·16 + 32; plus the bias 0.5.
     let mut y = [0.0; 4];
     conv_forward(&g, Accuracy::Accurate, &x, &weight, Some(&[0.5]), &mut y);
     assert_eq!(y, [12.5, 24.5, 96.5, 192.5]);
@@ -359,23 +366,23 @@ fn a_convolution_by_hand() {
 }
 
 #[test]
-fn broken_rules_are_named() {
-    let plain = geometry(1, [5, 4], [4, 6], 3);
+fn invalid_geometries_are_refused_with_the_rule() {
+    let simple = geometry(1, [5, 4], [4, 6], 3);
     let error = |g: ConvGeometry| g.validated().unwrap_err();
-    assert_eq!(plain.validated(), Ok(plain));
-    assert_eq!(error(ConvGeometry { batch: 0, ..plain }), GeometryError::Zero { what: "batch" });
-    assert_eq!(error(plain.with_stride(0)), GeometryError::Zero { what: "vertical stride" });
+    assert_eq!(simple.validated(), Ok(simple));
+    assert_eq!(error(ConvGeometry { batch: 0, ..simple }), GeometryError::Zero { what: "batch" });
+    assert_eq!(error(simple.with_stride(0)), GeometryError::Zero { what: "vertical stride" });
     assert_eq!(
-        error(ConvGeometry { groups: 4, ..plain }),
+        error(ConvGeometry { groups: 4, ..simple }),
         GeometryError::Groups { what: "out_channels", channels: 6, groups: 4 }
     );
     assert_eq!(
-        error(ConvGeometry { padding: [0, 0], dilation: [1, 2], ..plain }),
+        error(ConvGeometry { padding: [0, 0], dilation: [1, 2], ..simple }),
         GeometryError::KernelTooLarge { axis: "width", kernel: 5, padded: 4 }
     );
-    assert_eq!(error(ConvGeometry { batch: usize::MAX / 8, ..plain }), GeometryError::Overflow);
-    assert_eq!(error(ConvGeometry { padding: [usize::MAX / 2, 0], ..plain }), GeometryError::Overflow);
-    let message = error(ConvGeometry { groups: 4, ..plain }).to_string();
+    assert_eq!(error(ConvGeometry { batch: usize::MAX / 8, ..simple }), GeometryError::Overflow);
+    assert_eq!(error(ConvGeometry { padding: [usize::MAX / 2, 0], ..simple }), GeometryError::Overflow);
+    let message = error(ConvGeometry { groups: 4, ..simple }).to_string();
     assert_eq!(message, "groups must divide out_channels: 6 is not a multiple of 4");
 }
 
@@ -390,6 +397,7 @@ fn a_slice_of_the_wrong_length_is_refused() {
 fn a_product_with_a_broadcast_operand() {
     // Both rows of the left operand are (1, 2): the stride from row to row is zero.
     let mut out = [0.0f32; 4];
-    matmul(2, 2, 2, &[1.0, 2.0], [0, 1], &[1.0, 10.0, 100.0, 1000.0], [2, 1], &mut out);
+    let left = Matrix { elements: &[1.0, 2.0], sizes: [2, 2], strides: [0, 1] };
+    matmul(left, Matrix::row_major(&[1.0, 10.0, 100.0, 1000.0], [2, 2]), &mut out);
     assert_eq!(out, [201.0, 2010.0, 201.0, 2010.0]);
 }

@@ -1,4 +1,4 @@
-//! Adapters that hold weights constant, and that give a closure a forward mode.
+//! Maps as functions of a list of weights, which can be held constant, and constant views of variables.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -7,10 +7,11 @@ use candle_core::{Tensor, Var};
 
 use crate::{FeatureMap, Result};
 
-/// Constant views of named variables, such as those of a `candle_nn::VarMap`; they share its storage and follow it.
+/// Constant views of named variables, such as those of a `candle_nn::VarMap`. They share the storage of the variables, so
+/// they have their current values.
 ///
-/// A model that is built on these (`candle_nn::VarBuilder::from_tensors`) can be measured while the variables train, and
-/// no gradient of a weight is computed below it.
+/// A model on these views (`candle_nn::VarBuilder::from_tensors`) is measured without computing gradients of weights. Models
+/// on the variables themselves can be measured too, at a higher cost ([`TrackedWeights`](crate::TrackedWeights)).
 ///
 /// ```
 /// use candle_core::{Device, Tensor, Var};
@@ -27,11 +28,11 @@ pub fn frozen_weights<K: Clone + Eq + Hash>(variables: &HashMap<K, Var>) -> Hash
     variables.iter().map(|(name, variable)| (name.clone(), variable.as_tensor().detach())).collect()
 }
 
-/// No forward mode: what [`Parametric::new`] starts with.
+/// The type parameter of a [`Parametric`] map without a JVP.
 #[derive(Debug, Clone, Copy)]
 pub struct NoForwardMode;
 
-/// A feature map that is a function of a list of weights, so that it can be frozen and, given a forward mode, penalised.
+/// A feature map as a function of a list of weights. It can be frozen, and can have a JVP.
 ///
 /// ```
 /// use candle_core::{Device, Tensor, Var};
@@ -55,12 +56,12 @@ impl<F> Parametric<F>
 where
     F: Fn(&[Tensor], &Tensor) -> candle_core::Result<Tensor>,
 {
-    /// The map x ↦ `features(weights, x)`, without a forward mode.
+    /// The map x ↦ `features(weights, x)`, without a JVP.
     pub fn new(weights: Vec<Tensor>, features: F) -> Self {
         Self { weights, features, jvp: NoForwardMode }
     }
 
-    /// The same map with a forward mode: `jvp(weights, x, dx)` gives the features and J·dx.
+    /// The same map with a JVP: `jvp(weights, x, dx)` returns the features and J·dx.
     pub fn with_jvp<G>(self, jvp: G) -> Parametric<F, G>
     where
         G: Fn(&[Tensor], &Tensor, &Tensor) -> candle_core::Result<(Tensor, Tensor)>,
@@ -70,17 +71,17 @@ where
 }
 
 impl<F, G> Parametric<F, G> {
-    /// The weights, in the order in which they were given.
+    /// The weights, in their original order.
     pub fn weights(&self) -> &[Tensor] {
         &self.weights
     }
 }
 
-/// The forward mode of a [`Parametric`] map, or its absence.
+/// The JVP of a [`Parametric`] map, or its absence.
 pub trait ForwardMode {
-    /// The features and J·dx, if there is a forward mode.
+    /// The features and J·dx, if there is a JVP.
     fn apply(&self, weights: &[Tensor], x: &Tensor, dx: &Tensor) -> Option<candle_core::Result<(Tensor, Tensor)>>;
-    /// Whether there is one.
+    /// Whether there is a JVP.
     fn present(&self) -> bool;
 }
 
@@ -107,7 +108,7 @@ where
     }
 }
 
-/// A [`Parametric`] map on detached weights; it borrows the functions.
+/// A [`Parametric`] map on detached weights, which borrows its functions.
 struct FrozenParametric<'a, F, G> {
     weights: Vec<Tensor>,
     map: &'a Parametric<F, G>,

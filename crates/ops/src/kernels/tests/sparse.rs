@@ -1,16 +1,16 @@
-//! The input gradient between ReLUs: products left out and products with zeros against the definition.
+//! The sparsity-aware input gradient, with products skipped and with all products, compared with the definition.
 
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
 use super::reference::products;
 use super::{any_geometry, cast, geometry};
-use crate::kernels::between_relus::{Behind, BetweenRelus, Pooled};
-use crate::kernels::elementwise::gate;
+use crate::kernels::elementwise::relu_mask;
 use crate::kernels::pool::{self, PoolGeometry};
+use crate::kernels::sparse::{Following, MaxPoolOutput, SparseInputGradient};
 use crate::kernels::{Accuracy, ConvGeometry, Element};
 
-/// A convolution with numbers on both sides, about a third of them alive.
+/// A convolution with the outputs of ReLUs on both sides, about a third of them positive.
 struct Case {
     geometry: ConvGeometry,
     cotangents: usize,
@@ -37,16 +37,16 @@ impl Case {
         }
     }
 
-    /// By the definition, and the largest Σ|products|.
-    fn expected(&self, behind: bool, in_front: bool) -> (Vec<f64>, f64) {
+    /// The result by the definition, and the largest Σ|products|.
+    fn expected(&self, masked_output: bool, masked_input: bool) -> (Vec<f64>, f64) {
         let g = &self.geometry;
         let (mut grad_x, mut mass) = (vec![0.0; self.cotangents * g.input_len()], 1.0f64);
         for k in 0..self.cotangents {
             let (grad_x, grad_y) = (&mut grad_x[k * g.input_len()..], &self.grad_y[k * g.output_len()..]);
             let mut masses = vec![0.0; g.input_len()];
             products(g, |x, w, y| {
-                let cotangent = if behind { gate(grad_y[y], self.y[y]) } else { grad_y[y] };
-                let product = if in_front { gate(cotangent, self.x[x]) } else { cotangent } * self.weight[w];
+                let cotangent = if masked_output { relu_mask(grad_y[y], self.y[y]) } else { grad_y[y] };
+                let product = if masked_input { relu_mask(cotangent, self.x[x]) } else { cotangent } * self.weight[w];
                 grad_x[x] += product;
                 masses[x] += product.abs();
             });
@@ -55,17 +55,17 @@ impl Case {
         (grad_x, mass)
     }
 
-    /// The largest error in units of the largest Σ|products|, with products left out and without.
-    fn errors<T: Element>(&self, behind: bool, in_front: bool) -> [f64; 2] {
+    /// The largest error relative to the largest Σ|products|: with products skipped, and with all products.
+    fn errors<T: Element>(&self, masked_output: bool, masked_input: bool) -> [f64; 2] {
         let [weight, grad_y, y, x] = [&self.weight, &self.grad_y, &self.y, &self.x].map(|values| cast::<T>(values));
-        let conv = BetweenRelus {
+        let conv = SparseInputGradient {
             geometry: self.geometry,
             accuracy: Accuracy::Fast,
             weight: &weight,
-            behind: if behind { Behind::Relu(&y) } else { Behind::Nothing },
-            in_front: in_front.then_some(&x[..]),
+            following: if masked_output { Following::Relu(&y) } else { Following::Nothing },
+            preceding_relu: masked_input.then_some(&x[..]),
         };
-        let (expected, mass) = self.expected(behind, in_front);
+        let (expected, mass) = self.expected(masked_output, masked_input);
         [true, false].map(|pays| {
             let grad_x = conv.input_grad_if(&grad_y, |_, _| pays);
             assert_eq!(grad_x.len(), expected.len());
@@ -75,12 +75,16 @@ impl Case {
     }
 
     fn check(&self) -> Result<(), String> {
-        for (behind, in_front) in [(true, true), (true, false), (false, true), (false, false)] {
-            for (errors, bound) in
-                [(self.errors::<f32>(behind, in_front), 4e-6), (self.errors::<f64>(behind, in_front), 1e-15)]
-            {
+        for (masked_output, masked_input) in [(true, true), (true, false), (false, true), (false, false)] {
+            for (errors, bound) in [
+                (self.errors::<f32>(masked_output, masked_input), 4e-6),
+                (self.errors::<f64>(masked_output, masked_input), 1e-15),
+            ] {
                 if errors.iter().any(|error| *error > bound) {
-                    return Err(format!("{errors:?} above {bound:e}, {behind}, {in_front}, {:?}", self.geometry));
+                    return Err(format!(
+                        "{errors:?} above {bound:e}, {masked_output}, {masked_input}, {:?}",
+                        self.geometry
+                    ));
                 }
             }
         }
@@ -101,15 +105,15 @@ proptest! {
 
 #[test]
 fn wide_layers_match_the_definition() {
-    // Several blocks of weights, several strips, and panels that are not full.
+    // Several blocks of weights, several strips, and partial panels.
     Case::new(geometry(2, [4, 5], [70, 400], 3), 33, 1).check().unwrap();
     Case::new(geometry(1, [2, 2], [512, 300], 3), 40, 2).check().unwrap();
 }
 
 #[test]
-fn zeros_in_all_cotangents_are_left_out_and_others_are_not() {
+fn only_zeros_common_to_all_cotangents_are_skipped() {
     let mut case = Case::new(geometry(2, [5, 4], [6, 7], 3), 40, 3);
-    // Alive in one cotangent only, and nowhere.
+    // Some channels are non-zero in one cotangent only, and some in none.
     for (place, value) in case.grad_y.iter_mut().enumerate() {
         if place % 7 == 2 || (place % 7 == 5 && place / case.geometry.output_len() != 11) {
             *value = 0.0;
@@ -119,7 +123,7 @@ fn zeros_in_all_cotangents_are_left_out_and_others_are_not() {
 }
 
 #[test]
-fn nothing_alive_gives_zeros() {
+fn no_active_channel_gives_zeros() {
     let mut case = Case::new(geometry(1, [3, 3], [4, 5], 3), 32, 4);
     case.y.fill(-1.0);
     case.check().unwrap();
@@ -127,40 +131,46 @@ fn nothing_alive_gives_zeros() {
     case.check().unwrap();
 }
 
-/// With a third alive on either side a ninth of the direct sum is left, where Winograd's scheme makes a quarter; with all alive
-/// all of it.
+/// With a third of the channels active on either side a ninth of the direct sum remains, and Winograd's scheme needs a quarter.
 #[test]
-fn products_are_left_out_where_that_makes_fewer() {
+fn products_are_skipped_where_fewer_remain() {
     let case = Case::new(geometry(2, [8, 8], [24, 32], 3), 64, 8);
     let [weight, grad_y, y, x] = [&case.weight, &case.grad_y, &case.y, &case.x].map(|values| cast::<f32>(values));
-    for (behind, in_front, fewer) in
-        [(Behind::Relu(&y[..]), Some(&x[..]), true), (Behind::Nothing, None, false), (Behind::Nothing, Some(&x), false)]
-    {
-        let conv =
-            BetweenRelus { geometry: case.geometry, accuracy: Accuracy::Fast, weight: &weight, behind, in_front };
+    for (following, preceding_relu, fewer) in [
+        (Following::Relu(&y[..]), Some(&x[..]), true),
+        (Following::Nothing, None, false),
+        (Following::Nothing, Some(&x), false),
+    ] {
+        let conv = SparseInputGradient {
+            geometry: case.geometry,
+            accuracy: Accuracy::Fast,
+            weight: &weight,
+            following,
+            preceding_relu,
+        };
         let chosen = std::cell::Cell::new(None);
-        conv.input_grad_if(&grad_y, |alive, each| {
-            chosen.set(Some(conv.pays(alive, each)));
+        conv.input_grad_if(&grad_y, |active, each| {
+            chosen.set(Some(conv.pays(active, each)));
             false
         });
         assert_eq!(chosen.get(), Some(fewer));
     }
 }
 
-/// A NaN behind a closed gate stays behind it, as with a gate of its own; elsewhere it is seen.
+/// A NaN that the ReLU masks does not reach the gradient; any other NaN does.
 #[test]
-fn not_a_number_is_seen_where_it_counts() {
+fn nan_reaches_the_gradient_unless_masked() {
     let mut case = Case::new(geometry(1, [3, 3], [4, 5], 1), 32, 5);
     case.grad_y[7] = f64::NAN;
-    for (alive, seen) in [(-1.0, false), (1.0, true)] {
-        case.y[7] = alive;
+    for (output, seen) in [(-1.0, false), (1.0, true)] {
+        case.y[7] = output;
         let weight = &case.weight[..];
-        let conv = BetweenRelus {
+        let conv = SparseInputGradient {
             geometry: case.geometry,
             accuracy: Accuracy::Fast,
             weight,
-            behind: Behind::Relu(&case.y),
-            in_front: None,
+            following: Following::Relu(&case.y),
+            preceding_relu: None,
         };
         for pays in [true, false] {
             assert_eq!(conv.input_grad_if(&case.grad_y, |_, _| pays).iter().any(|value| value.is_nan()), seen);
@@ -168,7 +178,7 @@ fn not_a_number_is_seen_where_it_counts() {
     }
 }
 
-/// A pool behind the ReLU: the same as a ReLU alone with the cotangents brought back through the pool first.
+/// Compares a ReLU and max pool with a ReLU alone whose cotangents were scattered by the pool first.
 fn check_pool(size: [usize; 2], kernel: usize, stride: usize, padding: usize) {
     let case = Case::new(geometry(2, size, [5, 9], 3), 40, 6);
     let g = case.geometry;
@@ -185,18 +195,18 @@ fn check_pool(size: [usize; 2], kernel: usize, stride: usize, padding: usize) {
     let (values, positions) = pool::max_and_positions(&geometry, &y);
     let cotangents: Vec<f64> = case.grad_y.iter().copied().take(40 * values.len()).collect();
     let scattered = pool::scatter(&PoolGeometry { batch: 80, ..geometry }, &cotangents, &positions);
-    let conv = |behind| BetweenRelus {
+    let conv = |following| SparseInputGradient {
         geometry: g,
         accuracy: Accuracy::Fast,
         weight: &case.weight,
-        behind,
-        in_front: Some(&case.x),
+        following,
+        preceding_relu: Some(&case.x),
     };
-    let expected = conv(Behind::Relu(&y)).input_grad_if(&scattered, |_, _| false);
+    let expected = conv(Following::Relu(&y)).input_grad_if(&scattered, |_, _| false);
     assert!(expected.iter().any(|value| *value != 0.0));
-    let pooled = Behind::Pool(Pooled { geometry, values: &values, positions: &positions });
+    let pool = Following::ReluMaxPool(MaxPoolOutput { geometry, values: &values, positions: &positions });
     for pays in [true, false] {
-        let found = conv(pooled).input_grad_if(&cotangents, |_, _| pays);
+        let found = conv(pool).input_grad_if(&cotangents, |_, _| pays);
         assert_eq!(found.len(), expected.len());
         for (found, expected) in found.iter().zip(&expected) {
             assert!(
@@ -208,10 +218,10 @@ fn check_pool(size: [usize; 2], kernel: usize, stride: usize, padding: usize) {
 }
 
 #[test]
-fn a_pool_is_passed_with_its_relu() {
+fn a_max_pool_after_the_relu_gives_the_scattered_cotangents() {
     check_pool([6, 8], 2, 2, 0);
     check_pool([7, 5], 2, 2, 0);
-    // With pixels between the windows, a border, and windows that overlap.
+    // Pixels between the windows, padding, and overlapping windows.
     check_pool([8, 7], 2, 3, 0);
     check_pool([6, 7], 2, 2, 1);
     check_pool([7, 8], 3, 2, 1);
@@ -219,14 +229,14 @@ fn a_pool_is_passed_with_its_relu() {
 
 #[test]
 #[should_panic(expected = "cotangents for each image")]
-fn cotangents_of_half_an_image_are_refused() {
+fn a_partial_cotangent_is_refused() {
     let case = Case::new(geometry(2, [3, 3], [4, 5], 3), 33, 7);
-    let conv = BetweenRelus {
+    let conv = SparseInputGradient {
         geometry: case.geometry,
         accuracy: Accuracy::Fast,
         weight: &case.weight,
-        behind: Behind::Nothing,
-        in_front: None,
+        following: Following::Nothing,
+        preceding_relu: None,
     };
     let one = case.geometry.output_len() / 2;
     conv.input_grad(&case.grad_y[..65 * one]);

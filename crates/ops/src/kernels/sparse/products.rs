@@ -1,71 +1,72 @@
-//! The products between what is alive.
+//! The products between active channels.
 
 use std::mem::MaybeUninit;
 
-use super::AliveAround;
-use super::gathered::{Gathered, MOVING, SharedNumbers, by_tap};
+use super::ActiveAround;
+use super::gathered_rows::{GatheredRows, MOVING, SharedRows, by_tap};
 use crate::kernels::instruction_set::InstructionSet;
 use crate::kernels::panel::{Onto, PanelProduct};
 use crate::kernels::scratch::Scratch;
 use crate::kernels::shared::{Shared, for_each_task};
-use crate::kernels::{ConvGeometry, Element, fresh};
+use crate::kernels::{ConvGeometry, Element, uninitialised};
 
-/// Rows of a tile at most: what the registers hold beside a panel.
+/// The maximal number of rows of a tile: as many as the registers hold beside a panel.
 const TILE_ROWS: usize = 6;
-/// Gathered weights that stay in a core's own cache.
+/// Gathered weights that fit the private cache of a core.
 const BLOCK_NUMBERS: usize = 32 * 1024;
 
-/// How many products there are for one cotangent of an image.
-pub(super) fn count(g: &ConvGeometry, alive: &AliveAround) -> usize {
+/// The number of products for one cotangent of an image.
+pub(super) fn count(g: &ConvGeometry, active: &ActiveAround) -> usize {
     let mut taps = Vec::new();
     let at_pixel = |pixel: usize| {
         reaching(g, pixel, &mut taps);
-        let depth: usize = taps.iter().map(|tap| alive.behind.at(tap.output).len()).sum();
-        alive.in_front.at(pixel).len() * depth
+        let depth: usize = taps.iter().map(|tap| active.output.at(tap.output).len()).sum();
+        active.input.at(pixel).len() * depth
     };
     (0..g.height * g.width).map(at_pixel).sum()
 }
 
-/// The input gradient for the cotangents of each image; zero where nothing is alive.
-pub(super) fn between<T: Element>(
+/// The input gradient for all cotangents of all images; zero at inactive channels. Cotangent `[k·batch, …]` r belongs to image
+/// r mod batch.
+pub(super) fn input_grad<T: Element>(
     set: InstructionSet,
     g: &ConvGeometry,
     weight: &[T],
     cotangents: &[T],
-    alive: &[AliveAround],
+    active: &[ActiveAround],
     each: usize,
 ) -> Vec<T> {
     let by_tap = by_tap(g, weight);
     let row_len = cotangents.len() / (each * g.batch);
     let write = |grad_x: &mut [MaybeUninit<T>]| {
         let to = Shared::new(grad_x.as_mut_ptr().cast::<T>());
-        for (image, alive) in alive.iter().enumerate() {
+        for (image, active) in active.iter().enumerate() {
             let rows: Vec<&[T]> = cotangents.chunks(row_len).skip(image).step_by(g.batch).collect();
-            let mut numbers = Gathered::new(set, g, &alive.behind, &rows);
-            let numbers = numbers.shared();
+            let mut gathered = GatheredRows::new(set, g, &active.output, &rows);
+            let gathered = gathered.shared();
             let moved = MOVING * each * g.input_len() / g.batch;
-            for_each_task(g.height * g.width, count(g, alive) * each + moved, |pixel| {
-                // SAFETY: each pixel of each image is one task's.
-                unsafe { Pixel { set, g, by_tap: &by_tap, alive, numbers, image, pixel }.write(to) }
+            for_each_task(g.height * g.width, count(g, active) * each + moved, |pixel| {
+                // SAFETY: each pixel of each image belongs to one task.
+                unsafe { Pixel { set, g, by_tap: &by_tap, active, gathered, image, pixel }.write(to) }
             });
         }
     };
     // SAFETY: every pixel of every image is written for every cotangent.
-    unsafe { fresh::written(each * g.input_len(), write) }
+    unsafe { uninitialised::written(each * g.input_len(), write) }
 }
 
-/// A tap that reaches a pixel of the input, and the pixel of the output from where it does.
+/// A tap that connects a pixel of the input with a pixel of the output.
 #[derive(Clone, Copy)]
 struct Tap {
     tap: usize,
     output: usize,
 }
 
-/// The taps that reach a pixel of the input, in the order of the outputs.
+/// The taps that connect a pixel of the input with the output, in the order of the output pixels.
 fn reaching(g: &ConvGeometry, pixel: usize, taps: &mut Vec<Tap>) {
     let place = [pixel / g.width, pixel % g.width];
     let outputs = [g.out_height(), g.out_width()];
-    // From the last tap on, so that the outputs rise.
+    // In reverse order of the taps the output pixels increase.
     let along = |axis: usize| {
         (0..g.kernel[axis]).rev().filter_map(move |tap| {
             let steps = (place[axis] + g.padding[axis]).checked_sub(tap * g.dilation[axis])?;
@@ -85,18 +86,20 @@ struct Pixel<'a, T> {
     set: InstructionSet,
     g: &'a ConvGeometry,
     by_tap: &'a [T],
-    alive: &'a AliveAround,
-    numbers: SharedNumbers<T>,
+    active: &'a ActiveAround,
+    gathered: SharedRows<T>,
     image: usize,
     pixel: usize,
 }
 
 impl<T: Element> Pixel<'_, T> {
+    /// Writes the gradient at this pixel for all cotangents.
+    ///
     /// # Safety
-    /// `to` is writable for the gradients of all cotangents, and this pixel of this image is written by nobody else.
+    /// `to` is writable for the gradients of all cotangents, and no other thread writes this pixel of this image.
     unsafe fn write(&self, to: Shared<T>) {
-        let layout = self.numbers.layout;
-        let wanted = self.alive.in_front.at(self.pixel);
+        let layout = self.gathered.layout;
+        let wanted = self.active.input.at(self.pixel);
         // `[panel][channel][cotangent]`.
         let mut sums = Scratch::<T>::new(layout.panels() * wanted.len() * layout.width);
         let mut onto = Onto::Zero;
@@ -104,34 +107,35 @@ impl<T: Element> Pixel<'_, T> {
         reaching(self.g, self.pixel, &mut taps);
         let mut left = &taps[..];
         while let [first, ..] = left {
-            // Outputs that are neighbours have neighbouring numbers.
+            // The values of adjacent output pixels are adjacent.
             let run = (1..left.len()).find(|next| left[*next].output != first.output + next).unwrap_or(left.len());
             let (these, others) = left.split_at(run);
             self.rows_of_weights(these, &mut rows);
-            self.add(self.alive.behind.start(first.output), &rows, wanted, &mut sums, &mut onto);
+            self.add(self.active.output.start(first.output), &rows, wanted, &mut sums, &mut onto);
             left = others;
         }
         if matches!(onto, Onto::Zero) {
             sums.slice().fill(T::default());
         }
-        unsafe { self.spread(wanted, sums.slice(), to) }
+        // SAFETY: the caller vouches for `to` and this pixel.
+        unsafe { self.scatter(wanted, sums.slice(), to) }
     }
 
-    /// For each number alive at the outputs of the taps, where its weights start.
+    /// The start of the weights of each active channel at the output pixels of these taps.
     fn rows_of_weights(&self, taps: &[Tap], rows: &mut Vec<usize>) {
         rows.clear();
         for tap in taps {
             let start = |channel: &u32| (tap.tap * self.g.out_channels + *channel as usize) * self.g.in_channels;
-            rows.extend(self.alive.behind.at(tap.output).iter().map(start));
+            rows.extend(self.active.output.at(tap.output).iter().map(start));
         }
     }
 
-    /// Adds the products of the numbers from `first` on with their rows of weights.
+    /// Adds the products of the values from `first` on with their rows of weights.
     fn add(&self, first: usize, rows: &[usize], wanted: &[u32], sums: &mut Scratch<T>, onto: &mut Onto<T>) {
         if wanted.is_empty() {
             return;
         }
-        let layout = self.numbers.layout;
+        let layout = self.gathered.layout;
         let depth = (BLOCK_NUMBERS / wanted.len()).max(TILE_ROWS);
         let mut weights = Scratch::<T>::new(depth.min(rows.len()) * wanted.len());
         for (block, rows) in rows.chunks(depth).enumerate() {
@@ -139,7 +143,7 @@ impl<T: Element> Pixel<'_, T> {
             for panel in 0..layout.panels() {
                 let b = layout.start(panel, first + block * depth);
                 for (channel, height) in strips(wanted.len()) {
-                    // SAFETY: numbers, weights and sums are as long as their layouts say.
+                    // SAFETY: gathered rows, weights and sums have the lengths of their layouts.
                     unsafe {
                         let product = PanelProduct {
                             rows: height,
@@ -148,8 +152,9 @@ impl<T: Element> Pixel<'_, T> {
                             a: weights.pointer().add(channel * rows.len()),
                             a_row: 1,
                             a_depth: height,
-                            b: self.numbers.from.get().add(b),
+                            b: self.gathered.from.get().add(b),
                             b_row: layout.width,
+                            b_len: layout.left(first + block * depth),
                             c: sums.pointer().add((panel * wanted.len() + channel) * layout.width),
                             c_row: layout.width,
                             onto: *onto,
@@ -162,7 +167,7 @@ impl<T: Element> Pixel<'_, T> {
         }
     }
 
-    /// The weights between these rows and the channels wanted: `[strip][row][channel of the strip]`.
+    /// Writes the weights between these rows and the wanted channels: `[strip][row][channel of the strip]`.
     fn gather_weights(&self, rows: &[usize], wanted: &[u32], weights: &mut [T]) {
         for (channel, height) in strips(wanted.len()) {
             let wanted = &wanted[channel..][..height];
@@ -185,28 +190,28 @@ impl<T: Element> Pixel<'_, T> {
         for (weights, row) in weights.iter_mut().zip(rows) {
             let row = &self.by_tap[*row..][..self.g.in_channels];
             for (weight, channel) in weights.iter_mut().zip(channels) {
-                // SAFETY: channels alive are channels of the input.
+                // SAFETY: active channels are channels of the input.
                 *weight = unsafe { *row.get_unchecked(channel) };
             }
         }
     }
 
-    /// Writes the sums to their channels, and zeros to the others.
+    /// Writes the sums to their channels and zeros to the inactive channels.
     ///
     /// # Safety
     /// As [`Pixel::write`].
-    unsafe fn spread(&self, wanted: &[u32], sums: &[T], to: Shared<T>) {
-        let (g, layout) = (self.g, self.numbers.layout);
+    unsafe fn scatter(&self, wanted: &[u32], sums: &[T], to: Shared<T>) {
+        let (g, layout) = (self.g, self.gathered.layout);
         for cotangent in 0..layout.cotangents {
             let (panel, lane) = (cotangent / layout.width, cotangent % layout.width);
             let pixel = (cotangent * g.batch + self.image) * g.height * g.width + self.pixel;
             let to = to.get().wrapping_add(pixel * g.in_channels).cast::<MaybeUninit<T>>();
-            // SAFETY: the pixel lies within the gradients, and is this task's.
+            // SAFETY: the pixel lies within the gradients and belongs to this task.
             let row = unsafe { std::slice::from_raw_parts_mut(to, g.in_channels) };
             row.fill(MaybeUninit::new(T::default()));
             let mut sum = sums.as_ptr().wrapping_add(panel * wanted.len() * layout.width + lane);
             for channel in wanted {
-                // SAFETY: channels alive are channels, and each has a sum in each panel.
+                // SAFETY: active channels are channels of the input, and each has one sum per panel.
                 unsafe { row.get_unchecked_mut(*channel as usize).write(*sum) };
                 sum = sum.wrapping_add(layout.width);
             }
@@ -214,7 +219,7 @@ impl<T: Element> Pixel<'_, T> {
     }
 }
 
-/// Strips of nearly equal height, none higher than a tile: the first channel of each and its height.
+/// Strips of nearly equal height, none higher than a tile, as (first channel, height).
 fn strips(channels: usize) -> impl Iterator<Item = (usize, usize)> {
     let count = channels.div_ceil(TILE_ROWS);
     (0..count).map(move |strip| {

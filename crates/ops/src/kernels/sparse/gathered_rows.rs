@@ -1,14 +1,14 @@
-//! Numbers and weights in the order in which the products read them.
+//! Rows of active channels and weights, in the order in which the products read them.
 
 use std::mem::MaybeUninit;
 
-use super::alive::Alive;
+use super::active_channels::ActiveChannels;
 use crate::kernels::instruction_set::InstructionSet;
 use crate::kernels::scratch::Scratch;
 use crate::kernels::shared::{Shared, for_each_task};
-use crate::kernels::{ConvGeometry, Element, fresh};
+use crate::kernels::{ConvGeometry, Element, uninitialised};
 
-/// Numbers of a row that are gathered together.
+/// Numbers of a row that one task gathers.
 const STRETCH: usize = 512;
 /// Multiplications that take as long as moving one number.
 pub(super) const MOVING: usize = 8;
@@ -22,7 +22,7 @@ pub(super) fn by_tap<T: Element>(g: &ConvGeometry, weight: &[T]) -> Vec<T> {
             let from = &weight[output * inputs * taps..][..inputs * taps];
             for tap in 0..taps {
                 let row = to.get().wrapping_add((tap * outputs + output) * inputs).cast::<MaybeUninit<T>>();
-                // SAFETY: the row lies within the weights' length, and belongs to this output channel and tap.
+                // SAFETY: the row lies within the vector; no other task has this output channel.
                 let row = unsafe { std::slice::from_raw_parts_mut(row, inputs) };
                 for (to, from) in row.iter_mut().zip(from[tap..].iter().step_by(taps)) {
                     to.write(*from);
@@ -31,22 +31,23 @@ pub(super) fn by_tap<T: Element>(g: &ConvGeometry, weight: &[T]) -> Vec<T> {
         });
     };
     // SAFETY: every tap of every pair of channels is written.
-    unsafe { fresh::written(weight.len(), write) }
+    unsafe { uninitialised::written(weight.len(), write) }
 }
 
-/// The numbers alive of all cotangents of one image: `[panel][number][cotangent]`.
-pub(super) struct Gathered<T> {
-    numbers: Scratch<T>,
+/// The values of all cotangents of one image at active channels: `[panel][value][cotangent]`.
+pub(super) struct GatheredRows<T> {
+    values: Scratch<T>,
     layout: PanelLayout,
 }
 
-/// How cotangents share panels.
+/// The division of cotangents into panels.
 #[derive(Clone, Copy)]
 pub(super) struct PanelLayout {
     pub(super) cotangents: usize,
+    /// Cotangents per panel.
     pub(super) width: usize,
-    /// Numbers of one cotangent.
-    numbers: usize,
+    /// Values per cotangent.
+    values: usize,
 }
 
 impl PanelLayout {
@@ -54,50 +55,56 @@ impl PanelLayout {
         self.cotangents.div_ceil(self.width)
     }
 
-    /// Cotangents of a panel.
+    /// Cotangents of this panel.
     pub(super) fn used(&self, panel: usize) -> usize {
         self.width.min(self.cotangents - panel * self.width)
     }
 
-    /// Where a number of a panel starts.
-    pub(super) fn start(&self, panel: usize, number: usize) -> usize {
-        (panel * self.numbers + number) * self.width
+    /// Numbers from the start of this value to the end of its panel.
+    pub(super) fn left(&self, value: usize) -> usize {
+        (self.values - value) * self.width
+    }
+
+    /// The start of a value of a panel.
+    pub(super) fn start(&self, panel: usize, value: usize) -> usize {
+        (panel * self.values + value) * self.width
     }
 }
 
-impl<T: Element> Gathered<T> {
-    /// From the cotangents of the image.
-    pub(super) fn new(set: InstructionSet, g: &ConvGeometry, alive: &Alive, cotangents: &[&[T]]) -> Self {
-        let layout = PanelLayout { cotangents: cotangents.len(), width: set.panel::<T>(), numbers: alive.count() };
-        let mut numbers = Scratch::<T>::new(layout.start(layout.panels(), 0));
-        let to = Shared::new(numbers.pointer());
+impl<T: Element> GatheredRows<T> {
+    /// Gathers the cotangents of one image.
+    pub(super) fn new(set: InstructionSet, g: &ConvGeometry, active: &ActiveChannels, cotangents: &[&[T]]) -> Self {
+        let layout = PanelLayout { cotangents: cotangents.len(), width: set.panel::<T>(), values: active.count() };
+        let mut values = Scratch::<T>::new(layout.start(layout.panels(), 0));
+        let to = Shared::new(values.pointer());
         let (pixels, channels) = (g.out_height() * g.out_width(), g.out_channels);
         let together = (STRETCH / channels).max(1);
-        for_each_task(pixels.div_ceil(together), MOVING * layout.numbers * layout.cotangents, |task| {
+        for_each_task(pixels.div_ceil(together), MOVING * layout.values * layout.cotangents, |task| {
             for (cotangent, row) in cotangents.iter().enumerate() {
                 let (panel, lane) = (cotangent / layout.width, cotangent % layout.width);
                 for pixel in task * together..pixels.min((task + 1) * together) {
-                    let row = &row[alive.source(pixel) * channels..][..channels];
-                    let mut to = to.get().wrapping_add(layout.start(panel, alive.start(pixel)) + lane);
-                    for channel in alive.at(pixel) {
-                        // SAFETY: channels alive are channels; the place is within the scratch, at a pixel of this task.
+                    let row = &row[active.source(pixel) * channels..][..channels];
+                    let mut to = to.get().wrapping_add(layout.start(panel, active.start(pixel)) + lane);
+                    for channel in active.at(pixel) {
+                        // SAFETY: active channels are channels of the row; the address lies within the scratch, at a pixel
+                        // of this task.
                         unsafe { to.write(*row.get_unchecked(*channel as usize)) };
                         to = to.wrapping_add(layout.width);
                     }
                 }
             }
         });
-        Self { numbers, layout }
+        Self { values, layout }
     }
 
-    pub(super) fn shared(&mut self) -> SharedNumbers<T> {
-        SharedNumbers { from: Shared::reading(self.numbers.pointer()), layout: self.layout }
+    pub(super) fn shared(&mut self) -> SharedRows<T> {
+        SharedRows { from: Shared::reading(self.values.pointer()), layout: self.layout }
     }
 }
 
-/// [`Gathered`] numbers that tasks read.
+/// [`GatheredRows`] that several tasks read.
 #[derive(Clone, Copy)]
-pub(super) struct SharedNumbers<T> {
+pub(super) struct SharedRows<T> {
     pub(super) from: Shared<T>,
     pub(super) layout: PanelLayout,
 }

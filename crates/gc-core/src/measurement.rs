@@ -1,26 +1,29 @@
-//! One measurement in progress: chunks in, readings added up, stopping rules asked after each chunk.
+//! One measurement: chunks are estimated and accumulated until a stopping rule holds.
 
 use std::collections::BTreeMap;
 use std::error::Error as StdError;
 use std::time::Instant;
 
+use candle_core::Tensor;
+
 use crate::batch::{Batch, Chunk, Chunks};
-use crate::checks::inspect;
+use crate::derivative_check::{Comparison, SAMPLES};
 use crate::estimate::relative;
 use crate::estimators::{Estimator, Task};
-use crate::moments::{Moments, Reading};
+use crate::inspection::{Inspection, inspect};
+use crate::moments::{ErrorOfMean, Moments, SampleEstimate};
 use crate::plan::{Pilot, Plan};
-use crate::reverse_mode::check_finite;
+use crate::tensors::check_finite;
 use crate::{
-    BatchNormMode, ChunkReport, ClassEstimate, Error, Estimate, FeatureMap, GeometricComplexity, Interval, Method,
-    Passes, Population, Quantity, Result, Stopped,
+    BatchNormMode, ChunkReport, ClassEstimate, Derivatives, Error, Estimate, FeatureMap, GeometricComplexity, Interval,
+    Method, Passes, Population, Quantity, Result, Side, Stopped, TrackedWeights,
 };
 
-/// Samples before which no relative error is trusted.
+/// The smallest number of samples from which a relative error is estimated to stop by it.
 const FEWEST: usize = 32;
 
 /// A measurement in progress.
-pub(crate) struct Run<'a, I> {
+pub(crate) struct Measurement<'a, I> {
     settings: &'a GeometricComplexity,
     batch_norm: BatchNormMode,
     chunks: Chunks<I>,
@@ -34,16 +37,18 @@ pub(crate) struct Run<'a, I> {
     classes: BTreeMap<u32, Moments>,
     per_sample: Vec<f64>,
     largest: f64,
+    derivatives: Derivatives,
+    tracked_weights: Option<TrackedWeights>,
     started: Instant,
 }
 
-impl<'a, I, B, E> Run<'a, I>
+impl<'a, I, B, E> Measurement<'a, I>
 where
     I: Iterator<Item = std::result::Result<B, E>>,
     B: Into<Batch>,
     E: Into<Box<dyn StdError + Send + Sync>>,
 {
-    /// Looks at the first samples and fixes what depends on the sizes of the map.
+    /// Inspects the map on the first samples, checks its derivatives, and sets what depends on its sizes.
     pub(crate) fn new(
         settings: &'a GeometricComplexity,
         map: &'a dyn FeatureMap,
@@ -55,6 +60,10 @@ where
         let resolve = |inputs, outputs| settings.estimator.resolve(settings.first_probes(), map, inputs, outputs);
         let seen = inspect(map, &first, |inputs, outputs| Ok(resolve(inputs, outputs)?.side()))?;
         let method = resolve(seen.inputs, seen.outputs)?;
+        let derivatives = match unchecked(settings, map, &seen) {
+            Some(reason) => reason,
+            None => check_derivatives(settings.seed, map, method.side(), &chunks.peek(SAMPLES)?)?,
+        };
         let rows_in_budget = settings.chunk_bytes / seen.bytes_per_sample.max(1);
         if rows_in_budget == 0 {
             return Err(Error::MemoryBudget { needed: seen.bytes_per_sample, budget: settings.chunk_bytes });
@@ -72,7 +81,7 @@ where
                 inputs,
                 outputs,
                 rows_in_budget,
-                linearises: seen.linearises,
+                has_linearization: seen.has_linearization,
                 passes_limited: settings.max_passes.is_some(),
             },
             method,
@@ -84,23 +93,25 @@ where
             classes: BTreeMap::new(),
             per_sample: Vec::new(),
             largest: 0.0,
+            derivatives,
+            tracked_weights: seen.tracked_weights,
             started,
         })
     }
 
-    /// Measures until a stopping rule holds or the data end.
+    /// Measures until a stopping rule holds or the stream ends.
     pub(crate) fn finish(mut self) -> Result<Estimate> {
         loop {
-            let (samples, probes) = self.next_step();
-            let samples = match self.affordable(probes)? {
+            let step = self.next_step();
+            let samples = match self.affordable(step.probes)? {
                 Some(0) => return self.estimate(Stopped::Passes),
-                Some(affordable) => samples.min(affordable),
-                None => samples,
+                Some(affordable) => step.samples.min(affordable),
+                None => step.samples,
             };
             let Some(chunk) = self.chunks.next(samples)? else {
                 return self.estimate(Stopped::DataExhausted);
             };
-            self.add(&chunk, probes)?;
+            self.add(&chunk, step.probes)?;
             self.plan_if_due()?;
             if let Some(stopped) = self.stopped()? {
                 return self.estimate(stopped);
@@ -108,24 +119,25 @@ where
         }
     }
 
-    /// How many samples to take next, and with how many probes.
-    fn next_step(&self) -> (usize, usize) {
+    /// The number of samples of the next chunk, and of probes for each.
+    fn next_step(&self) -> Step {
         let done = self.moments.count();
         let replicated = self.settings.replicated();
         if done < replicated {
-            return ((replicated - done).min(self.chunk.samples), self.settings.first_probes());
+            let samples = (replicated - done).min(self.chunk.samples);
+            return Step { samples, probes: self.settings.first_probes() };
         }
         let ahead = self.plan.as_ref().map_or(0, |plan| plan.samples.saturating_sub(done));
-        // Up to the planned number in full chunks; beyond it in small ones, so that little is measured in excess.
-        let step = match &self.plan {
+        // Full chunks up to the planned number, then small ones, so that few samples too many are measured.
+        let samples = match &self.plan {
             Some(_) if ahead > 0 => ahead.min(self.chunk.samples),
             Some(_) => FEWEST.min(self.chunk.samples),
             None => self.chunk.samples,
         };
-        (step, self.probes)
+        Step { samples, probes: self.probes }
     }
 
-    /// How many samples the pass budget still allows.
+    /// The number of samples that the pass budget still allows; `None` without a budget.
     fn affordable(&self, probes: usize) -> Result<Option<usize>> {
         let Some(budget) = self.settings.max_passes else { return Ok(None) };
         let needed = self.method.cost(self.method.directions(probes, self.task.inputs, self.task.outputs));
@@ -138,26 +150,26 @@ where
 
     fn add(&mut self, chunk: &Chunk, probes: usize) -> Result<()> {
         check_finite(&chunk.inputs, &chunk.indices, Quantity::Inputs, || None)?;
-        let (readings, passes) = self.method.read(&self.task, chunk, probes)?;
+        let (estimates, passes) = self.method.estimate(&self.task, chunk, probes)?;
         self.passes.add(passes);
-        for (row, reading) in readings.into_iter().enumerate() {
-            self.push(reading, chunk.labels.as_ref().map(|labels| labels[row]));
+        for (row, estimate) in estimates.into_iter().enumerate() {
+            self.push(estimate, chunk.labels.as_ref().map(|labels| labels[row]));
         }
         Ok(())
     }
 
-    fn push(&mut self, reading: Reading, label: Option<u32>) {
-        self.moments.push(reading);
-        self.largest = self.largest.max(reading.value);
+    fn push(&mut self, estimate: SampleEstimate, label: Option<u32>) {
+        self.moments.push(estimate);
+        self.largest = self.largest.max(estimate.value);
         if self.settings.per_sample {
-            self.per_sample.push(reading.value);
+            self.per_sample.push(estimate.value);
         }
         if let Some(label) = label.filter(|_| self.settings.per_class) {
-            self.classes.entry(label).or_default().push(reading);
+            self.classes.entry(label).or_default().push(estimate);
         }
     }
 
-    /// Makes the plan as soon as the pilot is complete.
+    /// Plans the split between samples and probes once the pilot is complete.
     fn plan_if_due(&mut self) -> Result<()> {
         let Some(target) = self.settings.planned else { return Ok(()) };
         let (true, Estimator::Projections(side, probe)) =
@@ -170,13 +182,13 @@ where
             probes: self.settings.first_probes(),
             mean: self.moments.mean(),
             variance: self.moments.variance().unwrap_or(0.0),
-            unit_variance: self.moments.unit_variance().unwrap_or(0.0),
+            replicate_variance: self.moments.replicate_variance().unwrap_or(0.0),
             passes: self.passes.total(),
             target,
             population: self.settings.population,
             method: self.method,
             block: probe.block(),
-            dimension: if side == crate::Side::Rows { self.task.outputs } else { self.task.inputs },
+            dimension: if side == Side::Rows { self.task.outputs } else { self.task.inputs },
         }
         .plan();
         self.probes = plan.probes;
@@ -186,8 +198,8 @@ where
 
     fn stopped(&self) -> Result<Option<Stopped>> {
         if let Some(target) = self.settings.relative_error.filter(|_| self.moments.count() >= FEWEST) {
-            let (error, _) = self.moments.standard_error(self.settings.population);
-            let reached = error.total.and_then(|total| relative(self.moments.mean(), total));
+            let error = self.moments.standard_error(self.settings.population);
+            let reached = error.standard_error.total.and_then(|total| relative(self.moments.mean(), total));
             if reached.is_some_and(|reached| reached <= target) {
                 return Ok(Some(Stopped::RelativeError));
             }
@@ -201,13 +213,15 @@ where
             return Err(Error::EmptyData);
         }
         let settings = self.settings;
-        let (standard_error, freedom) = self.moments.standard_error(settings.population);
+        let ErrorOfMean { standard_error, degrees_of_freedom } = self.moments.standard_error(settings.population);
         let value = self.moments.mean();
         let skewness = self.moments.skewness_of_mean(settings.population);
         let interval = standard_error
             .total
-            .zip(freedom)
-            .map(|(error, freedom)| Interval::new(value, error, freedom, settings.confidence, skewness));
+            .zip(degrees_of_freedom)
+            .map(|(error, degrees)| skewness.interval(value, error, degrees, settings.confidence))
+            // A squared norm is not negative, and neither is its mean.
+            .map(|interval| Interval { low: interval.low.max(0.0), high: interval.high.max(0.0), ..interval });
         let exact = matches!(self.method, Method::Exact { .. });
         Ok(Estimate {
             value,
@@ -229,17 +243,39 @@ where
             largest_norm: exact.then(|| self.largest.sqrt()),
             per_sample: settings.per_sample.then_some(self.per_sample),
             per_class: settings.per_class.then(|| self.classes.iter().map(class_estimate).collect()),
+            derivatives: self.derivatives,
+            tracked_weights: self.tracked_weights,
         })
     }
 }
 
+/// The size of the next chunk.
+struct Step {
+    samples: usize,
+    probes: usize,
+}
+
+/// The reason not to check the derivatives of a map, if there is one.
+fn unchecked(settings: &GeometricComplexity, map: &dyn FeatureMap, seen: &Inspection) -> Option<Derivatives> {
+    let own = seen.has_linearization || map.has_own_derivatives();
+    if own { Some(Derivatives::OwnRules) } else { settings.trust_derivatives.then_some(Derivatives::Trusted) }
+}
+
+/// Compares the derivatives that a measurement by `side` uses with finite differences on the samples `first`.
+fn check_derivatives(seed: u64, map: &dyn FeatureMap, side: Side, first: &Tensor) -> Result<Derivatives> {
+    let (reverse, forward) = (side == Side::Rows, side == Side::Columns);
+    let check = Comparison { reverse, forward, whole_batch: false, seed }.run(map, first)?;
+    check.require_agreement()?;
+    Ok(Derivatives::Checked(check))
+}
+
 impl GeometricComplexity {
-    /// Samples at the start that get two probe units at least.
+    /// The number of samples at the start with at least two replicates of the probes.
     fn replicated(&self) -> usize {
         if self.planned.is_some() { self.pilot.max(self.replicate) } else { self.replicate }
     }
 
-    /// Probes of these samples, and of the others if there are none.
+    /// Probes of each of these samples; without such samples, those of all.
     fn first_probes(&self) -> usize {
         match self.estimator {
             Estimator::Projections(_, probe) if self.replicated() > 0 => self.probes.max(2 * probe.block()),
@@ -250,6 +286,6 @@ impl GeometricComplexity {
 }
 
 fn class_estimate((&label, moments): (&u32, &Moments)) -> ClassEstimate {
-    let (standard_error, _) = moments.standard_error(Population::Distribution);
+    let standard_error = moments.standard_error(Population::Distribution).standard_error;
     ClassEstimate { label, value: moments.mean(), standard_error, samples: moments.count() }
 }
