@@ -45,15 +45,22 @@ pub(super) fn read(pickle: &[u8]) -> Result<Object, String> {
     loop {
         let Some(&code) = rest.first() else { return Err("its pickle is cut short".into()) };
         check_next(code, rest.get(1..).unwrap_or_default())?;
-        let stop = stack.read(&mut rest).map_err(|error| format!("its pickle cannot be read: {error}"))?;
+        let stop = stack.read(&mut rest).map_err(unreadable)?;
         copies += check_last(code, stack.stack())?;
         if copies > MOST_COPIES {
             return Err(format!("its pickle refers to more than {MOST_COPIES} objects again, as no state dict does"));
         }
         if stop {
-            return stack.finalize().map_err(|error| format!("its pickle cannot be read: {error}"));
+            return stack.finalize().map_err(unreadable);
         }
     }
+}
+
+/// The start of the reader's message, which may contain a whole object and a backtrace.
+fn unreadable(error: candle_core::Error) -> String {
+    let message = error.to_string();
+    let start: String = message.lines().next().unwrap_or_default().chars().take(160).collect();
+    format!("its pickle cannot be read ({start})")
 }
 
 /// Checks the next operation before it is done: `rest` is the pickle after its code.
