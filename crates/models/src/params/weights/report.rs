@@ -165,13 +165,17 @@ impl WeightsReport {
         let looks = self.looks_like.as_ref().map(|family| format!("; its names look like those of {family}"));
         let looks = looks.unwrap_or_default();
         let differing = self.missing.len() + self.misshapen.len();
-        if self.matched == 0 {
-            return format!("no tensor of the file fits{looks}; choose the architecture they were saved from");
-        }
         if self.missing.is_empty() && self.unexpected.is_empty() {
             return format!(
                 "the names fit but {differing} shapes do not: they are of another width, kernel or input size{looks}; \
                             choose the architecture they were saved from"
+            );
+        }
+        if self.matched * 10 < differing {
+            let total = self.matched + differing;
+            return format!(
+                "only {} of {total} parameters fit: another architecture{looks}; choose the architecture they were saved from",
+                self.matched
             );
         }
         if self.missing.is_empty() && self.misshapen.is_empty() {
