@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use collapse::{CollapseReport, Head, Precision, ReportOptions, Scatter, Weighting};
 use serde::Serialize;
 
-use super::{Labelled, Source, check_labels};
+use super::{FeaturesArgs, LabelledFile, check_labels};
 use crate::arrays::Arrays;
 use crate::output::{self, Row};
 
@@ -24,7 +24,7 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     #[command(flatten)]
-    source: Source,
+    input: FeaturesArgs,
     /// File with the head's `weight` [K, p] and, if it has one, `bias` [K], where the features' file has none
     #[arg(long, value_name = "FILE")]
     head: Option<PathBuf>,
@@ -55,18 +55,21 @@ enum WeightingName {
 struct Output<'a> {
     format: u32,
     features: String,
+    /// The names of the classes in the order of their numbers, where labels are text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    class_names: Option<&'a [String]>,
     collapse: &'a CollapseReport,
 }
 
 /// Runs the command.
 pub(crate) fn collapse_measures(args: &Args) -> Result<()> {
-    let Labelled { features, labels, mut arrays } = args.source.read()?;
+    let LabelledFile { features, labels, mut arrays, class_names } = args.input.read()?;
     if let Some(path) = &args.head {
-        let file = Arrays::read(path, "weight")?;
-        arrays.adopt("weight", &file)?;
-        if file.get("bias").is_some() {
-            arrays.adopt("bias", &file)?;
+        let file = || Arrays::read(path, "weight");
+        if file()?.get("bias").is_some() {
+            arrays.adopt("bias", file()?, "bias")?;
         }
+        arrays.adopt("weight", file()?, "weight")?;
     }
     let [count, width] = [features.dim(0)?, features.dim(1)?];
     let head = head(&arrays, width, if args.classes.is_none() { &labels } else { &[] })?;
@@ -79,15 +82,20 @@ pub(crate) fn collapse_measures(args: &Args) -> Result<()> {
         },
         scatter: if args.no_full_scatter { Scatter::Trace } else { Scatter::Full },
         gc_per_sample: arrays.get("gc").map(|_| arrays.numbers("gc", "features", count)).transpose()?,
-        // A file is measured once: the last digits count for more than the time.
+        // A file is measured once, so accuracy counts for more than time.
         precision: Precision::Double,
         ..ReportOptions::default()
     };
-    let report = collapse::report(&features, &labels, head.as_ref(), &options).with_context(|| args.source.path())?;
+    let report = collapse::report(&features, &labels, head.as_ref(), &options).with_context(|| args.input.path())?;
     if args.json {
-        return output::json(&Output { format: output::FORMAT, features: args.source.path(), collapse: &report });
+        return output::json(&Output {
+            format: output::FORMAT,
+            features: args.input.path(),
+            class_names: class_names.as_deref(),
+            collapse: &report,
+        });
     }
-    output::table(&args.source.path(), &rows(&report));
+    output::table(&args.input.path(), &rows(&report));
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use fewshot::{Episode, EpisodeSampler, Evaluation, HeadAccuracy, HeadKind, Inter
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::{Labelled, Source};
+use super::{FeaturesArgs, LabelledFile};
 use crate::arguments::at_least_one;
 use crate::output::{self, Row};
 
@@ -25,7 +25,7 @@ const NORMAL_QUANTILE: f64 = 1.96;
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     #[command(flatten)]
-    source: Source,
+    input: FeaturesArgs,
     /// Task list to replay (JSON Lines, as --write-tasks writes it), instead of drawing episodes
     #[arg(long, value_name = "FILE", conflicts_with_all = ["ways", "shots", "queries", "episodes", "seed"])]
     tasks: Option<PathBuf>,
@@ -60,6 +60,9 @@ pub(crate) struct Args {
 struct Output {
     format: u32,
     features: String,
+    /// The names of the classes in the order of their numbers, where labels are text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    class_names: Option<Vec<String>>,
     episodes: usize,
     episodes_sha256: String,
     fewshot: Map<String, Value>,
@@ -68,15 +71,15 @@ struct Output {
 
 /// Runs the command.
 pub(crate) fn few_shot(args: &Args) -> Result<()> {
-    let Labelled { features, labels, arrays } = args.source.read()?;
-    let mut features = LabelledFeatures::from_tensor(&features, &labels).with_context(|| args.source.path())?;
+    let LabelledFile { features, labels, arrays, class_names } = args.input.read()?;
+    let mut features = LabelledFeatures::from_tensor(&features, &labels).with_context(|| args.input.path())?;
     if arrays.get("base_mean").is_some() {
         let width = features.dimension();
         features = features.with_base_mean(arrays.numbers("base_mean", "features, transposed", width)?)?;
     }
     let heads = heads(&args.heads)?;
     if let (Some(text), None) = (args.heads.iter().find(|text| text.contains("cl2n")), arrays.get("base_mean")) {
-        let (file, width) = (args.source.path(), features.dimension());
+        let (file, width) = (args.input.path(), features.dimension());
         bail!(
             "{file}: the head {text} centres by the mean of the base classes: add it as tensor `base_mean` [{width}]"
         );
@@ -86,14 +89,15 @@ pub(crate) fn few_shot(args: &Args) -> Result<()> {
     if args.json {
         return output::json(&Output {
             format: output::FORMAT,
-            features: args.source.path(),
+            features: args.input.path(),
+            class_names,
             episodes: evaluation.episodes,
             episodes_sha256: evaluation.episodes_checksum.clone(),
             fewshot: results,
             differences: serde_json::to_value(&evaluation.differences)?,
         });
     }
-    output::table(&args.source.path(), &rows(&evaluation));
+    output::table(&args.input.path(), &rows(&evaluation));
     Ok(())
 }
 
@@ -104,7 +108,7 @@ pub(crate) fn heads(texts: &[String]) -> Result<Vec<HeadKind>> {
 
 impl Args {
     fn evaluate(&self, features: &LabelledFeatures, heads: &[HeadKind]) -> Result<Evaluation> {
-        let source = || self.source.path();
+        let source = || self.input.path();
         if let Some(path) = &self.tasks {
             let list = || path.display().to_string();
             let tasks = fewshot::TaskListReader::open(path, features.labels()).with_context(list)?;
