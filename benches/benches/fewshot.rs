@@ -1,4 +1,4 @@
-//! Episodes a second on cached features; `peers/fewshot.py` does the same work with easyfsl and scikit-learn.
+//! Episodes per second on cached features; `peers/fewshot.py` does the same work with easyfsl and scikit-learn.
 #![allow(
     clippy::expect_used,
     missing_docs,
@@ -33,7 +33,7 @@ fn features(samples: usize, dimension: usize) -> Result<LabelledFeatures> {
     LabelledFeatures::from_f32(values, dimension, labels)
 }
 
-/// Features, some episodes and our heads' predictions, which the peers make again before anything is timed.
+/// Features, episodes and our heads' predictions, which the peers compute again before the timing starts.
 fn write_case(path: &Path) -> Result<()> {
     const EPISODES: u64 = 200;
     let features = features(2_000, 64)?;
@@ -123,7 +123,7 @@ fn growth(criterion: &mut Criterion) {
     let features = features(12_000, DIMENSION).expect("finite features");
     let sampler = EpisodeSampler::fixed(features.labels(), way, shot, query, 1).expect("600 samples a class");
     let head: HeadKind = "ncm".parse().expect("a head");
-    // Every drawn row once; its sum into a mean, or its product with each mean.
+    // Each sampled row is read once: added to a mean, or multiplied with each mean.
     let rows = (way * (shot + query) * DIMENSION) as f64;
     let products = (way * query * way * DIMENSION) as f64;
     let episode = Work { operations: (way * shot * DIMENSION) as f64 + 2.0 * products, bytes: 4.0 * rows };

@@ -1,4 +1,4 @@
-//! `collapse`: every measure of neural collapse of features in a file.
+//! `collapse`: every measure of neural collapse, of features of a file.
 
 use std::path::PathBuf;
 
@@ -9,6 +9,7 @@ use collapse::{CollapseReport, Head, Precision, ReportOptions, Scatter, Weightin
 use serde::Serialize;
 
 use super::{FeaturesArgs, LabelledFile, check_labels};
+use crate::arguments::up_to;
 use crate::arrays::Arrays;
 use crate::output::{self, Row};
 
@@ -28,13 +29,13 @@ pub(crate) struct Args {
     /// File with the head's `weight` [K, p] and, if it has one, `bias` [K], where the features' file has none
     #[arg(long, value_name = "FILE")]
     head: Option<PathBuf>,
-    /// Whether each class counts once, or each sample
+    /// Whether averages weight every class or every sample equally
     #[arg(long, value_enum, default_value_t)]
     weighting: WeightingName,
-    /// Number of classes, where more may be labelled than are [default: the head's, or the largest label plus one]
-    #[arg(long, value_name = "K")]
+    /// Number of classes, where some have no sample [default: the head's, or the largest label plus one]
+    #[arg(long, value_name = "K", value_parser = up_to::<16_777_216>)]
     classes: Option<usize>,
-    /// Leave out what needs p² numbers of memory: VCI and RankMe
+    /// Leave out VCI and RankMe, which need p² numbers of memory
     #[arg(long)]
     no_full_scatter: bool,
     /// Write JSON to standard output
@@ -99,7 +100,7 @@ pub(crate) fn collapse_measures(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// The head in the file, if there is one, with a row for each of the classes that are labelled.
+/// The head of the file, if there is one; it must have a row for each label.
 fn head(arrays: &Arrays, width: usize, labels: &[u32]) -> Result<Option<Head>> {
     let Some(weight) = arrays.get("weight") else {
         if arrays.get("bias").is_some() {
@@ -129,7 +130,7 @@ fn head(arrays: &Arrays, width: usize, labels: &[u32]) -> Result<Option<Head>> {
     Ok(Some(Head::new(&weight, bias.as_ref()).with_context(|| arrays.file("weight").to_string())?))
 }
 
-/// The report as lines of a table, under the names that JSON has.
+/// The report as lines of a table, with the names of the JSON fields.
 pub(crate) fn rows(report: &CollapseReport) -> Vec<Row> {
     let CollapseReport { samples, features, classes, pairs, .. } = report;
     let mut rows = vec![Row::text("samples", format!("{samples} of {classes} classes, {features} features"))];

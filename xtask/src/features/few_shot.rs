@@ -1,4 +1,4 @@
-//! `fewshot`: accuracies of few-shot heads on features in a file, over drawn or replayed episodes.
+//! `fewshot`: accuracies of few-shot heads on features of a file, over sampled or replayed episodes.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::{FeaturesArgs, LabelledFile};
-use crate::arguments::at_least_one;
+use crate::arguments::up_to;
 use crate::output::{self, Row};
 
 const EXAMPLES: &str = "\
@@ -26,20 +26,20 @@ const NORMAL_QUANTILE: f64 = 1.96;
 pub(crate) struct Args {
     #[command(flatten)]
     input: FeaturesArgs,
-    /// Task list to replay (JSON Lines, as --write-tasks writes it), instead of drawing episodes
+    /// Task list to replay (JSON Lines, as --write-tasks writes it), instead of sampling episodes
     #[arg(long, value_name = "FILE", conflicts_with_all = ["ways", "shots", "queries", "episodes", "seed"])]
     tasks: Option<PathBuf>,
-    /// Classes an episode
-    #[arg(long, alias = "way", value_name = "N", default_value_t = 5, value_parser = at_least_one)]
+    /// Classes in each episode (way)
+    #[arg(long, alias = "way", value_name = "N", default_value_t = 5, value_parser = up_to::<100_000>)]
     ways: usize,
-    /// Labelled samples a class
-    #[arg(long, alias = "shot", value_name = "N", default_value_t = 5, value_parser = at_least_one)]
+    /// Support samples of each class (shot)
+    #[arg(long, alias = "shot", value_name = "N", default_value_t = 5, value_parser = up_to::<1_000_000>)]
     shots: usize,
-    /// Samples a class to be classified
-    #[arg(long, alias = "query", value_name = "N", default_value_t = 15, value_parser = at_least_one)]
+    /// Query samples of each class
+    #[arg(long, alias = "query", value_name = "N", default_value_t = 15, value_parser = up_to::<1_000_000>)]
     queries: usize,
-    /// Episodes
-    #[arg(long, value_name = "N", default_value_t = 600, value_parser = at_least_one)]
+    /// Number of episodes
+    #[arg(long, value_name = "N", default_value_t = 600, value_parser = up_to::<10_000_000>)]
     episodes: usize,
     /// Seed of the episodes
     #[arg(long, value_name = "SEED", default_value_t = 0)]
@@ -47,7 +47,7 @@ pub(crate) struct Args {
     /// Heads: ncm, cosine, simpleshot:un|l2n|cl2n, ridge:LAMBDA, ridge:loo, logistic:LAMBDA, lda:auto|GAMMA
     #[arg(long, value_name = "HEADS", value_delimiter = ',', default_value = "ncm,ridge:1.0")]
     heads: Vec<String>,
-    /// Write the drawn episodes as a task list too
+    /// Also write the sampled episodes as a task list
     #[arg(long, value_name = "FILE", conflicts_with = "tasks")]
     write_tasks: Option<PathBuf>,
     /// Write JSON to standard output
@@ -101,7 +101,7 @@ pub(crate) fn few_shot(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Heads by their texts, which must differ.
+/// The heads of these texts, which must differ.
 pub(crate) fn heads(texts: &[String]) -> Result<Vec<HeadKind>> {
     texts.iter().map(|text| text.trim().parse().with_context(|| format!("--heads {text}"))).collect()
 }
@@ -130,9 +130,9 @@ impl Args {
     }
 }
 
-/// One object a head, under the text that asked for it.
-fn results(asked: &[String], evaluation: &Evaluation) -> Map<String, Value> {
-    asked.iter().zip(&evaluation.heads).map(|(text, head)| (text.trim().to_owned(), result(head))).collect()
+/// One JSON object for each head, under the text of --heads.
+fn results(texts: &[String], evaluation: &Evaluation) -> Map<String, Value> {
+    texts.iter().zip(&evaluation.heads).map(|(text, head)| (text.trim().to_owned(), result(head))).collect()
 }
 
 fn result(head: &HeadAccuracy) -> Value {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use gc_core::{Estimate, GeometricComplexity, InputUnits, Population, Probe, Side, Stopped};
 
-use crate::arguments::at_least_one;
+use crate::arguments::{at_least_one, up_to};
 
 /// How GC is estimated, and when the measurement stops.
 #[derive(Debug, Clone, clap::Args)]
@@ -15,7 +15,7 @@ pub(crate) struct EstimatorArgs {
     #[arg(long, value_enum)]
     estimator: Option<EstimatorName>,
     /// Random directions for each sample (rows, columns), or outputs for each sample (output-sample)
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    #[arg(long, value_name = "N", value_parser = up_to::<1_000_000>)]
     probes: Option<usize>,
     /// Kind of random direction
     #[arg(long, value_enum, default_value_t)]
@@ -36,10 +36,10 @@ pub(crate) struct EstimatorArgs {
     #[arg(long, value_name = "N")]
     max_passes: Option<u64>,
     /// Stop after this many seconds
-    #[arg(long, value_name = "S", value_parser = at_least_one)]
+    #[arg(long, value_name = "S", value_parser = up_to::<100_000_000>)]
     max_seconds: Option<usize>,
     /// Memory that activations and gradients may take, in MB
-    #[arg(long, value_name = "MB", default_value_t = 512)]
+    #[arg(long, value_name = "MB", default_value_t = 512, value_parser = up_to::<16_777_216>)]
     budget_mb: usize,
     /// Seed of every draw
     #[arg(long, value_name = "SEED", default_value_t = 0)]
