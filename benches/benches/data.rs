@@ -18,8 +18,8 @@ use benches::{CPU, device};
 use candle_core::{DType, Tensor};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use datasets::{
-    Augmentation, BatchOptions, Batches, ContactSheet, Device, Flip, Form, Glyphs, LabelledImages, Normalisation,
-    Order, Part, Position, load_folder,
+    Augmentation, BatchOptions, Batches, ContactSheet, Device, Flip, Form, GlyphPart, Glyphs, LabelledImages,
+    Normalisation, Order, Position, load_folder,
 };
 use models::train::{Gradients, LabelledBatch, OptimizerState, Sgd};
 use models::{Architecture, Initialisation, Network, Pass};
@@ -41,7 +41,7 @@ fn glyphs(criterion: &mut Criterion) {
                 format!("{} of 1x32x32, {threads} threads{CPU}", per_class * glyphs.classes.len()),
             ),
             |bencher| {
-                bencher.iter(|| pool.install(|| black_box(glyphs.draw(Part::Train, per_class).expect("images"))));
+                bencher.iter(|| pool.install(|| black_box(glyphs.draw(GlyphPart::Train, per_class).expect("images"))));
             },
         );
     }
@@ -136,7 +136,7 @@ fn decoding(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("data/decode");
     group.sample_size(10).warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
     let folder = std::env::temp_dir().join(format!("benches-data-{}", std::process::id()));
-    let glyphs = Glyphs::default().draw(Part::Train, 10).expect("images");
+    let glyphs = Glyphs::default().draw(GlyphPart::Train, 10).expect("images");
     let count = 2_000;
     for index in 0..count {
         let class = folder.join(format!("c{}", index % 10));

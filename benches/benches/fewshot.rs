@@ -54,7 +54,7 @@ fn write_case(path: &Path) -> Result<()> {
         let predict = |episode| Ok(numbers(&head.scores(&Task::new(&features, episode)?)?.predictions()));
         keep(name, episodes.iter().map(predict).collect::<Result<Vec<_>>>()?.concat())?;
     }
-    let rows: Vec<f64> = (0..features.samples()).flat_map(|sample| features.row(sample)).collect();
+    let rows: Vec<f64> = (0..features.samples()).filter_map(|sample| features.row(sample)).flatten().collect();
     let shape = (features.samples(), features.dimension());
     tensors.insert("features".to_owned(), Tensor::from_vec(rows, shape, &Device::Cpu)?.to_dtype(DType::F32)?);
     Ok(candle_core::safetensors::save(&tensors, path)?)

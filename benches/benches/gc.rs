@@ -17,6 +17,7 @@ use benches::{Chosen, Curve, Work, device, long_steps, peaks, quick};
 use candle_core::{DType, Device, Tensor};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use gc_core::{Error, Estimate, FeatureMap, GeometricComplexity, Penalty, Population, Probe, Side};
+use models::ops::{linear, nchw};
 use models::train::{GcPenalty, Gradients, LabelledBatch, OptimizerState, Sgd};
 use models::{Architecture, Initialisation, Network, Pass};
 
@@ -91,6 +92,60 @@ fn exact(criterion: &mut Criterion) {
         });
         report(&format!("exact on {count} images"), value.take());
     }
+    group.finish();
+}
+
+/// A small CNN that a user writes with candle and the NCHW drop-ins: two blocks of a 3×3 convolution, ReLU and a 2×2 max pool,
+/// and a linear head of 10 logits.
+struct CandleCnn(HashMap<&'static str, Tensor>);
+
+impl CandleCnn {
+    fn new() -> Self {
+        let shapes: [(&'static str, &[usize]); 6] = [
+            ("0.weight", &[32, 3, 3, 3]),
+            ("0.bias", &[32]),
+            ("3.weight", &[64, 32, 3, 3]),
+            ("3.bias", &[64]),
+            ("7.weight", &[10, 64 * 8 * 8]),
+            ("7.bias", &[10]),
+        ];
+        let draw = |(index, (name, shape)): (usize, (&'static str, &[usize]))| {
+            let mut stream = streams::stream(1, "bench/candle-cnn", index as u64);
+            let deviation = (2.0 / shape.iter().skip(1).product::<usize>() as f64).sqrt();
+            let draws = streams::standard_normal(&mut stream, shape.iter().product());
+            let draws: Vec<f32> = draws.into_iter().map(|draw| (draw * deviation) as f32).collect();
+            (name, Tensor::from_vec(draws, shape, &Device::Cpu).expect("weights"))
+        };
+        Self(shapes.into_iter().enumerate().map(draw).collect())
+    }
+
+    fn block(&self, x: &Tensor, weight: &str, bias: &str) -> candle_core::Result<Tensor> {
+        let wrap = models::ops::Error::into_candle;
+        let y = nchw::conv2d(x, &self.0[weight], 1, 1, 1, 1).map_err(wrap)?;
+        let y = y.broadcast_add(&self.0[bias].reshape((1, (), 1, 1))?)?;
+        nchw::max_pool2d(&nchw::relu(&y).map_err(wrap)?, 2).map_err(wrap)
+    }
+
+    fn logits(&self, x: &Tensor) -> candle_core::Result<Tensor> {
+        let x = self.block(&self.block(x, "0.weight", "0.bias")?, "3.weight", "3.bias")?;
+        let x = x.flatten_from(1)?;
+        linear(&x, &self.0["7.weight"], Some(&self.0["7.bias"])).map_err(models::ops::Error::into_candle)
+    }
+}
+
+/// All 10 rows of [`CandleCnn`] on the CPU, through candle's graph.
+fn exact_candle(criterion: &mut Criterion) {
+    let (network, images) = (CandleCnn::new(), images(BATCH, &Device::Cpu));
+    let map = |x: &Tensor| network.logits(x);
+    let mut group = criterion.benchmark_group("gc/exact, candle CNN, p=10");
+    long_steps(&mut group);
+    group.throughput(Throughput::Elements(BATCH as u64));
+    let value = RefCell::new(None);
+    group.bench_function("each image of 3x32x32", |bencher| {
+        let exact = GeometricComplexity::exact();
+        bencher.iter(|| *value.borrow_mut() = Some(measure(&exact, &map, &images)))
+    });
+    report("exact, candle CNN", value.take());
     group.finish();
 }
 
@@ -278,6 +333,11 @@ fn peer_files(_: &mut Criterion) {
         network.params().save(folder.join(format!("{name}.safetensors"))).expect("weights on disk");
         case.extend(our_numbers(name, &network, &few, &signs));
     }
+    let small = CandleCnn::new();
+    let exact = measure(&GeometricComplexity::exact(), &|x: &Tensor| small.logits(x), &few);
+    let exact = Tensor::new(&[exact.value], &Device::Cpu).expect("a number");
+    case.insert("candle_cnn.exact".to_owned(), exact);
+    candle_core::safetensors::save(&small.0, folder.join("candle_cnn.safetensors")).expect("weights on disk");
     candle_core::safetensors::save(&case, folder.join("case.safetensors")).expect("a case on disk");
     let images = HashMap::from([("images", images)]);
     candle_core::safetensors::save(&images, folder.join("images.safetensors")).expect("images on disk");
@@ -309,5 +369,5 @@ fn our_numbers(name: &str, network: &Network, few: &Tensor, cotangent: &Tensor) 
     found
 }
 
-criterion_group!(benches, peer_files, exact, estimated, growth, training_step, peaks);
+criterion_group!(benches, peer_files, exact, exact_candle, estimated, growth, training_step, peaks);
 criterion_main!(benches);

@@ -5,7 +5,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
-use models::kernels::matmul;
+use models::kernels::{Matrix, matmul};
 use rayon::prelude::*;
 
 use crate::CPU;
@@ -26,8 +26,8 @@ pub fn peaks(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(2 * (SIDE as u64).pow(3)));
     group.bench_function(BenchmarkId::new("gemm", format!("{SIDE}{CPU}")), |bencher| {
         let [a, b] = &*operands;
-        let strides = [SIDE, 1];
-        bencher.iter(|| matmul(SIDE, SIDE, SIDE, black_box(a), strides, b, strides, &mut product));
+        let [a, b] = [a, b].map(|elements| Matrix::row_major(elements, [SIDE; 2]));
+        bencher.iter(|| matmul(black_box(a), b, &mut product));
     });
     let from = LazyCell::new(|| vec![1f32; COUNT]);
     let mut into = LazyCell::new(|| vec![0f32; COUNT]);

@@ -45,7 +45,7 @@ impl Features<'_> {
             norms.push(forward.squared_vjp(&cotangent, units, 1.0, &mut terms).map_err(Error::into_candle)?);
         }
         let tangent_cotangent_term = terms.total(&features).map_err(Error::into_candle)?;
-        Ok(SquaredPullbacks { features, squared_norms: norms, tangent_cotangent_term })
+        Ok(SquaredPullbacks::new(features, norms, tangent_cotangent_term))
     }
 }
 
@@ -61,6 +61,10 @@ impl FeatureMap for Features<'_> {
     }
 
     fn has_jvp(&self) -> bool {
+        true
+    }
+
+    fn has_own_derivatives(&self) -> bool {
         true
     }
 

@@ -44,10 +44,10 @@ proptest! {
         let x = draw(&[batch, height, width, inputs * groups], seed);
         let w = draw(&[outputs * groups, inputs, vertical[0], horizontal[0]], seed + 1);
         let run = || {
-            let y = ops::conv2d(&x, &w, None, settings).unwrap();
+            let y = ops::nhwc::conv2d(&x, &w, None, settings).unwrap();
             let g = draw(y.dims(), seed + 2);
-            let dx = ops::conv2d_input_gradient(&g, &w, x.dims(), settings).unwrap();
-            let dw = ops::conv2d_weight_gradient(&x, &g, w.dims(), settings).unwrap();
+            let dx = ops::nhwc::conv2d_input_gradient(&g, &w, x.dims(), settings).unwrap();
+            let dw = ops::nhwc::conv2d_weight_gradient(&x, &g, w.dims(), settings).unwrap();
             let inner = |a: &Tensor, b: &Tensor| -> f64 { numbers(&(a * b).unwrap()).iter().sum() };
             let values = [inner(&y, &g), inner(&x, &dx), inner(&w, &dw)];
             (y, dx, dw, values)
@@ -86,9 +86,9 @@ proptest! {
             .collect();
         let x = Var::from_vec(rounded, (batch, height, width, channels), &Device::Cpu).unwrap();
         let maximum = || {
-            let y = ops::max_pool2d(&x, settings).unwrap();
+            let y = ops::nhwc::max_pool2d(&x, settings).unwrap();
             let g = draw(y.dims(), seed + 1);
-            (numbers(&y), ops::max_pool2d_pullback(&x.detach(), &g, settings).unwrap())
+            (numbers(&y), ops::nhwc::max_pool2d_vjp(&x.detach(), &g, settings).unwrap())
         };
         let (kernel, composition) = (maximum(), composed(maximum));
         for (kernel, composition) in kernel.0.iter().zip(&composition.0) {
@@ -99,7 +99,7 @@ proptest! {
         let finite = draw(x.dims(), seed + 2);
         let mean = || {
             let x = Var::from_tensor(&finite).unwrap();
-            let y = ops::avg_pool2d(&x, settings).unwrap();
+            let y = ops::nhwc::avg_pool2d(&x, settings).unwrap();
             let gradients = (&y * draw(y.dims(), seed + 3)).unwrap().sum_all().unwrap().backward().unwrap();
             (y.detach(), gradients.get(&x).unwrap().clone())
         };
@@ -132,8 +132,8 @@ fn single_precision_is_as_good_as_the_kernels() {
     let (gamma, beta) = (single(&[6], 2), single(&[6], 3));
     let settings = ConvSettings { accuracy: Accuracy::Accurate, ..ConvSettings::new(1, 1) };
     let run = || {
-        let y = ops::conv2d(&x, &single(&[6, 6, 3, 3], 4), Some(&beta), settings).unwrap();
-        ops::Activation::Gelu.forward(&ops::batch_norm_train(&y, &gamma, &beta, 1e-5).unwrap().0).unwrap()
+        let y = ops::nhwc::conv2d(&x, &single(&[6, 6, 3, 3], 4), Some(&beta), settings).unwrap();
+        ops::Activation::Gelu.forward(&ops::nhwc::batch_norm_train(&y, &gamma, &beta, 1e-5).unwrap().0).unwrap()
     };
     assert_close("convolution, batch norm, GELU", &composed(run), &run(), 1e-6);
 }

@@ -72,15 +72,19 @@ fn every_operation_and_its_gradients() {
     ] {
         let weight = [6, 4 / settings.groups, 3, 2];
         let shapes: [&[usize]; 3] = [&[2, 7, 5, 4], &weight, &[6]];
-        compare(&format!("{settings:?}"), &device, &shapes, &|a| ops::conv2d(&a[0], &a[1], Some(&a[2]), settings));
+        compare(&format!("{settings:?}"), &device, &shapes, &|a| {
+            ops::nhwc::conv2d(&a[0], &a[1], Some(&a[2]), settings)
+        });
     }
     let window = PoolSettings { kernel: [3, 2], stride: [2, 1], padding: [1, 1] };
     let image: &[usize] = &[2, 7, 5, 3];
-    compare("max pool", &device, &[image], &|a| ops::max_pool2d(&a[0], window));
-    compare("mean pool", &device, &[image], &|a| ops::avg_pool2d(&a[0], window));
-    compare("batch norm", &device, &[image, &[3], &[3]], &|a| Ok(ops::batch_norm_train(&a[0], &a[1], &a[2], 1e-5)?.0));
+    compare("max pool", &device, &[image], &|a| ops::nhwc::max_pool2d(&a[0], window));
+    compare("mean pool", &device, &[image], &|a| ops::nhwc::avg_pool2d(&a[0], window));
+    compare("batch norm", &device, &[image, &[3], &[3]], &|a| {
+        Ok(ops::nhwc::batch_norm_train(&a[0], &a[1], &a[2], 1e-5)?.0)
+    });
     compare("linear", &device, &[&[5, 3], &[4, 3], &[4]], &|a| ops::linear(&a[0], &a[1], Some(&a[2])));
-    compare("channel dot", &device, &[image, image], &|a| ops::channel_dot(&a[0], &a[1]));
+    compare("channel dot", &device, &[image, image], &|a| ops::nhwc::channel_dot(&a[0], &a[1]));
     use ops::Activation::{Gelu, Relu, Silu, Softplus, Tanh};
     for activation in [Relu, Gelu, Silu, Tanh, Softplus] {
         compare(&format!("{activation:?}"), &device, &[image], &|a| activation.forward(&a[0]));
@@ -160,14 +164,14 @@ fn fast_convolutions() {
     let settings = ConvSettings::new(1, 1);
     let arguments = [draw(&[3, 9, 7, 48], DType::F32, 1), draw(&[40, 48, 3, 3], DType::F32, 2)];
     let convolution =
-        |accuracy| move |a: &[Tensor]| ops::conv2d(&a[0], &a[1], None, ConvSettings { accuracy, ..settings });
+        |accuracy| move |a: &[Tensor]| ops::nhwc::conv2d(&a[0], &a[1], None, ConvSettings { accuracy, ..settings });
     let expected = with_gradients(&Device::Cpu, &arguments, &convolution(Accuracy::Accurate));
     for (found, expected) in with_gradients(&device, &arguments, &convolution(Accuracy::Fast)).iter().zip(&expected) {
         assert_close("Winograd", found, expected, 2e-5);
     }
     let part = |x: &Tensor| x.narrow(0, 1, 2).unwrap();
     let (x, weight) = (arguments[0].to_device(&device).unwrap(), arguments[1].to_device(&device).unwrap());
-    let found = ops::relu(&ops::conv2d(&part(&x), &weight, None, settings).unwrap()).unwrap();
+    let found = ops::relu(&ops::nhwc::conv2d(&part(&x), &weight, None, settings).unwrap()).unwrap();
     assert_close("a part", &found.to_device(&Device::Cpu).unwrap(), &ops::relu(&part(&expected[0])).unwrap(), 2e-5);
 }
 
@@ -178,7 +182,7 @@ fn mixed_precision() {
     let shapes: [&[usize]; 2] = [&[2, 9, 7, 16], &[24, 16, 3, 3]];
     let arguments: Vec<Tensor> = shapes.iter().zip(0..).map(|(shape, at)| draw(shape, DType::F32, at)).collect();
     let convolution = |accuracy| {
-        move |a: &[Tensor]| ops::conv2d(&a[0], &a[1], None, ConvSettings { accuracy, ..ConvSettings::new(1, 1) })
+        move |a: &[Tensor]| ops::nhwc::conv2d(&a[0], &a[1], None, ConvSettings { accuracy, ..ConvSettings::new(1, 1) })
     };
     let expected = with_gradients(&Device::Cpu, &arguments, &convolution(Accuracy::Accurate));
     let found = with_gradients(&device, &arguments, &convolution(Accuracy::Bf16));

@@ -260,7 +260,7 @@ fn what_does_not_fit_is_refused_by_name() {
         Err(Error::Operation(ops::Error::Setting { op: "cross-entropy", .. }))
     ));
     let (x, gamma) = (draw(&[2, 3, 3, 2], 1), draw(&[2], 2));
-    let refused = ops::batch_norm_train_pullback(&x, &draw(&[2, 3, 3, 1], 1), &gamma, 1e-5);
+    let refused = ops::nhwc::batch_norm_train_vjp(&x, &draw(&[2, 3, 3, 1], 1), &gamma, 1e-5);
     assert!(matches!(refused, Err(ops::Error::Shape { op: "batch-norm", .. })));
 }
 

@@ -1,35 +1,12 @@
-//! Activations with their first three derivatives, each an operation whose gradient is the next one.
+//! Activations and their derivatives up to the third. The gradient of each order is the next order.
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result as CandleResult, Shape, Tensor, WithDType};
-use serde::{Deserialize, Serialize};
 
 use super::composed::{self, Compose, apply1, on_cuda};
 use super::cpu::{dispatch_float, elements, require_float};
-use super::product::{gate, hadamard};
-use crate::kernels::elementwise;
+use super::product::{hadamard, relu_mask};
+use crate::kernels::{Activation, activation, elementwise};
 use crate::{Error, Result};
-
-/// A function applied to every element.
-///
-/// **Conventions** ReLU has derivative 0 at 0, as PyTorch and JAX have it; GELU is the exact form x·Φ(x), not the tanh
-/// approximation; softplus is ln(1 + eˣ).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[non_exhaustive]
-pub enum Activation {
-    /// max(x, 0).
-    Relu,
-    /// x·Φ(x), Φ the standard normal distribution function.
-    Gelu,
-    /// x / (1 + e⁻ˣ).
-    Silu,
-    /// tanh x.
-    Tanh,
-    /// ln(1 + eˣ).
-    Softplus,
-    /// x itself.
-    Identity,
-}
 
 impl Activation {
     /// The activation of `x`, of the same shape.
@@ -52,9 +29,9 @@ impl Activation {
         }
     }
 
-    /// The activation of `x` and its directional derivative φ′(x)·dx.
+    /// The activation φ(x) and its JVP φ′(x)·dx.
     ///
-    /// **Errors** as [`Activation::forward`], and [`Error::Shape`] when the shapes differ.
+    /// **Errors** as [`Activation::forward`], and [`Error::Shape`] if the shapes differ.
     ///
     /// ```
     /// use candle_core::{Device, Tensor};
@@ -69,14 +46,14 @@ impl Activation {
         let y = self.forward(x)?;
         let dy = match self {
             Activation::Identity => dx.clone(),
-            Activation::Relu => gate(dx, &y)?,
+            Activation::Relu => relu_mask(dx, &y)?,
             smooth => hadamard(dx, &derivative(smooth, 1, x)?)?,
         };
         Ok((y, dy))
     }
 }
 
-/// max(x, 0) with derivative 0 at 0; see [`Activation::Relu`].
+/// max(x, 0), with derivative 0 at 0 as in PyTorch and JAX.
 ///
 /// **Errors** [`Error::DType`] unless `x` is f32 or f64.
 ///
@@ -92,9 +69,27 @@ pub fn relu(x: &Tensor) -> Result<Tensor> {
     Activation::Relu.forward(x)
 }
 
-/// The derivative of the given order of a smooth activation, at each value.
+/// The derivative of this order of a smooth activation at each element. It is differentiable up to order 3.
+///
+/// **Shapes** that of `x`.
+///
+/// **Errors** [`Error::Setting`] for orders above 3, ReLU and the identity;
+/// [`Error::DType`] unless `x` is f32 or f64.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use ops::{Activation, derivative};
+/// let slope = derivative(Activation::Tanh, 1, &Tensor::new(&[0f64], &Device::Cpu)?)?;
+/// assert_eq!(slope.to_vec1::<f64>()?, [1.]);
+/// # Ok::<(), ops::Error>(())
+/// ```
 pub fn derivative(activation: Activation, order: u8, x: &Tensor) -> Result<Tensor> {
-    apply1(x, Smooth { activation, order })
+    let op = Smooth { activation, order };
+    require_float(op.name(), x)?;
+    if activation::smooth_derivative(activation, order).is_none() {
+        return Err(op.not_implemented());
+    }
+    apply1(x, op)
 }
 
 struct Relu;
@@ -112,23 +107,23 @@ impl CustomOp1 for Relu {
     }
 
     fn bwd(&self, _: &Tensor, y: &Tensor, g: &Tensor) -> CandleResult<Option<Tensor>> {
-        gate(g, y).map(Some).map_err(Error::into_candle)
+        relu_mask(g, y).map(Some).map_err(Error::into_candle)
     }
 }
 
-/// The derivative of the given order of a smooth activation; its own derivative is that of the next order.
+/// The derivative of this order of a smooth activation. Its gradient is the derivative of the next order.
 struct Smooth {
     activation: Activation,
     order: u8,
 }
 
 impl Smooth {
-    fn too_high(&self) -> Error {
+    fn not_implemented(&self) -> Error {
         Error::Setting {
             op: "smooth-activation",
-            name: "order of differentiation",
-            value: self.order.to_string(),
-            rule: "at most 3 are implemented",
+            name: "derivative",
+            value: format!("order {} of {:?}", self.order, self.activation),
+            rule: "only orders 0 to 3 of GELU, SiLU, tanh and softplus are implemented",
         }
     }
 }
@@ -136,7 +131,7 @@ impl Smooth {
 impl Compose<1> for Relu {
     fn compose(&self, [x]: [&Tensor; 1]) -> Result<Tensor> {
         on_cuda!(x, rectify(x));
-        // NaN is not at most 0, so it passes through.
+        // NaN ≤ 0 is false, so NaN stays NaN.
         let zero = x.zeros_like()?;
         Ok(x.le(&zero)?.where_cond(&zero, x)?)
     }
@@ -144,7 +139,7 @@ impl Compose<1> for Relu {
 
 impl Compose<1> for Smooth {
     fn compose(&self, [x]: [&Tensor; 1]) -> Result<Tensor> {
-        composed::smooth_derivative(self.activation, self.order, x)?.ok_or_else(|| self.too_high())
+        composed::smooth_derivative(self.activation, self.order, x)?.ok_or_else(|| self.not_implemented())
     }
 }
 
@@ -154,8 +149,8 @@ impl CustomOp1 for Smooth {
     }
 
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> CandleResult<(CpuStorage, Shape)> {
-        let function =
-            elementwise::smooth_derivative(self.activation, self.order).ok_or_else(|| self.too_high().into_candle())?;
+        let function = activation::smooth_derivative(self.activation, self.order)
+            .ok_or_else(|| self.not_implemented().into_candle())?;
         dispatch_float!(self.name(), x, T => {
             let y = elementwise::map(
                 elements::<T>(self.name(), x, layout)?,

@@ -1,23 +1,26 @@
-//! Sums and products along the channels of NHWC data: the family of which batch norm is composed.
+//! Sums and products per channel of NHWC data, of which batch norm is composed.
 //!
-//! ⟨x·s, g⟩ with one factor a channel is trilinear in x, s and g, so its three derivatives are [`channel_scale`] (twice)
-//! and [`channel_dot`], and the family is closed under differentiation.
+//! ⟨x·s, g⟩ with one factor s per channel is trilinear in x, s and g. Its three derivatives are [`channel_scale`] (twice) and
+//! [`channel_dot`], so the operations are closed under differentiation.
 
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result as CandleResult, Shape, Tensor, WithDType};
 
-use super::composed::{Compose, apply1, apply2, on_cuda};
+use super::channel_moments::ChannelMoments;
+use super::composed::{self, Compose, apply1, apply2, is_composed, on_cuda};
 use super::cpu::{dispatch_float, elements, require_float, same_dtype};
 use crate::kernels::{Element, channel};
 use crate::{Error, Result};
 
-/// Σ of `x` `[…, c]` over everything but its last dimension: `[c]`.
+/// Σ x over all dimensions except the last.
 ///
-/// **Errors** [`Error::Shape`] without a last dimension, [`Error::DType`] unless f32 or f64.
+/// **Shapes** `x` `[…, c]`, result `[c]`.
+///
+/// **Errors** [`Error::Shape`] if there is no channel, [`Error::DType`] unless `x` is f32 or f64.
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
 /// let x = Tensor::new(&[[1f64, 2.], [3., 4.]], &Device::Cpu)?;
-/// assert_eq!(ops::channel_sum(&x)?.to_vec1::<f64>()?, [4., 6.]);
+/// assert_eq!(ops::nhwc::channel_sum(&x)?.to_vec1::<f64>()?, [4., 6.]);
 /// # Ok::<(), ops::Error>(())
 /// ```
 pub fn channel_sum(x: &Tensor) -> Result<Tensor> {
@@ -25,36 +28,38 @@ pub fn channel_sum(x: &Tensor) -> Result<Tensor> {
     apply1(x, Sum)
 }
 
-/// Σ of a·b over everything but the last dimension: `[c]`.
+/// Σ a·b over all dimensions except the last.
 ///
-/// **Errors** as [`channel_sum`], and [`Error::Shape`] when the shapes differ.
+/// **Shapes** `a` and `b` `[…, c]`, result `[c]`.
+///
+/// **Errors** as [`channel_sum`], and [`Error::Shape`] if the shapes differ.
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
 /// let a = Tensor::new(&[[1f64, 2.], [3., 4.]], &Device::Cpu)?;
-/// assert_eq!(ops::channel_dot(&a, &a)?.to_vec1::<f64>()?, [10., 20.]);
+/// assert_eq!(ops::nhwc::channel_dot(&a, &a)?.to_vec1::<f64>()?, [10., 20.]);
 /// # Ok::<(), ops::Error>(())
 /// ```
 pub fn channel_dot(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     channels("channel-dot", a)?;
     same_dtype("channel-dot", a, b)?;
     if a.dims() != b.dims() {
-        return Err(mismatch("channel-dot", a, b, "both have one shape"));
+        return Err(mismatch("channel-dot", a, b, "both have the same shape"));
     }
     apply2(a, b, Dot)
 }
 
-/// x·s with one factor a channel.
+/// x·s with one factor per channel.
 ///
 /// **Shapes** `x` `[…, c]`, `s` `[c]`.
 ///
-/// **Errors** as [`channel_sum`], and [`Error::Shape`] when `s` is not `[c]`.
+/// **Errors** as [`channel_sum`], and [`Error::Shape`] if `s` is not `[c]`.
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
 /// let x = Tensor::new(&[[1f64, 2.], [3., 4.]], &Device::Cpu)?;
 /// let s = Tensor::new(&[10f64, 0.5], &Device::Cpu)?;
-/// assert_eq!(ops::channel_scale(&x, &s)?.to_vec2::<f64>()?, [[10., 1.], [30., 2.]]);
+/// assert_eq!(ops::nhwc::channel_scale(&x, &s)?.to_vec2::<f64>()?, [[10., 1.], [30., 2.]]);
 /// # Ok::<(), ops::Error>(())
 /// ```
 pub fn channel_scale(x: &Tensor, s: &Tensor) -> Result<Tensor> {
@@ -62,20 +67,76 @@ pub fn channel_scale(x: &Tensor, s: &Tensor) -> Result<Tensor> {
     apply2(x, s, Scale)
 }
 
-/// x + b with one summand a channel.
+/// x + b with one summand per channel.
 ///
-/// **Shapes** and **Errors** as [`channel_scale`].
+/// **Shapes** `x` `[…, c]`, `b` `[c]`.
+///
+/// **Errors** as [`channel_scale`].
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
 /// let x = Tensor::new(&[[1f64, 2.], [3., 4.]], &Device::Cpu)?;
 /// let b = Tensor::new(&[10f64, -1.], &Device::Cpu)?;
-/// assert_eq!(ops::channel_shift(&x, &b)?.to_vec2::<f64>()?, [[11., 1.], [13., 3.]]);
+/// assert_eq!(ops::nhwc::channel_shift(&x, &b)?.to_vec2::<f64>()?, [[11., 1.], [13., 3.]]);
 /// # Ok::<(), ops::Error>(())
 /// ```
 pub fn channel_shift(x: &Tensor, b: &Tensor) -> Result<Tensor> {
     by_channel("channel-shift", x, b)?;
     apply2(x, b, Shift)
+}
+
+impl ChannelMoments {
+    /// The moments of `x` `[…, c]`.
+    ///
+    /// **Errors** [`Error::Shape`] for an empty tensor, [`Error::DType`] unless `x` is f32 or f64.
+    ///
+    /// ```
+    /// use candle_core::{Device, Tensor};
+    /// use ops::nhwc::ChannelMoments;
+    /// let moments = ChannelMoments::of(&Tensor::new(&[[1f64, 2.], [3., 2.]], &Device::Cpu)?)?;
+    /// assert_eq!((moments.mean, moments.variance, moments.count), (vec![2., 2.], vec![1., 0.], 2));
+    /// # Ok::<(), ops::Error>(())
+    /// ```
+    pub fn of(x: &Tensor) -> Result<Self> {
+        const OP: &str = "channel-moments";
+        require_float(OP, x)?;
+        let channels = x.dims().last().copied().unwrap_or(0);
+        if x.elem_count() == 0 {
+            return Err(Error::Shape {
+                op: OP,
+                left: x.dims().to_vec(),
+                right: vec![],
+                rule: "the batch is not empty".into(),
+            });
+        }
+        let (x, count) = (x.detach().contiguous()?, x.elem_count() / channels.max(1));
+        let (storage, layout) = x.storage_and_layout();
+        let (mean, variance) = match &*storage {
+            candle_core::Storage::Cpu(storage) if !is_composed(&x) => dispatch_float!(OP, storage, T => {
+                CandleResult::Ok(channel::moments(elements::<T>(OP, storage, layout)?, channels))
+            })?,
+            _ => composed::moments(&x)?,
+        };
+        Ok(Self { mean, variance, count })
+    }
+}
+
+/// Checks the shapes and dtypes of a batch and its parameters.
+pub(crate) fn check_batch_norm(x: &Tensor, gamma: &Tensor, beta: &Tensor) -> Result<()> {
+    const OP: &str = "batch-norm";
+    require_float(OP, x)?;
+    for parameter in [gamma, beta] {
+        same_dtype(OP, x, parameter)?;
+        if parameter.dims() != [x.dims().last().copied().unwrap_or(0)] || x.elem_count() == 0 {
+            return Err(Error::Shape {
+                op: OP,
+                left: x.dims().to_vec(),
+                right: parameter.dims().to_vec(),
+                rule: "the input is not empty, and scale and shift have one value per channel (the last size of the input)".into(),
+            });
+        }
+    }
+    Ok(())
 }
 
 fn channels(op: &'static str, x: &Tensor) -> Result<usize> {
@@ -86,7 +147,7 @@ fn channels(op: &'static str, x: &Tensor) -> Result<usize> {
             op,
             left: x.dims().to_vec(),
             right: vec![],
-            rule: "the last dimension holds at least one channel".into(),
+            rule: "the last dimension, the channels, is not empty".into(),
         }),
     }
 }
@@ -94,7 +155,7 @@ fn channels(op: &'static str, x: &Tensor) -> Result<usize> {
 fn by_channel(op: &'static str, x: &Tensor, s: &Tensor) -> Result<()> {
     let channels = channels(op, x)?;
     same_dtype(op, x, s)?;
-    if s.dims() == [channels] { Ok(()) } else { Err(mismatch(op, x, s, "the second holds one value a channel")) }
+    if s.dims() == [channels] { Ok(()) } else { Err(mismatch(op, x, s, "the second has one value per channel")) }
 }
 
 fn mismatch(op: &'static str, left: &Tensor, right: &Tensor, rule: &str) -> Error {
@@ -106,7 +167,7 @@ struct Dot;
 struct Scale;
 struct Shift;
 
-/// Σ over everything but the last dimension, with candle's own sum.
+/// Σ over all dimensions except the last, with candle's sum.
 fn sum_of_rows(x: &Tensor) -> Result<Tensor> {
     let channels = x.dims().last().copied().unwrap_or(1);
     Ok(x.contiguous()?.reshape(((), channels))?.sum(0)?)

@@ -1,15 +1,15 @@
-//! Two-dimensional convolution as a family of three bilinear operations that is closed under differentiation.
+//! Two-dimensional convolution as three bilinear operations that are closed under differentiation.
 //!
 //! T(x, w, g) = ⟨conv(x, w), g⟩ is trilinear. Its partial derivatives are the output F(x, w), the input gradient
 //! D(g, w) and the weight gradient W(x, g); each is bilinear, and the derivatives of each are the other two:
 //!
-//! | operation | towards the first argument | towards the second |
+//! | operation | derivative by the first argument | by the second argument |
 //! |---|---|---|
 //! | F(x, w) | D(g, w) | W(x, g) |
 //! | D(g, w), cotangent h | F(h, w) | W(h, g) |
 //! | W(x, g), cotangent v | D(g, v) | F(x, v) |
 //!
-//! A gradient that nobody asked for (its argument is detached) is not computed.
+//! The gradient by a detached argument is not computed.
 
 #[cfg(feature = "cudnn")]
 use candle_core::CudaStorage;
@@ -21,24 +21,24 @@ use super::composed::{self, Compose, apply2, apply3, is_composed, on_cuda};
 use super::cpu::{dispatch_float, elements, require_float, same_dtype};
 #[cfg(feature = "cudnn")]
 use super::cudnn;
-use super::product::gate;
+use super::product::relu_mask;
 use crate::kernels::{self, Accuracy, ConvGeometry, elementwise};
 use crate::{Error, Result};
 
-/// How a convolution window moves over its input.
+/// The settings of a convolution, apart from its sizes.
 ///
 /// **Conventions** PyTorch's `Conv2d`: cross-correlation, zero padding on both sides, `[vertical, horizontal]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConvSettings {
-    /// Steps of the window.
+    /// Step between neighbouring outputs.
     pub stride: [usize; 2],
-    /// Zeros added on each side.
+    /// Rows and columns of zeros on each side.
     pub padding: [usize; 2],
-    /// Distance between the taps of the window.
+    /// Step between neighbouring taps of the kernel.
     pub dilation: [usize; 2],
-    /// Number of channel groups that do not see each other.
+    /// Number of independent groups of channels.
     pub groups: usize,
-    /// How much f32 rounding the chosen algorithm may add.
+    /// The rounding error that the algorithm may have in f32.
     pub accuracy: Accuracy,
 }
 
@@ -49,16 +49,16 @@ impl Default for ConvSettings {
 }
 
 impl ConvSettings {
-    /// A window with this stride and padding, the rest as by default.
+    /// This stride and padding along both axes; the other settings have their defaults.
     pub fn new(stride: usize, padding: usize) -> Self {
         Self { stride: [stride; 2], padding: [padding; 2], ..Self::default() }
     }
 
-    /// The family of the convolution whose output has the shape of `g`.
+    /// The geometry and accuracy of a convolution whose output has the shape of `g`.
     fn family(&self, op: &'static str, g: &Tensor, input: &[usize], weight: &[usize]) -> Result<Family> {
         require_float(op, g)?;
         require_accuracy(op, g, self.accuracy)?;
-        let family = Family { geometry: self.geometry(op, input, weight)?, accuracy: self.accuracy };
+        let family = self.family_of(op, input, weight)?;
         if g.dims() == family.output_shape().dims() {
             return Ok(family);
         }
@@ -70,7 +70,7 @@ impl ConvSettings {
         })
     }
 
-    /// Refuses a cotangent that is not shaped as the output for this input.
+    /// Returns an error unless the cotangent has the shape of the output for this input.
     pub(crate) fn check_cotangent(
         &self,
         op: &'static str,
@@ -79,6 +79,11 @@ impl ConvSettings {
         weight: &[usize],
     ) -> Result<()> {
         self.family(op, g, input, weight).map(|_| ())
+    }
+
+    /// The geometry and accuracy of a convolution of an NHWC input of this shape.
+    pub(crate) fn family_of(&self, op: &'static str, input: &[usize], weight: &[usize]) -> Result<Family> {
+        Ok(Family { geometry: self.geometry(op, input, weight)?, accuracy: self.accuracy })
     }
 
     pub(crate) fn geometry(&self, op: &'static str, input: &[usize], weight: &[usize]) -> Result<ConvGeometry> {
@@ -110,12 +115,12 @@ impl ConvSettings {
 /// **Shapes** `x` `[n, h, w, in]`, `weight` `[out, in / groups, kh, kw]` (PyTorch's order), `bias` `[out]`; result
 /// `[n, h', w', out]`.
 ///
-/// **Errors** [`Error::Shape`] when the sizes do not fit, when the kernel is larger than the padded image or when the
-/// groups do not divide the channels; [`Error::DType`] unless all are f32 or all f64.
+/// **Errors** [`Error::Shape`] if the sizes do not match, if the kernel is larger than the padded image, or if the groups do
+/// not divide the channels; [`Error::DType`] unless all tensors are f32 or all are f64.
 ///
 /// ```
 /// use candle_core::{DType, Device, Tensor};
-/// use ops::{ConvSettings, conv2d};
+/// use ops::{ConvSettings, nhwc::conv2d};
 /// let x = Tensor::ones((1, 3, 4, 1), DType::F64, &Device::Cpu)?;
 /// let weight = Tensor::ones((1, 1, 3, 3), DType::F64, &Device::Cpu)?;
 /// let y = conv2d(&x, &weight, None, ConvSettings::new(1, 1))?;
@@ -138,18 +143,20 @@ pub fn conv2d(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, settings: Conv
     if is_composed(x) {
         return channel_shift(&apply2(x, weight, Output(family))?, bias);
     }
-    apply3(x, weight, bias, OutputWithBias { family, relu: false })
+    apply3(x, weight, bias, OutputWithBias { family, fused_relu: false })
 }
 
-/// max(conv2d(x), 0) as one operation, which keeps its result only and not the convolution's.
+/// max(conv2d(x), 0) as one operation with a fused ReLU, which does not store the output of the convolution.
 ///
-/// **Conventions** as [`conv2d`] and [`relu`](super::relu): derivative 0 where the convolution is 0.
+/// **Shapes** as [`conv2d`].
+///
+/// **Conventions** The derivative of the ReLU at 0 is 0.
 ///
 /// **Errors** as [`conv2d`].
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
-/// use ops::{ConvSettings, conv2d_relu};
+/// use ops::{ConvSettings, nhwc::conv2d_relu};
 /// let x = Tensor::new(&[1f64, 2., 3.], &Device::Cpu)?.reshape((1, 1, 3, 1))?;
 /// let weight = Tensor::new(&[[[[1f64]]]], &Device::Cpu)?;
 /// let y = conv2d_relu(&x, &weight, &Tensor::new(&[-2f64], &Device::Cpu)?, ConvSettings::default())?;
@@ -170,10 +177,10 @@ pub fn conv2d_relu(x: &Tensor, weight: &Tensor, bias: &Tensor, settings: ConvSet
     require_accuracy(OP, x, settings.accuracy)?;
     let family = Family { geometry: settings.geometry(OP, x.dims(), weight.dims())?, accuracy: settings.accuracy };
     require_bias(OP, weight, bias)?;
-    apply3(x, weight, bias, OutputWithBias { family, relu: true })
+    apply3(x, weight, bias, OutputWithBias { family, fused_relu: true })
 }
 
-/// max(y + bias, 0), in one pass where there is a kernel for it and no graph.
+/// max(y + bias, 0), in one pass if there is a kernel and no graph.
 fn shifted_relu(y: &Tensor, bias: &Tensor) -> Result<Tensor> {
     if !y.track_op() && !bias.track_op() {
         on_cuda!(y, shift(y, bias, true));
@@ -181,7 +188,7 @@ fn shifted_relu(y: &Tensor, bias: &Tensor) -> Result<Tensor> {
     relu(&channel_shift(y, bias)?)
 }
 
-/// Refuses bf16 products where no kernel makes them.
+/// Returns an error for bf16 products unless there is a kernel for them.
 fn require_accuracy(op: &'static str, x: &Tensor, accuracy: Accuracy) -> Result<()> {
     let available = cfg!(feature = "cudnn") && x.device().is_cuda() && x.dtype() == DType::F32;
     if accuracy != Accuracy::Bf16 || available {
@@ -198,11 +205,11 @@ fn require_bias(op: &'static str, weight: &Tensor, bias: &Tensor) -> Result<()> 
         op,
         left: weight.dims().to_vec(),
         right: bias.dims().to_vec(),
-        rule: "the bias has one value for each output channel".into(),
+        rule: "the bias has one value per output channel".into(),
     })
 }
 
-/// y = x·weightᵀ + bias: the 1×1 convolution of an image of one row, n pixels wide.
+/// The linear layer y = x·weightᵀ + bias, as PyTorch's `linear`.
 ///
 /// **Shapes** `x` `[n, in]`, `weight` `[out, in]` (PyTorch's order), `bias` `[out]`; result `[n, out]`.
 ///
@@ -238,15 +245,15 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
     Ok(y.reshape((samples, outputs))?)
 }
 
-/// Jᵀg of a convolution by its input: the cotangent of an input of this shape for a cotangent `g` of the output.
+/// The VJP of a convolution by its input, of shape `input`, for a cotangent `g` of the output.
 ///
 /// **Shapes** `g` `[n, h', w', out]`, `input` `[n, h, w, in]`; result shaped as the input.
 ///
-/// **Errors** as [`conv2d`], and [`Error::Shape`] when `g` is not shaped as the output.
+/// **Errors** as [`conv2d`], and [`Error::Shape`] if `g` does not have the shape of the output.
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
-/// use ops::{ConvSettings, conv2d_input_gradient};
+/// use ops::{ConvSettings, nhwc::conv2d_input_gradient};
 /// let weight = Tensor::new(&[[[[10f64, 1.]]]], &Device::Cpu)?;
 /// let g = Tensor::new(&[1f64, 2.], &Device::Cpu)?.reshape((1, 1, 2, 1))?;
 /// let dx = conv2d_input_gradient(&g, &weight, &[1, 1, 3, 1], ConvSettings::default())?;
@@ -260,7 +267,7 @@ pub fn conv2d_input_gradient(g: &Tensor, weight: &Tensor, input: &[usize], setti
     apply2(g, weight, InputGradient(family))
 }
 
-/// Jᵀg of a convolution by its weight: the cotangent of a weight of this shape for a cotangent `g` of the output.
+/// The VJP of a convolution by its weight, of shape `weight`, for a cotangent `g` of the output.
 ///
 /// **Shapes** `x` `[n, h, w, in]`, `g` `[n, h', w', out]`, `weight` `[out, in / groups, kh, kw]`; result shaped as the weight.
 ///
@@ -268,7 +275,7 @@ pub fn conv2d_input_gradient(g: &Tensor, weight: &Tensor, input: &[usize], setti
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
-/// use ops::{ConvSettings, conv2d_weight_gradient};
+/// use ops::{ConvSettings, nhwc::conv2d_weight_gradient};
 /// let x = Tensor::new(&[1f64, 2., 4.], &Device::Cpu)?.reshape((1, 1, 3, 1))?;
 /// let g = Tensor::new(&[1f64, 2.], &Device::Cpu)?.reshape((1, 1, 2, 1))?;
 /// let dw = conv2d_weight_gradient(&x, &g, &[1, 1, 1, 2], ConvSettings::default())?;
@@ -282,16 +289,16 @@ pub fn conv2d_weight_gradient(x: &Tensor, g: &Tensor, weight: &[usize], settings
     apply2(x, g, WeightGradient(family))
 }
 
-/// What the three operations of one convolution share.
+/// The geometry and accuracy of the three operations of one convolution.
 #[derive(Debug, Clone, Copy)]
-struct Family {
-    geometry: ConvGeometry,
-    accuracy: Accuracy,
+pub(crate) struct Family {
+    pub(crate) geometry: ConvGeometry,
+    pub(crate) accuracy: Accuracy,
 }
 
 impl Family {
-    /// Convolution has kernels of this crate on the CPU, and cuDNN's on CUDA; but where it is a product of matrices as they
-    /// lie, candle's product, which is cuBLAS's, is the faster one.
+    /// Convolution has kernels of this crate on the CPU and of cuDNN on CUDA. If it is a matrix product of its operands as stored,
+    /// candle's matrix product by cuBLAS is faster on CUDA.
     fn has_kernel(&self, x: &Tensor) -> bool {
         let product = composed::is_pointwise(&self.geometry) && self.accuracy != Accuracy::Bf16;
         !is_composed(x) || (cfg!(feature = "cudnn") && x.device().is_cuda() && !product)
@@ -307,20 +314,20 @@ impl Family {
         Shape::from((g.batch, g.out_height(), g.out_width(), g.out_channels))
     }
 
-    fn weight_shape(&self) -> Shape {
+    pub(crate) fn weight_shape(&self) -> Shape {
         let g = &self.geometry;
         Shape::from((g.out_channels, g.in_channels / g.groups, g.kernel[0], g.kernel[1]))
     }
 }
 
-struct Output(Family);
-/// With a ReLU behind it, if asked for.
+pub(crate) struct Output(pub(crate) Family);
+/// A convolution with bias, optionally with a fused ReLU.
 struct OutputWithBias {
     family: Family,
-    relu: bool,
+    fused_relu: bool,
 }
-struct InputGradient(Family);
-struct WeightGradient(Family);
+pub(crate) struct InputGradient(pub(crate) Family);
+pub(crate) struct WeightGradient(pub(crate) Family);
 
 impl Compose<2> for Output {
     fn compose(&self, [x, weight]: [&Tensor; 2]) -> Result<Tensor> {
@@ -335,7 +342,7 @@ impl Compose<2> for Output {
 impl Compose<3> for OutputWithBias {
     fn compose(&self, [x, weight, bias]: [&Tensor; 3]) -> Result<Tensor> {
         let y = channel_shift(&composed::output(&self.family.geometry, x, weight)?, bias)?;
-        if self.relu { relu(&y) } else { Ok(y) }
+        if self.fused_relu { relu(&y) } else { Ok(y) }
     }
 }
 
@@ -359,7 +366,7 @@ impl Compose<2> for WeightGradient {
     }
 }
 
-/// `first ∘ second` if the argument it is the gradient of is tracked, nothing otherwise.
+/// `op` of `first` and `second`, the gradient by `argument`, unless `argument` is detached.
 fn if_tracked<C: 'static + CustomOp2 + Compose<2> + Send + Sync>(
     argument: &Tensor,
     first: &Tensor,
@@ -421,7 +428,7 @@ impl CustomOp3 for OutputWithBias {
             let (x, w) = (elements::<T>(self.name(), x, lx)?, elements::<T>(self.name(), w, lw)?);
             let b = elements::<T>(self.name(), b, lb)?;
             let mut y = kernels::conv_forward_to_vec(&geometry, accuracy, x, w, Some(b));
-            if self.relu {
+            if self.fused_relu {
                 elementwise::rectify(&mut y);
             }
             Ok((<T as candle_core::WithDType>::to_cpu_storage_owned(y), self.family.output_shape()))
@@ -436,7 +443,7 @@ impl CustomOp3 for OutputWithBias {
         y: &Tensor,
         g: &Tensor,
     ) -> CandleResult<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let g = &if self.relu { gate(g, y).map_err(Error::into_candle)? } else { g.clone() };
+        let g = &if self.fused_relu { relu_mask(g, y).map_err(Error::into_candle)? } else { g.clone() };
         let bias_gradient = if b.track_op() { Some(channel_sum(g).map_err(Error::into_candle)?) } else { None };
         let (input, weight) = (InputGradient(self.family), WeightGradient(self.family));
         Ok((if_tracked(x, g, w, input)?, if_tracked(w, x, g, weight)?, bias_gradient))

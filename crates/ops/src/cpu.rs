@@ -1,8 +1,22 @@
-//! The bridge between candle's CPU storage and the kernels, which see slices only.
+//! Conversion from candle's CPU storage to the slices of the kernels.
 
 use candle_core::{CpuStorage, DType, Layout, Result, Tensor, WithDType};
 
-/// The elements of a contiguous tensor, wherever in its storage they begin.
+/// The elements of a contiguous tensor in CPU storage, for custom operations of other crates.
+///
+/// `op` is the name of the operation in errors.
+///
+/// **Errors** candle's errors if the layout is not contiguous, if the storage has another dtype, or if the layout exceeds the
+/// storage.
+///
+/// ```
+/// use candle_core::{Device, Storage, Tensor};
+/// let tail = Tensor::new(&[1f64, 2., 3.], &Device::Cpu)?.narrow(0, 1, 2)?;
+/// let (storage, layout) = tail.storage_and_layout();
+/// let Storage::Cpu(storage) = &*storage else { unreachable!() };
+/// assert_eq!(ops::cpu::elements::<f64>("example", storage, layout)?, [2., 3.]);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
 pub fn elements<'a, T: WithDType>(op: &'static str, storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [T]> {
     let (start, end) = layout.contiguous_offsets().ok_or(candle_core::Error::RequiresContiguous { op })?;
     storage
@@ -30,7 +44,7 @@ macro_rules! dispatch_float {
 }
 pub(crate) use dispatch_float;
 
-/// Runs `$body` on the elements of contiguous tensors on the CPU, outside any graph, with `$T` bound to their Rust type.
+/// Runs `$body` on the elements of tensors on the CPU, without a graph, with `$T` bound to their Rust type.
 macro_rules! with_elements {
     ($op:expr, [$first:ident: $first_tensor:expr $(, $name:ident: $tensor:expr)* $(,)?], $T:ident => $body:expr) => {{
         let $first = $first_tensor.contiguous()?;
@@ -49,23 +63,23 @@ macro_rules! with_elements {
 pub(crate) use with_elements;
 
 /// The storage of a tensor on the CPU.
-pub fn on_cpu<'a>(op: &'static str, storage: &'a candle_core::Storage) -> Result<&'a CpuStorage> {
+pub(crate) fn on_cpu<'a>(op: &'static str, storage: &'a candle_core::Storage) -> Result<&'a CpuStorage> {
     match storage {
         candle_core::Storage::Cpu(storage) => Ok(storage),
-        _ => Err(candle_core::Error::Msg(format!("{op}: a kernel of the CPU was given a tensor elsewhere")).bt()),
+        _ => Err(candle_core::Error::Msg(format!("{op}: a CPU kernel needs tensors on the CPU")).bt()),
     }
 }
 
-/// Refuses tensors of different dtypes before an operation starts.
-pub fn same_dtype(op: &'static str, left: &Tensor, right: &Tensor) -> crate::Result<()> {
+/// Returns an error if the dtypes differ.
+pub(crate) fn same_dtype(op: &'static str, left: &Tensor, right: &Tensor) -> crate::Result<()> {
     if left.dtype() == right.dtype() {
         return Ok(());
     }
     Err(crate::Error::DType { op, expected: left.dtype().as_str().into(), got: right.dtype().as_str().into() })
 }
 
-/// Refuses dtypes that no kernel of this crate works on.
-pub fn require_float(op: &'static str, x: &Tensor) -> crate::Result<()> {
+/// Returns an error unless the dtype is f32 or f64.
+pub(crate) fn require_float(op: &'static str, x: &Tensor) -> crate::Result<()> {
     match x.dtype() {
         DType::F32 | DType::F64 => Ok(()),
         other => Err(crate::Error::DType { op, expected: "f32 or f64".into(), got: other.as_str().into() }),

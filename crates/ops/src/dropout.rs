@@ -1,14 +1,15 @@
-//! Dropout whose mask is drawn from an address, so that a step can be replayed.
+//! Dropout whose mask is drawn from a given random stream, so that a step is reproducible.
 
 use candle_core::Tensor;
 
 use super::product::hadamard;
 use crate::{Error, Result};
 
-/// The mask of one dropout: 0 with the given probability, 1/(1 − probability) otherwise.
+/// A dropout mask: 0 with this probability, 1/(1 − probability) otherwise.
 ///
-/// **Shapes** that of `like`, in its dtype and on its device. Dropping is the product with the mask, [`hadamard`], and
-/// so is its tangent.
+/// Dropout, its VJP and its JVP are the product with the mask, [`hadamard`].
+///
+/// **Shapes** that of `like`, in its dtype and on its device.
 ///
 /// **Errors** [`Error::Setting`] for a probability outside [0, 1).
 ///
@@ -38,7 +39,7 @@ pub fn dropout_mask(like: &Tensor, probability: f64, stream: &mut streams::Strea
     Ok(mask.to_dtype(like.dtype())?.to_device(like.device())?)
 }
 
-/// x with each value kept with probability 1 − `probability` and then divided by it.
+/// Dropout: each element is set to 0 with this probability, or else divided by 1 − `probability`.
 ///
 /// **Errors** as [`dropout_mask`].
 ///

@@ -3,30 +3,30 @@
 /// The result of every fallible operation of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Why an operation was refused or failed.
+/// The reason why an operation failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Two tensors do not fit together, or one does not fit the operation.
-    #[error("{op}: shapes {left:?} and {right:?} do not fit: {rule}")]
+    /// The shapes of two tensors do not match, or one does not match the operation.
+    #[error("{op}: shapes {left:?} and {right:?} do not match: {rule}")]
     Shape {
         /// The operation.
         op: &'static str,
         /// Shape of the first tensor.
         left: Vec<usize>,
-        /// Shape of the second tensor, or what was expected.
+        /// Shape of the second tensor, or the expected shape.
         right: Vec<usize>,
-        /// The rule that they break.
+        /// The rule that they violate.
         rule: String,
     },
-    /// A number of the wrong kind.
+    /// A tensor of an unsupported dtype, or two tensors of different dtypes.
     #[error("{op}: expected {expected}, got {got}; convert with `to_dtype` first")]
     DType {
         /// The operation.
         op: &'static str,
-        /// What the operation works on.
+        /// The supported dtype.
         expected: String,
-        /// What it was given.
+        /// The dtype found.
         got: String,
     },
     /// Two tensors on different devices.
@@ -34,22 +34,22 @@ pub enum Error {
     Device {
         /// The operation.
         op: &'static str,
-        /// Where the first tensor is.
+        /// The device of the first tensor.
         left: candle_core::DeviceLocation,
-        /// Where the other one is.
+        /// The device of the other tensor.
         right: candle_core::DeviceLocation,
     },
-    /// Mixed precision where it cannot be had.
+    /// Mixed precision is not available for these tensors.
     #[error(
-        "{op}: mixed precision was asked for {dtype} tensors on {device:?}; it takes f32 tensors on a CUDA device and a build \
-         with `--features cudnn`, anywhere else leave it out"
+        "{op}: mixed precision needs f32 tensors on CUDA and a build with `--features cudnn`; found {dtype} tensors on {device:?}; use \
+         another accuracy"
     )]
     MixedPrecision {
         /// The operation.
         op: &'static str,
-        /// The kind of number.
+        /// The dtype found.
         dtype: String,
-        /// Where the tensors are.
+        /// The device of the tensors.
         device: candle_core::DeviceLocation,
     },
     /// A setting outside its range.
@@ -61,16 +61,16 @@ pub enum Error {
         name: &'static str,
         /// Its value.
         value: String,
-        /// The rule that it breaks.
+        /// The rule that it violates.
         rule: &'static str,
     },
-    /// A tensor operation failed.
+    /// A candle operation failed.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
 }
 
 impl Error {
-    /// This error as one of candle's, for use inside a candle custom operation.
+    /// Converts into a candle error, for use in a candle custom operation.
     pub fn into_candle(self) -> candle_core::Error {
         match self {
             Error::Candle(error) => error,

@@ -1,4 +1,4 @@
-//! Cross-entropy with label smoothing, and its derivative in one pass each.
+//! Cross-entropy with label smoothing, and its gradient.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::{Error, Result};
 ///
 /// **Shapes** `logits` `[n, k]`, `labels` `[n]` u32; result a scalar, in nats.
 ///
-/// **Errors** [`Error::Shape`] when the sizes do not fit or a label is not below k; [`Error::Setting`] for a smoothing
+/// **Errors** [`Error::Shape`] if the sizes do not match or a label is not below k; [`Error::Setting`] for a smoothing
 /// outside [0, 1); [`Error::DType`] unless the logits are f32 or f64 and the labels u32.
 ///
 /// ```
@@ -32,9 +32,9 @@ pub fn cross_entropy(logits: &Tensor, labels: &Tensor, smoothing: f64) -> Result
     apply1(logits, CrossEntropy(targets))
 }
 
-/// The cross-entropy and its directional derivative ⟨∇, d_logits⟩.
+/// The cross-entropy and its JVP ⟨∇, d_logits⟩.
 ///
-/// **Errors** as [`cross_entropy`], and [`Error::Shape`] when the tangent is shaped otherwise.
+/// **Errors** as [`cross_entropy`], and [`Error::Shape`] if `d_logits` is not shaped as `logits`.
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
@@ -56,9 +56,20 @@ pub fn cross_entropy_jvp(
     Ok((apply1(logits, CrossEntropy(targets))?, hadamard(d_logits, &gradient)?.sum_all()?))
 }
 
-/// The cross-entropy and its gradient by the logits, outside any graph.
+/// The cross-entropy and its gradient by the logits, without a graph.
+///
+/// **Shapes** `logits` and the gradient `[n, k]`, `labels` `[n]` u32.
 ///
 /// **Errors** as [`cross_entropy`].
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// let logits = Tensor::new(&[[0f64, 0.]], &Device::Cpu)?;
+/// let (loss, gradient) = ops::cross_entropy_with_gradient(&logits, &Tensor::new(&[0u32], &Device::Cpu)?, 0.0)?;
+/// assert!((loss.to_scalar::<f64>()? - 2f64.ln()).abs() < 1e-15);
+/// assert_eq!(gradient.to_vec2::<f64>()?, [[-0.5, 0.5]]);
+/// # Ok::<(), ops::Error>(())
+/// ```
 pub fn cross_entropy_with_gradient(logits: &Tensor, labels: &Tensor, smoothing: f64) -> Result<(Tensor, Tensor)> {
     let targets = Targets::new(logits, labels, smoothing)?;
     let logits = logits.detach();
@@ -81,7 +92,7 @@ impl Targets {
             return Err(refuse("the logits are [n, k]".into()));
         };
         if labels.dims() != [samples] || samples == 0 || classes == 0 {
-            return Err(refuse("there is one label a row of logits, and at least one of each".into()));
+            return Err(refuse("there is one label per row of logits, and at least one row and one class".into()));
         }
         if labels.dtype() != DType::U32 {
             return Err(Error::DType { op: OP, expected: "u32 labels".into(), got: labels.dtype().as_str().into() });
@@ -131,7 +142,7 @@ impl CustomOp1 for CrossEntropy {
     }
 
     fn bwd(&self, logits: &Tensor, _: &Tensor, g: &Tensor) -> CandleResult<Option<Tensor>> {
-        // First order only: candle's backward detaches gradients, and no measure differentiates the loss twice.
+        // First order only: candle's `backward` detaches gradients.
         let gradient = apply1(&logits.detach(), CrossEntropyGradient(self.0.clone())).map_err(Error::into_candle)?;
         gradient.broadcast_mul(g).map(Some)
     }

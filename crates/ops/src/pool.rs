@@ -1,37 +1,36 @@
 //! Max pooling with stored positions, average pooling and global average pooling.
 //!
-//! Once the positions of the maxima are stored, pooling is the linear map "gather"; its adjoint is "scatter", whose
-//! adjoint is "gather" again, so values, gradients and tangents of any order come from two kernels. Average pooling and
-//! its adjoint "spread" are related in the same way.
+//! With the positions of the maxima stored, max pooling is the linear map "gather", whose adjoint is "scatter". Values,
+//! gradients and tangents of any order are computed by these two kernels. Average pooling has the adjoint "spread".
 
 use candle_core::{CpuStorage, CustomOp1, Device, Layout, Result as CandleResult, Shape, Tensor, WithDType};
 
 use super::composed::{self, Compose, apply1, is_composed, on_cuda};
 use super::cpu::{dispatch_float, elements, require_float, with_elements};
-use super::plain::{repeated, times};
+use super::fused_relu::{cotangents_per_row, repeat_rows};
 use crate::kernels::pool::{self, PoolGeometry};
 use crate::{Error, Result};
 
-/// How a pooling window moves over its input.
+/// The settings of a pooling.
 ///
 /// **Conventions** PyTorch's: `[vertical, horizontal]`, output sizes rounded down, padding at most half the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolSettings {
     /// Size of the window.
     pub kernel: [usize; 2],
-    /// Steps of the window.
+    /// Step between neighbouring windows.
     pub stride: [usize; 2],
-    /// Pixels added on each side, which never win and never count.
+    /// Rows and columns of padding on each side. Padding is not part of a maximum or a mean.
     pub padding: [usize; 2],
 }
 
 impl PoolSettings {
-    /// A square window, moved by its own size, without padding.
+    /// Square windows of this size without overlap and padding.
     pub fn square(size: usize) -> Self {
         Self { kernel: [size; 2], stride: [size; 2], padding: [0; 2] }
     }
 
-    fn geometry(&self, op: &'static str, x: &Tensor) -> Result<PoolGeometry> {
+    pub(crate) fn geometry(&self, op: &'static str, x: &Tensor) -> Result<PoolGeometry> {
         require_float(op, x)?;
         let refuse = |rule: &str| Error::Shape {
             op,
@@ -63,13 +62,13 @@ impl PoolSettings {
 ///
 /// **Shapes** `x` `[n, h, w, c]`, result `[n, h', w', c]`.
 ///
-/// **Conventions** on ties the first maximum in row-major order gets the whole gradient, as in PyTorch.
+/// **Conventions** The first of equal maxima in row-major order has the whole gradient, as in PyTorch. NaN is a maximum.
 ///
-/// **Errors** [`Error::Shape`] when the window does not fit, [`Error::DType`] unless f32 or f64.
+/// **Errors** [`Error::Shape`] if the window is larger than the padded image, [`Error::DType`] unless `x` is f32 or f64.
 ///
 /// ```
 /// use candle_core::{Device, Tensor, Var};
-/// use ops::{PoolSettings, max_pool2d};
+/// use ops::{PoolSettings, nhwc::max_pool2d};
 /// let x = Var::from_tensor(&Tensor::new(&[7f64, 7., 1., 2.], &Device::Cpu)?.reshape((1, 2, 2, 1))?)?;
 /// let y = max_pool2d(&x, PoolSettings::square(2))?;
 /// let gradient = y.backward()?.get(&x).unwrap().flatten_all()?.to_vec1::<f64>()?;
@@ -79,18 +78,20 @@ impl PoolSettings {
 /// ```
 pub fn max_pool2d(x: &Tensor, settings: PoolSettings) -> Result<Tensor> {
     if !x.track_op() {
-        return Ok(max_pool2d_traced(x, settings)?.0);
+        return Ok(max_pool2d_with_positions(x, settings)?.0);
     }
     MaxPositions::of(x, settings)?.gather(x)
 }
 
-/// The maximum over each window and its directional derivative: the tangent at the maximum.
+/// The maximum over each window and its JVP: the tangent at the maximum.
 ///
-/// **Errors** as [`max_pool2d`], and [`Error::Shape`] when `dx` is not shaped as `x`.
+/// **Shapes** `x` and `dx` `[n, h, w, c]`, results `[n, h', w', c]`.
+///
+/// **Errors** as [`max_pool2d`], and [`Error::Shape`] if `dx` does not have the shape of `x`.
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
-/// use ops::{PoolSettings, max_pool2d_jvp};
+/// use ops::{PoolSettings, nhwc::max_pool2d_jvp};
 /// let image = |values: [f64; 4]| Tensor::new(&values, &Device::Cpu)?.reshape((1, 2, 2, 1));
 /// let (y, dy) = max_pool2d_jvp(&image([1., 5., 2., 3.])?, &image([10., 20., 30., 40.])?, PoolSettings::square(2))?;
 /// assert_eq!((y.flatten_all()?.to_vec1::<f64>()?, dy.flatten_all()?.to_vec1::<f64>()?), (vec![5.], vec![20.]));
@@ -101,24 +102,24 @@ pub fn max_pool2d_jvp(x: &Tensor, dx: &Tensor, settings: PoolSettings) -> Result
     Ok((positions.gather(x)?, positions.gather(dx)?))
 }
 
-/// Jᵀg of max pooling at `x`: each cotangent goes where the maximum came from.
+/// The VJP of max pooling at `x`: each cotangent at the position of its maximum, 0 elsewhere.
 ///
 /// **Shapes** `x` `[n, h, w, c]`, `g` `[n, h', w', c]`; result shaped as `x`.
 ///
-/// **Errors** as [`max_pool2d`], and [`Error::Shape`] when `g` is not shaped as the output.
+/// **Errors** as [`max_pool2d`], and [`Error::Shape`] if `g` does not have the shape of the output.
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
-/// use ops::{PoolSettings, max_pool2d_pullback};
+/// use ops::{PoolSettings, nhwc::max_pool2d_vjp};
 /// let x = Tensor::new(&[1f64, 5., 2., 3.], &Device::Cpu)?.reshape((1, 2, 2, 1))?;
 /// let g = Tensor::new(&[7f64], &Device::Cpu)?.reshape((1, 1, 1, 1))?;
-/// let dx = max_pool2d_pullback(&x, &g, PoolSettings::square(2))?;
+/// let dx = max_pool2d_vjp(&x, &g, PoolSettings::square(2))?;
 /// assert_eq!(dx.flatten_all()?.to_vec1::<f64>()?, [0., 7., 0., 0.]);
 /// # Ok::<(), ops::Error>(())
 /// ```
-pub fn max_pool2d_pullback(x: &Tensor, g: &Tensor, settings: PoolSettings) -> Result<Tensor> {
+pub fn max_pool2d_vjp(x: &Tensor, g: &Tensor, settings: PoolSettings) -> Result<Tensor> {
     let positions = MaxPositions::of(x, settings)?;
-    // One cotangent an image: with more, the result would have no gradient of its own.
+    // One cotangent per image: the scatter of more is not differentiable.
     if g.dims() != positions.positions.dims() {
         return Err(Error::Shape {
             op: "max-pool-scatter",
@@ -130,20 +131,20 @@ pub fn max_pool2d_pullback(x: &Tensor, g: &Tensor, settings: PoolSettings) -> Re
     positions.scatter(g)
 }
 
-/// Jᵀg of global average pooling of images `[h, w]`: each cotangent shared equally among all pixels.
+/// The VJP of global average pooling of images of this height and width: each cotangent is divided equally among the pixels.
 ///
 /// **Shapes** `g` `[n, c]`; result `[n, h, w, c]`.
 ///
-/// **Errors** [`Error::Shape`] when `g` is not `[n, c]`, [`Error::DType`] unless f32 or f64.
+/// **Errors** [`Error::Shape`] if `g` is not `[n, c]`, [`Error::DType`] unless `g` is f32 or f64.
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
 /// let g = Tensor::new(&[[8f64]], &Device::Cpu)?;
-/// let dx = ops::global_avg_pool2d_pullback(&g, [2, 2])?;
+/// let dx = ops::nhwc::global_avg_pool2d_vjp(&g, [2, 2])?;
 /// assert_eq!(dx.flatten_all()?.to_vec1::<f64>()?, [2., 2., 2., 2.]);
 /// # Ok::<(), ops::Error>(())
 /// ```
-pub fn global_avg_pool2d_pullback(g: &Tensor, [height, width]: [usize; 2]) -> Result<Tensor> {
+pub fn global_avg_pool2d_vjp(g: &Tensor, [height, width]: [usize; 2]) -> Result<Tensor> {
     const OP: &str = "global-avg-pool";
     require_float(OP, g)?;
     let &[batch, channels] = g.dims() else {
@@ -158,15 +159,17 @@ pub fn global_avg_pool2d_pullback(g: &Tensor, [height, width]: [usize; 2]) -> Re
     Ok(spread.broadcast_as((batch, height, width, channels))?.contiguous()?)
 }
 
-/// The mean over each window; padding is not counted.
+/// The mean over each window. Padding is not counted (PyTorch's `count_include_pad=False`).
 ///
-/// **Shapes** `x` `[n, h, w, c]`, result `[n, h', w', c]`. The operation is linear: its tangent is the mean of `dx`.
+/// The operation is linear, so its JVP is the operation itself.
+///
+/// **Shapes** `x` `[n, h, w, c]`, result `[n, h', w', c]`.
 ///
 /// **Errors** as [`max_pool2d`].
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
-/// use ops::{PoolSettings, avg_pool2d};
+/// use ops::{PoolSettings, nhwc::avg_pool2d};
 /// let x = Tensor::new(&[1f64, 5., 2., 4.], &Device::Cpu)?.reshape((1, 2, 2, 1))?;
 /// assert_eq!(avg_pool2d(&x, PoolSettings::square(2))?.flatten_all()?.to_vec1::<f64>()?, [3.]);
 /// # Ok::<(), ops::Error>(())
@@ -185,7 +188,7 @@ pub fn avg_pool2d(x: &Tensor, settings: PoolSettings) -> Result<Tensor> {
 /// ```
 /// use candle_core::{Device, Tensor};
 /// let x = Tensor::new(&[1f64, 5., 2., 4.], &Device::Cpu)?.reshape((1, 2, 2, 1))?;
-/// assert_eq!(ops::global_avg_pool2d(&x)?.to_vec2::<f64>()?, [[3.]]);
+/// assert_eq!(ops::nhwc::global_avg_pool2d(&x)?.to_vec2::<f64>()?, [[3.]]);
 /// # Ok::<(), ops::Error>(())
 /// ```
 pub fn global_avg_pool2d(x: &Tensor) -> Result<Tensor> {
@@ -201,10 +204,20 @@ pub fn global_avg_pool2d(x: &Tensor) -> Result<Tensor> {
     Ok(avg_pool2d(x, settings)?.reshape((batch, channels))?)
 }
 
-/// Max pooling of a plain tensor, and where the maxima lie, for a pass that keeps what its way back needs by itself.
+/// The maximum over each window and its position, without a graph.
 ///
-/// **Errors** as [`max_pool2d`].
-pub fn max_pool2d_traced(x: &Tensor, settings: PoolSettings) -> Result<(Tensor, MaxPositions)> {
+/// **Shapes** and **Errors** as [`max_pool2d`].
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use ops::{PoolSettings, nhwc::max_pool2d_with_positions};
+/// let x = Tensor::new(&[1f64, 5., 2., 3.], &Device::Cpu)?.reshape((1, 2, 2, 1))?;
+/// let (y, positions) = max_pool2d_with_positions(&x, PoolSettings::square(2))?;
+/// assert_eq!(y.flatten_all()?.to_vec1::<f64>()?, [5.]);
+/// assert_eq!(positions.scatter(&y)?.flatten_all()?.to_vec1::<f64>()?, [0., 5., 0., 0.]);
+/// # Ok::<(), ops::Error>(())
+/// ```
+pub fn max_pool2d_with_positions(x: &Tensor, settings: PoolSettings) -> Result<(Tensor, MaxPositions)> {
     const OP: &str = "max-pool";
     if is_composed(x) {
         #[cfg(feature = "cuda")]
@@ -225,36 +238,55 @@ pub fn max_pool2d_traced(x: &Tensor, settings: PoolSettings) -> Result<(Tensor, 
     Ok((y, MaxPositions { geometry, positions }))
 }
 
-/// Where the maxima of one pooling lie.
-#[derive(Clone)]
+/// The positions of the maxima of one max pooling, from [`max_pool2d_with_positions`].
+#[derive(Debug, Clone)]
 pub struct MaxPositions {
     geometry: PoolGeometry,
     positions: Tensor,
 }
 
 impl MaxPositions {
-    fn of(x: &Tensor, settings: PoolSettings) -> Result<Self> {
+    pub(crate) fn geometry(&self) -> &PoolGeometry {
+        &self.geometry
+    }
+
+    /// The operation of [`MaxPositions::gather`].
+    pub(crate) fn gathering(&self) -> Gather {
+        Gather { geometry: self.geometry, positions: self.positions.clone() }
+    }
+
+    /// The adjoint of [`MaxPositions::gathering`].
+    pub(crate) fn scattering(&self) -> Scatter {
+        Scatter { geometry: self.geometry, positions: self.positions.clone() }
+    }
+
+    pub(crate) fn of(x: &Tensor, settings: PoolSettings) -> Result<Self> {
         let geometry = settings.geometry("max-pool", x)?;
         let positions = apply1(&x.detach(), FindMaxima(geometry))?;
         Ok(Self { geometry, positions })
     }
 
-    /// Each cotangent at the pixel where its maximum came from; outside any graph there may be more than one for each image, row r
-    /// for image r mod n.
+    /// The VJP of the pooling: each cotangent at the position of its maximum, 0 elsewhere.
+    ///
+    /// **Shapes** `g` `[k·n, h', w', c]`, result `[k·n, h, w, c]`. Row r belongs to image r mod n. The result is differentiable for
+    /// k = 1.
+    ///
+    /// **Errors** [`Error::Shape`] if `g` does not have this shape, [`Error::DType`] unless `g` is f32 or f64.
     pub fn scatter(&self, g: &Tensor) -> Result<Tensor> {
         const OP: &str = "max-pool-scatter";
         require_float(OP, g)?;
-        let geometry = PoolGeometry { batch: self.geometry.batch * times(OP, &self.positions, g)?, ..self.geometry };
-        let positions = if is_composed(g) { repeated(OP, &self.positions, g)? } else { self.positions.clone() };
+        let geometry =
+            PoolGeometry { batch: self.geometry.batch * cotangents_per_row(OP, &self.positions, g)?, ..self.geometry };
+        let positions = if is_composed(g) { repeat_rows(OP, &self.positions, g)? } else { self.positions.clone() };
         apply1(g, Scatter { geometry, positions })
     }
 
-    /// Their bytes.
+    /// The size of the positions in bytes.
     pub fn bytes(&self) -> usize {
         self.positions.elem_count() * self.positions.dtype().size_in_bytes()
     }
 
-    /// What `body` makes of the positions, which live on the CPU.
+    /// `body` of the geometry and the positions, which are on the CPU.
     pub(crate) fn on_cpu<R>(
         &self,
         op: &'static str,
@@ -263,7 +295,11 @@ impl MaxPositions {
         Ok(with_positions(op, &self.positions, |positions| body(self.geometry, positions).map_err(Error::into_candle))?)
     }
 
-    /// The tangent at each maximum.
+    /// The JVP of the pooling: the tangent at the position of each maximum.
+    ///
+    /// **Shapes** `x` `[n, h, w, c]`, result `[n, h', w', c]`.
+    ///
+    /// **Errors** [`Error::Shape`] if `x` does not have the shape of the input, [`Error::DType`] unless `x` is f32 or f64.
     pub fn gather(&self, x: &Tensor) -> Result<Tensor> {
         let g = &self.geometry;
         if x.dims() != [g.batch, g.height, g.width, g.channels] {
@@ -274,7 +310,7 @@ impl MaxPositions {
                 rule: "a tangent has the shape of its input".into(),
             });
         }
-        apply1(x, Gather { geometry: self.geometry, positions: self.positions.clone() })
+        apply1(x, self.gathering())
     }
 }
 
@@ -288,18 +324,18 @@ fn image_shape(g: &PoolGeometry) -> Shape {
 
 struct FindMaxima(PoolGeometry);
 
-struct Gather {
+pub(crate) struct Gather {
     geometry: PoolGeometry,
     positions: Tensor,
 }
 
-struct Scatter {
+pub(crate) struct Scatter {
     geometry: PoolGeometry,
     positions: Tensor,
 }
 
-struct Average(PoolGeometry);
-struct Spread(PoolGeometry);
+pub(crate) struct Average(pub(crate) PoolGeometry);
+pub(crate) struct Spread(pub(crate) PoolGeometry);
 
 impl Compose<1> for FindMaxima {
     fn compose(&self, [x]: [&Tensor; 1]) -> Result<Tensor> {
@@ -350,7 +386,7 @@ impl CustomOp1 for FindMaxima {
     }
 }
 
-/// Runs `body` on the positions, which live on the CPU as the values do.
+/// `body` of the positions, which are on the CPU.
 fn with_positions<R>(
     op: &'static str,
     positions: &Tensor,

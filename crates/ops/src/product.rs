@@ -1,4 +1,4 @@
-//! Products by element, the smallest closed family: x·m and its two derivatives, which are products again.
+//! Elementwise products, whose derivatives are elementwise products.
 
 use candle_core::{CpuStorage, CustomOp2, Layout, Result as CandleResult, Shape, Tensor, WithDType};
 
@@ -7,9 +7,9 @@ use super::cpu::{dispatch_float, elements, require_float, same_dtype};
 use crate::kernels::elementwise;
 use crate::{Error, Result};
 
-/// x·m by element, for tensors of one shape; the gradient of a detached factor is not computed.
+/// The elementwise product x·m of tensors of one shape. The gradient of a detached factor is not computed.
 ///
-/// **Errors** [`Error::Shape`] for different shapes, [`Error::DType`] unless both are f32 or both f64.
+/// **Errors** [`Error::Shape`] if the shapes differ, [`Error::DType`] unless both are f32 or both are f64.
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
@@ -18,11 +18,13 @@ use crate::{Error, Result};
 /// # Ok::<(), ops::Error>(())
 /// ```
 pub fn hadamard(x: &Tensor, m: &Tensor) -> Result<Tensor> {
-    pair("hadamard", x, m)?;
+    require_same_shape("hadamard", x, m)?;
     apply2(x, m, Hadamard)
 }
 
-/// x where `reference` is positive, 0 elsewhere: the derivative of ReLU, with value 0 at 0, applied to x.
+/// x where `reference` is positive and 0 elsewhere: the VJP and JVP of ReLU, whose derivative at 0 is 0.
+///
+/// `reference` is the input or the output of the ReLU.
 ///
 /// **Errors** as [`hadamard`].
 ///
@@ -30,16 +32,17 @@ pub fn hadamard(x: &Tensor, m: &Tensor) -> Result<Tensor> {
 /// use candle_core::{Device, Tensor};
 /// let x = Tensor::new(&[5f64, 6., 7.], &Device::Cpu)?;
 /// let reference = Tensor::new(&[-1f64, 0., 1.], &Device::Cpu)?;
-/// assert_eq!(ops::gate(&x, &reference)?.to_vec1::<f64>()?, [0., 0., 7.]);
+/// assert_eq!(ops::relu_mask(&x, &reference)?.to_vec1::<f64>()?, [0., 0., 7.]);
 /// # Ok::<(), ops::Error>(())
 /// ```
-pub fn gate(x: &Tensor, reference: &Tensor) -> Result<Tensor> {
-    pair("gate", x, reference)?;
-    // The gate's derivative towards its reference is 0 wherever it exists: the reference stays outside the graph.
-    apply2(x, &reference.detach(), Gate)
+pub fn relu_mask(x: &Tensor, reference: &Tensor) -> Result<Tensor> {
+    require_same_shape("relu-mask", x, reference)?;
+    // The derivative by the reference is 0 almost everywhere, so the reference is not part of the graph.
+    apply2(x, &reference.detach(), ReluMask)
 }
 
-pub(crate) fn pair(op: &'static str, left: &Tensor, right: &Tensor) -> Result<()> {
+/// Checks that both tensors have the same shape and dtype, f32 or f64.
+pub(crate) fn require_same_shape(op: &'static str, left: &Tensor, right: &Tensor) -> Result<()> {
     require_float(op, left)?;
     same_dtype(op, left, right)?;
     if left.dims() == right.dims() {
@@ -49,12 +52,12 @@ pub(crate) fn pair(op: &'static str, left: &Tensor, right: &Tensor) -> Result<()
         op,
         left: left.dims().to_vec(),
         right: right.dims().to_vec(),
-        rule: "both have one shape".into(),
+        rule: "both have the same shape".into(),
     })
 }
 
 struct Hadamard;
-struct Gate;
+struct ReluMask;
 
 impl Compose<2> for Hadamard {
     fn compose(&self, [x, m]: [&Tensor; 2]) -> Result<Tensor> {
@@ -62,9 +65,9 @@ impl Compose<2> for Hadamard {
     }
 }
 
-impl Compose<2> for Gate {
+impl Compose<2> for ReluMask {
     fn compose(&self, [x, reference]: [&Tensor; 2]) -> Result<Tensor> {
-        on_cuda!(x, gate(x, reference));
+        on_cuda!(x, relu_mask(x, reference));
         let positive = reference.gt(&reference.zeros_like()?)?;
         Ok(positive.where_cond(x, &x.zeros_like()?)?)
     }
@@ -94,15 +97,15 @@ impl CustomOp2 for Hadamard {
     }
 }
 
-impl CustomOp2 for Gate {
+impl CustomOp2 for ReluMask {
     fn name(&self) -> &'static str {
-        "gate"
+        "relu-mask"
     }
 
     fn cpu_fwd(&self, x: &CpuStorage, lx: &Layout, r: &CpuStorage, lr: &Layout) -> CandleResult<(CpuStorage, Shape)> {
         dispatch_float!(self.name(), x, T => {
             let (x, r) = (elements::<T>(self.name(), x, lx)?, elements::<T>(self.name(), r, lr)?);
-            let y = elementwise::zip_map(x, r, elementwise::gate);
+            let y = elementwise::zip_map(x, r, elementwise::relu_mask);
             Ok((T::to_cpu_storage_owned(y), lx.shape().clone()))
         })
     }
@@ -111,6 +114,6 @@ impl CustomOp2 for Gate {
         if !x.track_op() {
             return Ok((None, None));
         }
-        Ok((Some(gate(g, r).map_err(Error::into_candle)?), None))
+        Ok((Some(relu_mask(g, r).map_err(Error::into_candle)?), None))
     }
 }

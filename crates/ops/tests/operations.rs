@@ -1,7 +1,7 @@
-//! Every operation against finite differences in f64: gradients, tangents, and second derivatives through them.
+//! Every operation compared with finite differences in f64: gradients, JVPs, and the gradients of JVPs.
 //!
-//! Central differences with step 1e-6 on smooth functions are good to about 1e-9 relative; the tolerance is 1e-6 of the
-//! larger norm. Shapes are odd and not square, channels and batches unequal.
+//! Central differences with step 1e-6 of smooth functions have a relative error of about 1e-9; the tolerance is 1e-6. Shapes are
+//! odd and not square, and channels and batches differ.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on may panic")]
 
@@ -25,8 +25,8 @@ fn inner(a: &Tensor, b: &Tensor) -> f64 {
     numbers(a).iter().zip(numbers(b)).map(|(a, b)| a * b).sum()
 }
 
-/// Checks the gradient of ⟨f(x…), g⟩ by every argument against central differences along random directions, and that the
-/// kernels and the composition of candle's operations agree on values and gradients.
+/// Compares the gradient of ⟨f(x…), g⟩ by every argument with central differences along random directions, and the kernels with
+/// the composed operations.
 fn check_gradients(what: &str, arguments: &[Tensor], f: impl Fn(&[Tensor]) -> Result<Tensor>) {
     let vars: Vec<Var> = arguments.iter().map(|argument| Var::from_tensor(argument).unwrap()).collect();
     let tracked: Vec<Tensor> = vars.iter().map(|var| var.as_tensor().clone()).collect();
@@ -57,7 +57,7 @@ fn check_gradients(what: &str, arguments: &[Tensor], f: impl Fn(&[Tensor]) -> Re
     }
 }
 
-/// Checks a tangent against central differences, and that its own gradient by every argument is right.
+/// Compares a JVP with central differences, and checks its gradient by every argument.
 fn check_tangent(
     what: &str,
     x: &Tensor,
@@ -76,7 +76,7 @@ fn check_tangent(
     let mut arguments = vec![x.clone(), dx];
     arguments.extend_from_slice(rest);
     check_gradients(&format!("{what}: gradient of the tangent"), &arguments, |arguments| {
-        // x takes part, so that an operation whose tangent does not depend on it still has a gradient there.
+        // The value is added, so that an operation whose JVP does not depend on x has a gradient by x.
         let (y, dy) = jvp(&arguments[0], &arguments[1], &arguments[2..])?;
         Ok((dy + (y * 0.5)?)?)
     });
@@ -98,37 +98,42 @@ fn convolution_with_every_setting() {
         let bias = draw(&[6], 3);
         let what = format!("conv2d {settings:?}");
         check_gradients(&what, &[x.clone(), weight.clone(), bias.clone()], |a| {
-            ops::conv2d(&a[0], &a[1], Some(&a[2]), settings)
+            ops::nhwc::conv2d(&a[0], &a[1], Some(&a[2]), settings)
         });
         check_tangent(
             &what,
             &x,
             &[weight, bias],
-            |x, rest| ops::conv2d(x, &rest[0], Some(&rest[1]), settings),
+            |x, rest| ops::nhwc::conv2d(x, &rest[0], Some(&rest[1]), settings),
             |x, dx, rest| {
-                Ok((ops::conv2d(x, &rest[0], Some(&rest[1]), settings)?, ops::conv2d(dx, &rest[0], None, settings)?))
+                Ok((
+                    ops::nhwc::conv2d(x, &rest[0], Some(&rest[1]), settings)?,
+                    ops::nhwc::conv2d(dx, &rest[0], None, settings)?,
+                ))
             },
         );
     }
 }
 
 #[test]
-fn a_convolution_with_its_relu_is_the_two_in_turn() {
+fn conv2d_relu_equals_conv2d_then_relu() {
     let (x, weight, bias) = (draw(&[2, 7, 5, 4], 1), draw(&[6, 4, 3, 3], 2), draw(&[6], 3));
     let settings = ConvSettings::new(1, 1);
-    let in_turn = ops::relu(&ops::conv2d(&x, &weight, Some(&bias), settings).unwrap()).unwrap();
-    let at_once = ops::conv2d_relu(&x, &weight, &bias, settings).unwrap();
-    assert_eq!(numbers(&at_once), numbers(&in_turn));
-    assert!(numbers(&at_once).contains(&0.0));
-    check_gradients("convolution and ReLU", &[x, weight, bias], |a| ops::conv2d_relu(&a[0], &a[1], &a[2], settings));
-    // Where the convolution is 0 the derivative is 0, and what is not a number stays so.
+    let separate = ops::relu(&ops::nhwc::conv2d(&x, &weight, Some(&bias), settings).unwrap()).unwrap();
+    let fused = ops::nhwc::conv2d_relu(&x, &weight, &bias, settings).unwrap();
+    assert_eq!(numbers(&fused), numbers(&separate));
+    assert!(numbers(&fused).contains(&0.0));
+    check_gradients("convolution and ReLU", &[x, weight, bias], |a| {
+        ops::nhwc::conv2d_relu(&a[0], &a[1], &a[2], settings)
+    });
+    // The derivative is 0 where the convolution is 0, and NaN stays NaN.
     let zeros = Var::zeros((1, 3, 3, 2), DType::F64, &Device::Cpu).unwrap();
     let (weight, bias) = (draw(&[3, 2, 3, 3], 2), Tensor::zeros(3, DType::F64, &Device::Cpu).unwrap());
-    let y = ops::conv2d_relu(&zeros, &weight, &bias, settings).unwrap();
+    let y = ops::nhwc::conv2d_relu(&zeros, &weight, &bias, settings).unwrap();
     let gradients = y.sum_all().unwrap().backward().unwrap();
     assert!(numbers(gradients.get(&zeros).unwrap()).iter().all(|gradient| *gradient == 0.0));
     let undefined = (zeros.as_tensor() + f64::NAN).unwrap();
-    assert!(numbers(&ops::conv2d_relu(&undefined, &weight, &bias, settings).unwrap()).iter().all(|y| y.is_nan()));
+    assert!(numbers(&ops::nhwc::conv2d_relu(&undefined, &weight, &bias, settings).unwrap()).iter().all(|y| y.is_nan()));
 }
 
 /// The three operations of one convolution are each other's derivatives: ⟨F(x,w), g⟩ = ⟨x, D(g,w)⟩ = ⟨w, W(x,g)⟩.
@@ -137,23 +142,23 @@ fn convolution_is_trilinear() {
     for dtype in [DType::F64, DType::F32] {
         let x = Var::from_tensor(&draw(&[3, 9, 6, 5], 1).to_dtype(dtype).unwrap()).unwrap();
         let w = Var::from_tensor(&draw(&[7, 5, 3, 3], 2).to_dtype(dtype).unwrap()).unwrap();
-        let y = ops::conv2d(&x, &w, None, ConvSettings::new(1, 1)).unwrap();
+        let y = ops::nhwc::conv2d(&x, &w, None, ConvSettings::new(1, 1)).unwrap();
         let g = draw(y.dims(), 3).to_dtype(dtype).unwrap();
         let gradients = (&y * &g).unwrap().sum_all().unwrap().backward().unwrap();
         let value = inner(&y, &g);
         let tolerance = if dtype == DType::F64 { 1e-12 } else { 1e-5 };
         for var in [&x, &w] {
-            let pairing = inner(var, gradients.get(var).unwrap());
-            assert!((pairing - value).abs() <= tolerance * value.abs().max(1.0), "{pairing} against {value}");
+            let product = inner(var, gradients.get(var).unwrap());
+            assert!((product - value).abs() <= tolerance * value.abs().max(1.0), "{product} against {value}");
         }
     }
 }
 
 #[test]
-fn a_gradient_that_nobody_asked_for_is_not_computed() {
+fn the_gradient_by_a_detached_argument_is_not_computed() {
     let x = Var::from_tensor(&draw(&[1, 4, 4, 2], 1)).unwrap();
     let w = draw(&[3, 2, 3, 3], 2);
-    let loss = ops::conv2d(&x, &w, None, ConvSettings::new(1, 1)).unwrap().sum_all().unwrap();
+    let loss = ops::nhwc::conv2d(&x, &w, None, ConvSettings::new(1, 1)).unwrap().sum_all().unwrap();
     let gradients = loss.backward().unwrap();
     assert!(gradients.get(&x).is_some());
     assert!(gradients.get(&w).is_none());
@@ -194,23 +199,23 @@ fn pooling_and_its_tangents() {
         PoolSettings { kernel: [3, 3], stride: [2, 2], padding: [1, 1] },
     ];
     for window in windows {
-        check_gradients("max pool", std::slice::from_ref(&x), |a| ops::max_pool2d(&a[0], window));
-        check_gradients("mean pool", std::slice::from_ref(&x), |a| ops::avg_pool2d(&a[0], window));
+        check_gradients("max pool", std::slice::from_ref(&x), |a| ops::nhwc::max_pool2d(&a[0], window));
+        check_gradients("mean pool", std::slice::from_ref(&x), |a| ops::nhwc::avg_pool2d(&a[0], window));
         check_tangent(
             "max pool",
             &x,
             &[],
-            |x, _| ops::max_pool2d(x, window),
-            |x, dx, _| ops::max_pool2d_jvp(x, dx, window),
+            |x, _| ops::nhwc::max_pool2d(x, window),
+            |x, dx, _| ops::nhwc::max_pool2d_jvp(x, dx, window),
         );
     }
-    check_gradients("global mean", std::slice::from_ref(&x), |a| ops::global_avg_pool2d(&a[0]));
+    check_gradients("global mean", std::slice::from_ref(&x), |a| ops::nhwc::global_avg_pool2d(&a[0]));
 }
 
 #[test]
 fn ties_in_max_pooling_go_to_the_first_in_row_major_order() {
     let x = Var::zeros((1, 4, 4, 1), DType::F32, &Device::Cpu).unwrap();
-    let y = ops::max_pool2d(&x, PoolSettings::square(2)).unwrap();
+    let y = ops::nhwc::max_pool2d(&x, PoolSettings::square(2)).unwrap();
     let gradient = numbers(y.sum_all().unwrap().backward().unwrap().get(&x).unwrap());
     assert_eq!(gradient, [1., 0., 1., 0., 0., 0., 0., 0., 1., 0., 1., 0., 0., 0., 0., 0.]);
 }
@@ -223,10 +228,10 @@ fn all_zero_images() {
             let x = Var::zeros((2, 6, 5, 3), DType::F64, &Device::Cpu).unwrap();
             let w = Var::from_tensor(&draw(&[4, 3, 3, 3], 1)).unwrap();
             let (gamma, beta) = (draw(&[4], 2), Var::zeros(4, DType::F64, &Device::Cpu).unwrap());
-            let y = ops::conv2d(&x, &w, None, ConvSettings::new(1, 1)).unwrap();
-            let (y, moments) = ops::batch_norm_train(&y, &gamma, &beta, 1e-5).unwrap();
+            let y = ops::nhwc::conv2d(&x, &w, None, ConvSettings::new(1, 1)).unwrap();
+            let (y, moments) = ops::nhwc::batch_norm_train(&y, &gamma, &beta, 1e-5).unwrap();
             assert_eq!(moments.variance, [0.0; 4]);
-            let y = ops::max_pool2d(&ops::relu(&y).unwrap(), PoolSettings::square(2)).unwrap();
+            let y = ops::nhwc::max_pool2d(&ops::relu(&y).unwrap(), PoolSettings::square(2)).unwrap();
             assert!(numbers(&y).iter().all(|value| *value == 0.0));
             let gradients = y.sum_all().unwrap().backward().unwrap();
             for var in [&x, &w, &beta] {
@@ -240,24 +245,24 @@ fn all_zero_images() {
 fn batch_norm_in_both_modes() {
     let (x, gamma, beta) = (draw(&[4, 3, 5, 2], 1), draw(&[2], 2), draw(&[2], 3));
     check_gradients("training", &[x.clone(), gamma.clone(), beta.clone()], |a| {
-        Ok(ops::batch_norm_train(&a[0], &a[1], &a[2], 1e-5)?.0)
+        Ok(ops::nhwc::batch_norm_train(&a[0], &a[1], &a[2], 1e-5)?.0)
     });
     check_tangent(
         "training",
         &x,
         &[gamma.clone(), beta.clone()],
-        |x, rest| Ok(ops::batch_norm_train(x, &rest[0], &rest[1], 1e-5)?.0),
-        |x, dx, rest| ops::batch_norm_train_jvp(x, dx, &rest[0], &rest[1], 1e-5),
+        |x, rest| Ok(ops::nhwc::batch_norm_train(x, &rest[0], &rest[1], 1e-5)?.0),
+        |x, dx, rest| ops::nhwc::batch_norm_train_jvp(x, dx, &rest[0], &rest[1], 1e-5),
     );
     let (mean, variance) = (draw(&[2], 4), (draw(&[2], 5).sqr().unwrap() + 0.5).unwrap());
     let evaluate = |x: &Tensor, rest: &[Tensor]| {
-        let (factor, summand) = ops::batch_norm_eval_affine(&rest[0], &rest[1], &mean, &variance, 1e-5)?;
-        ops::channel_affine(x, &factor, &summand)
+        let (factor, summand) = ops::nhwc::batch_norm_eval_affine(&rest[0], &rest[1], &mean, &variance, 1e-5)?;
+        ops::nhwc::channel_affine(x, &factor, &summand)
     };
     check_gradients("evaluation", &[x.clone(), gamma.clone(), beta.clone()], |a| evaluate(&a[0], &a[1..]));
     check_tangent("evaluation", &x, &[gamma, beta], evaluate, |x, dx, rest| {
-        let (factor, _) = ops::batch_norm_eval_affine(&rest[0], &rest[1], &mean, &variance, 1e-5)?;
-        Ok((evaluate(x, rest)?, ops::channel_scale(dx, &factor)?))
+        let (factor, _) = ops::nhwc::batch_norm_eval_affine(&rest[0], &rest[1], &mean, &variance, 1e-5)?;
+        Ok((evaluate(x, rest)?, ops::nhwc::channel_scale(dx, &factor)?))
     });
 }
 
@@ -266,10 +271,10 @@ fn linear_and_products() {
     let (x, weight, bias) = (draw(&[5, 3], 1), draw(&[4, 3], 2), draw(&[4], 3));
     check_gradients("linear", &[x.clone(), weight, bias], |a| ops::linear(&a[0], &a[1], Some(&a[2])));
     check_gradients("hadamard", &[x.clone(), draw(&[5, 3], 4)], |a| ops::hadamard(&a[0], &a[1]));
-    check_gradients("channel dot", &[x.clone(), draw(&[5, 3], 5)], |a| ops::channel_dot(&a[0], &a[1]));
-    check_gradients("channel scale", &[x.clone(), draw(&[3], 6)], |a| ops::channel_scale(&a[0], &a[1]));
-    check_gradients("channel shift", &[x.clone(), draw(&[3], 7)], |a| ops::channel_shift(&a[0], &a[1]));
-    check_gradients("channel sum", &[x], |a| ops::channel_sum(&a[0]));
+    check_gradients("channel dot", &[x.clone(), draw(&[5, 3], 5)], |a| ops::nhwc::channel_dot(&a[0], &a[1]));
+    check_gradients("channel scale", &[x.clone(), draw(&[3], 6)], |a| ops::nhwc::channel_scale(&a[0], &a[1]));
+    check_gradients("channel shift", &[x.clone(), draw(&[3], 7)], |a| ops::nhwc::channel_shift(&a[0], &a[1]));
+    check_gradients("channel sum", &[x], |a| ops::nhwc::channel_sum(&a[0]));
 }
 
 #[test]
@@ -289,7 +294,7 @@ fn cross_entropy_with_and_without_smoothing() {
         let expected = (at(1.0) - at(-1.0)) / (2.0 * STEP);
         assert!((tangent.to_scalar::<f64>().unwrap() - expected).abs() < 1e-8);
     }
-    // Logits far apart neither overflow nor lose the loss.
+    // Large logits do not overflow, and the loss stays accurate.
     let far = Tensor::new(&[[1e4f32, -1e4], [0., 0.]], &Device::Cpu).unwrap();
     let labels = Tensor::new(&[1u32, 0], &Device::Cpu).unwrap();
     let loss = ops::cross_entropy(&far, &labels, 0.0).unwrap().to_scalar::<f32>().unwrap();
@@ -297,7 +302,7 @@ fn cross_entropy_with_and_without_smoothing() {
 }
 
 #[test]
-fn dropout_is_its_mask_and_replays() {
+fn dropout_is_reproducible_from_its_stream() {
     let x = draw(&[4, 50], 1);
     let open = || streams::stream(3, "tests/dropout", 9);
     let first = ops::dropout(&x, 0.25, &mut open()).unwrap();
@@ -316,25 +321,27 @@ fn views_with_strides_and_offsets_give_what_copies_give() {
     let copy = view.force_contiguous().unwrap();
     let w = draw(&[5, 4, 3, 3], 2).transpose(0, 1).unwrap();
     let same = |f: &dyn Fn(&Tensor) -> Tensor| assert_eq!(numbers(&f(&view)), numbers(&f(&copy)));
-    same(&|x| ops::conv2d(x, &w, None, ConvSettings::new(1, 1)).unwrap());
-    same(&|x| ops::max_pool2d(x, PoolSettings::square(2)).unwrap());
+    same(&|x| ops::nhwc::conv2d(x, &w, None, ConvSettings::new(1, 1)).unwrap());
+    same(&|x| ops::nhwc::max_pool2d(x, PoolSettings::square(2)).unwrap());
     same(&|x| ops::relu(x).unwrap());
-    same(&|x| ops::channel_sum(x).unwrap());
-    same(&|x| ops::avg_pool2d(x, PoolSettings::square(2)).unwrap());
-    same(&|x| ops::global_avg_pool2d(x).unwrap());
-    same(&|x| ops::max_pool2d_pullback(x, &draw(&[2, 3, 4, 5], 3), PoolSettings::square(2)).unwrap());
+    same(&|x| ops::nhwc::channel_sum(x).unwrap());
+    same(&|x| ops::nhwc::avg_pool2d(x, PoolSettings::square(2)).unwrap());
+    same(&|x| ops::nhwc::global_avg_pool2d(x).unwrap());
+    same(&|x| ops::nhwc::max_pool2d_vjp(x, &draw(&[2, 3, 4, 5], 3), PoolSettings::square(2)).unwrap());
     same(&|x| Activation::Gelu.forward(x).unwrap());
-    same(&|x| ops::gate(x, x).unwrap());
+    same(&|x| ops::relu_mask(x, x).unwrap());
     same(&|x| ops::hadamard(x, x).unwrap());
     let (scale, shift) = (draw(&[10], 4).narrow(0, 5, 5).unwrap(), draw(&[5], 5));
-    same(&|x| ops::channel_affine(x, &scale, &shift).unwrap());
-    same(&|x| ops::channel_scale(x, &scale).unwrap());
-    same(&|x| ops::channel_dot(x, x).unwrap());
-    same(&|x| ops::batch_norm_train(x, &scale, &shift, 1e-5).unwrap().0);
-    same(&|x| ops::batch_norm_train_jvp(x, x, &scale, &shift, 1e-5).unwrap().1);
-    same(&|x| ops::batch_norm_train_pullback(x, x, &scale, 1e-5).unwrap());
-    same(&|x| ops::conv2d_weight_gradient(x, x, &[5, 5, 3, 3], ConvSettings::new(1, 1)).unwrap());
-    same(&|x| ops::conv2d_input_gradient(x, &draw(&[5, 4, 3, 3], 6), &[2, 7, 8, 4], ConvSettings::new(1, 1)).unwrap());
+    same(&|x| ops::nhwc::channel_affine(x, &scale, &shift).unwrap());
+    same(&|x| ops::nhwc::channel_scale(x, &scale).unwrap());
+    same(&|x| ops::nhwc::channel_dot(x, x).unwrap());
+    same(&|x| ops::nhwc::batch_norm_train(x, &scale, &shift, 1e-5).unwrap().0);
+    same(&|x| ops::nhwc::batch_norm_train_jvp(x, x, &scale, &shift, 1e-5).unwrap().1);
+    same(&|x| ops::nhwc::batch_norm_train_vjp(x, x, &scale, 1e-5).unwrap());
+    same(&|x| ops::nhwc::conv2d_weight_gradient(x, x, &[5, 5, 3, 3], ConvSettings::new(1, 1)).unwrap());
+    same(&|x| {
+        ops::nhwc::conv2d_input_gradient(x, &draw(&[5, 4, 3, 3], 6), &[2, 7, 8, 4], ConvSettings::new(1, 1)).unwrap()
+    });
     let rows = |x: &Tensor| x.narrow(1, 0, 1).unwrap().narrow(2, 0, 1).unwrap().squeeze(1).unwrap().squeeze(1).unwrap();
     let (head, labels) = (draw(&[6, 5], 7), Tensor::new(&[4u32, 0], &Device::Cpu).unwrap());
     same(&|x| ops::linear(&rows(x), &head, None).unwrap());
@@ -347,10 +354,10 @@ fn views_with_strides_and_offsets_give_what_copies_give() {
 }
 
 #[test]
-fn bad_shapes_and_dtypes_are_refused_by_name() {
+fn wrong_shapes_and_dtypes_are_errors() {
     use ops::Error;
     let x = draw(&[2, 4, 4, 3], 1);
-    let refuse = |weight: &[usize], settings| ops::conv2d(&x, &draw(weight, 2), None, settings).unwrap_err();
+    let refuse = |weight: &[usize], settings| ops::nhwc::conv2d(&x, &draw(weight, 2), None, settings).unwrap_err();
     for error in [
         refuse(&[5, 2, 3, 3], ConvSettings::new(1, 1)),
         refuse(&[5, 3, 7, 7], ConvSettings::new(1, 1)),
@@ -358,28 +365,30 @@ fn bad_shapes_and_dtypes_are_refused_by_name() {
         refuse(&[5, 3, 3, 3], ConvSettings { groups: 2, ..ConvSettings::default() }),
         refuse(&[5, 3, 3, 3], ConvSettings::new(0, 1)),
         refuse(&[0, 3, 3, 3], ConvSettings::new(1, 1)),
-        ops::conv2d(&draw(&[0, 4, 4, 3], 1), &draw(&[5, 3, 3, 3], 2), None, ConvSettings::new(1, 1)).unwrap_err(),
-        ops::batch_norm_eval_affine(&draw(&[3], 1), &draw(&[2], 2), &draw(&[3], 3), &draw(&[3], 4), 1e-5).unwrap_err(),
-        ops::batch_norm_train_pullback(&x, &draw(&[2, 4, 4, 2], 2), &draw(&[3], 3), 1e-5).unwrap_err(),
+        ops::nhwc::conv2d(&draw(&[0, 4, 4, 3], 1), &draw(&[5, 3, 3, 3], 2), None, ConvSettings::new(1, 1)).unwrap_err(),
+        ops::nhwc::batch_norm_eval_affine(&draw(&[3], 1), &draw(&[2], 2), &draw(&[3], 3), &draw(&[3], 4), 1e-5)
+            .unwrap_err(),
+        ops::nhwc::batch_norm_train_vjp(&x, &draw(&[2, 4, 4, 2], 2), &draw(&[3], 3), 1e-5).unwrap_err(),
         refuse(&[5, 3, 0, 3], ConvSettings::new(1, 1)),
         refuse(&[5, 3, 3, 3], ConvSettings { groups: 0, ..ConvSettings::default() }),
         refuse(&[5, 3, 3, 3], ConvSettings { dilation: [1, 0], ..ConvSettings::default() }),
-        ops::conv2d_relu(&x, &draw(&[5, 3, 3, 3], 2), &draw(&[4], 3), ConvSettings::new(1, 1)).unwrap_err(),
-        ops::conv2d_input_gradient(&x, &draw(&[5, 3, 3, 3], 2), &[2, 4, 4, 3], ConvSettings::new(1, 1)).unwrap_err(),
-        ops::conv2d_weight_gradient(&x, &x, &[5, 3, 3, 3], ConvSettings::new(1, 1)).unwrap_err(),
-        ops::max_pool2d_pullback(&x, &x, PoolSettings::square(2)).unwrap_err(),
-        ops::max_pool2d_pullback(&x, &draw(&[4, 2, 2, 3], 2), PoolSettings::square(2)).unwrap_err(),
-        ops::max_pool2d_jvp(&x, &draw(&[2, 4, 4, 2], 2), PoolSettings::square(2)).unwrap_err(),
-        ops::avg_pool2d(&x, PoolSettings { stride: [0, 1], ..PoolSettings::square(2) }).unwrap_err(),
-        ops::global_avg_pool2d(&draw(&[2, 4], 2)).unwrap_err(),
-        ops::global_avg_pool2d_pullback(&x, [4, 4]).unwrap_err(),
-        ops::batch_norm_train(&x, &draw(&[2], 2), &draw(&[3], 3), 1e-5).unwrap_err(),
-        ops::channel_dot(&x, &draw(&[2, 4, 3], 2)).unwrap_err(),
-        ops::ChannelMoments::of(&draw(&[0, 3], 2)).unwrap_err(),
-        ops::max_pool2d(&x, PoolSettings::square(5)).unwrap_err(),
-        ops::max_pool2d(&x, PoolSettings { padding: [2, 2], ..PoolSettings::square(2) }).unwrap_err(),
+        ops::nhwc::conv2d_relu(&x, &draw(&[5, 3, 3, 3], 2), &draw(&[4], 3), ConvSettings::new(1, 1)).unwrap_err(),
+        ops::nhwc::conv2d_input_gradient(&x, &draw(&[5, 3, 3, 3], 2), &[2, 4, 4, 3], ConvSettings::new(1, 1))
+            .unwrap_err(),
+        ops::nhwc::conv2d_weight_gradient(&x, &x, &[5, 3, 3, 3], ConvSettings::new(1, 1)).unwrap_err(),
+        ops::nhwc::max_pool2d_vjp(&x, &x, PoolSettings::square(2)).unwrap_err(),
+        ops::nhwc::max_pool2d_vjp(&x, &draw(&[4, 2, 2, 3], 2), PoolSettings::square(2)).unwrap_err(),
+        ops::nhwc::max_pool2d_jvp(&x, &draw(&[2, 4, 4, 2], 2), PoolSettings::square(2)).unwrap_err(),
+        ops::nhwc::avg_pool2d(&x, PoolSettings { stride: [0, 1], ..PoolSettings::square(2) }).unwrap_err(),
+        ops::nhwc::global_avg_pool2d(&draw(&[2, 4], 2)).unwrap_err(),
+        ops::nhwc::global_avg_pool2d_vjp(&x, [4, 4]).unwrap_err(),
+        ops::nhwc::batch_norm_train(&x, &draw(&[2], 2), &draw(&[3], 3), 1e-5).unwrap_err(),
+        ops::nhwc::channel_dot(&x, &draw(&[2, 4, 3], 2)).unwrap_err(),
+        ops::nhwc::ChannelMoments::of(&draw(&[0, 3], 2)).unwrap_err(),
+        ops::nhwc::max_pool2d(&x, PoolSettings::square(5)).unwrap_err(),
+        ops::nhwc::max_pool2d(&x, PoolSettings { padding: [2, 2], ..PoolSettings::square(2) }).unwrap_err(),
         ops::hadamard(&x, &draw(&[2, 4], 2)).unwrap_err(),
-        ops::channel_scale(&x, &draw(&[4], 2)).unwrap_err(),
+        ops::nhwc::channel_scale(&x, &draw(&[4], 2)).unwrap_err(),
         ops::linear(&draw(&[2, 3], 1), &draw(&[4, 2], 2), None).unwrap_err(),
         ops::cross_entropy(&draw(&[2, 3], 1), &Tensor::new(&[0u32, 3], &Device::Cpu).unwrap(), 0.0).unwrap_err(),
     ] {
@@ -388,16 +397,16 @@ fn bad_shapes_and_dtypes_are_refused_by_name() {
     let single = x.to_dtype(DType::F32).unwrap();
     let half = x.to_dtype(DType::F16).unwrap();
     for error in [
-        ops::conv2d(&single, &draw(&[5, 3, 3, 3], 2), None, ConvSettings::new(1, 1)).unwrap_err(),
+        ops::nhwc::conv2d(&single, &draw(&[5, 3, 3, 3], 2), None, ConvSettings::new(1, 1)).unwrap_err(),
         ops::relu(&half).unwrap_err(),
         ops::hadamard(&single, &x).unwrap_err(),
-        ops::gate(&single, &x).unwrap_err(),
-        ops::channel_scale(&single, &draw(&[3], 2)).unwrap_err(),
-        ops::batch_norm_train(&single, &draw(&[3], 2), &draw(&[3], 3), 1e-5).unwrap_err(),
-        ops::batch_norm_train_pullback(&x, &single, &draw(&[3], 2), 1e-5).unwrap_err(),
-        ops::max_pool2d(&half, PoolSettings::square(2)).unwrap_err(),
-        ops::avg_pool2d(&half, PoolSettings::square(2)).unwrap_err(),
-        ops::conv2d_weight_gradient(&single, &x, &[5, 3, 1, 1], ConvSettings::default()).unwrap_err(),
+        ops::relu_mask(&single, &x).unwrap_err(),
+        ops::nhwc::channel_scale(&single, &draw(&[3], 2)).unwrap_err(),
+        ops::nhwc::batch_norm_train(&single, &draw(&[3], 2), &draw(&[3], 3), 1e-5).unwrap_err(),
+        ops::nhwc::batch_norm_train_vjp(&x, &single, &draw(&[3], 2), 1e-5).unwrap_err(),
+        ops::nhwc::max_pool2d(&half, PoolSettings::square(2)).unwrap_err(),
+        ops::nhwc::avg_pool2d(&half, PoolSettings::square(2)).unwrap_err(),
+        ops::nhwc::conv2d_weight_gradient(&single, &x, &[5, 3, 1, 1], ConvSettings::default()).unwrap_err(),
     ] {
         assert!(matches!(error, Error::DType { .. }), "{error}");
     }
@@ -420,23 +429,23 @@ proptest! {
         let (gamma, beta) = (draw(&[out], seed + 2), draw(&[out], seed + 3));
         let settings = ConvSettings::new(1, 1);
         let u = draw(x.dims(), seed + 4);
-        let y = ops::conv2d(&x, &w, None, settings).unwrap();
-        let y = ops::batch_norm_train(&y, &gamma, &beta, 1e-3).unwrap().0;
-        let y = ops::max_pool2d(&ops::relu(&y).unwrap(), PoolSettings::square(2)).unwrap();
+        let y = ops::nhwc::conv2d(&x, &w, None, settings).unwrap();
+        let y = ops::nhwc::batch_norm_train(&y, &gamma, &beta, 1e-3).unwrap().0;
+        let y = ops::nhwc::max_pool2d(&ops::relu(&y).unwrap(), PoolSettings::square(2)).unwrap();
         let v = draw(y.dims(), seed + 5);
         let pullback = (&y * &v).unwrap().sum_all().unwrap().backward().unwrap();
         let left = inner(pullback.get(&x).unwrap(), &u);
-        let (y, dy) = (ops::conv2d(&x, &w, None, settings).unwrap(), ops::conv2d(&u, &w, None, settings).unwrap());
-        let (y, dy) = ops::batch_norm_train_jvp(&y, &dy, &gamma, &beta, 1e-3).unwrap();
+        let (y, dy) = (ops::nhwc::conv2d(&x, &w, None, settings).unwrap(), ops::nhwc::conv2d(&u, &w, None, settings).unwrap());
+        let (y, dy) = ops::nhwc::batch_norm_train_jvp(&y, &dy, &gamma, &beta, 1e-3).unwrap();
         let (y, dy) = Activation::Relu.jvp(&y, &dy).unwrap();
-        let (_, dy) = ops::max_pool2d_jvp(&y, &dy, PoolSettings::square(2)).unwrap();
+        let (_, dy) = ops::nhwc::max_pool2d_jvp(&y, &dy, PoolSettings::square(2)).unwrap();
         let right = inner(&dy, &v);
-        // Relative to what the two vectors allow, as their product may cancel.
+        // Relative to the norms, as the inner product may cancel.
         let scale = inner(&dy, &dy).sqrt() * inner(&v, &v).sqrt();
         prop_assert!((left - right).abs() <= 1e-12 * scale.max(1e-3), "{} against {}", left, right);
     }
 
-    /// The same in f32, through smooth operations: no rounding can turn a mask over between the two modes.
+    /// The same in f32 with smooth operations, in which rounding changes no ReLU mask.
     #[test]
     fn forward_and_reverse_mode_agree_in_single_precision(
         batch in 2usize..4, height in 3usize..9, width in 3usize..9, channels in 1usize..6, out in 1usize..8, seed in 0u64..99,
@@ -447,14 +456,14 @@ proptest! {
         let (gamma, beta) = (single(&[out], seed + 2), single(&[out], seed + 3));
         let (settings, window) = (ConvSettings::new(1, 1), PoolSettings::square(2));
         let u = single(x.dims(), seed + 4);
-        let y = ops::conv2d(&x, &w, None, settings).unwrap();
-        let y = ops::batch_norm_train(&y, &gamma, &beta, 1e-3).unwrap().0;
-        let y = ops::avg_pool2d(&Activation::Gelu.forward(&y).unwrap(), window).unwrap();
+        let y = ops::nhwc::conv2d(&x, &w, None, settings).unwrap();
+        let y = ops::nhwc::batch_norm_train(&y, &gamma, &beta, 1e-3).unwrap().0;
+        let y = ops::nhwc::avg_pool2d(&Activation::Gelu.forward(&y).unwrap(), window).unwrap();
         let v = single(y.dims(), seed + 5);
         let left = inner((&y * &v).unwrap().sum_all().unwrap().backward().unwrap().get(&x).unwrap(), &u);
-        let (y, dy) = (ops::conv2d(&x, &w, None, settings).unwrap(), ops::conv2d(&u, &w, None, settings).unwrap());
-        let (y, dy) = ops::batch_norm_train_jvp(&y, &dy, &gamma, &beta, 1e-3).unwrap();
-        let dy = ops::avg_pool2d(&Activation::Gelu.jvp(&y, &dy).unwrap().1, window).unwrap();
+        let (y, dy) = (ops::nhwc::conv2d(&x, &w, None, settings).unwrap(), ops::nhwc::conv2d(&u, &w, None, settings).unwrap());
+        let (y, dy) = ops::nhwc::batch_norm_train_jvp(&y, &dy, &gamma, &beta, 1e-3).unwrap();
+        let dy = ops::nhwc::avg_pool2d(&Activation::Gelu.jvp(&y, &dy).unwrap().1, window).unwrap();
         let (right, scale) = (inner(&dy, &v), inner(&dy, &dy).sqrt() * inner(&v, &v).sqrt());
         prop_assert!((left - right).abs() <= 1e-5 * scale.max(1e-2), "{} against {}", left, right);
     }

@@ -65,7 +65,7 @@ pub(super) fn apply(node: &NodeProto, inputs: &[&Tensor]) -> Result<Tensor> {
         "MaxPool" | "AveragePool" => pool(node, x)?,
         "GlobalAveragePool" => {
             let (n, c, ..) = x.dims4()?;
-            ops::global_avg_pool2d(&inside(x)?)?.reshape((n, c, 1, 1))?
+            ops::nhwc::global_avg_pool2d(&inside(x)?)?.reshape((n, c, 1, 1))?
         }
         "MatMul" => x.broadcast_matmul(at(1)?)?,
         "Gemm" => linear(node, x, at(1)?, inputs.get(2).copied())?,
@@ -104,18 +104,19 @@ fn convolution(node: &NodeProto, x: &Tensor, weight: &Tensor, bias: Option<&Tens
         groups,
         ..ConvSettings::default()
     };
-    outside(&ops::conv2d(&inside(x)?, weight, bias, settings)?)
+    outside(&ops::nhwc::conv2d(&inside(x)?, weight, bias, settings)?)
 }
 
 fn batch_norm(node: &NodeProto, x: &Tensor, [gamma, beta, mean, variance]: [&Tensor; 4]) -> Result<Tensor> {
     if integer(node, "training_mode", 0) != 0 {
         bail!("training_mode = 1 mixes the samples of a batch; export the graph in evaluation mode");
     }
-    let (factor, summand) = ops::batch_norm_eval_affine(gamma, beta, mean, variance, float(node, "epsilon", 1e-5))?;
+    let (factor, summand) =
+        ops::nhwc::batch_norm_eval_affine(gamma, beta, mean, variance, float(node, "epsilon", 1e-5))?;
     if x.rank() == 2 {
         return Ok(x.broadcast_mul(&factor)?.broadcast_add(&summand)?);
     }
-    outside(&ops::channel_affine(&inside(x)?, &factor, &summand)?)
+    outside(&ops::nhwc::channel_affine(&inside(x)?, &factor, &summand)?)
 }
 
 fn pool(node: &NodeProto, x: &Tensor) -> Result<Tensor> {
@@ -128,12 +129,12 @@ fn pool(node: &NodeProto, x: &Tensor) -> Result<Tensor> {
         padding: padding(node)?,
     };
     if node.op_type == "MaxPool" {
-        return outside(&ops::max_pool2d(&inside(x)?, settings)?);
+        return outside(&ops::nhwc::max_pool2d(&inside(x)?, settings)?);
     }
     if settings.padding != [0; 2] && integer(node, "count_include_pad", 0) != 0 {
         bail!("count_include_pad = 1 with padding is not supported");
     }
-    outside(&ops::avg_pool2d(&inside(x)?, settings)?)
+    outside(&ops::nhwc::avg_pool2d(&inside(x)?, settings)?)
 }
 
 fn linear(node: &NodeProto, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {

@@ -1,9 +1,9 @@
 //! The rank table: one row a network, one column a score, and the rank correlation of each score with the accuracy.
 
 use anyhow::{Result, bail};
-use fewshot::{IntervalSettings, RankCorrelation, RankStatistic, rank_correlation, rank_correlation_in_groups};
 use serde::Serialize;
 use serde_json::{Value, json};
+use statistics::{IntervalSettings, RankCorrelation, RankStatistic, rank_correlation, rank_correlation_in_groups};
 
 use crate::report::Table;
 use crate::{output, suggest};

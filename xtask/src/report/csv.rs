@@ -37,6 +37,12 @@ pub(crate) fn claims(findings: &[Finding]) -> Result<Vec<u8>> {
         "statistic_with_excluded",
         "verdict",
         "reason",
+        "primary",
+        "size",
+        "size_low",
+        "size_high",
+        "size_unit",
+        "seeds",
     ])?;
     for finding in findings {
         writer.write_record([
@@ -52,6 +58,12 @@ pub(crate) fn claims(findings: &[Finding]) -> Result<Vec<u8>> {
             written(finding.with_excluded),
             finding.verdict.word().to_owned(),
             finding.reason.clone(),
+            finding.primary.to_string(),
+            written(finding.size.map(|size| size.change)),
+            written(finding.size.and_then(|size| Some(size.interval?.0))),
+            written(finding.size.and_then(|size| Some(size.interval?.1))),
+            finding.size.map_or_else(String::new, |size| size.unit.word().to_owned()),
+            finding.size.map_or_else(String::new, |size| size.seeds.to_string()),
         ])?;
     }
     Ok(writer.into_inner().map_err(csv::IntoInnerError::into_error)?)

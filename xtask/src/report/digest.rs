@@ -11,6 +11,17 @@ use crate::files::write_whole;
 
 const FILE: &str = "digest.json";
 
+/// A primary claim in words.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct PrimaryClaim {
+    /// The claim.
+    pub(crate) claim: String,
+    /// The word of its verdict.
+    pub(crate) verdict: String,
+    /// Its size in words.
+    pub(crate) size: String,
+}
+
 /// The digest of a report.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Digest {
@@ -32,10 +43,26 @@ pub(crate) struct Digest {
     pub(crate) holds: usize,
     /// Number of claims that fail.
     pub(crate) fails: usize,
+    /// Number of claims about negligible changes.
+    #[serde(default)]
+    pub(crate) negligible: usize,
+    /// Number of claims that could not have been violated.
+    #[serde(default)]
+    pub(crate) vacuous: usize,
+    /// The primary claims, each with its verdict and size in words.
+    #[serde(default)]
+    pub(crate) primary: Vec<PrimaryClaim>,
     /// Number of undecided claims.
     pub(crate) undecided: usize,
     /// Process time of all finished runs, in seconds.
     pub(crate) seconds: f64,
+}
+
+impl PrimaryClaim {
+    fn of(finding: &Finding) -> Self {
+        let verdict = finding.verdict.word().to_owned();
+        Self { claim: finding.claim.clone(), verdict, size: finding.size_words() }
+    }
 }
 
 impl Digest {
@@ -53,6 +80,9 @@ impl Digest {
             excluded: results.runs.iter().filter(|run| !run.counts()).count(),
             holds: count(Verdict::Holds),
             fails: count(Verdict::Fails),
+            negligible: count(Verdict::Negligible),
+            vacuous: count(Verdict::Vacuous),
+            primary: findings.iter().filter(|finding| finding.primary).map(PrimaryClaim::of).collect(),
             undecided: count(Verdict::Undecided),
             seconds: results.runs.iter().filter_map(|run| Some(run.record.as_ref()?.work.seconds)).sum(),
         }

@@ -56,7 +56,6 @@ fn read(root: &Path) -> Result<(Vec<Entry>, Vec<IndexError>)> {
 }
 
 fn page(entries: &[Entry], errors: &[&IndexError]) -> Markup {
-    let sum = |count: fn(&Digest) -> usize| entries.iter().map(|entry| count(&entry.digest)).sum::<usize>();
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -74,12 +73,7 @@ fn page(entries: &[Entry], errors: &[&IndexError]) -> Markup {
                         "Munn, Dherin, Gonzalvo (2024), " a href="https://arxiv.org/abs/2405.15706" { "arXiv 2405.15706" }
                     }
                     h1 { "The impact of geometric complexity on neural collapse: what was reproduced" }
-                    ul.counts aria-label="What the data say about the paper's claims, all experiments together" {
-                        li { b.holds { (sum(|digest| digest.holds)) } "hold" }
-                        li { b.fails { (sum(|digest| digest.fails)) } "fail" }
-                        li { b.undecided { (sum(|digest| digest.undecided)) } "undecided" }
-                        li { b { (sum(|digest| digest.runs)) } "runs" }
-                    }
+                    p.quiet { "The primary claims of each experiment, in words; all claims are in its report." }
                 }
                 main {
                     @if !errors.is_empty() { (error_list(errors)) }
@@ -113,7 +107,8 @@ fn overview(entries: &[Entry]) -> Markup {
                     thead { tr {
                         th.words scope="col" { "experiment" } th.words scope="col" { "paper" } th.words scope="col" { "preset" }
                         th.words scope="col" { "data" } th scope="col" { "runs" } th scope="col" { "excluded" }
-                        th scope="col" { "hold" } th scope="col" { "fail" } th scope="col" { "undecided" }
+                        th scope="col" { "hold" } th scope="col" { "fail" } th scope="col" { "negligible" }
+                        th scope="col" { "vacuous" } th scope="col" { "undecided" }
                         th scope="col" { "process time" }
                     } }
                     tbody { @for Entry { folder, digest } in entries {
@@ -126,6 +121,8 @@ fn overview(entries: &[Entry]) -> Markup {
                             td { (digest.excluded) }
                             td.holds { (digest.holds) }
                             td.fails { (digest.fails) }
+                            td { (digest.negligible) }
+                            td { (digest.vacuous) }
                             td.undecided { (digest.undecided) }
                             td { (duration(digest.seconds)) }
                         }
@@ -141,6 +138,11 @@ fn card(Entry { folder, digest }: &Entry) -> Markup {
         figure {
             h2 { a href=(link(folder)) { (digest.title) } }
             p.quiet.small { (digest.figure) " · " (digest.name) " · preset " (digest.preset) " · data " (digest.data) }
+            ul.lead {
+                @for claim in &digest.primary {
+                    li { (claim.claim) ": " span class=(format!("verdict {}", claim.verdict)) { (claim.verdict) } ". " span.quiet { (claim.size) } }
+                }
+            }
             // Hidden from screen readers: the heading is the same link, and the report describes its figure.
             a href=(link(folder)) tabindex="-1" aria-hidden="true" {
                 img src=(format!("{folder}/figure.svg")) alt="";
@@ -156,6 +158,7 @@ fn link(folder: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::digest::PrimaryClaim;
 
     #[test]
     fn reports_are_in_the_order_of_the_paper_and_errors_are_listed() {
@@ -172,6 +175,13 @@ mod tests {
                 holds: 3,
                 fails: 1,
                 undecided: 0,
+                negligible: 1,
+                vacuous: 2,
+                primary: vec![PrimaryClaim {
+                    claim: "larger <b> → lower GC".to_owned(),
+                    verdict: "holds".to_owned(),
+                    size: "×0.72 over the sweep, [0.66, 0.79].".to_owned(),
+                }],
                 seconds: 60.0,
             };
             std::fs::create_dir(root.path().join(name)).unwrap();
@@ -183,7 +193,12 @@ mod tests {
         let page = std::fs::read_to_string(write_index(root.path(), &[error]).unwrap()).unwrap();
         let at = |text: &str| page.find(text).unwrap_or_else(|| panic!("{text} is not in {page}"));
         assert!(at("About fig1") < at("About fig2") && at("About fig2") < at("About gc-penalty"));
-        assert!(page.contains("no such &lt;host&gt;") && page.contains("broken"));
+        assert!(
+            page.contains("no such &lt;host&gt;")
+                && page.contains("larger &lt;b&gt; → lower GC")
+                && page.contains("×0.72")
+                && page.contains("broken")
+        );
         assert!(page.contains("href=\"fig1/report.html\"") && !page.contains("<script"));
     }
 }

@@ -4,23 +4,28 @@ use std::fmt::Write;
 
 use super::results::Results;
 use super::table::{self, Table};
-use super::verdict::{self, Finding, Verdict};
+use super::verdict::{self, Finding};
 use super::{estimates, page};
 
-/// Title, verdicts, tables and exclusions. Names from the experiment file are escaped: they cannot add markup.
+/// Title, primary claims, tables and exclusions. Names from the experiment file are escaped: they cannot add markup.
 pub(crate) fn summary(results: &Results, findings: &[Finding]) -> String {
     let plan = &results.experiment.plan;
-    let count = |verdict: Verdict| findings.iter().filter(|finding| finding.verdict == verdict).count();
-    let mut text = format!(
-        "# {}: {}\n\n{}.\n\nOf {} claims {} hold, {} fail and {} are undecided.\n",
-        escaped(&plan.figure),
-        escaped(&plan.title),
-        escaped(&page::note(results)),
-        findings.len(),
-        count(Verdict::Holds),
-        count(Verdict::Fails),
-        count(Verdict::Undecided)
-    );
+    let mut text =
+        format!("# {}: {}\n\n{}.\n", escaped(&plan.figure), escaped(&plan.title), escaped(&page::note(results)),);
+    let primary: Vec<&Finding> = findings.iter().filter(|finding| finding.primary).collect();
+    if !primary.is_empty() {
+        text.push_str("\n## Primary claims\n\n");
+        for finding in primary {
+            let (claim, words) = (escaped(&finding.claim), escaped(&finding.size_words()));
+            // Writing to a string cannot fail.
+            _ = writeln!(text, "- {claim}: **{}**. {words}", finding.verdict.word());
+        }
+    }
+    let frozen = &results.frozen;
+    _ = writeln!(text, "\nExperiment file with all settings: SHA-256 `{}`.", frozen.sha256);
+    if let Some(warning) = frozen.warning() {
+        _ = writeln!(text, "\nThe experiment file: {}", escaped(&warning));
+    }
     let mut tables = table::sweeps(results, findings);
     tables.extend(table::courses(results));
     tables.extend(estimates::tables(results));
@@ -29,7 +34,6 @@ pub(crate) fn summary(results: &Results, findings: &[Finding]) -> String {
     let excluded = verdict::exclusions(results);
     if !excluded.is_empty() {
         text.push_str("\n## Excluded from verdicts\n\n");
-        // Writing to a string cannot fail.
         excluded.iter().for_each(|(run, why)| _ = writeln!(text, "- {}: {}", escaped(run), escaped(why)));
     }
     text

@@ -55,7 +55,7 @@ pub(crate) fn write(
     extras: Extras,
 ) -> Result<Written> {
     let text = experiment.to_toml()?;
-    let results = Results::read(experiment, planned, folder);
+    let results = Results::read(experiment, planned, folder)?;
     let findings = verdict::findings(&results);
     let columns = chart::columns(&results);
     let at = |name: &str| folder.join(name);
@@ -101,7 +101,15 @@ fn dashed(results: &Results) -> &'static str {
 }
 
 fn summary(results: &Results, findings: &[verdict::Finding]) -> String {
-    let mut parts: Vec<String> = table::sweeps(results, findings).iter().map(Table::text).collect();
+    let primary = findings.iter().filter(|finding| finding.primary);
+    let primary: Vec<String> = primary
+        .map(|finding| format!("  {}: {}. {}", finding.claim, finding.verdict.word(), finding.size_words()))
+        .collect();
+    let mut parts: Vec<String> = Vec::new();
+    if !primary.is_empty() {
+        parts.push(format!("Primary claims\n{}\n", primary.join("\n")));
+    }
+    parts.extend(table::sweeps(results, findings).iter().map(Table::text));
     parts.extend(table::courses(results).iter().map(Table::text));
     parts.extend(estimates::tables(results).iter().map(Table::text));
     parts.extend(table::grids(results, findings).iter().map(|grid| grid.table().text()));

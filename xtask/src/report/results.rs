@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 
 use crate::reproduce::experiment::{ComparisonPoint, Experiment};
+use crate::reproduce::frozen::{self, Frozen};
 use crate::reproduce::measurement::{Measurement, MeasuringPoint, RunOutcome};
 use crate::reproduce::metric::Metric;
 use crate::reproduce::store::{RunFolder, RunProvenance, RunState, Verified};
@@ -14,6 +15,8 @@ use crate::reproduce::sweep::PlannedRun;
 pub(crate) struct Results {
     /// The experiment.
     pub(crate) experiment: Experiment,
+    /// The experiment file, compared with that before the first run.
+    pub(crate) frozen: Frozen,
     /// The runs, in the order of the plan.
     pub(crate) runs: Vec<Run>,
 }
@@ -101,10 +104,14 @@ impl ComparedRun<'_> {
 
 impl Results {
     /// Reads every planned run from `folder`. A run whose results cannot be used is listed as failed.
-    pub(crate) fn read(experiment: Experiment, planned: Vec<PlannedRun>, folder: &Path) -> Self {
+    ///
+    /// # Errors
+    /// An experiment that is not TOML.
+    pub(crate) fn read(experiment: Experiment, planned: Vec<PlannedRun>, folder: &Path) -> Result<Self> {
         let limit = experiment.plan.rules.under_trained_above;
         let runs = planned.into_iter().map(|planned| Run::read(planned, folder, limit)).collect();
-        Self { experiment, runs }
+        let frozen = frozen::compare(folder, &experiment.to_toml()?);
+        Ok(Self { experiment, frozen, runs })
     }
 
     /// The runs of a sweep, or of all sweeps.

@@ -37,6 +37,8 @@ fn values(run: &PlannedRun, share: f64) -> Vec<(Metric, f64)> {
         (Metric::PoincareConstant, 0.2),
         (Metric::TestNc, 0.5),
         (Metric::TestBound, 0.75),
+        (Metric::NearestMeanError, 0.4),
+        (Metric::NearestMeanBound, 1.0 + 600.0 * gc),
         (Metric::TargetNc, target),
         (Metric::NearestMeanAccuracy, accuracy),
         (Metric::RidgeAccuracy, accuracy + 0.02),
@@ -81,7 +83,7 @@ fn results(folder: &Path) -> Results {
     let experiment = experiment();
     let planned = sweep::runs(&experiment).unwrap();
     synthetic(folder, &planned);
-    Results::read(experiment, planned, folder)
+    Results::read(experiment, planned, folder).unwrap()
 }
 
 #[test]
@@ -160,7 +162,7 @@ fn statuses_follow_the_rules_and_an_unreadable_folder_is_listed() {
     let broken = RunFolder::of(folder.path(), &planned[2].key);
     fs::write(broken.path().join("done"), "not JSON").unwrap();
     fs::remove_dir_all(RunFolder::of(folder.path(), &planned[5].key).path()).unwrap();
-    let results = Results::read(experiment, planned, folder.path());
+    let results = Results::read(experiment, planned, folder.path()).unwrap();
     let status = |index: usize| &results.runs[index].status;
     assert!(matches!(status(0), RunStatus::UnderTrained { share } if (share - 3.9 / 64f64.ln()).abs() < 1e-12));
     assert_eq!(*status(1), RunStatus::Counted);

@@ -1,5 +1,5 @@
-//! What the process of a run and the process that started it agree on: exit codes, lines of progress, and that the child
-//! ends with its parent.
+//! The protocol between the process of a run and its parent: exit codes, lines of progress, and the end of the child with
+//! its parent.
 
 use std::io::Read;
 

@@ -5,6 +5,7 @@ use models::DeviceName;
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
+use super::settings::differences;
 use crate::task::Task;
 
 /// Version of run folders. It changes when the same configuration would give other numbers, or a run folder has another
@@ -171,7 +172,7 @@ impl Configuration {
         Ok(configuration)
     }
 
-    /// Reads what [`Configuration::to_toml`] wrote.
+    /// Parses the text of [`Configuration::to_toml`].
     ///
     /// # Errors
     /// Text that is not a configuration, and a configuration of another format.
@@ -202,7 +203,7 @@ impl Configuration {
     /// The first setting whose value is not the one that `expected` has, in words; none where all are equal.
     pub(crate) fn first_difference(&self, expected: &Self) -> Result<Option<String>> {
         let (found, expected) = (Table::try_from(self)?, Table::try_from(expected)?);
-        Ok(difference("", &found, &expected))
+        Ok(differences(&found, &expected).first().map(|difference| difference.words("expected")))
     }
 
     /// Steps of the training on this number of images.
@@ -339,22 +340,6 @@ impl Estimators {
         rising("measure.estimators.mask_rates", &self.mask_rates, f64::MIN_POSITIVE, 1.0)?;
         rising("measure.estimators.output_samples", &counts(&self.output_samples), 1.0, f64::MAX)
     }
-}
-
-/// The first key, in alphabetical order, whose values differ.
-fn difference(path: &str, found: &Table, expected: &Table) -> Option<String> {
-    let mut keys: Vec<&String> = found.keys().chain(expected.keys()).collect();
-    keys.sort();
-    keys.dedup();
-    let value = |value: Option<&toml::Value>| value.map_or_else(|| "missing".to_owned(), ToString::to_string);
-    keys.into_iter().find_map(|key| {
-        let here = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-        match (found.get(key), expected.get(key)) {
-            (Some(toml::Value::Table(found)), Some(toml::Value::Table(expected))) => difference(&here, found, expected),
-            (one, two) if one == two => None,
-            (one, two) => Some(format!("`{here}` is {}, expected {}", value(one), value(two))),
-        }
-    })
 }
 
 fn positive(name: &str, value: f64) -> Result<()> {

@@ -10,6 +10,7 @@ use super::args::Args;
 use super::child::is_no_space;
 use super::engine::{Engine, EngineEnd, EngineKind, Job, Local, ProgressDisplay, Slurm, check_sbatch, check_slurm};
 use super::experiment::Experiment;
+use super::frozen;
 use super::results_folder::ResultsFolder;
 use super::store::{RunFolder, RunState, Verified};
 use super::sweep::{self, PlannedRun};
@@ -29,10 +30,13 @@ pub(super) fn execute(args: &Args, experiment: Experiment, folder: &Path) -> Res
         own.abandon();
         return Err(error);
     }
-    own.settle()?;
+    let text = experiment.to_toml()?;
+    own.settle()
+        .and_then(|()| frozen::freeze(folder, &text))
+        .map_err(|error| if is_no_space(&error) { no_space_error(&planned, folder) } else { error })?;
     let pending = pending(&planned, folder)?;
     let (engine, description) = engine(args, pending.jobs.len(), folder)?;
-    announce(&experiment, &planned, &pending, &description, folder);
+    announce(&experiment, &planned, &pending, &description, folder)?;
     match run_jobs(engine.as_ref(), &pending.jobs)? {
         EngineEnd::Exhausted => conclude(args, experiment, planned, folder),
         EngineEnd::Stopped => {
@@ -94,17 +98,29 @@ fn pending(planned: &[PlannedRun], folder: &Path) -> Result<Pending> {
     Ok(Pending { jobs: pending.into_iter().map(|(_, job)| job).collect(), finished, unsigned })
 }
 
-fn announce(experiment: &Experiment, planned: &[PlannedRun], pending: &Pending, engine: &str, folder: &Path) {
+fn announce(
+    experiment: &Experiment,
+    planned: &[PlannedRun],
+    pending: &Pending,
+    engine: &str,
+    folder: &Path,
+) -> Result<()> {
     let plan = &experiment.plan;
     say!("{} · {} · preset {} · data {}", experiment.name, plan.figure, experiment.preset, plan.data.set);
     let (runs, before) = (planned.len(), pending.finished);
     say!("{runs} runs, {before} of them finished before; {engine}; results in {}", folder.display());
+    let frozen = frozen::compare(folder, &experiment.to_toml()?);
+    say!("experiment file with all settings: SHA-256 {}", frozen.sha256);
+    if let Some(warning) = frozen.warning() {
+        say!("experiment file: {warning}");
+    }
     if pending.unsigned > 0 {
         say!(
             "{} of the finished runs are unsigned: an earlier version wrote their results, and alterations cannot be detected",
             pending.unsigned
         );
     }
+    Ok(())
 }
 
 /// Refuses an engine that this machine does not have, and settings that the engine does not use.

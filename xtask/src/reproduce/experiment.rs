@@ -25,6 +25,9 @@ const EMBEDDED: [(&str, &str); 10] = [
     ("gc-penalty", include_str!("../../experiments/gc-penalty.toml")),
 ];
 
+/// Most primary claims of an experiment.
+const MOST_PRIMARY: usize = 8;
+
 /// One experiment with preset, data set and command-line settings applied.
 #[derive(Debug, Clone)]
 pub(crate) struct Experiment {
@@ -146,6 +149,14 @@ impl Experiment {
                 metric.name(),
                 plan.task.name()
             );
+        }
+        if plan.claims.primary_count() > MOST_PRIMARY {
+            bail!("claims: expected at most {MOST_PRIMARY} primary claims, got {}", plan.claims.primary_count());
+        }
+        for trend in &plan.claims.trends {
+            if let Some(metric) = trend.primary.iter().find(|metric| !trend.metrics.contains(metric)) {
+                bail!("claims.trends: `{}` is primary, but not among its metrics", metric.name());
+            }
         }
         if plan.claims.coverage && plan.measure.estimators.is_none() {
             bail!("claims.coverage contradicts measure: there are no measure.estimators");

@@ -168,6 +168,14 @@ impl Metric {
         }
     }
 
+    /// The largest possible value; none if there is none. A bound at or above it cannot be violated.
+    pub(crate) fn maximum(self) -> Option<f64> {
+        match self {
+            Self::NearestMeanAccuracy | Self::RidgeAccuracy | Self::TestAccuracy | Self::NearestMeanError => Some(1.0),
+            _ => None,
+        }
+    }
+
     /// The scale of its axis.
     pub(crate) fn scale(self) -> Scale {
         match self {

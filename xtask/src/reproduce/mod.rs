@@ -9,6 +9,7 @@ mod engine;
 pub(crate) mod estimator;
 mod execute;
 pub(crate) mod experiment;
+pub(crate) mod frozen;
 mod lock;
 pub(crate) mod measurement;
 pub(crate) mod metric;

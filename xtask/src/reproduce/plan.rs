@@ -122,10 +122,24 @@ pub(crate) struct Rules {
     pub(crate) saturated_above: f64,
     /// Level of the bootstrap intervals. A verdict also needs a p-value of the permutation test of at most 1 minus this.
     pub(crate) confidence: f64,
+    /// A change over a sweep is negligible if its interval lies between 1 over this factor and this factor.
+    #[serde(default = "negligible_factor")]
+    pub(crate) negligible_factor: f64,
+    /// A change of an accuracy is negligible if its interval lies within ± this number of percentage points.
+    #[serde(default = "negligible_points")]
+    pub(crate) negligible_points: f64,
     /// Number of bootstrap resamples.
     pub(crate) resamples: usize,
     /// Largest shortfall of an estimator's coverage (the share of intervals with the exact value inside) from its level.
     pub(crate) coverage_tolerance: f64,
+}
+
+fn negligible_factor() -> f64 {
+    1.05
+}
+
+fn negligible_points() -> f64 {
+    1.0
 }
 
 /// The claims of the paper, as statements that data can decide.
@@ -152,6 +166,9 @@ pub(crate) struct Claims {
 pub(crate) struct Trend {
     /// The metrics.
     pub(crate) metrics: Vec<Metric>,
+    /// Those of the metrics whose claims at the first comparison point are primary.
+    #[serde(default)]
+    pub(crate) primary: Vec<Metric>,
     /// The direction in each sweep, as the swept value rises.
     pub(crate) sweeps: BTreeMap<String, Direction>,
     /// Where along training the runs are compared.
@@ -169,6 +186,9 @@ pub(crate) struct Association {
     pub(crate) y: Metric,
     /// The direction of `y` as `x` rises.
     pub(crate) direction: Direction,
+    /// Whether the claim over all runs, at the first comparison point, is primary.
+    #[serde(default)]
+    pub(crate) primary: bool,
     /// Where along training the runs are compared.
     #[serde(alias = "readouts")]
     pub(crate) comparisons: Vec<ComparisonPoint>,
@@ -182,6 +202,9 @@ pub(crate) struct Inequality {
     pub(crate) lesser: Metric,
     /// The bound.
     pub(crate) greater: Metric,
+    /// Whether the claim is primary.
+    #[serde(default)]
+    pub(crate) primary: bool,
 }
 
 /// `x` and `y` are correlated along the training of every run, over the scheduled points after the initial network.
@@ -194,6 +217,9 @@ pub(crate) struct Course {
     pub(crate) y: Metric,
     /// The direction of `y` as `x` rises.
     pub(crate) direction: Direction,
+    /// Whether the claim is primary.
+    #[serde(default)]
+    pub(crate) primary: bool,
 }
 
 /// The direction of a metric.
@@ -209,6 +235,7 @@ pub(crate) enum Direction {
 /// The point of training at which runs are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[allow(clippy::enum_variant_names, reason = "the names in experiment files")]
 pub(crate) enum ComparisonPoint {
     /// At the end of training, when all runs have seen the same number of images.
     EqualEpochs,
@@ -220,6 +247,14 @@ pub(crate) enum ComparisonPoint {
 }
 
 impl Claims {
+    /// Number of primary claims.
+    pub(crate) fn primary_count(&self) -> usize {
+        let trends = self.trends.iter().map(|claim| claim.primary.len() * claim.sweeps.len());
+        let associations = self.associations.iter().filter(|claim| claim.primary).count();
+        let inequalities = self.inequalities.iter().filter(|claim| claim.primary).count();
+        trends.sum::<usize>() + associations + inequalities + self.courses.iter().filter(|claim| claim.primary).count()
+    }
+
     /// The comparison points of all claims, with repetitions.
     pub(crate) fn comparisons(&self) -> impl Iterator<Item = ComparisonPoint> {
         let trends = self.trends.iter().flat_map(|claim| &claim.comparisons);
@@ -232,6 +267,12 @@ impl Rules {
     pub(crate) fn check(&self) -> Result<()> {
         if !(self.confidence > 0.0 && self.confidence < 1.0) {
             bail!("rules.confidence: expected a number between 0 and 1, got {}", self.confidence);
+        }
+        if !(self.negligible_factor.is_finite() && self.negligible_factor >= 1.0) {
+            bail!("rules.negligible_factor: expected a number from 1, got {}", self.negligible_factor);
+        }
+        if !(self.negligible_points.is_finite() && self.negligible_points >= 0.0) {
+            bail!("rules.negligible_points: expected a number from 0, got {}", self.negligible_points);
         }
         if self.resamples < 100 {
             bail!("rules.resamples: expected at least 100, got {}", self.resamples);

@@ -105,6 +105,45 @@ fn described(value: &Value) -> String {
     }
 }
 
+/// A key whose value differs between two trees.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Difference {
+    key: String,
+    found: Option<Value>,
+    other: Option<Value>,
+}
+
+impl Difference {
+    /// The difference in words, with a name for the other value: `key` is 1, expected 2.
+    pub(crate) fn words(&self, name: &str) -> String {
+        let value = |value: &Option<Value>| value.as_ref().map_or_else(|| "missing".to_owned(), ToString::to_string);
+        format!("`{}` is {}, {name} {}", self.key, value(&self.found), value(&self.other))
+    }
+}
+
+/// The dotted keys whose values differ between two trees, in alphabetical order.
+pub(crate) fn differences(found: &Table, other: &Table) -> Vec<Difference> {
+    let mut differences = Vec::new();
+    collect_differences("", found, other, &mut differences);
+    differences
+}
+
+fn collect_differences(path: &str, found: &Table, other: &Table, differences: &mut Vec<Difference>) {
+    let mut keys: Vec<&String> = found.keys().chain(other.keys()).collect();
+    keys.sort();
+    keys.dedup();
+    for key in keys {
+        let here = join(path, key);
+        match (found.get(key), other.get(key)) {
+            (Some(Value::Table(found)), Some(Value::Table(other))) => {
+                collect_differences(&here, found, other, differences);
+            }
+            (one, two) if one == two => {}
+            (one, two) => differences.push(Difference { key: here, found: one.cloned(), other: two.cloned() }),
+        }
+    }
+}
+
 fn join(path: &str, key: &str) -> String {
     if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
@@ -131,6 +170,14 @@ mod tests {
         assert!(over.contains("preset `quick`: unknown key `train.learning_rat`; did you mean `train.learning_rate`?"));
         let set = assign(&mut base, "train.learnin_rate=0.2").unwrap_err().to_string();
         assert!(set.contains("did you mean `train.learning_rate`?"), "{set}");
+    }
+
+    #[test]
+    fn differences_have_dotted_keys_and_both_values() {
+        let (one, two) = (tree("a = 1\n[t]\nx = [1]\ny = 2"), tree("b = 'c'\n[t]\nx = [1]\ny = 3"));
+        let words: Vec<String> = differences(&one, &two).iter().map(|found| found.words("expected")).collect();
+        assert_eq!(words, ["`a` is 1, expected missing", "`b` is missing, expected \"c\"", "`t.y` is 2, expected 3"]);
+        assert!(differences(&one, &one).is_empty());
     }
 
     #[test]

@@ -67,7 +67,7 @@ pub(crate) enum RunState {
     Failed(String),
 }
 
-/// What a check of a run's results found, where it found no mismatch.
+/// The result of a check of a run's results without a mismatch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verified {
     /// The run is not done.
@@ -189,7 +189,7 @@ impl RunFolder {
         Ok(support::hexadecimal(&hash.finalize()))
     }
 
-    /// Removes the results of an earlier attempt and what a killed process left half written. The folder must be locked.
+    /// Removes the results of an earlier attempt and the temporary files of killed processes. The folder must be locked.
     pub(crate) fn clear(&self) -> Result<()> {
         for name in [DONE, FAILED, METRICS, RECORD] {
             let path = self.path.join(name);

@@ -1,81 +1,71 @@
-//! Features on disk, so that heads and episodes are explored without running the network again.
+//! Features on disk: heads and episodes can be varied without another forward pass of the network.
 
 use std::collections::HashMap;
 use std::fs;
-use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use sha2::{Digest, Sha256};
+use support::hexadecimal;
 
-use crate::atomic_file::AtomicFile;
-use crate::checksum::hexadecimal;
-use crate::features::Values;
-use crate::{Error, LabelledFeatures, Result};
+use crate::feature_view::Values;
+use crate::{Error, FeatureView, LabelledFeatures, Result};
 
-/// The version of the file layout; files of another are refused.
+/// Version of the file layout; files of another version are refused.
 const VERSION: &str = "fewshot-features-1";
 
-/// The SHA-256 of something that features depend on.
+/// SHA-256 of an input that features depend on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Fingerprint(String);
 
 impl Fingerprint {
-    /// Of bytes in memory: weights, or a description of the preprocessing.
+    /// Fingerprint of bytes in memory, such as weights or a description of the preprocessing.
     ///
     /// ```
     /// let empty = fewshot::Fingerprint::of_bytes(b"");
     /// assert!(empty.as_str().starts_with("e3b0c44298fc1c14"));
     /// ```
     pub fn of_bytes(bytes: &[u8]) -> Self {
-        Self(hexadecimal(&Sha256::digest(bytes)))
+        Self(support::sha256(bytes))
     }
 
-    /// Of a file's content, read block by block.
+    /// Fingerprint of a file's content, which is read in blocks.
     ///
     /// **Errors** [`Error::Io`].
     pub fn of_file(path: &Path) -> Result<Self> {
-        let mut file = fs::File::open(path).map_err(Error::io(path))?;
-        let mut hash = Sha256::new();
-        let mut block = vec![0; 1 << 20];
-        loop {
-            match file.read(&mut block).map_err(Error::io(path))? {
-                0 => return Ok(Self(hexadecimal(&hash.finalize()))),
-                count => hash.update(&block[..count]),
-            }
-        }
+        support::sha256_of_file(path).map(Self).map_err(Error::file)
     }
 
-    /// In hexadecimal.
+    /// The SHA-256 in hexadecimal.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// Everything that a set of features depends on.
+/// All inputs that a set of features depends on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct FeatureKey {
     /// The network's weights.
     pub weights: Fingerprint,
     /// The data set, split and order.
     pub data: Fingerprint,
-    /// What is done to an image before the network, and which layer is read.
+    /// The preprocessing of images, and the layer whose output is the features.
     pub preprocessing: Fingerprint,
 }
 
 impl FeatureKey {
-    /// The fingerprint of the three together, which names the file.
+    /// Fingerprint of all three; it is the name of the file.
     fn fingerprint(&self) -> Fingerprint {
         let Self { weights, data, preprocessing } = self;
         Fingerprint::of_bytes(format!("{}\n{}\n{}\n", weights.0, data.0, preprocessing.0).as_bytes())
     }
 }
 
-/// A folder of features, one safetensors file for each key.
+/// A folder of features with one safetensors file per key.
 ///
-/// **Conventions** a file holds `features` `[n, p]` (f32 or f64, as they came), `labels` `[n]` u32 and, where attached,
-/// `base_mean` `[p]` f64; its metadata hold the three fingerprints and a checksum of the content. Files are written
-/// beside their place and renamed, so that a killed process leaves no half of one.
+/// **Conventions** a file holds `features` `[n, p]` in their own precision (f32 or f64), `labels` `[n]` u32 and, where
+/// attached, `base_mean` `[p]` f64. Its metadata hold the three fingerprints and a checksum of the content. Files are
+/// written under a temporary name and renamed, so a killed process leaves no partial file.
 ///
 /// ```
 /// use fewshot::{FeatureCache, FeatureKey, Fingerprint, LabelledFeatures};
@@ -99,7 +89,7 @@ pub struct FeatureCache {
 }
 
 impl FeatureCache {
-    /// The cache in this folder, which is made where it is missing.
+    /// Opens the cache in this folder, and creates the folder where it is missing.
     ///
     /// **Errors** [`Error::Io`].
     pub fn open(folder: impl Into<PathBuf>) -> Result<Self> {
@@ -108,14 +98,14 @@ impl FeatureCache {
         Ok(Self { folder })
     }
 
-    /// Where the features of a key are or would be.
+    /// Path of the file of a key, whether or not it exists.
     pub fn path(&self, key: &FeatureKey) -> PathBuf {
         self.folder.join(format!("{}.safetensors", key.fingerprint().0))
     }
 
-    /// The features of a key, or none.
+    /// The features of a key; none where they are not cached.
     ///
-    /// **Errors** [`Error::Io`]; [`Error::CacheEntry`] where the file is damaged or of another key.
+    /// **Errors** [`Error::Io`]; [`Error::CacheEntry`] where the file is damaged or belongs to another key.
     pub fn get(&self, key: &FeatureKey) -> Result<Option<LabelledFeatures>> {
         let path = self.path(key);
         match fs::read(&path) {
@@ -125,18 +115,16 @@ impl FeatureCache {
         }
     }
 
-    /// Stores the features of a key in place of what was there.
+    /// Stores the features of a key, and replaces an earlier file.
     ///
     /// **Errors** [`Error::Io`].
-    pub fn put(&self, key: &FeatureKey, features: &LabelledFeatures) -> Result<()> {
+    pub fn put<'a>(&self, key: &FeatureKey, features: impl Into<FeatureView<'a>>) -> Result<()> {
         let path = self.path(key);
-        let bytes = encode(features, key).map_err(|reason| Error::CacheEntry { path: path.clone(), reason })?;
-        let mut file = AtomicFile::create(&path)?;
-        file.write_all(&bytes).map_err(Error::io(&path))?;
-        file.commit()
+        let bytes = encode(features.into(), key).map_err(|reason| Error::CacheEntry { path: path.clone(), reason })?;
+        support::write_file(&path, &bytes).map_err(Error::file)
     }
 
-    /// The features of a key, computed and stored where they are missing.
+    /// The features of a key; where they are not cached, they are computed and stored.
     ///
     /// **Errors** those of `compute`, of [`FeatureCache::get`] and of [`FeatureCache::put`].
     pub fn get_or_insert_with<E: From<Error>>(
@@ -153,7 +141,7 @@ impl FeatureCache {
     }
 }
 
-fn encode(features: &LabelledFeatures, key: &FeatureKey) -> std::result::Result<Vec<u8>, String> {
+fn encode(features: FeatureView<'_>, key: &FeatureKey) -> std::result::Result<Vec<u8>, String> {
     let (dtype, values) = match features.values() {
         Values::F32(values) => (Dtype::F32, values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>()),
         Values::F64(values) => (Dtype::F64, values.iter().flat_map(|value| value.to_le_bytes()).collect()),
@@ -190,7 +178,7 @@ fn decode(bytes: &[u8], key: &FeatureKey) -> std::result::Result<LabelledFeature
             other => return Err(format!("its `{name}` is {other:?}, but {expected} was expected")),
         }
     }
-    let [_, dimension] = *features.shape() else { return Err("its features are no matrix".to_owned()) };
+    let [_, dimension] = *features.shape() else { return Err("its features are not a matrix".to_owned()) };
     let labels = words(labels.data()).map(u32::from_le_bytes).collect();
     let loaded = match features.dtype() {
         Dtype::F32 => {
@@ -210,7 +198,7 @@ fn decode(bytes: &[u8], key: &FeatureKey) -> std::result::Result<LabelledFeature
     loaded.map_err(|error| error.to_string())
 }
 
-/// The numbers of `SIZE` bytes each.
+/// Consecutive groups of `SIZE` bytes.
 fn words<const SIZE: usize>(bytes: &[u8]) -> impl Iterator<Item = [u8; SIZE]> + '_ {
     bytes.as_chunks().0.iter().copied()
 }

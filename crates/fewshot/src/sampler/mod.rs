@@ -1,4 +1,4 @@
-//! Draws episodes: episode i of a sampler is the same on every machine, in any order.
+//! The sampler of episodes: episode i is the same on every machine and in any order.
 
 use rand::Rng;
 use streams::Stream;
@@ -6,12 +6,12 @@ use streams::Stream;
 use crate::class_rows::ClassRows;
 use crate::{Episode, EpisodeRules, Error, QueryRule, Result, ShotRule, WayRule};
 
-/// Draws episodes from the labels of a data set by its rules and its own seed.
+/// Draws episodes from the labels of a data set, by rules and a seed.
 ///
-/// **Definition** classes are drawn without replacement; within a class, samples are drawn without replacement, the
-/// first ones as support and the next as queries, so that the two are disjoint.
+/// **Definition** classes are drawn without replacement. Within a class, samples are drawn without replacement: the
+/// first are support, the next are queries.
 ///
-/// **Conventions** episode `index` depends on the labels, the rules, the seed and `index` alone: the stream
+/// **Conventions** episode `index` depends on the labels, the rules, the seed and `index` only. Its random stream is
 /// `(seed, "fewshot/episode", index)`.
 ///
 /// ```
@@ -31,17 +31,17 @@ pub struct EpisodeSampler {
 }
 
 impl EpisodeSampler {
-    /// A sampler of `way` classes, each with `shots` support samples and `queries` queries.
+    /// A sampler of episodes with `way` classes, each with `shots` support samples and `queries` queries.
     ///
     /// **Errors** as [`EpisodeSampler::new`].
     pub fn fixed(labels: &[u32], way: usize, shots: usize, queries: usize, seed: u64) -> Result<Self> {
         Self::new(labels, EpisodeRules::fixed(way, shots, queries), seed)
     }
 
-    /// A sampler by any rules, checked so that every episode it can draw is valid.
+    /// A sampler with any rules; they are checked against the labels, so every episode drawn is valid.
     ///
-    /// **Errors** [`Error::InvalidRule`], [`Error::TooFewClasses`], [`Error::TooFewSamples`] (names the class with the
-    /// lowest label that is too small), [`Error::TooFewQueries`].
+    /// **Errors** [`Error::InvalidRule`], [`Error::TooFewClasses`], [`Error::TooFewSamples`] (for the lowest
+    /// label whose class is too small), [`Error::TooFewQueries`].
     ///
     /// ```
     /// use fewshot::{EpisodeRules, EpisodeSampler, Error};
@@ -75,7 +75,7 @@ impl EpisodeSampler {
         self.seed
     }
 
-    /// How many classes there are to draw from.
+    /// Number of classes of the data.
     pub fn classes(&self) -> usize {
         self.classes.len()
     }
@@ -101,7 +101,7 @@ impl EpisodeSampler {
         Episode::from_valid(drawn.iter().map(|class| class.label).collect(), &support, &query)
     }
 
-    /// Episodes 0, 1, 2, … without end.
+    /// An infinite iterator over episodes 0, 1, 2, …
     pub fn episodes(&self) -> impl Iterator<Item = Episode> + '_ {
         (0..).map(|index| self.episode(index))
     }
@@ -131,7 +131,7 @@ impl EpisodeSampler {
         }
     }
 
-    /// Natural queries must fit whichever classes come together: the smallest ones, at their most shots.
+    /// Checks natural queries in the worst case: the smallest classes, each with the most shots.
     fn check_natural_queries(&self, fewest_ways: usize, most_ways: usize) -> Result<()> {
         let QueryRule::Natural(wanted) = self.rules.query else { return Ok(()) };
         if matches!(self.rules.shot, ShotRule::MetaDataset { .. }) {
@@ -147,7 +147,7 @@ impl EpisodeSampler {
     }
 }
 
-/// Meta-Dataset's shots; see [`ShotRule::MetaDataset`].
+/// The shots of [`ShotRule::MetaDataset`].
 fn proportional_shots(
     stream: &mut Stream,
     drawn: &[&ClassRows],
@@ -172,7 +172,7 @@ fn proportional_shots(
     weights.iter().zip(&available).map(share).collect()
 }
 
-/// `count` queries from what the support left of all classes together, given back class by class.
+/// `count` queries from all samples of the drawn classes that are not support, grouped by class.
 fn draw_natural(stream: &mut Stream, drawn: &[&ClassRows], support: &[Vec<usize>], count: usize) -> Vec<Vec<usize>> {
     let left: Vec<(usize, usize)> = drawn
         .iter()
@@ -194,7 +194,7 @@ fn draw_rows(stream: &mut Stream, rows: &[usize], count: usize) -> Vec<usize> {
     draw(stream, rows.len(), count).into_iter().map(|position| rows[position]).collect()
 }
 
-/// `count` of 0 … `from` − 1 without replacement, in random order: the first steps of a Fisher–Yates shuffle.
+/// `count` numbers of 0 … `from` − 1 without replacement, in random order: the first steps of a Fisher–Yates shuffle.
 fn draw(stream: &mut Stream, from: usize, count: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..from).collect();
     for position in 0..count {

@@ -1,7 +1,7 @@
 //! Activations as layers.
 
 use candle_core::Tensor;
-use ops::{Activation, derivative, gate, gate_each, hadamard, repeated};
+use ops::{Activation, derivative, hadamard, relu_mask, relu_mask_rows, repeat_rows};
 
 use super::{
     Cotangents, GradientAccumulator, Layer, LayerInput, LayerLinearization, LayerResiduals, TangentCotangentTerms,
@@ -15,7 +15,7 @@ impl ActivationLayer {
     /// φ′(x)·v at the input x of the forward pass. The slope of ReLU is read from the output.
     fn slope_times(&self, residuals: &LayerResiduals, v: &Tensor) -> Result<Tensor> {
         Ok(match self.0 {
-            Activation::Relu => gate(v, &residuals.output.detach())?,
+            Activation::Relu => relu_mask(v, &residuals.output.detach())?,
             Activation::Identity => v.clone(),
             smooth => hadamard(v, &derivative(smooth, 1, &residuals.input.detach())?)?,
         })
@@ -36,8 +36,8 @@ impl Layer for ActivationLayer {
         let kept = if self.is_relu() { y.clone() } else { input.x.clone() };
         let vjp = move |g: &Tensor, _: &mut GradientAccumulator| {
             Ok(Some(match self.0 {
-                Activation::Relu => gate_each(g, &kept)?,
-                smooth => smooth.jvp(&repeated("activation", &kept, g)?, g)?.1,
+                Activation::Relu => relu_mask_rows(g, &kept)?,
+                smooth => smooth.jvp(&repeat_rows("activation", &kept, g)?, g)?.1,
             }))
         };
         Ok(LayerLinearization::new(y, input.needs_gradient, vjp))

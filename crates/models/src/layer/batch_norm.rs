@@ -1,8 +1,8 @@
 //! Batch norm as a layer that owns its running statistics.
 
 use candle_core::{DType, Tensor, Var};
-use ops::{
-    ChannelMoments, NormalisedBatch, batch_norm_eval_affine, batch_norm_recorded, batch_norm_traced, batch_norm_train,
+use ops::nhwc::{
+    BatchNormLinearization, BatchNormTangent, ChannelMoments, batch_norm_eval_affine, batch_norm_train,
     batch_norm_train_jvp, channel_affine, channel_dot, channel_scale, channel_sum,
 };
 
@@ -64,13 +64,13 @@ impl BatchNorm2d {
         mask: Option<ReluMask>,
         pass: &Pass,
     ) -> Result<LayerLinearization<'a>> {
-        let mut batch = batch_norm_traced(&input.x, &self.gamma, &self.beta, EPSILON, mask.is_some())?;
+        let batch = BatchNormLinearization::of_batch(&input.x, &self.gamma, &self.beta, EPSILON, mask.is_some())?;
         let y = batch.value()?;
         if pass.update_running {
-            self.update(&batch.moments)?;
+            self.update(batch.moments())?;
         }
-        batch.rectify = mask == Some(ReluMask::ThisLayer);
-        let residuals = input.residuals(|| Residuals::Moments(batch.moments.clone()));
+        let batch = batch.with_fused_relu(mask == Some(ReluMask::ThisLayer));
+        let residuals = input.residuals(|| Residuals::Moments(batch.moments().clone()));
         let (needs_gradient, x) = (input.needs_gradient, input.x.clone());
         let vjp = move |g: &Tensor, into: &mut GradientAccumulator| -> Result<Option<Tensor>> {
             // The penalty's gradient by this input is added in the same pass over the memory.
@@ -118,23 +118,24 @@ impl BatchNorm2d {
     }
 
     /// The normalised batch of the forward pass; none where the running statistics normalised it.
-    fn normalised(&self, residuals: &LayerResiduals, with_relu: bool) -> Result<Option<NormalisedBatch>> {
+    fn normalised(&self, residuals: &LayerResiduals, with_relu: bool) -> Result<Option<BatchNormLinearization>> {
         let Residuals::Moments(moments) = &residuals.extra else { return Ok(None) };
-        Ok(Some(batch_norm_recorded(&residuals.input, &self.gamma, &self.beta, EPSILON, moments, with_relu)?))
+        let (x, gamma, beta) = (&residuals.input, &self.gamma, &self.beta);
+        Ok(Some(BatchNormLinearization::with_moments(x, gamma, beta, EPSILON, moments, with_relu)?))
     }
 
     fn penalty_jvp_of_batch(
         &self,
-        batch: &NormalisedBatch,
+        batch: &BatchNormLinearization,
         residuals: &LayerResiduals,
         cotangents: &Cotangents,
         t: &Tensor,
         terms: &mut TangentCotangentTerms<'_>,
     ) -> Result<Tensor> {
-        let [tangent, by_input, by_scale] = batch.pairing(&cotangents.output, t)?;
+        let BatchNormTangent { tangent, by_input, by_gamma } = batch.tangent_cotangent_term(&cotangents.output, t)?;
         terms.add(&residuals.input, by_input)?;
         if self.gamma.track_op() {
-            terms.add(&self.gamma, by_scale)?;
+            terms.add(&self.gamma, by_gamma)?;
         }
         Ok(tangent)
     }

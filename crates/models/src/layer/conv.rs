@@ -1,10 +1,11 @@
 //! Convolution as a layer.
 
 use candle_core::Tensor;
-use ops::{
-    ConvSettings, Passed, channel_sum, conv2d, conv2d_input_gradient, conv2d_relu, conv2d_weight_gradient, gate,
-    gated_with_sum, input_gradient_between_relus, max_pool2d_traced,
+use ops::nhwc::{
+    FollowedBy, ReluMasks, channel_sum, conv2d, conv2d_input_gradient, conv2d_input_gradient_masked, conv2d_relu,
+    conv2d_weight_gradient, max_pool2d_with_positions, relu_mask_with_sum,
 };
+use ops::{ConvSettings, relu_mask};
 
 use super::{
     BatchNorm2d, Cotangents, Footprint, GradientAccumulator, Layer, LayerInput, LayerLinearization, LayerResiduals,
@@ -98,11 +99,11 @@ impl Conv2d {
             return Ok(None);
         }
         let Some(y) = self.forward_relu_detached(input, pass)? else { return Ok(None) };
-        let (pooled, positions) = max_pool2d_traced(&y, pool.0)?;
+        let (pooled, positions) = max_pool2d_with_positions(&y, pool.0)?;
         // The output before the pool is not kept, but tensors of its size are allocated during the passes.
         let inside = Footprint { total: positions.bytes(), ..Footprint::of(&y) };
-        let passed = Passed::Pool(positions, pooled.clone());
-        Ok(Some(LayerLinearization { inside, ..self.constant_linearization(pooled, passed, input, pass) }))
+        let followed_by = FollowedBy::ReluMaxPool(positions, pooled.clone());
+        Ok(Some(LayerLinearization { inside, ..self.constant_linearization(pooled, followed_by, input, pass) }))
     }
 
     /// ReLU of the output, outside any graph. None for a convolution without bias, which has no fused operation.
@@ -122,22 +123,22 @@ impl Conv2d {
         if self.is_tracked() {
             return self.tracked_linearization(y, mask, input, pass);
         }
-        self.constant_linearization(y, mask.map_or(Passed::Nothing, Passed::Relu), input, pass)
+        self.constant_linearization(y, mask.map_or(FollowedBy::Nothing, FollowedBy::Relu), input, pass)
     }
 
-    /// The same with constant weights; `passed` says which operations lie between the convolution and `y`.
+    /// The same with constant weights; `followed_by` says which operations lie between the convolution and `y`.
     fn constant_linearization(
         &self,
         y: Tensor,
-        passed: Passed,
+        followed_by: FollowedBy,
         input: &LayerInput,
         pass: &Pass,
     ) -> LayerLinearization<'static> {
         let (weight, settings, shape) = (self.weight.clone(), self.settings(pass), input.x.dims().to_vec());
         let input_mask = input.relu_mask_pending.then(|| input.x.clone());
         let vjp = move |g: &Tensor, _: &mut GradientAccumulator| {
-            let passed = (&passed, input_mask.as_ref());
-            Ok(Some(input_gradient_between_relus(g, &weight, &shape, passed, settings)?))
+            let masks = ReluMasks { followed_by: &followed_by, preceding_relu: input_mask.as_ref() };
+            Ok(Some(conv2d_input_gradient_masked(g, &weight, &shape, masks, settings)?))
         };
         LayerLinearization::new(y, input.needs_gradient, vjp)
     }
@@ -156,11 +157,11 @@ impl Conv2d {
         let vjp = move |g: &Tensor, into: &mut GradientAccumulator| -> Result<Option<Tensor>> {
             let g = match (&mask, &bias) {
                 (Some(mask), Some(bias)) => {
-                    let (g, sum) = gated_with_sum(g, mask)?;
+                    let (g, sum) = relu_mask_with_sum(g, mask)?;
                     into.add(bias, sum)?;
                     g
                 }
-                (Some(mask), None) => gate(g, mask)?,
+                (Some(mask), None) => relu_mask(g, mask)?,
                 (None, Some(bias)) => {
                     into.add(bias, channel_sum(g)?)?;
                     g.clone()

@@ -1,7 +1,7 @@
 //! Dropout as a layer.
 
 use candle_core::Tensor;
-use ops::{dropout_mask, hadamard, repeated};
+use ops::{dropout_mask, hadamard, repeat_rows};
 
 use super::{
     Cotangents, GradientAccumulator, Layer, LayerInput, LayerLinearization, LayerResiduals, TangentCotangentTerms,
@@ -46,7 +46,7 @@ impl Layer for Dropout {
         };
         let vjp = move |g: &Tensor, _: &mut GradientAccumulator| {
             Ok(Some(match &mask {
-                Some(mask) => hadamard(g, &repeated("dropout", mask, g)?)?,
+                Some(mask) => hadamard(g, &repeat_rows("dropout", mask, g)?)?,
                 None => g.clone(),
             }))
         };

@@ -1,7 +1,8 @@
 //! The fully connected layer.
 
 use candle_core::Tensor;
-use ops::{ConvSettings, channel_sum, conv2d_input_gradient, conv2d_weight_gradient, linear};
+use ops::nhwc::{channel_sum, conv2d_input_gradient, conv2d_weight_gradient};
+use ops::{ConvSettings, linear};
 
 use super::{
     Cotangents, GradientAccumulator, Layer, LayerInput, LayerLinearization, LayerResiduals, TangentCotangentTerms,

@@ -1,10 +1,10 @@
 //! Pooling layers.
 
 use candle_core::Tensor;
-use ops::{
-    PoolSettings, gate_each, global_avg_pool2d, global_avg_pool2d_pullback, max_pool2d, max_pool2d_jvp,
-    max_pool2d_pullback, max_pool2d_traced,
+use ops::nhwc::{
+    global_avg_pool2d, global_avg_pool2d_vjp, max_pool2d, max_pool2d_jvp, max_pool2d_vjp, max_pool2d_with_positions,
 };
+use ops::{PoolSettings, relu_mask_rows};
 
 use super::{
     Cotangents, GradientAccumulator, Layer, LayerInput, LayerLinearization, LayerResiduals, Residuals,
@@ -21,13 +21,13 @@ impl Layer for MaxPool {
     }
 
     fn linearize<'a>(&'a self, input: &LayerInput, _: &Pass) -> Result<LayerLinearization<'a>> {
-        let (y, positions) = max_pool2d_traced(&input.x, self.0)?;
+        let (y, positions) = max_pool2d_with_positions(&input.x, self.0)?;
         let residuals = input.residuals(|| Residuals::Positions(positions.clone()));
         // A maximum is positive exactly where the pixel it was taken from is, and the pooled images are smaller.
         let mask = input.relu_mask_pending.then(|| y.clone());
         let vjp = move |g: &Tensor, _: &mut GradientAccumulator| {
             Ok(Some(match &mask {
-                Some(mask) => positions.scatter(&gate_each(g, mask)?)?,
+                Some(mask) => positions.scatter(&relu_mask_rows(g, mask)?)?,
                 None => positions.scatter(g)?,
             }))
         };
@@ -49,7 +49,7 @@ impl Layer for MaxPool {
     fn vjp(&self, residuals: &LayerResiduals, g: &Tensor, _: &Pass) -> Result<Cotangents> {
         let input = match &residuals.extra {
             Residuals::Positions(positions) => positions.scatter(g)?,
-            _ => max_pool2d_pullback(&residuals.input.detach(), g, self.0)?,
+            _ => max_pool2d_vjp(&residuals.input.detach(), g, self.0)?,
         };
         Ok(Cotangents::leaf(g, input))
     }
@@ -79,8 +79,7 @@ impl Layer for GlobalAvgPool {
 
     fn linearize<'a>(&'a self, input: &LayerInput, _: &Pass) -> Result<LayerLinearization<'a>> {
         let (_, height, width, _) = input.x.dims4()?;
-        let vjp =
-            move |g: &Tensor, _: &mut GradientAccumulator| Ok(Some(global_avg_pool2d_pullback(g, [height, width])?));
+        let vjp = move |g: &Tensor, _: &mut GradientAccumulator| Ok(Some(global_avg_pool2d_vjp(g, [height, width])?));
         let y = global_avg_pool2d(&input.x)?;
         Ok(LayerLinearization::new(y, input.needs_gradient, vjp))
     }
@@ -91,7 +90,7 @@ impl Layer for GlobalAvgPool {
 
     fn vjp(&self, residuals: &LayerResiduals, g: &Tensor, _: &Pass) -> Result<Cotangents> {
         let (_, height, width, _) = residuals.input.dims4()?;
-        Ok(Cotangents::leaf(g, global_avg_pool2d_pullback(g, [height, width])?))
+        Ok(Cotangents::leaf(g, global_avg_pool2d_vjp(g, [height, width])?))
     }
 
     fn penalty_jvp(

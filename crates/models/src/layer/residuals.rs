@@ -1,7 +1,7 @@
 //! What a forward pass keeps of every layer for the passes of the GC penalty.
 
 use candle_core::Tensor;
-use ops::{ChannelMoments, MaxPositions};
+use ops::nhwc::{ChannelMoments, MaxPositions};
 
 /// Input and output of one layer in a forward pass, with what else its backward pass needs.
 pub(crate) struct LayerResiduals {

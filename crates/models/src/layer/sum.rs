@@ -3,7 +3,7 @@
 use std::mem::take;
 
 use candle_core::Tensor;
-use ops::{gate_each, plain_sum};
+use ops::{add_detached, relu_mask_rows};
 
 use super::{
     Cotangents, GradientAccumulator, Layer, LayerInput, LayerLinearization, LayerResiduals, ReluMask, Residuals,
@@ -32,18 +32,18 @@ impl Sum {
         let (of_shortcut, mut shortcut) = self.shortcut.linearize(path_input(), pass)?;
         let residuals =
             input.residuals(|| Residuals::Paths(vec![take(&mut branch.residuals), take(&mut shortcut.residuals)]));
-        let y = plain_sum(&of_branch, &of_shortcut, mask.is_some())?;
+        let y = add_detached(&of_branch, &of_shortcut, mask.is_some())?;
         let inside = branch.footprint.and(shortcut.footprint);
         let any = needs_gradient || !branch.is_empty() || !shortcut.is_empty();
         let own_mask = (mask == Some(ReluMask::ThisLayer)).then(|| y.clone());
         let vjp = move |g: &Tensor, into: &mut GradientAccumulator| -> Result<Option<Tensor>> {
             let g = match &own_mask {
-                Some(mask) => gate_each(g, mask)?,
+                Some(mask) => relu_mask_rows(g, mask)?,
                 None => g.clone(),
             };
             let (by_branch, by_shortcut) = (branch.vjp(&g, into)?, shortcut.vjp(&g, into)?);
             Ok(match (by_branch, by_shortcut) {
-                (Some(one), Some(other)) if needs_gradient => Some(plain_sum(&one, &other, false)?),
+                (Some(one), Some(other)) if needs_gradient => Some(add_detached(&one, &other, false)?),
                 _ => None,
             })
         };

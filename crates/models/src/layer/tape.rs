@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 
 use candle_core::{Tensor, TensorId};
-use ops::plain_sum;
+use ops::add_detached;
 
 use super::{LayerResiduals, Residuals};
 use crate::Result;
@@ -81,7 +81,7 @@ impl GradientAccumulator {
     /// The cotangent plus the gradient collected for the same tensor, which is removed.
     fn take_sum(&mut self, id: TensorId, cotangent: Tensor) -> Result<Tensor> {
         match self.0.remove(&id) {
-            Some(known) => Ok(plain_sum(&known, &cotangent, false)?),
+            Some(known) => Ok(add_detached(&known, &cotangent, false)?),
             None => Ok(cotangent),
         }
     }

@@ -6,7 +6,8 @@ use candle_core::backprop::GradStore;
 use candle_core::{DType, Tensor, Var};
 #[cfg(doc)]
 use ops::cross_entropy;
-use ops::{channel_dot, cross_entropy_with_gradient};
+use ops::cross_entropy_with_gradient;
+use ops::nhwc::channel_dot;
 
 use super::{GcPenalty, PenalisedPass};
 use crate::layer::GradientAccumulator;

@@ -2,13 +2,12 @@
 
 use candle_core::Tensor;
 
-use crate::Activation;
 use crate::Result;
+use crate::kernels::Activation;
 
-/// The derivative of this order (0 to 3) of a smooth activation, or nothing for another order or function.
+/// The derivative of this order (0 to 3) of a smooth activation, or `None` for other orders and activations.
 ///
-/// The formulas are those of the kernels. Far in the negative tail they are good to the rounding of values near 1, not of
-/// the small value itself.
+/// The formulas are those of the kernels. In the negative tail the error is relative to 1, not to the small value.
 pub(crate) fn smooth_derivative(activation: Activation, order: u8, x: &Tensor) -> Result<Option<Tensor>> {
     let value = match (activation, order) {
         (Activation::Tanh, 0) => x.tanh()?,

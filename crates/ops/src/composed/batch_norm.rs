@@ -1,10 +1,10 @@
-//! Training-mode batch norm composed of sums over rows and products by channel, in the precision of the data.
+//! Training-mode batch norm composed of sums over rows and products per channel, in the precision of the data.
 
 use candle_core::{DType, Device, Tensor};
 
 use super::on_cuda;
 use crate::Result;
-use crate::batch_norm::ChannelMoments;
+use crate::channel_moments::ChannelMoments;
 
 /// `[…, c]` as rows `[m, c]`.
 fn rows(x: &Tensor) -> Result<Tensor> {
@@ -12,7 +12,7 @@ fn rows(x: &Tensor) -> Result<Tensor> {
     Ok(x.contiguous()?.reshape((x.elem_count() / channels, channels))?)
 }
 
-/// Values a channel as a row `[1, c]` of the kind of `like`.
+/// Values per channel as a row `[1, c]`, with the dtype and device of `like`.
 fn row(values: &[f64], like: &Tensor) -> Result<Tensor> {
     Ok(Tensor::new(values, &Device::Cpu)?.unsqueeze(0)?.to_dtype(like.dtype())?.to_device(like.device())?)
 }
@@ -21,13 +21,13 @@ fn on_host(values: &Tensor) -> Result<Vec<f64>> {
     Ok(values.flatten_all()?.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.to_vec1()?)
 }
 
-/// Mean and variance (divisor: the number of rows) by channel, in two passes.
+/// Mean and variance (divisor: the number of rows) per channel, in two passes.
 pub(crate) fn moments(x: &Tensor) -> Result<(Vec<f64>, Vec<f64>)> {
     on_cuda!(x, moments(x));
     let x = rows(x)?;
     let mean = x.mean_keepdim(0)?;
     let centred = x.broadcast_sub(&mean)?;
-    // The mean was rounded: its rest is removed from the variance.
+    // The mean is rounded; the variance is corrected for its error.
     let variance = (centred.sqr()?.mean_keepdim(0)? - centred.mean_keepdim(0)?.sqr()?)?;
     Ok((on_host(&mean)?, on_host(&variance)?.into_iter().map(|variance| variance.max(0.0)).collect()))
 }
@@ -69,15 +69,15 @@ pub(crate) fn training_gradients(
     Ok([tilted.broadcast_mul(&factor)?.reshape(x.shape())?, by_gamma.squeeze(0)?, by_beta.squeeze(0)?])
 }
 
-/// What the kernels for CUDA need of a norm without a ReLU behind it.
+/// The parameters of the CUDA kernels, without a fused ReLU.
 #[cfg(feature = "cuda")]
 fn on_device(moments: &ChannelMoments, epsilon: f64, [gamma, beta]: [&Tensor; 2]) -> Result<crate::cuda::Normalising> {
     let inverse = moments.inverse_deviation(epsilon);
-    Ok(crate::cuda::Normalising::new((&moments.mean, &inverse), (gamma, beta), false)?)
+    Ok(crate::cuda::Normalising::new(&moments.mean, &inverse, [gamma, beta], false)?)
 }
 
 /// J t, and the gradients of ⟨g, J t⟩ by x and γ with g and t held fixed; the formulas are those of the kernel.
-pub(crate) fn training_pairing(
+pub(crate) fn training_tangent_cotangent_term(
     x: &Tensor,
     g: &Tensor,
     t: &Tensor,

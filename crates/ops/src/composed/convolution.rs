@@ -1,8 +1,8 @@
-//! Convolution as one matrix product: every window of the input is a row of columns, one for each tap and channel.
+//! Convolution as one matrix product (im2col): each window of the input is one row, with one column per tap and channel.
 //!
-//! With C(x) those rows and W the weight as a matrix, y = C(x)·W, the weight gradient is C(x)ᵀ·g, and the input gradient
-//! is C's adjoint on g·Wᵀ. Groups are the batch of the products. The rows take as many times the input's memory as the
-//! kernel has taps.
+//! With the im2col matrix C(x) and the weight as a matrix W, y = C(x)·W, the weight gradient is C(x)ᵀ·g, and the input gradient is
+//! the adjoint of C applied to g·Wᵀ. Groups are the batch of the products. C(x) needs the memory of the input times the number
+//! of taps.
 
 use candle_core::Tensor;
 
@@ -10,7 +10,7 @@ use super::windows::Windows;
 use crate::Result;
 use crate::kernels::ConvGeometry;
 
-/// Whether the windows are the pixels, so that all three operations are products of matrices as they lie.
+/// Whether each window is one pixel. All three operations are then matrix products of the operands as stored.
 pub(crate) fn is_pointwise(g: &ConvGeometry) -> bool {
     g.kernel == [1, 1] && g.stride == [1, 1] && g.padding == [0, 0] && g.groups == 1
 }
@@ -81,7 +81,7 @@ fn windows(g: &ConvGeometry) -> Windows {
     }
 }
 
-/// What each window sees: `[groups, n·h'·w', taps·in/groups]`.
+/// The im2col matrix: `[groups, n·h'·w', taps·in/groups]`.
 fn columns(g: &ConvGeometry, x: &Tensor) -> Result<Tensor> {
     let windows = windows(g);
     let padded = windows.padded(x, 0.0)?;

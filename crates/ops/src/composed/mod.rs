@@ -1,12 +1,11 @@
-//! The same operations written with candle's own, for devices on which this crate has no kernels.
+//! The operations composed of candle operations, for devices without kernels of this crate.
 //!
-//! On the CPU an operation runs its kernel. On every other device its value is composed here of candle operations that
-//! are right (products, sums, comparisons, views, matrix products), and its gradient is the operation's own rule, the
-//! same on every device: candle's gradients of pooling, ReLU and convolution, which are not right, take no part.
-//! Convolution under the feature `cudnn` is the exception: see the crate's module of that name.
+//! On the CPU an operation calls its kernel. On other devices its value is composed of candle operations that are right
+//! (products, sums, comparisons, views, matrix products). Its gradient is the rule of this crate on every device: candle's
+//! gradients of pooling, ReLU and convolution are not used.
 //!
-//! [`composed`] takes this route on the CPU too, so that it is checked against the kernels where there is no other
-//! device. On CUDA it is left for a kernel where there is one (see the crate's module `cuda`); on Metal it has not been run yet.
+//! [`composed()`] uses these compositions on the CPU too, to compare them with the kernels. On CUDA, operations with a kernel in
+//! the module `cuda`, and convolutions with the feature `cudnn`, do not use them. Metal has not been run.
 
 mod activation;
 mod batch_norm;
@@ -23,7 +22,7 @@ use candle_core::{
 };
 
 pub(crate) use activation::smooth_derivative;
-pub(crate) use batch_norm::{moments, normalised, training_gradients, training_pairing};
+pub(crate) use batch_norm::{moments, normalised, training_gradients, training_tangent_cotangent_term};
 pub(crate) use convolution::{input_gradient, is_pointwise, output, weight_gradient};
 pub(crate) use loss::{cross_entropy, cross_entropy_gradient};
 pub(crate) use pool::{average, gather, max_positions, scatter, spread};
@@ -34,10 +33,9 @@ thread_local! {
     static ON_CPU: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs `body` with every operation composed of candle's own, on the CPU as on a device without kernels of this crate.
+/// Runs `body` with every operation composed of candle operations, as on a device without kernels of this crate.
 ///
-/// It is far slower than the kernels and there to check the one against the other; only operations that this thread
-/// calls are affected.
+/// This is much slower than the kernels and serves to check them. Only operations called by this thread are affected.
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
@@ -48,7 +46,7 @@ thread_local! {
 /// # Ok::<(), ops::Error>(())
 /// ```
 pub fn composed<R>(body: impl FnOnce() -> R) -> R {
-    /// Restores the route even when the body panics.
+    /// Restores the setting even if the body panics.
     struct Restore(bool);
     impl Drop for Restore {
         fn drop(&mut self) {
@@ -59,7 +57,7 @@ pub fn composed<R>(body: impl FnOnce() -> R) -> R {
     body()
 }
 
-/// Returns from the function with the value of a kernel for CUDA, where the program has them and they take `$x`.
+/// Returns the value of a CUDA kernel from the calling function, if it supports `$x`.
 macro_rules! on_cuda {
     ($x:expr, $kernel:ident($($argument:expr),*)) => {
         #[cfg(feature = "cuda")]
@@ -70,17 +68,17 @@ macro_rules! on_cuda {
 }
 pub(crate) use on_cuda;
 
-/// Whether operations on `x` are composed of candle's own.
+/// Whether operations on `x` are composed of candle operations.
 pub(crate) fn is_composed(x: &Tensor) -> bool {
     !x.device().is_cpu() || ON_CPU.get()
 }
 
-/// An operation on `N` tensors that can be written with candle's own operations.
+/// An operation on `N` tensors that can be composed of candle operations.
 pub(crate) trait Compose<const N: usize> {
-    /// Its value, outside any graph.
+    /// The value, without a graph.
     fn compose(&self, arguments: [&Tensor; N]) -> Result<Tensor>;
 
-    /// Whether it has a kernel on the device of `x`, in the route that is taken now.
+    /// Whether the kernel of the operation is used for `x`.
     fn has_kernel(&self, x: &Tensor) -> bool {
         !is_composed(x)
     }
@@ -134,7 +132,7 @@ where
     Ok(x.apply_op3(y, z, Ruled { value, rule: op })?)
 }
 
-/// Refuses tensors on different devices before an operation starts.
+/// Returns an error if the tensors are on different devices.
 pub(crate) fn same_device(op: &'static str, left: &Tensor, right: &Tensor) -> Result<()> {
     same_location(op, left.device().location(), right.device().location())
 }
@@ -143,14 +141,14 @@ fn same_location(op: &'static str, left: DeviceLocation, right: DeviceLocation) 
     if left == right { Ok(()) } else { Err(Error::Device { op, left, right }) }
 }
 
-/// A value that is there already, with the gradient rule of an operation.
+/// A computed value with the gradient rule of an operation.
 struct Ruled<O> {
     value: Tensor,
     rule: O,
 }
 
 impl<O> Ruled<O> {
-    /// A copy of the value's storage: candle wants an operation to make a storage of its own.
+    /// A copy of the value's storage: candle requires that an operation allocates its result.
     fn storage(&self) -> CandleResult<(Storage, Shape)> {
         let value = self.value.contiguous()?;
         let (storage, layout) = value.storage_and_layout();
@@ -160,27 +158,27 @@ impl<O> Ruled<O> {
     fn on_cpu(&self) -> CandleResult<(CpuStorage, Shape)> {
         match self.storage()? {
             (Storage::Cpu(storage), shape) => Ok((storage, shape)),
-            _ => Err(elsewhere("the CPU")),
+            _ => Err(wrong_device("the CPU")),
         }
     }
 
     fn on_cuda(&self) -> CandleResult<(CudaStorage, Shape)> {
         match self.storage()? {
             (Storage::Cuda(storage), shape) => Ok((storage, shape)),
-            _ => Err(elsewhere("CUDA")),
+            _ => Err(wrong_device("CUDA")),
         }
     }
 
     fn on_metal(&self) -> CandleResult<(MetalStorage, Shape)> {
         match self.storage()? {
             (Storage::Metal(storage), shape) => Ok((storage, shape)),
-            _ => Err(elsewhere("Metal")),
+            _ => Err(wrong_device("Metal")),
         }
     }
 }
 
-fn elsewhere(device: &str) -> candle_core::Error {
-    candle_core::Error::Msg(format!("a composed value is not on {device}, where its arguments are")).bt()
+fn wrong_device(device: &str) -> candle_core::Error {
+    candle_core::Error::Msg(format!("a composed value is not on {device} as its arguments are")).bt()
 }
 
 impl<O: CustomOp1> CustomOp1 for Ruled<O> {
@@ -291,23 +289,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tensors_on_different_devices_are_refused_by_name() {
+    fn tensors_on_different_devices_are_an_error() {
         let (cpu, cuda) = (DeviceLocation::Cpu, DeviceLocation::Cuda { gpu_id: 0 });
-        assert!(same_location("gate", cuda, cuda).is_ok());
-        let error = same_location("gate", cpu, cuda).unwrap_err();
-        assert!(matches!(error, Error::Device { op: "gate", left, right } if left == cpu && right == cuda));
+        assert!(same_location("relu-mask", cuda, cuda).is_ok());
+        let error = same_location("relu-mask", cpu, cuda).unwrap_err();
+        assert!(matches!(error, Error::Device { op: "relu-mask", left, right } if left == cpu && right == cuda));
         assert!(error.to_string().contains("to_device"), "{error}");
     }
 
     #[test]
-    fn the_route_is_restored_when_the_body_panics() {
+    fn the_setting_is_restored_if_the_body_panics() {
         let outcome = std::panic::catch_unwind(|| composed(|| std::panic::resume_unwind(Box::new("stopped"))));
         assert!(outcome.is_err());
         assert!(!ON_CPU.get());
     }
 
     #[test]
-    fn the_route_belongs_to_its_thread() {
+    fn the_setting_is_local_to_the_thread() {
         composed(|| {
             assert!(ON_CPU.get());
             std::thread::scope(|scope| scope.spawn(|| assert!(!ON_CPU.get())).join()).unwrap();

@@ -8,7 +8,7 @@ use crate::kernels::pool::PoolGeometry;
 
 /// For each output value, the pixel (row · width + column) of the window's first maximum in row-major order.
 ///
-/// A NaN counts as an infinite value, so that it is not lost.
+/// A NaN counts as an infinite value.
 pub(crate) fn max_positions(g: &PoolGeometry, x: &Tensor) -> Result<Tensor> {
     let windows = windows(g);
     let infinite = filled(f64::INFINITY, x.dims(), x)?;
@@ -18,7 +18,7 @@ pub(crate) fn max_positions(g: &PoolGeometry, x: &Tensor) -> Result<Tensor> {
     let mut positions = first.broadcast_as(shape)?.contiguous()?;
     let mut best = infinite.neg()?.flatten_all()?.get(0)?.broadcast_as(shape)?.contiguous()?;
     for tap in windows.taps() {
-        // Where the tap lies outside the image it holds −∞, which is larger than nothing.
+        // Outside the image the candidate is −∞, which is never larger.
         let pixels =
             per_position(g, x, |pixels| pixels.iter().find(|(at, _)| *at == tap).map_or(0, |(_, p)| *p as u32))?;
         let candidate = windows.tap(&padded, tap)?.contiguous()?;
@@ -78,7 +78,7 @@ fn windows(g: &PoolGeometry) -> Windows {
     }
 }
 
-/// The pixels inside the image that each window covers, `[1, h', w', 1]`, in the dtype of `like`.
+/// The number of pixels of each window inside the image, `[1, h', w', 1]`, in the dtype of `like`.
 fn counts(g: &PoolGeometry, like: &Tensor) -> Result<Tensor> {
     Ok(per_position(g, like, |pixels| pixels.len() as u32)?.to_dtype(like.dtype())?)
 }

@@ -1,10 +1,10 @@
-//! Sliding windows as views: one view a tap, each holding what that tap sees at every position of the window.
+//! Sliding windows as views: one view per tap, with the pixel that the tap reads at every position of the window.
 
 use candle_core::Tensor;
 
 use crate::Result;
 
-/// How a window moves over images `[n, h, w, c]`; pairs are `[vertical, horizontal]`.
+/// The sizes of a sliding window on images `[n, h, w, c]`; pairs are `[vertical, horizontal]`.
 pub(super) struct Windows {
     /// Height and width of the images.
     pub(super) image: [usize; 2],
@@ -23,7 +23,7 @@ impl Windows {
         (0..height).flat_map(move |row| (0..width).map(move |column| [row, column]))
     }
 
-    /// Strides that hold every window along an axis.
+    /// The number of strides that contain every window along an axis.
     fn cells(&self, axis: usize) -> usize {
         (self.kernel[axis] - 1) * self.dilation[axis] / self.stride[axis] + self.out[axis]
     }
@@ -33,17 +33,17 @@ impl Windows {
     }
 
     /// Pixels of the image along an axis that lie within [`Windows::extent`].
-    fn seen(&self, axis: usize) -> usize {
+    fn covered(&self, axis: usize) -> usize {
         self.image[axis].min(self.extent(axis) - self.padding[axis])
     }
 
-    /// The images with `value` around them, cut or filled to whole strides.
+    /// The images padded with `value`, cropped or extended to whole strides.
     pub(super) fn padded(&self, x: &Tensor, value: f64) -> Result<Tensor> {
         let mut x = x.clone();
         for axis in 0..2 {
-            let seen = self.seen(axis);
-            let after = self.extent(axis) - self.padding[axis] - seen;
-            x = surrounded(&x.narrow(axis + 1, 0, seen)?, axis + 1, self.padding[axis], after, value)?;
+            let covered = self.covered(axis);
+            let after = self.extent(axis) - self.padding[axis] - covered;
+            x = padded_along(&x.narrow(axis + 1, 0, covered)?, axis + 1, self.padding[axis], after, value)?;
         }
         Ok(x.contiguous()?)
     }
@@ -52,14 +52,14 @@ impl Windows {
     pub(super) fn unpadded(&self, padded: &Tensor) -> Result<Tensor> {
         let mut x = padded.clone();
         for axis in 0..2 {
-            let seen = self.seen(axis);
-            x = x.narrow(axis + 1, self.padding[axis], seen)?;
-            x = x.pad_with_zeros(axis + 1, 0, self.image[axis] - seen)?;
+            let covered = self.covered(axis);
+            x = x.narrow(axis + 1, self.padding[axis], covered)?;
+            x = x.pad_with_zeros(axis + 1, 0, self.image[axis] - covered)?;
         }
         Ok(x.contiguous()?)
     }
 
-    /// What one tap sees: a view `[n, h', w', c]` of padded images.
+    /// The pixels that one tap reads: a view `[n, h', w', c]` of padded images.
     pub(super) fn tap(&self, padded: &Tensor, tap: [usize; 2]) -> Result<Tensor> {
         let (batch, _, _, channels) = padded.dims4()?;
         let [rows, columns] = [0, 1].map(|axis| self.cells(axis));
@@ -73,7 +73,7 @@ impl Windows {
         Ok(view.squeeze(4)?.squeeze(2)?)
     }
 
-    /// The adjoint of [`Windows::tap`]: padded images that hold `values` `[n, h', w', c]` where the tap sees them.
+    /// The adjoint of [`Windows::tap`]: padded images with `values` `[n, h', w', c]` at the pixels that the tap reads, 0 elsewhere.
     pub(super) fn placed(&self, values: &Tensor, tap: [usize; 2]) -> Result<Tensor> {
         let (batch, _, _, channels) = values.dims4()?;
         let mut cells = values.unsqueeze(2)?.unsqueeze(4)?;
@@ -87,8 +87,8 @@ impl Windows {
     }
 }
 
-/// `x` with `value` before and after it along an axis.
-fn surrounded(x: &Tensor, axis: usize, before: usize, after: usize, value: f64) -> Result<Tensor> {
+/// `x` padded with `value` along an axis.
+fn padded_along(x: &Tensor, axis: usize, before: usize, after: usize, value: f64) -> Result<Tensor> {
     let border = |size: usize| -> Result<Tensor> {
         let mut dims = x.dims().to_vec();
         if let Some(along) = dims.get_mut(axis) {
@@ -107,7 +107,7 @@ fn surrounded(x: &Tensor, axis: usize, before: usize, after: usize, value: f64) 
     Ok(Tensor::cat(&parts, axis)?)
 }
 
-/// A tensor of one value, made on the device of `like` and in its dtype.
+/// A constant tensor with the dtype and device of `like`.
 pub(super) fn filled(value: f64, dims: &[usize], like: &Tensor) -> Result<Tensor> {
     Ok(Tensor::ones(dims, like.dtype(), like.device())?.affine(value, 0.0)?)
 }

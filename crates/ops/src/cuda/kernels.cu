@@ -1,24 +1,24 @@
-// The operations between convolutions, one launch each where candle's own would take several passes over the memory.
+// The operations between convolutions, one launch each where candle's operations need several passes over memory.
 //
-// Data are [rows, channels] (NHWC flattened), f32 or f64; values by channel come in f64 or in the data's type. One thread
-// works on one element unless it says otherwise. Nothing depends on the order in which threads run: no atomics.
+// Data are [rows, channels] (NHWC flattened), f32 or f64; values per channel are f64 or of the type of the data. One thread
+// computes one element unless stated otherwise. There are no atomics, so results do not depend on the order of the threads.
 
 typedef unsigned int u32;
 #define INFINITE __int_as_float(0x7f800000)
 
-// NaN is not at most 0, so it passes through.
+// NaN <= 0 is false, so NaN stays NaN.
 template <typename T> __device__ T positive(T value) { return value <= T(0) ? T(0) : value; }
 
 __device__ u32 element() { return blockIdx.x * blockDim.x + threadIdx.x; }
 
-// What normalises a batch, in the order of the arguments; f64 but for the parameters.
+// The parameters of batch norm in the order of the arguments; statistics are f64.
 template <typename T> struct Norm {
   const double *mean, *inverse;
   const T *scale, *shift;
   int rectify;
 };
 
-// The same for one channel, in the numbers of the data: the mean is rounded, and what it lost is in `rest`.
+// The parameters of one channel in the type of the data. `rest` corrects the rounding of the mean.
 template <typename T> struct ByChannel {
   T mean, rest, inverse, scale, shift;
   bool rectify;
@@ -27,11 +27,11 @@ template <typename T> struct ByChannel {
         inverse(norm.inverse[channel]), scale(norm.scale[channel]), shift(norm.shift[channel]), rectify(norm.rectify) {}
   __device__ T standard(T x) const { return (x - mean) * inverse + rest; }
   __device__ T value(T x) const { return standard(x) * scale + shift; }
-  // The cotangent that reaches the norm through the ReLU.
-  __device__ T gated(T g, T x) const { return rectify && !(value(x) > T(0)) ? T(0) : g; }
+  // The cotangent after the VJP of the fused ReLU.
+  __device__ T masked(T g, T x) const { return rectify && !(value(x) > T(0)) ? T(0) : g; }
 };
 
-// Blocks of 32 channels by 8 rows go through the rows of their part.
+// A block of 32 channels by 8 rows iterates over the rows of its part.
 struct Rows {
   u32 channel, begin, end;
   __device__ Rows(u32 rows) : channel(blockIdx.x * 32 + threadIdx.x) {
@@ -58,7 +58,7 @@ template <typename T> __device__ void rectify(u32 count, const T *x, T *y) {
   if (i < count) y[i] = positive(x[i]);
 }
 
-template <typename T> __device__ void gate(u32 count, const T *x, const T *reference, T *y) {
+template <typename T> __device__ void relu_mask(u32 count, const T *x, const T *reference, T *y) {
   u32 i = element();
   if (i < count) y[i] = reference[i] > T(0) ? x[i] : T(0);
 }
@@ -70,7 +70,7 @@ template <typename T> __device__ void sum(u32 count, const T *a, const T *b, int
   y[i] = rectify ? positive(value) : value;
 }
 
-// What is summed over rows. 0: x. 1: x·y. 2: x - mean and its square. 3: the gated cotangent y, and its product with x̂.
+// The terms that are summed over rows. 0: x. 1: x·y. 2: x - mean and its square. 3: the masked cotangent y, and its product with x̂.
 template <typename T, int TERMS>
 __device__ void terms(const Rows &at, u32 channels, const T *x, const T *y, const Norm<T> &norm, double &first, double &second) {
   if (TERMS < 2) {
@@ -88,7 +88,7 @@ __device__ void terms(const Rows &at, u32 channels, const T *x, const T *y, cons
     ByChannel<T> by(norm, at.channel);
     for (u32 row = at.begin; row < at.end; row += 8) {
       u32 i = row * channels + at.channel;
-      double g = double(by.gated(y[i], x[i]));
+      double g = double(by.masked(y[i], x[i]));
       first += g, second += g * double(by.standard(x[i]));
     }
   }
@@ -136,7 +136,7 @@ __device__ void norm_gradient(u32 rows, u32 channels, const T *x, const T *g, co
   T factor = T(double(by.scale) * norm.inverse[at.channel]);
   for (u32 row = at.begin; row < at.end; row += 8) {
     u32 i = row * channels + at.channel;
-    dx[i] = factor * (by.gated(g[i], x[i]) - level - by.standard(x[i]) * tilt);
+    dx[i] = factor * (by.masked(g[i], x[i]) - level - by.standard(x[i]) * tilt);
   }
 }
 
@@ -183,7 +183,7 @@ template <typename T> __device__ void pool_gather(Pool p, const T *x, const u32 
   y[i] = x[size_t(i / pooled) * p.height * p.width * p.channels + positions[i] * p.channels + i % p.channels];
 }
 
-// For each pixel the cotangents of the windows whose maximum it is, in the order of the windows.
+// For each pixel, the sum of the cotangents of the windows whose maximum it is, in the order of the windows.
 template <typename T> __device__ void pool_scatter(Pool p, const T *g, const u32 *positions, T *dx) {
   u32 i = element();
   if (i >= p.batch * p.height * p.width * p.channels) return;
@@ -203,7 +203,7 @@ template <typename T> __device__ void pool_scatter(Pool p, const T *g, const u32
   dx[i] = total;
 }
 
-// Adds the parts in their order; `sums` is [2, channels].
+// Sums the parts in order; `sums` is [2, channels].
 extern "C" __global__ void add_parts(u32 parts, u32 values, const double *from, double *sums) {
   u32 i = element();
   if (i >= values) return;
@@ -212,8 +212,8 @@ extern "C" __global__ void add_parts(u32 parts, u32 values, const double *from, 
   sums[i] = total;
 }
 
-#define NORM(T) const double *mean, const double *inverse, const T *scale, const T *by, int gates
-#define MADE(T) (Norm<T>{mean, inverse, scale, by, gates})
+#define NORM(T) const double *mean, const double *inverse, const T *scale, const T *by, int fused_relu
+#define MADE(T) (Norm<T>{mean, inverse, scale, by, fused_relu})
 
 #define KERNELS(T, NAME)                                                                                                  \
   extern "C" __global__ void shift_##NAME(u32 n, u32 c, const T *x, const T *by, int r, T *y) { shift(n, c, x, by, r, y); } \
@@ -221,7 +221,7 @@ extern "C" __global__ void add_parts(u32 parts, u32 values, const double *from, 
     affine(n, c, x, f, s, y);                                                                                              \
   }                                                                                                                        \
   extern "C" __global__ void rectify_##NAME(u32 n, const T *x, T *y) { rectify(n, x, y); }                                 \
-  extern "C" __global__ void gate_##NAME(u32 n, const T *x, const T *reference, T *y) { gate(n, x, reference, y); }         \
+  extern "C" __global__ void relu_mask_##NAME(u32 n, const T *x, const T *reference, T *y) { relu_mask(n, x, reference, y); }         \
   extern "C" __global__ void sum_##NAME(u32 n, const T *a, const T *b, int r, T *y) { sum(n, a, b, r, y); }                 \
   extern "C" __global__ void part_sums_##NAME(u32 m, u32 c, int terms, const T *x, const T *y, NORM(T), double *parts) {    \
     part_sums(m, c, terms, x, y, MADE(T), parts);                                                                          \
@@ -238,5 +238,5 @@ extern "C" __global__ void add_parts(u32 parts, u32 values, const double *from, 
 KERNELS(float, f32)
 KERNELS(double, f64)
 
-// Moved only, so any two bytes will do.
+// The elements are only moved, so any type of two bytes works.
 extern "C" __global__ void transpose_bf16(u32 a, u32 b, const unsigned short *x, unsigned short *y) { transpose(a, b, x, y); }

@@ -1,4 +1,4 @@
-//! One launch of a kernel: its arguments are gathered in the kernel's order, the result comes last.
+//! One launch of a kernel. Its arguments are in the order of the kernel, and its result is the last argument.
 
 use std::sync::{Arc, OnceLock};
 
@@ -12,7 +12,7 @@ use candle_core::{DType, Device, Error, Result, Shape, Storage, Tensor};
 
 use crate::kernels::pool::PoolGeometry;
 
-/// Under which name candle keeps the compiled kernels.
+/// The name under which candle caches the compiled kernels.
 const MODULE: &str = "models-ops";
 const THREADS: u32 = 256;
 
@@ -30,38 +30,34 @@ fn integer(size: usize) -> Result<u32> {
     u32::try_from(size).map_err(Error::wrap)
 }
 
-/// What normalises a batch, on the device: values by channel, and whether a ReLU follows.
+/// The parameters of batch norm on the device: values per channel, and whether a ReLU is fused.
 #[derive(Default)]
 pub(crate) struct Normalising {
-    /// f64.
+    /// Mean, f64.
     mean: Option<Tensor>,
-    /// f64, of the deviation.
+    /// 1/√(σ² + ε), f64.
     inverse: Option<Tensor>,
-    /// In the numbers of the batch.
+    /// γ, in the dtype of the batch.
     scale: Option<Tensor>,
-    /// Likewise.
+    /// β, in the dtype of the batch.
     shift: Option<Tensor>,
-    rectify: bool,
+    fused_relu: bool,
 }
 
 impl Normalising {
-    pub(crate) fn new(
-        (mean, inverse): (&[f64], &[f64]),
-        (scale, shift): (&Tensor, &Tensor),
-        rectify: bool,
-    ) -> Result<Self> {
+    pub(crate) fn new(mean: &[f64], inverse: &[f64], [scale, shift]: [&Tensor; 2], fused_relu: bool) -> Result<Self> {
         let on_device = |values: &[f64]| Tensor::new(values, scale.device()).map(Some);
         let (mean, inverse) = (on_device(mean)?, on_device(inverse)?);
-        Ok(Self { mean, inverse, scale: Some(scale.clone()), shift: Some(shift.clone()), rectify })
+        Ok(Self { mean, inverse, scale: Some(scale.clone()), shift: Some(shift.clone()), fused_relu })
     }
 
-    /// A mean alone.
+    /// Only a mean.
     pub(super) fn around(mean: Tensor) -> Self {
         Self { mean: Some(mean), ..Self::default() }
     }
 }
 
-/// The sizes of a pooling, as the kernels have them.
+/// The sizes of a pooling in the layout of the kernels.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(super) struct Pool {
@@ -72,7 +68,7 @@ pub(super) struct Pool {
     out: [u32; 2],
 }
 
-// SAFETY: plain integers, in the order and layout of the kernels' struct.
+// SAFETY: the struct consists of integers, in the order and layout of the struct of the kernels.
 unsafe impl DeviceRepr for Pool {}
 
 impl Pool {
@@ -88,7 +84,7 @@ impl Pool {
     }
 }
 
-/// Into how many parts the rows of a sum by channel are cut: enough to fill a card, each with some rows to go through.
+/// The number of parts of the rows in a sum per channel: enough to occupy the device, each with several rows.
 pub(super) fn parts(rows: usize, channels: usize) -> usize {
     rows.div_ceil(64).clamp(1, (2048 / channels.div_ceil(32)).max(1))
 }
@@ -97,11 +93,11 @@ enum Argument {
     Size(u32),
     Number(i32),
     Pool(Pool),
-    /// A contiguous tensor that is read; none is a null pointer.
+    /// A contiguous tensor that is read; `None` is a null pointer.
     Tensor(Option<Tensor>),
 }
 
-/// A launch in the making.
+/// A launch whose arguments are being collected.
 pub(super) struct Call {
     function: CudaFunction,
     stream: Arc<CudaStream>,
@@ -112,13 +108,13 @@ pub(super) struct Call {
 }
 
 impl Call {
-    /// A kernel in the numbers of `x`, with one thread for each of `count` elements.
+    /// A kernel in the dtype of `x`, with one thread per element of `count`.
     pub(super) fn new(kernel: &str, x: &Tensor, count: usize) -> Result<Self> {
         Self::configured(&format!("{kernel}_{}", x.dtype().as_str()), x, by_element(count)?)
     }
 
     /// A kernel that exists in f64 only.
-    pub(super) fn plain(kernel: &str, x: &Tensor, count: usize) -> Result<Self> {
+    pub(super) fn double(kernel: &str, x: &Tensor, count: usize) -> Result<Self> {
         Self::configured(kernel, x, by_element(count)?)
     }
 
@@ -156,13 +152,13 @@ impl Call {
         self.with(Argument::Pool(pool))
     }
 
-    /// A tensor in the numbers of the kernel.
+    /// A tensor in the dtype of the kernel.
     pub(super) fn read(self, x: &Tensor) -> Result<Self> {
         let dtype = self.dtype;
         self.read_as(x, dtype)
     }
 
-    /// A tensor in these numbers.
+    /// A tensor in this dtype.
     pub(super) fn read_as(self, x: &Tensor, dtype: DType) -> Result<Self> {
         if x.dtype() != dtype {
             return Err(Error::UnexpectedDType { msg: "kernel for CUDA", expected: dtype, got: x.dtype() }.bt());
@@ -179,16 +175,16 @@ impl Call {
             Some(values) => call.read_as(values, dtype),
             None => Ok(call.with(Argument::Tensor(None))),
         })?;
-        Ok(call.number(i32::from(by.rectify)))
+        Ok(call.number(i32::from(by.fused_relu)))
     }
 
-    /// Runs the kernel; the result has this shape and the kernel's numbers.
+    /// Runs the kernel. The result has this shape and the dtype of the kernel.
     pub(super) fn write(self, shape: &Shape) -> Result<Tensor> {
         let dtype = self.dtype;
         self.write_as(shape, dtype)
     }
 
-    /// Runs the kernel; the result has this shape and these numbers.
+    /// Runs the kernel. The result has this shape and dtype.
     pub(super) fn write_as(self, shape: &Shape, dtype: DType) -> Result<Tensor> {
         match dtype {
             DType::F64 => self.run::<f64>(shape.elem_count(), None)?.tensor(shape),
@@ -239,8 +235,8 @@ impl Call {
         if let Some(positions) = positions {
             builder.arg(positions);
         }
-        // SAFETY: the arguments are those of the kernel, in its order and of its types; sizes are the tensors' own, and threads
-        // beyond them return. Where a pointer is null the kernel does not read it.
+        // SAFETY: the arguments have the order and types of the kernel's parameters. Sizes are those of the tensors, and threads
+        // beyond them return. The kernel does not read null pointers.
         unsafe { builder.launch(self.config) }.map_err(Error::wrap)?;
         Ok(Written { slice, device: self.device.clone() })
     }
@@ -251,7 +247,7 @@ fn by_element(count: usize) -> Result<LaunchConfig> {
     Ok(LaunchConfig { grid_dim: (blocks, 1, 1), block_dim: (THREADS, 1, 1), shared_mem_bytes: 0 })
 }
 
-/// What a kernel gets.
+/// An argument as the kernel receives it.
 enum Value<'a> {
     Size(u32),
     Number(i32),
@@ -265,7 +261,7 @@ enum Value<'a> {
 impl<'a> Value<'a> {
     fn of(storage: &'a Storage, start: usize) -> Result<Self> {
         let Storage::Cuda(storage) = storage else {
-            return Err(Error::Msg("a kernel for CUDA was given a tensor elsewhere".into()).bt());
+            return Err(Error::Msg("a kernel for CUDA needs tensors on a CUDA device".into()).bt());
         };
         Ok(match candle_core::backend::BackendStorage::dtype(storage) {
             DType::F64 => Value::F64(storage.as_cuda_slice::<f64>()?.slice(start..)),
@@ -287,7 +283,7 @@ impl<'a> Value<'a> {
     }
 }
 
-/// What a kernel wrote.
+/// The result of a kernel.
 struct Written<T> {
     slice: CudaSlice<T>,
     device: CudaDevice,
@@ -316,7 +312,7 @@ pub(crate) fn transposed<T: CudaDType + DeviceRepr + candle_core::WithDType>(
     let grid_dim = (integer(n)?, columns.div_ceil(32), rows.div_ceil(32));
     let mut builder = stream.launch_builder(&function);
     builder.arg(&rows).arg(&columns).arg(x).arg(&mut y);
-    // SAFETY: the arguments are those of the kernel; x holds n·a·b values, and so does y.
+    // SAFETY: the arguments have the order and types of the kernel's parameters; x and y hold n·a·b elements.
     unsafe { builder.launch(LaunchConfig { grid_dim, block_dim: (32, 8, 1), shared_mem_bytes: 0 }) }
         .map_err(Error::wrap)?;
     Ok(y)

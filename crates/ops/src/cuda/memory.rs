@@ -1,4 +1,4 @@
-//! What a card does with freed memory.
+//! The treatment of freed device memory.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
@@ -7,10 +7,10 @@ use candle_core::cuda_backend::CudaDevice;
 use candle_core::cuda_backend::cudarc::driver::{result, sys};
 use candle_core::{Error, Result};
 
-/// Has the device keep freed memory for the next allocation, once a process.
+/// Configures the memory pool of the device to keep freed memory for later allocations, once per process.
 ///
-/// By default the driver gives the whole pool back at every synchronisation, and a training step that reads a loss or a
-/// batch's statistics pays for mapping its memory again. PyTorch's allocator keeps what it has, too.
+/// By default the driver releases the pool at every synchronisation. A training step that reads a loss or batch statistics then
+/// maps its memory again. PyTorch's allocator also keeps freed memory.
 pub(super) fn keep_freed(device: &CudaDevice) -> Result<()> {
     static DONE: Mutex<Option<HashSet<usize>>> = Mutex::new(None);
     let stream = device.cuda_stream();

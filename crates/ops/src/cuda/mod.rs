@@ -1,12 +1,12 @@
-//! Kernels for CUDA of what lies between the convolutions.
+//! CUDA kernels of the operations between convolutions.
 //!
-//! Composed of candle's own operations, a ReLU is three passes over the memory, a sum by channel reads across the grain, and
-//! a pooling takes some twenty launches. Here each is one launch, or two for a sum. The source is compiled for the card that is
-//! there, once a process, by NVRTC; results do not depend on the order in which the card's threads run.
+//! Composed of candle's operations, a ReLU takes three passes over memory, a sum per channel reads memory without coalescing, and
+//! a pooling takes about twenty launches. These kernels take one launch each, or two for a sum. NVRTC compiles the source for the
+//! device, once per process. Results do not depend on the order of the threads.
 //!
-//! Tensors of more than 2³¹ elements keep to the composed route.
+//! Tensors of more than 2³¹ elements use the composed operations.
 
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "kernel launches read device memory through raw pointers")]
 
 mod launch;
 mod memory;
@@ -20,70 +20,70 @@ pub(crate) use launch::Normalising;
 #[cfg(feature = "cudnn")]
 pub(crate) use launch::transposed;
 
-/// Whether the kernels take this tensor.
+/// Whether the kernels support this tensor.
 pub(crate) fn takes(x: &Tensor) -> bool {
     let fits = (1..=1 << 31).contains(&x.elem_count());
     x.device().is_cuda() && fits && matches!(x.dtype(), DType::F32 | DType::F64)
 }
 
-/// x + b with one summand a channel, or its positive part.
-pub(crate) fn shift(x: &Tensor, b: &Tensor, rectify: bool) -> Result<Tensor> {
+/// x + b with one summand per channel, or its positive part.
+pub(crate) fn shift(x: &Tensor, b: &Tensor, fused_relu: bool) -> Result<Tensor> {
     let call = Call::new("shift", x, x.elem_count())?.size(x.elem_count())?.size(b.elem_count())?;
-    call.read(x)?.read(b)?.number(i32::from(rectify)).write(x.shape())
+    call.read(x)?.read(b)?.number(i32::from(fused_relu)).write(x.shape())
 }
 
-/// x·factor + summand by channel.
+/// x·factor + summand per channel.
 pub(crate) fn affine(x: &Tensor, factor: &Tensor, summand: &Tensor) -> Result<Tensor> {
     let call = Call::new("affine", x, x.elem_count())?.size(x.elem_count())?.size(factor.elem_count())?;
     call.read(x)?.read(factor)?.read(summand)?.write(x.shape())
 }
 
-/// max(x, 0); NaN stays.
+/// max(x, 0); NaN stays NaN.
 pub(crate) fn rectify(x: &Tensor) -> Result<Tensor> {
     Call::new("rectify", x, x.elem_count())?.size(x.elem_count())?.read(x)?.write(x.shape())
 }
 
 /// x where `reference` is positive, 0 elsewhere.
-pub(crate) fn gate(x: &Tensor, reference: &Tensor) -> Result<Tensor> {
-    Call::new("gate", x, x.elem_count())?.size(x.elem_count())?.read(x)?.read(reference)?.write(x.shape())
+pub(crate) fn relu_mask(x: &Tensor, reference: &Tensor) -> Result<Tensor> {
+    Call::new("relu_mask", x, x.elem_count())?.size(x.elem_count())?.read(x)?.read(reference)?.write(x.shape())
 }
 
 /// a + b, or its positive part.
-pub(crate) fn sum(a: &Tensor, b: &Tensor, rectify: bool) -> Result<Tensor> {
+pub(crate) fn sum(a: &Tensor, b: &Tensor, fused_relu: bool) -> Result<Tensor> {
     let call = Call::new("sum", a, a.elem_count())?.size(a.elem_count())?;
-    call.read(a)?.read(b)?.number(i32::from(rectify)).write(a.shape())
+    call.read(a)?.read(b)?.number(i32::from(fused_relu)).write(a.shape())
 }
 
-/// Σ x by channel, `[c]` in the numbers of x.
+/// Σ x per channel, `[c]` in the dtype of x.
 pub(crate) fn channel_sum(x: &Tensor) -> Result<Tensor> {
     sums(Terms::Values, x, x, &Normalising::default())?.get(0)?.to_dtype(x.dtype())
 }
 
-/// Σ a·b by channel, `[c]` in the numbers of a.
+/// Σ a·b per channel, `[c]` in the dtype of a.
 pub(crate) fn channel_dot(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     sums(Terms::Products, a, b, &Normalising::default())?.get(0)?.to_dtype(a.dtype())
 }
 
-/// Mean and variance (divisor: the number of rows) by channel.
+/// Mean and variance (divisor: the number of rows) per channel.
 pub(crate) fn moments(x: &Tensor) -> Result<(Vec<f64>, Vec<f64>)> {
     let count = rows(x) as f64;
     let mean = (sums(Terms::Values, x, x, &Normalising::default())?.get(0)? / count)?;
     let centred = (sums(Terms::Centred, x, x, &Normalising::around(mean.clone()))? / count)?;
-    // The mean was rounded: its rest is removed from the variance.
+    // The mean is rounded; the variance is corrected for its error.
     let variance = (centred.get(1)? - centred.get(0)?.sqr()?)?;
     let mut mean = Tensor::cat(&[&mean, &variance], 0)?.to_vec1::<f64>()?;
     let variance = mean.split_off(channels(x));
     Ok((mean, variance.into_iter().map(|variance| variance.max(0.0)).collect()))
 }
 
-/// The batch norm of x, with a ReLU behind it if `by` says so.
+/// The batch norm of x, with a fused ReLU if `by` has one.
 pub(crate) fn normalise(x: &Tensor, by: &Normalising) -> Result<Tensor> {
     let call =
         Call::by_channel("normalise", x, channels(x), parts(rows(x), channels(x)))?.size(rows(x))?.size(channels(x))?;
     call.read(x)?.norm(by)?.write(x.shape())
 }
 
-/// The gradients of the batch norm at x by x, γ and β, for a cotangent g of its value (behind the ReLU, if there is one).
+/// The gradients of batch norm at x by x, γ and β, for a cotangent g of its value (after the fused ReLU, if any).
 pub(crate) fn norm_gradients(x: &Tensor, g: &Tensor, by: &Normalising) -> Result<[Tensor; 3]> {
     let sums = sums(Terms::Cotangents, x, g, by)?;
     let call = Call::by_channel("norm_gradient", x, channels(x), parts(rows(x), channels(x)))?
@@ -122,7 +122,7 @@ fn rows(x: &Tensor) -> usize {
     x.elem_count() / channels(x)
 }
 
-/// What is summed over rows; the numbers are those of the kernel.
+/// The terms that are summed over rows, numbered as in the kernel.
 #[derive(Clone, Copy)]
 enum Terms {
     Values = 0,
@@ -131,12 +131,12 @@ enum Terms {
     Cotangents = 3,
 }
 
-/// One or two sums by channel, `[2, c]` in f64; the second is 0 where there is one.
+/// One or two sums per channel, `[2, c]` in f64. A single sum is the first, and the second is 0.
 fn sums(terms: Terms, x: &Tensor, y: &Tensor, by: &Normalising) -> Result<Tensor> {
     let (rows, channels) = (rows(x), channels(x));
     let parts = parts(rows, channels);
     let call = Call::by_channel("part_sums", x, channels, parts)?.size(rows)?.size(channels)?.number(terms as i32);
     let from = call.read(x)?.read(y)?.norm(by)?.write_as(&(parts, 2, channels).into(), DType::F64)?;
-    let call = Call::plain("add_parts", &from, 2 * channels)?.size(parts)?.size(2 * channels)?;
+    let call = Call::double("add_parts", &from, 2 * channels)?.size(parts)?.size(2 * channels)?;
     call.read(&from)?.write(&(2, channels).into())
 }

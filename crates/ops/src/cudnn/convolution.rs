@@ -1,6 +1,6 @@
 //! The three operations of one convolution on device memory.
 
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "cuDNN accesses device memory through raw pointers")]
 
 use candle_core::backend::BackendStorage;
 use candle_core::cuda_backend::cudarc::cudnn::{ConvBackwardData, ConvBackwardFilter, ConvForward};
@@ -15,7 +15,7 @@ use super::plan::{Plan, plans};
 use crate::cuda::transposed;
 use crate::kernels::{Accuracy, ConvGeometry};
 
-/// A contiguous tensor as candle hands it to an operation.
+/// A contiguous tensor as candle passes it to an operation.
 pub(crate) type Argument<'a> = (&'a CudaStorage, &'a Layout);
 
 /// The convolution of `x` with `weight`, `[n, h', w', out]`.
@@ -60,7 +60,7 @@ pub(crate) fn weight_gradient(
     }
 }
 
-/// What a convolution multiplies in.
+/// The type in which a convolution multiplies.
 enum Numbers {
     F32,
     F64,
@@ -79,7 +79,7 @@ fn numbers(x: Argument<'_>, accuracy: Accuracy) -> Result<Numbers> {
     }
 }
 
-/// An operation on two f32 tensors rounded to bf16, its result in f32.
+/// An operation on two f32 tensors, rounded to bf16. Its result is converted to f32.
 fn rounded(
     left: Argument<'_>,
     right: Argument<'_>,
@@ -107,8 +107,8 @@ fn output_in<T: Number>(
         let mut workspace = workspace(device, forward.get_workspace_size(plan.forward)?)?;
         let (x, weight) = (images::<T>(x, plan)?, filters::<T>(g, weight, plan)?);
         let mut y = uninitialised::<T>(device, g.output_len())?;
-        // SAFETY: the three buffers hold as many numbers as the descriptors say, in their arrangement and type, on this
-        // device; alpha is 1 and beta 0, so y is written in full before it is read.
+        // SAFETY: the three buffers on this device have the sizes, arrangement and type of the descriptors. With alpha 1 and
+        // beta 0, y is written completely and not read.
         unsafe {
             forward.launch(plan.forward, Some(&mut workspace), (T::ONE, T::ZERO), &x.view(), &weight.view(), &mut y)?;
         }
@@ -129,7 +129,8 @@ fn input_gradient_in<T: Number>(
         let mut workspace = workspace(device, backward.get_workspace_size(plan.backward_data)?)?;
         let (dy, weight) = (images::<T>(dy, plan)?, filters::<T>(g, weight, plan)?);
         let mut dx = uninitialised::<T>(device, g.input_len())?;
-        // SAFETY: as in `output_in`, for dx.
+        // SAFETY: the three buffers on this device have the sizes, arrangement and type of the descriptors. With alpha 1 and
+        // beta 0, dx is written completely and not read.
         unsafe {
             let scales = (T::ONE, T::ZERO);
             backward.launch(plan.backward_data, Some(&mut workspace), scales, &mut dx, &weight.view(), &dy.view())?;
@@ -151,7 +152,8 @@ fn weight_gradient_in<T: Number>(
         let mut workspace = workspace(device, backward.get_workspace_size(plan.backward_filter)?)?;
         let (x, dy) = (images::<T>(x, plan)?, images::<T>(dy, plan)?);
         let mut dw = uninitialised::<T>(device, g.weight_len())?;
-        // SAFETY: as in `output_in`, for dw.
+        // SAFETY: the three buffers on this device have the sizes, arrangement and type of the descriptors. With alpha 1 and
+        // beta 0, dw is written completely and not read.
         unsafe {
             let scales = (T::ONE, T::ZERO);
             backward.launch(plan.backward_filter, Some(&mut workspace), scales, &x.view(), &mut dw, &dy.view())?;
@@ -164,7 +166,7 @@ fn weight_gradient_in<T: Number>(
     })
 }
 
-/// The result of the first plan that cuDNN takes; its last refusal if it takes none.
+/// The result of the first plan that cuDNN supports, or the last error.
 fn first_supported<T: Number>(
     g: &ConvGeometry,
     accuracy: Accuracy,
@@ -180,40 +182,40 @@ fn first_supported<T: Number>(
     outcome
 }
 
-/// An argument where it lies, or a copy of it in another order.
-enum Source<'a, T: Number> {
+/// An argument in place, or a copy of it in another order.
+enum Operand<'a, T: Number> {
     InPlace(CudaView<'a, T>),
     Copied(CudaSlice<T>),
 }
 
-impl<T: Number> Source<'_, T> {
+impl<T: Number> Operand<'_, T> {
     fn view(&self) -> CudaView<'_, T> {
         match self {
-            Source::InPlace(view) => view.slice(..),
-            Source::Copied(slice) => slice.slice(..),
+            Operand::InPlace(view) => view.slice(..),
+            Operand::Copied(slice) => slice.slice(..),
         }
     }
 }
 
-fn images<'a, T: Number>((storage, layout): Argument<'a>, plan: &Plan) -> Result<Source<'a, T>> {
+fn images<'a, T: Number>((storage, layout): Argument<'a>, plan: &Plan) -> Result<Operand<'a, T>> {
     let place = storage.as_cuda_slice::<T>()?.slice(layout.start_offset()..);
     if plan.arrangement == Arrangement::ChannelsLast {
-        return Ok(Source::InPlace(place));
+        return Ok(Operand::InPlace(place));
     }
     let (batch, height, width, channels) = layout.shape().dims4()?;
-    Ok(Source::Copied(transposed(storage.device(), &place, [batch, height * width, channels])?))
+    Ok(Operand::Copied(transposed(storage.device(), &place, [batch, height * width, channels])?))
 }
 
-fn filters<'a, T: Number>(g: &ConvGeometry, (storage, layout): Argument<'a>, plan: &Plan) -> Result<Source<'a, T>> {
+fn filters<'a, T: Number>(g: &ConvGeometry, (storage, layout): Argument<'a>, plan: &Plan) -> Result<Operand<'a, T>> {
     let place = storage.as_cuda_slice::<T>()?.slice(layout.start_offset()..);
     if plan.arrangement == Arrangement::ChannelsFirst {
-        return Ok(Source::InPlace(place));
+        return Ok(Operand::InPlace(place));
     }
     let sizes = [g.out_channels, g.group_in_channels(), g.kernel[0] * g.kernel[1]];
-    Ok(Source::Copied(transposed(storage.device(), &place, sizes)?))
+    Ok(Operand::Copied(transposed(storage.device(), &place, sizes)?))
 }
 
-/// Images `[n, pixels, c]`, from the arrangement in which cuDNN wrote them.
+/// Images `[n, pixels, c]` from the arrangement of the plan.
 fn images_back<T: Number>(
     device: &CudaDevice,
     written: CudaSlice<T>,
@@ -228,11 +230,11 @@ fn images_back<T: Number>(
 }
 
 fn uninitialised<T: Number>(device: &CudaDevice, length: usize) -> Result<CudaSlice<T>> {
-    // SAFETY: every caller has cuDNN write the whole of it before anything reads it.
+    // SAFETY: cuDNN writes the whole buffer before it is read.
     unsafe { device.alloc::<T>(length) }
 }
 
-/// Working memory of at least one byte, since none cannot be allocated. Candle's pool keeps it for the next call.
+/// Working memory of at least one byte, because zero bytes cannot be allocated. The memory pool reuses it.
 fn workspace(device: &CudaDevice, bytes: usize) -> Result<CudaSlice<u8>> {
     // SAFETY: cuDNN writes its working memory before it reads it.
     unsafe { device.alloc::<u8>(bytes.max(1)) }

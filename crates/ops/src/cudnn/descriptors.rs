@@ -1,4 +1,4 @@
-//! What cuDNN is told about the tensors of one convolution.
+//! The cuDNN descriptors of one convolution.
 
 use std::sync::Arc;
 
@@ -21,23 +21,23 @@ use crate::kernels::ConvGeometry;
 /// The order of the dimensions in memory.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Arrangement {
-    /// Images `[n, h, w, c]` as they are; the weight, which is smaller, is copied to `[out, kh, kw, in]`.
+    /// Images `[n, h, w, c]` as stored; the weight, which is smaller, is copied to `[out, kh, kw, in]`.
     ChannelsLast,
-    /// Images copied to `[n, c, h, w]`; the weight as it is.
+    /// Images copied to `[n, c, h, w]`; the weight as stored.
     ChannelsFirst,
 }
 
 /// A number type that cuDNN convolves.
 pub(super) trait Number: CudaDType + CudnnDataType + DeviceRepr + WithDType {
-    /// In what products are summed.
+    /// The type in which products are summed.
     type Sum: CudnnDataType;
-    /// Which units multiply.
+    /// The arithmetic units that multiply.
     const MATH: cudnnMathType_t;
     const ZERO: Self;
     const ONE: Self;
-    /// The arrangements for any convolution, best first: double precision has channels first only.
+    /// The arrangements that support any convolution, best first. Double precision supports channels first only.
     const ARRANGEMENTS: &'static [Arrangement];
-    /// Whether Winograd's algorithms exist for it.
+    /// Whether Winograd algorithms support the type.
     const WINOGRAD: bool;
 }
 

@@ -1,13 +1,12 @@
-//! Convolution on CUDA by cuDNN: forward, backward-data and backward-filter. `tests/cuda.rs` compares it with the CPU's kernels
-//! wherever there is a device; an H100 was the one that it was run on.
+//! Convolution on CUDA by cuDNN: forward, backward-data and backward-filter. `tests/cuda.rs` of `models` compares it with the CPU
+//! kernels if there is a device. It was run on an H100.
 //!
 //! Candle's own convolution calls cuDNN for the forward pass only, lets it round f32 to TF32 (ten bits of mantissa, CUDNN_DEFAULT_MATH),
 //! and has no group, no rectangular stride and no deterministic gradient. Here products are exact f32 or f64
-//! (CUDNN_FMA_MATH), any stride, padding, dilation and number of groups is passed on, and the algorithms are those that
-//! give the same bits every time: IMPLICIT_PRECOMP_GEMM, BWD_DATA_ALGO_1 and BWD_FILTER_ALGO_1, PyTorch's choice where
-//! it is asked to be deterministic.
+//! (CUDNN_FMA_MATH), any stride, padding, dilation and number of groups is passed on, and the algorithms are
+//! deterministic: IMPLICIT_PRECOMP_GEMM, BWD_DATA_ALGO_1 and BWD_FILTER_ALGO_1, PyTorch's choice in deterministic mode.
 //!
-//! This module and the kernels are the only ones with unsafe code: cuDNN works on device memory through raw pointers.
+//! cuDNN accesses device memory through raw pointers, so the calls are unsafe.
 
 mod convolution;
 mod descriptors;
@@ -24,11 +23,11 @@ use candle_core::cuda_backend::{CudaDevice, DeviceId};
 pub(crate) use convolution::{input_gradient, output, weight_gradient};
 
 thread_local! {
-    // A handle may be used by one thread at a time, so each thread has its own.
+    // Only one thread at a time may use a handle, so each thread has its own.
     static HANDLES: RefCell<HashMap<DeviceId, Arc<Cudnn>>> = RefCell::new(HashMap::new());
 }
 
-/// This thread's handle for a device, on the stream that candle uses.
+/// The handle of this thread for a device, on the stream of candle.
 fn handle(device: &CudaDevice) -> Result<Arc<Cudnn>> {
     HANDLES.with_borrow_mut(|handles| {
         if let Some(handle) = handles.get(&device.id()) {

@@ -1,7 +1,7 @@
-//! Which of cuDNN's algorithms a convolution takes, and in which arrangement.
+//! The cuDNN algorithm and memory arrangement of a convolution.
 //!
-//! By rule, not by timing: what is timed differs from run to run, and with it the last bits. All algorithms here give the
-//! same bits every time.
+//! They are chosen by rules on the shape, not by timings, which would differ from run to run and change the last bits. All
+//! algorithms are deterministic.
 
 use candle_core::cuda_backend::cudarc::cudnn::sys::{
     cudnnConvolutionBwdDataAlgo_t::{
@@ -19,7 +19,7 @@ use candle_core::cuda_backend::cudarc::cudnn::sys::{
 use super::descriptors::{Arrangement, Number};
 use crate::kernels::{Accuracy, ConvGeometry};
 
-/// One way to ask cuDNN.
+/// The algorithms and the arrangement of one convolution.
 pub(super) struct Plan {
     pub(super) arrangement: Arrangement,
     pub(super) forward: Forward,
@@ -27,7 +27,7 @@ pub(super) struct Plan {
     pub(super) backward_filter: BackwardFilter,
 }
 
-/// The ways to try, best first.
+/// The plans for a convolution, best first.
 pub(super) fn plans<T: Number>(g: &ConvGeometry, accuracy: Accuracy) -> Vec<Plan> {
     let winograd = (T::WINOGRAD && accuracy == Accuracy::Fast && suits_winograd(g)).then_some(Plan {
         arrangement: Arrangement::ChannelsFirst,
@@ -44,7 +44,7 @@ pub(super) fn plans<T: Number>(g: &ConvGeometry, accuracy: Accuracy) -> Vec<Plan
     winograd.into_iter().chain(direct).collect()
 }
 
-/// With few channels the transforms, and the copies to channels first, cost more than the products that they save.
+/// With few channels, the transforms and the copies to channels-first cost more than the products that they save.
 fn suits_winograd(g: &ConvGeometry) -> bool {
     const FEWEST_CHANNELS: usize = 32;
     g.kernel == [3, 3]

@@ -1,9 +1,10 @@
-//! The three derivatives of T(x, w, g) = ⟨conv(x, w), g⟩: each picks the algorithm by shape.
+//! The three partial derivatives of T(x, w, g) = ⟨conv(x, w), g⟩, with the algorithm chosen by the shape.
 
 use std::mem::MaybeUninit;
 
-use super::fresh::{writable, written};
 use super::instruction_set::InstructionSet;
+use super::operands::Operands;
+use super::uninitialised::{writable, written};
 use super::{Accuracy, ConvGeometry, Element, direct, winograd};
 
 /// Writes conv(x, weight) + bias into `y`.
@@ -27,7 +28,7 @@ use super::{Accuracy, ConvGeometry, Element, direct, winograd};
 /// ```
 ///
 /// # Panics
-/// If the geometry is not [valid](ConvGeometry::validated) or a slice has not the length that it demands.
+/// If the geometry is not [valid](ConvGeometry::validated), or a slice does not have its length.
 pub fn conv_forward<T: Element>(
     geometry: &ConvGeometry,
     accuracy: Accuracy,
@@ -36,7 +37,7 @@ pub fn conv_forward<T: Element>(
     bias: Option<&[T]>,
     y: &mut [T],
 ) {
-    forward_with(InstructionSet::best(), geometry, accuracy, x, weight, bias, writable(y));
+    forward_with(InstructionSet::best(), geometry, accuracy, Operands { x, weight, bias }, writable(y));
 }
 
 /// Writes the gradient of ⟨conv(x, weight), grad_y⟩ with respect to `x` into `grad_x`.
@@ -93,7 +94,7 @@ pub fn conv_weight_grad<T: Element>(
     weight_grad_with(InstructionSet::best(), geometry, accuracy, x, grad_y, writable(grad_weight));
 }
 
-/// [`conv_forward`] into a new vector, which is not filled with zeros first.
+/// [`conv_forward`] into a new vector.
 ///
 /// # Panics
 /// As [`conv_forward`].
@@ -105,12 +106,12 @@ pub fn conv_forward_to_vec<T: Element>(
     bias: Option<&[T]>,
 ) -> Vec<T> {
     let set = InstructionSet::best();
-    let write = |y: &mut [MaybeUninit<T>]| forward_with(set, geometry, accuracy, x, weight, bias, y);
-    // SAFETY: every algorithm writes every output, as the tests see on outputs that start as NaN.
+    let write = |y: &mut [MaybeUninit<T>]| forward_with(set, geometry, accuracy, Operands { x, weight, bias }, y);
+    // SAFETY: every algorithm writes every output; tests start with outputs of NaN.
     unsafe { written(geometry.output_len(), write) }
 }
 
-/// [`conv_input_grad`] into a new vector, which is not filled with zeros first.
+/// [`conv_input_grad`] into a new vector.
 ///
 /// # Panics
 /// As [`conv_forward`].
@@ -122,11 +123,11 @@ pub fn conv_input_grad_to_vec<T: Element>(
 ) -> Vec<T> {
     let set = InstructionSet::best();
     let write = |grad_x: &mut [MaybeUninit<T>]| input_grad_with(set, geometry, accuracy, grad_y, weight, grad_x);
-    // SAFETY: every algorithm writes every pixel's gradient.
+    // SAFETY: every algorithm writes the gradient of every pixel; tests start with gradients of NaN.
     unsafe { written(geometry.input_len(), write) }
 }
 
-/// [`conv_weight_grad`] into a new vector, which is not filled with zeros first.
+/// [`conv_weight_grad`] into a new vector.
 ///
 /// # Panics
 /// As [`conv_forward`].
@@ -138,7 +139,7 @@ pub fn conv_weight_grad_to_vec<T: Element>(
 ) -> Vec<T> {
     let set = InstructionSet::best();
     let write = |grad: &mut [MaybeUninit<T>]| weight_grad_with(set, geometry, accuracy, x, grad_y, grad);
-    // SAFETY: every algorithm writes every weight's gradient.
+    // SAFETY: every algorithm writes the gradient of every weight; tests start with gradients of NaN.
     unsafe { written(geometry.weight_len(), write) }
 }
 
@@ -147,16 +148,15 @@ pub(super) fn forward_with<T: Element>(
     set: InstructionSet,
     g: &ConvGeometry,
     accuracy: Accuracy,
-    x: &[T],
-    weight: &[T],
-    bias: Option<&[T]>,
+    operands: Operands<'_, T>,
     y: &mut [MaybeUninit<T>],
 ) {
+    let Operands { x, weight, bias } = operands;
     check(g, x.len(), weight.len(), y.len());
     assert!(bias.is_none_or(|bias| bias.len() == g.out_channels), "one bias for each output channel");
     match fast(g, accuracy, T::DOUBLE) {
-        Some(choice) => winograd::forward(set, choice, g, x, weight, bias, y),
-        None => direct::forward(set, g, x, weight, bias, y),
+        Some(choice) => winograd::forward(set, choice, g, operands, y),
+        None => direct::forward(set, g, operands, y),
     }
 }
 
@@ -192,12 +192,12 @@ pub(super) fn weight_grad_with<T: Element>(
     }
 }
 
-/// Multiplications that [`conv_input_grad`] makes.
+/// The number of multiplications of [`conv_input_grad`].
 pub(super) fn input_grad_products(g: &ConvGeometry, accuracy: Accuracy, double: bool) -> usize {
     fast(g, accuracy, double).map_or_else(|| g.multiplications(), |choice| winograd::input_grad_products(choice, g))
 }
 
-/// The minimal-multiplication scheme, where one is allowed and pays.
+/// The minimal-multiplication scheme, if it is allowed and faster.
 fn fast(g: &ConvGeometry, accuracy: Accuracy, double: bool) -> Option<winograd::Choice> {
     (accuracy == Accuracy::Fast && !double).then(|| winograd::choose(g)).flatten()
 }

@@ -6,7 +6,7 @@ use std::ops::{Add, AddAssign, Mul, Neg, Sub};
 use super::simd::neon;
 #[cfg(target_arch = "x86_64")]
 use super::simd::x86;
-use super::simd::{Vector, plain};
+use super::simd::{Vector, portable};
 
 /// A number type that the kernels compute in: `f32` or `f64`.
 pub trait Element:
@@ -31,8 +31,8 @@ pub trait Element:
     /// Its NEON vector.
     #[cfg(target_arch = "aarch64")]
     type Neon: Vector<Elem = Self>;
-    /// Its vector where nothing is known of the processor.
-    type Plain: Vector<Elem = Self>;
+    /// Its portable vector, for processors without an implementation of their own.
+    type Portable: Vector<Elem = Self>;
 
     /// Whether it is double precision, which always takes the direct algorithms.
     const DOUBLE: bool;
@@ -45,7 +45,7 @@ pub trait Element:
 }
 
 macro_rules! element {
-    ($elem:ty, $double:literal, $avx512:ident, $avx2:ident, $neon:ident, $plain:ident) => {
+    ($elem:ty, $double:literal, $avx512:ident, $avx2:ident, $neon:ident, $portable:ident) => {
         impl Element for $elem {
             #[cfg(target_arch = "x86_64")]
             type Avx512 = x86::$avx512;
@@ -53,7 +53,7 @@ macro_rules! element {
             type Avx2 = x86::$avx2;
             #[cfg(target_arch = "aarch64")]
             type Neon = neon::$neon;
-            type Plain = plain::$plain;
+            type Portable = portable::$portable;
 
             const DOUBLE: bool = $double;
 
@@ -70,5 +70,5 @@ macro_rules! element {
     };
 }
 
-element!(f32, false, Avx512F32, Avx2F32, NeonF32, PlainF32);
-element!(f64, true, Avx512F64, Avx2F64, NeonF64, PlainF64);
+element!(f32, false, Avx512F32, Avx2F32, NeonF32, PortableF32);
+element!(f64, true, Avx512F64, Avx2F64, NeonF64, PortableF64);

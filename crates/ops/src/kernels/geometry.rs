@@ -1,4 +1,4 @@
-//! The sizes of one convolution, and the rules that they obey.
+//! The sizes of one convolution and their validation.
 
 use std::fmt;
 
@@ -7,14 +7,14 @@ use std::fmt;
 /// It matters only for f32: f64 always takes the direct algorithms.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Accuracy {
-    /// Whatever is fastest, Winograd F(4×4, 3×3) included: error about 2e-6 of the output's root mean square.
+    /// The fastest algorithm, including Winograd F(4×4, 3×3): error about 2e-6 of the output's root mean square.
     #[default]
     Fast,
     /// Direct sums only: error about 5e-7 of the output's root mean square.
     Accurate,
-    /// The factors of f32 products rounded to bf16 (eight bits of mantissa), their sums in f32: error about 3e-3 of the
-    /// output's root mean square. Operations refuse it unless the tensors are on CUDA and cuDNN is built in; the kernels for
-    /// the CPU, called by themselves, take it for [`Accuracy::Accurate`].
+    /// Mixed precision: factors of f32 products are rounded to bf16 (eight bits of mantissa) and summed in f32. The error is
+    /// about 3e-3 of the output's root mean square. Operations return an error unless the tensors are on CUDA and the feature
+    /// `cudnn` is on. The CPU kernels treat it as [`Accuracy::Accurate`].
     Bf16,
 }
 
@@ -45,10 +45,10 @@ pub struct ConvGeometry {
     pub groups: usize,
 }
 
-/// The rule that a geometry breaks.
+/// The rule that a geometry violates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GeometryError {
-    /// A size that must be at least one is zero.
+    /// A size is zero that must be at least one.
     Zero {
         /// The name of the size.
         what: &'static str,
@@ -94,10 +94,10 @@ impl fmt::Display for GeometryError {
 impl std::error::Error for GeometryError {}
 
 impl ConvGeometry {
-    /// The same geometry, if it obeys every rule.
+    /// The same geometry, if it is valid.
     ///
     /// # Errors
-    /// [`GeometryError`] names the first rule that is broken.
+    /// [`GeometryError`] is the first rule that the geometry violates.
     pub fn validated(self) -> Result<Self, GeometryError> {
         for (what, size) in [
             ("batch", self.batch),
@@ -164,12 +164,12 @@ impl ConvGeometry {
         (image + 2 * self.padding[axis] - span) / self.stride[axis] + 1
     }
 
-    /// Input channels that one output channel sees.
+    /// Input channels per group.
     pub fn group_in_channels(&self) -> usize {
         self.in_channels / self.groups
     }
 
-    /// Output channels of one group.
+    /// Output channels per group.
     pub fn group_out_channels(&self) -> usize {
         self.out_channels / self.groups
     }
@@ -189,7 +189,7 @@ impl ConvGeometry {
         self.batch * self.out_height() * self.out_width() * self.out_channels
     }
 
-    /// Multiplications (each with its addition) of the direct algorithm, the same for all three operations.
+    /// Multiply–adds of the direct algorithm, the same for all three operations.
     pub fn multiplications(&self) -> usize {
         self.output_len() * self.group_in_channels() * self.kernel[0] * self.kernel[1]
     }

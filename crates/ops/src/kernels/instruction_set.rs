@@ -1,4 +1,4 @@
-//! Which instructions the processor has, asked once at run time, and the one door into code that uses them.
+//! The instruction sets of the processor, detected once at run time, and the only entry points to code compiled for them.
 
 use std::sync::OnceLock;
 
@@ -17,8 +17,8 @@ pub(crate) enum InstructionSet {
     /// NEON.
     #[cfg(target_arch = "aarch64")]
     Neon,
-    /// What every processor of the target has.
-    Plain,
+    /// The base instruction set of the target.
+    Portable,
 }
 
 /// Work on vectors of numbers, written once for every instruction set.
@@ -27,20 +27,19 @@ pub(crate) trait Job<T: Element> {
     /// instruction set.
     ///
     /// # Safety
-    /// The processor must have the instruction set of `V`, and whatever the implementing type says of its pointers
-    /// must hold.
+    /// The processor has the instruction set of `V`, and the pointers satisfy the conditions of the implementing type.
     unsafe fn run<V: Vector<Elem = T>>(&self);
 }
 
 impl InstructionSet {
-    /// The best set that this processor has.
+    /// The best instruction set of this processor.
     pub(crate) fn best() -> Self {
         static BEST: OnceLock<InstructionSet> = OnceLock::new();
         *BEST.get_or_init(|| Self::available()[0])
     }
 
-    /// Every set that this processor has, the best first.
-    #[allow(clippy::vec_init_then_push)]
+    /// All instruction sets of this processor, the best first.
+    #[allow(clippy::vec_init_then_push, reason = "what is pushed depends on the target")]
     pub(crate) fn available() -> Vec<Self> {
         let mut sets = Vec::new();
         #[cfg(target_arch = "x86_64")]
@@ -54,7 +53,7 @@ impl InstructionSet {
         }
         #[cfg(target_arch = "aarch64")]
         sets.push(Self::Neon);
-        sets.push(Self::Plain);
+        sets.push(Self::Portable);
         sets
     }
 
@@ -67,11 +66,11 @@ impl InstructionSet {
             Self::Avx2 => T::Avx2::LANES,
             #[cfg(target_arch = "aarch64")]
             Self::Neon => T::Neon::LANES,
-            Self::Plain => T::Plain::LANES,
+            Self::Portable => T::Portable::LANES,
         }
     }
 
-    /// Columns of the widest tile of the matrix product.
+    /// Columns of a panel: the width of the widest tile of the matrix product.
     pub(crate) fn panel<T: Element>(self) -> usize {
         match self {
             #[cfg(target_arch = "x86_64")]
@@ -80,13 +79,13 @@ impl InstructionSet {
             Self::Avx2 => T::Avx2::LANES * T::Avx2::TILE_VECTORS,
             #[cfg(target_arch = "aarch64")]
             Self::Neon => T::Neon::LANES * T::Neon::TILE_VECTORS,
-            Self::Plain => T::Plain::LANES * T::Plain::TILE_VECTORS,
+            Self::Portable => T::Portable::LANES * T::Portable::TILE_VECTORS,
         }
     }
 
-    /// Numbers that fit beside one panel of weights in the cache of a core, on processors of this kind: 1 MiB where there
-    /// is AVX-512, 512 KiB elsewhere.
-    pub(crate) fn near_numbers(self) -> usize {
+    /// Numbers that fit the private cache of a core beside one panel of weights: 1 MiB on processors with AVX-512, 512 KiB on
+    /// others.
+    pub(crate) fn cached_numbers(self) -> usize {
         match self {
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => 200_000,
@@ -94,7 +93,7 @@ impl InstructionSet {
         }
     }
 
-    /// Calls a closure whose plain loops the compiler may turn into this set's instructions, as it is inlined here.
+    /// Calls a closure, inlined into a function compiled for this instruction set, so that the compiler vectorises its loops.
     pub(crate) fn vectorised<R>(self, work: impl FnOnce() -> R) -> R {
         #[cfg(target_arch = "x86_64")]
         #[target_feature(enable = "avx512f")]
@@ -107,33 +106,35 @@ impl InstructionSet {
             work()
         }
         match self {
-            // SAFETY: the set was detected on this processor.
+            // SAFETY: the processor has the instruction set: a value of this type comes from `available`.
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => unsafe { avx512(work) },
-            // SAFETY: as above.
+            // SAFETY: the processor has the instruction set: a value of this type comes from `available`.
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => unsafe { avx2(work) },
             _ => work(),
         }
     }
 
-    /// Runs a job, compiled for this set.
+    /// Runs a job compiled for this instruction set.
     ///
     /// # Safety
-    /// What the job says of its pointers must hold. That the processor has the set is known: a value of this type
-    /// comes from [`InstructionSet::available`].
+    /// The pointers satisfy the conditions of the job. The processor has the instruction set, since a value of this type comes
+    /// from [`InstructionSet::available`].
     pub(crate) unsafe fn run<T: Element, J: Job<T>>(self, job: &J) {
         #[cfg(target_arch = "x86_64")]
         #[target_feature(enable = "avx512f")]
         unsafe fn avx512<T: Element, J: Job<T>>(job: &J) {
+            // SAFETY: the caller vouches for the job and the instruction set.
             unsafe { job.run::<T::Avx512>() }
         }
         #[cfg(target_arch = "x86_64")]
         #[target_feature(enable = "avx2,fma")]
         unsafe fn avx2<T: Element, J: Job<T>>(job: &J) {
+            // SAFETY: the caller vouches for the job and the instruction set.
             unsafe { job.run::<T::Avx2>() }
         }
-        // SAFETY: the caller vouches for the job; the set was detected.
+        // SAFETY: the caller vouches for the job; the processor has the instruction set.
         unsafe {
             match self {
                 #[cfg(target_arch = "x86_64")]
@@ -142,7 +143,7 @@ impl InstructionSet {
                 Self::Avx2 => avx2(job),
                 #[cfg(target_arch = "aarch64")]
                 Self::Neon => job.run::<T::Neon>(),
-                Self::Plain => job.run::<T::Plain>(),
+                Self::Portable => job.run::<T::Portable>(),
             }
         }
     }

@@ -5,36 +5,57 @@ use gemm::Parallelism;
 use super::Element;
 use super::shared::{Shared, for_each_task};
 
-/// Rows or columns of the product that one task computes at least.
+/// The minimal number of rows or columns per task.
 const STRIP: usize = 32;
-/// Tasks at most.
+/// The maximal number of tasks.
 const TASKS: usize = 16;
 
-/// Writes the `[m, n]` product of `a` `[m, k]` and `b` `[k, n]` into `out`, row-major.
+/// A matrix in a slice, with strides.
+#[derive(Debug, Clone, Copy)]
+pub struct Matrix<'a, T> {
+    /// The elements.
+    pub elements: &'a [T],
+    /// Rows and columns.
+    pub sizes: [usize; 2],
+    /// Elements between neighbouring rows and between neighbouring columns. Zero repeats a row or a column.
+    pub strides: [usize; 2],
+}
+
+impl<'a, T> Matrix<'a, T> {
+    /// A row-major matrix.
+    pub fn row_major(elements: &'a [T], [rows, columns]: [usize; 2]) -> Self {
+        Self { elements, sizes: [rows, columns], strides: [columns, 1] }
+    }
+
+    /// The transpose, of the same elements.
+    pub fn transposed(self) -> Self {
+        let ([rows, columns], [row, column]) = (self.sizes, self.strides);
+        Self { sizes: [columns, rows], strides: [column, row], ..self }
+    }
+
+    /// The index of the last element. No size is zero.
+    fn last(&self) -> usize {
+        (self.sizes[0] - 1) * self.strides[0] + (self.sizes[1] - 1) * self.strides[1]
+    }
+}
+
+/// Writes the product of `a` `[m, k]` and `b` `[k, n]` into `out` `[m, n]`, row-major.
 ///
-/// Strides are (row, column) in elements and may be zero (a broadcast) but not negative. The longer side of the product
-/// is split into strips by its length alone, so the result does not depend on the number of threads.
+/// The longer side of the product is split into strips by its length only, so the result does not depend on the number of
+/// threads.
 ///
 /// ```
+/// use ops::kernels::{Matrix, matmul};
 /// let mut out = [0.0f64; 2];
-/// ops::kernels::matmul(1, 2, 2, &[1.0, 2.0], [2, 1], &[1.0, 10.0, 100.0, 1000.0], [2, 1], &mut out);
+/// matmul(Matrix::row_major(&[1.0, 2.0], [1, 2]), Matrix::row_major(&[1.0, 10.0, 100.0, 1000.0], [2, 2]), &mut out);
 /// assert_eq!(out, [201.0, 2010.0]);
 /// ```
 ///
 /// # Panics
-/// If a slice is too short for its sizes and strides, or `out` has not length `m * n`.
-#[allow(clippy::too_many_arguments)]
-pub fn matmul<T: Element>(
-    m: usize,
-    n: usize,
-    k: usize,
-    a: &[T],
-    a_strides: [usize; 2],
-    b: &[T],
-    b_strides: [usize; 2],
-    out: &mut [T],
-) {
-    let reach = |rows: usize, columns: usize, [row, column]: [usize; 2]| (rows - 1) * row + (columns - 1) * column;
+/// If the inner sizes differ, if a slice is too short for its sizes and strides, or if `out` does not have length `m * n`.
+pub fn matmul<T: Element>(a: Matrix<'_, T>, b: Matrix<'_, T>, out: &mut [T]) {
+    let ([m, k], [inner, n]) = (a.sizes, b.sizes);
+    assert_eq!(k, inner, "columns of the left operand and rows of the right one");
     assert_eq!(Some(out.len()), m.checked_mul(n), "length of the product");
     if out.is_empty() {
         return;
@@ -42,19 +63,20 @@ pub fn matmul<T: Element>(
     if k == 0 {
         return out.fill(T::default());
     }
-    assert!(reach(m, k, a_strides) < a.len(), "the left operand is too short");
-    assert!(reach(k, n, b_strides) < b.len(), "the right operand is too short");
+    assert!(a.last() < a.elements.len(), "the left operand is too short");
+    assert!(b.last() < b.elements.len(), "the right operand is too short");
+    let (a_strides, b_strides) = (a.strides, b.strides);
     let by_rows = m >= n;
     let strip = m.max(n).div_ceil(TASKS).max(STRIP).next_multiple_of(8);
-    let (a, b) = (Shared::reading(a.as_ptr()), Shared::reading(b.as_ptr()));
+    let (a, b) = (Shared::reading(a.elements.as_ptr()), Shared::reading(b.elements.as_ptr()));
     let out = Shared::new(out.as_mut_ptr());
     for_each_task(m.max(n).div_ceil(strip), m * n * k, |task| {
         let first = task * strip;
         let count = strip.min(m.max(n) - first);
         let (row, column, rows, columns) = if by_rows { (first, 0, count, n) } else { (0, first, m, count) };
         let strides = [a_strides, b_strides].map(|pair| pair.map(|stride| stride as isize));
-        // SAFETY: the assertions above bound every element of both operands; `out` has m × n elements, and each task
-        // writes its own strip.
+        // SAFETY: by the assertions above every element of both operands lies within its slice; `out` has m × n elements, and
+        // each task writes its own strip.
         unsafe {
             gemm::gemm(
                 rows,

@@ -1,30 +1,31 @@
-//! The matrix product that every fast path ends in: a few rows times one packed panel of columns, all in registers.
+//! The matrix product at the core of every convolution: a few rows times one packed panel of columns, in registers.
 
 use super::Element;
 use super::instruction_set::{InstructionSet, Job};
 use super::simd::Vector;
 
-/// What is added to the product before it is written.
+/// The summand of the product.
 #[derive(Clone, Copy)]
 pub(crate) enum Onto<T> {
-    /// Nothing.
+    /// Zero.
     Zero,
-    /// What is there already.
+    /// The values that C holds already.
     Itself,
-    /// One value for each column, read at this address.
+    /// One value per column, read from this address.
     Columns(*const T),
 }
 
-/// C = A·B (+ something), where A is `rows × depth` and B `depth × columns` is at most one panel wide.
+/// C = A·B + `onto`, where A is `rows × depth` and B is `depth × columns`, at most one panel wide.
 ///
-/// Each element of C is one chain of fused multiply-adds from the first to the last `depth`, whatever the tile it falls
-/// into, so results do not depend on how rows are split between calls.
+/// Each element of C is one chain of fused multiply-adds in the order of `depth`, independent of its tile. The result
+/// therefore does not depend on how rows are split between calls.
 ///
 /// # Safety
-/// For [`Job::run`]: `a` is readable at `row * a_row + step * a_depth` for every row and depth step; `b` is readable for
-/// `columns` rounded up to whole vectors in each of its rows, `b_row` apart; `c` (and the column values of `onto`) is
-/// valid for `columns` numbers in each row, `c_row` apart. `columns` is at most the set's panel. One of `a_row`
-/// and `a_depth` is 1.
+/// For [`PanelProduct::compute`]:
+/// - `a` is readable at `row * a_row + step * a_depth` for every row and every step of `depth`;
+/// - `b` is readable for `b_len` numbers;
+/// - `c` is writable for `columns` numbers in each row, rows `c_row` apart, and initialised for [`Onto::Itself`];
+/// - the address in [`Onto::Columns`] is readable for `columns` numbers.
 pub(crate) struct PanelProduct<T> {
     pub(crate) rows: usize,
     pub(crate) depth: usize,
@@ -34,6 +35,8 @@ pub(crate) struct PanelProduct<T> {
     pub(crate) a_depth: usize,
     pub(crate) b: *const T,
     pub(crate) b_row: usize,
+    /// Numbers that are readable from `b` on. Each row of B is read in whole vectors, beyond `columns`.
+    pub(crate) b_len: usize,
     pub(crate) c: *mut T,
     pub(crate) c_row: usize,
     pub(crate) onto: Onto<T>,
@@ -43,51 +46,76 @@ impl<T: Element> PanelProduct<T> {
     /// Computes the product.
     ///
     /// # Safety
-    /// As the type says.
+    /// The pointers satisfy the conditions of [`PanelProduct`].
+    ///
+    /// # Panics
+    /// If `columns` exceeds the panel of the instruction set, if neither `a_row` nor `a_depth` is 1, or if the vectors
+    /// of B reach beyond `b_len`.
     pub(crate) unsafe fn compute(&self, set: InstructionSet) {
-        debug_assert!(self.columns <= set.panel::<T>() && (self.a_row == 1 || self.a_depth == 1));
-        // SAFETY: handed on to the caller.
-        unsafe { if self.a_row == 1 { set.run(&RowsTogether(self)) } else { set.run(&RowsApart(self)) } }
+        assert!(self.columns <= set.panel::<T>(), "{} columns in a panel of {}", self.columns, set.panel::<T>());
+        assert!(self.a_row == 1 || self.a_depth == 1, "one stride of the left operand is 1");
+        let read = self.depth.saturating_sub(1) * self.b_row + self.columns.next_multiple_of(set.lanes::<T>());
+        assert!(self.depth == 0 || read <= self.b_len, "{read} numbers of the right operand, {} readable", self.b_len);
+        if self.a_row == 1 {
+            // SAFETY: the caller vouches for the pointers.
+            unsafe { set.run(&UnitRowStride(self)) }
+        } else {
+            // SAFETY: the caller vouches for the pointers.
+            unsafe { set.run(&UnitDepthStride(self)) }
+        }
     }
 }
 
-/// A product whose rows of A are neighbours in memory.
-struct RowsTogether<'a, T>(&'a PanelProduct<T>);
+/// A product with `a_row` 1: neighbouring rows of A are adjacent in memory.
+struct UnitRowStride<'a, T>(&'a PanelProduct<T>);
 
-/// A product whose rows of A are apart, and whose depth steps are neighbours.
-struct RowsApart<'a, T>(&'a PanelProduct<T>);
+/// A product with `a_depth` 1: neighbouring depth steps of A are adjacent in memory.
+struct UnitDepthStride<'a, T>(&'a PanelProduct<T>);
 
-impl<T: Element> Job<T> for RowsTogether<'_, T> {
+impl<T: Element> Job<T> for UnitRowStride<'_, T> {
     #[inline(always)]
     unsafe fn run<V: Vector<Elem = T>>(&self) {
+        // SAFETY: the product's pointers satisfy the conditions of `PanelProduct`.
         unsafe { all_rows::<V, true>(self.0) }
     }
 }
 
-impl<T: Element> Job<T> for RowsApart<'_, T> {
+impl<T: Element> Job<T> for UnitDepthStride<'_, T> {
     #[inline(always)]
     unsafe fn run<V: Vector<Elem = T>>(&self) {
+        // SAFETY: the product's pointers satisfy the conditions of `PanelProduct`.
         unsafe { all_rows::<V, false>(self.0) }
     }
 }
 
-/// Picks the tile's width; its height is what the registers hold beside one row of B and one number of A.
+/// Computes all rows with tiles of as many vectors as the columns need.
+///
+/// A tile is as high as the registers allow beside one row of B and one number of A.
+///
+/// # Safety
+/// As [`PanelProduct::compute`], on a processor with the instruction set of `V`.
 #[inline(always)]
-unsafe fn all_rows<V: Vector, const TOGETHER: bool>(product: &PanelProduct<V::Elem>) {
+unsafe fn all_rows<V: Vector, const UNIT_ROW_STRIDE: bool>(product: &PanelProduct<V::Elem>) {
+    // SAFETY: the caller vouches for the pointers and the instruction set.
     unsafe {
         match product.columns.div_ceil(V::LANES) {
-            1 => strips::<V, 1, TOGETHER>(product),
-            2 if V::TILE_VECTORS >= 2 => strips::<V, 2, TOGETHER>(product),
-            3 if V::TILE_VECTORS >= 3 => strips::<V, 3, TOGETHER>(product),
-            4 if V::TILE_VECTORS >= 4 => strips::<V, 4, TOGETHER>(product),
-            _ => {}
+            0 => {}
+            1 => strips::<V, 1, UNIT_ROW_STRIDE>(product),
+            2 if V::TILE_VECTORS >= 2 => strips::<V, 2, UNIT_ROW_STRIDE>(product),
+            3 if V::TILE_VECTORS >= 3 => strips::<V, 3, UNIT_ROW_STRIDE>(product),
+            4 if V::TILE_VECTORS >= 4 => strips::<V, 4, UNIT_ROW_STRIDE>(product),
+            // `compute` has checked that the columns fit a panel, which is `TILE_VECTORS` wide.
+            vectors => unreachable!("a tile of {vectors} vectors, at most {} fit the registers", V::TILE_VECTORS),
         }
     }
 }
 
 /// Splits the rows into strips of nearly equal height, none higher than a tile.
+///
+/// # Safety
+/// As [`all_rows`].
 #[inline(always)]
-unsafe fn strips<V: Vector, const VECTORS: usize, const TOGETHER: bool>(product: &PanelProduct<V::Elem>) {
+unsafe fn strips<V: Vector, const VECTORS: usize, const UNIT_ROW_STRIDE: bool>(product: &PanelProduct<V::Elem>) {
     let highest = match (V::TILE_VECTORS, VECTORS) {
         (4, 4) | (2, 2) => 6,
         (4, 3) => 8,
@@ -98,32 +126,37 @@ unsafe fn strips<V: Vector, const VECTORS: usize, const TOGETHER: bool>(product:
     while row < product.rows {
         let left = product.rows - row;
         let height = left.div_ceil(left.div_ceil(highest));
-        // SAFETY: rows `row..row + height` are within the product.
+        // SAFETY: rows `row..row + height` are rows of the product; the caller vouches for the rest.
         unsafe {
             row += match height {
-                12 if highest == 12 => strip::<V, 12, VECTORS, TOGETHER>(product, row),
-                10.. if highest == 12 => strip::<V, 10, VECTORS, TOGETHER>(product, row),
-                8.. if highest >= 8 => strip::<V, 8, VECTORS, TOGETHER>(product, row),
-                7 if highest == 8 => strip::<V, 7, VECTORS, TOGETHER>(product, row),
-                6.. if highest >= 6 => strip::<V, 6, VECTORS, TOGETHER>(product, row),
-                5 if highest <= 8 => strip::<V, 5, VECTORS, TOGETHER>(product, row),
-                4.. => strip::<V, 4, VECTORS, TOGETHER>(product, row),
-                3 => strip::<V, 3, VECTORS, TOGETHER>(product, row),
-                2 => strip::<V, 2, VECTORS, TOGETHER>(product, row),
-                _ => strip::<V, 1, VECTORS, TOGETHER>(product, row),
+                12 if highest == 12 => strip::<V, 12, VECTORS, UNIT_ROW_STRIDE>(product, row),
+                10.. if highest == 12 => strip::<V, 10, VECTORS, UNIT_ROW_STRIDE>(product, row),
+                8.. if highest >= 8 => strip::<V, 8, VECTORS, UNIT_ROW_STRIDE>(product, row),
+                7 if highest == 8 => strip::<V, 7, VECTORS, UNIT_ROW_STRIDE>(product, row),
+                6.. if highest >= 6 => strip::<V, 6, VECTORS, UNIT_ROW_STRIDE>(product, row),
+                5 if highest <= 8 => strip::<V, 5, VECTORS, UNIT_ROW_STRIDE>(product, row),
+                4.. => strip::<V, 4, VECTORS, UNIT_ROW_STRIDE>(product, row),
+                3 => strip::<V, 3, VECTORS, UNIT_ROW_STRIDE>(product, row),
+                2 => strip::<V, 2, VECTORS, UNIT_ROW_STRIDE>(product, row),
+                _ => strip::<V, 1, VECTORS, UNIT_ROW_STRIDE>(product, row),
             };
         }
     }
 }
 
-/// One tile: `ROWS` rows of C in registers over the whole depth. Returns `ROWS`.
+/// Computes `ROWS` rows of C in registers over the whole depth. Returns `ROWS`.
+///
+/// # Safety
+/// As [`all_rows`], and rows `row..row + ROWS` are rows of the product.
 #[inline(always)]
-unsafe fn strip<V: Vector, const ROWS: usize, const VECTORS: usize, const TOGETHER: bool>(
+unsafe fn strip<V: Vector, const ROWS: usize, const VECTORS: usize, const UNIT_ROW_STRIDE: bool>(
     product: &PanelProduct<V::Elem>,
     row: usize,
 ) -> usize {
+    // SAFETY: A is readable at these rows and steps, B for whole vectors in each row (checked by `compute`), and C is
+    // writable at these rows, as the caller vouches.
     unsafe {
-        let (a_row, a_depth) = if TOGETHER { (1, product.a_depth) } else { (product.a_row, 1) };
+        let (a_row, a_depth) = if UNIT_ROW_STRIDE { (1, product.a_depth) } else { (product.a_row, 1) };
         let mut a = product.a.add(row * a_row);
         let mut b = product.b;
         let mut sums = [[V::zero(); VECTORS]; ROWS];
@@ -148,13 +181,17 @@ unsafe fn strip<V: Vector, const ROWS: usize, const VECTORS: usize, const TOGETH
     }
 }
 
-/// Writes one row of a tile; only the last vector may be cut.
+/// Writes one row of a tile. Only the last vector may be partial.
+///
+/// # Safety
+/// `c` is writable for the product's columns, and initialised if they are summed onto.
 #[inline(always)]
 unsafe fn write_row<V: Vector, const VECTORS: usize>(
     product: &PanelProduct<V::Elem>,
     c: *mut V::Elem,
     sums: &[V; VECTORS],
 ) {
+    // SAFETY: every access is limited to the product's columns, for which the caller vouches.
     unsafe {
         for (index, &sum) in sums.iter().enumerate() {
             let first = index * V::LANES;

@@ -1,11 +1,11 @@
-//! Max and average pooling of NHWC data, as gathers, scatters and means over stored windows.
+//! Max and average pooling of NHWC data, as gathers, scatters and means over windows.
 
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use super::instruction_set::InstructionSet;
 use super::shared::Shared;
-use super::{Element, fresh};
+use super::{Element, uninitialised};
 
 /// The sizes of one pooling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +36,7 @@ impl PoolGeometry {
         self.out_height() * self.out_width() * self.channels
     }
 
-    /// The pixels inside the image that the window at (i, j) covers.
+    /// The pixels of the image in the window at (i, j).
     #[inline(always)]
     fn window(&self, i: usize, j: usize) -> Window {
         let span = |at: usize, kernel: usize, padding: usize, size: usize| {
@@ -49,14 +49,14 @@ impl PoolGeometry {
         }
     }
 
-    /// Every output pixel (i, j) in row-major order, with its first value.
+    /// Every output pixel (i, j) in row-major order, with the index of its first value.
     fn outputs(&self) -> impl Iterator<Item = (usize, usize, usize)> + use<> {
         let (width, channels) = (self.out_width(), self.channels);
         (0..self.out_height()).flat_map(move |i| (0..width).map(move |j| (i, j, (i * width + j) * channels)))
     }
 
     /// Whether no pixel lies in two windows.
-    pub(crate) fn apart(&self) -> bool {
+    pub(crate) fn disjoint(&self) -> bool {
         (0..2).all(|axis| self.kernel[axis] <= self.stride[axis])
     }
 
@@ -67,7 +67,7 @@ impl PoolGeometry {
     }
 }
 
-/// Rows and columns of an image of the given width.
+/// The rows and columns of a window in an image of this width.
 struct Window {
     rows: Range<usize>,
     columns: Range<usize>,
@@ -82,7 +82,7 @@ impl Window {
         rows.flat_map(move |row| columns.clone().map(move |column| row * width + column))
     }
 
-    /// The four pixels of a window of two by two.
+    /// The four pixels of a 2×2 window.
     #[inline(always)]
     fn four(&self) -> Option<[usize; 4]> {
         let first = self.rows.start * self.width + self.columns.start;
@@ -91,17 +91,17 @@ impl Window {
     }
 }
 
-/// For each output value, the window's maximum and its pixel (row · width + column), the first in row-major order.
+/// The maximum of each window and its pixel (row · width + column), the first in row-major order.
 ///
-/// A NaN counts as a maximum, so that it is not lost.
+/// A NaN counts as a maximum.
 pub(crate) fn max_and_positions<T: Element>(geometry: &PoolGeometry, x: &[T]) -> (Vec<T>, Vec<u32>) {
     let mut positions = Vec::new();
     let length = geometry.batch * geometry.pooled_len();
     let write = |values: &mut [MaybeUninit<T>]| {
         let values = Shared::new(values.as_mut_ptr());
-        positions = fresh::filled(0u32, length, geometry.pooled_len(), |index, positions| {
+        positions = uninitialised::filled(0u32, length, geometry.pooled_len(), |index, positions| {
             let image = &x[index * geometry.image_len()..][..geometry.image_len()];
-            // SAFETY: each block of positions is one image's, whose values no other task writes.
+            // SAFETY: each block of positions belongs to one image, whose values no other task writes.
             let values = unsafe {
                 std::slice::from_raw_parts_mut(values.get().add(index * geometry.pooled_len()), positions.len())
             };
@@ -109,11 +109,11 @@ pub(crate) fn max_and_positions<T: Element>(geometry: &PoolGeometry, x: &[T]) ->
         });
     };
     // SAFETY: every output of every image is written.
-    let values = unsafe { fresh::written(length, write) };
+    let values = unsafe { uninitialised::written(length, write) };
     (values, positions)
 }
 
-/// The positions of [`max_and_positions`] alone.
+/// The positions of [`max_and_positions`].
 pub(crate) fn max_positions<T: Element>(geometry: &PoolGeometry, x: &[T]) -> Vec<u32> {
     max_and_positions(geometry, x).1
 }
@@ -141,10 +141,9 @@ fn max_of_image<T: Element>(g: &PoolGeometry, image: &[T], values: &mut [MaybeUn
 /// A value and its pixel.
 type Candidate<T> = (T, u32);
 
-/// The later of two candidates if it is larger, or the first NaN; else the earlier one. Without a branch, so that the
-/// channels go together.
+/// The later of two candidates if it is larger or the first NaN, else the earlier one. Branch-free, to vectorise over channels.
 #[inline(always)]
-#[allow(clippy::eq_op, clippy::neg_cmp_op_on_partial_ord, reason = "written so that a NaN wins, and stays")]
+#[allow(clippy::eq_op, clippy::neg_cmp_op_on_partial_ord, reason = "a NaN compares as larger and is kept")]
 fn larger<T: Element>((earlier, at): Candidate<T>, (later, later_at): Candidate<T>) -> Candidate<T> {
     let wins = !(later <= earlier) & (earlier == earlier);
     (if wins { later } else { earlier }, if wins { later_at } else { at })
@@ -173,7 +172,7 @@ fn max_of_any<'a, T: Element>(
     values: &mut [MaybeUninit<T>],
     positions: &mut [u32],
 ) {
-    // The padding is at most half the kernel: every window has a pixel.
+    // The padding is at most half the kernel, so every window contains a pixel.
     let Some((first, pixel)) = pixels.next() else { return };
     let values = values.write_copy_of_slice(first);
     positions.fill(pixel);
@@ -184,20 +183,20 @@ fn max_of_any<'a, T: Element>(
     }
 }
 
-/// x at the positions: the pooled values of x, or of a tangent of x.
+/// x at the positions: the pooled values of x, or the JVP for a tangent of x.
 pub(crate) fn gather<T: Element>(geometry: &PoolGeometry, x: &[T], positions: &[u32]) -> Vec<T> {
     let channels = geometry.channels;
-    fresh::filled(T::default(), positions.len(), geometry.pooled_len(), |index, y| {
+    uninitialised::filled(T::default(), positions.len(), geometry.pooled_len(), |index, y| {
         let image = &x[index * geometry.image_len()..][..geometry.image_len()];
         let positions = &positions[index * geometry.pooled_len()..][..geometry.pooled_len()];
-        // Every pixel of the window is read and one of them kept: reading in order is faster than reading where it is told.
+        // Reading all pixels of the window in order is faster than reading at the positions.
         InstructionSet::best().vectorised(
             #[inline(always)]
             || {
                 for (i, j, at) in geometry.outputs() {
                     let (y, positions) = (&mut y[at..][..channels], &positions[at..][..channels]);
                     for pixel in geometry.window(i, j).pixels() {
-                        keep(&image[pixel * channels..][..channels], pixel as u32, positions, y);
+                        select(&image[pixel * channels..][..channels], pixel as u32, positions, y);
                     }
                 }
             },
@@ -205,24 +204,24 @@ pub(crate) fn gather<T: Element>(geometry: &PoolGeometry, x: &[T], positions: &[
     })
 }
 
-/// Takes the values of this pixel where it is the position.
+/// Copies the values of this pixel where it is the position.
 #[inline(always)]
-fn keep<T: Element>(values: &[T], pixel: u32, positions: &[u32], y: &mut [T]) {
+fn select<T: Element>(values: &[T], pixel: u32, positions: &[u32], y: &mut [T]) {
     for ((y, position), value) in y.iter_mut().zip(positions).zip(values) {
         *y = if *position == pixel { *value } else { *y };
     }
 }
 
-/// The adjoint of [`gather`]: every pooled value is added where it came from. The positions are repeated for as many images
-/// as the batch has.
+/// The adjoint of [`gather`]: each pooled value is added at its position. Positions are repeated if the batch is larger than
+/// theirs.
 pub(crate) fn scatter<T: Element>(geometry: &PoolGeometry, g: &[T], positions: &[u32]) -> Vec<T> {
     let (channels, length) = (geometry.channels, geometry.batch * geometry.image_len());
     let of_image = |index: usize| {
         let start = index * geometry.pooled_len();
         (&g[start..][..geometry.pooled_len()], &positions[start % positions.len()..][..geometry.pooled_len()])
     };
-    if !geometry.apart() {
-        return fresh::filled(T::default(), length, geometry.image_len(), |index, image| {
+    if !geometry.disjoint() {
+        return uninitialised::filled(T::default(), length, geometry.image_len(), |index, image| {
             let (g, positions) = of_image(index);
             for (g, positions) in g.chunks(channels).zip(positions.chunks(channels)) {
                 let places = positions.iter().enumerate().map(|(channel, pixel)| *pixel as usize * channels + channel);
@@ -230,8 +229,8 @@ pub(crate) fn scatter<T: Element>(geometry: &PoolGeometry, g: &[T], positions: &
             }
         });
     }
-    // A pixel of one window at most can ask whether it was the maximum: no scattered writes.
-    let ask = |index: usize, image: &mut [MaybeUninit<T>]| {
+    // Each pixel is in at most one window: each is compared with the position, which avoids scattered writes.
+    let write = |index: usize, image: &mut [MaybeUninit<T>]| {
         let (g, positions) = of_image(index);
         InstructionSet::best().vectorised(
             #[inline(always)]
@@ -239,33 +238,35 @@ pub(crate) fn scatter<T: Element>(geometry: &PoolGeometry, g: &[T], positions: &
                 for (i, j, at) in geometry.outputs() {
                     let (g, positions) = (&g[at..][..channels], &positions[at..][..channels]);
                     for pixel in geometry.window(i, j).pixels() {
-                        place(g, positions, pixel as u32, &mut image[pixel * channels..][..channels]);
+                        scatter_to_pixel(g, positions, pixel as u32, &mut image[pixel * channels..][..channels]);
                     }
                 }
             },
         );
     };
     if !geometry.tiles() {
-        return fresh::filled(T::default(), length, geometry.image_len(), |index, image| {
-            ask(index, fresh::writable(image))
+        return uninitialised::filled(T::default(), length, geometry.image_len(), |index, image| {
+            write(index, uninitialised::writable(image))
         });
     }
-    // SAFETY: every pixel lies in a window, which writes it.
-    unsafe { fresh::written(length, |images| fresh::for_each_block(images, geometry.image_len(), ask)) }
+    // SAFETY: every pixel lies in a window, for which it is written.
+    unsafe {
+        uninitialised::written(length, |images| uninitialised::for_each_block(images, geometry.image_len(), write))
+    }
 }
 
-/// Writes the values whose position is this pixel, and zeros.
+/// Writes the values whose position is this pixel, and zeros for the others.
 #[inline(always)]
-fn place<T: Element>(g: &[T], positions: &[u32], pixel: u32, values: &mut [MaybeUninit<T>]) {
+fn scatter_to_pixel<T: Element>(g: &[T], positions: &[u32], pixel: u32, values: &mut [MaybeUninit<T>]) {
     for ((value, g), position) in values.iter_mut().zip(g).zip(positions) {
         value.write(if *position == pixel { *g } else { T::default() });
     }
 }
 
-/// The mean of each window; its divisor is the number of pixels inside the image.
+/// The mean of each window over its pixels inside the image.
 pub(crate) fn average<T: Element>(geometry: &PoolGeometry, x: &[T]) -> Vec<T> {
     let channels = geometry.channels;
-    fresh::filled(T::default(), geometry.batch * geometry.pooled_len(), geometry.pooled_len(), |index, y| {
+    uninitialised::filled(T::default(), geometry.batch * geometry.pooled_len(), geometry.pooled_len(), |index, y| {
         let image = &x[index * geometry.image_len()..][..geometry.image_len()];
         for (i, j, at) in geometry.outputs() {
             let y = &mut y[at..at + channels];
@@ -280,10 +281,10 @@ pub(crate) fn average<T: Element>(geometry: &PoolGeometry, x: &[T]) -> Vec<T> {
     })
 }
 
-/// The adjoint of [`average`]: each value is shared equally among the pixels of its window.
+/// The adjoint of [`average`]: each value is divided equally among the pixels of its window.
 pub(crate) fn spread<T: Element>(geometry: &PoolGeometry, g: &[T]) -> Vec<T> {
     let channels = geometry.channels;
-    fresh::filled(T::default(), geometry.batch * geometry.image_len(), geometry.image_len(), |index, image| {
+    uninitialised::filled(T::default(), geometry.batch * geometry.image_len(), geometry.image_len(), |index, image| {
         let g = &g[index * geometry.pooled_len()..][..geometry.pooled_len()];
         for (i, j, at) in geometry.outputs() {
             let share = T::from_f64(1.0 / geometry.window(i, j).pixels().count() as f64);

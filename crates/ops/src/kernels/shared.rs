@@ -1,8 +1,8 @@
-//! Pointers that parallel tasks share, and the loop that runs the tasks.
+//! Pointers shared by parallel tasks, and the loop that runs the tasks.
 
 use rayon::prelude::*;
 
-/// A pointer that tasks on several threads write through, each to its own places.
+/// A pointer through which tasks on several threads write disjoint elements.
 pub(crate) struct Shared<T>(*mut T);
 
 impl<T> Clone for Shared<T> {
@@ -13,9 +13,9 @@ impl<T> Clone for Shared<T> {
 
 impl<T> Copy for Shared<T> {}
 
-// SAFETY: the pointer is only an address; every use of it is unsafe code that states why no two tasks meet.
+// SAFETY: the pointer is only an address; every access is unsafe code that states why no two tasks overlap.
 unsafe impl<T> Send for Shared<T> {}
-// SAFETY: as above.
+// SAFETY: the pointer is only an address, as for `Send`.
 unsafe impl<T> Sync for Shared<T> {}
 
 impl<T> Shared<T> {
@@ -23,7 +23,7 @@ impl<T> Shared<T> {
         Self(pointer)
     }
 
-    /// A pointer that is only read through.
+    /// A pointer that is only used to read.
     pub(crate) fn reading(pointer: *const T) -> Self {
         Self(pointer.cast_mut())
     }
@@ -33,14 +33,14 @@ impl<T> Shared<T> {
     }
 }
 
-/// Multiplications that are worth a task of their own: scheduling costs less than a tenth of them.
+/// Multiplications per task: scheduling costs less than a tenth of them.
 const TASK: usize = 500_000;
-/// Multiplications that are worth waking another thread.
+/// With fewer multiplications, waking another thread costs more than it saves.
 const WAKING: usize = 500_000;
 
-/// Runs `task(0)` … `task(count - 1)`, on several threads if the whole is worth waking them.
+/// Runs `task(0)` … `task(count - 1)`, on several threads if `work` is large enough.
 ///
-/// `work` is the number of multiplications in all. Tasks must not depend on each other.
+/// `work` is the number of multiplications of all tasks. Tasks must not depend on each other.
 pub(crate) fn for_each_task(count: usize, work: usize, task: impl Fn(usize) + Send + Sync) {
     if count < 2 || work < WAKING {
         return (0..count).for_each(task);

@@ -43,10 +43,10 @@ fn values(results: &Results, settings: &[GcEstimator]) -> Vec<Series> {
     let mut series: Vec<Series> = settings
         .iter()
         .enumerate()
-        .map(|(index, how)| curve(results, *how, place(index, settings.len()), &|found| found.values.clone(), true))
+        .map(|(index, how)| curve(results, *how, Style::of(index, settings.len()), &|found| found.values.clone(), true))
         .collect();
     if let Some(how) = settings.first() {
-        let style = ("exact".to_owned(), "cat-base".to_owned(), settings.len());
+        let style = Style { label: Some("exact".to_owned()), class: "cat-base".to_owned(), shape: settings.len() };
         series.push(curve(results, *how, style, &exact, true));
     }
     series
@@ -58,18 +58,29 @@ fn errors(results: &Results, settings: &[GcEstimator]) -> Vec<Series> {
     settings
         .iter()
         .enumerate()
-        .map(|(index, how)| curve(results, *how, place(index, settings.len()), &off, false))
+        .map(|(index, how)| curve(results, *how, Style::of(index, settings.len()), &off, false))
         .collect()
 }
 
-fn place(index: usize, count: usize) -> (String, String, usize) {
-    (String::new(), format!("seq-{}", step(index, count)), index)
+/// Name, colour and marks of a curve.
+struct Style {
+    /// The name in the key; none for the setting of the estimator.
+    label: Option<String>,
+    class: String,
+    shape: usize,
+}
+
+impl Style {
+    /// The style of the `index`-th of `count` settings.
+    fn of(index: usize, count: usize) -> Self {
+        Self { label: None, class: format!("seq-{}", step(index, count)), shape: index }
+    }
 }
 
 fn curve(
     results: &Results,
     how: GcEstimator,
-    (label, class, shape): (String, String, usize),
+    style: Style,
     shown: &dyn Fn(&RepeatedEstimates) -> Vec<f64>,
     first_alone: bool,
 ) -> Series {
@@ -82,9 +93,9 @@ fn curve(
         point(found.first()?.epoch, &values, Scale::Logarithmic)
     };
     Series {
-        label: if label.is_empty() { plain(how.amount()) } else { label },
-        class,
-        shape,
+        label: style.label.unwrap_or_else(|| plain(how.amount())),
+        class: style.class,
+        shape: style.shape,
         excluded: false,
         diverged: false,
         points: results.experiment.plan.measure.schedule.iter().filter_map(at).collect(),

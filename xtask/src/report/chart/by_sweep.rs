@@ -5,7 +5,6 @@ use super::lines::{LinePanel, Series};
 use super::scale::{Axis, plain};
 use super::step;
 use crate::report::results::{Results, Run, RunStatus};
-use crate::reproduce::experiment::Sweep;
 use crate::reproduce::metric::Metric;
 
 /// A column for each sweep that the figure shows, a panel for each metric; panels of a row share their vertical axis.
@@ -23,15 +22,16 @@ pub(super) fn columns(results: &Results) -> Vec<Column> {
         let sweep = &plan.sweeps[name];
         let panels = plan.report.rows.iter().enumerate().map(|(row, metric)| {
             let series = rows[row][index].clone();
-            panel(results, (name, sweep), *metric, axes[row].clone(), series)
+            panel(results, name, *metric, axes[row].clone(), series)
         });
         Column { label: sweep.label.clone(), panels: panels.collect() }
     };
     plan.report.columns.iter().enumerate().map(column).collect()
 }
 
-fn panel(results: &Results, (name, sweep): (&str, &Sweep), metric: Metric, y: Axis, series: Vec<Series>) -> LinePanel {
+fn panel(results: &Results, name: &str, metric: Metric, y: Axis, series: Vec<Series>) -> LinePanel {
     let plan = &results.experiment.plan;
+    let sweep = &plan.sweeps[name];
     let label = metric.label(plan.task);
     LinePanel {
         id: format!("{name}-{}", metric.name()),

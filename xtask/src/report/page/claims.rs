@@ -21,7 +21,7 @@ pub(super) fn claims(page: &Page) -> Markup {
                     caption { "Claims and verdicts" }
                     thead { tr {
                         th.words scope="col" { "claim" } th.words scope="col" { "compared at" } th scope="col" { "runs" }
-                        th scope="col" { "ρ or share" } th scope="col" { "interval" } th scope="col" { "p" } th scope="col" { "with excluded" }
+                        th scope="col" { "ρ or share" } th scope="col" { "interval" } th scope="col" { "p" } th.words scope="col" { "size" } th scope="col" { "with excluded" }
                         th.words scope="col" { "verdict" } th.words scope="col" { "reason" }
                     } }
                     tbody { @for finding in page.findings { (claim(finding)) } }
@@ -62,12 +62,13 @@ fn claim(finding: &Finding) -> Markup {
     let word = finding.verdict.word();
     html! {
         tr {
-            th.words scope="row" { (finding.claim) }
+            th.words scope="row" { (finding.claim) @if finding.primary { " (primary)" } }
             td.words { (table::comparison(finding)) }
             td { (table::runs(finding)) }
             td { (table::statistic(finding)) }
             td { (table::interval(finding)) }
             td { (finding.p_value.map_or_else(|| "–".to_owned(), |p| format!("{p:.3}"))) }
+            td.words { (finding.size.map_or_else(|| "–".to_owned(), |size| size.words())) }
             td { (finding.with_excluded.map_or_else(|| "–".to_owned(), table::signed)) }
             td.words { span class=(format!("verdict {word}")) { (word) } }
             td.words.quiet { (finding.reason) }

@@ -77,7 +77,7 @@ fn figure(panel: &LinePanel) -> Markup {
     }
 }
 
-/// What the curves show, in words.
+/// A description of the curves.
 fn described(page: &Page) -> &'static str {
     if estimators(page) {
         "The exact geometric complexity of some training images, and estimates of it from samples of the images, of the entries \

@@ -2,6 +2,7 @@
 
 mod claims;
 mod curves;
+mod lead;
 mod provenance;
 mod rules;
 mod scatter;
@@ -11,7 +12,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::chart::{self, Column};
 use super::results::Results;
-use super::verdict::{Finding, Verdict};
+use super::verdict::Finding;
 
 /// The style sheet of pages, without that of charts.
 pub(super) const STYLE: &str = include_str!("page.css");
@@ -74,8 +75,6 @@ pub(crate) fn note(results: &Results) -> String {
 
 fn header(page: &Page) -> Markup {
     let plan = &page.results.experiment.plan;
-    let count = |verdict: Verdict| page.findings.iter().filter(|finding| finding.verdict == verdict).count();
-    let excluded = page.results.runs.iter().filter(|run| !run.counts()).count();
     html! {
         header.top {
             p.quiet.small style="margin:0" {
@@ -84,13 +83,7 @@ fn header(page: &Page) -> Markup {
             }
             h1 { (plan.title) }
             p.quiet { (note(page.results)) "." }
-            ul.counts aria-label="What the data say about the paper's claims" {
-                li { b.holds { (count(Verdict::Holds)) } "hold" }
-                li { b.fails { (count(Verdict::Fails)) } "fail" }
-                li { b.undecided { (count(Verdict::Undecided)) } "undecided" }
-                li { b { (page.results.runs.len() - excluded) } "runs counted" }
-                li { b { (excluded) } "runs excluded by rule" }
-            }
+            (lead::lead(page))
         }
     }
 }
@@ -101,6 +94,8 @@ fn configuration(page: &Page) -> Markup {
             h2 #configuration { "Configuration" }
             details {
                 summary { "The resolved experiment file" }
+                p.small { "SHA-256 " code { (page.results.frozen.sha256) } @if page.results.frozen.warning().is_none() {
+                    ", the same as before the first run" } "." }
                 pre tabindex="0" role="region" aria-label="Configuration" { code { (page.experiment) } }
             }
         }

@@ -49,7 +49,7 @@ pub(super) fn provenance(results: &Results) -> Markup {
     }
 }
 
-/// The number of signed runs, and what unsigned ones mean.
+/// The number of runs that match their signatures, and of unsigned ones.
 fn signatures(results: &Results) -> String {
     let done = results.runs.iter().filter(|run| run.verified.is_done()).count();
     match results.unsigned() {

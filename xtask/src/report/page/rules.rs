@@ -21,7 +21,11 @@ pub(super) fn rules(results: &Results) -> Markup {
                 "A claim " b { "holds" } " when the whole interval lies on the claimed side of zero, " b { "fails" } " when it lies on "
                 "the other side, and is " b { "undecided" } " otherwise, and also whenever a two-sided permutation test finds a ρ as "
                 "large by chance with a probability above " (format!("{:.2}. ", 1.0 - rules.confidence))
-                "No correction is made for the number of claims."
+                "No correction is made for the number of claims. "
+                "The size of a trend is the slope of the log of the metric (of the accuracy, in points) on the log of the swept value "
+                "within each seed, over the range of the sweep, averaged over seeds with Student's t-interval; in a sweep with a value "
+                "of 0, the change from the smallest to the largest value. A trend is " b { "negligible" } " when the interval of its size lies within "
+                (format!("×{:.3} to ×{:.3}, or ±{} points of an accuracy.", 1.0 / rules.negligible_factor, rules.negligible_factor, rules.negligible_points))
             }
         }
         @if correlated && plan.metrics().any(|metric| metric.scale() == Scale::Percent) {
@@ -33,7 +37,8 @@ pub(super) fn rules(results: &Results) -> Markup {
         @if !plan.claims.inequalities.is_empty() {
             p {
                 "The statistic of an inequality is the share of measured points after the initialisation that satisfy it, averaged "
-                "over runs: it holds at 1, and fails when the bootstrap interval over runs lies below 1."
+                "over runs: it holds at 1, and fails when the bootstrap interval over runs lies below 1. It is " b { "vacuous" } " when the bound is "
+                "at or above the largest possible value of the other side at every point, so that it could not have been violated."
             }
         }
         @if !plan.claims.courses.is_empty() {

@@ -1,7 +1,8 @@
 //! Claims about rank correlations over runs: trends with a swept value, and associations of two metrics.
 
-use fewshot::{IntervalSettings, RankCorrelation, RankStatistic};
+use statistics::{IntervalSettings, RankCorrelation, RankStatistic};
 
+use super::size::{Size, SweepPoint, size};
 use super::{ClaimKind, Finding, Verdict, settings};
 use crate::report::results::{ComparedRun, Results, Run, common_level, compared_runs};
 use crate::reproduce::experiment::{ComparisonPoint, Direction, Rules};
@@ -24,10 +25,10 @@ pub(super) fn trends(results: &Results) -> Vec<Finding> {
                     metrics: vec![metric],
                     comparison,
                     direction,
+                    primary: trend.primary.contains(&metric) && trend.comparisons.first() == Some(&comparison),
+                    values: &numbers,
                 };
-                let point = |reading: &ComparedRun| {
-                    Some((numbers[reading.run.planned.value_in(column)?], reading.value(metric)?))
-                };
+                let point = |run: &ComparedRun| Some((numbers[run.run.planned.value_in(column)?], run.value(metric)?));
                 findings.push(about.decide(results, claim, &point));
             }
         }
@@ -55,8 +56,10 @@ pub(super) fn associations(results: &Results) -> Vec<Finding> {
                 metrics: vec![claim.x, claim.y],
                 comparison,
                 direction: claim.direction,
+                primary: claim.primary && scope.is_none() && claim.comparisons.first() == Some(&comparison),
+                values: &[],
             };
-            let point = |reading: &ComparedRun| Some((reading.value(claim.x)?, reading.value(claim.y)?));
+            let point = |run: &ComparedRun| Some((run.value(claim.x)?, run.value(claim.y)?));
             findings.push(about.decide(results, format!("lower {x} ↔ {goes} {y}, {where_}"), &point));
         }
     }
@@ -74,6 +77,9 @@ struct Correlated<'a> {
     metrics: Vec<Metric>,
     comparison: ComparisonPoint,
     direction: Direction,
+    primary: bool,
+    /// The swept values of a trend.
+    values: &'a [f64],
 }
 
 impl Correlated<'_> {
@@ -86,9 +92,17 @@ impl Correlated<'_> {
             compared_runs(runs, self.comparison, levels).iter().filter_map(point).collect()
         };
         let points = collect(&counted);
-        let saturated = self.saturated(&compared_runs(&counted, self.comparison, levels), &plan.rules);
+        let compared = compared_runs(&counted, self.comparison, levels);
+        let size = self.size(&compared, point, &plan.rules);
         let found = spearman(&points, &plan.rules);
-        let (verdict, reason) = self.judge((points.len(), saturated), found.as_ref(), &plan.rules);
+        let saturated = self.saturated(&compared, &plan.rules);
+        // A saturated accuracy hides changes, so it cannot show that they are negligible.
+        let negligible = 2 * saturated <= points.len() && size.is_some_and(|size| size.is_negligible(&plan.rules));
+        let (verdict, reason) = if negligible {
+            (Verdict::Negligible, "the interval of the size lies within the margin of the rules".to_owned())
+        } else {
+            self.judge(points.len(), saturated, found.as_ref(), &plan.rules)
+        };
         let found = found.ok();
         let excluded = all.len() - counted.len();
         Finding {
@@ -106,25 +120,43 @@ impl Correlated<'_> {
                 .then(|| spearman(&collect(&all), &plan.rules).ok().map(|found| found.coefficient))
                 .flatten(),
             excluded,
+            size,
+            primary: self.primary,
             verdict,
             reason,
         }
+    }
+
+    /// The size of a trend over the runs that count.
+    fn size(
+        &self,
+        compared: &[ComparedRun],
+        point: &dyn Fn(&ComparedRun) -> Option<(f64, f64)>,
+        rules: &Rules,
+    ) -> Option<Size> {
+        let ([metric], ClaimKind::Trend) = (&self.metrics[..], self.kind) else { return None };
+        let points = compared.iter().filter_map(|run| {
+            let (x, y) = point(run)?;
+            Some(SweepPoint { seed: run.run.planned.configuration.seed, x, y })
+        });
+        size(&points.collect::<Vec<_>>(), self.values, metric.scale(), rules.confidence)
     }
 
     /// Number of runs with a saturated accuracy among the metrics of the claim.
     fn saturated(&self, compared_runs: &[ComparedRun], rules: &Rules) -> usize {
         let accuracies: Vec<Metric> =
             self.metrics.iter().copied().filter(|metric| metric.scale() == Scale::Percent).collect();
-        let high = |reading: &ComparedRun, metric: &Metric| {
-            reading.value(*metric).is_some_and(|accuracy| accuracy >= rules.saturated_above)
+        let high = |run: &ComparedRun, metric: &Metric| {
+            run.value(*metric).is_some_and(|accuracy| accuracy >= rules.saturated_above)
         };
-        compared_runs.iter().filter(|reading| accuracies.iter().any(|metric| high(reading, metric))).count()
+        compared_runs.iter().filter(|run| accuracies.iter().any(|metric| high(run, metric))).count()
     }
 
     fn judge(
         &self,
-        (points, saturated): (usize, usize),
-        found: std::result::Result<&RankCorrelation, &fewshot::Error>,
+        points: usize,
+        saturated: usize,
+        found: std::result::Result<&RankCorrelation, &statistics::Error>,
         rules: &Rules,
     ) -> (Verdict, String) {
         if points == 0 && self.comparison == ComparisonPoint::EqualLoss {
@@ -158,9 +190,9 @@ impl Correlated<'_> {
 }
 
 /// Spearman's rank correlation of the points with its interval and test.
-fn spearman(points: &[(f64, f64)], rules: &Rules) -> fewshot::Result<RankCorrelation> {
+fn spearman(points: &[(f64, f64)], rules: &Rules) -> statistics::Result<RankCorrelation> {
     let (x, y): (Vec<f64>, Vec<f64>) = points.iter().copied().unzip();
-    fewshot::rank_correlation(&x, &y, RankStatistic::Spearman, &settings(rules))
+    statistics::rank_correlation(&x, &y, RankStatistic::Spearman, &settings(rules))
 }
 
 /// Spearman's ρ of the points, if it is defined.
@@ -168,5 +200,5 @@ pub(super) fn rank_coefficient(points: &[(f64, f64)]) -> Option<f64> {
     let (x, y): (Vec<f64>, Vec<f64>) = points.iter().copied().unzip();
     // The interval and the test are not used: the smallest number of resamples is enough.
     let settings = IntervalSettings { level: 0.95, resamples: 100, seed: 0 };
-    fewshot::rank_correlation(&x, &y, RankStatistic::Spearman, &settings).ok().map(|found| found.coefficient)
+    statistics::rank_correlation(&x, &y, RankStatistic::Spearman, &settings).ok().map(|found| found.coefficient)
 }

@@ -1,16 +1,19 @@
 //! Verdicts: the statistic of each claim with its interval, and the verdict by rules that were fixed beforehand.
 
 mod across_runs;
+mod size;
 mod within_runs;
 
 use std::collections::BTreeSet;
 
-use fewshot::IntervalSettings;
 use serde::Serialize;
+use statistics::IntervalSettings;
 
 use super::results::Results;
 use crate::reproduce::experiment::{ComparisonPoint, Rules};
 use crate::reproduce::metric::Metric;
+
+pub(crate) use size::Size;
 
 /// The statistic and the verdict of one claim.
 #[derive(Debug, Clone, Serialize)]
@@ -39,10 +42,31 @@ pub(crate) struct Finding {
     pub(crate) with_excluded: Option<f64>,
     /// Number of excluded runs.
     pub(crate) excluded: usize,
+    /// The size of a trend.
+    pub(crate) size: Option<Size>,
+    /// Whether the claim is primary; the other claims are exploratory.
+    pub(crate) primary: bool,
     /// The verdict.
     pub(crate) verdict: Verdict,
     /// The reason of the verdict, in words.
     pub(crate) reason: String,
+}
+
+impl Finding {
+    /// The size of the effect in words; for a claim without a size, its statistic or reason.
+    pub(crate) fn size_words(&self) -> String {
+        let statistic = self.statistic.map(|rho| size::correlation_words(rho, self.interval));
+        match (self.kind, self.size, statistic) {
+            (_, Some(size), _) => format!("{}.", capital(&size.words())),
+            (ClaimKind::Association | ClaimKind::Course, _, Some(words)) => format!("{words}."),
+            _ => format!("{}.", capital(&self.reason)),
+        }
+    }
+}
+
+fn capital(text: &str) -> String {
+    let mut characters = text.chars();
+    characters.next().map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())
 }
 
 /// The kind of a claim.
@@ -69,7 +93,11 @@ pub(crate) enum Verdict {
     Holds,
     /// The interval lies on the other side.
     Fails,
-    /// Neither.
+    /// The interval of the size lies within the margin of the rules.
+    Negligible,
+    /// The claim could not have been violated: a bound is at or above the largest possible value at every point.
+    Vacuous,
+    /// None of the others.
     Undecided,
 }
 
@@ -79,6 +107,8 @@ impl Verdict {
         match self {
             Self::Holds => "holds",
             Self::Fails => "fails",
+            Self::Negligible => "negligible",
+            Self::Vacuous => "vacuous",
             Self::Undecided => "undecided",
         }
     }

@@ -4,6 +4,7 @@ use super::across_runs::rank_coefficient;
 use super::{ClaimKind, Finding, Verdict, settings};
 use crate::report::estimates;
 use crate::report::results::{Results, Run};
+use crate::report::table::three_digits;
 use crate::reproduce::estimator::STATED_LEVEL;
 use crate::reproduce::experiment::{Course, Direction, Inequality};
 use crate::reproduce::metric::Metric;
@@ -13,13 +14,14 @@ struct Shares {
     claim: String,
     kind: ClaimKind,
     metrics: Vec<Metric>,
+    primary: bool,
     values: Vec<f64>,
 }
 
 impl Shares {
     /// The mean over runs with its bootstrap interval, and the verdict of `judge` on these two.
     fn decide(self, results: &Results, judge: impl Fn(f64, (f64, f64)) -> (Verdict, String)) -> Finding {
-        let found = fewshot::estimate_mean(&self.values, &settings(&results.experiment.plan.rules));
+        let found = statistics::estimate_mean(&self.values, &settings(&results.experiment.plan.rules));
         let (verdict, reason) = match &found {
             Err(error) => (Verdict::Undecided, error.to_string()),
             Ok(found) => judge(found.mean, (found.bootstrap.low, found.bootstrap.high)),
@@ -38,6 +40,8 @@ impl Shares {
             runs: self.values.len(),
             with_excluded: None,
             excluded: results.runs.iter().filter(|run| !run.counts()).count(),
+            size: None,
+            primary: self.primary,
             verdict,
             reason,
         }
@@ -53,10 +57,17 @@ pub(super) fn inequality(results: &Results, claim: &Inequality) -> Finding {
         claim: statement,
         kind: ClaimKind::Inequality,
         metrics: vec![claim.lesser, claim.greater],
+        primary: claim.primary,
         values: counted(results).filter_map(|run| satisfied(run, claim)).collect(),
     };
+    let vacuous =
+        smallest_bound(results, claim).zip(claim.lesser.maximum()).filter(|(bound, maximum)| bound >= maximum);
     shares.decide(results, |share, (_, high)| {
-        if share == 1.0 {
+        if let Some((bound, maximum)) = vacuous {
+            let (bound, maximum) = (three_digits(bound), three_digits(maximum));
+            let reason = format!("the bound is at least {bound} at every point, and no value can be above {maximum}");
+            (Verdict::Vacuous, reason)
+        } else if share == 1.0 {
             (Verdict::Holds, "it is satisfied everywhere".to_owned())
         } else if high < 1.0 {
             (Verdict::Fails, "it is violated, and the interval of the share lies below 1".to_owned())
@@ -64,6 +75,12 @@ pub(super) fn inequality(results: &Results, claim: &Inequality) -> Finding {
             (Verdict::Undecided, "it is violated at too few points to decide".to_owned())
         }
     })
+}
+
+/// The smallest value of the bound over all measuring points after the initial network.
+fn smallest_bound(results: &Results, claim: &Inequality) -> Option<f64> {
+    let measurements = counted(results).flat_map(|run| &run.measurements).filter(|measurement| measurement.step > 0);
+    measurements.filter_map(|measurement| measurement.value(claim.greater)).min_by(f64::total_cmp)
 }
 
 /// Whether two metrics are correlated along training: the mean over runs of Spearman's ρ within each run.
@@ -75,6 +92,7 @@ pub(super) fn course(results: &Results, claim: &Course) -> Finding {
         claim: format!("{y} goes {goes} {x} in the course of training"),
         kind: ClaimKind::Course,
         metrics: vec![claim.x, claim.y],
+        primary: claim.primary,
         values: counted(results).filter_map(|run| correlation(run, claim)).collect(),
     };
     let sign = if claim.direction == Direction::Rises { 1.0 } else { -1.0 };
@@ -101,6 +119,7 @@ pub(super) fn coverage(results: &Results) -> Vec<Finding> {
                 claim: format!("{} {amount}: {:.0} % intervals contain the exact GC", how.kind(), STATED_LEVEL * 100.0),
                 kind: ClaimKind::Coverage,
                 metrics: Vec::new(),
+                primary: false,
                 values: counted(results).filter_map(|run| contained(run, how)).collect(),
             };
             shares.decide(results, |_, (low, high)| {

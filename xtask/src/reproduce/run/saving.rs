@@ -9,6 +9,7 @@ use models::{Error, Network};
 use serde::{Deserialize, Serialize};
 
 use super::training_log::{LogState, TrainingLog};
+use crate::files::remove_partial;
 use crate::output::note;
 use crate::reproduce::configuration::Configuration;
 use crate::reproduce::store::{DataFile, RunFolder};
@@ -57,6 +58,7 @@ impl Saving {
     ) -> Result<Self> {
         let folder = folder.path().join(FOLDER);
         let checkpoints = Checkpoints::new(&folder, Keep::default())?;
+        remove_partial(&folder)?;
         let now = Instant::now();
         let configuration = configuration.digest()?;
         Ok(Self {

@@ -1,5 +1,5 @@
-//! The input gradient where the input has few channels, as in a first layer: one product for all taps at once, then each
-//! pixel collects its taps' parts. So vectors are filled by taps times channels, not by a handful of channels.
+//! The input gradient for an input of few channels, as in a first layer: one matrix product for all taps, then a sum over
+//! taps per pixel (col2im). Vectors are filled by taps times channels instead of by few channels.
 
 use std::mem::MaybeUninit;
 
@@ -10,12 +10,12 @@ use crate::kernels::scratch::Scratch;
 use crate::kernels::shared::{Shared, for_each_task};
 use crate::kernels::{ConvGeometry, Element};
 
-/// Whether the input's channels would leave at least half of a vector empty.
+/// Whether the input channels fill at most half of a vector.
 pub(crate) fn suits(lanes: usize, g: &ConvGeometry) -> bool {
     g.groups == 1 && g.kernel != [1, 1] && 2 * g.in_channels <= lanes
 }
 
-/// Writes the input gradient into `grad_x`. Slices have the lengths that the geometry demands.
+/// Writes the input gradient into `grad_x`. Slices have the lengths of the geometry.
 pub(crate) fn input_grad<T: Element>(
     set: InstructionSet,
     g: &ConvGeometry,
@@ -25,7 +25,7 @@ pub(crate) fn input_grad<T: Element>(
 ) {
     let plane = g.kernel[0] * g.kernel[1];
     let columns = plane * g.in_channels;
-    // Columns in the order tap, channel, so that a pixel's channels of one tap are neighbours.
+    // Columns in the order (tap, channel): the channels of one tap are adjacent.
     let mut ordered = Scratch::<T>::new(g.out_channels * columns);
     for (to, from) in ordered.slice().chunks_mut(columns).zip(weight.chunks(columns)) {
         for (index, to) in to.iter_mut().enumerate() {
@@ -42,7 +42,7 @@ pub(crate) fn input_grad<T: Element>(
         let mut parts = Scratch::<T>::new(pixels * columns);
         for panel in 0..packed.panels() {
             let column = panel * packed.width;
-            // SAFETY: gradient, weights and scratch have these sizes; the scratch is this task's own.
+            // SAFETY: cotangent, packed weights and scratch have these sizes; the scratch belongs to this task.
             unsafe {
                 let product = PanelProduct {
                     rows: pixels,
@@ -53,6 +53,7 @@ pub(crate) fn input_grad<T: Element>(
                     a_depth: 1,
                     b: weights.get().add(panel * packed.rows * packed.width),
                     b_row: packed.width,
+                    b_len: packed.rows * packed.width,
                     c: parts.pointer().add(column),
                     c_row: columns,
                     onto: Onto::Zero,
@@ -60,7 +61,7 @@ pub(crate) fn input_grad<T: Element>(
                 product.compute(set);
             }
         }
-        // SAFETY: each task has its own image, and every number of it is written before it is read.
+        // SAFETY: each task has its own image, which is filled before it is read.
         unsafe {
             let grad_x = std::slice::from_raw_parts_mut(out.get().add(n * image), image);
             grad_x.fill(MaybeUninit::new(T::default()));
@@ -69,7 +70,7 @@ pub(crate) fn input_grad<T: Element>(
     });
 }
 
-/// Adds the parts `[output pixel][tap][channel]` of one image to the input pixels that they belong to.
+/// Adds the parts `[output pixel][tap][channel]` of one image to their input pixels.
 fn collect<T: Element>(g: &ConvGeometry, parts: &[T], grad_x: &mut [T]) {
     let (channels, across) = (g.in_channels, g.out_width());
     let length = g.kernel[0] * g.kernel[1] * channels;

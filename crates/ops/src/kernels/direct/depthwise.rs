@@ -1,15 +1,16 @@
-//! Depthwise convolution: every channel has a kernel of its own, so vectors run over channels and nothing is shared.
+//! Depthwise convolution: every channel has its own kernel, so vectors run over channels.
 
 use std::mem::MaybeUninit;
 
 use super::patches::Axis;
 use crate::kernels::instruction_set::{InstructionSet, Job};
+use crate::kernels::operands::Operands;
 use crate::kernels::scratch::Scratch;
 use crate::kernels::shared::{Shared, for_each_task};
 use crate::kernels::simd::Vector;
 use crate::kernels::{ConvGeometry, Element};
 
-/// Whether every channel is a group of its own, in and out.
+/// Whether every group has one input channel and one output channel.
 pub(crate) fn suits(g: &ConvGeometry) -> bool {
     g.groups > 1 && g.groups == g.in_channels && g.groups == g.out_channels
 }
@@ -24,15 +25,14 @@ fn by_tap<T: Element>(g: &ConvGeometry, weight: &[T]) -> Scratch<T> {
     scratch
 }
 
-/// Writes conv(x, weight) + bias into `y`. Slices have the lengths that the geometry demands.
+/// Writes conv(x, weight) + bias into `y`. Slices have the lengths of the geometry.
 pub(crate) fn forward<T: Element>(
     set: InstructionSet,
     g: &ConvGeometry,
-    x: &[T],
-    weight: &[T],
-    bias: Option<&[T]>,
+    operands: Operands<'_, T>,
     y: &mut [MaybeUninit<T>],
 ) {
+    let Operands { x, weight, bias } = operands;
     let mut weight = by_tap(g, weight);
     let bias = Shared::reading(bias.map_or(std::ptr::null(), <[T]>::as_ptr));
     let axes = [Axis::forward(g, 0), Axis::forward(g, 1)];
@@ -40,7 +40,7 @@ pub(crate) fn forward<T: Element>(
     lines.compute(y, [0, 0], [1, 1], [g.out_height(), g.out_width()]);
 }
 
-/// Writes the input gradient into `grad_x`. As [`forward`].
+/// Writes the input gradient into `grad_x`. Slices have the lengths of the geometry.
 pub(crate) fn input_grad<T: Element>(
     set: InstructionSet,
     g: &ConvGeometry,
@@ -79,7 +79,7 @@ impl<T: Element> Lines<'_, T> {
         for_each_task(self.g.batch * positions, self.g.multiplications() / (step[0] * step[1]), |task| {
             let (image, row) = (task / positions, task % positions);
             let line = ((image * size[0] + first[0] + row * step[0]) * size[1] + first[1]) * channels;
-            // SAFETY: the line is one of the images', and no other task writes it in this class of pixels.
+            // SAFETY: the line lies within the images, and no other task writes its pixels of this class.
             unsafe {
                 let job = Line { lines: self, image, row, to: to.get().add(line), step: step[1] * channels };
                 self.set.run(&job);
@@ -89,12 +89,15 @@ impl<T: Element> Lines<'_, T> {
 }
 
 /// One line of positions.
+///
+/// # Safety
+/// For [`Job::run`]: `to` is writable for the positions of the line.
 struct Line<'a, T> {
     lines: &'a Lines<'a, T>,
     image: usize,
     row: usize,
     to: *mut T,
-    /// Numbers from one pixel to the next.
+    /// Numbers between neighbouring positions.
     step: usize,
 }
 
@@ -106,7 +109,7 @@ impl<T: Element> Job<T> for Line<'_, T> {
         for position in 0..columns.positions {
             for channel in (0..channels).step_by(V::LANES) {
                 let count = channels - channel;
-                // SAFETY: pixels are checked to exist, and channels counted.
+                // SAFETY: `inside` checks the pixels; `count` limits the channels.
                 unsafe {
                     let bias = bias.get();
                     let mut sum =
@@ -128,14 +131,14 @@ impl<T: Element> Job<T> for Line<'_, T> {
     }
 }
 
-/// The pixel that a tap reads, if it exists.
+/// The pixel that a tap reads, unless it lies in the padding.
 #[inline(always)]
 fn inside(position: usize, start: isize, extent: usize) -> Option<usize> {
     let pixel = position as isize + start;
     (pixel >= 0 && pixel < extent as isize).then_some(pixel as usize)
 }
 
-/// Writes the weight gradient into `grad_weight`. As [`forward`].
+/// Writes the weight gradient into `grad_weight`. Slices have the lengths of the geometry.
 pub(crate) fn weight_grad<T: Element>(
     set: InstructionSet,
     g: &ConvGeometry,
@@ -154,12 +157,12 @@ pub(crate) fn weight_grad<T: Element>(
         let mut sums = Scratch::<T>::new(g.kernel[1] * lanes);
         sums.slice().fill(T::default());
         let job = TapSums { g, axes: &axes, x, grad_y, channel, index, to: sums.pointer() };
-        // SAFETY: the sums are this task's own, and hold a vector for each tap of a row.
+        // SAFETY: the sums belong to this task and hold one vector per tap of a row.
         unsafe { set.run(&job) };
         for (&right, sums) in axes[1].taps.iter().zip(sums.slice().chunks(lanes)) {
             let tap = axes[0].taps[index] * g.kernel[1] + right;
             for (lane, &sum) in sums.iter().enumerate().take(g.groups - channel) {
-                // SAFETY: the weight has this tap; no other task has this row of taps in these channels.
+                // SAFETY: the weight has this tap; no other task writes this row of taps in these channels.
                 unsafe { *to.get().add((channel + lane) * plane + tap) = sum };
             }
         }
@@ -167,6 +170,9 @@ pub(crate) fn weight_grad<T: Element>(
 }
 
 /// The sums of one row of taps for one vector of channels.
+///
+/// # Safety
+/// For [`Job::run`]: `to` is readable and writable for one vector per tap of a row.
 struct TapSums<'a, T> {
     g: &'a ConvGeometry,
     axes: &'a [Axis; 2],
@@ -187,8 +193,8 @@ impl<T: Element> Job<T> for TapSums<'_, T> {
             let (image, row) = (line / rows.positions, line % rows.positions);
             let Some(y) = inside(row * rows.step, rows.starts[self.index], rows.extent) else { continue };
             for (tap, &start) in columns.starts.iter().enumerate() {
-                // One chain for each line, then one over lines: shorter chains round less.
-                // SAFETY: pixels are checked to exist, and channels counted.
+                // One chain of additions per line, then one over lines: shorter chains have less rounding error.
+                // SAFETY: `inside` checks the pixels; `count` limits the channels.
                 unsafe {
                     let mut sum = V::zero();
                     for position in 0..columns.positions {

@@ -1,4 +1,4 @@
-//! The direct sum for any geometry: patches gathered block by block, then matrix products.
+//! The direct sum for any geometry: patches are gathered block by block (im2col) and multiplied as matrices.
 
 mod columns;
 mod depthwise;
@@ -12,24 +12,24 @@ pub(crate) use weight_grad::weight_grad;
 use std::mem::MaybeUninit;
 
 use super::instruction_set::InstructionSet;
+use super::operands::Operands;
 use super::shared::{Shared, for_each_task};
 use super::{ConvGeometry, Element};
 use patches::{Axis, Patches};
 use product::{Destination, multiply};
 use weights::{Packed, WeightView};
 
-/// Writes conv(x, weight) + bias into `y`. Slices have the lengths that the geometry demands.
+/// Writes conv(x, weight) + bias into `y`. Slices have the lengths of the geometry.
 pub(crate) fn forward<T: Element>(
     set: InstructionSet,
     g: &ConvGeometry,
-    x: &[T],
-    weight: &[T],
-    bias: Option<&[T]>,
+    operands: Operands<'_, T>,
     y: &mut [MaybeUninit<T>],
 ) {
     if depthwise::suits(g) {
-        return depthwise::forward(set, g, x, weight, bias, y);
+        return depthwise::forward(set, g, operands, y);
     }
+    let Operands { x, weight, bias } = operands;
     for group in 0..g.groups {
         let patches = forward_patches(g, group);
         let (depth, columns) = (g.group_in_channels(), g.group_out_channels());
@@ -47,12 +47,12 @@ pub(crate) fn forward<T: Element>(
             fill(&to, patches.positions(), columns, bias);
             continue;
         }
-        // SAFETY: `x` holds the images; the rows of `y` are one for each position, and groups have their own columns.
+        // SAFETY: `x` holds the images; `y` has one row per position, and each group writes its own columns.
         unsafe { multiply(set, &patches, x.as_ptr(), &mut packed, bias, &to) }
     }
 }
 
-/// Writes the input gradient into `grad_x`. As [`forward`].
+/// Writes the input gradient into `grad_x`. Slices have the lengths of the geometry.
 pub(crate) fn input_grad<T: Element>(
     set: InstructionSet,
     g: &ConvGeometry,
@@ -76,7 +76,7 @@ pub(crate) fn input_grad<T: Element>(
     }
 }
 
-/// The gradient of the pixels `first + n * stride` of one group's channels.
+/// Writes the gradient at pixels `first + n * stride` for the channels of one group.
 fn input_grad_class<T: Element>(
     set: InstructionSet,
     g: &ConvGeometry,
@@ -102,14 +102,15 @@ fn input_grad_class<T: Element>(
         column: plane,
         taps: patches.weight_taps(g),
     };
-    // SAFETY: the group's channels start within every pixel.
+    // SAFETY: the channels of the group lie within a pixel.
     let base = Shared::new(unsafe { grad_x.get().add(group * columns) });
     if g.stride == [1, 1] {
         let to = Rows { base, stride: g.in_channels };
         class_product(set, &patches, grad_y, weight, &view, columns, &to);
     } else {
         let grid = [patches.rows.positions, patches.columns.positions];
-        let to = Sieve { base, grid, first, step: g.stride, size: [g.height, g.width], channels: g.in_channels };
+        let to =
+            StridedPixels { base, grid, first, step: g.stride, size: [g.height, g.width], channels: g.in_channels };
         class_product(set, &patches, grad_y, weight, &view, columns, &to);
     }
 }
@@ -127,11 +128,11 @@ fn class_product<T: Element>(
         return fill(to, patches.positions(), columns, None);
     }
     let mut packed = Packed::new(set, weight, view, patches.depth, columns);
-    // SAFETY: `grad_y` holds the images; each position of each class is a pixel of its own.
+    // SAFETY: `grad_y` holds the images; each position of each class has its own pixel.
     unsafe { multiply(set, patches, grad_y.as_ptr(), &mut packed, None, to) }
 }
 
-/// Writes the bias, or zeros, into every row: what a convolution without a tap gives.
+/// Writes the bias, or zeros, into every row: the convolution if every tap reads the padding only.
 fn fill<T: Element>(to: &impl Destination<T>, positions: usize, columns: usize, bias: Option<&[T]>) {
     const ROWS: usize = 256;
     for_each_task(positions.div_ceil(ROWS), positions * columns, |task| {
@@ -139,14 +140,14 @@ fn fill<T: Element>(to: &impl Destination<T>, positions: usize, columns: usize, 
             let row = to.row(position);
             for column in 0..columns {
                 let value = bias.map_or(T::default(), |bias| bias[column]);
-                // SAFETY: every row is writable for the columns, and belongs to one position.
+                // SAFETY: every row is writable for these columns and belongs to one position.
                 unsafe { row.add(column).write(value) };
             }
         }
     });
 }
 
-/// The patches of the forward pass that one group sees.
+/// The patches of the forward pass for the input channels of one group.
 fn forward_patches(g: &ConvGeometry, group: usize) -> Patches {
     let depth = g.group_in_channels();
     Patches {
@@ -170,7 +171,7 @@ impl<T> Destination<T> for Rows<T> {
         true
     }
     fn row(&self, position: usize) -> *mut T {
-        // Positions are those of the pixels, so the address is within the image.
+        // Positions are pixels, so the address lies within the image.
         self.base.get().wrapping_add(position * self.stride)
     }
     fn stride(&self) -> usize {
@@ -179,7 +180,7 @@ impl<T> Destination<T> for Rows<T> {
 }
 
 /// Every `step`-th pixel from `first` on.
-struct Sieve<T> {
+struct StridedPixels<T> {
     base: Shared<T>,
     grid: [usize; 2],
     first: [usize; 2],
@@ -188,7 +189,7 @@ struct Sieve<T> {
     channels: usize,
 }
 
-impl<T> Destination<T> for Sieve<T> {
+impl<T> Destination<T> for StridedPixels<T> {
     fn in_place(&self) -> bool {
         false
     }

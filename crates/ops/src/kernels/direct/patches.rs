@@ -1,26 +1,26 @@
-//! Patches of images as rows of a matrix, gathered a block at a time (never the whole im2col matrix).
+//! Patches of images as rows of a matrix, gathered one block at a time instead of as a whole im2col matrix.
 
 use crate::kernels::instruction_set::Job;
 use crate::kernels::simd::Vector;
 use crate::kernels::{ConvGeometry, Element};
 
-/// Along one axis: where the tap `index` of position `position` reads, `position * step + starts[index]`.
+/// The reads along one axis: tap `index` of position `position` reads pixel `position * step + starts[index]`.
 #[derive(Clone, Debug)]
 pub(crate) struct Axis {
-    /// Positions.
+    /// Number of positions.
     pub(crate) positions: usize,
-    /// Pixels from one position's reading to the next's.
+    /// Pixels between the reads of neighbouring positions.
     pub(crate) step: usize,
-    /// Where the taps of position 0 read, below zero or beyond the image for zeros.
+    /// The pixel that each tap of position 0 reads. Pixels outside the image are zero.
     pub(crate) starts: Vec<isize>,
-    /// The kernel's own index of each tap.
+    /// The index of each tap in the kernel.
     pub(crate) taps: Vec<usize>,
-    /// Pixels of the image that is read.
+    /// Pixels of the image along this axis.
     pub(crate) extent: usize,
 }
 
 impl Axis {
-    /// The taps of the forward pass along an axis, without those that only ever read zeros.
+    /// The taps of the forward pass along an axis, without taps that only read padding.
     pub(crate) fn forward(g: &ConvGeometry, axis: usize) -> Self {
         let extent = [g.height, g.width][axis];
         let positions = [g.out_height(), g.out_width()][axis];
@@ -28,10 +28,10 @@ impl Axis {
         Self::new(positions, g.stride[axis], extent, all)
     }
 
-    /// The taps through which input pixels `first, first + stride, …` reach the output.
+    /// The taps that connect input pixels `first, first + stride, …` with the output.
     ///
-    /// Pixel h meets tap k at output (h + padding − k·dilation) / stride where that is whole; along one class of pixels
-    /// that moves by one from pixel to pixel.
+    /// Tap k connects pixel h with output (h + padding − k·dilation) / stride, where that is an integer. Neighbouring pixels
+    /// of one class are connected with neighbouring outputs.
     pub(crate) fn input_grad(g: &ConvGeometry, axis: usize, first: usize) -> Self {
         let (stride, padding, dilation) = (g.stride[axis], g.padding[axis] as isize, g.dilation[axis]);
         let positions = [g.height, g.width][axis].saturating_sub(first).div_ceil(stride);
@@ -50,21 +50,23 @@ impl Axis {
         Self { positions, step, starts, taps, extent }
     }
 
-    /// Whether the taps read neighbouring pixels in order.
+    /// Whether the taps read adjacent pixels in order.
     fn contiguous(&self) -> bool {
         self.starts.windows(2).all(|pair| pair[1] == pair[0] + 1)
     }
 }
 
-/// The patches that the positions of a grid see: one row each, `[row tap][column tap][channel]`.
+/// The patches of a grid of positions: one row each, `[row tap][column tap][channel]`.
 #[derive(Clone, Debug)]
 pub(crate) struct Patches {
     pub(crate) batch: usize,
     pub(crate) rows: Axis,
     pub(crate) columns: Axis,
-    /// Channels of the image, and those that are read.
+    /// Channels of the image.
     pub(crate) channels: usize,
+    /// First channel that is read.
     pub(crate) first_channel: usize,
+    /// Number of channels that are read.
     pub(crate) depth: usize,
 }
 
@@ -73,7 +75,7 @@ impl Patches {
         self.rows.taps.len() * self.columns.taps.len()
     }
 
-    /// Numbers of a patch.
+    /// Numbers per patch.
     pub(crate) fn len(&self) -> usize {
         self.taps() * self.depth
     }
@@ -83,16 +85,16 @@ impl Patches {
         self.batch * self.rows.positions * self.columns.positions
     }
 
-    /// Where the taps lie in a kernel's plane of the weight, in the order of the patch.
+    /// The offset of each tap in a plane of the weight, in the order of the patch.
     pub(crate) fn weight_taps(&self, g: &ConvGeometry) -> Vec<usize> {
         let row_of = |&row: &usize| self.columns.taps.iter().map(move |column| row * g.kernel[1] + column);
         self.rows.taps.iter().flat_map(row_of).collect()
     }
 
-    /// The images themselves, where a patch is a pixel and positions are pixels in order: nothing needs gathering.
+    /// Whether each patch is one pixel and positions are pixels in order. The images then need no gathering.
     pub(crate) fn are_pixels(&self) -> bool {
-        let plain = |axis: &Axis| axis.starts == [0] && axis.step == 1 && axis.positions == axis.extent;
-        plain(&self.rows) && plain(&self.columns)
+        let is_identity = |axis: &Axis| axis.starts == [0] && axis.step == 1 && axis.positions == axis.extent;
+        is_identity(&self.rows) && is_identity(&self.columns)
     }
 }
 
@@ -117,7 +119,7 @@ impl<T: Element> Job<T> for GatherPatches<'_, T> {
         while index < self.count {
             let (line, column) = ((self.first + index) / across, (self.first + index) % across);
             let number = (across - column).min(self.count - index);
-            // SAFETY: these positions are among those of the job.
+            // SAFETY: the positions belong to the job.
             unsafe { self.line::<V>(line, column, number, self.to.add(index * self.row)) };
             index += number;
         }
@@ -125,7 +127,10 @@ impl<T: Element> Job<T> for GatherPatches<'_, T> {
 }
 
 impl<T: Element> GatherPatches<'_, T> {
-    /// Writes the patches of `number` neighbours in one line of positions.
+    /// Writes the patches of `number` neighbouring positions of one line.
+    ///
+    /// # Safety
+    /// As for the type, for these positions.
     #[inline(always)]
     unsafe fn line<V: Vector<Elem = T>>(&self, line: usize, column: usize, number: usize, to: *mut T) {
         let Patches { rows, columns, channels, first_channel, depth, .. } = self.patches;
@@ -133,7 +138,7 @@ impl<T: Element> GatherPatches<'_, T> {
         let run = columns.starts.len() * depth;
         for (index, &start) in rows.starts.iter().enumerate() {
             let y = (row * rows.step) as isize + start;
-            // SAFETY: the line exists, and `to` holds a patch for each position.
+            // SAFETY: the line lies within the image, and `to` holds one patch per position.
             unsafe {
                 let to = to.add(index * run);
                 if y < 0 || y >= rows.extent as isize {
@@ -155,7 +160,10 @@ impl<T: Element> GatherPatches<'_, T> {
         }
     }
 
-    /// Copies what neighbouring taps read of one line of the image, for `number` positions from `column` on.
+    /// Copies the pixels that adjacent taps read from one line of the image, for `number` positions from `column` on.
+    ///
+    /// # Safety
+    /// `from` is a line of the image, and `to` is writable for one patch per position.
     #[inline(always)]
     unsafe fn runs<V: Vector<Elem = T>>(
         &self,
@@ -168,13 +176,13 @@ impl<T: Element> GatherPatches<'_, T> {
         let Patches { columns, channels, depth, .. } = self.patches;
         let (taps, extent) = (starts.len() as isize, columns.extent as isize);
         let first = (column * columns.step) as isize + starts[0];
-        // Positions before `inside` reach over the left edge, those from `outside` on over the right one.
+        // Taps of positions before `inside` extend over the left edge, of positions from `outside` on over the right edge.
         let step = columns.step as isize;
         let inside = ((-first).max(0) + step - 1) / step;
         let outside = if extent - taps < first { 0 } else { (extent - taps - first) / step + 1 };
         let inside = inside.min(number as isize);
         let outside = outside.clamp(inside, number as isize);
-        // SAFETY: only pixels of the line are read; `to` holds a patch for each position.
+        // SAFETY: only pixels of the line are read; `to` holds one patch per position.
         unsafe {
             for position in (0..inside).chain(outside..number as isize) {
                 let start = first + position * step;
@@ -199,9 +207,13 @@ impl<T: Element> GatherPatches<'_, T> {
     }
 }
 
-/// Copies numbers and returns where the next ones go.
+/// Copies numbers and returns the end of the copy.
+///
+/// # Safety
+/// `from` is readable and `to` writable for `count` numbers, on a processor with the instruction set of `V`.
 #[inline(always)]
 pub(crate) unsafe fn copy<V: Vector>(from: *const V::Elem, to: *mut V::Elem, count: usize) -> *mut V::Elem {
+    // SAFETY: every access is limited to `count` numbers.
     unsafe {
         let whole = count - count % V::LANES;
         for index in (0..whole).step_by(V::LANES) {
@@ -214,8 +226,13 @@ pub(crate) unsafe fn copy<V: Vector>(from: *const V::Elem, to: *mut V::Elem, cou
     }
 }
 
+/// Writes zeros and returns their end.
+///
+/// # Safety
+/// `to` is writable for `count` numbers, on a processor with the instruction set of `V`.
 #[inline(always)]
 unsafe fn zeros<V: Vector>(to: *mut V::Elem, count: usize) -> *mut V::Elem {
+    // SAFETY: every access is limited to `count` numbers.
     unsafe {
         for index in (0..count).step_by(V::LANES) {
             V::zero().store_up_to(to.add(index), count - index);

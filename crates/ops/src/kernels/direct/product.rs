@@ -8,25 +8,25 @@ use crate::kernels::panel::{Onto, PanelProduct};
 use crate::kernels::scratch::Scratch;
 use crate::kernels::shared::{Shared, for_each_task};
 
-/// Numbers in a block of gathered patches.
+/// Numbers per block of gathered patches.
 const BLOCK_NUMBERS: usize = 96 * 1024;
-/// Depth of one product: a panel of weights this deep fits a core's own cache.
+/// Depth of one product: a panel of weights of this depth fits the private cache of a core.
 const DEPTH: usize = 512;
 
-/// Where the rows of the product go.
+/// The destination of the rows of the product.
 pub(crate) trait Destination<T>: Sync {
-    /// Whether the rows are neighbours in memory, `row` apart, so that the product is written in place.
+    /// Whether rows are equally spaced in memory, so that the product writes to them directly.
     fn in_place(&self) -> bool;
-    /// Where the row of this position starts.
+    /// The start of the row of this position.
     fn row(&self, position: usize) -> *mut T;
-    /// From one row to the next, if in place.
+    /// Numbers between neighbouring rows, if in place.
     fn stride(&self) -> usize;
 }
 
 /// Multiplies every patch with the packed weights.
 ///
 /// # Safety
-/// `images` holds the images of `patches`, and every row of `to` is writable for the packed columns and belongs to it alone.
+/// `images` holds the images of `patches`. Every row of `to` is writable for the packed columns and overlaps no other row.
 pub(crate) unsafe fn multiply<T: Element>(
     set: InstructionSet,
     patches: &Patches,
@@ -50,7 +50,7 @@ pub(crate) unsafe fn multiply<T: Element>(
         let count = block.min(positions - first);
         let mut gathered = Scratch::<T>::new(if gathers { block * row } else { 0 });
         let mut results = Scratch::<T>::new(if to.in_place() { 0 } else { block * packed.columns });
-        // SAFETY: the caller vouches for images and destination; the scratch holds a block; no two tasks share a row.
+        // SAFETY: the caller vouches for images and destination; each scratch holds a block; no two tasks share a row.
         unsafe {
             let (a, a_row) = if gathers {
                 let to = gathered.pointer();
@@ -78,6 +78,7 @@ pub(crate) unsafe fn multiply<T: Element>(
                         a_depth: 1,
                         b: weights.get().add((panel * packed.rows + start) * packed.width),
                         b_row: packed.width,
+                        b_len: (packed.rows - start) * packed.width,
                         c: c.add(column),
                         c_row,
                         onto,

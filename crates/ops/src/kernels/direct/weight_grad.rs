@@ -11,14 +11,14 @@ use crate::kernels::shared::{Shared, for_each_task};
 use crate::kernels::simd::Vector;
 use crate::kernels::{ConvGeometry, Element, direct::depthwise};
 
-/// Positions summed in one chain.
+/// Positions that one chain of additions sums.
 const CHAIN: usize = 128;
-/// Numbers in all the slabs' sums.
+/// Numbers in the sums of all slabs together.
 const SUM_NUMBERS: usize = 2_000_000;
-/// Slabs at most.
+/// The maximal number of slabs.
 const SLABS: usize = 16;
 
-/// Writes the weight gradient into `grad_weight`. Slices have the lengths that the geometry demands.
+/// Writes the weight gradient into `grad_weight`. Slices have the lengths of the geometry.
 pub(crate) fn weight_grad<T: Element>(
     set: InstructionSet,
     g: &ConvGeometry,
@@ -38,21 +38,23 @@ pub(crate) fn weight_grad<T: Element>(
 /// The sums of one group.
 struct Sums {
     set: InstructionSet,
-    /// The patches in parts of whole taps, which tasks share out.
+    /// The patches in parts of whole taps, one task each.
     parts: Vec<Part>,
     positions: usize,
-    /// Positions of a slab.
+    /// Positions per slab.
     slab: usize,
     /// Rows of the product: taps times depth channels.
     rows: usize,
-    /// The group's first output channel, the number of them, and their number rounded up to whole vectors.
+    /// First output channel of the group.
     first_column: usize,
+    /// Output channels of the group.
     columns: usize,
+    /// `columns` rounded up to a multiple of every vector length.
     width: usize,
     taps: Vec<usize>,
 }
 
-/// Some taps of the patches.
+/// The patches of some taps.
 struct Part {
     patches: Patches,
     first_row: usize,
@@ -73,7 +75,7 @@ impl Sums {
 
     fn compute<T: Element>(&self, g: &ConvGeometry, x: &[T], grad_y: &[T], grad_weight: &mut [MaybeUninit<T>]) {
         if self.rows == 0 {
-            // No tap ever meets a pixel.
+            // Every tap reads the padding only.
             return grad_weight.fill(MaybeUninit::new(T::default()));
         }
         let slabs = self.positions.div_ceil(self.slab);
@@ -86,41 +88,42 @@ impl Sums {
             let (slab, part) = (task / self.parts.len(), &self.parts[task % self.parts.len()]);
             let first = slab * self.slab;
             let last = self.positions.min(first + self.slab);
-            // SAFETY: each task writes its own rows of its own slab.
+            // SAFETY: the images and cotangents have the lengths of the geometry, and the scratch holds all slabs. Each task
+            // writes its own rows of its own slab.
             unsafe {
                 let to = sums.get().add(slab * slab_numbers + part.first_row * self.width);
                 for start in (first..last).step_by(CHAIN) {
-                    let onto = if start == first { Onto::Zero } else { Onto::Itself };
-                    let count = CHAIN.min(last - start);
-                    self.add(&part.patches, g, images.get(), gradients.get(), start, count, to, onto);
+                    let block = Block { first: start, count: CHAIN.min(last - start), is_first: start == first };
+                    self.add(&part.patches, g, [images.get(), gradients.get()], block, to);
                 }
             }
         });
         self.finish(g, sums, slabs, grad_weight);
     }
 
-    /// Adds the products of `count` positions to some rows of the sums.
-    #[allow(clippy::too_many_arguments)]
+    /// Adds the products of a block of positions to some rows of the sums.
+    ///
+    /// # Safety
+    /// `images` and `cotangents` are readable for whole tensors of the geometry. `to` is writable for `patches.len()` rows
+    /// of the sums, which belong to this task and hold the sums of the blocks before.
     unsafe fn add<T: Element>(
         &self,
         patches: &Patches,
         g: &ConvGeometry,
-        images: *const T,
-        gradients: *const T,
-        first: usize,
-        count: usize,
+        [images, cotangents]: [*const T; 2],
+        Block { first, count, is_first }: Block,
         to: *mut T,
-        onto: Onto<T>,
     ) {
         let rows = patches.len();
         let row = rows.next_multiple_of(16);
         let panel = self.set.panel::<T>().min(self.width);
         let gathers = !patches.are_pixels();
         let mut gathered = Scratch::<T>::new(if gathers { CHAIN * row } else { 0 });
-        // The gradient serves as it is where one panel holds its rows exactly.
-        let packs = panel != g.out_channels;
+        // The cotangent is read in place if one panel holds whole rows of it and these are whole vectors. A panel is read in
+        // whole vectors: with several groups, a vector could reach beyond the last row.
+        let packs = panel != self.columns || self.columns != g.out_channels;
         let mut packed = Scratch::<T>::new(if packs { CHAIN * panel } else { 0 });
-        // SAFETY: the images and gradients are whole, the scratch holds a block; the caller vouches for `to`.
+        // SAFETY: the caller vouches for images, cotangents and `to`; each scratch holds a block.
         unsafe {
             let (a, a_depth) = if gathers {
                 let to = gathered.pointer();
@@ -131,7 +134,7 @@ impl Sums {
             };
             for column in (0..self.columns).step_by(panel) {
                 let columns = panel.min(self.columns - column);
-                let from = gradients.add(first * g.out_channels + self.first_column + column);
+                let from = cotangents.add(first * g.out_channels + self.first_column + column);
                 let b = if packs {
                     let to = packed.pointer();
                     self.set.run(&PackRows { from, row: g.out_channels, count, columns, to, width: panel });
@@ -148,16 +151,17 @@ impl Sums {
                     a_depth,
                     b,
                     b_row: panel,
+                    b_len: if packs { CHAIN * panel } else { (self.positions - first) * g.out_channels },
                     c: to.add(column),
                     c_row: self.width,
-                    onto,
+                    onto: if is_first { Onto::Zero } else { Onto::Itself },
                 };
                 product.compute(self.set);
             }
         }
     }
 
-    /// Adds the slabs in order and writes the sums in the weight's layout.
+    /// Sums the slabs in order and writes the result in the layout of the weight.
     fn finish<T: Element>(&self, g: &ConvGeometry, sums: Shared<T>, slabs: usize, grad_weight: &mut [MaybeUninit<T>]) {
         const COLUMNS: usize = 16;
         let (plane, depth) = (g.kernel[0] * g.kernel[1], g.group_in_channels());
@@ -174,12 +178,12 @@ impl Sums {
                     for slab in 0..slabs {
                         let row = (slab * self.rows + tap * depth + channel) * self.width + first;
                         for (column, total) in total.iter_mut().enumerate() {
-                            // SAFETY: rows of the sums are a multiple of `COLUMNS` wide.
+                            // SAFETY: the width of the sums is a multiple of `COLUMNS`.
                             *total += unsafe { *sums.get().add(row + column) };
                         }
                     }
                     for (column, &total) in total.iter().enumerate().take(columns) {
-                        // SAFETY: the offset is that of a weight of this group; each task has its own columns.
+                        // SAFETY: the offset is one of this group's weights; each task has its own columns.
                         unsafe { *to.get().add(((first + column) * depth + channel) * plane + offset) = total };
                     }
                 }
@@ -188,7 +192,7 @@ impl Sums {
     }
 }
 
-/// Splits patches so that slabs and parts together make enough tasks.
+/// Splits the patches by taps until slabs and parts make enough tasks.
 fn parts(patches: Patches, slabs: usize) -> Vec<Part> {
     if slabs >= 8 || patches.taps() < 2 {
         return vec![Part { patches, first_row: 0 }];
@@ -210,7 +214,20 @@ fn parts(patches: Patches, slabs: usize) -> Vec<Part> {
     (0..patches.taps()).map(part).collect()
 }
 
-/// Copies some columns of rows that are apart into neighbouring rows, filled up with zeros.
+/// Positions of which one call adds the products.
+#[derive(Clone, Copy)]
+struct Block {
+    first: usize,
+    count: usize,
+    /// Whether the sums start at zero.
+    is_first: bool,
+}
+
+/// Copies some columns of separate rows into adjacent rows, and pads them with zeros.
+///
+/// # Safety
+/// For [`Job::run`]: `from` is readable for `columns` numbers in `count` rows, `row` apart, and `to` is writable for `count`
+/// rows of `width`.
 struct PackRows<T> {
     from: *const T,
     row: usize,
@@ -224,14 +241,13 @@ impl<T: Element> Job<T> for PackRows<T> {
     #[inline(always)]
     unsafe fn run<V: Vector<Elem = T>>(&self) {
         for row in 0..self.count {
-            // SAFETY: the maker of this job gives rows of these sizes.
+            // SAFETY: the rows have the sizes that the type demands.
             unsafe {
                 let to = self.to.add(row * self.width);
-                let end = copy::<V>(self.from.add(row * self.row), to, self.columns);
+                copy::<V>(self.from.add(row * self.row), to, self.columns);
                 for column in self.columns..self.width {
                     *to.add(column) = T::default();
                 }
-                let _ = end;
             }
         }
     }

@@ -5,27 +5,28 @@ use crate::kernels::instruction_set::InstructionSet;
 use crate::kernels::scratch::Scratch;
 use crate::kernels::shared::{Shared, for_each_task};
 
-/// Where the weight for (depth channel, column channel, tap) lies: `first + depth·.. + column·.. + tap`.
+/// The strides of a weight seen as (depth channel, column channel, tap).
 #[derive(Clone, Debug)]
 pub(crate) struct WeightView {
     pub(crate) first: usize,
     pub(crate) depth: usize,
     pub(crate) column: usize,
-    /// Offsets of the taps.
+    /// Offset of each tap.
     pub(crate) taps: Vec<usize>,
 }
 
-/// Packed weights: `[panel][tap][depth channel][column]`, columns of the last panel filled up with zeros.
+/// Packed weights: `[panel][tap][depth channel][column]`, the last panel padded with zero columns.
 pub(crate) struct Packed<T> {
     scratch: Scratch<T>,
-    /// Columns of a panel, and of all.
+    /// Columns per panel.
     pub(crate) width: usize,
+    /// Columns of all panels, without padding.
     pub(crate) columns: usize,
-    /// Rows of a panel: taps times depth channels.
+    /// Rows per panel: taps times depth channels.
     pub(crate) rows: usize,
 }
 
-/// Numbers of a task's part.
+/// Depth channels that one task packs.
 const TASK_ROWS: usize = 16;
 
 impl<T: Element> Packed<T> {
@@ -43,7 +44,7 @@ impl<T: Element> Packed<T> {
             for row in chunk * TASK_ROWS..depth.min((chunk + 1) * TASK_ROWS) {
                 for (tap, &offset) in view.taps.iter().enumerate() {
                     let start = ((panel * view.taps.len() + tap) * depth + row) * width;
-                    // SAFETY: `start..start + width` is within the scratch, and no other task has this panel and row.
+                    // SAFETY: `start..start + width` lies within the scratch; no other task has this panel and row.
                     let to = unsafe { std::slice::from_raw_parts_mut(to.get().add(start), width) };
                     let from = view.first + row * view.depth + panel * width * view.column + offset;
                     for (column, to) in to.iter_mut().enumerate() {
@@ -59,7 +60,7 @@ impl<T: Element> Packed<T> {
         self.columns.div_ceil(self.width)
     }
 
-    /// Columns of this panel.
+    /// Columns of this panel, without padding.
     pub(crate) fn used(&self, panel: usize) -> usize {
         self.width.min(self.columns - panel * self.width)
     }

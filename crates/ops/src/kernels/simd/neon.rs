@@ -17,7 +17,7 @@ macro_rules! neon_vector {
         $name:ident: $elem:ty, $lanes:literal lanes,
         $splat:ident, $load:ident, $store:ident, $add:ident, $sub:ident, $mul:ident, $fused:ident
     ) => {
-        // SAFETY: NEON is part of the 64-bit ARM base; callers give pointers that are valid for the numbers named.
+        // SAFETY: NEON is part of the base instructions of 64-bit ARM.
         impl Vector for $name {
             type Elem = $elem;
             const LANES: usize = $lanes;
@@ -25,46 +25,57 @@ macro_rules! neon_vector {
 
             #[inline(always)]
             unsafe fn splat(value: $elem) -> Self {
+                // SAFETY: arithmetic on registers; the caller has the instruction set.
                 unsafe { Self($splat(value)) }
             }
             #[inline(always)]
             unsafe fn load(from: *const $elem) -> Self {
+                // SAFETY: the caller vouches for the numbers that are read.
                 unsafe { Self($load(from)) }
             }
             #[inline(always)]
             unsafe fn store(self, to: *mut $elem) {
+                // SAFETY: the caller vouches for the numbers that are written.
                 unsafe { $store(to, self.0) }
             }
             #[inline(always)]
             unsafe fn load_first(from: *const $elem, count: usize) -> Self {
                 let mut lanes = [0.0; $lanes];
                 for (lane, value) in lanes.iter_mut().enumerate().take(count) {
+                    // SAFETY: the caller vouches for `count` readable numbers.
                     *value = unsafe { *from.add(lane) };
                 }
+                // SAFETY: the caller vouches for the numbers that are read.
                 unsafe { Self::load(lanes.as_ptr()) }
             }
             #[inline(always)]
             unsafe fn store_first(self, to: *mut $elem, count: usize) {
                 let mut lanes = [0.0; $lanes];
+                // SAFETY: the caller vouches for the numbers that are written.
                 unsafe { self.store(lanes.as_mut_ptr()) };
                 for (lane, &value) in lanes.iter().enumerate().take(count) {
+                    // SAFETY: the caller vouches for `count` writable numbers.
                     unsafe { *to.add(lane) = value };
                 }
             }
             #[inline(always)]
             unsafe fn add(self, other: Self) -> Self {
+                // SAFETY: arithmetic on registers; the caller has the instruction set.
                 unsafe { Self($add(self.0, other.0)) }
             }
             #[inline(always)]
             unsafe fn sub(self, other: Self) -> Self {
+                // SAFETY: arithmetic on registers; the caller has the instruction set.
                 unsafe { Self($sub(self.0, other.0)) }
             }
             #[inline(always)]
             unsafe fn mul(self, other: Self) -> Self {
+                // SAFETY: arithmetic on registers; the caller has the instruction set.
                 unsafe { Self($mul(self.0, other.0)) }
             }
             #[inline(always)]
             unsafe fn mul_add(self, factor: Self, addend: Self) -> Self {
+                // SAFETY: arithmetic on registers; the caller has the instruction set.
                 unsafe { Self($fused(addend.0, self.0, factor.0)) }
             }
         }

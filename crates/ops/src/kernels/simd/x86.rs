@@ -20,26 +20,40 @@ pub struct Avx2F32(__m256);
 #[derive(Clone, Copy)]
 pub struct Avx2F64(__m256d);
 
-/// Sliding over this gives the lane masks of AVX2: `count` ones, then zeros.
+/// The lane masks of AVX2, `count` ones then zeros, as windows of these arrays.
 static LANE_MASKS_32: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
 static LANE_MASKS_64: [i64; 8] = [-1, -1, -1, -1, 0, 0, 0, 0];
 
+/// The mask of the first `count` of 8 lanes.
+///
+/// # Safety
+/// `count` is at most 8, and the processor has AVX2.
 #[inline(always)]
 unsafe fn mask_of_8(count: usize) -> __m256i {
+    // SAFETY: with `count` at most 8, the window lies within the array.
     unsafe { _mm256_loadu_si256(LANE_MASKS_32.as_ptr().add(8 - count).cast()) }
 }
 
+/// The mask of the first `count` of 4 lanes.
+///
+/// # Safety
+/// `count` is at most 4, and the processor has AVX2.
 #[inline(always)]
 unsafe fn mask_of_4(count: usize) -> __m256i {
+    // SAFETY: with `count` at most 4, the window lies within the array.
     unsafe { _mm256_loadu_si256(LANE_MASKS_64.as_ptr().add(4 - count).cast()) }
 }
 
 /// The first nine lanes.
 const NINE: u16 = (1 << 9) - 1;
 
-/// Rows become columns, in three steps that double the size of the blocks already in place.
+/// Transposes 16 rows of 16.
+///
+/// # Safety
+/// The processor has AVX-512.
 #[inline(always)]
 unsafe fn transpose(rows: [__m512; 16]) -> [__m512; 16] {
+    // SAFETY: arithmetic on registers; the caller has the instruction set.
     unsafe {
         let mut quads = [_mm512_setzero_ps(); 16];
         for quad in 0..4 {
@@ -68,9 +82,13 @@ unsafe fn transpose(rows: [__m512; 16]) -> [__m512; 16] {
     }
 }
 
-/// The same for eight rows of eight.
+/// Transposes 8 rows of 8.
+///
+/// # Safety
+/// The processor has AVX2.
 #[inline(always)]
 unsafe fn transpose_8(rows: [__m256; 8]) -> [__m256; 8] {
+    // SAFETY: arithmetic on registers; the caller has the instruction set.
     unsafe {
         // Vector 4q + k of the quads holds, in its half j, column 4j + k of rows 4q to 4q + 3.
         let mut quads = [_mm256_setzero_ps(); 8];
@@ -100,8 +118,8 @@ macro_rules! x86_vector {
         store_first($to:ident, $value:ident, $count_written:ident) $store_first:expr
         $(, with { $($more:item)* })?
     ) => {
-        // SAFETY: callers run on a processor with the instruction set (`InstructionSet::run` is the only way in), with
-        // pointers that are valid for the numbers named; every load and store here is the unaligned one.
+        // SAFETY: only `InstructionSet::run` instantiates jobs with this type, on a processor with the instruction set. Every load
+        // and store is unaligned.
         impl Vector for $name {
             type Elem = $elem;
             const LANES: usize = $lanes;
@@ -109,43 +127,53 @@ macro_rules! x86_vector {
 
             #[inline(always)]
             unsafe fn splat(value: $elem) -> Self {
+                // SAFETY: arithmetic on registers; the caller has the instruction set.
                 unsafe { Self($splat(value)) }
             }
             #[inline(always)]
             unsafe fn load(from: *const $elem) -> Self {
+                // SAFETY: the caller vouches for the numbers that are read.
                 unsafe { Self($load(from)) }
             }
             #[inline(always)]
             unsafe fn store(self, to: *mut $elem) {
+                // SAFETY: the caller vouches for the numbers that are written.
                 unsafe { $store(to, self.0) }
             }
             #[inline(always)]
             unsafe fn load_first($from: *const $elem, $count_read: usize) -> Self {
+                // SAFETY: the caller vouches for the numbers that are read.
                 unsafe { Self($load_first) }
             }
             #[inline(always)]
             unsafe fn store_first(self, $to: *mut $elem, $count_written: usize) {
                 let $value = self.0;
+                // SAFETY: the caller vouches for the numbers that are written.
                 unsafe { $store_first }
             }
             #[inline(always)]
             unsafe fn add(self, other: Self) -> Self {
+                // SAFETY: arithmetic on registers; the caller has the instruction set.
                 unsafe { Self($add(self.0, other.0)) }
             }
             #[inline(always)]
             unsafe fn sub(self, other: Self) -> Self {
+                // SAFETY: arithmetic on registers; the caller has the instruction set.
                 unsafe { Self($sub(self.0, other.0)) }
             }
             #[inline(always)]
             unsafe fn mul(self, other: Self) -> Self {
+                // SAFETY: arithmetic on registers; the caller has the instruction set.
                 unsafe { Self($mul(self.0, other.0)) }
             }
             #[inline(always)]
             unsafe fn mul_add(self, factor: Self, addend: Self) -> Self {
+                // SAFETY: arithmetic on registers; the caller has the instruction set.
                 unsafe { Self($fused(self.0, factor.0, addend.0)) }
             }
             #[inline(always)]
             unsafe fn prefetch(address: *const $elem) {
+                // SAFETY: a prefetch accesses no memory; the caller has the instruction set.
                 unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
             }
             $($($more)*)?
@@ -161,6 +189,7 @@ x86_vector!(
     with {
         #[inline(always)]
         unsafe fn load_nines(from: *const f32, stride: usize, lanes: usize) -> [Self; 9] {
+            // SAFETY: the caller vouches for nine readable numbers in each of `lanes` rows.
             unsafe {
                 let mut rows = [_mm512_setzero_ps(); 16];
                 for (lane, row) in rows.iter_mut().enumerate() {
@@ -174,6 +203,7 @@ x86_vector!(
         }
         #[inline(always)]
         unsafe fn store_nines(values: [Self; 9], to: *mut f32, stride: usize, lanes: usize) {
+            // SAFETY: the caller vouches for nine writable numbers in each of `lanes` rows.
             unsafe {
                 let mut rows = [_mm512_setzero_ps(); 16];
                 for (row, value) in rows.iter_mut().zip(values) {
@@ -202,6 +232,7 @@ x86_vector!(
     with {
         #[inline(always)]
         unsafe fn load_nines(from: *const f32, stride: usize, lanes: usize) -> [Self; 9] {
+            // SAFETY: the caller vouches for nine readable numbers in each of `lanes` rows.
             unsafe {
                 let mut rows = [_mm256_setzero_ps(); 8];
                 let mut ninths = [0.0f32; 8];
@@ -219,6 +250,7 @@ x86_vector!(
         }
         #[inline(always)]
         unsafe fn store_nines(values: [Self; 9], to: *mut f32, stride: usize, lanes: usize) {
+            // SAFETY: the caller vouches for nine writable numbers in each of `lanes` rows.
             unsafe {
                 let rows = transpose_8(std::array::from_fn(|index| values[index].0));
                 let mut ninths = [0.0f32; 8];

@@ -1,33 +1,33 @@
 //! The forward pass and the input gradient: tiles in, one matrix product for each point, tiles out.
 //!
-//! Two ways round, with the same arithmetic. With many tiles and few channels, weights are transformed once and each
-//! task takes a block of tiles from image to image. With many channels, tiles are transformed once and each task takes
-//! a group of panels of output channels, transforms their weights and uses them at once.
+//! Two loop orders with the same arithmetic. With many tiles and few channels, weights are transformed once and each
+//! task processes a block of tiles completely. With many channels, tiles are transformed once and each task transforms the
+//! weights of a group of panels of output channels and multiplies them with every tile.
 
+use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
+use super::Pass;
 use super::scheme::Scheme;
 use super::tiles::{Collect, Points, Spread};
 use super::weights::Expand;
-use super::{Pass, PhantomData};
 use crate::kernels::Element;
 use crate::kernels::instruction_set::InstructionSet;
 use crate::kernels::panel::{Onto, PanelProduct};
 use crate::kernels::scratch::Scratch;
 use crate::kernels::shared::{Shared, for_each_task};
 
-/// Between planes of points, so that they do not fall on the same cache sets.
+/// Numbers between the planes of two points, so that planes do not map to the same cache sets.
 pub(super) const PLANE_GAP: usize = 16;
-/// Columns of the panels that share a task where weights are transformed by the task: so many make a row of tiles that was
-/// fetched from afar worth its way.
+/// Columns per group of panels where each task transforms its own weights: wide enough that loading a row of tiles pays.
 const GROUP_COLUMNS: usize = 64;
-/// Tiles that are multiplied with all panels of a group while they are near.
+/// Tiles that are multiplied with all panels of a group while they are in the cache.
 const GROUP_TILES: usize = 48;
-/// Numbers in all transformed tiles at once, where weights are transformed panel by panel.
+/// Numbers in all transformed tiles together, where weights are transformed panel by panel.
 const SUPERBLOCK_NUMBERS: usize = 4_000_000;
 
-/// What one call works on.
+/// The operands and sizes of one call.
 struct Call<'a, T, S> {
     set: InstructionSet,
     pass: &'a Pass<S>,
@@ -36,10 +36,10 @@ struct Call<'a, T, S> {
     bias: Shared<T>,
     y: Shared<T>,
     zeros: Shared<T>,
-    /// Columns of a panel.
+    /// Columns per panel.
     width: usize,
     panels: usize,
-    /// Panels of a group.
+    /// Panels per group.
     together: usize,
 }
 
@@ -74,7 +74,7 @@ pub(super) fn convolve<T: Element, S: Scheme>(
 impl<T: Element, S: Scheme> Call<'_, T, S> {
     const ALL_POINTS: usize = S::POINTS * S::POINTS;
 
-    /// Numbers from one point of transformed weights to the next.
+    /// Numbers between neighbouring points of transformed weights.
     fn weight_plane(&self) -> usize {
         self.pass.input.channels * self.width + PLANE_GAP
     }
@@ -106,7 +106,7 @@ impl<T: Element, S: Scheme> Call<'_, T, S> {
 
         let numbers = Self::ALL_POINTS * (self.depth_width() + self.width);
         let block =
-            (self.set.near_numbers() / numbers).clamp(12, 96).min(self.pass.tiles.div_ceil(8)).next_multiple_of(12);
+            (self.set.cached_numbers() / numbers).clamp(12, 96).min(self.pass.tiles.div_ceil(8)).next_multiple_of(12);
         let block = block.min(self.pass.tiles);
         for_each_task(self.pass.tiles.div_ceil(block), self.pass.work(), |task| {
             let first = task * block;
@@ -165,6 +165,9 @@ impl<T: Element, S: Scheme> Call<'_, T, S> {
     }
 
     /// Transforms the weights of some row channels of a panel.
+    ///
+    /// # Safety
+    /// `to` is writable for these rows at all points.
     unsafe fn expand(&self, panel: usize, row: usize, rows: usize, to: *mut T) {
         let job = Expand {
             weight: self.weight.get(),
@@ -183,6 +186,9 @@ impl<T: Element, S: Scheme> Call<'_, T, S> {
     }
 
     /// Transforms tiles `first..first + count` of the input.
+    ///
+    /// # Safety
+    /// `to` is writable for `count` tiles from `to_tile` on, at all points.
     unsafe fn spread(&self, first: usize, count: usize, to: Points<T>, to_tile: usize) {
         let job = Spread::<T, S, false> {
             geometry: self.pass.input,
@@ -199,6 +205,10 @@ impl<T: Element, S: Scheme> Call<'_, T, S> {
     }
 
     /// Multiplies transformed tiles with the weights of some panels and writes the panels' channels of the output.
+    ///
+    /// # Safety
+    /// `tiles` and `weights` are readable at all points, for `count` tiles and these panels. No other thread writes the pixels
+    /// of these tiles in the channels of these panels.
     unsafe fn multiply_and_collect(
         &self,
         first: usize,
@@ -225,6 +235,7 @@ impl<T: Element, S: Scheme> Call<'_, T, S> {
                             a_depth: 1,
                             b: weights.add(index * weight_panel + point * self.weight_plane()),
                             b_row: self.width,
+                            b_len: self.weight_plane(),
                             c: base.get().add(index * product_panel + point * plane + start * self.width),
                             c_row: self.width,
                             onto: Onto::Zero,

@@ -1,5 +1,4 @@
-//! Minimal-multiplication convolution for 3×3 kernels, after Winograd, Lavin and Gray: of stride 1, and of stride 2 with a
-//! border of one.
+//! Minimal-multiplication convolution for 3×3 kernels (Winograd; Lavin and Gray): for stride 1, and for stride 2 with padding 1.
 
 mod forward;
 mod scheme;
@@ -12,29 +11,30 @@ use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 
 use super::instruction_set::InstructionSet;
+use super::operands::Operands;
 use super::{ConvGeometry, Element};
 use scheme::{Four, Scheme, Toeplitz};
 use strided::{Strided, StridedTransposed};
 use tiles::TiledImages;
 use weights::WeightLayout;
 
-/// Which scheme a convolution takes.
+/// The scheme of a convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Choice {
     /// F(4×4, 3×3).
     Four,
-    /// 2×2 maps with a border of one.
+    /// 2×2 images with padding 1.
     Toeplitz,
-    /// Stride 2 with a border of one.
+    /// Stride 2 with padding 1.
     Strided,
 }
 
-/// With fewer channels the direct sum is as fast: the transforms would leave most of a vector empty.
+/// With fewer channels the direct sum is as fast: the transforms would leave most of a vector unused.
 const FEWEST_CHANNELS: usize = 6;
-/// The same for stride 2, where less is saved.
+/// The minimum for stride 2, which saves fewer products.
 const FEWEST_CHANNELS_STRIDED: usize = 48;
 
-/// The scheme for this convolution, if there is one that needs clearly fewer multiplications than the direct sum.
+/// The scheme for this convolution, if one needs clearly fewer multiplications than the direct sum.
 pub(crate) fn choose(g: &ConvGeometry) -> Option<Choice> {
     let suits = g.kernel == [3, 3]
         && g.dilation == [1, 1]
@@ -61,7 +61,7 @@ pub(crate) fn choose(g: &ConvGeometry) -> Option<Choice> {
     (g.out_height().min(g.out_width()) > 2 && height * width * 9 * 2 > products * 3).then_some(Choice::Four)
 }
 
-/// A convolution on tiles: the forward pass, or the input gradient, which is one too.
+/// A convolution on tiles: the forward pass, or the input gradient, which is also a convolution.
 #[derive(Clone, Copy, Debug)]
 struct Pass<S> {
     tiles: usize,
@@ -78,7 +78,7 @@ impl<S: Scheme> Pass<S> {
         Self::new(g.batch, input, [g.out_height(), g.out_width(), g.out_channels], g.padding, layout)
     }
 
-    /// The input gradient reads the output's gradient, with taps backwards and the complementary padding.
+    /// The input gradient: the convolution of the cotangent with reversed taps and the complementary padding.
     fn input_grad(g: &ConvGeometry) -> Self {
         let layout = WeightLayout { row: g.in_channels * 9, column: 9, flipped: true };
         let output = [g.out_height(), g.out_width(), g.out_channels];
@@ -86,7 +86,7 @@ impl<S: Scheme> Pass<S> {
         Self::new(g.batch, output, [g.height, g.width, g.in_channels], padding, layout)
     }
 
-    /// The input gradient of stride 2, whose scheme turns the taps itself.
+    /// The input gradient of stride 2, whose scheme reverses the taps.
     fn strided_input_grad(g: &ConvGeometry) -> Self {
         let layout = WeightLayout { row: g.in_channels * 9, column: 9, flipped: false };
         let output = [g.out_height(), g.out_width(), g.out_channels];
@@ -113,22 +113,21 @@ impl<S: Scheme> Pass<S> {
         }
     }
 
-    /// Multiplications of all the matrix products.
+    /// Multiplications of all matrix products.
     fn work(&self) -> usize {
         self.tiles * S::POINTS * S::POINTS * self.input.channels * self.output.channels
     }
 }
 
-/// Writes conv(x, weight) + bias into `y`. Slices have the lengths that the geometry demands, and `choice` suits it.
+/// Writes conv(x, weight) + bias into `y`. Slices have the lengths of the geometry, and `choice` suits it.
 pub(crate) fn forward<T: Element>(
     set: InstructionSet,
     choice: Choice,
     g: &ConvGeometry,
-    x: &[T],
-    weight: &[T],
-    bias: Option<&[T]>,
+    operands: Operands<'_, T>,
     y: &mut [MaybeUninit<T>],
 ) {
+    let Operands { x, weight, bias } = operands;
     match choice {
         Choice::Four => forward::convolve(set, &Pass::<Four>::forward(g), x, weight, bias, y),
         Choice::Toeplitz => forward::convolve(set, &Pass::<Toeplitz>::forward(g), x, weight, bias, y),
@@ -136,7 +135,7 @@ pub(crate) fn forward<T: Element>(
     }
 }
 
-/// Writes the input gradient into `grad_x`. As [`forward`].
+/// Writes the input gradient into `grad_x`. Conditions as for [`forward`].
 pub(crate) fn input_grad<T: Element>(
     set: InstructionSet,
     choice: Choice,
@@ -154,7 +153,7 @@ pub(crate) fn input_grad<T: Element>(
     }
 }
 
-/// Multiplications of [`input_grad`]'s products.
+/// Multiplications of the matrix products of [`input_grad`].
 pub(crate) fn input_grad_products(choice: Choice, g: &ConvGeometry) -> usize {
     match choice {
         Choice::Four => Pass::<Four>::input_grad(g).work(),
@@ -163,7 +162,7 @@ pub(crate) fn input_grad_products(choice: Choice, g: &ConvGeometry) -> usize {
     }
 }
 
-/// Writes the weight gradient into `grad_weight`. As [`forward`].
+/// Writes the weight gradient into `grad_weight`. Conditions as for [`forward`].
 pub(crate) fn weight_grad<T: Element>(
     set: InstructionSet,
     choice: Choice,

@@ -1,15 +1,14 @@
 //! Minimal-multiplication schemes for stride 1, as one-dimensional transforms of registers.
 //!
 //! A scheme computes y = Aᵀ[(G w) ⊙ (Bᵀ d)] for a row of inputs d and a kernel of three taps w; in two dimensions each
-//! transform is applied along both axes. The weight gradient is the same identity read the other way:
-//! dw = Gᵀ[(Bᵀ d) ⊙ (A g)].
+//! transform is applied along both axes. The weight gradient is the transposed identity: dw = Gᵀ[(Bᵀ d) ⊙ (A g)].
 
 use crate::kernels::simd::Vector;
 
-/// One scheme. Arrays have the length of the larger scheme; the first `INPUTS`, `POINTS`, `OUTPUTS` places count.
+/// One scheme. Arrays have the length of the largest scheme; only the first `INPUTS`, `POINTS` or `OUTPUTS` entries are used.
 ///
 /// # Safety
-/// As for [`Vector`].
+/// Every function needs a processor with the instruction set of `V`, as [`Vector`] demands.
 pub(crate) trait Scheme: Send + Sync + 'static {
     /// Inputs that one tile reads along an axis.
     const INPUTS: usize;
@@ -17,9 +16,9 @@ pub(crate) trait Scheme: Send + Sync + 'static {
     const POINTS: usize;
     /// Outputs that one tile gives along an axis.
     const OUTPUTS: usize;
-    /// Inputs from one tile to the next.
+    /// Inputs between neighbouring tiles.
     const STEP: usize;
-    /// Border zeros that are known beforehand and not read, on the near side.
+    /// Padding zeros before the first input that the scheme does not read.
     const BORDER: usize;
 
     /// Bᵀ d
@@ -41,7 +40,7 @@ pub(crate) trait Scheme: Send + Sync + 'static {
 /// rounding error is two to three times below that of the points 0, ±1, ±2.
 pub(crate) struct Four;
 
-/// The points of [`Four`] beside 0 and infinity are ±NEAR and ±FAR.
+/// The points of [`Four`] other than 0 and infinity are ±NEAR and ±FAR.
 const NEAR: f64 = 5.0 / 8.0;
 const FAR: f64 = 3.0 / 2.0;
 const NEAR_SQUARED: f64 = NEAR * NEAR;
@@ -60,6 +59,7 @@ impl Scheme for Four {
 
     #[inline(always)]
     unsafe fn input<V: Vector>(d: [V; 6]) -> [V; 6] {
+        // SAFETY: arithmetic on registers; the caller has the instruction set.
         unsafe {
             let (near, far) = (V::constant(NEAR), V::constant(FAR));
             let (minus_near2, minus_far2) = (V::constant(-NEAR_SQUARED), V::constant(-FAR_SQUARED));
@@ -83,6 +83,7 @@ impl Scheme for Four {
 
     #[inline(always)]
     unsafe fn output<V: Vector>(m: [V; 6]) -> [V; 4] {
+        // SAFETY: arithmetic on registers; the caller has the instruction set.
         unsafe {
             let (near_even, near_odd) = (m[1].add(m[2]), m[1].sub(m[2]));
             let (far_even, far_odd) = (m[3].add(m[4]), m[3].sub(m[4]));
@@ -100,6 +101,7 @@ impl Scheme for Four {
 
     #[inline(always)]
     unsafe fn weight<V: Vector>(w: [V; 3]) -> [V; 6] {
+        // SAFETY: arithmetic on registers; the caller has the instruction set.
         unsafe {
             let pair = |scale: f64, point: f64| {
                 let even = V::constant(scale * point * point).mul_add(w[2], V::constant(scale).mul(w[0]));
@@ -114,6 +116,7 @@ impl Scheme for Four {
 
     #[inline(always)]
     unsafe fn output_transposed<V: Vector>(g: [V; 4]) -> [V; 6] {
+        // SAFETY: arithmetic on registers; the caller has the instruction set.
         unsafe {
             let pair = |point: f64| {
                 let even = V::constant(point * point).mul_add(g[2], g[0]);
@@ -128,6 +131,7 @@ impl Scheme for Four {
 
     #[inline(always)]
     unsafe fn weight_transposed<V: Vector>(u: [V; 6]) -> [V; 3] {
+        // SAFETY: arithmetic on registers; the caller has the instruction set.
         unsafe {
             let (near_even, near_odd) = (u[1].add(u[2]), u[1].sub(u[2]));
             let (far_even, far_odd) = (u[3].add(u[4]), u[3].sub(u[4]));
@@ -140,7 +144,7 @@ impl Scheme for Four {
     }
 }
 
-/// Maps of 2×2 with a border of one zero, where the one-dimensional map is a 2×2 Toeplitz matrix and three products do.
+/// Images of 2×2 with padding 1: the one-dimensional map is a 2×2 Toeplitz matrix, which needs three products.
 ///
 /// y₀ = w₁a + w₂b and y₁ = w₀a + w₁b are m₁ + m₂ and m₁ + m₃ with m₁ = w₁(a + b), m₂ = (w₂ - w₁)b, m₃ = (w₀ - w₁)a.
 pub(crate) struct Toeplitz;
@@ -154,6 +158,7 @@ impl Scheme for Toeplitz {
 
     #[inline(always)]
     unsafe fn input<V: Vector>(d: [V; 6]) -> [V; 6] {
+        // SAFETY: arithmetic on registers; the caller has the instruction set.
         unsafe {
             let zero = V::zero();
             [d[0].add(d[1]), d[1], d[0], zero, zero, zero]
@@ -162,11 +167,13 @@ impl Scheme for Toeplitz {
 
     #[inline(always)]
     unsafe fn output<V: Vector>(m: [V; 6]) -> [V; 4] {
+        // SAFETY: arithmetic on registers; the caller has the instruction set.
         unsafe { [m[0].add(m[1]), m[0].add(m[2]), V::zero(), V::zero()] }
     }
 
     #[inline(always)]
     unsafe fn weight<V: Vector>(w: [V; 3]) -> [V; 6] {
+        // SAFETY: arithmetic on registers; the caller has the instruction set.
         unsafe {
             let zero = V::zero();
             [w[1], w[2].sub(w[1]), w[0].sub(w[1]), zero, zero, zero]
@@ -175,6 +182,7 @@ impl Scheme for Toeplitz {
 
     #[inline(always)]
     unsafe fn output_transposed<V: Vector>(g: [V; 4]) -> [V; 6] {
+        // SAFETY: arithmetic on registers; the caller has the instruction set.
         unsafe {
             let zero = V::zero();
             [g[0].add(g[1]), g[0], g[1], zero, zero, zero]
@@ -183,6 +191,7 @@ impl Scheme for Toeplitz {
 
     #[inline(always)]
     unsafe fn weight_transposed<V: Vector>(u: [V; 6]) -> [V; 3] {
+        // SAFETY: arithmetic on registers; the caller has the instruction set.
         unsafe { [u[2], u[0].sub(u[1].add(u[2])), u[1]] }
     }
 }

@@ -1,28 +1,30 @@
 //! The weight gradient: dU = Σ over tiles of (Bᵀ d B)ᵀ(A g Aᵀ) for each point, then dw = Gᵀ dU G.
 //!
-//! The sum runs over blocks of tiles in order, and within a block is one chain, so it never depends on threads.
+//! The sum runs over blocks of tiles in order and is one chain within a block, so it does not depend on the threads.
 
+use std::marker::PhantomData;
 use std::mem::MaybeUninit;
+use std::ops::Range;
 
+use super::Pass;
 use super::forward::PLANE_GAP;
 use super::scheme::Scheme;
 use super::tiles::{Points, Spread};
 use super::weights::Contract;
-use super::{Pass, PhantomData};
 use crate::kernels::Element;
 use crate::kernels::instruction_set::InstructionSet;
 use crate::kernels::panel::{Onto, PanelProduct};
 use crate::kernels::scratch::Scratch;
 use crate::kernels::shared::{Shared, for_each_task};
 
-/// Numbers in the transformed tiles of a block, inputs and gradients together.
+/// Numbers in the transformed tiles of a block, inputs and cotangents together.
 const BLOCK_NUMBERS: usize = 600_000;
-/// Tiles of a block: at least, so that sums are not fetched too often, and at most, as the length of a chain of additions.
+/// Tiles per block. The minimum limits how often sums are loaded, the maximum the length of a chain of additions.
 const BLOCK_TILES: std::ops::RangeInclusive<usize> = 128..=512;
-/// Row channels whose gradients at all points one task holds in its core's own cache.
+/// Row channels whose gradients at all points fit the private cache of a core.
 const ROWS: usize = 48;
 
-/// What one call works on.
+/// The operands and sizes of one call.
 struct Call<'a, T, S> {
     set: InstructionSet,
     pass: &'a Pass<S>,
@@ -30,13 +32,14 @@ struct Call<'a, T, S> {
     grad_y: Shared<T>,
     grad_weight: Shared<T>,
     zeros: Shared<T>,
-    /// Transformed tiles of the input and of the gradient.
+    /// Transformed tiles of the input.
     inputs: Shared<T>,
+    /// Transformed tiles of the cotangent.
     gradients: Shared<T>,
-    /// Tiles of a block.
+    /// Tiles per block.
     block: usize,
     input_width: usize,
-    /// Columns of a panel.
+    /// Columns per panel.
     width: usize,
     panels: usize,
 }
@@ -52,7 +55,7 @@ pub(super) fn correlate<T: Element, S: Scheme>(
     let points = S::POINTS * S::POINTS;
     let (rows, columns) = (pass.input.channels, pass.output.channels);
     let lanes = set.lanes::<T>();
-    // An odd number of cache lines, so that the rows of one column of tiles do not all fall on a few cache sets.
+    // An odd number of cache lines, so that the rows of one column of tiles do not map to a few cache sets.
     let line = 64 / size_of::<T>();
     let input_width = (rows.next_multiple_of(lanes).div_ceil(line) | 1) * line;
     let width = set.panel::<T>().min(columns.next_multiple_of(lanes));
@@ -100,11 +103,11 @@ impl<T: Element, S: Scheme> Call<'_, T, S> {
         self.block * self.input_width + PLANE_GAP
     }
 
-    /// One block holds all tiles: each task sums some row channels of a panel over all points and finishes them.
+    /// With all tiles in one block: each task computes the gradient of some row channels of a panel at all points.
     fn by_rows(&self) {
         self.spread(0, self.pass.tiles);
         let chunks = self.rows().div_ceil(ROWS);
-        // Panel after panel, so that the rows of a chunk stay near.
+        // Panels vary fastest, so that the rows of a chunk stay in the cache.
         for_each_task(self.panels * chunks, self.pass.work(), |task| {
             let (panel, row) = (task % self.panels, task / self.panels * ROWS);
             let rows = ROWS.min(self.rows() - row);
@@ -114,14 +117,14 @@ impl<T: Element, S: Scheme> Call<'_, T, S> {
             unsafe {
                 for point in 0..Self::ALL_POINTS {
                     let sums = sums.pointer().add(point * plane);
-                    self.multiply(point, panel, row, rows, self.pass.tiles, sums, Onto::Zero);
+                    self.multiply(point, panel, row..row + rows, self.pass.tiles, sums, Onto::Zero);
                 }
                 self.contract(panel, row, rows, sums.pointer(), plane);
             }
         });
     }
 
-    /// Blocks of tiles one after another: each task adds one point of a panel.
+    /// With several blocks, in order: each task adds one point of a panel.
     fn by_points(&self) {
         let plane = self.rows() * self.width + PLANE_GAP;
         let panel_numbers = Self::ALL_POINTS * plane;
@@ -137,7 +140,7 @@ impl<T: Element, S: Scheme> Call<'_, T, S> {
                 unsafe {
                     let to = sums.get().add(panel * panel_numbers + point * plane);
                     let onto = if first == 0 { Onto::Zero } else { Onto::Itself };
-                    self.multiply(point, panel, 0, self.rows(), count, to, onto);
+                    self.multiply(point, panel, 0..self.rows(), count, to, onto);
                 }
             });
         }
@@ -153,7 +156,7 @@ impl<T: Element, S: Scheme> Call<'_, T, S> {
         });
     }
 
-    /// Transforms tiles `first..first + count` of the input and of the gradient.
+    /// Transforms tiles `first..first + count` of the input and of the cotangent.
     fn spread(&self, first: usize, count: usize) {
         const TILES: usize = 4;
         let numbers = Self::ALL_POINTS * (self.input_width + self.panels * self.width);
@@ -186,7 +189,8 @@ impl<T: Element, S: Scheme> Call<'_, T, S> {
                 to_tile: tile,
                 scheme: PhantomData,
             };
-            // SAFETY: both images are whole, the buffers hold a block, and each task writes its own tiles.
+            // SAFETY: both tensors have the lengths of the geometry, the buffers hold a block, and each task writes its own
+            // tiles.
             unsafe {
                 self.set.run(&inputs);
                 self.set.run(&gradients);
@@ -194,29 +198,23 @@ impl<T: Element, S: Scheme> Call<'_, T, S> {
         });
     }
 
-    /// One point's sum over `tiles` tiles for some row channels and one panel of column channels.
-    #[allow(clippy::too_many_arguments)]
-    unsafe fn multiply(
-        &self,
-        point: usize,
-        panel: usize,
-        row: usize,
-        rows: usize,
-        tiles: usize,
-        to: *mut T,
-        onto: Onto<T>,
-    ) {
-        // SAFETY: the transformed tiles are written and not changed meanwhile; the caller vouches for `to`.
+    /// Writes the sum over `tiles` tiles at one point, for some row channels and one panel of column channels.
+    ///
+    /// # Safety
+    /// `to` is writable for these rows of a panel, and initialised for [`Onto::Itself`]. The block holds `tiles` tiles.
+    unsafe fn multiply(&self, point: usize, panel: usize, rows: Range<usize>, tiles: usize, to: *mut T, onto: Onto<T>) {
+        // SAFETY: the transformed tiles are initialised and not changed meanwhile; the caller vouches for `to`.
         unsafe {
             let product = PanelProduct {
-                rows,
+                rows: rows.len(),
                 depth: tiles,
                 columns: self.columns(panel),
-                a: self.inputs.get().add(point * self.input_plane() + row),
+                a: self.inputs.get().add(point * self.input_plane() + rows.start),
                 a_row: 1,
                 a_depth: self.input_width,
                 b: self.gradients.get().add((panel * Self::ALL_POINTS + point) * self.gradient_plane()),
                 b_row: self.width,
+                b_len: self.gradient_plane(),
                 c: to,
                 c_row: self.width,
                 onto,
@@ -225,6 +223,10 @@ impl<T: Element, S: Scheme> Call<'_, T, S> {
         }
     }
 
+    /// Writes the gradient of some row channels of one panel.
+    ///
+    /// # Safety
+    /// `from` is readable for these rows at all points. No other thread writes these rows of this panel.
     unsafe fn contract(&self, panel: usize, row: usize, rows: usize, from: *const T, plane: usize) {
         let job = Contract {
             from,
@@ -238,7 +240,7 @@ impl<T: Element, S: Scheme> Call<'_, T, S> {
             columns: self.columns(panel),
             scheme: PhantomData::<S>,
         };
-        // SAFETY: the sums are written; no other task writes these rows of this panel.
+        // SAFETY: the weight has all rows and columns of the pass; the caller vouches for `from`.
         unsafe { self.set.run(&job) }
     }
 }

@@ -1,4 +1,4 @@
-//! Weights into the transformed domain (U = G w Gᵀ), and their gradient back (Gᵀ dU G).
+//! The transform of weights, U = G w Gᵀ, and its adjoint for the weight gradient, Gᵀ dU G.
 
 use std::marker::PhantomData;
 
@@ -7,19 +7,19 @@ use crate::kernels::Element;
 use crate::kernels::instruction_set::Job;
 use crate::kernels::simd::Vector;
 
-/// How a 3×3 weight lies in memory, seen from (row channel, column channel) of the matrix product.
+/// The strides of a 3×3 weight seen as (row channel, column channel) of the matrix product.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WeightLayout {
-    /// From one row channel (depth of the product) to the next.
+    /// Stride between row channels (the depth of the product).
     pub(crate) row: usize,
-    /// From one column channel to the next.
+    /// Stride between column channels.
     pub(crate) column: usize,
-    /// Whether the taps run backwards, as they do for the input gradient.
+    /// Whether the taps are reversed, as for the input gradient.
     pub(crate) flipped: bool,
 }
 
 impl WeightLayout {
-    /// The taps in the order that the pass sees them.
+    /// The taps in the order of the pass.
     #[inline(always)]
     fn turned<V: Copy>(&self, mut taps: [V; 9]) -> [V; 9] {
         if self.flipped {
@@ -30,7 +30,7 @@ impl WeightLayout {
 }
 
 /// Writes U for row channels `row..row + rows` and the `columns` column channels of one panel:
-/// `[point][row][column]`, columns filled with zeros up to whole vectors.
+/// `[point][row][column]`, padded with zero columns to whole vectors.
 ///
 /// # Safety
 /// For [`Job::run`]: `weight` is readable at every (row, column, tap) named, `to` writable for all points.
@@ -51,7 +51,7 @@ pub(crate) struct Expand<T, S> {
 impl<T: Element, S: Scheme> Job<T> for Expand<T, S> {
     #[inline(always)]
     unsafe fn run<V: Vector<Elem = T>>(&self) {
-        // Walk along the shorter stride, so that neighbours in memory are used while they are in the cache.
+        // The inner loop runs over the shorter stride, which uses cache lines while they are loaded.
         let columns = self.columns.div_ceil(V::LANES);
         let by_columns = self.layout.row < self.layout.column;
         for index in 0..columns * self.rows {
@@ -59,8 +59,8 @@ impl<T: Element, S: Scheme> Job<T> for Expand<T, S> {
                 if by_columns { (index % self.rows, index / self.rows) } else { (index / columns, index % columns) };
             let column = column * V::LANES;
             let lanes = V::LANES.min(self.columns - column);
-            // SAFETY: the weight is readable at these places and `to` writable at those, as the type says; what is
-            // prefetched need not be readable.
+            // SAFETY: the weight is readable and `to` writable at these indices, as the type demands. A prefetched address
+            // need not be readable.
             unsafe {
                 let from = (self.row + row) * self.layout.row + (self.column + column) * self.layout.column;
                 let from = self.weight.add(from);
@@ -76,8 +76,13 @@ impl<T: Element, S: Scheme> Job<T> for Expand<T, S> {
     }
 }
 
+/// Transforms one vector of weights.
+///
+/// # Safety
+/// `to` is writable for a vector at all points.
 #[inline(always)]
 unsafe fn expand<V: Vector, S: Scheme>(taps: [V; 9], to: *mut V::Elem, plane: usize) {
+    // SAFETY: the caller vouches for the stores and the instruction set.
     unsafe {
         let mut rows = [[V::zero(); 3]; 6];
         for column in 0..3 {
@@ -118,7 +123,7 @@ impl<T: Element, S: Scheme> Job<T> for Contract<T, S> {
         for column in (0..self.columns).step_by(V::LANES) {
             let lanes = V::LANES.min(self.columns - column);
             for row in 0..self.rows {
-                // SAFETY: dU is readable at these places and the weight writable at those, as the type says.
+                // SAFETY: dU is readable and the weight writable at these indices, as the type demands.
                 unsafe {
                     let taps = contract::<V, S>(self.from.add(row * self.width + column), self.plane);
                     let to = (self.row + row) * self.layout.row + (self.column + column) * self.layout.column;
@@ -129,10 +134,14 @@ impl<T: Element, S: Scheme> Job<T> for Contract<T, S> {
     }
 }
 
-// Column by column: the index counts in several arrays at once.
-#[allow(clippy::needless_range_loop)]
+/// Applies the adjoint transform to one vector of dU.
+///
+/// # Safety
+/// `from` is readable for a vector at all points.
+#[allow(clippy::needless_range_loop, reason = "the index addresses several arrays")]
 #[inline(always)]
 unsafe fn contract<V: Vector, S: Scheme>(from: *const V::Elem, plane: usize) -> [V; 9] {
+    // SAFETY: the caller vouches for the loads and the instruction set.
     unsafe {
         let mut rows = [[V::zero(); 6]; 3];
         for column in 0..S::POINTS {

@@ -189,7 +189,7 @@ impl Slurm {
     }
 }
 
-/// What a look at a run found.
+/// The result of a look at a run.
 enum Look {
     /// It has not ended.
     Open,

@@ -1,0 +1,177 @@
+//! The NCHW drop-ins: values as candle's, first and second derivatives, any strides, both routes.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on may panic")]
+#![allow(clippy::disallowed_methods, reason = "values are compared with candle's own operations")]
+
+mod support;
+
+use candle_core::{DType, Device, Tensor, Var};
+use ops::{ConvSettings, PoolSettings, Result, nchw, nhwc};
+use support::{assert_close, numbers};
+
+fn draw(shape: &[usize], address: u64) -> Tensor {
+    let mut stream = streams::stream(5, "tests/nchw", address);
+    Tensor::from_vec(streams::standard_normal(&mut stream, shape.iter().product()), shape, &Device::Cpu).unwrap()
+}
+
+#[test]
+fn values_are_those_of_candle() {
+    for (dtype, tolerance) in [(DType::F64, 1e-14), (DType::F32, 4e-6)] {
+        let single = |shape: &[usize], address| draw(shape, address).to_dtype(dtype).unwrap();
+        for (shape, kernel, [padding, stride, dilation, groups]) in [
+            ([2, 3, 7, 6], [4, 3, 3, 3], [1, 1, 1, 1]),
+            ([3, 16, 12, 10], [24, 16, 3, 3], [1, 1, 1, 1]),
+            ([2, 6, 9, 8], [4, 3, 3, 2], [2, 2, 2, 2]),
+            ([1, 5, 6, 7], [8, 5, 1, 1], [0, 1, 1, 1]),
+        ] {
+            let (x, kernel) = (single(&shape, 1), single(&kernel, 2));
+            let expected = x.conv2d(&kernel, padding, stride, dilation, groups).unwrap();
+            let found = nchw::conv2d(&x, &kernel, padding, stride, dilation, groups).unwrap();
+            assert!(found.is_contiguous());
+            assert_close(&format!("conv2d of {shape:?}"), &found, &expected, tolerance);
+        }
+        let x = single(&[2, 3, 7, 6], 3);
+        let same = |found: Result<Tensor>, expected: candle_core::Result<Tensor>| {
+            let (found, expected) = (found.unwrap(), expected.unwrap());
+            assert_eq!(found.dims(), expected.dims());
+            assert_close("pooling", &found, &expected, tolerance);
+        };
+        same(nchw::max_pool2d(&x, 2), x.max_pool2d(2));
+        same(nchw::max_pool2d(&x, (3, 2)), x.max_pool2d((3, 2)));
+        same(nchw::max_pool2d_with_stride(&x, 3, 2), x.max_pool2d_with_stride(3, 2));
+        same(nchw::avg_pool2d(&x, (2, 3)), x.avg_pool2d((2, 3)));
+        same(nchw::avg_pool2d_with_stride(&x, 3, 2), x.avg_pool2d_with_stride(3, 2));
+        same(nchw::global_avg_pool2d(&x), x.mean((2, 3)));
+        same(nchw::relu(&x), x.relu());
+    }
+}
+
+/// A net of every drop-in, by its input and its weights.
+fn net(x: &Tensor, first: &Tensor, second: &Tensor) -> Result<Tensor> {
+    let x = nchw::max_pool2d(&nchw::relu(&nchw::conv2d(x, first, 1, 1, 1, 1)?)?, 2)?;
+    let x = nchw::avg_pool2d_with_stride(&nchw::conv2d(&x, second, 1, 2, 1, 2)?, 2, 1)?;
+    nchw::global_avg_pool2d(&x.sqr()?)
+}
+
+fn arguments() -> [Tensor; 3] {
+    [draw(&[2, 3, 10, 9], 1), draw(&[4, 3, 3, 3], 2), draw(&[6, 2, 3, 3], 3)]
+}
+
+/// The gradients of Σ net², by kernels or composed.
+fn gradients(arguments: &[Tensor]) -> [Tensor; 3] {
+    let vars: Vec<Var> = arguments.iter().map(|argument| Var::from_tensor(argument).unwrap()).collect();
+    let loss = net(&vars[0], &vars[1], &vars[2]).unwrap().sqr().unwrap().sum_all().unwrap();
+    let store = loss.backward().unwrap();
+    std::array::from_fn(|index| store.get(&vars[index]).unwrap().clone())
+}
+
+#[test]
+fn gradients_match_central_differences_and_the_composed_operations() {
+    let arguments = arguments();
+    let found = gradients(&arguments);
+    let composed = ops::composed(|| gradients(&arguments));
+    let loss = |arguments: &[Tensor]| {
+        let y = net(&arguments[0], &arguments[1], &arguments[2]).unwrap();
+        y.sqr().unwrap().sum_all().unwrap().to_scalar::<f64>().unwrap()
+    };
+    for index in 0..3 {
+        assert_close("composed gradient", &composed[index], &found[index], 1e-12);
+        let direction = draw(arguments[index].dims(), 10 + index as u64);
+        let at = |step: f64| {
+            let mut moved = arguments.to_vec();
+            moved[index] = (&arguments[index] + (&direction * step).unwrap()).unwrap();
+            loss(&moved)
+        };
+        let expected = (at(1e-6) - at(-1e-6)) / 2e-6;
+        let derivative: f64 = numbers(&found[index]).iter().zip(numbers(&direction)).map(|(g, d)| g * d).sum();
+        assert!((derivative - expected).abs() < 1e-6 * expected.abs().max(1.0), "{index}: {derivative}, {expected}");
+    }
+}
+
+#[test]
+fn views_give_the_results_of_copies() {
+    let wide = draw(&[5, 12, 4, 8], 1);
+    let view = wide.narrow(0, 1, 2).unwrap().transpose(1, 2).unwrap().narrow(3, 2, 5).unwrap();
+    assert!(!view.is_contiguous());
+    let copy = view.force_contiguous().unwrap();
+    let kernel = draw(&[3, 4, 3, 3], 2).transpose(2, 3).unwrap();
+    let same =
+        |f: &dyn Fn(&Tensor) -> Result<Tensor>| assert_eq!(numbers(&f(&view).unwrap()), numbers(&f(&copy).unwrap()));
+    same(&|x| nchw::conv2d(x, &kernel, 1, 1, 1, 1));
+    same(&|x| nchw::max_pool2d(x, 2));
+    same(&|x| nchw::avg_pool2d(x, 2));
+    same(&|x| nchw::global_avg_pool2d(x));
+    same(&|x| nchw::relu(x));
+}
+
+#[test]
+fn nhwc_functions_agree_after_a_transposition() {
+    let x = draw(&[2, 3, 8, 6], 1);
+    let channels_last = x.permute((0, 2, 3, 1)).unwrap();
+    let kernel = draw(&[5, 3, 3, 3], 2);
+    let same =
+        |first: Tensor, last: Tensor| assert_close("layout", &first, &last.permute((0, 3, 1, 2)).unwrap(), 1e-15);
+    same(
+        nchw::conv2d(&x, &kernel, 1, 2, 1, 1).unwrap(),
+        nhwc::conv2d(&channels_last, &kernel, None, ConvSettings::new(2, 1)).unwrap(),
+    );
+    same(nchw::max_pool2d(&x, 2).unwrap(), nhwc::max_pool2d(&channels_last, PoolSettings::square(2)).unwrap());
+}
+
+#[test]
+fn wrong_shapes_and_dtypes_are_errors() {
+    let (x, kernel) = (draw(&[2, 3, 6, 6], 1), draw(&[4, 3, 3, 3], 2));
+    for error in [
+        nchw::conv2d(&draw(&[2, 3, 6], 1), &kernel, 1, 1, 1, 1).unwrap_err(),
+        nchw::conv2d(&x, &draw(&[4, 2, 3, 3], 2), 1, 1, 1, 1).unwrap_err(),
+        nchw::conv2d(&x, &kernel, 1, 0, 1, 1).unwrap_err(),
+        nchw::max_pool2d(&x, 7).unwrap_err(),
+        nchw::max_pool2d(&draw(&[2, 3, 6], 1), 2).unwrap_err(),
+        nchw::avg_pool2d(&x, 0).unwrap_err(),
+        nchw::global_avg_pool2d(&draw(&[2, 3], 1)).unwrap_err(),
+    ] {
+        assert!(matches!(error, ops::Error::Shape { .. }), "{error}");
+    }
+    let half = x.to_dtype(DType::F16).unwrap();
+    for error in [
+        nchw::conv2d(&x.to_dtype(DType::F32).unwrap(), &kernel, 1, 1, 1, 1).unwrap_err(),
+        nchw::max_pool2d(&half, 2).unwrap_err(),
+        nchw::relu(&half).unwrap_err(),
+    ] {
+        assert!(matches!(error, ops::Error::DType { .. }), "{error}");
+    }
+}
+
+/// Candle reads the variable once per thread, so the test of second derivatives runs in a process of its own.
+#[test]
+fn second_derivatives_through_the_graph_of_candle() {
+    let status = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "second_derivatives_match_central_differences", "--ignored"])
+        .env("CANDLE_GRAD_DO_NOT_DETACH", "1")
+        .status()
+        .unwrap();
+    assert!(status.success());
+}
+
+#[test]
+#[ignore = "needs CANDLE_GRAD_DO_NOT_DETACH=1; another test runs it so"]
+fn second_derivatives_match_central_differences() {
+    let arguments = arguments();
+    let vars: Vec<Var> = arguments.iter().map(|argument| Var::from_tensor(argument).unwrap()).collect();
+    let loss = net(&vars[0], &vars[1], &vars[2]).unwrap().sqr().unwrap().sum_all().unwrap();
+    // The squared norm of the input gradient, as in a Jacobian penalty, by the input and the weights.
+    let first = loss.backward().unwrap().get(&vars[0]).unwrap().clone();
+    let second = first.sqr().unwrap().sum_all().unwrap().backward().unwrap();
+    for index in 0..3 {
+        let direction = draw(arguments[index].dims(), 20 + index as u64);
+        let at = |step: f64| {
+            let mut moved = arguments.to_vec();
+            moved[index] = (&arguments[index] + (&direction * step).unwrap()).unwrap();
+            numbers(&gradients(&moved)[0]).iter().map(|g| g * g).sum::<f64>()
+        };
+        let expected = (at(1e-6) - at(-1e-6)) / 2e-6;
+        let gradient = second.get(&vars[index]).unwrap();
+        let found: f64 = numbers(gradient).iter().zip(numbers(&direction)).map(|(g, d)| g * d).sum();
+        assert!((found - expected).abs() < 1e-5 * expected.abs().max(1.0), "{index}: {found}, {expected}");
+    }
+}
