@@ -17,7 +17,7 @@ use benches::{Chosen, Curve, Work, device, long_steps, peaks, quick};
 use candle_core::{DType, Device, Tensor};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use gc_core::{Error, Estimate, FeatureMap, GeometricComplexity, Penalty, Population, Probe, Side};
-use models::ops::{linear, nchw};
+use models::ops::{ConvSettings, linear, nchw};
 use models::train::{GcPenalty, Gradients, LabelledBatch, OptimizerState, Sgd};
 use models::{Architecture, Initialisation, Network, Pass};
 
@@ -121,8 +121,8 @@ impl CandleCnn {
 
     fn block(&self, x: &Tensor, weight: &str, bias: &str) -> candle_core::Result<Tensor> {
         let wrap = models::ops::Error::into_candle;
-        let y = nchw::conv2d(x, &self.0[weight], 1, 1, 1, 1).map_err(wrap)?;
-        let y = y.broadcast_add(&self.0[bias].reshape((1, (), 1, 1))?)?;
+        let settings = ConvSettings::new(1, 1);
+        let y = nchw::conv2d_with_bias(x, &self.0[weight], &self.0[bias], settings).map_err(wrap)?;
         nchw::max_pool2d(&nchw::relu(&y).map_err(wrap)?, 2).map_err(wrap)
     }
 
