@@ -96,7 +96,11 @@ fn main() -> Result<(), Failure> {
         let alone = simultaneous(name, 1, cores, seconds)?;
         let (divided, undivided) = (simultaneous(name, 2, cores / 2, seconds)?, simultaneous(name, 2, cores, seconds)?);
         let loss = |speed: f64| 100.0 * (1.0 - speed / alone);
-        println!("| {name} | {alone:.0} | {divided:.0} | {:.1} % | {undivided:.0} | {:.1} % |", loss(divided), loss(undivided));
+        println!(
+            "| {name} | {alone:.0} | {divided:.0} | {:.1} % | {undivided:.0} | {:.1} % |",
+            loss(divided),
+            loss(undivided)
+        );
     }
     Ok(())
 }

@@ -53,7 +53,9 @@ impl Element {
             (Kind::Float, 4) => Tensor::from_vec(self.map(bytes, f32::from_le_bytes), shape, device)?,
             (Kind::Float, 8) => Tensor::from_vec(self.map(bytes, f64::from_le_bytes), shape, device)?,
             (Kind::Signed | Kind::Unsigned | Kind::Bool, _) => Tensor::from_vec(self.integers(bytes)?, shape, device)?,
-            (kind, size) => bail!("numbers of kind {kind:?} with {size} bytes cannot be read; convert them to f32 or f64"),
+            (kind, size) => {
+                bail!("numbers of kind {kind:?} with {size} bytes cannot be read; convert them to f32 or f64")
+            }
         })
     }
 

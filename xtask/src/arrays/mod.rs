@@ -62,7 +62,12 @@ impl Arrays {
             "csv" => csv_columns::read(path),
             _ => bail!("{}: expected a file ending in .safetensors, .npy, .npz, .parquet or .csv", path.display()),
         };
-        Ok(Self { path: path.to_owned(), arrays: arrays.with_context(cannot_read)?, adopted: BTreeMap::new(), left_out })
+        Ok(Self {
+            path: path.to_owned(),
+            arrays: arrays.with_context(cannot_read)?,
+            adopted: BTreeMap::new(),
+            left_out,
+        })
     }
 
     /// The numbers of this name, if there are any.

@@ -36,9 +36,14 @@ struct Header {
 enum Stored {
     Number(Element),
     /// Text of a fixed number of UTF-32 characters.
-    Text { characters: usize, big_endian: bool },
+    Text {
+        characters: usize,
+        big_endian: bool,
+    },
     /// Text of a fixed number of bytes.
-    Bytes { length: usize },
+    Bytes {
+        length: usize,
+    },
 }
 
 /// The array of an npy file.
@@ -132,7 +137,9 @@ impl Stored {
     /// Reads NumPy's type string, such as `<f4`, `>i8`, `|b1` or `<U10`.
     fn parse(descr: &str) -> Result<Self> {
         let advice = || {
-            format!("NumPy type `{descr}` cannot be read: expected floats, integers, truth values or text; convert it with `astype`")
+            format!(
+                "NumPy type `{descr}` cannot be read: expected floats, integers, truth values or text; convert it with `astype`"
+            )
         };
         let order = descr.chars().next().with_context(advice)?;
         let (big_endian, rest) = match order {

@@ -142,7 +142,9 @@ mod tests {
         let path = folder.path().join("a.parquet");
         written(&path, [2, 2]);
         let arrays = read(&path, &mut Vec::new()).unwrap();
-        let (Array::Numbers(labels), Array::Numbers(features)) = (&arrays["labels"], &arrays["features"]) else { panic!() };
+        let (Array::Numbers(labels), Array::Numbers(features)) = (&arrays["labels"], &arrays["features"]) else {
+            panic!()
+        };
         assert_eq!(labels.to_vec1::<i64>().unwrap(), [4, 5]);
         assert_eq!(features.to_vec2::<f32>().unwrap(), [[0.0, 1.0], [2.0, 3.0]]);
     }

@@ -82,7 +82,8 @@ impl InputsArgs {
             bail!("{}: tensor `x` has no samples", path.display());
         }
         arrays.check_finite("x", &x)?;
-        let labels = arrays.array("y").map(|_| arrays.labels("y", "x", count)).transpose()?.map(|labels| labels.classes);
+        let labels =
+            arrays.array("y").map(|_| arrays.labels("y", "x", count)).transpose()?.map(|labels| labels.classes);
         let name = path.display().to_string();
         Ok(Inputs { name, samples: Samples::Tensor(x), labels, std: self.std.clone() })
     }

@@ -95,8 +95,8 @@ pub(crate) fn measure(args: &Args) -> Result<()> {
     let device = args.network.device()?;
     let units = args.units(&inputs)?;
     let order = inputs.order(args.estimator.samples, args.estimator.may_stop(), args.estimator.seed)?;
-    let measured =
-        Measurement { args, subject: &subject, inputs: &inputs, dtype, device: &device, order: &order }.measure(units)?;
+    let measured = Measurement { args, subject: &subject, inputs: &inputs, dtype, device: &device, order: &order }
+        .measure(units)?;
     for note in [args.estimator.unused(), args.estimator.unreached(&measured.gc)].into_iter().flatten() {
         note!("{note}");
     }

@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use maud::{PreEscaped, html};
 
-use super::rank_table::{Score, RankTable};
+use super::rank_table::{RankTable, Score};
 use crate::report::chart::{Axis, Group, Mark, STYLE, ScatterPanel};
 use crate::reproduce::metric::Scale;
 
@@ -18,7 +18,10 @@ const TOP: f64 = 56.0;
 /// Inputs without labels, which have no accuracy.
 pub(super) fn svg(rank_table: &RankTable) -> Result<String> {
     let Some(accuracy) = &rank_table.accuracy else {
-        bail!("--chart: {} has no labels, so there is no accuracy to plot; use labelled inputs or leave --chart out", rank_table.on);
+        bail!(
+            "--chart: {} has no labels, so there is no accuracy to plot; use labelled inputs or leave --chart out",
+            rank_table.on
+        );
     };
     let panels: Vec<ScatterPanel> = rank_table.scores.iter().map(|score| panel(rank_table, score, accuracy)).collect();
     let columns = panels.len().clamp(1, 2);

@@ -10,7 +10,7 @@ use gc_core::{FeatureMap, GeometricComplexity, Probe};
 use models::{Pass, WeightsSource};
 use serde::Deserialize;
 
-use super::rank_table::{Score, RankTable};
+use super::rank_table::{RankTable, Score};
 use crate::arguments::up_to;
 use crate::features::{check_labels, few_shot_heads};
 use crate::measure::checkpoint::{Checkpoint, Description, fetched};

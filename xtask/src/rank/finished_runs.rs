@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-use super::rank_table::{Score, RankTable};
+use super::rank_table::{RankTable, Score};
 use crate::suggest;
 
 /// Scores that need no few-shot episodes, in the order of the table.
