@@ -1,6 +1,7 @@
 //! SHA-256 of labels and episodes, which identify the data of a result.
 
 use sha2::{Digest, Sha256};
+use support::hexadecimal;
 
 use crate::Episode;
 
@@ -54,8 +55,4 @@ impl EpisodesChecksum {
     pub(crate) fn finish(self) -> String {
         hexadecimal(&self.0.finalize())
     }
-}
-
-pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

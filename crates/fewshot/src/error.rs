@@ -259,46 +259,9 @@ pub enum Error {
         /// The error.
         source: Box<Error>,
     },
-    /// A statistic has too few values.
-    #[error("{statistic} needs at least {needed} values, but there are {got}")]
-    TooFewValues {
-        /// The statistic.
-        statistic: &'static str,
-        /// Number of values needed.
-        needed: usize,
-        /// Number of values found.
-        got: usize,
-    },
-    /// Two paired lists differ in length.
-    #[error("{statistic} compares values in pairs, but the lists hold {left} and {right}")]
-    UnequalLengths {
-        /// The statistic.
-        statistic: &'static str,
-        /// Length of the first list.
-        left: usize,
-        /// Length of the second list.
-        right: usize,
-    },
-    /// A statistic is undefined because all values of a list are equal.
-    #[error("{statistic} is undefined: all {count} values of the {which} list are equal")]
-    NoVariation {
-        /// The statistic.
-        statistic: &'static str,
-        /// The list: first or second.
-        which: &'static str,
-        /// Number of values.
-        count: usize,
-    },
-    /// A value of a statistic is NaN or infinite.
-    #[error("{statistic}: value {index} is {value}, but values must be finite: leave diverged runs out")]
-    NonFiniteValue {
-        /// The statistic.
-        statistic: &'static str,
-        /// Index of the value.
-        index: usize,
-        /// The value found.
-        value: f64,
-    },
+    /// A statistic is undefined, or its settings are invalid.
+    #[error(transparent)]
+    Statistic(#[from] statistics::Error),
     /// A setting is out of its range.
     #[error("{setting} is {value}, but must be {expected}")]
     InvalidSetting {
@@ -392,6 +355,9 @@ pub enum Error {
         /// The error of the operating system.
         source: std::io::Error,
     },
+    /// The target of a write is not a regular file.
+    #[error(transparent)]
+    Target(support::Error),
     /// An error of candle.
     #[cfg(feature = "candle")]
     #[error(transparent)]
@@ -403,5 +369,13 @@ impl Error {
     pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Error::Io { path, source }
+    }
+
+    /// An error of reading or writing a file as a whole.
+    pub(crate) fn file(error: support::Error) -> Self {
+        match error {
+            support::Error::Io { path, reason, .. } => Error::Io { path, source: reason },
+            other => Error::Target(other),
+        }
     }
 }

@@ -1,7 +1,5 @@
 #![doc = include_str!("../README.md")]
 
-mod atomic_file;
-mod bootstrap;
 mod checksum;
 mod class_rows;
 mod episode;
@@ -11,10 +9,7 @@ mod feature_cache;
 mod feature_view;
 mod features;
 mod heads;
-mod interval;
-mod interval_settings;
 mod linalg;
-mod rank_correlation;
 mod rules;
 mod sampler;
 mod task;
@@ -39,11 +34,10 @@ pub use heads::{
     Bias, Cosine, Discriminant, FeatureTransform, Head, HeadKind, NearestMean, Penalty, PenaltyCandidate,
     PenaltyChoice, PenaltyScale, Ridge, Scores, Shrinkage, SimpleShot,
 };
-pub use interval::{Interval, MeanEstimate, estimate_mean};
-pub use interval_settings::IntervalSettings;
-pub use rank_correlation::{RankCorrelation, RankStatistic, rank_correlation, rank_correlation_in_groups};
 pub use rules::{EpisodeRules, QueryRule, ShotRule, WayRule};
 pub use sampler::EpisodeSampler;
+/// Types of the crate `statistics` in results and settings of this crate.
+pub use statistics::{Interval, IntervalSettings, MeanEstimate, RankCorrelation, RankStatistic};
 pub use task::Task;
 pub use task_list::{TaskListReader, TaskListWriter, write_task_list};
 pub use transfer_score::{HScore, Separation, h_score, separation};

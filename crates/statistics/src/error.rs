@@ -49,6 +49,18 @@ pub enum Error {
         /// The value.
         value: f64,
     },
+    /// A value is zero or negative where its logarithm is needed.
+    #[error(
+        "{statistic}: value {index} is {value}, but its logarithm is needed: use end-to-end contrasts or differences"
+    )]
+    NotPositive {
+        /// The statistic.
+        statistic: &'static str,
+        /// Position of the value in its block, from 0.
+        index: usize,
+        /// The value.
+        value: f64,
+    },
     /// A setting or an argument is out of its range.
     #[error("{setting} is {value}, but must be {expected}")]
     InvalidSetting {
@@ -61,8 +73,16 @@ pub enum Error {
     },
 }
 
-/// Checks that there are at least `needed` values and that all are finite.
-pub(crate) fn check_values(statistic: &'static str, values: &[f64], needed: usize) -> Result<()> {
+/// Checks that there are at least `needed` values and that all are finite; `statistic` names the statistic in the error.
+///
+/// **Errors** [`Error::TooFewValues`], [`Error::NonFiniteValue`] for the first value that is not finite.
+///
+/// ```
+/// assert!(statistics::check_values("a mean", &[0.5, 0.6], 2).is_ok());
+/// let error = statistics::check_values("a mean", &[0.5], 2).unwrap_err();
+/// assert_eq!(error.to_string(), "a mean needs at least 2 values, but there are 1");
+/// ```
+pub fn check_values(statistic: &'static str, values: &[f64], needed: usize) -> Result<()> {
     if values.len() < needed {
         return Err(Error::TooFewValues { statistic, needed, got: values.len() });
     }

@@ -1,5 +1,7 @@
 //! Confidence intervals.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{normal_cdf, quantile_of_sorted, student_t_quantile};
@@ -35,6 +37,7 @@ impl Interval {
     /// ```
     /// let interval = statistics::Interval::new(0.2, 0.4, 0.95);
     /// assert!(interval.contains(0.4) && !interval.contains(0.5));
+    /// assert_eq!(interval.to_string(), "0.20 to 0.40");
     /// ```
     pub fn contains(&self, value: f64) -> bool {
         (self.low..=self.high).contains(&value)
@@ -49,6 +52,18 @@ impl Interval {
         0.5 * (self.high - self.low)
     }
 
+    /// Whether the whole interval lies within `low` to `high`, ends included.
+    ///
+    /// With a confidence level 1 − 2α this is the equivalence test of level α ([`equivalence_test`](crate::equivalence_test)).
+    ///
+    /// ```
+    /// let interval = statistics::Interval::new(0.97, 1.02, 0.9);
+    /// assert!(interval.lies_within(0.95, 1.05) && !interval.lies_within(0.98, 1.05));
+    /// ```
+    pub fn lies_within(&self, low: f64, high: f64) -> bool {
+        low <= self.low && self.high <= high
+    }
+
     /// The interval with both ends mapped by an increasing function.
     ///
     /// ```
@@ -58,6 +73,22 @@ impl Interval {
     pub fn map(self, increasing: impl Fn(f64) -> f64) -> Self {
         Self { low: increasing(self.low), high: increasing(self.high), ..self }
     }
+}
+
+impl fmt::Display for Interval {
+    /// The ends, with two significant digits of half of the width: `0.853 to 0.881`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let decimals = decimals(self.half_width());
+        write!(f, "{:.decimals$} to {:.decimals$}", self.low, self.high)
+    }
+}
+
+/// The number of decimals that shows two significant digits of `error`; 0 to 12.
+pub(crate) fn decimals(error: f64) -> usize {
+    if !(error > 0.0 && error.is_finite()) {
+        return 4;
+    }
+    (1.0 - error.log10().floor()).clamp(0.0, 12.0) as usize
 }
 
 /// Student's t-interval: value ± t · standard error.
@@ -198,6 +229,13 @@ mod tests {
         let skewness = SkewnessCorrection::of_mean(2.0, 51, 0.0);
         assert!((skewness.square - 2.0 / (3.0 * 51f64.sqrt())).abs() < 1e-15);
         assert!((skewness.shift - 2.0 / (6.0 * 51f64.sqrt())).abs() < 1e-15);
+    }
+
+    #[test]
+    fn decimals_show_two_digits_of_the_error() {
+        for (error, expected) in [(0.0063, 4), (0.063, 3), (0.63, 2), (6.3, 1), (63.0, 0), (630.0, 0), (0.0, 4)] {
+            assert_eq!(decimals(error), expected, "{error}");
+        }
     }
 
     #[test]

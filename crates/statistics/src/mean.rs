@@ -1,9 +1,12 @@
 //! The mean of independent values, with its error.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::bootstrap::bootstrap_means;
 use crate::error::check_values;
+use crate::interval::decimals;
 use crate::{Interval, IntervalSettings, Result, RunningMean, expanded_percentile_interval, student_interval};
 
 const NAME: &str = "a mean";
@@ -23,6 +26,15 @@ pub struct MeanEstimate {
     pub bootstrap: Interval,
 }
 
+impl fmt::Display for MeanEstimate {
+    /// The mean ± half of the t-interval, with two significant digits of the latter: `0.8720 ± 0.0063`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let half = self.student.half_width();
+        let decimals = decimals(half);
+        write!(f, "{:.decimals$} ± {half:.decimals$}", self.mean)
+    }
+}
+
 /// The mean of `values` with Student's t-interval and a bootstrap interval.
 ///
 /// **Definition** mean ± t·s/√n, s with divisor n − 1, t the quantile of Student's t with n − 1 degrees of freedom.
@@ -36,6 +48,7 @@ pub struct MeanEstimate {
 /// let mean = estimate_mean(&[1.0, 2.0, 3.0], &IntervalSettings::default())?;
 /// assert_eq!(mean.mean, 2.0);
 /// assert!((mean.student.half_width() - 4.302653 / 3f64.sqrt()).abs() < 1e-6);
+/// assert_eq!(mean.to_string(), "2.0 ± 2.5");
 /// # statistics::Result::Ok(())
 /// ```
 pub fn estimate_mean(values: &[f64], settings: &IntervalSettings) -> Result<MeanEstimate> {
@@ -100,11 +113,22 @@ mod tests {
     }
 
     #[test]
+    fn results_are_read_back_from_json() {
+        let estimate = estimate_mean(&[0.1, 0.7, 0.4], &IntervalSettings::default()).unwrap();
+        let text = serde_json::to_string(&estimate).unwrap();
+        assert_eq!(serde_json::from_str::<MeanEstimate>(&text).unwrap(), estimate);
+    }
+
+    #[test]
     fn means_without_an_interval_are_refused_by_variant() {
         let settings = IntervalSettings::default();
         assert!(matches!(estimate_mean(&[1.0], &settings), Err(Error::TooFewValues { needed: 2, got: 1, .. })));
         assert!(matches!(estimate_mean(&[1.0, f64::NAN], &settings), Err(Error::NonFiniteValue { index: 1, .. })));
-        for wrong in [IntervalSettings { level: 1.0, ..settings }, IntervalSettings { resamples: 5, ..settings }] {
+        for wrong in [
+            IntervalSettings { level: 1.0, ..settings },
+            IntervalSettings { resamples: 5, ..settings },
+            IntervalSettings { resamples: usize::MAX, ..settings },
+        ] {
             assert!(matches!(estimate_mean(&[1.0, 2.0], &wrong), Err(Error::InvalidSetting { .. })));
         }
     }

@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 use crate::error::check_level;
 use crate::{Error, Result};
 
+/// The most resamples: each costs 8 bytes per resampled mean.
+const MOST_RESAMPLES: usize = 10_000_000;
+
 /// The confidence level of intervals, and the number and seed of resamples.
 ///
 /// ```
@@ -15,7 +18,7 @@ use crate::{Error, Result};
 pub struct IntervalSettings {
     /// The confidence level.
     pub level: f64,
-    /// The number of resamples of a bootstrap, or of drawn permutations of a test.
+    /// The number of resamples of a bootstrap, or of drawn permutations of a test; 100 to 10 million.
     pub resamples: usize,
     /// The seed of the resamples.
     pub seed: u64,
@@ -30,7 +33,8 @@ impl Default for IntervalSettings {
 impl IntervalSettings {
     /// Checks the level and the number of resamples.
     ///
-    /// **Errors** [`Error::InvalidSetting`] for a level outside (0, 1) and for fewer than 100 resamples.
+    /// **Errors** [`Error::InvalidSetting`] for a level outside (0, 1), and for fewer than 100 or more than 10 million
+    /// resamples.
     ///
     /// ```
     /// use statistics::IntervalSettings;
@@ -39,10 +43,10 @@ impl IntervalSettings {
     /// ```
     pub fn check(&self) -> Result<()> {
         check_level(self.level)?;
-        if self.resamples < 100 {
-            let value = self.resamples as f64;
-            return Err(Error::InvalidSetting { setting: "the number of resamples", value, expected: "at least 100" });
+        if (100..=MOST_RESAMPLES).contains(&self.resamples) {
+            return Ok(());
         }
-        Ok(())
+        let (setting, expected) = ("the number of resamples", "100 to 10 million");
+        Err(Error::InvalidSetting { setting, value: self.resamples as f64, expected })
     }
 }

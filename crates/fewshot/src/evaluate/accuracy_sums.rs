@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use statistics::{RunningMean, bootstrap_means, mean_with_resamples};
+
 use super::bounded::{ACCURACY, of_varying};
 use super::difference::{Column, Difference};
 use super::evaluation::{ClassAccuracy, Evaluation, HeadAccuracy, WayAccuracy};
-use crate::bootstrap::resampled_means;
 use crate::checksum::EpisodesChecksum;
-use crate::interval::{RunningMean, mean_with};
 use crate::{Error, Head, Interval, IntervalSettings, Result};
 
 /// Numbers of queries and of correct predictions in one episode.
@@ -74,7 +74,7 @@ impl AccuracySums {
     pub(super) fn finish(self) -> Result<Evaluation> {
         let Self { names, heads, checksum, settings } = self;
         let columns: Vec<&[f64]> = heads.iter().map(|head| head.per_episode.as_slice()).collect();
-        let resampled = resampled_means(&columns, &settings);
+        let resampled = bootstrap_means(&columns, &settings)?;
         let column = |((head, &per_episode), resampled)| Column { head, per_episode, resampled };
         let by_head: Vec<Column<'_>> = names
             .iter()
@@ -118,23 +118,23 @@ impl HeadSums {
         let level = settings.level;
         let by_class = self.by_class.into_iter().map(|(class, ClassSums { accuracy, queries })| ClassAccuracy {
             class,
-            episodes: accuracy.count,
+            episodes: accuracy.count(),
             queries,
-            accuracy: accuracy.mean,
+            accuracy: accuracy.mean(),
             standard_error: standard_error(&accuracy),
             student: student(&accuracy, level),
         });
         let by_way = self.by_way.into_iter().map(|(way, accuracy)| WayAccuracy {
             way,
-            episodes: accuracy.count,
+            episodes: accuracy.count(),
             chance: 1.0 / way as f64,
-            accuracy: accuracy.mean,
+            accuracy: accuracy.mean(),
             standard_error: standard_error(&accuracy),
             student: student(&accuracy, level),
         });
         Ok(HeadAccuracy {
             head,
-            accuracy: ACCURACY.widen_constant(mean_with(&self.per_episode, resampled, settings)?),
+            accuracy: ACCURACY.widen_constant(mean_with_resamples(&self.per_episode, resampled, settings)?),
             by_class: by_class.collect(),
             by_way: by_way.collect(),
             per_episode: self.per_episode,
@@ -144,14 +144,14 @@ impl HeadSums {
 
 /// The standard error of an accuracy; none for a single episode.
 fn standard_error(accuracy: &RunningMean) -> Option<f64> {
-    let constant = || ACCURACY.standard_error_of_constant(accuracy.mean, accuracy.count);
+    let constant = || ACCURACY.standard_error_of_constant(accuracy.mean(), accuracy.count());
     Some(of_varying(accuracy.standard_error()?).unwrap_or_else(constant))
 }
 
 /// The t-interval of an accuracy; none for a single episode.
 fn student(accuracy: &RunningMean, level: f64) -> Option<Interval> {
     match of_varying(accuracy.standard_error()?) {
-        Some(_) => accuracy.student(level),
-        None => Some(ACCURACY.interval_of_constant(accuracy.mean, accuracy.count, level)),
+        Some(_) => accuracy.student_interval(level),
+        None => Some(ACCURACY.interval_of_constant(accuracy.mean(), accuracy.count(), level)),
     }
 }

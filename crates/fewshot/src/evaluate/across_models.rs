@@ -3,13 +3,12 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use statistics::{RunningMean, bootstrap_model_means, check_values, mean_with_resamples, student_interval};
 
 use super::bounded::{self, Bounds};
 use super::difference::subtract;
 use super::evaluation::Evaluation;
 use super::percent;
-use crate::bootstrap::resampled_model_means;
-use crate::interval::{RunningMean, check_values, mean_with, student_interval};
 use crate::{Error, IntervalSettings, MeanEstimate, Result};
 
 /// The accuracies of heads over several models (training seeds).
@@ -71,7 +70,7 @@ impl fmt::Display for AcrossModels {
 
 /// Combines the evaluations of several models with the same heads.
 ///
-/// **Errors** [`Error::TooFewValues`] for fewer than two models, [`Error::UnknownHead`] where their heads differ.
+/// **Errors** [`Error::Statistic`] for fewer than two models, [`Error::UnknownHead`] where their heads differ.
 ///
 /// ```
 /// use fewshot::{EpisodeSampler, LabelledFeatures, NearestMean, across_models, evaluate};
@@ -92,7 +91,7 @@ impl fmt::Display for AcrossModels {
 /// ```
 pub fn across_models(evaluations: &[Evaluation]) -> Result<AcrossModels> {
     let [first, rest @ ..] = evaluations else {
-        return Err(Error::TooFewValues { statistic: "a mean over models", needed: 2, got: 0 });
+        return Err(statistics::Error::TooFewValues { statistic: "a mean over models", needed: 2, got: 0 }.into());
     };
     let names: Vec<&str> = first.heads.iter().map(|head| head.head.as_str()).collect();
     for other in rest {
@@ -136,19 +135,20 @@ fn combine(
         let mut episodes = RunningMean::default();
         accuracies.iter().for_each(|&accuracy| episodes.push(accuracy));
         let error = episodes.standard_error().and_then(bounded::of_varying);
-        let constant = || bounds.standard_error_of_constant(episodes.mean, episodes.count);
+        let constant = || bounds.standard_error_of_constant(episodes.mean(), episodes.count());
         squared_errors += error.unwrap_or_else(constant).powi(2);
-        models.push(episodes.mean);
-        means.push(episodes.mean);
+        models.push(episodes.mean());
+        means.push(episodes.mean());
     }
     check_values("a mean over models", &means, 2)?;
     let columns: Vec<&[f64]> = values.iter().map(Vec::as_slice).collect();
-    let resampled = resampled_model_means(&columns, same_episodes, settings);
+    let resampled = bootstrap_model_means(&columns, same_episodes, settings)?;
     let within_models = (squared_errors / values.len() as f64).sqrt();
-    let mut accuracy = mean_with(&means, resampled, settings)?;
+    let mut accuracy = mean_with_resamples(&means, resampled, settings)?;
     if bounded::of_varying(accuracy.standard_error).is_none() {
         accuracy.standard_error = within_models;
-        accuracy.student = bounds.clip(student_interval(accuracy.mean, within_models, means.len(), settings.level));
+        accuracy.student =
+            bounds.clip(student_interval(accuracy.mean, within_models, (means.len() - 1) as f64, settings.level));
     }
     if accuracy.bootstrap.half_width() == 0.0 {
         accuracy.bootstrap = accuracy.student;

@@ -45,7 +45,7 @@ impl Bounds {
         let largest_share = 1.0 - (0.5 * (1.0 - level)).powf(1.0 / samples as f64);
         let low = value - largest_share * (value - self.low);
         let high = value + largest_share * (self.high - value);
-        Interval { low, high, level }
+        Interval::new(low, high, level)
     }
 
     /// The estimate; with the errors of a constant where its observations are all equal.
@@ -61,8 +61,7 @@ impl Bounds {
 
     /// `interval` within the bounds.
     pub(super) fn clip(self, interval: Interval) -> Interval {
-        let clip = |value: f64| value.clamp(self.low, self.high);
-        Interval { low: clip(interval.low), high: clip(interval.high), level: interval.level }
+        interval.map(|end| end.clamp(self.low, self.high))
     }
 }
 

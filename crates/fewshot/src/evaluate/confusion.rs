@@ -3,7 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use statrs::distribution::{ContinuousCDF, Normal};
+use statistics::wilson_interval;
 
 use super::{bounded, percent};
 use crate::{Error, Head, Interval, Result, Task};
@@ -80,7 +80,7 @@ impl Confusion {
                 (accuracy * (1.0 - accuracy) / queries as f64).sqrt()
             },
             queries,
-            wilson: wilson(accuracy, queries as f64, 0.95),
+            wilson: wilson_interval(correct, queries, 0.95)?,
         })
     }
 
@@ -100,13 +100,4 @@ impl fmt::Display for Confusion {
         write!(f, "{}: ", self.head)?;
         percent::accuracy(f, self.accuracy, &self.wilson)
     }
-}
-
-/// Wilson's interval of a proportion.
-fn wilson(share: f64, count: f64, level: f64) -> Interval {
-    let z = Normal::standard().inverse_cdf(0.5 + 0.5 * level);
-    let weight = 1.0 + z * z / count;
-    let centre = (share + 0.5 * z * z / count) / weight;
-    let half = z / weight * (share * (1.0 - share) / count + 0.25 * z * z / (count * count)).sqrt();
-    Interval { low: (centre - half).max(0.0), high: (centre + half).min(1.0), level }
 }

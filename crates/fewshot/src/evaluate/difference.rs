@@ -3,9 +3,9 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use statistics::mean_with_resamples;
 
 use super::{bounded, percent};
-use crate::interval::mean_with;
 use crate::{IntervalSettings, MeanEstimate, Result};
 
 /// The difference in accuracy of two heads (or models) on the same episodes.
@@ -37,7 +37,7 @@ impl Difference {
     /// The difference of two heads with the same episodes and resamples.
     pub(super) fn between(first: &Column<'_>, second: &Column<'_>, settings: &IntervalSettings) -> Result<Self> {
         let resampled = subtract(first.resampled, second.resampled);
-        let difference = mean_with(&subtract(first.per_episode, second.per_episode), resampled, settings)?;
+        let difference = mean_with_resamples(&subtract(first.per_episode, second.per_episode), resampled, settings)?;
         let difference = bounded::DIFFERENCE.widen_constant(difference);
         Ok(Self { first: first.head.to_owned(), second: second.head.to_owned(), difference })
     }

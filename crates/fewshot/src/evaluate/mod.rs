@@ -31,7 +31,7 @@ const MOST_EPISODES: usize = 100_000_000;
 ///
 /// Episodes are evaluated in parallel on rayon's threads.
 ///
-/// **Errors** [`Error::NoHeads`]; [`Error::DuplicateHead`]; [`Error::TooFewValues`] for fewer than two episodes;
+/// **Errors** [`Error::NoHeads`]; [`Error::DuplicateHead`]; [`Error::Statistic`] for fewer than two episodes;
 /// [`Error::InvalidSetting`] for more than 100 million (their accuracies take 8 bytes per episode and head);
 /// [`Error::InEpisode`] for the first episode in which a head failed.
 ///

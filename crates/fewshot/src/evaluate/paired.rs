@@ -1,14 +1,15 @@
 //! The difference between heads of two evaluations on the same episodes.
 
+use statistics::bootstrap_means;
+
 use super::difference::{Column, Difference};
 use super::evaluation::Evaluation;
-use crate::bootstrap::resampled_means;
 use crate::{Error, Result};
 
 /// The difference between head `first_head` of one evaluation and head `second_head` of another on the same episodes, for
 /// example the same head on the features of two models.
 ///
-/// **Errors** [`Error::DifferentEpisodes`], [`Error::UnknownHead`], [`Error::TooFewValues`] where an evaluation was read
+/// **Errors** [`Error::DifferentEpisodes`], [`Error::UnknownHead`], [`Error::Statistic`] where an evaluation was read
 /// from a file without `per_episode`.
 ///
 /// ```
@@ -35,9 +36,9 @@ pub fn compare_on_same_episodes(
     let (a, b) = (first.head(first_head)?, second.head(second_head)?);
     if a.per_episode.len() != b.per_episode.len() {
         let (left, right) = (a.per_episode.len(), b.per_episode.len());
-        return Err(Error::UnequalLengths { statistic: "a paired difference", left, right });
+        return Err(statistics::Error::UnequalLengths { statistic: "a paired difference", left, right }.into());
     }
-    let resampled = resampled_means(&[&a.per_episode, &b.per_episode], &first.settings);
+    let resampled = bootstrap_means(&[&a.per_episode, &b.per_episode], &first.settings)?;
     let left = Column { head: &a.head, per_episode: &a.per_episode, resampled: &resampled[0] };
     let right = Column { head: &b.head, per_episode: &b.per_episode, resampled: &resampled[1] };
     Difference::between(&left, &right, &first.settings)

@@ -64,14 +64,11 @@ mod tests {
 
     #[test]
     fn text_shows_the_digits_that_the_error_supports() {
-        let around = |mean: f64, half: f64| Interval { low: mean - half, high: mean + half, level: 0.95 };
+        let around = |mean: f64, half: f64| Interval::new(mean - half, mean + half, 0.95);
         assert_eq!(Accuracy(0.8724, around(0.8724, 0.0063)).to_string(), "87.2 ± 0.6 %");
         assert_eq!(Accuracy(0.8724, around(0.8724, 0.0013)).to_string(), "87.24 ± 0.13 %");
         assert_eq!(Accuracy(0.5, around(0.5, 0.25)).to_string(), "50 ± 25 %");
-        assert_eq!(
-            Accuracy(1.0, Interval { low: 0.994, high: 1.0, level: 0.95 }).to_string(),
-            "100.0 % (99.4 to 100.0 %)"
-        );
+        assert_eq!(Accuracy(1.0, Interval::new(0.994, 1.0, 0.95)).to_string(), "100.0 % (99.4 to 100.0 %)");
         assert_eq!(Difference(0.0124, around(0.0124, 0.0031)).to_string(), "+1.2 ± 0.3 points");
         assert_eq!(Difference(0.0, around(0.0, 0.0061)).to_string(), "+0.0 ± 0.6 points");
     }

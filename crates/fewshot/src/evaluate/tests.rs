@@ -64,7 +64,7 @@ fn pairing_removes_the_difficulty_of_the_episodes() {
             .unwrap()
             .same_episodes
     );
-    assert!(matches!(across_models(&[evaluation]), Err(Error::TooFewValues { .. })));
+    assert!(matches!(across_models(&[evaluation]), Err(Error::Statistic(statistics::Error::TooFewValues { .. }))));
 }
 
 #[test]
@@ -127,7 +127,10 @@ fn errors_name_the_episode_and_the_head() {
     assert!(matches!(evaluate::<HeadKind>(&features, &sampler, 5, &[]), Err(Error::NoHeads)));
     let twice = [heads()[0].clone(), heads()[0].clone()];
     assert!(matches!(evaluate(&features, &sampler, 5, &twice), Err(Error::DuplicateHead { .. })));
-    assert!(matches!(evaluate(&features, &sampler, 1, &heads()), Err(Error::TooFewValues { .. })));
+    assert!(matches!(
+        evaluate(&features, &sampler, 1, &heads()),
+        Err(Error::Statistic(statistics::Error::TooFewValues { .. }))
+    ));
     let shorter = LabelledFeatures::from_f32(vec![0.0; 10], 1, vec![0; 10]).unwrap();
     assert!(matches!(evaluate(&shorter, &sampler, 5, &heads()), Err(Error::InEpisode { episode: 0, .. })));
     let cl2n: [HeadKind; 1] = ["simpleshot:cl2n".parse().unwrap()];
@@ -151,9 +154,9 @@ fn results_are_read_back_from_json() {
     });
     let shortened: Evaluation = serde_json::from_value(fields).unwrap();
     let refused = compare_on_same_episodes(&evaluation, "ncm", &shortened, "ncm");
-    assert!(matches!(refused, Err(Error::UnequalLengths { .. })));
+    assert!(matches!(refused, Err(Error::Statistic(statistics::Error::UnequalLengths { .. }))));
     let refused = across_models(&[shortened.clone(), shortened]);
-    assert!(matches!(refused, Err(Error::TooFewValues { needed: 2, got: 0, .. })));
+    assert!(matches!(refused, Err(Error::Statistic(statistics::Error::TooFewValues { needed: 2, got: 0, .. }))));
     let across = across_models(&[evaluation.clone(), evaluation]).unwrap();
     let text = serde_json::to_string(&across).unwrap();
     assert_eq!(serde_json::from_str::<AcrossModels>(&text).unwrap(), across);

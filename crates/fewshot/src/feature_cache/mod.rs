@@ -2,14 +2,12 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use sha2::{Digest, Sha256};
+use support::hexadecimal;
 
-use crate::atomic_file::AtomicFile;
-use crate::checksum::hexadecimal;
 use crate::feature_view::Values;
 use crate::{Error, FeatureView, LabelledFeatures, Result};
 
@@ -28,22 +26,14 @@ impl Fingerprint {
     /// assert!(empty.as_str().starts_with("e3b0c44298fc1c14"));
     /// ```
     pub fn of_bytes(bytes: &[u8]) -> Self {
-        Self(hexadecimal(&Sha256::digest(bytes)))
+        Self(support::sha256(bytes))
     }
 
     /// Fingerprint of a file's content, which is read in blocks.
     ///
     /// **Errors** [`Error::Io`].
     pub fn of_file(path: &Path) -> Result<Self> {
-        let mut file = fs::File::open(path).map_err(Error::io(path))?;
-        let mut hash = Sha256::new();
-        let mut block = vec![0; 1 << 20];
-        loop {
-            match file.read(&mut block).map_err(Error::io(path))? {
-                0 => return Ok(Self(hexadecimal(&hash.finalize()))),
-                count => hash.update(&block[..count]),
-            }
-        }
+        support::sha256_of_file(path).map(Self).map_err(Error::file)
     }
 
     /// The SHA-256 in hexadecimal.
@@ -131,9 +121,7 @@ impl FeatureCache {
     pub fn put<'a>(&self, key: &FeatureKey, features: impl Into<FeatureView<'a>>) -> Result<()> {
         let path = self.path(key);
         let bytes = encode(features.into(), key).map_err(|reason| Error::CacheEntry { path: path.clone(), reason })?;
-        let mut file = AtomicFile::create(&path)?;
-        file.write_all(&bytes).map_err(Error::io(&path))?;
-        file.commit()
+        support::write_file(&path, &bytes).map_err(Error::file)
     }
 
     /// The features of a key; where they are not cached, they are computed and stored.

@@ -3,9 +3,7 @@
 //! The loops are plain Rust. `pulp` dispatches to the widest vector unit at run time. Every sum has eight lanes and no
 //! multiply-add is fused, so the vector width changes the speed and not the result.
 
-use pulp::{Arch, Simd, WithSimd};
-
-const LANES: usize = 8;
+use statistics::{LANES, Widen, vectorized};
 
 /// One row of features in its own precision.
 #[derive(Clone, Copy, Debug)]
@@ -37,8 +35,8 @@ impl Row<'_> {
     /// Adds `scale` times the row to `sum`.
     pub(crate) fn add_scaled_to(self, scale: f64, sum: &mut [f64]) {
         match self {
-            Row::F32(row) => Arch::new().dispatch(AddScaled { row, scale, sum }),
-            Row::F64(row) => Arch::new().dispatch(AddScaled { row, scale, sum }),
+            Row::F32(row) => add_scaled(row, scale, sum),
+            Row::F64(row) => add_scaled(row, scale, sum),
         }
     }
 }
@@ -53,36 +51,16 @@ pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
 /// ⟨row, r⟩ for each row r of the matrix `rows`.
 pub(crate) fn dots(row: Row<'_>, rows: &[f64], products: &mut [f64]) {
     match row {
-        Row::F32(row) => Arch::new().dispatch(Sums::<_, Product> { row, rows, sums: products, term: Product }),
-        Row::F64(row) => Arch::new().dispatch(Sums::<_, Product> { row, rows, sums: products, term: Product }),
+        Row::F32(row) => sums(row, rows, products, Product),
+        Row::F64(row) => sums(row, rows, products, Product),
     }
 }
 
 /// ‖row − r‖² for each row r of the matrix `rows`, from the differences themselves: nothing cancels.
 pub(crate) fn squared_distances(row: Row<'_>, rows: &[f64], distances: &mut [f64]) {
-    let term = SquaredDifference;
     match row {
-        Row::F32(row) => Arch::new().dispatch(Sums { row, rows, sums: distances, term }),
-        Row::F64(row) => Arch::new().dispatch(Sums { row, rows, sums: distances, term }),
-    }
-}
-
-/// An element type of features.
-trait Element: Copy {
-    fn widen(self) -> f64;
-}
-
-impl Element for f32 {
-    #[inline(always)]
-    fn widen(self) -> f64 {
-        f64::from(self)
-    }
-}
-
-impl Element for f64 {
-    #[inline(always)]
-    fn widen(self) -> f64 {
-        self
+        Row::F32(row) => sums(row, rows, distances, SquaredDifference),
+        Row::F64(row) => sums(row, rows, distances, SquaredDifference),
     }
 }
 
@@ -111,35 +89,28 @@ impl Term for SquaredDifference {
     }
 }
 
-struct Sums<'a, T, S> {
-    row: &'a [T],
-    rows: &'a [f64],
-    sums: &'a mut [f64],
-    term: S,
-}
-
-impl<T: Element, S: Term> WithSimd for Sums<'_, T, S> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<V: Simd>(self, _: V) {
-        let Sums { row, rows, sums, term } = self;
-        let dimension = row.len();
-        let mut at = 0;
-        // Four matrix rows at a time: the sums stay in registers, and the feature row is read once for all four.
-        while at + 4 <= sums.len() {
-            block::<T, S, 4>(row, &rows[at * dimension..][..4 * dimension], &mut sums[at..at + 4], term);
-            at += 4;
-        }
-        while at < sums.len() {
-            block::<T, S, 1>(row, &rows[at * dimension..][..dimension], &mut sums[at..at + 1], term);
-            at += 1;
-        }
-    }
+/// The sum of terms of `row` with each row of the matrix `rows`.
+fn sums<T: Widen, S: Term>(row: &[T], rows: &[f64], sums: &mut [f64], term: S) {
+    vectorized(
+        #[inline(always)]
+        || {
+            let dimension = row.len();
+            let mut at = 0;
+            // Four matrix rows at a time: the sums stay in registers, and the feature row is read once for all four.
+            while at + 4 <= sums.len() {
+                block::<T, S, 4>(row, &rows[at * dimension..][..4 * dimension], &mut sums[at..at + 4], term);
+                at += 4;
+            }
+            while at < sums.len() {
+                block::<T, S, 1>(row, &rows[at * dimension..][..dimension], &mut sums[at..at + 1], term);
+                at += 1;
+            }
+        },
+    );
 }
 
 #[inline(always)]
-fn block<T: Element, S: Term, const ROWS: usize>(row: &[T], rows: &[f64], sums: &mut [f64], _: S) {
+fn block<T: Widen, S: Term, const ROWS: usize>(row: &[T], rows: &[f64], sums: &mut [f64], _: S) {
     let dimension = row.len();
     let (chunks, tail) = row.as_chunks::<LANES>();
     let others: [&[[f64; LANES]]; ROWS] =
@@ -164,21 +135,16 @@ fn block<T: Element, S: Term, const ROWS: usize>(row: &[T], rows: &[f64], sums: 
     }
 }
 
-struct AddScaled<'a, T> {
-    row: &'a [T],
-    scale: f64,
-    sum: &'a mut [f64],
-}
-
-impl<T: Element> WithSimd for AddScaled<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<V: Simd>(self, _: V) {
-        for (sum, value) in self.sum.iter_mut().zip(self.row) {
-            *sum += self.scale * value.widen();
-        }
-    }
+/// Adds `scale` times the row to `sum`.
+fn add_scaled<T: Widen>(row: &[T], scale: f64, sum: &mut [f64]) {
+    vectorized(
+        #[inline(always)]
+        || {
+            for (sum, value) in sum.iter_mut().zip(row) {
+                *sum += scale * value.widen();
+            }
+        },
+    );
 }
 
 #[cfg(test)]

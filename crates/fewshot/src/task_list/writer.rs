@@ -3,8 +3,9 @@
 use std::io::Write;
 use std::path::Path;
 
+use support::AtomicFile;
+
 use super::{FORMAT, Header, Line, VERSION};
-use crate::atomic_file::AtomicFile;
 use crate::checksum::{EpisodesChecksum, episode_checksum, labels_checksum};
 use crate::{Episode, EpisodeSampler, Error, Result};
 
@@ -52,8 +53,8 @@ impl<'a, W: Write> TaskListWriter<'a, W> {
         episode.check_against(self.labels)?;
         self.line(&Line {
             classes: Some(episode.classes().to_vec()),
-            support: Some(by_class(episode.way(), episode.support(), episode.support_classes())),
-            query: Some(by_class(episode.way(), episode.query(), episode.query_classes())),
+            support: Some(episode.support_by_class()),
+            query: Some(episode.query_by_class()),
             ..Line::default()
         })?;
         self.episodes += 1;
@@ -79,15 +80,9 @@ impl<'a, W: Write> TaskListWriter<'a, W> {
 ///
 /// **Errors** [`Error::Io`], [`Error::Stream`], and those of [`TaskListWriter::write`].
 pub fn write_task_list(path: &Path, labels: &[u32], sampler: &EpisodeSampler, episodes: usize) -> Result<()> {
-    let mut list = TaskListWriter::new(AtomicFile::create(path)?, labels, Some(sampler))?;
+    let mut list = TaskListWriter::new(AtomicFile::create(path).map_err(Error::file)?, labels, Some(sampler))?;
     for episode in sampler.episodes().take(episodes) {
         list.write(&episode)?;
     }
-    list.finish()?.commit()
-}
-
-fn by_class(way: usize, samples: &[usize], classes: &[usize]) -> Vec<Vec<usize>> {
-    let mut groups = vec![Vec::new(); way];
-    samples.iter().zip(classes).for_each(|(&sample, &class)| groups[class].push(sample));
-    groups
+    list.finish()?.commit().map_err(Error::file)
 }

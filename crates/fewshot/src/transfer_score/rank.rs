@@ -5,7 +5,9 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::scores::TransferScores;
-use crate::{Error, IntervalSettings, RankCorrelation, RankStatistic, Result, rank_correlation};
+use statistics::rank_correlation;
+
+use crate::{IntervalSettings, RankCorrelation, RankStatistic, Result};
 
 /// A transfer score.
 #[non_exhaustive]
@@ -56,7 +58,7 @@ impl fmt::Display for ScoreRank {
 /// Rank correlations of all transfer scores with the measured accuracy, over three or more representations (models or
 /// checkpoints). Needs the crate feature `faer`.
 ///
-/// **Errors** [`Error::UnequalLengths`], and those of [`rank_correlation`].
+/// **Errors** [`Error::Statistic`](crate::Error::Statistic) where the lists differ in length, and as of [`rank_correlation`].
 ///
 /// ```
 /// use fewshot::{IntervalSettings, LabelledFeatures, TransferScore, rank_scores, transfer_scores};
@@ -79,7 +81,7 @@ pub fn rank_scores(
 ) -> Result<Vec<ScoreRank>> {
     if scores.len() != accuracies.len() {
         let (left, right) = (scores.len(), accuracies.len());
-        return Err(Error::UnequalLengths { statistic: "scores and accuracies", left, right });
+        return Err(statistics::Error::UnequalLengths { statistic: "scores and accuracies", left, right }.into());
     }
     let columns = [
         (TransferScore::LogMe, scores.iter().map(|scores| scores.log_me.value).collect::<Vec<_>>()),

@@ -94,7 +94,10 @@ fn features_without_a_score_are_refused() {
     assert!(undefined(h_score(&one_class).map(drop)) && undefined(h_score(&constant).map(drop)));
     assert!(undefined(separation(&one_class).map(drop)) && undefined(separation(&constant).map(drop)));
     let settings = crate::IntervalSettings::default();
-    assert!(matches!(rank_scores(&[], &[0.5], &settings), Err(Error::UnequalLengths { left: 0, right: 1, .. })));
+    assert!(matches!(
+        rank_scores(&[], &[0.5], &settings),
+        Err(Error::Statistic(statistics::Error::UnequalLengths { left: 0, right: 1, .. }))
+    ));
 }
 
 #[test]

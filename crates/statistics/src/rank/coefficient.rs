@@ -1,5 +1,7 @@
 //! Coefficients of rank correlation, without their errors.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// A coefficient of rank correlation.
@@ -31,6 +33,15 @@ impl RankStatistic {
             Self::Spearman => pearson(&mean_ranks(x), &mean_ranks(y)),
             Self::Kendall => kendall(x, y),
         }
+    }
+}
+
+impl fmt::Display for RankStatistic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Spearman => "Spearman's ρ",
+            Self::Kendall => "Kendall's τ",
+        })
     }
 }
 

@@ -2,11 +2,14 @@
 
 mod coefficient;
 
+use std::fmt;
+
 use rand::Rng;
 use rand::seq::SliceRandom;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use coefficient::sign;
 pub use coefficient::{RankStatistic, mean_ranks, pearson};
 
 use crate::error::{check_lengths, check_values};
@@ -55,6 +58,14 @@ pub struct RankCorrelation {
     pub exact: bool,
 }
 
+impl fmt::Display for RankCorrelation {
+    /// The coefficient with its bootstrap interval and p-value: `Spearman's ρ 0.80 (0.35 to 0.96), p = 0.02`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { statistic, coefficient, bootstrap, p_value, .. } = self;
+        write!(f, "{statistic} {coefficient:.2} ({:.2} to {:.2}), p = {p_value:.2}", bootstrap.low, bootstrap.high)
+    }
+}
+
 /// The rank correlation of `x` and `y`.
 ///
 /// **Conventions** equal values share their mean rank (ρ) or count as tied (τ). For up to 7 pairs the permutation test is
@@ -72,6 +83,7 @@ pub struct RankCorrelation {
 /// // Σd² = 2: ρ = 1 − 6·2/(4·15) = 0.8, and 8 of the 24 orders have |ρ| ≥ 0.8.
 /// assert!((rho.coefficient - 0.8).abs() < 1e-15);
 /// assert!(rho.exact && (rho.p_value - 8.0 / 24.0).abs() < 1e-15);
+/// assert!(rho.to_string().starts_with("Spearman's ρ 0.80 ("));
 /// # statistics::Result::Ok(())
 /// ```
 pub fn rank_correlation(

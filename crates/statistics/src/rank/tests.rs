@@ -5,7 +5,7 @@ use super::*;
 const DEFAULT: IntervalSettings = IntervalSettings { level: 0.95, resamples: 1000, seed: 0 };
 
 #[test]
-fn ties_share_their_mean_rank() {
+fn ties_get_their_mean_rank() {
     assert_eq!(mean_ranks(&[5.0, 1.0, 5.0, 0.0, 5.0]), [4.0, 2.0, 4.0, 1.0, 4.0]);
     // x = (1, 2, 2, 3), y = (1, 2, 3, 3): ranks (1, 2.5, 2.5, 4) and (1, 2, 3.5, 3.5); Σ(dx dy) = 3.75, Σdx² = Σdy² = 4.5.
     let (x, y) = ([1.0, 2.0, 2.0, 3.0], [1.0, 2.0, 3.0, 3.0]);
@@ -16,7 +16,7 @@ fn ties_share_their_mean_rank() {
 }
 
 #[test]
-fn a_perfect_order_of_five_has_two_in_120() {
+fn a_perfect_order_of_five_pairs_has_the_p_value_2_over_120() {
     let x = [1.0, 2.0, 3.0, 4.0, 5.0];
     for statistic in [RankStatistic::Spearman, RankStatistic::Kendall] {
         let found = rank_correlation(&x, &x.map(|value| -value.exp()), statistic, &DEFAULT).unwrap();
@@ -27,8 +27,8 @@ fn a_perfect_order_of_five_has_two_in_120() {
 
 #[test]
 fn bootstrap_and_fisher_intervals_cover() {
-    // Bivariate normal with correlation r: Spearman's ρ is (6/π) asin(r/2). 400 repetitions of 40 pairs: the standard
-    // error of a coverage of 0.95 is 0.011; four of them, and the percentile bootstrap is known to fall short by 0.01.
+    // Bivariate normal with correlation r: Spearman's ρ is (6/π) asin(r/2). 400 repetitions of 40 pairs: a coverage of 0.95
+    // has the standard error 0.011. The tolerance is four of these; the percentile bootstrap covers 0.01 less.
     let r: f64 = 0.6;
     let truth = 6.0 / std::f64::consts::PI * (0.5 * r).asin();
     let settings = IntervalSettings { resamples: 300, ..DEFAULT };
@@ -46,8 +46,8 @@ fn bootstrap_and_fisher_intervals_cover() {
 }
 
 #[test]
-fn the_permutation_test_keeps_its_level() {
-    // Independent lists: p ≤ 0.1 in a tenth of 400 repetitions, standard error 0.015; four of them.
+fn the_permutation_test_has_its_nominal_level() {
+    // Independent lists: p ≤ 0.1 in a tenth of 400 repetitions, standard error 0.015; the tolerance is four of these.
     let settings = IntervalSettings { resamples: 200, ..DEFAULT };
     let rejected = (0..400)
         .filter(|&repetition| {
@@ -61,7 +61,7 @@ fn the_permutation_test_keeps_its_level() {
 
 #[test]
 fn differences_between_groups_alone_are_no_evidence() {
-    // Between seeds both lists rise; within each they are weakly opposed (ρ = −½).
+    // Both lists increase from seed to seed; within each seed ρ = −½.
     let x = [1.0, 2.0, 1.5, 11.0, 12.0, 11.5, 21.0, 22.0, 21.5];
     let y = [2.0, 1.0, 3.0, 12.0, 11.0, 13.0, 22.0, 21.0, 23.0];
     let seeds = [0, 0, 0, 1, 1, 1, 2, 2, 2];

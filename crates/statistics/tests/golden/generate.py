@@ -63,9 +63,26 @@ def student():
     }
 
 
+def proportions():
+    """Successes, trials, level, Wilson's ends, Clopper and Pearson's ends."""
+    cases = [(0, 10), (1, 10), (8, 10), (10, 10), (1, 1), (0, 1), (3, 75), (61, 67), (45, 67), (500, 1000), (999, 1000),
+             (123_456, 1_000_000)]
+    rows = []
+    for successes, trials in cases:
+        for level in (0.9, 0.95, 0.99):
+            test = stats.binomtest(successes, trials)
+            ends = [float(end) for method in ("wilson", "exact") for end in test.proportion_ci(level, method=method)]
+            rows.append([successes, trials, level, ends])
+    return {
+        "provenance": f"scipy.stats.binomtest(successes, trials).proportion_ci(level, method='wilson' and 'exact'), SciPy {scipy.__version__}",
+        "intervals": rows,
+    }
+
+
 def write(name, value):
     (HERE / name).write_text(json.dumps(value, indent=None, separators=(",", ":")).replace("],[", "],\n[") + "\n")
 
 
 if __name__ == "__main__":
     write("student_t.json", student())
+    write("proportions.json", proportions())

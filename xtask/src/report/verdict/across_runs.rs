@@ -1,6 +1,6 @@
 //! Claims about rank correlations over runs: trends with a swept value, and associations of two metrics.
 
-use fewshot::{IntervalSettings, RankCorrelation, RankStatistic};
+use statistics::{IntervalSettings, RankCorrelation, RankStatistic};
 
 use super::size::{Size, SweepPoint, size};
 use super::{ClaimKind, Finding, Verdict, settings};
@@ -156,7 +156,7 @@ impl Correlated<'_> {
         &self,
         points: usize,
         saturated: usize,
-        found: std::result::Result<&RankCorrelation, &fewshot::Error>,
+        found: std::result::Result<&RankCorrelation, &statistics::Error>,
         rules: &Rules,
     ) -> (Verdict, String) {
         if points == 0 && self.comparison == ComparisonPoint::EqualLoss {
@@ -190,9 +190,9 @@ impl Correlated<'_> {
 }
 
 /// Spearman's rank correlation of the points with its interval and test.
-fn spearman(points: &[(f64, f64)], rules: &Rules) -> fewshot::Result<RankCorrelation> {
+fn spearman(points: &[(f64, f64)], rules: &Rules) -> statistics::Result<RankCorrelation> {
     let (x, y): (Vec<f64>, Vec<f64>) = points.iter().copied().unzip();
-    fewshot::rank_correlation(&x, &y, RankStatistic::Spearman, &settings(rules))
+    statistics::rank_correlation(&x, &y, RankStatistic::Spearman, &settings(rules))
 }
 
 /// Spearman's ρ of the points, if it is defined.
@@ -200,5 +200,5 @@ pub(super) fn rank_coefficient(points: &[(f64, f64)]) -> Option<f64> {
     let (x, y): (Vec<f64>, Vec<f64>) = points.iter().copied().unzip();
     // The interval and the test are not used: the smallest number of resamples is enough.
     let settings = IntervalSettings { level: 0.95, resamples: 100, seed: 0 };
-    fewshot::rank_correlation(&x, &y, RankStatistic::Spearman, &settings).ok().map(|found| found.coefficient)
+    statistics::rank_correlation(&x, &y, RankStatistic::Spearman, &settings).ok().map(|found| found.coefficient)
 }

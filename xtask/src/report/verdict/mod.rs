@@ -6,8 +6,8 @@ mod within_runs;
 
 use std::collections::BTreeSet;
 
-use fewshot::IntervalSettings;
 use serde::Serialize;
+use statistics::IntervalSettings;
 
 use super::results::Results;
 use crate::reproduce::experiment::{ComparisonPoint, Rules};

@@ -21,7 +21,7 @@ struct Shares {
 impl Shares {
     /// The mean over runs with its bootstrap interval, and the verdict of `judge` on these two.
     fn decide(self, results: &Results, judge: impl Fn(f64, (f64, f64)) -> (Verdict, String)) -> Finding {
-        let found = fewshot::estimate_mean(&self.values, &settings(&results.experiment.plan.rules));
+        let found = statistics::estimate_mean(&self.values, &settings(&results.experiment.plan.rules));
         let (verdict, reason) = match &found {
             Err(error) => (Verdict::Undecided, error.to_string()),
             Ok(found) => judge(found.mean, (found.bootstrap.low, found.bootstrap.high)),
