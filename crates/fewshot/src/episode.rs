@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{Error, Result};
 
 /// A few-shot episode: classes with their support and query samples.
@@ -19,15 +21,44 @@ use crate::{Error, Result};
 /// assert_eq!(episode.support_classes(), [0, 0, 1]);
 /// assert_eq!(episode.query_classes(), [0, 1, 1]);
 /// assert!(Episode::new(vec![9, 4], vec![vec![0], vec![5]], vec![vec![0], vec![]]).is_err());
+/// // With serde an episode has the form of a line of a task list.
+/// let text = r#"{"classes":[9,4],"support":[[0,3],[5]],"query":[[1],[6,2]]}"#;
+/// assert_eq!(serde_json::to_string(&episode).unwrap(), text);
+/// assert_eq!(serde_json::from_str::<Episode>(text).unwrap(), episode);
 /// # fewshot::Result::Ok(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Grouped", into = "Grouped")]
 pub struct Episode {
     classes: Vec<u32>,
     support: Vec<usize>,
     support_classes: Vec<usize>,
     query: Vec<usize>,
     query_classes: Vec<usize>,
+}
+
+/// The form of an episode in files: row numbers of support and query, one list per class.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Grouped {
+    classes: Vec<u32>,
+    support: Vec<Vec<usize>>,
+    query: Vec<Vec<usize>>,
+}
+
+impl From<Episode> for Grouped {
+    fn from(episode: Episode) -> Self {
+        let (support, query) = (episode.support_by_class(), episode.query_by_class());
+        Self { classes: episode.classes, support, query }
+    }
+}
+
+impl TryFrom<Grouped> for Episode {
+    type Error = Error;
+
+    fn try_from(Grouped { classes, support, query }: Grouped) -> Result<Self> {
+        Self::new(classes, support, query)
+    }
 }
 
 impl Episode {
@@ -105,6 +136,16 @@ impl Episode {
         &self.query_classes
     }
 
+    /// The support samples, one list per class.
+    pub fn support_by_class(&self) -> Vec<Vec<usize>> {
+        by_class(self.way(), &self.support, &self.support_classes)
+    }
+
+    /// The query samples, one list per class.
+    pub fn query_by_class(&self) -> Vec<Vec<usize>> {
+        by_class(self.way(), &self.query, &self.query_classes)
+    }
+
     /// Number of support samples of each class.
     pub fn shots(&self) -> Vec<usize> {
         let mut shots = vec![0; self.way()];
@@ -129,6 +170,13 @@ impl Episode {
     }
 }
 
+fn by_class(way: usize, samples: &[usize], classes: &[usize]) -> Vec<Vec<usize>> {
+    let mut groups = vec![Vec::new(); way];
+    samples.iter().zip(classes).for_each(|(&sample, &class)| groups[class].push(sample));
+    groups
+}
+
+/// The class of every sample of `groups`, which holds one list of samples per class.
 fn local_classes(groups: &[Vec<usize>]) -> Vec<usize> {
     groups.iter().enumerate().flat_map(|(class, rows)| std::iter::repeat_n(class, rows.len())).collect()
 }

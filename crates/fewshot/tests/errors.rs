@@ -52,6 +52,8 @@ fn episodes_are_checked() {
     assert!(matches!(new(vec![0, 1], one.clone(), vec![vec![1], vec![]]), Err(Error::DuplicateIndex { index: 1 })));
     let twice = new(vec![0, 1], vec![vec![5, 5], vec![1]], vec![vec![2], vec![]]);
     assert!(matches!(twice, Err(Error::DuplicateIndex { index: 5 })));
+    let text = r#"{"classes":[4,4],"support":[[0],[1]],"query":[[2],[3]]}"#;
+    assert!(serde_json::from_str::<Episode>(text).unwrap_err().to_string().contains("class 4 occurs twice"));
     let episode = new(vec![0, 1], one, vec![vec![2], vec![]]).unwrap();
     assert!(matches!(episode.check_against(&[0, 1]), Err(Error::IndexOutOfRange { index: 2, samples: 2 })));
     assert!(matches!(episode.check_against(&[0, 1, 1]), Err(Error::LabelMismatch { index: 2, listed: 0, label: 1 })));
@@ -106,6 +108,12 @@ fn scores_are_checked() {
     assert!(matches!(NearestMean.scores(&task), Err(Error::NonFiniteScore { query: 0, class: 1, .. })));
     assert!(matches!(Scores::new(&task, vec![0.0; 3]), Err(Error::ScoreShape { found: 3, queries: 2, way: 2 })));
     assert_eq!(Scores::new(&task, vec![1.0, 1.0, 0.0, 2.0]).unwrap().predictions(), [0, 1], "a tie goes to the first");
+    let scores = Scores::new(&task, vec![1.0, 1.0, 0.0, 2.0]).unwrap();
+    let text = serde_json::to_string(&scores).unwrap();
+    assert_eq!(serde_json::from_str::<Scores>(&text).unwrap(), scores);
+    for text in [r#"{"values":[1.0,2.0,3.0],"way":2}"#, r#"{"values":[1.0],"way":0}"#] {
+        assert!(serde_json::from_str::<Scores>(text).is_err(), "{text}");
+    }
     let one_shot = Discriminant::new(Shrinkage::LedoitWolf).unwrap().scores(&task);
     assert!(matches!(one_shot, Err(Error::Undefined { .. })));
     let flat =

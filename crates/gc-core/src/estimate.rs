@@ -190,12 +190,12 @@ pub struct ClassEstimate {
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
-/// use gc_core::{Estimate, GeometricComplexity, Probe};
+/// use gc_core::{Estimate, GeometricComplexity};
 ///
 /// let x = Tensor::arange(0f64, 400., &Device::Cpu)?.sin()?.reshape((200, 2))?;
-/// let estimate = GeometricComplexity::projections(Probe::Gaussian, 1).measure_inputs(&|x: &Tensor| x.tanh(), &x)?;
+/// let estimate = GeometricComplexity::exact().measure_inputs(&|x: &Tensor| x.tanh(), &x)?;
 /// // The value is rounded to the digits of its standard error.
-/// assert_eq!(estimate.to_string(), "1.05 ± 0.08");
+/// assert_eq!(estimate.to_string(), "0.98 ± 0.02");
 /// let json = serde_json::to_string(&estimate).unwrap();
 /// assert_eq!(serde_json::from_str::<Estimate>(&json).unwrap(), estimate);
 /// # Ok::<(), gc_core::Error>(())

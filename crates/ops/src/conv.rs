@@ -189,7 +189,7 @@ fn shifted_relu(y: &Tensor, bias: &Tensor) -> Result<Tensor> {
 }
 
 /// Returns an error for bf16 products unless there is a kernel for them.
-fn require_accuracy(op: &'static str, x: &Tensor, accuracy: Accuracy) -> Result<()> {
+pub(crate) fn require_accuracy(op: &'static str, x: &Tensor, accuracy: Accuracy) -> Result<()> {
     let available = cfg!(feature = "cudnn") && x.device().is_cuda() && x.dtype() == DType::F32;
     if accuracy != Accuracy::Bf16 || available {
         return Ok(());
@@ -197,7 +197,7 @@ fn require_accuracy(op: &'static str, x: &Tensor, accuracy: Accuracy) -> Result<
     Err(Error::MixedPrecision { op, dtype: x.dtype().as_str().into(), device: x.device().location() })
 }
 
-fn require_bias(op: &'static str, weight: &Tensor, bias: &Tensor) -> Result<()> {
+pub(crate) fn require_bias(op: &'static str, weight: &Tensor, bias: &Tensor) -> Result<()> {
     if weight.dims().first() == bias.dims().first() && bias.rank() == 1 {
         return Ok(());
     }

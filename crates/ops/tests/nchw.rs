@@ -28,6 +28,11 @@ fn values_are_those_of_candle() {
             let expected = x.conv2d(&kernel, padding, stride, dilation, groups).unwrap();
             let found = nchw::conv2d(&x, &kernel, padding, stride, dilation, groups).unwrap();
             assert!(found.is_contiguous());
+            let bias = single(&[kernel.dims()[0]], 4);
+            let settings = ConvSettings { dilation: [dilation; 2], groups, ..ConvSettings::new(stride, padding) };
+            let biased = nchw::conv2d_with_bias(&x, &kernel, &bias, settings).unwrap();
+            let sum = expected.broadcast_add(&bias.reshape((1, (), 1, 1)).unwrap()).unwrap();
+            assert_close(&format!("conv2d with bias of {shape:?}"), &biased, &sum, tolerance);
             assert_close(&format!("conv2d of {shape:?}"), &found, &expected, tolerance);
         }
         let x = single(&[2, 3, 7, 6], 3);
@@ -46,21 +51,30 @@ fn values_are_those_of_candle() {
     }
 }
 
-/// A net of every drop-in, by its input and its weights.
-fn net(x: &Tensor, first: &Tensor, second: &Tensor) -> Result<Tensor> {
+/// A net of every drop-in, by its input, its weights and a bias.
+fn net(arguments: &[Tensor]) -> Result<Tensor> {
+    let [x, first, second, bias] = arguments else { panic!("four arguments") };
     let x = nchw::max_pool2d(&nchw::relu(&nchw::conv2d(x, first, 1, 1, 1, 1)?)?, 2)?;
-    let x = nchw::avg_pool2d_with_stride(&nchw::conv2d(&x, second, 1, 2, 1, 2)?, 2, 1)?;
+    let settings = ConvSettings { groups: 2, ..ConvSettings::new(2, 1) };
+    let x = nchw::avg_pool2d_with_stride(&nchw::conv2d_with_bias(&x, second, bias, settings)?, 2, 1)?;
     nchw::global_avg_pool2d(&x.sqr()?)
 }
 
-fn arguments() -> [Tensor; 3] {
-    [draw(&[2, 3, 10, 9], 1), draw(&[4, 3, 3, 3], 2), draw(&[6, 2, 3, 3], 3)]
+fn arguments() -> [Tensor; 4] {
+    [draw(&[2, 3, 10, 9], 1), draw(&[4, 3, 3, 3], 2), draw(&[6, 2, 3, 3], 3), draw(&[6], 4)]
 }
 
-/// The gradients of Σ net², by kernels or composed.
-fn gradients(arguments: &[Tensor]) -> [Tensor; 3] {
+/// Variables, and the tensors of their graph.
+fn variables(arguments: &[Tensor]) -> (Vec<Var>, Vec<Tensor>) {
     let vars: Vec<Var> = arguments.iter().map(|argument| Var::from_tensor(argument).unwrap()).collect();
-    let loss = net(&vars[0], &vars[1], &vars[2]).unwrap().sqr().unwrap().sum_all().unwrap();
+    let tracked = vars.iter().map(|var| var.as_tensor().clone()).collect();
+    (vars, tracked)
+}
+
+/// The gradients of Σ net².
+fn gradients(arguments: &[Tensor]) -> [Tensor; 4] {
+    let (vars, tracked) = variables(arguments);
+    let loss = net(&tracked).unwrap().sqr().unwrap().sum_all().unwrap();
     let store = loss.backward().unwrap();
     std::array::from_fn(|index| store.get(&vars[index]).unwrap().clone())
 }
@@ -71,10 +85,10 @@ fn gradients_match_central_differences_and_the_composed_operations() {
     let found = gradients(&arguments);
     let composed = ops::composed(|| gradients(&arguments));
     let loss = |arguments: &[Tensor]| {
-        let y = net(&arguments[0], &arguments[1], &arguments[2]).unwrap();
+        let y = net(arguments).unwrap();
         y.sqr().unwrap().sum_all().unwrap().to_scalar::<f64>().unwrap()
     };
-    for index in 0..3 {
+    for index in 0..4 {
         assert_close("composed gradient", &composed[index], &found[index], 1e-12);
         let direction = draw(arguments[index].dims(), 10 + index as u64);
         let at = |step: f64| {
@@ -118,6 +132,32 @@ fn nhwc_functions_agree_after_a_transposition() {
     same(nchw::max_pool2d(&x, 2).unwrap(), nhwc::max_pool2d(&channels_last, PoolSettings::square(2)).unwrap());
 }
 
+/// Planes have kernels of their own: values and gradients are bit-identical, with equal maxima and NaN.
+#[test]
+fn max_pooling_is_bit_identical_in_both_layouts() {
+    for (size, stride) in [([6, 8], 2), ([7, 5], 2), ([7, 8], 3), ([5, 6], 1)] {
+        let mut values = numbers(&draw(&[2, 3, size[0], size[1]], 1));
+        for (index, value) in values.iter_mut().enumerate() {
+            *value = if index % 11 == 3 { f64::NAN } else { (2.0 * *value).round() };
+        }
+        let x = Tensor::from_vec(values, (2, 3, size[0], size[1]), &Device::Cpu).unwrap();
+        let (first, last) =
+            (Var::from_tensor(&x).unwrap(), Var::from_tensor(&x.permute((0, 2, 3, 1)).unwrap()).unwrap());
+        let settings = PoolSettings { stride: [stride; 2], ..PoolSettings::square(2) };
+        let pooled = nchw::max_pool2d_with_stride(first.as_tensor(), 2, stride).unwrap();
+        let expected = nhwc::max_pool2d(&last, settings).unwrap().permute((0, 3, 1, 2)).unwrap();
+        let bits = |x: &Tensor| numbers(x).into_iter().map(f64::to_bits).collect::<Vec<u64>>();
+        assert_eq!(bits(&pooled), bits(&expected));
+        let g = draw(pooled.dims(), 2);
+        let vjp = |y: &Tensor, x: &Var| {
+            let store = ops::hadamard(y, &g).unwrap().sum_all().unwrap().backward().unwrap();
+            store.get(x).unwrap().clone()
+        };
+        let expected = vjp(&expected, &last).permute((0, 3, 1, 2)).unwrap();
+        assert_eq!(bits(&vjp(&pooled, &first)), bits(&expected), "{size:?}, {stride}");
+    }
+}
+
 #[test]
 fn wrong_shapes_and_dtypes_are_errors() {
     let (x, kernel) = (draw(&[2, 3, 6, 6], 1), draw(&[4, 3, 3, 3], 2));
@@ -157,12 +197,12 @@ fn second_derivatives_through_the_graph_of_candle() {
 #[ignore = "needs CANDLE_GRAD_DO_NOT_DETACH=1; another test runs it so"]
 fn second_derivatives_match_central_differences() {
     let arguments = arguments();
-    let vars: Vec<Var> = arguments.iter().map(|argument| Var::from_tensor(argument).unwrap()).collect();
-    let loss = net(&vars[0], &vars[1], &vars[2]).unwrap().sqr().unwrap().sum_all().unwrap();
+    let (vars, tracked) = variables(&arguments);
+    let loss = net(&tracked).unwrap().sqr().unwrap().sum_all().unwrap();
     // The squared norm of the input gradient, as in a Jacobian penalty, by the input and the weights.
     let first = loss.backward().unwrap().get(&vars[0]).unwrap().clone();
     let second = first.sqr().unwrap().sum_all().unwrap().backward().unwrap();
-    for index in 0..3 {
+    for index in 0..4 {
         let direction = draw(arguments[index].dims(), 20 + index as u64);
         let at = |step: f64| {
             let mut moved = arguments.to_vec();

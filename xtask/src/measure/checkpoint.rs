@@ -1,4 +1,4 @@
-//! A network as two files describe it: what it is made of, and its weights.
+//! A network of files: its architecture and its weights, or an ONNX graph.
 
 use std::path::{Path, PathBuf};
 
@@ -12,11 +12,10 @@ use models::{Architecture, DeviceName, Initialisation, Network, Pass, WeightsSou
 use super::Inputs;
 use crate::arrays::Arrays;
 
-/// The names that heads have in PyTorch's models, the last linear layer of each family; with hidden layers before it, it
-/// is the last of `classifier.0`, `classifier.3`, ….
+/// Names of the head's weight in PyTorch's models. In a `Sequential` it is the last of `classifier.0`, `classifier.3`, ….
 const HEADS: [&str; 3] = ["head.weight", "fc.weight", "classifier.weight"];
 
-/// Which network.
+/// The network.
 #[allow(rustdoc::broken_intra_doc_links, reason = "the texts are help in a terminal, where shapes need no escapes")]
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Network")]
@@ -33,12 +32,12 @@ pub(crate) struct NetworkArgs {
     /// Instead of an architecture and weights: a graph as an ONNX file, if this program was built with the feature onnx
     #[arg(long, value_name = "FILE", conflicts_with_all = ["model", "arch", "weights"])]
     onnx: Option<PathBuf>,
-    /// Where it is computed: cpu, cuda:N or metal, if this program was built with it
+    /// Device: cpu, cuda:N or metal, if this program was built with it
     #[arg(long, value_name = "DEVICE", default_value_t)]
     device: DeviceName,
 }
 
-/// A network of any origin.
+/// A network of either origin.
 pub(crate) enum Subject {
     /// An architecture with weights.
     Checkpoint(Checkpoint),
@@ -49,16 +48,16 @@ pub(crate) enum Subject {
 
 /// A network with its weights.
 pub(crate) struct Checkpoint {
-    /// The weights' file.
+    /// The file of the weights.
     pub(crate) name: String,
-    /// What it is made of.
+    /// Its architecture.
     pub(crate) architecture: Architecture,
     /// The network.
     pub(crate) network: Network,
 }
 
 impl NetworkArgs {
-    /// Reads the network whose features, or whose `layer`, will be measured on these inputs.
+    /// Reads the network for these inputs; `layer` is the layer that will be measured, if not the features.
     pub(crate) fn load(&self, inputs: &Inputs, dtype: DType, layer: Option<&str>) -> Result<Subject> {
         let device = self.device.open()?;
         if let Some(path) = &self.onnx {
@@ -70,13 +69,13 @@ impl NetworkArgs {
         Ok(Subject::Checkpoint(Checkpoint { name: weights.to_string(), ..checkpoint }))
     }
 
-    /// Where it is computed.
+    /// The device.
     pub(crate) fn device(&self) -> Result<Device> {
         Ok(self.device.open()?)
     }
 }
 
-/// The place of weights on this machine, after a download if they are on the Hub and not in its cache.
+/// The path of weights on this machine, after a download if they are on the Hub and not in its cache.
 pub(crate) fn fetched(weights: &WeightsSource) -> Result<PathBuf> {
     match weights {
         WeightsSource::File(path) => Ok(path.clone()),
@@ -104,7 +103,7 @@ fn graph(path: &Path, _: &Inputs, _: DType, _: Option<&str>, _: &Device) -> Resu
 }
 
 impl Subject {
-    /// The file that it came from.
+    /// The file of the network.
     pub(crate) fn name(&self) -> &str {
         match self {
             Subject::Checkpoint(checkpoint) => &checkpoint.name,
@@ -113,7 +112,7 @@ impl Subject {
         }
     }
 
-    /// What it is made of; a graph says it in its own file.
+    /// The architecture; a graph has none, its file holds the operations.
     pub(crate) fn architecture(&self) -> Option<&Architecture> {
         match self {
             Subject::Checkpoint(checkpoint) => Some(&checkpoint.architecture),
@@ -143,19 +142,19 @@ impl Subject {
     }
 }
 
-/// What a network is made of, before its weights are seen.
+/// The architecture of a network, before its weights are read.
 pub(crate) struct Description {
-    /// The file or the name.
+    /// The file or the name, for messages.
     origin: String,
     architecture: Architecture,
-    /// Whether it says how large its inputs are, or they are the data's.
+    /// Whether the architecture states the size of its inputs; else the data's is used.
     sized: bool,
-    /// Whether it says how many classes there are, or they are the weights'.
+    /// Whether the architecture states its number of classes; else the weights' is used.
     classed: bool,
 }
 
 impl Description {
-    /// By name, or out of a file.
+    /// Reads an architecture by name or from a file.
     pub(crate) fn read(model: Option<&str>, file: Option<&Path>) -> Result<Self> {
         match (model, file) {
             (_, Some(path)) => {
@@ -203,7 +202,7 @@ impl Checkpoint {
     }
 }
 
-/// The number of classes that a weights file was made for: the rows of its head.
+/// The number of classes of a weights file: the rows of its head.
 fn classes(weights: &Path) -> Result<usize> {
     let arrays = Arrays::read(weights, "weights")?;
     let head = HEADS.iter().find_map(|name| arrays.get(name)).or_else(|| last_of_classifier(&arrays));

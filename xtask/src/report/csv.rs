@@ -42,6 +42,8 @@ pub(crate) fn claims(findings: &[Finding]) -> Result<Vec<u8>> {
         "size_low",
         "size_high",
         "size_unit",
+        "size_from",
+        "size_to",
         "seeds",
     ])?;
     for finding in findings {
@@ -63,6 +65,8 @@ pub(crate) fn claims(findings: &[Finding]) -> Result<Vec<u8>> {
             written(finding.size.and_then(|size| Some(size.interval?.0))),
             written(finding.size.and_then(|size| Some(size.interval?.1))),
             finding.size.map_or_else(String::new, |size| size.unit.word().to_owned()),
+            written(finding.size.map(|size| size.range.0)),
+            written(finding.size.map(|size| size.range.1)),
             finding.size.map_or_else(String::new, |size| size.seeds.to_string()),
         ])?;
     }

@@ -24,6 +24,8 @@ pub use nearest_mean::NearestMean;
 pub use ridge::{Bias, Penalty, PenaltyCandidate, PenaltyChoice, PenaltyScale, Ridge};
 pub use simple_shot::{FeatureTransform, SimpleShot};
 
+use serde::{Deserialize, Serialize};
+
 use crate::{Error, Result, Task};
 
 /// A classifier that is fitted to the support set of a task and scores its queries.
@@ -89,10 +91,27 @@ impl<H: Head + ?Sized> Head for &H {
 /// The score of every query for every class `[q, w]`; the class with the highest score is predicted.
 ///
 /// **Conventions** ties go to the class with the lowest index in the episode.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Unchecked")]
 pub struct Scores {
     values: Vec<f64>,
     way: usize,
+}
+
+/// Scores read from a file, before they are checked.
+#[derive(Deserialize)]
+struct Unchecked {
+    values: Vec<f64>,
+    way: usize,
+}
+
+impl TryFrom<Unchecked> for Scores {
+    type Error = Error;
+
+    fn try_from(Unchecked { values, way }: Unchecked) -> Result<Self> {
+        let queries = values.len().checked_div(way).unwrap_or(0);
+        Self::checked(values, queries, way)
+    }
 }
 
 impl Scores {
@@ -100,8 +119,11 @@ impl Scores {
     ///
     /// **Errors** [`Error::ScoreShape`], [`Error::NonFiniteScore`].
     pub fn new(task: &Task<'_>, values: Vec<f64>) -> Result<Self> {
-        let (queries, way) = (task.query_count(), task.way());
-        if values.len() != queries * way {
+        Self::checked(values, task.query_count(), task.way())
+    }
+
+    fn checked(values: Vec<f64>, queries: usize, way: usize) -> Result<Self> {
+        if way == 0 || values.len() != queries * way {
             return Err(Error::ScoreShape { found: values.len(), queries, way });
         }
         if let Some(at) = values.iter().position(|value| !value.is_finite()) {

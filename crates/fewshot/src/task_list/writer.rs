@@ -53,8 +53,8 @@ impl<'a, W: Write> TaskListWriter<'a, W> {
         episode.check_against(self.labels)?;
         self.line(&Line {
             classes: Some(episode.classes().to_vec()),
-            support: Some(by_class(episode.way(), episode.support(), episode.support_classes())),
-            query: Some(by_class(episode.way(), episode.query(), episode.query_classes())),
+            support: Some(episode.support_by_class()),
+            query: Some(episode.query_by_class()),
             ..Line::default()
         })?;
         self.episodes += 1;
@@ -85,10 +85,4 @@ pub fn write_task_list(path: &Path, labels: &[u32], sampler: &EpisodeSampler, ep
         list.write(&episode)?;
     }
     list.finish()?.commit().map_err(Error::file)
-}
-
-fn by_class(way: usize, samples: &[usize], classes: &[usize]) -> Vec<Vec<usize>> {
-    let mut groups = vec![Vec::new(); way];
-    samples.iter().zip(classes).for_each(|(&sample, &class)| groups[class].push(sample));
-    groups
 }

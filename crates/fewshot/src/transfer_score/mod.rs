@@ -41,5 +41,6 @@ fn classes(features: FeatureView<'_>, quantity: &'static str) -> Result<Vec<Clas
     Ok(classes)
 }
 
-#[cfg(all(test, feature = "faer"))]
+#[cfg(feature = "faer")]
+#[cfg(test)]
 mod tests;

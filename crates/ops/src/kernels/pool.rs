@@ -119,6 +119,9 @@ pub(crate) fn max_positions<T: Element>(geometry: &PoolGeometry, x: &[T]) -> Vec
 }
 
 fn max_of_image<T: Element>(g: &PoolGeometry, image: &[T], values: &mut [MaybeUninit<T>], positions: &mut [u32]) {
+    if g.channels == 1 && g.kernel == [2, 2] && g.padding == [0, 0] {
+        return max_of_plane(g, image, values, positions);
+    }
     let channels = g.channels;
     let of_pixel = |pixel: usize| &image[pixel * channels..][..channels];
     InstructionSet::best().vectorised(
@@ -136,6 +139,25 @@ fn max_of_image<T: Element>(g: &PoolGeometry, image: &[T], values: &mut [MaybeUn
             }
         },
     );
+}
+
+/// [`max_of_image`] for one channel and 2×2 windows without padding.
+fn max_of_plane<T: Element>(g: &PoolGeometry, plane: &[T], values: &mut [MaybeUninit<T>], positions: &mut [u32]) {
+    let (width, across) = (g.width, g.out_width());
+    let rows = values.chunks_exact_mut(across).zip(positions.chunks_exact_mut(across));
+    for (row, (values, positions)) in rows.enumerate() {
+        let first = row * g.stride[0] * width;
+        let (upper, lower) = (&plane[first..][..width], &plane[first + width..][..width]);
+        for (column, (value, position)) in values.iter_mut().zip(positions).enumerate() {
+            let left = column * g.stride[1];
+            let at = |offset: usize| (first + left + offset) as u32;
+            let above = larger((upper[left], at(0)), (upper[left + 1], at(1)));
+            let below = larger((lower[left], at(width)), (lower[left + 1], at(width + 1)));
+            let (best, pixel) = larger(above, below);
+            value.write(best);
+            *position = pixel;
+        }
+    }
 }
 
 /// A value and its pixel.
@@ -189,6 +211,9 @@ pub(crate) fn gather<T: Element>(geometry: &PoolGeometry, x: &[T], positions: &[
     uninitialised::filled(T::default(), positions.len(), geometry.pooled_len(), |index, y| {
         let image = &x[index * geometry.image_len()..][..geometry.image_len()];
         let positions = &positions[index * geometry.pooled_len()..][..geometry.pooled_len()];
+        if channels == 1 {
+            return y.iter_mut().zip(positions).for_each(|(y, position)| *y = image[*position as usize]);
+        }
         // Reading all pixels of the window in order is faster than reading at the positions.
         InstructionSet::best().vectorised(
             #[inline(always)]
@@ -227,6 +252,12 @@ pub(crate) fn scatter<T: Element>(geometry: &PoolGeometry, g: &[T], positions: &
                 let places = positions.iter().enumerate().map(|(channel, pixel)| *pixel as usize * channels + channel);
                 g.iter().zip(places).for_each(|(g, place)| image[place] += *g);
             }
+        });
+    }
+    if channels == 1 {
+        return uninitialised::filled(T::default(), length, geometry.image_len(), |index, plane| {
+            let (g, positions) = of_image(index);
+            g.iter().zip(positions).for_each(|(g, position)| plane[*position as usize] = *g);
         });
     }
     // Each pixel is in at most one window: each is compared with the position, which avoids scattered writes.

@@ -1,9 +1,9 @@
 //! Convolution of NCHW tensors: the three bilinear operations of [`conv`](crate::conv), with transposed operands.
 
-use candle_core::{CpuStorage, CustomOp2, Layout, Result as CandleResult, Shape, Tensor, WithDType};
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result as CandleResult, Shape, Tensor, WithDType};
 
-use crate::composed::{Compose, apply2};
-use crate::conv::{ConvSettings, Family, InputGradient, Output, WeightGradient};
+use crate::composed::{Compose, apply2, apply3};
+use crate::conv::{ConvSettings, Family, InputGradient, Output, WeightGradient, require_accuracy, require_bias};
 use crate::cpu::{dispatch_float, elements, require_float, same_dtype};
 use crate::kernels::{self, Element, transpose::transposed};
 use crate::{Error, Result};
@@ -35,20 +35,47 @@ pub fn conv2d(
     dilation: usize,
     groups: usize,
 ) -> Result<Tensor> {
-    const OP: &str = "conv2d";
-    require_float(OP, x)?;
-    same_dtype(OP, x, kernel)?;
+    let settings = ConvSettings { dilation: [dilation; 2], groups, ..ConvSettings::new(stride, padding) };
+    let family = family("conv2d", x, kernel, settings)?;
+    apply2(x, kernel, Nchw { kind: Kind::Output, family })
+}
+
+/// The convolution of `x` with `kernel`, plus a bias per output channel, as one operation: candle_nn's `Conv2d`.
+///
+/// **Shapes** as [`conv2d`], `bias` `[out]`.
+///
+/// **Errors** as [`conv2d`], and [`Error::Shape`] if the bias does not have one value per output channel.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use ops::{ConvSettings, nchw::conv2d_with_bias};
+/// let x = Tensor::new(&[1f64, 2., 4.], &Device::Cpu)?.reshape((1, 1, 1, 3))?;
+/// let kernel = Tensor::new(&[10f64, 1.], &Device::Cpu)?.reshape((1, 1, 1, 2))?;
+/// let y = conv2d_with_bias(&x, &kernel, &Tensor::new(&[0.5f64], &Device::Cpu)?, ConvSettings::default())?;
+/// assert_eq!(y.flatten_all()?.to_vec1::<f64>()?, [12.5, 24.5]);
+/// # Ok::<(), ops::Error>(())
+/// ```
+pub fn conv2d_with_bias(x: &Tensor, kernel: &Tensor, bias: &Tensor, settings: ConvSettings) -> Result<Tensor> {
+    let family = family("conv2d", x, kernel, settings)?;
+    same_dtype("conv2d", x, bias)?;
+    require_bias("conv2d", kernel, bias)?;
+    apply3(x, kernel, bias, WithBias(family))
+}
+
+/// The geometry of a convolution of NCHW images.
+fn family(op: &'static str, x: &Tensor, kernel: &Tensor, settings: ConvSettings) -> Result<Family> {
+    require_float(op, x)?;
+    same_dtype(op, x, kernel)?;
+    require_accuracy(op, x, settings.accuracy)?;
     let &[n, channels, height, width] = x.dims() else {
         return Err(Error::Shape {
-            op: OP,
+            op,
             left: x.dims().to_vec(),
             right: kernel.dims().to_vec(),
             rule: "the input is [n, c, h, w]".into(),
         });
     };
-    let settings = ConvSettings { dilation: [dilation; 2], groups, ..ConvSettings::new(stride, padding) };
-    let family = settings.family_of(OP, &[n, height, width, channels], kernel.dims())?;
-    apply2(x, kernel, Nchw { kind: Kind::Output, family })
+    settings.family_of(op, &[n, height, width, channels], kernel.dims())
 }
 
 /// One of the three operations.
@@ -79,14 +106,14 @@ impl Nchw {
         apply2(a, b, self.of(kind)).map(Some).map_err(Error::into_candle)
     }
 
-    /// The kernel's result, for contiguous operands.
-    fn on_slices<T: Element>(&self, a: &[T], b: &[T]) -> Vec<T> {
+    /// The result for contiguous operands.
+    fn on_slices<T: Element>(&self, a: &[T], b: &[T], bias: Option<&[T]>) -> Vec<T> {
         let Family { geometry: g, accuracy } = &self.family;
         let (pixels, positions) = (g.height * g.width, g.out_height() * g.out_width());
         match self.kind {
             Kind::Output => {
                 let x = transposed(a, g.batch, g.in_channels, pixels);
-                let y = kernels::conv_forward_to_vec(g, *accuracy, &x, b, None);
+                let y = kernels::conv_forward_to_vec(g, *accuracy, &x, b, bias);
                 transposed(&y, g.batch, positions, g.out_channels)
             }
             Kind::InputGradient => {
@@ -142,7 +169,7 @@ impl CustomOp2 for Nchw {
     fn cpu_fwd(&self, a: &CpuStorage, la: &Layout, b: &CpuStorage, lb: &Layout) -> CandleResult<(CpuStorage, Shape)> {
         dispatch_float!(self.name(), a, T => {
             let (a, b) = (elements::<T>(self.name(), a, la)?, elements::<T>(self.name(), b, lb)?);
-            Ok((<T as WithDType>::to_cpu_storage_owned(self.on_slices(a, b)), self.shape()))
+            Ok((<T as WithDType>::to_cpu_storage_owned(self.on_slices(a, b, None)), self.shape()))
         })
     }
 
@@ -154,5 +181,58 @@ impl CustomOp2 for Nchw {
             InputGradient => (self.gradient(a, Output, [g, b])?, self.gradient(b, WeightGradient, [g, a])?),
             WeightGradient => (self.gradient(a, InputGradient, [b, g])?, self.gradient(b, Output, [a, g])?),
         })
+    }
+}
+
+/// A convolution with bias.
+struct WithBias(Family);
+
+impl WithBias {
+    fn operation(&self, kind: Kind) -> Nchw {
+        Nchw { kind, family: self.0 }
+    }
+}
+
+impl Compose<3> for WithBias {
+    fn compose(&self, [x, kernel, bias]: [&Tensor; 3]) -> Result<Tensor> {
+        let y = apply2(x, kernel, self.operation(Kind::Output))?;
+        Ok(y.broadcast_add(&bias.reshape((1, bias.elem_count(), 1, 1))?)?)
+    }
+}
+
+impl CustomOp3 for WithBias {
+    fn name(&self) -> &'static str {
+        "conv2d"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        lx: &Layout,
+        kernel: &CpuStorage,
+        lk: &Layout,
+        bias: &CpuStorage,
+        lb: &Layout,
+    ) -> CandleResult<(CpuStorage, Shape)> {
+        dispatch_float!(self.name(), x, T => {
+            let (x, kernel) = (elements::<T>(self.name(), x, lx)?, elements::<T>(self.name(), kernel, lk)?);
+            let operation = self.operation(Kind::Output);
+            let y = operation.on_slices(x, kernel, Some(elements::<T>(self.name(), bias, lb)?));
+            Ok((<T as WithDType>::to_cpu_storage_owned(y), operation.shape()))
+        })
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        kernel: &Tensor,
+        bias: &Tensor,
+        _: &Tensor,
+        g: &Tensor,
+    ) -> CandleResult<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let operation = self.operation(Kind::Output);
+        let by_bias = bias.track_op().then(|| g.sum((0, 2, 3))).transpose()?;
+        let by_x = operation.gradient(x, Kind::InputGradient, [g, kernel])?;
+        Ok((by_x, operation.gradient(kernel, Kind::WeightGradient, [x, g])?, by_bias))
     }
 }

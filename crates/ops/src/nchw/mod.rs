@@ -23,5 +23,5 @@ mod conv;
 mod pool;
 
 pub use crate::activation::relu;
-pub use conv::conv2d;
+pub use conv::{conv2d, conv2d_with_bias};
 pub use pool::{avg_pool2d, avg_pool2d_with_stride, global_avg_pool2d, max_pool2d, max_pool2d_with_stride};

@@ -23,8 +23,8 @@ pub(super) fn rules(results: &Results) -> Markup {
                 "large by chance with a probability above " (format!("{:.2}. ", 1.0 - rules.confidence))
                 "No correction is made for the number of claims. "
                 "The size of a trend is the slope of the log of the metric (of the accuracy, in points) on the log of the swept value "
-                "within each seed, over the range of the sweep, averaged over seeds with Student's t-interval; in a sweep with a value "
-                "of 0, the change from the smallest to the largest value. A trend is " b { "negligible" } " when the interval of its size lies within "
+                "within each seed, over the range of the values that count in every seed, averaged over seeds with Student's t-interval; "
+                "in a sweep with a value of 0, the change from the smallest to the largest value. A trend is " b { "negligible" } " when the interval of its size lies within "
                 (format!("×{:.3} to ×{:.3}, or ±{} points of an accuracy.", 1.0 / rules.negligible_factor, rules.negligible_factor, rules.negligible_points))
             }
         }

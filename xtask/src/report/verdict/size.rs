@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::report::chart::plain;
 use crate::report::table::signed;
 use crate::reproduce::experiment::Rules;
 use crate::reproduce::metric::Scale;
@@ -15,6 +16,10 @@ pub(crate) struct Size {
     pub(crate) interval: Option<(f64, f64)>,
     /// The unit of the change.
     pub(crate) unit: SizeUnit,
+    /// The smallest and the largest of the values that have a run in every seed; the change is from one to the other.
+    pub(crate) range: (f64, f64),
+    /// Whether these are the smallest and the largest value of the sweep.
+    pub(crate) whole_sweep: bool,
     /// Number of seeds.
     pub(crate) seeds: usize,
 }
@@ -49,20 +54,27 @@ pub(super) struct SweepPoint {
     pub(super) y: f64,
 }
 
-/// The size of the trend over these runs, from the smallest to the largest of the swept `values`.
+/// The size of the trend over these runs.
 ///
-/// **Definition** within each seed, the least-squares slope of log y (of y, for an accuracy) on log x, times the log of the
-/// ratio of the largest value to the smallest. In a sweep with a value of 0, the difference of log y (of y) between the
-/// largest and the smallest value. Then the mean over seeds with Student's t-interval; for log y, the exponentials of these.
+/// **Definition** the change from the smallest to the largest of the values x that have a run in every seed. Within each
+/// seed it is the least-squares slope of log y (of y, for an accuracy) on log x, times the log of the ratio of these two
+/// values. If the smallest is 0, it is the difference of log y (of y) between the two. Then the mean over seeds with
+/// Student's t-interval; for log y, the exponentials of these. Seeds with runs at fewer than two values are left out.
 ///
-/// None if no seed has two of the values, or a value of y has no logarithm.
+/// None without two such values, and if a value of y has no logarithm.
 pub(super) fn size(points: &[SweepPoint], values: &[f64], scale: Scale, level: f64) -> Option<Size> {
-    let (low, high) = (*values.first()?, *values.last()?);
     let unit = if scale == Scale::Percent { SizeUnit::Points } else { SizeUnit::Factor };
     let transformed = |y: f64| if unit == SizeUnit::Points { 100.0 * y } else { y.ln() };
     let mut seeds: Vec<u64> = points.iter().map(|point| point.seed).collect();
     seeds.sort_unstable();
     seeds.dedup();
+    let has = |seed: u64, x: f64| points.iter().any(|point| point.seed == seed && point.x == x);
+    seeds.retain(|seed| values.iter().filter(|x| has(*seed, **x)).count() >= 2);
+    let common: Vec<f64> = values.iter().copied().filter(|x| seeds.iter().all(|seed| has(*seed, *x))).collect();
+    let (low, high) = (*common.first()?, *common.last()?);
+    if low == high {
+        return None;
+    }
     let change = |seed: &u64| -> Option<f64> {
         let own = points.iter().filter(|point| point.seed == *seed);
         let own: Vec<(f64, f64)> = own.map(|point| (point.x, transformed(point.y))).collect();
@@ -79,7 +91,8 @@ pub(super) fn size(points: &[SweepPoint], values: &[f64], scale: Scale, level: f
     let (mean, interval) = with_interval(&changes, level);
     let back = |value: f64| if unit == SizeUnit::Points { value } else { value.exp() };
     let interval = interval.map(|(low, high)| (back(low), back(high)));
-    Some(Size { change: back(mean), interval, unit, seeds: changes.len() })
+    let whole_sweep = values.first() == Some(&low) && values.last() == Some(&high);
+    Some(Size { change: back(mean), interval, unit, range: (low, high), whole_sweep, seeds: changes.len() })
 }
 
 /// Least-squares slope of y on log x; none without two different x.
@@ -123,9 +136,14 @@ impl Size {
         let interval = self
             .interval
             .map_or_else(|| ", one seed".to_owned(), |(low, high)| format!(", [{}, {}]", number(low), number(high)));
+        let range = if self.whole_sweep {
+            "over the sweep".to_owned()
+        } else {
+            format!("from {} to {}", plain(self.range.0), plain(self.range.1))
+        };
         match self.unit {
-            SizeUnit::Factor => format!("×{} over the sweep{interval}", number(self.change)),
-            SizeUnit::Points => format!("{} points over the sweep{interval}", number(self.change)),
+            SizeUnit::Factor => format!("×{} {range}{interval}", number(self.change)),
+            SizeUnit::Points => format!("{} points {range}{interval}", number(self.change)),
         }
     }
 }
@@ -155,16 +173,17 @@ mod tests {
         let (low, high) = found.interval.unwrap();
         assert!((low - 0.1).abs() < 1e-9 && (high - 0.1).abs() < 1e-9);
         assert_eq!((found.unit, found.seeds), (SizeUnit::Factor, 2));
-        // A seed with two of the three values has the same slope.
+        // Where a seed lacks the smallest value, nothing is extrapolated to it: from 0.1 to 1 the factor is 10^(−1/2).
         let fewer = size(&points(&rows[1..]), &values, Scale::Logarithmic, 0.95).unwrap();
-        assert!((fewer.change - 0.1).abs() < 1e-12);
+        assert!((fewer.change - 0.1f64.sqrt()).abs() < 1e-12);
+        assert!(fewer.words().starts_with("×0.316 from 0.1 to 1, ["), "{}", fewer.words());
     }
 
     #[test]
     fn a_sweep_with_zero_compares_its_ends_and_accuracies_have_points() {
         let rows = [(0, 0.0, 0.50), (0, 0.1, 0.9), (0, 1.0, 0.53), (1, 0.0, 0.50), (1, 1.0, 0.55), (2, 0.1, 0.7)];
         let found = size(&points(&rows), &[0.0, 0.1, 1.0], Scale::Percent, 0.95).unwrap();
-        // Seed 2 lacks both ends. Mean of 3 and 5 points; s = √2, t(1, 97.5 %) = 12.7062.
+        // Seed 2 has one value alone. Mean of 3 and 5 points; s = √2, t(1, 97.5 %) = 12.7062.
         assert!((found.change - 4.0).abs() < 1e-9, "{found:?}");
         assert_eq!((found.unit, found.seeds), (SizeUnit::Points, 2));
         let (low, high) = found.interval.unwrap();

@@ -14,6 +14,7 @@ use crate::linalg::{Cholesky, Row, centre, dot, gram, scatter};
 use crate::{Result, Task};
 
 /// Treatment of the bias.
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Bias {
     /// The bias is not penalised: features and targets are centred by their support means.

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use crate::{Error, Result};
 
 /// The unit of a penalty.
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PenaltyScale {
     /// λ itself.
