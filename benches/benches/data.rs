@@ -1,8 +1,8 @@
-//! Images a second: drawing `glyphs`, cutting a data set into batches, decoding image files; and, beside the batches, the
-//! training step that asks for them fastest.
+//! Images per second: rendering `glyphs`, batches of a data set, decoding of image files; and beside the batches the fastest
+//! training step.
 //!
-//! How long a whole data set takes, the first and the second time, and how much memory, is measured by the example `start`
-//! of the crate `datasets`, in processes of its own. `benches/peers/data.py` does the same work with PyTorch.
+//! The example `start` of the crate `datasets` measures the time and memory of loading a whole data set, the first and the
+//! second time, in processes of its own. `benches/peers/data.py` does the same work with PyTorch.
 #![allow(
     clippy::expect_used,
     missing_docs,
@@ -68,7 +68,7 @@ fn batches(criterion: &mut Criterion) {
                 black_box(batch)
             });
         });
-        // Whoever takes them does nothing else: what one background thread can give.
+        // The consumer does no work, so that this is the rate of one background thread.
         let mut ahead = batches.prefetch(Position::default(), 4);
         group.bench_function(BenchmarkId::new(name, on.id("3x32x32, batch 128, prefetched")), |bencher| {
             bencher.iter(|| on.finished(|| black_box(ahead.next().expect("endless").expect("a batch"))));
@@ -77,8 +77,7 @@ fn batches(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// A training step of the small VGG, the net of the CPU presets that takes the most images a second: the batches above have to
-/// come at least five times as fast.
+/// A training step of the small VGG, the fastest net of the CPU presets. Batches should be at least five times as fast.
 fn steps(criterion: &mut Criterion) {
     let on = device().expect("the device of BENCH_DEVICE");
     let mut group = criterion.benchmark_group("data/training step fed by batches");
@@ -107,7 +106,7 @@ fn steps(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// A batch without augmentation and the bytes behind it, which the peer computes again before anything is timed.
+/// A batch without augmentation and its bytes, from which the peer computes the same batch before the timing starts.
 fn write_case() {
     const COUNT: usize = 64;
     let batches = made(COUNT, Order::Sequential, None, &Device::Cpu);
@@ -132,7 +131,7 @@ fn made(size: usize, order: Order, augmentation: Option<Augmentation>, device: &
     Batches::new(images, normalisation, options, device).expect("usable options")
 }
 
-/// From the bytes of image files to pixels, as the first start does it.
+/// Decodes image files to pixels, as the first start does.
 fn decoding(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("data/decode");
     group.sample_size(10).warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
@@ -157,7 +156,7 @@ fn decoding(criterion: &mut Criterion) {
             },
         );
     }
-    // Best effort: it lies in the folder for temporary files.
+    // Best effort: the file is in the folder for temporary files.
     let _ = std::fs::remove_dir_all(folder);
     group.finish();
 }

@@ -1,8 +1,8 @@
 //! Geometric complexity of VGG-13 on CIFAR-sized images; `peers/gc.py` does the same work with PyTorch.
 //!
 //! Curves: exact values against the number of features p, one probe against samples, 64 images against probes.
-//! With `GC_PEER_FILES=<folder>` the weights and images are written there, so that the peer measures the very same nets, and
-//! what we find on a few of the images, which the peer computes again before it times anything.
+//! With `GC_PEER_FILES=<folder>` the weights, the images and our results on a few images are written there. The peer measures
+//! the same nets, and computes these results again before the timing starts.
 #![allow(
     clippy::expect_used,
     missing_docs,
@@ -32,7 +32,7 @@ fn chosen() -> Chosen {
     device().expect("the device of BENCH_DEVICE")
 }
 
-/// VGG-13 for CIFAR (p = 512), freshly drawn.
+/// VGG-13 for CIFAR (p = 512) with initial weights.
 fn network(name: &str, device: &Device) -> Network {
     let architecture = Architecture::named(name).expect("a known name").with_input(3, [32, 32]).with_classes(10);
     Network::new(&architecture, Initialisation::HeNormal, 1, DType::F32, device).expect("a network")
@@ -52,7 +52,7 @@ fn vgg13_pass() -> Work {
     Work::vgg_pass(&[64, 128, 256, 512, 512].map(|width| vec![width; 2]), 3, 32)
 }
 
-/// Images of independent standard normal pixels: normalised, without structure.
+/// Images of independent standard normal pixels.
 fn images(count: usize, device: &Device) -> Tensor {
     let batch = |first: usize| {
         let size = BATCH.min(count - first);
@@ -68,7 +68,7 @@ fn measure(estimator: &GeometricComplexity, map: &dyn FeatureMap, images: &Tenso
     estimator.measure(map, [Ok::<_, Error>(images.clone())]).expect("an estimate")
 }
 
-/// Peak memory of this process in MiB, where the system tells.
+/// Peak memory of this process in MiB, where the system reports it.
 fn peak_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
@@ -149,7 +149,7 @@ fn exact_candle(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// A relative standard error of 1 % on the value of 2,048 images, and what one probe for each of them costs.
+/// GC of 2,048 images to a relative standard error of 1 %, and the cost of one probe for each image.
 fn estimated(criterion: &mut Criterion) {
     let on = chosen();
     let network = network("vgg13", &on.device);
@@ -178,14 +178,14 @@ fn estimated(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Writes how many samples and probes reached 1 %, so that the peer's estimate, which has no plan, has an equal error.
+/// Writes the number of samples and probes that reached 1 %, so that the peer's estimate has an equal error.
 fn plan_for_the_peer(estimate: &Estimate) {
     let Some(folder) = std::env::var_os("GC_PEER_FILES") else { return };
     let plan = format!("{{\"samples\": {}, \"probes\": {}}}\n", estimate.samples, estimate.probes);
     std::fs::write(Path::new(&folder).join("plan.json"), plan).expect("a folder that can be written");
 }
 
-/// The cost against one size, the others held; a backward pass to the images costs as much as a forward pass.
+/// The cost against one size, with the others fixed. A backward pass to the images costs as much as a forward pass.
 fn growth(criterion: &mut Criterion) {
     let on = chosen();
     let mut curve = Curve::default();
@@ -195,7 +195,7 @@ fn growth(criterion: &mut Criterion) {
     curve.write(Path::new(env!("CARGO_TARGET_TMPDIR")), "gc").expect("the target directory is writable");
 }
 
-/// Exact values of 8 images: one forward pass and p backward passes, through a last layer that grows with p.
+/// Exact GC of 8 images: one forward pass and p backward passes, with a last layer of width p.
 fn against_features(criterion: &mut Criterion, on: &Chosen, curve: &mut Curve) {
     const GROUP: &str = "gc/exact, narrow VGG, 8 images, against features";
     const COUNT: usize = 8;
@@ -215,7 +215,7 @@ fn against_features(criterion: &mut Criterion, on: &Chosen, curve: &mut Curve) {
     group.finish();
 }
 
-/// One probe a sample, streamed in batches: linear in time, flat in memory.
+/// One probe for each sample, streamed in batches: time is linear in the samples, memory constant.
 fn against_samples(criterion: &mut Criterion, on: &Chosen, curve: &mut Curve) {
     const GROUP: &str = "gc/one probe, vgg13, against samples";
     const SMALL: usize = 32;
@@ -241,7 +241,7 @@ fn against_samples(criterion: &mut Criterion, on: &Chosen, curve: &mut Curve) {
     group.finish();
 }
 
-/// 64 images: one forward pass, and one backward pass a probe.
+/// 64 images: one forward pass, and one backward pass for each probe.
 fn against_probes(criterion: &mut Criterion, on: &Chosen, curve: &mut Curve) {
     const GROUP: &str = "gc/64 images, vgg13, against probes";
     let network = network("vgg13", &on.device);
@@ -314,10 +314,10 @@ fn report(name: &str, estimate: Option<Estimate>) {
     );
 }
 
-/// Images of the case that both sides compute.
+/// Images of the small case that both sides compute.
 const CASE: usize = 8;
 
-/// Writes the weights and images for the peer, and our numbers of a small case, if they are asked for.
+/// Writes weights, images and our results of a small case for the peer, where `GC_PEER_FILES` is set.
 fn peer_files(_: &mut Criterion) {
     let Some(folder) = std::env::var_os("GC_PEER_FILES") else { return };
     let folder = std::path::PathBuf::from(folder);
@@ -343,8 +343,8 @@ fn peer_files(_: &mut Criterion) {
     candle_core::safetensors::save(&images, folder.join("images.safetensors")).expect("images on disk");
 }
 
-/// Exact values of two images in evaluation mode; in training mode the penalty of all of them along one cotangent, and of its
-/// gradient by every weight the norm and the product with the weight.
+/// Exact GC of two images in evaluation mode. In training mode the penalty of all images along one cotangent, and of its
+/// gradient with respect to each weight the norm and the inner product with the weight.
 fn our_numbers(name: &str, network: &Network, few: &Tensor, cotangent: &Tensor) -> HashMap<String, Tensor> {
     let numbers = |values: Vec<f64>| Tensor::new(values, &Device::Cpu).expect("numbers");
     let map = network.frozen().feature_map(Pass::evaluation(), None).expect("features");

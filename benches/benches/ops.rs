@@ -3,7 +3,7 @@
 //!
 //! `RAYON_NUM_THREADS=2 CANDLE_NUM_THREADS=2 cargo bench --package benches --bench ops`
 //!
-//! Throughput of a layer is nominal: two operations for every product of the direct sum, whatever algorithm ran. The
+//! The throughput of a layer is nominal: two operations for every product of the direct sum, whichever algorithm ran. The
 //! `peak` is that of the gemm crate on large square matrices, with which the table compares.
 //!
 //! About two minutes on an idle machine with two cores.
@@ -54,7 +54,7 @@ const LAYERS: [Layer; 15] = [
 ];
 
 impl Layer {
-    /// The name that `peers/ops.py` looks for.
+    /// The name that `peers/ops.py` uses.
     fn name(self) -> String {
         let Self(inputs, outputs, size, kernel, stride) = self;
         format!("{inputs}-{outputs} {size}x{size} kernel {kernel} stride {stride}")
@@ -96,7 +96,7 @@ fn numbers(geometry: &ConvGeometry) -> [Vec<f32>; 3] {
     ]
 }
 
-/// Writes inputs and our results for some layers at batch 2, which the peer computes again before anything is timed.
+/// Writes inputs and our results for some layers at batch 2, which the peer computes again before the timing starts.
 fn write_cases(path: &Path) -> Result<()> {
     let mut tensors = HashMap::new();
     for layer in LAYERS {
@@ -152,7 +152,7 @@ fn train(network: &Network, images: &Tensor, labels: &Tensor, state: &mut Optimi
     Sgd { momentum: 0.9, ..Sgd::new(1e-4) }.step(network.params(), &gradients, 1.0, state)
 }
 
-/// The gradient of the summed features with respect to the images alone, from the images on.
+/// The gradient of the summed features with respect to the images alone, with its forward pass.
 fn input_gradient(network: &Network, images: &Tensor) -> models::Result<Tensor> {
     let map = network.frozen().linearize(images, &Pass::evaluation())?;
     map.vjp(&map.features().ones_like()?)

@@ -1,4 +1,4 @@
-//! Milliseconds of each operation of a training step on a device, at the sizes of VGG-13's stages: where the time goes.
+//! Milliseconds of each operation of a training step on a device, at the sizes of VGG-13's stages.
 //!
 //! `BENCH_DEVICE=cuda:0 cargo run --release --package benches --features cudnn --example device_operations -- [batch]`
 #![allow(
@@ -52,7 +52,7 @@ fn main() -> models::Result<()> {
     Ok(())
 }
 
-/// Of one repetition: the mean of twenty in a row, after three that load what is needed.
+/// Milliseconds of one repetition: the mean of twenty after three for warm-up.
 fn milliseconds(on: &Chosen, work: &dyn Fn() -> ops::Result<Tensor>) -> models::Result<f64> {
     const REPETITIONS: usize = 20;
     let run =

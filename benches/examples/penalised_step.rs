@@ -1,5 +1,5 @@
-//! A penalised training step in units of a plain one, for VGG-13 without and with batch norm: the two are timed in turn, so that
-//! a machine whose speed changes slows both.
+//! The time of a penalised training step divided by that of a plain one, for VGG-13 without and with batch norm. The two are
+//! timed in turn, so that a change of the machine's speed affects both.
 //!
 //! `cargo run --release --package benches --example penalised_step -- [pairs]`
 #![allow(
@@ -19,7 +19,7 @@ use models::{Architecture, Initialisation, Network, Pass};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// As in the benchmark `gc`.
+/// The same values as in the benchmark `gc`.
 const BATCH: usize = 64;
 
 fn main() -> models::Result<()> {
@@ -28,7 +28,7 @@ fn main() -> models::Result<()> {
     for name in ["vgg13", "vgg13_bn"] {
         let mut seconds = timed(&on, name, pairs)?;
         let [plain, penalised] = [0, 1].map(|of| quartiles(seconds.iter().map(|pair| pair[of]).collect())[1]);
-        // The first pair allocates.
+        // The first pair includes the allocations.
         let [low, median, high] = quartiles(seconds.split_off(1).iter().map(|[plain, both]| both / plain).collect());
         println!(
             "{}: plain {:.0} ms, penalised {:.0} ms, {median:.2} plain steps (quartiles {low:.2} and {high:.2} of {pairs})",

@@ -11,9 +11,28 @@ pub(crate) fn at_least_one(text: &str) -> Result<usize, String> {
     }
 }
 
+/// Parses a count from 1 to `MAX`. Larger counts would exceed any memory before a message could be given.
+///
+/// # Errors
+/// Text that is no whole number in this range.
+pub(crate) fn up_to<const MAX: usize>(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count) if (1..=MAX).contains(&count) => Ok(count),
+        _ => Err(format!("expected a whole number from 1 to {MAX}")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::at_least_one;
+    use super::{at_least_one, up_to};
+
+    #[test]
+    fn counts_have_a_ceiling() {
+        assert_eq!(up_to::<10>("10"), Ok(10));
+        for text in ["0", "11", "18446744073709551616", "-1", "ten"] {
+            assert!(up_to::<10>(text).unwrap_err().contains("1 to 10"), "{text}");
+        }
+    }
 
     #[test]
     fn counts_start_at_one() {

@@ -281,11 +281,55 @@ fn a_head_for_other_classes_than_those_of_the_folder_is_not_used() {
     assert!(document["collapse"].get("head_accuracy").is_none(), "{document}");
 }
 
+/// Linear–ReLU–Linear with identity weights at (1, −1), as a description without `activation_before_head` means it; the head may be
+/// missing from the weights, and their names may have prefixes.
+#[test]
+fn the_document_and_the_table_name_the_tensor_that_was_measured() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let eye = Tensor::eye(2, DType::F32, &Device::Cpu).unwrap();
+    let zeros = || Tensor::zeros(2, DType::F32, &Device::Cpu).unwrap();
+    let inputs = HashMap::from([("x", Tensor::new(&[[1f32, -1.0], [1.0, -1.0]], &Device::Cpu).unwrap())]);
+    safetensors::save(&inputs, path.join("x.safetensors")).unwrap();
+    let text = "family = 'mlp'\ninputs = 2\nhidden = [2]\nclasses = 2\nactivation = 'relu'\n";
+    let args = ["measure", "--arch", "net.toml", "--weights", "w.safetensors", "--inputs", "x.safetensors"];
+    for (key, complexity, layer) in [
+        ("", 1.0, "`embed.1`"),
+        ("activation_before_head = true", 1.0, "`embed.1`"),
+        ("activation_before_head = false", 2.0, "`embed.0`"),
+    ] {
+        std::fs::write(path.join("net.toml"), format!("{text}{key}")).unwrap();
+        for (prefix, with_head) in [("", true), ("module.", true), ("", false), ("_orig_mod.module.", false)] {
+            let mut weights = vec![("embed.0.weight", eye.clone()), ("embed.0.bias", zeros())];
+            if with_head {
+                weights.extend([("head.weight", eye.clone()), ("head.bias", zeros())]);
+            }
+            let weights: HashMap<String, Tensor> =
+                weights.into_iter().map(|(name, tensor)| (format!("{prefix}{name}"), tensor)).collect();
+            safetensors::save(&weights, path.join("w.safetensors")).unwrap();
+            let output = xtask(path, &[&args[..], &["--json"]].concat());
+            let errors = String::from_utf8(output.stderr).unwrap();
+            assert!(output.status.success(), "{errors}");
+            let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+            assert_eq!(document["gc"]["value"], complexity, "{key}");
+            assert!(document["tensor"].as_str().unwrap().contains(layer), "{document}");
+            assert!(errors.contains(prefix), "{errors}");
+            assert_eq!(errors.contains("holds no head"), !with_head, "{errors}");
+            let table = String::from_utf8(xtask(path, &args).stdout).unwrap();
+            assert!(table.contains(layer) && table.contains("input of the head `head`"), "{table}");
+        }
+    }
+}
+
 #[test]
 fn networks_are_ranked_on_labelled_data() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
-    std::fs::write(path.join("net.toml"), "family = 'mlp'\ninputs = 4\nhidden = [6, 5]\nclasses = 3").unwrap();
+    std::fs::write(
+        path.join("net.toml"),
+        "family = 'mlp'\ninputs = 4\nhidden = [6, 5]\nactivation_before_head = false\nclasses = 3",
+    )
+    .unwrap();
     let draw =
         |seed: u64, count: usize| streams::standard_normal(&mut streams::stream(seed, "xtask/tests/rank", 0), count);
     let tensor = |values: Vec<f64>, shape: &[usize]| Tensor::from_vec(values, shape, &Device::Cpu).unwrap();

@@ -1,8 +1,8 @@
-//! Operations composed of candle's own against the kernels, on the CPU: what runs on devices without kernels is checked
-//! where there is none.
+//! Operations composed of candle's own against the kernels, on the CPU: this checks what devices without kernels run, without
+//! such a device.
 //!
-//! Every other test of an operation compares the two routes too (`operations.rs`); here are random geometries, values
-//! that are not ordinary, and whole networks.
+//! The tests of single operations in `ops` compare both implementations too. Here are random geometries, values that are not
+//! finite, and whole networks.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on may panic")]
 
@@ -31,7 +31,7 @@ fn axis() -> impl Strategy<Value = ([usize; 4], usize)> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
-    /// The three operations of any convolution, and ⟨F(x,w), g⟩ = ⟨x, D(g,w)⟩ = ⟨w, W(x,g)⟩ by either route.
+    /// The three operations of any convolution, and ⟨F(x,w), g⟩ = ⟨x, D(g,w)⟩ = ⟨w, W(x,g)⟩ in both implementations.
     #[test]
     fn convolutions(
         (vertical, height) in axis(), (horizontal, width) in axis(),
@@ -63,7 +63,7 @@ proptest! {
         }
     }
 
-    /// Any pooling of values with many ties, infinities and NaN: the same values, and the same pixels get the gradient.
+    /// Any pooling of values with ties, infinities and NaN: both give the same values, and the gradient to the same pixels.
     #[test]
     fn poolings(
         (vertical, height) in axis(), (horizontal, width) in axis(),
@@ -138,7 +138,7 @@ fn single_precision_is_as_good_as_the_kernels() {
     assert_close("convolution, batch norm, GELU", &composed(run), &run(), 1e-6);
 }
 
-/// PyTorch's values for the golden networks, and the kernels' gradients by every parameter, by the composed route.
+/// The composed operations give PyTorch's values for the golden networks, and the kernels' gradients by every parameter.
 #[test]
 fn whole_networks() {
     for golden in Golden::all() {
@@ -165,7 +165,7 @@ fn whole_networks() {
                 let (Some(kernel), Some(composition)) = (kernel, composition) else {
                     panic!("{}: no gradient of {name}", golden.name);
                 };
-                // A gradient that is zero in exact arithmetic, as a convolution's bias before batch norm has it, is noise.
+                // A gradient that is zero in exact arithmetic, such as that of a bias before batch norm, is rounding only.
                 let size = numbers(&kernel).iter().map(|value| value * value).sum::<f64>().sqrt();
                 let error = relative_distance(&composition, &kernel) * size;
                 assert!(
@@ -178,7 +178,7 @@ fn whole_networks() {
     }
 }
 
-/// The squared pullback norms and the gradient of their pairing, through batch norm in both modes.
+/// ‖Jᵀv‖² and the gradient of its tangent–cotangent term, through batch norm in both modes.
 #[test]
 fn the_complexity_penalty() {
     let golden = Golden::open("resnet_tiny", DType::F64);

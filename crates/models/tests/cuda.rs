@@ -1,6 +1,6 @@
 //! The operations and a training step on a CUDA device against the CPU's kernels.
 //!
-//! Only built with the feature `cuda`, and it says that it ran nothing where there is no device.
+//! Only built with the feature `cuda`. Without a device the tests print that they ran nothing.
 
 #![cfg(feature = "cuda")]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "a test that cannot go on may panic")]
@@ -18,7 +18,7 @@ fn device() -> Option<Device> {
     match Device::new_cuda(0) {
         Ok(device) => Some(device),
         Err(error) => {
-            // Only the reason: what follows it is a backtrace.
+            // The first line only: a backtrace follows.
             let reason = error.to_string().lines().next().unwrap_or_default().to_owned();
             eprintln!("skipped, nothing was run: no CUDA device ({reason})");
             None
@@ -107,9 +107,9 @@ fn a_training_step() {
             let (images, pass) = (images.to_device(device).unwrap(), Pass::training(1, 0));
             let logits = network.tracked().logits(&images, &pass).unwrap();
             let by_graph = ops::cross_entropy(&logits, &labels, 0.0).unwrap().backward().unwrap();
-            let (_, traced) = Gradients::of_loss(&network, &labelled(&images, &labels, 0.0), &pass).unwrap();
+            let (_, without_graph) = Gradients::of_loss(&network, &labelled(&images, &labels, 0.0), &pass).unwrap();
             let of = |(name, var): (&str, &Var)| {
-                let both = [by_graph.get(var), traced.get(name)];
+                let both = [by_graph.get(var), without_graph.get(name)];
                 let both = both.map(|gradient| gradient.unwrap_or_else(|| panic!("no gradient of {name}")));
                 (name.to_owned(), both.map(|gradient| gradient.to_device(&Device::Cpu).unwrap()))
             };
@@ -118,7 +118,7 @@ fn a_training_step() {
         for ((parameter, expected), (_, found)) in gradients(&Device::Cpu).iter().zip(&gradients(&device)) {
             for (route, found) in ["by the graph", "without it"].into_iter().zip(found) {
                 let distance = relative_distance(found, &expected[0]);
-                // The gradient of a bias in front of batch norm is 0, and rounding is all that is left of it.
+                // The gradient of a bias in front of batch norm is 0 up to rounding.
                 let zero = numbers(&expected[0]).iter().all(|value| value.abs() < 1e-12);
                 assert!(zero || distance < 1e-9, "{name}, {parameter}, {route}: {distance:e}");
             }
@@ -157,7 +157,7 @@ fn tensors_on_two_devices_are_refused() {
     assert!(matches!(error, ops::Error::Device { op: "hadamard", .. }), "{error}");
 }
 
-/// cuDNN's Winograd algorithms, which take channels by the dozen, and tensors that lie somewhere in a larger one.
+/// cuDNN's Winograd algorithms, which need many channels, and tensors that are slices of larger ones.
 #[test]
 fn fast_convolutions() {
     let Some(device) = device() else { return };

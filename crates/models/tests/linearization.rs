@@ -1,5 +1,5 @@
-//! The pass that keeps what its way back needs by itself, against candle's backward pass on the same network, against the
-//! tangent and against finite differences; tolerances are relative to the norm.
+//! Linearizations without a graph, against candle's backward pass on the same network, against the forward-mode pass and against
+//! finite differences. Tolerances are relative to the norm.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on may panic")]
 
@@ -11,8 +11,8 @@ use models::train::{GcPenalty, Gradients};
 use models::{Architecture, Error, Initialisation, Linearization, Network, Pass, ops};
 use support::{Golden, assert_close, labelled, numbers};
 
-/// One network of every family, with what they are made of in every combination that the layers treat apart: ReLU behind
-/// convolutions, batch norm and sums, max pooling behind it, other activations, dropout, hidden layers, all forms of blocks.
+/// Networks of every family with every combination of layers that is fused or treated separately: ReLU after convolution, batch
+/// norm and sums, max pooling after ReLU, other activations, dropout, hidden layers, all forms of blocks.
 const NETS: [&str; 10] = [
     "family = 'mlp'\ninputs = 30\nhidden = [7, 6, 4]\nactivation = 'gelu'\nactivation_before_head = false\nclasses = 3",
     "family = 'mlp'\ninputs = 30\nhidden = [7]\nactivation = 'relu'\nclasses = 3",
@@ -34,7 +34,7 @@ fn draw(shape: &[usize], address: u64) -> Tensor {
     Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
 }
 
-/// A network whose running statistics, scales and shifts are not those of the start, with a batch of images and labels.
+/// A network whose running statistics, scales and shifts are not the initial ones, with a batch of images and labels.
 fn setting(text: &str, dtype: DType) -> (Network, Tensor, Tensor) {
     let architecture = Architecture::from_toml(text).unwrap();
     let network = Network::new(&architecture, Initialisation::HeNormal, 3, dtype, &Device::Cpu).unwrap();
@@ -68,7 +68,7 @@ fn assert_same(what: &str, network: &Network, found: &Gradients, expected: &Grad
             panic!("{what}: gradient by {name} found {}, expected {}", found.is_some(), expected.is_some());
         };
         assert_eq!(found.dims(), var.dims(), "{what}: {name}");
-        // A bias in front of batch norm has the gradient 0, of which both ways leave rounding only.
+        // A bias in front of batch norm has the gradient 0 up to rounding.
         let norm = numbers(expected).iter().map(|value| value * value).sum::<f64>().sqrt();
         if norm > 1e-9 {
             assert_close(&format!("{what}: {name}"), found, expected, tolerance);
@@ -123,7 +123,7 @@ fn penalised_by_graph(
     (term.value, Gradients::of(network.params(), &total.backward().unwrap()).unwrap())
 }
 
-/// The penalty is weighed so that it and the loss have gradients of one size: neither can hide the other.
+/// The penalty is weighted so that its gradient is as large as that of the loss: neither can hide an error in the other.
 #[test]
 fn the_gradients_of_a_penalised_loss_are_those_of_the_graph() {
     for text in NETS {
@@ -172,7 +172,7 @@ fn the_gradients_of_a_penalised_loss_are_those_of_the_graph() {
 }
 
 #[test]
-fn the_way_back_to_the_images_is_that_of_the_graph_and_the_tangents_adjoint() {
+fn the_vjp_is_that_of_the_graph_and_the_adjoint_of_the_jvp() {
     for text in NETS {
         let (network, images, _) = setting(text, DType::F64);
         let pass = Pass::evaluation();
@@ -180,7 +180,7 @@ fn the_way_back_to_the_images_is_that_of_the_graph_and_the_tangents_adjoint() {
         let variable = Var::from_tensor(&images).unwrap();
         let features = network.frozen().features(&variable, &pass).unwrap();
         assert_close(text, map.features(), &features, 1e-12);
-        // The same map answers any number of cotangents.
+        // The linearization can be applied repeatedly.
         for address in [2, 3] {
             let v = draw(features.dims(), address);
             let graph = (&features * &v).unwrap().sum_all().unwrap().backward().unwrap();
@@ -196,8 +196,8 @@ fn the_way_back_to_the_images_is_that_of_the_graph_and_the_tangents_adjoint() {
     }
 }
 
-/// Of whole networks, by every parameter at once, along a random direction: central differences with a step of
-/// 1e-7, at which no ReLU of these networks switches (within 1e-6 one does).
+/// The derivative along a random direction in all parameters at once, against central differences with a step of 1e-7. No ReLU of
+/// these networks switches within 1e-7; one does within 1e-6.
 #[test]
 fn the_gradients_of_whole_networks_match_finite_differences() {
     for text in NETS {
@@ -232,7 +232,7 @@ fn the_gradients_of_whole_networks_match_finite_differences() {
 }
 
 #[test]
-fn single_precision_gives_pytorchs_gradients_too() {
+fn single_precision_gives_the_gradients_of_the_graph() {
     for golden in Golden::all() {
         let (images, labels) = (golden.value("x"), golden.labels());
         let pass = Pass::evaluation();
@@ -243,7 +243,7 @@ fn single_precision_gives_pytorchs_gradients_too() {
 }
 
 #[test]
-fn what_does_not_fit_is_refused_by_name() {
+fn wrong_shapes_are_refused_by_name() {
     let (network, images, labels) = setting(NETS[3], DType::F64);
     let pass = Pass::evaluation();
     let map = network.frozen().linearize(&images, &pass).unwrap();
@@ -264,9 +264,9 @@ fn what_does_not_fit_is_refused_by_name() {
     assert!(matches!(refused, Err(ops::Error::Shape { op: "batch-norm", .. })));
 }
 
-/// Cotangents enough that products with zeros are left out.
+/// From this many cotangents on, the sparsity-aware path is used.
 #[test]
-fn many_cotangents_of_an_image_are_each_by_itself() {
+fn many_cotangents_of_an_image_give_the_vjps_of_each() {
     const EACH: usize = 37;
     for text in NETS {
         for (mode, pass) in [("training", Pass::training(5, 2).without_update()), ("evaluation", Pass::evaluation())] {
@@ -276,7 +276,7 @@ fn many_cotangents_of_an_image_are_each_by_itself() {
             let cotangents: Vec<Tensor> = (0..EACH).map(|k| draw(map.features().dims(), 20 + k as u64)).collect();
             let together = map.vjp(&Tensor::cat(&cotangents, 0).unwrap());
             if pass.batch_statistics && network.architecture().has_batch_norm() {
-                assert!(matches!(together, Err(Error::Shape { .. })), "{what}");
+                assert!(matches!(together, Err(Error::Operation(ops::Error::Shape { .. }))), "{what}");
                 continue;
             }
             let alone = |map: &Linearization| {

@@ -46,8 +46,8 @@ fn row(
     Row { operation, verdict, x, direction, convention: None, candle, instead }
 }
 
-/// A row at equal elements, along the direction in which all grow equally: maxima are differentiable there.
-fn at_ties(row: Row) -> Row {
+/// A row at ones along ones: equal maxima are differentiable in this direction, and errors of elements do not cancel.
+fn at_ones(row: Row) -> Row {
     let ones = row.x.ones_like().unwrap();
     Row { x: ones.clone(), direction: ones, ..row }
 }
@@ -93,7 +93,7 @@ fn rows() -> Vec<Row> {
             Some(|x| nchw::conv2d(x, &kernel(), 1, 2, 1, 1)),
         ),
         row("max_pool2d", "wrong", image, |x| x.max_pool2d(2), Some(|x| nchw::max_pool2d(x, 2))),
-        at_ties(row("max_pool2d, equal maxima", "wrong", image, |x| x.max_pool2d(3), Some(|x| nchw::max_pool2d(x, 3)))),
+        at_ones(row("max_pool2d, equal maxima", "wrong", image, |x| x.max_pool2d(3), Some(|x| nchw::max_pool2d(x, 3)))),
         row(
             "max_pool2d_with_stride, overlapping windows",
             "error",
@@ -120,13 +120,13 @@ fn rows() -> Vec<Row> {
         row("relu", "right", image, Tensor::relu, Some(nchw::relu)),
         at_zero(row("relu at 0", "wrong", image, Tensor::relu, Some(nchw::relu))),
         at_zero(row("abs at 0", "wrong", image, Tensor::abs, None)),
-        row("gelu_erf", "wrong", image, Tensor::gelu_erf, Some(|x| Activation::Gelu.forward(x))),
-        row("gelu", "wrong", image, Tensor::gelu, Some(|x| Activation::Gelu.forward(x))),
+        at_ones(row("gelu_erf", "wrong", image, Tensor::gelu_erf, Some(|x| Activation::Gelu.forward(x)))),
+        at_ones(row("gelu", "wrong", image, Tensor::gelu, Some(|x| Activation::Gelu.forward(x)))),
         row("silu", "right", image, Tensor::silu, Some(|x| Activation::Silu.forward(x))),
         row("tanh", "right", image, Tensor::tanh, Some(|x| Activation::Tanh.forward(x))),
         row("elu", "right", image, |x| x.elu(1.3), None),
         row("max over a dimension", "right", image, |x| x.max(1), None),
-        at_ties(row("max over a dimension, equal maxima", "wrong", image, |x| x.max(1), None)),
+        at_ones(row("max over a dimension, equal maxima", "wrong", image, |x| x.max(1), None)),
         row("upsample_nearest2d", "right", &[2, 3, 3, 3], |x| x.upsample_nearest2d(6, 6), None),
         row("upsample_nearest2d of a tensor used before", "wrong", &[2, 3, 3, 3], twice, Some(twice_instead)),
     ]

@@ -14,7 +14,7 @@ const TOP: f64 = 44.0;
 const BOTTOM: f64 = 40.0;
 const COLUMNS: usize = 2;
 
-/// The picture of all curves; nothing where there are none.
+/// The picture of all curves; `None` without curves.
 pub(super) fn picture(recorded: &Recorded) -> Option<Markup> {
     let curves: Vec<Curve> = recorded.topics.values().flat_map(curves).collect();
     if curves.is_empty() {

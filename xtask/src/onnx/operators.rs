@@ -1,4 +1,4 @@
-//! ONNX nodes as differentiable operations. Images are `[n, c, h, w]` between nodes, as the standard has it.
+//! ONNX nodes as differentiable operations. Images between nodes are `[n, c, h, w]`, as in the ONNX standard.
 
 use anyhow::{Context, Result, bail};
 use candle_core::{DType, Tensor};
@@ -78,7 +78,7 @@ pub(super) fn apply(node: &NodeProto, inputs: &[&Tensor]) -> Result<Tensor> {
     })
 }
 
-/// `[n, c, h, w]` to the order of our operations.
+/// Permutes `[n, c, h, w]` to `[n, h, w, c]`, the layout of the operations.
 fn inside(x: &Tensor) -> Result<Tensor> {
     x.dims4().context("expected images [n, c, h, w]")?;
     Ok(x.permute((0, 2, 3, 1))?.contiguous()?)
@@ -153,8 +153,8 @@ fn flatten(node: &NodeProto, x: &Tensor) -> Result<Tensor> {
     Ok(x.reshape((rows, x.elem_count() / rows.max(1)))?)
 }
 
-/// A shape with 0 for a dimension that stays and −1 for the one that is left over. The first dimension counts samples,
-/// however many the graph was exported with.
+/// The shape of `Reshape`: 0 keeps a dimension and −1 is inferred. The first dimension is always the number of samples,
+/// also where the graph was exported with a fixed number.
 fn reshape(node: &NodeProto, x: &Tensor, shape: &Tensor) -> Result<Tensor> {
     let wanted: Vec<i64> = shape.to_dtype(DType::I64)?.flatten_all()?.to_vec1()?;
     let keeps = integer(node, "allowzero", 0) == 0;

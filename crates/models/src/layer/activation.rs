@@ -33,11 +33,12 @@ impl Layer for ActivationLayer {
 
     fn linearize<'a>(&'a self, input: &LayerInput, _: &Pass) -> Result<LayerLinearization<'a>> {
         let y = self.0.forward(&input.x)?;
-        let kept = if self.is_relu() { y.clone() } else { input.x.clone() };
+        // The slope of ReLU is read from its output, any other from the input.
+        let slope_at = if self.is_relu() { y.clone() } else { input.x.clone() };
         let vjp = move |g: &Tensor, _: &mut GradientAccumulator| {
             Ok(Some(match self.0 {
-                Activation::Relu => relu_mask_rows(g, &kept)?,
-                smooth => smooth.jvp(&repeat_rows("activation", &kept, g)?, g)?.1,
+                Activation::Relu => relu_mask_rows(g, &slope_at)?,
+                smooth => smooth.jvp(&repeat_rows("activation", &slope_at, g)?, g)?.1,
             }))
         };
         Ok(LayerLinearization::new(y, input.needs_gradient, vjp))

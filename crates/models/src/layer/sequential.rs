@@ -5,7 +5,7 @@ use std::sync::Arc;
 use candle_core::{DType, Tensor};
 
 use super::{Cotangents, Layer, LayerInput, LayerLinearization, LayerResiduals, ReluMask, TangentCotangentTerms, Tape};
-use crate::names::nearest;
+use crate::error::most_similar;
 use crate::{Error, Pass, Result};
 
 /// Named layers in the order in which they run; a clone shares them.
@@ -54,7 +54,7 @@ impl Sequential {
     pub(crate) fn up_to(&self, name: &str) -> Result<Sequential> {
         self.find(name).ok_or_else(|| {
             let known = self.names();
-            let nearest = nearest(name, known.iter().map(String::as_str));
+            let nearest = most_similar(name, known.iter().map(String::as_str));
             Error::UnknownName { what: "layer", name: name.to_owned(), nearest }
         })
     }

@@ -1,16 +1,17 @@
-//! Where weights come from: a file, or a file of a repository of the Hub.
+//! Weights by name: a path, or a file in a repository of the Hub.
 
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{Error, Result};
 
-/// A file of weights, as the command line names it: a path, or `hub:owner/name`, `hub:owner/name@revision`, with
-/// `:file` at the end for another file than `model.safetensors`.
+/// The name of a file of weights, for command lines and lists: a path, `hub:owner/name` or `hub:owner/name@revision`, followed by
+/// `:file` for another file than `model.safetensors`.
 ///
-/// What downloads is left to the caller, whose rules of cache, endpoint and token then hold: a [`WeightsSource::Hub`] has
-/// the three parts that every client of the Hub asks for.
+/// The caller downloads; a [`WeightsSource::Hub`] has the three parts that clients of the Hub need.
 ///
 /// ```
 /// use models::{Error, WeightsSource};
@@ -20,17 +21,18 @@ use crate::{Error, Result};
 /// assert!(matches!("hub:name".parse::<WeightsSource>(), Err(Error::WeightsSource { .. })));
 /// # Ok::<(), Error>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum WeightsSource {
-    /// A file of this machine.
+    /// A file or folder of this machine.
     File(PathBuf),
     /// A file of a model repository.
     Hub {
         /// `owner/name`.
         repository: String,
-        /// The branch, tag or commit; `main` unless it is named.
+        /// The branch, tag or commit; `main` by default.
         revision: String,
-        /// The path inside the repository; `model.safetensors` unless it is named.
+        /// The path inside the repository; `model.safetensors` by default.
         file: String,
     },
 }
@@ -50,6 +52,20 @@ impl FromStr for WeightsSource {
             return Err(Error::WeightsSource { source_name: text.to_owned() });
         }
         Ok(WeightsSource::Hub { repository: repository.into(), revision: revision.into(), file: file.into() })
+    }
+}
+
+impl TryFrom<String> for WeightsSource {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self> {
+        text.parse()
+    }
+}
+
+impl From<WeightsSource> for String {
+    fn from(source: WeightsSource) -> Self {
+        source.to_string()
     }
 }
 

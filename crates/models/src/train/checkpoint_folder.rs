@@ -1,18 +1,21 @@
-//! Which checkpoints of a run are kept, and from which one it goes on.
+//! The checkpoints of one run in a folder: which are kept, and which one a run continues from.
 
 use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
 
 use super::{Checkpoint, Fit, Progress};
 use crate::{Error, Network, Result};
 
-/// Which checkpoints are kept beside the newest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Which checkpoints of a run are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Keep {
-    /// The last ones, at least one; with two, a damaged file leaves one to go on from.
+    /// Number of last checkpoints, at least one. With two, one is left to continue from if the other is damaged.
     pub last: usize,
-    /// The one with the smallest metric.
+    /// Whether the checkpoint with the smallest metric is kept too.
     pub best: bool,
-    /// Those after every so many steps.
+    /// Also those whose step is a multiple of this number.
     pub every: Option<u64>,
 }
 
@@ -51,9 +54,9 @@ const PREFIX: &str = "step-";
 const SUFFIX: &str = ".safetensors";
 
 impl Checkpoints {
-    /// Those in this folder, which is made if it is not there.
+    /// The checkpoints in this folder, which is created if it does not exist.
     ///
-    /// **Errors** [`Error::Io`]; [`Error::Setting`] when the last of zero are to be kept.
+    /// **Errors** [`Error::Io`]; [`Error::Setting`] for a policy that keeps no last checkpoint, or every 0 steps.
     pub fn new(folder: impl Into<PathBuf>, keep: Keep) -> Result<Self> {
         let folder = folder.into();
         if keep.last == 0 {
@@ -65,14 +68,14 @@ impl Checkpoints {
             return Err(Error::Setting { op: "checkpoints", name: "every", value: "0".into(), rule });
         }
         std::fs::create_dir_all(&folder).map_err(|source| {
-            let action = "making a folder for checkpoints";
+            let action = "creating a folder for checkpoints";
             Error::Io { path: folder.clone(), action, source }
         })?;
         Ok(Self { folder, keep })
     }
 
-    /// Saves a run and removes what the policy does not keep; the older ones go only once the new one is on the disk.
-    /// What killed processes left half-written goes too: a folder belongs to one run, and a run to one process.
+    /// Saves a run, then removes the checkpoints that the policy does not keep. Older ones are removed only after the new one is on
+    /// the disk. Half-written files of killed processes are removed too: a folder belongs to one run, and a run to one process.
     ///
     /// **Errors** as [`Checkpoint::write`], and [`Error::Io`] when an old one cannot be removed.
     pub fn save(
@@ -91,8 +94,8 @@ impl Checkpoints {
 
     /// The newest checkpoint, if there is any.
     ///
-    /// **Errors** [`Error::Io`]; [`Error::Checkpoint`] when it is damaged, which names the newest whole one before it: the
-    /// newest again once [`Checkpoints::discard`] has removed the damaged ones.
+    /// **Errors** [`Error::Io`]; [`Error::Checkpoint`] when it is damaged. The error names the newest undamaged checkpoint before it,
+    /// which is the newest once [`Checkpoints::discard`] has removed the damaged ones.
     pub fn newest(&self) -> Result<Option<Checkpoint>> {
         let steps = self.steps()?;
         let Some((_, newest)) = steps.last() else { return Ok(None) };
@@ -114,7 +117,7 @@ impl Checkpoints {
         std::fs::remove_file(path).map_err(|source| Error::Io { path: path.to_owned(), action, source })
     }
 
-    /// Removes all of them, and what a killed process left half-written.
+    /// Removes all checkpoints, and half-written files of killed processes.
     ///
     /// **Errors** [`Error::Io`].
     pub fn clear(&self) -> Result<()> {
@@ -122,7 +125,7 @@ impl Checkpoints {
         self.names()?.iter().filter(|name| named(name)).try_for_each(|name| self.discard(&self.folder.join(name)))
     }
 
-    /// Steps and paths, the oldest first.
+    /// Step and path of each checkpoint, the oldest first.
     ///
     /// **Errors** [`Error::Io`].
     pub fn steps(&self) -> Result<Vec<(u64, PathBuf)>> {
@@ -159,11 +162,13 @@ impl Checkpoints {
     }
 }
 
+/// Whether it is the name of a half-written checkpoint: `.step-….partial`, or `step-….part` of earlier versions.
 fn is_half_written(name: &str) -> bool {
-    name.starts_with(PREFIX) && name.ends_with(".part")
+    let hidden = name.strip_prefix('.').is_some_and(|name| name.starts_with(PREFIX) && name.ends_with(".partial"));
+    hidden || (name.starts_with(PREFIX) && name.ends_with(".part"))
 }
 
-/// The checkpoint with the smallest metric, the later one on ties; a damaged one has none.
+/// The checkpoint with the smallest metric, the later one on ties; a damaged checkpoint has no metric.
 fn best(steps: &[(u64, PathBuf)]) -> Result<Option<PathBuf>> {
     let mut best: Option<(f64, &PathBuf)> = None;
     for (_, path) in steps {

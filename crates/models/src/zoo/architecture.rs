@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::family::Family;
 use super::{BodyAndHead, Conv4Config, MlpConfig, ResNetConfig, VggConfig, WideResNetConfig};
-use crate::names::nearest;
+use crate::error::most_similar;
 use crate::params::Builder;
 use crate::{Error, Result};
 
@@ -77,7 +77,7 @@ impl Architecture {
             .ok_or_else(|| Error::UnknownName {
                 what: "architecture",
                 name: name.to_owned(),
-                nearest: nearest(name, NAMES.into_iter()),
+                nearest: most_similar(name, NAMES),
             })
     }
 

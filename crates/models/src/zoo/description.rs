@@ -6,7 +6,7 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use super::{Architecture, Conv4Config, MlpConfig, ResNetConfig, VggConfig, WideResNetConfig};
-use crate::names::nearest;
+use crate::error::most_similar;
 use crate::{Error, Result};
 
 /// The families by name, with the keys of each.
@@ -31,8 +31,8 @@ impl Architecture {
     ///
     /// All families but `mlp` also have `in_channels` (default 3), `input_size` (`[32, 32]`) and `classes` (10).
     ///
-    /// Until version 0.1.0 the family `mlp` had no key `activation_before_head` and never an activation before its head. Such a file
-    /// now means a network with one; set the key to `false` for the former meaning.
+    /// Before the family `mlp` had the key `activation_before_head`, it had no activation before its head. A file without the key now
+    /// means a network with one; set the key to `false` for the former meaning.
     ///
     /// **Errors** [`Error::Description`] when the text is no TOML table, a key is missing or a value has the wrong type;
     /// [`Error::UnknownName`] for an unknown family; [`Error::UnknownKey`] for a key that the family does not have.
@@ -78,11 +78,11 @@ impl Architecture {
             return Err(refused(origin, &format!("the key `family` is missing; it is one of {families}")));
         };
         let Some((family, keys)) = FAMILIES.into_iter().find(|(known, _)| known == name) else {
-            let nearest = nearest(name, FAMILIES.into_iter().map(|(known, _)| known));
+            let nearest = most_similar(name, FAMILIES.into_iter().map(|(known, _)| known));
             return Err(Error::UnknownName { what: "architecture family", name: name.clone(), nearest });
         };
         if let Some(key) = table.keys().find(|key| *key != "family" && !keys.contains(&key.as_str())) {
-            let nearest = nearest(key, keys.iter().copied());
+            let nearest = most_similar(key, keys.iter().copied());
             return Err(Error::UnknownKey { origin: origin.to_owned(), key: key.clone(), family, nearest });
         }
         Architecture::deserialize(table).map_err(|error| refused(origin, &error.to_string()))

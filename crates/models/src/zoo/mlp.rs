@@ -15,8 +15,8 @@ use crate::{Error, Result};
 /// `activation_before_head = false`, they are the output of the last hidden layer itself.
 ///
 /// **Conventions** the layers are named `embed.0` (linear), `embed.1` (activation), `embed.2`, … and `head`. The parameter names
-/// `embed.0.weight`, `embed.2.weight`, … and `head.weight` do not tell whether an activation stands before the head: it must be
-/// known from the description. A description without the key means that there is one, as in PyTorch's
+/// `embed.0.weight`, `embed.2.weight`, … and `head.weight` do not show whether there is an activation before the head: the
+/// description states it. A description without the key means that there is one, as in PyTorch's
 /// `nn.Sequential(nn.Linear(d, h), nn.ReLU(), nn.Linear(h, k))`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

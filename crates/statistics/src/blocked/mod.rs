@@ -76,6 +76,9 @@ pub struct BlockedCorrelation {
 /// more than 8 runs and the convolution takes at most `settings.exact_up_to` terms. Otherwise it draws
 /// `settings.draws` permutations and counts the observed order as one more (Phipson and Smyth 2010).
 ///
+/// The distribution is discrete, so the test rejects less often than its level: at p ≤ 0.05 with Spearman's ρ and runs without
+/// ties, 3.0 % of null hypotheses for three seeds of four runs, 3.3 % for five seeds of four runs.
+///
 /// **Errors** [`Error::TooFewValues`] for no block and for a block of fewer than two runs, [`Error::UnequalLengths`],
 /// [`Error::NonFiniteValue`], [`Error::NoVariation`] where no block varies, [`Error::InvalidSetting`].
 ///

@@ -12,6 +12,7 @@ use reference::{Case, Expected};
 use super::conv::{forward_with, input_grad_with, weight_grad_with};
 use super::instruction_set::InstructionSet;
 use super::operands::Operands;
+use super::panel::{Onto, PanelProduct};
 use super::uninitialised::writable;
 use super::{
     Accuracy, ConvGeometry, Element, GeometryError, Matrix, conv_forward, conv_forward_to_vec, conv_input_grad,
@@ -391,6 +392,29 @@ fn invalid_geometries_are_refused_with_the_rule() {
 fn a_slice_of_the_wrong_length_is_refused() {
     let g = geometry(1, [4, 4], [2, 2], 3);
     conv_forward(&g, Accuracy::Fast, &vec![0.0f32; g.input_len()], &[0.0; 3], None, &mut vec![0.0; g.output_len()]);
+}
+
+#[test]
+#[should_panic(expected = "6 numbers of the right operand, 5 readable")]
+fn a_panel_beyond_its_operand_is_refused() {
+    let (a, b, mut c) = ([1.0f64; 2], [1.0f64; 5], [0.0f64; 1]);
+    // Each row of B is read as a vector of four: the second row reaches from 2 to 6.
+    let product = PanelProduct {
+        rows: 1,
+        depth: 2,
+        columns: 1,
+        a: a.as_ptr(),
+        a_row: 2,
+        a_depth: 1,
+        b: b.as_ptr(),
+        b_row: 2,
+        b_len: b.len(),
+        c: c.as_mut_ptr(),
+        c_row: 1,
+        onto: Onto::Zero,
+    };
+    // SAFETY: the lengths are checked before anything is read.
+    unsafe { product.compute(InstructionSet::Portable) }
 }
 
 #[test]

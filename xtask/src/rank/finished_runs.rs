@@ -1,13 +1,13 @@
-//! Runs of a finished reproduction, by what they recorded at the end of training.
+//! The runs of a finished `reproduce`, with their measurements at the end of training.
 
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-use super::standing::{Score, Standings};
+use super::rank_table::{RankTable, Score};
 use crate::suggest;
 
-/// Scores that need neither labels of new classes nor few-shot episodes, in the order of the table.
+/// Scores that need no few-shot episodes, in the order of the table.
 const SCORES: [&str; 5] = ["gc", "geometric_collapse", "pairwise_geometric_collapse", "nc", "target_nc"];
 
 /// A row of the recorded measurements.
@@ -26,7 +26,7 @@ impl Row<'_> {
         self.cell(name).parse().ok()
     }
 
-    /// Whether it is the end of a run that no rule excludes.
+    /// Whether the row is the end of training of a run that no rule excludes.
     fn counts(&self) -> bool {
         // Earlier versions called these columns `standing` and `moment`.
         let either = |name: &str, earlier: &str, value: &str| self.cell(name) == value || self.cell(earlier) == value;
@@ -35,11 +35,11 @@ impl Row<'_> {
     }
 }
 
-/// Reads what the runs under `folder` recorded.
+/// Reads the measurements of the runs under `folder`.
 ///
 /// # Errors
-/// A folder without a report, an unknown metric, fewer than three runs that count.
-pub(super) fn read(folder: &Path, against: &str) -> Result<Standings> {
+/// A folder without a report, an unknown metric, fewer than three counted runs.
+pub(super) fn read(folder: &Path, against: &str) -> Result<RankTable> {
     let path = folder.join("measurements.csv");
     let advice = || format!("cannot read {}: is it the results folder of a finished `reproduce`?", path.display());
     let mut reader = csv::Reader::from_path(&path).with_context(advice)?;
@@ -53,14 +53,14 @@ pub(super) fn read(folder: &Path, against: &str) -> Result<Standings> {
     let rows: Vec<Row<'_>> = rows.collect::<Result<_>>().with_context(advice)?;
     let rows: Vec<&Row<'_>> = rows.iter().filter(|row| row.counts() && row.number(against).is_some()).collect();
     if rows.len() < 3 {
-        bail!("{}: {} runs count and have `{against}`; a ranking needs at least 3", path.display(), rows.len());
+        bail!("{}: {} counted runs have `{against}`; ranking needs at least 3", path.display(), rows.len());
     }
     let column = |name: &str| -> Option<Score> {
         let values: Option<Vec<f64>> = rows.iter().map(|row| row.number(name)).collect();
         let errors = rows.iter().map(|row| row.number(&format!("{name}_standard_error"))).collect();
         Some(Score { name: name.to_owned(), values: values?, standard_errors: Some(errors) })
     };
-    Ok(Standings {
+    Ok(RankTable {
         on: folder.display().to_string(),
         names: rows.iter().map(|row| name(row)).collect(),
         groups: rows.iter().map(|row| row.cell("seed").parse().ok()).collect(),
@@ -97,10 +97,10 @@ mod tests {
             "c,1,0.1,32,0,counted,schedule,1,4,1,0.4,0.01",
             "d,1,0.2,32,0,diverged,schedule,1,5,1,0.9,0.01",
         ];
-        let standings = read(folder(&rows).path(), "acc").unwrap();
-        assert_eq!(standings.scores[0].values, [3.0, 2.0, 4.0]);
-        assert_eq!(standings.groups.as_deref(), Some(&[0, 0, 1][..]));
-        assert_eq!(standings.predictions()[0].correlation.as_ref().unwrap().coefficient, -1.0);
+        let rank_table = read(folder(&rows).path(), "acc").unwrap();
+        assert_eq!(rank_table.scores[0].values, [3.0, 2.0, 4.0]);
+        assert_eq!(rank_table.groups.as_deref(), Some(&[0, 0, 1][..]));
+        assert_eq!(rank_table.predictions()[0].correlation.as_ref().unwrap().coefficient, -1.0);
     }
 
     #[test]

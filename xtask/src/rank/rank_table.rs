@@ -1,4 +1,4 @@
-//! The table: a row for each network, a column for each score, and how each score goes with the accuracy.
+//! The rank table: one row a network, one column a score, and the rank correlation of each score with the accuracy.
 
 use anyhow::{Result, bail};
 use serde::Serialize;
@@ -9,16 +9,16 @@ use crate::report::Table;
 use crate::{output, suggest};
 
 /// Networks with their scores.
-pub(super) struct Standings {
-    /// What they were measured on.
+pub(super) struct RankTable {
+    /// The data on which they were measured.
     pub(super) on: String,
     /// The networks.
     pub(super) names: Vec<String>,
-    /// For each network, what it shares with others that are no independent evidence (the seed of a run).
+    /// The group of each network, where networks are not independent: runs of the same seed form a group.
     pub(super) groups: Option<Vec<usize>>,
     /// The scores.
     pub(super) scores: Vec<Score>,
-    /// What they are to predict, where it was measured.
+    /// The accuracy that the scores should predict, where it was measured.
     pub(super) accuracy: Option<Score>,
 }
 
@@ -29,11 +29,11 @@ pub(super) struct Score {
     pub(super) name: String,
     /// Its value for each network.
     pub(super) values: Vec<f64>,
-    /// The standard error of each value, where it has one.
+    /// The standard error of each value, where it is known.
     pub(super) standard_errors: Option<Vec<Option<f64>>>,
 }
 
-/// How a score goes with the accuracy; a reason where that cannot be said.
+/// The rank correlation of a score with the accuracy, or the reason why it is undefined.
 pub(super) struct Prediction<'a> {
     pub(super) score: &'a Score,
     pub(super) correlation: Result<RankCorrelation, String>,
@@ -46,8 +46,8 @@ impl Score {
     }
 }
 
-impl Standings {
-    /// The same, the network with the lowest value of a score first.
+impl RankTable {
+    /// The same table sorted by a score, lowest value first.
     pub(super) fn sorted(mut self, by: &str) -> Result<Self> {
         let columns = self.scores.iter().chain(&self.accuracy);
         let Some(score) = columns.clone().find(|score| score.name == by) else {
@@ -64,7 +64,7 @@ impl Standings {
         Ok(self)
     }
 
-    /// How each score goes with the accuracy.
+    /// The rank correlation of each score with the accuracy.
     pub(super) fn predictions(&self) -> Vec<Prediction<'_>> {
         let Some(accuracy) = &self.accuracy else { return Vec::new() };
         let settings = IntervalSettings::default();
@@ -130,14 +130,14 @@ impl Standings {
             Ok(found) => vec![
                 prediction.score.name.clone(),
                 format!("{:+.2}", found.coefficient),
-                format!("{:+.2} to {:+.2}", found.bootstrap.low, found.bootstrap.high),
+                interval(found),
                 format!("{:.3}", found.p_value),
             ],
             Err(reason) => vec![prediction.score.name.clone(), "undefined".to_owned(), reason.clone(), String::new()],
         };
         Table {
             summed: false,
-            caption: format!("Which score goes with {accuracy}: Spearman's ρ over {} checkpoints", self.names.len()),
+            caption: format!("Rank correlation with {accuracy}: Spearman's ρ over {} checkpoints", self.names.len()),
             header: ["score", "ρ", "95 % interval", "p"].map(str::to_owned).to_vec(),
             rows: predictions.iter().map(row).collect(),
         }
@@ -146,6 +146,15 @@ impl Standings {
 
 fn picked<T: Clone>(values: &[T], order: &[usize]) -> Vec<T> {
     order.iter().map(|index| values[*index].clone()).collect()
+}
+
+/// The interval of a rank correlation. Below 8 networks the bootstrap covers too seldom, and none is printed.
+fn interval(found: &RankCorrelation) -> String {
+    const FEWEST: usize = 8;
+    match found.samples {
+        few if few < FEWEST => format!("none below {FEWEST} networks"),
+        _ => format!("{:+.2} to {:+.2}", found.bootstrap.low, found.bootstrap.high),
+    }
 }
 
 /// 1 plus the number of smaller values.
@@ -157,8 +166,8 @@ fn rank(values: &[f64], index: usize) -> usize {
 mod tests {
     use super::*;
 
-    fn standings() -> Standings {
-        Standings {
+    fn rank_table() -> RankTable {
+        RankTable {
             on: "data".to_owned(),
             names: ["c", "a", "b", "d"].map(str::to_owned).to_vec(),
             groups: None,
@@ -168,8 +177,8 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_sorted_and_scores_compared_with_the_accuracy() {
-        let sorted = standings().sorted("gc").unwrap();
+    fn rows_are_sorted_and_scores_correlated_with_the_accuracy() {
+        let sorted = rank_table().sorted("gc").unwrap();
         assert_eq!(sorted.names, ["a", "b", "c", "d"]);
         let predictions = sorted.predictions();
         assert_eq!(predictions[0].correlation.as_ref().unwrap().coefficient, -1.0);
@@ -179,8 +188,8 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_score_is_refused_with_the_known() {
-        let message = standings().sorted("gcc").err().unwrap().to_string();
+    fn an_unknown_score_is_refused_with_the_known_ones() {
+        let message = rank_table().sorted("gcc").err().unwrap().to_string();
         assert!(message.contains("did you mean `gc`"), "{message}");
     }
 }
