@@ -6,7 +6,7 @@ use std::str::FromStr;
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
 
-use crate::error::most_similar;
+use crate::similar_names::most_similar;
 use crate::{Error, Result};
 
 /// A device by name: `cpu`, `cuda:N` (`cuda` is `cuda:0`) or `metal`.

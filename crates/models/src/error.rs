@@ -1,6 +1,6 @@
 //! The errors of building, running, training, saving and loading networks.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// The result of every fallible operation of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -79,7 +79,7 @@ pub enum Error {
         /// The file.
         path: PathBuf,
         /// The tensors that are missing, unexpected or of another shape.
-        report: Box<crate::params::WeightsReport>,
+        report: Box<crate::WeightsReport>,
     },
     /// A file of weights has another format.
     #[error("{}: neither a safetensors file nor a zip archive of PyTorch but {found}; in PyTorch, write one by \
@@ -133,7 +133,7 @@ pub enum Error {
         /// The device.
         device: String,
         /// The reason.
-        problem: crate::device::DeviceProblem,
+        problem: crate::DeviceProblem,
     },
     /// The system refused to start threads.
     #[error("{threads} threads could not be started: {reason}")]
@@ -225,15 +225,4 @@ impl Error {
             other => candle_core::Error::wrap(other),
         }
     }
-}
-
-/// The three known names that are most similar to one that is not known, in backticks.
-pub(crate) fn most_similar<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<String> {
-    support::most_similar_names(name, known).into_iter().map(|known| format!("`{known}`")).collect()
-}
-
-/// Writes a file whole or not at all.
-pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let failed = |error: support::Error| Error::Io { path: path.to_owned(), action: "writing", source: error.into() };
-    support::write_file(path, bytes).map_err(failed)
 }

@@ -9,10 +9,12 @@ mod linearization;
 mod network;
 mod params;
 mod pass;
+mod similar_names;
 mod squared_vjp;
 mod threads;
 pub mod train;
 mod view;
+mod write_file;
 mod zoo;
 
 pub use device::{DeviceName, DeviceProblem};

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device};
 
+use crate::Architecture;
 use crate::params::{Access, Initialisation, Params};
 use crate::view::View;
-use crate::zoo::Architecture;
 use crate::{Error, Result};
 
 /// An architecture with its parameters.

@@ -78,3 +78,20 @@ impl Error {
         }
     }
 }
+
+/// So that `?` on an operation works in functions that return candle's errors, such as the `forward` of a candle-nn module.
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// fn forward(x: &Tensor) -> candle_core::Result<Tensor> {
+///     Ok(ops::nchw::max_pool2d(&ops::relu(x)?, 2)?)
+/// }
+/// let y = forward(&Tensor::ones((1, 1, 2, 2), DType::F32, &Device::Cpu)?)?;
+/// assert_eq!(y.dims(), [1, 1, 1, 1]);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+impl From<Error> for candle_core::Error {
+    fn from(error: Error) -> Self {
+        error.into_candle()
+    }
+}

@@ -3,8 +3,8 @@
 use maud::{Markup, html};
 
 use super::curves::{Curve, curves};
-use super::page::cost;
 use super::recorded::Recorded;
+use super::units::cost;
 
 const WIDTH: f64 = 440.0;
 const HEIGHT: f64 = 300.0;

@@ -6,8 +6,8 @@
 
 use std::fmt::Write as _;
 
-use super::page::cost;
 use super::recorded::{Figure, OURS, Session};
+use super::units::cost;
 
 /// The points of one curve, by size.
 #[derive(Clone, Debug, PartialEq)]

@@ -7,8 +7,10 @@ mod machine;
 mod ours;
 mod page;
 mod peers;
+mod printed_figures;
 mod recorded;
 mod svg;
+mod units;
 
 use std::path::{Path, PathBuf};
 

@@ -8,8 +8,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
+use super::printed_figures::figures_of;
 use super::recorded::{Figure, Least, OURS, median};
-use super::{Args, Topic, peers};
+use super::{Args, Topic};
 
 /// Runs the criterion target of a topic and its examples once.
 pub(super) fn run(topic: Topic, args: &Args, root: &Path) -> Result<Vec<Figure>> {
@@ -64,7 +65,7 @@ fn run_example(root: &Path, threads: usize, example: &str, package: &str, argume
     }
     let mut command = Command::new(target_folder(root).join("release/examples").join(example));
     set_threads(command.current_dir(root).args(arguments.split(' ')), threads);
-    peers::figures_of(&mut command, &format!("the example {example}"))
+    figures_of(&mut command, &format!("the example {example}"))
 }
 
 /// Samples, features and classes of a full report, for the target `collapse` and its peers.

@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 
 use super::curves;
 use super::recorded::{OURS, Ratio, Recorded, Session};
+use super::units::cost;
 
 const BEGIN: &str = "<!-- recorded figures: begin; written by `cargo xtask bench` -->";
 const END: &str = "<!-- recorded figures: end -->";
@@ -102,27 +103,6 @@ fn alone(session: &Session) -> String {
         return String::new();
     }
     format!("| work, ours alone | cost | elements a second |\n|---|---|---|\n{}\n", rows.concat())
-}
-
-/// A cost with three significant digits, in a unit that suits it.
-pub(super) fn cost(value: f64, unit: &str) -> String {
-    if unit != "s" {
-        return format!("{value:.0} {unit}");
-    }
-    let (scaled, unit) = match value {
-        value if value >= 1.0 => (value, "s"),
-        value if value >= 1e-3 => (value * 1e3, "ms"),
-        value if value >= 1e-6 => (value * 1e6, "µs"),
-        value => (value * 1e9, "ns"),
-    };
-    let decimals = if scaled >= 99.95 {
-        0
-    } else if scaled >= 9.995 {
-        1
-    } else {
-        2
-    };
-    format!("{scaled:.decimals$} {unit}")
 }
 
 #[cfg(test)]

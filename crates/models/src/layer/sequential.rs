@@ -5,7 +5,7 @@ use std::sync::Arc;
 use candle_core::{DType, Tensor};
 
 use super::{Cotangents, Layer, LayerInput, LayerLinearization, LayerResiduals, ReluMask, TangentCotangentTerms, Tape};
-use crate::error::most_similar;
+use crate::similar_names::most_similar;
 use crate::{Error, Pass, Result};
 
 /// Named layers in the order in which they run; a clone shares them.

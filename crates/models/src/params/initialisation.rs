@@ -4,7 +4,7 @@ use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::Role;
-use crate::error::most_similar;
+use crate::similar_names::most_similar;
 use crate::{Error, Result};
 
 /// The distribution of the initial weights and biases.

@@ -11,9 +11,9 @@ use candle_core::{Tensor, Var};
 use serde::{Deserialize, Serialize};
 
 use super::{Fit, Progress};
-use crate::error::write_whole;
+use crate::Architecture;
 use crate::params::{encode_tensors, parse_tensors};
-use crate::zoo::Architecture;
+use crate::write_file::write_whole;
 use crate::{Error, Network, Result};
 
 /// Version of the file layout.

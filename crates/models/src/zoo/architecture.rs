@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::family::Family;
 use super::{BodyAndHead, Conv4Config, MlpConfig, ResNetConfig, VggConfig, WideResNetConfig};
-use crate::error::most_similar;
 use crate::params::Builder;
+use crate::similar_names::most_similar;
 use crate::{Error, Result};
 
 /// A family of networks with its sizes, from a name or from a TOML table (see [`Architecture::from_toml`]).

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use super::{Architecture, Conv4Config, MlpConfig, ResNetConfig, VggConfig, WideResNetConfig};
-use crate::error::most_similar;
+use crate::similar_names::most_similar;
 use crate::{Error, Result};
 
 /// The families by name, with the keys of each.

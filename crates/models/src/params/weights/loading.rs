@@ -7,8 +7,8 @@ use candle_core::{DType, Tensor};
 
 use super::names::NameMap;
 use super::{WeightsFile, WeightsReport, encode_tensors};
-use crate::error::write_whole;
 use crate::params::Params;
+use crate::write_file::write_whole;
 use crate::{Error, Result};
 
 impl Params {

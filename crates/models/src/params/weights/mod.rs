@@ -19,7 +19,7 @@ use candle_core::Tensor;
 pub use report::WeightsReport;
 pub(crate) use safetensors_file::{encode_tensors, parse_tensors};
 
-use crate::zoo::Architecture;
+use crate::Architecture;
 use crate::{Error, Result};
 
 /// The tensors of a file of weights, or of several files that belong together.
