@@ -15,6 +15,7 @@ mod provenance;
 mod rank;
 mod report;
 mod reproduce;
+mod study;
 mod suggest;
 mod task;
 mod usage;

@@ -5,7 +5,7 @@ use maud::{PreEscaped, html};
 
 use super::rank_table::{RankTable, Score};
 use crate::report::chart::{Axis, Group, Mark, STYLE, ScatterPanel};
-use crate::reproduce::metric::Scale;
+use crate::study::metric::Scale;
 
 /// Size of one plot and the space around it, in the units of the view box.
 const PLOT: (f64, f64) = (520.0, 330.0);

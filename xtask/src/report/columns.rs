@@ -1,8 +1,8 @@
 //! The measurements and the estimates as named columns, for the CSV and Parquet files.
 
 use super::results::{Results, Run};
-use crate::reproduce::measurement::{Measurement, MeasuringPoint};
-use crate::reproduce::metric::Metric;
+use crate::study::measurement::{Measurement, MeasuringPoint};
+use crate::study::metric::Metric;
 
 /// A column with its values, one per line.
 #[derive(Debug, Clone, PartialEq)]
@@ -102,11 +102,11 @@ pub(crate) fn estimates(results: &Results) -> Vec<Column> {
     let of = Of { lines: &lines };
     let number =
         |name: &str, values: Vec<Option<f64>>| Column { name: name.to_owned(), values: Values::Number(values) };
-    let each = |value: &dyn Fn(&crate::reproduce::estimator::GcEstimate) -> Option<f64>| {
+    let each = |value: &dyn Fn(&crate::study::estimator::GcEstimate) -> Option<f64>| {
         found.iter().map(|(_, _, estimate)| value(estimate)).collect::<Vec<_>>()
     };
     let kinds = found.iter().map(|(_, _, estimate)| estimate.how.kind().to_owned()).collect();
-    let whole = |value: &dyn Fn(&crate::reproduce::estimator::GcEstimate) -> u64| {
+    let whole = |value: &dyn Fn(&crate::study::estimator::GcEstimate) -> u64| {
         Values::Whole(found.iter().map(|(_, _, estimate)| count(value(estimate))).collect())
     };
     vec![

@@ -2,8 +2,8 @@
 
 use super::results::{Results, Run};
 use super::table::{Table, three_digits};
-use crate::reproduce::estimator::{GcEstimate, GcEstimator};
-use crate::reproduce::measurement::Measurement;
+use crate::study::estimator::{GcEstimate, GcEstimator};
+use crate::study::measurement::Measurement;
 
 /// The independent estimates of one estimator at one measuring point of one run, with the exact value.
 #[derive(Debug, Clone)]

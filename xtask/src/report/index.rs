@@ -10,7 +10,7 @@ use super::digest::Digest;
 use super::page::STYLE;
 use crate::files::write_whole;
 use crate::provenance::duration;
-use crate::reproduce::experiment::Experiment;
+use crate::study::experiment::Experiment;
 
 /// An experiment without a complete report, or a folder whose digest cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -19,8 +19,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use crate::files::write_whole;
-use crate::reproduce::experiment::Experiment;
-use crate::reproduce::sweep::PlannedRun;
+use crate::study::experiment::Experiment;
+use crate::study::sweep::PlannedRun;
 
 pub(crate) use index::{IndexError, write_index};
 pub(crate) use results::Results;

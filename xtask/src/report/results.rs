@@ -4,12 +4,12 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use crate::reproduce::experiment::{ComparisonPoint, Experiment};
-use crate::reproduce::frozen::{self, Frozen};
-use crate::reproduce::measurement::{Measurement, MeasuringPoint, RunOutcome};
-use crate::reproduce::metric::Metric;
-use crate::reproduce::store::{RunFolder, RunProvenance, RunState, Verified};
-use crate::reproduce::sweep::PlannedRun;
+use crate::study::experiment::{ComparisonPoint, Experiment};
+use crate::study::frozen::{self, Frozen};
+use crate::study::measurement::{Measurement, MeasuringPoint, RunOutcome};
+use crate::study::metric::Metric;
+use crate::study::store::{RunFolder, RunProvenance, RunState, Verified};
+use crate::study::sweep::PlannedRun;
 
 /// An experiment with the results of its runs.
 pub(crate) struct Results {

@@ -2,8 +2,8 @@
 
 use super::results::{Results, Run};
 use super::verdict::{ClaimKind, Finding};
-use crate::reproduce::experiment::{ComparisonPoint, Overlay, Plan};
-use crate::reproduce::metric::{Metric, Scale};
+use crate::study::experiment::{ComparisonPoint, Overlay, Plan};
+use crate::study::metric::{Metric, Scale};
 
 /// Rows of text under a header.
 #[derive(Debug, Clone)]

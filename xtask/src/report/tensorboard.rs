@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 
 use super::results::{Results, Run};
 use crate::files::write_whole;
-use crate::reproduce::measurement::Measurement;
+use crate::study::measurement::Measurement;
 
 /// Writes `tensorboard/` into the results folder; returns its path.
 pub(crate) fn write(results: &Results, folder: &Path) -> Result<PathBuf> {

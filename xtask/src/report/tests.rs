@@ -6,11 +6,11 @@ use super::results::{Results, RunStatus};
 use super::verdict::{ClaimKind, Verdict, findings};
 use super::*;
 use crate::provenance::Stopwatch;
-use crate::reproduce::experiment::ComparisonPoint;
-use crate::reproduce::measurement::{Measured, Measurement, MeasuringPoint, RunOutcome};
-use crate::reproduce::metric::Metric;
-use crate::reproduce::store::RunFolder;
-use crate::reproduce::sweep;
+use crate::study::experiment::ComparisonPoint;
+use crate::study::measurement::{Measured, Measurement, MeasuringPoint, RunOutcome};
+use crate::study::metric::Metric;
+use crate::study::store::RunFolder;
+use crate::study::sweep;
 
 /// Number of classes of the synthetic data set.
 const CLASSES: usize = 64;
@@ -122,8 +122,8 @@ fn a_contradicted_claim_fails() {
     let plan = &mut results.experiment.plan;
     for direction in plan.claims.trends.iter_mut().flat_map(|trend| trend.sweeps.values_mut()) {
         *direction = match direction {
-            crate::reproduce::experiment::Direction::Rises => crate::reproduce::experiment::Direction::Falls,
-            crate::reproduce::experiment::Direction::Falls => crate::reproduce::experiment::Direction::Rises,
+            crate::study::experiment::Direction::Rises => crate::study::experiment::Direction::Falls,
+            crate::study::experiment::Direction::Falls => crate::study::experiment::Direction::Rises,
         };
     }
     let findings = findings(&results);

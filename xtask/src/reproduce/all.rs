@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use anyhow::{Result, anyhow, bail};
 
 use super::args::Args;
-use super::experiment::Experiment;
 use super::results_folder::{RESULTS, default_folder};
 use super::{dry_run, execute};
 use crate::output::{note, say};
 use crate::provenance::{Stopwatch, duration};
+use crate::study::experiment::Experiment;
 use crate::usage::usage;
 use crate::{Ending, report};
 

@@ -6,10 +6,10 @@ use anyhow::Result;
 use models::DeviceName;
 
 use super::engine::EngineKind;
-use super::experiment::Experiment;
 use super::run;
 use crate::arguments::at_least_one;
 use crate::data;
+use crate::study::experiment::Experiment;
 use crate::usage::usage;
 
 /// Arguments of `reproduce`.

@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use super::args::Args;
-use super::configuration::Configuration;
-use super::experiment::Experiment;
 use super::run::Pilot;
-use super::store::{RunFolder, RunState, Verified};
-use super::sweep::{self, PlannedRun};
 use crate::output::say;
 use crate::provenance::duration;
+use crate::study::configuration::Configuration;
+use crate::study::experiment::Experiment;
+use crate::study::store::{RunFolder, RunState, Verified};
+use crate::study::sweep::{self, PlannedRun};
 
 /// Time after which a pilot is stopped.
 const TIME_LIMIT: Duration = Duration::from_secs(120);

@@ -9,12 +9,12 @@ use anyhow::{Context, Result, anyhow, bail};
 use super::args::Args;
 use super::child::is_no_space;
 use super::engine::{Engine, EngineEnd, EngineKind, Job, Local, ProgressDisplay, Slurm, check_sbatch, check_slurm};
-use super::experiment::Experiment;
-use super::frozen;
 use super::results_folder::ResultsFolder;
-use super::store::{RunFolder, RunState, Verified};
-use super::sweep::{self, PlannedRun};
 use crate::output::{note, say};
+use crate::study::experiment::Experiment;
+use crate::study::frozen;
+use crate::study::store::{RunFolder, RunState, Verified};
+use crate::study::sweep::{self, PlannedRun};
 use crate::usage::usage;
 use crate::{Ending, data, report};
 

@@ -3,30 +3,19 @@
 mod all;
 mod args;
 mod child;
-pub(crate) mod configuration;
 mod dry_run;
 mod engine;
-pub(crate) mod estimator;
 mod execute;
-pub(crate) mod experiment;
-pub(crate) mod frozen;
-mod lock;
-pub(crate) mod measurement;
-pub(crate) mod metric;
-mod plan;
 mod results_folder;
 mod run;
-mod settings;
-pub(crate) mod store;
-pub(crate) mod sweep;
 
 use std::path::Path;
 
 use anyhow::Result;
 
 use crate::output::say;
+use crate::study::experiment::Experiment;
 use crate::{Ending, report};
-use experiment::Experiment;
 use results_folder::{RESULTS, default_folder};
 
 pub(crate) use args::Args;
@@ -58,7 +47,7 @@ fn list() -> Result<()> {
     for name in Experiment::names() {
         for preset in Experiment::presets(name)? {
             let experiment = Experiment::resolve(name, &preset, None, None, &[])?;
-            let (plan, runs) = (&experiment.plan, sweep::runs(&experiment)?.len());
+            let (plan, runs) = (&experiment.plan, crate::study::sweep::runs(&experiment)?.len());
             say!("{name:<19} {preset:<6} {:<13} {runs:>3} runs  {}: {}", plan.data.set, plan.figure, plan.title);
         }
     }

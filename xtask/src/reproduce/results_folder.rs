@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use super::configuration::FORMAT;
-use super::experiment::Experiment;
-use super::lock::{FolderLock, LOCK};
 use crate::files::{remove_partial, writable_folder, write_whole};
+use crate::study::configuration::FORMAT;
+use crate::study::experiment::Experiment;
+use crate::study::lock::{FolderLock, LOCK};
 
 /// The file with the format of the results.
 const MARK: &str = "format";

@@ -7,8 +7,8 @@ use super::scale::{Axis, plain};
 use super::step;
 use crate::report::estimates::{self, RepeatedEstimates};
 use crate::report::results::Results;
-use crate::reproduce::estimator::GcEstimator;
-use crate::reproduce::metric::Scale;
+use crate::study::estimator::GcEstimator;
+use crate::study::metric::Scale;
 
 /// Names of the rows.
 const ROWS: [&str; 2] = ["GC, first seed", "relative error, all seeds"];

@@ -5,7 +5,7 @@ use super::lines::{LinePanel, Series};
 use super::scale::{Axis, plain};
 use super::step;
 use crate::report::results::{Results, Run, RunStatus};
-use crate::reproduce::metric::Metric;
+use crate::study::metric::Metric;
 
 /// A column for each sweep that the figure shows, a panel for each metric; panels of a row share their vertical axis.
 pub(super) fn columns(results: &Results) -> Vec<Column> {

@@ -7,7 +7,7 @@ use super::plot_area::marker;
 use super::scale::Axis;
 use super::{STYLE, by_estimator, by_sweep, overlay};
 use crate::report::results::{Results, Run};
-use crate::reproduce::metric::{Metric, Scale};
+use crate::study::metric::{Metric, Scale};
 
 /// Panels of a single column that are placed side by side.
 const ACROSS: usize = 2;

@@ -3,8 +3,8 @@
 use super::figure::{Column, described, epochs, points, shared_axis};
 use super::lines::{LinePanel, Series};
 use crate::report::results::{Results, Run, RunStatus};
-use crate::reproduce::experiment::Overlay;
-use crate::reproduce::metric::Scale;
+use crate::study::experiment::Overlay;
+use crate::study::metric::Scale;
 
 /// A column of one panel for each overlay, over all runs that are in no sweep.
 pub(super) fn columns(results: &Results) -> Vec<Column> {

@@ -1,6 +1,6 @@
 //! Axes: the positions of numbers between 0 and 1, and ticks at round numbers.
 
-use crate::reproduce::metric::Scale;
+use crate::study::metric::Scale;
 
 /// One axis: its range, its scale and its ticks.
 #[derive(Debug, Clone)]

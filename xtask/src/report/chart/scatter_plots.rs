@@ -3,7 +3,7 @@
 use super::scale::Axis;
 use super::scatter::{Group, Mark, ScatterPanel};
 use crate::report::results::{Results, Run};
-use crate::reproduce::experiment::Axes;
+use crate::study::experiment::Axes;
 
 /// The scatter plots of the experiment.
 pub(crate) fn scatters(results: &Results) -> Vec<ScatterPanel> {

@@ -61,7 +61,7 @@ fn signatures(results: &Results) -> String {
     }
 }
 
-fn checksum(file: &crate::reproduce::store::DataFile) -> (String, String) {
+fn checksum(file: &crate::study::store::DataFile) -> (String, String) {
     (file.file.clone(), file.sha256.clone().unwrap_or_else(|| "not computed".to_owned()))
 }
 

@@ -3,8 +3,8 @@
 use maud::{Markup, html};
 
 use crate::report::results::Results;
-use crate::reproduce::experiment::ComparisonPoint;
-use crate::reproduce::metric::Scale;
+use crate::study::experiment::ComparisonPoint;
+use crate::study::metric::Scale;
 
 /// The rules in words, with the numbers of the experiment file.
 pub(super) fn rules(results: &Results) -> Markup {
@@ -50,9 +50,9 @@ pub(super) fn rules(results: &Results) -> Markup {
         @if plan.claims.coverage {
             p {
                 "The statistic of an estimator is the share of its estimates whose stated "
-                (format!("{:.0} %", crate::reproduce::estimator::STATED_LEVEL * 100.0))
+                (format!("{:.0} %", crate::study::estimator::STATED_LEVEL * 100.0))
                 " interval contains the exact value, averaged over runs. It holds when the bootstrap interval over runs lies at or above "
-                (format!("{:.2}", crate::reproduce::estimator::STATED_LEVEL - rules.coverage_tolerance))
+                (format!("{:.2}", crate::study::estimator::STATED_LEVEL - rules.coverage_tolerance))
                 ", and fails when it lies below."
             }
         }

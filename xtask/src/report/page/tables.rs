@@ -7,7 +7,7 @@ use crate::provenance::duration;
 use crate::report::estimates;
 use crate::report::results::Results;
 use crate::report::table::{self, Table};
-use crate::reproduce::store::Verified;
+use crate::study::store::Verified;
 
 /// The tables.
 pub(super) fn tables(page: &Page) -> Markup {

@@ -5,8 +5,8 @@ use statistics::{IntervalSettings, RankCorrelation, RankStatistic};
 use super::size::{Size, SweepPoint, size};
 use super::{ClaimKind, Finding, Verdict, settings};
 use crate::report::results::{ComparedRun, Results, Run, common_level, compared_runs};
-use crate::reproduce::experiment::{ComparisonPoint, Direction, Rules};
-use crate::reproduce::metric::{Metric, Scale};
+use crate::study::experiment::{ComparisonPoint, Direction, Rules};
+use crate::study::metric::{Metric, Scale};
 
 /// A finding for each metric, sweep and comparison of each claimed trend.
 pub(super) fn trends(results: &Results) -> Vec<Finding> {

@@ -10,8 +10,8 @@ use serde::Serialize;
 use statistics::IntervalSettings;
 
 use super::results::Results;
-use crate::reproduce::experiment::{ComparisonPoint, Rules};
-use crate::reproduce::metric::Metric;
+use crate::study::experiment::{ComparisonPoint, Rules};
+use crate::study::metric::Metric;
 
 pub(crate) use size::Size;
 

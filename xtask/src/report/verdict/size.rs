@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use crate::report::chart::plain;
 use crate::report::table::signed;
-use crate::reproduce::experiment::Rules;
-use crate::reproduce::metric::Scale;
+use crate::study::experiment::Rules;
+use crate::study::metric::Scale;
 
 /// The size of a trend.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]

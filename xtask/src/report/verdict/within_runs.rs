@@ -5,9 +5,9 @@ use super::{ClaimKind, Finding, Verdict, settings};
 use crate::report::estimates;
 use crate::report::results::{Results, Run};
 use crate::report::table::three_digits;
-use crate::reproduce::estimator::STATED_LEVEL;
-use crate::reproduce::experiment::{Course, Direction, Inequality};
-use crate::reproduce::metric::Metric;
+use crate::study::estimator::STATED_LEVEL;
+use crate::study::experiment::{Course, Direction, Inequality};
+use crate::study::metric::Metric;
 
 /// A claim with one value per run.
 struct Shares {
@@ -139,7 +139,7 @@ fn counted(results: &Results) -> impl Iterator<Item = &Run> {
     results.runs.iter().filter(|run| run.counts())
 }
 
-fn contained(run: &Run, how: crate::reproduce::estimator::GcEstimator) -> Option<f64> {
+fn contained(run: &Run, how: crate::study::estimator::GcEstimator) -> Option<f64> {
     let (contained, all) = estimates::in_run(run, how)
         .fold((0, 0), |(contained, all), (_, found)| (contained + found.contained, all + found.values.len()));
     (all > 0).then(|| contained as f64 / all as f64)

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, anyhow};
 use super::{Engine, EngineEnd, Event, Job, failed};
 use crate::files::refuse_irregular;
 use crate::reproduce::child::{NO_SPACE, RunProgress, is_no_space};
-use crate::reproduce::store::RunState;
+use crate::study::store::RunState;
 
 /// Time between two looks at the stop flag.
 const HEARTBEAT: Duration = Duration::from_millis(100);

@@ -11,7 +11,7 @@ pub(crate) use progress::ProgressDisplay;
 pub(crate) use slurm::{Slurm, check as check_slurm, check_options as check_sbatch};
 
 use super::child::RunProgress;
-use super::store::{RunFolder, RunState};
+use crate::study::store::{RunFolder, RunState};
 
 /// Where runs are executed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]

@@ -10,8 +10,8 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use super::{Event, Job};
 use crate::output::note;
 use crate::provenance::duration;
-use crate::reproduce::measurement::RunOutcome;
-use crate::reproduce::store::RunState;
+use crate::study::measurement::RunOutcome;
+use crate::study::store::RunState;
 
 /// Length of a bar, in units.
 const PARTS: u64 = 1000;

@@ -6,8 +6,8 @@ use gc_core::{GeometricComplexity, Population};
 use models::{Network, Pass};
 
 use super::images::Images;
-use crate::reproduce::configuration::{Configuration, Estimators};
-use crate::reproduce::estimator::{GcEstimate, GcEstimator, STATED_LEVEL};
+use crate::study::configuration::{Configuration, Estimators};
+use crate::study::estimator::{GcEstimate, GcEstimator, STATED_LEVEL};
 
 /// The images and the settings of the estimators.
 pub(super) struct Estimating {

@@ -5,8 +5,8 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use datasets::{Dataset, LabelledImages, Normalisation, Source};
 
-use crate::reproduce::configuration::{Configuration, Data};
-use crate::reproduce::store::DataFile;
+use crate::study::configuration::{Configuration, Data};
+use crate::study::store::DataFile;
 use crate::task::Task;
 
 /// The images of a run.

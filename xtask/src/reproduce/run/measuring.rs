@@ -11,9 +11,9 @@ use gc_core::{GeometricComplexity, Probe};
 use models::{Network, Pass};
 
 use super::images::Images;
-use crate::reproduce::configuration::{Configuration, FewShot};
-use crate::reproduce::measurement::Measured;
-use crate::reproduce::metric::Metric;
+use crate::study::configuration::{Configuration, FewShot};
+use crate::study::measurement::Measured;
+use crate::study::metric::Metric;
 use crate::task::Task;
 
 /// Images per forward pass.

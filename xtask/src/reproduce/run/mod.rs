@@ -15,12 +15,12 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 
 use super::child::{NO_SPACE, end_with_parent, is_no_space};
-use super::lock::FolderLock;
-use super::measurement::RunOutcome;
-use super::store::RunFolder;
 use crate::arguments::at_least_one;
 use crate::output::{note, say};
 use crate::provenance::Stopwatch;
+use crate::study::lock::FolderLock;
+use crate::study::measurement::RunOutcome;
+use crate::study::store::RunFolder;
 use images::Images;
 use training::{Training, TrainingOptions};
 

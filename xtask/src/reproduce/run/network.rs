@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use candle_core::{DType, Device};
 use models::{Architecture, Initialisation, Network};
 
-use crate::reproduce::configuration::Model;
+use crate::study::configuration::Model;
 
 /// Refuses a model that does not exist, before any run is started.
 pub(crate) fn check_model(model: &Model) -> Result<()> {

@@ -12,7 +12,7 @@ use super::estimating::Estimating;
 use super::images::Images;
 use super::measuring::Measuring;
 use super::training;
-use crate::reproduce::configuration::Configuration;
+use crate::study::configuration::Configuration;
 
 /// Steps of a pilot. The first allocates memory and is not timed.
 const STEPS: u64 = 9;

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::training_log::{LogState, TrainingLog};
 use crate::files::remove_partial;
 use crate::output::note;
-use crate::reproduce::configuration::Configuration;
-use crate::reproduce::store::{DataFile, RunFolder};
+use crate::study::configuration::Configuration;
+use crate::study::store::{DataFile, RunFolder};
 
 /// The folder of the checkpoints in a run's folder.
 const FOLDER: &str = "checkpoints";

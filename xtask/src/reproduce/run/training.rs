@@ -17,9 +17,9 @@ use super::saving::Saving;
 use super::training_log::{Diverged, TrainingLog};
 use crate::output::say;
 use crate::reproduce::child::RunProgress;
-use crate::reproduce::configuration::Configuration;
-use crate::reproduce::measurement::RunOutcome;
-use crate::reproduce::store::RunFolder;
+use crate::study::configuration::Configuration;
+use crate::study::measurement::RunOutcome;
+use crate::study::store::RunFolder;
 
 /// Time between two reports of progress.
 const REPORT_EVERY: Duration = Duration::from_millis(250);

@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use super::estimating::Estimating;
 use super::measuring::Measuring;
-use crate::reproduce::configuration::Configuration;
-use crate::reproduce::measurement::{Measured, Measurement, MeasuringPoint};
-use crate::reproduce::metric::Metric;
-use crate::reproduce::store::RunFolder;
+use crate::study::configuration::Configuration;
+use crate::study::measurement::{Measured, Measurement, MeasuringPoint};
+use crate::study::metric::Metric;
+use crate::study::store::RunFolder;
 
 /// Running averages along training, and the measuring points that are still to come.
 pub(super) struct TrainingLog<'a> {

@@ -16,7 +16,7 @@ use anyhow::{Result, bail};
 use super::{Engine, EngineEnd, Event, Job};
 use crate::output::note;
 use crate::reproduce::child::NO_SPACE;
-use crate::reproduce::store::RunState;
+use crate::study::store::RunState;
 use commands::{TaskId, TaskStatus};
 use submission::Submission;
 

@@ -264,9 +264,9 @@ fn read_if_there(path: &Path) -> Result<Option<String>> {
 mod tests {
     use super::*;
     use crate::provenance::Stopwatch;
-    use crate::reproduce::experiment::Experiment;
-    use crate::reproduce::measurement::Measured;
-    use crate::reproduce::metric::Metric;
+    use crate::study::experiment::Experiment;
+    use crate::study::measurement::Measured;
+    use crate::study::metric::Metric;
 
     const COMPLETED: RunOutcome = RunOutcome::Completed { classes: 64, images: 9600, final_loss: 1.0 };
 

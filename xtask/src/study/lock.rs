@@ -10,7 +10,7 @@ use crate::files::refuse_irregular;
 use crate::provenance;
 
 /// Name of the locked file.
-pub(super) const LOCK: &str = "lock";
+pub(crate) const LOCK: &str = "lock";
 
 /// Holds the lock until it is dropped or the process ends, in any way.
 #[derive(Debug)]

@@ -23,7 +23,7 @@ pub(crate) struct Frozen {
 }
 
 /// Records the resolved experiment in a results folder that has no runs and no record yet.
-pub(super) fn freeze(folder: &Path, experiment: &str) -> Result<()> {
+pub(crate) fn freeze(folder: &Path, experiment: &str) -> Result<()> {
     let path = folder.join(FROZEN);
     if path.exists() || folder.join("runs").exists() {
         return Ok(());
