@@ -2,10 +2,10 @@
 
 use maud::{Markup, PreEscaped, html};
 
+use super::STYLE;
 use super::lines::{LinePanel, PANEL, Point, Series};
 use super::plot_area::marker;
 use super::scale::Axis;
-use super::{STYLE, by_estimator, by_sweep, overlay};
 use crate::report::results::{Results, Run};
 use crate::study::metric::{Metric, Scale};
 
@@ -29,14 +29,6 @@ impl Column {
     pub(crate) fn key(&self) -> &[Series] {
         self.panels.first().map_or(&[], |panel| &panel.series)
     }
-}
-
-/// Every column of the figure: the sweeps, the overlays, the estimators of GC.
-pub(crate) fn columns(results: &Results) -> Vec<Column> {
-    let mut columns = by_sweep::columns(results);
-    columns.extend(overlay::columns(results));
-    columns.extend(by_estimator::columns(results));
-    columns
 }
 
 /// The last values of a panel, for screen readers.
