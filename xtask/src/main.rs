@@ -20,6 +20,7 @@ mod suggest;
 mod task;
 mod usage;
 
+use std::borrow::Cow;
 use std::process::ExitCode;
 
 use anyhow::anyhow;
@@ -85,7 +86,12 @@ fn main() -> ExitCode {
             Ok(Ending::Complete)
         }
         Err(error) => {
-            let _ = error.print();
+            let plain = error.render().to_string();
+            match output::printable(&plain) {
+                // With the colours of a terminal.
+                Cow::Borrowed(_) => drop(error.print()),
+                Cow::Owned(escaped) => output::note!("{}", escaped.trim_end()),
+            }
             return ExitCode::from(USAGE);
         }
     };

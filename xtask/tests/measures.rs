@@ -277,7 +277,7 @@ fn a_head_for_other_classes_than_those_of_the_folder_is_not_used() {
     let document = json(folder.path(), &[&network[..], &more].concat());
     assert_eq!((&document["inputs"]["samples"], &document["collapse"]["missing_classes"]), (&4.into(), &0.into()));
     let reason = document["collapse_without_head"].as_str().unwrap();
-    assert_eq!(reason, "the head tells 4 classes apart, the data have 2");
+    assert_eq!(reason, "the head has 4 classes, the data have 2");
     assert!(document["collapse"].get("head_accuracy").is_none(), "{document}");
 }
 
