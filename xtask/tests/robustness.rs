@@ -273,6 +273,12 @@ fn exit_codes_tell_wrong_usage_from_bad_input() {
     assert!(ended(path, &classes, 2).contains("from 1 to"));
     let shown = ["data", "show", "glyphs", "--per-class", "99999999999"];
     assert!(ended(path, &shown, 2).contains("from 1 to"));
+    ended(path, &["reproduce", "fig1", "--dry-run", "--threads", "99999999999"], 2);
+    for key in ["measure.gc_probes", "measure.gc_images_per_class", "data.train_images_per_class"] {
+        let setting = format!("{key}=1000000000000000000");
+        let message = ended(path, &["reproduce", "fig1", "--dry-run", "--set", &setting], 2);
+        assert!(message.contains(key) && message.contains("to 10000000"), "{message}");
+    }
     ended(path, &["collapse", "--features", "nowhere.npz"], 1);
     ended(path, &["collapse", "--features", "net.toml"], 1);
 }
