@@ -86,11 +86,14 @@ fn main() -> ExitCode {
             Ok(Ending::Complete)
         }
         Err(error) => {
-            let plain = error.render().to_string();
-            match output::printable(&plain) {
-                // With the colours of a terminal.
-                Cow::Borrowed(_) => drop(error.print()),
-                Cow::Owned(escaped) => output::note!("{}", escaped.trim_end()),
+            // Colours only where the arguments that the message repeats hold no escape codes of their own.
+            let printable = |argument: std::ffi::OsString| {
+                matches!(output::printable(&argument.to_string_lossy()), Cow::Borrowed(_))
+            };
+            if std::env::args_os().all(printable) {
+                let _ = error.print();
+            } else {
+                output::note!("{}", error.render().to_string().trim_end());
             }
             return ExitCode::from(USAGE);
         }

@@ -325,6 +325,8 @@ fn escape_codes_in_names_are_not_printed() {
         (&["data", "verify", "\u{1b}[2J"], 1),
     ] {
         let message = ended(path, args, code);
-        assert!(message.contains("\\u{1b}[2J") && !message.contains('\u{1b}'), "{message:?}");
+        assert!(!message.contains('\u{1b}'), "{message:?}");
+        // The parser of the command line drops them from its messages.
+        assert!(code == 2 || message.contains("\\u{1b}[2J"), "{message:?}");
     }
 }
