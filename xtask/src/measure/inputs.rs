@@ -118,7 +118,9 @@ impl InputsArgs {
         if let Some(folder) = folder_without_classes(data) {
             return self.unlabelled(data, &folder, &source);
         }
-        data::ensure(name, self.data_dir.as_ref())?;
+        if self.data_dir.is_none() && !data::is_folder(name) {
+            datasets::fetch(name, &source).with_context(|| format!("cannot fetch the data set `{name}`"))?;
+        }
         let set = datasets::load(name, &source).with_context(|| format!("cannot read the data set `{name}`"))?;
         note_skipped(data, set.skipped_files);
         let normalisation = match self.normalisation()? {
