@@ -277,7 +277,8 @@ fn moved(headers: &HeaderMap, address: &Address) -> Option<Address> {
 }
 
 fn described(headers: &HeaderMap, redirected: bool) -> std::result::Result<Description, Failure> {
-    let needed = |name: &str| header(headers, name).ok_or_else(|| Failure::InvalidResponse(format!("no header {name}")));
+    let needed =
+        |name: &str| header(headers, name).ok_or_else(|| Failure::InvalidResponse(format!("no header {name}")));
     let checksum = header(headers, "x-linked-etag").map_or_else(|| needed("etag"), Ok)?;
     let checksum = checksum.trim_start_matches("W/").trim_matches('"').to_owned();
     let commit = needed("x-repo-commit")?;
