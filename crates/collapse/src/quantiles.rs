@@ -1,10 +1,10 @@
-//! Exact quantiles of a stream of non-negative numbers that may be too many to hold.
+//! Exact quantiles of non-negative numbers that may be too many to hold in memory.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// Values that are held and sorted; more are counted in passes instead.
+/// Up to this many values are held and sorted; more are counted in passes.
 const HELD: u64 = 1 << 21;
 
 /// Quantiles over class pairs.
@@ -27,7 +27,7 @@ pub struct Quantiles {
     pub q95: f64,
 }
 
-/// The quantiles of `count` ≥ 1 values, which `stream` hands over each time that it is called.
+/// The quantiles of `count` ≥ 1 values. Each call of `stream` passes all of them to its argument.
 pub(crate) fn quantiles(count: u64, stream: impl Fn(&mut dyn FnMut(f64))) -> Quantiles {
     const SHARES: [f64; 6] = [0.0, 0.05, 0.25, 0.5, 0.75, 0.95];
     let positions = SHARES.map(|share| share * (count - 1) as f64);
@@ -47,7 +47,7 @@ fn by_sorting(count: u64, stream: &impl Fn(&mut dyn FnMut(f64)), ranks: &[u64]) 
     ranks.iter().map(|&rank| values[rank as usize]).collect()
 }
 
-/// The same by radix: four passes, each of which settles 16 bits of every wanted value. The bits of non-negative
+/// The same by radix selection: four passes, each of which determines 16 bits of every wanted value. The bits of non-negative
 /// floating-point numbers sort as the numbers do.
 fn by_counting(stream: &impl Fn(&mut dyn FnMut(f64)), ranks: &[u64]) -> Vec<f64> {
     let mut wanted: Vec<(u64, u64)> = ranks.iter().map(|&rank| (0, rank)).collect();
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn counting_finds_what_sorting_finds() {
+    fn counting_and_sorting_give_the_same_values() {
         let mut stream = streams::stream(5, "collapse/tests/quantiles", 0);
         let mut values: Vec<f64> =
             streams::standard_normal(&mut stream, 3001).iter().map(|value| value.exp()).collect();

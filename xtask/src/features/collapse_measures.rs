@@ -156,6 +156,10 @@ pub(crate) fn rows(report: &CollapseReport) -> Vec<Row> {
         add("ncc_agreement", Some(head.ncc_agreement), agreement, "NC4: head and nearest mean agree");
         add("head_accuracy", Some(head.head_accuracy), None, "on these samples");
     }
+    if report.singleton_classes > 0 {
+        let [classes, samples] = [report.singleton_classes as u64, report.left_out_samples];
+        rows.push(Row::text("left out", format!("{samples} samples of {classes} classes of one sample")));
+    }
     let excluded = report.excluded_pairs;
     rows.push(Row::text(
         "pairs",
