@@ -72,8 +72,10 @@ pub enum Error {
         class: usize,
     },
     /// Fewer classes than the measure needs have two or more samples.
-    #[error("{operation}: needs at least {needed} classes of two or more samples, found {found} ({singletons} classes of \
-             one sample were left out); give more samples of each class")]
+    #[error(
+        "{operation}: needs at least {needed} classes of two or more samples, found {found} ({singletons} classes of \
+             one sample were left out); give more samples of each class"
+    )]
     TooFewClasses {
         /// The operation that failed.
         operation: &'static str,
@@ -132,8 +134,10 @@ pub enum Error {
         reason: &'static str,
     },
     /// A sample belongs to a class that has no mean in the given moments.
-    #[error("{operation}: row {row} has label {label}, a class without samples in the given moments; remove the row or \
-             add samples of the class to the moments")]
+    #[error(
+        "{operation}: row {row} has label {label}, a class without samples in the given moments; remove the row or \
+             add samples of the class to the moments"
+    )]
     ClassWithoutMean {
         /// The operation that failed.
         operation: &'static str,
@@ -157,8 +161,10 @@ pub enum Error {
         operation: &'static str,
     },
     /// A covariance has no inverse, so the measure is undefined.
-    #[error("{operation}: {what} of {size} features is singular (rank at most {rank}), so the measure is undefined; \
-             give more than {size} samples, or remove features that depend linearly on others")]
+    #[error(
+        "{operation}: {what} of {size} features is singular (rank at most {rank}), so the measure is undefined; \
+             give more than {size} samples, or remove features that depend linearly on others"
+    )]
     Singular {
         /// The operation that failed.
         operation: &'static str,

@@ -204,5 +204,8 @@ pub(crate) fn require_per_class(operation: &'static str, moments: &ClassMoments,
         let what = "the geometric complexity";
         return Err(Error::PerClassLength { operation, what, expected, actual: gc_per_class.len() });
     }
-    moments.classes_with(Singletons::LeftOut).iter().try_for_each(|&class| require_complexity(operation, gc_per_class[class]))
+    moments
+        .classes_with(Singletons::LeftOut)
+        .iter()
+        .try_for_each(|&class| require_complexity(operation, gc_per_class[class]))
 }

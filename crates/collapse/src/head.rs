@@ -145,7 +145,10 @@ impl TryFrom<Parts> for Head {
     fn try_from(parts: Parts) -> Result<Self> {
         let head = Self::from_slices(&parts.weight, parts.bias.as_deref(), parts.class_count)?;
         if head.feature_count != parts.feature_count {
-            return Err(Self::wrong_shape(format!("{} features, but {} are stated", head.feature_count, parts.feature_count)));
+            return Err(Self::wrong_shape(format!(
+                "{} features, but {} are stated",
+                head.feature_count, parts.feature_count
+            )));
         }
         Ok(head)
     }

@@ -49,11 +49,11 @@ pub use pairs::{ExcludedPairs, PairMatrix};
 pub use presets::{Preset, PresetMeasures};
 pub use quantiles::Quantiles;
 pub use rank::{Centring, RankMe, rank_me};
-pub use report::{CollapseReport, HeadReport, ReportOptions, Trajectory, Undefined, report_slice};
 #[cfg(feature = "candle")]
 pub use report::report;
-pub use sample_pass::{Agreement, DirectionalCdnv, NearestMeanError, SamplePass, nearest_mean_error_slice};
+pub use report::{CollapseReport, HeadReport, ReportOptions, Trajectory, Undefined, report_slice};
 #[cfg(feature = "candle")]
 pub use sample_pass::nearest_mean_error;
+pub use sample_pass::{Agreement, DirectionalCdnv, NearestMeanError, SamplePass, nearest_mean_error_slice};
 pub use simplex::{SimplexGeometry, Uniformity, simplex, simplex_of_head};
 pub use variability::{TraceRatio, Variability, VariabilityIndex, trace_ratio, variability, vci};

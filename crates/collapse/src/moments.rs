@@ -231,7 +231,10 @@ impl ClassMoments {
             let numbers = |product: usize| if product > 0 && full { (width as u128) * (width as u128) } else { 0 };
             let request = memory::Request {
                 operation: OPERATION,
-                what: format!("{rows} class means of {width} features and {} scatter matrix", if full { "their" } else { "no" }),
+                what: format!(
+                    "{rows} class means of {width} features and {} scatter matrix",
+                    if full { "their" } else { "no" }
+                ),
                 total: (rows as u128 * width as u128 + numbers(1)) * 8,
                 added: (added as u128 * width as u128 + numbers(usize::from(first))) * 8,
                 avoid: if full {
@@ -512,7 +515,8 @@ impl TryFrom<Parts> for ClassMoments {
         let expected = [rows, rows.saturating_mul(width), rows, lower];
         let actual = [parts.counts.len(), parts.means.len(), parts.squares.len(), parts.products.len()];
         let classes = parts.classes.unwrap_or_else(|| (0..rows.min(parts.counts.len())).collect());
-        let ascending = classes.is_sorted_by(|a, b| a < b) && classes.last().is_none_or(|&last| last < parts.class_count);
+        let ascending =
+            classes.is_sorted_by(|a, b| a < b) && classes.last().is_none_or(|&last| last < parts.class_count);
         if expected != actual || !ascending {
             return Err(Error::Shape {
                 operation: "reading class moments",

@@ -217,7 +217,7 @@ pub struct HeadReport {
 
 /// Measures features `[n, p]` with labels `[n]`, and a head if there is one.
 ///
-/// Moments are taken in one pass, then a second pass lets the samples go by the means (see [`SamplePass`]). Memory
+/// The first pass computes moments; a second pass compares the samples with the class means (see [`SamplePass`]). Memory
 /// beyond the input is K·p numbers, p² with [`Scatter::Full`], and tiles.
 ///
 /// **Errors** of the input as in [`ClassMoments::update`]; [`Error::TooFewClasses`] and [`Error::NoPair`] when there is no
@@ -247,7 +247,7 @@ pub fn report(
     assemble(width, labels, head, options, source, pass)
 }
 
-/// [`report()`] of a slice of whole rows of `feature_count` features.
+/// All collapse measures of a slice of whole rows of `feature_count` features.
 ///
 /// **Errors** as of [`report()`].
 ///
@@ -339,9 +339,8 @@ fn assemble(
     let mean_variance = variances.sum::<f64>() / between.classes.len() as f64;
     let of_class = complexity.per_class.as_ref().map(|gc| |class| gc.get(&class).copied().unwrap_or_default());
     let pairwise = of_class.as_ref().map(|gc| pairwise_by(&moments, gc)).transpose()?;
-    let constant = of_class
-        .as_ref()
-        .and_then(|gc| undefined.keep("poincare_constant", largest_ratio(&moments, gc, |_, _| ())));
+    let constant =
+        of_class.as_ref().and_then(|gc| undefined.keep("poincare_constant", largest_ratio(&moments, gc, |_, _| ())));
     let head = head
         .zip(agreement)
         .map(|(head, agreement)| head_report(head, &moments, options.weighting, &agreement, &mut undefined));

@@ -163,7 +163,8 @@ impl<'a> SamplePass<'a> {
             match place(*class) {
                 Some(row) => places.push(row),
                 None => {
-                    let unknown = |&label: &u32| place(label as usize).is_none() && self.moments.count(label as usize) == 0;
+                    let unknown =
+                        |&label: &u32| place(label as usize).is_none() && self.moments.count(label as usize) == 0;
                     let row = labels.iter().position(unknown).unwrap_or(0);
                     return Err(Error::ClassWithoutMean { operation: OPERATION, row, label: labels[row] });
                 }

@@ -128,7 +128,12 @@ impl<'a, E: Element, T: Element> Task<'a, E, T> {
         self.ordered.places[self.ordered.slots[at] as usize]
     }
 
-    fn accumulate_tile(&mut self, tile: Range<usize>, end: usize, sums: &mut Vec<(usize, ClassSums)>) -> Result<(), usize> {
+    fn accumulate_tile(
+        &mut self,
+        tile: Range<usize>,
+        end: usize,
+        sums: &mut Vec<(usize, ClassSums)>,
+    ) -> Result<(), usize> {
         let (width, count) = (self.data.width, self.basis.count);
         let rows = &self.ordered.order.rows[tile.clone()];
         self.deviations.resize(rows.len() * width, T::narrow(0.0));

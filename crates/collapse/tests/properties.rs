@@ -350,7 +350,8 @@ fn candle_errors_and_heads_of_another_shape_are_errors() {
     let moments = moments(&features, &labels, 3, 4);
     for (classes, width) in [(3, 3), (4, 2)] {
         let head = Head::from_slices(&vec![1.0f64; classes * width], None, classes).unwrap();
-        let incompatible = |result: Result<(), Error>| assert!(matches!(result, Err(Error::Incompatible { .. })), "{result:?}");
+        let incompatible =
+            |result: Result<(), Error>| assert!(matches!(result, Err(Error::Incompatible { .. })), "{result:?}");
         incompatible(SamplePass::new(&moments).unwrap().with_head(&head).map(|_| ()));
         incompatible(collapse::self_duality(&head, &moments, Weighting::default()).map(|_| ()));
         incompatible(collapse::bias_collapse(&head, &moments, Weighting::default()).map(|_| ()));
