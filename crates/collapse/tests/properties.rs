@@ -326,7 +326,7 @@ fn moments_survive_serialisation_and_reject_wrong_lengths() {
     let text = serde_json::to_string(&moments).unwrap();
     let back: ClassMoments = serde_json::from_str(&text).unwrap();
     assert_eq!(serde_json::to_string(&back).unwrap(), text);
-    let broken = text.replace("\"class_count\":4", "\"class_count\":5");
+    let broken = text.replace("\"feature_count\":3", "\"feature_count\":4");
     assert!(serde_json::from_str::<ClassMoments>(&broken).is_err());
 }
 
