@@ -1,4 +1,4 @@
-//! Tells the program which commit and which candle it is made of, for the records of its runs.
+//! Embeds the commit and the version of candle in the program, for the provenance of its runs.
 
 use std::path::Path;
 use std::process::Command;
@@ -12,8 +12,8 @@ fn main() {
     if let Some(candle) = locked(&lock) {
         println!("cargo::rustc-env=REPRODUCE_CANDLE={candle}");
     }
-    // The last commit of what the program is made of. A copy without its history, or a machine without git, has none to
-    // tell. Later commits are not watched: one that changes nothing of the program is no reason to build it again.
+    // The last commit of the program's sources; none in a copy without history and on a machine without git. Later commits
+    // are not watched, because a commit that changes no source need not rebuild the program.
     let sources = ["--", "xtask", "crates", "Cargo.lock"];
     let Some(commit) = git(&root, &[&["log", "-1", "--format=%h", "--abbrev=12"], &sources[..]].concat()) else {
         return;
@@ -23,7 +23,7 @@ fn main() {
     println!("cargo::rustc-env=REPRODUCE_COMMIT={commit}{mark}");
 }
 
-/// Makes cargo run this again when the path changes; one that is missing would make it run every time.
+/// Makes cargo run this script again when the path changes. A missing path would make it run every time.
 fn watch(path: &Path) {
     if path.exists() {
         println!("cargo::rerun-if-changed={}", path.display());
@@ -36,7 +36,7 @@ fn locked(lock: &str) -> Option<&str> {
     own.lines().find_map(|line| line.strip_prefix("version = "))?.trim().strip_prefix('"')?.strip_suffix('"')
 }
 
-/// What git says; nothing where it says nothing, or cannot. It takes no lock, so that other commands are not in its way.
+/// The output of git; none if it is empty or git fails. Git takes no lock, so that it does not block other commands.
 fn git(root: &Path, arguments: &[&str]) -> Option<String> {
     let output = Command::new("git").args(arguments).current_dir(root).env("GIT_OPTIONAL_LOCKS", "0").output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?.trim().to_owned();

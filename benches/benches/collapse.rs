@@ -1,6 +1,7 @@
-//! A full collapse report, and its cost against samples, features and classes; the peers' side is `peers/collapse.py`.
+//! A full collapse report, and its cost against samples, features and classes. `peers/collapse.py` does the same work in other
+//! libraries.
 //!
-//! Features are normal noise around normal class means, in f32, drawn outside the timed part, and only for what runs.
+//! Features are normal noise around normal class means, in f32. They are drawn outside the timed part.
 //! `BENCH_QUICK=1` takes smaller shapes. The largest shape needs 2 GiB; the memory that a report takes beyond its input is
 //! measured by the example `full_report` of the crate `collapse`, in a process of its own.
 #![allow(
@@ -34,7 +35,7 @@ impl Shape {
         format!("{}x{}-{}-classes-f32{CPU}", self.samples, self.features, self.classes)
     }
 
-    /// The products of one report: half of the symmetric scatter, every sample with every mean and every row of the head, the
+    /// The products of one report: half of the symmetric scatter, every sample times every mean and every row of the head, the
     /// Gram matrices of means and head, and the eigenvalues of a p×p matrix (4/3 p³: its reduction to three diagonals).
     /// The features are read twice: for the moments, and for the decisions.
     fn work(self) -> Work {
@@ -70,7 +71,7 @@ impl Data {
         let Shape { samples, features: width, classes } = shape;
         let means = normals("means", classes * width);
         let labels: Vec<u32> = (0..samples).map(|row| (row * 7919 % classes) as u32).collect();
-        // A long table of draws, read from another place for each row: as good as fresh draws here, and much faster.
+        // One long table of draws, read from another offset for each row: much faster than fresh draws.
         let noise = normals("noise", TABLE);
         let mut features = vec![0f32; samples * width];
         for (row, (line, &label)) in features.chunks_exact_mut(width).zip(&labels).enumerate() {
@@ -92,7 +93,7 @@ impl Data {
     }
 }
 
-/// Writes a small case with our measures of it, which the peers compute again before anything is timed.
+/// Writes a small case with our measures of it, which the peers compute again before the timing starts.
 fn write_case(path: &Path) -> candle_core::Result<()> {
     let data = Data::draw(Shape { samples: 4_000, features: 96, classes: 20 });
     let (n, p, k) = (data.shape.samples, data.shape.features, data.shape.classes);
@@ -145,7 +146,7 @@ fn full_report(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// The cost against one size, the other two held: 20,000 samples of 512 features in 100 classes.
+/// The cost against one size; the other two are fixed at 20,000 samples, 512 features and 100 classes.
 fn growth(criterion: &mut Criterion) {
     const MIDDLE: Shape = Shape { samples: 20_000, features: 512, classes: 100 };
     type Sweep = (&'static str, [usize; 4], fn(usize) -> Shape);

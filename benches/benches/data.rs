@@ -1,8 +1,8 @@
-//! Images a second: drawing `glyphs`, cutting a data set into batches, decoding image files; and, beside the batches, the
-//! training step that asks for them fastest.
+//! Images per second: rendering `glyphs`, batches of a data set, decoding of image files; and beside the batches the fastest
+//! training step.
 //!
-//! How long a whole data set takes, the first and the second time, and how much memory, is measured by the example `start`
-//! of the crate `datasets`, in processes of its own. `benches/peers/data.py` does the same work with PyTorch.
+//! The example `start` of the crate `datasets` measures the time and memory of loading a whole data set, the first and the
+//! second time, in processes of its own. `benches/peers/data.py` does the same work with PyTorch.
 #![allow(
     clippy::expect_used,
     missing_docs,
@@ -18,10 +18,10 @@ use benches::{CPU, device};
 use candle_core::{DType, Tensor};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use datasets::{
-    Augmentation, BatchOptions, Batches, ContactSheet, Device, Flip, Form, Glyphs, LabelledImages, Normalisation,
-    Order, Part, Position, load_folder,
+    Augmentation, BatchOptions, Batches, ContactSheet, Device, Flip, Form, GlyphPart, Glyphs, LabelledImages,
+    Normalisation, Order, Position, load_folder,
 };
-use models::train::{Gradients, OptimizerState, Sgd};
+use models::train::{Gradients, LabelledBatch, OptimizerState, Sgd};
 use models::{Architecture, Initialisation, Network, Pass};
 
 #[global_allocator]
@@ -41,7 +41,7 @@ fn glyphs(criterion: &mut Criterion) {
                 format!("{} of 1x32x32, {threads} threads{CPU}", per_class * glyphs.classes.len()),
             ),
             |bencher| {
-                bencher.iter(|| pool.install(|| black_box(glyphs.draw(Part::Train, per_class).expect("images"))));
+                bencher.iter(|| pool.install(|| black_box(glyphs.draw(GlyphPart::Train, per_class).expect("images"))));
             },
         );
     }
@@ -68,7 +68,7 @@ fn batches(criterion: &mut Criterion) {
                 black_box(batch)
             });
         });
-        // Whoever takes them does nothing else: what one background thread can give.
+        // The consumer does no work, so that this is the rate of one background thread.
         let mut ahead = batches.prefetch(Position::default(), 4);
         group.bench_function(BenchmarkId::new(name, on.id("3x32x32, batch 128, prefetched")), |bencher| {
             bencher.iter(|| on.finished(|| black_box(ahead.next().expect("endless").expect("a batch"))));
@@ -77,8 +77,7 @@ fn batches(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// A training step of the small VGG, the net of the CPU presets that takes the most images a second: the batches above have to
-/// come at least five times as fast.
+/// A training step of the small VGG, the fastest net of the CPU presets. Batches should be at least five times as fast.
 fn steps(criterion: &mut Criterion) {
     let on = device().expect("the device of BENCH_DEVICE");
     let mut group = criterion.benchmark_group("data/training step fed by batches");
@@ -95,7 +94,9 @@ fn steps(criterion: &mut Criterion) {
             bencher.iter(|| {
                 on.finished(|| {
                     let pass = Pass::training(1, 0);
-                    let (_, gradients) = Gradients::of_loss(&network, &batch.images, &batch.labels, 0.0, &pass)?;
+                    let (images, labels) = (&batch.images, &batch.labels);
+                    let labelled = LabelledBatch { images, labels, label_smoothing: 0.0 };
+                    let (_, gradients) = Gradients::of_loss(&network, &labelled, &pass)?;
                     Sgd::new(1e-4).step(network.params(), &gradients, 1.0, &mut state)
                 })
                 .expect("a step");
@@ -105,7 +106,7 @@ fn steps(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// A batch without augmentation and the bytes behind it, which the peer computes again before anything is timed.
+/// A batch without augmentation and its bytes, from which the peer computes the same batch before the timing starts.
 fn write_case() {
     const COUNT: usize = 64;
     let batches = made(COUNT, Order::Sequential, None, &Device::Cpu);
@@ -130,12 +131,12 @@ fn made(size: usize, order: Order, augmentation: Option<Augmentation>, device: &
     Batches::new(images, normalisation, options, device).expect("usable options")
 }
 
-/// From the bytes of image files to pixels, as the first start does it.
+/// Decodes image files to pixels, as the first start does.
 fn decoding(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("data/decode");
     group.sample_size(10).warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
     let folder = std::env::temp_dir().join(format!("benches-data-{}", std::process::id()));
-    let glyphs = Glyphs::default().draw(Part::Train, 10).expect("images");
+    let glyphs = Glyphs::default().draw(GlyphPart::Train, 10).expect("images");
     let count = 2_000;
     for index in 0..count {
         let class = folder.join(format!("c{}", index % 10));
@@ -155,7 +156,7 @@ fn decoding(criterion: &mut Criterion) {
             },
         );
     }
-    // Best effort: it lies in the folder for temporary files.
+    // Best effort: the file is in the folder for temporary files.
     let _ = std::fs::remove_dir_all(folder);
     group.finish();
 }

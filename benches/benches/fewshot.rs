@@ -1,4 +1,4 @@
-//! Episodes a second on cached features; `peers/fewshot.py` does the same work with easyfsl and scikit-learn.
+//! Time of few-shot evaluations on features in memory; `peers/fewshot.py` times the same work in easyfsl and scikit-learn.
 #![allow(
     clippy::expect_used,
     missing_docs,
@@ -20,7 +20,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const CLASSES: usize = 20;
 
-/// Class means and samples around them, both standard normal, the means scaled to a tenth.
+/// Features of 20 classes: standard normal class means, scaled by 0.1, plus standard normal noise.
 fn features(samples: usize, dimension: usize) -> Result<LabelledFeatures> {
     let labels: Vec<u32> = (0..samples).map(|sample| (sample % CLASSES) as u32).collect();
     let means = streams::standard_normal(&mut streams::stream(1, "bench/means", 0), CLASSES * dimension);
@@ -33,7 +33,7 @@ fn features(samples: usize, dimension: usize) -> Result<LabelledFeatures> {
     LabelledFeatures::from_f32(values, dimension, labels)
 }
 
-/// Features, some episodes and our heads' predictions, which the peers make again before anything is timed.
+/// Writes features, 200 episodes and the predictions of `ncm` and `ridge:1`; peers check their predictions against these.
 fn write_case(path: &Path) -> Result<()> {
     const EPISODES: u64 = 200;
     let features = features(2_000, 64)?;
@@ -54,7 +54,7 @@ fn write_case(path: &Path) -> Result<()> {
         let predict = |episode| Ok(numbers(&head.scores(&Task::new(&features, episode)?)?.predictions()));
         keep(name, episodes.iter().map(predict).collect::<Result<Vec<_>>>()?.concat())?;
     }
-    let rows: Vec<f64> = (0..features.samples()).flat_map(|sample| features.row(sample)).collect();
+    let rows: Vec<f64> = (0..features.samples()).filter_map(|sample| features.row(sample)).flatten().collect();
     let shape = (features.samples(), features.dimension());
     tensors.insert("features".to_owned(), Tensor::from_vec(rows, shape, &Device::Cpu)?.to_dtype(DType::F32)?);
     Ok(candle_core::safetensors::save(&tensors, path)?)
@@ -115,7 +115,7 @@ fn sampler(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// The cost against the number of episodes: nearest mean, 5-way 5-shot 15-query, on 12,000 × 512 features.
+/// Time against the number of episodes: nearest class mean, 5-way 5-shot 15-query, on 12,000 × 512 features.
 fn growth(criterion: &mut Criterion) {
     const GROUP: &str = "fewshot/nearest mean against episodes";
     const DIMENSION: usize = 512;
@@ -123,7 +123,7 @@ fn growth(criterion: &mut Criterion) {
     let features = features(12_000, DIMENSION).expect("finite features");
     let sampler = EpisodeSampler::fixed(features.labels(), way, shot, query, 1).expect("600 samples a class");
     let head: HeadKind = "ncm".parse().expect("a head");
-    // Every drawn row once; its sum into a mean, or its product with each mean.
+    // Per episode, every sample is read once. A support sample is added to a mean; a query is compared with each mean.
     let rows = (way * (shot + query) * DIMENSION) as f64;
     let products = (way * query * way * DIMENSION) as f64;
     let episode = Work { operations: (way * shot * DIMENSION) as f64 + 2.0 * products, bytes: 4.0 * rows };

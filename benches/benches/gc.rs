@@ -1,8 +1,8 @@
 //! Geometric complexity of VGG-13 on CIFAR-sized images; `peers/gc.py` does the same work with PyTorch.
 //!
 //! Curves: exact values against the number of features p, one probe against samples, 64 images against probes.
-//! With `GC_PEER_FILES=<folder>` the weights and images are written there, so that the peer measures the very same nets, and
-//! what we find on a few of the images, which the peer computes again before it times anything.
+//! With `GC_PEER_FILES=<folder>` the weights, the images and our results on a few images are written there. The peer measures
+//! the same nets, and computes these results again before the timing starts.
 #![allow(
     clippy::expect_used,
     missing_docs,
@@ -17,7 +17,8 @@ use benches::{Chosen, Curve, Work, device, long_steps, peaks, quick};
 use candle_core::{DType, Device, Tensor};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use gc_core::{Error, Estimate, FeatureMap, GeometricComplexity, Penalty, Population, Probe, Side};
-use models::train::{GcPenalty, Gradients, OptimizerState, Sgd};
+use models::ops::{ConvSettings, linear, nchw};
+use models::train::{GcPenalty, Gradients, LabelledBatch, OptimizerState, Sgd};
 use models::{Architecture, Initialisation, Network, Pass};
 
 #[global_allocator]
@@ -31,7 +32,7 @@ fn chosen() -> Chosen {
     device().expect("the device of BENCH_DEVICE")
 }
 
-/// VGG-13 for CIFAR (p = 512), freshly drawn.
+/// VGG-13 for CIFAR (p = 512) with initial weights.
 fn network(name: &str, device: &Device) -> Network {
     let architecture = Architecture::named(name).expect("a known name").with_input(3, [32, 32]).with_classes(10);
     Network::new(&architecture, Initialisation::HeNormal, 1, DType::F32, device).expect("a network")
@@ -51,7 +52,7 @@ fn vgg13_pass() -> Work {
     Work::vgg_pass(&[64, 128, 256, 512, 512].map(|width| vec![width; 2]), 3, 32)
 }
 
-/// Images of independent standard normal pixels: normalised, without structure.
+/// Images of independent standard normal pixels.
 fn images(count: usize, device: &Device) -> Tensor {
     let batch = |first: usize| {
         let size = BATCH.min(count - first);
@@ -67,7 +68,7 @@ fn measure(estimator: &GeometricComplexity, map: &dyn FeatureMap, images: &Tenso
     estimator.measure(map, [Ok::<_, Error>(images.clone())]).expect("an estimate")
 }
 
-/// Peak memory of this process in MiB, where the system tells.
+/// Peak memory of this process in MiB, where the system reports it.
 fn peak_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
@@ -94,7 +95,61 @@ fn exact(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// A relative standard error of 1 % on the value of 2,048 images, and what one probe for each of them costs.
+/// A small CNN that a user writes with candle and the NCHW drop-ins: two blocks of a 3×3 convolution, ReLU and a 2×2 max pool,
+/// and a linear head of 10 logits.
+struct CandleCnn(HashMap<&'static str, Tensor>);
+
+impl CandleCnn {
+    fn new() -> Self {
+        let shapes: [(&'static str, &[usize]); 6] = [
+            ("0.weight", &[32, 3, 3, 3]),
+            ("0.bias", &[32]),
+            ("3.weight", &[64, 32, 3, 3]),
+            ("3.bias", &[64]),
+            ("7.weight", &[10, 64 * 8 * 8]),
+            ("7.bias", &[10]),
+        ];
+        let draw = |(index, (name, shape)): (usize, (&'static str, &[usize]))| {
+            let mut stream = streams::stream(1, "bench/candle-cnn", index as u64);
+            let deviation = (2.0 / shape.iter().skip(1).product::<usize>() as f64).sqrt();
+            let draws = streams::standard_normal(&mut stream, shape.iter().product());
+            let draws: Vec<f32> = draws.into_iter().map(|draw| (draw * deviation) as f32).collect();
+            (name, Tensor::from_vec(draws, shape, &Device::Cpu).expect("weights"))
+        };
+        Self(shapes.into_iter().enumerate().map(draw).collect())
+    }
+
+    fn block(&self, x: &Tensor, weight: &str, bias: &str) -> candle_core::Result<Tensor> {
+        let wrap = models::ops::Error::into_candle;
+        let settings = ConvSettings::new(1, 1);
+        let y = nchw::conv2d_with_bias(x, &self.0[weight], &self.0[bias], settings).map_err(wrap)?;
+        nchw::max_pool2d(&nchw::relu(&y).map_err(wrap)?, 2).map_err(wrap)
+    }
+
+    fn logits(&self, x: &Tensor) -> candle_core::Result<Tensor> {
+        let x = self.block(&self.block(x, "0.weight", "0.bias")?, "3.weight", "3.bias")?;
+        let x = x.flatten_from(1)?;
+        linear(&x, &self.0["7.weight"], Some(&self.0["7.bias"])).map_err(models::ops::Error::into_candle)
+    }
+}
+
+/// All 10 rows of [`CandleCnn`] on the CPU, through candle's graph.
+fn exact_candle(criterion: &mut Criterion) {
+    let (network, images) = (CandleCnn::new(), images(BATCH, &Device::Cpu));
+    let map = |x: &Tensor| network.logits(x);
+    let mut group = criterion.benchmark_group("gc/exact, candle CNN, p=10");
+    long_steps(&mut group);
+    group.throughput(Throughput::Elements(BATCH as u64));
+    let value = RefCell::new(None);
+    group.bench_function("each image of 3x32x32", |bencher| {
+        let exact = GeometricComplexity::exact();
+        bencher.iter(|| *value.borrow_mut() = Some(measure(&exact, &map, &images)))
+    });
+    report("exact, candle CNN", value.take());
+    group.finish();
+}
+
+/// GC of 2,048 images to a relative standard error of 1 %, and the cost of one probe for each image.
 fn estimated(criterion: &mut Criterion) {
     let on = chosen();
     let network = network("vgg13", &on.device);
@@ -123,14 +178,14 @@ fn estimated(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Writes how many samples and probes reached 1 %, so that the peer's estimate, which has no plan, has an equal error.
+/// Writes the number of samples and probes that reached 1 %, so that the peer's estimate has an equal error.
 fn plan_for_the_peer(estimate: &Estimate) {
     let Some(folder) = std::env::var_os("GC_PEER_FILES") else { return };
     let plan = format!("{{\"samples\": {}, \"probes\": {}}}\n", estimate.samples, estimate.probes);
     std::fs::write(Path::new(&folder).join("plan.json"), plan).expect("a folder that can be written");
 }
 
-/// The cost against one size, the others held; a backward pass to the images costs as much as a forward pass.
+/// The cost against one size, with the others fixed. A backward pass to the images costs as much as a forward pass.
 fn growth(criterion: &mut Criterion) {
     let on = chosen();
     let mut curve = Curve::default();
@@ -140,7 +195,7 @@ fn growth(criterion: &mut Criterion) {
     curve.write(Path::new(env!("CARGO_TARGET_TMPDIR")), "gc").expect("the target directory is writable");
 }
 
-/// Exact values of 8 images: one forward pass and p backward passes, through a last layer that grows with p.
+/// Exact GC of 8 images: one forward pass and p backward passes, with a last layer of width p.
 fn against_features(criterion: &mut Criterion, on: &Chosen, curve: &mut Curve) {
     const GROUP: &str = "gc/exact, narrow VGG, 8 images, against features";
     const COUNT: usize = 8;
@@ -160,7 +215,7 @@ fn against_features(criterion: &mut Criterion, on: &Chosen, curve: &mut Curve) {
     group.finish();
 }
 
-/// One probe a sample, streamed in batches: linear in time, flat in memory.
+/// One probe for each sample, streamed in batches: time is linear in the samples, memory constant.
 fn against_samples(criterion: &mut Criterion, on: &Chosen, curve: &mut Curve) {
     const GROUP: &str = "gc/one probe, vgg13, against samples";
     const SMALL: usize = 32;
@@ -186,7 +241,7 @@ fn against_samples(criterion: &mut Criterion, on: &Chosen, curve: &mut Curve) {
     group.finish();
 }
 
-/// 64 images: one forward pass, and one backward pass a probe.
+/// 64 images: one forward pass, and one backward pass for each probe.
 fn against_probes(criterion: &mut Criterion, on: &Chosen, curve: &mut Curve) {
     const GROUP: &str = "gc/64 images, vgg13, against probes";
     let network = network("vgg13", &on.device);
@@ -215,6 +270,7 @@ fn training_step(criterion: &mut Criterion) {
     let labels: Vec<u32> = (0..BATCH as u32).map(|sample| sample % 10).collect();
     let labels = Tensor::from_vec(labels, BATCH, &on.device).expect("labels");
     let penalty = GcPenalty { strength: 1e-4, estimator: Penalty::projections(Probe::Rademacher, 1) };
+    let batch = LabelledBatch { images: &images, labels: &labels, label_smoothing: 0.0 };
     let sgd = Sgd::new(1e-6);
     for name in ["vgg13", "vgg13_bn"] {
         let network = network(name, &on.device);
@@ -225,7 +281,7 @@ fn training_step(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::new(name, on.id("plain")), |bencher| {
             bencher.iter(|| {
                 on.finished(|| {
-                    let of_loss = Gradients::of_loss(&network, &images, &labels, 0.0, &Pass::training(0, 0));
+                    let of_loss = Gradients::of_loss(&network, &batch, &Pass::training(0, 0));
                     step(&of_loss.expect("gradients").1);
                 })
             })
@@ -234,8 +290,8 @@ fn training_step(criterion: &mut Criterion) {
             bencher.iter(|| {
                 on.finished(|| {
                     let pass = Pass::training(0, 0);
-                    let of_loss = Gradients::of_penalised_loss(&network, &images, &labels, 0.0, &penalty, 0, &pass);
-                    step(&of_loss.expect("gradients").2);
+                    let of_loss = Gradients::of_penalised_loss(&network, &batch, &penalty, 0, &pass);
+                    step(&of_loss.expect("gradients").gradients);
                 })
             })
         });
@@ -258,10 +314,10 @@ fn report(name: &str, estimate: Option<Estimate>) {
     );
 }
 
-/// Images of the case that both sides compute.
+/// Images of the small case that both sides compute.
 const CASE: usize = 8;
 
-/// Writes the weights and images for the peer, and our numbers of a small case, if they are asked for.
+/// Writes weights, images and our results of a small case for the peer, where `GC_PEER_FILES` is set.
 fn peer_files(_: &mut Criterion) {
     let Some(folder) = std::env::var_os("GC_PEER_FILES") else { return };
     let folder = std::path::PathBuf::from(folder);
@@ -277,13 +333,18 @@ fn peer_files(_: &mut Criterion) {
         network.params().save(folder.join(format!("{name}.safetensors"))).expect("weights on disk");
         case.extend(our_numbers(name, &network, &few, &signs));
     }
+    let small = CandleCnn::new();
+    let exact = measure(&GeometricComplexity::exact(), &|x: &Tensor| small.logits(x), &few);
+    let exact = Tensor::new(&[exact.value], &Device::Cpu).expect("a number");
+    case.insert("candle_cnn.exact".to_owned(), exact);
+    candle_core::safetensors::save(&small.0, folder.join("candle_cnn.safetensors")).expect("weights on disk");
     candle_core::safetensors::save(&case, folder.join("case.safetensors")).expect("a case on disk");
     let images = HashMap::from([("images", images)]);
     candle_core::safetensors::save(&images, folder.join("images.safetensors")).expect("images on disk");
 }
 
-/// Exact values of two images in evaluation mode; in training mode the penalty of all of them along one cotangent, and of its
-/// gradient by every weight the norm and the product with the weight.
+/// Exact GC of two images in evaluation mode. In training mode the penalty of all images along one cotangent, and of its
+/// gradient with respect to each weight the norm and the inner product with the weight.
 fn our_numbers(name: &str, network: &Network, few: &Tensor, cotangent: &Tensor) -> HashMap<String, Tensor> {
     let numbers = |values: Vec<f64>| Tensor::new(values, &Device::Cpu).expect("numbers");
     let map = network.frozen().feature_map(Pass::evaluation(), None).expect("features");
@@ -308,5 +369,5 @@ fn our_numbers(name: &str, network: &Network, few: &Tensor, cotangent: &Tensor) 
     found
 }
 
-criterion_group!(benches, peer_files, exact, estimated, growth, training_step, peaks);
+criterion_group!(benches, peer_files, exact, exact_candle, estimated, growth, training_step, peaks);
 criterion_main!(benches);

@@ -3,7 +3,7 @@
 //!
 //! `RAYON_NUM_THREADS=2 CANDLE_NUM_THREADS=2 cargo bench --package benches --bench ops`
 //!
-//! Throughput of a layer is nominal: two operations for every product of the direct sum, whatever algorithm ran. The
+//! The throughput of a layer is nominal: two operations for every product of the direct sum, whichever algorithm ran. The
 //! `peak` is that of the gemm crate on large square matrices, with which the table compares.
 //!
 //! About two minutes on an idle machine with two cores.
@@ -22,7 +22,7 @@ use benches::{CPU, device, long_steps, peaks, quick};
 use candle_core::{DType, Device, Result, Tensor};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use models::kernels::{Accuracy, ConvGeometry, conv_forward, conv_input_grad, conv_weight_grad};
-use models::train::{Gradients, OptimizerState, Sgd};
+use models::train::{Gradients, LabelledBatch, OptimizerState, Sgd};
 use models::{Architecture, Initialisation, Network, Pass};
 
 #[global_allocator]
@@ -54,7 +54,7 @@ const LAYERS: [Layer; 15] = [
 ];
 
 impl Layer {
-    /// The name that `peers/ops.py` looks for.
+    /// The name that `peers/ops.py` uses.
     fn name(self) -> String {
         let Self(inputs, outputs, size, kernel, stride) = self;
         format!("{inputs}-{outputs} {size}x{size} kernel {kernel} stride {stride}")
@@ -96,7 +96,7 @@ fn numbers(geometry: &ConvGeometry) -> [Vec<f32>; 3] {
     ]
 }
 
-/// Writes inputs and our results for some layers at batch 2, which the peer computes again before anything is timed.
+/// Writes inputs and our results for some layers at batch 2, which the peer computes again before the timing starts.
 fn write_cases(path: &Path) -> Result<()> {
     let mut tensors = HashMap::new();
     for layer in LAYERS {
@@ -147,14 +147,15 @@ fn layers(criterion: &mut Criterion) {
 
 /// One step of SGD with momentum on one batch.
 fn train(network: &Network, images: &Tensor, labels: &Tensor, state: &mut OptimizerState) -> models::Result<()> {
-    let (_, gradients) = Gradients::of_loss(network, images, labels, 0.0, &Pass::training(1, 0))?;
+    let (_, gradients) =
+        Gradients::of_loss(network, &LabelledBatch { images, labels, label_smoothing: 0.0 }, &Pass::training(1, 0))?;
     Sgd { momentum: 0.9, ..Sgd::new(1e-4) }.step(network.params(), &gradients, 1.0, state)
 }
 
-/// The gradient of the summed features with respect to the images alone, from the images on.
+/// The gradient of the summed features with respect to the images alone, with its forward pass.
 fn input_gradient(network: &Network, images: &Tensor) -> models::Result<Tensor> {
-    let map = network.frozen().linearise(images, &Pass::evaluation())?;
-    map.pullback(&map.features().ones_like()?)
+    let map = network.frozen().linearize(images, &Pass::evaluation())?;
+    map.vjp(&map.features().ones_like()?)
 }
 
 fn steps(criterion: &mut Criterion) {

@@ -3,7 +3,7 @@
 //!
 //! `RAYON_NUM_THREADS=2 CANDLE_NUM_THREADS=2 cargo bench --package benches --bench train`
 //!
-//! And one step of VGG-13 against its width.
+//! Also one step of VGG-13 against its width.
 //!
 //! About two minutes on an idle machine with two cores.
 #![allow(
@@ -18,7 +18,7 @@ use std::path::Path;
 use benches::{Chosen, Curve, Work, device, long_steps, peaks, quick};
 use candle_core::{DType, Tensor};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use models::train::{Gradients, OptimizerState, Sgd};
+use models::train::{Gradients, LabelledBatch, OptimizerState, Sgd};
 use models::{Architecture, Initialisation, Network, Pass};
 
 #[global_allocator]
@@ -27,16 +27,17 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const BATCH: usize = 64;
 const SHAPE: &str = "64x3x32x32";
 
-/// As in `peers/train.py`.
+/// The same values as in `peers/train.py`.
 const NETS: [&str; 8] =
     ["vgg-small", "vgg13", "vgg13_bn", "vgg16", "resnet18-cifar", "resnet50-cifar", "wide-resnet28-4", "conv4"];
 
 fn step(network: &Network, images: &Tensor, labels: &Tensor, state: &mut OptimizerState) -> models::Result<()> {
-    let (_, gradients) = Gradients::of_loss(network, images, labels, 0.0, &Pass::training(1, 0))?;
+    let (_, gradients) =
+        Gradients::of_loss(network, &LabelledBatch { images, labels, label_smoothing: 0.0 }, &Pass::training(1, 0))?;
     Sgd { momentum: 0.9, ..Sgd::new(1e-4) }.step(network.params(), &gradients, 1.0, state)
 }
 
-/// Normal pixels and labels that take turns.
+/// Normal pixels, and labels 0, 1, 2, … in turn.
 fn batch(on: &Chosen) -> (Tensor, Tensor) {
     let pixels = streams::standard_normal(&mut streams::stream(1, "bench/train/images", 0), BATCH * 3 * 32 * 32);
     let pixels: Vec<f32> = pixels.into_iter().map(|pixel| pixel as f32).collect();
@@ -45,8 +46,8 @@ fn batch(on: &Chosen) -> (Tensor, Tensor) {
     (images, labels.expect("labels"))
 }
 
-/// With `TRAIN_PEER_FILES=<folder>`: every net's weights, a batch, and our loss and gradient of the first weight in training
-/// mode, which the peer computes again before anything is timed.
+/// With `TRAIN_PEER_FILES=<folder>` writes every net's weights, a batch, and our loss and gradient of the first weight in
+/// training mode, which the peer computes again before the timing starts.
 fn peer_files(_: &mut Criterion) {
     let Some(folder) = std::env::var_os("TRAIN_PEER_FILES") else { return };
     std::fs::create_dir_all(&folder).expect("a folder that can be written");
@@ -59,15 +60,19 @@ fn peer_files(_: &mut Criterion) {
 fn case(name: &str, path: &Path, on: &Chosen) -> models::Result<()> {
     let network = Network::new(&Architecture::named(name)?, Initialisation::HeNormal, 1, DType::F32, &on.device)?;
     let (images, labels) = batch(on);
-    // Saved before the pass, which moves the running statistics.
+    // Saved before the pass, because it updates the running statistics.
     let mut tensors: HashMap<String, Tensor> = network
         .params()
         .iter()
         .map(|(name, parameter)| Ok((name.to_owned(), parameter.var.copy()?)))
         .collect::<models::Result<_>>()?;
-    let (loss, gradients) = Gradients::of_loss(&network, &images, &labels, 0.0, &Pass::training(1, 0))?;
+    let (loss, gradients) = Gradients::of_loss(
+        &network,
+        &LabelledBatch { images: &images, labels: &labels, label_smoothing: 0.0 },
+        &Pass::training(1, 0),
+    )?;
     let loss = Tensor::new(loss as f32, &on.device)?;
-    // The first convolution: its gradient has come through all other layers.
+    // The first convolution, whose gradient depends on the backward pass of all other layers.
     let first = network.params().trainable().find(|(_, var)| var.dims().len() == 4 && var.dims()[1] == 3);
     let (first, _) = first.expect("a convolution of colour images");
     let gradient = gradients.get(first).expect("a gradient of every weight").clone();
@@ -94,7 +99,7 @@ fn train(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// A step of VGG-13 whose first stage has so many channels, and the others 2, 4, 8 and 8 times as many.
+/// A step of VGG-13 with this number of channels in the first stage, and 2, 4, 8 and 8 times as many in the others.
 fn growth(criterion: &mut Criterion) {
     const GROUP: &str = "train/vgg13 step against width";
     let on = device().expect("the device of BENCH_DEVICE");
@@ -110,7 +115,7 @@ fn growth(criterion: &mut Criterion) {
         let network = network.expect("a valid architecture");
         let mut state = OptimizerState::default();
         let stages = [1, 2, 4, 8, 8].map(|times| vec![width * times; 2]);
-        // Forward, gradient by the inputs and by the weights; the optimiser reads weight, gradient and momentum and writes two.
+        // Forward, gradient with respect to the inputs and to the weights; the optimiser reads weight, gradient and momentum and writes two.
         let passes = Work::vgg_pass(&stages, 3, 32).times(3.0 * BATCH as f64);
         let update = Work { operations: 0.0, bytes: 20.0 * network.params().trainable_count() as f64 };
         curve.point(format!("{GROUP}/{}", on.id(width)), passes.and(update));

@@ -1,4 +1,4 @@
-//! Milliseconds of each operation of a training step on a device, at the sizes of VGG-13's stages: where the time goes.
+//! Milliseconds of each operation of a training step on a device, at the sizes of VGG-13's stages.
 //!
 //! `BENCH_DEVICE=cuda:0 cargo run --release --package benches --features cudnn --example device_operations -- [batch]`
 #![allow(
@@ -33,29 +33,30 @@ fn main() -> models::Result<()> {
         let (bias, g) = (normal(&[outputs])?, normal(&[batch, side, side, outputs])?);
         let settings = ConvSettings::new(1, 1);
         let pool = PoolSettings::square(2);
-        let pooled = ops::max_pool2d(&g, pool)?;
-        let show = |name: &str, work: &dyn Fn() -> models::Result<Tensor>| -> models::Result<()> {
+        let pooled = ops::nhwc::max_pool2d(&g, pool)?;
+        let show = |name: &str, work: &dyn Fn() -> ops::Result<Tensor>| -> models::Result<()> {
             println!("{inputs:4} to {outputs:3}, {side:2}x{side:<2} {name:28} {:8.3} ms", milliseconds(&on, work)?);
             Ok(())
         };
-        show("convolution", &|| ops::conv2d(&x, &weight, None, settings))?;
-        show("convolution, bias and ReLU", &|| ops::conv2d_relu(&x, &weight, &bias, settings))?;
-        show("input gradient", &|| ops::conv2d_input_gradient(&g, &weight, x.dims(), settings))?;
-        show("weight gradient", &|| ops::conv2d_weight_gradient(&x, &g, weight.dims(), settings))?;
-        show("gate", &|| ops::gate(&g, &g))?;
-        show("channel sum", &|| ops::channel_sum(&g))?;
-        show("max pooling", &|| ops::max_pool2d(&g, pool))?;
-        show("its pullback", &|| ops::max_pool2d_pullback(&g, &pooled, pool))?;
-        show("batch norm", &|| Ok(ops::batch_norm_train(&g, &bias, &bias, 1e-5)?.0))?;
+        show("convolution", &|| ops::nhwc::conv2d(&x, &weight, None, settings))?;
+        show("convolution, bias and ReLU", &|| ops::nhwc::conv2d_relu(&x, &weight, &bias, settings))?;
+        show("input gradient", &|| ops::nhwc::conv2d_input_gradient(&g, &weight, x.dims(), settings))?;
+        show("weight gradient", &|| ops::nhwc::conv2d_weight_gradient(&x, &g, weight.dims(), settings))?;
+        show("gate", &|| ops::relu_mask(&g, &g))?;
+        show("channel sum", &|| ops::nhwc::channel_sum(&g))?;
+        show("max pooling", &|| ops::nhwc::max_pool2d(&g, pool))?;
+        show("its pullback", &|| ops::nhwc::max_pool2d_vjp(&g, &pooled, pool))?;
+        show("batch norm", &|| Ok(ops::nhwc::batch_norm_train(&g, &bias, &bias, 1e-5)?.0))?;
         show("copy", &|| Ok(g.copy()?))?;
     }
     Ok(())
 }
 
-/// Of one repetition: the mean of twenty in a row, after three that load what is needed.
-fn milliseconds(on: &Chosen, work: &dyn Fn() -> models::Result<Tensor>) -> models::Result<f64> {
+/// Milliseconds of one repetition: the mean of twenty after three for warm-up.
+fn milliseconds(on: &Chosen, work: &dyn Fn() -> ops::Result<Tensor>) -> models::Result<f64> {
     const REPETITIONS: usize = 20;
-    let run = |count: usize| -> models::Result<()> { on.finished(|| (0..count).try_for_each(|_| work().map(drop))) };
+    let run =
+        |count: usize| -> models::Result<()> { on.finished(|| (0..count).try_for_each(|_| Ok(work().map(drop)?))) };
     run(3)?;
     let start = Instant::now();
     run(REPETITIONS)?;

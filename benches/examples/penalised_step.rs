@@ -1,5 +1,5 @@
-//! A penalised training step in units of a plain one, for VGG-13 without and with batch norm: the two are timed in turn, so that
-//! a machine whose speed changes slows both.
+//! The time of a penalised training step divided by that of a plain one, for VGG-13 without and with batch norm. The two are
+//! timed in turn, so that a change of the machine's speed affects both.
 //!
 //! `cargo run --release --package benches --example penalised_step -- [pairs]`
 #![allow(
@@ -13,13 +13,13 @@ use std::time::Instant;
 use benches::{Chosen, device};
 use candle_core::{DType, Tensor};
 use gc_core::{Penalty, Probe};
-use models::train::{GcPenalty, Gradients, OptimizerState, Sgd};
+use models::train::{GcPenalty, Gradients, LabelledBatch, OptimizerState, Sgd};
 use models::{Architecture, Initialisation, Network, Pass};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// As in the benchmark `gc`.
+/// The same values as in the benchmark `gc`.
 const BATCH: usize = 64;
 
 fn main() -> models::Result<()> {
@@ -28,7 +28,7 @@ fn main() -> models::Result<()> {
     for name in ["vgg13", "vgg13_bn"] {
         let mut seconds = timed(&on, name, pairs)?;
         let [plain, penalised] = [0, 1].map(|of| quartiles(seconds.iter().map(|pair| pair[of]).collect())[1]);
-        // The first pair allocates.
+        // The first pair includes the allocations.
         let [low, median, high] = quartiles(seconds.split_off(1).iter().map(|[plain, both]| both / plain).collect());
         println!(
             "{}: plain {:.0} ms, penalised {:.0} ms, {median:.2} plain steps (quartiles {low:.2} and {high:.2} of {pairs})",
@@ -48,6 +48,7 @@ fn timed(on: &Chosen, name: &str, pairs: u64) -> models::Result<Vec<[f64; 2]>> {
     let images = Tensor::from_vec(pixels, (BATCH, 3, 32, 32), &on.device)?.to_dtype(DType::F32)?;
     let labels = Tensor::new((0..BATCH as u32).map(|index| index % 10).collect::<Vec<u32>>(), &on.device)?;
     let penalty = GcPenalty { strength: 1e-4, estimator: Penalty::projections(Probe::Rademacher, 1) };
+    let batch = LabelledBatch { images: &images, labels: &labels, label_smoothing: 0.0 };
     let (sgd, mut state) = (Sgd::new(1e-6), OptimizerState::default());
     let mut step = |gradients: &dyn Fn() -> models::Result<Gradients>| -> models::Result<f64> {
         let start = Instant::now();
@@ -56,9 +57,8 @@ fn timed(on: &Chosen, name: &str, pairs: u64) -> models::Result<Vec<[f64; 2]>> {
     };
     let mut pair = |index: u64| {
         let pass = Pass::training(0, index);
-        let plain = step(&|| Ok(Gradients::of_loss(&network, &images, &labels, 0.0, &pass)?.1))?;
-        let both =
-            step(&|| Ok(Gradients::of_penalised_loss(&network, &images, &labels, 0.0, &penalty, index, &pass)?.2))?;
+        let plain = step(&|| Ok(Gradients::of_loss(&network, &batch, &pass)?.1))?;
+        let both = step(&|| Ok(Gradients::of_penalised_loss(&network, &batch, &penalty, index, &pass)?.gradients))?;
         Ok([plain, both])
     };
     (0..pairs.max(2)).map(&mut pair).collect()

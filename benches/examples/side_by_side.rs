@@ -1,10 +1,10 @@
-//! What two trainings lose by running at the same time: images a second of one run with all cores, of two runs side by side
-//! with half of them each, and of two that were not told how many threads to use.
+//! The throughput of two simultaneous training runs beside that of one: images per second of one run on all cores, of two
+//! runs with half the cores each, and of two runs that both use all cores.
 //!
 //! `cargo run --release --package benches --example side_by_side [--] [CORES] [SECONDS] [NETWORK...]`
 //!
-//! Each run is a process of its own, as `cargo xtask reproduce --jobs 2` starts them; a measurement begins once both have
-//! done two steps, and lasts SECONDS (8).
+//! Each run is a process of its own, as with `cargo xtask reproduce --jobs 2`. The measurement begins after two steps of both
+//! runs and lasts SECONDS (8).
 #![allow(clippy::print_stdout, reason = "a measurement by hand prints")]
 
 use std::io::{BufRead, BufReader, Write};
@@ -22,7 +22,7 @@ type Failure = Box<dyn std::error::Error>;
 
 const BATCH: usize = 64;
 
-/// Trains until the time is up; the images a second.
+/// Trains for this time and returns the images per second.
 fn trained(name: &str, seconds: f64) -> Result<f64, Failure> {
     let network = Network::new(&Architecture::named(name)?, Initialisation::HeNormal, 1, DType::F32, &Device::Cpu)?;
     let pixels = streams::standard_normal(&mut streams::stream(1, "bench/train/images", 0), BATCH * 3 * 32 * 32);
@@ -46,7 +46,7 @@ fn trained(name: &str, seconds: f64) -> Result<f64, Failure> {
     Ok((steps * BATCH) as f64 / start.elapsed().as_secs_f64())
 }
 
-/// A run in a process of its own, which waits to be started.
+/// Starts a process that warms up and then waits for a line on its standard input.
 fn launch(name: &str, threads: usize, seconds: f64) -> Result<(Child, BufReader<std::process::ChildStdout>), Failure> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["run", name, &threads.to_string(), &seconds.to_string()]);
@@ -57,8 +57,8 @@ fn launch(name: &str, threads: usize, seconds: f64) -> Result<(Child, BufReader<
     Ok((child, output))
 }
 
-/// The summed images a second of so many runs at the same time.
-fn together(name: &str, runs: usize, threads: usize, seconds: f64) -> Result<f64, Failure> {
+/// The images per second of `runs` simultaneous runs, summed.
+fn simultaneous(name: &str, runs: usize, threads: usize, seconds: f64) -> Result<f64, Failure> {
     let mut children = (0..runs).map(|_| launch(name, threads, seconds)).collect::<Result<Vec<_>, _>>()?;
     for (child, _) in &mut children {
         child.stdin.take().ok_or("no input")?.write_all(b"go\n")?;
@@ -89,14 +89,18 @@ fn main() -> Result<(), Failure> {
         Some(names) if !names.is_empty() => names.iter().map(String::as_str).collect(),
         _ => vec!["vgg13", "resnet18-cifar"],
     };
-    println!("batch {BATCH}, 32x32, {cores} cores, images a second");
+    println!("batch {BATCH}, 32x32, {cores} cores, images per second");
     println!("| network | one run, all cores | two, half the cores each | loss | two, all cores each | loss |");
     println!("|---|---|---|---|---|---|");
     for name in names {
-        let alone = together(name, 1, cores, seconds)?;
-        let (told, untold) = (together(name, 2, cores / 2, seconds)?, together(name, 2, cores, seconds)?);
+        let alone = simultaneous(name, 1, cores, seconds)?;
+        let (divided, undivided) = (simultaneous(name, 2, cores / 2, seconds)?, simultaneous(name, 2, cores, seconds)?);
         let loss = |speed: f64| 100.0 * (1.0 - speed / alone);
-        println!("| {name} | {alone:.0} | {told:.0} | {:.1} % | {untold:.0} | {:.1} % |", loss(told), loss(untold));
+        println!(
+            "| {name} | {alone:.0} | {divided:.0} | {:.1} % | {undivided:.0} | {:.1} % |",
+            loss(divided),
+            loss(undivided)
+        );
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use benches::device;
 use candle_core::{DType, Tensor};
-use models::train::{Gradients, OptimizerState, Sgd};
+use models::train::{Gradients, LabelledBatch, OptimizerState, Sgd};
 use models::{Architecture, Initialisation, Network, Pass};
 
 #[global_allocator]
@@ -38,7 +38,11 @@ fn main() -> models::Result<()> {
         on.finished(|| {
             let pass = Pass::training(1, step);
             let pass = if mixed { pass.mixed_precision() } else { pass };
-            let (_, gradients) = Gradients::of_loss(&network, &images, &labels, 0.0, &pass)?;
+            let (_, gradients) = Gradients::of_loss(
+                &network,
+                &LabelledBatch { images: &images, labels: &labels, label_smoothing: 0.0 },
+                &pass,
+            )?;
             optimizer.step(network.params(), &gradients, 1.0, &mut state)
         })?;
         times.push(start.elapsed().as_secs_f64());

@@ -5,7 +5,7 @@ Needs torch, torchvision, safetensors; facebookresearch/jacobian_regularizer whe
 of the squared norm, and is doubled here).
 
     GC_PEER_FILES=/tmp/gc cargo bench -p benches --bench gc -- nothing      # weights, images, and our numbers of a small case
-    python gc.py /tmp/gc [--threads 2] [--rows 32] [--samples N] [--probes N] [--only check,exact,estimate,step] [--quick]
+    python gc.py /tmp/gc [--threads 2] [--rows 32] [--samples N] [--probes N] [--only check,exact,candle,estimate,step] [--quick]
 
 Before anything is timed, the small case is computed again: exact values of two images, and in training mode a penalty along a
 given cotangent with its gradient by every weight, with and without batch norm. Nothing is timed unless they are ours.
@@ -170,6 +170,27 @@ def exact(net, images, rows, regularizer, quick):
     figure("gc/exact, vgg13, p=512/each image of 3x32x32", "PyTorch", [min(seconds)], elements=BATCH)
 
 
+def candle_cnn(folder, images):
+    """The small CNN of gc.rs: checked on the images of the case, then vmap(jacrev) of all 10 logits is timed."""
+    layers = [torch.nn.Conv2d(3, 32, 3, padding=1), torch.nn.ReLU(), torch.nn.MaxPool2d(2),
+              torch.nn.Conv2d(32, 64, 3, padding=1), torch.nn.ReLU(), torch.nn.MaxPool2d(2),
+              torch.nn.Flatten(), torch.nn.Linear(64 * 8 * 8, 10)]
+    net = torch.nn.Sequential(*layers)
+    net.load_state_dict(load_file(os.path.join(folder, "candle_cnn.safetensors")))
+    case = load_file(os.path.join(folder, "case.safetensors"))
+    few = images[:len(case["cotangent"])]
+    difference = abs(by_jacrev(frozen(net, torch.contiguous_format), few, 10, None) / case["candle_cnn.exact"].item() - 1)
+    if not difference < 1e-3:
+        sys.exit(f"candle CNN: the exact value differs by {difference:.2e}: nothing is timed")
+
+    def prepare(layout):
+        model, x = frozen(net, layout), images[:BATCH].to(memory_format=layout)
+        return lambda: by_jacrev(model, x, 10, None)
+
+    seconds = best("candle CNN, vmap(jacrev)", prepare, repeats=10)
+    figure("gc/exact, candle CNN, p=10/each image of 3x32x32", "PyTorch", [seconds], elements=BATCH)
+
+
 def estimate(net, images, samples, probes, regularizer, planned, repeats):
     def prepare(layout, pullback):
         model, x = frozen(net, layout), images[:samples].to(memory_format=layout)
@@ -253,7 +274,7 @@ def main():
     parser.add_argument("--rows", type=int, default=32)
     parser.add_argument("--samples", type=int, help="instead of those of our plan; no figure is given then")
     parser.add_argument("--probes", type=int, help="likewise")
-    parser.add_argument("--only", default="check,exact,estimate,step")
+    parser.add_argument("--only", default="check,exact,candle,estimate,step")
     parser.add_argument("--quick", action="store_true", help="8 rows, one repetition, VGG-13 without batch norm only")
     options = parser.parse_args()
     if options.quick:
@@ -271,6 +292,8 @@ def main():
             check(options.folder, regularizer)
         elif part == "exact":
             exact(net, images, options.rows, regularizer, options.quick)
+        elif part == "candle":
+            candle_cnn(options.folder, images)
         elif part == "estimate":
             plan = our_plan(options.folder)
             samples, probes = options.samples or plan["samples"], options.probes or plan["probes"]

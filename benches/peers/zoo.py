@@ -106,12 +106,13 @@ class Vgg(nn.Module):
 
 
 class Mlp(nn.Module):
-    def __init__(self, sizes, activation, classes):
+    def __init__(self, sizes, activation, classes, activation_before_head=False):
         super().__init__()
         layers = []
         for i, o in zip(sizes, sizes[1:]):
             layers += [nn.Linear(i, o), activation()]
-        self.embed, self.head = nn.Sequential(*layers[:-1]), nn.Linear(sizes[-1], classes)
+        layers = layers if activation_before_head else layers[:-1]
+        self.embed, self.head = nn.Sequential(*layers), nn.Linear(sizes[-1], classes)
 
     def features(self, x):
         return self.embed(x)
@@ -203,7 +204,7 @@ ZOO = {
     "wide-resnet16-4": (lambda: WideResNet(16, 4), (2, 3, 16, 8)),
     "wide-resnet28-4": (lambda: WideResNet(28, 4), (2, 3, 16, 8)),
     "conv4": (lambda: Conv4([64] * 4, 2 * 3), (3, 3, 32, 48)),
-    "mlp": (lambda: Mlp([3072, 512, 512], nn.ReLU, 10), (4, 3072)),
+    "mlp": (lambda: Mlp([3072, 512, 512], nn.ReLU, 10, activation_before_head=True), (4, 3072)),
 }
 
 # Descriptions of nets of the fixture that have no name.
@@ -212,7 +213,8 @@ DESCRIPTIONS = {
     "stages = [{ channels = 4, blocks = 1, stride = 1 }, { channels = 6, blocks = 2, stride = 2 }]",
     "vgg-batch-norm": "family = 'vgg'\nstages = [[4, 6], [8], [5, 7]]\nbatch_norm = true",
     "vgg-hidden": "family = 'vgg'\nstages = [[4], [6, 6]]\nhidden = [9, 7]",
-    "mlp-gelu": "family = 'mlp'\ninputs = 10\nhidden = [7, 6, 4]\nactivation = 'gelu'\nclasses = 3",
+    "mlp-gelu": "family = 'mlp'\ninputs = 10\nhidden = [7, 6, 4]\nactivation = 'gelu'\n"
+    "activation_before_head = false\nclasses = 3",
 }
 
 

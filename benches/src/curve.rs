@@ -1,37 +1,37 @@
-//! Cost against one size: the work that each point cannot do without, from which `cargo xtask bench` draws the roofline.
+//! Cost curves: the least work of each point, from which `cargo xtask bench` draws the roofline.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
-/// Least work of one repetition: what no implementation of the same algorithm saves.
+/// The least work of one repetition, which every implementation of the same algorithm must do.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Work {
     /// Floating-point operations, two for a product with its sum.
     pub operations: f64,
-    /// Bytes read and written, each array once for each pass over it.
+    /// Bytes read and written: each array once for each pass over it.
     pub bytes: f64,
 }
 
 impl Work {
-    /// `count` repetitions of this.
+    /// The work of `count` repetitions.
     #[must_use]
     pub fn times(self, count: f64) -> Self {
         Self { operations: self.operations * count, bytes: self.bytes * count }
     }
 
-    /// This and then `other`.
+    /// The sum of both works.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         Self { operations: self.operations + other.operations, bytes: self.bytes + other.bytes }
     }
 
     /// One pass through the 3×3 convolutions (stride 1) of a VGG, for one image of `side`² pixels; the size halves after each
-    /// stage. A gradient by the input or by the weights is as much again.
+    /// stage. A gradient with respect to the input or to the weights costs as much.
     ///
-    /// From 6 input channels on, the schemes of `models::kernels` take a quarter of the products of the direct sum (Winograd
-    /// F(4×4, 3×3): 36 for 144; on 2×2 maps 9 for 36); their transforms are not counted. Bytes: every map once, f32; the weights
-    /// are shared by a batch and left out.
+    /// From 6 input channels on, the kernels of `ops` need a quarter of the products of the direct sum (Winograd
+    /// F(4×4, 3×3): 36 for 144; on 2×2 maps 9 for 36); their transforms are not counted. Bytes: every map once in f32. The weights
+    /// are shared by a batch and not counted.
     #[must_use]
     pub fn vgg_pass(stages: &[Vec<usize>], in_channels: usize, side: usize) -> Self {
         let (mut work, mut inputs, mut side) = (Self::default(), in_channels, side);

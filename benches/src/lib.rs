@@ -1,7 +1,7 @@
-//! What the benchmark targets in `benches/` share: the device, the settings, the machine's peaks, the work of a curve's points.
+//! Shared by the benchmark targets: the device, the settings, the machine's peaks, and the work of a curve's points.
 //!
-//! `BENCH_DEVICE` names the device of what runs on tensors (`cpu`, `cuda:0`, `metal`; default `cpu`); every id ends with the
-//! device that it ran on. `BENCH_QUICK=1` takes smaller shapes, to try things out.
+//! `BENCH_DEVICE` names the device of tensors (`cpu`, `cuda:0`, `metal`; default `cpu`); every benchmark id ends with the
+//! device. `BENCH_QUICK=1` uses smaller shapes, for a trial.
 
 mod curve;
 mod peaks;

@@ -1,23 +1,23 @@
-//! What the machine gives at best: products of the gemm crate on large square matrices, and copied memory.
+//! The machine's peaks: products of the gemm crate on large square matrices, and copied memory.
 
 use std::cell::LazyCell;
 use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
-use models::kernels::matmul;
+use models::kernels::{Matrix, matmul};
 use rayon::prelude::*;
 
 use crate::CPU;
 
-/// Side of the square matrices: three of them, 27 MiB, outside the private caches.
+/// Side of the square matrices. Three of them take 27 MiB, more than the private caches.
 const SIDE: usize = 1536;
-/// Numbers that are copied: 256 MiB, outside all caches.
+/// Numbers copied: 256 MiB, more than all caches.
 const COUNT: usize = 1 << 26;
 
 /// `peak/gemm` (elements: two operations a product) and `peak/copy` (elements: bytes read and written), on all threads.
 ///
-/// A curve's roofline is taken from them, so they run in the same target, within the same minutes.
+/// A curve's roofline uses these peaks, so they are measured in the same target within the same minutes.
 pub fn peaks(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("peak");
     group.sample_size(10).warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
@@ -26,8 +26,8 @@ pub fn peaks(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(2 * (SIDE as u64).pow(3)));
     group.bench_function(BenchmarkId::new("gemm", format!("{SIDE}{CPU}")), |bencher| {
         let [a, b] = &*operands;
-        let strides = [SIDE, 1];
-        bencher.iter(|| matmul(SIDE, SIDE, SIDE, black_box(a), strides, b, strides, &mut product));
+        let [a, b] = [a, b].map(|elements| Matrix::row_major(elements, [SIDE; 2]));
+        bencher.iter(|| matmul(black_box(a), b, &mut product));
     });
     let from = LazyCell::new(|| vec![1f32; COUNT]);
     let mut into = LazyCell::new(|| vec![0f32; COUNT]);

@@ -7,13 +7,13 @@ use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, SamplingMode};
 use models::{DeviceName, Error};
 
-/// The end of an id of what runs on slices, and so on the CPU only.
+/// The end of the id of a benchmark on slices, which runs on the CPU only.
 pub const CPU: &str = ", cpu";
 
-/// A device with the name that ends the ids of what ran on it.
+/// A device with its name, with which benchmark ids end.
 #[derive(Clone, Debug)]
 pub struct Chosen {
-    /// Where tensors live.
+    /// The device of the tensors.
     pub device: Device,
     name: DeviceName,
 }
@@ -24,11 +24,10 @@ impl Chosen {
         format!("{shape}, {}", self.name)
     }
 
-    /// Runs `work`, and waits until the device has done it, so that the clock stops when the work ends and not when it was
-    /// queued.
+    /// Runs `work` and waits until the device has finished, so that the time includes the work and not only its queueing.
     pub fn finished<T>(&self, work: impl FnOnce() -> T) -> T {
         let value = work();
-        // The work itself has failed where this does, and its result is checked by whoever asked for it.
+        // A failed synchronisation means that the work failed, whose result the caller checks.
         let _ = self.device.synchronize();
         value
     }
@@ -45,12 +44,12 @@ pub fn device() -> Result<Chosen, Error> {
     Ok(Chosen { device: name.open()?, name })
 }
 
-/// Whether `BENCH_QUICK` asks for smaller shapes.
+/// Whether `BENCH_QUICK` is set, for smaller shapes.
 pub fn quick() -> bool {
     std::env::var_os("BENCH_QUICK").is_some()
 }
 
-/// For repetitions of a tenth of a second and more: ten of them (criterion's fewest), after one that does not count.
+/// Settings for repetitions of 0.1 s and more: ten samples (criterion's minimum) after one warm-up.
 pub fn long_steps(group: &mut BenchmarkGroup<'_, WallTime>) {
     group.sample_size(10).sampling_mode(SamplingMode::Flat);
     group.warm_up_time(Duration::from_millis(100)).measurement_time(Duration::from_millis(500));

@@ -1,4 +1,4 @@
-//! `data`: which data sets there are, and fetching, verifying and looking at them.
+//! `data`: listing, downloading, verifying and showing data sets.
 
 use std::collections::HashMap;
 use std::io::IsTerminal;
@@ -11,7 +11,8 @@ use datasets::{ContactSheet, FileRecord, Form, Glyphs, Source};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::files::write_whole;
-use crate::reproduce::experiment::Task;
+use crate::output::{note, say};
+use crate::task::Task;
 
 /// Arguments of `data`.
 #[derive(Debug, clap::Args)]
@@ -19,12 +20,12 @@ pub(crate) struct Args {
     #[command(subcommand)]
     command: Command,
     #[command(flatten)]
-    place: Place,
+    source: SourceArgs,
 }
 
-/// Where a data set is, and what of it is meant.
+/// The source of a data set and the options of reading it.
 #[derive(Debug, clap::Args)]
-struct Place {
+struct SourceArgs {
     /// Folder that holds the data set, instead of the Hub and its cache
     #[arg(long, global = true, value_name = "DIR")]
     data_dir: Option<PathBuf>,
@@ -34,26 +35,38 @@ struct Place {
     /// Configuration of a `hub:` data set with several
     #[arg(long, global = true, value_name = "NAME")]
     config: Option<String>,
-    /// Column of the images of a `hub:` data set [default: found by what it holds]
+    /// Column of the images of a `hub:` data set [default: the only one that qualifies]
     #[arg(long, global = true, value_name = "NAME")]
     image_column: Option<String>,
-    /// Column of the labels of a `hub:` data set [default: found by what it holds]
+    /// Column of the labels of a `hub:` data set [default: the only one that qualifies]
     #[arg(long, global = true, value_name = "NAME")]
     label_column: Option<String>,
-    /// Height and width that images of `hub:` and `folder:` are scaled and cropped to, and `glyphs` are drawn in
-    #[arg(long, global = true, value_name = "PIXELS", value_parser = crate::reproduce::at_least_one)]
+    /// Height and width to which images of `hub:` and `folder:` are scaled and cropped, and of `glyphs`
+    #[arg(long, global = true, value_name = "PIXELS", value_parser = side)]
     size: Option<usize>,
-    /// How much images of a class of `glyphs` differ: 0 is clean and upright, 1 the default
+    /// Variation among the images of a class of `glyphs`: 0 is clean and upright, 1 the default
     #[arg(long, global = true, value_name = "FACTOR", value_parser = factor)]
     difficulty: Option<f32>,
-    /// Typefaces that a class of `glyphs` is drawn with at most
-    #[arg(long, global = true, value_name = "COUNT", value_parser = crate::reproduce::at_least_one)]
+    /// Largest number of typefaces per class of `glyphs`
+    #[arg(long, global = true, value_name = "COUNT", value_parser = crate::arguments::at_least_one)]
     faces: Option<usize>,
 }
 
+/// Reads the side of an image.
+fn side(text: &str) -> Result<usize, String> {
+    const MAX: usize = 16_384;
+    match text.parse() {
+        Ok(side) if (1..=MAX).contains(&side) => Ok(side),
+        _ => Err(format!("expected a number of pixels from 1 to {MAX}")),
+    }
+}
+
+/// Reads the variation of `glyphs`.
 fn factor(text: &str) -> Result<f32, String> {
-    let value: f32 = text.parse().map_err(|_| "a number is expected".to_owned())?;
-    if (0.0..=10.0).contains(&value) { Ok(value) } else { Err("from 0 to 10".to_owned()) }
+    match text.parse() {
+        Ok(value) if (0.0..=10.0).contains(&value) => Ok(value),
+        _ => Err("expected a number from 0 to 10".to_owned()),
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -69,7 +82,7 @@ enum Command {
         /// Name of the data set: one of `data list`, or hub:OWNER/NAME
         name: String,
     },
-    /// Read a data set whole: checksums of its files, every image, the counts
+    /// Read a data set completely: checksums of its files, every image, the counts
     Verify {
         /// Name of the data set: one of `data list`, hub:OWNER/NAME, or folder:PATH
         name: String,
@@ -82,26 +95,28 @@ enum Command {
         #[arg(long)]
         out: Option<PathBuf>,
         /// Classes on the sheet
-        #[arg(long, default_value_t = 20, value_parser = crate::reproduce::at_least_one)]
+        #[arg(long, default_value_t = 20, value_parser = crate::arguments::at_least_one)]
         classes: usize,
         /// Images of each class
-        #[arg(long, default_value_t = 8, value_parser = crate::reproduce::at_least_one)]
+        #[arg(long, default_value_t = 8, value_parser = crate::arguments::at_least_one)]
         per_class: usize,
     },
 }
 
 /// Runs the command.
 pub(crate) fn data(args: &Args) -> Result<()> {
-    let source = args.place.source();
+    let source = args.source.source();
     match &args.command {
         Command::List { long } => list(*long),
         Command::Fetch { name } => fetch(name, &source),
         Command::Verify { name } => verify(name, &source),
-        Command::Show { name, out, classes, per_class } => show(name, source, out.as_ref(), (*classes, *per_class)),
+        Command::Show { name, out, classes, per_class } => {
+            show(name, source, out.as_ref(), Shown { classes: *classes, per_class: *per_class })
+        }
     }
 }
 
-impl Place {
+impl SourceArgs {
     fn source(&self) -> Source {
         let mut glyphs = Glyphs::default();
         glyphs.side = self.size.unwrap_or(glyphs.side);
@@ -138,8 +153,8 @@ pub(crate) fn is_folder(set: &str) -> bool {
     set.starts_with("folder:")
 }
 
-/// Makes sure that the files of a data set are on this machine, so that the runs need not fetch them at once; what lies
-/// in a folder of the user's is not fetched.
+/// Downloads the files of a data set that are not on this machine, before several runs need them. Folders of the user's
+/// need no download.
 pub(crate) fn ensure(set: &str, data_dir: Option<&PathBuf>) -> Result<()> {
     if data_dir.is_none() && !is_folder(set) {
         datasets::fetch(set, &watched(None)).with_context(|| format!("cannot fetch the data set `{set}`"))?;
@@ -155,19 +170,21 @@ fn list(long: bool) -> Result<()> {
             _ => "any number of images".to_owned(),
         };
         let split = if entry.has_split() { "source and target classes" } else { "" };
-        println!(
+        say!(
             "{:<14} {:>4} classes  {channels}×{height}×{width}  {count:<22} {split:<26} {}",
-            entry.name, entry.classes, entry.summary
+            entry.name,
+            entry.classes,
+            entry.summary
         );
         if long {
-            println!("{:<14} from {}", "", origin(entry.origin));
-            println!("{:<14} normalised by mean {:?}, deviation {:?}", "", entry.mean, entry.std);
-            println!("{:<14} licence: {}", "", entry.licence);
+            say!("{:<14} from {}", "", origin(entry.origin));
+            say!("{:<14} normalised by mean {:?}, deviation {:?}", "", entry.mean, entry.std);
+            say!("{:<14} licence: {}", "", entry.licence);
         }
     }
-    println!();
-    println!("hub:OWNER/NAME any data set of the Hub with an image and a label column, as parquet");
-    println!("folder:PATH    image folders: train/class/image, test/class/image, or class/image");
+    say!();
+    say!("hub:OWNER/NAME any data set of the Hub with an image and a label column, as parquet");
+    say!("folder:PATH    image folders: train/class/image, test/class/image, or class/image");
     Ok(())
 }
 
@@ -184,43 +201,54 @@ fn origin(origin: datasets::Origin) -> String {
 fn fetch(name: &str, source: &Source) -> Result<()> {
     let files = datasets::fetch(name, source).with_context(|| format!("cannot fetch the data set `{name}`"))?;
     if files.is_empty() {
-        println!("{name} is drawn, not downloaded: nothing to fetch");
+        say!("{name} is drawn by this program: no file to download");
     }
-    tell(&files);
+    print_files(&files);
     Ok(())
 }
 
 fn verify(name: &str, source: &Source) -> Result<()> {
-    // From the files themselves, not from what an earlier start decoded.
+    // The files themselves are read, not the decoded cache.
     let source = Source { decoded: None, ..source.clone() };
     let data = datasets::load(name, &source).with_context(|| format!("cannot verify the data set `{name}`"))?;
-    tell(&data.files);
+    print_files(&data.files);
     let validation =
         data.validation.as_ref().map_or_else(String::new, |images| format!(", {} validation", images.len()));
-    println!(
-        "{name}: {} training{validation} and {} test images of {} classes, {:?}: sound",
+    say!(
+        "{name}: {} training{validation} and {} test images of {} classes, shape {:?}: complete and readable",
         data.train.len(),
         data.test.len(),
         data.train.class_count(),
         data.train.shape()
     );
+    if data.skipped_files > 0 {
+        say!("{} files in its class folders are not images and were skipped", data.skipped_files);
+    }
     Ok(())
 }
 
-fn tell(files: &[FileRecord]) {
+fn print_files(files: &[FileRecord]) {
     const SHOWN: usize = 12;
     for file in files.iter().take(SHOWN) {
         match &file.sha256 {
-            Some(sum) => println!("{}\n  SHA-256 {sum}", file.file),
-            None => println!("{}", file.file),
+            Some(sum) => say!("{}\n  SHA-256 {sum}", file.file),
+            None => say!("{}", file.file),
         }
     }
     if files.len() > SHOWN {
-        println!("and {} more", files.len() - SHOWN);
+        say!("and {} more", files.len() - SHOWN);
     }
 }
 
-fn show(name: &str, source: Source, out: Option<&PathBuf>, (classes, per_class): (usize, usize)) -> Result<()> {
+/// The contents of a contact sheet.
+struct Shown {
+    classes: usize,
+    /// Images of each class.
+    per_class: usize,
+}
+
+fn show(name: &str, source: Source, out: Option<&PathBuf>, shown: Shown) -> Result<()> {
+    let Shown { classes, per_class } = shown;
     let source = Source { train_per_class: Some(per_class), test_per_class: Some(per_class), ..source };
     let data = datasets::load(name, &source).with_context(|| format!("cannot show the data set `{name}`"))?;
     let all = data.train.classes();
@@ -229,21 +257,21 @@ fn show(name: &str, source: Source, out: Option<&PathBuf>, (classes, per_class):
     let sheet = ContactSheet { per_class, classes: wanted, ..ContactSheet::default() };
     let path = out.cloned().unwrap_or_else(|| PathBuf::from(format!("{}.png", data.name.replace('/', "-"))));
     write_whole(&path, &sheet.encode(&data.with_classes(&names)?.train)?)?;
-    println!("{}: {wanted} classes with up to {per_class} training images each, down the columns:", path.display());
+    say!("{}: {wanted} classes with up to {per_class} training images each, down the columns:", path.display());
     names
         .chunks(names.len().div_ceil(ContactSheet::default().columns))
-        .for_each(|column| println!("  {}", column.join(", ")));
+        .for_each(|column| say!("  {}", column.join(", ")));
     Ok(())
 }
 
-/// The source that the environment names, its downloads shown as bars.
+/// The source by the environment. Its downloads are shown as bars.
 pub(crate) fn watched(data_dir: Option<PathBuf>) -> Source {
     let mut source = Source { data_dir, ..Source::from_env() };
     source.hub.progress = Arc::new(Bars::default());
     source
 }
 
-/// Bars for downloads in a terminal, lines elsewhere.
+/// Progress bars of downloads in a terminal, else one line for each.
 #[derive(Default)]
 struct Bars {
     all: MultiProgress,
@@ -251,7 +279,7 @@ struct Bars {
 }
 
 impl Bars {
-    /// A panic elsewhere cannot leave a bar in a state worse than wrong.
+    /// After a panic of another thread, a bar may show a wrong position, which does no harm.
     fn each(&self) -> MutexGuard<'_, HashMap<String, ProgressBar>> {
         self.each.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -260,7 +288,7 @@ impl Bars {
 impl datasets::Progress for Bars {
     fn start(&self, what: &str, total: u64) {
         if !std::io::stderr().is_terminal() {
-            eprintln!("fetching {what} ({:.1} MB)", total as f64 / 1e6);
+            note!("downloading {what} ({:.1} MB)", total as f64 / 1e6);
             return;
         }
         let style = ProgressStyle::with_template(
@@ -285,6 +313,6 @@ impl datasets::Progress for Bars {
     }
 
     fn note(&self, message: &str) {
-        self.all.suspend(|| eprintln!("note: {message}"));
+        self.all.suspend(|| note!("note: {message}"));
     }
 }

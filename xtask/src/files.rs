@@ -1,30 +1,83 @@
-//! Files that are there whole or not at all.
+//! Files that are written as a whole or not at all, and what may be written to.
 
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-/// Writes `bytes` to a temporary file beside `path` and renames it, so that a reader, or a crash, never meets half a file.
+/// End of the names of temporary files, those of [`support::write_file`] too.
+const PARTIAL: &str = ".partial";
+
+/// Writes a file as a whole or not at all ([`support::write_file`]).
+///
+/// # Errors
+/// A path that exists and is not a regular file (a folder, a device, a link), and errors of the system.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let Some(name) = path.file_name() else { bail!("cannot write to {}: it names no file", path.display()) };
-    let temporary = path.with_file_name(format!(".{}.{}.partial", name.to_string_lossy(), std::process::id()));
-    let written = File::create(&temporary)
-        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&temporary, path));
-    if written.is_err() {
-        // Nothing of it may stay; that the removal may fail too adds nothing to the first reason.
-        let _ = fs::remove_file(&temporary);
-    }
-    written.with_context(|| format!("cannot write {}: is the folder writable, and is there space?", path.display()))
+    refuse_irregular(path)?;
+    Ok(support::write_file(path, bytes)?)
 }
 
-/// Creates the folder if it is missing and proves that files can be made in it.
+/// Refuses a path that exists and is not a regular file.
+///
+/// A link or a device at the place of a result would send it somewhere else, and a rename would replace the device.
+pub(crate) fn refuse_irregular(path: &Path) -> Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.is_file() => Ok(()),
+        Ok(found) => {
+            let kind = match found.file_type() {
+                kind if kind.is_symlink() => "a link",
+                kind if kind.is_dir() => "a folder",
+                _ => "a device, a pipe or a socket",
+            };
+            bail!("cannot write to {}: it is {kind}, expected a regular file; give another path", path.display())
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error).with_context(|| format!("cannot write to {}", path.display())),
+    }
+}
+
+/// Opens a file of lines for appending. A last line that was cut, by a kill or a full disk, is ended first.
+///
+/// # Errors
+/// A path that exists and is not a regular file, and errors of the system.
+pub(crate) fn append_to(path: &Path) -> Result<File> {
+    refuse_irregular(path)?;
+    let open = || -> std::io::Result<File> {
+        let mut file = OpenOptions::new().read(true).create(true).append(true).open(path)?;
+        if file.seek(SeekFrom::End(0))? > 0 {
+            let mut last = [0];
+            file.seek(SeekFrom::End(-1))?;
+            file.read_exact(&mut last)?;
+            if last != *b"\n" {
+                file.write_all(b"\n")?;
+            }
+        }
+        Ok(file)
+    };
+    open().with_context(|| format!("cannot write {}: is there space?", path.display()))
+}
+
+/// Removes the temporary files that killed processes left in a folder. No process may be at work in it.
+pub(crate) fn remove_partial(folder: &Path) -> Result<()> {
+    let entries = fs::read_dir(folder).with_context(|| format!("cannot read the folder {}", folder.display()))?;
+    for entry in entries {
+        let entry = entry.with_context(|| format!("cannot read the folder {}", folder.display()))?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with('.') && name.ends_with(PARTIAL) {
+            let path = entry.path();
+            fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes the folder if it is missing, and checks that files can be made in it.
 pub(crate) fn writable_folder(folder: &Path) -> Result<()> {
     let advice = || format!("cannot write to the folder {}: give another one with --out", folder.display());
     fs::create_dir_all(folder).with_context(advice)?;
-    let probe = folder.join(format!(".probe.{}", std::process::id()));
+    let probe = folder.join(format!(".probe.{}{PARTIAL}", std::process::id()));
     File::create(&probe).and_then(|_| fs::remove_file(&probe)).with_context(advice)
 }
 
@@ -32,18 +85,62 @@ pub(crate) fn writable_folder(folder: &Path) -> Result<()> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_file_is_replaced_whole_and_leaves_nothing_beside_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.txt");
-        write_whole(&path, b"one").unwrap();
-        write_whole(&path, b"two").unwrap();
-        assert_eq!(fs::read(&path).unwrap(), b"two");
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    fn names(folder: &Path) -> Vec<String> {
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
     }
 
     #[test]
-    fn a_folder_that_cannot_be_made_is_named_with_the_way_out() {
+    fn a_file_is_replaced_as_a_whole_and_leaves_no_temporary_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.csv");
+        write_whole(&path, b"one").unwrap();
+        write_whole(&path, b"two").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert_eq!(names(folder.path()), ["a.csv"]);
+        let message = format!("{:#}", write_whole(&folder.path().join("missing/a"), b"").unwrap_err());
+        assert!(message.contains("cannot write") && message.contains("missing/a"), "{message}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_folders_and_pipes_are_refused_and_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("target"), "kept").unwrap();
+        std::os::unix::fs::symlink(at("target"), at("link")).unwrap();
+        std::os::unix::fs::symlink(at("nowhere"), at("dangling")).unwrap();
+        fs::create_dir(at("folder")).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
+        for (name, kind) in [
+            ("link", "a link"),
+            ("dangling", "a link"),
+            ("folder", "a folder"),
+            ("socket", "a device, a pipe or a socket"),
+        ] {
+            for message in [write_whole(&at(name), b"x").unwrap_err(), append_to(&at(name)).unwrap_err()] {
+                let message = format!("{message:#}");
+                assert!(message.contains(name) && message.contains(&format!("it is {kind}")), "{message}");
+            }
+        }
+        assert_eq!(fs::read(at("target")).unwrap(), b"kept");
+        assert!(refuse_irregular(Path::new("/dev/null")).is_err());
+    }
+
+    #[test]
+    fn a_cut_line_is_ended_before_the_next_and_partial_files_are_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lines");
+        append_to(&path).unwrap().write_all(b"one\n").unwrap();
+        append_to(&path).unwrap().write_all(b"tw").unwrap();
+        append_to(&path).unwrap().write_all(b"three\n").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "one\ntw\nthree\n");
+        fs::write(folder.path().join(".lines.4242.partial"), "on").unwrap();
+        remove_partial(folder.path()).unwrap();
+        assert_eq!(names(folder.path()), ["lines"]);
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_made_is_named_with_what_to_do() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("file");
         fs::write(&file, b"").unwrap();

@@ -1,7 +1,7 @@
-//! The workspace's commands: `reproduce` the paper, `measure` networks and features of one's own, look after `data`.
-// A command line prints; everywhere else in the workspace printing is an oversight.
-#![allow(clippy::print_stdout, clippy::print_stderr)]
+//! The workspace's commands: `reproduce` runs the paper's experiments, `measure`, `collapse`, `fewshot` and `rank` measure
+//! networks and features in files, `data` manages data sets, `bench` compares speeds.
 
+mod arguments;
 mod arrays;
 mod bench;
 mod data;
@@ -11,23 +11,27 @@ mod measure;
 #[cfg(feature = "onnx")]
 mod onnx;
 mod output;
+mod provenance;
 mod rank;
-mod record;
 mod report;
 mod reproduce;
+mod study;
 mod suggest;
+mod task;
+mod usage;
 
 use std::process::ExitCode;
 
+use anyhow::anyhow;
 use clap::{CommandFactory, Parser, Subcommand};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Exit code of a command line that could not be understood; 1 is any failure after that.
-const WRONG_USAGE: u8 = 2;
+/// Exit code of an error in the command line. Any other error ends with 1.
+const USAGE: u8 = 2;
 
-/// Exit code of a process that an interrupt ended, as shells have it.
+/// Exit code of a command that an interrupt ended, as in shells.
 const INTERRUPTED: u8 = 130;
 
 #[derive(Parser)]
@@ -64,49 +68,64 @@ enum Command {
 }
 
 /// How a command ended, other than by an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ending {
-    /// It did what was asked.
+    /// It did all of its work.
     Complete,
-    /// Somebody stopped it.
+    /// An interrupt stopped it.
     Interrupted,
 }
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => {
-            // Help and version come this way too, and are no errors.
-            let _ = error.print();
-            return if error.use_stderr() { ExitCode::from(WRONG_USAGE) } else { ExitCode::SUCCESS };
-        }
-    };
-    let ended = match cli.command {
-        Command::Reproduce(args) => reproduce::reproduce(&args),
-        Command::Measure(args) => measure::measure(&args).map(|()| Ending::Complete),
-        Command::Collapse(args) => features::collapse_measures(&args).map(|()| Ending::Complete),
-        Command::Fewshot(args) => features::few_shot(&args).map(|()| Ending::Complete),
-        Command::Rank(args) => rank::rank(&args).map(|()| Ending::Complete),
-        Command::Bench(args) => bench::bench(&args).map(|()| Ending::Complete),
-        Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "xtask", &mut std::io::stdout());
+    let ended = match Cli::try_parse() {
+        Ok(cli) => run(cli.command),
+        // Help and version are errors of the parser too.
+        Err(error) if !error.use_stderr() => {
+            output::print(&error.render().to_string());
             Ok(Ending::Complete)
         }
-        Command::Data(args) => data::data(&args).map(|()| Ending::Complete),
-        Command::Run(args) => reproduce::run_folder(&args).map(|()| Ending::Complete),
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(USAGE);
+        }
+    };
+    let ended = match (ended, output::failure()) {
+        (Ok(_), Some(failure)) => Err(anyhow!(failure)),
+        (ended, _) => ended,
     };
     match ended {
         Ok(Ending::Complete) => ExitCode::SUCCESS,
         Ok(Ending::Interrupted) => ExitCode::from(INTERRUPTED),
         Err(error) => {
-            eprintln!("error: {}", told(&error));
-            ExitCode::FAILURE
+            output::note!("error: {}", message(&error));
+            if usage::is_usage(&error) { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
         }
     }
 }
 
-/// An error with its causes, each said once: a message often ends with its cause, or begins with the name of the file
-/// that stands before it.
-fn told(error: &anyhow::Error) -> String {
+fn run(command: Command) -> anyhow::Result<Ending> {
+    let ended = match command {
+        Command::Reproduce(args) => return reproduce::reproduce(&args),
+        Command::Measure(args) => measure::measure(&args),
+        Command::Collapse(args) => features::collapse_measures(&args),
+        Command::Fewshot(args) => features::few_shot(&args),
+        Command::Rank(args) => rank::rank(&args),
+        Command::Bench(args) => bench::bench(&args),
+        Command::Data(args) => data::data(&args),
+        Command::Run(args) => reproduce::run_folder(&args),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "xtask", &mut script);
+            output::print(&String::from_utf8_lossy(&script));
+            Ok(())
+        }
+    };
+    ended.map(|()| Ending::Complete)
+}
+
+/// An error with its causes, without repetitions: a message often ends with its cause, or a cause begins with the file name
+/// that precedes it.
+fn message(error: &anyhow::Error) -> String {
     let mut parts: Vec<String> = Vec::new();
     for cause in error.chain().map(ToString::to_string) {
         if parts.last().is_some_and(|before| before.contains(&cause)) {
@@ -124,12 +143,12 @@ fn told(error: &anyhow::Error) -> String {
 mod tests {
     use anyhow::anyhow;
 
-    use super::told;
+    use super::message;
 
     #[test]
-    fn causes_are_said_once() {
+    fn each_cause_is_in_the_message_once() {
         let file = anyhow!("os error 2").context("a.toml: reading: os error 2").context("a.toml");
-        assert_eq!(told(&file), "a.toml: reading: os error 2");
-        assert_eq!(told(&anyhow!("it is 0").context("net.toml")), "net.toml: it is 0");
+        assert_eq!(message(&file), "a.toml: reading: os error 2");
+        assert_eq!(message(&anyhow!("it is 0").context("net.toml")), "net.toml: it is 0");
     }
 }

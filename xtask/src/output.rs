@@ -1,12 +1,59 @@
-//! What a command says on standard output: JSON for programs, aligned lines for people.
+//! Standard output and standard error: JSON for programs, aligned lines for people.
+//!
+//! Printing never panics. A reader that closes its end of a pipe early (`… | head -1`) is no error: the rest of the output
+//! is dropped and the command goes on with its work. Any other error of standard output, such as a full disk, is kept, and
+//! the command ends with it ([`failure`]).
 
-use std::io::Write;
+use std::fmt::{Arguments, Display};
+use std::io::{ErrorKind, Write};
+use std::sync::OnceLock;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::Serialize;
 
-/// Version of the JSON's layout; `docs/src/output.schema.json` describes it.
+/// Version of the JSON's layout, which `docs/src/output.schema.json` describes.
 pub(crate) const FORMAT: u32 = 1;
+
+/// The first error of standard output, other than a closed pipe.
+static FAILURE: OnceLock<String> = OnceLock::new();
+
+/// Prints a line to standard output, with the syntax of `println!`, and never panics.
+macro_rules! say {
+    () => { $crate::output::line(format_args!("")) };
+    ($($text:tt)*) => { $crate::output::line(format_args!($($text)*)) };
+}
+
+/// Prints a line to standard error, with the syntax of `eprintln!`, and never panics.
+macro_rules! note {
+    ($($text:tt)*) => { $crate::output::note_line(format_args!($($text)*)) };
+}
+
+pub(crate) use {note, say};
+
+/// Prints a line to standard output; [`say!`] calls it.
+pub(crate) fn line(text: Arguments<'_>) {
+    print(&format!("{text}\n"));
+}
+
+/// Prints text to standard output as it is.
+pub(crate) fn print(text: &str) {
+    let mut output = std::io::stdout().lock();
+    if let Err(error) = output.write_all(text.as_bytes()).and_then(|()| output.flush())
+        && error.kind() != ErrorKind::BrokenPipe
+    {
+        FAILURE.get_or_init(|| format!("cannot write to standard output: {error}"));
+    }
+}
+
+/// Prints a line to standard error; [`note!`] calls it. An error has no other place to be reported and is ignored.
+pub(crate) fn note_line(text: impl Display) {
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+/// The first error of standard output so far, other than a closed pipe.
+pub(crate) fn failure() -> Option<&'static str> {
+    FAILURE.get().map(String::as_str)
+}
 
 /// One line for people.
 pub(crate) struct Row {
@@ -16,19 +63,19 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    /// A number with its standard error where it has one.
+    /// A number, with its standard error where it has one.
     pub(crate) fn measured(name: &str, value: f64, error: Option<f64>, meaning: &'static str) -> Self {
         let error = error.map_or_else(String::new, |error| format!(" ± {error:.2e}"));
         Self { name: name.to_owned(), value: format!("{}{error}", number(value)), meaning }
     }
 
-    /// Words.
+    /// A value in words.
     pub(crate) fn text(name: &str, value: String) -> Self {
         Self { name: name.to_owned(), value, meaning: "" }
     }
 }
 
-/// Six digits, in the notation that is shorter to read.
+/// A number with six digits, in the shorter of the two notations.
 fn number(value: f64) -> String {
     let size = value.abs();
     if value == 0.0 || (1e-3..1e6).contains(&size) {
@@ -39,26 +86,25 @@ fn number(value: f64) -> String {
     }
 }
 
-/// Prints lines under a title, names and values aligned.
+/// Prints a title and lines below it, with names and values aligned.
 pub(crate) fn table(title: &str, rows: &[Row]) {
     let width = |text: fn(&Row) -> &str| rows.iter().map(|row| text(row).chars().count()).max().unwrap_or(0);
     let name = width(|row| &row.name);
     let value = width(|row| if row.meaning.is_empty() { "" } else { &row.value });
-    println!("{title}");
+    say!("{title}");
     for row in rows {
         let line = format!("  {:<name$}  {:<value$}  {}", row.name, row.value, row.meaning);
-        println!("{}", line.trim_end());
+        say!("{}", line.trim_end());
     }
 }
 
 /// Prints one JSON document.
 ///
 /// # Errors
-/// Standard output that is closed.
+/// A document that is not JSON.
 pub(crate) fn json(document: &impl Serialize) -> Result<()> {
-    let mut text = serde_json::to_string_pretty(document)?;
-    text.push('\n');
-    std::io::stdout().write_all(text.as_bytes()).context("cannot write to standard output")
+    say!("{}", serde_json::to_string_pretty(document)?);
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! The pages of a report as a real browser shows them: headless Chromium at the width of a desk and of a phone, light
-//! and dark. Skipped, loudly, where there is no Chromium.
+//! The pages of a report in headless Chromium at the width of a desktop and of a phone, light and dark. Skipped with a
+//! message if there is no Chromium.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests, which may panic")]
 
 use std::fs;
@@ -7,9 +7,9 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// What a page is asked once it is shown: errors, a content wider than the window, drawings of no size, and what can be
-/// reached by keyboard without a name.
-const QUESTIONS: &str = r#"<script>
+/// The checks of a page after it is rendered: content wider than the window, drawings without a size, text outside of its
+/// drawing, and elements that the keyboard can focus without an accessible name.
+const CHECKS: &str = r#"<script>
 window.addEventListener("load", () => {
   const wide = document.documentElement.scrollWidth - document.documentElement.clientWidth;
   const drawings = [...document.querySelectorAll("svg[role=img], img")];
@@ -31,10 +31,10 @@ window.addEventListener("load", () => {
 });
 </script>"#;
 
-/// A window narrower than a browser's may be: a frame.
+/// A frame, which can be narrower than a window.
 const FRAME: &str = r#"<!DOCTYPE html><meta name="color-scheme" content="light dark"><script>
 addEventListener("message", message => document.documentElement.setAttribute("data-answer", message.data));
-</script><iframe src="asked.html" style="border:0" height="900" width="#;
+</script><iframe src="checked.html" style="border:0" height="900" width="#;
 
 fn chromium() -> Option<String> {
     let names = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
@@ -42,11 +42,11 @@ fn chromium() -> Option<String> {
     names.into_iter().find(|name| found(name)).map(str::to_owned)
 }
 
-/// The answer of a page, and what the browser wrote to its console.
-fn asked(browser: &str, page: &Path, width: u32, dark: bool) -> (serde_json::Value, String) {
-    let asked = page.with_file_name("asked.html");
+/// The result of the checks, and the browser's console.
+fn checked(browser: &str, page: &Path, width: u32, dark: bool) -> (serde_json::Value, String) {
+    let checked = page.with_file_name("checked.html");
     let text = fs::read_to_string(page).unwrap();
-    fs::write(&asked, text.replace("</head>", &format!("{QUESTIONS}</head>"))).unwrap();
+    fs::write(&checked, text.replace("</head>", &format!("{CHECKS}</head>"))).unwrap();
     let frame = page.with_file_name("frame.html");
     fs::write(&frame, format!("{FRAME}\"{width}\"></iframe>")).unwrap();
     let profile = tempfile::tempdir().unwrap();
@@ -60,7 +60,7 @@ fn asked(browser: &str, page: &Path, width: u32, dark: bool) -> (serde_json::Val
     command.args(["--window-size=1400,1000", "--virtual-time-budget=10000", "--dump-dom"]);
     command.arg(format!("file://{}", frame.display()));
     let output = command.stdin(Stdio::null()).output().unwrap();
-    fs::remove_file(&asked).and_then(|()| fs::remove_file(&frame)).unwrap();
+    fs::remove_file(&checked).and_then(|()| fs::remove_file(&frame)).unwrap();
     let (dom, log) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     let console: Vec<&str> = log.lines().filter(|line| line.contains("CONSOLE")).collect();
     let answer = dom.split("data-answer=\"").nth(1).and_then(|rest| rest.split('"').next());
@@ -97,9 +97,9 @@ fn reproduce(root: &Path, experiment: &str) {
 }
 
 #[test]
-fn pages_are_shown_without_errors_and_fit_a_desk_and_a_phone_in_light_and_dark() {
+fn pages_render_without_errors_on_a_desktop_and_a_phone_in_light_and_dark() {
     let Some(browser) = chromium() else {
-        // Not by a macro: the harness would keep it to itself.
+        // The test harness captures the output of macros, but not of this.
         let _ = writeln!(std::io::stderr(), "SKIPPED: no page was shown: there is no Chromium on this machine");
         return;
     };
@@ -115,7 +115,7 @@ fn pages_are_shown_without_errors_and_fit_a_desk_and_a_phone_in_light_and_dark()
     for (page, drawings) in pages {
         let mut grounds = Vec::new();
         for (width, dark) in [(1280, false), (390, true)] {
-            let (answer, console) = asked(&browser, &results.join(page), width, dark);
+            let (answer, console) = checked(&browser, &results.join(page), width, dark);
             assert_eq!(answer["width"], width, "{page}");
             assert_eq!(console, "", "{page} at {width}");
             assert_eq!(answer["drawings"], drawings, "{page} at {width}: {answer}");

@@ -1,4 +1,4 @@
-//! A disk that fills up in the middle of a sweep: a small tmpfs where that may be mounted, a limit on file sizes elsewhere.
+//! A disk that becomes full during a sweep: a small tmpfs if one may be mounted, and a limit on file sizes.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests, which may panic")]
 
 use std::fs;
@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-/// Six short runs.
+/// Settings of six short runs.
 const TINY: [&str; 12] = [
     "data.classes=6",
     "data.train_images_per_class=8",
@@ -79,7 +79,7 @@ impl Drop for Small {
 }
 
 #[test]
-fn a_sweep_on_a_full_disk_stops_with_what_is_finished_intact_and_goes_on_when_there_is_space() {
+fn a_sweep_on_a_full_disk_stops_with_its_finished_runs_and_continues_when_there_is_space() {
     let folder = tempfile::tempdir().unwrap();
     let whole = folder.path().join("whole");
     let finished = xtask(&whole);
@@ -87,7 +87,7 @@ fn a_sweep_on_a_full_disk_stops_with_what_is_finished_intact_and_goes_on_when_th
     let runs = size(&whole.join("runs"));
     let total = size(&whole) + 2 * runs + (1 << 20);
     let Some(small) = Small::mount(&folder.path().join("small"), total) else {
-        // Not by a macro: the harness would keep it to itself.
+        // The test harness captures the output of macros, but not of this.
         let _ = writeln!(std::io::stderr(), "SKIPPED: no full disk was tested: this user may not mount a tmpfs");
         return;
     };
@@ -118,7 +118,7 @@ fn a_sweep_on_a_full_disk_stops_with_what_is_finished_intact_and_goes_on_when_th
 
 #[cfg(unix)]
 #[test]
-fn a_file_that_may_not_grow_is_a_full_disk_too() {
+fn a_limit_on_file_sizes_is_a_full_disk_too() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out");
     // Two blocks of 512 bytes hold a configuration, and no measurement. The signal is ignored, so that writing fails.

@@ -1,4 +1,4 @@
-//! Runs that are killed at any moment go on from their last checkpoint and end with the same bits.
+//! Runs that are killed at any time continue from their last checkpoint and end with the same bits.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests, which may panic")]
 
 use std::fs;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// One run of about 70 steps with a moving batch norm, a momentum and measurements at four points.
+/// Settings of one run of about 70 steps with batch norm, momentum and measurements at four points.
 const SETTINGS: [&str; 16] = [
     "data.classes=4",
     "data.train_images_per_class=12",
@@ -86,7 +86,7 @@ fn checkpoints(folder: &Path) -> Vec<PathBuf> {
     paths
 }
 
-/// Kills the run once it has saved at least `count` times.
+/// Kills the run once it has saved at least `count` checkpoints.
 fn kill_with_checkpoints(folder: &Path, count: usize) {
     let mut child = start(folder);
     while checkpoints(folder).len() < count {
@@ -108,17 +108,16 @@ fn a_run_killed_twenty_times_at_random_moments_ends_with_the_same_bits() {
     let expected = results(&undisturbed);
     assert!(expected[0].lines().count() >= 5, "four points of the schedule and one of equal steps: {}", expected[0]);
 
-    let mut moments = streams::uniform(&mut streams::stream(1, "tests/kills", 0), 4 * KILLS, 0.02, 0.6).into_iter();
+    let mut shares = streams::uniform(&mut streams::stream(1, "tests/kills", 0), 4 * KILLS, 0.02, 0.6).into_iter();
     let (mut kills, mut with_checkpoint, mut run) = (0, 0, 0);
     while kills < KILLS {
         run += 1;
         let folder = fresh(root.path(), &format!("killed-{run}"), &template);
         for attempt in 0.. {
             let mut child = start(&folder);
-            // Every sixth attempt is left in peace, so that the run also ends on a slow machine.
-            let patience =
-                if attempt % 6 == 5 { Duration::from_secs(120) } else { whole.mul_f64(moments.next().unwrap()) };
-            if ends_within(&mut child, patience) {
+            // Every sixth attempt is not killed, so that the run also ends on a slow machine.
+            let time = if attempt % 6 == 5 { Duration::from_secs(120) } else { whole.mul_f64(shares.next().unwrap()) };
+            if ends_within(&mut child, time) {
                 break;
             }
             child.kill().unwrap();
@@ -129,11 +128,11 @@ fn a_run_killed_twenty_times_at_random_moments_ends_with_the_same_bits() {
         assert_eq!(results(&folder), expected, "after {kills} kills");
         assert!(checkpoints(&folder).is_empty(), "a finished run keeps no checkpoint");
     }
-    assert!(with_checkpoint > 0, "no kill met a run with a checkpoint");
+    assert!(with_checkpoint > 0, "no run was killed after a checkpoint");
 }
 
 #[test]
-fn a_killed_run_goes_on_from_its_checkpoint_and_a_damaged_one_is_left_aside() {
+fn a_killed_run_continues_from_its_checkpoint_and_a_damaged_one_is_not_used() {
     let root = tempfile::tempdir().unwrap();
     let template = template(root.path());
     let expected = results(&template);
@@ -144,12 +143,12 @@ fn a_killed_run_goes_on_from_its_checkpoint_and_a_damaged_one_is_left_aside() {
     command.args(["run", "--attached"]).arg(&folder).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut first = String::new();
-    // Kept to the end: a closed pipe would end the run.
+    // The pipe stays open, so that the run can report its progress.
     let mut output = BufReader::new(child.stdout.take().unwrap());
     output.read_line(&mut first).unwrap();
     let share = serde_json::from_str::<serde_json::Value>(&first).unwrap()["share"].as_f64().unwrap();
-    assert!(share >= 4.0 / 72.0, "it starts again at its beginning: {first}");
-    // Waiting would close its standard input, upon which it ends.
+    assert!(share >= 4.0 / 72.0, "the run starts at its beginning: {first}");
+    // `wait` would close its standard input, and the run would end.
     assert!(ends_within(&mut child, Duration::from_secs(120)));
     assert_eq!(results(&folder), expected);
 

@@ -11,11 +11,14 @@ use candle_core::{DType, Device, Tensor, safetensors};
 use fewshot::{Episode, TaskListWriter};
 use serde_json::Value;
 
-/// The nets of the golden files, as the architecture file describes them. Values from PyTorch 2.15; see the README
-/// beside the files.
+/// The nets of the golden files with their architecture files. The values are from PyTorch 2.15; see the README beside the
+/// files.
 const NETS: [(&str, &str); 4] = [
-    ("mlp_tanh", "family = 'mlp'\ninputs = 6\nhidden = [8, 8, 5]\nactivation = 'tanh'\nclasses = 3"),
-    ("mlp_relu", "family = 'mlp'\ninputs = 6\nhidden = [8, 8, 5]\nclasses = 3"),
+    (
+        "mlp_tanh",
+        "family = 'mlp'\ninputs = 6\nhidden = [8, 8, 5]\nactivation = 'tanh'\nactivation_before_head = false\nclasses = 3",
+    ),
+    ("mlp_relu", "family = 'mlp'\ninputs = 6\nhidden = [8, 8, 5]\nactivation_before_head = false\nclasses = 3"),
     (
         "vgg_tiny",
         "family = 'vgg'\nstages = [[4, 4], [6, 6]]\nbatch_norm = false\nin_channels = 3\ninput_size = [8, 8]\nclasses = 4",
@@ -50,7 +53,7 @@ fn refused(folder: &Path, args: &[&str]) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// Writes weights, inputs and architecture of a golden net; hands back its tensors.
+/// Writes weights, inputs and architecture of a golden net; returns its tensors.
 fn net(folder: &Path, name: &str, precision: &str, description: &str) -> HashMap<String, Tensor> {
     let tensors =
         safetensors::load(golden("models", &format!("{name}_{precision}.safetensors")), &Device::Cpu).unwrap();
@@ -71,13 +74,13 @@ fn number(document: &Value, pointer: &str) -> f64 {
     document.pointer(pointer).and_then(Value::as_f64).unwrap_or_else(|| panic!("{pointer} is no number"))
 }
 
-/// The one number of a golden tensor `[1]`.
+/// The number in a golden tensor of shape `[1]`.
 fn scalar(tensor: &Tensor) -> f64 {
     tensor.to_dtype(DType::F64).unwrap().to_vec1::<f64>().unwrap()[0]
 }
 
 #[test]
-fn golden_nets_have_their_complexity_in_both_precisions() {
+fn golden_nets_have_the_golden_complexity_in_both_precisions() {
     for (name, description) in NETS {
         for (precision, tolerance) in [("f32", 1e-6), ("f64", 1e-12)] {
             let folder = tempfile::tempdir().unwrap();
@@ -106,7 +109,7 @@ fn every_estimator_agrees_with_exact_within_its_error() {
 }
 
 #[test]
-fn samples_come_one_by_one_and_a_layer_may_be_chosen() {
+fn per_sample_values_and_a_chosen_layer_are_measured() {
     let folder = tempfile::tempdir().unwrap();
     let tensors = net(folder.path(), "mlp_tanh", "f64", NETS[0].1);
     json(folder.path(), &[&NET[..], &["--per-sample", "gc.csv", "--json"]].concat());
@@ -131,7 +134,7 @@ fn pixel_units_divide_by_the_deviation_of_the_channel() {
 }
 
 #[test]
-fn golden_features_have_their_measures() {
+fn golden_features_have_the_golden_measures() {
     let tensors = safetensors::load(golden("collapse", "metrics.safetensors"), &Device::Cpu).unwrap();
     let text = std::fs::read_to_string(golden("collapse", "metrics.json")).unwrap();
     let metrics: Value = serde_json::from_str(&text).unwrap();
@@ -189,7 +192,7 @@ fn drawn_episodes_are_replayed_from_their_list() {
     assert!(message.contains("99") && message.contains("f.safetensors"), "{message}");
 }
 
-/// The episodes of the golden file as a task list, each class's samples in turn.
+/// Writes the episodes of the golden file as a task list, one class after the other.
 fn write_golden_tasks(path: &Path, tensors: &HashMap<String, Tensor>, about: &Value, set: &str) {
     let whole = |name: String| -> Vec<i64> { tensors[&name].to_vec1().unwrap() };
     let labels: Vec<u32> = whole("labels".to_owned()).iter().map(|label| *label as u32).collect();
@@ -209,7 +212,7 @@ fn write_golden_tasks(path: &Path, tensors: &HashMap<String, Tensor>, about: &Va
 
 /// Accuracies of scikit-learn's NearestCentroid and RidgeClassifier; see the README beside the files.
 #[test]
-fn golden_episodes_have_their_accuracies() {
+fn golden_episodes_have_the_golden_accuracies() {
     let folder = tempfile::tempdir().unwrap();
     few_shot_features(folder.path());
     let tensors = safetensors::load(golden("fewshot", "fewshot.safetensors"), &Device::Cpu).unwrap();
@@ -233,7 +236,7 @@ fn golden_episodes_have_their_accuracies() {
 }
 
 #[test]
-fn classes_that_the_data_lack_leave_the_other_measures_defined() {
+fn measures_are_defined_without_the_classes_that_have_no_samples() {
     let folder = tempfile::tempdir().unwrap();
     let tensors = net(folder.path(), "vgg_tiny", "f64", NETS[2].1);
     let relabelled = |labels: [i64; 5]| {
@@ -241,24 +244,24 @@ fn classes_that_the_data_lack_leave_the_other_measures_defined() {
         safetensors::save(&HashMap::from(inputs), folder.path().join("x.safetensors")).unwrap();
         json(folder.path(), &[&NET[..], &["--json"]].concat())
     };
-    // The head tells four classes apart; 1 and 2 have no samples.
+    // The head has four classes; classes 1 and 2 have no samples.
     let document = relabelled([0, 3, 0, 3, 0]);
     assert_eq!(document["collapse"]["missing_classes"], 2);
     assert!(number(&document, "/collapse/pairwise_geometric_collapse") > 0.0);
     assert!(number(&document, "/collapse/self_duality") > 0.0 && document["collapse_without_head"].is_null());
-    // A label beyond the head: its rows are not these classes, and the rest is measured without it.
+    // A label above the classes of the head: the head is not for these labels, and the rest is measured without it.
     let document = relabelled([0, 7, 0, 7, 0]);
     assert!(number(&document, "/collapse/cdnv") > 0.0);
     assert!(document["collapse"].get("self_duality").is_none());
     assert!(document["collapse_without_head"].as_str().unwrap().contains("4 classes"), "{document}");
-    // One class has no distances: complexity alone.
+    // A single class has no distances, so only the complexity is measured.
     let document = relabelled([1; 5]);
     assert!(document["collapse"].is_null() && document["collapse_undefined"].is_string());
     assert!(number(&document, "/gc/value") > 0.0);
 }
 
 #[test]
-fn a_head_for_other_classes_than_the_folders_is_left_out() {
+fn a_head_for_other_classes_than_those_of_the_folder_is_not_used() {
     let folder = tempfile::tempdir().unwrap();
     net(folder.path(), "vgg_tiny", "f32", NETS[2].1);
     for (class, shade) in [("dark", 10u8), ("light", 200)] {
@@ -278,11 +281,55 @@ fn a_head_for_other_classes_than_the_folders_is_left_out() {
     assert!(document["collapse"].get("head_accuracy").is_none(), "{document}");
 }
 
+/// Linear–ReLU–Linear with identity weights at (1, −1), as a description without `activation_before_head` means it; the head may be
+/// missing from the weights, and their names may have prefixes.
+#[test]
+fn the_document_and_the_table_name_the_tensor_that_was_measured() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let eye = Tensor::eye(2, DType::F32, &Device::Cpu).unwrap();
+    let zeros = || Tensor::zeros(2, DType::F32, &Device::Cpu).unwrap();
+    let inputs = HashMap::from([("x", Tensor::new(&[[1f32, -1.0], [1.0, -1.0]], &Device::Cpu).unwrap())]);
+    safetensors::save(&inputs, path.join("x.safetensors")).unwrap();
+    let text = "family = 'mlp'\ninputs = 2\nhidden = [2]\nclasses = 2\nactivation = 'relu'\n";
+    let args = ["measure", "--arch", "net.toml", "--weights", "w.safetensors", "--inputs", "x.safetensors"];
+    for (key, complexity, layer) in [
+        ("", 1.0, "`embed.1`"),
+        ("activation_before_head = true", 1.0, "`embed.1`"),
+        ("activation_before_head = false", 2.0, "`embed.0`"),
+    ] {
+        std::fs::write(path.join("net.toml"), format!("{text}{key}")).unwrap();
+        for (prefix, with_head) in [("", true), ("module.", true), ("", false), ("_orig_mod.module.", false)] {
+            let mut weights = vec![("embed.0.weight", eye.clone()), ("embed.0.bias", zeros())];
+            if with_head {
+                weights.extend([("head.weight", eye.clone()), ("head.bias", zeros())]);
+            }
+            let weights: HashMap<String, Tensor> =
+                weights.into_iter().map(|(name, tensor)| (format!("{prefix}{name}"), tensor)).collect();
+            safetensors::save(&weights, path.join("w.safetensors")).unwrap();
+            let output = xtask(path, &[&args[..], &["--json"]].concat());
+            let errors = String::from_utf8(output.stderr).unwrap();
+            assert!(output.status.success(), "{errors}");
+            let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+            assert_eq!(document["gc"]["value"], complexity, "{key}");
+            assert!(document["tensor"].as_str().unwrap().contains(layer), "{document}");
+            assert!(errors.contains(prefix), "{errors}");
+            assert_eq!(errors.contains("holds no head"), !with_head, "{errors}");
+            let table = String::from_utf8(xtask(path, &args).stdout).unwrap();
+            assert!(table.contains(layer) && table.contains("input of the head `head`"), "{table}");
+        }
+    }
+}
+
 #[test]
 fn networks_are_ranked_on_labelled_data() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
-    std::fs::write(path.join("net.toml"), "family = 'mlp'\ninputs = 4\nhidden = [6, 5]\nclasses = 3").unwrap();
+    std::fs::write(
+        path.join("net.toml"),
+        "family = 'mlp'\ninputs = 4\nhidden = [6, 5]\nactivation_before_head = false\nclasses = 3",
+    )
+    .unwrap();
     let draw =
         |seed: u64, count: usize| streams::standard_normal(&mut streams::stream(seed, "xtask/tests/rank", 0), count);
     let tensor = |values: Vec<f64>, shape: &[usize]| Tensor::from_vec(values, shape, &Device::Cpu).unwrap();
@@ -320,7 +367,7 @@ fn networks_are_ranked_on_labelled_data() {
 }
 
 #[test]
-fn bad_input_is_told_with_file_tensor_and_shapes() {
+fn errors_of_inputs_name_file_tensor_and_shapes() {
     let folder = tempfile::tempdir().unwrap();
     let tensors = net(folder.path(), "vgg_tiny", "f32", NETS[2].1);
     let path = folder.path();
@@ -352,7 +399,7 @@ fn bad_input_is_told_with_file_tensor_and_shapes() {
 }
 
 #[test]
-fn bad_features_are_told_with_file_tensor_and_shapes() {
+fn errors_of_features_name_file_tensor_and_shapes() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
     let zeros = |shape: &[usize]| Tensor::zeros(shape, DType::F64, &Device::Cpu).unwrap();
@@ -387,7 +434,7 @@ fn bad_features_are_told_with_file_tensor_and_shapes() {
 }
 
 #[test]
-fn a_task_list_is_told_by_its_own_name_and_a_missing_mean_by_its_tensor() {
+fn errors_name_the_task_list_and_a_missing_mean() {
     let folder = tempfile::tempdir().unwrap();
     few_shot_features(folder.path());
     std::fs::write(folder.path().join("t.jsonl"), "{}").unwrap();
@@ -398,14 +445,17 @@ fn a_task_list_is_told_by_its_own_name_and_a_missing_mean_by_its_tensor() {
 }
 
 #[test]
-fn an_architecture_that_cannot_be_is_told_with_its_file() {
+fn errors_of_architectures_name_their_file() {
     let folder = tempfile::tempdir().unwrap();
     net(folder.path(), "mlp_relu", "f32", NETS[1].1);
     for (description, part) in [
         ("family = 'mpl'\ninputs = 6\nhidden = [5]\nclasses = 3", "`mpl` is not known"),
         ("family = 'mlp'\ninputs = 6\nhidden = [0]\nclasses = 3", "hidden is 0"),
         ("family = 'mlp'\ninputs = 6\nhidden = [900000000000]\nclasses = 3", "hidden is 900000000000"),
-        ("family = 'mlp'\ninputs = 6\nhidden = [8, 8, 5]\nclasses = 4", "`head.weight` is [3, 5] where [4, 5]"),
+        (
+            "family = 'mlp'\ninputs = 6\nhidden = [8, 8, 5]\nactivation_before_head = false\nclasses = 4",
+            "`head.weight` is [3, 5] where [4, 5]",
+        ),
     ] {
         std::fs::write(folder.path().join("net.toml"), description).unwrap();
         let message = refused(folder.path(), &NET);

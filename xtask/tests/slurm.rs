@@ -24,13 +24,13 @@ const TINY: [&str; 13] = [
     "sweeps.l2.values=[0, 1e-2]",
 ];
 
-/// A cluster that ends with the test.
+/// A cluster that is stopped at the end of the test.
 struct Cluster {
     folder: tempfile::TempDir,
 }
 
 impl Cluster {
-    /// Starts one; nothing, loudly, where the packages or the rights are missing.
+    /// Starts a cluster; none, with a message, if the packages or the rights are missing.
     fn start() -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/slurm/start.sh");
@@ -39,7 +39,7 @@ impl Cluster {
         match started.status.code() {
             Some(0) => Some(Self { folder }),
             Some(3) => {
-                // Not by a macro: the harness would keep it to itself.
+                // The test harness captures the output of macros, but not of this.
                 let _ = writeln!(std::io::stderr(), "SKIPPED: the engine `slurm` was not tested: {words}");
                 None
             }
@@ -60,7 +60,7 @@ impl Cluster {
         command
     }
 
-    /// The names of all tasks that Slurm still has before it.
+    /// The names of all tasks that have not ended.
     fn queue(&self) -> Vec<String> {
         let output = self.command("squeue").args(["--noheader", "--array", "--format=%i"]).output().unwrap();
         String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
@@ -90,12 +90,12 @@ fn until<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
         if let Some(found) = found() {
             return found;
         }
-        assert!(since.elapsed() < Duration::from_secs(60), "waited in vain for {what}");
+        assert!(since.elapsed() < Duration::from_secs(60), "waited too long for {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
 
-/// A process that works on a run, with its folder.
+/// The process of a run, with the folder of the run.
 fn at_work(results: &Path) -> Option<(u32, PathBuf)> {
     for entry in fs::read_dir("/proc").unwrap().map_while(Result::ok) {
         let Ok(process) = entry.file_name().to_string_lossy().parse() else { continue };
@@ -112,7 +112,7 @@ fn at_work(results: &Path) -> Option<(u32, PathBuf)> {
 }
 
 #[test]
-fn an_array_gives_the_numbers_of_this_machine_and_what_is_lost_is_done_again() {
+fn an_array_gives_the_same_numbers_and_lost_runs_are_done_again() {
     let Some(cluster) = Cluster::start() else { return };
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
@@ -153,22 +153,22 @@ fn an_array_gives_the_numbers_of_this_machine_and_what_is_lost_is_done_again() {
 }
 
 #[test]
-fn without_slurm_the_engine_is_refused_by_name_and_leaves_nothing_behind() {
+fn without_slurm_the_engine_is_refused_by_name_and_makes_no_folder() {
     let folder = tempfile::tempdir().unwrap();
-    let refused = |args: &[&str]| {
+    let refused = |code: i32, args: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
         let output = command.current_dir(&folder).env("PATH", folder.path()).args(["reproduce"]).args(args).output();
         let output = output.unwrap();
-        assert_eq!(output.status.code(), Some(1));
+        assert_eq!(output.status.code(), Some(code));
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
         String::from_utf8(output.stderr).unwrap()
     };
-    let missing = refused(&["fig1", "--engine", "slurm"]);
+    let missing = refused(1, &["fig1", "--engine", "slurm"]);
     assert!(missing.contains("`slurm` needs the command `sbatch`") && missing.contains("--engine local"), "{missing}");
-    let without = refused(&["fig1", "--sbatch=--partition=gpu"]);
+    let without = refused(2, &["fig1", "--sbatch=--partition=gpu"]);
     assert!(without.contains("--sbatch needs --engine slurm"), "{without}");
     for option in ["--array=0-3", "-a0-3", "-o", "partition=gpu"] {
-        let own = refused(&["fig1", "--engine", "slurm", &format!("--sbatch={option}")]);
+        let own = refused(2, &["fig1", "--engine", "slurm", &format!("--sbatch={option}")]);
         assert!(own.contains(&format!("--sbatch {option}: expected an option for sbatch")), "{own}");
     }
 }

@@ -1,57 +1,11 @@
 //! Inner loops over rows of numbers: eight running sums in f64, the same bits on every machine.
 //!
-//! The loops are plain Rust. `pulp` picks the vector unit at run time; because each sum keeps its eight lanes and no
-//! multiply is fused with an add, wider registers change the speed and not the result.
+//! The loops are plain Rust. [`vectorized`] selects the vector instructions at run time. Each sum keeps its eight lanes and
+//! no multiply is fused with an add, so wider registers change the speed and not the result.
 
-use pulp::{Arch, Simd, WithSimd};
+use statistics::{LANES, lane_sums, vectorized};
 
 use crate::features::Element;
-
-const LANES: usize = 8;
-
-/// A loop compiled for each vector unit.
-struct Loop<F>(F);
-
-impl<R, F: FnOnce() -> R> WithSimd for Loop<F> {
-    type Output = R;
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) -> R {
-        (self.0)()
-    }
-}
-
-/// Runs an `#[inline(always)]` body with the widest vectors of this machine.
-#[inline]
-fn wide<R>(body: impl FnOnce() -> R) -> R {
-    Arch::new().dispatch(Loop(body))
-}
-
-/// Σ f(i) over `0..count`, in eight interleaved sums, the rest after them.
-#[inline(always)]
-fn lanes<const N: usize>(count: usize, term: impl Fn(usize) -> [f64; N]) -> [f64; N] {
-    let mut sums = [[0.0f64; LANES]; N];
-    let whole = count / LANES * LANES;
-    for start in (0..whole).step_by(LANES) {
-        for lane in 0..LANES {
-            let terms = term(start + lane);
-            for (sums, term) in sums.iter_mut().zip(terms) {
-                sums[lane] += term;
-            }
-        }
-    }
-    let mut rest = [0.0f64; N];
-    for at in whole..count {
-        for (rest, term) in rest.iter_mut().zip(term(at)) {
-            *rest += term;
-        }
-    }
-    let mut totals = [0.0; N];
-    for ((total, sums), rest) in totals.iter_mut().zip(sums).zip(rest) {
-        *total = sums.iter().sum::<f64>() + rest;
-    }
-    totals
-}
 
 /// Adds the sum of some rows to `sum`, four rows at a time.
 pub(crate) fn add_rows<'a, E: Element>(sum: &mut [f64], rows: impl Iterator<Item = &'a [E]>) {
@@ -66,7 +20,7 @@ pub(crate) fn add_rows<'a, E: Element>(sum: &mut [f64], rows: impl Iterator<Item
         }
     }
     for row in &waiting[..count] {
-        wide(
+        vectorized(
             #[inline(always)]
             || sum.iter_mut().zip(*row).for_each(|(sum, &value)| *sum += value.wide()),
         );
@@ -74,7 +28,7 @@ pub(crate) fn add_rows<'a, E: Element>(sum: &mut [f64], rows: impl Iterator<Item
 }
 
 fn add_four<E: Element>(sum: &mut [f64], [first, second, third, fourth]: [&[E]; 4]) {
-    wide(
+    vectorized(
         #[inline(always)]
         || {
             let rows = first.iter().zip(second).zip(third.iter().zip(fourth));
@@ -89,10 +43,10 @@ fn add_four<E: Element>(sum: &mut [f64], [first, second, third, fourth]: [&[E]; 
 pub(crate) fn squared_distance<E: Element>(row: &[E], mean: &[f64]) -> f64 {
     let count = row.len().min(mean.len());
     let (row, mean) = (&row[..count], &mean[..count]);
-    wide(
+    vectorized(
         #[inline(always)]
         || {
-            lanes(
+            lane_sums(
                 count,
                 #[inline(always)]
                 |at| {
@@ -106,7 +60,7 @@ pub(crate) fn squared_distance<E: Element>(row: &[E], mean: &[f64]) -> f64 {
 
 /// Writes x − μ, rounded once, to `deviation`.
 pub(crate) fn deviate<E: Element, T: Element>(row: &[E], mean: &[f64], deviation: &mut [T]) {
-    wide(
+    vectorized(
         #[inline(always)]
         || {
             for ((into, &value), mean) in deviation.iter_mut().zip(row).zip(mean) {
@@ -120,7 +74,7 @@ pub(crate) fn deviate<E: Element, T: Element>(row: &[E], mean: &[f64], deviation
 pub(crate) fn deviate_and_square<E: Element, T: Element>(row: &[E], mean: &[f64], deviation: &mut [T]) -> f64 {
     let count = row.len().min(mean.len()).min(deviation.len());
     let (row, mean, deviation) = (&row[..count], &mean[..count], &mut deviation[..count]);
-    wide(
+    vectorized(
         #[inline(always)]
         || {
             let (mut sums, whole) = ([0.0f64; LANES], count / LANES * LANES);
@@ -145,10 +99,10 @@ pub(crate) fn deviate_and_square<E: Element, T: Element>(row: &[E], mean: &[f64]
 
 /// ‖d‖² in f64.
 pub(crate) fn squared_length<T: Element>(row: &[T]) -> f64 {
-    wide(
+    vectorized(
         #[inline(always)]
         || {
-            lanes(
+            lane_sums(
                 row.len(),
                 #[inline(always)]
                 |at| [row[at].wide() * row[at].wide()],
@@ -159,7 +113,7 @@ pub(crate) fn squared_length<T: Element>(row: &[T]) -> f64 {
 
 /// Adds f32 numbers to f64 sums.
 pub(crate) fn add_widened(sums: &mut [f64], terms: &[f32]) {
-    wide(
+    vectorized(
         #[inline(always)]
         || sums.iter_mut().zip(terms).for_each(|(sum, &term)| *sum += f64::from(term)),
     );
@@ -169,10 +123,10 @@ pub(crate) fn add_widened(sums: &mut [f64], terms: &[f32]) {
 pub(crate) fn along_axes(own: f64, others: &[f64], [a, b, c]: [&[f64]; 3]) -> [f64; 3] {
     let count = others.len();
     let (a, b, c) = (&a[..count], &b[..count], &c[..count]);
-    wide(
+    vectorized(
         #[inline(always)]
         || {
-            lanes(
+            lane_sums(
                 count,
                 #[inline(always)]
                 |at| {
@@ -186,7 +140,7 @@ pub(crate) fn along_axes(own: f64, others: &[f64], [a, b, c]: [&[f64]; 3]) -> [f
 
 /// Writes `scale`·left + right to `into`.
 pub(crate) fn scaled_sum(into: &mut [f64], scale: f64, left: &[f64], right: &[f64]) {
-    wide(
+    vectorized(
         #[inline(always)]
         || {
             for ((into, left), right) in into.iter_mut().zip(left).zip(right) {
@@ -198,7 +152,7 @@ pub(crate) fn scaled_sum(into: &mut [f64], scale: f64, left: &[f64], right: &[f6
 
 /// The highest value, and how many values lie at most `margin` below it.
 pub(crate) fn near_highest(values: &[f64], margin: f64) -> (f64, usize) {
-    wide(
+    vectorized(
         #[inline(always)]
         || {
             let mut tops = [f64::NEG_INFINITY; LANES];

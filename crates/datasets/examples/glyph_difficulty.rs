@@ -1,13 +1,13 @@
-//! Writes the picture of the book that shows the knobs of `glyphs`:
+//! Writes the picture of the book that shows the difficulty of `glyphs`:
 //! `cargo run --release -p datasets --example glyph_difficulty -- glyphs-difficulty.png`.
 //!
-//! Each row is a difficulty: 0, ½, 1 (the default), 1½, 2; each column the same image of the same class.
+//! Each row has one difficulty: 0, ½, 1 (the default), 1½, 2. Each column has the same image of the same class.
 
-use datasets::{ContactSheet, Glyphs, LabelledImages, Part, Result, Variation};
+use datasets::{ContactSheet, GlyphPart, Glyphs, LabelledImages, Result, Variation};
 
 const DIFFICULTIES: [f32; 5] = [0.0, 0.5, 1.0, 1.5, 2.0];
 
-/// Classes that are shown, at even distances.
+/// The number of classes shown, at even distances.
 const COLUMNS: usize = 20;
 
 fn main() -> Result<()> {
@@ -18,7 +18,7 @@ fn main() -> Result<()> {
     for (row, difficulty) in DIFFICULTIES.iter().enumerate() {
         let variation = Variation::default().scaled(*difficulty);
         let glyphs = Glyphs { classes: classes.clone(), variation, side: 40, ..Glyphs::default() };
-        let images = glyphs.draw(Part::Train, 1)?;
+        let images = glyphs.draw(GlyphPart::Train, 1)?;
         (0..images.len()).for_each(|index| pixels.extend_from_slice(images.image(index)));
         labels.extend((0..images.len()).map(|_| row as u32));
     }

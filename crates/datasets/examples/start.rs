@@ -1,8 +1,8 @@
-//! How long a data set takes to be ready, the first and the second time, and how much memory:
+//! Measures the time and memory of loading a data set, at the first and the second start:
 //! `cargo run --release -p datasets --example start -- cifar10 [DATA_DIR]`. Linux only: it reads `/proc/self`.
 //!
-//! Each start is a process of its own: the first decodes the images and keeps them, the second maps what was kept, the
-//! third does without the decoded cache. Peak memory is what the process had resident at most, less what it had before.
+//! Each start is its own process. The first decodes and caches the images, the second maps the cached ones, the third does
+//! not use the decoded cache. Peak memory is the largest resident memory of the process less that before loading.
 
 use std::path::Path;
 use std::process::Command;
@@ -29,7 +29,7 @@ fn main() -> Result<()> {
             break;
         }
     }
-    // Best effort: it lies in the folder for temporary files.
+    // It is in the folder for temporary files, so a failure does no harm.
     let _ = std::fs::remove_dir_all(folder);
     Ok(())
 }
@@ -53,14 +53,14 @@ fn start(name: &str, folder: Option<&String>) -> Result<()> {
     Ok(())
 }
 
-/// A number of `/proc/self/status`, in KiB.
+/// A field of `/proc/self/status` in KiB.
 fn status(field: &str) -> f64 {
     let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix(field));
     line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(f64::NAN)
 }
 
-/// User and system time of the process; a tick is a hundredth of a second.
+/// The user and system time of the process in seconds. A tick is a hundredth of a second.
 fn cpu_seconds() -> f64 {
     let text = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let fields = text.rsplit(')').next().unwrap_or_default().split_whitespace();

@@ -1,29 +1,30 @@
-//! Random changes of training images, each a function of (seed, epoch, image) alone.
+//! Random augmentation of training images, a function of (seed, epoch, image) only.
 
 use std::ops::Range;
 
 use rand::Rng;
 
+use crate::normalisation::is_channels_last;
 use crate::{Error, Result};
 
-/// Whether images are mirrored left to right.
+/// The rule for mirroring images left to right.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Flip {
     /// Never.
     #[default]
     Never,
-    /// Each time with probability one half.
+    /// With probability one half in every epoch.
     Random,
-    /// With probability one half in epoch 0, then every other epoch.
+    /// With probability one half in epoch 0, then alternating from epoch to epoch.
     ///
     /// **Source** K. Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU", arXiv 2404.00498, section 3.6: two
     /// consecutive epochs show both forms of every image.
     Alternating,
 }
 
-/// Random changes of training images: crop with padding, then flip, then cutout.
+/// Random augmentation of training images: crop with padding, then flip, then cutout.
 ///
-/// **Conventions** what happens to an image depends on `seed`, the epoch and the image's position in the data set only.
+/// **Conventions** the changes of an image depend only on `seed`, the epoch and the image's position in the data set.
 ///
 /// ```
 /// use datasets::{Augmentation, Flip};
@@ -34,13 +35,13 @@ pub enum Flip {
 pub struct Augmentation {
     /// The seed of the run.
     pub seed: u64,
-    /// The image is shifted by −p, …, p pixels along both axes, uniformly; what comes in is mirrored at the edge
-    /// (without repeating the edge itself). 0 leaves it.
+    /// The padding p in pixels: the image is shifted by −p, …, p pixels along both axes, uniformly. The border is filled by
+    /// reflection, without repeating the edge. 0 turns it off.
     pub crop_padding: usize,
-    /// Whether images are mirrored left to right.
+    /// The rule for mirroring images left to right.
     pub flip: Flip,
-    /// A square of this side around a uniformly drawn pixel, cut at the edges, becomes 0 after normalisation: the mean
-    /// colour, so that the mean activation of a network hardly changes. 0 leaves it.
+    /// The side in pixels of a square around a uniformly drawn pixel, clipped at the edges, whose values become 0 after
+    /// normalisation. 0 is the mean colour, so the mean activation of a network hardly changes. 0 turns it off.
     ///
     /// **Source** DeVries and Taylor, arXiv 1708.04552.
     pub cutout: usize,
@@ -52,11 +53,19 @@ impl Augmentation {
         Self { seed: 0, crop_padding: 0, flip: Flip::Never, cutout: 0 }
     }
 
-    pub(crate) fn check(&self, [_, height, width]: [usize; 3]) -> Result<()> {
-        let side = height.min(width);
-        if self.crop_padding >= side || self.cutout > 2 * height.max(width) {
+    pub(crate) fn check(&self, shape: [usize; 3]) -> Result<()> {
+        let [_, height, width] = shape;
+        let (side, largest) = (height.min(width), height.max(width).saturating_mul(2));
+        if self.crop_padding >= side || self.cutout > largest {
+            let layout = match [1, 3].iter().any(|channels| is_channels_last(shape, *channels)) {
+                true => {
+                    format!(" (their shape {shape:?} is height, width, channels instead of channels, height, width)")
+                }
+                false => String::new(),
+            };
             let problem = format!(
-                "crop padding {} and cutout {} do not fit images of {width}×{height}: the padding must be below {side}",
+                "crop padding {} and cutout {} do not fit images of {width}×{height}{layout}: the padding must be below \
+                 {side}, the cutout at most {largest}",
                 self.crop_padding, self.cutout
             );
             return Err(Error::InvalidOption { option: "augmentation", problem });
@@ -64,13 +73,13 @@ impl Augmentation {
         Ok(())
     }
 
-    /// Writes the shifted and mirrored form of `image` to `out`, and gives the rows and columns to cut out.
+    /// Writes the shifted and mirrored `image` to `out`, and gives the rows and columns of the cutout.
     pub(crate) fn apply(&self, image: &[u8], shape: [usize; 3], epoch: u64, index: u64, out: &mut [u8]) -> Cut {
         let [_, height, width] = shape;
         let purpose = format!("datasets/augmentation/{epoch}");
         let mut stream = streams::stream(self.seed, &purpose, index);
         let padding = self.crop_padding as isize;
-        // Every kind draws whether it is used or not, so that turning one on leaves the others alone.
+        // All random numbers are drawn whether they are used or not, so that one option does not change the others.
         let draw_shift = |stream: &mut streams::Stream| (stream.random::<f64>() * (2 * padding + 1) as f64) as isize;
         let down = draw_shift(&mut stream) - padding;
         let right = draw_shift(&mut stream) - padding;
@@ -100,14 +109,14 @@ impl Augmentation {
         streams::stream(self.seed, "datasets/augmentation/first-flip", index).random()
     }
 
-    /// What the square around `centre` has of 0..side.
+    /// The part of the square around `centre` that lies in 0..side.
     fn around(&self, centre: usize, side: usize) -> Range<usize> {
         let start = centre as isize - (self.cutout / 2) as isize;
         start.max(0) as usize..((start + self.cutout as isize).max(0) as usize).min(side)
     }
 }
 
-/// Rows and columns of an image that carry nothing.
+/// The rows and columns of a cutout.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Cut {
     rows: Range<usize>,
@@ -115,7 +124,7 @@ pub(crate) struct Cut {
 }
 
 impl Cut {
-    /// Makes the values of every channel 0 there.
+    /// Sets the values of every channel there to 0.
     pub(crate) fn apply(&self, [_, height, width]: [usize; 3], values: &mut [f32]) {
         if self.rows.is_empty() || self.columns.is_empty() {
             return;
@@ -128,7 +137,7 @@ impl Cut {
     }
 }
 
-/// The position inside 0..side that `position` is mirrored to, without repeating the edge.
+/// The position inside 0..side to which `position` is reflected, without repeating the edge.
 fn reflect(position: isize, side: usize) -> usize {
     let last = side as isize - 1;
     let folded = if position < 0 { -position } else { position };
@@ -155,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn none_leaves_the_image() {
+    fn no_augmentation_does_not_change_the_image() {
         assert_eq!(changed(Augmentation::none(), 3, 4), image());
     }
 
@@ -171,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn alternating_shows_both_forms_in_two_epochs() {
+    fn alternating_flips_show_both_forms_in_two_epochs() {
         let flip = Augmentation { flip: Flip::Alternating, seed: 5, ..Augmentation::none() };
         for index in 0..20 {
             assert_ne!(changed(flip, 0, index), changed(flip, 1, index));
@@ -198,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn cutout_empties_one_square_of_every_channel() {
+    fn cutout_zeroes_one_square_of_every_channel() {
         let cut = Augmentation { cutout: 2, ..Augmentation::none() };
         let counts: Vec<_> =
             (0..100).map(|index| changed(cut, 0, index).iter().filter(|value| **value == 0).count()).collect();
@@ -211,5 +220,8 @@ mod tests {
     fn padding_beyond_the_image_is_refused() {
         let wide = Augmentation { crop_padding: 3, ..Augmentation::none() };
         assert!(matches!(wide.check(SHAPE), Err(Error::InvalidOption { option: "augmentation", .. })));
+        // An image of 32×32 pixels with its channels last.
+        let message = Augmentation { crop_padding: 4, ..wide }.check([32, 32, 3]).unwrap_err().to_string();
+        assert!(message.contains("height, width, channels instead of"), "{message}");
     }
 }

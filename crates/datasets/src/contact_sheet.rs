@@ -7,10 +7,10 @@ use image::{ImageFormat, Rgb, RgbImage};
 
 use crate::{Error, LabelledImages, Result};
 
-/// Free pixels between images.
+/// The pixels between images.
 const GAP: u32 = 2;
 
-/// What a contact sheet shows.
+/// The layout of a contact sheet: a picture with a few images of every class. Needs the feature `image`.
 ///
 /// ```
 /// use datasets::{ContactSheet, LabelledImages};
@@ -21,13 +21,13 @@ const GAP: u32 = 2;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ContactSheet {
-    /// Images a class, the first ones. Default 10.
+    /// The number of images per class; the first ones are shown. Default 10.
     pub per_class: usize,
-    /// Classes, the first ones. Default all.
+    /// The number of classes; the first ones are shown. Default all.
     pub classes: usize,
-    /// Groups of `per_class` images side by side, each one class; classes fill a column before the next. Default 4.
+    /// The number of classes side by side, each with `per_class` images. Classes fill one column after the other. Default 4.
     pub columns: usize,
-    /// Each pixel becomes a square of this side. Default 1.
+    /// The side of the square that shows one pixel. Default 1.
     pub zoom: usize,
 }
 
@@ -38,9 +38,9 @@ impl Default for ContactSheet {
 }
 
 impl ContactSheet {
-    /// The sheet as PNG bytes: one row of images a class, top to bottom, then the next column.
+    /// The sheet as PNG bytes: one row of images per class, from top to bottom, then the next column.
     ///
-    /// **Errors** [`Error::InvalidOption`] where a number is 0 or the sheet would be wider or higher than 16384 pixels.
+    /// **Errors** [`Error::InvalidOption`] if a number is 0 or the sheet would be wider or higher than 16384 pixels.
     pub fn encode(&self, images: &LabelledImages) -> Result<Vec<u8>> {
         let picture = self.draw(images)?;
         let mut bytes = Cursor::new(Vec::new());
@@ -49,24 +49,28 @@ impl ContactSheet {
         Ok(bytes.into_inner())
     }
 
-    /// Writes the sheet to a file, whole or not at all.
+    /// Writes the sheet to a file, completely or not at all.
     ///
     /// **Errors** as [`Self::encode`]; [`Error::Io`].
     pub fn save(&self, images: &LabelledImages, path: &Path) -> Result<()> {
-        crate::files::write_whole(path, &self.encode(images)?)
+        support::write_file(path, &self.encode(images)?).map_err(Error::file)
     }
 
     fn draw(&self, images: &LabelledImages) -> Result<RgbImage> {
         if [self.per_class, self.classes, self.columns, self.zoom].contains(&0) {
-            return Err(invalid("images a class, classes, columns and zoom must be at least 1".to_owned()));
+            return Err(invalid("images per class, classes, columns and zoom must be at least 1".to_owned()));
         }
         let positions = images.positions_by_class();
         let shown = &positions[..positions.len().min(self.classes)];
         let rows = shown.len().div_ceil(self.columns).max(1);
         let columns = shown.len().div_ceil(rows).max(1);
         let zoom = self.zoom.min(1 << 14) as u32;
-        let cell = [images.width() as u32 * zoom + GAP, images.height() as u32 * zoom + GAP];
-        let sides = [cell[0] as usize * self.per_class * columns + GAP as usize * columns, cell[1] as usize * rows];
+        let cell = [images.width(), images.height()].map(|side| {
+            let side = side.saturating_mul(zoom as usize).saturating_add(GAP as usize);
+            u32::try_from(side).unwrap_or(u32::MAX)
+        });
+        let across = (cell[0] as usize).saturating_mul(self.per_class).saturating_add(GAP as usize);
+        let sides = [across.saturating_mul(columns), (cell[1] as usize).saturating_mul(rows)];
         if sides.iter().any(|side| *side > 16_384) {
             return Err(invalid(format!(
                 "{}×{} pixels is too large; show fewer classes or images",
@@ -106,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn classes_go_down_and_images_across() {
+    fn classes_are_rows_and_images_are_columns() {
         // Three classes of 1×2 images whose bytes are 10·class + image.
         let labels = vec![0, 0, 1, 1, 2, 2];
         let pixels = labels.iter().zip([0, 1].iter().cycle()).flat_map(|(l, i)| [10 * *l as u8 + i; 2]).collect();
@@ -120,5 +124,7 @@ mod tests {
         assert!(matches!(none, Err(Error::InvalidOption { .. })));
         let huge = ContactSheet { zoom: 9000, ..sheet }.encode(&images);
         assert!(matches!(huge, Err(Error::InvalidOption { .. })));
+        let many = ContactSheet { per_class: usize::MAX, columns: usize::MAX, ..sheet }.encode(&images);
+        assert!(matches!(many, Err(Error::InvalidOption { .. })));
     }
 }

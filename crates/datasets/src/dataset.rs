@@ -1,13 +1,13 @@
-//! A data set as it is used: training and test images of the same classes, and how they are normalised.
+//! A data set: training and test images of the same classes, and their normalisation.
 
 use crate::{ClassSplit, Error, LabelledImages, Normalisation, Result};
 
-/// One file that a data set was read from.
+/// A file from which a data set was read.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct FileRecord {
     /// Its name: repository, revision and path, or the path on disk.
     pub file: String,
-    /// The SHA-256 of its bytes, where it was checked.
+    /// The SHA-256 of its bytes, if it was checked.
     pub sha256: Option<String>,
 }
 
@@ -16,24 +16,26 @@ pub struct FileRecord {
 /// **Conventions** `train`, `validation` and `test` have the same shape, classes and label order, and share no image.
 #[derive(Clone, Debug)]
 pub struct Dataset {
-    /// The name in the registry, or the one that was given.
+    /// The name in the registry, of the repository or of the folder.
     pub name: String,
-    /// The images to learn from.
+    /// The training images.
     pub train: LabelledImages,
-    /// The images to choose by, where the data set sets some apart.
+    /// The validation images, if the data set has some.
     pub validation: Option<LabelledImages>,
-    /// The images to test on.
+    /// The test images.
     pub test: LabelledImages,
-    /// What turns bytes into the values that a network sees.
+    /// The conversion of bytes into the inputs of a network.
     pub normalisation: Normalisation,
-    /// Which classes are source, validation and target classes in transfer; none where the data set has no such lists.
+    /// The source, validation and target classes of transfer; none if the data set has no such lists.
     pub split: Option<ClassSplit>,
-    /// The files that it was read from; none for what is drawn.
+    /// The files from which it was read; none for drawn images.
     pub files: Vec<FileRecord>,
+    /// The number of files in class folders that are no images and were skipped, such as `Thumbs.db`.
+    pub skipped_files: usize,
 }
 
 impl Dataset {
-    /// The images of these classes only, in all parts; the class at position i of `names` gets label i.
+    /// The images of these classes only, in all parts. The class at position i of `names` gets label i.
     ///
     /// **Errors** [`Error::UnknownClass`], [`Error::EmptyClass`].
     pub fn with_classes<S: AsRef<str>>(&self, names: &[S]) -> Result<Self> {
@@ -42,21 +44,21 @@ impl Dataset {
         Ok(Self { train, validation, test: self.test.subset_class_names(names)?, ..self.clone() })
     }
 
-    /// The classes to pre-train on in transfer.
+    /// The source classes: those of pre-training in transfer.
     ///
     /// **Errors** [`Error::NoClassSplit`].
     pub fn source_classes(&self) -> Result<Self> {
         self.with_classes(self.class_split()?.train())
     }
 
-    /// The classes to choose by in transfer.
+    /// The validation classes of transfer.
     ///
     /// **Errors** [`Error::NoClassSplit`].
     pub fn validation_classes(&self) -> Result<Self> {
         self.with_classes(self.class_split()?.validation())
     }
 
-    /// The classes to test on in transfer, new to a network that was trained on [`Self::source_classes`].
+    /// The target classes: those of testing in transfer, disjoint from [`Self::source_classes`].
     ///
     /// **Errors** [`Error::NoClassSplit`].
     pub fn target_classes(&self) -> Result<Self> {
@@ -65,7 +67,7 @@ impl Dataset {
 
     /// The class lists for transfer.
     ///
-    /// **Errors** [`Error::NoClassSplit`] where the data set has none.
+    /// **Errors** [`Error::NoClassSplit`] if the data set has none.
     pub fn class_split(&self) -> Result<&ClassSplit> {
         self.split.as_ref().ok_or_else(|| Error::NoClassSplit {
             dataset: self.name.clone(),
@@ -77,9 +79,9 @@ impl Dataset {
         })
     }
 
-    /// All images in one view: to learn from, to choose by, to test on.
+    /// All images in one view: training, validation, test.
     ///
-    /// **Errors** [`Error::Inconsistent`] where they were not read together.
+    /// **Errors** [`Error::Inconsistent`] if they do not share their pixels.
     pub fn all(&self) -> Result<LabelledImages> {
         match &self.validation {
             Some(validation) => self.train.joined(validation)?.joined(&self.test),

@@ -1,18 +1,18 @@
-//! What can go wrong while finding, fetching, decoding or batching a data set.
+//! The errors of finding, fetching, decoding and batching data sets.
 
 use std::path::PathBuf;
 
 /// The result of every fallible operation of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// What can go wrong while finding, fetching, decoding or batching a data set.
+/// An error of finding, fetching, decoding or batching a data set.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// No data set of the registry has this name.
     #[error("unknown data set `{name}`; {}", nearest_names(suggestions, known))]
     UnknownDataset {
-        /// The name that was asked for.
+        /// The requested name.
         name: String,
         /// The nearest names of the registry, best first.
         suggestions: Vec<String>,
@@ -22,9 +22,9 @@ pub enum Error {
     /// No class of the data set has this name.
     #[error("{dataset}: no class is named `{name}`; {}", nearest_names(suggestions, &[]))]
     UnknownClass {
-        /// The data set that was searched.
+        /// The data set.
         dataset: String,
-        /// The class that was asked for.
+        /// The requested class.
         name: String,
         /// The nearest class names, best first.
         suggestions: Vec<String>,
@@ -32,21 +32,21 @@ pub enum Error {
     /// A class number is not below the number of classes.
     #[error("{dataset}: class {class} does not exist, the data set has {count} classes (0..{count})")]
     ClassOutOfRange {
-        /// The data set that was searched.
+        /// The data set.
         dataset: String,
-        /// The class that was asked for.
+        /// The requested class.
         class: u32,
-        /// How many classes there are.
+        /// The number of classes.
         count: usize,
     },
     /// An image number is not below the number of images.
     #[error("{dataset}: image {index} does not exist, the data set has {count} images (0..{count})")]
     ImageOutOfRange {
-        /// The data set that was searched.
+        /// The data set.
         dataset: String,
-        /// The image that was asked for.
+        /// The requested image.
         index: usize,
-        /// How many images there are.
+        /// The number of images.
         count: usize,
     },
     /// A label does not name a class.
@@ -56,12 +56,12 @@ pub enum Error {
         context: String,
         /// The row, counted from 0.
         row: usize,
-        /// The label that was found.
+        /// The label found.
         label: i64,
-        /// How many classes there are.
+        /// The number of classes.
         classes: usize,
     },
-    /// A class that is needed has no image.
+    /// A required class has no image.
     #[error("{dataset}: class `{class}` has no image; leave it out of the class list or check the data")]
     EmptyClass {
         /// The data set.
@@ -69,19 +69,19 @@ pub enum Error {
         /// The class without an image.
         class: String,
     },
-    /// The bytes, labels and shape that make up a data set do not fit each other.
+    /// Two properties of a data set contradict each other, such as its shape and its number of bytes.
     #[error("{dataset}: {what}: expected {expected}, got {got}")]
     Inconsistent {
         /// The data set.
         dataset: String,
-        /// What was counted or compared.
+        /// The compared property.
         what: &'static str,
-        /// What was expected.
+        /// The expected value.
         expected: String,
-        /// What came.
+        /// The value found.
         got: String,
     },
-    /// Class lists that must not share a class do.
+    /// Two class lists that must be disjoint share a class.
     #[error("class split: `{class}` is in both {first} and {second}; every class belongs to one part only")]
     SplitOverlap {
         /// The shared class.
@@ -91,51 +91,51 @@ pub enum Error {
         /// The other part.
         second: &'static str,
     },
-    /// Classes for transfer were asked of a data set without class lists.
+    /// Source or target classes were requested from a data set without class lists.
     #[error("{dataset} has no lists of source and target classes; data sets that have: {}", others.join(", "))]
     NoClassSplit {
         /// The data set.
         dataset: String,
-        /// Those of the registry that have class lists.
+        /// The data sets of the registry that have class lists.
         others: Vec<String>,
     },
-    /// An option has a value that cannot be used.
+    /// An option has an unusable value.
     #[error("{option}: {problem}")]
     InvalidOption {
         /// The option's name.
         option: &'static str,
-        /// Why it cannot be used, and what can.
+        /// Why the value is unusable, and which values are usable.
         problem: String,
     },
-    /// A batch that lies beyond the end of its epoch was asked for.
+    /// The requested batch lies beyond the end of its epoch.
     #[error("batch {index} does not exist: an epoch has {per_epoch} batches")]
     BatchOutOfRange {
-        /// The batch that was asked for.
+        /// The requested batch.
         index: usize,
-        /// How many an epoch has.
+        /// The number of batches per epoch.
         per_epoch: usize,
     },
     /// An image could not be decoded.
     #[error("{context}{}: not a readable image: {reason}; replace it or leave it out", row_of(row))]
     UnreadableImage {
-        /// The file that it is, or the table and column that hold it.
+        /// The image file, or the table and column that hold the image.
         context: String,
-        /// The row of the table, counted from 0; none for a file of its own.
+        /// The row of the table, counted from 0; none for an image file.
         row: Option<usize>,
-        /// What the decoder said.
+        /// The decoder's message.
         reason: String,
     },
-    /// Images of different sizes came without a rule that makes them equal.
+    /// Images have different sizes, and no common size was requested.
     #[error(
         "{context}{}: the image is {got} but those before it are {expected}; give a size to scale and crop to (--size)",
         row_of(row)
     )]
     MixedSizes {
-        /// The file that it is, or the table and column that hold it.
+        /// The image file, or the table and column that hold the image.
         context: String,
-        /// The row of the table, counted from 0; none for a file of its own.
+        /// The row of the table, counted from 0; none for an image file.
         row: Option<usize>,
-        /// The size so far, as width × height.
+        /// The size of the images before, as width × height.
         expected: String,
         /// The size of this image.
         got: String,
@@ -145,24 +145,24 @@ pub enum Error {
     MissingColumn {
         /// The file.
         path: PathBuf,
-        /// The column that was asked for.
+        /// The requested column.
         column: String,
-        /// The columns that it has.
+        /// The columns of the table.
         found: Vec<String>,
     },
-    /// No column was named, and none or several can be meant.
+    /// No column was named, and no column or several columns qualify.
     #[error("{path}: {}", unclear(role, candidates, found))]
     UnclearColumn {
         /// The file.
         path: PathBuf,
         /// `image` or `label`.
         role: &'static str,
-        /// The columns that can be meant.
+        /// The columns that qualify.
         candidates: Vec<String>,
         /// All columns.
         found: Vec<String>,
     },
-    /// A data set of the Hub has several configurations, and not the one that is wanted.
+    /// A data set of the Hub has several configurations, and the requested one is not among them.
     #[error("{repository}: {}; name one of {} with --config", match wanted {
         Some(wanted) => format!("no configuration `{wanted}`"),
         None => "it has several configurations".to_owned(),
@@ -170,21 +170,21 @@ pub enum Error {
     UnknownConfiguration {
         /// The repository.
         repository: String,
-        /// The configuration that was asked for.
+        /// The requested configuration.
         wanted: Option<String>,
-        /// Those that it has.
+        /// The configurations of the repository.
         known: Vec<String>,
     },
-    /// A column holds something other than what is needed.
+    /// A column has the wrong type.
     #[error("{path}: column `{column}` holds {got}, expected {expected}")]
     ColumnType {
         /// The file.
         path: PathBuf,
         /// The column.
         column: String,
-        /// What can be read.
+        /// The readable type.
         expected: &'static str,
-        /// What it holds.
+        /// The type found.
         got: String,
     },
     /// A file does not follow its format.
@@ -192,41 +192,65 @@ pub enum Error {
     Malformed {
         /// The file.
         path: PathBuf,
-        /// The format that was expected.
+        /// The expected format.
         format: &'static str,
-        /// What is wrong with it.
+        /// How the file deviates from it.
         reason: String,
     },
-    /// Images would take far more memory than their files make plausible.
-    #[error(
-        "{context}: the images would take {wanted} bytes, at most {limit} are believed; check the file or the size"
-    )]
+    /// An input exceeds a limit on its size.
+    #[error("{context}: {what} would take {wanted} bytes, the limit is {limit}; check the file or the size")]
     TooLarge {
+        /// The file, address or data set.
+        context: String,
+        /// What would take these bytes, such as `the images`.
+        what: &'static str,
+        /// The required bytes.
+        wanted: u64,
+        /// The largest accepted number of bytes.
+        limit: u64,
+    },
+    /// The system refused to allocate memory for images.
+    #[error("{context}: no memory for {bytes} bytes of pixels; use fewer images or a smaller size (--size)")]
+    OutOfMemory {
         /// The file or data set.
         context: String,
-        /// Bytes of all images so far and those to come.
-        wanted: u64,
-        /// Bytes that the size of the files makes plausible.
-        limit: u64,
+        /// The bytes that were requested.
+        bytes: u64,
     },
     /// A data set, file or folder was not found.
     #[error("{what} not found{}; {hint}", places(looked_at))]
     NotFound {
-        /// What was looked for.
+        /// The missing data set, file or folder.
         what: String,
-        /// Where.
+        /// The places that were searched.
         looked_at: Vec<String>,
         /// What to do.
         hint: String,
+    },
+    /// An input file is a pipe, socket or device. Reading it could block or never end.
+    #[error("{path} is {found}, expected a regular file; copy its contents into a file first")]
+    NotRegularFile {
+        /// The file.
+        path: PathBuf,
+        /// The kind of file found, with its article.
+        found: String,
+    },
+    /// The crate was compiled without the feature that this operation needs.
+    #[error("{operation} needs the feature `{feature}` of the crate `datasets`; enable it in Cargo.toml")]
+    MissingFeature {
+        /// The operation, as a noun phrase.
+        operation: String,
+        /// The name of the feature.
+        feature: &'static str,
     },
     /// The Hub could not be reached.
     #[error(
         "{url}: no answer after {attempts} attempts ({reason}); check the network or HF_ENDPOINT, or give --data-dir"
     )]
     Network {
-        /// What was asked for.
+        /// The requested address, without user name and password.
         url: String,
-        /// How often.
+        /// The number of attempts.
         attempts: usize,
         /// The last failure.
         reason: String,
@@ -234,41 +258,41 @@ pub enum Error {
     /// The Hub refused the request.
     #[error("{url}: the Hub refused access (status {status}); set HF_TOKEN to a token that may read this repository")]
     Unauthorized {
-        /// What was asked for.
+        /// The requested address, without user name and password.
         url: String,
         /// The HTTP status.
         status: u16,
     },
-    /// A download stopped early and could not be completed; nothing of it was kept.
+    /// A download stopped early and could not be completed. Its partial file was removed.
     #[error(
         "{url}: the download was cut off ({got} of {expected} bytes after {attempts} attempts) and was removed; try again"
     )]
     Truncated {
-        /// What was downloaded.
+        /// The downloaded address, without user name and password.
         url: String,
-        /// Bytes that came.
+        /// The number of received bytes.
         got: u64,
-        /// Bytes that the Hub announced.
+        /// The size in bytes that the Hub announced.
         expected: u64,
-        /// How often it was tried.
+        /// The number of attempts in a row without progress.
         attempts: usize,
     },
-    /// A file's bytes do not match the checksum that goes with it; nothing of it was kept.
+    /// The bytes of a file do not match its checksum. The file was removed.
     #[error(
         "{what}: the bytes do not match their SHA-256 (expected {expected}, got {got}); the copy was removed, try again"
     )]
     Corrupt {
         /// The file or address.
         what: String,
-        /// The SHA-256 that was announced.
+        /// The announced SHA-256.
         expected: String,
-        /// The SHA-256 of what came.
+        /// The SHA-256 of the received bytes.
         got: String,
     },
-    /// The environment forbids the network, and the cache lacks a file.
+    /// `HF_HUB_OFFLINE` forbids the network, and the cache lacks a file.
     #[error("{file} is not in the cache {cache} and HF_HUB_OFFLINE is set; unset it, or give --data-dir")]
     Offline {
-        /// The file that is missing.
+        /// The missing file.
         file: String,
         /// The cache folder.
         cache: PathBuf,
@@ -276,17 +300,17 @@ pub enum Error {
     /// A file or folder could not be read or written.
     #[error("cannot {action} {path}: {reason}{}", advice(reason))]
     Io {
-        /// What was tried, as a verb.
+        /// The operation, as a verb.
         action: &'static str,
         /// The file or folder.
         path: PathBuf,
-        /// The system's reason, which the message holds: it is no source, which would be told twice.
+        /// The system's error. It is part of the message and therefore not reported again as the source.
         reason: std::io::Error,
     },
     /// A font of the embedded set is missing or cannot be read.
     #[error("glyphs: {reason}; the fonts come with the crate `typst-assets`, check its version in Cargo.lock")]
     Font {
-        /// What is wrong.
+        /// What is wrong with the font.
         reason: String,
     },
     /// A tensor operation failed.
@@ -295,10 +319,26 @@ pub enum Error {
 }
 
 impl Error {
-    /// Wraps an I/O failure with what was tried, and on what.
+    /// Wraps an I/O error with the operation and the path.
     pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |reason| Self::Io { action, path, reason }
+    }
+
+    /// The error of reading or writing a file.
+    pub(crate) fn file(error: support::Error) -> Self {
+        match error {
+            support::Error::Io { action, path, reason } => Self::Io { action, path, reason },
+            support::Error::NotARegularFile { path, found } => Self::NotRegularFile { path, found: found.to_string() },
+            support::Error::NoFileName { path } => Self::io("write", path)(std::io::ErrorKind::InvalidInput.into()),
+            other => Self::io("write", PathBuf::new())(other.into()),
+        }
+    }
+
+    /// The error of an operation whose feature is off.
+    #[cfg(not(all(feature = "hub", feature = "parquet", feature = "image")))]
+    pub(crate) fn missing_feature(feature: &'static str, operation: impl Into<String>) -> Self {
+        Self::MissingFeature { operation: operation.into(), feature }
     }
 }
 
@@ -338,21 +378,14 @@ fn advice(source: &std::io::Error) -> &'static str {
         ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied => {
             "; set HF_HOME to a folder that you may write, or give --data-dir"
         }
-        ErrorKind::NotADirectory => "; a file stands where a folder is needed",
+        ErrorKind::NotADirectory => "; a part of this path is a file, expected a folder",
         _ => "",
     }
 }
 
 /// The names of `known` that are nearest to `name`, best first, at most three.
-///
-/// **Definition** nearest by Jaro–Winkler similarity of the lower-case names, at least 0.7.
 pub(crate) fn suggestions<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<String> {
-    let wanted = name.to_lowercase();
-    let mut scored: Vec<(f64, &str)> =
-        known.into_iter().map(|other| (strsim::jaro_winkler(&wanted, &other.to_lowercase()), other)).collect();
-    scored.retain(|(score, _)| *score >= 0.7);
-    scored.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(b.1)));
-    scored.into_iter().take(3).map(|(_, other)| other.to_owned()).collect()
+    support::nearest_names(name, known).into_iter().map(str::to_owned).collect()
 }
 
 #[cfg(test)]
@@ -360,21 +393,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_nearest_names_come_best_first() {
-        let known = ["cifar10", "cifar100", "cifar-fs", "mnist", "glyphs"];
-        assert_eq!(suggestions("cifar-10", known)[0], "cifar10");
-        assert_eq!(suggestions("Glyph", known), ["glyphs"]);
-        assert!(suggestions("zzz", known).is_empty());
-    }
-
-    #[test]
-    fn errors_cross_threads() {
+    fn errors_can_be_sent_between_threads() {
         fn check<T: Send + Sync + 'static>() {}
         check::<Error>();
     }
 
     #[test]
-    fn a_full_disk_comes_with_advice() {
+    fn the_error_of_a_full_disk_names_the_variable_to_set() {
         let full = Error::io("write", "/data/x")(std::io::Error::from(std::io::ErrorKind::StorageFull));
         assert!(full.to_string().contains("HF_HOME"), "{full}");
     }

@@ -5,15 +5,17 @@ pub use candle_core::Device;
 
 mod augment;
 mod batches;
-mod checksum;
+#[cfg(feature = "image")]
 mod contact_sheet;
 mod dataset;
+#[cfg(feature = "image")]
 mod decode;
 mod decoded;
 mod error;
 mod files;
+mod form;
 mod formats;
-#[cfg(any(test, fuzzing))]
+#[cfg(all(any(test, fuzzing), feature = "parquet"))]
 #[doc(hidden)]
 pub mod fuzzing;
 mod glyphs;
@@ -28,18 +30,21 @@ mod split;
 
 pub use augment::{Augmentation, Flip};
 pub use batches::{Batch, BatchOptions, Batches, Order, Position};
+#[cfg(feature = "image")]
 pub use contact_sheet::ContactSheet;
 pub use dataset::{Dataset, FileRecord};
-pub use decode::Form;
 pub use error::{Error, Result};
-pub use glyphs::{Glyphs, Part, Script, Variation};
+pub use form::Form;
+pub use glyphs::{GlyphPart, Glyphs, Script, Variation};
 pub use hub::{Hub, HubFile, RepositoryKind};
 pub use images::LabelledImages;
 pub use normalisation::Normalisation;
 pub use prefetch::Prefetch;
 pub use progress::{Progress, Quiet};
-pub use registry::{
-    Entry, HubTable, Origin, SplitName, class_split, entries, fetch, find, load, load_folder, load_table, verify,
-};
+pub use registry::{Entry, Origin, SplitName, class_split, entries, fetch, find, load, verify};
+#[cfg(feature = "parquet")]
+pub use registry::{HubTable, load_table};
+#[cfg(feature = "image")]
+pub use registry::{UnlabelledImages, load_folder, load_unlabelled};
 pub use source::Source;
 pub use split::ClassSplit;

@@ -1,13 +1,13 @@
-//! Batches made ahead of their use by one background thread.
+//! Batches that a background thread prepares.
 
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
 
 use crate::{Batch, Batches, Error, Position, Result};
 
-/// The batches from a position on, made by a background thread; the same bits as without it.
+/// The batches from a position on, prepared by a background thread. They have the same bits as without it.
 ///
-/// Dropping it ends the thread.
+/// Dropping the iterator ends the thread.
 #[derive(Debug)]
 pub struct Prefetch {
     batches: Option<Receiver<Result<Batch>>>,
@@ -19,7 +19,7 @@ impl Prefetch {
         let (sender, receiver) = sync_channel(ahead);
         let work = move || {
             for position in batches.positions(start) {
-                // The receiver is gone: nobody wants the rest.
+                // The iterator was dropped.
                 if sender.send(batches.get(position)).is_err() {
                     return;
                 }
@@ -29,7 +29,7 @@ impl Prefetch {
         match worker {
             Ok(worker) => Self { batches: Some(receiver), worker: Some(worker) },
             Err(source) => {
-                // Without a thread the one answer is the reason.
+                // Without a thread, the only item is the error.
                 let (sender, receiver) = sync_channel(1);
                 let _ = sender.send(Err(Error::io("start", "the prefetch thread")(source)));
                 Self { batches: Some(receiver), worker: None }
@@ -48,7 +48,7 @@ impl Iterator for Prefetch {
 
 impl Drop for Prefetch {
     fn drop(&mut self) {
-        // Closing the channel first lets a worker that waits to send go on and end.
+        // Closing the channel first ends a thread that waits to send.
         self.batches = None;
         if let Some(worker) = self.worker.take() {
             let _ = worker.join();

@@ -1,23 +1,23 @@
-//! How long work is going: told to whoever draws the bars. This crate prints nothing.
+//! The progress of downloads and other long work. This crate prints nothing.
 
-/// Receives the progress of downloads and of other long work; every method may be called from any thread.
+/// Receives the progress of downloads and of other long work. Every method may be called from any thread.
 pub trait Progress: Send + Sync {
-    /// Work begins on `what`, which takes `total` steps (bytes of a download).
+    /// Work on `what` begins. `total` is its number of steps: the bytes of a download, 0 if unknown.
     fn start(&self, what: &str, total: u64);
 
-    /// So many steps are done now, counted from the start; fewer than before after work had to begin anew.
+    /// `done` steps are complete, counted from the start. The number can decrease if the work restarts.
     fn at(&self, what: &str, done: u64);
 
-    /// The work on `what` is over, done or not.
+    /// The work on `what` ended, completed or not.
     fn finish(&self, what: &str);
 
-    /// Something that the user should know and need not act on, such as a decoded cache that had to be made anew.
+    /// A message that needs no action, such as a repeated download or skipped files.
     fn note(&self, message: &str) {
         let _ = message;
     }
 }
 
-/// Progress that nobody watches.
+/// Ignores all progress.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Quiet;
 

@@ -1,10 +1,10 @@
-//! Where data sets are looked for, and how much of them is used.
+//! Where data sets are searched, and which of their images are used.
 
 use std::path::{Path, PathBuf};
 
 use crate::{Form, Glyphs, Hub};
 
-/// Where data sets are looked for, in this order: the given folder, the Hub's cache, the Hub.
+/// Where data sets are searched (the given folder, else the Hub's cache, else the Hub) and which of their images are used.
 ///
 /// ```no_run
 /// let source = datasets::Source { train_per_class: Some(100), ..datasets::Source::from_env() };
@@ -14,45 +14,46 @@ use crate::{Form, Glyphs, Hub};
 /// ```
 #[derive(Clone, Debug)]
 pub struct Source {
-    /// A folder that holds the data set. When it is given, nothing else is looked at.
+    /// A folder that holds the data set. If it is given, no other place is searched.
     pub data_dir: Option<PathBuf>,
     /// The Hub and its cache.
     pub hub: Hub,
-    /// The branch, tag or commit of the Hub's repository. Default: the one that the registry states, else `main`.
+    /// The branch, tag or commit of the Hub's repository. Default: that of the registry, else `main`.
     pub revision: Option<String>,
-    /// Which configuration of a repository, for those with several.
+    /// The configuration of a repository with several.
     pub configuration: Option<String>,
-    /// The column of the images, of tables whose columns are not known. Default: the only one that can be meant.
+    /// The column of the images in tables outside the registry. Default: the only column that qualifies.
     pub image_column: Option<String>,
     /// The column of the labels, likewise.
     pub label_column: Option<String>,
-    /// The form that images are read in, of data sets whose form is not known. Default: as they are, all of one size.
+    /// The common form of images outside the registry. Default: unchanged, all of the same size.
     pub form: Form,
-    /// The folder of decoded images, which makes the second start fast. None: images are decoded each time.
+    /// The folder of the decoded cache. None: images are decoded at every start.
     pub decoded: Option<PathBuf>,
-    /// The classes that are used, by name, in the order of their labels. Default all. Class lists for transfer lose the
-    /// others; of `glyphs`, only these are drawn.
+    /// The names of the used classes, in the order of their labels. Default all. The other classes are removed from class
+    /// lists for transfer. Of `glyphs`, only these are drawn.
     pub classes: Option<Vec<String>>,
-    /// Training images a class at most (of `glyphs`: drawn; default there 200). Default all.
+    /// The largest number of training images per class. Default all; for `glyphs`, the number drawn, default 200.
     pub train_per_class: Option<usize>,
-    /// Validation and test images a class at most (of `glyphs`: drawn; default there 100). Default all.
+    /// The largest number of validation and of test images per class. Default all; for `glyphs`, the number of test images
+    /// drawn, default 100.
     pub test_per_class: Option<usize>,
-    /// What the images above are chosen by, and `glyphs` is drawn from. Default 0.
+    /// The seed of the choice of images per class, and of the drawing of `glyphs`. Default 0.
     pub seed: u64,
-    /// How `glyphs` is drawn: classes, typefaces, size, difficulty; its seed is the one above.
+    /// The options of `glyphs`: classes, typefaces, size, difficulty. Its seed is replaced by [`Self::seed`].
     pub glyphs: Glyphs,
 }
 
 impl Source {
-    /// The Hub and caches that the environment names (see [`Hub::from_env`]), all images, seed 0.
+    /// The Hub and caches of the environment (see [`Hub::from_env`]), all images, seed 0.
     ///
-    /// **Conventions** decoded images are kept in the folder `DATASETS_DECODED`, else in `decoded-images` in `HF_HOME` (or
-    /// its default); `DATASETS_DECODED` of `off` keeps none.
+    /// **Conventions** the decoded cache is the folder `DATASETS_DECODED`, else `decoded-images` in `HF_HOME` (or its
+    /// default). `DATASETS_DECODED=off` turns it off.
     pub fn from_env() -> Self {
         Self { decoded: Hub::decoded_from_env(), ..Self::of_hub(Hub::from_env()) }
     }
 
-    /// A Hub, no decoded cache, all images, seed 0.
+    /// This Hub, no decoded cache, all images, seed 0.
     pub fn of_hub(hub: Hub) -> Self {
         Self {
             data_dir: None,

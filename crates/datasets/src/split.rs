@@ -1,4 +1,4 @@
-//! Which classes a network is pre-trained on, chosen by, and tested on.
+//! Class lists for transfer: source, validation and target classes.
 
 use sha2::{Digest, Sha256};
 
@@ -23,9 +23,9 @@ pub struct ClassSplit {
 }
 
 impl ClassSplit {
-    /// Takes three lists that share no class.
+    /// The split with these lists, which must share no class.
     ///
-    /// **Errors** [`Error::SplitOverlap`] where a class is in two lists or twice in one.
+    /// **Errors** [`Error::SplitOverlap`] if a class is in two lists or twice in one.
     pub fn new(
         train: impl IntoIterator<Item = impl Into<String>>,
         validation: impl IntoIterator<Item = impl Into<String>>,
@@ -40,22 +40,22 @@ impl ClassSplit {
         Ok(split)
     }
 
-    /// The classes to pre-train on.
+    /// The source classes: those of pre-training.
     pub fn train(&self) -> &[String] {
         &self.train
     }
 
-    /// The classes to choose by.
+    /// The validation classes.
     pub fn validation(&self) -> &[String] {
         &self.validation
     }
 
-    /// The classes to test on, new to the network.
+    /// The target classes: those of testing, new to the pre-trained network.
     pub fn test(&self) -> &[String] {
         &self.test
     }
 
-    /// How many classes there are in all.
+    /// The number of classes in all lists.
     pub fn len(&self) -> usize {
         self.train.len() + self.validation.len() + self.test.len()
     }
@@ -65,10 +65,10 @@ impl ClassSplit {
         self.len() == 0
     }
 
-    /// SHA-256 of the lists, as hexadecimal digits.
+    /// The SHA-256 of the lists, as hexadecimal digits.
     ///
-    /// **Definition** of the text that has, for each of `train`, `validation`, `test`: that word and a line feed, then
-    /// each class name and a line feed.
+    /// **Definition** the hashed text has, for each of `train`, `validation`, `test`: that word and a line feed, then each
+    /// class name and a line feed.
     pub fn checksum(&self) -> String {
         let mut hash = Sha256::new();
         for (part, classes) in self.parts() {
@@ -79,7 +79,7 @@ impl ClassSplit {
                 hash.update("\n");
             }
         }
-        crate::checksum::hexadecimal(&hash.finalize())
+        support::hexadecimal(&hash.finalize())
     }
 
     /// The same lists without the classes that are not among `classes`.

@@ -1,10 +1,10 @@
-//! What goes wrong around a download: killed processes, two at once, dead connections, full and read-only disks.
+//! Faults of downloads: killed and simultaneous processes, dead connections, full and read-only disks.
 #![cfg(target_os = "linux")]
 #![allow(
     clippy::panic,
     clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "helpers of tests stop at their first error, and say what they skip"
+    reason = "helpers of tests stop at their first error and print what they skip"
 )]
 
 mod common;
@@ -30,8 +30,7 @@ fn whole(shared: &Path) -> Vec<u8> {
     std::fs::read(shared.join("hub/datasets/ylecun/mnist").join(PATH)).unwrap()
 }
 
-/// This test program as another process that fetches the file, started through a shell that prepares its world:
-/// `prepare` ends in `exec "$@"`.
+/// This test program as another process that downloads the file. A shell runs `prepare`, which ends in `exec "$@"`.
 fn child(endpoint: &str, cache: &Path, prepare: &str) -> Command {
     let mut command = Command::new("sh");
     command.args(["-c", prepare, "sh"]).arg(std::env::current_exe().unwrap());
@@ -44,18 +43,18 @@ fn child(endpoint: &str, cache: &Path, prepare: &str) -> Command {
 const PLAINLY: &str = "exec \"$@\"";
 
 #[test]
-#[ignore = "a part of other tests, which start it"]
+#[ignore = "other tests start it"]
 fn as_another_process() {
     if std::env::var_os("FETCH_AS_ANOTHER_PROCESS").is_none() {
         return;
     }
     match Hub::from_env().file(&small()) {
         Ok(path) => println!("FETCHED {}", path.display()),
-        Err(error) => println!("FAILED {error:?} SAID {error}"),
+        Err(error) => println!("FAILED {error:?} MESSAGE {error}"),
     }
 }
 
-fn told(output: &Output) -> String {
+fn result_line(output: &Output) -> String {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let line =
         text.lines().find_map(|line| line.find("FETCHED").or(line.find("FAILED")).map(|at| line[at..].to_owned()));
@@ -81,15 +80,15 @@ fn two_processes_share_one_download() {
     let spawn = || child(&mirror.endpoint, cache.path(), PLAINLY).spawn().unwrap();
     let both: Vec<Child> = (0..3).map(|_| spawn()).collect();
     for process in both {
-        let told = told(&process.wait_with_output().unwrap());
-        assert!(told.starts_with("FETCHED"), "{told}");
+        let line = result_line(&process.wait_with_output().unwrap());
+        assert!(line.starts_with("FETCHED"), "{line}");
     }
     assert_eq!(mirror.count(&["GET", PATH]), 1, "one download");
-    assert_eq!(mirror.count(&["HEAD", PATH]), 1, "asked once what it is");
+    assert_eq!(mirror.count(&["HEAD", PATH]), 1, "one description");
 }
 
 #[test]
-fn a_killed_download_goes_on_where_it_was() {
+fn a_killed_download_is_resumed() {
     let Some(shared) = shared() else { return };
     let (mirror, cache) = (Mirror::start(&shared, &[]), tempfile::tempdir().unwrap());
     let size = whole(&shared).len() as u64;
@@ -101,24 +100,28 @@ fn a_killed_download_goes_on_where_it_was() {
     process.wait().unwrap();
     let before = length();
     assert!(cache.path().join("datasets--ylecun--mnist/blobs").is_dir() && before < size);
-    assert!(!files(cache.path()).iter().any(|file| file.contains("snapshots")), "a cut file never has its name");
-    // A second process takes the lock that the dead one held, and asks for the rest only.
+    assert!(
+        !files(cache.path()).iter().any(|file| file.contains("snapshots")),
+        "a partial file never has the name of the file"
+    );
+    // A second process takes the lock of the killed one and downloads the missing bytes only.
     let relay = Relay::start(&mirror.endpoint, u64::MAX);
-    let told = told(&child(&relay.endpoint, cache.path(), PLAINLY).output().unwrap());
-    assert!(told.starts_with("FETCHED"), "{told}");
-    assert!(relay.sent() < size - before + 4096, "{} bytes came, {before} of {size} were there", relay.sent());
-    assert!(std::fs::read(told.trim_start_matches("FETCHED ")).unwrap() == whole(&shared));
+    let line = result_line(&child(&relay.endpoint, cache.path(), PLAINLY).output().unwrap());
+    assert!(line.starts_with("FETCHED"), "{line}");
+    assert!(relay.sent() < size - before + 4096, "{} bytes received, {before} of {size} were present", relay.sent());
+    assert!(std::fs::read(line.trim_start_matches("FETCHED ")).unwrap() == whole(&shared));
     assert_eq!(part(cache.path()), None);
 }
 
 #[test]
-fn a_dead_connection_is_given_up() {
+fn a_dead_connection_is_an_error_after_the_read_timeout() {
     let Some(shared) = shared() else { return };
     let (mirror, cache) = (Mirror::start(&shared, &[]), tempfile::tempdir().unwrap());
-    // Silent from the start; silent within the file.
+    // Silent from the start; silent in the middle of the file.
     for limit in [0, 500_000] {
         let relay = Relay::start(&mirror.endpoint, limit);
-        let hub = Hub { retries: 1, patience: Duration::from_millis(300), ..Hub::new(&relay.endpoint, cache.path()) };
+        let hub =
+            Hub { retries: 1, read_timeout: Duration::from_millis(300), ..Hub::new(&relay.endpoint, cache.path()) };
         let start = Instant::now();
         let failed = hub.file(&small());
         assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
@@ -131,21 +134,21 @@ fn a_dead_connection_is_given_up() {
 }
 
 #[test]
-fn a_file_that_grows_beyond_its_limit_is_an_error_and_leaves_nothing() {
+fn a_file_beyond_the_systems_size_limit_is_an_error_and_leaves_no_file() {
     let Some(shared) = shared() else { return };
     let (mirror, cache) = (Mirror::start(&shared, &[]), tempfile::tempdir().unwrap());
     // 1,000 blocks of 512 bytes; the signal is ignored, so that writing fails.
     let output = child(&mirror.endpoint, cache.path(), "trap '' XFSZ; ulimit -f 1000; exec \"$@\"").output().unwrap();
-    let told = told(&output);
-    assert!(told.starts_with("FAILED Io { action: \"write\"") && told.contains("HF_HOME"), "{told}");
+    let line = result_line(&output);
+    assert!(line.starts_with("FAILED Io { action: \"write\"") && line.contains("HF_HOME"), "{line}");
     assert_eq!(files(cache.path()), [""; 0]);
 }
 
-/// The child's output in a world with file systems of its own; none, with a reason, where that is not allowed.
-fn in_own_world(endpoint: &str, cache: &Path, prepare: &str) -> Option<Output> {
+/// The child's output in its own mount namespace. None, with a printed reason, if the system does not allow one.
+fn in_own_namespace(endpoint: &str, cache: &Path, prepare: &str) -> Option<Output> {
     let allowed = Command::new("unshare").args(["--map-root-user", "--mount", "true"]).output();
     if !allowed.is_ok_and(|output| output.status.success()) {
-        println!("SKIPPED: this machine does not allow `unshare --map-root-user --mount`: disks cannot be made up");
+        println!("SKIPPED: this machine does not allow `unshare --map-root-user --mount`");
         return None;
     }
     let script = format!("{prepare} && exec \"$@\"");
@@ -163,36 +166,36 @@ fn in_own_world(endpoint: &str, cache: &Path, prepare: &str) -> Option<Output> {
 }
 
 #[test]
-fn a_full_disk_is_an_error_that_says_what_to_do() {
+fn a_full_disk_is_an_error_with_advice() {
     let Some(shared) = shared() else { return };
     let (mirror, cache) = (Mirror::start(&shared, &[]), tempfile::tempdir().unwrap());
-    // One megabyte; what is left on it is listed after the program's end.
+    // A disk of one megabyte.
     let prepare = format!("mount -t tmpfs -o size=1m tmpfs {0} && cd /", cache.path().display());
-    let Some(output) = in_own_world(&mirror.endpoint, cache.path(), &prepare) else { return };
-    let told = told(&output);
-    assert!(told.contains("StorageFull") && told.contains("free some space"), "{told}");
+    let Some(output) = in_own_namespace(&mirror.endpoint, cache.path(), &prepare) else { return };
+    let line = result_line(&output);
+    assert!(line.contains("StorageFull") && line.contains("free some space"), "{line}");
 }
 
 #[test]
-fn a_read_only_cache_serves_what_it_has_and_refuses_the_rest() {
+fn a_read_only_cache_gives_its_files_and_refuses_downloads() {
     let Some(shared) = shared() else { return };
     let (mirror, cache) = (Mirror::start(&shared, &[]), tempfile::tempdir().unwrap());
     let place = cache.path().display();
     let prepare = format!("mount --bind {place} {place} && mount -o remount,ro,bind {place}");
-    let Some(output) = in_own_world(&mirror.endpoint, cache.path(), &prepare) else { return };
-    let refused = told(&output);
+    let Some(output) = in_own_namespace(&mirror.endpoint, cache.path(), &prepare) else { return };
+    let refused = result_line(&output);
     assert!(refused.contains("ReadOnlyFilesystem") && refused.contains("HF_HOME"), "{refused}");
     Hub::new(&mirror.endpoint, cache.path()).file(&small()).unwrap();
-    let served = told(&in_own_world(&mirror.endpoint, cache.path(), &prepare).unwrap());
+    let served = result_line(&in_own_namespace(&mirror.endpoint, cache.path(), &prepare).unwrap());
     assert!(served.starts_with("FETCHED"), "{served}");
 }
 
 #[test]
-fn without_a_place_for_decoded_images_only_time_is_lost() {
+fn a_data_set_is_loaded_without_a_writable_decoded_cache() {
     let Some(shared) = shared() else { return };
     let (mirror, cache) = (Mirror::start(&shared, &[]), tempfile::tempdir().unwrap());
     let decoded = tempfile::NamedTempFile::new().unwrap();
-    // A folder cannot be made below a file: no place for decoded images, whoever asks.
+    // A folder cannot be created below a file, also by root.
     let source = Source {
         decoded: Some(decoded.path().join("below")),
         train_per_class: Some(1),

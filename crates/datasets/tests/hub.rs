@@ -1,4 +1,4 @@
-//! The data sets of the Hub, through the real client against a server on loopback.
+//! The data sets of the Hub, downloaded by the client from a server on loopback.
 
 mod common;
 
@@ -49,7 +49,7 @@ fn cifar10_has_its_counts_classes_and_means() {
     };
     assert!(difference(false) > 10.0 * difference(true).abs(), "upper is brighter than lower, left is like right");
 
-    // The same pixels again, now from the cache, the server gone.
+    // The same pixels from the cache, without the server.
     drop(mirror);
     let again = load("cifar10", &source).unwrap();
     assert_eq!(data.train.labels(), again.train.labels());
@@ -93,7 +93,7 @@ fn mnist_is_grey_and_has_no_class_lists() {
 }
 
 #[test]
-fn cut_bodies_end_in_success_by_resuming() {
+fn cut_answers_are_resumed_until_the_file_is_complete() {
     let Some(shared) = shared() else { return };
     let (mirror, cache) = (Mirror::start(&shared, &["--truncate", "0.5"]), tempfile::tempdir().unwrap());
     let path = hub(&mirror.endpoint, cache.path()).file(&small()).unwrap();
@@ -103,7 +103,7 @@ fn cut_bodies_end_in_success_by_resuming() {
 }
 
 #[test]
-fn bodies_that_never_come_leave_nothing() {
+fn empty_answers_are_an_error_and_leave_no_file() {
     let Some(shared) = shared() else { return };
     let (mirror, cache) = (Mirror::start(&shared, &["--truncate", "0"]), tempfile::tempdir().unwrap());
     let failed = hub(&mirror.endpoint, cache.path()).file(&small());
@@ -112,7 +112,7 @@ fn bodies_that_never_come_leave_nothing() {
 }
 
 #[test]
-fn a_flipped_byte_is_an_error_and_leaves_nothing() {
+fn a_flipped_byte_is_an_error_and_leaves_no_file() {
     let Some(shared) = shared() else { return };
     let (mirror, cache) = (Mirror::start(&shared, &["--corrupt"]), tempfile::tempdir().unwrap());
     let failed = hub(&mirror.endpoint, cache.path()).file(&small());
@@ -121,7 +121,7 @@ fn a_flipped_byte_is_an_error_and_leaves_nothing() {
 }
 
 #[test]
-fn a_busy_server_is_asked_again() {
+fn a_busy_server_is_requested_again() {
     let Some(shared) = shared() else { return };
     let (mirror, cache) = (Mirror::start(&shared, &["--fail-first", "3"]), tempfile::tempdir().unwrap());
     assert!(hub(&mirror.endpoint, cache.path()).file(&small()).unwrap().is_file());
@@ -132,7 +132,7 @@ fn a_busy_server_is_asked_again() {
 }
 
 #[test]
-fn a_token_opens_what_needs_one() {
+fn a_token_gives_access_to_private_files() {
     let Some(shared) = shared() else { return };
     let (mirror, cache) = (Mirror::start(&shared, &["--require-token", "right"]), tempfile::tempdir().unwrap());
     for token in [None, Some("wrong".to_owned())] {
@@ -147,9 +147,9 @@ fn a_token_opens_what_needs_one() {
 }
 
 #[test]
-fn no_network_and_no_permission_to_use_it_are_told_apart() {
+fn a_missing_network_and_the_offline_switch_are_different_errors() {
     let cache = tempfile::tempdir().unwrap();
-    // Port 9 of loopback: nobody listens.
+    // No server listens on port 9 of loopback.
     let hub = Hub { retries: 1, ..Hub::new("http://127.0.0.1:9", cache.path()) };
     let failed = hub.file(&small());
     assert!(matches!(failed, Err(Error::Network { attempts: 2, .. })), "{failed:?}");
@@ -159,7 +159,7 @@ fn no_network_and_no_permission_to_use_it_are_told_apart() {
 }
 
 #[test]
-fn weights_come_from_a_models_repository_and_then_from_the_cache() {
+fn weights_are_downloaded_from_a_models_repository_and_then_read_from_the_cache() {
     let Some(shared) = shared() else { return };
     let bytes: Vec<u8> = (0..100_000u32).map(|at| (at % 251) as u8).collect();
     let mirror = Mirror::of_models(&shared, &[("owner/net/model.safetensors", bytes.clone())], &[]);
@@ -168,7 +168,7 @@ fn weights_come_from_a_models_repository_and_then_from_the_cache() {
     let weights = HubFile::model("owner/net", "main", "model.safetensors");
     assert_eq!(std::fs::read(online.file(&weights).unwrap()).unwrap(), bytes);
     assert!(cache.path().join("models--owner--net/refs/main").is_file());
-    // A data set of that name is another repository.
+    // A data set of the same name is another repository.
     let other = online.file(&HubFile::dataset("owner/net", "main", "model.safetensors"));
     assert!(matches!(other, Err(Error::NotFound { .. })), "{other:?}");
     drop(mirror);
@@ -176,7 +176,7 @@ fn weights_come_from_a_models_repository_and_then_from_the_cache() {
 }
 
 #[test]
-fn a_file_that_the_hub_lacks_is_named() {
+fn a_missing_file_of_the_hub_is_named() {
     let Some(shared) = shared() else { return };
     let (mirror, cache) = (Mirror::start(&shared, &[]), tempfile::tempdir().unwrap());
     let absent = HubFile { path: "mnist/none.parquet".to_owned(), ..small() };
@@ -185,16 +185,16 @@ fn a_file_that_the_hub_lacks_is_named() {
 }
 
 #[test]
-fn a_cached_file_that_rots_is_fetched_again() {
+fn a_corrupt_cached_file_is_downloaded_again() {
     let Some(shared) = shared() else { return };
     let (mirror, cache) = (Mirror::start(&shared, &[]), tempfile::tempdir().unwrap());
     let hub = hub(&mirror.endpoint, cache.path());
     let path = hub.file(&small()).unwrap();
     let whole = std::fs::read(&path).unwrap();
-    let rot = || std::fs::write(std::fs::canonicalize(&path).unwrap(), &whole[..1000]).unwrap();
-    rot();
+    let corrupt = || std::fs::write(std::fs::canonicalize(&path).unwrap(), &whole[..1000]).unwrap();
+    corrupt();
     assert!(std::fs::read(hub.file(&small()).unwrap()).unwrap() == whole);
-    rot();
+    corrupt();
     let offline = Hub { offline: true, ..hub }.file(&small());
     assert!(matches!(offline, Err(Error::Corrupt { .. })), "{offline:?}");
     assert!(!path.exists());
@@ -222,7 +222,7 @@ fn omniglot_is_read_from_its_archives() {
 }
 
 #[test]
-fn any_table_of_the_hub_can_be_read_and_a_wrong_column_is_named() {
+fn a_table_of_the_hub_is_read_and_a_wrong_column_is_named() {
     let Some(shared) = shared() else { return };
     let source = Source::of_hub(Hub::new("", "/nowhere")).with_data_dir(shared.join("hub/datasets"));
     let file = "mnist/test-00000-of-00001.parquet".to_owned();

@@ -1,4 +1,4 @@
-//! Where data sets come from: IDX files, any repository of the Hub, parquet folders, the decoded cache.
+//! Sources of data sets: IDX files, any repository of the Hub, folders of parquet files, the decoded cache.
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "helpers of tests stop at their first error")]
 
@@ -26,12 +26,12 @@ fn png(value: u8) -> Vec<u8> {
     bytes.into_inner()
 }
 
-/// A table with an image column, a label column and one of row numbers, as the `datasets` library writes it.
+/// A table with a column of images, one of labels and one of row numbers, as the `datasets` library of Python writes it.
 fn table(images: &[u8], labels: &[i64], names: Option<&[&str]>) -> Vec<u8> {
     encoded_table(images.iter().map(|value| png(*value)).collect(), labels, names)
 }
 
-/// As [`table`], of any bytes as images.
+/// As [`table`], with any bytes as images.
 fn encoded_table(images: Vec<Vec<u8>>, labels: &[i64], names: Option<&[&str]>) -> Vec<u8> {
     let schema = "message m { optional group picture { optional binary bytes; optional binary path (UTF8); } \
                   optional int64 kind; optional int64 row; }";
@@ -100,7 +100,7 @@ fn any_repository_is_read_by_its_id_alone() {
     // (10 + 20 + 30)/3/255 in the first channel.
     assert!((data.normalisation.mean()[0] - 20.0 / 255.0).abs() < 1e-6);
 
-    // The server gone, then the network forbidden: the cache has it all.
+    // From the cache, without the server and then without the network.
     assert_eq!(fetch("hub:o/pets", &source).unwrap().len(), 4);
     drop(mirror);
     assert_eq!(shown(&load("hub:o/pets", &source).unwrap().train), shown(&data.train));
@@ -111,10 +111,9 @@ fn any_repository_is_read_by_its_id_alone() {
 }
 
 #[test]
-fn the_hubs_parquet_copy_serves_where_the_repository_has_other_formats() {
+fn a_named_revision_such_as_the_hubs_parquet_copy_is_the_only_one_requested() {
     let Some(shared) = shared() else { return };
-    // The mirror shows tables of `main` under the names of the converted branch, so main's own are asked for and found;
-    // a revision that is named is the only one that is asked.
+    // The mirror serves the tables of `main` under the names of the converted branch.
     let (mirror, cache) = (Mirror::start(&shared, &[]), tempfile::tempdir().unwrap());
     let source = Source { train_per_class: Some(3), ..Source::of_hub(hub(&mirror.endpoint, cache.path())) };
     let data = load("hub:ylecun/mnist@refs/convert/parquet", &source).unwrap();
@@ -123,7 +122,7 @@ fn the_hubs_parquet_copy_serves_where_the_repository_has_other_formats() {
 }
 
 #[test]
-fn columns_and_configurations_are_named_where_several_can_be_meant() {
+fn several_columns_or_configurations_that_qualify_are_named() {
     let Some(shared) = shared() else { return };
     let (mirror, cache) = (Mirror::start(&shared, &[]), tempfile::tempdir().unwrap());
     let source = Source { train_per_class: Some(1), ..Source::of_hub(hub(&mirror.endpoint, cache.path())) };
@@ -149,7 +148,7 @@ fn columns_and_configurations_are_named_where_several_can_be_meant() {
 }
 
 #[test]
-fn class_names_come_from_the_card_where_the_tables_have_none() {
+fn class_names_are_read_from_the_card_if_the_tables_have_none() {
     let Some(shared) = shared() else { return };
     let card = "---\ndataset_info:\n  features:\n  - name: kind\n    dtype:\n      class_label:\n        names:\n          \
                 '0': oak\n          '1': elm\n---\n";
@@ -161,10 +160,10 @@ fn class_names_come_from_the_card_where_the_tables_have_none() {
     let kind = Source { label_column: Some("kind".to_owned()), ..Source::of_hub(hub(&mirror.endpoint, cache.path())) };
     let data = load("hub:o/trees", &kind).unwrap();
     assert_eq!(shown(&data.train), pairs(&[(1, "elm"), (2, "oak")]));
-    // Without the name, the column of labels cannot be told from the row numbers.
+    // Without its name, the column of labels cannot be distinguished from the row numbers.
     let unclear = load("hub:o/trees", &Source { label_column: None, ..kind.clone() });
     assert!(matches!(unclear, Err(Error::UnclearColumn { role: "label", .. })), "{unclear:?}");
-    // Classes of one image each have none to spare for testing.
+    // Classes of one image have no test image.
     assert!(data.test.is_empty());
     let offline = Source { hub: Hub { offline: true, ..kind.hub.clone() }, ..kind };
     assert_eq!(shown(&load("hub:o/trees", &offline).unwrap().train), shown(&data.train));
@@ -189,7 +188,7 @@ fn tables_that_list_different_classes_are_joined_by_name() {
 fn mini_imagenet_is_read_from_tables_with_its_published_classes() {
     let folder = tempfile::tempdir().unwrap();
     let split = datasets::class_split("mini-imagenet", &Source::from_env()).unwrap().unwrap();
-    // Each table lists its own classes, as where the parts are split by class.
+    // Each table lists its own classes, as in data sets split by class.
     for (part, classes) in [("train", split.train()), ("validation", split.validation()), ("test", split.test())] {
         let names: Vec<&str> = classes.iter().map(String::as_str).collect();
         let labels: Vec<i64> = (0..classes.len() as i64).flat_map(|label| [label; 6]).collect();
@@ -197,7 +196,7 @@ fn mini_imagenet_is_read_from_tables_with_its_published_classes() {
         std::fs::write(folder.path().join(format!("{part}.parquet")), table(&values, &labels, Some(&names))).unwrap();
     }
     let source = Source::of_hub(Hub::new("", "")).with_data_dir(folder.path());
-    // Six images of each class are not the six hundred that it must have: that is said, after all were read.
+    // Each class has six images instead of 600, which is an error after all images were read.
     let failed = load("mini-imagenet", &source);
     assert!(
         matches!(&failed, Err(Error::Inconsistent { what: "training images", got, .. }) if got == "500"),
@@ -206,7 +205,7 @@ fn mini_imagenet_is_read_from_tables_with_its_published_classes() {
 }
 
 #[test]
-fn what_is_wrong_in_a_table_is_named_by_file_column_and_row() {
+fn errors_in_a_table_name_file_column_and_row() {
     let folder = tempfile::tempdir().unwrap();
     let place = |name: &str| folder.path().join(name);
     let load = || load("hub:o/n", &Source::of_hub(Hub::new("", "")).with_data_dir(folder.path()));
@@ -238,7 +237,7 @@ fn what_is_wrong_in_a_table_is_named_by_file_column_and_row() {
         "{message}"
     );
 
-    // A class that is listed and has no image anywhere.
+    // A listed class without any image.
     std::fs::write(place("test-0.parquet"), table(&[1], &[0], Some(&["a", "b", "c"]))).unwrap();
     std::fs::write(place("train-0.parquet"), table(&[1, 2], &[0, 1], Some(&["a", "b", "c"]))).unwrap();
     let failed = load();
@@ -246,7 +245,7 @@ fn what_is_wrong_in_a_table_is_named_by_file_column_and_row() {
 }
 
 #[test]
-fn a_data_set_that_was_fetched_in_part_is_never_taken_for_the_whole() {
+fn a_partially_downloaded_data_set_is_never_used_as_the_complete_one() {
     let Some(shared) = shared() else { return };
     let names = Some(&["cat", "dog"][..]);
     let repository = [
@@ -257,14 +256,14 @@ fn a_data_set_that_was_fetched_in_part_is_never_taken_for_the_whole() {
     let (mirror, cache) = (Mirror::of_files(&shared, &repository, &[]), tempfile::tempdir().unwrap());
     let source = Source::of_hub(hub(&mirror.endpoint, cache.path()));
     let offline = Source { hub: Hub { offline: true, ..source.hub.clone() }, ..source.clone() };
-    // As another program leaves it: some files, and no word on what there is in all.
+    // Downloaded by another program: some files, and no list of all files.
     source.hub.file(&HubFile::dataset("o/pets", "main", "data/train-00001-of-00002.parquet")).unwrap();
     let failed = load("hub:o/pets", &offline);
     assert!(
         matches!(&failed, Err(Error::NotFound { what, .. }) if what.starts_with("data/train-00000-of-00002.parquet")),
         "{failed:?}"
     );
-    // As this one leaves it when it is stopped: the list is kept, so the missing file is known.
+    // Downloaded by this crate and stopped: the list of all files is cached, so the missing file is known.
     fetch("hub:o/pets", &source).unwrap();
     drop(mirror);
     assert_eq!(load("hub:o/pets", &offline).unwrap().test.len(), 2);
@@ -274,7 +273,7 @@ fn a_data_set_that_was_fetched_in_part_is_never_taken_for_the_whole() {
     assert!(matches!(&failed, Err(Error::Offline { file, .. }) if file.ends_with("data/test.parquet")), "{failed:?}");
 }
 
-/// The commit that the mirror gives for every revision.
+/// The commit of every revision of the mirror.
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
 /// An IDX file of bytes.
@@ -298,7 +297,7 @@ fn idx_files_give_the_same_pixels_as_the_hubs_tables() {
     let folder = tempfile::tempdir().unwrap();
     let raw = folder.path().join("MNIST/raw");
     std::fs::create_dir_all(&raw).unwrap();
-    // The training files as they are published, the test files as torchvision unpacks them.
+    // The training files with their published names, the test files with torchvision's.
     for (images, prefix) in [(&tables.train, "train"), (&tables.test, "t10k")] {
         let pixels: Vec<u8> = (0..images.len()).flat_map(|index| images.image(index).to_vec()).collect();
         let labels: Vec<u8> = images.labels().iter().map(|label| *label as u8).collect();
@@ -322,7 +321,7 @@ fn idx_files_give_the_same_pixels_as_the_hubs_tables() {
         assert!((0..a.len()).all(|index| a.image(index) == b.image(index)));
     }
     assert_eq!(own.files.len(), 4);
-    // One of four missing, then one that is not what its name says.
+    // One of the four is missing; then one has the contents of another.
     std::fs::remove_file(raw.join("t10k-labels-idx1-ubyte")).unwrap();
     let failed = load("mnist", &source);
     assert!(matches!(&failed, Err(Error::NotFound { what, .. }) if what.contains("t10k-labels")), "{failed:?}");
@@ -331,7 +330,7 @@ fn idx_files_give_the_same_pixels_as_the_hubs_tables() {
     assert!(matches!(failed, Err(Error::Malformed { format: "IDX", .. })), "{failed:?}");
 }
 
-/// Remembers what the user is told.
+/// Collects the notes.
 #[derive(Default)]
 struct Notes(Mutex<Vec<String>>);
 
@@ -345,7 +344,7 @@ impl Progress for Notes {
 }
 
 #[test]
-fn the_decoded_cache_gives_the_same_data_set_and_mends_itself() {
+fn the_decoded_cache_gives_the_same_data_set_and_repairs_itself() {
     let Some(shared) = shared() else { return };
     let (mirror, cache) = (Mirror::start(&shared, &[]), tempfile::tempdir().unwrap());
     let notes = Arc::new(Notes::default());
@@ -367,12 +366,12 @@ fn the_decoded_cache_gives_the_same_data_set_and_mends_itself() {
     let mut flipped = whole.clone();
     *flipped.last_mut().unwrap() ^= 1;
     for bytes in [&flipped[..], &whole[..whole.len() / 2], b"GCIMAGES"] {
-        // In place of the file, not into it: the bytes that are mapped stay.
+        // The file is replaced and not written to, so that the mapped bytes stay.
         std::fs::remove_file(&file).unwrap();
         std::fs::write(&file, bytes).unwrap();
         assert!(same(&load("mnist", &source).unwrap()));
-        let told = std::mem::take(&mut *notes.0.lock().unwrap());
-        assert!(told.len() == 1 && told[0].contains("decoded anew"), "{told:?}");
+        let notes = std::mem::take(&mut *notes.0.lock().unwrap());
+        assert!(notes.len() == 1 && notes[0].contains("decoded again"), "{notes:?}");
         assert!(std::fs::read(&file).unwrap() == whole);
     }
 }

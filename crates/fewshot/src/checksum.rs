@@ -1,6 +1,7 @@
-//! SHA-256 of labels and episodes, so that results say what they were measured on.
+//! SHA-256 of labels and episodes, which identify the data of a result.
 
 use sha2::{Digest, Sha256};
+use support::hexadecimal;
 
 use crate::Episode;
 
@@ -23,7 +24,7 @@ pub fn labels_checksum(labels: &[u32]) -> String {
     hexadecimal(&hash.finalize())
 }
 
-/// The SHA-256 of one episode: classes, support and queries with their classes, as 8 little-endian bytes each.
+/// The SHA-256 of one episode: way, classes, and support and queries with their classes, 8 little-endian bytes each.
 pub(crate) fn episode_checksum(episode: &Episode) -> [u8; 32] {
     let mut bytes =
         Vec::with_capacity(8 * (4 + episode.way() + 2 * episode.support().len() + 2 * episode.query().len()));
@@ -42,7 +43,7 @@ pub(crate) fn episode_checksum(episode: &Episode) -> [u8; 32] {
     Sha256::digest(&bytes).into()
 }
 
-/// The SHA-256 of a sequence of episodes: of their checksums, one after the other.
+/// The SHA-256 of the concatenated checksums of a sequence of episodes.
 #[derive(Default)]
 pub(crate) struct EpisodesChecksum(Sha256);
 
@@ -54,8 +55,4 @@ impl EpisodesChecksum {
     pub(crate) fn finish(self) -> String {
         hexadecimal(&self.0.finalize())
     }
-}
-
-pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

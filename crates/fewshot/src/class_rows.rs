@@ -1,8 +1,8 @@
-//! Which rows belong to which class.
+//! Rows grouped by class.
 
 use std::collections::BTreeMap;
 
-/// One class and the rows that carry its label, in ascending order.
+/// One class and the rows with its label, ascending. Memory is proportional to the rows, not to the label.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ClassRows {
     pub(crate) label: u32,
@@ -10,7 +10,7 @@ pub(crate) struct ClassRows {
 }
 
 impl ClassRows {
-    /// Every class of `labels`, by ascending label.
+    /// All classes of `labels`, by ascending label.
     pub(crate) fn of(labels: &[u32]) -> Vec<ClassRows> {
         let mut classes: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
         for (row, &label) in labels.iter().enumerate() {

@@ -1,47 +1,49 @@
-//! Everything that can go wrong, by type.
+//! The error type of this crate.
 
 use std::path::PathBuf;
 
 /// A result of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// What went wrong, what was expected, what came, and what to do.
+/// An error of this crate. Messages state what was expected, what was found, and what to do.
 #[non_exhaustive]
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The feature tensor is not a matrix.
+    #[cfg(feature = "candle")]
     #[error(
-        "features are a matrix [samples, dimension], but this tensor has shape {shape:?}: flatten all but the first axis"
+        "features must be a matrix [samples, dimension], but this tensor has shape {shape:?}: flatten all but the first axis"
     )]
     FeatureShape {
-        /// The shape that came.
+        /// The shape found.
         shape: Vec<usize>,
     },
-    /// The feature tensor holds integers.
-    #[error("features are floating-point numbers, but this tensor holds {dtype}: convert it first")]
+    /// The feature tensor does not hold floating-point numbers.
+    #[cfg(feature = "candle")]
+    #[error("features must be floating-point numbers, but this tensor holds {dtype}: convert it to f32 or f64")]
     FeatureType {
-        /// The type that came, in candle's spelling.
+        /// The type found, in candle's spelling.
         dtype: String,
     },
-    /// The number of values is no multiple of the dimension.
+    /// The number of values is not a multiple of the dimension.
     #[error(
         "{values} values do not fill rows of dimension {dimension}: pass samples × dimension values, dimension ≥ 1"
     )]
     FeatureCount {
-        /// How many values came.
+        /// Number of values found.
         values: usize,
         /// The stated dimension.
         dimension: usize,
     },
-    /// No sample at all.
-    #[error("there is no sample: few-shot measures need labelled features")]
+    /// There are no samples.
+    #[error("there are no samples: pass at least one row of features with its label")]
     NoSamples,
-    /// Features and labels disagree on the number of samples.
-    #[error("{features} rows of features came with {labels} labels: pass one label for each row")]
+    /// Features and labels differ in the number of samples.
+    #[error("there are {features} rows of features but {labels} labels: pass one label per row")]
     LabelCount {
-        /// Rows of the features.
+        /// Number of rows.
         features: usize,
-        /// Labels.
+        /// Number of labels.
         labels: usize,
     },
     /// A feature is NaN or infinite.
@@ -49,111 +51,113 @@ pub enum Error {
         "feature {column} of sample {row} (class {class}) is {value}: features must be finite; did the network diverge?"
     )]
     NonFiniteFeature {
-        /// The sample.
+        /// The row (sample).
         row: usize,
-        /// The feature.
+        /// The column (feature).
         column: usize,
         /// The label of the sample.
         class: u32,
-        /// What stands there.
+        /// The value found.
         value: f64,
     },
-    /// Fewer classes than ways.
+    /// There are fewer classes than an episode needs.
     #[error("{way}-way episodes need {way} classes, but there are {classes}: lower the way or add classes")]
     TooFewClasses {
-        /// Classes an episode holds.
+        /// Classes per episode.
         way: usize,
-        /// Classes there are.
+        /// Classes of the data.
         classes: usize,
     },
-    /// A class is too small for every episode that may draw it.
+    /// A class has too few samples for its shots and queries.
     #[error("class {class} has {count} samples, but {shots} shots + {queries} queries need {}: lower them or leave the class out", shots + queries)]
     TooFewSamples {
         /// The label of the class.
         class: u32,
-        /// Its samples.
+        /// Samples of the class.
         count: usize,
-        /// Support samples of the class in an episode.
+        /// Support samples per class and episode.
         shots: usize,
-        /// Query samples of the class in an episode.
+        /// Query samples per class and episode.
         queries: usize,
     },
-    /// Natural queries ask for more samples than some choice of classes has left.
+    /// The smallest classes have too few samples for the natural queries of an episode.
     #[error(
-        "{way} classes may have only {available} samples left after their support, but an episode draws {wanted} natural queries: lower them"
+        "an episode draws {wanted} natural queries, but its {way} classes may have only {available} samples beside their support: lower the queries"
     )]
     TooFewQueries {
-        /// Classes an episode holds.
+        /// Classes per episode.
         way: usize,
-        /// What the smallest classes leave.
+        /// Samples of the smallest classes that are not support.
         available: usize,
-        /// Queries of an episode.
+        /// Queries per episode.
         wanted: usize,
     },
     /// An episode rule is out of its range.
     #[error("{rule} is {value}, but must be {expected}")]
     InvalidRule {
-        /// Which rule.
+        /// Name of the rule.
         rule: &'static str,
-        /// What came.
+        /// The value found.
         value: String,
-        /// What is allowed.
+        /// The allowed values.
         expected: &'static str,
     },
-    /// The same sample twice in one episode.
-    #[error("sample {index} occurs twice in one episode: support and query are sets and disjoint")]
+    /// A sample occurs twice in one episode.
+    #[error("sample {index} occurs twice in one episode: support and query must be disjoint sets")]
     DuplicateIndex {
-        /// The sample.
+        /// Row number of the sample.
         index: usize,
     },
-    /// The same class twice in one episode.
+    /// A class occurs twice in one episode.
     #[error("class {class} occurs twice in one episode: list every class once")]
     DuplicateClass {
-        /// The label.
+        /// The label of the class.
         class: u32,
     },
     /// An episode names a sample that does not exist.
-    #[error("the episode names sample {index}, but there are {samples} samples: is it for other data?")]
+    #[error("the episode names sample {index}, but there are {samples} samples: use the data that it was made for")]
     IndexOutOfRange {
-        /// The sample.
+        /// Row number of the sample.
         index: usize,
-        /// How many there are.
+        /// Number of samples.
         samples: usize,
     },
-    /// An episode lists a sample under a class that is not its own.
-    #[error("the episode lists sample {index} under class {listed}, but its label is {label}: is it for other data?")]
+    /// An episode lists a sample under another class than its label.
+    #[error(
+        "the episode lists sample {index} under class {listed}, but its label is {label}: use the data that it was made for"
+    )]
     LabelMismatch {
-        /// The sample.
+        /// Row number of the sample.
         index: usize,
         /// The class in the episode.
         listed: u32,
         /// The label in the data.
         label: u32,
     },
-    /// An episode without what makes it one.
+    /// An episode lacks classes, support or queries.
     #[error("an episode needs at least two classes, support for each and one query, but {reason}")]
     IncompleteEpisode {
-        /// What is missing.
+        /// The reason.
         reason: String,
     },
-    /// A ridge penalty that is not positive.
-    #[error("the ridge penalty is {value}, but must be positive and finite")]
+    /// A ridge or logistic penalty is not positive.
+    #[error("the penalty is {value}, but must be positive and finite")]
     InvalidPenalty {
-        /// What came.
+        /// The value found.
         value: f64,
     },
-    /// A shrinkage outside of 0 to 1.
-    #[error("the shrinkage is {value}, but must lie in 0 to 1")]
+    /// A shrinkage is outside of 0 to 1.
+    #[error("the shrinkage is {value}, but must be between 0 and 1")]
     InvalidShrinkage {
-        /// What came.
+        /// The value found.
         value: f64,
     },
-    /// A head's description cannot be read.
-    #[error("cannot read the head `{text}`: {reason}; heads are {}", crate::heads::SYNTAX)]
+    /// The text of a head cannot be parsed.
+    #[error("cannot parse the head `{text}`: {reason}; heads are {}", crate::heads::SYNTAX)]
     HeadSyntax {
-        /// What came.
+        /// The text found.
         text: String,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
     /// Two heads of one evaluation have the same name.
@@ -162,172 +166,133 @@ pub enum Error {
         /// The name.
         head: String,
     },
-    /// An evaluation without heads.
-    #[error("there is no head to evaluate: pass at least one")]
+    /// An evaluation has no heads.
+    #[error("there are no heads to evaluate: pass at least one")]
     NoHeads,
-    /// The head that was asked for is not in the evaluation.
-    #[error("the evaluation has no head `{head}`, only {present:?}")]
+    /// The evaluation has no head of this name.
+    #[error("the evaluation has no head `{head}`; its heads are {present:?}")]
     UnknownHead {
-        /// What was asked for.
+        /// The name looked up.
         head: String,
-        /// What there is.
+        /// The names of the evaluation.
         present: Vec<String>,
     },
-    /// A head that centres by the base classes' mean, on features without it.
-    #[error("{head} centres by the mean feature of the base classes: attach it with LabelledFeatures::with_base_mean")]
+    /// A head needs the mean of the base classes, but the features do not have it.
+    #[error("{head} subtracts the mean feature of the base classes, which is missing: attach it with `with_base_mean`")]
     MissingBaseMean {
         /// The head.
         head: String,
     },
-    /// The base mean has another dimension than the features, or is not finite.
-    #[error("the base mean has {got} values, all of which must be finite, but the features have dimension {dimension}")]
+    /// The base mean differs in dimension from the features, or is not finite.
+    #[error(
+        "the base mean must have {dimension} finite values (the dimension of the features), but has {found}, or one is not finite"
+    )]
     BaseMean {
-        /// Values of the mean.
-        got: usize,
+        /// Number of values found.
+        found: usize,
         /// Dimension of the features.
         dimension: usize,
     },
-    /// A matrix that should be positive definite is not, within rounding.
+    /// A matrix is not positive definite up to rounding.
     #[error(
         "{operation}: the {size}×{size} matrix is not positive definite (pivot {pivot}): raise the penalty or shrinkage"
     )]
     NotPositiveDefinite {
-        /// What was being solved.
+        /// The operation.
         operation: &'static str,
-        /// Rows of the matrix.
+        /// Number of rows.
         size: usize,
-        /// Which pivot failed.
+        /// Index of the pivot that is not positive.
         pivot: usize,
     },
-    /// A decomposition did not converge.
-    #[error(
-        "{operation}: the decomposition of a {rows}×{columns} matrix did not converge: are the features badly scaled?"
-    )]
+    /// A matrix decomposition did not converge.
+    #[error("{operation}: the decomposition of a {rows}×{columns} matrix did not converge: rescale the features")]
     Decomposition {
-        /// What was being decomposed.
+        /// The operation.
         operation: &'static str,
-        /// Rows.
+        /// Number of rows.
         rows: usize,
-        /// Columns.
+        /// Number of columns.
         columns: usize,
     },
-    /// An optimiser used up its iterations.
+    /// An optimiser did not converge.
     #[error(
         "{operation} did not converge: gradient {gradient:e} after {iterations} iterations, tolerance {tolerance:e}; raise the penalty or rescale the features"
     )]
     NotConverged {
-        /// Which optimiser.
+        /// The operation.
         operation: &'static str,
-        /// Iterations made.
+        /// Number of iterations.
         iterations: usize,
-        /// Largest component of the gradient.
+        /// Largest absolute component of the gradient.
         gradient: f64,
-        /// What it had to fall below.
+        /// The tolerance of that component.
         tolerance: f64,
     },
     /// A score is NaN or infinite.
-    #[error("the score of query {query} for class {class} is {value}: the features are too large for f64 arithmetic")]
+    #[error("the score of query {query} for class {class} is {value}, but must be finite: rescale the features")]
     NonFiniteScore {
-        /// Position among the queries.
+        /// Index of the query.
         query: usize,
-        /// Position among the classes of the episode.
+        /// Index of the class within the episode.
         class: usize,
-        /// What came out.
+        /// The score found.
         value: f64,
     },
-    /// A head returned scores of another shape than its task.
-    #[error("the head returned {got} scores, but {queries} queries × {way} classes need {}", queries * way)]
+    /// The number of scores does not fit the task.
+    #[error("the head returned {found} scores, but {queries} queries × {way} classes need {}", queries * way)]
     ScoreShape {
-        /// Scores returned.
-        got: usize,
-        /// Queries of the task.
+        /// Number of scores found.
+        found: usize,
+        /// Number of queries.
         queries: usize,
-        /// Classes of the task.
+        /// Number of classes.
         way: usize,
     },
-    /// An error inside one episode of an evaluation.
+    /// An error in one episode of an evaluation.
     #[error("episode {episode}, head {head}: {source}")]
     InEpisode {
-        /// Which episode, from 0.
+        /// Index of the episode, from 0.
         episode: u64,
-        /// Which head.
+        /// Name of the head.
         head: String,
-        /// What went wrong there.
+        /// The error.
         source: Box<Error>,
     },
-    /// Too few values for a statistic.
-    #[error("{statistic} needs at least {needed} values, but there are {got}")]
-    TooFewValues {
-        /// Which statistic.
-        statistic: &'static str,
-        /// Values that it needs.
-        needed: usize,
-        /// Values that came.
-        got: usize,
-    },
-    /// Two lists that are compared value by value differ in length.
-    #[error("{statistic} compares values in pairs, but the lists hold {left} and {right}")]
-    UnequalLengths {
-        /// Which statistic.
-        statistic: &'static str,
-        /// Length of the first.
-        left: usize,
-        /// Length of the second.
-        right: usize,
-    },
-    /// A statistic is undefined because a list does not vary.
-    #[error("{statistic} is undefined: all {count} values of the {which} list are equal")]
-    NoVariation {
-        /// Which statistic.
-        statistic: &'static str,
-        /// First or second.
-        which: &'static str,
-        /// How many.
-        count: usize,
-    },
-    /// A value handed to a statistic is NaN or infinite.
-    #[error(
-        "{statistic}: value {index} is {value}, but values must be finite: leave diverged runs out by a stated rule"
-    )]
-    NonFiniteValue {
-        /// Which statistic.
-        statistic: &'static str,
-        /// Position.
-        index: usize,
-        /// What stands there.
-        value: f64,
-    },
-    /// A setting of a statistic is out of its range.
+    /// A statistic is undefined, or its settings are invalid.
+    #[error(transparent)]
+    Statistic(#[from] statistics::Error),
+    /// A setting is out of its range.
     #[error("{setting} is {value}, but must be {expected}")]
     InvalidSetting {
-        /// Which setting.
+        /// Name of the setting.
         setting: &'static str,
-        /// What came.
+        /// The value found.
         value: f64,
-        /// What is allowed.
+        /// The allowed values.
         expected: &'static str,
     },
-    /// Two evaluations that should share their episodes do not.
+    /// Two evaluations that are compared used different episodes.
     #[error(
-        "the evaluations saw different episodes (checksums {left} and {right}): pair only runs on the same episodes"
+        "the evaluations used different episodes (checksums {left} and {right}): compare evaluations on the same episodes"
     )]
     DifferentEpisodes {
-        /// Checksum of the first.
+        /// Checksum of the first evaluation.
         left: String,
-        /// Checksum of the second.
+        /// Checksum of the second evaluation.
         right: String,
     },
-    /// A file of tasks that is not one, or of another version.
-    #[error("line 1 is no header of a fewshot task list of version {version}: {reason}")]
+    /// The first line of a task list is not a valid header.
+    #[error("line 1 is not a header of a fewshot task list of version {version}: {reason}")]
     TaskListHeader {
         /// The version that this crate reads.
         version: u32,
-        /// What is wrong.
+        /// The reason.
         reason: String,
     },
-    /// A task list made for other labels.
+    /// A task list was made for other labels.
     #[error(
-        "the task list was made for {listed_count} labels with SHA-256 {listed}, but the data have {found_count} with {found}: use the data set, split and order it was made for"
+        "the task list was made for {listed_count} labels with SHA-256 {listed}, but the data have {found_count} labels with {found}: use the data set, split and order it was made for"
     )]
     TaskListChecksum {
         /// Checksum in the list.
@@ -339,64 +304,78 @@ pub enum Error {
         /// Number of labels of the data.
         found_count: usize,
     },
-    /// A line of a task list that cannot be read.
+    /// A line of a task list cannot be parsed.
     #[error("line {line} of the task list: {reason}")]
     TaskListLine {
-        /// The line, from 1.
+        /// Line number, from 1.
         line: usize,
-        /// What is wrong.
+        /// The reason.
         reason: String,
     },
-    /// An episode of a task list that is invalid or does not fit the labels.
+    /// An episode of a task list is invalid or does not fit the labels.
     #[error("line {line} of the task list: {source}")]
     TaskListEpisode {
-        /// The line, from 1.
+        /// Line number, from 1.
         line: usize,
-        /// What is wrong with the episode.
+        /// The error of the episode.
         source: Box<Error>,
     },
-    /// A task list that ends before its closing line.
-    #[error("the task list ends after {episodes} episodes without its closing line: it was cut short; write it again")]
+    /// A task list ends before its closing line.
+    #[error(
+        "the task list ends after {episodes} episodes without its closing line: the file is truncated; write it again"
+    )]
     TaskListTruncated {
-        /// Episodes before the end.
+        /// Number of episodes found.
         episodes: usize,
     },
-    /// A stream of episodes could not be read or written.
+    /// Reading or writing a task list failed.
     #[error("task list: {0}")]
     Stream(#[source] std::io::Error),
-    /// A quantity that these features do not define.
+    /// A quantity is undefined for these features.
     #[error("{quantity} is undefined: {reason}")]
     Undefined {
-        /// Which quantity.
+        /// The quantity.
         quantity: &'static str,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// A file of the feature cache that cannot be used.
+    /// A file of the feature cache is damaged or belongs to another key.
     #[error("{}: {reason}; delete the file to compute the features again", path.display())]
     CacheEntry {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The reason.
         reason: String,
     },
-    /// A file or folder that cannot be read or written.
+    /// Reading or writing a file or folder failed.
     #[error("{}: {source}", path.display())]
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the operating system.
         source: std::io::Error,
     },
+    /// The target of a write is not a regular file.
+    #[error(transparent)]
+    Target(support::Error),
     /// An error of candle.
+    #[cfg(feature = "candle")]
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
 }
 
 impl Error {
-    /// Wraps what a file operation on `path` said.
+    /// Adds the path to an error of a file operation.
     pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Error::Io { path, source }
+    }
+
+    /// An error of reading or writing a file as a whole.
+    pub(crate) fn file(error: support::Error) -> Self {
+        match error {
+            support::Error::Io { path, reason, .. } => Error::Io { path, source: reason },
+            other => Error::Target(other),
+        }
     }
 }

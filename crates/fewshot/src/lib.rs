@@ -1,24 +1,23 @@
 #![doc = include_str!("../README.md")]
 
-mod atomic_file;
-mod bootstrap;
 mod checksum;
 mod class_rows;
 mod episode;
 mod error;
 mod evaluate;
 mod feature_cache;
+mod feature_view;
 mod features;
 mod heads;
-mod interval;
 mod linalg;
-mod rank_correlation;
 mod rules;
 mod sampler;
 mod task;
 mod task_list;
 mod transfer_score;
 
+#[cfg(feature = "candle")]
+pub use candle_core;
 pub use checksum::labels_checksum;
 pub use episode::Episode;
 pub use error::{Error, Result};
@@ -27,17 +26,20 @@ pub use evaluate::{
     across_models, compare_on_same_episodes, evaluate, evaluate_episodes, evaluate_with,
 };
 pub use feature_cache::{FeatureCache, FeatureKey, Fingerprint};
+pub use feature_view::FeatureView;
 pub use features::LabelledFeatures;
+#[cfg(feature = "faer")]
+pub use heads::Logistic;
 pub use heads::{
-    Bias, Cosine, Discriminant, FeatureTransform, Head, HeadKind, Logistic, LooChoice, NearestMean, Penalty,
-    PenaltyScale, Ridge, Scores, Shrinkage, SimpleShot,
+    Bias, Cosine, Discriminant, FeatureTransform, Head, HeadKind, NearestMean, Penalty, PenaltyCandidate,
+    PenaltyChoice, PenaltyScale, Ridge, Scores, Shrinkage, SimpleShot,
 };
-pub use interval::{Interval, IntervalSettings, MeanEstimate, estimate_mean};
-pub use rank_correlation::{RankCorrelation, RankStatistic, rank_correlation, rank_correlation_in_groups};
 pub use rules::{EpisodeRules, QueryRule, ShotRule, WayRule};
 pub use sampler::EpisodeSampler;
+/// Types of the crate `statistics` in results and settings of this crate.
+pub use statistics::{Interval, IntervalSettings, MeanEstimate, RankCorrelation, RankStatistic};
 pub use task::Task;
 pub use task_list::{TaskListReader, TaskListWriter, write_task_list};
-pub use transfer_score::{
-    HScore, LogMe, ScoreRank, Separation, TransferScores, h_score, log_me, rank_scores, separation, transfer_scores,
-};
+pub use transfer_score::{HScore, Separation, h_score, separation};
+#[cfg(feature = "faer")]
+pub use transfer_score::{LogMe, ScoreRank, TransferScore, TransferScores, log_me, rank_scores, transfer_scores};

@@ -1,17 +1,20 @@
-//! What the episodes of a sampler look like: how many classes, shots and queries.
+//! Rules of a sampler: the number of classes, shots and queries per episode.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
-/// How many classes an episode has.
+/// Ceiling of the way, of the shots and of the queries: more is a mistake, and sums of them cannot overflow.
+const MOST: usize = 1_000_000;
+
+/// Number of classes per episode.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum WayRule {
-    /// Always this many.
+    /// The same number in every episode.
     Fixed(usize),
-    /// Uniform over `low ..= high`, with `high` lowered to the number of classes there are.
+    /// Uniform over `low ..= high`; `high` is lowered to the number of classes of the data.
     Uniform {
         /// Fewest classes.
         low: usize,
@@ -20,67 +23,81 @@ pub enum WayRule {
     },
 }
 
-/// How many support samples each class of an episode has.
+/// Number of support samples (shots) per class.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ShotRule {
-    /// Always this many, for every class.
+    /// The same number for every class of every episode.
     Fixed(usize),
-    /// Uniform over `low ..= high`, drawn once an episode, the same for every class of it.
+    /// Uniform over `low ..= high`, drawn once per episode and equal for all of its classes.
     Uniform {
         /// Fewest shots.
         low: usize,
         /// Most shots.
         high: usize,
     },
-    /// Unequal shots in proportion to the class sizes, with noise (Meta-Dataset).
+    /// Unequal shots, proportional to the class sizes with noise (Meta-Dataset).
     ///
-    /// **Definition** with n_c samples in class c and m queries a class, |S| = min(`most_support`,
+    /// **Definition** with n_c samples in class c and m queries per class, |S| = min(`most_support`,
     /// Σ_c ⌈β·min(`most_from_class`, n_c − m)⌉), β ~ U(0, 1]; R_c ∝ exp(α_c)·n_c, α_c ~ U[ln ½, ln 2); the shots
     /// of class c are min(⌊R_c (|S| − w)⌋ + 1, n_c − m).
     ///
     /// **Source** Triantafillou et al., Meta-Dataset, ICLR 2020 (arXiv 1903.03096), section 3.2.
     MetaDataset {
-        /// Most support samples of an episode (500 there).
+        /// Most support samples per episode (500 in Meta-Dataset).
         most_support: usize,
-        /// Most samples that one class adds to that size (100 there).
+        /// Most samples that one class contributes to |S| (100 in Meta-Dataset).
         most_from_class: usize,
     },
 }
 
-/// How many queries an episode has, and how they fall on its classes.
+/// Number of queries per episode, and their distribution over its classes.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum QueryRule {
-    /// This many of every class: accuracy weighs the classes equally.
+    /// This number per class: accuracy weighs the classes equally.
     PerClass(usize),
-    /// This many in all, drawn from what the support left of the episode's classes together: large classes are asked
-    /// for more often, as in the data.
+    /// This number per episode, drawn from all samples of its classes that are not support. Large classes have more
+    /// queries, as in the data.
     Natural(usize),
-    /// The same number of every class, at most this and at most half of the smallest class (Meta-Dataset, 10 there).
+    /// An equal number per class: at most this, and at most half of the smallest class (Meta-Dataset, with 10).
     UpToHalf(usize),
 }
 
 /// The rules of a sampler.
 ///
+/// **Conventions** way, shots and queries are at most 1,000,000 each.
+///
 /// ```
 /// use fewshot::EpisodeRules;
 /// let rules = EpisodeRules::fixed(5, 1, 15);
-/// assert_eq!(rules.to_string(), "5-way 1-shot, 15 queries a class");
+/// assert_eq!(rules.to_string(), "5-way 1-shot, 15 queries per class");
 /// ```
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EpisodeRules {
-    /// How many classes.
+    /// Number of classes.
     pub way: WayRule,
-    /// How many support samples.
+    /// Number of support samples per class.
     pub shot: ShotRule,
-    /// How many queries.
+    /// Number of queries.
     pub query: QueryRule,
 }
 
 impl EpisodeRules {
+    /// Rules of any kind.
+    ///
+    /// ```
+    /// use fewshot::{EpisodeRules, QueryRule, ShotRule, WayRule};
+    /// let rules = EpisodeRules::new(WayRule::Uniform { low: 2, high: 9 }, ShotRule::Fixed(5), QueryRule::Natural(30));
+    /// assert_eq!(rules.to_string(), "2–9-way 5-shot, 30 natural queries");
+    /// ```
+    pub fn new(way: WayRule, shot: ShotRule, query: QueryRule) -> Self {
+        Self { way, shot, query }
+    }
+
     /// `way` classes, each with `shots` support samples and `queries` queries.
     pub fn fixed(way: usize, shots: usize, queries: usize) -> Self {
         Self { way: WayRule::Fixed(way), shot: ShotRule::Fixed(shots), query: QueryRule::PerClass(queries) }
@@ -97,19 +114,21 @@ impl EpisodeRules {
         }
     }
 
-    /// Checks each rule by itself; what the data allow is the sampler's to check.
+    /// Checks each rule without the data; the sampler checks them against its labels.
     pub(crate) fn check(&self) -> Result<()> {
         let (fewest, most) = self.ways();
-        require(fewest >= 2 && fewest <= most, "way", format!("{fewest}..={most}"), "at least 2, and low ≤ high")?;
+        let holds = fewest >= 2 && fewest <= most && most <= MOST;
+        require(holds, "way", format!("{fewest}..={most}"), "2 to 1,000,000, and low ≤ high")?;
         let (fewest, most) = self.shots();
-        require(fewest >= 1 && fewest <= most, "shot", format!("{fewest}..={most}"), "at least 1, and low ≤ high")?;
+        let holds = fewest >= 1 && fewest <= most && most <= MOST;
+        require(holds, "shot", format!("{fewest}..={most}"), "1 to 1,000,000, and low ≤ high")?;
         let queries = match self.query {
             QueryRule::PerClass(count) | QueryRule::Natural(count) | QueryRule::UpToHalf(count) => count,
         };
-        require(queries >= 1, "query", queries.to_string(), "at least 1")
+        require((1..=MOST).contains(&queries), "query", queries.to_string(), "1 to 1,000,000")
     }
 
-    /// Fewest and most classes.
+    /// Fewest and most classes per episode.
     pub(crate) fn ways(&self) -> (usize, usize) {
         match self.way {
             WayRule::Fixed(way) => (way, way),
@@ -117,17 +136,17 @@ impl EpisodeRules {
         }
     }
 
-    /// The fewest and most shots that a class must be able to give.
+    /// Fewest and most shots that every class must have.
     pub(crate) fn shots(&self) -> (usize, usize) {
         match self.shot {
             ShotRule::Fixed(shots) => (shots, shots),
             ShotRule::Uniform { low, high } => (low, high),
-            // The rule bends to small classes, so that one sample is all it needs.
+            // The rule adapts to small classes: one sample is enough.
             ShotRule::MetaDataset { most_support, most_from_class } => (most_support.min(most_from_class).min(1), 1),
         }
     }
 
-    /// The queries that every class must be able to give beside its shots.
+    /// Number of queries that every class must have beside its shots.
     pub(crate) fn queries_needed(&self) -> usize {
         match self.query {
             QueryRule::PerClass(count) => count,
@@ -149,9 +168,9 @@ impl std::fmt::Display for EpisodeRules {
             ShotRule::MetaDataset { most_support, .. } => write!(f, "up to {most_support} support samples, ")?,
         }
         match self.query {
-            QueryRule::PerClass(count) => write!(f, "{count} queries a class"),
+            QueryRule::PerClass(count) => write!(f, "{count} queries per class"),
             QueryRule::Natural(count) => write!(f, "{count} natural queries"),
-            QueryRule::UpToHalf(count) => write!(f, "up to {count} queries a class"),
+            QueryRule::UpToHalf(count) => write!(f, "up to {count} queries per class"),
         }
     }
 }

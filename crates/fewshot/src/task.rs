@@ -1,11 +1,11 @@
-//! What a head sees: an episode with the features behind it.
+//! The input of a head: an episode with the features of its samples.
 
 use crate::linalg::Row;
-use crate::{Episode, LabelledFeatures, Result};
+use crate::{Episode, FeatureView, Result};
 
-/// An episode over the features of its samples, checked to fit them.
+/// An episode with the features of its samples: the input of a head.
 ///
-/// Heads read the support with its classes and the queries without theirs.
+/// It gives a head the support features with their classes, and the query features without their classes.
 ///
 /// ```
 /// use fewshot::{Episode, LabelledFeatures, Task};
@@ -17,35 +17,36 @@ use crate::{Episode, LabelledFeatures, Result};
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Task<'a> {
-    features: &'a LabelledFeatures,
+    features: FeatureView<'a>,
     episode: &'a Episode,
 }
 
 impl<'a> Task<'a> {
-    /// The task that `episode` poses over `features`.
+    /// The task of `episode` on `features`, checked to fit each other.
     ///
     /// **Errors** those of [`Episode::check_against`].
-    pub fn new(features: &'a LabelledFeatures, episode: &'a Episode) -> Result<Self> {
+    pub fn new(features: impl Into<FeatureView<'a>>, episode: &'a Episode) -> Result<Self> {
+        let features = features.into();
         episode.check_against(features.labels())?;
         Ok(Self { features, episode })
     }
 
-    /// How many classes there are (w).
+    /// Number of classes (w).
     pub fn way(&self) -> usize {
         self.episode.way()
     }
 
-    /// How many features a sample has (p).
+    /// Number of features per sample (p).
     pub fn dimension(&self) -> usize {
         self.features.dimension()
     }
 
-    /// How many support samples there are (s).
+    /// Number of support samples (s).
     pub fn support_count(&self) -> usize {
         self.episode.support().len()
     }
 
-    /// How many queries there are (q).
+    /// Number of query samples (q).
     pub fn query_count(&self) -> usize {
         self.episode.query().len()
     }
@@ -55,27 +56,27 @@ impl<'a> Task<'a> {
         self.episode.support_classes()
     }
 
-    /// How many support samples each class has.
+    /// Number of support samples of each class.
     pub fn shots(&self) -> Vec<usize> {
         self.episode.shots()
     }
 
-    /// The support features `[s, p]`, row after row.
+    /// The support features `[s, p]`, row-major.
     pub fn support_matrix(&self) -> Vec<f64> {
         matrix(self.support_rows(), self.dimension())
     }
 
-    /// The query features `[q, p]`, row after row.
+    /// The query features `[q, p]`, row-major.
     pub fn query_matrix(&self) -> Vec<f64> {
         matrix(self.query_rows(), self.dimension())
     }
 
-    /// The mean feature of the base classes, where it is known.
+    /// The mean feature of the base classes, where attached.
     pub fn base_mean(&self) -> Option<&'a [f64]> {
         self.features.base_mean()
     }
 
-    /// The mean of each class's support `[w, p]`, row after row.
+    /// The mean support feature of each class `[w, p]`, row-major.
     pub fn class_means(&self) -> Vec<f64> {
         let dimension = self.dimension();
         let mut means = vec![0.0; self.way() * dimension];
@@ -94,12 +95,12 @@ impl<'a> Task<'a> {
 
     pub(crate) fn support_rows(&self) -> impl ExactSizeIterator<Item = Row<'a>> + use<'a> {
         let features = self.features;
-        self.episode.support().iter().map(move |&sample| features.view(sample))
+        self.episode.support().iter().map(move |&sample| features.row_slice(sample))
     }
 
     pub(crate) fn query_rows(&self) -> impl ExactSizeIterator<Item = Row<'a>> + use<'a> {
         let features = self.features;
-        self.episode.query().iter().map(move |&sample| features.view(sample))
+        self.episode.query().iter().map(move |&sample| features.row_slice(sample))
     }
 }
 

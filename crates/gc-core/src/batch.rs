@@ -1,4 +1,4 @@
-//! What streams in: batches of inputs, regrouped into the chunks that are measured.
+//! Batches of inputs from a stream, and the chunks in which they are measured.
 
 use std::collections::VecDeque;
 use std::error::Error as StdError;
@@ -8,7 +8,7 @@ use candle_core::{DType, Tensor};
 
 use crate::{Error, Result};
 
-/// A batch of inputs `[n, …]`, with the class of each where it is known.
+/// A batch of inputs `[n, …]`, with the class of each sample if it is known.
 ///
 /// ```
 /// use candle_core::{DType, Device, Tensor};
@@ -18,6 +18,7 @@ use crate::{Error, Result};
 /// # Ok::<(), candle_core::Error>(())
 /// ```
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Batch {
     /// The inputs, one sample for each index of dimension 0.
     pub inputs: Tensor,
@@ -43,7 +44,7 @@ impl From<(Tensor, Option<Vec<u32>>)> for Batch {
     }
 }
 
-/// Samples that are measured together, with their positions in the order of arrival.
+/// Samples that are measured together, with their indices in the stream.
 #[derive(Clone)]
 pub(crate) struct Chunk {
     pub(crate) inputs: Tensor,
@@ -57,17 +58,17 @@ impl Chunk {
     }
 }
 
-/// A stream of batches cut into chunks of any size, so that a result does not depend on how its inputs were batched.
+/// A stream of batches, split into chunks of any size, so that a result does not depend on the batch sizes.
 pub(crate) struct Chunks<I> {
     source: Fuse<I>,
-    /// Which of the arriving samples are wanted; all, if `None`.
+    /// Whether each sample of the stream is selected; `None` if all are.
     selected: Option<Vec<bool>>,
-    /// How many samples must arrive, where it is known.
+    /// The number of samples that the stream must have, if it was stated.
     expected: Option<usize>,
     labels_needed: bool,
     pending: VecDeque<Chunk>,
-    waiting: usize,
-    arrived: usize,
+    pending_samples: usize,
+    received: usize,
     sample_shape: Option<(Vec<usize>, DType)>,
 }
 
@@ -85,13 +86,13 @@ where
             expected,
             labels_needed,
             pending,
-            waiting: 0,
-            arrived: 0,
+            pending_samples: 0,
+            received: 0,
             sample_shape: None,
         }
     }
 
-    /// The first `count` waiting inputs (fewer if the stream is shorter), which stay in the stream.
+    /// The next `count` inputs (fewer if the stream is shorter), without removing them.
     pub(crate) fn peek(&mut self, count: usize) -> Result<Tensor> {
         self.fill(count)?;
         let mut rows = Vec::new();
@@ -104,7 +105,7 @@ where
         if rows.is_empty() { Err(Error::EmptyData) } else { Ok(Tensor::cat(&rows, 0)?) }
     }
 
-    /// The next `count` samples, fewer at the end of the stream, `None` after it.
+    /// Removes the next `count` samples: fewer at the end of the stream, `None` after it.
     pub(crate) fn next(&mut self, count: usize) -> Result<Option<Chunk>> {
         self.fill(count)?;
         let mut parts: Vec<Chunk> = Vec::new();
@@ -113,7 +114,7 @@ where
             let Some(front) = self.pending.pop_front() else { break };
             let (taken, rest) = split(front, missing)?;
             missing -= taken.len();
-            self.waiting -= taken.len();
+            self.pending_samples -= taken.len();
             parts.push(taken);
             if let Some(rest) = rest {
                 self.pending.push_front(rest);
@@ -122,14 +123,14 @@ where
         join(parts)
     }
 
-    /// Reads until `count` samples wait or the source ends.
+    /// Reads until `count` samples are pending or the source ends.
     fn fill(&mut self, count: usize) -> Result<()> {
-        while self.waiting < count {
+        while self.pending_samples < count {
             let Some(item) = self.source.next() else { return self.check_end() };
             let batch = item.map_err(|error| Error::Source(error.into()))?.into();
             let batch = self.admit(batch)?;
             if batch.len() > 0 {
-                self.waiting += batch.len();
+                self.pending_samples += batch.len();
                 self.pending.push_back(batch);
             }
         }
@@ -138,12 +139,12 @@ where
 
     fn check_end(&self) -> Result<()> {
         match self.expected {
-            Some(expected) if expected != self.arrived => Err(Error::PopulationSize { expected, got: self.arrived }),
+            Some(expected) if expected != self.received => Err(Error::PopulationSize { expected, got: self.received }),
             _ => Ok(()),
         }
     }
 
-    /// Checks a batch, numbers its samples and keeps the selected ones.
+    /// Checks a batch, assigns indices to its samples and keeps the selected ones.
     fn admit(&mut self, batch: Batch) -> Result<Chunk> {
         let got = batch.inputs.dims().to_vec();
         let Some((&samples, sample)) = got.split_first().filter(|(_, sample)| !sample.is_empty()) else {
@@ -166,12 +167,12 @@ where
             None if self.labels_needed => return Err(Error::LabelsMissing),
             _ => {}
         }
-        let first = self.arrived;
-        self.arrived += samples;
-        if let Some(expected) = self.expected.filter(|expected| self.arrived > *expected) {
-            return Err(Error::PopulationSize { expected, got: self.arrived });
+        let first = self.received;
+        self.received += samples;
+        if let Some(expected) = self.expected.filter(|expected| self.received > *expected) {
+            return Err(Error::PopulationSize { expected, got: self.received });
         }
-        let chunk = Chunk { inputs: batch.inputs, labels: batch.labels, indices: (first..self.arrived).collect() };
+        let chunk = Chunk { inputs: batch.inputs, labels: batch.labels, indices: (first..self.received).collect() };
         match &self.selected {
             None => Ok(chunk),
             Some(selected) => select(chunk, selected),
@@ -179,7 +180,7 @@ where
     }
 }
 
-/// The samples of the chunk whose index is selected.
+/// The selected samples of a chunk.
 fn select(chunk: Chunk, selected: &[bool]) -> Result<Chunk> {
     let rows: Vec<usize> =
         (0..chunk.len()).filter(|&row| selected.get(chunk.indices[row]).copied().unwrap_or(false)).collect();
@@ -196,7 +197,7 @@ fn select(chunk: Chunk, selected: &[bool]) -> Result<Chunk> {
     Ok(Chunk { inputs: chunk.inputs.contiguous()?.index_select(&positions, 0)?, labels, indices })
 }
 
-/// The first `count` samples of a chunk, and the others.
+/// Splits a chunk into its first `count` samples and the rest.
 pub(crate) fn split(chunk: Chunk, count: usize) -> Result<(Chunk, Option<Chunk>)> {
     if chunk.len() <= count {
         return Ok((chunk, None));
@@ -210,7 +211,7 @@ pub(crate) fn split(chunk: Chunk, count: usize) -> Result<(Chunk, Option<Chunk>)
     Ok((Chunk { inputs: inputs.narrow(0, 0, count)?, labels, indices }, Some(tail)))
 }
 
-/// One chunk of several.
+/// Concatenates chunks.
 fn join(mut parts: Vec<Chunk>) -> Result<Option<Chunk>> {
     if parts.len() <= 1 {
         return match parts.pop() {

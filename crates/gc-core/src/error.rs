@@ -1,10 +1,12 @@
-//! What can go wrong while measuring geometric complexity.
+//! The errors of this crate.
+
+use candle_core::DType;
 
 /// The result of every fallible operation of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Where a value stopped being finite.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+/// The quantity in which a value that is not finite was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub enum Quantity {
     /// The inputs of the map.
@@ -25,128 +27,155 @@ impl std::fmt::Display for Quantity {
     }
 }
 
-/// What can go wrong while measuring geometric complexity.
+/// The errors of measuring and penalising geometric complexity.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A forward-mode derivative was asked of a map that has none.
-    #[error("feature map: no forward mode (jvp) is implemented; measure by rows, or implement `FeatureMap::jvp`")]
+    /// The map has no JVP, and the operation needs one.
+    #[error("feature map: no forward mode (JVP) is implemented; measure by rows, or implement `FeatureMap::jvp`")]
     NoForwardMode,
     /// The features do not depend on the inputs through differentiable operations.
     #[error(
-        "feature map: the features are not connected to the inputs by differentiable operations (was something detached, \
-         or computed outside the graph?), so their Jacobian cannot be taken"
+        "feature map: the features are not connected to the inputs by differentiable operations, so they have no \
+         Jacobian; look for a `detach`, or for values that were computed outside the graph"
     )]
     NotDifferentiable,
     /// The features have another shape than `[n, p]`.
     #[error("feature map: expected features of shape [{samples}, p] with p at least 1, got {got:?}")]
     FeatureShape {
-        /// The number of samples that went in.
+        /// Samples in the input.
         samples: usize,
-        /// The shape that came out.
+        /// The shape of the features.
         got: Vec<usize>,
     },
-    /// Measuring would also compute the gradient of every weight.
+    /// The number of features of a sample depends on the size of the batch.
     #[error(
-        "feature map: {count} weights are variables, so each pass would compute their gradients too; build the map on \
-         detached weights (`frozen_weights`, `Parametric`), or implement `FeatureMap::frozen`"
+        "feature map: a sample has {alone} features in a batch of one and {together} in a larger batch; the number of \
+         features must not depend on the batch size (look for a `reshape` or `flatten` that includes dimension 0)"
     )]
-    TrackedWeights {
-        /// How many variables lie below the features, the input not counted.
-        count: usize,
+    FeatureCount {
+        /// Features of a sample by itself.
+        alone: usize,
+        /// Features of a sample in a larger batch.
+        together: usize,
     },
-    /// The derivative of a map is not that of its values.
+    /// The features are integers.
     #[error(
-        "derivative check: in {mode} mode the derivative differs from finite differences by {error:.2e} (relative, at most \
-         {tolerance:.2e} allowed), so anything measured through it is wrong; some operation's {mode} rule is wrong, or the \
-         inputs lie on a kink"
+        "feature map: expected features of a floating-point dtype, got {got:?}, which has no derivative; return the values \
+         before they are rounded or compared (logits instead of predicted classes)"
+    )]
+    FeatureDType {
+        /// The dtype of the features.
+        got: DType,
+    },
+    /// Two forward passes on the same inputs gave different features.
+    #[error(
+        "feature map: two passes on the same inputs differ by {difference:.2e} (relative), so the map draws random numbers \
+         or changes its state; switch dropout off, and layers to evaluation mode, before measuring"
+    )]
+    NotDeterministic {
+        /// The norm of the difference over the norm of the features.
+        difference: f64,
+    },
+    /// A derivative disagrees with finite differences of the features.
+    #[error(
+        "derivatives: in {mode} mode {disagreeing} of {compared} directional derivatives disagree with finite differences \
+         of the features (median relative error {median:.2e}, allowed {tolerance:.2e}), so a geometric complexity computed \
+         with them would be wrong. A known cause is candle's `max_pool2d`, whose gradient is wrong by a constant: use \
+         `ops::nchw::max_pool2d`, and `ops::nchw::relu` for ReLU. `trust_derivatives` switches this check off"
     )]
     WrongDerivative {
         /// `reverse` or `forward`.
         mode: &'static str,
-        /// The largest relative error that was seen.
-        error: f64,
-        /// The largest that was allowed.
+        /// Pairs of a sample and a direction that were compared.
+        compared: usize,
+        /// Compared pairs that disagree.
+        disagreeing: usize,
+        /// The median relative error of the compared pairs.
+        median: f64,
+        /// The relative error that was allowed.
         tolerance: f64,
     },
-    /// No feature changes with the inputs, so there is nothing to compare a derivative with.
+    /// No finite difference was accurate enough, or no feature changes with the inputs.
     #[error(
-        "derivative check: no feature of the {samples} samples changes along random directions; give inputs at which the \
-         map is not constant"
+        "derivatives: nothing to compare on {samples} samples, because no feature changes along random directions, or its \
+         changes are too irregular; give inputs at which the map is neither constant nor discontinuous"
     )]
-    Flat {
-        /// The number of samples that went in.
+    NothingToCompare {
+        /// Samples in the input.
         samples: usize,
     },
-    /// A penalty on a map without a single variable.
-    #[error("penalty: no weight below the features is a variable, so there is nothing to train")]
+    /// The penalty of a map without a single variable.
+    #[error("penalty: the features depend on no variable, so there are no weights to train; build the map on `Var`s")]
     ConstantWeights,
-    /// A sample's features depend on another sample of the same batch.
+    /// The features of a sample depend on another sample of the same batch.
     #[error(
         "feature map: {evidence}, so there is no Jacobian per sample; usually batch norm is in training mode: switch it to \
          evaluation mode before measuring"
     )]
     MixesSamples {
-        /// What the check saw.
+        /// The dependence that was found.
         evidence: String,
     },
-    /// A value is infinite or not a number.
+    /// A value is infinite or NaN.
     #[error("{quantity} of sample {sample} are not finite{}", layer.as_ref().map(|name| format!(" (first seen in {name})")).unwrap_or_default())]
     NonFinite {
-        /// What is not finite.
+        /// The quantity that is not finite.
         quantity: Quantity,
-        /// The index of the sample in the order in which samples arrived, from 0.
+        /// The index of the sample in the order of the stream, from 0.
         sample: usize,
-        /// The first layer whose output is not finite, where the map can tell.
+        /// The first layer whose output is not finite, if the map reports it.
         layer: Option<String>,
     },
-    /// The gradient of a parameter is infinite or not a number.
+    /// The gradient of a parameter is infinite or NaN.
     #[error("slope: the gradient of {name} is not finite; the run has diverged, or its loss is not finite")]
     NonFiniteParameter {
         /// The name of the parameter.
         name: String,
     },
-    /// There is nothing to measure on.
+    /// There are no samples.
     #[error("measure: the data are empty; at least one sample is needed")]
     EmptyData,
-    /// Fewer samples arrived than were to be drawn from.
-    #[error("measure: the data were said to hold {expected} samples, but {got} arrived")]
+    /// The stream has another number of samples than stated.
+    #[error("measure: expected {expected} samples in the stream, as stated, got {got}")]
     PopulationSize {
         /// The stated number of samples.
         expected: usize,
-        /// The number that arrived.
+        /// The number of samples in the stream.
         got: usize,
     },
-    /// Inputs of a batch that cannot be measured.
+    /// A batch has inputs of a wrong shape or dtype.
     #[error("batch: expected inputs [n, …] like those before, {expected}, got {got:?}")]
     InputShape {
-        /// What was expected.
+        /// The expected shape and dtype.
         expected: String,
-        /// The shape that came.
+        /// The shape of the batch.
         got: Vec<usize>,
     },
-    /// A batch with another number of labels than samples.
-    #[error("batch: {labels} labels for {samples} samples")]
+    /// A batch has another number of labels than samples.
+    #[error("batch: expected one label per sample, got {labels} labels for {samples} samples")]
     LabelCount {
         /// Samples in the batch.
         samples: usize,
         /// Labels in the batch.
         labels: usize,
     },
-    /// Some batches have labels and others do not, or values per class were asked without labels.
-    #[error("batch: values per class need labels with every batch, and a batch without any came")]
+    /// Values per class need labels, and a batch has none.
+    #[error(
+        "batch: values per class need labels with every batch, and a batch has none; give pairs of inputs and labels"
+    )]
     LabelsMissing,
-    /// A setting that cannot be.
+    /// A setting is out of its range.
     #[error("{name}: expected {expected}, got {got}")]
     Setting {
         /// The name of the setting.
         name: &'static str,
-        /// What it must be.
+        /// Its range.
         expected: String,
-        /// What it is.
+        /// Its value.
         got: String,
     },
-    /// The memory budget holds less than one sample.
+    /// The memory budget is too small for one sample.
     #[error(
         "chunk_bytes: one sample needs about {needed} bytes while it is measured, the budget is {budget}; raise it"
     )]
@@ -156,7 +185,7 @@ pub enum Error {
         /// Bytes allowed.
         budget: usize,
     },
-    /// The pass budget ends before one sample is measured.
+    /// The pass budget is too small for one sample.
     #[error("max_passes: one sample needs {needed} passes through the map, the budget is {budget}; raise it")]
     PassBudget {
         /// Passes that one sample needs.
@@ -173,7 +202,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// A setting that cannot be, with what was expected and what came.
+    /// A setting that is out of its range.
     pub(crate) fn setting(name: &'static str, expected: impl Into<String>, got: impl ToString) -> Self {
         Self::Setting { name, expected: expected.into(), got: got.to_string() }
     }

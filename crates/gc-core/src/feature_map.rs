@@ -1,33 +1,35 @@
-//! The one trait for "a network to measure".
+//! The trait for a network to measure.
 
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
-use crate::penalty::{self, SquaredPullbacks};
+use crate::squared_pullbacks::{self, SquaredPullbacks};
 use crate::{Error, InputUnits, Result};
 
-/// How a map normalises by batch statistics, as the record of a measurement states it.
+/// Which statistics batch norm uses, as recorded with a measurement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum BatchNormMode {
     /// The map has no batch norm.
     Absent,
-    /// Running statistics: each sample is mapped by itself.
+    /// Running statistics: the features of a sample depend on that sample alone.
     Evaluation,
-    /// Statistics of the batch at hand: samples are mixed.
+    /// Statistics of the current batch: the features of a sample depend on all samples of the batch.
     Training,
-    /// The map does not say.
+    /// The map gives no information.
     Unstated,
 }
 
-/// A map from a batch of inputs to a batch of features, one row a sample.
+/// A map from a batch of inputs to a batch of features, one row per sample.
 ///
-/// **Shapes** input `[n, …]`, features `[n, p]`. To be measured, row i of the features may depend on row i of the input
-/// alone: a map that mixes samples (training-mode batch norm) has no Jacobian per sample, and measuring refuses it. The
-/// [`Penalty`](crate::Penalty) takes such maps too.
+/// **Shapes** input `[n, …]`, features `[n, p]`, both of a floating-point dtype.
 ///
-/// A closure is a feature map without forward mode, so any candle model is measured in one line:
+/// **Conventions** a map is measured per sample: row i of the features may depend on row i of the inputs only. A map that
+/// mixes samples (batch norm in training mode) has no Jacobian per sample, and measuring returns
+/// [`Error::MixesSamples`]. [`Penalty`](crate::Penalty) accepts such maps.
+///
+/// A closure is a feature map, so a candle model is measured in one line:
 ///
 /// ```
 /// use candle_core::{DType, Device, Tensor};
@@ -43,7 +45,7 @@ pub trait FeatureMap {
     /// The features `[n, p]` of the inputs `[n, …]`.
     fn features(&self, x: &Tensor) -> Result<Tensor>;
 
-    /// The features of `x` and their directional derivative J(x)·dx, both `[n, p]`; `dx` has the shape of `x`.
+    /// The features of `x` and the Jacobian–vector product J(x)·dx, both `[n, p]`; `dx` has the shape of `x`.
     ///
     /// # Errors
     /// [`Error::NoForwardMode`] unless the map implements it.
@@ -56,48 +58,57 @@ pub trait FeatureMap {
         false
     }
 
-    /// The same map with constant weights: no gradient of a weight is computed below it, and nothing that it does changes
-    /// the map (no running statistics are updated). `None` if the weights are constants already.
+    /// The same map with constant weights: no gradient of a weight is computed through it, and calling it has no side
+    /// effect (running statistics are not updated). `None` if the map has no such form, or its weights are constants.
     fn frozen(&self) -> Option<Box<dyn FeatureMap + '_>> {
         None
     }
 
-    /// How the map normalises by batch statistics, for the record of a measurement.
+    /// Whether the map computes its derivatives with tested rules of its own, not with those of candle's operations.
+    ///
+    /// Measuring and the penalty compare derivatives with finite differences first, unless this is `true` or
+    /// [`FeatureMap::linearize`] returns a linearization.
+    fn has_own_derivatives(&self) -> bool {
+        false
+    }
+
+    /// Which statistics batch norm uses, recorded with a measurement.
     fn batch_norm(&self) -> BatchNormMode {
         BatchNormMode::Unstated
     }
 
-    /// The first layer whose output is not finite at `x`. Asked only after a failure, to name the layer in the error.
+    /// The name of the first layer whose output is not finite at `x`. Called only to name the layer in an error.
     fn first_non_finite_layer(&self, _x: &Tensor) -> Option<String> {
         None
     }
 
-    /// The map at `x`, ready for many reverse passes, if it has a way of its own to take them.
+    /// The linearization of the map at `x`, if the map implements one.
     ///
-    /// `None`, the default, leaves them to candle's backward pass over a graph from `x`, which is right for every map and
-    /// fills a tensor with zeros, and adds to it, for each gradient on the way. Asked of maps with constant weights only.
-    fn linearised(&self, _x: &Tensor) -> Result<Option<Box<dyn Linearised + '_>>> {
+    /// With `None`, the default, VJPs are taken by candle's backward pass over a graph. That works for every map, but
+    /// allocates a tensor of zeros and adds to it for each gradient. Called only on maps with constant weights.
+    fn linearize(&self, _x: &Tensor) -> Result<Option<Box<dyn Linearization + '_>>> {
         Ok(None)
     }
 
-    /// The squared norms ‖Jᵀv‖² for each of the cotangents v `[n, p]` that `draw` gives for the features `[n, p]`, with a
-    /// scalar whose gradient by the weights is half of the gradient of their sum.
+    /// The squared norms ‖Jᵀv‖² for cotangents v `[n, p]`, which `draw` returns for the features `[n, p]`, and a scalar
+    /// whose gradient with respect to the weights is half of the gradient of their sum.
     ///
-    /// **Definition** with u = Jᵀv held fixed, ∇ ½‖Jᵀv‖² = ∇⟨v, J u⟩, so one reverse pass over a forward-mode pass gives
-    /// the gradient and nothing is differentiated twice.
+    /// **Definition** with u = Jᵀv held fixed, ∇½‖Jᵀv‖² = ∇⟨v, J u⟩. One backward pass through a tangent J u gives the
+    /// gradient, so nothing is differentiated twice.
     ///
-    /// The default runs the frozen map forward and backward for u and then [`FeatureMap::jvp`] with the weights as they
-    /// are. A map that knows its layers can share the forward pass and the chain of cotangents between the two.
+    /// The default takes u from the frozen map (from the map itself if it has none), and J u from [`FeatureMap::jvp`] or,
+    /// without a JVP, from the central difference (f(x + hu) − f(x − hu))/2h, as described at
+    /// [`Penalty`](crate::Penalty). A map that knows its layers can share the forward pass between the two.
     ///
     /// # Errors
-    /// [`Error::NoForwardMode`] unless [`FeatureMap::jvp`] is implemented.
+    /// Those of [`Penalty::term`](crate::Penalty::term).
     fn squared_pullbacks(
         &self,
         x: &Tensor,
         draw: &dyn Fn(&Tensor) -> Result<Vec<Tensor>>,
         units: &InputUnits,
     ) -> Result<SquaredPullbacks> {
-        penalty::squared_pullbacks_by_jvp(self, x, draw, units)
+        squared_pullbacks::of_any_map(self, x, draw, units)
     }
 }
 
@@ -110,57 +121,15 @@ where
     }
 }
 
-/// A map linearised at a batch of inputs: see [`FeatureMap::linearised`].
-pub trait Linearised {
+/// The linearization of a map at a batch of n inputs: see [`FeatureMap::linearize`].
+pub trait Linearization {
     /// The features `[n, p]` of the batch.
     fn features(&self) -> &Tensor;
 
-    /// Jᵀv for cotangents v `[k·n, p]`, `[k·n, …]` as the inputs: k ≥ 1 rows of the Jacobian or probes of each sample, where
-    /// the rows r of both belong to sample r mod n.
-    fn pullback(&self, cotangents: &Tensor) -> Result<Tensor>;
+    /// The VJP Jᵀv for cotangents v `[k·n, p]`, shaped `[k·n, …]` as the inputs. k ≥ 1 is the number of cotangents per
+    /// sample; row r of both belongs to sample r mod n. Can be called repeatedly.
+    fn vjp(&self, cotangents: &Tensor) -> Result<Tensor>;
 
-    /// Bytes of all that is kept for the pullbacks, and of the largest tensor in it.
+    /// Bytes of all tensors that are kept for the VJPs, and bytes of the largest of them.
     fn bytes(&self) -> (usize, usize);
-}
-
-/// A map of any size behind a reference, as a trait object.
-pub(crate) struct ByReference<'a, M: ?Sized>(pub(crate) &'a M);
-
-impl<M: FeatureMap + ?Sized> FeatureMap for ByReference<'_, M> {
-    fn features(&self, x: &Tensor) -> Result<Tensor> {
-        self.0.features(x)
-    }
-
-    fn jvp(&self, x: &Tensor, dx: &Tensor) -> Result<(Tensor, Tensor)> {
-        self.0.jvp(x, dx)
-    }
-
-    fn has_jvp(&self) -> bool {
-        self.0.has_jvp()
-    }
-
-    fn first_non_finite_layer(&self, x: &Tensor) -> Option<String> {
-        self.0.first_non_finite_layer(x)
-    }
-
-    fn batch_norm(&self) -> BatchNormMode {
-        self.0.batch_norm()
-    }
-
-    fn frozen(&self) -> Option<Box<dyn FeatureMap + '_>> {
-        self.0.frozen()
-    }
-
-    fn linearised(&self, x: &Tensor) -> Result<Option<Box<dyn Linearised + '_>>> {
-        self.0.linearised(x)
-    }
-
-    fn squared_pullbacks(
-        &self,
-        x: &Tensor,
-        draw: &dyn Fn(&Tensor) -> Result<Vec<Tensor>>,
-        units: &InputUnits,
-    ) -> Result<SquaredPullbacks> {
-        self.0.squared_pullbacks(x, draw, units)
-    }
 }

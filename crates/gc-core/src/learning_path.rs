@@ -4,23 +4,24 @@ use candle_core::Var;
 use candle_core::backprop::GradStore;
 use serde::{Deserialize, Serialize};
 
-use crate::linearisation::row_squared_norms;
+use crate::tensors::row_squared_norms;
 use crate::{Error, Result};
 
 /// ‖∇_θ loss‖² at a step.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Slope {
-    /// The sum of the squares of all entries of the gradient, in f64.
+    /// The sum of squares of all entries of the gradient, in f64.
     pub squared_norm: f64,
-    /// Entries of the gradient.
+    /// The number of entries of the gradient.
     pub entries: usize,
-    /// Parameters that the loss does not depend on; they count as zeros.
+    /// Parameters on which the loss does not depend; their gradient counts as 0.
     pub without_gradient: Vec<String>,
 }
 
 impl Slope {
-    /// The slope from the gradients of the loss, by parameters in the order given (give them in one that does not change
-    /// from run to run, so by name, and the bits do not either).
+    /// The slope from the gradients of the loss with respect to `parameters`. The sum is taken in their order: pass them in
+    /// the same order in every run, for example by name, to get the same bits.
     ///
     /// # Errors
     /// [`Error::NonFiniteParameter`] if a gradient is not finite.
@@ -61,10 +62,11 @@ impl Slope {
 /// assert_eq!((path.steps, path.mean), (2, 3.0));
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct LearningPath {
-    /// Steps so far.
+    /// The number of steps.
     pub steps: u64,
-    /// Their mean squared gradient norm.
+    /// The mean squared gradient norm over the steps.
     pub mean: f64,
 }
 

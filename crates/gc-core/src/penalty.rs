@@ -1,39 +1,70 @@
-//! Geometric complexity as a term of the loss, with a gradient that is exact for the drawn probes.
+//! Geometric complexity as a term of the loss.
 
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
-use crate::feature_map::ByReference;
-use crate::linearisation::{Linearisation, check_finite, check_shape, first_non_finite, row_squared_norms};
-use crate::{BatchNormMode, Error, FeatureMap, InputUnits, Probe, Quantity, Result};
+use crate::by_reference::ByReference;
+use crate::derivative_check::{Comparison, SAMPLES};
+use crate::inspection::check_deterministic;
+use crate::tensors::first_non_finite;
+use crate::{BatchNormMode, Error, FeatureMap, InputUnits, Probe, Quantity, Result, SquaredPullbacks, Tangent};
 
-/// What [`FeatureMap::squared_pullbacks`] gives.
-#[derive(Debug, Clone)]
-pub struct SquaredPullbacks {
-    /// The features `[n, p]` with their graph, so that the rest of the loss can share the forward pass.
-    pub features: Tensor,
-    /// For each cotangent v, ‖Jᵀv‖² of each sample (row norms of Jᵀv), in the units asked for.
-    pub squared_norms: Vec<Vec<f64>>,
-    /// A scalar whose gradient by the weights is that of Σ ½‖Jᵀv‖² over cotangents and samples, such as Σ⟨v, J u⟩ with
-    /// u = Jᵀv held fixed. Only its gradient is used.
-    pub pairing: Tensor,
-}
+/// The mismatch of a tangent from which on the derivatives of the map are compared with finite differences.
+const SUSPICIOUS: f64 = 0.05;
 
 /// Geometric complexity as a term of the loss.
 ///
 /// **Definition** the term is (1/(n·P)) Σ ‖Jᵀv‖² over n samples and P probes v, an unbiased estimate of the geometric
-/// complexity of the batch, and its gradient is that of this very number. It comes from one reverse pass, because with
-/// u = Jᵀv held fixed ∇½‖Jᵀv‖² = ∇⟨v, J u⟩: the dependence of u on the weights counts once in each, and a quadratic form
-/// has twice the derivative of its polar form.
+/// complexity of the batch. Its gradient with respect to the weights is that of the term itself, not of an expectation.
+/// With u = Jᵀv held fixed, ∇½‖Jᵀv‖² = ∇⟨v, J u⟩: the quadratic form has twice the derivative of its polar form. So one
+/// backward pass through the tangent J u gives the gradient.
 ///
-/// **Conventions** each step has probes of its own. For a map that mixes samples (training-mode batch norm) J is the
-/// Jacobian of the whole batch map, n·p by n·d, and the term estimates ‖J‖²_F/n.
+/// **Tangent** J u comes from the map's own rules, from [`FeatureMap::jvp`], or for any other map from the central difference
+/// (f(x + hu) − f(x − hu))/2h, which candle differentiates. The first two are exact. The error of the central difference is
+/// - for a smooth map of the order of δ² (curvature) plus the rounding of the dtype over δ, where δ is the relative change of
+///   the features: δ = 1e-8 in f64 and 1e-2 in f32. In the tests of this crate the gradient is within 1e-6 of the exact one in
+///   f64 and within 1e-2 in f32;
+/// - for a network with ReLUs or max pooling also that of the kinks between x − hu and x + hu. A unit that switches adds a
+///   term of the order of 1/δ to the gradient, with a probability of the order of δ. In f64 this is rare, and the error is that
+///   of a smooth map. In f32 the gradient of a ReLU network is dominated by these terms and is not usable.
+///
+/// **ReLU networks in f32** have an exact gradient with [`FeatureMap::jvp`] (as the networks of the crate `models`), or if the
+/// program runs with candle's environment variable `CANDLE_GRAD_DO_NOT_DETACH=1`. Gradients then keep their graph, and candle
+/// differentiates ½‖u‖² itself, at the cost of memory for every backward pass of the program.
+///
+/// **Check** Σ⟨v, J u⟩ = Σ‖u‖², so every step compares the two ([`PenaltyTerm::tangent`]). If they differ by more than 5 %, the
+/// derivatives of the map are compared with finite differences, and wrong ones are refused.
+///
+/// **Conventions** each step has its own probes. For a map that mixes samples (batch norm in training mode) J is the Jacobian
+/// of the whole batch map, n·p by n·d, and the term estimates ‖J‖²_F/n. With a central difference the map runs 1 + 2P times per
+/// step, so batch norm in training mode updates its running statistics as often.
 ///
 /// **Source** the penalty: Dherin, Munn, Rosca and Barrett, 2022 (arXiv 2209.13083), §6.
 ///
+/// Any candle network is a map, such as a closure over layers of candle-nn on a `VarMap`:
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use candle_nn::{Module, VarBuilder, VarMap, linear, seq};
+/// use gc_core::{Penalty, Probe};
+///
+/// let weights = VarMap::new();
+/// let builder = VarBuilder::from_varmap(&weights, DType::F32, &Device::Cpu);
+/// let network = seq().add(linear(4, 8, builder.pp("0"))?).add_fn(|x| x.tanh()).add(linear(8, 3, builder.pp("2"))?);
+/// let x = Tensor::arange(0f32, 20., &Device::Cpu)?.sin()?.reshape((5, 4))?;
+///
+/// let term = Penalty::projections(Probe::Rademacher, 1).term(&|x: &Tensor| network.forward(x), &x, 0)?;
+/// let loss = (term.features.sqr()?.mean_all()? + (term.loss * 0.1)?)?;
+/// let gradients = loss.backward()?;
+/// assert!(weights.all_vars().iter().all(|weight| gradients.get(weight).is_some()));
+/// # Ok::<(), gc_core::Error>(())
+/// ```
+///
+/// A map with a JVP has the exact gradient:
+///
 /// ```
 /// use candle_core::{Device, Tensor, Var};
-/// use gc_core::{Parametric, Penalty, Probe};
+/// use gc_core::{Parametric, Penalty};
 ///
 /// let weight = Var::new(&[[1f64, 2.], [3., 4.], [5., 6.]], &Device::Cpu)?;
 /// let linear = Parametric::new(vec![weight.as_tensor().clone()], |w, x| x.matmul(&w[0].t()?))
@@ -43,41 +74,44 @@ pub struct SquaredPullbacks {
 /// assert_eq!(term.value, 91.0); // ‖W‖²_F
 /// let gradient = term.loss.backward()?.get(&weight).unwrap().to_vec2::<f64>()?;
 /// assert_eq!(gradient, [[2., 4.], [6., 8.], [10., 12.]]); // 2W
-/// # let fresh = Penalty::projections(Probe::Rademacher, 2).seed(3);
-/// # assert_ne!(fresh.term(&linear, &x, 1)?.value, fresh.term(&linear, &x, 2)?.value);
 /// # Ok::<(), gc_core::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Penalty {
-    /// The kind of probes; `None`: all unit vectors.
+    /// The distribution of the probes; `None` for all unit vectors.
     probe: Option<Probe>,
     probes: usize,
     seed: u64,
     units: InputUnits,
+    #[serde(default)]
+    trust_derivatives: bool,
 }
 
 /// The penalty of one step.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct PenaltyTerm {
-    /// The scalar to be added to the loss, times its weight λ: its value is `value`, its gradient that of `value`.
+    /// The scalar to add to the loss, times its weight λ. Its value is `value`, its gradient that of `value`.
     pub loss: Tensor,
-    /// The features `[n, p]` with their graph, to be used for the rest of the loss.
+    /// The features `[n, p]` with their graph, for the rest of the loss.
     pub features: Tensor,
     /// The estimate of the geometric complexity of the batch.
     pub value: f64,
-    /// The mean of ‖Jᵀv‖² over the probes (for `exact` their sum, ‖J‖²_F), for each sample.
+    /// The mean of ‖Jᵀv‖² over the probes (for `exact` their sum, ‖J‖²_F) of each sample.
     pub per_sample: Vec<f64>,
+    /// How the gradient was obtained, and how well its tangent agrees with reverse mode.
+    pub tangent: Tangent,
 }
 
 impl Penalty {
-    /// A penalty estimated with `probes` random directions for each sample and step. One is usual.
+    /// The penalty estimated with `probes` random directions per sample and step. One is usual.
     pub fn projections(probe: Probe, probes: usize) -> Self {
-        Self { probe: Some(probe), probes, seed: 0, units: InputUnits::Normalised }
+        Self { probe: Some(probe), probes, seed: 0, units: InputUnits::Normalised, trust_derivatives: false }
     }
 
     /// The exact penalty: p times the cost of one probe. Not for maps that mix samples.
     pub fn exact() -> Self {
-        Self { probe: None, probes: 1, seed: 0, units: InputUnits::Normalised }
+        Self { probe: None, probes: 1, seed: 0, units: InputUnits::Normalised, trust_derivatives: false }
     }
 
     /// The seed of the probes (0 unless set).
@@ -92,25 +126,33 @@ impl Penalty {
         self
     }
 
-    /// The term for the inputs `x` `[n, …]` at training step `step`, which addresses the probes.
+    /// Accepts a tangent that disagrees with reverse mode without comparing derivatives with finite differences.
+    pub fn trust_derivatives(mut self) -> Self {
+        self.trust_derivatives = true;
+        self
+    }
+
+    /// The term for the inputs `x` `[n, …]` at training step `step`, which selects the probes.
     ///
     /// # Errors
-    /// [`Error::NoForwardMode`] if the map has no JVP, [`Error::ConstantWeights`] if there is nothing to train,
-    /// [`Error::MixesSamples`] for `exact` on training-mode batch norm, [`Error::NonFinite`], [`Error::Setting`].
+    /// [`Error::ConstantWeights`] if the features depend on no variable, [`Error::WrongDerivative`],
+    /// [`Error::NotDeterministic`], [`Error::MixesSamples`] for `exact` with batch norm in training mode,
+    /// [`Error::NotDifferentiable`], [`Error::FeatureShape`], [`Error::FeatureDType`], [`Error::NonFinite`],
+    /// [`Error::EmptyData`], [`Error::Setting`].
     pub fn term<M: FeatureMap + ?Sized>(&self, map: &M, x: &Tensor, step: u64) -> Result<PenaltyTerm> {
         let mode = map.batch_norm();
         self.refuse_mixed(mode)?;
         self.normalised(map, x, self.divisor(), &|features| Ok(self.probes(features, mode, step)?.cotangents))
     }
 
-    /// The cotangents of step `step` for the features `[n, p]` of a map whose batch norm is in the given mode, with what
-    /// turns their squared pullbacks into the term: for a training loop that finds these without a graph.
+    /// The cotangents of step `step` for the features `[n, p]` of a map with the given batch norm mode, and the factors that
+    /// turn their squared pullbacks into the term: for training loops that differentiate without candle's graph.
     ///
-    /// With the pullback u = Jᵀv of each, in the [units](Penalty::input_units) of the penalty, the term has the gradient of
-    /// Σ ⟨v, J u⟩, u held fixed, times [`PenaltyProbes::gradient_factor`].
+    /// With u = Jᵀv of each cotangent in the [units](Penalty::input_units) of the penalty, the gradient of the term is that of
+    /// Σ⟨v, J u⟩ with u held fixed, times [`PenaltyProbes::gradient_factor`].
     ///
     /// # Errors
-    /// [`Error::MixesSamples`] for `exact` on training-mode batch norm, [`Error::EmptyData`], [`Error::Setting`].
+    /// [`Error::MixesSamples`] for `exact` with batch norm in training mode, [`Error::EmptyData`], [`Error::Setting`].
     ///
     /// ```
     /// use candle_core::{Device, Tensor};
@@ -137,7 +179,7 @@ impl Penalty {
         })
     }
 
-    /// The units of the inputs that were set.
+    /// The units of the inputs.
     pub fn input_units(&self) -> &InputUnits {
         &self.units
     }
@@ -150,15 +192,15 @@ impl Penalty {
         Ok(())
     }
 
-    /// What the sum over cotangents is divided by.
+    /// The divisor of the sum over cotangents.
     fn divisor(&self) -> f64 {
         if self.probe.is_some() { self.probes as f64 } else { 1.0 }
     }
 
-    /// The term for cotangents `[n, p]` that are given instead of drawn; the mean is taken over them.
+    /// The term for given cotangents `[n, p]`, as the mean over them.
     ///
     /// # Errors
-    /// Those of [`Penalty::term`]; [`Error::Setting`] if there are no cotangents.
+    /// The errors of [`Penalty::term`]; [`Error::Setting`] without cotangents.
     pub fn term_along<M: FeatureMap + ?Sized>(
         &self,
         map: &M,
@@ -182,16 +224,30 @@ impl Penalty {
         if samples == 0 {
             return Err(Error::EmptyData);
         }
-        let SquaredPullbacks { features, squared_norms, pairing } = map.squared_pullbacks(x, draw, &self.units)?;
-        if !pairing.track_op() {
+        let SquaredPullbacks { features, squared_norms, tangent_cotangent_term, tangent } =
+            map.squared_pullbacks(x, draw, &self.units)?;
+        if !tangent_cotangent_term.track_op() {
             return Err(Error::ConstantWeights);
         }
         let mean = Mean { samples, divisor };
         let (value, per_sample) = mean.complexity(&squared_norms, || map.first_non_finite_layer(x))?;
-        // The pairing carries the gradient alone; the value is put beside it as a constant.
-        let gradient_only = (&pairing - pairing.detach())?;
+        if !self.trust_derivatives && tangent.mismatch().is_some_and(|mismatch| !mismatch.le(&SUSPICIOUS)) {
+            self.check_derivatives(map, x)?;
+        }
+        // The tangent–cotangent term contributes the gradient only; the value is added as a constant.
+        let gradient_only = (&tangent_cotangent_term - tangent_cotangent_term.detach())?;
         let loss = gradient_only.affine(mean.gradient_factor(), value)?;
-        Ok(PenaltyTerm { loss, features, value, per_sample })
+        Ok(PenaltyTerm { loss, features, value, per_sample, tangent })
+    }
+
+    /// Returns an error if the map is not deterministic, or its derivatives disagree with finite differences.
+    fn check_derivatives<M: FeatureMap + ?Sized>(&self, map: &M, x: &Tensor) -> Result<()> {
+        let (frozen, unfrozen) = (map.frozen(), ByReference(map));
+        let map = frozen.as_deref().unwrap_or(&unfrozen);
+        let first = x.detach().narrow(0, 0, x.dim(0)?.min(SAMPLES))?.contiguous()?;
+        check_deterministic(map, &first, &map.features(&first)?)?;
+        let forward = map.has_jvp();
+        Comparison { reverse: true, forward, whole_batch: true, seed: self.seed }.run(map, &first)?.require_agreement()
     }
 
     /// The cotangents of a step for features `[n, p]`.
@@ -218,7 +274,7 @@ impl Penalty {
     }
 }
 
-/// The cotangents of one step, and the mean over them: see [`Penalty::probes`].
+/// The cotangents of one step, and the mean of their squared pullbacks: see [`Penalty::probes`].
 #[derive(Debug, Clone)]
 pub struct PenaltyProbes {
     cotangents: Vec<Tensor>,
@@ -231,16 +287,16 @@ impl PenaltyProbes {
         &self.cotangents
     }
 
-    /// What the gradient of Σ ½‖Jᵀv‖² over cotangents and samples is multiplied by to be that of the term.
+    /// The factor between the gradient of Σ ½‖Jᵀv‖² over cotangents and samples and the gradient of the term.
     pub fn gradient_factor(&self) -> f64 {
         self.mean.gradient_factor()
     }
 
-    /// The estimate of the geometric complexity of the batch, and of each sample's, from ‖Jᵀv‖² of each cotangent and
-    /// sample.
+    /// The estimate of the geometric complexity of the batch and of each sample, from ‖Jᵀv‖² of each cotangent and sample.
     ///
     /// # Errors
-    /// [`Error::NonFinite`] with the sample and what `layer` says, [`Error::Setting`] for another number of samples.
+    /// [`Error::NonFinite`] with the sample and the name that `layer` returns, [`Error::Setting`] for another number of
+    /// samples.
     pub fn complexity(
         &self,
         squared_norms: &[Vec<f64>],
@@ -283,42 +339,9 @@ impl Mean {
     }
 }
 
-/// The unit vector of one output in each row.
+/// The unit vector of one output, once per sample.
 fn unit_rows(samples: usize, outputs: usize, output: usize) -> Vec<f64> {
     let mut rows = vec![0.0; samples * outputs];
     rows.iter_mut().skip(output).step_by(outputs).for_each(|entry| *entry = 1.0);
     rows
-}
-
-/// Squared pullbacks of any map with a forward mode: u by reverse mode on the frozen map, then ⟨v, J u⟩ by forward mode.
-pub(crate) fn squared_pullbacks_by_jvp<M: FeatureMap + ?Sized>(
-    map: &M,
-    x: &Tensor,
-    draw: &dyn Fn(&Tensor) -> Result<Vec<Tensor>>,
-    units: &InputUnits,
-) -> Result<SquaredPullbacks> {
-    if !map.has_jvp() {
-        return Err(Error::NoForwardMode);
-    }
-    let samples = x.dims().first().copied().unwrap_or(0);
-    let indices: Vec<usize> = (0..samples).collect();
-    let (frozen, as_it_is) = (map.frozen(), ByReference(map));
-    let linearisation = Linearisation::new(frozen.as_deref().unwrap_or(&as_it_is), x, 1)?;
-    let frozen_features = linearisation.features();
-    check_finite(frozen_features, &indices, Quantity::Features, || map.first_non_finite_layer(x))?;
-    let mut squared_norms = Vec::new();
-    let mut summed: Option<(Tensor, Tensor)> = None;
-    for cotangent in draw(frozen_features)? {
-        let pullback = units.divide(&linearisation.pullback(&cotangent)?)?.detach();
-        squared_norms.push(row_squared_norms(&pullback)?);
-        let (features, tangent) = map.jvp(&x.detach(), &units.divide(&pullback)?)?;
-        check_shape(&features, samples)?;
-        let pairing = (tangent * &cotangent)?.sum_all()?;
-        summed = Some(match summed {
-            None => (features, pairing),
-            Some((features, sum)) => (features, (sum + pairing)?),
-        });
-    }
-    let (features, pairing) = summed.ok_or_else(|| Error::setting("cotangents", "at least 1", 0))?;
-    Ok(SquaredPullbacks { features, squared_norms, pairing })
 }

@@ -1,64 +1,67 @@
-//! How a planned measurement splits its effort between samples and probes.
+//! The split of a planned measurement between samples and probes.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{Method, Population};
 
-/// The split between samples and probes that reaches a relative error at the least cost, from a small pilot.
+/// The split between samples and probes that reaches a relative error at the lowest cost, estimated from a small pilot.
 ///
-/// **Definition** a reading with U independent probe units has variance S² + τ²/U around the mean over samples, S²
-/// between samples and τ² by one unit, both read off the pilot. For each U the number of samples m is the least with which
-/// the variance of the mean, the pilot's readings included and less S²/N for a data set of N, comes down to the target;
-/// chosen is the U with the fewest passes, where a sample costs 1 + P of them by rows and 2P by columns.
+/// **Definition** the estimate of one sample from U independent replicates of the probes has variance S² + τ²/U around the
+/// mean over samples: S² between samples and τ² from one replicate, both estimated from the pilot. For each U the number of
+/// samples m is the smallest at which the variance of the mean (including the pilot, and less S²/N for a data set of N)
+/// reaches the target. The plan takes the U with the fewest passes, where a sample costs 1 + P passes by rows and 2P by
+/// columns.
 ///
-/// **Conventions** the pilot's readings enter the estimate. The plan decides how many probes each further sample gets;
-/// when to stop is then decided by the standard error that is actually reached.
+/// **Conventions** the samples of the pilot are part of the estimate. The plan sets the number of probes of every further
+/// sample. The measurement stops at the standard error that is actually reached.
 ///
 /// **Source** two-stage sampling with linear costs, Cochran, 1977, §10.6 (as a search over U, because U is whole).
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Plan {
-    /// Samples of the pilot.
+    /// The number of samples in the pilot.
     pub pilot_samples: usize,
-    /// Probes for each sample of the pilot.
+    /// Probes per sample in the pilot.
     pub pilot_probes: usize,
-    /// The mean of the pilot.
+    /// The mean over the pilot.
     pub pilot_mean: f64,
     /// S², the variance between samples (0 if the estimate is negative).
     pub between_variance: f64,
-    /// τ², the mean variance of one probe unit.
+    /// τ², the mean variance of one replicate of the probes.
     pub probe_variance: f64,
-    /// Probes for each sample after the pilot.
+    /// Probes per sample after the pilot.
     pub probes: usize,
-    /// Samples that should be needed, those of the pilot included.
+    /// The predicted number of samples, including the pilot.
     pub samples: usize,
-    /// Passes that these should take.
+    /// The predicted number of passes of one sample.
     pub predicted_passes: u64,
-    /// The relative standard error that should be reached; above the target if the data set is too small for it.
+    /// The predicted relative standard error; above the target if the data set is too small for it.
     pub predicted_relative_error: f64,
 }
 
-/// What the pilot saw, and what is aimed at.
+/// The statistics of a pilot, and the target of the plan.
 pub(crate) struct Pilot {
     pub(crate) samples: usize,
     pub(crate) probes: usize,
     pub(crate) mean: f64,
-    /// s² of the pilot's readings and τ² of a unit.
+    /// s², the variance of the pilot's estimates, and τ², the variance of one replicate.
     pub(crate) variance: f64,
-    pub(crate) unit_variance: f64,
+    pub(crate) replicate_variance: f64,
     pub(crate) passes: u64,
     pub(crate) target: f64,
     pub(crate) population: Population,
     pub(crate) method: Method,
-    /// Probes that are drawn together, and the most that make sense (then exact would be no dearer).
+    /// Probes of one replicate, and the number of probes from which the exact value costs no more.
     pub(crate) block: usize,
     pub(crate) dimension: usize,
 }
 
 impl Pilot {
     pub(crate) fn plan(&self) -> Plan {
-        let units = self.probes / self.block;
-        let between = (self.variance - self.unit_variance / units as f64).max(0.0);
-        let candidates = (1..=(self.dimension / self.block).max(1)).map(|units| self.candidate(units, between));
+        let replicates = self.probes / self.block;
+        let between = (self.variance - self.replicate_variance / replicates as f64).max(0.0);
+        let candidates =
+            (1..=(self.dimension / self.block).max(1)).map(|replicates| self.candidate(replicates, between));
         let best = candidates.reduce(|best, next| if next.rank() < best.rank() { next } else { best });
         let best = best.unwrap_or_else(|| self.candidate(1, between));
         Plan {
@@ -66,7 +69,7 @@ impl Pilot {
             pilot_probes: self.probes,
             pilot_mean: self.mean,
             between_variance: between,
-            probe_variance: self.unit_variance,
+            probe_variance: self.replicate_variance,
             probes: best.probes,
             samples: best.samples,
             predicted_passes: best.passes,
@@ -74,14 +77,14 @@ impl Pilot {
         }
     }
 
-    fn candidate(&self, units: usize, between: f64) -> Candidate {
-        let spread = |units: usize| self.unit_variance / units as f64;
-        let (early, late) = (spread(self.probes / self.block), spread(units));
+    fn candidate(&self, replicates: usize, between: f64) -> Candidate {
+        let spread = |replicates: usize| self.replicate_variance / replicates as f64;
+        let (early, late) = (spread(self.probes / self.block), spread(replicates));
         let (unseen, most) = match self.population {
             Population::Distribution => (0.0, f64::INFINITY),
             Population::DataSet { size } => (between / size as f64, size as f64),
         };
-        // The variance of the mean of m readings, `pilot` of them with the pilot's probes, is
+        // The variance of the mean of m estimates, `pilot` of them with the pilot's probes, is
         // (S² + late)/m + pilot·(early − late)/m² − S²/N; m is the larger root of variance = target².
         let pilot = self.samples as f64;
         let excess = pilot * (early - late);
@@ -90,7 +93,7 @@ impl Pilot {
         let linear = between + late;
         let needed = (linear + (linear * linear + 4.0 * allowed * excess).max(0.0).sqrt()) / (2.0 * allowed);
         let samples = needed.ceil().clamp(pilot, most.max(pilot));
-        let probes = units * self.block;
+        let probes = replicates * self.block;
         let passes = self.passes as f64 + (samples - pilot) * self.method.cost(probes) as f64;
         Candidate {
             probes,
@@ -111,7 +114,7 @@ struct Candidate {
 }
 
 impl Candidate {
-    /// Least passes among those that reach the target; if none does, the least error.
+    /// Orders by passes among the candidates that reach the target; without any, by error.
     fn rank(&self) -> (bool, f64) {
         (!self.reaches, if self.reaches { self.passes as f64 } else { self.relative_error })
     }
@@ -122,13 +125,13 @@ mod tests {
     use super::*;
     use crate::{Probe, Side};
 
-    fn pilot(between: f64, unit_variance: f64, population: Population) -> Pilot {
+    fn pilot(between: f64, replicate_variance: f64, population: Population) -> Pilot {
         Pilot {
             samples: 10,
             probes: 2,
             mean: 1.0,
-            variance: between + unit_variance / 2.0,
-            unit_variance,
+            variance: between + replicate_variance / 2.0,
+            replicate_variance,
             passes: 30,
             target: 0.01,
             population,
@@ -139,14 +142,14 @@ mod tests {
     }
 
     #[test]
-    fn the_split_is_the_classical_optimum() {
+    fn the_split_is_that_of_two_stage_sampling() {
         // By rows a sample costs 1 + P, so P* = √(τ²/S²): 4 for τ² = 16, S² = 1, and m is about (1 + 4)/0.0001, more
         // exactly the root of 5/m + 10·(8 − 4)/m² = 0.0001, because the pilot had two probes a sample.
         let plan = pilot(1.0, 16.0, Population::Distribution).plan();
         assert_eq!((plan.probes, plan.samples), (4, 50_008));
         assert_eq!(plan.predicted_passes, 30 + 49_998 * 5);
         assert!((plan.predicted_relative_error - 0.01).abs() < 1e-8);
-        // Samples that differ much more than probes do: one probe each.
+        // If samples differ much more than probes, one probe per sample is best.
         assert_eq!(pilot(4.0, 1.0, Population::Distribution).plan().probes, 1);
     }
 
@@ -159,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unreachable_target_is_predicted_as_such() {
+    fn a_target_out_of_reach_is_predicted_as_such() {
         let plan = pilot(1.0, 1e9, Population::DataSet { size: 20 }).plan();
         assert_eq!((plan.probes, plan.samples), (64, 20));
         assert!(plan.predicted_relative_error > 0.01);

@@ -7,13 +7,13 @@ use streams::Stream;
 
 use crate::{Error, Result};
 
-/// How the random directions v of a projection are drawn; E[v vᵀ] = I for each kind, so E‖Jᵀv‖² = ‖J‖²_F.
+/// The distribution of the random directions v of a projection, with E[v vᵀ] = I and so E‖Jᵀv‖² = ‖J‖²_F.
 ///
 /// **Definition** with A = JJᵀ of size p (for columns JᵀJ of size d), the variance of one squared projection vᵀAv is
 /// - Gaussian: 2‖A‖²_F,
 /// - Rademacher: 2(‖A‖²_F − Σ A_ii²),
 /// - sphere: 2(p‖A‖²_F − (tr A)²)/(p + 2),
-/// - orthogonal: as sphere for one direction, and less than sphere/b for the mean over a block of b; 0 for b = p.
+/// - orthogonal: that of the sphere for one direction, less than sphere/b for the mean over a block of b, 0 for b = p.
 ///
 /// **Source** Hutchinson, 1989 (Rademacher); Avron and Toledo, 2011 (variances); Yu et al., 2016 (orthogonal blocks).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,13 +29,13 @@ pub enum Probe {
     /// Blocks of mutually orthogonal directions, each uniform on the sphere of radius √p (rows of a Haar-distributed
     /// orthogonal matrix, times √p).
     Orthogonal {
-        /// Directions in a block, at most the dimension; the number of probes must be a multiple of it.
+        /// The number of directions in a block, at most the dimension. The number of probes must be a multiple of it.
         block: usize,
     },
 }
 
 impl Probe {
-    /// Directions that are drawn together, and are independent only from those of other draws.
+    /// The number of directions that are drawn together. Directions of different draws are independent.
     pub(crate) fn block(self) -> usize {
         match self {
             Self::Orthogonal { block } => block,
@@ -46,7 +46,7 @@ impl Probe {
     /// Checks the settings against the number of probes and the dimension of the space.
     pub(crate) fn check(self, probes: usize, dimension: usize) -> Result<()> {
         if probes == 0 {
-            return Err(Error::setting("probes", "at least 1 probe a sample", 0));
+            return Err(Error::setting("probes", "at least 1 probe per sample", 0));
         }
         if let Self::Orthogonal { block } = self {
             if block == 0 || block > dimension {
@@ -63,7 +63,7 @@ impl Probe {
         Ok(())
     }
 
-    /// One block of directions, one after the other, each of `dimension` coordinates.
+    /// One block of directions with `dimension` coordinates each.
     pub(crate) fn draw(self, stream: &mut Stream, dimension: usize) -> Vec<Vec<f64>> {
         match self {
             Self::Rademacher => vec![streams::rademacher(stream, dimension)],
@@ -78,7 +78,7 @@ fn normal(stream: &mut Stream, dimension: usize) -> Vec<f64> {
     stream.sample_iter(StandardNormal).take(dimension).collect()
 }
 
-/// Gram–Schmidt on Gaussian vectors gives rows of a Haar-distributed matrix; done twice, it is orthogonal to rounding.
+/// Gram–Schmidt on Gaussian vectors gives rows of a Haar-distributed matrix. Two passes make them orthogonal to rounding.
 fn orthogonal(stream: &mut Stream, dimension: usize, block: usize) -> Vec<Vec<f64>> {
     let radius = (dimension as f64).sqrt();
     let mut directions: Vec<Vec<f64>> = Vec::with_capacity(block);
@@ -92,7 +92,7 @@ fn orthogonal(stream: &mut Stream, dimension: usize, block: usize) -> Vec<Vec<f6
             }
         }
         let length = norm(&candidate);
-        // A vector that was all but in the span of the earlier ones is drawn again: probability 0, but rounding exists.
+        // A vector in the span of the earlier ones has probability 0; if rounding makes it one, it is drawn again.
         if length > 1e-8 * drawn {
             candidate.iter_mut().for_each(|c| *c *= radius / length);
             directions.push(candidate);
@@ -116,7 +116,7 @@ mod tests {
     const KINDS: [Probe; 4] = [Probe::Rademacher, Probe::Gaussian, Probe::Sphere, Probe::Orthogonal { block: 3 }];
 
     #[test]
-    fn second_moment_is_the_identity() {
+    fn the_second_moment_is_the_identity() {
         let dimension = 4;
         for kind in KINDS {
             let draws = 30_000;
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn an_orthogonal_block_is_orthogonal_to_rounding() {
+    fn a_block_is_orthogonal_to_rounding() {
         let block = orthogonal(&mut streams::stream(5, "test/probe", 1), 37, 37);
         for (i, a) in block.iter().enumerate() {
             for (j, b) in block.iter().enumerate() {

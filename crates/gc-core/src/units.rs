@@ -7,9 +7,9 @@ use crate::{Error, Result};
 
 /// The units of the inputs in which the Jacobian is taken.
 ///
-/// **Definition** a network sees x = (pixel − mean)/σ with one σ a channel, so ∂f/∂pixel = ∂f/∂x · 1/σ: in pixel units
-/// each column of the Jacobian is divided by the σ of its channel. No other change is made, and the inputs handed over
-/// are the normalised ones in both cases.
+/// **Definition** the input of a network is x = (pixel − mean)/σ with one σ per channel, so ∂f/∂pixel = ∂f/∂x · 1/σ: in pixel
+/// units each column of the Jacobian is divided by the σ of its channel. The inputs of a measurement are normalised in both
+/// cases.
 ///
 /// ```
 /// use gc_core::InputUnits;
@@ -19,7 +19,7 @@ use crate::{Error, Result};
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum InputUnits {
-    /// The numbers that the map is given, as they are.
+    /// The inputs of the map as they are.
     #[default]
     Normalised,
     /// Pixels in `[0, 1]`, before the division by the standard deviation of their channel (dimension 1 of the input).
@@ -32,10 +32,11 @@ pub enum InputUnits {
 impl InputUnits {
     /// `tensor`, shaped as the inputs `[n, channels, …]`, with every channel divided by its σ.
     ///
-    /// A derivative by the inputs becomes one by pixels; a direction in pixels becomes one in inputs.
+    /// This turns a derivative with respect to inputs into one with respect to pixels, and a direction in pixels into one in
+    /// inputs.
     ///
     /// # Errors
-    /// [`Error::Setting`] if there are not as many σ as channels, or one is not positive and finite.
+    /// [`Error::Setting`] unless there is one σ per channel, all positive and finite.
     pub fn divide(&self, tensor: &Tensor) -> Result<Tensor> {
         match self {
             Self::Normalised => Ok(tensor.clone()),
@@ -44,7 +45,7 @@ impl InputUnits {
     }
 }
 
-/// 1/σ, shaped to be broadcast over `[n, channels, …]`.
+/// 1/σ in a shape that broadcasts over `[n, channels, …]`.
 fn reciprocal(std: &[f64], tensor: &Tensor) -> Result<Tensor> {
     let channels = tensor.dims().get(1).copied().unwrap_or(0);
     if std.len() != channels {

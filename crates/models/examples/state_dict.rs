@@ -1,8 +1,8 @@
-//! State dicts there and back: `state_dict ARCHITECTURE IN OUT`, the architecture being a name or a TOML file.
+//! State dicts from PyTorch and back: `state_dict ARCHITECTURE IN OUT`, where the architecture is a name or a TOML file.
 //!
-//! IN is what `benches/peers/zoo.py write NAME IN` stored: PyTorch's state dict with inputs and features. It is loaded, and
-//! the features are compared. OUT gets a net of our own, with the same inputs and its features, for
-//! `zoo.py read NAME OUT`; `zoo.py check BINARY` does all of it for every family.
+//! IN is a file of `benches/peers/zoo.py write NAME IN`: PyTorch's state dict with inputs and features. The example loads it and
+//! compares the features. To OUT it writes a network of this crate with the same inputs and its features, for
+//! `zoo.py read NAME OUT`. `zoo.py check BINARY` does both for every family.
 
 #![allow(clippy::print_stdout, reason = "an example prints what it found")]
 
@@ -14,7 +14,7 @@ use models::{Architecture, Initialisation, Network, Pass};
 
 type Failure = Box<dyn std::error::Error>;
 
-/// Largest relative distance between the features of the two sides.
+/// Largest relative distance between the features of both sides.
 const TOLERANCE: f32 = 1e-5;
 
 fn distance(ours: &Tensor, theirs: &Tensor) -> candle_core::Result<f32> {
@@ -50,10 +50,10 @@ fn main() -> Result<(), Failure> {
     let found = distance(&network.frozen().features(&images, &Pass::evaluation())?, &features)?;
     println!("{name}: {} tensors read from PyTorch; features differ by {found:.2e} (relative)", stored.len());
     if found.is_nan() || found > TOLERANCE {
-        return Err("the features are not PyTorch's".into());
+        return Err("the features differ from PyTorch's".into());
     }
 
-    // Running statistics that are not those of a fresh net.
+    // A training pass, so that the running statistics are not the initial ones.
     let network = new(1)?;
     network.tracked().features(&images, &Pass::training(0, 0))?;
     network.params().save(&scratch)?;

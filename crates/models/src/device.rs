@@ -1,4 +1,4 @@
-//! Devices by name, with errors that say whether the build or the machine lacks them.
+//! Devices by name.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,12 +6,12 @@ use std::str::FromStr;
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
 
-use crate::names::nearest;
+use crate::similar_names::most_similar;
 use crate::{Error, Result};
 
 /// A device by name: `cpu`, `cuda:N` (`cuda` is `cuda:0`) or `metal`.
 ///
-/// With the feature `cudnn` convolutions on CUDA go through cuDNN.
+/// With the feature `cudnn`, convolutions on CUDA use cuDNN.
 ///
 /// ```
 /// use models::{DeviceName, Error};
@@ -27,19 +27,20 @@ pub enum DeviceName {
     /// The processor.
     #[default]
     Cpu,
-    /// The CUDA card with this number.
+    /// The CUDA device with this number.
     Cuda(usize),
     /// Apple's graphics processor.
     Metal,
 }
 
-/// Why a device cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The reason why a device cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum DeviceProblem {
-    /// The program was built without it; the feature that brings it.
-    NotBuilt(&'static str),
-    /// The machine lacks it, or its driver refuses.
+    /// The program was built without it; this feature is needed.
+    NotBuilt(String),
+    /// The machine does not have it, or its driver reports this error.
     NotFound(String),
 }
 
@@ -57,16 +58,16 @@ impl fmt::Display for DeviceProblem {
 impl DeviceName {
     /// The device.
     ///
-    /// **Errors** [`Error::DeviceUnavailable`] when the build or the machine lacks it.
+    /// **Errors** [`Error::DeviceUnavailable`] when the build or the machine does not have it.
     pub fn open(self) -> Result<Device> {
         let unavailable = |problem| Err(Error::DeviceUnavailable { device: self.to_string(), problem });
         let opened = match self {
             DeviceName::Cpu => return Ok(Device::Cpu),
             DeviceName::Cuda(_) if !cfg!(feature = "cuda") => {
-                return unavailable(DeviceProblem::NotBuilt("cuda"));
+                return unavailable(DeviceProblem::NotBuilt("cuda".into()));
             }
             DeviceName::Metal if !cfg!(feature = "metal") => {
-                return unavailable(DeviceProblem::NotBuilt("metal"));
+                return unavailable(DeviceProblem::NotBuilt("metal".into()));
             }
             DeviceName::Cuda(number) => Device::new_cuda(number),
             DeviceName::Metal => Device::new_metal(0),
@@ -86,7 +87,7 @@ impl FromStr for DeviceName {
             other => {
                 let number = other.strip_prefix("cuda:").and_then(|number| number.parse().ok());
                 number.map(DeviceName::Cuda).ok_or_else(|| {
-                    let nearest = nearest(other, ["cpu", "cuda:0", "metal"].into_iter());
+                    let nearest = most_similar(other, ["cpu", "cuda:0", "metal"]);
                     Error::UnknownName { what: "device", name: other.to_owned(), nearest }
                 })
             }

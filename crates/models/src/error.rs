@@ -1,15 +1,15 @@
-//! What can go wrong while building, running, training, saving or loading a network.
+//! The errors of building, running, training, saving and loading networks.
 
 use std::path::PathBuf;
 
 /// The result of every fallible operation of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// What can go wrong while building, running, training, saving or loading a network.
+/// The errors of building, running, training, saving and loading networks.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Two tensors do not fit together, or one does not fit the operation.
+    /// The shapes of two tensors, or of a tensor and an operation, do not fit.
     #[error("{op}: shapes {left:?} and {right:?} do not fit: {rule}")]
     Shape {
         /// The operation.
@@ -18,41 +18,18 @@ pub enum Error {
         left: Vec<usize>,
         /// Shape of the second tensor, or what was expected.
         right: Vec<usize>,
-        /// The rule that they break.
+        /// The rule that the shapes break.
         rule: String,
     },
-    /// A number of the wrong kind.
+    /// A tensor of another dtype.
     #[error("{op}: expected {expected}, got {got}; convert with `to_dtype` first")]
     DType {
         /// The operation.
         op: &'static str,
-        /// What the operation works on.
+        /// The dtypes that the operation supports.
         expected: String,
-        /// What it was given.
+        /// The dtype found.
         got: String,
-    },
-    /// Two tensors on different devices.
-    #[error("{op}: the first tensor is on {left:?}, another on {right:?}; move one with `to_device` first")]
-    Device {
-        /// The operation.
-        op: &'static str,
-        /// Where the first tensor is.
-        left: candle_core::DeviceLocation,
-        /// Where the other one is.
-        right: candle_core::DeviceLocation,
-    },
-    /// Mixed precision where it cannot be had.
-    #[error(
-        "{op}: mixed precision was asked for {dtype} tensors on {device:?}; it takes f32 tensors on a CUDA device and a build \
-         with `--features cudnn`, anywhere else leave it out"
-    )]
-    MixedPrecision {
-        /// The operation.
-        op: &'static str,
-        /// The kind of number.
-        dtype: String,
-        /// Where the tensors are.
-        device: candle_core::DeviceLocation,
     },
     /// A setting outside its range.
     #[error("{op}: {name} is {value}, but {rule}")]
@@ -69,58 +46,75 @@ pub enum Error {
     /// No architecture, activation or layer has this name.
     #[error("{what} `{name}` is not known; the nearest are: {}", nearest.join(", "))]
     UnknownName {
-        /// What was looked for.
+        /// The kind of thing that has the name.
         what: &'static str,
-        /// The name that was asked for.
+        /// The unknown name.
         name: String,
-        /// The nearest known names.
+        /// The most similar known names.
         nearest: Vec<String>,
     },
     /// A text does not describe an architecture.
     #[error("{origin}: not the description of an architecture: {reason}")]
     Description {
-        /// The file, or what else the text is.
+        /// The file, or a description of the text.
         origin: String,
         /// What is wrong with it.
         reason: String,
     },
-    /// A key of a description that its family does not have.
+    /// A description has a key that its family does not have.
     #[error("{origin}: the family `{family}` has no key `{key}`; the nearest are: {}", nearest.join(", "))]
     UnknownKey {
-        /// The file, or what else the text is.
+        /// The file, or a description of the text.
         origin: String,
         /// The key.
         key: String,
         /// The family of the description.
         family: &'static str,
-        /// The nearest keys of that family.
+        /// The most similar keys of that family.
         nearest: Vec<String>,
     },
-    /// A weights file does not hold what the network needs.
+    /// The tensors of a file of weights are not those of the network.
     #[error("{}: {report}", path.display())]
     Weights {
         /// The file.
         path: PathBuf,
-        /// Which tensors are missing, unexpected or of another shape.
-        report: crate::params::WeightsReport,
+        /// The tensors that are missing, unexpected or of another shape.
+        report: Box<crate::WeightsReport>,
     },
-    /// A weights file is of another format.
-    #[error("{}: not a safetensors file but {found}; in PyTorch, write one by \
+    /// A file of weights has another format.
+    #[error("{}: neither a safetensors file nor a zip archive of PyTorch but {found}; in PyTorch, write one by \
              `safetensors.torch.save_file(model.state_dict(), path)`", path.display())]
     WeightsFormat {
         /// The file.
         path: PathBuf,
-        /// What it seems to be.
+        /// The format that it seems to have.
         found: &'static str,
     },
-    /// A tensor of a file in numbers that no network can take.
-    #[error("{}: tensor `{tensor}` is stored as {stored}, which no network here can take; convert it to f32", path.display())]
+    /// A PyTorch file is damaged, or could only be read by executing the code that it names.
+    #[error("{}: not a PyTorch state dict that can be read as data: {reason}; in PyTorch, save one by \
+             `torch.save(model.state_dict(), path)`", path.display())]
+    PyTorchFile {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        reason: String,
+    },
+    /// A folder or an index of weights is not clear or not complete.
+    #[error("{}: {reason}", path.display())]
+    WeightsShards {
+        /// The folder or the index file.
+        path: PathBuf,
+        /// The reason.
+        reason: String,
+    },
+    /// A tensor of a file is stored in numbers that are no weights.
+    #[error("{}: tensor `{tensor}` is stored as {stored}; expected floating-point numbers, so convert it to f32", path.display())]
     WeightsNumbers {
         /// The file.
         path: PathBuf,
         /// The tensor.
         tensor: String,
-        /// The kind of its numbers.
+        /// The dtype in the file.
         stored: String,
     },
     /// A tensor with values that are not finite.
@@ -130,51 +124,51 @@ pub enum Error {
         path: PathBuf,
         /// The tensor.
         tensor: String,
-        /// How many of its values are NaN or infinite.
+        /// The number of values that are NaN or infinite.
         count: usize,
     },
-    /// A device that the build or the machine lacks.
+    /// The build or the machine does not have a device.
     #[error("the device `{device}` cannot be used: {problem}")]
     DeviceUnavailable {
         /// The device.
         device: String,
-        /// Why not.
-        problem: crate::device::DeviceProblem,
+        /// The reason.
+        problem: crate::DeviceProblem,
     },
     /// The system refused to start threads.
     #[error("{threads} threads could not be started: {reason}")]
     Threads {
-        /// How many were asked for.
+        /// The number of threads.
         threads: usize,
         /// The system's reason.
         reason: String,
     },
-    /// A text that names no file of weights.
+    /// A text names no file of weights.
     #[error("`{source_name}` names no weights: expected a path, or hub:owner/name[@revision][:file]")]
     WeightsSource {
         /// The text.
         source_name: String,
     },
-    /// A checkpoint is cut short, changed, or none.
+    /// A file is no checkpoint, is cut short, or was changed.
     #[error("{}: not a whole checkpoint: {reason}; {}", path.display(), advice(previous))]
     Checkpoint {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
-        /// The newest whole checkpoint before it, if there is one.
+        /// The newest undamaged checkpoint before it, if there is one.
         previous: Option<PathBuf>,
     },
-    /// A checkpoint was made by another training, device or build, so that going on from it would give other bits.
-    #[error("{}: the {what} of this checkpoint is {saved}, and here {now}; go on with the same one", path.display())]
+    /// A checkpoint was written by another training, device or build: a run continued from it would give other bits.
+    #[error("{}: the {what} of this checkpoint is {saved}, and here it is {now}; continue with the same one", path.display())]
     CheckpointMismatch {
         /// The file.
         path: PathBuf,
-        /// What differs.
+        /// The setting that differs.
         what: &'static str,
-        /// As it was saved.
+        /// Its value in the checkpoint.
         saved: String,
-        /// As it is now.
+        /// Its value now.
         now: String,
     },
     /// A schedule ends before the run.
@@ -190,7 +184,7 @@ pub enum Error {
     Io {
         /// The file.
         path: PathBuf,
-        /// What was being done.
+        /// The action that failed.
         action: &'static str,
         /// The system's reason.
         source: std::io::Error,
@@ -203,7 +197,10 @@ pub enum Error {
         /// The reader's reason.
         source: safetensors::SafeTensorError,
     },
-    /// The geometric complexity of a batch could not be taken.
+    /// An operation of the crate `ops` was refused or failed.
+    #[error(transparent)]
+    Operation(#[from] ops::Error),
+    /// The geometric complexity of a batch could not be computed.
     #[error(transparent)]
     GeometricComplexity(#[from] gc_core::Error),
     /// A tensor operation failed.
@@ -211,19 +208,20 @@ pub enum Error {
     Candle(#[from] candle_core::Error),
 }
 
-/// What to do about a damaged checkpoint.
+/// The advice for a damaged checkpoint.
 fn advice(previous: &Option<PathBuf>) -> String {
     match previous {
-        Some(path) => format!("remove it, and what else is newer, to go on from {}", path.display()),
-        None => "there is no whole one before it; start the run afresh".to_owned(),
+        Some(path) => format!("remove it and all newer ones to continue from {}", path.display()),
+        None => "there is no undamaged one before it; start the run again".to_owned(),
     }
 }
 
 impl Error {
-    /// This error as one of candle's, for the inside of a custom operation.
+    /// This error as an error of candle, for use inside a custom operation.
     pub(crate) fn into_candle(self) -> candle_core::Error {
         match self {
             Error::Candle(error) => error,
+            Error::Operation(error) => error.into_candle(),
             other => candle_core::Error::wrap(other),
         }
     }

@@ -2,29 +2,31 @@
 
 mod device;
 mod error;
-mod files;
-#[allow(unsafe_code)]
-pub mod kernels;
+mod feature_map;
 mod layer;
-mod linearised;
-mod names;
+mod layout;
+mod linearization;
 mod network;
-pub mod ops;
 mod params;
 mod pass;
-mod recorded;
+mod similar_names;
+mod squared_vjp;
 mod threads;
 pub mod train;
+mod view;
+mod write_file;
 mod zoo;
 
 pub use device::{DeviceName, DeviceProblem};
 pub use error::{Error, Result};
-pub use kernels::Accuracy;
-pub use linearised::Linearised;
-pub use network::{Features, Network, View};
-pub use params::{Initialisation, Parameter, Params, Role, WeightsReport, WeightsSource};
+pub use feature_map::Features;
+pub use linearization::Linearization;
+pub use network::Network;
+pub use ops::{self, Accuracy, kernels};
+pub use params::{Initialisation, Parameter, Params, Role, WeightsFile, WeightsReport, WeightsSource};
 pub use pass::Pass;
 pub use threads::with_threads;
+pub use view::View;
 pub use zoo::{
     Architecture, Block, Conv4Config, MlpConfig, ResNetConfig, ResNetStage, Stem, VggConfig, WideResNetConfig,
 };

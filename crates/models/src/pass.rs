@@ -1,8 +1,8 @@
-//! How one pass through a network treats what differs between training and evaluation.
+//! The mode of a pass through a network.
 
-use crate::kernels::Accuracy;
+use ops::kernels::Accuracy;
 
-/// How one pass through a network treats batch norm, dropout and rounding.
+/// The mode of one pass through a network: batch norm, dropout and rounding.
 ///
 /// ```
 /// use models::Pass;
@@ -11,39 +11,39 @@ use crate::kernels::Accuracy;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pass {
-    /// Whether batch norm uses the statistics of the batch (training) or the running ones (evaluation).
+    /// Whether batch norm normalises by the statistics of the batch (training) or by the running ones (evaluation).
     pub batch_statistics: bool,
-    /// Whether the forward pass moves the running statistics; the forward-mode pass never does.
+    /// Whether the forward pass updates the running statistics; the forward-mode pass never does.
     pub update_running: bool,
-    /// Seed and step from which dropout draws, or no dropout.
+    /// Seed and step that address the random numbers of dropout; none for no dropout.
     pub dropout: Option<(u64, u64)>,
-    /// How much rounding convolutions in f32 may add.
+    /// The precision of convolutions in f32.
     pub accuracy: Accuracy,
 }
 
 impl Pass {
-    /// Running statistics, no dropout: what measuring uses unless asked otherwise.
+    /// Running statistics and no dropout: the default for measuring.
     pub fn evaluation() -> Self {
         Self { batch_statistics: false, update_running: false, dropout: None, accuracy: Accuracy::Fast }
     }
 
-    /// Batch statistics, which move the running ones, and dropout from the stream of this seed and step.
+    /// Batch statistics, an update of the running ones, and dropout addressed by this seed and step.
     pub fn training(seed: u64, step: u64) -> Self {
         Self { batch_statistics: true, update_running: true, dropout: Some((seed, step)), accuracy: Accuracy::Fast }
     }
 
-    /// The same pass without Winograd's rounding.
+    /// The same pass without the additional rounding of Winograd convolution.
     pub fn accurate(self) -> Self {
         Self { accuracy: Accuracy::Accurate, ..self }
     }
 
-    /// The same pass with mixed precision: convolutions multiply in bf16 and add in f32; weights, activations, batch norm,
-    /// the head and the loss stay f32. On CUDA with the feature `cudnn` only: elsewhere the convolutions refuse.
+    /// The same pass with mixed precision: convolutions multiply in bf16 and add in f32; weights, activations, batch norm, the head
+    /// and the loss stay f32. It needs CUDA with the feature `cudnn`; elsewhere convolutions return an error.
     pub fn mixed_precision(self) -> Self {
         Self { accuracy: Accuracy::Bf16, ..self }
     }
 
-    /// The same pass with the running statistics left as they are.
+    /// The same pass without an update of the running statistics.
     pub fn without_update(self) -> Self {
         Self { update_running: false, ..self }
     }

@@ -1,13 +1,13 @@
-//! How many threads a piece of work may use.
+//! The number of threads that some work uses.
 
 use crate::{Error, Result};
 
-/// Runs `work`, whose kernels then use this many threads, whatever else the process does beside it.
+/// Runs `work` with kernels that use this number of threads, independent of other work in the process.
 ///
-/// Results do not depend on the number. Candle's own elementwise operations obey the variable `CANDLE_NUM_THREADS` of
-/// the process instead; a run in a process of its own should be given both.
+/// Results do not depend on the number. The number of threads of candle's own elementwise operations is set by the environment
+/// variable `CANDLE_NUM_THREADS` of the process instead; a run in a process of its own should set both.
 ///
-/// **Errors** [`Error::Setting`] for no threads; [`Error::Threads`] when the system refuses to start them.
+/// **Errors** [`Error::Setting`] for 0 threads; [`Error::Threads`] when the system refuses to start them.
 ///
 /// ```
 /// let sum = models::with_threads(2, || (0..10).sum::<u32>())?;

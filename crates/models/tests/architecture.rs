@@ -1,4 +1,4 @@
-//! Architectures from TOML: the golden nets, every family there and back, and what is refused.
+//! Architectures from TOML: names of parameters, a round trip of every family, and the descriptions that are refused.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on may panic")]
 
@@ -49,7 +49,7 @@ fn parameters_are_named_as_pytorch_names_them() {
 }
 
 #[test]
-fn every_named_architecture_survives_its_description() {
+fn every_named_architecture_round_trips_through_toml() {
     for name in Architecture::names() {
         let architecture = Architecture::named(name).unwrap();
         let text = architecture.to_toml().unwrap();
@@ -60,11 +60,11 @@ fn every_named_architecture_survives_its_description() {
     assert_eq!(Architecture::from_file(file.path()).unwrap(), Architecture::from_toml(MLP).unwrap());
 }
 
-/// A key that the structures know but the list of keys does not would be refused, and the reverse silently dropped.
+/// Each family lists its keys besides its struct: a key in one place only would be refused, or ignored.
 #[test]
-fn every_key_of_every_family_is_understood() {
+fn every_key_of_every_family_is_read() {
     for text in [
-        "family = 'mlp'\ninputs = 4\nhidden = [3]\nactivation = 'relu'\nclasses = 2",
+        "family = 'mlp'\ninputs = 4\nhidden = [3]\nactivation = 'relu'\nactivation_before_head = true\nclasses = 2",
         "family = 'vgg'\nstages = [[2]]\nbatch_norm = true\nactivation = 'gelu'\nhidden = [3]\ndropout = 0.1\n\
          in_channels = 1\ninput_size = [4, 6]\nclasses = 2",
         "family = 'resnet'\nblock = 'basic'\nstem = 'imagenet'\nstem_channels = 3\nactivation = 'silu'\nin_channels = 1\n\
@@ -85,7 +85,7 @@ fn every_key_of_every_family_is_understood() {
 }
 
 #[test]
-fn what_describes_no_architecture_is_refused_by_kind() {
+fn invalid_descriptions_are_refused_by_kind() {
     let parse = |text: &str| Architecture::from_toml(text).unwrap_err();
     let description = |text: &str, part: &str| match parse(text) {
         Error::Description { reason, .. } => assert!(reason.contains(part), "{text}: {reason}"),
@@ -113,7 +113,7 @@ fn what_describes_no_architecture_is_refused_by_kind() {
         other => panic!("{text}: {other}"),
     };
     assert_eq!(unknown("family = 'vgg'\nstages = [[4]]\nbatchnorm = true", "batchnorm"), "`batch_norm`");
-    // Keys of one family are no keys of another.
+    // A key of one family is unknown to another.
     unknown("family = 'mlp'\ninputs = 6\nhidden = [5]\nclasses = 2\ninput_size = [2, 3]", "input_size");
     unknown("family = 'vgg'\nstages = [[4]]\nblock = 'basic'", "block");
     unknown("family = 'resnet'\nstages = []\nbatch_norm = true", "batch_norm");
@@ -126,6 +126,35 @@ fn what_describes_no_architecture_is_refused_by_kind() {
     std::fs::write(file.path(), "family = 'conv4'\nhidden = [4]").unwrap();
     let error = Architecture::from_file(file.path()).unwrap_err().to_string();
     assert!(error.contains(&file.path().display().to_string()), "{error}");
+}
+
+/// `nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2))` with identity weights at (1, −1): the features are (1, 0).
+#[test]
+fn an_mlp_without_the_key_has_an_activation_before_its_head() {
+    let base = "family = 'mlp'\ninputs = 2\nhidden = [2]\nclasses = 2\nactivation = 'relu'";
+    for (key, features, layer, complexity) in [
+        ("", [1.0, 0.0], "embed.1", 1.0),
+        ("\nactivation_before_head = true", [1.0, 0.0], "embed.1", 1.0),
+        ("\nactivation_before_head = false", [1.0, -1.0], "embed.0", 2.0),
+    ] {
+        let network = network(&Architecture::from_toml(&format!("{base}{key}")).unwrap());
+        network
+            .params()
+            .get("embed.0.weight")
+            .unwrap()
+            .var
+            .set(&Tensor::eye(2, DType::F32, &Device::Cpu).unwrap())
+            .unwrap();
+        let (view, x) = (network.frozen(), Tensor::new(&[[1f32, -1.0]], &Device::Cpu).unwrap());
+        assert_eq!(view.features(&x, &Pass::evaluation()).unwrap().to_vec2::<f32>().unwrap()[0], features);
+        assert_eq!((view.feature_layer().as_deref(), view.head_name()), (Some(layer), "head"));
+        let map = view.feature_map(Pass::evaluation(), None).unwrap();
+        let gc = gc_core::GeometricComplexity::exact().measure_inputs(&map, &x).unwrap();
+        assert_eq!(gc.value, complexity, "{key}");
+        // The output of the linear layer is reached by name whatever the key says.
+        let linear = view.features_at(&x, "embed.0", &Pass::evaluation()).unwrap();
+        assert_eq!(linear.to_vec2::<f32>().unwrap()[0], [1.0, -1.0]);
+    }
 }
 
 #[test]
@@ -144,7 +173,7 @@ fn impossible_sizes_are_refused_by_setting() {
         ("family = 'resnet'\nclasses = 0\nstages = [{ channels = 4, blocks = 1, stride = 1 }]", "classes"),
         ("family = 'wide_resnet'\ndepth = 27\nwiden_factor = 4", "depth"),
         ("family = 'wide_resnet'\ndepth = 28\nwiden_factor = 0", "widen_factor"),
-        // What would overflow, build for hours or ask for more memory than any machine has.
+        // Sizes that would overflow, take hours to build or need more memory than any machine has.
         ("family = 'mlp'\ninputs = 16777217\nhidden = [5]\nclasses = 2", "inputs"),
         ("family = 'mlp'\ninputs = 16777216\nhidden = [16777216]\nclasses = 2", "a parameter's shape"),
         ("family = 'vgg'\nstages = [[9223372036854775807]]", "stages"),
@@ -167,7 +196,7 @@ fn impossible_sizes_are_refused_by_setting() {
 }
 
 #[test]
-fn every_family_takes_another_width_activation_and_size() {
+fn every_family_can_change_width_activation_and_input_size() {
     for name in ["mlp", "vgg11_bn", "resnet18-cifar", "wide-resnet16-4", "conv4"] {
         let small = Architecture::named(name).unwrap().with_width(0.0625).with_input(1, [32, 48]).with_classes(3);
         let smooth = small.clone().with_activation(models::ops::Activation::Silu);

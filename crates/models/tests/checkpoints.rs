@@ -1,4 +1,4 @@
-//! Checkpoints: the same bits as never having stopped, the policy, and every way in which a file can be unusable.
+//! Checkpoints: bit-identical continuation, which checkpoints are kept, and files that cannot be used.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on may panic")]
 
@@ -9,14 +9,14 @@ use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
 use models::train::{
-    Adam, Checkpoint, Checkpoints, Fit, GcPenalty, Keep, Observation, Observer, Optimizer, Outcome, Progress, Schedule,
-    Sgd, TargetLoss,
+    Adam, Checkpoint, Checkpoints, Fit, FitOutcome, GcPenalty, Keep, Observation, Observer, Optimizer, Progress,
+    Schedule, Sgd, TargetLoss,
 };
 use models::{Architecture, Error, Initialisation, Network, Result};
 use serde_json::json;
 use support::numbers;
 
-/// Batch norm and dropout: running statistics and random numbers are part of the state.
+/// With batch norm and dropout, running statistics and random numbers are part of the state.
 fn architecture() -> Architecture {
     let text = "family = 'vgg'\nstages = [[4], [6]]\nbatch_norm = true\nhidden = [8]\nin_channels = 1\ninput_size = [8, 6]\n\
                 classes = 3";
@@ -52,7 +52,7 @@ fn weights(network: &Network) -> Vec<f64> {
     network.params().iter().flat_map(|(_, parameter)| numbers(&parameter.var)).collect()
 }
 
-/// Saves after every step, and stops after the one at `until`.
+/// Saves after every step, and ends the run after step `until`.
 struct Saver<'a> {
     fit: &'a Fit,
     checkpoints: &'a Checkpoints,
@@ -74,7 +74,7 @@ impl Observer for Saver<'_> {
 }
 
 #[test]
-fn going_on_gives_the_bits_of_never_having_stopped() {
+fn a_continued_run_gives_the_bits_of_an_uninterrupted_one() {
     for fit in fits() {
         let whole = network(3);
         let mut expected = Vec::new();
@@ -88,7 +88,7 @@ fn going_on_gives_the_bits_of_never_having_stopped() {
             let mut saver = Saver { fit: &fit, checkpoints: &checkpoints, losses: Vec::new(), until };
             fit.run_observed(&network(3), &mut Progress::default(), &mut batch, &mut saver).unwrap();
 
-            // Another process: other initial weights, nothing but the file.
+            // As in another process: other initial weights, and only the file in common.
             let (other, mut progress) = (network(77), Progress::default());
             let found = checkpoints.newest().unwrap().unwrap();
             found.restore(&fit, &other, &mut progress).unwrap();
@@ -136,7 +136,7 @@ fn the_policy_keeps_the_last_the_best_and_every_nth() {
 }
 
 #[test]
-fn a_damaged_checkpoint_is_refused_and_the_one_before_offered() {
+fn a_damaged_checkpoint_is_refused_and_the_error_names_the_one_before() {
     let folder = tempfile::tempdir().unwrap();
     let fit = &fits()[0];
     let (first, second) = (saved(folder.path(), fit, 3, None), saved(folder.path(), fit, 6, None));
@@ -165,7 +165,7 @@ fn a_damaged_checkpoint_is_refused_and_the_one_before_offered() {
     assert_eq!(checkpoints.newest().unwrap().unwrap().header.step, 3);
     std::fs::write(&first, b"").unwrap();
     assert!(matches!(checkpoints.newest().unwrap_err(), Error::Checkpoint { previous: None, .. }));
-    // Two damaged files: the one before is only offered if it is whole.
+    // Two damaged files: the error names the one before only if it is undamaged.
     std::fs::write(&second, &whole[..whole.len() / 2]).unwrap();
     assert!(matches!(checkpoints.newest().unwrap_err(), Error::Checkpoint { previous: None, .. }));
     std::fs::remove_file(&second).unwrap();
@@ -197,7 +197,7 @@ fn a_checkpoint_of_another_training_is_refused_and_nothing_changes() {
     assert!(matches!(missing, Error::Io { .. }), "{missing}");
 }
 
-/// A run that was killed after its last checkpoint and before its end was told does not train on.
+/// A run that was killed after the step that reached the target, and before it ended, is not trained further.
 #[test]
 fn a_run_that_had_reached_its_target_is_not_trained_further() {
     let fit = Fit { target_loss: Some(TargetLoss { loss: 0.9, window: 2 }), ..Fit::new(200, Adam::new(1e-2)) };
@@ -206,38 +206,40 @@ fn a_run_that_had_reached_its_target_is_not_trained_further() {
     let mut saver = Saver { fit: &fit, checkpoints: &checkpoints, losses: Vec::new(), until: u64::MAX };
     let whole = network(3);
     let ended = fit.run_observed(&whole, &mut Progress::default(), &mut batch, &mut saver).unwrap();
-    assert!(matches!(ended, Outcome::ReachedTarget { step } if step < 200), "{ended:?}");
+    assert!(matches!(ended, FitOutcome::ReachedTarget { step } if step < 200), "{ended:?}");
     let (other, mut progress) = (network(77), Progress::default());
     checkpoints.newest().unwrap().unwrap().restore(&fit, &other, &mut progress).unwrap();
     let outcome = fit.run(&other, &mut progress, &mut batch, |_, _| Ok(ControlFlow::Continue(()))).unwrap();
     assert_eq!((outcome, weights(&other)), (ended, weights(&whole)));
 }
 
-/// What killed processes left, and a damaged file among the older ones, do not end a run that saves.
+/// Half-written files of killed processes, and a damaged file among the older ones, do not make saving fail.
 #[test]
-fn saving_clears_half_written_files_and_passes_over_damaged_ones() {
+fn saving_removes_half_written_files_and_ignores_damaged_ones() {
     let folder = tempfile::tempdir().unwrap();
     let fit = &fits()[0];
     let first = saved(folder.path(), fit, 1, Some(0.1));
-    let leftover = folder.path().join("step-000000000002.safetensors.4242.part");
+    // The names of temporary files, now and in earlier versions.
+    let leftovers = [".step-000000000002.safetensors.x1Y2z3.partial", "step-000000000002.safetensors.4242.part"];
+    let leftovers = leftovers.map(|name| folder.path().join(name));
     let other = folder.path().join("notes.part");
     for damaged in [b"".as_slice(), b"\x10\0\0\0\0\0\0\0cut"] {
         std::fs::write(&first, damaged).unwrap();
-        std::fs::write(&leftover, b"half").unwrap();
+        leftovers.iter().for_each(|leftover| std::fs::write(leftover, b"half").unwrap());
         std::fs::write(&other, b"not ours").unwrap();
         let keep = Keep { last: 2, best: true, every: None };
         let mut progress = Progress::default();
         progress.step = 3;
         let checkpoints = Checkpoints::new(folder.path(), keep).unwrap();
         checkpoints.save(fit, &network(1), &progress, Some(0.5), json!(null)).unwrap();
-        assert!(!leftover.exists() && other.exists());
+        assert!(leftovers.iter().all(|leftover| !leftover.exists()) && other.exists());
         assert_eq!(checkpoints.newest().unwrap().unwrap().header.step, 3);
     }
 }
 
-/// Measuring in a hook, as often as one likes, changes no bit of what is learnt.
+/// Measuring in a hook, at any number of steps, changes no bit of the parameters.
 #[test]
-fn hooks_that_measure_do_not_disturb_the_training() {
+fn hooks_that_measure_do_not_change_the_training() {
     for fit in fits() {
         let run = |measured: bool| {
             let network = network(3);
@@ -251,9 +253,42 @@ fn hooks_that_measure_do_not_disturb_the_training() {
                 }
                 Ok(ControlFlow::Continue(()))
             });
-            assert_eq!(outcome.unwrap(), Outcome::Finished);
+            assert_eq!(outcome.unwrap(), FitOutcome::Finished);
             weights(&network)
         };
         assert_eq!(run(true), run(false));
     }
+}
+
+/// Checkpoints of an MLP from before its description had the key: it had no activation before the head.
+#[test]
+fn a_checkpoint_without_the_mlps_key_means_no_activation_before_the_head() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("old.safetensors");
+    let network = |key: bool| {
+        let text = format!("family = 'mlp'\ninputs = 4\nhidden = [3]\nclasses = 2\nactivation_before_head = {key}");
+        let architecture = Architecture::from_toml(&text).unwrap();
+        Network::new(&architecture, Initialisation::HeNormal, 1, DType::F32, &Device::Cpu).unwrap()
+    };
+    let fit = Fit::new(3, Sgd::new(0.1));
+    Checkpoint::write(&path, &fit, &network(false), &Progress::default(), None, json!(null)).unwrap();
+    let bytes = std::fs::read(&path).unwrap();
+    let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let header = String::from_utf8(bytes[8..8 + length].to_vec()).unwrap();
+    let old = header.replace(r#"\"activation_before_head\":false,"#, "");
+    assert_ne!(old, header);
+    // Spaces keep the length of the header, and the digest is taken again.
+    let old = format!("{old:<length$}");
+    let digest = Checkpoint::read_header(&path).unwrap().sha256;
+    let blank = old.replace(&digest, &"0".repeat(64));
+    let file = |header: &str| [&bytes[..8], header.as_bytes(), &bytes[8 + length..]].concat();
+    std::fs::write(&path, file(&blank.replace(&"0".repeat(64), &support_sha256(&file(&blank))))).unwrap();
+    let found = Checkpoint::open(&path).unwrap();
+    found.restore(&fit, &network(false), &mut Progress::default()).unwrap();
+    let error = found.restore(&fit, &network(true), &mut Progress::default()).unwrap_err();
+    assert!(matches!(error, Error::CheckpointMismatch { what: "architecture", .. }), "{error}");
+}
+
+fn support_sha256(bytes: &[u8]) -> String {
+    ::support::sha256(bytes)
 }

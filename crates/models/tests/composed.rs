@@ -1,8 +1,8 @@
-//! Operations composed of candle's own against the kernels, on the CPU: what runs on devices without kernels is checked
-//! where there is none.
+//! Operations composed of candle's own against the kernels, on the CPU: this checks what devices without kernels run, without
+//! such a device.
 //!
-//! Every other test of an operation compares the two routes too (`operations.rs`); here are random geometries, values
-//! that are not ordinary, and whole networks.
+//! The tests of single operations in `ops` compare both implementations too. Here are random geometries, values that are not
+//! finite, and whole networks.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on may panic")]
 
@@ -31,7 +31,7 @@ fn axis() -> impl Strategy<Value = ([usize; 4], usize)> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
-    /// The three operations of any convolution, and ⟨F(x,w), g⟩ = ⟨x, D(g,w)⟩ = ⟨w, W(x,g)⟩ by either route.
+    /// The three operations of any convolution, and ⟨F(x,w), g⟩ = ⟨x, D(g,w)⟩ = ⟨w, W(x,g)⟩ in both implementations.
     #[test]
     fn convolutions(
         (vertical, height) in axis(), (horizontal, width) in axis(),
@@ -44,10 +44,10 @@ proptest! {
         let x = draw(&[batch, height, width, inputs * groups], seed);
         let w = draw(&[outputs * groups, inputs, vertical[0], horizontal[0]], seed + 1);
         let run = || {
-            let y = ops::conv2d(&x, &w, None, settings).unwrap();
+            let y = ops::nhwc::conv2d(&x, &w, None, settings).unwrap();
             let g = draw(y.dims(), seed + 2);
-            let dx = ops::conv2d_input_gradient(&g, &w, x.dims(), settings).unwrap();
-            let dw = ops::conv2d_weight_gradient(&x, &g, w.dims(), settings).unwrap();
+            let dx = ops::nhwc::conv2d_input_gradient(&g, &w, x.dims(), settings).unwrap();
+            let dw = ops::nhwc::conv2d_weight_gradient(&x, &g, w.dims(), settings).unwrap();
             let inner = |a: &Tensor, b: &Tensor| -> f64 { numbers(&(a * b).unwrap()).iter().sum() };
             let values = [inner(&y, &g), inner(&x, &dx), inner(&w, &dw)];
             (y, dx, dw, values)
@@ -63,7 +63,7 @@ proptest! {
         }
     }
 
-    /// Any pooling of values with many ties, infinities and NaN: the same values, and the same pixels get the gradient.
+    /// Any pooling of values with ties, infinities and NaN: both give the same values, and the gradient to the same pixels.
     #[test]
     fn poolings(
         (vertical, height) in axis(), (horizontal, width) in axis(),
@@ -86,9 +86,9 @@ proptest! {
             .collect();
         let x = Var::from_vec(rounded, (batch, height, width, channels), &Device::Cpu).unwrap();
         let maximum = || {
-            let y = ops::max_pool2d(&x, settings).unwrap();
+            let y = ops::nhwc::max_pool2d(&x, settings).unwrap();
             let g = draw(y.dims(), seed + 1);
-            (numbers(&y), ops::max_pool2d_pullback(&x.detach(), &g, settings).unwrap())
+            (numbers(&y), ops::nhwc::max_pool2d_vjp(&x.detach(), &g, settings).unwrap())
         };
         let (kernel, composition) = (maximum(), composed(maximum));
         for (kernel, composition) in kernel.0.iter().zip(&composition.0) {
@@ -99,7 +99,7 @@ proptest! {
         let finite = draw(x.dims(), seed + 2);
         let mean = || {
             let x = Var::from_tensor(&finite).unwrap();
-            let y = ops::avg_pool2d(&x, settings).unwrap();
+            let y = ops::nhwc::avg_pool2d(&x, settings).unwrap();
             let gradients = (&y * draw(y.dims(), seed + 3)).unwrap().sum_all().unwrap().backward().unwrap();
             (y.detach(), gradients.get(&x).unwrap().clone())
         };
@@ -132,13 +132,13 @@ fn single_precision_is_as_good_as_the_kernels() {
     let (gamma, beta) = (single(&[6], 2), single(&[6], 3));
     let settings = ConvSettings { accuracy: Accuracy::Accurate, ..ConvSettings::new(1, 1) };
     let run = || {
-        let y = ops::conv2d(&x, &single(&[6, 6, 3, 3], 4), Some(&beta), settings).unwrap();
-        ops::Activation::Gelu.forward(&ops::batch_norm_train(&y, &gamma, &beta, 1e-5).unwrap().0).unwrap()
+        let y = ops::nhwc::conv2d(&x, &single(&[6, 6, 3, 3], 4), Some(&beta), settings).unwrap();
+        ops::Activation::Gelu.forward(&ops::nhwc::batch_norm_train(&y, &gamma, &beta, 1e-5).unwrap().0).unwrap()
     };
     assert_close("convolution, batch norm, GELU", &composed(run), &run(), 1e-6);
 }
 
-/// PyTorch's values for the golden networks, and the kernels' gradients by every parameter, by the composed route.
+/// The composed operations give PyTorch's values for the golden networks, and the kernels' gradients by every parameter.
 #[test]
 fn whole_networks() {
     for golden in Golden::all() {
@@ -165,7 +165,7 @@ fn whole_networks() {
                 let (Some(kernel), Some(composition)) = (kernel, composition) else {
                     panic!("{}: no gradient of {name}", golden.name);
                 };
-                // A gradient that is zero in exact arithmetic, as a convolution's bias before batch norm has it, is noise.
+                // A gradient that is zero in exact arithmetic, such as that of a bias before batch norm, is rounding only.
                 let size = numbers(&kernel).iter().map(|value| value * value).sum::<f64>().sqrt();
                 let error = relative_distance(&composition, &kernel) * size;
                 assert!(
@@ -178,7 +178,7 @@ fn whole_networks() {
     }
 }
 
-/// The squared pullback norms and the gradient of their pairing, through batch norm in both modes.
+/// ‖Jᵀv‖² and the gradient of its tangent–cotangent term, through batch norm in both modes.
 #[test]
 fn the_complexity_penalty() {
     let golden = Golden::open("resnet_tiny", DType::F64);
@@ -188,7 +188,7 @@ fn the_complexity_penalty() {
             let map = golden.network.tracked().feature_map(pass, None).unwrap();
             let draw = |features: &Tensor| Ok(vec![draw(features.dims(), 9)]);
             let pullbacks = map.squared_pullbacks(x, &draw, &InputUnits::default()).unwrap();
-            let gradients = pullbacks.pairing.backward().unwrap();
+            let gradients = pullbacks.tangent_cotangent_term.backward().unwrap();
             let all = golden.network.params().trainable().filter_map(|(_, var)| gradients.get(var).cloned());
             (pullbacks.squared_norms, all.collect::<Vec<_>>())
         };

@@ -1,6 +1,6 @@
 //! The operations and a training step on a CUDA device against the CPU's kernels.
 //!
-//! Only built with the feature `cuda`, and it says that it ran nothing where there is no device.
+//! Only built with the feature `cuda`. Without a device the tests print that they ran nothing.
 
 #![cfg(feature = "cuda")]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "a test that cannot go on may panic")]
@@ -12,13 +12,13 @@ use gc_core::GeometricComplexity;
 use models::ops::{self, ConvSettings, PoolSettings};
 use models::train::Gradients;
 use models::{Accuracy, Architecture, Error, Initialisation, Network, Pass};
-use support::{assert_close, numbers, relative_distance};
+use support::{assert_close, labelled, numbers, relative_distance};
 
 fn device() -> Option<Device> {
     match Device::new_cuda(0) {
         Ok(device) => Some(device),
         Err(error) => {
-            // Only the reason: what follows it is a backtrace.
+            // The first line only: a backtrace follows.
             let reason = error.to_string().lines().next().unwrap_or_default().to_owned();
             eprintln!("skipped, nothing was run: no CUDA device ({reason})");
             None
@@ -72,15 +72,19 @@ fn every_operation_and_its_gradients() {
     ] {
         let weight = [6, 4 / settings.groups, 3, 2];
         let shapes: [&[usize]; 3] = [&[2, 7, 5, 4], &weight, &[6]];
-        compare(&format!("{settings:?}"), &device, &shapes, &|a| ops::conv2d(&a[0], &a[1], Some(&a[2]), settings));
+        compare(&format!("{settings:?}"), &device, &shapes, &|a| {
+            ops::nhwc::conv2d(&a[0], &a[1], Some(&a[2]), settings)
+        });
     }
     let window = PoolSettings { kernel: [3, 2], stride: [2, 1], padding: [1, 1] };
     let image: &[usize] = &[2, 7, 5, 3];
-    compare("max pool", &device, &[image], &|a| ops::max_pool2d(&a[0], window));
-    compare("mean pool", &device, &[image], &|a| ops::avg_pool2d(&a[0], window));
-    compare("batch norm", &device, &[image, &[3], &[3]], &|a| Ok(ops::batch_norm_train(&a[0], &a[1], &a[2], 1e-5)?.0));
+    compare("max pool", &device, &[image], &|a| ops::nhwc::max_pool2d(&a[0], window));
+    compare("mean pool", &device, &[image], &|a| ops::nhwc::avg_pool2d(&a[0], window));
+    compare("batch norm", &device, &[image, &[3], &[3]], &|a| {
+        Ok(ops::nhwc::batch_norm_train(&a[0], &a[1], &a[2], 1e-5)?.0)
+    });
     compare("linear", &device, &[&[5, 3], &[4, 3], &[4]], &|a| ops::linear(&a[0], &a[1], Some(&a[2])));
-    compare("channel dot", &device, &[image, image], &|a| ops::channel_dot(&a[0], &a[1]));
+    compare("channel dot", &device, &[image, image], &|a| ops::nhwc::channel_dot(&a[0], &a[1]));
     use ops::Activation::{Gelu, Relu, Silu, Softplus, Tanh};
     for activation in [Relu, Gelu, Silu, Tanh, Softplus] {
         compare(&format!("{activation:?}"), &device, &[image], &|a| activation.forward(&a[0]));
@@ -103,9 +107,9 @@ fn a_training_step() {
             let (images, pass) = (images.to_device(device).unwrap(), Pass::training(1, 0));
             let logits = network.tracked().logits(&images, &pass).unwrap();
             let by_graph = ops::cross_entropy(&logits, &labels, 0.0).unwrap().backward().unwrap();
-            let (_, traced) = Gradients::of_loss(&network, &images, &labels, 0.0, &pass).unwrap();
+            let (_, without_graph) = Gradients::of_loss(&network, &labelled(&images, &labels, 0.0), &pass).unwrap();
             let of = |(name, var): (&str, &Var)| {
-                let both = [by_graph.get(var), traced.get(name)];
+                let both = [by_graph.get(var), without_graph.get(name)];
                 let both = both.map(|gradient| gradient.unwrap_or_else(|| panic!("no gradient of {name}")));
                 (name.to_owned(), both.map(|gradient| gradient.to_device(&Device::Cpu).unwrap()))
             };
@@ -114,7 +118,7 @@ fn a_training_step() {
         for ((parameter, expected), (_, found)) in gradients(&Device::Cpu).iter().zip(&gradients(&device)) {
             for (route, found) in ["by the graph", "without it"].into_iter().zip(found) {
                 let distance = relative_distance(found, &expected[0]);
-                // The gradient of a bias in front of batch norm is 0, and rounding is all that is left of it.
+                // The gradient of a bias in front of batch norm is 0 up to rounding.
                 let zero = numbers(&expected[0]).iter().all(|value| value.abs() < 1e-12);
                 assert!(zero || distance < 1e-9, "{name}, {parameter}, {route}: {distance:e}");
             }
@@ -150,24 +154,24 @@ fn tensors_on_two_devices_are_refused() {
     let Some(device) = device() else { return };
     let x = draw(&[2, 3], DType::F32, 1);
     let error = ops::hadamard(&x, &x.to_device(&device).unwrap()).unwrap_err();
-    assert!(matches!(error, Error::Device { op: "hadamard", .. }), "{error}");
+    assert!(matches!(error, ops::Error::Device { op: "hadamard", .. }), "{error}");
 }
 
-/// cuDNN's Winograd algorithms, which take channels by the dozen, and tensors that lie somewhere in a larger one.
+/// cuDNN's Winograd algorithms, which need many channels, and tensors that are slices of larger ones.
 #[test]
 fn fast_convolutions() {
     let Some(device) = device() else { return };
     let settings = ConvSettings::new(1, 1);
     let arguments = [draw(&[3, 9, 7, 48], DType::F32, 1), draw(&[40, 48, 3, 3], DType::F32, 2)];
     let convolution =
-        |accuracy| move |a: &[Tensor]| ops::conv2d(&a[0], &a[1], None, ConvSettings { accuracy, ..settings });
+        |accuracy| move |a: &[Tensor]| ops::nhwc::conv2d(&a[0], &a[1], None, ConvSettings { accuracy, ..settings });
     let expected = with_gradients(&Device::Cpu, &arguments, &convolution(Accuracy::Accurate));
     for (found, expected) in with_gradients(&device, &arguments, &convolution(Accuracy::Fast)).iter().zip(&expected) {
         assert_close("Winograd", found, expected, 2e-5);
     }
     let part = |x: &Tensor| x.narrow(0, 1, 2).unwrap();
     let (x, weight) = (arguments[0].to_device(&device).unwrap(), arguments[1].to_device(&device).unwrap());
-    let found = ops::relu(&ops::conv2d(&part(&x), &weight, None, settings).unwrap()).unwrap();
+    let found = ops::relu(&ops::nhwc::conv2d(&part(&x), &weight, None, settings).unwrap()).unwrap();
     assert_close("a part", &found.to_device(&Device::Cpu).unwrap(), &ops::relu(&part(&expected[0])).unwrap(), 2e-5);
 }
 
@@ -178,7 +182,7 @@ fn mixed_precision() {
     let shapes: [&[usize]; 2] = [&[2, 9, 7, 16], &[24, 16, 3, 3]];
     let arguments: Vec<Tensor> = shapes.iter().zip(0..).map(|(shape, at)| draw(shape, DType::F32, at)).collect();
     let convolution = |accuracy| {
-        move |a: &[Tensor]| ops::conv2d(&a[0], &a[1], None, ConvSettings { accuracy, ..ConvSettings::new(1, 1) })
+        move |a: &[Tensor]| ops::nhwc::conv2d(&a[0], &a[1], None, ConvSettings { accuracy, ..ConvSettings::new(1, 1) })
     };
     let expected = with_gradients(&Device::Cpu, &arguments, &convolution(Accuracy::Accurate));
     let found = with_gradients(&device, &arguments, &convolution(Accuracy::Bf16));
@@ -191,7 +195,7 @@ fn mixed_precision() {
         let network = Network::new(&architecture, Initialisation::HeNormal, 1, DType::F32, &device).unwrap();
         let images = draw(&[8, 3, 32, 32], DType::F32, 1).to_device(&device).unwrap();
         let labels = Tensor::new(&[0u32, 1, 2, 3, 4, 5, 6, 7], &device).unwrap();
-        Gradients::of_loss(&network, &images, &labels, 0.0, &pass).unwrap().0
+        Gradients::of_loss(&network, &labelled(&images, &labels, 0.0), &pass).unwrap().0
     });
     let distance = (losses[1] / losses[0] - 1.0).abs();
     assert!(distance > 0.0 && distance < 0.05, "loss {} in f32, {} in mixed precision", losses[0], losses[1]);

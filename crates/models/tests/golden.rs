@@ -28,7 +28,7 @@ fn embeddings_and_logits() {
 }
 
 #[test]
-fn directional_derivatives_forwards_and_backwards() {
+fn jvp_and_vjp() {
     for golden in Golden::all() {
         let map = golden.network.frozen().feature_map(Pass::evaluation(), None).unwrap();
         let (features, tangent) = map.jvp(golden.value("x"), golden.value("jvp.tangent")).unwrap();
@@ -36,8 +36,8 @@ fn directional_derivatives_forwards_and_backwards() {
         assert_close(&golden.name, &tangent, golden.value("jvp.out"), golden.tolerance);
 
         let x = Var::from_tensor(golden.value("x")).unwrap();
-        let pairing = (map.features(&x).unwrap() * golden.value("vjp.cotangent")).unwrap().sum_all().unwrap();
-        let pullback = pairing.backward().unwrap().get(&x).unwrap().clone();
+        let inner = (map.features(&x).unwrap() * golden.value("vjp.cotangent")).unwrap().sum_all().unwrap();
+        let pullback = inner.backward().unwrap().get(&x).unwrap().clone();
         assert_close(&golden.name, &pullback, golden.value("vjp.out"), golden.tolerance);
     }
 }
@@ -70,7 +70,7 @@ fn exact_geometric_complexity_by_rows_and_columns() {
     }
 }
 
-/// Σ over rows of the Jacobian, one backward pass a feature.
+/// Σ over rows of the Jacobian, one backward pass per feature.
 fn squared_rows(map: &impl FeatureMap, x: &Tensor) -> Vec<f64> {
     let x = Var::from_tensor(x).unwrap();
     let features = map.features(&x).unwrap();
@@ -82,7 +82,7 @@ fn squared_rows(map: &impl FeatureMap, x: &Tensor) -> Vec<f64> {
     total
 }
 
-/// Σ over columns of the Jacobian, one forward-mode pass an input coordinate.
+/// Σ over columns of the Jacobian, one forward-mode pass per input coordinate.
 fn squared_columns(map: &impl FeatureMap, x: &Tensor) -> Vec<f64> {
     let samples = x.dims()[0];
     let coordinates = x.elem_count() / samples;
@@ -123,19 +123,19 @@ fn cross_entropy_and_its_gradients() {
     }
 }
 
-/// Half the squared norms of pullbacks have the gradient ∇θ ⟨v, J u⟩ with u = Jᵀv held fixed: one reverse pass.
+/// ½‖Jᵀv‖² has the gradient ∇θ ⟨v, J u⟩ with u = Jᵀv held fixed: one backward pass.
 #[test]
-fn the_gradient_of_the_probe_estimate_needs_one_reverse_pass() {
+fn the_gradient_of_the_probe_estimate_needs_one_backward_pass() {
     for golden in Golden::all() {
         let probes = golden.value("hutch.probes");
         let (count, samples) = (probes.dims()[0], probes.dims()[1]);
-        let mut pairings = Vec::new();
+        let mut terms = Vec::new();
         for probe in 0..count {
             let v = probes.get(probe).unwrap();
-            pairings.push(pairing(&golden, &v));
+            terms.push(term(&golden, &v));
         }
         let scale = 2.0 / (count * samples) as f64;
-        let total = (pairings.into_iter().reduce(|a, b| (a + b).unwrap()).unwrap() * scale).unwrap();
+        let total = (terms.into_iter().reduce(|a, b| (a + b).unwrap()).unwrap() * scale).unwrap();
         let gradients = total.backward().unwrap();
         for (name, var) in golden.network.params().trainable() {
             let expected = golden.value(&format!("grad_hutch.{name}"));
@@ -145,12 +145,12 @@ fn the_gradient_of_the_probe_estimate_needs_one_reverse_pass() {
     }
 }
 
-fn pairing(golden: &Golden, v: &Tensor) -> Tensor {
-    pairing_in(golden, v, &Pass::evaluation())
+fn term(golden: &Golden, v: &Tensor) -> Tensor {
+    term_in(golden, v, &Pass::evaluation())
 }
 
 /// ⟨v, J u⟩ with u = Jᵀv held fixed, summed over the batch.
-fn pairing_in(golden: &Golden, v: &Tensor, pass: &Pass) -> Tensor {
+fn term_in(golden: &Golden, v: &Tensor, pass: &Pass) -> Tensor {
     let frozen = golden.network.frozen().feature_map(*pass, None).unwrap();
     let x = Var::from_tensor(golden.value("x")).unwrap();
     let u = (frozen.features(&x).unwrap() * v).unwrap().sum_all().unwrap().backward().unwrap().get(&x).unwrap().clone();
@@ -158,9 +158,9 @@ fn pairing_in(golden: &Golden, v: &Tensor, pass: &Pass) -> Tensor {
     (tangent * v).unwrap().sum_all().unwrap()
 }
 
-/// The same gradient through the recorded pass, in evaluation and in training mode, against ⟨v, J u⟩ walked backwards.
+/// The same gradient from residuals, in evaluation and in training mode, against candle's backward pass of ⟨v, J u⟩.
 #[test]
-fn the_penalty_of_recorded_layers_has_the_gradient_of_the_plain_route() {
+fn the_penalty_from_residuals_has_the_gradient_of_the_graph() {
     for golden in Golden::all() {
         let probes = golden.value("hutch.probes");
         let cotangents: Vec<Tensor> = (0..probes.dims()[0]).map(|probe| probes.get(probe).unwrap()).collect();
@@ -179,14 +179,14 @@ fn the_penalty_of_recorded_layers_has_the_gradient_of_the_plain_route() {
 
         let pass = Pass::training(0, 0).without_update();
         let map = golden.network.tracked().feature_map(pass, None).unwrap();
-        let recorded = penalty.term_along(&map, golden.value("x"), &cotangents[..1]).unwrap();
-        let recorded = recorded.loss.backward().unwrap();
+        let from_residuals = penalty.term_along(&map, golden.value("x"), &cotangents[..1]).unwrap();
+        let from_residuals = from_residuals.loss.backward().unwrap();
         let scale = 2.0 / golden.value("x").dims()[0] as f64;
-        let plain = (pairing_in(&golden, &cotangents[0], &pass) * scale).unwrap().backward().unwrap();
+        let plain = (term_in(&golden, &cotangents[0], &pass) * scale).unwrap().backward().unwrap();
         for (name, var) in golden.network.params().trainable() {
             let zero = var.zeros_like().unwrap();
-            let (found, expected) = (recorded.get(var).unwrap_or(&zero), plain.get(var).unwrap_or(&zero));
-            // β of a batch norm in front of another has gradient zero up to rounding: measured against the whole.
+            let (found, expected) = (from_residuals.get(var).unwrap_or(&zero), plain.get(var).unwrap_or(&zero));
+            // β of a batch norm in front of another has gradient zero up to rounding: its error is compared with the whole value.
             let distance = support::relative_distance(found, expected);
             let rounding = numbers(&(found - expected).unwrap()).iter().map(|d| d * d).sum::<f64>().sqrt();
             let tolerance = gradient_tolerance(&golden);
@@ -209,8 +209,8 @@ fn the_gradient_of_mean_geometric_complexity_sums_over_basis_vectors() {
             let mut basis = vec![0.0; samples * features];
             (0..samples).for_each(|sample| basis[sample * features + feature] = 1.0);
             let v = Tensor::from_vec(basis, (samples, features), golden.value("x").device()).unwrap();
-            let term = pairing(&golden, &v.to_dtype(dtype).unwrap());
-            total = Some(total.map_or_else(|| term.clone(), |sum| (sum + &term).unwrap()));
+            let basis_term = term(&golden, &v.to_dtype(dtype).unwrap());
+            total = Some(total.map_or_else(|| basis_term.clone(), |sum| (sum + &basis_term).unwrap()));
         }
         let mean = (total.unwrap() * (2.0 / samples as f64)).unwrap();
         let gradients = mean.backward().unwrap();

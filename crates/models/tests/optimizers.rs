@@ -1,4 +1,4 @@
-//! Optimisers against PyTorch 2.15 (f64), clipping, accumulation, schedules and the settings that make no sense.
+//! Optimisers against PyTorch 2.15 (f64), clipping, accumulation, schedules and invalid settings.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on may panic")]
 
@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 
 use candle_core::{DType, Device, Tensor, Var};
 use models::train::{
-    Adam, Divergence, Fit, Gradients, Observation, Optimizer, OptimizerState, Outcome, Progress, Schedule, Sgd,
+    Adam, Divergence, Fit, FitOutcome, Gradients, Observation, Optimizer, OptimizerState, Progress, Schedule, Sgd,
     TargetLoss,
 };
 use models::{Architecture, Error, Initialisation, Network};
@@ -83,7 +83,7 @@ fn five_steps_are_those_of_pytorch() {
 
 /// w ← (1 − rate·decay)·w − rate·v with v free of the decay, by hand.
 #[test]
-fn decoupled_decay_of_sgd_leaves_the_velocity_alone() {
+fn decoupled_decay_of_sgd_does_not_change_the_velocity() {
     for nesterov in [false, true] {
         let found = five_steps(Sgd { momentum: 0.9, nesterov, decay: 0.2, ..Sgd::new(0.1) }.into(), None);
         let (mut w, mut v) = ([1.0, -2.0, 0.5], [0.0; 3]);
@@ -99,7 +99,7 @@ fn decoupled_decay_of_sgd_leaves_the_velocity_alone() {
 }
 
 #[test]
-fn no_decay_touches_running_statistics() {
+fn no_decay_changes_running_statistics() {
     let architecture = Architecture::from_toml("family = 'conv4'\nchannels = [3]\ninput_size = [4, 4]").unwrap();
     for optimizer in [
         Optimizer::from(Sgd { l2: 0.5, momentum: 0.9, ..Sgd::new(0.1) }),
@@ -129,7 +129,7 @@ fn samples(first: usize, count: usize) -> candle_core::Result<(Tensor, Tensor)> 
     Ok((images, Tensor::new(labels, &Device::Cpu)?))
 }
 
-fn run(fit: &Fit, size: usize) -> (Vec<Observation>, Vec<f64>, Outcome) {
+fn run(fit: &Fit, size: usize) -> (Vec<Observation>, Vec<f64>, FitOutcome) {
     let network = network(DType::F64);
     let mut seen = Vec::new();
     let mut batches = |index: u64| samples(index as usize % (64 / size) * size, size);
@@ -142,7 +142,7 @@ fn run(fit: &Fit, size: usize) -> (Vec<Observation>, Vec<f64>, Outcome) {
 }
 
 #[test]
-fn accumulated_halves_make_the_step_of_the_whole() {
+fn two_accumulated_halves_give_the_step_of_the_whole_batch() {
     let whole = Fit::new(6, Sgd { momentum: 0.9, ..Sgd::new(0.1) });
     let halves = Fit { accumulate: 2, ..whole.clone() };
     let ((seen, weights, _), (seen_halves, weights_halves, _)) = (run(&whole, 8), run(&halves, 4));
@@ -170,7 +170,7 @@ fn a_clipped_run_reports_the_norm_before_clipping() {
 fn a_target_loss_ends_the_run_once_the_window_is_full() {
     let fit = Fit { target_loss: Some(TargetLoss { loss: 0.9, window: 3 }), ..Fit::new(400, Adam::new(0.02)) };
     let (seen, _, outcome) = run(&fit, 8);
-    let Outcome::ReachedTarget { step } = outcome else { panic!("{outcome:?}") };
+    let FitOutcome::ReachedTarget { step } = outcome else { panic!("{outcome:?}") };
     let losses: Vec<f64> = seen.iter().filter_map(|seen| seen.loss).collect();
     let mean = |end: usize| losses[end - 3..end].iter().sum::<f64>() / 3.0;
     assert_eq!(losses.len() as u64, step);
@@ -178,7 +178,7 @@ fn a_target_loss_ends_the_run_once_the_window_is_full() {
 }
 
 #[test]
-fn schedules_have_their_factors() {
+fn schedules_give_their_factors() {
     let milestones: Schedule =
         toml::from_str("warmup = 2\ncourse = { kind = 'milestones', at = [4, 6], gamma = 0.1 }").unwrap();
     let factors: Vec<f64> = (0..8).map(|step| milestones.factor(step, 8)).collect();
@@ -188,7 +188,7 @@ fn schedules_have_their_factors() {
     let floor: Schedule = toml::from_str("course = { kind = 'cosine', floor = 0.2 }").unwrap();
     assert_eq!((floor.factor(0, 10), floor.factor(10, 10)), (1.0, 0.2));
     assert_eq!(Schedule::step(2, 0.5).with_warmup(2).factor(4, 9), 0.5);
-    // A cosine over more steps than the run's is cut off, not stretched.
+    // A cosine over more steps than the run has is cut off, not compressed.
     assert_eq!(Schedule::cosine().over(20).factor(10, 10), 0.5);
 }
 
@@ -215,7 +215,7 @@ fn schedules_that_do_not_fit_the_run_are_refused() {
 }
 
 #[test]
-fn settings_of_runs_that_make_no_sense_are_refused_by_name() {
+fn invalid_settings_of_runs_are_refused_by_name() {
     let refused = |fit: Fit| {
         let ended = fit.run(&network(DType::F64), &mut Progress::default(), &mut |_| samples(0, 4), |_, _| {
             Ok(ControlFlow::Continue(()))
@@ -247,24 +247,24 @@ fn settings_of_runs_that_make_no_sense_are_refused_by_name() {
     assert_eq!(toml::from_str::<Optimizer>(text).unwrap(), Adam { beta1: 0.5, ..Adam::new(0.1) }.into());
 }
 
-/// A finite loss above the bound is divergence too, and is told with its value; the step is not done.
+/// A finite loss above the bound is divergence too. It is reported, and the step is not done.
 #[test]
 fn a_loss_above_the_bound_is_divergence() {
     let fit = Fit { divergence: Divergence { largest_loss: 0.1 }, ..Fit::new(5, Sgd::new(0.1)) };
     let (seen, weights, outcome) = run(&fit, 8);
-    let Outcome::Diverged { step: 0, loss } = outcome else { panic!("{outcome:?}") };
+    let FitOutcome::Diverged { step: 0, loss } = outcome else { panic!("{outcome:?}") };
     assert!(loss.is_finite() && loss > 0.1, "{loss}");
     let start: Vec<f64> = network(DType::F64).params().iter().flat_map(|(_, p)| numbers(&p.var)).collect();
     assert_eq!((seen.len(), weights), (1, start), "only the observation before the first step");
 }
 
-/// A gradient that overflows ends a run as a loss does, and the weights stay those of the step before.
+/// A gradient that overflows ends a run as such a loss does, with the weights of the step before.
 #[test]
 fn a_gradient_that_is_not_finite_is_divergence() {
     let network = network(DType::F64);
     let mut batches = |index: u64| {
         let (images, labels) = samples(0, 4)?;
-        // The second batch: the loss is finite by saturation, its gradient by the inputs is not.
+        // In the second batch the loss is finite because it saturates; its gradient is not finite.
         Ok((if index == 1 { (images * 1e308)? } else { images }, labels))
     };
     let mut last = Vec::new();
@@ -272,12 +272,12 @@ fn a_gradient_that_is_not_finite_is_divergence() {
         last = network.params().iter().flat_map(|(_, parameter)| numbers(&parameter.var)).collect();
         Ok(ControlFlow::Continue(()))
     });
-    let Outcome::Diverged { step: 1, .. } = outcome.unwrap() else { panic!() };
+    let FitOutcome::Diverged { step: 1, .. } = outcome.unwrap() else { panic!() };
     let now: Vec<f64> = network.params().iter().flat_map(|(_, parameter)| numbers(&parameter.var)).collect();
     assert_eq!(now, last);
 }
 
-/// The forward pass that showed the divergence has moved the running statistics: they are given back.
+/// The forward pass of the diverged step updated the running statistics: they are restored.
 #[test]
 fn divergence_leaves_the_network_of_the_step_before_with_its_statistics() {
     let architecture = Architecture::from_toml("family = 'conv4'\nchannels = [3]\ninput_size = [4, 4]").unwrap();
@@ -291,18 +291,18 @@ fn divergence_leaves_the_network_of_the_step_before_with_its_statistics() {
         network.params().iter().flat_map(|(_, parameter)| numbers(&parameter.var)).collect()
     };
     let mut last = Vec::new();
-    // Step 1 takes the batches 2 and 3.
+    // Step 1 uses the batches 2 and 3.
     let fit = Fit { accumulate: 2, ..Fit::new(5, Sgd::new(0.1)) };
     let outcome = fit.run(&network, &mut Progress::default(), &mut batches, |network, _| {
         last = values(network);
         Ok(ControlFlow::Continue(()))
     });
-    assert!(matches!(outcome.unwrap(), Outcome::Diverged { step: 1, loss } if loss.is_nan()));
+    assert!(matches!(outcome.unwrap(), FitOutcome::Diverged { step: 1, loss } if loss.is_nan()));
     assert_eq!(values(&network), last);
     assert_eq!(numbers(&network.params().get("encoder.0.1.num_batches_tracked").unwrap().var), [2.0]);
 }
 
-/// Batches that no step can be made of are refused by name, and the network stays as it was.
+/// Invalid batches are refused by name, and the network is unchanged.
 #[test]
 fn batches_that_do_not_fit_are_refused() {
     let run = |images: Tensor, labels: Tensor| {
@@ -318,13 +318,17 @@ fn batches_that_do_not_fit_are_refused() {
     let zeros = |shape: &[usize], dtype| Tensor::zeros(shape, dtype, &Device::Cpu).unwrap();
     let labels = |labels: &[u32]| Tensor::new(labels, &Device::Cpu).unwrap();
     let f64s = DType::F64;
-    let shape = |error: Error| matches!(error, Error::Shape { .. });
+    let shape =
+        |error: Error| matches!(error, Error::Shape { .. } | Error::Operation(models::ops::Error::Shape { .. }));
     assert!(shape(run(zeros(&[2, 5], f64s), labels(&[0, 1]))), "five inputs where four are expected");
     assert!(shape(run(zeros(&[2, 4], f64s), labels(&[0, 1, 2]))), "three labels for two samples");
     assert!(shape(run(zeros(&[2, 4], f64s), labels(&[0, 3]))), "a fourth class where there are three");
     assert!(shape(run(zeros(&[0, 4], f64s), zeros(&[0], DType::U32))), "no samples");
     let error = run(zeros(&[2, 4], DType::F32), labels(&[0, 1]));
-    assert!(matches!(error, Error::DType { .. }), "f32 samples for an f64 network: {error}");
+    assert!(
+        matches!(error, Error::DType { .. } | Error::Operation(models::ops::Error::DType { .. })),
+        "f32 samples for an f64 network: {error}"
+    );
     let error = run(zeros(&[2, 4], f64s), zeros(&[2], DType::I64));
-    assert!(matches!(error, Error::DType { .. }), "i64 labels: {error}");
+    assert!(matches!(error, Error::Operation(models::ops::Error::DType { .. })), "i64 labels: {error}");
 }

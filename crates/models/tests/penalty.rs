@@ -1,11 +1,11 @@
-//! The penalty's short way through the layers against the general one, which needs only a forward mode.
+//! The penalty from residuals against the general implementation, which needs only a JVP.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use candle_core::{DType, Device, Tensor, Var};
 use gc_core::{FeatureMap, InputUnits, Penalty, Probe};
 use models::{Architecture, Features, Initialisation, Network, Pass};
 
-/// The same map, with the penalty that every map with a forward mode has.
+/// The same map with the penalty of any map that has a JVP.
 struct General<'a>(Features<'a>);
 
 impl FeatureMap for General<'_> {
@@ -38,7 +38,7 @@ fn gradients(network: &Network, loss: &Tensor) -> Vec<(String, Vec<f64>)> {
 }
 
 #[test]
-fn the_short_way_is_the_general_one() {
+fn the_penalty_from_residuals_is_the_general_one() {
     let penalty = Penalty::projections(Probe::Rademacher, 2).seed(3);
     let pixels = InputUnits::Pixel { std: vec![0.2, 0.5, 0.3] };
     for name in ["vgg-small", "vgg11", "resnet18-cifar", "resnet50-cifar"] {
@@ -54,7 +54,7 @@ fn the_short_way_is_the_general_one() {
                 let general = penalty.term(&General(map()), &images, 5).unwrap();
                 assert!((short.value / general.value - 1.0).abs() < 1e-10, "{name}: {} {}", short.value, general.value);
                 let (short, general) = (gradients(&network, &short.loss), gradients(&network, &general.loss));
-                // A bias in front of batch norm has gradient 0 up to rounding, so the scale is that of all parameters.
+                // A bias in front of batch norm has gradient 0 up to rounding, so the error is relative to the gradient by all parameters.
                 let scale: f64 = general.iter().flat_map(|(_, entries)| entries).map(|entry| entry * entry).sum();
                 for ((parameter, short), (_, general)) in short.iter().zip(&general) {
                     let difference: f64 = short.iter().zip(general).map(|(a, b)| (a - b).powi(2)).sum();
@@ -66,7 +66,7 @@ fn the_short_way_is_the_general_one() {
 }
 
 #[test]
-fn recorded_pullbacks_are_those_of_the_graph() {
+fn vjps_are_those_of_the_graph() {
     for name in ["vgg-small", "vgg11_bn", "resnet18-cifar", "resnet50-cifar"] {
         let architecture = Architecture::named(name).unwrap().with_input(3, [36, 32]).with_classes(4).with_width(0.125);
         let network = Network::new(&architecture, Initialisation::HeNormal, 1, DType::F64, &Device::Cpu).unwrap();
@@ -78,25 +78,25 @@ fn recorded_pullbacks_are_those_of_the_graph() {
         let images = draw(0, &[3, 3, 36, 32]);
         for pass in [Pass::evaluation(), Pass::training(0, 0).without_update()] {
             let map = network.frozen().feature_map(pass, None).unwrap();
-            let recorded = map.linearised(&images).unwrap().expect("a frozen view records");
+            let linearization = map.linearize(&images).unwrap().expect("a frozen view is linearized");
             let input = Var::from_tensor(&images).unwrap();
             let features = map.features(&input).unwrap();
             let norm = |x: &Tensor| x.sqr().unwrap().sum_all().unwrap().to_scalar::<f64>().unwrap().sqrt();
-            // Batch norm of running statistics is folded into the convolution, which rounds otherwise.
-            let difference = norm(&(recorded.features() - features.detach()).unwrap());
+            // Evaluation-mode batch norm is folded into the convolution, which changes the rounding.
+            let difference = norm(&(linearization.features() - features.detach()).unwrap());
             assert!(difference <= 1e-13 * norm(&features), "{name} {pass:?}");
             for index in 1..3 {
                 let cotangent = draw(index, features.dims());
                 let store = (&features * &cotangent).unwrap().sum_all().unwrap().backward().unwrap();
                 let expected = store.get(&input).unwrap();
-                let pulled = recorded.pullback(&cotangent).unwrap();
+                let pulled = linearization.vjp(&cotangent).unwrap();
                 assert_eq!(pulled.dims(), images.dims());
                 assert!(norm(&(&pulled - expected).unwrap()) <= 1e-13 * norm(expected), "{name} {pass:?}");
             }
-            let (all, largest) = recorded.bytes();
+            let (all, largest) = linearization.bytes();
             assert!(largest > images.elem_count() * 8 / 3 && all > largest, "{name}: {all} and {largest}");
-            // With variables below it, the map is measured through the graph, which finds them.
-            assert!(network.tracked().feature_map(pass, None).unwrap().linearised(&images).unwrap().is_none());
+            // A map whose parameters are variables is measured through the graph, which finds them.
+            assert!(network.tracked().feature_map(pass, None).unwrap().linearize(&images).unwrap().is_none());
         }
     }
 }

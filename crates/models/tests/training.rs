@@ -1,4 +1,4 @@
-//! Training: PyTorch's SGD steps with L2 and the complexity penalty, the same bits on any number of threads, divergence.
+//! Training: PyTorch's SGD steps with L2 and the GC penalty, bit-identity for any number of threads, divergence.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on may panic")]
 
@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 
 use candle_core::{DType, Device, Tensor};
 use gc_core::Penalty;
-use models::train::{Fit, GcPenalty, Gradients, OptimizerState, Outcome, Progress, Sgd};
+use models::train::{Fit, FitOutcome, GcPenalty, Gradients, OptimizerState, Progress, Sgd};
 use models::{Architecture, Error, Initialisation, Network, Pass, ops};
 use support::{Golden, assert_close, numbers};
 
@@ -98,7 +98,7 @@ fn the_same_seed_gives_the_same_bits_on_any_number_of_threads() {
 }
 
 #[test]
-fn stopping_and_going_on_changes_nothing() {
+fn stopping_and_continuing_changes_nothing() {
     let fit = Fit::new(6, Sgd { momentum: 0.9, ..Sgd::new(0.05) });
     let (_, expected) = train(&fit);
     let network = network();
@@ -109,14 +109,14 @@ fn stopping_and_going_on_changes_nothing() {
         }
     };
     let outcome = fit.run(&network, &mut progress, &mut batch, stop_at(2)).unwrap();
-    assert_eq!(outcome, Outcome::Stopped { step: 2 });
-    assert_eq!(fit.run(&network, &mut progress, &mut batch, stop_at(9)).unwrap(), Outcome::Finished);
+    assert_eq!(outcome, FitOutcome::Stopped { step: 2 });
+    assert_eq!(fit.run(&network, &mut progress, &mut batch, stop_at(9)).unwrap(), FitOutcome::Finished);
     let found: Vec<f64> = network.params().iter().flat_map(|(_, parameter)| numbers(&parameter.var)).collect();
     assert_eq!(found, expected);
 }
 
 #[test]
-fn l2_never_touches_running_statistics() {
+fn l2_never_changes_running_statistics() {
     let network = network();
     let before = numbers(&network.params().get("features.1.running_var").unwrap().var);
     let images = batch(0).unwrap().0;
@@ -127,9 +127,9 @@ fn l2_never_touches_running_statistics() {
     assert_eq!(numbers(&network.params().get("features.1.running_var").unwrap().var), before);
 }
 
-/// The penalty pulls complexity down, moves the running statistics once a step, and draws fresh probes from the seed.
+/// The penalty lowers the complexity, updates the running statistics once per step, and draws new probes from the seed.
 #[test]
-fn a_penalised_run_ends_with_less_complexity() {
+fn a_penalised_run_ends_with_lower_complexity() {
     let run = |strength: f64| {
         let estimator = Penalty::projections(gc_core::Probe::Rademacher, 1).seed(7);
         let fit = Fit { penalty: Some(GcPenalty { strength, estimator }), ..Fit::new(15, Sgd::new(0.05)) };
@@ -151,16 +151,16 @@ fn a_penalised_run_ends_with_less_complexity() {
 }
 
 #[test]
-fn divergence_ends_a_run_cleanly_and_says_where() {
+fn divergence_ends_a_run_and_reports_the_step() {
     let outcome = Fit::new(50, Sgd::new(1e6))
         .run(&network(), &mut Progress::default(), &mut batch, |_, _| Ok(ControlFlow::Continue(())))
         .unwrap();
-    let Outcome::Diverged { step, loss } = outcome else { panic!("{outcome:?}") };
+    let FitOutcome::Diverged { step, loss } = outcome else { panic!("{outcome:?}") };
     assert!(step >= 1 && (!loss.is_finite() || loss > 1e3), "{step} {loss}");
 }
 
 #[test]
-fn senseless_settings_are_refused_by_name() {
+fn invalid_settings_are_refused_by_name() {
     let run = |fit: Fit| {
         let mut progress = Progress::default();
         fit.run(&network(), &mut progress, &mut batch, |_, _| Ok(ControlFlow::Continue(()))).unwrap_err().to_string()
@@ -218,7 +218,7 @@ mod weights {
         assert!(error.to_string().contains("`classifier.weight` is [7, 2] where [3, 32] is expected"), "{error}");
     }
 
-    /// The body of a trained net under a fresh head, in half precision as files of the Hub often are.
+    /// The body of a trained network with a new head, in half precision as files of the Hub often are.
     #[test]
     fn of_another_head_are_read_where_they_match() {
         let (_folder, path) = saved();
@@ -239,7 +239,7 @@ mod weights {
             let stored = network().params().get(name).unwrap().var.to_dtype(DType::BF16).unwrap();
             assert_eq!(numbers(&parameter.var), numbers(&stored.to_dtype(DType::F32).unwrap()), "{name}");
         }
-        // A file in which nothing fits is of another network.
+        // A file in which nothing fits belongs to another network.
         rewrite(&path, |tensors| *tensors = [("a".into(), Tensor::zeros(1, DType::F32, &Device::Cpu).unwrap())].into());
         assert!(matches!(other.params().load_matching(&path), Err(Error::Weights { .. })));
     }
@@ -257,8 +257,7 @@ mod weights {
         });
         assert!(matches!(load(), Error::NonFiniteWeights { count: 8, .. }));
         for (start, part) in [
-            (b"PK\x03\x04 and so on".as_slice(), "torch.save"),
-            (b"\x80\x02 and so on", "pickle"),
+            (b"\x80\x02 and so on".as_slice(), "pickle"),
             (b"\x89HDF\r\n and so on", "HDF5"),
             (b"version https://git-lfs.github.com/spec/v1", "Git LFS"),
         ] {
@@ -274,7 +273,7 @@ mod weights {
             }
             other => panic!("{other}"),
         }
-        // Whole numbers are quantised weights, of which half the meaning is elsewhere.
+        // Whole numbers are quantised weights, whose scales are stored elsewhere.
         std::fs::write(&path, &whole).unwrap();
         rewrite(&path, |tensors| {
             tensors.insert("features.0.bias".into(), Tensor::zeros(8, DType::U8, &Device::Cpu).unwrap());

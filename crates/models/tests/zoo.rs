@@ -1,5 +1,5 @@
 //! Every family against PyTorch: features of torchvision's ResNet-18 with both stems, of bottleneck blocks, batch-norm
-//! VGGs, Wide ResNets, Conv-4 and MLPs, on inputs that are not square, for weights that both sides compute by one formula.
+//! VGGs, Wide ResNets, Conv-4 and MLPs, on inputs that are not square, for weights that both sides compute by the same formula.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on may panic")]
 
@@ -47,12 +47,16 @@ fn nets() -> Vec<(&'static str, Architecture, Vec<usize>)> {
         ("conv4", toml("family = 'conv4'\nchannels = [5, 6, 7, 8]\ninput_size = [16, 32]"), vec![3, 3, 16, 32]),
         (
             "mlp-gelu",
-            toml("family = 'mlp'\ninputs = 10\nhidden = [7, 6, 4]\nactivation = 'gelu'\nclasses = 3"),
+            toml(
+                "family = 'mlp'\ninputs = 10\nhidden = [7, 6, 4]\nactivation = 'gelu'\nactivation_before_head = false\nclasses = 3",
+            ),
             vec![4, 10],
         ),
         (
             "mlp-silu",
-            toml("family = 'mlp'\ninputs = 10\nhidden = [7, 4]\nactivation = 'silu'\nclasses = 3"),
+            toml(
+                "family = 'mlp'\ninputs = 10\nhidden = [7, 4]\nactivation = 'silu'\nactivation_before_head = false\nclasses = 3",
+            ),
             vec![4, 10],
         ),
     ]
@@ -111,12 +115,12 @@ fn features_are_those_of_pytorch() {
     }
 }
 
-/// Rows go backwards through every layer and columns forwards: two routes that share no code above the kernels.
+/// Rows of the Jacobian come from reverse mode and columns from forward mode, which share no code above the kernels.
 #[test]
 fn forward_and_reverse_mode_agree_at_the_features_and_inside_blocks() {
     for (name, architecture, shape) in nets() {
         if ["resnet18", "resnet18-cifar", "wide-resnet28-4"].contains(&name) {
-            continue; // The same blocks with thousands of inputs: the small nets stand for them.
+            continue; // The same blocks with thousands of inputs; the small networks cover them.
         }
         let (network, x) = network(name, &architecture, &shape, DType::F64);
         let x = x.narrow(0, 0, 1).unwrap();

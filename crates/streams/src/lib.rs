@@ -9,14 +9,14 @@ mod draw;
 
 pub use draw::{permutation, rademacher, standard_normal, uniform};
 
-/// The stream with this address: a run seed, what the numbers are for, and which one of its kind it is.
+/// The random number generator of a run seed, a purpose and an index.
 ///
-/// **Definition** the ChaCha8 generator whose 256-bit key is SHA-256(`seed` as 8 little-endian bytes, `index`
-/// likewise, then the bytes of `purpose`).
+/// **Definition** the ChaCha8 generator whose 256-bit key is SHA-256(`seed` as 8 little-endian bytes, `index` as 8
+/// little-endian bytes, the bytes of `purpose` in UTF-8).
 ///
-/// **Conventions** `purpose` is a path from the outside in, such as `"models/init/features.0.weight"`; `index` counts
-/// what repeats (steps, epochs, images, probes). Streams of different addresses are independent for every purpose of
-/// this workspace, so nothing depends on the order in which they are opened or on the number of threads.
+/// **Conventions** `purpose` is a path of names, the crate first, such as `"models/init/features.0.weight"`. `index` is the
+/// number of a step, epoch, image or probe. Equal arguments give equal numbers. Streams with different arguments can be
+/// used as independent, so results depend neither on the order in which streams are opened nor on the number of threads.
 ///
 /// ```
 /// use rand::Rng;

@@ -1,4 +1,4 @@
-//! Columns of a parquet table as arrays: one of numbers is `[n]`, one of equally long lists of numbers is `[n, p]`.
+//! Columns of a parquet table as arrays: numbers become `[n]`, equally long lists of numbers `[n, p]`, strings text.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -9,50 +9,57 @@ use candle_core::{Device, Tensor};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
 
-/// One column as far as it was read.
+use super::Array;
+
+/// The values of one column in the rows read so far.
 #[derive(Default)]
 struct Column {
     floats: Vec<f64>,
     integers: Vec<i64>,
-    /// Whether every float was written as f32.
-    single: bool,
+    words: Vec<String>,
+    /// Whether a float was stored as f64.
+    double: bool,
     /// Numbers in each row's list, where rows are lists.
     width: Option<usize>,
     rows: usize,
 }
 
-/// All columns of numbers; columns of anything else (names, images) are left out.
-pub(super) fn read(path: &Path) -> Result<BTreeMap<String, Tensor>> {
+/// All columns of numbers and text. The names of the other columns (images, structures) are added to `left_out`.
+pub(super) fn read(path: &Path, left_out: &mut Vec<String>) -> Result<BTreeMap<String, Array>> {
     let file = SerializedFileReader::new(File::open(path)?)?;
     let mut columns: BTreeMap<String, Option<Column>> = BTreeMap::new();
     for (index, row) in file.get_row_iter(None)?.enumerate() {
         for (name, field) in row?.into_columns() {
-            let column =
-                columns.entry(name.clone()).or_insert_with(|| Some(Column { single: true, ..Column::default() }));
-            let Some(reading) = column else { continue };
-            let numbers = reading.enter(&field).with_context(|| format!("column `{name}`, row {index}"))?;
-            if !numbers {
+            let column = columns.entry(name.clone()).or_insert_with(|| Some(Column::default()));
+            let Some(known) = column else { continue };
+            if !known.push_row(&field).with_context(|| format!("column `{name}`, row {index}"))? {
                 *column = None;
             }
         }
     }
-    columns
-        .into_iter()
-        .filter_map(|(name, column)| Some((name, column?)))
-        .map(|(name, column)| Ok((name, column.tensor()?)))
-        .collect()
+    let mut arrays = BTreeMap::new();
+    for (name, column) in columns {
+        match column {
+            Some(column) => {
+                let array = column.array().with_context(|| format!("column `{name}`"))?;
+                arrays.insert(name, array);
+            }
+            None => left_out.push(name),
+        }
+    }
+    Ok(arrays)
 }
 
 impl Column {
-    /// Takes in one row; `false` if it holds no numbers.
-    fn enter(&mut self, field: &Field) -> Result<bool> {
+    /// Adds one row; `false` if it holds neither numbers nor text.
+    fn push_row(&mut self, field: &Field) -> Result<bool> {
         self.rows += 1;
         let Field::ListInternal(list) = field else { return self.push(field) };
         if *self.width.get_or_insert(list.len()) != list.len() {
             bail!("the list has {} numbers, the rows before it have {}", list.len(), self.width.unwrap_or_default());
         }
         for element in list.elements() {
-            if !self.push(element)? {
+            if matches!(element, Field::Str(_)) || !self.push(element)? {
                 return Ok(false);
             }
         }
@@ -61,11 +68,13 @@ impl Column {
 
     fn push(&mut self, field: &Field) -> Result<bool> {
         match field {
+            Field::Float16(number) => self.floats.push(f64::from(number.to_f32())),
             Field::Float(number) => self.floats.push(f64::from(*number)),
             Field::Double(number) => {
-                self.single = false;
+                self.double = true;
                 self.floats.push(*number);
             }
+            Field::Bool(truth) => self.integers.push(i64::from(*truth)),
             Field::Byte(number) => self.integers.push(i64::from(*number)),
             Field::Short(number) => self.integers.push(i64::from(*number)),
             Field::Int(number) => self.integers.push(i64::from(*number)),
@@ -74,21 +83,25 @@ impl Column {
             Field::UShort(number) => self.integers.push(i64::from(*number)),
             Field::UInt(number) => self.integers.push(i64::from(*number)),
             Field::ULong(number) => self.integers.push(i64::try_from(*number).context("the number is too large")?),
+            Field::Str(word) => self.words.push(word.clone()),
             Field::Null => bail!("the value is missing"),
             _ => return Ok(false),
         }
         Ok(true)
     }
 
-    fn tensor(self) -> Result<Tensor> {
+    fn array(self) -> Result<Array> {
         let shape = self.width.map_or_else(|| vec![self.rows], |width| vec![self.rows, width]);
         let device = &Device::Cpu;
-        Ok(if self.floats.is_empty() {
-            Tensor::from_vec(self.integers, shape, device)?
-        } else if self.single {
-            Tensor::from_vec(self.floats.iter().map(|number| *number as f32).collect::<Vec<_>>(), shape, device)?
+        Ok(if !self.words.is_empty() {
+            Array::Text(self.words)
+        } else if self.floats.is_empty() {
+            Array::Numbers(Tensor::from_vec(self.integers, shape, device)?)
+        } else if self.double {
+            Array::Numbers(Tensor::from_vec(self.floats, shape, device)?)
         } else {
-            Tensor::from_vec(self.floats, shape, device)?
+            let numbers = self.floats.iter().map(|number| *number as f32).collect::<Vec<_>>();
+            Array::Numbers(Tensor::from_vec(numbers, shape, device)?)
         })
     }
 }
@@ -128,9 +141,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.parquet");
         written(&path, [2, 2]);
-        let arrays = read(&path).unwrap();
-        assert_eq!(arrays["labels"].to_vec1::<i64>().unwrap(), [4, 5]);
-        assert_eq!(arrays["features"].to_vec2::<f32>().unwrap(), [[0.0, 1.0], [2.0, 3.0]]);
+        let arrays = read(&path, &mut Vec::new()).unwrap();
+        let (Array::Numbers(labels), Array::Numbers(features)) = (&arrays["labels"], &arrays["features"]) else {
+            panic!()
+        };
+        assert_eq!(labels.to_vec1::<i64>().unwrap(), [4, 5]);
+        assert_eq!(features.to_vec2::<f32>().unwrap(), [[0.0, 1.0], [2.0, 3.0]]);
     }
 
     #[test]
@@ -138,7 +154,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.parquet");
         written(&path, [2, 3]);
-        let message = format!("{:#}", read(&path).unwrap_err());
+        let message = format!("{:#}", read(&path, &mut Vec::new()).err().unwrap());
         assert!(message.contains("column `features`, row 1") && message.contains("3 numbers"), "{message}");
     }
 }

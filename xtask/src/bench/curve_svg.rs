@@ -3,8 +3,8 @@
 use maud::{Markup, html};
 
 use super::curves::{Curve, curves};
-use super::page::cost;
 use super::recorded::Recorded;
+use super::units::cost;
 
 const WIDTH: f64 = 440.0;
 const HEIGHT: f64 = 300.0;
@@ -14,7 +14,7 @@ const TOP: f64 = 44.0;
 const BOTTOM: f64 = 40.0;
 const COLUMNS: usize = 2;
 
-/// The picture of all curves; nothing where there are none.
+/// The picture of all curves; `None` without curves.
 pub(super) fn picture(recorded: &Recorded) -> Option<Markup> {
     let curves: Vec<Curve> = recorded.topics.values().flat_map(curves).collect();
     if curves.is_empty() {

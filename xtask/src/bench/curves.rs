@@ -1,18 +1,18 @@
-//! Cost against one size: how fast it grows, and how near it comes to what the machine allows.
+//! Cost curves: the exponent with which cost grows with a size, and the share of the machine's roofline that is reached.
 //!
-//! A benchmark `… against SIZE/NUMBER, DEVICE` is a point. The roofline of a point is the time that its least work takes at the
+//! A benchmark `… against SIZE/NUMBER, DEVICE` is a point of a curve. The roofline of a point is the time of its least work at the
 //! measured peaks: the longer of operations at the speed of large matrix products and bytes at the speed of copying
 //! (S. Williams, A. Waterman and D. Patterson, "Roofline", Communications of the ACM 52(4), 2009).
 
 use std::fmt::Write as _;
 
-use super::page::cost;
 use super::recorded::{Figure, OURS, Session};
+use super::units::cost;
 
 /// The points of one curve, by size.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Curve {
-    /// What is done, `against` which size.
+    /// The work and the size: `… against SIZE`.
     pub(super) name: String,
     pub(super) points: Vec<Point>,
 }
@@ -23,15 +23,15 @@ pub(super) struct Point {
     pub(super) size: f64,
     /// Seconds, median over the rounds.
     pub(super) cost: f64,
-    /// What the machine's peaks allow, where work and peaks were recorded.
+    /// The roofline, where least work and peaks were recorded.
     pub(super) roofline: Option<Roofline>,
 }
 
-/// The least time of a piece of work on this machine.
+/// The least time of a piece of work at the machine's peaks.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Roofline {
     pub(super) seconds: f64,
-    /// Whether products and not memory take the longer.
+    /// Whether the time of the products exceeds that of the memory traffic.
     pub(super) by_products: bool,
 }
 
@@ -39,13 +39,13 @@ pub(super) struct Roofline {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Fit {
     pub(super) exponent: f64,
-    /// Standard error of the exponent; none from two points.
+    /// Standard error of the exponent; `None` for two points.
     pub(super) error: Option<f64>,
     pub(super) factor: f64,
 }
 
 impl Fit {
-    /// None of fewer than two sizes.
+    /// `None` for fewer than two sizes.
     pub(super) fn new(points: impl IntoIterator<Item = (f64, f64)>) -> Option<Self> {
         let logs: Vec<(f64, f64)> = points.into_iter().map(|(size, cost)| (size.ln(), cost.ln())).collect();
         let count = logs.len() as f64;
@@ -67,12 +67,12 @@ impl Fit {
 }
 
 impl Curve {
-    /// How the cost grows.
+    /// The fitted power law of the cost.
     pub(super) fn fit(&self) -> Option<Fit> {
         Fit::new(self.points.iter().map(|point| (point.size, point.cost)))
     }
 
-    /// How the roofline grows, where every point has one.
+    /// The fitted power law of the roofline, where every point has one.
     pub(super) fn roofline_fit(&self) -> Option<Fit> {
         let points = self.points.iter().map(|point| Some((point.size, point.roofline?.seconds)));
         Fit::new(points.collect::<Option<Vec<_>>>()?)
@@ -103,7 +103,7 @@ pub(super) fn split(work: &str) -> Option<(&str, f64)> {
     name.contains("against ").then_some((name, size))
 }
 
-/// Operations and bytes a second at best.
+/// The measured peaks: operations and bytes per second.
 #[derive(Clone, Copy, Debug, Default)]
 struct Peaks {
     gemm: Option<f64>,
@@ -126,7 +126,7 @@ impl Peaks {
     }
 }
 
-/// The curves as a table; nothing where there are none.
+/// The curves as a table; empty without curves.
 pub(super) fn table(session: &Session) -> String {
     let curves = curves(session);
     if curves.is_empty() {

@@ -1,4 +1,4 @@
-//! Ratios against peers that README and book state, which must be among the recorded figures.
+//! Ratios to peers that README and book state; each must round from a recorded figure.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use super::recorded::Recorded;
 
-/// Names by which pages call the peers, and what the recorded sides begin with.
+/// Names of the peers on the pages, and the beginning of the recorded side.
 const PEERS: [(&str, &str); 9] = [
     ("pytorch", "PyTorch"),
     ("torch", "PyTorch"),
@@ -23,12 +23,12 @@ const PEERS: [(&str, &str); 9] = [
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Headline {
     pub(super) line: usize,
-    /// As it stands there, without the sign.
+    /// The number as the page has it, without the sign.
     pub(super) text: String,
     pub(super) peer: String,
 }
 
-/// The pages that may state one: READMEs and the book.
+/// The pages that may state a ratio: READMEs and the book.
 pub(super) fn pages(root: &Path) -> Result<Vec<PathBuf>> {
     let mut pages = vec![root.join("README.md")];
     let mut waiting = vec![root.join("docs/src"), root.join("crates")];
@@ -71,14 +71,14 @@ pub(super) fn headlines(text: impl AsRef<str>) -> Vec<Headline> {
     found
 }
 
-/// The number at the end of a text, and what comes before it.
+/// The number at the end of a text, and the text before the number.
 fn trailing_number(text: &str) -> Option<(&str, &str)> {
     let digits = text.chars().rev().take_while(|c| c.is_ascii_digit() || *c == '.').count();
     let (rest, number) = text.split_at(text.len() - digits);
     number.parse::<f64>().is_ok().then_some((rest, number))
 }
 
-/// Whether some recorded ratio against this peer rounds to the stated number.
+/// Whether a recorded ratio to this peer rounds to the stated number.
 pub(super) fn is_recorded(headline: &Headline, recorded: &Recorded) -> bool {
     let decimals = headline.text.split_once('.').map_or(0, |(_, decimals)| decimals.len());
     recorded.ratios().iter().filter(|ratio| ratio.peer.starts_with(&headline.peer)).any(|ratio| {
@@ -103,9 +103,9 @@ mod tests {
     #[test]
     fn a_number_must_round_from_a_recorded_one() {
         let recorded = example();
-        let said = |text: &str, peer: &str| Headline { line: 1, text: text.into(), peer: peer.into() };
-        assert!(is_recorded(&said("3.0", "NumPy"), &recorded) && is_recorded(&said("3", "NumPy"), &recorded));
-        assert!(is_recorded(&said("10", "easyfsl"), &recorded));
-        assert!(!is_recorded(&said("3.1", "NumPy"), &recorded) && !is_recorded(&said("3.0", "easyfsl"), &recorded));
+        let stated = |text: &str, peer: &str| Headline { line: 1, text: text.into(), peer: peer.into() };
+        assert!(is_recorded(&stated("3.0", "NumPy"), &recorded) && is_recorded(&stated("3", "NumPy"), &recorded));
+        assert!(is_recorded(&stated("10", "easyfsl"), &recorded));
+        assert!(!is_recorded(&stated("3.1", "NumPy"), &recorded) && !is_recorded(&stated("3.0", "easyfsl"), &recorded));
     }
 }

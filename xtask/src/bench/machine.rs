@@ -1,4 +1,4 @@
-//! What the figures were measured on and with.
+//! The machine and the versions of a session.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,11 +12,11 @@ pub(super) fn describe() -> String {
     let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let memory = text.lines().find_map(|line| line.strip_prefix("MemTotal:")).unwrap_or_default().trim();
     let kibibytes: f64 = memory.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or(0.0);
-    let model = crate::record::processor().unwrap_or_else(|| std::env::consts::ARCH.to_owned());
+    let model = crate::provenance::processor().unwrap_or_else(|| std::env::consts::ARCH.to_owned());
     format!("{model}, {cores} cores, {:.0} GiB, {}", kibibytes / 1_048_576.0, std::env::consts::OS)
 }
 
-/// Versions of what took part, as far as they tell.
+/// Versions of the compiler and the peers, where they can be read.
 pub(super) fn versions(root: &Path, peers: Option<&Path>) -> BTreeMap<String, String> {
     let mut versions = BTreeMap::from([("this workspace".to_owned(), env!("CARGO_PKG_VERSION").to_owned())]);
     let mut ask = |name: &str, command: &mut Command| {
@@ -45,7 +45,7 @@ pub(super) fn versions(root: &Path, peers: Option<&Path>) -> BTreeMap<String, St
 fn answer(command: &mut Command) -> Option<String> {
     let output = command.stderr(std::process::Stdio::null()).output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    // `rustc 1.95.0 (…)` names itself; the list does that already.
+    // `rustc 1.95.0 (…)` begins with its own name, which the list has already.
     let text = text.strip_prefix("rustc ").unwrap_or(&text).to_owned();
     (output.status.success() && !text.is_empty()).then_some(text)
 }

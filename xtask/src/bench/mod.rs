@@ -1,4 +1,4 @@
-//! `bench`: our benchmarks and the same work by the peers in turn, recorded with the machine, and the book's page of them.
+//! `bench`: runs our benchmarks and the same work in other libraries in turn, records both, and writes the book's page.
 
 mod curve_svg;
 mod curves;
@@ -7,15 +7,19 @@ mod machine;
 mod ours;
 mod page;
 mod peers;
+mod printed_figures;
 mod recorded;
 mod svg;
+mod units;
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 
+use crate::arguments::up_to;
 use crate::files::write_whole;
+use crate::output::{note, say};
 use recorded::{Figure, Recorded, Session};
 
 /// Arguments of `bench`.
@@ -26,24 +30,24 @@ pub(crate) struct Args {
     /// Folder of the peers: `venv/bin/python`, and checkouts such as `neural-collapse`; without it ours run alone
     #[arg(long, value_name = "DIR")]
     peers: Option<PathBuf>,
-    /// Threads of either side
-    #[arg(long, default_value_t = 2, value_name = "COUNT")]
+    /// Threads of each side
+    #[arg(long, default_value_t = 2, value_name = "COUNT", value_parser = up_to::<4_096>)]
     threads: usize,
-    /// How often the two sides take turns [default: 3, with --quick 1]
-    #[arg(long, value_name = "COUNT")]
+    /// Rounds, in each of which both sides run once [default: 3, with --quick 1]
+    #[arg(long, value_name = "COUNT", value_parser = up_to::<1_000>)]
     rounds: Option<usize>,
-    /// Smaller shapes and fewer repetitions, to try things out; writes page and pictures to target/bench-quick, not to the book
+    /// Smaller shapes and fewer repetitions, for a trial; page and pictures go to target/bench-quick, not to the book
     #[arg(long)]
     quick: bool,
-    /// Measure nothing; fail if README or book state a ratio against a peer that is not recorded
+    /// Measure nothing; fail if README or book state a ratio to a peer that is not recorded
     #[arg(long, conflicts_with_all = ["peers", "quick", "topics"])]
     check: bool,
-    /// Measure nothing; write page and picture anew from what is recorded
+    /// Measure nothing; write page and pictures from the recorded figures
     #[arg(long, conflicts_with_all = ["peers", "quick", "topics", "check"])]
     page: bool,
 }
 
-/// A benchmark target, and the script of the same name.
+/// A criterion target; the peers' script has the same name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Topic {
     /// Convolutions and training steps
@@ -74,7 +78,7 @@ impl Topic {
     }
 }
 
-/// The book's page, and the recorded figures and the pictures, from its folder.
+/// The book's folder, and in it the page, the recorded figures and the pictures.
 const BOOK: &str = "docs/src";
 const PAGE: &str = "benchmarks.md";
 const RECORDED: &str = "results/benchmarks.json";
@@ -101,7 +105,7 @@ pub(crate) fn bench(args: &Args) -> Result<()> {
     write_page(&folder, &recorded)
 }
 
-/// A folder like the book's, for figures that are not to be quoted.
+/// A folder like the book's, for the figures of a trial.
 fn trial(root: &Path, book: &Path) -> Result<PathBuf> {
     let folder = ours::target_folder(root).join("bench-quick");
     std::fs::create_dir_all(folder.join("results")).with_context(|| format!("cannot make {}", folder.display()))?;
@@ -114,7 +118,7 @@ fn workspace() -> Result<PathBuf> {
     manifest.parent().map(Path::to_path_buf).context("the workspace of this command has no folder any more")
 }
 
-/// The topics that were asked for, or all that there are.
+/// The topics of the command line, or all.
 fn chosen(args: &Args, root: &Path) -> Result<Vec<Topic>> {
     let present = |topic: &Topic| root.join(format!("benches/benches/{}.rs", topic.name())).exists();
     if args.topics.is_empty() {
@@ -126,7 +130,7 @@ fn chosen(args: &Args, root: &Path) -> Result<Vec<Topic>> {
     }
 }
 
-/// Both sides in turn, some rounds.
+/// The figures of both sides, run in turn in every round.
 fn measure(topic: Topic, args: &Args, root: &Path) -> Result<Session> {
     let rounds = args.rounds.unwrap_or(if args.quick { 1 } else { 3 });
     let mut figures: Vec<Figure> = Vec::new();
@@ -144,7 +148,7 @@ fn measure(topic: Topic, args: &Args, root: &Path) -> Result<Session> {
     }
     Ok(Session {
         command: command(topic, args),
-        date: crate::record::utc(crate::record::now()),
+        date: crate::provenance::utc(crate::provenance::now()),
         threads: args.threads,
         quick: args.quick,
         machine: machine::describe(),
@@ -153,16 +157,16 @@ fn measure(topic: Topic, args: &Args, root: &Path) -> Result<Session> {
     })
 }
 
-/// Says on standard error how long a turn of one side took, so that a whole session can be planned.
+/// Prints the time that one side took to standard error, so that a whole session can be planned.
 fn timed<T>(topic: Topic, round: usize, side: &str, turn: impl FnOnce() -> Result<T>) -> Result<T> {
-    eprintln!("{}, round {round}: {side}", topic.name());
-    let start = crate::record::now();
+    note!("{}, round {round}: {side}", topic.name());
+    let start = crate::provenance::now();
     let found = turn()?;
-    eprintln!("{}, round {round}: {side} took {} s", topic.name(), crate::record::now() - start);
+    note!("{}, round {round}: {side} took {} s", topic.name(), crate::provenance::now() - start);
     Ok(found)
 }
 
-/// The command that makes one topic's figures again.
+/// The command that measures one topic's figures again.
 fn command(topic: Topic, args: &Args) -> String {
     let mut command = format!("cargo xtask bench {} --threads {}", topic.name(), args.threads);
     if args.peers.is_some() {
@@ -186,7 +190,7 @@ fn write_page(folder: &Path, recorded: &Recorded) -> Result<()> {
         write_whole(&folder.join(CURVES), curves.into_string().as_bytes())?;
     }
     write_whole(&path, after.as_bytes())?;
-    println!("{} and its pictures state what {RECORDED} beside it holds", path.display());
+    say!("{} and its pictures state the figures of {RECORDED}", path.display());
     Ok(())
 }
 
@@ -209,7 +213,7 @@ fn check(root: &Path, recorded: &Recorded) -> Result<()> {
         stray.push(format!("{PAGE} states other figures than {RECORDED}: run `cargo xtask bench --page`"));
     }
     if stray.is_empty() {
-        println!(
+        say!(
             "{checked} ratios against peers in README and book are recorded, and the page's tables are those recorded"
         );
         return Ok(());

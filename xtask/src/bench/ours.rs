@@ -1,4 +1,4 @@
-//! Our side: a criterion target, whose samples are read from where criterion writes them.
+//! Our side: runs a criterion target and reads the samples that criterion writes.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,15 +8,16 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
+use super::printed_figures::figures_of;
 use super::recorded::{Figure, Least, OURS, median};
-use super::{Args, Topic, peers};
+use super::{Args, Topic};
 
-/// Runs the target of a topic, and what else measures it, once.
+/// Runs the criterion target of a topic and its examples once.
 pub(super) fn run(topic: Topic, args: &Args, root: &Path) -> Result<Vec<Figure>> {
     let target = target_folder(root);
-    // Whole seconds: what was written in the second of the start counts.
-    let started = UNIX_EPOCH + Duration::from_secs(crate::record::now());
-    // With `xtask` beside it, the features of the dependencies are those of this very command: nothing is built twice.
+    // In whole seconds, so that a file of the starting second counts as new.
+    let started = UNIX_EPOCH + Duration::from_secs(crate::provenance::now());
+    // `-p xtask` gives the dependencies the features of this command's own build, so that nothing is built twice.
     let mut command = cargo(root, args.threads, &["bench", "-p", "xtask", "-p", "benches", "--bench", topic.name()]);
     if args.quick {
         command.env("BENCH_QUICK", "1");
@@ -37,7 +38,7 @@ pub(super) fn run(topic: Topic, args: &Args, root: &Path) -> Result<Vec<Figure>>
     Ok(figures)
 }
 
-/// Adds what the target declares of the work of its curves' points; a topic without curves writes no such file.
+/// Adds the least work of each point of a cost curve, which the target writes to a file. A topic without curves has none.
 fn add_least_work(figures: &mut [Figure], path: &Path) -> Result<()> {
     let Ok(text) = std::fs::read_to_string(path) else { return Ok(()) };
     let declared: BTreeMap<String, Least> =
@@ -48,7 +49,7 @@ fn add_least_work(figures: &mut [Figure], path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What a topic measures in processes of its own, because peak memory is a process's: example, package, arguments.
+/// The examples of a topic that run in processes of their own, to read the peak memory of each: example, package, arguments.
 fn examples(topic: Topic, quick: bool) -> Vec<(&'static str, &'static str, &'static str)> {
     match topic {
         Topic::Collapse => shapes(quick).map(|shape| ("full_report", "collapse", shape)).to_vec(),
@@ -64,10 +65,10 @@ fn run_example(root: &Path, threads: usize, example: &str, package: &str, argume
     }
     let mut command = Command::new(target_folder(root).join("release/examples").join(example));
     set_threads(command.current_dir(root).args(arguments.split(' ')), threads);
-    peers::figures_of(&mut command, &format!("the example {example}"))
+    figures_of(&mut command, &format!("the example {example}"))
 }
 
-/// Samples, features and classes of a full report, as the target `collapse` and its peers take them.
+/// Samples, features and classes of a full report, for the target `collapse` and its peers.
 pub(super) fn shapes(quick: bool) -> [&'static str; 2] {
     if quick { ["100000 512 100", "10000 2048 200"] } else { ["1000000 512 100", "50000 2048 1000"] }
 }
@@ -89,14 +90,14 @@ pub(super) fn target_folder(root: &Path) -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |folder| root.join(folder))
 }
 
-/// What criterion writes beside a sample.
+/// The description that criterion writes beside a sample.
 #[derive(Deserialize)]
 struct Benchmark {
     full_id: String,
     throughput: Option<BTreeMap<String, f64>>,
 }
 
-/// A sample: nanoseconds of so many iterations each.
+/// A sample of criterion: numbers of iterations, and the nanoseconds that they took.
 #[derive(Deserialize)]
 struct Sample {
     iters: Vec<f64>,
@@ -126,7 +127,7 @@ fn read_sample(folder: &Path) -> Result<Figure> {
         let path = folder.join(name);
         std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
     };
-    let shape = || format!("{} is not what criterion wrote until now", folder.display());
+    let shape = || format!("{} is not in criterion's format of versions 0.5 to 0.8", folder.display());
     let benchmark: Benchmark = serde_json::from_str(&read("benchmark.json")?).with_context(shape)?;
     let sample: Sample = serde_json::from_str(&read("sample.json")?).with_context(shape)?;
     let seconds: Vec<f64> = sample.times.iter().zip(&sample.iters).map(|(time, count)| time / count * 1e-9).collect();
@@ -165,7 +166,7 @@ mod tests {
         std::fs::write(&declared, r#"{"group/a/b": {"operations": 2e9, "bytes": 1.2e1}}"#).unwrap();
         add_least_work(&mut figures, &declared).unwrap();
         assert_eq!(figures[0].least, Some(Least { operations: 2e9, bytes: 12.0 }));
-        let later = UNIX_EPOCH + Duration::from_secs(crate::record::now() + 3600);
+        let later = UNIX_EPOCH + Duration::from_secs(crate::provenance::now() + 3600);
         assert!(read_criterion(folder.path(), later).unwrap().is_empty());
     }
 }

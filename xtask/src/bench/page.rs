@@ -1,4 +1,4 @@
-//! The recorded part of the book's page: tables between two marks, the rest of the page left as it is.
+//! The recorded part of the book's page: the tables between two marks. The rest of the page stays unchanged.
 
 use std::fmt::Write as _;
 
@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 
 use super::curves;
 use super::recorded::{OURS, Ratio, Recorded, Session};
+use super::units::cost;
 
 const BEGIN: &str = "<!-- recorded figures: begin; written by `cargo xtask bench` -->";
 const END: &str = "<!-- recorded figures: end -->";
@@ -18,7 +19,7 @@ pub(super) fn with_recorded(page: &str, recorded: &Recorded) -> Result<String> {
     Ok(format!("{before}{BEGIN}\n\n{}\n{END}{after}", tables(recorded)))
 }
 
-/// The page with its recorded part blanked, line by line, so that line numbers stay.
+/// The page with its recorded part replaced by empty lines, so that line numbers stay.
 pub(super) fn without_recorded(page: &str) -> String {
     match page.split_once(BEGIN).and_then(|(before, rest)| Some((before, rest.split_once(END)?))) {
         Some((before, (recorded, after))) => format!("{before}{}{after}", "\n".repeat(recorded.matches('\n').count())),
@@ -60,7 +61,7 @@ fn about(session: &Session) -> String {
     )
 }
 
-/// Ours beside the peers.
+/// The table of our figures beside the peers'.
 fn compared(ratios: &[Ratio]) -> String {
     if ratios.is_empty() {
         return String::new();
@@ -86,7 +87,7 @@ fn compared(ratios: &[Ratio]) -> String {
     text
 }
 
-/// Our figures to which there is no peer's.
+/// The table of our figures without a peer's.
 fn alone(session: &Session) -> String {
     let paired = |work: &str| session.figures.iter().any(|other| other.side != OURS && other.work == work);
     let single = session.figures.iter().filter(|figure| figure.side == OURS && !paired(&figure.work));
@@ -102,27 +103,6 @@ fn alone(session: &Session) -> String {
         return String::new();
     }
     format!("| work, ours alone | cost | elements a second |\n|---|---|---|\n{}\n", rows.concat())
-}
-
-/// A cost with three significant digits, in a unit that suits it.
-pub(super) fn cost(value: f64, unit: &str) -> String {
-    if unit != "s" {
-        return format!("{value:.0} {unit}");
-    }
-    let (scaled, unit) = match value {
-        value if value >= 1.0 => (value, "s"),
-        value if value >= 1e-3 => (value * 1e3, "ms"),
-        value if value >= 1e-6 => (value * 1e6, "µs"),
-        value => (value * 1e9, "ns"),
-    };
-    let decimals = if scaled >= 99.95 {
-        0
-    } else if scaled >= 9.995 {
-        1
-    } else {
-        2
-    };
-    format!("{scaled:.decimals$} {unit}")
 }
 
 #[cfg(test)]

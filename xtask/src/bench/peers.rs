@@ -1,19 +1,20 @@
-//! The peers' side: the Python script of the same name, which prints a line `figure {…}` for each piece of work.
+//! The peers' side: runs the Python script of a topic, which prints a line `figure {…}` for each piece of work.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use anyhow::{Context, Result, bail};
-use serde::Deserialize;
+use anyhow::Result;
 
-use super::recorded::{Figure, median};
+use super::printed_figures::figures_of;
+use super::recorded::Figure;
 use super::{Args, Topic, ours};
+use crate::output::note;
 
-/// Runs the script of a topic once; nothing where there is none.
+/// Runs the script of a topic once; without a script there are no figures.
 pub(super) fn run(topic: Topic, args: &Args, root: &Path, peers: &Path) -> Result<Vec<Figure>> {
     let script = root.join(format!("benches/peers/{}.py", topic.name()));
     if !script.exists() {
-        eprintln!("{} has no peer: {} is missing", topic.name(), script.display());
+        note!("{} has no peer: {} is missing", topic.name(), script.display());
         return Ok(Vec::new());
     }
     let mut figures = Vec::new();
@@ -25,13 +26,13 @@ pub(super) fn run(topic: Topic, args: &Args, root: &Path, peers: &Path) -> Resul
     Ok(figures)
 }
 
-/// The interpreter of the folder's own environment, or whichever is found first.
+/// The interpreter of the folder's virtual environment, or the first `python3` of the path.
 pub(super) fn python(peers: &Path) -> PathBuf {
     let own = peers.join("venv/bin/python");
     if own.exists() { own } else { "python3".into() }
 }
 
-/// Command lines of a script: one for each of its runs.
+/// The command lines of a script, one for each run.
 fn arguments(topic: Topic, args: &Args, root: &Path, peers: &Path) -> Vec<Vec<String>> {
     let threads = args.threads.to_string();
     let target = ours::target_folder(root);
@@ -56,7 +57,7 @@ fn arguments(topic: Topic, args: &Args, root: &Path, peers: &Path) -> Vec<Vec<St
                 line.extend(words(&["--peer", &path(peers.join("neural-collapse"))]));
                 line
             };
-            // A process for each peer, because peak memory is a process's.
+            // One process for each peer, because peak memory is measured for a process.
             ours::shapes(args.quick).iter().flat_map(|shape| [line(shape, "numpy"), line(shape, "torch")]).collect()
         }
         Topic::Fewshot => vec![words(&[if args.quick { "100" } else { "1000" }, &threads, &target_path])],
@@ -71,66 +72,5 @@ fn arguments(topic: Topic, args: &Args, root: &Path, peers: &Path) -> Vec<Vec<St
             line.extend(args.quick.then(|| ["--only", "vgg-small"].map(str::to_owned)).into_iter().flatten());
             vec![line]
         }
-    }
-}
-
-/// One printed figure.
-#[derive(Deserialize)]
-struct Printed {
-    work: String,
-    side: String,
-    #[serde(default = "seconds")]
-    unit: String,
-    values: Vec<f64>,
-    elements: Option<f64>,
-}
-
-fn seconds() -> String {
-    "s".to_owned()
-}
-
-/// Runs a command, hands its output through, and reads the figures in it.
-pub(super) fn figures_of(command: &mut Command, name: &str) -> Result<Vec<Figure>> {
-    let output = command.stderr(Stdio::inherit()).output().with_context(|| format!("cannot start {name}"))?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    print!("{text}");
-    if !output.status.success() {
-        bail!("{name} failed ({}): its last words are above", output.status);
-    }
-    read_figures(&text).with_context(|| format!("{name} printed a figure that cannot be read"))
-}
-
-fn read_figures(text: &str) -> Result<Vec<Figure>> {
-    let mut figures = Vec::new();
-    for line in text.lines().filter_map(|line| line.strip_prefix("figure ")) {
-        let Printed { work, side, unit, values, elements } =
-            serde_json::from_str(line).with_context(|| format!("`{line}`"))?;
-        if values.is_empty() || !values.iter().all(|value| value.is_finite() && *value >= 0.0) {
-            bail!("`{line}` holds no values, or values that are no cost");
-        }
-        figures.push(Figure { work, side, unit, rounds: vec![median(&values)], elements, least: None });
-    }
-    Ok(figures)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn printed_figures_are_read_and_other_lines_are_not() {
-        let text = "warming up\nfigure {\"work\": \"a/b\", \"side\": \"NumPy\", \"values\": [3.0, 1.0, 2.0]}\n\
-                    figure {\"work\": \"a/b\", \"side\": \"NumPy\", \"unit\": \"MiB\", \"values\": [5], \"elements\": 7}\n";
-        let figures = read_figures(text).unwrap();
-        assert_eq!((figures.len(), figures[0].rounds[0], figures[0].unit.as_str()), (2, 2.0, "s"));
-        assert_eq!((figures[1].unit.as_str(), figures[1].elements), ("MiB", Some(7.0)));
-        assert!(read_figures("figure {\"work\": 1}").is_err());
-        assert!(read_figures("figure {\"work\": \"a\", \"side\": \"b\", \"values\": []}").is_err());
-    }
-
-    #[test]
-    fn a_failing_peer_is_an_error() {
-        let failed = figures_of(Command::new("sh").args(["-c", "exit 3"]), "the peer").unwrap_err();
-        assert!(failed.to_string().contains("the peer failed"), "{failed}");
     }
 }

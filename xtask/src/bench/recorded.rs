@@ -1,4 +1,4 @@
-//! Recorded figures: what was measured, on what, by which command.
+//! Recorded figures, with the machine and the command that measured them.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -29,26 +29,26 @@ pub(super) struct Session {
     pub(super) figures: Vec<Figure>,
 }
 
-/// What one side needed for one piece of work. Less is better.
+/// The cost of one piece of work on one side. Less is better.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Figure {
-    /// What was done; both sides name the same work by the same words.
+    /// The work; both sides give the same work the same name.
     pub(super) work: String,
-    /// Who did it.
+    /// The library.
     pub(super) side: String,
     /// `s` or `MiB`.
     pub(super) unit: String,
     /// The median of each round.
     pub(super) rounds: Vec<f64>,
-    /// Samples, images or operations that were worked on, where that is known.
+    /// Samples, images or operations processed, where the number is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) elements: Option<f64>,
-    /// What no implementation saves, of a point of a cost curve.
+    /// For a point of a cost curve: the work that every implementation must do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) least: Option<Least>,
 }
 
-/// Least work of one repetition, as the benchmark declares it.
+/// The least work of one repetition, as the benchmark declares it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Least {
     pub(super) operations: f64,
@@ -66,7 +66,7 @@ impl Figure {
         median(&self.rounds)
     }
 
-    /// Cost of a round; of one element where both sides say how many they worked on.
+    /// The cost of each round, divided by the number of elements where both sides state it.
     fn costs<'a>(&'a self, other: &Self) -> impl Iterator<Item = f64> + 'a {
         let each = if self.elements.is_some() && other.elements.is_some() { self.elements.unwrap_or(1.0) } else { 1.0 };
         self.rounds.iter().map(move |cost| cost / each)
@@ -82,7 +82,7 @@ pub(super) struct Ratio {
     pub(super) unit: String,
     pub(super) ours: f64,
     pub(super) theirs: f64,
-    /// Median over rounds of the peer's cost over ours in the same round; above 1 we need less.
+    /// Median over rounds of the peer's cost divided by ours in the same round; above 1 ours is cheaper.
     pub(super) ratio: f64,
     /// Lowest and highest over the rounds.
     pub(super) range: (f64, f64),
@@ -91,7 +91,7 @@ pub(super) struct Ratio {
 }
 
 impl Recorded {
-    /// Reads the file; nothing is recorded where there is none.
+    /// Reads the file; without a file nothing is recorded.
     pub(super) fn read(path: &Path) -> Result<Self> {
         match std::fs::read_to_string(path) {
             Ok(text) => {
@@ -106,7 +106,7 @@ impl Recorded {
         write_whole(path, format!("{}\n", serde_json::to_string_pretty(self)?).as_bytes())
     }
 
-    /// Every pair of ours and a peer's figure of the same work.
+    /// The ratio of each peer's figure to ours of the same work.
     pub(super) fn ratios(&self) -> Vec<Ratio> {
         self.topics.iter().flat_map(|(topic, session)| session.ratios(topic)).collect()
     }

@@ -1,4 +1,4 @@
-//! One bar for each piece of work: the best peer's cost over ours.
+//! A bar chart: one bar is the best peer's cost of a piece of work divided by ours.
 
 use maud::{Markup, html};
 
@@ -9,14 +9,14 @@ const LEFT: f64 = 560.0;
 const WIDTH: f64 = 420.0;
 const TOP: f64 = 34.0;
 
-/// Colours of the pictures of this page, on paper of their own, so that they can be read whatever lies around them.
+/// Colours of this page's pictures. Each picture has a background of its own, for light and dark pages.
 pub(super) const STYLE: &str = "text{font:12px sans-serif;fill:#333}.head{font-weight:bold}.paper{fill:#fff}\
 .bar,.point{fill:#2a6f97}.loss{fill:#b4552d}.grid{stroke:#ddd}.one{stroke:#333}\
 .fit,.roof{fill:none;stroke:#2a6f97;stroke-width:1.5}.roof{stroke:#b4552d;stroke-dasharray:5 4}\
 @media(prefers-color-scheme:dark){text{fill:#ddd}.paper{fill:#1d2030}.grid{stroke:#3a3f55}.one{stroke:#ddd}\
 .bar,.point{fill:#61a5c2}.loss{fill:#e08a5b}.fit{stroke:#61a5c2}.roof{stroke:#e08a5b}}";
 
-/// The picture; its bars start at 1, where both sides cost the same, on a logarithmic axis.
+/// The picture: bars on a logarithmic axis from 1, where both costs are equal.
 pub(super) fn picture(recorded: &Recorded) -> Markup {
     let ratios: Vec<Ratio> = recorded.ratios().into_iter().filter(|ratio| ratio.best_peer).collect();
     let low = ratios.iter().map(|ratio| ratio.ratio).fold(1.0, f64::min).log2().floor();

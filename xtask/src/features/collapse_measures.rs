@@ -1,4 +1,4 @@
-//! `collapse`: every measure of neural collapse of features in a file.
+//! `collapse`: every measure of neural collapse, of features of a file.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,8 @@ use clap::ValueEnum;
 use collapse::{CollapseReport, Head, Precision, ReportOptions, Scatter, Weighting};
 use serde::Serialize;
 
-use super::{Labelled, Source, check_labels};
+use super::{FeaturesArgs, LabelledFile, check_labels};
+use crate::arguments::up_to;
 use crate::arrays::Arrays;
 use crate::output::{self, Row};
 
@@ -24,17 +25,17 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     #[command(flatten)]
-    source: Source,
+    input: FeaturesArgs,
     /// File with the head's `weight` [K, p] and, if it has one, `bias` [K], where the features' file has none
     #[arg(long, value_name = "FILE")]
     head: Option<PathBuf>,
-    /// Whether each class counts once, or each sample
+    /// Whether averages weight every class or every sample equally
     #[arg(long, value_enum, default_value_t)]
     weighting: WeightingName,
-    /// Number of classes, where more may be labelled than are [default: the head's, or the largest label plus one]
-    #[arg(long, value_name = "K")]
+    /// Number of classes, where some have no sample [default: the head's, or the largest label plus one]
+    #[arg(long, value_name = "K", value_parser = up_to::<16_777_216>)]
     classes: Option<usize>,
-    /// Leave out what needs p² numbers of memory: VCI and RankMe
+    /// Leave out VCI and RankMe, which need p² numbers of memory
     #[arg(long)]
     no_full_scatter: bool,
     /// Write JSON to standard output
@@ -55,18 +56,21 @@ enum WeightingName {
 struct Output<'a> {
     format: u32,
     features: String,
+    /// The names of the classes in the order of their numbers, where labels are text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    class_names: Option<&'a [String]>,
     collapse: &'a CollapseReport,
 }
 
 /// Runs the command.
 pub(crate) fn collapse_measures(args: &Args) -> Result<()> {
-    let Labelled { features, labels, mut arrays } = args.source.read()?;
+    let LabelledFile { features, labels, mut arrays, class_names } = args.input.read()?;
     if let Some(path) = &args.head {
-        let file = Arrays::read(path, "weight")?;
-        arrays.adopt("weight", &file)?;
-        if file.get("bias").is_some() {
-            arrays.adopt("bias", &file)?;
+        let file = || Arrays::read(path, "weight");
+        if file()?.get("bias").is_some() {
+            arrays.adopt("bias", file()?, "bias")?;
         }
+        arrays.adopt("weight", file()?, "weight")?;
     }
     let [count, width] = [features.dim(0)?, features.dim(1)?];
     let head = head(&arrays, width, if args.classes.is_none() { &labels } else { &[] })?;
@@ -79,19 +83,24 @@ pub(crate) fn collapse_measures(args: &Args) -> Result<()> {
         },
         scatter: if args.no_full_scatter { Scatter::Trace } else { Scatter::Full },
         gc_per_sample: arrays.get("gc").map(|_| arrays.numbers("gc", "features", count)).transpose()?,
-        // A file is measured once: the last digits count for more than the time.
+        // A file is measured once, so accuracy counts for more than time.
         precision: Precision::Double,
         ..ReportOptions::default()
     };
-    let report = collapse::report(&features, &labels, head.as_ref(), &options).with_context(|| args.source.path())?;
+    let report = collapse::report(&features, &labels, head.as_ref(), &options).with_context(|| args.input.path())?;
     if args.json {
-        return output::json(&Output { format: output::FORMAT, features: args.source.path(), collapse: &report });
+        return output::json(&Output {
+            format: output::FORMAT,
+            features: args.input.path(),
+            class_names: class_names.as_deref(),
+            collapse: &report,
+        });
     }
-    output::table(&args.source.path(), &rows(&report));
+    output::table(&args.input.path(), &rows(&report));
     Ok(())
 }
 
-/// The head in the file, if there is one, with a row for each of the classes that are labelled.
+/// The head of the file, if there is one; it must have a row for each label.
 fn head(arrays: &Arrays, width: usize, labels: &[u32]) -> Result<Option<Head>> {
     let Some(weight) = arrays.get("weight") else {
         if arrays.get("bias").is_some() {
@@ -121,7 +130,7 @@ fn head(arrays: &Arrays, width: usize, labels: &[u32]) -> Result<Option<Head>> {
     Ok(Some(Head::new(&weight, bias.as_ref()).with_context(|| arrays.file("weight").to_string())?))
 }
 
-/// The report as lines of a table, under the names that JSON has.
+/// The report as lines of a table, with the names of the JSON fields.
 pub(crate) fn rows(report: &CollapseReport) -> Vec<Row> {
     let CollapseReport { samples, features, classes, pairs, .. } = report;
     let mut rows = vec![Row::text("samples", format!("{samples} of {classes} classes, {features} features"))];

@@ -1,4 +1,4 @@
-//! `fewshot`: accuracies of few-shot heads on features in a file, over drawn or replayed episodes.
+//! `fewshot`: accuracies of few-shot heads on features of a file, over sampled or replayed episodes.
 
 use std::path::PathBuf;
 
@@ -7,9 +7,9 @@ use fewshot::{Episode, EpisodeSampler, Evaluation, HeadAccuracy, HeadKind, Inter
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::{Labelled, Source};
+use super::{FeaturesArgs, LabelledFile};
+use crate::arguments::up_to;
 use crate::output::{self, Row};
-use crate::reproduce::at_least_one;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -25,21 +25,21 @@ const NORMAL_QUANTILE: f64 = 1.96;
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     #[command(flatten)]
-    source: Source,
-    /// Task list to replay (JSON Lines, as --write-tasks writes it), instead of drawing episodes
+    input: FeaturesArgs,
+    /// Task list to replay (JSON Lines, as --write-tasks writes it), instead of sampling episodes
     #[arg(long, value_name = "FILE", conflicts_with_all = ["ways", "shots", "queries", "episodes", "seed"])]
     tasks: Option<PathBuf>,
-    /// Classes an episode
-    #[arg(long, alias = "way", value_name = "N", default_value_t = 5, value_parser = at_least_one)]
+    /// Classes in each episode (way)
+    #[arg(long, alias = "way", value_name = "N", default_value_t = 5, value_parser = up_to::<100_000>)]
     ways: usize,
-    /// Labelled samples a class
-    #[arg(long, alias = "shot", value_name = "N", default_value_t = 5, value_parser = at_least_one)]
+    /// Support samples of each class (shot)
+    #[arg(long, alias = "shot", value_name = "N", default_value_t = 5, value_parser = up_to::<1_000_000>)]
     shots: usize,
-    /// Samples a class to be classified
-    #[arg(long, alias = "query", value_name = "N", default_value_t = 15, value_parser = at_least_one)]
+    /// Query samples of each class
+    #[arg(long, alias = "query", value_name = "N", default_value_t = 15, value_parser = up_to::<1_000_000>)]
     queries: usize,
-    /// Episodes
-    #[arg(long, value_name = "N", default_value_t = 600, value_parser = at_least_one)]
+    /// Number of episodes
+    #[arg(long, value_name = "N", default_value_t = 600, value_parser = up_to::<10_000_000>)]
     episodes: usize,
     /// Seed of the episodes
     #[arg(long, value_name = "SEED", default_value_t = 0)]
@@ -47,7 +47,7 @@ pub(crate) struct Args {
     /// Heads: ncm, cosine, simpleshot:un|l2n|cl2n, ridge:LAMBDA, ridge:loo, logistic:LAMBDA, lda:auto|GAMMA
     #[arg(long, value_name = "HEADS", value_delimiter = ',', default_value = "ncm,ridge:1.0")]
     heads: Vec<String>,
-    /// Write the drawn episodes as a task list too
+    /// Also write the sampled episodes as a task list
     #[arg(long, value_name = "FILE", conflicts_with = "tasks")]
     write_tasks: Option<PathBuf>,
     /// Write JSON to standard output
@@ -60,6 +60,9 @@ pub(crate) struct Args {
 struct Output {
     format: u32,
     features: String,
+    /// The names of the classes in the order of their numbers, where labels are text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    class_names: Option<Vec<String>>,
     episodes: usize,
     episodes_sha256: String,
     fewshot: Map<String, Value>,
@@ -68,15 +71,15 @@ struct Output {
 
 /// Runs the command.
 pub(crate) fn few_shot(args: &Args) -> Result<()> {
-    let Labelled { features, labels, arrays } = args.source.read()?;
-    let mut features = LabelledFeatures::from_tensor(&features, &labels).with_context(|| args.source.path())?;
+    let LabelledFile { features, labels, arrays, class_names } = args.input.read()?;
+    let mut features = LabelledFeatures::from_tensor(&features, &labels).with_context(|| args.input.path())?;
     if arrays.get("base_mean").is_some() {
         let width = features.dimension();
         features = features.with_base_mean(arrays.numbers("base_mean", "features, transposed", width)?)?;
     }
     let heads = heads(&args.heads)?;
     if let (Some(text), None) = (args.heads.iter().find(|text| text.contains("cl2n")), arrays.get("base_mean")) {
-        let (file, width) = (args.source.path(), features.dimension());
+        let (file, width) = (args.input.path(), features.dimension());
         bail!(
             "{file}: the head {text} centres by the mean of the base classes: add it as tensor `base_mean` [{width}]"
         );
@@ -86,25 +89,26 @@ pub(crate) fn few_shot(args: &Args) -> Result<()> {
     if args.json {
         return output::json(&Output {
             format: output::FORMAT,
-            features: args.source.path(),
+            features: args.input.path(),
+            class_names,
             episodes: evaluation.episodes,
             episodes_sha256: evaluation.episodes_checksum.clone(),
             fewshot: results,
             differences: serde_json::to_value(&evaluation.differences)?,
         });
     }
-    output::table(&args.source.path(), &rows(&evaluation));
+    output::table(&args.input.path(), &rows(&evaluation));
     Ok(())
 }
 
-/// Heads by their texts, which must differ.
+/// The heads of these texts, which must differ.
 pub(crate) fn heads(texts: &[String]) -> Result<Vec<HeadKind>> {
     texts.iter().map(|text| text.trim().parse().with_context(|| format!("--heads {text}"))).collect()
 }
 
 impl Args {
     fn evaluate(&self, features: &LabelledFeatures, heads: &[HeadKind]) -> Result<Evaluation> {
-        let source = || self.source.path();
+        let source = || self.input.path();
         if let Some(path) = &self.tasks {
             let list = || path.display().to_string();
             let tasks = fewshot::TaskListReader::open(path, features.labels()).with_context(list)?;
@@ -126,9 +130,9 @@ impl Args {
     }
 }
 
-/// One object a head, under the text that asked for it.
-fn results(asked: &[String], evaluation: &Evaluation) -> Map<String, Value> {
-    asked.iter().zip(&evaluation.heads).map(|(text, head)| (text.trim().to_owned(), result(head))).collect()
+/// One JSON object for each head, under the text of --heads.
+fn results(texts: &[String], evaluation: &Evaluation) -> Map<String, Value> {
+    texts.iter().zip(&evaluation.heads).map(|(text, head)| (text.trim().to_owned(), result(head))).collect()
 }
 
 fn result(head: &HeadAccuracy) -> Value {

@@ -1,22 +1,17 @@
-//! A network as two files describe it: what it is made of, and its weights.
+//! A network of files: its architecture and its weights, or an ONNX graph.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device};
 use collapse::Head;
 use datasets::HubFile;
 use gc_core::FeatureMap;
-use models::{Architecture, DeviceName, Initialisation, Network, Pass, WeightsSource};
+use models::{Architecture, DeviceName, Initialisation, Network, Pass, WeightsFile, WeightsSource};
 
 use super::Inputs;
-use crate::arrays::Arrays;
 
-/// The names that heads have in PyTorch's models, the last linear layer of each family; with hidden layers before it, it
-/// is the last of `classifier.0`, `classifier.3`, ….
-const HEADS: [&str; 3] = ["head.weight", "fc.weight", "classifier.weight"];
-
-/// Which network.
+/// The network.
 #[allow(rustdoc::broken_intra_doc_links, reason = "the texts are help in a terminal, where shapes need no escapes")]
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Network")]
@@ -27,18 +22,18 @@ pub(crate) struct NetworkArgs {
     /// Architecture as a TOML file
     #[arg(long, value_name = "FILE")]
     arch: Option<PathBuf>,
-    /// Weights with PyTorch's parameter names: a safetensors file, or hub:OWNER/NAME[@REVISION][:FILE]
+    /// Weights with PyTorch's parameter names: a safetensors or PyTorch file, an index, a folder, or hub:OWNER/NAME[@REVISION][:FILE]
     #[arg(long, value_name = "FILE", required_unless_present = "onnx")]
     weights: Option<WeightsSource>,
     /// Instead of an architecture and weights: a graph as an ONNX file, if this program was built with the feature onnx
     #[arg(long, value_name = "FILE", conflicts_with_all = ["model", "arch", "weights"])]
     onnx: Option<PathBuf>,
-    /// Where it is computed: cpu, cuda:N or metal, if this program was built with it
+    /// Device: cpu, cuda:N or metal, if this program was built with it
     #[arg(long, value_name = "DEVICE", default_value_t)]
     device: DeviceName,
 }
 
-/// A network of any origin.
+/// A network of either origin.
 pub(crate) enum Subject {
     /// An architecture with weights.
     Checkpoint(Checkpoint),
@@ -49,16 +44,20 @@ pub(crate) enum Subject {
 
 /// A network with its weights.
 pub(crate) struct Checkpoint {
-    /// The weights' file.
+    /// The file of the weights.
     pub(crate) name: String,
-    /// What it is made of.
+    /// Its architecture.
     pub(crate) architecture: Architecture,
     /// The network.
     pub(crate) network: Network,
+    /// Whether the weights have a head; without one the network's head has random values.
+    has_head: bool,
+    /// How the names in the file were matched, where they are not those of the parameters.
+    pub(crate) notes: Vec<String>,
 }
 
 impl NetworkArgs {
-    /// Reads the network whose features, or whose `layer`, will be measured on these inputs.
+    /// Reads the network for these inputs; `layer` is the layer that will be measured, if not the features.
     pub(crate) fn load(&self, inputs: &Inputs, dtype: DType, layer: Option<&str>) -> Result<Subject> {
         let device = self.device.open()?;
         if let Some(path) = &self.onnx {
@@ -70,13 +69,13 @@ impl NetworkArgs {
         Ok(Subject::Checkpoint(Checkpoint { name: weights.to_string(), ..checkpoint }))
     }
 
-    /// Where it is computed.
+    /// The device.
     pub(crate) fn device(&self) -> Result<Device> {
         Ok(self.device.open()?)
     }
 }
 
-/// The place of weights on this machine, after a download if they are on the Hub and not in its cache.
+/// The path of weights on this machine, after a download if they are on the Hub and not in its cache.
 pub(crate) fn fetched(weights: &WeightsSource) -> Result<PathBuf> {
     match weights {
         WeightsSource::File(path) => Ok(path.clone()),
@@ -104,7 +103,7 @@ fn graph(path: &Path, _: &Inputs, _: DType, _: Option<&str>, _: &Device) -> Resu
 }
 
 impl Subject {
-    /// The file that it came from.
+    /// The file of the network.
     pub(crate) fn name(&self) -> &str {
         match self {
             Subject::Checkpoint(checkpoint) => &checkpoint.name,
@@ -113,12 +112,34 @@ impl Subject {
         }
     }
 
-    /// What it is made of; a graph says it in its own file.
+    /// The architecture; a graph has none, its file holds the operations.
     pub(crate) fn architecture(&self) -> Option<&Architecture> {
         match self {
             Subject::Checkpoint(checkpoint) => Some(&checkpoint.architecture),
             #[cfg(feature = "onnx")]
             Subject::Graph(_) => None,
+        }
+    }
+
+    /// The tensor whose complexity is measured, in words.
+    pub(crate) fn tensor(&self, layer: Option<&str>) -> Option<String> {
+        match (self, layer) {
+            (_, Some(layer)) => Some(format!("output of `{layer}`")),
+            (Subject::Checkpoint(checkpoint), None) => {
+                let view = checkpoint.network.frozen();
+                Some(format!("input of the head `{}`, output of `{}`", view.head_name(), view.feature_layer()?))
+            }
+            #[cfg(feature = "onnx")]
+            (Subject::Graph(_), None) => None,
+        }
+    }
+
+    /// How the names of the weights were matched, where they are not those of the parameters.
+    pub(crate) fn notes(&self) -> &[String] {
+        match self {
+            Subject::Checkpoint(checkpoint) => &checkpoint.notes,
+            #[cfg(feature = "onnx")]
+            Subject::Graph(_) => &[],
         }
     }
 
@@ -136,26 +157,26 @@ impl Subject {
     /// The last linear layer, where it is known.
     pub(crate) fn head(&self) -> Result<Option<Head>> {
         match self {
-            Subject::Checkpoint(checkpoint) => checkpoint.head().map(Some),
+            Subject::Checkpoint(checkpoint) => checkpoint.head(),
             #[cfg(feature = "onnx")]
             Subject::Graph(_) => Ok(None),
         }
     }
 }
 
-/// What a network is made of, before its weights are seen.
+/// The architecture of a network, before its weights are read.
 pub(crate) struct Description {
-    /// The file or the name.
+    /// The file or the name, for messages.
     origin: String,
     architecture: Architecture,
-    /// Whether it says how large its inputs are, or they are the data's.
+    /// Whether the architecture states the size of its inputs; else the data's is used.
     sized: bool,
-    /// Whether it says how many classes there are, or they are the weights'.
+    /// Whether the architecture states its number of classes; else the weights' is used.
     classed: bool,
 }
 
 impl Description {
-    /// By name, or out of a file.
+    /// Reads an architecture by name or from a file.
     pub(crate) fn read(model: Option<&str>, file: Option<&Path>) -> Result<Self> {
         match (model, file) {
             (_, Some(path)) => {
@@ -181,8 +202,9 @@ impl Description {
         if let ([channels, height, width], false) = (&shape[..], self.sized) {
             architecture = architecture.with_input(*channels, [*height, *width]);
         }
-        if !self.classed {
-            architecture = architecture.with_classes(classes(weights)?);
+        let file = WeightsFile::open(weights)?;
+        if let (false, Some(classes)) = (self.classed, file.classes(&architecture)) {
+            architecture = architecture.with_classes(classes);
         }
         let expected = architecture.input_shape();
         if expected != shape && !(expected.len() == 1 && expected[0] == shape.iter().product::<usize>()) {
@@ -190,32 +212,16 @@ impl Description {
         }
         let network = Network::new(&architecture, Initialisation::HeNormal, 0, dtype, device)
             .with_context(|| self.origin.clone())?;
-        network.params().load(weights)?;
-        Ok(Checkpoint { name: weights.display().to_string(), architecture, network })
+        let report = network.params().load_body(&file)?;
+        let (has_head, notes) = (!report.lacks_only_head(), report.notes());
+        Ok(Checkpoint { name: weights.display().to_string(), architecture, network, has_head, notes })
     }
 }
 
 impl Checkpoint {
-    /// The last linear layer.
-    pub(crate) fn head(&self) -> Result<Head> {
+    /// The last linear layer, if the weights have one.
+    pub(crate) fn head(&self) -> Result<Option<Head>> {
         let (weight, bias) = self.network.frozen().head_parameters();
-        Ok(Head::new(weight, Some(bias))?)
+        Ok(if self.has_head { Some(Head::new(weight, Some(bias))?) } else { None })
     }
-}
-
-/// The number of classes that a weights file was made for: the rows of its head.
-fn classes(weights: &Path) -> Result<usize> {
-    let arrays = Arrays::read(weights, "weights")?;
-    let head = HEADS.iter().find_map(|name| arrays.get(name)).or_else(|| last_of_classifier(&arrays));
-    let rows = head.and_then(|head| head.dims().first().copied());
-    rows.with_context(|| {
-        format!("{}: there is no head; expected one of {}, classifier.N.weight", weights.display(), HEADS.join(", "))
-    })
-}
-
-/// `classifier.N.weight` with the largest N.
-fn last_of_classifier(arrays: &Arrays) -> Option<&Tensor> {
-    let number = |name: &str| name.strip_prefix("classifier.")?.strip_suffix(".weight")?.parse::<usize>().ok();
-    let last = arrays.names().filter_map(|name| Some((number(name)?, name))).max()?;
-    arrays.get(last.1)
 }

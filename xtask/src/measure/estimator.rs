@@ -1,21 +1,21 @@
-//! The estimator that the flags ask for.
+//! The estimator of GC, as the command-line flags choose it.
 
 use std::time::Duration;
 
 use clap::ValueEnum;
 use gc_core::{Estimate, GeometricComplexity, InputUnits, Population, Probe, Side, Stopped};
 
-use crate::reproduce::at_least_one;
+use crate::arguments::{at_least_one, up_to};
 
-/// How GC is estimated, and when measuring stops.
+/// How GC is estimated, and when the measurement stops.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Estimator")]
 pub(crate) struct EstimatorArgs {
-    /// How ‖∂f/∂x‖² of a sample is obtained [default: exact; rows where --probes or --until-rel is given]
+    /// How ‖∂f/∂x‖² of a sample is computed [default: exact; rows where --probes or --until-rel is given]
     #[arg(long, value_enum)]
     estimator: Option<EstimatorName>,
-    /// Random directions a sample of rows or columns, or outputs a sample of output-sample
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    /// Random directions for each sample (rows, columns), or outputs for each sample (output-sample)
+    #[arg(long, value_name = "N", value_parser = up_to::<1_000_000>)]
     probes: Option<usize>,
     /// Kind of random direction
     #[arg(long, value_enum, default_value_t)]
@@ -29,17 +29,17 @@ pub(crate) struct EstimatorArgs {
     /// What the standard error covers: the distribution that the samples come from, or the chosen samples and no others
     #[arg(long, value_enum, default_value_t)]
     population: PopulationName,
-    /// Stop at this relative standard error
+    /// Stop at this standard error, relative to the value
     #[arg(long, value_name = "SHARE", value_parser = inner_share)]
     until_rel: Option<f64>,
-    /// Stop before this many passes of a sample through the network
+    /// Stop before this many passes, each of one sample through the network
     #[arg(long, value_name = "N")]
     max_passes: Option<u64>,
     /// Stop after this many seconds
-    #[arg(long, value_name = "S", value_parser = at_least_one)]
+    #[arg(long, value_name = "S", value_parser = up_to::<100_000_000>)]
     max_seconds: Option<usize>,
     /// Memory that activations and gradients may take, in MB
-    #[arg(long, value_name = "MB", default_value_t = 512)]
+    #[arg(long, value_name = "MB", default_value_t = 512, value_parser = up_to::<16_777_216>)]
     budget_mb: usize,
     /// Seed of every draw
     #[arg(long, value_name = "SEED", default_value_t = 0)]
@@ -58,7 +58,7 @@ fn inner_share(text: &str) -> Result<f64, String> {
     share.ok_or_else(|| "expected a share between 0 and 1, both excluded".to_owned())
 }
 
-/// The flag that an error of measuring is about.
+/// The flag that caused an error.
 pub(super) fn flag(error: &gc_core::Error) -> Option<&'static str> {
     use gc_core::Error::{MemoryBudget, PassBudget, Setting};
     match error {
@@ -79,7 +79,7 @@ enum EstimatorName {
     Rows,
     /// Squared norms of J u, forward mode
     Columns,
-    /// Some outputs of each sample, drawn without replacement
+    /// Outputs of each sample, drawn without replacement
     OutputSample,
     /// Each entry of the Jacobian with a given probability
     EntryMask,
@@ -88,10 +88,10 @@ enum EstimatorName {
 /// [`Population`] on the command line.
 #[derive(Debug, Clone, Copy, Default, PartialEq, ValueEnum)]
 enum PopulationName {
-    /// GC(f, Q): the samples are draws from a distribution, and others would have done as well
+    /// GC(f, Q): the samples are random draws from a distribution, and the error includes their choice
     #[default]
     Distribution,
-    /// GC(f, D): the chosen samples themselves; measured exactly, they have no error
+    /// GC(f, D): the chosen samples themselves; an exact measurement has no error
     DataSet,
 }
 
@@ -107,12 +107,12 @@ enum ProbeName {
 }
 
 impl EstimatorArgs {
-    /// Whether measuring may end before all samples are measured, so that their order matters.
+    /// Whether the measurement may end before all samples are measured, so that their order matters.
     pub(crate) fn may_stop(&self) -> bool {
         self.until_rel.is_some() || self.max_passes.is_some() || self.max_seconds.is_some()
     }
 
-    /// The measurement of so many samples.
+    /// The settings for a measurement of this number of samples.
     pub(crate) fn settings(&self, units: InputUnits, samples: usize) -> GeometricComplexity {
         let probes = self.probes.unwrap_or(1);
         let probe = match self.probe {
@@ -125,7 +125,7 @@ impl EstimatorArgs {
             (EstimatorName::Exact, ..) => GeometricComplexity::exact(),
             (EstimatorName::OutputSample, ..) => GeometricComplexity::output_sample(probes),
             (EstimatorName::EntryMask, ..) => GeometricComplexity::entry_mask(self.rate),
-            // Without a number of probes, a pilot finds the one that costs least.
+            // Without --probes, a pilot chooses the number of probes with the least cost.
             (EstimatorName::Rows, Some(error), None) => GeometricComplexity::planned(probe, error),
             (EstimatorName::Columns, Some(error), None) => GeometricComplexity::planned(probe, error).by(Side::Columns),
             (EstimatorName::Rows, ..) => GeometricComplexity::projections(probe, probes),
@@ -147,18 +147,18 @@ impl EstimatorArgs {
         }
     }
 
-    /// What to say of flags that the estimator has no use for.
+    /// A note on flags that the estimator ignores.
     pub(crate) fn unused(&self) -> Option<String> {
         let unused =
             matches!(self.estimator(), EstimatorName::Exact | EstimatorName::EntryMask) && self.probes.is_some();
-        unused.then(|| "note: --probes changes nothing here: exact and entry-mask take every output".to_owned())
+        unused.then(|| "note: --probes is ignored: exact and entry-mask use every output".to_owned())
     }
 
-    /// What to say when measuring ended before the relative standard error that was asked for.
+    /// A note where the measurement ended before the standard error of --until-rel was reached.
     pub(crate) fn unreached(&self, gc: &Estimate) -> Option<String> {
         let target = self.until_rel.filter(|_| gc.stopped != Stopped::RelativeError)?;
         let reached = gc.relative_error().map_or_else(|| "unknown".to_owned(), |reached| format!("{reached:.3e}"));
-        // Exhausted data end the measurement before the rule is asked, so that it may hold all the same.
+        // Exhausted data end the measurement before the stopping rule is checked, which may hold all the same.
         if gc.relative_error().is_some_and(|reached| reached <= target) {
             return None;
         }

@@ -1,4 +1,4 @@
-//! What a network is measured on: a data set by name, or tensors in a file.
+//! The inputs on which a network is measured: a data set by name, or tensors of a file.
 
 use std::path::{Path, PathBuf};
 
@@ -10,10 +10,13 @@ use indicatif::ProgressBar;
 use crate::arrays::Arrays;
 use crate::{data, suggest};
 
-/// Samples that are read at once.
+/// The largest height or width that images can be scaled to, in pixels.
+const LARGEST_SIDE: usize = 1 << 14;
+
+/// Samples of one batch.
 const BATCH: usize = 128;
 
-/// Where the inputs come from.
+/// The origin of the inputs.
 #[allow(rustdoc::broken_intra_doc_links, reason = "the texts are help in a terminal, where shapes need no escapes")]
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Inputs")]
@@ -30,36 +33,44 @@ pub(crate) struct InputsArgs {
     inputs: Option<PathBuf>,
     /// Size that images of hub: and folder: get, scaled to cover it and cropped at the centre: 224 or 224x160
     /// (height x width) [default: as they are, if all have one size]
-    #[arg(long, value_name = "SIZE", value_parser = size)]
+    #[arg(long, value_name = "SIZE", value_parser = size, conflicts_with = "inputs")]
     size: Option<[usize; 2]>,
     /// Mean of each channel by which images are normalised, in [0, 1] [default: the data set's]
-    #[arg(long, value_delimiter = ',', value_name = "MEANS", requires = "std")]
+    #[arg(long, value_delimiter = ',', value_name = "MEANS", requires = "std", conflicts_with = "inputs")]
     mean: Option<Vec<f32>>,
-    /// Standard deviation of each channel, likewise; with --inputs, what `x` was divided by
+    /// Standard deviation of each channel, likewise; with --inputs and --units pixel, the divisor of each channel of `x`
     #[arg(long, value_delimiter = ',', value_name = "STDS")]
     std: Option<Vec<f64>>,
 }
 
-/// Samples that a network can be given.
+/// The samples on which a network is measured.
 pub(crate) struct Inputs {
     name: String,
-    kind: Kind,
+    samples: Samples,
     labels: Option<Vec<u32>>,
     std: Option<Vec<f64>>,
 }
 
-enum Kind {
+/// The samples themselves.
+enum Samples {
+    /// As the network takes them.
     Tensor(Tensor),
+    /// Images in bytes, normalised batch by batch.
     Images(LabelledImages, Normalisation),
 }
 
 impl InputsArgs {
+    /// Whether --std stands beside --inputs.
+    pub(super) fn is_tensor_with_std(&self) -> bool {
+        self.inputs.is_some() && self.std.is_some()
+    }
+
     /// Reads the inputs.
     pub(crate) fn read(&self) -> Result<Inputs> {
         match (&self.inputs, &self.data) {
             (Some(path), _) => self.tensors(path),
             (None, Some(data)) => self.images(data),
-            (None, None) => bail!("there is nothing to measure on: give --data NAME or --inputs FILE"),
+            (None, None) => bail!("no inputs: give --data NAME or --inputs FILE"),
         }
     }
 
@@ -71,13 +82,15 @@ impl InputsArgs {
             bail!("{}: tensor `x` has no samples", path.display());
         }
         arrays.check_finite("x", &x)?;
-        let labels = arrays.get("y").map(|_| arrays.labels("y", "x", count)).transpose()?;
-        Ok(Inputs { name: path.display().to_string(), kind: Kind::Tensor(x), labels, std: self.std.clone() })
+        let labels =
+            arrays.array("y").map(|_| arrays.labels("y", "x", count)).transpose()?.map(|labels| labels.classes);
+        let name = path.display().to_string();
+        Ok(Inputs { name, samples: Samples::Tensor(x), labels, std: self.std.clone() })
     }
 
     fn images(&self, data: &str) -> Result<Inputs> {
         let (name, part) =
-            data.rsplit_once(':').filter(|(_, part)| PARTS.contains(part)).unwrap_or((data, whole(data)));
+            data.rsplit_once(':').filter(|(_, part)| PARTS.contains(part)).unwrap_or((data, default_part(data)));
         let wrong = data.rsplit_once(':').filter(|(set, part)| datasets::find(set).is_ok() && !PARTS.contains(part));
         if let Some((_, part)) = wrong {
             bail!("--data {data}: {}", suggest::unknown("part", part, PARTS));
@@ -103,21 +116,22 @@ impl InputsArgs {
         }
         let std = Some(normalisation.std().iter().map(|std| f64::from(*std)).collect());
         let labels = Some(images.labels().to_vec());
-        Ok(Inputs { name: data.to_owned(), kind: Kind::Images(images, normalisation), labels, std })
+        Ok(Inputs { name: data.to_owned(), samples: Samples::Images(images, normalisation), labels, std })
     }
 }
 
-/// The part of a data set that is meant where none is named: a folder of images need not have any.
-fn whole(data: &str) -> &'static str {
+/// The default part of a data set: all of a folder of images, which need not have parts, else the training part.
+fn default_part(data: &str) -> &'static str {
     if data::is_folder(data) { "all" } else { "train" }
 }
 
 /// Reads `224` or `224x160`.
 fn size(text: &str) -> std::result::Result<[usize; 2], String> {
     let (height, width) = text.split_once('x').unwrap_or((text, text));
+    let sides = 1..=LARGEST_SIDE;
     match (height.parse(), width.parse()) {
-        (Ok(height), Ok(width)) if height > 0 && width > 0 => Ok([height, width]),
-        _ => Err("expected a height and width from 1, such as 224 or 224x160".to_owned()),
+        (Ok(height), Ok(width)) if sides.contains(&height) && sides.contains(&width) => Ok([height, width]),
+        _ => Err(format!("expected a height and width from 1 to {LARGEST_SIDE}, such as 224 or 224x160")),
     }
 }
 
@@ -125,24 +139,24 @@ fn size(text: &str) -> std::result::Result<[usize; 2], String> {
 const PARTS: [&str; 3] = ["train", "test", "all"];
 
 impl Inputs {
-    /// The data set or file, as it was asked for.
+    /// The data set or file, as it was given.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
-    /// How many samples there are.
+    /// The number of samples.
     pub(crate) fn count(&self) -> usize {
-        match &self.kind {
-            Kind::Tensor(x) => x.dims()[0],
-            Kind::Images(images, _) => images.len(),
+        match &self.samples {
+            Samples::Tensor(x) => x.dims()[0],
+            Samples::Images(images, _) => images.len(),
         }
     }
 
     /// The shape of one sample.
     pub(crate) fn shape(&self) -> Vec<usize> {
-        match &self.kind {
-            Kind::Tensor(x) => x.dims()[1..].to_vec(),
-            Kind::Images(images, _) => images.shape().to_vec(),
+        match &self.samples {
+            Samples::Tensor(x) => x.dims()[1..].to_vec(),
+            Samples::Images(images, _) => images.shape().to_vec(),
         }
     }
 
@@ -151,19 +165,19 @@ impl Inputs {
         self.labels.as_deref()
     }
 
-    /// How many classes the labels tell apart, where a data set says so; labels in a file may leave the last ones out.
+    /// The number of classes of a data set. `None` for labels of a file, where the last classes may have no sample.
     pub(crate) fn class_count(&self) -> Option<usize> {
-        match &self.kind {
-            Kind::Tensor(_) => None,
-            Kind::Images(images, _) => Some(images.class_count()),
+        match &self.samples {
+            Samples::Tensor(_) => None,
+            Samples::Images(images, _) => Some(images.class_count()),
         }
     }
 
-    /// The numbers that they are written in.
+    /// The dtype of the samples.
     pub(crate) fn dtype(&self) -> DType {
-        match &self.kind {
-            Kind::Tensor(x) => x.dtype(),
-            Kind::Images(..) => DType::F32,
+        match &self.samples {
+            Samples::Tensor(x) => x.dtype(),
+            Samples::Images(..) => DType::F32,
         }
     }
 
@@ -171,19 +185,19 @@ impl Inputs {
     pub(crate) fn std(&self) -> Result<Vec<f64>> {
         self.std.clone().with_context(|| {
             format!(
-                "--units pixel: {} does not say by what `x` was divided; give it as --std, one a channel",
+                "--units pixel: {} does not hold the divisors of `x`; give them as --std, one number for each channel",
                 self.name
             )
         })
     }
 
     /// Positions of the samples to measure: all or some, in their own order unless measuring may end early. Then they
-    /// come shuffled, so that what was measured is a fair sample.
+    /// are shuffled, so that the measured ones are a random sample.
     pub(crate) fn order(&self, samples: Option<usize>, shuffled: bool, seed: u64) -> Result<Vec<usize>> {
         let count = self.count();
         let wanted = samples.unwrap_or(count);
         if wanted > count {
-            bail!("--samples {wanted}: {} has only {count}", self.name);
+            bail!("--samples {wanted}: {} has {count} samples; give at most {count}", self.name);
         }
         if wanted == count && !shuffled {
             return Ok((0..count).collect());
@@ -197,7 +211,7 @@ impl Inputs {
         Ok(order)
     }
 
-    /// The samples at these positions, batch by batch.
+    /// The samples at these positions in batches; `bar` counts the samples.
     pub(crate) fn batches<'a>(
         &'a self,
         positions: &'a [usize],
@@ -214,12 +228,12 @@ impl Inputs {
     }
 
     fn batch(&self, positions: &[usize]) -> Result<Tensor> {
-        match &self.kind {
-            Kind::Tensor(x) => {
+        match &self.samples {
+            Samples::Tensor(x) => {
                 let rows: Vec<u32> = positions.iter().map(|at| u32::try_from(*at)).collect::<Result<_, _>>()?;
                 Ok(x.index_select(&Tensor::new(rows, x.device())?, 0)?)
             }
-            Kind::Images(images, normalisation) => Ok(images.batch(positions, normalisation, &Device::Cpu)?.images),
+            Samples::Images(images, normalisation) => Ok(images.batch(positions, normalisation, &Device::Cpu)?.images),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `measure`: geometric complexity of a network in a file, on any data, and its collapse where there are labels.
+//! `measure`: geometric complexity of a network on any data, and its collapse where there are labels.
 
 pub(crate) mod checkpoint;
 mod estimator;
@@ -7,7 +7,7 @@ mod report;
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use candle_core::{DType, Device, Tensor};
 use clap::ValueEnum;
 use collapse::{CollapseReport, Head, ReportOptions};
@@ -18,7 +18,7 @@ use estimator::EstimatorArgs;
 pub(crate) use inputs::{Inputs, InputsArgs};
 
 use crate::features::check_labels;
-use crate::output;
+use crate::output::{self, note};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -59,7 +59,7 @@ pub(crate) struct Args {
 /// [`InputUnits`] on the command line.
 #[derive(Debug, Clone, Copy, Default, PartialEq, ValueEnum)]
 enum UnitsName {
-    /// What the network sees
+    /// As the network sees them
     #[default]
     Input,
     /// Before the division by the channels' standard deviations
@@ -73,13 +73,13 @@ enum DTypeName {
     F64,
 }
 
-/// What was measured.
+/// The results of `measure`.
 pub(crate) struct Measured {
     pub(crate) gc: Estimate,
     pub(crate) collapse: Option<CollapseReport>,
-    /// Why there is no collapse report, where there are labels.
+    /// Where there are labels but no collapse report: the reason.
     pub(crate) undefined: Option<String>,
-    /// Why the head takes no part in it, where there is a head.
+    /// Where there is a head that the collapse measures leave out: the reason.
     pub(crate) without_head: Option<String>,
 }
 
@@ -95,10 +95,13 @@ pub(crate) fn measure(args: &Args) -> Result<()> {
     let device = args.network.device()?;
     let units = args.units(&inputs)?;
     let order = inputs.order(args.estimator.samples, args.estimator.may_stop(), args.estimator.seed)?;
-    let measured =
-        Work { args, subject: &subject, inputs: &inputs, dtype, device: &device, order: &order }.measure(units)?;
+    let measured = Measurement { args, subject: &subject, inputs: &inputs, dtype, device: &device, order: &order }
+        .measure(units)?;
+    for note in subject.notes() {
+        note!("{}: {note}", subject.name());
+    }
     for note in [args.estimator.unused(), args.estimator.unreached(&measured.gc)].into_iter().flatten() {
-        eprintln!("{note}");
+        note!("{note}");
     }
     if let Some(path) = &args.per_sample {
         report::per_sample(path, &measured.gc, &order, inputs.labels())?;
@@ -106,21 +109,26 @@ pub(crate) fn measure(args: &Args) -> Result<()> {
     if args.json {
         return output::json(&report::document(&subject, &inputs, args.layer.as_deref(), dtype, &measured)?);
     }
-    output::table(&format!("{} on {}", subject.name(), inputs.name()), &report::rows(&measured));
+    let tensor = subject.tensor(args.layer.as_deref()).map(|tensor| format!(" ({tensor})")).unwrap_or_default();
+    output::table(&format!("{} on {}{tensor}", subject.name(), inputs.name()), &report::rows(&measured));
     Ok(())
 }
 
 impl Args {
     fn units(&self, inputs: &Inputs) -> Result<InputUnits> {
         match self.units {
+            UnitsName::Input if self.inputs.is_tensor_with_std() => bail!(
+                "--std with --inputs is used by --units pixel alone: `x` is taken as the network sees it; leave --std out, or add \
+                 --units pixel"
+            ),
             UnitsName::Input => Ok(InputUnits::Normalised),
             UnitsName::Pixel => Ok(InputUnits::Pixel { std: inputs.std()? }),
         }
     }
 }
 
-/// One measurement with everything that it needs.
-struct Work<'a> {
+/// One measurement: a network, its inputs and the options.
+struct Measurement<'a> {
     args: &'a Args,
     subject: &'a Subject,
     inputs: &'a Inputs,
@@ -129,8 +137,8 @@ struct Work<'a> {
     order: &'a [usize],
 }
 
-impl Work<'_> {
-    /// Which network on what.
+impl Measurement<'_> {
+    /// The network and its inputs, for messages.
     fn title(&self) -> String {
         format!("{} on {}", self.subject.name(), self.inputs.name())
     }
@@ -150,7 +158,7 @@ impl Work<'_> {
         let named = labels.iter().max().map_or(0, |last| *last as usize + 1);
         let classes = head.as_ref().map_or(0, Head::class_count).max(self.inputs.class_count().unwrap_or(named));
         check_labels(&self.inputs.name(), labels, features.dim(1)?)?;
-        // Features without classes, or with coinciding ones, have no collapse; their complexity stands all the same.
+        // Collapse is undefined without classes or where class means coincide; GC is defined all the same.
         Ok(match collapse_of(&features, labels, classes, head, &gc) {
             Ok(report) => Measured { gc, collapse: Some(report), undefined: None, without_head },
             Err(error) => Measured { gc, collapse: None, undefined: Some(error.to_string()), without_head },
@@ -184,7 +192,7 @@ impl Work<'_> {
     }
 }
 
-/// The features of the inputs at these positions, `[n, p]`, on the processor.
+/// The features `[n, p]` of the inputs at these positions, on the CPU.
 pub(crate) fn features(
     map: &dyn FeatureMap,
     inputs: &Inputs,
@@ -198,19 +206,21 @@ pub(crate) fn features(
     Ok(Tensor::cat(&rows.collect::<Result<Vec<_>>>()?, 0)?)
 }
 
-/// Why a head's rows are not the classes that the data are labelled with, if they are not: a network for ImageNet knows
-/// nothing of the classes in somebody's folder, and a row of its head would be compared with the mean of another class.
+/// The reason why the rows of a head are not the classes of the data, if they are not.
+///
+/// The head of a network for ImageNet has other classes than a folder of somebody's images, so that NC3 would compare each
+/// row with the mean of another class.
 fn other_classes(head: &Head, known: Option<usize>, labels: &[u32]) -> Option<String> {
-    let told = head.class_count();
+    let rows = head.class_count();
     let largest = labels.iter().max().copied().unwrap_or(0);
     match known {
-        Some(count) if count != told => Some(format!("the head tells {told} classes apart, the data have {count}")),
-        _ if largest as usize >= told => Some(format!("the head tells {told} classes apart, a label is {largest}")),
+        Some(count) if count != rows => Some(format!("the head has {rows} classes, the data have {count}")),
+        _ if largest as usize >= rows => Some(format!("the head has {rows} classes, a label is {largest}")),
         _ => None,
     }
 }
 
-/// Every collapse measure, with the measured complexity in those that need one.
+/// Every collapse measure; those that need GC get the measured one.
 fn collapse_of(
     features: &Tensor,
     labels: &[u32],
@@ -227,12 +237,12 @@ fn collapse_of(
     collapse::report(features, labels, head.as_ref(), &options)
 }
 
-/// The complexity of each class; none where a class has samples and none of them was measured.
+/// GC of each class. `None` where no sample of a labelled class was measured.
 fn complexity_per_class(labels: &[u32], classes: usize, gc: &Estimate) -> Option<Vec<f64>> {
     let mut present = vec![false; classes];
     labels.iter().for_each(|label| present[*label as usize] = true);
     let measured = gc.per_class.as_deref().unwrap_or_default();
     let of_class = |label: usize| measured.iter().find(|class| class.label as usize == label).map(|class| class.value);
-    // What stands for a class without samples is not read.
+    // The value of a class without samples is never read.
     (0..classes).map(|label| if present[label] { of_class(label) } else { Some(0.0) }).collect()
 }

@@ -1,4 +1,4 @@
-//! What a measurement says: JSON, lines for people, and a value for each sample.
+//! The output of `measure`: JSON, a table, and the GC of each sample as CSV.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ use crate::features::collapse_rows;
 use crate::files::write_whole;
 use crate::output::{FORMAT, Row};
 
-/// A bar with rate and time left; nothing where standard error is no terminal.
+/// A progress bar with rate and time left; hidden where standard error is no terminal.
 pub(super) fn bar(samples: usize) -> ProgressBar {
     let style = ProgressStyle::with_template("{bar:30.cyan/black.bright} {pos}/{len} samples {per_sec} {eta} left")
         .unwrap_or_else(|_| ProgressStyle::default_bar());
@@ -35,6 +35,7 @@ pub(super) fn document(
         "architecture": subject.architecture(),
         "inputs": { "name": inputs.name(), "samples": inputs.count(), "shape": inputs.shape() },
         "layer": layer,
+        "tensor": subject.tensor(layer),
         "dtype": dtype.as_str(),
         "gc": complexity(&measured.gc)?,
         "collapse": measured.collapse,
@@ -43,7 +44,7 @@ pub(super) fn document(
     }))
 }
 
-/// An estimate with its method as a word and its standard error as a number.
+/// An estimate as JSON, with its method as a word and its standard error as a number.
 pub(crate) fn complexity(gc: &Estimate) -> Result<Value> {
     let mut value = serde_json::to_value(gc)?;
     if let Value::Object(fields) = &mut value {
@@ -78,7 +79,7 @@ fn probe(method: &Method) -> String {
     }
 }
 
-/// The word that JSON has for a value.
+/// The name of a value in JSON, with spaces for underscores.
 fn word(value: &impl serde::Serialize) -> String {
     match serde_json::to_value(value) {
         Ok(Value::String(word)) => word.replace('_', " "),
@@ -87,7 +88,7 @@ fn word(value: &impl serde::Serialize) -> String {
     }
 }
 
-/// Lines for people.
+/// The lines of the table.
 pub(super) fn rows(measured: &Measured) -> Vec<Row> {
     let gc = &measured.gc;
     let error = gc.standard_error.total;
@@ -96,7 +97,7 @@ pub(super) fn rows(measured: &Measured) -> Vec<Row> {
         let (low, high, level) = (interval.low, interval.high, 100.0 * interval.level);
         rows.push(Row::text("interval", format!("{low:.5e} to {high:.5e} at {level} %")));
     }
-    let probes = if gc.probes > 1 { format!(", {} probes a sample", gc.probes) } else { String::new() };
+    let probes = if gc.probes > 1 { format!(", {} probes for each sample", gc.probes) } else { String::new() };
     rows.push(Row::text("method", format!("{}{}{probes}", method(&gc.method), probe(&gc.method))));
     rows.push(Row::text(
         "measured",
@@ -126,7 +127,7 @@ pub(super) fn rows(measured: &Measured) -> Vec<Row> {
     rows
 }
 
-/// Writes the value of each measured sample, by its position in the inputs.
+/// Writes the GC of each measured sample, in the order of the inputs.
 pub(super) fn per_sample(path: &Path, gc: &Estimate, order: &[usize], labels: Option<&[u32]>) -> Result<()> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.write_record(["sample", "label", "gc"])?;

@@ -1,4 +1,4 @@
-//! Features of an ONNX graph as a map whose derivative is right.
+//! Features of an ONNX graph as a feature map with right derivatives.
 //!
 //! `candle-onnx` reads the file. Its evaluator runs candle's own convolution and pooling, whose derivatives are wrong for
 //! some strides and groups; so the nodes are mapped to this workspace's operations here, and a graph with any other node
@@ -26,7 +26,7 @@ pub(crate) struct OnnxFeatures {
     /// The file.
     name: String,
     input: String,
-    /// The sizes of the input that the graph states, the first of which counts samples.
+    /// The sizes of the input that the graph states; the first is the number of samples.
     sizes: Vec<Option<usize>>,
     output: String,
     nodes: Vec<NodeProto>,
@@ -121,7 +121,7 @@ impl FeatureMap for &OnnxFeatures {
     }
 }
 
-/// Numbers as the network computes with; shapes and axes stay whole numbers.
+/// Floats in the dtype of the network; shapes and axes stay integers.
 fn in_kind(tensor: &Tensor, dtype: DType, device: &Device) -> Result<Tensor> {
     let tensor = if tensor.dtype().is_float() { tensor.to_dtype(dtype)? } else { tensor.clone() };
     Ok(tensor.to_device(device)?)
@@ -131,7 +131,7 @@ fn shapes(tensors: &[&Tensor]) -> Vec<Vec<usize>> {
     tensors.iter().map(|tensor| tensor.dims().to_vec()).collect()
 }
 
-/// The sizes that a graph states for an input; none where it leaves them free, nothing where it says nothing.
+/// The sizes that a graph states for an input. A free size is `None`; without a stated shape there are no sizes.
 fn sizes(input: &ValueInfoProto) -> Vec<Option<usize>> {
     let Some(type_proto::Value::TensorType(tensor)) = input.r#type.as_ref().and_then(|kind| kind.value.as_ref()) else {
         return Vec::new();
@@ -159,7 +159,7 @@ fn features(graph: &GraphProto, layer: Option<&str>) -> Result<String> {
         .context("the graph has no linear layer whose input would be the features; name a tensor with --layer")
 }
 
-/// The nodes that the features depend on, in the graph's order, which is one in which they can be evaluated.
+/// The nodes on which the features depend, in the graph's order, which is a topological order.
 fn needed(nodes: &[NodeProto], output: &str) -> Vec<NodeProto> {
     let mut wanted = BTreeSet::from([output.to_owned()]);
     let mut kept: Vec<NodeProto> = Vec::new();
@@ -173,7 +173,7 @@ fn needed(nodes: &[NodeProto], output: &str) -> Vec<NodeProto> {
     kept
 }
 
-/// Operators on which the features depend and whose derivative is not checked here, with the number of their nodes.
+/// The unsupported operators on which the features depend, with the number of their nodes.
 #[derive(Debug, PartialEq)]
 pub(crate) struct UnsupportedOperators(BTreeMap<String, usize>);
 

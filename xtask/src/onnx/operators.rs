@@ -1,4 +1,4 @@
-//! ONNX nodes as differentiable operations. Images are `[n, c, h, w]` between nodes, as the standard has it.
+//! ONNX nodes as differentiable operations. Images between nodes are `[n, c, h, w]`, as in the ONNX standard.
 
 use anyhow::{Context, Result, bail};
 use candle_core::{DType, Tensor};
@@ -65,7 +65,7 @@ pub(super) fn apply(node: &NodeProto, inputs: &[&Tensor]) -> Result<Tensor> {
         "MaxPool" | "AveragePool" => pool(node, x)?,
         "GlobalAveragePool" => {
             let (n, c, ..) = x.dims4()?;
-            ops::global_avg_pool2d(&inside(x)?)?.reshape((n, c, 1, 1))?
+            ops::nhwc::global_avg_pool2d(&inside(x)?)?.reshape((n, c, 1, 1))?
         }
         "MatMul" => x.broadcast_matmul(at(1)?)?,
         "Gemm" => linear(node, x, at(1)?, inputs.get(2).copied())?,
@@ -78,7 +78,7 @@ pub(super) fn apply(node: &NodeProto, inputs: &[&Tensor]) -> Result<Tensor> {
     })
 }
 
-/// `[n, c, h, w]` to the order of our operations.
+/// Permutes `[n, c, h, w]` to `[n, h, w, c]`, the layout of the operations.
 fn inside(x: &Tensor) -> Result<Tensor> {
     x.dims4().context("expected images [n, c, h, w]")?;
     Ok(x.permute((0, 2, 3, 1))?.contiguous()?)
@@ -104,18 +104,19 @@ fn convolution(node: &NodeProto, x: &Tensor, weight: &Tensor, bias: Option<&Tens
         groups,
         ..ConvSettings::default()
     };
-    outside(&ops::conv2d(&inside(x)?, weight, bias, settings)?)
+    outside(&ops::nhwc::conv2d(&inside(x)?, weight, bias, settings)?)
 }
 
 fn batch_norm(node: &NodeProto, x: &Tensor, [gamma, beta, mean, variance]: [&Tensor; 4]) -> Result<Tensor> {
     if integer(node, "training_mode", 0) != 0 {
         bail!("training_mode = 1 mixes the samples of a batch; export the graph in evaluation mode");
     }
-    let (factor, summand) = ops::batch_norm_eval_affine(gamma, beta, mean, variance, float(node, "epsilon", 1e-5))?;
+    let (factor, summand) =
+        ops::nhwc::batch_norm_eval_affine(gamma, beta, mean, variance, float(node, "epsilon", 1e-5))?;
     if x.rank() == 2 {
         return Ok(x.broadcast_mul(&factor)?.broadcast_add(&summand)?);
     }
-    outside(&ops::channel_affine(&inside(x)?, &factor, &summand)?)
+    outside(&ops::nhwc::channel_affine(&inside(x)?, &factor, &summand)?)
 }
 
 fn pool(node: &NodeProto, x: &Tensor) -> Result<Tensor> {
@@ -128,12 +129,12 @@ fn pool(node: &NodeProto, x: &Tensor) -> Result<Tensor> {
         padding: padding(node)?,
     };
     if node.op_type == "MaxPool" {
-        return outside(&ops::max_pool2d(&inside(x)?, settings)?);
+        return outside(&ops::nhwc::max_pool2d(&inside(x)?, settings)?);
     }
     if settings.padding != [0; 2] && integer(node, "count_include_pad", 0) != 0 {
         bail!("count_include_pad = 1 with padding is not supported");
     }
-    outside(&ops::avg_pool2d(&inside(x)?, settings)?)
+    outside(&ops::nhwc::avg_pool2d(&inside(x)?, settings)?)
 }
 
 fn linear(node: &NodeProto, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
@@ -152,8 +153,8 @@ fn flatten(node: &NodeProto, x: &Tensor) -> Result<Tensor> {
     Ok(x.reshape((rows, x.elem_count() / rows.max(1)))?)
 }
 
-/// A shape with 0 for a dimension that stays and −1 for the one that is left over. The first dimension counts samples,
-/// however many the graph was exported with.
+/// The shape of `Reshape`: 0 keeps a dimension and −1 is inferred. The first dimension is always the number of samples,
+/// also where the graph was exported with a fixed number.
 fn reshape(node: &NodeProto, x: &Tensor, shape: &Tensor) -> Result<Tensor> {
     let wanted: Vec<i64> = shape.to_dtype(DType::I64)?.flatten_all()?.to_vec1()?;
     let keeps = integer(node, "allowzero", 0) == 0;

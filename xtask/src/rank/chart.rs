@@ -1,30 +1,33 @@
-//! A plot of each score against the accuracy, a mark for each network, as one drawing.
+//! One SVG with a scatter plot of each score against the accuracy; one mark is one network.
 
 use anyhow::{Result, bail};
 use maud::{PreEscaped, html};
 
-use super::standing::{Score, Standings};
+use super::rank_table::{RankTable, Score};
 use crate::report::chart::{Axis, Group, Mark, STYLE, ScatterPanel};
-use crate::reproduce::metric::Scale;
+use crate::study::metric::Scale;
 
 /// Size of one plot and the space around it, in the units of the view box.
 const PLOT: (f64, f64) = (520.0, 330.0);
 const GAP: f64 = 16.0;
 const TOP: f64 = 56.0;
 
-/// The drawing.
+/// The SVG.
 ///
 /// # Errors
-/// No accuracy to draw against.
-pub(super) fn svg(standings: &Standings) -> Result<String> {
-    let Some(accuracy) = &standings.accuracy else {
-        bail!("--chart: {} has no labels, so there is no accuracy to draw the scores against", standings.on);
+/// Inputs without labels, which have no accuracy.
+pub(super) fn svg(rank_table: &RankTable) -> Result<String> {
+    let Some(accuracy) = &rank_table.accuracy else {
+        bail!(
+            "--chart: {} has no labels, so there is no accuracy to plot; use labelled inputs or leave --chart out",
+            rank_table.on
+        );
     };
-    let panels: Vec<ScatterPanel> = standings.scores.iter().map(|score| panel(standings, score, accuracy)).collect();
+    let panels: Vec<ScatterPanel> = rank_table.scores.iter().map(|score| panel(rank_table, score, accuracy)).collect();
     let columns = panels.len().clamp(1, 2);
     let width = columns as f64 * (PLOT.0 + GAP) + GAP;
     let height = TOP + panels.len().div_ceil(columns) as f64 * (PLOT.1 + GAP);
-    let title = format!("Scores of {} networks on {}", standings.names.len(), standings.on);
+    let title = format!("Scores of {} networks on {}", rank_table.names.len(), rank_table.on);
     let drawing = html! {
         svg.standalone xmlns="http://www.w3.org/2000/svg" viewBox=(format!("0 0 {width} {height}"))
             width=(width) height=(height) role="img" aria-labelledby="rank-t" {
@@ -42,10 +45,10 @@ pub(super) fn svg(standings: &Standings) -> Result<String> {
     Ok(drawing.into_string())
 }
 
-fn panel(standings: &Standings, score: &Score, accuracy: &Score) -> ScatterPanel {
+fn panel(rank_table: &RankTable, score: &Score, accuracy: &Score) -> ScatterPanel {
     let positive = score.values.iter().all(|value| *value > 0.0);
     let scale = if positive { Scale::Logarithmic } else { Scale::Linear };
-    let marks = standings.names.iter().zip(score.values.iter().zip(&accuracy.values)).map(|(name, (x, y))| Mark {
+    let marks = rank_table.names.iter().zip(score.values.iter().zip(&accuracy.values)).map(|(name, (x, y))| Mark {
         group: 0,
         at: (*x, *y),
         excluded: false,
@@ -54,7 +57,7 @@ fn panel(standings: &Standings, score: &Score, accuracy: &Score) -> ScatterPanel
     ScatterPanel {
         id: format!("rank-{}", score.name),
         title: format!("{} against {}", accuracy.name, score.name),
-        description: format!("{} networks; the rank correlation is in the table.", standings.names.len()),
+        description: format!("{} networks; the rank correlation is in the table.", rank_table.names.len()),
         names: (score.name.clone(), accuracy.name.clone()),
         x: Axis::over(score.values.iter().copied(), scale),
         y: Axis::over(accuracy.values.iter().copied(), Scale::Percent),

@@ -1,4 +1,4 @@
-//! Networks in files, measured on the same data.
+//! Networks of files, measured on the same data.
 
 use std::path::{Path, PathBuf};
 
@@ -10,13 +10,13 @@ use gc_core::{FeatureMap, GeometricComplexity, Probe};
 use models::{Pass, WeightsSource};
 use serde::Deserialize;
 
-use super::standing::{Score, Standings};
+use super::rank_table::{RankTable, Score};
+use crate::arguments::up_to;
 use crate::features::{check_labels, few_shot_heads};
 use crate::measure::checkpoint::{Checkpoint, Description, fetched};
 use crate::measure::{Inputs, InputsArgs, features};
-use crate::reproduce::at_least_one;
 
-/// Which networks, and how they are scored.
+/// The networks, and the settings of their scores.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct CheckpointArgs {
     /// Weights of networks of one architecture: safetensors files, or `hub:OWNER/NAME[@REVISION][:FILE]`
@@ -31,22 +31,22 @@ pub(super) struct CheckpointArgs {
     /// List of networks of any architectures, as a TOML file
     #[arg(long, value_name = "FILE")]
     list: Option<PathBuf>,
-    /// Random directions a sample for GC
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one)]
+    /// Random directions for each sample, for GC
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = up_to::<1_000_000>)]
     probes: usize,
-    /// Classes a few-shot episode
-    #[arg(long, alias = "way", value_name = "N", default_value_t = 5, value_parser = at_least_one)]
+    /// Classes in each few-shot episode (way)
+    #[arg(long, alias = "way", value_name = "N", default_value_t = 5, value_parser = up_to::<100_000>)]
     ways: usize,
-    /// Labelled samples a class
-    #[arg(long, alias = "shot", value_name = "N", default_value_t = 5, value_parser = at_least_one)]
+    /// Support samples of each class (shot)
+    #[arg(long, alias = "shot", value_name = "N", default_value_t = 5, value_parser = up_to::<1_000_000>)]
     shots: usize,
-    /// Samples a class to be classified
-    #[arg(long, alias = "query", value_name = "N", default_value_t = 15, value_parser = at_least_one)]
+    /// Query samples of each class
+    #[arg(long, alias = "query", value_name = "N", default_value_t = 15, value_parser = up_to::<1_000_000>)]
     queries: usize,
-    /// Episodes, the same for all networks
-    #[arg(long, value_name = "N", default_value_t = 600, value_parser = at_least_one)]
+    /// Number of episodes, which all networks share
+    #[arg(long, value_name = "N", default_value_t = 600, value_parser = up_to::<10_000_000>)]
     episodes: usize,
-    /// Head whose accuracy is to be predicted
+    /// Few-shot head with whose accuracy the scores are correlated
     #[arg(long, value_name = "HEAD", default_value = "ridge:1.0")]
     head: String,
     /// Seed of probes and episodes
@@ -61,7 +61,7 @@ struct List {
     checkpoint: Vec<Listed>,
 }
 
-/// One network of a list; paths are relative to it.
+/// One network of a list; paths are relative to the list.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Listed {
@@ -76,7 +76,7 @@ fn weights_source<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<W
     String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
 }
 
-/// What one network scored.
+/// The scores of one network.
 struct Scored {
     gc: f64,
     gc_error: Option<f64>,
@@ -93,7 +93,7 @@ struct LabelledScores {
 
 impl CheckpointArgs {
     /// Measures every network on the inputs.
-    pub(super) fn measure(&self, inputs: &InputsArgs) -> Result<Standings> {
+    pub(super) fn measure(&self, inputs: &InputsArgs) -> Result<RankTable> {
         let listed = self.listed()?;
         let inputs = &inputs.read()?;
         let order: Vec<usize> = (0..inputs.count()).collect();
@@ -109,7 +109,7 @@ impl CheckpointArgs {
         let scored = listed.iter().map(|listed| score(listed).with_context(|| listed.name.clone()));
         let scored: Vec<Scored> = scored.collect::<Result<_>>()?;
         bar.finish_and_clear();
-        Ok(standings(inputs.name(), listed.into_iter().map(|listed| listed.name).collect(), &scored, &self.head))
+        Ok(rank_table(inputs.name(), listed.into_iter().map(|listed| listed.name).collect(), &scored, &self.head))
     }
 
     fn listed(&self) -> Result<Vec<Listed>> {
@@ -118,7 +118,7 @@ impl CheckpointArgs {
             None => self.weights.iter().map(|weights| self.of_weights(weights)).collect(),
         };
         if listed.is_empty() {
-            bail!("there is nothing to rank: give weights' files, --list or --runs");
+            bail!("no networks: give files of weights, --list or --runs");
         }
         Ok(listed)
     }
@@ -186,7 +186,7 @@ fn read_list(path: &Path) -> Result<Vec<Listed>> {
     Ok(list.checkpoint.into_iter().map(placed).collect())
 }
 
-fn standings(on: &str, names: Vec<String>, scored: &[Scored], head: &str) -> Standings {
+fn rank_table(on: &str, names: Vec<String>, scored: &[Scored], head: &str) -> RankTable {
     let mut gc = Score::new("gc", scored.iter().map(|scored| scored.gc).collect());
     gc.standard_errors = Some(scored.iter().map(|scored| scored.gc_error).collect());
     let labelled: Option<Vec<&LabelledScores>> = scored.iter().map(|scored| scored.labelled.as_ref()).collect();
@@ -201,7 +201,7 @@ fn standings(on: &str, names: Vec<String>, scored: &[Scored], head: &str) -> Sta
     ];
     let errors = labelled.as_ref().map(|all| all.iter().map(|labelled| Some(labelled.accuracy_error)).collect());
     let accuracy = column(&format!("{head} accuracy"), |labelled| labelled.accuracy);
-    Standings {
+    RankTable {
         on: on.to_owned(),
         names,
         groups: None,

@@ -1,9 +1,9 @@
-//! `rank`: several networks side by side on one set of data, and which cheap score predicts their few-shot accuracy.
+//! `rank`: scores of several networks on the same data, and how well each score predicts their few-shot accuracy.
 
 mod chart;
 mod checkpoints;
-mod recorded;
-mod standing;
+mod finished_runs;
+mod rank_table;
 
 use std::path::PathBuf;
 
@@ -34,10 +34,10 @@ pub(crate) struct Args {
     checkpoints: CheckpointArgs,
     #[command(flatten)]
     inputs: InputsArgs,
-    /// Rank the runs of a finished `reproduce` by what they recorded, and measure nothing
+    /// Rank the runs of a finished `reproduce` by their recorded measurements; nothing is measured
     #[arg(long, value_name = "DIR", conflicts_with_all = ["weights", "list", "data", "inputs", "data_dir"])]
     runs: Option<PathBuf>,
-    /// Recorded metric that the scores are to predict
+    /// Recorded metric with which every score is correlated
     #[arg(long, value_name = "METRIC", default_value = "ridge_accuracy", requires = "runs")]
     against: String,
     /// Score by which the table is sorted
@@ -53,17 +53,17 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(crate) fn rank(args: &Args) -> Result<()> {
-    let standings = match &args.runs {
-        Some(folder) => recorded::read(folder, &args.against)?,
+    let rank_table = match &args.runs {
+        Some(folder) => finished_runs::read(folder, &args.against)?,
         None => args.checkpoints.measure(&args.inputs)?,
     };
-    let standings = standings.sorted(&args.by)?;
+    let rank_table = rank_table.sorted(&args.by)?;
     if let Some(path) = &args.chart {
-        write_whole(path, chart::svg(&standings)?.as_bytes())?;
+        write_whole(path, chart::svg(&rank_table)?.as_bytes())?;
     }
     if args.json {
-        return output::json(&standings.document());
+        return output::json(&rank_table.document());
     }
-    println!("{}", standings.text());
+    output::say!("{}", rank_table.text());
     Ok(())
 }

@@ -1,10 +1,10 @@
-//! The measurements and the estimates as named columns, of which CSV, Parquet and TensorBoard files are made.
+//! The measurements and the estimates as named columns, for the CSV and Parquet files.
 
 use super::results::{Results, Run};
-use crate::reproduce::measurement::{Measurement, Moment};
-use crate::reproduce::metric::Metric;
+use crate::study::measurement::{Measurement, MeasuringPoint};
+use crate::study::metric::Metric;
 
-/// A column with its values, one for each line.
+/// A column with its values, one per line.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Column {
     /// Its name.
@@ -20,12 +20,12 @@ pub(crate) enum Values {
     Text(Vec<String>),
     /// Counts.
     Whole(Vec<i64>),
-    /// Numbers, some of which may be missing.
+    /// Numbers, with gaps.
     Number(Vec<Option<f64>>),
 }
 
 impl Values {
-    /// How many there are.
+    /// Number of values.
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::Text(values) => values.len(),
@@ -34,7 +34,7 @@ impl Values {
         }
     }
 
-    /// One of them as the shortest text that reads back to the same value; nothing where it is missing.
+    /// A value as the shortest text that is parsed to the same value; empty in a gap.
     pub(crate) fn written(&self, line: usize) -> String {
         match self {
             Self::Text(values) => values.get(line).cloned().unwrap_or_default(),
@@ -46,7 +46,7 @@ impl Values {
     }
 }
 
-/// One line for each measuring point of each run.
+/// The measurements: one line per run and measuring point.
 pub(crate) fn measurements(results: &Results) -> Vec<Column> {
     let lines: Vec<(&Run, &Measurement)> = results
         .runs
@@ -63,11 +63,11 @@ pub(crate) fn measurements(results: &Results) -> Vec<Column> {
         of.number("l2", |run, _| Some(run.planned.configuration.train.l2)),
         of.number("gc_penalty", |run, _| Some(run.planned.configuration.train.gc_penalty)),
         of.text("sweeps", |run, _| {
-            run.planned.places.iter().map(|place| place.sweep.as_str()).collect::<Vec<_>>().join(" ")
+            run.planned.positions.iter().map(|position| position.sweep.as_str()).collect::<Vec<_>>().join(" ")
         }),
-        of.text("standing", |run, _| run.standing.word().to_owned()),
-        of.text("moment", |_, line| moment(line).0.to_owned()),
-        of.number("at", |_, line| moment(line).1),
+        of.text("status", |run, _| run.status.word().to_owned()),
+        of.text("measuring_point", |_, line| measuring_point(line).0.to_owned()),
+        of.number("at", |_, line| measuring_point(line).1),
         of.whole("step", |_, line| line.step as u64),
         of.number("epoch", |_, line| Some(line.epoch)),
         of.number("train_loss", |_, line| line.train_loss),
@@ -84,16 +84,16 @@ fn standard_error(line: &Measurement, metric: Metric) -> Option<f64> {
     line.values.get(&metric).and_then(|measured| measured.standard_error)
 }
 
-/// Why a line was measured, and the share or level where there is one.
-fn moment(line: &Measurement) -> (&'static str, Option<f64>) {
-    match line.moment {
-        Moment::Schedule { share } => ("schedule", Some(share)),
-        Moment::EqualSteps => ("equal-steps", None),
-        Moment::LossLevel { level } => ("loss-level", Some(level)),
+/// The kind of a measuring point, and its share or level if it has one.
+fn measuring_point(line: &Measurement) -> (&'static str, Option<f64>) {
+    match line.measuring_point {
+        MeasuringPoint::Schedule { share } => ("schedule", Some(share)),
+        MeasuringPoint::EqualSteps => ("equal-steps", None),
+        MeasuringPoint::LossLevel { level } => ("loss-level", Some(level)),
     }
 }
 
-/// One line for each estimate of GC beside its exact value.
+/// The estimates of GC and its exact values: one line per estimate.
 pub(crate) fn estimates(results: &Results) -> Vec<Column> {
     let scheduled = results.runs.iter().flat_map(|run| run.scheduled().map(move |(_, measurement)| (run, measurement)));
     let found = scheduled.flat_map(|(run, line)| line.estimates.iter().map(move |estimate| (run, line, estimate)));
@@ -102,17 +102,17 @@ pub(crate) fn estimates(results: &Results) -> Vec<Column> {
     let of = Of { lines: &lines };
     let number =
         |name: &str, values: Vec<Option<f64>>| Column { name: name.to_owned(), values: Values::Number(values) };
-    let each = |value: &dyn Fn(&crate::reproduce::estimator::Estimated) -> Option<f64>| {
+    let each = |value: &dyn Fn(&crate::study::estimator::GcEstimate) -> Option<f64>| {
         found.iter().map(|(_, _, estimate)| value(estimate)).collect::<Vec<_>>()
     };
     let kinds = found.iter().map(|(_, _, estimate)| estimate.how.kind().to_owned()).collect();
-    let whole = |value: &dyn Fn(&crate::reproduce::estimator::Estimated) -> u64| {
+    let whole = |value: &dyn Fn(&crate::study::estimator::GcEstimate) -> u64| {
         Values::Whole(found.iter().map(|(_, _, estimate)| count(value(estimate))).collect())
     };
     vec![
         of.text("run", |run, _| run.planned.key.clone()),
         of.whole("seed", |run, _| run.planned.configuration.seed),
-        of.number("at", |_, line| moment(line).1),
+        of.number("at", |_, line| measuring_point(line).1),
         of.whole("step", |_, line| line.step as u64),
         of.number("epoch", |_, line| Some(line.epoch)),
         Column { name: "estimator".to_owned(), values: Values::Text(kinds) },
@@ -126,12 +126,12 @@ pub(crate) fn estimates(results: &Results) -> Vec<Column> {
     ]
 }
 
-/// A count as a column holds it.
+/// A count as a signed number, as Parquet has it.
 fn count(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-/// Columns of lines that are measurements of runs.
+/// Makes columns whose lines are measurements of runs.
 struct Of<'a> {
     lines: &'a [(&'a Run, &'a Measurement)],
 }

@@ -1,4 +1,4 @@
-//! What a report says in short, as data beside it: the index of all reports is made of these.
+//! The digest of a report, a file beside it, from which the index of all reports is made.
 
 use std::path::Path;
 
@@ -11,31 +11,58 @@ use crate::files::write_whole;
 
 const FILE: &str = "digest.json";
 
-/// A report in short.
+/// A primary claim in words.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct PrimaryClaim {
+    /// The claim.
+    pub(crate) claim: String,
+    /// The word of its verdict.
+    pub(crate) verdict: String,
+    /// Its size in words.
+    pub(crate) size: String,
+}
+
+/// The digest of a report.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Digest {
     /// The experiment.
     pub(crate) name: String,
-    /// What it is about.
+    /// Its title.
     pub(crate) title: String,
-    /// What of the paper it reproduces.
+    /// The figure of the paper that it reproduces.
     pub(crate) figure: String,
     /// Its preset.
     pub(crate) preset: String,
     /// Its data set.
     pub(crate) data: String,
-    /// All runs.
+    /// Number of runs.
     pub(crate) runs: usize,
-    /// Runs that do not count, by a rule or because they failed.
+    /// Number of runs that do not count, by a rule or because they failed.
     pub(crate) excluded: usize,
-    /// Claims that hold.
+    /// Number of claims that hold.
     pub(crate) holds: usize,
-    /// Claims that fail.
+    /// Number of claims that fail.
     pub(crate) fails: usize,
-    /// Claims that are undecided.
+    /// Number of claims about negligible changes.
+    #[serde(default)]
+    pub(crate) negligible: usize,
+    /// Number of claims that could not have been violated.
+    #[serde(default)]
+    pub(crate) vacuous: usize,
+    /// The primary claims, each with its verdict and size in words.
+    #[serde(default)]
+    pub(crate) primary: Vec<PrimaryClaim>,
+    /// Number of undecided claims.
     pub(crate) undecided: usize,
-    /// Process time of all finished runs.
+    /// Process time of all finished runs, in seconds.
     pub(crate) seconds: f64,
+}
+
+impl PrimaryClaim {
+    fn of(finding: &Finding) -> Self {
+        let verdict = finding.verdict.word().to_owned();
+        Self { claim: finding.claim.clone(), verdict, size: finding.size_words() }
+    }
 }
 
 impl Digest {
@@ -53,6 +80,9 @@ impl Digest {
             excluded: results.runs.iter().filter(|run| !run.counts()).count(),
             holds: count(Verdict::Holds),
             fails: count(Verdict::Fails),
+            negligible: count(Verdict::Negligible),
+            vacuous: count(Verdict::Vacuous),
+            primary: findings.iter().filter(|finding| finding.primary).map(PrimaryClaim::of).collect(),
             undecided: count(Verdict::Undecided),
             seconds: results.runs.iter().filter_map(|run| Some(run.record.as_ref()?.work.seconds)).sum(),
         }
@@ -63,10 +93,10 @@ impl Digest {
         write_whole(&folder.join(FILE), serde_json::to_string_pretty(self)?.as_bytes())
     }
 
-    /// Reads the digest in a folder; nothing where there is none.
+    /// Reads the digest in a folder; none if it has none.
     pub(crate) fn read(folder: &Path) -> Option<Result<Self>> {
         let path = folder.join(FILE);
         let text = std::fs::read_to_string(&path).ok()?;
-        Some(serde_json::from_str(&text).with_context(|| format!("cannot understand {}", path.display())))
+        Some(serde_json::from_str(&text).with_context(|| format!("cannot parse {}", path.display())))
     }
 }

@@ -1,4 +1,4 @@
-//! The page that leads to every report in a folder of results.
+//! The index page of all reports in a folder.
 
 use std::path::{Path, PathBuf};
 
@@ -9,30 +9,35 @@ use super::chart;
 use super::digest::Digest;
 use super::page::STYLE;
 use crate::files::write_whole;
-use crate::record::duration;
-use crate::reproduce::experiment::Experiment;
+use crate::provenance::duration;
+use crate::study::experiment::Experiment;
 
-/// The name of an experiment or a folder, and what is the matter with it.
-type Trouble = (String, String);
+/// An experiment without a complete report, or a folder whose digest cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct IndexError {
+    /// Name of the experiment or of the folder.
+    pub(crate) name: String,
+    /// The error.
+    pub(crate) reason: String,
+}
 
-/// A report as the index shows it.
+/// A report in the index.
 struct Entry {
     folder: String,
     digest: Digest,
 }
 
-/// Writes `index.html` for the reports in the folders of `root`; `troubles` are experiments that did not come to their
-/// end, with the reason.
-pub(crate) fn write_index(root: &Path, troubles: &[Trouble]) -> Result<PathBuf> {
+/// Writes `index.html` for the reports in the folders of `root`; `errors` are the experiments that ended with an error.
+pub(crate) fn write_index(root: &Path, errors: &[IndexError]) -> Result<PathBuf> {
     let (entries, unreadable) = read(root)?;
-    let troubles: Vec<&Trouble> = troubles.iter().chain(&unreadable).collect();
+    let errors: Vec<&IndexError> = errors.iter().chain(&unreadable).collect();
     let path = root.join("index.html");
-    write_whole(&path, page(&entries, &troubles).into_string().as_bytes())?;
+    write_whole(&path, page(&entries, &errors).into_string().as_bytes())?;
     Ok(path)
 }
 
-/// The reports in the order of the paper, and the digests that cannot be read.
-fn read(root: &Path) -> Result<(Vec<Entry>, Vec<Trouble>)> {
+/// The reports in the order of the paper, and the folders whose digests cannot be read.
+fn read(root: &Path) -> Result<(Vec<Entry>, Vec<IndexError>)> {
     let (mut entries, mut unreadable) = (Vec::new(), Vec::new());
     let folders = std::fs::read_dir(root).with_context(|| format!("cannot read the folder {}", root.display()))?;
     for folder in folders {
@@ -40,18 +45,17 @@ fn read(root: &Path) -> Result<(Vec<Entry>, Vec<Trouble>)> {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         match Digest::read(&path) {
             Some(Ok(digest)) => entries.push(Entry { folder: name, digest }),
-            Some(Err(error)) => unreadable.push((name, format!("{error:#}"))),
+            Some(Err(error)) => unreadable.push(IndexError { name, reason: format!("{error:#}") }),
             None => {}
         }
     }
-    let place = |digest: &Digest| Experiment::names().position(|name| name == digest.name).unwrap_or(usize::MAX);
-    entries.sort_by_key(|entry| (place(&entry.digest), entry.folder.clone()));
+    let position = |digest: &Digest| Experiment::names().position(|name| name == digest.name).unwrap_or(usize::MAX);
+    entries.sort_by_key(|entry| (position(&entry.digest), entry.folder.clone()));
     unreadable.sort();
     Ok((entries, unreadable))
 }
 
-fn page(entries: &[Entry], troubles: &[&Trouble]) -> Markup {
-    let sum = |count: fn(&Digest) -> usize| entries.iter().map(|entry| count(&entry.digest)).sum::<usize>();
+fn page(entries: &[Entry], errors: &[&IndexError]) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -69,31 +73,26 @@ fn page(entries: &[Entry], troubles: &[&Trouble]) -> Markup {
                         "Munn, Dherin, Gonzalvo (2024), " a href="https://arxiv.org/abs/2405.15706" { "arXiv 2405.15706" }
                     }
                     h1 { "The impact of geometric complexity on neural collapse: what was reproduced" }
-                    ul.tally aria-label="What the data say about the paper's claims, all experiments together" {
-                        li { b.holds { (sum(|digest| digest.holds)) } "hold" }
-                        li { b.fails { (sum(|digest| digest.fails)) } "fail" }
-                        li { b.undecided { (sum(|digest| digest.undecided)) } "undecided" }
-                        li { b { (sum(|digest| digest.runs)) } "runs" }
-                    }
+                    p.quiet { "The primary claims of each experiment, in words; all claims are in its report." }
                 }
                 main {
-                    @if !troubles.is_empty() { (without(troubles)) }
+                    @if !errors.is_empty() { (error_list(errors)) }
                     (overview(entries))
                     div.plots.cards { @for entry in entries { (card(entry)) } }
                 }
                 footer.quiet.small {
-                    p { "Each report is one page of its own with its figure, its numbers and its verdicts beside it." }
+                    p { "Each report is one page; its figure, numbers and verdicts are files beside it." }
                 }
             }
         }
     }
 }
 
-fn without(troubles: &[&Trouble]) -> Markup {
+fn error_list(errors: &[&IndexError]) -> Markup {
     html! {
-        section aria-labelledby="troubles" {
-            h2 #troubles { "Not come to their end" }
-            ul { @for (name, reason) in troubles { li { b { (name) } ": " (reason) } } }
+        section aria-labelledby="errors" {
+            h2 #errors { "Experiments with errors" }
+            ul { @for error in errors { li { b { (error.name) } ": " (error.reason) } } }
         }
     }
 }
@@ -108,7 +107,8 @@ fn overview(entries: &[Entry]) -> Markup {
                     thead { tr {
                         th.words scope="col" { "experiment" } th.words scope="col" { "paper" } th.words scope="col" { "preset" }
                         th.words scope="col" { "data" } th scope="col" { "runs" } th scope="col" { "excluded" }
-                        th scope="col" { "hold" } th scope="col" { "fail" } th scope="col" { "undecided" }
+                        th scope="col" { "hold" } th scope="col" { "fail" } th scope="col" { "negligible" }
+                        th scope="col" { "vacuous" } th scope="col" { "undecided" }
                         th scope="col" { "process time" }
                     } }
                     tbody { @for Entry { folder, digest } in entries {
@@ -121,6 +121,8 @@ fn overview(entries: &[Entry]) -> Markup {
                             td { (digest.excluded) }
                             td.holds { (digest.holds) }
                             td.fails { (digest.fails) }
+                            td { (digest.negligible) }
+                            td { (digest.vacuous) }
                             td.undecided { (digest.undecided) }
                             td { (duration(digest.seconds)) }
                         }
@@ -136,7 +138,12 @@ fn card(Entry { folder, digest }: &Entry) -> Markup {
         figure {
             h2 { a href=(link(folder)) { (digest.title) } }
             p.quiet.small { (digest.figure) " · " (digest.name) " · preset " (digest.preset) " · data " (digest.data) }
-            // For the pointer only: the heading is the same link, and the report describes its figure.
+            ul.lead {
+                @for claim in &digest.primary {
+                    li { (claim.claim) ": " span class=(format!("verdict {}", claim.verdict)) { (claim.verdict) } ". " span.quiet { (claim.size) } }
+                }
+            }
+            // Hidden from screen readers: the heading is the same link, and the report describes its figure.
             a href=(link(folder)) tabindex="-1" aria-hidden="true" {
                 img src=(format!("{folder}/figure.svg")) alt="";
             }
@@ -151,9 +158,10 @@ fn link(folder: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::digest::PrimaryClaim;
 
     #[test]
-    fn reports_are_in_the_order_of_the_paper_and_troubles_are_named() {
+    fn reports_are_in_the_order_of_the_paper_and_errors_are_listed() {
         let root = tempfile::tempdir().unwrap();
         for name in ["gc-penalty", "fig2", "fig1"] {
             let digest = Digest {
@@ -167,6 +175,13 @@ mod tests {
                 holds: 3,
                 fails: 1,
                 undecided: 0,
+                negligible: 1,
+                vacuous: 2,
+                primary: vec![PrimaryClaim {
+                    claim: "larger <b> → lower GC".to_owned(),
+                    verdict: "holds".to_owned(),
+                    size: "×0.72 over the sweep, [0.66, 0.79].".to_owned(),
+                }],
                 seconds: 60.0,
             };
             std::fs::create_dir(root.path().join(name)).unwrap();
@@ -174,11 +189,16 @@ mod tests {
         }
         std::fs::create_dir(root.path().join("broken")).unwrap();
         std::fs::write(root.path().join("broken/digest.json"), "{").unwrap();
-        let trouble = ("mini-imagenet".to_owned(), "no such <host>".to_owned());
-        let page = std::fs::read_to_string(write_index(root.path(), &[trouble]).unwrap()).unwrap();
+        let error = IndexError { name: "mini-imagenet".to_owned(), reason: "no such <host>".to_owned() };
+        let page = std::fs::read_to_string(write_index(root.path(), &[error]).unwrap()).unwrap();
         let at = |text: &str| page.find(text).unwrap_or_else(|| panic!("{text} is not in {page}"));
         assert!(at("About fig1") < at("About fig2") && at("About fig2") < at("About gc-penalty"));
-        assert!(page.contains("no such &lt;host&gt;") && page.contains("broken"));
+        assert!(
+            page.contains("no such &lt;host&gt;")
+                && page.contains("larger &lt;b&gt; → lower GC")
+                && page.contains("×0.72")
+                && page.contains("broken")
+        );
         assert!(page.contains("href=\"fig1/report.html\"") && !page.contains("<script"));
     }
 }

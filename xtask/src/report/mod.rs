@@ -1,4 +1,4 @@
-//! From run folders to tables, charts, verdicts and a page; nothing here trains or measures.
+//! Reports: tables, charts, verdicts and a page from run folders. Nothing here trains or measures.
 
 pub(crate) mod chart;
 mod columns;
@@ -19,35 +19,35 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use crate::files::write_whole;
-use crate::reproduce::experiment::Experiment;
-use crate::reproduce::sweep::PlannedRun;
+use crate::study::experiment::Experiment;
+use crate::study::sweep::PlannedRun;
 
-pub(crate) use index::write_index;
+pub(crate) use index::{IndexError, write_index};
 pub(crate) use results::Results;
 pub(crate) use table::{Table, three_digits};
 
-/// The files of a report, and what stands in the terminal.
+/// The files of a report, and its summary for the terminal.
 pub(crate) struct Written {
-    /// The tables.
+    /// Tables of the results, as text.
     pub(crate) summary: String,
     /// The page.
     pub(crate) page: PathBuf,
-    /// The figure alone.
+    /// The figure as a file of its own.
     pub(crate) figure: PathBuf,
-    /// Every number.
+    /// The measurements as CSV.
     pub(crate) measurements: PathBuf,
-    /// Every claim.
+    /// The claims as CSV.
     pub(crate) claims: PathBuf,
 }
 
-/// What is written on request only.
+/// Optional files.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Extras {
     /// Event files for TensorBoard.
     pub(crate) tensorboard: bool,
 }
 
-/// Reads the runs in `folder` and writes the report beside them.
+/// Reads the runs in `folder` and writes the report into it.
 pub(crate) fn write(
     experiment: Experiment,
     planned: Vec<PlannedRun>,
@@ -55,7 +55,7 @@ pub(crate) fn write(
     extras: Extras,
 ) -> Result<Written> {
     let text = experiment.to_toml()?;
-    let results = Results::read(experiment, planned, folder);
+    let results = Results::read(experiment, planned, folder)?;
     let findings = verdict::findings(&results);
     let columns = chart::columns(&results);
     let at = |name: &str| folder.join(name);
@@ -94,14 +94,22 @@ pub(crate) fn write(
     Ok(written)
 }
 
-/// What dashes mean, if there are any.
+/// The meaning of dashed curves, if there are any.
 fn dashed(results: &Results) -> &'static str {
     let drawn = |run: &results::Run| !run.counts() && run.trained_on.is_some();
     if results.runs.iter().any(drawn) { "; dashed: with runs that a rule excludes from verdicts" } else { "" }
 }
 
 fn summary(results: &Results, findings: &[verdict::Finding]) -> String {
-    let mut parts: Vec<String> = table::sweeps(results, findings).iter().map(Table::text).collect();
+    let primary = findings.iter().filter(|finding| finding.primary);
+    let primary: Vec<String> = primary
+        .map(|finding| format!("  {}: {}. {}", finding.claim, finding.verdict.word(), finding.size_words()))
+        .collect();
+    let mut parts: Vec<String> = Vec::new();
+    if !primary.is_empty() {
+        parts.push(format!("Primary claims\n{}\n", primary.join("\n")));
+    }
+    parts.extend(table::sweeps(results, findings).iter().map(Table::text));
     parts.extend(table::courses(results).iter().map(Table::text));
     parts.extend(estimates::tables(results).iter().map(Table::text));
     parts.extend(table::grids(results, findings).iter().map(|grid| grid.table().text()));

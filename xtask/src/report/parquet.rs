@@ -1,4 +1,4 @@
-//! Columns as a Parquet file: the same numbers as in the CSV, to the bit, with their types.
+//! Parquet files with the same columns as the CSV files.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ pub(crate) fn file(columns: &[Column]) -> Result<Vec<u8>> {
     let mut writer = SerializedFileWriter::new(Vec::new(), schema(columns)?, Arc::new(properties))?;
     let mut group = writer.next_row_group()?;
     for column in columns {
-        let Some(mut own) = group.next_column()? else { bail!("there is no place for the column `{}`", column.name) };
+        let Some(mut own) = group.next_column()? else { bail!("the Parquet schema has no column `{}`", column.name) };
         write(own.untyped(), &column.values)?;
         own.close()?;
     }
@@ -59,7 +59,7 @@ fn write(writer: &mut ColumnWriter<'_>, values: &Values) -> Result<()> {
             let levels: Vec<i16> = values.iter().map(|value| i16::from(value.is_some())).collect();
             writer.write_batch(&there, Some(&levels), None)?;
         }
-        _ => bail!("a column of another type than its values"),
+        _ => bail!("the type of a column differs from that of its values"),
     }
     Ok(())
 }
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read_back_to_the_bit_and_gaps_stay_gaps() {
+    fn columns_are_read_back_to_the_bit_with_their_gaps() {
         let column = |name: &str, values: Values| Column { name: name.to_owned(), values };
         let columns = [
             column("run", Values::Text(vec!["a".to_owned(), "β".to_owned()])),
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn no_lines_make_a_file_too_and_uneven_columns_none() {
+    fn columns_without_lines_make_a_file_and_columns_of_unequal_length_do_not() {
         let column = |values: Values| Column { name: "x".to_owned(), values };
         assert!(!file(&[column(Values::Whole(Vec::new()))]).unwrap().is_empty());
         assert!(file(&[column(Values::Whole(vec![1])), column(Values::Whole(Vec::new()))]).is_err());

@@ -1,64 +1,69 @@
-//! The runs of an experiment as their folders tell them, and which of them count.
+//! The runs of an experiment, read from their folders, and which of them count.
 
 use std::path::Path;
 
 use anyhow::Result;
 
-use crate::reproduce::experiment::{Experiment, Readout};
-use crate::reproduce::measurement::{Measurement, Moment, Outcome};
-use crate::reproduce::metric::Metric;
-use crate::reproduce::store::{RunFolder, RunRecord, State};
-use crate::reproduce::sweep::PlannedRun;
+use crate::study::experiment::{ComparisonPoint, Experiment};
+use crate::study::frozen::{self, Frozen};
+use crate::study::measurement::{Measurement, MeasuringPoint, RunOutcome};
+use crate::study::metric::Metric;
+use crate::study::store::{RunFolder, RunProvenance, RunState, Verified};
+use crate::study::sweep::PlannedRun;
 
-/// An experiment with what its runs measured.
+/// An experiment with the results of its runs.
 pub(crate) struct Results {
-    /// What was asked.
+    /// The experiment.
     pub(crate) experiment: Experiment,
-    /// What came out, in the order of the plan.
+    /// The experiment file, compared with that before the first run.
+    pub(crate) frozen: Frozen,
+    /// The runs, in the order of the plan.
     pub(crate) runs: Vec<Run>,
 }
 
-/// One run as its folder tells it.
+/// One run, read from its folder.
 pub(crate) struct Run {
-    /// What it was to do.
+    /// Its plan.
     pub(crate) planned: PlannedRun,
-    /// Whether it counts.
-    pub(crate) standing: Standing,
-    /// What it measured, in the order of training.
+    /// Whether it counts in verdicts.
+    pub(crate) status: RunStatus,
+    /// Its measurements, in the order of training.
     pub(crate) measurements: Vec<Measurement>,
-    /// Classes and images that it was trained on, once it ended.
+    /// Numbers of classes and of training images, if it is done.
     pub(crate) trained_on: Option<(usize, usize)>,
     /// Mean training loss at the end.
     pub(crate) final_loss: Option<f64>,
-    /// Where and how long it was at work.
-    pub(crate) record: Option<RunRecord>,
+    /// Its provenance, if it is done.
+    pub(crate) record: Option<RunProvenance>,
+    /// Whether its results are signed.
+    pub(crate) verified: Verified,
 }
 
-/// Whether a run counts, and if not, by which rule.
+/// Whether a run counts in verdicts, and if not, why.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Standing {
-    /// It counts.
+pub(crate) enum RunStatus {
+    /// The run counts.
     Counted,
-    /// Its training loss ended above the stated share of ln k.
+    /// The final training loss is above the share of ln k in the rules.
     UnderTrained {
-        /// The share at which it ended.
+        /// Final training loss as a share of ln k.
         share: f64,
     },
-    /// Its training loss, or a weight, was no longer a finite number.
+    /// The training loss, a gradient, or the features were not finite.
     Diverged {
-        /// The step at which it happened.
+        /// Steps taken before.
         step: usize,
     },
-    /// It gave up.
+    /// The run ended with an error, or its results cannot be used.
     Failed {
-        /// Why.
+        /// The error.
         reason: String,
     },
-    /// It was not started or was stopped.
+    /// The run was not started, or was stopped before its end.
     Unfinished,
 }
 
-impl Standing {
+impl RunStatus {
     /// The word in tables and CSV.
     pub(crate) fn word(&self) -> &'static str {
         match self {
@@ -70,7 +75,7 @@ impl Standing {
         }
     }
 
-    /// The word with what led to it.
+    /// The word with its reason.
     pub(crate) fn explained(&self) -> String {
         match self {
             Self::Counted | Self::Unfinished => self.word().to_owned(),
@@ -81,16 +86,16 @@ impl Standing {
     }
 }
 
-/// A run at the point of training at which it is compared with others.
+/// A run at its comparison point.
 #[derive(Clone, Copy)]
-pub(crate) struct Reading<'a> {
+pub(crate) struct ComparedRun<'a> {
     /// The run.
     pub(crate) run: &'a Run,
-    /// What it measured there.
+    /// Its measurement there.
     pub(crate) measurement: &'a Measurement,
 }
 
-impl Reading<'_> {
+impl ComparedRun<'_> {
     /// The value of a metric there.
     pub(crate) fn value(&self, metric: Metric) -> Option<f64> {
         self.measurement.value(metric)
@@ -98,11 +103,15 @@ impl Reading<'_> {
 }
 
 impl Results {
-    /// Reads every planned run from `folder`; a run folder that cannot be read is listed as failed, never skipped.
-    pub(crate) fn read(experiment: Experiment, planned: Vec<PlannedRun>, folder: &Path) -> Self {
+    /// Reads every planned run from `folder`. A run whose results cannot be used is listed as failed.
+    ///
+    /// # Errors
+    /// An experiment that is not TOML.
+    pub(crate) fn read(experiment: Experiment, planned: Vec<PlannedRun>, folder: &Path) -> Result<Self> {
         let limit = experiment.plan.rules.under_trained_above;
         let runs = planned.into_iter().map(|planned| Run::read(planned, folder, limit)).collect();
-        Self { experiment, runs }
+        let frozen = frozen::compare(folder, &experiment.to_toml()?);
+        Ok(Self { experiment, frozen, runs })
     }
 
     /// The runs of a sweep, or of all sweeps.
@@ -110,7 +119,12 @@ impl Results {
         self.runs.iter().filter(|run| sweep.is_none_or(|sweep| run.planned.value_in(sweep).is_some())).collect()
     }
 
-    /// The metrics that were measured, in the order of columns and tables.
+    /// Number of runs whose results have no signature, because an earlier version wrote them.
+    pub(crate) fn unsigned(&self) -> usize {
+        self.runs.iter().filter(|run| run.verified == Verified::Unsigned).count()
+    }
+
+    /// The measured metrics, in the order of columns and tables.
     pub(crate) fn metrics(&self) -> Vec<Metric> {
         let logged = |metric: &Metric| {
             let mut lines = self.runs.iter().flat_map(|run| &run.measurements);
@@ -125,86 +139,87 @@ impl Run {
         let folder = RunFolder::of(results, &planned.key);
         let mut run = Self {
             planned,
-            standing: Standing::Unfinished,
+            status: RunStatus::Unfinished,
             measurements: Vec::new(),
             trained_on: None,
             final_loss: None,
             record: None,
+            verified: Verified::Unfinished,
         };
         if let Err(error) = run.fill(&folder, under_trained_above) {
-            run.standing = Standing::Failed { reason: format!("{error:#}") };
+            run.status = RunStatus::Failed { reason: format!("{error:#}") };
         }
         run
     }
 
     fn fill(&mut self, folder: &RunFolder, under_trained_above: f64) -> Result<()> {
         let state = folder.state()?;
-        folder.is_whole()?;
+        self.verified = folder.verify(&self.planned.configuration)?;
         self.measurements = folder.measurements()?;
-        self.standing = match state {
-            State::Unfinished => Standing::Unfinished,
-            State::Failed(reason) => Standing::Failed { reason },
-            State::Done(Outcome::Diverged { classes, images, step }) => {
+        self.status = match state {
+            RunState::Unfinished => RunStatus::Unfinished,
+            RunState::Failed(reason) => RunStatus::Failed { reason },
+            RunState::Done(RunOutcome::Diverged { classes, images, step }) => {
                 self.trained_on = Some((classes, images));
-                Standing::Diverged { step }
+                RunStatus::Diverged { step }
             }
-            State::Done(Outcome::Completed { classes, images, final_loss }) => {
+            RunState::Done(RunOutcome::Completed { classes, images, final_loss }) => {
                 self.trained_on = Some((classes, images));
                 self.final_loss = Some(final_loss);
                 let share = final_loss / (classes as f64).ln();
-                if share > under_trained_above { Standing::UnderTrained { share } } else { Standing::Counted }
+                if share > under_trained_above { RunStatus::UnderTrained { share } } else { RunStatus::Counted }
             }
         };
-        if matches!(self.standing, Standing::Counted | Standing::UnderTrained { .. } | Standing::Diverged { .. }) {
+        if matches!(self.status, RunStatus::Counted | RunStatus::UnderTrained { .. } | RunStatus::Diverged { .. }) {
             self.record = Some(folder.record()?);
         }
         Ok(())
     }
 
-    /// Whether verdicts rest on it.
+    /// Whether it counts in verdicts.
     pub(crate) fn counts(&self) -> bool {
-        self.standing == Standing::Counted
+        self.status == RunStatus::Counted
     }
 
-    /// The measurements that the schedule asked for, with their shares of training.
+    /// The measurements at the points of the schedule, with their shares of training.
     pub(crate) fn scheduled(&self) -> impl Iterator<Item = (f64, &Measurement)> {
-        self.measurements.iter().filter_map(|measurement| match measurement.moment {
-            Moment::Schedule { share } => Some((share, measurement)),
-            Moment::LossLevel { .. } | Moment::EqualSteps => None,
+        self.measurements.iter().filter_map(|measurement| match measurement.measuring_point {
+            MeasuringPoint::Schedule { share } => Some((share, measurement)),
+            MeasuringPoint::LossLevel { .. } | MeasuringPoint::EqualSteps => None,
         })
     }
 
-    /// What was measured at the end of training.
+    /// The measurement at the end of training.
     pub(crate) fn last(&self) -> Option<&Measurement> {
         self.scheduled().find(|(share, _)| *share == 1.0).map(|(_, measurement)| measurement)
     }
 
-    /// What was measured after as many steps as the run with the largest batches takes.
+    /// The measurement after the number of steps of the run with the largest batches.
     pub(crate) fn at_equal_steps(&self) -> Option<&Measurement> {
-        self.measurements.iter().find(|measurement| measurement.moment == Moment::EqualSteps)
+        self.measurements.iter().find(|measurement| measurement.measuring_point == MeasuringPoint::EqualSteps)
     }
 
-    /// What was measured when the training loss first fell below this share of ln k.
+    /// The measurement where the running training loss first fell below this share of ln k.
     pub(crate) fn at_level(&self, wanted: f64) -> Option<&Measurement> {
-        self.measurements
-            .iter()
-            .find(|measurement| matches!(measurement.moment, Moment::LossLevel { level } if level == wanted))
+        self.measurements.iter().find(
+            |measurement| matches!(measurement.measuring_point, MeasuringPoint::LossLevel { level } if level == wanted),
+        )
     }
 }
 
-/// The lowest level of training loss that every one of these runs reached.
+/// The lowest level of training loss that all of these runs reached.
 pub(crate) fn common_level(runs: &[&Run], levels: &[f64]) -> Option<f64> {
     let reached = |level: &&f64| !runs.is_empty() && runs.iter().all(|run| run.at_level(**level).is_some());
     levels.iter().filter(reached).copied().min_by(f64::total_cmp)
 }
 
-/// The runs at the point at which a readout compares them; empty where there is no such point.
-pub(crate) fn readings<'a>(runs: &[&'a Run], readout: Readout, levels: &[f64]) -> Vec<Reading<'a>> {
-    let at = |run: &'a Run, measurement: Option<&'a Measurement>| Some(Reading { run, measurement: measurement? });
-    match readout {
-        Readout::EqualEpochs => runs.iter().filter_map(|run| at(run, run.last())).collect(),
-        Readout::EqualSteps => runs.iter().filter_map(|run| at(run, run.at_equal_steps())).collect(),
-        Readout::MatchedLoss => common_level(runs, levels)
+/// The runs at a comparison point; empty if they have no common one.
+pub(crate) fn compared_runs<'a>(runs: &[&'a Run], comparison: ComparisonPoint, levels: &[f64]) -> Vec<ComparedRun<'a>> {
+    let at = |run: &'a Run, measurement: Option<&'a Measurement>| Some(ComparedRun { run, measurement: measurement? });
+    match comparison {
+        ComparisonPoint::EqualEpochs => runs.iter().filter_map(|run| at(run, run.last())).collect(),
+        ComparisonPoint::EqualSteps => runs.iter().filter_map(|run| at(run, run.at_equal_steps())).collect(),
+        ComparisonPoint::EqualLoss => common_level(runs, levels)
             .map(|level| runs.iter().filter_map(|run| at(run, run.at_level(level))).collect())
             .unwrap_or_default(),
     }

@@ -1,24 +1,24 @@
-//! Tables of numbers for the terminal and the page: one for each sweep, one for the claims.
+//! Tables for the terminal and the page: one for each sweep, and grids of the claims.
 
 use super::results::{Results, Run};
-use super::verdict::{Finding, Kind};
-use crate::reproduce::experiment::{Plan, Readout, Together};
-use crate::reproduce::metric::{Metric, Scale};
+use super::verdict::{ClaimKind, Finding};
+use crate::study::experiment::{ComparisonPoint, Overlay, Plan};
+use crate::study::metric::{Metric, Scale};
 
 /// Rows of text under a header.
 #[derive(Debug, Clone)]
 pub(crate) struct Table {
-    /// What it shows.
+    /// Its title.
     pub(crate) caption: String,
     /// Names of the columns.
     pub(crate) header: Vec<String>,
     /// The rows, each as long as the header.
     pub(crate) rows: Vec<Vec<String>>,
-    /// Whether the last row sums up the others.
+    /// Whether the last row is a summary of the others.
     pub(crate) summed: bool,
 }
 
-/// Metrics that a sweep's table shows; the others are in the CSV.
+/// The metrics in the table of a sweep; the others are in the CSV.
 fn shown(results: &Results) -> Vec<Metric> {
     let auxiliary = [
         Metric::PoincareConstant,
@@ -34,7 +34,7 @@ fn shown(results: &Results) -> Vec<Metric> {
     results.metrics().into_iter().filter(|metric| !auxiliary.contains(metric)).collect()
 }
 
-/// A table for each column of the figure: the swept values, what they gave at the end, and the rank correlations.
+/// A table for each column of the figure: the swept values, the metrics at the end of training, the rank correlations.
 pub(crate) fn sweeps(results: &Results, findings: &[Finding]) -> Vec<Table> {
     results.experiment.plan.report.columns.iter().map(|name| sweep(results, findings, name)).collect()
 }
@@ -59,10 +59,10 @@ fn sweep(results: &Results, findings: &[Finding], name: &str) -> Table {
     let mut correlations = vec!["ρ".to_owned(), String::new(), String::new()];
     correlations.extend(metrics.iter().map(|metric| {
         let trend = findings.iter().find(|finding| {
-            finding.kind == Kind::Trend
+            finding.kind == ClaimKind::Trend
                 && finding.sweep.as_deref() == Some(name)
                 && finding.metrics == [*metric]
-                && finding.readout == Some(Readout::EqualEpochs)
+                && finding.comparison == Some(ComparisonPoint::EqualEpochs)
         });
         trend.map_or_else(String::new, statistic)
     }));
@@ -71,15 +71,15 @@ fn sweep(results: &Results, findings: &[Finding], name: &str) -> Table {
     Table { caption, header, rows, summed: true }
 }
 
-/// A table for each group of metrics that are drawn together: the measuring points down, the metrics across.
+/// A table for each overlay: a row per measuring point, a column per metric.
 pub(crate) fn courses(results: &Results) -> Vec<Table> {
     let plan = &results.experiment.plan;
-    let runs: Vec<&Run> = results.runs.iter().filter(|run| run.planned.places.is_empty()).collect();
+    let runs: Vec<&Run> = results.runs.iter().filter(|run| run.planned.positions.is_empty()).collect();
     let at = |share: f64, metric: Metric| -> Vec<f64> {
         let lines = runs.iter().filter_map(|run| run.scheduled().find(|(at, _)| *at == share));
         lines.filter_map(|(_, line)| line.value(metric)).collect()
     };
-    let course = |group: &Together| {
+    let course = |group: &Overlay| {
         let row = |share: &f64| {
             let mut cells = vec![super::chart::plain(share * plan.train.epochs)];
             cells.extend(group.metrics.iter().map(|metric| spread(&at(*share, *metric), metric.scale())));
@@ -90,14 +90,14 @@ pub(crate) fn courses(results: &Results) -> Vec<Table> {
         let rows = plan.measure.schedule.iter().map(row).collect();
         Table { caption: format!("{} ({} runs)", group.label, runs.len()), header, rows, summed: false }
     };
-    plan.report.together.iter().map(course).collect()
+    plan.report.overlays.iter().map(course).collect()
 }
 
-/// How many runs there are, and what became of those that do not count.
+/// The number of runs, and the numbers of those that do not count.
 fn counts(runs: &[&Run]) -> String {
     let mut words = vec![runs.len().to_string()];
     for word in ["under-trained", "diverged", "failed", "unfinished"] {
-        let count = runs.iter().filter(|run| run.standing.word() == word).count();
+        let count = runs.iter().filter(|run| run.status.word() == word).count();
         if count > 0 {
             words.push(format!("({count} {word})"));
         }
@@ -105,7 +105,7 @@ fn counts(runs: &[&Run]) -> String {
     words.join(" ")
 }
 
-/// The claims as grids: what moves with what down the side, where it was looked at along the top.
+/// The claims as grids: a row per statement, a column per sweep.
 pub(crate) fn grids(results: &Results, findings: &[Finding]) -> Vec<Grid> {
     let plan = &results.experiment.plan;
     let scope = |finding: &Finding| match &finding.sweep {
@@ -116,11 +116,11 @@ pub(crate) fn grids(results: &Results, findings: &[Finding]) -> Vec<Grid> {
     for finding in findings {
         let names: Vec<&str> = finding.metrics.iter().map(|metric| metric.label(plan.task)).collect();
         let (caption, row) = match finding.kind {
-            Kind::Trend => (format!("With the swept value, at {}", compared(finding)), names.concat()),
-            Kind::Association => (format!("With each other, at {}", compared(finding)), names.join(" ↔ ")),
-            Kind::Inequality => ("At every measured point".to_owned(), names.join(" ≤ ")),
-            Kind::Course => ("In the course of training".to_owned(), names.join(" ↔ ")),
-            Kind::Coverage => {
+            ClaimKind::Trend => (format!("With the swept value, at {}", compared(finding)), names.concat()),
+            ClaimKind::Association => (format!("With each other, at {}", compared(finding)), names.join(" ↔ ")),
+            ClaimKind::Inequality => ("At every measured point".to_owned(), names.join(" ≤ ")),
+            ClaimKind::Course => ("In the course of training".to_owned(), names.join(" ↔ ")),
+            ClaimKind::Coverage => {
                 ("Share of stated intervals that contain the exact value".to_owned(), finding.claim.clone())
             }
         };
@@ -139,9 +139,9 @@ pub(crate) fn grids(results: &Results, findings: &[Finding]) -> Vec<Grid> {
 }
 
 fn compared(finding: &Finding) -> &'static str {
-    match finding.readout {
-        Some(Readout::MatchedLoss) => "equal training loss",
-        Some(Readout::EqualSteps) => "equal steps",
+    match finding.comparison {
+        Some(ComparisonPoint::EqualLoss) => "equal training loss",
+        Some(ComparisonPoint::EqualSteps) => "equal steps",
         _ => "equal epochs",
     }
 }
@@ -149,11 +149,11 @@ fn compared(finding: &Finding) -> &'static str {
 /// Findings by row and column.
 #[derive(Debug, Clone)]
 pub(crate) struct Grid {
-    /// What was asked.
+    /// Its title.
     pub(crate) caption: String,
-    /// Where it was looked at.
+    /// The sweeps, or all runs.
     pub(crate) columns: Vec<String>,
-    /// What it is about, with a finding for each column where there is one.
+    /// The statements, with a finding for each column that has one.
     pub(crate) rows: Vec<(String, Vec<Option<Finding>>)>,
 }
 
@@ -175,7 +175,7 @@ impl Grid {
         self.rows[line].1[at] = Some(finding.clone());
     }
 
-    /// Columns in the order of the figure, whatever comes before them kept in front.
+    /// Sorts the columns in the order of the figure; other columns stay in front.
     fn order(&mut self, columns: &[String], plan: &Plan) {
         let rank = |label: &String| {
             columns
@@ -191,7 +191,7 @@ impl Grid {
         }
     }
 
-    /// The grid as a table of words.
+    /// The grid as a table.
     pub(crate) fn table(&self) -> Table {
         let cell = |finding: &Option<Finding>| {
             finding
@@ -205,18 +205,18 @@ impl Grid {
     }
 }
 
-/// When the runs of a finding were compared.
-pub(crate) fn readout(finding: &Finding) -> String {
-    match (finding.readout, finding.level) {
+/// The comparison point of a finding, with its level.
+pub(crate) fn comparison(finding: &Finding) -> String {
+    match (finding.comparison, finding.level) {
         (None, _) => "all points".to_owned(),
-        (Some(Readout::EqualEpochs), _) => "equal epochs".to_owned(),
-        (Some(Readout::EqualSteps), _) => "equal steps".to_owned(),
-        (Some(Readout::MatchedLoss), Some(level)) => format!("equal loss, {level} ln k"),
-        (Some(Readout::MatchedLoss), None) => "equal loss".to_owned(),
+        (Some(ComparisonPoint::EqualEpochs), _) => "equal epochs".to_owned(),
+        (Some(ComparisonPoint::EqualSteps), _) => "equal steps".to_owned(),
+        (Some(ComparisonPoint::EqualLoss), Some(level)) => format!("equal loss, {level} ln k"),
+        (Some(ComparisonPoint::EqualLoss), None) => "equal loss".to_owned(),
     }
 }
 
-/// The runs that a finding rests on, and how many were excluded.
+/// The number of runs of a finding, and the number of excluded ones.
 pub(crate) fn runs(finding: &Finding) -> String {
     if finding.excluded == 0 { finding.runs.to_string() } else { format!("{} (−{})", finding.runs, finding.excluded) }
 }
@@ -232,20 +232,20 @@ pub(crate) fn statistic(finding: &Finding) -> String {
     finding.statistic.map_or_else(|| "–".to_owned(), |value| number(finding.kind, value))
 }
 
-/// A number of this kind of finding.
-fn number(kind: Kind, value: f64) -> String {
+/// A statistic of this kind of finding, as text.
+fn number(kind: ClaimKind, value: f64) -> String {
     match kind {
-        Kind::Inequality | Kind::Coverage => format!("{value:.3}"),
-        Kind::Trend | Kind::Association | Kind::Course => signed(value),
+        ClaimKind::Inequality | ClaimKind::Coverage => format!("{value:.3}"),
+        ClaimKind::Trend | ClaimKind::Association | ClaimKind::Course => signed(value),
     }
 }
 
-/// Two decimals, with a true minus.
+/// A number with sign and two decimals, with a minus sign instead of a hyphen.
 pub(crate) fn signed(value: f64) -> String {
     format!("{value:+.2}").replace('-', "−")
 }
 
-/// The mean of the seeds, with half their range.
+/// The mean over seeds, ± half their range.
 fn spread(values: &[f64], scale: Scale) -> String {
     let Some(mean) = (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64) else {
         return "–".to_owned();
@@ -273,7 +273,7 @@ pub(crate) fn three_digits(value: f64) -> String {
     format!("{value:.*}", decimals(value))
 }
 
-/// Decimals that show three significant digits.
+/// The number of decimals for three significant digits.
 fn decimals(value: f64) -> usize {
     if value == 0.0 || !value.is_finite() {
         return 0;
@@ -282,7 +282,7 @@ fn decimals(value: f64) -> usize {
 }
 
 impl Table {
-    /// The table as lines for a terminal: the first column to the left, the others to the right.
+    /// The table as lines for a terminal: the first column is left-aligned, the others are right-aligned.
     pub(crate) fn text(&self) -> String {
         let width = |column: usize| {
             let cells = self.rows.iter().map(|row| row[column].chars().count());
@@ -307,7 +307,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_carry_the_digits_that_they_need() {
+    fn numbers_have_three_significant_digits() {
         assert_eq!(three_digits(1082.4), "1082");
         assert_eq!(three_digits(14.23), "14.2");
         assert_eq!(three_digits(0.01234), "0.0123");

@@ -1,4 +1,4 @@
-//! Event files for TensorBoard: a folder for each run, a scalar for each metric and step.
+//! Event files for TensorBoard: a folder per run, a scalar per metric and step.
 //!
 //! **Source** the record format of TensorFlow (`tensorflow/core/lib/io/record_writer.cc`): the length, its masked
 //! CRC-32C, the bytes, their masked CRC-32C, all little-endian; the bytes are a protocol buffer `Event`
@@ -11,9 +11,9 @@ use anyhow::{Context, Result};
 
 use super::results::{Results, Run};
 use crate::files::write_whole;
-use crate::reproduce::measurement::Measurement;
+use crate::study::measurement::Measurement;
 
-/// Writes `tensorboard/` into the folder of the results; the place of its runs.
+/// Writes `tensorboard/` into the results folder; returns its path.
 pub(crate) fn write(results: &Results, folder: &Path) -> Result<PathBuf> {
     let root = folder.join("tensorboard");
     for run in &results.runs {
@@ -24,7 +24,7 @@ pub(crate) fn write(results: &Results, folder: &Path) -> Result<PathBuf> {
     Ok(root)
 }
 
-/// The event file of a run. The time of an event is its step: what happened when is not part of the results.
+/// The event file of a run. The time of an event is its step, because the time of day is not part of the results.
 fn events(run: &Run) -> Vec<u8> {
     let mut file = record(&event(0, Content::Version));
     for (_, line) in run.scheduled() {

@@ -1,18 +1,18 @@
-//! Reports on run folders whose numbers were made up, so that every verdict and every mark is known beforehand.
+//! Reports on run folders with synthetic numbers, for which every verdict and every mark is known.
 
 use std::fs;
 
-use super::results::{Results, Standing};
-use super::verdict::{Kind, Verdict, findings};
+use super::results::{Results, RunStatus};
+use super::verdict::{ClaimKind, Verdict, findings};
 use super::*;
-use crate::record::Stopwatch;
-use crate::reproduce::experiment::Readout;
-use crate::reproduce::measurement::{Measured, Measurement, Moment, Outcome};
-use crate::reproduce::metric::Metric;
-use crate::reproduce::store::RunFolder;
-use crate::reproduce::sweep;
+use crate::provenance::Stopwatch;
+use crate::study::experiment::ComparisonPoint;
+use crate::study::measurement::{Measured, Measurement, MeasuringPoint, RunOutcome};
+use crate::study::metric::Metric;
+use crate::study::store::RunFolder;
+use crate::study::sweep;
 
-/// Classes of the made-up data set.
+/// Number of classes of the synthetic data set.
 const CLASSES: usize = 64;
 
 fn experiment() -> Experiment {
@@ -20,8 +20,8 @@ fn experiment() -> Experiment {
     Experiment::resolve("fig4", "quick", None, Some(&[0, 1]), &[rates]).unwrap()
 }
 
-/// Made-up values: GC falls with the learning rate and L2 and rises with the batch size, target NC likewise but less,
-/// and accuracy goes the other way; a little noise by seed.
+/// Synthetic values: GC falls with the learning rate and L2 and rises with the batch size, target NC likewise but less,
+/// and accuracy in the other direction, with a little noise by seed.
 fn values(run: &PlannedRun, share: f64) -> Vec<(Metric, f64)> {
     let train = &run.configuration.train;
     let wobble = 1.0 + 0.02 * (run.configuration.seed as f64 - 0.5) * (1.0 + train.learning_rate.ln().sin());
@@ -37,16 +37,18 @@ fn values(run: &PlannedRun, share: f64) -> Vec<(Metric, f64)> {
         (Metric::PoincareConstant, 0.2),
         (Metric::TestNc, 0.5),
         (Metric::TestBound, 0.75),
+        (Metric::NearestMeanError, 0.4),
+        (Metric::NearestMeanBound, 1.0 + 600.0 * gc),
         (Metric::TargetNc, target),
         (Metric::NearestMeanAccuracy, accuracy),
         (Metric::RidgeAccuracy, accuracy + 0.02),
     ]
 }
 
-fn measured(run: &PlannedRun, moment: Moment, share: f64) -> Measurement {
+fn measured(run: &PlannedRun, measuring_point: MeasuringPoint, share: f64) -> Measurement {
     let values = values(run, share);
     Measurement {
-        moment,
+        measuring_point,
         step: (share * 900.0) as usize,
         epoch: share * 3.0,
         train_loss: (share > 0.0).then_some(4.2 - 2.0 * share),
@@ -56,72 +58,72 @@ fn measured(run: &PlannedRun, moment: Moment, share: f64) -> Measurement {
 }
 
 /// Writes every run of the plan; the largest learning rate of seed 1 diverges, and the smallest is under-trained.
-fn made_up(folder: &Path, planned: &[PlannedRun]) {
+fn synthetic(folder: &Path, planned: &[PlannedRun]) {
     for run in planned {
         let at = RunFolder::of(folder, &run.key);
         at.create(&run.configuration).unwrap();
         let diverges = run.configuration.seed == 1 && run.configuration.train.learning_rate == 0.4;
         for share in run.configuration.measure.schedule.iter().copied().filter(|share| !diverges || *share < 0.4) {
-            at.append(&measured(run, Moment::Schedule { share }, share)).unwrap();
+            at.append(&measured(run, MeasuringPoint::Schedule { share }, share)).unwrap();
         }
         for level in [0.9, 0.75] {
-            at.append(&measured(run, Moment::LossLevel { level }, 1.1 - level)).unwrap();
+            at.append(&measured(run, MeasuringPoint::LossLevel { level }, 1.1 - level)).unwrap();
         }
         let final_loss = if run.configuration.train.learning_rate == 0.005 { 3.9 } else { 2.2 };
         let outcome = if diverges {
-            Outcome::Diverged { classes: CLASSES, images: 9600, step: 400 }
+            RunOutcome::Diverged { classes: CLASSES, images: 9600, step: 400 }
         } else {
-            Outcome::Completed { classes: CLASSES, images: 9600, final_loss }
+            RunOutcome::Completed { classes: CLASSES, images: 9600, final_loss }
         };
-        at.finish(&outcome, &Stopwatch::start().record(1), &[]).unwrap();
+        at.finish(&run.configuration, &outcome, &Stopwatch::start().record(1), &[]).unwrap();
     }
 }
 
 fn results(folder: &Path) -> Results {
     let experiment = experiment();
     let planned = sweep::runs(&experiment).unwrap();
-    made_up(folder, &planned);
-    Results::read(experiment, planned, folder)
+    synthetic(folder, &planned);
+    Results::read(experiment, planned, folder).unwrap()
 }
 
 #[test]
-fn verdicts_are_what_the_made_up_numbers_say() {
+fn verdicts_are_those_of_the_synthetic_numbers() {
     let folder = tempfile::tempdir().unwrap();
     let results = results(folder.path());
     let findings = findings(&results);
-    let trend = |sweep: &str, metric: Metric, readout: Readout| {
+    let trend = |sweep: &str, metric: Metric, comparison: ComparisonPoint| {
         let about = |finding: &&verdict::Finding| {
-            finding.kind == Kind::Trend
+            finding.kind == ClaimKind::Trend
                 && finding.sweep.as_deref() == Some(sweep)
                 && finding.metrics == [metric]
-                && finding.readout == Some(readout)
+                && finding.comparison == Some(comparison)
         };
         findings.iter().find(about).unwrap()
     };
-    let batch = trend("batch-size", Metric::Gc, Readout::EqualEpochs);
+    let batch = trend("batch-size", Metric::Gc, ComparisonPoint::EqualEpochs);
     assert_eq!((batch.verdict, batch.runs, batch.excluded), (Verdict::Holds, 8, 0));
     assert!(batch.statistic.unwrap() > 0.9 && batch.interval.unwrap().0 > 0.0);
-    let matched = trend("l2", Metric::Nc, Readout::MatchedLoss);
+    let matched = trend("l2", Metric::Nc, ComparisonPoint::EqualLoss);
     assert_eq!((matched.verdict, matched.level), (Verdict::Holds, Some(0.75)));
     // Two under-trained runs and a diverged one leave five of eight.
-    let rate = trend("learning-rate", Metric::Gc, Readout::EqualEpochs);
+    let rate = trend("learning-rate", Metric::Gc, ComparisonPoint::EqualEpochs);
     assert_eq!((rate.verdict, rate.runs, rate.excluded), (Verdict::Undecided, 5, 3));
     assert!(rate.with_excluded.unwrap() < -0.9);
-    let accuracy = trend("batch-size", Metric::NearestMeanAccuracy, Readout::EqualEpochs);
+    let accuracy = trend("batch-size", Metric::NearestMeanAccuracy, ComparisonPoint::EqualEpochs);
     assert!(accuracy.statistic.unwrap() < 0.0);
-    let inequality = findings.iter().find(|finding| finding.kind == Kind::Inequality).unwrap();
+    let inequality = findings.iter().find(|finding| finding.kind == ClaimKind::Inequality).unwrap();
     assert_eq!((inequality.verdict, inequality.statistic), (Verdict::Holds, Some(1.0)));
 }
 
 #[test]
-fn a_claim_that_the_numbers_contradict_fails() {
+fn a_contradicted_claim_fails() {
     let folder = tempfile::tempdir().unwrap();
     let mut results = results(folder.path());
     let plan = &mut results.experiment.plan;
     for direction in plan.claims.trends.iter_mut().flat_map(|trend| trend.sweeps.values_mut()) {
         *direction = match direction {
-            crate::reproduce::experiment::Direction::Rises => crate::reproduce::experiment::Direction::Falls,
-            crate::reproduce::experiment::Direction::Falls => crate::reproduce::experiment::Direction::Rises,
+            crate::study::experiment::Direction::Rises => crate::study::experiment::Direction::Falls,
+            crate::study::experiment::Direction::Falls => crate::study::experiment::Direction::Rises,
         };
     }
     let findings = findings(&results);
@@ -132,7 +134,7 @@ fn a_claim_that_the_numbers_contradict_fails() {
 }
 
 #[test]
-fn saturated_accuracies_decide_nothing_and_touch_no_other_claim() {
+fn saturated_accuracies_leave_their_own_claims_undecided() {
     let folder = tempfile::tempdir().unwrap();
     let mut results = results(folder.path());
     let before = findings(&results);
@@ -152,30 +154,30 @@ fn saturated_accuracies_decide_nothing_and_touch_no_other_claim() {
 }
 
 #[test]
-fn standings_follow_the_rules_and_an_unreadable_folder_is_listed() {
+fn statuses_follow_the_rules_and_an_unreadable_folder_is_listed() {
     let folder = tempfile::tempdir().unwrap();
     let experiment = experiment();
     let planned = sweep::runs(&experiment).unwrap();
-    made_up(folder.path(), &planned);
+    synthetic(folder.path(), &planned);
     let broken = RunFolder::of(folder.path(), &planned[2].key);
     fs::write(broken.path().join("done"), "not JSON").unwrap();
     fs::remove_dir_all(RunFolder::of(folder.path(), &planned[5].key).path()).unwrap();
-    let results = Results::read(experiment, planned, folder.path());
-    let standing = |index: usize| &results.runs[index].standing;
-    assert!(matches!(standing(0), Standing::UnderTrained { share } if (share - 3.9 / 64f64.ln()).abs() < 1e-12));
-    assert_eq!(*standing(1), Standing::Counted);
-    assert!(matches!(standing(2), Standing::Failed { reason } if reason.contains("done")));
-    assert_eq!(*standing(5), Standing::Unfinished);
-    assert!(results.runs.iter().any(|run| run.standing == Standing::Diverged { step: 400 }));
+    let results = Results::read(experiment, planned, folder.path()).unwrap();
+    let status = |index: usize| &results.runs[index].status;
+    assert!(matches!(status(0), RunStatus::UnderTrained { share } if (share - 3.9 / 64f64.ln()).abs() < 1e-12));
+    assert_eq!(*status(1), RunStatus::Counted);
+    assert!(matches!(status(2), RunStatus::Failed { reason } if reason.contains("done")));
+    assert_eq!(*status(5), RunStatus::Unfinished);
+    assert!(results.runs.iter().any(|run| run.status == RunStatus::Diverged { step: 400 }));
     let summary = summary(&results, &findings(&results));
     assert!(summary.contains("Excluded from verdicts") && summary.contains("diverged at step 400"), "{summary}");
 }
 
 #[test]
-fn the_report_is_whole_self_contained_and_the_same_twice() {
+fn the_report_is_complete_self_contained_and_reproducible() {
     let folder = tempfile::tempdir().unwrap();
     let planned = sweep::runs(&experiment()).unwrap();
-    made_up(folder.path(), &planned);
+    synthetic(folder.path(), &planned);
     let write = || write(experiment(), planned.clone(), folder.path(), Extras { tensorboard: true }).unwrap();
     let written = write();
     let page = fs::read_to_string(&written.page).unwrap();
@@ -189,8 +191,8 @@ fn the_report_is_whole_self_contained_and_the_same_twice() {
     assert_eq!(page.matches("<desc ").count(), 13);
     assert!(page.matches("<table").count() > 20);
     assert_eq!(page.matches("<table").count(), page.matches("<caption>").count(), "a table without a caption");
-    for told in ["version ", "candle 0.", std::env::consts::ARCH, "images are drawn by the program"] {
-        assert!(page.contains(told), "{told} is not told");
+    for fact in ["version ", "candle 0.", std::env::consts::ARCH, "The program draws the images"] {
+        assert!(page.contains(fact), "{fact} is missing");
     }
     assert!(figure.matches("class=\"axis\"").count() > 27);
     let lines: usize =

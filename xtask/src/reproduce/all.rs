@@ -1,59 +1,67 @@
-//! Every experiment, one after the other, and the page that leads to their reports.
+//! `reproduce all`: every experiment in turn, and an index page of their reports.
 
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 
-use super::experiment::Experiment;
-use super::{Args, RESULTS, default_folder, dry_run, work};
-use crate::record::{Stopwatch, duration};
+use super::args::Args;
+use super::results_folder::{RESULTS, default_folder};
+use super::{dry_run, execute};
+use crate::output::{note, say};
+use crate::provenance::{Stopwatch, duration};
+use crate::study::experiment::Experiment;
+use crate::usage::usage;
 use crate::{Ending, report};
 
-/// The name that stands for all experiments.
+/// The name for all experiments on the command line.
 pub(super) const ALL: &str = "all";
 
-/// Reproduces every embedded experiment; one that cannot be done never stops the others.
+/// Reproduces every embedded experiment. An error of one does not stop the others.
 ///
 /// # Errors
-/// Settings that some experiment refuses, before anything is done; afterwards, what kept experiments from their end.
+/// Settings that an experiment refuses, before the first run; at the end, the names of the experiments with errors.
 pub(super) fn reproduce(args: &Args) -> Result<Ending> {
     if let Some(set) = &args.data {
-        bail!("--data {set} contradicts `{ALL}`: each experiment has a data set of its own; name one experiment");
+        return Err(usage(anyhow!(
+            "--data {set} contradicts `{ALL}`: each experiment has its own data set; name one experiment"
+        )));
     }
     if args.data_dir.is_some() {
-        bail!("--data-dir contradicts `{ALL}`: the experiments read several data sets; name one experiment");
+        return Err(usage(anyhow!(
+            "--data-dir contradicts `{ALL}`: the experiments read several data sets; name one experiment"
+        )));
     }
     let experiments = Experiment::names().map(|name| args.resolve(name)).collect::<Result<Vec<_>>>()?;
     let root = args.out.clone().unwrap_or_else(|| PathBuf::from(RESULTS));
     let (watch, count) = (Stopwatch::start(), experiments.len());
-    let (mut troubles, mut foretold) = (Vec::new(), 0.0);
+    let (mut errors, mut estimated) = (Vec::new(), 0.0);
     for (index, experiment) in experiments.into_iter().enumerate() {
-        println!("\n[{}/{count}] {}: {}", index + 1, experiment.name, experiment.plan.title);
+        say!("\n[{}/{count}] {}: {}", index + 1, experiment.name, experiment.plan.title);
         let (name, folder) = (experiment.name.clone(), default_folder(&experiment, &root));
         if args.dry_run {
-            foretold += dry_run::dry_run(args, &experiment, &folder)?.unwrap_or(0.0);
+            estimated += dry_run::dry_run(args, &experiment, &folder)?.unwrap_or(0.0);
             continue;
         }
-        match work::work(args, experiment, &folder) {
+        match execute::execute(args, experiment, &folder) {
             Ok(Ending::Complete) => {}
             Ok(Ending::Interrupted) => return Ok(Ending::Interrupted),
             Err(error) => {
-                eprintln!("{name}: {error:#}");
-                troubles.push((name, format!("{error:#}")));
+                note!("{name}: {error:#}");
+                errors.push(report::IndexError { name, reason: format!("{error:#}") });
             }
         }
         if root.exists() {
-            report::write_index(&root, &troubles)?;
+            report::write_index(&root, &errors)?;
         }
     }
     if args.dry_run {
-        println!("\nall {count} experiments: about {}", duration(foretold));
+        say!("\nall {count} experiments: about {}", duration(estimated));
         return Ok(Ending::Complete);
     }
-    println!("\n{count} experiments in {}\nindex    {}", duration(watch.seconds()), root.join("index.html").display());
-    if !troubles.is_empty() {
-        let names: Vec<&str> = troubles.iter().map(|(name, _)| name.as_str()).collect();
-        bail!("{} of {count} experiments did not come to their end: {}", troubles.len(), names.join(", "));
+    say!("\n{count} experiments in {}\nindex    {}", duration(watch.seconds()), root.join("index.html").display());
+    if !errors.is_empty() {
+        let names: Vec<&str> = errors.iter().map(|error| error.name.as_str()).collect();
+        bail!("{} of {count} experiments ended with an error: {}", errors.len(), names.join(", "));
     }
     Ok(Ending::Complete)
 }

@@ -1,4 +1,4 @@
-//! What an experiment would do: its runs, and their time and memory as a pilot of a few steps foretells them.
+//! `--dry-run`: the runs of an experiment, with their time and memory estimated by pilots of a few steps.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,74 +7,78 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use super::Args;
-use super::configuration::Configuration;
-use super::experiment::Experiment;
+use super::args::Args;
 use super::run::Pilot;
-use super::store::{RunFolder, State};
-use super::sweep::{self, PlannedRun};
-use crate::record::duration;
+use crate::output::say;
+use crate::provenance::duration;
+use crate::study::configuration::Configuration;
+use crate::study::experiment::Experiment;
+use crate::study::store::{RunFolder, RunState, Verified};
+use crate::study::sweep::{self, PlannedRun};
 
-/// A pilot that takes longer than this foretells nothing.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// Time after which a pilot is stopped.
+const TIME_LIMIT: Duration = Duration::from_secs(120);
 
-/// Lists the runs and what they would take; the seconds, where a pilot could tell.
+/// Lists the runs with their estimated time and memory; returns the seconds, if the pilots succeeded.
 pub(super) fn dry_run(args: &Args, experiment: &Experiment, folder: &Path) -> Result<Option<f64>> {
     super::results_folder::check_format(folder)?;
     let planned = sweep::runs(experiment)?;
-    println!("{} runs in {}", planned.len(), folder.display());
+    say!("{} runs in {}", planned.len(), folder.display());
     for run in &planned {
-        println!("  {}  {:<44} {:<9} {}", run.key, run.description(), word(run, folder), places(experiment, run));
+        say!("  {}  {:<44} {:<9} {}", run.key, run.description(), state(run, folder), sweep_labels(experiment, run));
     }
-    let left: Vec<&PlannedRun> = planned.iter().filter(|run| word(run, folder) != FINISHED).collect();
-    match foretell(args, &left) {
+    let left: Vec<&PlannedRun> =
+        planned.iter().filter(|run| ![FINISHED, UNSIGNED].contains(&state(run, folder))).collect();
+    match estimate(args, &left) {
         Ok(estimate) => {
-            println!("{}", estimate.told());
+            say!("{}", estimate.described());
             Ok(Some(estimate.seconds()))
         }
         Err(error) => {
-            println!("time and memory are not known: {error:#}");
+            say!("time and memory are not known: {error:#}");
             Ok(None)
         }
     }
 }
 
 const FINISHED: &str = "finished";
+const UNSIGNED: &str = "finished, unsigned";
 
-fn word(run: &PlannedRun, folder: &Path) -> &'static str {
+fn state(run: &PlannedRun, folder: &Path) -> &'static str {
     let at = RunFolder::of(folder, &run.key);
-    match (at.is_whole(), at.state()) {
-        (Ok(true), _) => FINISHED,
-        (Err(_), _) | (_, Err(_)) => "unreadable, to be tried again",
-        (_, Ok(State::Failed(_))) => "failed, to be tried again",
-        (_, Ok(State::Unfinished | State::Done(_))) => "to do",
+    match (at.verify(&run.configuration), at.state()) {
+        (Ok(Verified::Signed), _) => FINISHED,
+        (Ok(Verified::Unsigned), _) => UNSIGNED,
+        (Err(_), _) | (_, Err(_)) => "unusable, to be done again",
+        (_, Ok(RunState::Failed(_))) => "failed, to be tried again",
+        (_, Ok(RunState::Unfinished | RunState::Done(_))) => "to do",
     }
 }
 
-fn places(experiment: &Experiment, run: &PlannedRun) -> String {
+fn sweep_labels(experiment: &Experiment, run: &PlannedRun) -> String {
     let labels: Vec<&str> =
-        run.places.iter().map(|place| experiment.plan.sweeps[&place.sweep].label.as_str()).collect();
+        run.positions.iter().map(|position| experiment.plan.sweeps[&position.sweep].label.as_str()).collect();
     if labels.is_empty() { String::new() } else { format!("in the sweep of {}", labels.join(", ")) }
 }
 
-/// What the runs would take.
+/// Estimated time and memory of the runs.
 struct Estimate {
     runs: usize,
-    /// Process time of all runs and of the longest.
+    /// Seconds of process time of all runs, and of the longest.
     total: f64,
     longest: f64,
     jobs: usize,
-    /// Peak memory of one process, where the system tells it.
+    /// Peak memory of one process in bytes, if the system reports it.
     peak: Option<u64>,
 }
 
 impl Estimate {
-    /// Seconds until the last run ends: no less than the longest run, and no less than an even division.
+    /// Seconds until the last run ends: the longest run or an even division among the jobs, whichever is longer.
     fn seconds(&self) -> f64 {
         (self.total / self.jobs as f64).max(self.longest)
     }
 
-    fn told(&self) -> String {
+    fn described(&self) -> String {
         let mebibytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);
         let memory = self.peak.map_or_else(String::new, |peak| {
             let (one, all) = (mebibytes(peak), mebibytes(peak) * self.jobs as f64);
@@ -84,7 +88,7 @@ impl Estimate {
     }
 }
 
-fn foretell(args: &Args, runs: &[&PlannedRun]) -> Result<Estimate> {
+fn estimate(args: &Args, runs: &[&PlannedRun]) -> Result<Estimate> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let jobs = args.jobs.unwrap_or(cores).min(runs.len().max(1));
     let threads = (args.threads.unwrap_or(cores) / jobs).max(1);
@@ -102,7 +106,7 @@ fn foretell(args: &Args, runs: &[&PlannedRun]) -> Result<Estimate> {
     Ok(Estimate { runs: runs.len(), total, longest, jobs, peak })
 }
 
-/// The configuration without what does not change how long a step takes.
+/// The configuration without the settings that do not change the time of a step.
 fn alike(configuration: &Configuration) -> Result<String> {
     let mut alike = configuration.clone();
     alike.seed = 0;
@@ -111,11 +115,11 @@ fn alike(configuration: &Configuration) -> Result<String> {
     alike.to_toml()
 }
 
-/// Runs a pilot as a process of its own, so that its memory can be told, in a folder that goes with it.
+/// Runs a pilot in its own process, so that its memory can be measured, and in a temporary folder.
 fn pilot(args: &Args, run: &PlannedRun, threads: usize) -> Result<Pilot> {
     let folder = std::env::temp_dir().join(format!("reproduce-pilot-{}-{}", std::process::id(), run.key));
     let piloted = RunFolder::at(&folder).create(&run.configuration).and_then(|()| watched(args, &folder, threads));
-    // A folder of the system's for passing things: if it cannot be removed now, the system removes it.
+    // If the folder cannot be removed now, the system removes it with its other temporary folders.
     let _ = std::fs::remove_dir_all(&folder);
     piloted
 }
@@ -123,25 +127,26 @@ fn pilot(args: &Args, run: &PlannedRun, threads: usize) -> Result<Pilot> {
 fn watched(args: &Args, folder: &Path, threads: usize) -> Result<Pilot> {
     let program = std::env::current_exe().context("cannot find the path of this program")?;
     let mut command = Command::new(program);
-    command.args(["run", "--pilot", "--threads", &threads.to_string()]).arg(folder);
+    command.args(["run", "--pilot", "--attached", "--threads", &threads.to_string()]).arg(folder);
     if let Some(data_dir) = &args.data_dir {
         command.arg("--data-dir").arg(data_dir);
     }
     // A dry run fetches nothing.
     command.env("HF_HUB_OFFLINE", "1").env("RAYON_NUM_THREADS", threads.to_string());
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    // The standard input stays open until the pilot has ended: it ends with this process.
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let since = Instant::now();
     while child.try_wait()?.is_none() {
-        if since.elapsed() > PATIENCE {
+        if since.elapsed() > TIME_LIMIT {
             child.kill().and_then(|()| child.wait())?;
-            bail!("a pilot of a few steps took more than {}", duration(PATIENCE.as_secs_f64()));
+            bail!("a pilot of a few steps took more than {}", duration(TIME_LIMIT.as_secs_f64()));
         }
         std::thread::sleep(Duration::from_millis(20));
     }
     let output = child.wait_with_output()?;
     if !output.status.success() {
-        let words = String::from_utf8_lossy(&output.stderr);
-        bail!("{}", words.trim().trim_start_matches("error: "));
+        let message = String::from_utf8_lossy(&output.stderr);
+        bail!("{}", message.trim().trim_start_matches("error: "));
     }
-    serde_json::from_slice(&output.stdout).context("a pilot ended without its figures")
+    serde_json::from_slice(&output.stdout).context("a pilot ended without a result")
 }

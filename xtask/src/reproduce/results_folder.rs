@@ -1,28 +1,40 @@
-//! The folder of an experiment's results: whose it is, of which format, and gone again if nothing came into it.
+//! The results folder of an experiment: its lock, its format, and its removal if nothing was written into it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use super::configuration::FORMAT;
-use super::lock::{FolderLock, LOCK};
-use crate::files::{writable_folder, write_whole};
+use crate::files::{remove_partial, writable_folder, write_whole};
+use crate::study::configuration::FORMAT;
+use crate::study::experiment::Experiment;
+use crate::study::lock::{FolderLock, LOCK};
 
-/// The file that says which format the results have.
+/// The file with the format of the results.
 const MARK: &str = "format";
 
-/// A results folder that this process alone works in.
+/// Where results go unless --out gives another folder.
+pub(super) const RESULTS: &str = "results";
+
+/// The folder below `root` for the results of an experiment.
+pub(super) fn default_folder(experiment: &Experiment, root: &Path) -> PathBuf {
+    // Addresses of data sets contain characters with a meaning in paths.
+    let plain = |sign: char| sign.is_alphanumeric() || "-_.".contains(sign);
+    let set: String = experiment.plan.data.set.chars().map(|sign| if plain(sign) { sign } else { '-' }).collect();
+    root.join(format!("{}-{}-{set}", experiment.name, experiment.preset))
+}
+
+/// A results folder that this process has locked.
 #[derive(Debug)]
 pub(crate) struct ResultsFolder {
     path: PathBuf,
-    /// The topmost folder that had to be made.
+    /// The topmost folder that this process made.
     made: Option<PathBuf>,
     _lock: FolderLock,
 }
 
 impl ResultsFolder {
-    /// Takes the folder, making it where it is missing.
+    /// Locks the folder, makes it where it is missing, and removes the temporary files of killed processes.
     ///
     /// # Errors
     /// A folder of a newer format, one that cannot be written to, or one that another process holds.
@@ -31,18 +43,20 @@ impl ResultsFolder {
         let made = path.ancestors().filter(|folder| !folder.as_os_str().is_empty() && !folder.exists()).last();
         let made = made.map(Path::to_owned);
         writable_folder(path)?;
-        Ok(Self { path: path.to_owned(), made, _lock: FolderLock::take(path)? })
+        let lock = FolderLock::take(path)?;
+        remove_partial(path)?;
+        Ok(Self { path: path.to_owned(), made, _lock: lock })
     }
 
-    /// Marks the folder as one of this program's results; from here on it stays.
+    /// Writes the format into the folder, which is kept from then on.
     pub(crate) fn settle(&self) -> Result<()> {
         write_whole(&self.path.join(MARK), format!("{FORMAT}\n").as_bytes())
     }
 
-    /// Gives the folder up, and takes away what this process made of it.
+    /// Removes the folders that this process made, if they are empty.
     pub(crate) fn abandon(self) {
         let Some(made) = &self.made else { return };
-        // What else came into it meanwhile is not ours: a folder that is not empty stays, and nobody need hear of it.
+        // A folder into which something else was written stays; that is no error.
         let _ = fs::remove_file(self.path.join(LOCK));
         for folder in self.path.ancestors().take_while(|folder| folder.starts_with(made)) {
             if fs::remove_dir(folder).is_err() {
@@ -52,7 +66,7 @@ impl ResultsFolder {
     }
 }
 
-/// Refuses results that a later version wrote.
+/// Refuses results of a later version.
 pub(crate) fn check_format(path: &Path) -> Result<()> {
     let mark = path.join(MARK);
     let Ok(text) = fs::read_to_string(&mark) else { return Ok(()) };
@@ -74,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_newer_format_is_refused_and_an_older_one_goes_on() {
+    fn a_newer_format_is_refused_and_an_older_one_is_used() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("a");
         let folder = ResultsFolder::open(&path).unwrap();
@@ -88,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_abandoned_is_gone_and_what_was_there_before_stays() {
+    fn abandoned_folders_are_removed_unless_they_existed_before() {
         let root = tempfile::tempdir().unwrap();
         ResultsFolder::open(&root.path().join("a/b/c")).unwrap().abandon();
         assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);

@@ -200,7 +200,8 @@ def case(name, net, description, shape, classes, seed, layer):
     print(name, of_samples(found).mean().item())
 
 
-mlp = "family = 'mlp'\ninputs = {}\nhidden = {}\nactivation = '{}'\nclasses = {}\n"
+mlp = ("family = 'mlp'\ninputs = {}\nhidden = {}\nactivation = '{}'\nactivation_before_head = false\n"
+       "classes = {}\n")
 for seed, (inputs, hidden, key, activation, count) in enumerate(
     [(17, [31, 7], "silu", nn.SiLU, 8), (5, [16, 16, 16, 3], "softplus", nn.Softplus, 6), (30, [9], "gelu", nn.GELU, 5)]
 ):

@@ -1,4 +1,4 @@
-//! IDX files, plain or zipped.
+//! IDX files, plain or gzipped.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| datasets::fuzzing::idx(bytes));

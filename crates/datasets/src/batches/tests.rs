@@ -62,11 +62,11 @@ fn dropping_the_last_leaves_only_full_batches() {
 }
 
 #[test]
-fn any_position_can_be_resumed_with_the_same_bits() {
+fn a_run_resumed_at_any_position_has_the_same_bits() {
     let batches = shuffled(4, false);
     let all: Vec<_> = batches.from(Position::default()).take(9).map(|batch| bits(&batch.unwrap())).collect();
     let start = Position { epoch: 1, index: 1 };
-    // A fresh loader, which never read what came before.
+    // A new loader, which did not read the batches before.
     let resumed: Vec<_> = shuffled(4, false).from(start).take(5).map(|batch| bits(&batch.unwrap())).collect();
     assert_eq!(all[4..], resumed);
     assert_eq!(batches.next(Position { epoch: 1, index: 2 }), Position { epoch: 2, index: 0 });
@@ -91,7 +91,7 @@ fn prefetching_changes_no_bit() {
 }
 
 #[test]
-fn what_is_cut_out_is_zero_after_normalisation() {
+fn a_cutout_is_zero_after_normalisation() {
     let augmentation = Augmentation { seed: 2, cutout: 1, ..Augmentation::none() };
     let normalisation = Normalisation::new(&[0.4, 0.7], &[0.5, 0.2]).unwrap();
     let options = BatchOptions { augmentation: Some(augmentation), ..BatchOptions::default() };
@@ -110,14 +110,14 @@ fn what_is_cut_out_is_zero_after_normalisation() {
 }
 
 #[test]
-fn unusable_options_are_refused() {
+fn invalid_options_are_refused() {
     let images = LabelledImages::new("x", vec![0; 4], [1, 2, 2], vec![0], ["a"]).unwrap();
     let make = |normalisation, options| Batches::new(images.clone(), normalisation, options, &Device::Cpu);
     let zero = make(Normalisation::identity(1), BatchOptions { size: 0, ..BatchOptions::default() });
     assert!(matches!(zero, Err(Error::InvalidOption { option: "batch size", .. })));
     let full = make(Normalisation::identity(1), BatchOptions { size: 2, drop_last: true, ..BatchOptions::default() });
     let message = full.err().unwrap().to_string();
-    assert!(message.contains("2 is more than the 1 images that there are"), "{message}");
+    assert!(message.contains("2 is more than the 1 images of the data set"), "{message}");
     assert_eq!(
         make(Normalisation::identity(1), BatchOptions { size: 2, ..BatchOptions::default() }).unwrap().per_epoch(),
         1
@@ -126,5 +126,5 @@ fn unusable_options_are_refused() {
     let none = Batches::new(none, Normalisation::identity(1), BatchOptions::default(), &Device::Cpu);
     assert!(matches!(none, Err(Error::InvalidOption { option: "images", .. })));
     let channels = make(Normalisation::identity(3), BatchOptions::default());
-    assert!(matches!(channels, Err(Error::InvalidOption { option: "normalisation", .. })));
+    assert!(matches!(channels, Err(Error::InvalidOption { option: "images", .. })));
 }

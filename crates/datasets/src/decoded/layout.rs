@@ -1,37 +1,37 @@
-//! How a file of decoded images is laid out.
+//! The layout of a file of decoded images.
 //!
-//! **Definition** `GCIMAGES`, version (u32), length of the header (u32), header (JSON), SHA-256 of all that; then, each from
-//! the next multiple of 64 on, the labels (u32 each) and the pixels. Numbers are little-endian.
+//! **Definition** `GCIMAGES`, version (u32), length of the header (u32), header (JSON), SHA-256 of all these bytes; then the
+//! labels (u32 each) and the pixels, each beginning at the next multiple of 64. Numbers are little-endian.
 
 use std::ops::Range;
 
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
-use super::Decoded;
-use crate::{FileRecord, Normalisation, checksum};
+use super::images::Decoded;
+use crate::{FileRecord, Normalisation};
 
 const MAGIC: &[u8; 8] = b"GCIMAGES";
 
-/// Raised whenever the layout changes or decoding gives other bytes.
+/// Increased whenever the layout changes or decoding gives other bytes.
 const VERSION: u32 = 2;
 
 /// Bytes before the header.
 const FIXED: usize = 16;
 
-/// A header is a few kilobytes; the lists of Omniglot's 1,623 classes and 32,460 files are the longest.
+/// The largest accepted header in bytes. Headers with Omniglot's 1,623 classes and 32,460 files are the longest.
 const MAX_HEADER: usize = 16 << 20;
 
 /// Labels and pixels begin at multiples of this.
 const ALIGNMENT: usize = 64;
 
-/// Bytes whose checksums are computed in parallel.
+/// The number of bytes per block of [`digest`].
 const BLOCK: usize = 1 << 20;
 
-/// What the labels and pixels are.
+/// The description of the labels and pixels.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Header {
-    /// The name of the file: what it was decoded from.
+    /// The key of the inputs, which is also the name of the file.
     pub(super) key: String,
     pub(super) name: String,
     pub(super) shape: [usize; 3],
@@ -40,11 +40,11 @@ pub(crate) struct Header {
     pub(super) classes: Vec<String>,
     pub(super) normalisation: Option<Normalisation>,
     pub(super) files: Vec<FileRecord>,
-    /// Of the labels and of the pixels, as [`digest`] has it.
+    /// The [`digest`] of the labels and that of the pixels.
     pub(super) sha256: [String; 2],
 }
 
-/// Where labels and pixels lie in the file.
+/// The byte ranges of labels and pixels in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Body {
     labels: Range<usize>,
@@ -61,7 +61,7 @@ impl Body {
     }
 }
 
-/// The header and the place of what follows, if every byte of the file is as it was written; else what is wrong.
+/// The header and the byte ranges of the body, if every byte of the file matches its checksum; else the mismatch.
 pub(crate) fn parse(file: &[u8], key: &str) -> std::result::Result<(Header, Body), String> {
     let cut = || "it is cut off".to_owned();
     let number = |at: usize| -> Option<u32> { Some(u32::from_le_bytes(file.get(at..at + 4)?.try_into().ok()?)) };
@@ -97,7 +97,7 @@ pub(crate) fn parse(file: &[u8], key: &str) -> std::result::Result<(Header, Body
 }
 
 impl Header {
-    /// The place of labels and pixels after so many bytes; none where the sizes overflow or contradict each other.
+    /// The byte ranges of labels and pixels after `head` bytes. None if the sizes overflow or contradict each other.
     fn body(&self, head: usize) -> Option<Body> {
         let parts = self.parts.iter().try_fold(0usize, |sum, part| sum.checked_add(*part))?;
         let first = head.checked_add(padding(head))?;
@@ -139,15 +139,15 @@ pub(super) fn head(
     Ok(head)
 }
 
-/// Zeros that bring `length` to the next multiple of the alignment.
+/// The number of zeros between `length` and the next multiple of the alignment.
 pub(super) fn padding(length: usize) -> usize {
     length.wrapping_neg() % ALIGNMENT
 }
 
-/// SHA-256 of the SHA-256 of every mebibyte, so that all cores take part.
+/// The SHA-256 of the SHA-256 of every mebibyte, which all cores compute in parallel.
 fn digest(bytes: &[u8]) -> String {
     let blocks: Vec<_> = bytes.par_chunks(BLOCK).map(Sha256::digest).collect();
     let mut hash = Sha256::new();
     blocks.iter().for_each(|block| hash.update(block));
-    checksum::hexadecimal(&hash.finalize())
+    support::hexadecimal(&hash.finalize())
 }

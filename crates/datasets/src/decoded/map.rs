@@ -1,7 +1,7 @@
-//! A file mapped into memory: the one place of this crate with `unsafe`.
+//! A file mapped into memory. This is the only module of this crate with `unsafe`.
 //!
-//! Reading 150 MB into memory takes longer than the second start of a run may, and every process would hold its own copy;
-//! a map is there at once, and processes share it.
+//! Reading 150 MB into memory would dominate the start of a run, and every process would hold its own copy. A map needs no
+//! reading in advance, and processes share it.
 
 use std::fs::File;
 use std::io;
@@ -18,24 +18,28 @@ pub(crate) struct Mapped {
 }
 
 impl Mapped {
-    /// Maps a whole file; none where there is none.
+    /// Maps a whole file. None if it does not exist.
     pub(super) fn open(path: &Path) -> io::Result<Option<Self>> {
+        // Opening a pipe would block.
+        if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+            return Err(io::Error::other("it is no regular file"));
+        }
         let file = match File::open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        // SAFETY: the bytes must not change while the map lives. Files of decoded images are written whole under another
-        // name, moved into place, and never opened for writing again by this crate; a newer version replaces the name,
-        // not the bytes that are mapped; deleting leaves them too. Whoever else writes to or cuts a file in this
-        // crate's own cache folder while it is in use breaks that rule, as with any other program's cache.
+        // SAFETY: the bytes must not change while the map exists. This crate writes a file of decoded images under another
+        // name, renames it, and never opens it for writing again. A newer version replaces the name and not the mapped
+        // bytes, and deleting the file keeps them too. Another program that writes to or truncates a file in this crate's
+        // cache folder while it is mapped violates this condition, as for any other program's cache.
         #[allow(unsafe_code, reason = "mapping a file is unsafe by nature; see the module's documentation")]
         let map = unsafe { Mmap::map(&file)? };
         let range = 0..map.len();
         Ok(Some(Self { map, range }))
     }
 
-    /// The same map, of which only `range` shows; nothing where that is not inside.
+    /// The same map restricted to `range`; empty if the range is not inside the map.
     pub(super) fn narrowed(self, range: Range<usize>) -> Self {
         let inside = range.start <= range.end && range.end <= self.map.len();
         Self { range: if inside { range } else { 0..0 }, ..self }

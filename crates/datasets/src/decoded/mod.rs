@@ -1,10 +1,11 @@
-//! Decoded images kept on disk, so that a second start maps them instead of decoding them again.
+//! The decoded cache: decoded images on disk, which later starts map instead of decoding the images again.
 //!
-//! **Conventions** one file a data set, named by the SHA-256 of what it was decoded from and how. A file is written whole,
-//! moved into place and never changed. It is used only while its header, its length and every byte match their
-//! checksums and its version is this one; else the images are decoded anew, and [`Progress::note`](crate::Progress::note)
-//! says why. The folder may be deleted at any time.
+//! **Conventions** one file per data set, named by the SHA-256 of its inputs and the options of decoding. A file is written
+//! completely, renamed to its name and never changed. It is used only if its version is this one and its header, its length
+//! and every byte match their checksums. Otherwise the images are decoded again, and
+//! [`Progress::note`](crate::Progress::note) receives the reason. The folder may be deleted at any time.
 
+mod images;
 mod layout;
 mod map;
 
@@ -14,38 +15,29 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+pub(crate) use images::Decoded;
 pub(crate) use layout::parse;
 pub(crate) use map::Mapped;
 
-use crate::{Dataset, Error, FileRecord, LabelledImages, Normalisation, Result, Source, checksum, files};
+use crate::{Error, LabelledImages, Result, Source, files};
 use layout::Header;
 
-/// A data set as it was decoded, before any view of it.
-#[derive(Clone, Debug)]
-pub(crate) struct Decoded {
-    pub(crate) all: LabelledImages,
-    /// Images to learn from, to choose by, to test on; in this order.
-    pub(crate) parts: [usize; 3],
-    /// Measured on the images to learn from; none where the registry states it.
-    pub(crate) normalisation: Option<Normalisation>,
-    pub(crate) files: Vec<FileRecord>,
-}
-
-/// What images are decoded from, and how: all that they depend on.
+/// Everything that decoded images depend on.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Inputs {
-    /// The reader and its options.
+    /// The name of the reader and its options.
     pub(crate) recipe: String,
     pub(crate) files: Vec<Input>,
 }
 
-/// A file that images are decoded from.
+/// A file from which images are decoded.
 #[derive(Clone, Debug)]
 pub(crate) struct Input {
-    /// What it is in the data set.
+    /// Its role in the data set.
     pub(crate) name: String,
     pub(crate) path: PathBuf,
-    /// Where it is known without reading the file; else its length and the time of its last change stand for it.
+    /// Its SHA-256 if it is known without reading the file. Otherwise the file is identified by its path, length and time of
+    /// last change.
     pub(crate) sha256: Option<String>,
 }
 
@@ -67,18 +59,18 @@ impl Inputs {
                     let metadata = std::fs::metadata(path).map_err(Error::io("read", path))?;
                     let changed = metadata.modified().map_err(Error::io("read", path))?;
                     let changed = changed.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-                    let folder = place_of(path.parent().unwrap_or(path), &mut folders)?;
+                    let folder = canonical(path.parent().unwrap_or(path), &mut folders)?;
                     let name = path.file_name().unwrap_or_default().to_string_lossy();
                     add(&format!("{folder}/{name} {} {}", metadata.len(), changed.as_nanos()));
                 }
             }
         }
-        Ok(checksum::hexadecimal(&hash.finalize()))
+        Ok(support::hexadecimal(&hash.finalize()))
     }
 }
 
-/// Where a folder really is; each is looked up once, since there may be many files in one.
-fn place_of<'a>(folder: &'a Path, known: &mut HashMap<&'a Path, String>) -> Result<String> {
+/// The canonical path of a folder. Each folder is resolved once, because many files can be in it.
+fn canonical<'a>(folder: &'a Path, known: &mut HashMap<&'a Path, String>) -> Result<String> {
     if let Some(place) = known.get(folder) {
         return Ok(place.clone());
     }
@@ -89,29 +81,7 @@ fn place_of<'a>(folder: &'a Path, known: &mut HashMap<&'a Path, String>) -> Resu
     Ok(place)
 }
 
-impl Decoded {
-    /// The views that make up a data set.
-    pub(crate) fn dataset(self, name: &str, stated: Option<Normalisation>) -> Result<Dataset> {
-        let [train, validation, test] = self.parts;
-        let border = train + validation;
-        let (all, learn) = (&self.all, self.all.range(0..train));
-        let normalisation = match stated.or(self.normalisation) {
-            Some(normalisation) => normalisation,
-            None => learn.measure_normalisation()?,
-        };
-        Ok(Dataset {
-            name: name.to_owned(),
-            train: learn,
-            validation: (validation > 0).then(|| all.range(train..border)),
-            test: all.range(border..border + test),
-            normalisation,
-            split: None,
-            files: self.files,
-        })
-    }
-}
-
-/// The images, from the folder of decoded images where they are there and whole; else decoded, and kept there.
+/// The images from the decoded cache; if it lacks them or its file is invalid, decoded and written to the cache.
 pub(crate) fn cached(source: &Source, inputs: &Inputs, decode: impl FnOnce() -> Result<Decoded>) -> Result<Decoded> {
     let Some(folder) = &source.decoded else { return decode() };
     let key = inputs.key()?;
@@ -120,17 +90,18 @@ pub(crate) fn cached(source: &Source, inputs: &Inputs, decode: impl FnOnce() -> 
     match open(&path, &key) {
         Ok(Some(found)) => return Ok(found),
         Ok(None) => {}
-        Err(reason) => progress.note(&format!("{}: {reason}; the images are decoded anew", path.display())),
+        Err(reason) => progress.note(&format!("{}: {reason}; the images are decoded again", path.display())),
     }
     let decoded = decode()?;
-    // Work goes on without the cache: it only saves time.
-    if let Err(error) = write(&path, &key, &decoded) {
-        progress.note(&format!("the decoded images are not kept: {error}"));
+    // A failed write costs only time at the next start.
+    match write(&path, &key, &decoded) {
+        Ok(()) => files::remove_stale_parts(&path),
+        Err(error) => progress.note(&format!("the decoded images are not cached: {error}")),
     }
     Ok(decoded)
 }
 
-/// What a file holds; none where there is none, a reason where it cannot be used.
+/// The images of a file; none if it does not exist, a reason if it is invalid.
 fn open(path: &Path, key: &str) -> std::result::Result<Option<Decoded>, String> {
     let Some(map) = Mapped::open(path).map_err(|error| format!("cannot be read ({error})"))? else { return Ok(None) };
     let (header, body) = parse(&map, key)?;
@@ -146,7 +117,7 @@ fn write(path: &Path, key: &str, decoded: &Decoded) -> Result<()> {
     let pixels = decoded.all.block();
     let head = layout::head(key, decoded, &labels, pixels)
         .map_err(|reason| Error::io("write", path)(std::io::Error::other(reason)))?;
-    files::create_whole(path, |file| {
+    files::write_cached(path, |file| {
         file.write_all(&head)?;
         file.write_all(&labels)?;
         file.write_all(&vec![0; layout::padding(head.len() + labels.len())])?;

@@ -1,9 +1,9 @@
 use std::sync::{Arc, Mutex};
 
 use super::*;
-use crate::{Hub, Progress};
+use crate::{FileRecord, Hub, Normalisation, Progress};
 
-/// Remembers what the user is told.
+/// Collects the notes.
 #[derive(Default)]
 struct Notes(Mutex<Vec<String>>);
 
@@ -41,7 +41,7 @@ fn bench() -> Bench {
 }
 
 impl Bench {
-    /// The images, and whether they had to be decoded.
+    /// The images, and whether they were decoded.
     fn load(&self) -> (Decoded, bool) {
         let mut made = false;
         let found = cached(&self.source, &self.inputs, || {
@@ -71,7 +71,7 @@ fn same(a: &Decoded, b: &Decoded) -> bool {
 }
 
 #[test]
-fn the_second_time_nothing_is_decoded_and_every_bit_is_the_same() {
+fn the_second_load_decodes_nothing_and_has_the_same_bits() {
     let bench = bench();
     let (first, made) = bench.load();
     assert!(made && same(&first, &decoded()));
@@ -81,13 +81,13 @@ fn the_second_time_nothing_is_decoded_and_every_bit_is_the_same() {
 }
 
 #[test]
-fn every_flipped_bit_and_every_cut_is_noticed_told_and_mended() {
+fn every_flipped_bit_and_every_cut_is_detected_reported_and_repaired() {
     let bench = bench();
     bench.load();
     let whole = std::fs::read(bench.file()).unwrap();
     let key = bench.file().file_stem().unwrap().to_str().unwrap().to_owned();
     assert!(parse(&whole, &key).is_ok());
-    // Zeros between the parts carry nothing.
+    // The zeros between the parts are not checked.
     let used = |at: usize| {
         let mut cleared = whole.clone();
         cleared[at] ^= 0xff;
@@ -103,8 +103,8 @@ fn every_flipped_bit_and_every_cut_is_noticed_told_and_mended() {
         ("empty", Vec::new(), "cut off"),
     ] {
         std::fs::write(bench.file(), bytes).unwrap();
-        let (mended, made) = bench.load();
-        assert!(made && same(&mended, &decoded()), "{name}");
+        let (repaired, made) = bench.load();
+        assert!(made && same(&repaired, &decoded()), "{name}");
         let notes = bench.notes();
         assert!(notes.len() == 1 && notes[0].contains(reason), "{name}: {notes:?}");
         assert_eq!(std::fs::read(bench.file()).unwrap(), whole, "{name}");
@@ -113,7 +113,7 @@ fn every_flipped_bit_and_every_cut_is_noticed_told_and_mended() {
 }
 
 #[test]
-fn other_inputs_have_another_file() {
+fn different_inputs_have_different_files() {
     let mut bench = bench();
     bench.load();
     let first = bench.file();
@@ -127,7 +127,7 @@ fn other_inputs_have_another_file() {
         assert_ne!(bench.inputs.key().unwrap(), before);
         assert!(bench.load().1);
     }
-    // A file under another's name is not taken for it.
+    // A file under the name of another is not used.
     let key = bench.inputs.key().unwrap();
     let place = bench.source.decoded.as_ref().unwrap().join(format!("{key}.images"));
     std::fs::copy(first, place).unwrap();
@@ -136,7 +136,7 @@ fn other_inputs_have_another_file() {
 }
 
 #[test]
-fn a_file_without_checksum_counts_by_place_length_and_time() {
+fn a_file_without_checksum_is_identified_by_path_length_and_time() {
     let mut bench = bench();
     let path = bench.folder.path().join("table");
     std::fs::write(&path, b"12").unwrap();
@@ -150,12 +150,29 @@ fn a_file_without_checksum_counts_by_place_length_and_time() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_written_costs_only_time() {
+fn without_a_writable_folder_images_are_decoded_and_not_cached() {
     let mut bench = bench();
     let file = bench.folder.path().join("file");
     std::fs::write(&file, b"").unwrap();
     bench.source.decoded = Some(file.join("below"));
     let (images, made) = bench.load();
     assert!(made && same(&images, &decoded()));
-    assert!(bench.notes().iter().any(|note| note.contains("not kept")));
+    assert!(bench.notes().iter().any(|note| note.contains("not cached")));
+}
+
+#[test]
+fn a_partial_file_of_a_killed_process_is_never_used_and_is_removed_later() {
+    let bench = bench();
+    let folder = bench.source.decoded.clone().unwrap();
+    std::fs::create_dir_all(&folder).unwrap();
+    let key = bench.inputs.key().unwrap();
+    let part = folder.join(format!("{key}.images.77.partial"));
+    let file = std::fs::File::create(&part).unwrap();
+    (&file).write_all(b"GCIMAGES").unwrap();
+    let yesterday = file.metadata().unwrap().modified().unwrap() - std::time::Duration::from_secs(25 * 3600);
+    file.set_modified(yesterday).unwrap();
+    assert!(bench.load().1);
+    assert!(!part.exists());
+    assert_eq!(bench.notes(), [""; 0]);
+    assert!(!bench.load().1);
 }

@@ -1,4 +1,4 @@
-//! A short run of mutated inputs, the same on every machine: no panic, and no more memory than a fixed bound.
+//! A short run of mutated inputs, the same on every machine: no panic, and bounded memory.
 
 use std::io::Write;
 use std::process::Command;
@@ -15,10 +15,10 @@ use super::*;
 use crate::decoded::{Decoded, Input, Inputs};
 use crate::{Hub, LabelledImages, Source};
 
-/// Mutations of each seed.
+/// The number of mutations of each seed.
 const ROUNDS: u64 = 1500;
 
-/// Bytes of address space that the run may take; without its checks a single lie takes 80 GB.
+/// The limit of the address space in KiB. Without the checks, one false claim in a file takes 80 GB.
 const KILOBYTES: u64 = 4 << 20;
 
 fn png() -> Vec<u8> {
@@ -32,7 +32,7 @@ fn encoded(format: image::ImageFormat) -> Vec<u8> {
     bytes.into_inner()
 }
 
-/// One of each format; the JPEG is to be turned by its EXIF data.
+/// One image of each format. The EXIF data of the JPEG rotate it.
 fn image_seeds() -> Vec<Vec<u8>> {
     let jpeg = encoded(image::ImageFormat::Jpeg);
     let tiff = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
@@ -128,7 +128,7 @@ fn run(name: &str, seeds: &[Vec<u8>], target: impl Fn(&[u8])) {
 }
 
 #[test]
-#[ignore = "started by the test below, in a process of limited memory"]
+#[ignore = "the test below starts it in a process of limited memory"]
 fn as_limited_process() {
     if std::env::var_os("FUZZ_IN_LIMITED_PROCESS").is_none() {
         return;
@@ -145,7 +145,7 @@ fn as_limited_process() {
     println!("ALL READ");
 }
 
-/// Runs the mutated inputs in a process that may not take more memory than [`KILOBYTES`]: what asks for more aborts it.
+/// Runs the mutated inputs in a process whose memory is limited to [`KILOBYTES`]. A larger allocation aborts it.
 #[test]
 #[cfg(target_os = "linux")]
 fn mutated_inputs_neither_panic_nor_fill_the_memory() {
@@ -158,12 +158,12 @@ fn mutated_inputs_neither_panic_nor_fill_the_memory() {
         .env("RAYON_NUM_THREADS", "2")
         .output()
         .unwrap();
-    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success() && said.contains("ALL READ"), "{said}");
+    let printed = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && printed.contains("ALL READ"), "{printed}");
 }
 
 #[test]
-fn the_seeds_are_sound() {
+fn the_seeds_are_valid() {
     for seed in parquet_seeds() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), seed).unwrap();
@@ -172,17 +172,18 @@ fn the_seeds_are_sound() {
         let labels = crate::formats::parquet::read(file.path(), &columns, &mut collector).unwrap();
         assert_eq!((labels.values.len(), collector.len()), (4, 4));
     }
+    let place = |_| ImagePlace { context: "seed".to_owned(), row: None };
     for seed in image_seeds() {
-        Collector::new(Form::default()).extend(&[seed], &|_| ("seed".to_owned(), None)).unwrap();
+        Collector::new(Form::default()).extend(&[seed], &place).unwrap();
     }
     assert!(Characters::default().add(Cursor::new(&zip_seeds()[0])).is_ok());
-    assert!(idx::parse::<3>(&idx_seeds()[1][..], 100).is_ok());
+    assert!(idx::parse::<3>(&idx_seeds()[1][..], 100, [None; 3]).is_ok());
     let refused = decoded::parse(&decoded_seeds()[0], "key").unwrap_err();
-    assert!(refused.contains("other files"), "only its key is another: {refused}");
+    assert!(refused.contains("other files"), "only its key differs: {refused}");
 }
 
 #[test]
-fn what_fuzzing_found_is_an_error() {
+fn inputs_found_by_fuzzing_are_errors() {
     // The library panics: the dictionary claims more values than its bytes hold.
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), include_bytes!("found/parquet-dictionary-ends-early")).unwrap();
@@ -192,8 +193,8 @@ fn what_fuzzing_found_is_an_error() {
 }
 
 #[test]
-fn a_page_that_lies_about_its_size_is_refused() {
-    // The header of the first page follows the four magic bytes: type, then the size that it claims to swell to.
+fn a_page_with_a_false_size_is_refused() {
+    // The header of the first page follows the four magic bytes: type, then the size after decompression.
     let mut bytes = table(Compression::SNAPPY, false);
     assert_eq!(bytes[4..7], [0x15, 0, 0x15]);
     let end = bytes[7..].iter().position(|byte| byte & 0x80 == 0).unwrap() + 8;

@@ -1,16 +1,16 @@
-//! The classes of `glyphs`: characters of six scripts, each shape once.
+//! The classes of `glyphs`: characters of six scripts, each shape in one class only.
 
 /// A writing system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
 #[non_exhaustive]
 pub enum Script {
-    /// Latin letters, with those of African languages and of phonetics.
+    /// Latin letters, including those of African languages and of phonetics.
     Latin,
-    /// Cyrillic letters, with historic ones.
+    /// Cyrillic letters, including historic ones.
     Cyrillic,
-    /// Greek letters, with archaic ones.
+    /// Greek letters, including archaic ones.
     Greek,
-    /// Hebrew letters, with final forms.
+    /// Hebrew letters, including final forms.
     Hebrew,
     /// Armenian letters.
     Armenian,
@@ -34,8 +34,8 @@ impl Script {
         }
     }
 
-    /// The characters of this script that are classes: those of its letters that look like no letter before them,
-    /// whether that one is a class or not.
+    /// The characters of this script that are classes: the letters that look like no earlier letter, whether that letter is
+    /// a class or not.
     pub(crate) fn characters(self) -> &'static str {
         match self {
             Self::Latin => {
@@ -58,12 +58,12 @@ pub(crate) fn class_name(script: Script, character: char) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::faces::TYPEFACES;
-    use super::super::{Part, shape};
+    use super::super::{GlyphPart, shape};
     use super::*;
 
-    /// All letters that are considered, in order: what comes first keeps its shape.
+    /// All considered letters in order. Of letters with the same shape, the first is the class.
     ///
-    /// Left out is ȷ, which New Computer Modern Math Bold draws as the regular faces do.
+    /// The letter ȷ is left out, because New Computer Modern Math Bold draws it as the regular faces do.
     fn candidates(script: Script) -> &'static str {
         match script {
             Script::Latin => {
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn each_shape_is_one_class() {
-        // What a look-alike of a dropped letter looks like was dropped too: с is c is C.
+        // A letter that looks like a dropped letter is dropped too: с looks like c, and c like C.
         let mut before = Vec::<(char, Vec<Option<shape::Shape>>)>::new();
         let mut wrong = Vec::new();
         for script in Script::ALL {
@@ -105,15 +105,17 @@ mod tests {
         let mut shared = Vec::new();
         for letter in Script::ALL.iter().flat_map(|script| script.characters().chars()) {
             let shapes = shape::shapes(letter).unwrap();
-            let of = |part: Part| {
+            let of = |part: GlyphPart| {
                 (shapes.iter().zip(&TYPEFACES))
                     .filter(move |(_, face)| face.part == part)
                     .filter_map(|(shape, _)| *shape)
             };
-            assert!(of(Part::Train).count() >= 2 && of(Part::Test).count() >= 2, "{letter}");
-            for (index, test) in shapes.iter().enumerate().filter(|(index, _)| TYPEFACES[*index].part == Part::Test) {
+            assert!(of(GlyphPart::Train).count() >= 2 && of(GlyphPart::Test).count() >= 2, "{letter}");
+            for (index, test) in
+                shapes.iter().enumerate().filter(|(index, _)| TYPEFACES[*index].part == GlyphPart::Test)
+            {
                 let same = |(other, train): &(usize, &Option<shape::Shape>)| {
-                    TYPEFACES[*other].part == Part::Train && train.is_some() && *train == test
+                    TYPEFACES[*other].part == GlyphPart::Train && train.is_some() && *train == test
                 };
                 if let Some((other, _)) = shapes.iter().enumerate().find(same) {
                     shared.push(format!("{letter}: {} draws as {}", TYPEFACES[index].name, TYPEFACES[other].name));

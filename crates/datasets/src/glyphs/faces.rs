@@ -1,31 +1,39 @@
-//! The typefaces that `glyphs` draws with, and which of them draw test images.
+//! The typefaces of `glyphs`, and which of them draw training and test images.
 
 use std::sync::OnceLock;
 
 use ttf_parser::{Face, name_id};
 
-use super::Part;
 use crate::{Error, Result};
+
+/// The training or the test images of a class. They are drawn with different typefaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+pub enum GlyphPart {
+    /// Drawn with the training faces.
+    Train,
+    /// Drawn with the test faces.
+    Test,
+}
 
 /// A typeface of the embedded set, by its PostScript name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Typeface {
     pub(crate) name: &'static str,
-    /// Which images it draws.
-    pub(crate) part: Part,
+    /// The images that it draws.
+    pub(crate) part: GlyphPart,
 }
 
 const fn train(name: &'static str) -> Typeface {
-    Typeface { name, part: Part::Train }
+    Typeface { name, part: GlyphPart::Train }
 }
 
 const fn test(name: &'static str) -> Typeface {
-    Typeface { name, part: Part::Test }
+    Typeface { name, part: GlyphPart::Test }
 }
 
-/// All typefaces. Each family is in both parts, since a script may be in one family only; no face is.
+/// All typefaces. Each family is in both parts, because some scripts are in one family only. No face is in both parts.
 ///
-/// Faces that draw some script with the same outlines (Libertinus Bold and Semibold: Hebrew) are in one part.
+/// Faces that draw some script with the same outlines (Libertinus Bold and Semibold: Hebrew) are in the same part.
 pub(crate) const TYPEFACES: [Typeface; 17] = [
     train("LibertinusSerif-Regular"),
     train("LibertinusSerif-BoldItalic"),
@@ -75,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_typeface_is_there() {
+    fn every_typeface_is_found() {
         assert_eq!(fonts().unwrap().len(), TYPEFACES.len());
     }
 }

@@ -6,6 +6,7 @@ mod outline;
 mod render;
 #[cfg(test)]
 mod shape;
+mod variation;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -13,112 +14,28 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use rayon::prelude::*;
 
 pub use classes::Script;
+pub use faces::GlyphPart;
 use outline::Outline;
 use render::Renderer;
+pub use variation::Variation;
 
 use crate::{ClassSplit, Error, LabelledImages, Result};
-
-/// Which images of a class: those to learn from or those to test on. Their typefaces differ.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
-pub enum Part {
-    /// Drawn with the training faces.
-    Train,
-    /// Drawn with the test faces.
-    Test,
-}
-
-/// How much images of one class differ. Lengths are fractions of the image's side.
-///
-/// **Conventions** every pair \[low, high\] is a uniform range; every single number m is the uniform range \[−m, m\] unless it
-/// says otherwise. The default is the documented difficulty of `glyphs`.
-#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
-pub struct Variation {
-    /// Longer side of the ink before it is deformed.
-    pub size: [f32; 2],
-    /// How far the ink leaves the centre, as a fraction (0 to 1) of the room that it has.
-    pub position: f32,
-    /// Turning, in degrees.
-    pub rotation: f32,
-    /// Horizontal shift per unit of height.
-    pub shear: f32,
-    /// Wider by 1 + s and lower by the same factor.
-    pub stretch: f32,
-    /// Curving of straight lines: shift at the ends, four times, as a fraction of the length, along both axes.
-    pub bend: f32,
-    /// Widening of every stroke on each side.
-    pub stroke: [f32; 2],
-    /// Difference of ink and paper, of 1.
-    pub contrast: [f32; 2],
-    /// Probability of dark ink on light paper.
-    pub inversion: f32,
-    /// Change of the paper's brightness from one border to the other, along both axes.
-    pub gradient: f32,
-    /// Largest number of straight strokes in the background, uniform from 0.
-    pub clutter: f32,
-    /// Standard deviation of the noise of each pixel, of 1; one draw an image.
-    pub noise: [f32; 2],
-}
-
-impl Default for Variation {
-    fn default() -> Self {
-        Self {
-            size: [0.5, 0.85],
-            position: 1.0,
-            rotation: 20.0,
-            shear: 0.3,
-            stretch: 0.2,
-            bend: 0.5,
-            stroke: [-0.006, 0.018],
-            contrast: [0.25, 0.9],
-            inversion: 0.5,
-            gradient: 0.3,
-            clutter: 5.0,
-            noise: [0.02, 0.15],
-        }
-    }
-}
-
-impl Variation {
-    /// This variation made weaker (below 1) or stronger (above 1).
-    ///
-    /// **Definition** everything that a clean, upright, centred image of full contrast has at 0 is multiplied by
-    /// `difficulty`; size and contrast ranges move away from their upper ends by the same factor; `position` and
-    /// `inversion` stay within \[0, 1\].
-    pub fn scaled(self, difficulty: f32) -> Self {
-        let range = |[low, high]: [f32; 2]| [(high - difficulty * (high - low)).max(0.05), high];
-        let around_zero = |[low, high]: [f32; 2]| [difficulty * low, difficulty * high];
-        Self {
-            size: range(self.size),
-            position: (difficulty * self.position).clamp(0.0, 1.0),
-            rotation: difficulty * self.rotation,
-            shear: difficulty * self.shear,
-            stretch: (difficulty * self.stretch).min(0.9),
-            bend: difficulty * self.bend,
-            stroke: around_zero(self.stroke),
-            contrast: range(self.contrast),
-            inversion: (difficulty * self.inversion).clamp(0.0, 1.0),
-            gradient: difficulty * self.gradient,
-            clutter: difficulty * self.clutter,
-            noise: around_zero(self.noise),
-        }
-    }
-}
 
 /// The embedded data set: its classes, image size, seed and variation.
 ///
 /// Characters of six scripts in 17 faces of four typeface families (Libertinus Serif, New Computer Modern, its Math
-/// companion, DejaVu Sans Mono), shapes that look alike counted once. Image i of a class under a seed is a function of
-/// (seed, character, part, i) and of the options: the same bytes on every machine and in any order.
+/// companion, DejaVu Sans Mono). Characters that look alike are one class. Image i of a class is a function of (seed,
+/// character, part, i) and of the options, with the same bytes on every machine and in any order.
 ///
 /// ```
-/// use datasets::{Glyphs, Part};
+/// use datasets::{GlyphPart, Glyphs};
 /// let glyphs = Glyphs::default();
-/// let images = glyphs.draw(Part::Train, 2)?;
+/// let images = glyphs.draw(GlyphPart::Train, 2)?;
 /// assert_eq!(images.len(), 2 * images.class_count());
 /// assert_eq!(images.shape(), [1, 32, 32]);
 /// assert!(images.class_count() >= 160);
 ///
-/// // Every knob has a default; here Greek only, three faces, larger and easier images.
+/// // Greek only, three faces, larger and easier images.
 /// use datasets::{Script, Variation};
 /// let greek = Glyphs {
 ///     classes: Glyphs::classes_of(&[Script::Greek]),
@@ -127,20 +44,20 @@ impl Variation {
 ///     variation: Variation::default().scaled(0.5),
 ///     ..Glyphs::default()
 /// };
-/// assert_eq!(greek.draw(Part::Test, 1)?.shape(), [1, 48, 48]);
+/// assert_eq!(greek.draw(GlyphPart::Test, 1)?.shape(), [1, 48, 48]);
 /// # datasets::Result::Ok(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Glyphs {
-    /// What the images are drawn from.
+    /// The seed of all random numbers.
     pub seed: u64,
-    /// Height and width of every image. Default 32.
+    /// The height and width of every image in pixels. Default 32.
     pub side: usize,
-    /// How much the images of a class differ.
+    /// The variation among the images of a class.
     pub variation: Variation,
     /// The names of the classes, in the order of their labels. Default all, script by script.
     pub classes: Vec<String>,
-    /// Typefaces of each part that a class is drawn with at most, the first ones that have it. Default all.
+    /// The largest number of typefaces per class and part. The first ones that have the character are used. Default all.
     pub faces: usize,
 }
 
@@ -157,7 +74,7 @@ impl Default for Glyphs {
 }
 
 impl Glyphs {
-    /// Classes by script: Latin and Cyrillic to learn from, Greek to choose by, Hebrew, Armenian and Georgian to test on.
+    /// The class lists by script. Source: Latin and Cyrillic; validation: Greek; target: Hebrew, Armenian and Georgian.
     pub fn split() -> Result<ClassSplit> {
         ClassSplit::new(
             Self::classes_of(&[Script::Latin, Script::Cyrillic]),
@@ -175,27 +92,37 @@ impl Glyphs {
         scripts.iter().flat_map(names).collect()
     }
 
-    /// Draws images 0, …, `per_class` − 1 of every class, in parallel; class by class.
+    /// Draws images 0, …, `per_class` − 1 of every class in parallel. They are ordered by class.
     ///
-    /// **Errors** [`Error::InvalidOption`] for a side below 8 or above 1024, no class or no face,
-    /// [`Error::UnknownClass`], [`Error::Font`].
-    pub fn draw(&self, part: Part, per_class: usize) -> Result<LabelledImages> {
+    /// **Errors** [`Error::InvalidOption`] for a side below 8 or above 1024, no class or no face, and too many images;
+    /// [`Error::OutOfMemory`], [`Error::UnknownClass`], [`Error::Font`].
+    pub fn draw(&self, part: GlyphPart, per_class: usize) -> Result<LabelledImages> {
         self.draw_parts(&[(part, per_class)])
     }
 
-    /// Draws training and test images into one block, so that they can be viewed together.
+    /// Draws training and test images into one block, so that views of both can be joined.
     pub(crate) fn draw_both(&self, train: usize, test: usize) -> Result<(LabelledImages, LabelledImages)> {
-        let all = self.draw_parts(&[(Part::Train, train), (Part::Test, test)])?;
+        let all = self.draw_parts(&[(GlyphPart::Train, train), (GlyphPart::Test, test)])?;
         let border = self.classes.len() * train;
         Ok((all.range(0..border), all.range(border..all.len())))
     }
 
-    fn draw_parts(&self, parts: &[(Part, usize)]) -> Result<LabelledImages> {
+    fn draw_parts(&self, parts: &[(GlyphPart, usize)]) -> Result<LabelledImages> {
         self.check()?;
         let characters = self.characters()?;
         let size = self.side * self.side;
-        let images: usize = parts.iter().map(|(_, per_class)| per_class * characters.len()).sum();
-        let mut pixels = vec![0; images * size];
+        let images = parts
+            .iter()
+            .try_fold(0usize, |sum, (_, per_class)| sum.checked_add(per_class.checked_mul(characters.len())?));
+        let images = images.filter(|images| u32::try_from(*images).is_ok()).ok_or_else(|| Error::InvalidOption {
+            option: "glyphs",
+            problem: format!("too many images; at most {} can be drawn at once", u32::MAX),
+        })?;
+        let mut pixels = Vec::new();
+        let bytes = images.saturating_mul(size);
+        let out_of_memory = |_| Error::OutOfMemory { context: "glyphs".to_owned(), bytes: bytes as u64 };
+        pixels.try_reserve_exact(bytes).map_err(out_of_memory)?;
+        pixels.resize(bytes, 0);
         let (mut rest, mut labels) = (&mut pixels[..], Vec::with_capacity(images));
         for &(part, per_class) in parts {
             let (block, after) = rest.split_at_mut(per_class * characters.len() * size);
@@ -206,7 +133,7 @@ impl Glyphs {
         LabelledImages::new("glyphs", pixels, [1, self.side, self.side], labels, self.classes.clone())
     }
 
-    fn draw_block(&self, characters: &[char], part: Part, per_class: usize, block: &mut [u8]) -> Result<()> {
+    fn draw_block(&self, characters: &[char], part: GlyphPart, per_class: usize, block: &mut [u8]) -> Result<()> {
         let glyphs: Vec<Arc<[Outline]>> = characters.iter().map(|&c| outlines(c, part)).collect::<Result<_>>()?;
         block.par_chunks_mut(self.side * self.side).enumerate().for_each_init(
             || Renderer::new(self.side, self.variation),
@@ -220,10 +147,10 @@ impl Glyphs {
         Ok(())
     }
 
-    fn stream(&self, character: char, part: Part, image: u64) -> streams::Stream {
+    fn stream(&self, character: char, part: GlyphPart, image: u64) -> streams::Stream {
         let part = match part {
-            Part::Train => "train",
-            Part::Test => "test",
+            GlyphPart::Train => "train",
+            GlyphPart::Test => "test",
         };
         streams::stream(self.seed, &format!("datasets/glyphs/U+{:04X}/{part}", u32::from(character)), image)
     }
@@ -251,9 +178,9 @@ impl Glyphs {
     }
 }
 
-/// The outlines of a character in the faces of a part, read once.
-fn outlines(character: char, part: Part) -> Result<Arc<[Outline]>> {
-    type Known = Mutex<HashMap<(char, Part), Arc<[Outline]>>>;
+/// The outlines of a character in the faces of a part. They are read once.
+fn outlines(character: char, part: GlyphPart) -> Result<Arc<[Outline]>> {
+    type Known = Mutex<HashMap<(char, GlyphPart), Arc<[Outline]>>>;
     static KNOWN: OnceLock<Known> = OnceLock::new();
     let mut known = KNOWN.get_or_init(Known::default).lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(outlines) = known.get(&(character, part)) {

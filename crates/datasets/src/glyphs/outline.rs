@@ -1,27 +1,26 @@
-//! Glyph outlines as point lists: from a font, changed point by point, and filled.
+//! Glyph outlines as point lists: reading from a font, deforming and filling.
 
 use ab_glyph_rasterizer::{Point, Rasterizer, point};
 use ttf_parser::{Face, GlyphId, OutlineBuilder};
 
-/// How many points follow the one where a piece of a contour begins: a line has 1, a quadratic 2, a cubic 3.
+/// The number of points of a piece of a contour without its first point: 1 for a line, 2 for a quadratic, 3 for a cubic.
 type PointCount = u8;
 
-/// One closed curve: the pieces join end to start, and the last ends at the first point.
+/// One closed curve. Each piece begins at the end of the one before, and the last ends at the first point.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Contour {
     points: Vec<[f32; 2]>,
     pieces: Vec<PointCount>,
 }
 
-/// The shape of a glyph; y grows downwards.
+/// The shape of a glyph. The y axis points downwards.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Outline {
     contours: Vec<Contour>,
 }
 
 impl Outline {
-    /// The outline of a glyph, moved and scaled so that its box is centred at 0 and its longer side is 1.
-    ///
+    /// The outline of a glyph, translated and scaled so that its bounding box is centred at 0 and has a longer side of 1.
     /// None for a glyph without ink.
     pub(crate) fn read(face: &Face<'_>, glyph: GlyphId) -> Option<Self> {
         let mut outline = Self::default();
@@ -40,7 +39,7 @@ impl Outline {
         Some(outline)
     }
 
-    /// A straight stroke between two points, cut off at the border of a square canvas.
+    /// A straight stroke between two points, clipped at the border of a square canvas.
     pub(crate) fn stroke(from: [f32; 2], to: [f32; 2], width: f32, side: f32) -> Self {
         let [dx, dy] = direction(from, to).unwrap_or([1.0, 0.0]);
         let [across, down] = [-dy * width * 0.5, dx * width * 0.5];
@@ -51,14 +50,14 @@ impl Outline {
         Self { contours: vec![Contour { points, pieces: vec![1; 4] }] }
     }
 
-    /// Moves every point.
+    /// Applies a function to every point.
     pub(crate) fn map(&mut self, change: impl Fn([f32; 2]) -> [f32; 2]) {
         for value in self.contours.iter_mut().flat_map(|contour| &mut contour.points) {
             *value = change(*value);
         }
     }
 
-    /// \[left, top, right, bottom\] of all points, those that steer curves included: the ink lies inside.
+    /// \[left, top, right, bottom\] of all points, including the control points of curves. The ink lies inside.
     pub(crate) fn bounds(&self) -> Option<[f32; 4]> {
         let mut points = self.contours.iter().flat_map(|contour| &contour.points);
         let &[x, y] = points.next()?;
@@ -67,12 +66,12 @@ impl Outline {
         }))
     }
 
-    /// Makes every stroke wider (or narrower, below 0) by `width` on each of its sides.
+    /// Widens every stroke by `width` on each side; a negative `width` narrows it.
     ///
-    /// **Definition** each point moves along the bisector of its two edges, by width / cos(half the angle between
-    /// them) and at most 2·width, away from the ink.
+    /// **Definition** each point moves away from the ink along the bisector of its two edges, by width / cos(half the angle
+    /// between them) and at most 2·width.
     pub(crate) fn embolden(&mut self, width: f32) {
-        // Outer contours turn one way, holes the other; the outer ones have the larger area.
+        // Outer contours and holes have opposite orientations, and the outer ones have the larger area.
         let outward = if self.area() > 0.0 { width } else { -width };
         let moved: Vec<Vec<[f32; 2]>> = self.contours.iter().map(|contour| contour.offset(outward)).collect();
         for (contour, points) in self.contours.iter_mut().zip(moved) {
@@ -80,7 +79,7 @@ impl Outline {
         }
     }
 
-    /// Adds the ink to a canvas that every point lies inside.
+    /// Adds the ink to a canvas, which must contain every point.
     pub(crate) fn fill(&self, canvas: &mut Rasterizer) {
         for contour in &self.contours {
             contour.fill(canvas);
@@ -93,7 +92,7 @@ impl Outline {
 }
 
 impl Contour {
-    /// Drops a last point that repeats the first, so that the points form a ring.
+    /// Closes the contour: removes a last point that equals the first, else adds a line to the first point.
     fn close(&mut self) {
         if self.points.len() > 1 && self.points.first() == self.points.last() {
             self.points.pop();
@@ -113,14 +112,13 @@ impl Contour {
         (0..count)
             .map(|index| {
                 let [x, y] = self.points[index];
-                // Neighbours that coincide with the point have no direction: look further.
+                // Neighbours that coincide with the point have no direction and are skipped.
                 let towards = |step: usize| {
                     (1..count).find_map(|distance| direction([x, y], self.points[(index + step * distance) % count]))
                 };
                 match (towards(count - 1), towards(1)) {
                     (Some(back), Some(ahead)) => {
-                        let arriving = [-back[0], -back[1]];
-                        let [nx, ny] = miter(arriving, ahead);
+                        let [nx, ny] = miter([-back[0], -back[1]], ahead);
                         [x + width * nx, y + width * ny]
                     }
                     _ => [x, y],
@@ -154,12 +152,12 @@ fn direction(from: [f32; 2], to: [f32; 2]) -> Option<[f32; 2]> {
     (length > 1e-6).then(|| [dx / length, dy / length])
 }
 
-/// Where a corner between two unit edges goes when both edges move by 1 along their normal (y, −x).
-fn miter(arriving: [f32; 2], leaving: [f32; 2]) -> [f32; 2] {
-    let cosine = arriving[0] * leaving[0] + arriving[1] * leaving[1];
-    // At a cosine of −0.5 the corner is already 2 away; sharper ones stay there.
+/// The shift of the corner between two unit edges if both edges move by 1 along their normal (y, −x).
+fn miter(first: [f32; 2], second: [f32; 2]) -> [f32; 2] {
+    let cosine = first[0] * second[0] + first[1] * second[1];
+    // At a cosine of −0.5 the shift is 2, its limit.
     let scale = 1.0 / (1.0 + cosine).max(0.5);
-    [(arriving[1] + leaving[1]) * scale, -(arriving[0] + leaving[0]) * scale]
+    [(first[1] + second[1]) * scale, -(first[0] + second[0]) * scale]
 }
 
 impl OutlineBuilder for Outline {
@@ -195,7 +193,7 @@ impl Outline {
 mod tests {
     use super::*;
 
-    /// A square ring: outer side 8, hole of side 4, drawn as fonts do (the hole the other way round).
+    /// A square ring of outer side 8 with a hole of side 4. The hole has the opposite orientation, as in fonts.
     fn ring() -> Outline {
         let mut outline = Outline::default();
         for (corners, side) in [([(0, 0), (1, 0), (1, 1), (0, 1)], 8.0), ([(0, 0), (0, 1), (1, 1), (1, 0)], 4.0)] {
@@ -221,12 +219,12 @@ mod tests {
     }
 
     #[test]
-    fn a_ring_covers_its_area() {
+    fn the_ink_of_a_ring_is_its_area() {
         assert!((ink(&ring()) - (64.0 - 16.0)).abs() < 1e-3);
     }
 
     #[test]
-    fn strokes_widen_on_both_sides_whichever_way_contours_turn() {
+    fn strokes_are_widened_on_both_sides_for_either_orientation() {
         let mut wide = ring();
         wide.embolden(0.5);
         assert!((ink(&wide) - (81.0 - 9.0)).abs() < 1e-3, "{}", ink(&wide));

@@ -1,16 +1,16 @@
-//! One image of one class: its outline under random changes, over a random background.
+//! Drawing of one image: a randomly deformed outline over a random background.
 
 use ab_glyph_rasterizer::Rasterizer;
 use rand::{Rng, RngCore};
 use streams::Stream;
 
-use super::Variation;
 use super::outline::Outline;
+use super::variation::Variation;
 
-/// Free pixels between the ink and the border.
+/// The free pixels between the ink and the border.
 const MARGIN: f32 = 1.0;
 
-/// Draws images of one size; keeps its canvases from one to the next.
+/// Draws images of one size. The canvases are reused.
 pub(crate) struct Renderer {
     side: usize,
     variation: Variation,
@@ -25,10 +25,11 @@ impl Renderer {
         Self { side, variation, canvas: Rasterizer::new(side, side), clutter, outline: Outline::default() }
     }
 
-    /// Draws one image: every draw comes from `stream`, in a fixed order.
+    /// Draws one image. All random numbers are drawn from `stream` in a fixed order.
     ///
-    /// **Conventions** all arithmetic is f32 addition, multiplication, division and square root, which every machine
-    /// rounds alike, and `libm`'s sine and cosine, which are plain code; so the bytes are the same everywhere.
+    /// **Conventions** the arithmetic is f32 addition, multiplication, division and square root, whose rounding is the same
+    /// on every machine, and the sine and cosine of `libm`, which use the same operations. The bytes are therefore the same
+    /// on every machine.
     pub(crate) fn draw(&mut self, outlines: &[Outline], stream: &mut Stream, out: &mut [u8]) {
         let face = ((u64::from(stream.next_u32()) * outlines.len() as u64) >> 32) as usize;
         self.outline.clone_from(&outlines[face]);
@@ -39,7 +40,7 @@ impl Renderer {
         self.compose(stream, out);
     }
 
-    /// Bends, shears, stretches, turns, scales and moves the outline, and changes its stroke width.
+    /// Bends, shears, stretches, rotates, scales and moves the outline, and changes its stroke width.
     fn deform(&mut self, stream: &mut Stream) {
         let variation = &self.variation;
         let bend = [symmetric(stream, variation.bend), symmetric(stream, variation.bend)];
@@ -65,7 +66,7 @@ impl Renderer {
             MARGIN + centred * free[axis]
         });
         self.outline.map(|[x, y]| {
-            // The limits only catch what rounding adds: the ink fits by construction.
+            // The ink fits by construction; the limits remove rounding errors only.
             let last = self.side as f32 - 0.5;
             [(across + shrink * (x - left)).clamp(0.5, last), (down + shrink * (y - top)).clamp(0.5, last)]
         });
@@ -77,7 +78,7 @@ impl Renderer {
         self.clutter.fill(0.0);
         let mut strokes = self.variation.clutter * stream.random::<f32>();
         while strokes > 0.0 {
-            // The last stroke is fainter by what is left of the count.
+            // The strength of the last stroke is the fraction of the count.
             let strength = strokes.min(1.0) * between(stream, [0.3, 1.0]) * if stream.random() { 1.0 } else { -1.0 };
             let ends: [f32; 4] = std::array::from_fn(|_| between(stream, [0.03, 0.97]) * side);
             let width = side * between(stream, [0.01, 0.03]);
@@ -89,12 +90,12 @@ impl Renderer {
         }
     }
 
-    /// Puts ink over background and adds noise.
+    /// Blends the ink over the background and adds noise.
     fn compose(&mut self, stream: &mut Stream, out: &mut [u8]) {
         let variation = &self.variation;
         let contrast = between(stream, variation.contrast);
         let dark_on_light = stream.random::<f32>() < variation.inversion;
-        // Ink and paper lie symmetrically around a grey that leaves room for both.
+        // Ink and paper have the same distance from a grey value, and both are in [0, 1].
         let grey = 0.5 + symmetric(stream, 0.5 * (1.0 - contrast));
         let (ink, paper) = match dark_on_light {
             true => (grey - 0.5 * contrast, grey + 0.5 * contrast),
@@ -123,7 +124,8 @@ fn symmetric(stream: &mut Stream, limit: f32) -> f32 {
     between(stream, [-limit, limit])
 }
 
-/// Nearly normal with mean 0 and variance 1: the sum of the four bytes of one draw, so that no machine rounds it.
+/// A nearly normal number with mean 0 and variance 1, from the sum of the four bytes of one draw. Sums of integers have no
+/// rounding, so the number is the same on every machine.
 fn gaussian(stream: &mut Stream) -> f32 {
     // Four uniform bytes have mean 4·127.5 and variance 4·(256² − 1)/12 = 147.7991².
     let sum: u32 = stream.next_u32().to_le_bytes().iter().map(|&byte| u32::from(byte)).sum();

@@ -1,4 +1,4 @@
-//! When two characters look the same: the rule by which look-alikes are one class.
+//! The rule that decides whether two characters look alike and are therefore one class.
 
 use ab_glyph_rasterizer::Rasterizer;
 
@@ -6,26 +6,26 @@ use super::faces;
 use super::outline::Outline;
 use crate::Result;
 
-/// Side of the canvas on which shapes are compared.
+/// The side in pixels of the canvas on which shapes are compared.
 const SIDE: usize = 32;
 
-/// Longer side of a glyph on that canvas.
+/// The longer side in pixels of a glyph on that canvas.
 const INK: f32 = 28.0;
 
-/// Ink that lies further than this many pixels from the other shape's ink is unmatched.
+/// Ink at a distance of more than this many pixels from the other shape's ink is unmatched.
 const REACH: i32 = 2;
 
 /// Two characters look alike if, averaged over the typefaces that have both, less than this share of their ink is
 /// unmatched.
 const LOOK_ALIKE: f32 = 0.05;
 
-/// The same for the two cases of one letter, which often differ by their size alone.
+/// The same for the two cases of one letter, which often differ only in size.
 const LOOK_ALIKE_CASES: f32 = 0.1;
 
-/// Two shapes of one typeface with more common ink than this (common / joint) are one shape.
+/// Two shapes of one typeface are the same if common ink / joint ink is above this.
 const SAME: f32 = 0.9;
 
-/// The ink of a character in one typeface, one bit a pixel, scaled to one size and centred.
+/// The ink of a character in one typeface, one bit per pixel, centred and scaled to a common size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Shape([u32; SIDE]);
 
@@ -57,7 +57,7 @@ impl Shape {
         Self(near)
     }
 
-    /// The share of this ink that lies further than [`REACH`] from the other's.
+    /// The share of this ink at a distance of more than [`REACH`] from the other's.
     fn unmatched(&self, other: &Self) -> f32 {
         let near = other.neighbourhood();
         let count = |rows: &mut dyn Iterator<Item = u32>| rows.map(u32::count_ones).sum::<u32>() as f32;
@@ -65,29 +65,29 @@ impl Shape {
         alone / count(&mut self.0.iter().copied()).max(1.0)
     }
 
-    /// Common ink over joint ink.
+    /// Common ink / joint ink.
     fn overlap(&self, other: &Self) -> f32 {
         let count = |rows: &mut dyn Iterator<Item = u32>| rows.map(u32::count_ones).sum::<u32>() as f32;
         let common = count(&mut self.0.iter().zip(&other.0).map(|(a, b)| a & b));
         common / count(&mut self.0.iter().zip(&other.0).map(|(a, b)| a | b)).max(1.0)
     }
 
-    /// How different two shapes are, from 0 to 1: the larger share of unmatched ink.
+    /// The larger share of unmatched ink, from 0 to 1.
     pub(crate) fn distance(&self, other: &Self) -> f32 {
         self.unmatched(other).max(other.unmatched(self))
     }
 }
 
-/// The shapes of a character, one a typeface; None where a face lacks it.
+/// The shape of a character in each typeface; none if the face lacks it.
 pub(crate) fn shapes(character: char) -> Result<Vec<Option<Shape>>> {
     let shape = |face: &ttf_parser::Face<'_>| Outline::read(face, face.glyph_index(character)?);
     Ok(faces::fonts()?.iter().map(|face| shape(face).map(|outline| Shape::of(&outline))).collect())
 }
 
-/// Whether two characters, given with their shapes, are too alike to be two classes.
+/// Whether two characters, given with their shapes, look too similar to be two classes.
 ///
-/// **Definition** they are if they share one shape in any typeface (as Latin m and Cyrillic т do in italics), or if
-/// their mean distance over the typefaces that have both is below 0.05, or below 0.1 for the two cases of one letter.
+/// **Definition** they do if they have the same shape in any typeface (as Latin m and Cyrillic т in italics), or if their
+/// mean distance over the typefaces that have both is below 0.05, or below 0.1 for the two cases of one letter.
 pub(crate) fn look_alike(a: (char, &[Option<Shape>]), b: (char, &[Option<Shape>])) -> bool {
     let pairs: Vec<(&Shape, &Shape)> =
         a.1.iter().zip(b.1).filter_map(|(a, b)| Some((a.as_ref()?, b.as_ref()?))).collect();
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn look_alikes_are_told_from_others() {
+    fn characters_that_look_alike_are_recognised() {
         let alike = |a, b| look_alike((a, &shapes(a).unwrap()), (b, &shapes(b).unwrap()));
         for (a, b) in [('A', '\u{391}'), ('c', 'C'), ('o', '\u{43e}'), ('m', '\u{442}')] {
             assert!(alike(a, b), "{a} {b}");

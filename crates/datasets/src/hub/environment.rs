@@ -1,22 +1,22 @@
-//! The Hub as the environment describes it, by the rules of the Python client.
+//! The settings of the Hub from the environment, by the rules of the Python client.
 
 use std::path::PathBuf;
 
-use super::Hub;
+use super::settings::Hub;
 
 impl Hub {
-    /// The Hub that the environment names.
+    /// The settings that the environment variables give.
     ///
     /// **Conventions**
     /// - server: `HF_ENDPOINT`, else `https://huggingface.co`;
     /// - cache: `HF_HUB_CACHE`, else `hub` in `HF_HOME`, else `huggingface/hub` in `XDG_CACHE_HOME` or `~/.cache`;
-    /// - token: `HF_TOKEN`, else the file `HF_TOKEN_PATH`, else the file `token` in the home of the cache;
+    /// - token: `HF_TOKEN`, else the file `HF_TOKEN_PATH`, else the file `token` in `HF_HOME` (or its default);
     /// - `HF_HUB_OFFLINE` of 1, true, yes or on: only the cache is used.
     pub fn from_env() -> Self {
         Self::from_variables(|name| std::env::var(name).ok().filter(|value| !value.trim().is_empty()))
     }
 
-    /// The folder of decoded images that the environment names; none where it is switched off.
+    /// The folder of decoded images by the environment; none for `off`.
     pub(crate) fn decoded_from_env() -> Option<PathBuf> {
         decoded(|name| std::env::var(name).ok().filter(|value| !value.trim().is_empty()))
     }
@@ -39,7 +39,7 @@ impl Hub {
     }
 }
 
-/// The folder in which the Python client keeps what it keeps.
+/// The folder of the Python client's files: `HF_HOME`, else `huggingface` in the user's cache folder.
 fn home(variable: &impl Fn(&str) -> Option<String>) -> PathBuf {
     let path = |name: &str| variable(name).map(PathBuf::from);
     let user_cache = || {
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cache_is_found_as_the_python_client_finds_it() {
+    fn the_cache_folder_is_the_python_clients() {
         let home = ("HOME", "/u");
         assert_eq!(hub(&[home]).cache, PathBuf::from("/u/.cache/huggingface/hub"));
         assert_eq!(hub(&[home, ("XDG_CACHE_HOME", "/x")]).cache, PathBuf::from("/x/huggingface/hub"));
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn decoded_images_lie_beside_the_hubs_files_unless_told_otherwise() {
+    fn the_default_folder_of_decoded_images_is_in_hf_home() {
         let folder = |pairs: &[(&str, &str)]| {
             decoded(|name| pairs.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned()))
         };
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rest_is_read_too() {
+    fn the_endpoint_the_token_and_the_offline_switch_are_read() {
         let plain = hub(&[("HOME", "/nowhere")]);
         assert_eq!(
             (plain.endpoint.as_str(), plain.token.clone(), plain.offline),
@@ -96,7 +96,7 @@ mod tests {
         );
         let set = hub(&[("HF_ENDPOINT", "http://h:1/"), ("HF_TOKEN", " t\n"), ("HF_HUB_OFFLINE", "YES")]);
         assert_eq!((set.endpoint.as_str(), set.token.as_deref(), set.offline), ("http://h:1", Some("t"), true));
-        assert!(!format!("{set:?}").contains("\"t\""), "a token never shows");
+        assert!(!format!("{set:?}").contains("\"t\""), "the token is not printed");
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "secret\n").unwrap();
         assert_eq!(hub(&[("HF_TOKEN_PATH", file.path().to_str().unwrap())]).token.as_deref(), Some("secret"));

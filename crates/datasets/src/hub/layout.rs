@@ -1,10 +1,14 @@
-//! Where the cache keeps the files of a repository: as the Python client `huggingface_hub` lays them out.
+//! The layout of a repository in the cache, as the Python client `huggingface_hub` defines it.
 
 use std::fs;
-use std::io;
+#[cfg(feature = "hub")]
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::{Hub, HubFile, RepositoryKind};
+#[cfg(feature = "hub")]
+use super::file::HubFile;
+use super::file::RepositoryKind;
+#[cfg(feature = "hub")]
 use crate::{Error, Result, files};
 
 /// The folder of one repository: `blobs/<checksum>`, `snapshots/<commit>/<path>` (links to blobs), `refs/<revision>`
@@ -14,15 +18,21 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    pub(super) fn of(hub: &Hub, kind: RepositoryKind, repository: &str) -> Self {
-        Self { root: hub.cache.join(folder_name(kind, repository)) }
+    pub(super) fn of(cache: &Path, kind: RepositoryKind, repository: &str) -> Self {
+        Self { root: cache.join(folder_name(kind, repository)) }
     }
 
+    /// The folder of the repository.
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    #[cfg(feature = "hub")]
     pub(super) fn blob(&self, checksum: &str) -> PathBuf {
         self.root.join("blobs").join(checksum)
     }
 
-    /// The file's place if it is there: through the branch's name, or in the snapshot of a revision that is a commit.
+    /// The file's path if it exists. The revision is the name of a branch or tag, or a commit.
     pub(super) fn find(&self, revision: &str, path: &str) -> Option<PathBuf> {
         let place = self.snapshot(revision).join(path);
         place.exists().then_some(place)
@@ -35,34 +45,38 @@ impl Layout {
         self.root.join("snapshots").join(commit)
     }
 
-    /// Makes the blob a file of the commit's snapshot, and the commit the one that the revision names.
+    /// Links the blob into the commit's snapshot, and records the commit as the one that the revision names.
+    #[cfg(feature = "hub")]
     pub(super) fn link(&self, file: &HubFile, commit: &str, blob: &Path) -> Result<PathBuf> {
         let place = self.root.join("snapshots").join(commit).join(&file.path);
         let folder = place.parent().unwrap_or(&self.root);
         fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
-        // Up from the file's folder to the repository's: one step a part of its path, one each for commit and snapshots.
+        // From the file's folder up to the repository's: one step per component of the path, one for the commit and one
+        // for `snapshots`, less the file name itself.
         let steps = Path::new(&file.path).components().count() + 1;
         let blob_name = blob.file_name().unwrap_or_default();
         let target: PathBuf = (0..steps).map(|_| Path::new("..")).collect::<PathBuf>().join("blobs").join(blob_name);
         place_link(&target, blob, &place).map_err(Error::io("write", &place))?;
         if file.revision != commit {
-            files::write_whole(&self.root.join("refs").join(&file.revision), commit.as_bytes())?;
+            let name = self.root.join("refs").join(&file.revision);
+            files::write_cached(&name, |file| file.write_all(commit.as_bytes()))?;
         }
         Ok(place)
     }
 
-    /// Keeps the list of all files of a revision, so that it is known without the Hub which of them the cache lacks.
+    /// Writes the list of all files of a revision, from which missing files are recognised without the Hub.
+    #[cfg(feature = "hub")]
     pub(super) fn remember(&self, revision: &str, files: &[String]) -> Result<()> {
         let text = serde_json::to_vec(files).unwrap_or_default();
-        files::write_whole(&self.listing(revision), &text)
+        files::write_cached(&self.listing(revision), |file| file.write_all(&text))
     }
 
-    /// The list of all files of a revision as the Hub gave it last.
+    /// The list of all files of a revision that the Hub gave last.
     pub(super) fn remembered(&self, revision: &str) -> Option<Vec<String>> {
         serde_json::from_slice(&fs::read(self.listing(revision)).ok()?).ok()
     }
 
-    /// Beside what the Python client keeps there, which leaves other folders alone.
+    /// The file of that list, in a folder that the Python client does not use.
     fn listing(&self, revision: &str) -> PathBuf {
         self.root.join("listings").join(revision).with_added_extension("json")
     }
@@ -93,10 +107,13 @@ pub(super) fn folder_name(kind: RepositoryKind, repository: &str) -> String {
     format!("{kind}--{}", repository.replace('/', "--"))
 }
 
-/// A link at `place`, whatever was there before; where links cannot be made, the blob itself moves there.
+/// Creates a link at `place`, in place of any file of that name. Where links cannot be made, the blob itself is moved there.
+#[cfg(feature = "hub")]
 fn place_link(target: &Path, blob: &Path, place: &Path) -> io::Result<()> {
-    let fresh = files::temporary(place);
-    // What an earlier process of the same number left.
+    // Downloads hold the lock of their file, so no other process or thread uses this name. A killed one may have left it.
+    let mut name = place.file_name().unwrap_or_default().to_owned();
+    name.push(".part");
+    let fresh = place.with_file_name(name);
     let _ = fs::remove_file(&fresh);
     match symlink(target, &fresh) {
         Ok(()) => fs::rename(&fresh, place).inspect_err(|_| {
@@ -109,29 +126,30 @@ fn place_link(target: &Path, blob: &Path, place: &Path) -> io::Result<()> {
     }
 }
 
-#[cfg(unix)]
+#[cfg(all(unix, feature = "hub"))]
 fn symlink(target: &Path, place: &Path) -> io::Result<()> {
     std::os::unix::fs::symlink(target, place)
 }
 
-#[cfg(windows)]
+#[cfg(all(windows, feature = "hub"))]
 fn symlink(target: &Path, place: &Path) -> io::Result<()> {
     std::os::windows::fs::symlink_file(target, place)
 }
 
-#[cfg(not(any(unix, windows)))]
+#[cfg(all(not(any(unix, windows)), feature = "hub"))]
 fn symlink(_: &Path, _: &Path) -> io::Result<()> {
     Err(io::Error::from(io::ErrorKind::Unsupported))
 }
 
 #[cfg(test)]
+#[cfg(feature = "hub")]
 mod tests {
     use super::*;
 
     #[test]
     fn a_linked_file_is_found_by_branch_and_by_commit() {
         let cache = tempfile::tempdir().unwrap();
-        let layout = Layout::of(&Hub::new("", cache.path()), RepositoryKind::Dataset, "owner/name");
+        let layout = Layout::of(cache.path(), RepositoryKind::Dataset, "owner/name");
         let blob = layout.blob("abc");
         fs::create_dir_all(blob.parent().unwrap()).unwrap();
         fs::write(&blob, b"bytes").unwrap();
@@ -145,7 +163,7 @@ mod tests {
         assert_eq!(layout.remembered("refs/pr/1"), None);
         layout.remember("refs/pr/1", std::slice::from_ref(&file.path)).unwrap();
         assert_eq!(layout.remembered("refs/pr/1").unwrap(), [file.path.as_str()]);
-        assert_eq!(layout.remembered("refs/pr/1.0"), None, "a point in a revision's name is part of it");
+        assert_eq!(layout.remembered("refs/pr/1.0"), None, "a full stop in a revision's name is part of the name");
         assert!(cache.path().join("datasets--owner--name/refs/refs/convert/parquet").is_file());
     }
 }

@@ -19,7 +19,7 @@ fn views_share_the_pixels_and_renumber_the_labels() {
 }
 
 #[test]
-fn a_limit_draws_the_same_images_in_every_subset() {
+fn a_limit_chooses_the_same_images_in_every_subset() {
     let images = six();
     let limited = images.limit_per_class(1, 4);
     assert_eq!(limited.images_per_class(), [1, 1, 1]);
@@ -72,6 +72,16 @@ fn measured_normalisation_is_mean_and_deviation_over_all_pixels() {
     let measured = images.measure_normalisation().unwrap();
     assert!((measured.mean()[0] - 0.3).abs() < 1e-6);
     assert!((measured.std()[0] - 0.05f32.sqrt()).abs() < 1e-6);
-    let constant = images.select(&[]).unwrap().measure_normalisation();
-    assert!(matches!(constant, Err(Error::InvalidOption { .. })));
+    let empty = images.select(&[]).unwrap().measure_normalisation();
+    assert!(matches!(empty, Err(Error::InvalidOption { option: "images", .. })));
+}
+
+#[test]
+fn images_of_one_grey_are_named_as_the_reason_that_they_cannot_be_normalised() {
+    let images =
+        LabelledImages::new("fog", vec![0, 9, 128, 128, 5, 7, 128, 128], [2, 1, 2], vec![0, 0], ["a"]).unwrap();
+    let failed = images.measure_normalisation().unwrap_err();
+    let message = failed.to_string();
+    assert!(matches!(failed, Error::InvalidOption { option: "images", .. }), "{message}");
+    assert!(message.contains("fog: all pixels of channel 1 have the value 128 in all 2 images"), "{message}");
 }

@@ -1,12 +1,12 @@
-//! Class names from a data set's card: the part of `README.md` that the `datasets` library writes.
+//! Class names from a data set's card: the part of `README.md` that the `datasets` library of Python writes.
 //!
-//! That part is YAML of one fixed shape, one key a line, so it is read by lines and indentation; what has another shape is
-//! taken for no list, and classes are called by their numbers.
+//! That part is YAML of one fixed form with one key per line, so it is parsed by lines and indentation. A text of another
+//! form gives no names, and the classes are then named by their numbers.
 
-/// One line: how far it is indented, and the rest.
+/// The indentation of a line and its text.
 type Line<'a> = (usize, &'a str);
 
-/// The names of the labels in the order of their numbers, for a column (none: the only one that has names).
+/// The class names of a column, in the order of the labels. Without a column: those of the only column that has names.
 pub(super) fn class_names(card: &str, configuration: &str, column: Option<&str>) -> Option<Vec<String>> {
     let lines: Vec<Line<'_>> = front_matter(card)?;
     let several = lines.iter().any(|(_, text)| text.starts_with("- config_name:"));
@@ -23,7 +23,7 @@ pub(super) fn class_names(card: &str, configuration: &str, column: Option<&str>)
             found.push(names);
         }
     }
-    // With several lists nothing says which one is meant.
+    // Several different lists are ambiguous.
     found.dedup();
     if found.len() == 1 { found.pop() } else { None }
 }
@@ -45,7 +45,7 @@ fn names_below(lines: &[Line<'_>], indent: usize) -> Option<Vec<String>> {
     for (inside, text) in block[start + 1..].iter().take_while(|(inside, _)| *inside > depth) {
         match text.split_once(':').map(|(number, name)| (unquoted(number).parse::<usize>(), name)) {
             Some((Ok(number), name)) if number == names.len() => names.push(name.trim().to_owned()),
-            // A long name goes on in the next line.
+            // A long name continues in the next line.
             _ if *inside > depth + 2 && !names.is_empty() => {
                 let last = names.len() - 1;
                 names[last] = format!("{} {text}", names[last]);
@@ -63,7 +63,7 @@ fn unquoted(text: &str) -> String {
         return inner.replace("''", "'");
     }
     match text.starts_with('"') {
-        // What JSON escapes, YAML escapes alike.
+        // YAML has the escapes of JSON.
         true => serde_json::from_str(text).unwrap_or_else(|_| text.trim_matches('"').to_owned()),
         false => text.to_owned(),
     }
@@ -75,18 +75,18 @@ mod tests {
 
     const CARD: &str = "---\nlicense: mit\ndataset_info:\n  features:\n  - name: image\n    dtype: image\n  - name: label\n    \
         dtype:\n      class_label:\n        names:\n          '0': T - shirt / top\n          '1': 'it''s: a coat'\n          \
-        '2': a very long name\n            that goes on\n  config_name: plain\n---\n# Title\n  names:\n    '0': no\n";
+        '2': a very long name\n            that continues\n  config_name: plain\n---\n# Title\n  names:\n    '0': no\n";
 
     #[test]
-    fn names_come_in_the_order_of_their_numbers() {
-        let expected = ["T - shirt / top", "it's: a coat", "a very long name that goes on"];
+    fn names_are_in_the_order_of_their_numbers() {
+        let expected = ["T - shirt / top", "it's: a coat", "a very long name that continues"];
         assert_eq!(class_names(CARD, "plain", None).unwrap(), expected);
         assert_eq!(class_names(CARD, "plain", Some("label")).unwrap(), expected);
         assert_eq!(class_names(CARD, "plain", Some("image")), None);
     }
 
     #[test]
-    fn configurations_are_told_apart() {
+    fn configurations_are_distinguished() {
         let item = |configuration: &str, name: &str| {
             format!(
                 "- config_name: {configuration}\n  features:\n  - name: label\n    dtype:\n      class_label:\n        \
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_another_shape_is_no_list() {
+    fn a_text_of_another_form_gives_no_names() {
         for card in
             ["", "---", "# Title", "---\nfeatures\n---", &CARD.replace("'1'", "'7'"), &CARD.replace("names:", "x")]
         {

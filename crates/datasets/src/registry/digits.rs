@@ -1,30 +1,33 @@
-//! MNIST and Fashion-MNIST from the IDX files in which they were published.
+//! MNIST and Fashion-MNIST, from the IDX files in which they were published.
 
 use std::path::{Path, PathBuf};
 
-use super::Entry;
+use super::entry::Entry;
 use crate::decoded::{self, Decoded, Input, Inputs};
 use crate::formats::idx;
-use crate::{Dataset, Error, FileRecord, LabelledImages, Result, Source, checksum};
+use crate::{Dataset, Error, FileRecord, LabelledImages, Result, Source, files};
 
-/// Images and labels, to learn from and to test on.
+/// The files of the training images, training labels, test images and test labels.
 pub(super) type Files = [PathBuf; 4];
 
 const NAMES: [&str; 4] =
     ["train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"];
 
-/// The IDX files in the user's folder; none where there is not one of them.
+/// The IDX files in the user's folder; none if none of them exists.
 ///
-/// **Errors** [`Error::NotFound`] where some are there and others not.
+/// **Errors** [`Error::NotFound`] if only some of them exist.
 pub(super) fn find(entry: &Entry, source: &Source) -> Result<Option<Files>> {
     let Some(folder) = &source.data_dir else { return Ok(None) };
     if class_names(entry).is_none() {
         return Ok(None);
     }
-    // As they are published, and as torchvision lays them out.
+    // The published layout and torchvision's.
     let torchvision = if entry.name == "mnist" { "MNIST/raw" } else { "FashionMNIST/raw" };
     for folder in [folder.clone(), folder.join(entry.name), folder.join(torchvision), folder.join("raw")] {
-        let found = NAMES.map(|name| variants(&folder, name).into_iter().find(|path| path.is_file()));
+        let mut found = [const { None }; NAMES.len()];
+        for (path, name) in found.iter_mut().zip(NAMES) {
+            *path = variant(&folder, name)?;
+        }
         if found.iter().all(Option::is_none) {
             continue;
         }
@@ -34,22 +37,26 @@ pub(super) fn find(entry: &Entry, source: &Source) -> Result<Option<Files>> {
             _ => Err(Error::NotFound {
                 what: format!("{missing} of {}", entry.name),
                 looked_at: vec![folder.display().to_string()],
-                hint: "the other IDX files are there: put all four in one folder, plain or as .gz".to_owned(),
+                hint: "other IDX files were found: put all four in one folder, plain or as .gz".to_owned(),
             }),
         };
     }
     Ok(None)
 }
 
-/// Both spellings that are in use, plain and zipped.
-fn variants(folder: &Path, name: &str) -> Vec<PathBuf> {
+/// The file with this name in either usual spelling, plain or zipped.
+fn variant(folder: &Path, name: &str) -> Result<Option<PathBuf>> {
     let dotted = name.replace("-idx", ".idx");
-    [name.to_owned(), format!("{name}.gz"), dotted.clone(), format!("{dotted}.gz")]
-        .map(|name| folder.join(name))
-        .to_vec()
+    for name in [name.to_owned(), format!("{name}.gz"), dotted.clone(), format!("{dotted}.gz")] {
+        let path = folder.join(name);
+        if files::is_input(&path)? {
+            return Ok(Some(path));
+        }
+    }
+    Ok(None)
 }
 
-/// The classes as the Hub's copies name them.
+/// The class names of the Hub's copies.
 fn class_names(entry: &Entry) -> Option<[&'static str; 10]> {
     match entry.name {
         "mnist" => Some(["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]),
@@ -83,21 +90,9 @@ fn decode(entry: &Entry, [train, train_labels, test, test_labels]: &Files) -> Re
     let [_, height, width] = entry.shape;
     let (mut pixels, mut labels, mut counts) = (Vec::new(), Vec::new(), [0; 3]);
     for (part, images, names) in [(0, train, train_labels), (2, test, test_labels)] {
-        let read = idx::read::<3>(images)?;
-        let values = idx::read::<1>(names)?.values;
-        let inconsistent = |what, expected: String, got: String| Error::Inconsistent {
-            dataset: images.display().to_string(),
-            what,
-            expected,
-            got,
-        };
-        let [count, rows, columns] = read.sizes;
-        if [rows, columns] != [height, width] {
-            return Err(inconsistent("image size", format!("{width}×{height}"), format!("{columns}×{rows}")));
-        }
-        if values.len() != count {
-            return Err(inconsistent("labels", count.to_string(), values.len().to_string()));
-        }
+        let read = idx::read::<3>(images, [None, Some(height), Some(width)])?;
+        let [count, ..] = read.sizes;
+        let values = idx::read::<1>(names, [Some(count)])?.values;
         counts[part] = count;
         if let Some((row, &label)) = values.iter().enumerate().find(|(_, label)| usize::from(**label) >= entry.classes)
         {
@@ -110,7 +105,7 @@ fn decode(entry: &Entry, [train, train_labels, test, test_labels]: &Files) -> Re
     let names = class_names(entry).into_iter().flatten();
     let all = LabelledImages::new(entry.name, pixels, entry.shape, labels, names)?;
     let record =
-        |path: &PathBuf| Ok(FileRecord { file: path.display().to_string(), sha256: Some(checksum::of_file(path)?) });
+        |path: &PathBuf| Ok(FileRecord { file: path.display().to_string(), sha256: Some(files::sha256(path)?) });
     let files = [train, train_labels, test, test_labels].map(record).into_iter().collect::<Result<_>>()?;
     Ok(Decoded { all, parts: counts, normalisation: None, files })
 }

@@ -1,10 +1,34 @@
 //! The table of data sets.
 
-use super::{Entry, Origin, SplitName};
+use super::class_lists::SplitName;
+use super::entry::{Entry, Origin};
+use crate::error::suggestions;
+use crate::{Error, Result};
 
 /// Every data set of the registry.
 pub fn entries() -> &'static [Entry] {
     &ENTRIES
+}
+
+/// The entry with this name.
+///
+/// **Errors** [`Error::UnknownDataset`] with the nearest names.
+///
+/// ```
+/// assert_eq!(datasets::find("cifar10")?.classes, 10);
+/// let message = datasets::find("cifr10").unwrap_err().to_string();
+/// assert!(message.contains("cifar10"), "{message}");
+/// # datasets::Result::Ok(())
+/// ```
+pub fn find(name: &str) -> Result<&'static Entry> {
+    entries().iter().find(|entry| entry.name == name).ok_or_else(|| {
+        let known = || entries().iter().map(|entry| entry.name);
+        Error::UnknownDataset {
+            name: name.to_owned(),
+            suggestions: suggestions(name, known()),
+            known: known().map(str::to_owned).collect(),
+        }
+    })
 }
 
 const CIFAR_LICENCE: &str =
@@ -154,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn entries_are_complete_and_have_names_of_their_own() {
+    fn entries_are_complete_and_have_different_names() {
         let names: HashSet<_> = entries().iter().map(|entry| entry.name).collect();
         assert_eq!(names.len(), entries().len());
         for entry in entries() {

@@ -1,25 +1,24 @@
 //! From a name and a source to a data set in memory.
 
-use super::{Entry, Name, Origin, digits, folders, repository, tables};
+use super::digits;
+use super::entry::{Entry, Origin};
+use super::name::{Name, Repository};
 use crate::{ClassSplit, Dataset, Error, Glyphs, LabelledImages, Result, Source};
 
-/// Training images that `glyphs` draws of every class unless told otherwise.
+/// The default number of training images per class of `glyphs`.
 const GLYPHS_TRAIN: usize = 200;
 
-/// Test images likewise.
+/// The default number of test images per class of `glyphs`.
 const GLYPHS_TEST: usize = 100;
 
-/// Of each class's images, in their order, the last sixth are test images where nothing else says so: 100 of 600 in
-/// mini-ImageNet, as in CIFAR-FS.
-const TEST_SHARE: usize = 6;
-
-/// The data set with this name, from wherever `source` finds it first.
+/// Loads the data set with this name, from the first place of `source` that has it.
 ///
 /// **Conventions** a name is one of the registry ([`entries`](crate::entries)); or `hub:owner/name` or
 /// `hub:owner/name@revision`, the parquet files of any data set of the Hub; or `folder:path` (or `folder`, with
 /// [`Source::data_dir`]), image folders laid out as `train/class/image`, `val/class/image`, `test/class/image`.
 ///
-/// **Errors** [`Error::UnknownDataset`], and whatever keeps its files from being found, fetched or read.
+/// **Errors** [`Error::UnknownDataset`], [`Error::MissingFeature`] if its files need a feature that is off, and those of
+/// finding, downloading and reading its files.
 ///
 /// ```
 /// use datasets::{Hub, Source};
@@ -29,6 +28,7 @@ const TEST_SHARE: usize = 6;
 /// # datasets::Result::Ok(())
 /// ```
 pub fn load(name: &str, source: &Source) -> Result<Dataset> {
+    source.form.check()?;
     let dataset = match Name::parse(name, source)? {
         Name::Entry(entry) if entry.origin == Origin::Embedded => return draw_glyphs(entry, source),
         Name::Entry(entry) => {
@@ -37,21 +37,24 @@ pub fn load(name: &str, source: &Source) -> Result<Dataset> {
             dataset
         }
         Name::Repository(repository) => {
-            let dataset = repository::read(&repository, source)?;
+            let dataset = read_repository(&repository, source)?;
             if source.classes.is_none() {
                 dataset.all()?.check_no_class_empty()?;
             }
             dataset
         }
-        Name::Folder(path) => folders::read(&path, source)?,
+        #[cfg(feature = "image")]
+        Name::Folder(path) => super::folders::read(&path, source)?,
+        #[cfg(not(feature = "image"))]
+        Name::Folder(_) => return Err(no_decoder(name)),
     };
     Ok(limited(chosen(dataset, source)?, source))
 }
 
-/// The class lists of the data set with this name, where they are known before its images are read: published lists, the
-/// parts of a folder that share no class, Omniglot's alphabets.
+/// The class lists of the data set with this name, without reading its images: published lists, the parts of a folder that
+/// share no class, Omniglot's alphabets. None if the data set has none.
 ///
-/// **Errors** [`Error::UnknownDataset`]; [`Error::NotFound`] or [`Error::Io`] where it is a folder that is not there.
+/// **Errors** [`Error::UnknownDataset`]; [`Error::NotFound`] or [`Error::Io`] for a folder that does not exist.
 ///
 /// ```
 /// let source = datasets::Source::from_env();
@@ -62,9 +65,13 @@ pub fn load(name: &str, source: &Source) -> Result<Dataset> {
 /// ```
 pub fn class_split(name: &str, source: &Source) -> Result<Option<ClassSplit>> {
     match Name::parse(name, source)? {
-        Name::Entry(entry) if entry.origin == Origin::Omniglot => folders::omniglot_lists(entry, source),
+        #[cfg(feature = "image")]
+        Name::Entry(entry) if entry.origin == Origin::Omniglot => super::omniglot::lists(entry, source),
+        #[cfg(feature = "image")]
+        Name::Folder(path) => super::folders::lists(&path),
+        #[cfg(not(feature = "image"))]
+        Name::Folder(_) => Err(no_decoder(name)),
         Name::Entry(entry) => entry.class_split(),
-        Name::Folder(path) => folders::lists(&path),
         Name::Repository(_) => Ok(None),
     }
 }
@@ -73,12 +80,57 @@ fn read_entry(entry: &Entry, source: &Source) -> Result<Dataset> {
     match entry.origin {
         Origin::Hub { .. } => match digits::find(entry, source)? {
             Some(files) => digits::read(entry, &files, source),
-            None => tables::read_entry(entry, source),
+            None => read_tables(entry, source),
         },
-        Origin::Folder => folders::read_mini_imagenet(entry, source),
-        Origin::Omniglot => folders::read_omniglot(entry, source),
+        #[cfg(feature = "image")]
+        Origin::Folder => super::mini_imagenet::read(entry, source),
+        #[cfg(feature = "image")]
+        Origin::Omniglot => super::omniglot::read(entry, source),
+        #[cfg(not(feature = "image"))]
+        Origin::Folder | Origin::Omniglot => Err(no_decoder(entry.name)),
         Origin::Embedded => draw_glyphs(entry, source),
     }
+}
+
+/// Reads a data set of the registry from the parquet files of its Hub repository.
+#[cfg(feature = "parquet")]
+fn read_tables(entry: &Entry, source: &Source) -> Result<Dataset> {
+    use super::location::FileLocation;
+    use super::tables::Tables;
+    use crate::HubFile;
+
+    let Origin::Hub { repository, revision, train, test, image, label } = entry.origin else {
+        return Err(Error::InvalidOption { option: "origin", problem: format!("{} has no tables", entry.name) });
+    };
+    let revision = source.revision.as_deref().unwrap_or(revision);
+    let locate = |files: &[&str]| -> Result<Vec<FileLocation>> {
+        let file = |path: &&str| FileLocation::find(entry.name, HubFile::dataset(repository, revision, path), source);
+        files.iter().map(file).collect()
+    };
+    let parts = [locate(train)?, Vec::new(), locate(test)?];
+    let tables =
+        Tables { name: entry.name, parts, image: Some(image), label: Some(label), form: entry.form(), names: None };
+    Ok(Dataset { split: entry.class_split()?, ..tables.read(source, Some(entry.normalisation()?))? })
+}
+
+#[cfg(not(feature = "parquet"))]
+fn read_tables(entry: &Entry, _: &Source) -> Result<Dataset> {
+    Err(Error::missing_feature("parquet", format!("reading {} from parquet files", entry.name)))
+}
+
+#[cfg(feature = "parquet")]
+fn read_repository(repository: &Repository, source: &Source) -> Result<Dataset> {
+    super::repository::read(repository, source)
+}
+
+#[cfg(not(feature = "parquet"))]
+fn read_repository(repository: &Repository, _: &Source) -> Result<Dataset> {
+    Err(Error::missing_feature("parquet", format!("reading {} from parquet files", repository.id)))
+}
+
+#[cfg(not(feature = "image"))]
+fn no_decoder(name: &str) -> Error {
+    Error::missing_feature("image", format!("decoding the images of {name}"))
 }
 
 fn draw_glyphs(entry: &Entry, source: &Source) -> Result<Dataset> {
@@ -89,8 +141,8 @@ fn draw_glyphs(entry: &Entry, source: &Source) -> Result<Dataset> {
     let split = entry.class_split()?.map(|split| split.restricted_to(&glyphs.classes));
     let (train, test) = glyphs
         .draw_both(source.train_per_class.unwrap_or(GLYPHS_TRAIN), source.test_per_class.unwrap_or(GLYPHS_TEST))?;
-    let name = entry.name.to_owned();
-    Ok(Dataset { name, train, validation: None, test, normalisation: entry.normalisation()?, split, files: Vec::new() })
+    let (name, normalisation) = (entry.name.to_owned(), entry.normalisation()?);
+    Ok(Dataset { name, train, validation: None, test, normalisation, split, files: Vec::new(), skipped_files: 0 })
 }
 
 fn chosen(dataset: Dataset, source: &Source) -> Result<Dataset> {
@@ -112,21 +164,6 @@ fn limited(dataset: Dataset, source: &Source) -> Dataset {
     }
 }
 
-/// The last images of each class of `train`, which holds all there are, become those to test on.
-pub(super) fn divided(dataset: Dataset) -> Result<Dataset> {
-    let (mut train, mut test) = (Vec::new(), Vec::new());
-    for positions in dataset.train.positions_by_class() {
-        let (learn, try_on) = positions.split_at(positions.len() - positions.len() / TEST_SHARE);
-        train.extend_from_slice(learn);
-        test.extend_from_slice(try_on);
-    }
-    // In their old order, as in every view.
-    train.sort_unstable();
-    test.sort_unstable();
-    let (train, test) = (dataset.train.select(&train)?, dataset.train.select(&test)?);
-    Ok(Dataset { train, test, ..dataset })
-}
-
 fn check_counts(entry: &Entry, dataset: &Dataset) -> Result<()> {
     let (train, test) = (&dataset.train, &dataset.test);
     let inconsistent = |what, expected: String, got: String| {
@@ -135,7 +172,7 @@ fn check_counts(entry: &Entry, dataset: &Dataset) -> Result<()> {
     if train.shape() != entry.shape {
         return inconsistent("image shape", format!("{:?}", entry.shape), format!("{:?}", train.shape()));
     }
-    // Without counts the data set may be there in part, with some of its classes.
+    // An entry without counts may be present in part, with some of its classes.
     let classes = if entry.train_count.is_some() { entry.classes } else { train.class_count() };
     let checks = [
         ("training images", entry.train_count.unwrap_or(train.len()), train.len()),

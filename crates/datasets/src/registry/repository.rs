@@ -1,35 +1,33 @@
-//! Any data set of the Hub by its id: which of its files hold what, found by their names.
+//! Any data set of the Hub by its id. The configuration and part of each file are found from its name.
 
 use std::collections::{BTreeMap, HashSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+#[cfg(feature = "parquet")]
 use super::card;
-use super::tables::{Place, Tables};
-use crate::{Dataset, Error, HubFile, Result, Source};
+use super::location::FileLocation;
+use super::name::Repository;
+#[cfg(feature = "parquet")]
+use super::tables::Tables;
+#[cfg(feature = "parquet")]
+use crate::Dataset;
+use crate::{Error, HubFile, Result, Source};
 
 /// The branch on which the Hub keeps a parquet copy of data sets in other formats.
 const CONVERTED: &str = "refs/convert/parquet";
 
-/// A data set of the Hub.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Repository {
-    /// As `owner/name`.
-    pub(super) id: String,
-    /// The branch, tag or commit; none: `main`, or the Hub's parquet copy.
-    pub(super) revision: Option<String>,
-}
-
-/// What a part of a data set is for.
+/// The names of the training, validation and test part.
 const SPLITS: [&[&str]; 3] =
     [&["train", "training"], &["validation", "valid", "val", "dev"], &["test", "testing", "eval", "evaluation"]];
 
-/// Reads a data set; columns, class names and parts are found in its files unless the source names them.
+/// Reads a data set. Columns, class names and parts are found in its files unless the source names them.
+#[cfg(feature = "parquet")]
 pub(super) fn read(repository: &Repository, source: &Source) -> Result<Dataset> {
     let found = find(repository, source)?;
     let names = || class_names(repository, &found, source);
     let tables = Tables {
         name: &repository.id,
-        parts: found.places(),
+        parts: found.locations(),
         image: source.image_column.as_deref(),
         label: source.label_column.as_deref(),
         form: source.form,
@@ -38,30 +36,43 @@ pub(super) fn read(repository: &Repository, source: &Source) -> Result<Dataset> 
     tables.read(source, None)
 }
 
-/// The files of a data set, its card among them if it has one.
-pub(super) fn files(repository: &Repository, source: &Source) -> Result<Vec<Place>> {
+/// The tables of a data set. Its card is downloaded too, if it has one.
+pub(super) fn files(repository: &Repository, source: &Source) -> Result<Vec<FileLocation>> {
     let found = find(repository, source)?;
-    card(repository, &found, source)?;
-    Ok(found.places().into_iter().flatten().collect())
+    card_text(repository, &found, source)?;
+    Ok(found.locations().into_iter().flatten().collect())
 }
 
 /// The files of one configuration, by part.
 struct Found {
+    /// Selects the class names in the card.
+    #[cfg_attr(not(feature = "parquet"), allow(dead_code, reason = "class names are read with the tables only"))]
     configuration: String,
     parts: [Vec<String>; 3],
-    /// The folder of the files, or else their revision.
-    place: std::result::Result<std::path::PathBuf, HubFile>,
+    root: Root,
+}
+
+/// What the paths of a data set's files are relative to.
+enum Root {
+    Folder(PathBuf),
+    /// A revision of a repository of the Hub.
+    Hub {
+        repository: String,
+        revision: String,
+    },
 }
 
 impl Found {
-    fn places(&self) -> [Vec<Place>; 3] {
-        self.parts.clone().map(|files| files.iter().map(|path| self.file(path)).collect())
+    fn locations(&self) -> [Vec<FileLocation>; 3] {
+        self.parts.clone().map(|files| files.iter().map(|path| self.root.file(path)).collect())
     }
+}
 
-    fn file(&self, path: &str) -> Place {
-        match &self.place {
-            Ok(folder) => Place::Disk(folder.join(path)),
-            Err(file) => Place::Hub(HubFile { path: path.to_owned(), ..file.clone() }),
+impl Root {
+    fn file(&self, path: &str) -> FileLocation {
+        match self {
+            Self::Folder(folder) => FileLocation::Disk(folder.join(path)),
+            Self::Hub { repository, revision } => FileLocation::Hub(HubFile::dataset(repository, revision, path)),
         }
     }
 }
@@ -73,14 +84,14 @@ fn find(repository: &Repository, source: &Source) -> Result<Found> {
         let folder = if own.is_dir() { own } else { folder.clone() };
         let files = below(&folder)?;
         let (configuration, parts) = chosen(&repository.id, &files, wanted, &[folder.display().to_string()])?;
-        return Ok(Found { configuration, parts, place: Ok(folder) });
+        return Ok(Found { configuration, parts, root: Root::Folder(folder) });
     }
     let revision = repository.revision.as_deref().or(source.revision.as_deref());
     let revisions = revision.map_or(vec!["main", CONVERTED], |revision| vec![revision]);
     let mut looked_at = Vec::new();
     for revision in &revisions {
         let listing = match source.hub.listing(&repository.id, revision) {
-            // A repository may well lack the copy.
+            // Not every repository has the copy.
             Err(Error::NotFound { .. }) if *revision == CONVERTED => continue,
             other => other?,
         };
@@ -89,8 +100,8 @@ fn find(repository: &Repository, source: &Source) -> Result<Found> {
             continue;
         }
         let (configuration, parts) = chosen(&repository.id, &listing.files, wanted, &looked_at)?;
-        let place = Err(HubFile::dataset(&repository.id, &listing.revision, ""));
-        return Ok(Found { configuration, parts, place });
+        let root = Root::Hub { repository: repository.id.clone(), revision: listing.revision };
+        return Ok(Found { configuration, parts, root });
     }
     if source.hub.offline {
         let (file, cache) = (format!("a parquet file of {}", repository.id), source.hub.cache.clone());
@@ -100,34 +111,35 @@ fn find(repository: &Repository, source: &Source) -> Result<Found> {
     Err(Error::NotFound { what: format!("tables of {}", repository.id), looked_at, hint })
 }
 
-/// The class names of the data set's card, for tables that do not list them.
+/// The class names in the data set's card, for tables that do not list them.
+#[cfg(feature = "parquet")]
 fn class_names(repository: &Repository, found: &Found, source: &Source) -> Result<Option<Vec<String>>> {
-    let text = card(repository, found, source)?;
+    let text = card_text(repository, found, source)?;
     Ok(text.and_then(|text| card::class_names(&text, &found.configuration, source.label_column.as_deref())))
 }
 
-/// The data set's card; none where it has none, or only the network could tell and must not be used.
-fn card(repository: &Repository, found: &Found, source: &Source) -> Result<Option<String>> {
-    let path = match &found.place {
-        Ok(folder) => folder.join("README.md"),
-        Err(file) => {
-            let revision = if file.revision == CONVERTED { "main" } else { &file.revision };
+/// The text of the data set's card. None if it has none, or if the cache lacks it and the network must not be used.
+fn card_text(repository: &Repository, found: &Found, source: &Source) -> Result<Option<String>> {
+    let path = match &found.root {
+        Root::Folder(folder) => folder.join("README.md"),
+        Root::Hub { revision, .. } => {
+            let revision = if revision == CONVERTED { "main" } else { revision };
             let card = HubFile::dataset(&repository.id, revision, "README.md");
             match source.hub.file(&card) {
                 Ok(path) => path,
-                Err(Error::NotFound { .. } | Error::Offline { .. }) => return Ok(None),
+                Err(Error::NotFound { .. } | Error::Offline { .. } | Error::MissingFeature { .. }) => return Ok(None),
                 Err(error) => return Err(error),
             }
         }
     };
-    Ok(std::fs::read_to_string(path).ok())
+    Ok(path.is_file().then(|| std::fs::read_to_string(path).ok()).flatten())
 }
 
 fn is_table(path: &str) -> bool {
     path.ends_with(".parquet")
 }
 
-/// The tables of the wanted configuration, or of the only one.
+/// The name and tables of the requested configuration, else of the only one, else of the one called `default`.
 fn chosen(
     repository: &str,
     files: &[String],
@@ -158,7 +170,7 @@ fn chosen(
         None if configurations.is_empty() => Err(Error::NotFound {
             what: format!("training images of {repository}"),
             looked_at: looked_at.to_vec(),
-            hint: "no parquet file there is of a part called train".to_owned(),
+            hint: "none of its parquet files belongs to a part called train".to_owned(),
         }),
         None => Err(Error::UnknownConfiguration {
             repository: repository.to_owned(),
@@ -168,10 +180,10 @@ fn chosen(
     }
 }
 
-/// The first file that is not among those that its own name counts, as `train-00000-of-00002.parquet` counts two.
+/// The first missing file of a series. The names of a series state its length: `train-00000-of-00002.parquet` is one of two.
 fn missing(files: &[String]) -> Option<String> {
     let mut series = BTreeMap::<(&str, &str), (&str, HashSet<u32>)>::new();
-    for (stem, index, count, rest) in files.iter().filter_map(|path| piece(path)) {
+    for Piece { stem, index, count, rest } in files.iter().filter_map(|path| piece(path)) {
         series.entry((stem, count)).or_insert((rest, HashSet::new())).1.insert(index);
     }
     series.into_iter().find_map(|((stem, count), (rest, there))| {
@@ -181,18 +193,26 @@ fn missing(files: &[String]) -> Option<String> {
     })
 }
 
-/// What comes before the number of a piece, the number, how many there are, and what comes after.
-fn piece(path: &str) -> Option<(&str, u32, &str, &str)> {
+/// The name of a file of a series, split at its numbers.
+struct Piece<'a> {
+    stem: &'a str,
+    index: u32,
+    /// The length of the series, as written with its leading zeros.
+    count: &'a str,
+    rest: &'a str,
+}
+
+fn piece(path: &str) -> Option<Piece<'_>> {
     let (before, after) = path.rsplit_once("-of-")?;
     let (stem, index) = before.rsplit_once('-')?;
     let (count, rest) = after.split_at(after.find(|character: char| !character.is_ascii_digit())?);
-    Some((stem, index.parse().ok()?, count, rest))
+    Some(Piece { stem, index: index.parse().ok()?, count, rest })
 }
 
-/// More pieces than this are taken for something else in a file's name.
+/// A larger number in a file's name is not taken for the length of a series.
 const MAX_PIECES: u32 = 10_000;
 
-/// The configuration and the part that a file belongs to, by its name; training where nothing says so.
+/// The configuration and the part of a file, from its name. The default part is the training part.
 fn placed(path: &str) -> (&str, usize) {
     let (folders, file) = path.rsplit_once('/').unwrap_or(("", path));
     let part = |word: &str| SPLITS.iter().position(|names| names.contains(&word.to_lowercase().as_str()));
@@ -203,7 +223,7 @@ fn placed(path: &str) -> (&str, usize) {
     (configuration, part(first_word).or(own).unwrap_or(0))
 }
 
-/// Files below a folder by their paths inside it, sorted.
+/// The paths of all files below a folder, relative to it, sorted.
 fn below(folder: &Path) -> Result<Vec<String>> {
     let (mut folders, mut found) = (vec![folder.to_owned()], Vec::new());
     while let Some(next) = folders.pop() {
@@ -220,8 +240,9 @@ fn below(folder: &Path) -> Result<Vec<String>> {
 }
 
 /// The tables below a folder.
-pub(super) fn tables_below(folder: &Path) -> Result<Vec<Place>> {
-    Ok(below(folder)?.iter().filter(|path| is_table(path)).map(|path| Place::Disk(folder.join(path))).collect())
+#[cfg(feature = "image")]
+pub(super) fn tables_below(folder: &Path) -> Result<Vec<FileLocation>> {
+    Ok(below(folder)?.iter().filter(|path| is_table(path)).map(|path| FileLocation::Disk(folder.join(path))).collect())
 }
 
 #[cfg(test)]
@@ -245,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_piece_that_is_not_there_is_found_by_the_names_of_the_others() {
+    fn a_missing_file_of_a_series_is_named() {
         let files = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         let whole = ["data/train-00000-of-00003-ab.parquet", "data/train-00001-of-00003-cd.parquet"];
         assert_eq!(missing(&files(&whole)).unwrap(), "data/train-00002-of-00003-ab.parquet");

@@ -1,15 +1,15 @@
-//! Data sets that are parquet files with a column of images and one of labels.
+//! Data sets in parquet files with a column of images and a column of labels.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use super::load::divided;
-use super::{Entry, Origin};
+use super::location::FileLocation;
+use super::split::with_test_split_off;
 use crate::decode::Collector;
-use crate::decoded::{self, Decoded, Input, Inputs};
+use crate::decoded::{self, Decoded, Inputs};
 use crate::formats::{RawLabels, parquet};
-use crate::{Dataset, Error, FileRecord, Form, HubFile, LabelledImages, Normalisation, Result, Source, checksum};
+use crate::{Dataset, Error, Form, HubFile, LabelledImages, Normalisation, Result, Source};
 
-/// Parquet files of any Hub repository with a column of images and one of labels.
+/// Parquet files of a Hub repository with a column of images and a column of labels.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HubTable {
     /// The repository, as `owner/name`.
@@ -24,17 +24,21 @@ pub struct HubTable {
     pub image: String,
     /// The column of the labels: whole numbers or names.
     pub label: String,
-    /// The form that images are read in.
+    /// The common form of the images.
     pub form: Form,
 }
 
-/// Any Hub data set with an image and a label column; the normalisation is measured on the training images.
+/// Reads a Hub data set with an image and a label column. The normalisation is measured on the training images.
 ///
-/// **Errors** whatever keeps its files from being found, fetched or read, such as [`Error::MissingColumn`].
+/// **Errors** those of finding, downloading and reading its files, such as [`Error::MissingColumn`].
 pub fn load_table(table: &HubTable, source: &Source) -> Result<Dataset> {
+    table.form.check()?;
     let name = table.repository.as_str();
-    let locate = |files: &[String]| -> Result<Vec<Place>> {
-        files.iter().map(|file| Place::of(name, [name, &table.revision], file, source)).collect()
+    let locate = |files: &[String]| -> Result<Vec<FileLocation>> {
+        files
+            .iter()
+            .map(|file| FileLocation::find(name, HubFile::dataset(name, &table.revision, file), source))
+            .collect()
     };
     let tables = Tables {
         name,
@@ -47,131 +51,73 @@ pub fn load_table(table: &HubTable, source: &Source) -> Result<Dataset> {
     tables.read(source, None)
 }
 
-/// A data set of the registry that the Hub has.
-pub(super) fn read_entry(entry: &Entry, source: &Source) -> Result<Dataset> {
-    let Origin::Hub { repository, revision, train, test, image, label } = entry.origin else {
-        return Err(Error::InvalidOption { option: "origin", problem: format!("{} has no tables", entry.name) });
-    };
-    let revision = source.revision.as_deref().unwrap_or(revision);
-    let locate = |files: &[&str]| -> Result<Vec<Place>> {
-        files.iter().map(|file| Place::of(entry.name, [repository, revision], file, source)).collect()
-    };
-    let parts = [locate(train)?, Vec::new(), locate(test)?];
-    let tables =
-        Tables { name: entry.name, parts, image: Some(image), label: Some(label), form: entry.form(), names: None };
-    Ok(Dataset { split: entry.class_split()?, ..tables.read(source, Some(entry.normalisation()?))? })
-}
-
-/// A file on this machine or on the Hub.
-#[derive(Clone, Debug)]
-pub(super) enum Place {
-    Disk(PathBuf),
-    Hub(HubFile),
-}
-
-impl Place {
-    /// A file of a repository: in the given folder, else in the Hub's cache, else on the Hub.
-    pub(super) fn of(name: &str, [repository, revision]: [&str; 2], file: &str, source: &Source) -> Result<Self> {
-        let Some(folder) = &source.data_dir else {
-            return Ok(Self::Hub(HubFile::dataset(repository, revision, file)));
-        };
-        // As the Hub lays it out, with or without the folders above; or all files in one folder.
-        let base = Path::new(file).file_name().map_or(Path::new(file), Path::new);
-        let places =
-            [folder.join(file), folder.join(repository).join(file), folder.join(name).join(file), folder.join(base)];
-        match places.iter().find(|place| place.is_file()) {
-            Some(path) => Ok(Self::Disk(path.clone())),
-            None => Err(Error::NotFound {
-                what: format!("{file} of {name}"),
-                looked_at: places.iter().map(|place| place.display().to_string()).collect(),
-                hint: "copy the file there, or leave out --data-dir to use the Hub".to_owned(),
-            }),
-        }
-    }
-
-    fn name(&self) -> String {
-        match self {
-            Self::Disk(path) => path.display().to_string(),
-            Self::Hub(file) => file.to_string(),
-        }
-    }
-
-    /// What stands for the file, without reading it where that can be avoided.
-    fn input(&self, role: usize, source: &Source) -> Result<Input> {
-        let (path, sha256) = match self {
-            Self::Disk(path) => (path.clone(), None),
-            Self::Hub(file) => {
-                let cached = match source.hub.cached(file) {
-                    Some(cached) => cached,
-                    None => source.hub.verified(file)?,
-                };
-                (cached.path, cached.sha256)
-            }
-        };
-        Ok(Input { name: format!("{role} {}", self.name()), path, sha256 })
-    }
-
-    /// The file, its bytes checked, and how it is recorded.
-    pub(super) fn open(&self, source: &Source) -> Result<(PathBuf, FileRecord)> {
-        let (path, sha256) = match self {
-            Self::Disk(path) => (path.clone(), Some(checksum::of_file(path)?)),
-            Self::Hub(file) => {
-                let cached = source.hub.verified(file)?;
-                (cached.path, cached.sha256)
-            }
-        };
-        Ok((path, FileRecord { file: self.name(), sha256 }))
-    }
-}
-
-/// Parquet files and how they are read.
+/// Parquet files and the options of reading them.
 pub(super) struct Tables<'a> {
     pub(super) name: &'a str,
-    /// To learn from, to choose by, to test on.
-    pub(super) parts: [Vec<Place>; 3],
-    /// The columns; found by what they hold where they are not named.
+    /// The files of the training, validation and test images.
+    pub(super) parts: [Vec<FileLocation>; 3],
+    /// The image column; none: the only column that qualifies.
     pub(super) image: Option<&'a str>,
+    /// The label column, likewise.
     pub(super) label: Option<&'a str>,
     pub(super) form: Form,
-    /// Asked for the class names where the files themselves do not list them.
+    /// Gives the class names if the files do not list them.
     pub(super) names: Option<&'a dyn Fn() -> Result<Option<Vec<String>>>>,
 }
 
+/// The labels of one file.
+struct FileLabels {
+    path: PathBuf,
+    /// The file and column, for messages.
+    context: String,
+    labels: parquet::Labels,
+}
+
+/// Where the rows of a file end among the rows of all files.
+struct FileEnd {
+    end: usize,
+    /// The file and column, for messages.
+    context: String,
+}
+
 impl Tables<'_> {
-    /// The data set, decoded or from the folder of decoded images.
+    /// Reads the data set from the decoded cache, else decodes it.
     ///
-    /// Without files to test on, those to choose by take their place; without these too, the last sixth of each class.
+    /// Without test files, the validation files are the test files. Without these too, the last sixth of each class is the
+    /// test part.
     pub(super) fn read(mut self, source: &Source, stated: Option<Normalisation>) -> Result<Dataset> {
         if self.parts[2].is_empty() {
             self.parts.swap(1, 2);
         }
         let decoded = decoded::cached(source, &self.inputs(source)?, || self.decode(source, stated.is_none()))?;
         let dataset = decoded.dataset(self.name, stated)?;
-        if dataset.test.is_empty() { divided(dataset) } else { Ok(dataset) }
+        if dataset.test.is_empty() { with_test_split_off(dataset) } else { Ok(dataset) }
     }
 
     fn inputs(&self, source: &Source) -> Result<Inputs> {
         let recipe = format!("tables {:?}", (self.name, self.image, self.label, self.form));
-        let places = self.parts.iter().enumerate().flat_map(|(role, places)| places.iter().map(move |p| (role, p)));
-        let files = places.map(|(role, place)| place.input(role, source)).collect::<Result<_>>()?;
+        let numbered = self.parts.iter().enumerate();
+        let files = numbered.flat_map(|(part, files)| files.iter().map(move |file| file.input(part, source)));
+        let files = files.collect::<Result<_>>()?;
         Ok(Inputs { recipe, files })
     }
 
     fn decode(&self, source: &Source, measure: bool) -> Result<Decoded> {
-        let places: Vec<&Place> = self.parts.iter().flatten().collect();
-        let opened = places.iter().map(|place| place.open(source)).collect::<Result<Vec<_>>>()?;
+        let opened = self.parts.iter().flatten().map(|file| file.open(source)).collect::<Result<Vec<_>>>()?;
         let mut collector = Collector::new(self.form);
-        let mut expected = (0usize, 0u64);
+        let (mut rows, mut bytes) = (0usize, 0u64);
         for (path, _) in &opened {
-            let (rows, bytes) = parquet::extent(path)?;
-            expected = (expected.0.saturating_add(rows), expected.1.saturating_add(bytes));
+            let extent = parquet::extent(path)?;
+            rows = rows.saturating_add(extent.rows);
+            bytes = bytes.saturating_add(extent.bytes);
         }
-        collector.expect(expected.0, expected.1);
+        collector.expect(rows, bytes);
         let (mut labels, mut ends) = (Vec::new(), Vec::new());
         for (path, _) in &opened {
             let columns = parquet::columns(path, self.image, self.label)?;
             let read = parquet::read(path, &columns, &mut collector)?;
-            labels.push((path.clone(), parquet::place_of(path, &columns.label), read));
+            let context = parquet::column_context(path, &columns.label);
+            labels.push(FileLabels { path: path.clone(), context, labels: read });
             ends.push(collector.len());
         }
         let Some(shape) = collector.shape() else {
@@ -190,24 +136,24 @@ impl Tables<'_> {
         Ok(Decoded { all, parts, normalisation, files: opened.into_iter().map(|(_, record)| record).collect() })
     }
 
-    /// Labels of all files as numbers of one list of classes.
+    /// The labels of all files as numbers of one list of classes, and that list.
     ///
-    /// Files that list other classes than the first have theirs found by name, as in data sets split by class.
-    fn joined(&self, files: Vec<(PathBuf, String, parquet::Labels)>) -> Result<(Vec<u32>, Vec<String>)> {
+    /// If the files list different classes, as in data sets split by class, classes are identified by their names.
+    fn joined(&self, files: Vec<FileLabels>) -> Result<(Vec<u32>, Vec<String>)> {
         let malformed = |path: PathBuf| move |reason| Error::Malformed { path, format: "parquet", reason };
-        let first = files.first().and_then(|(.., labels)| labels.names.clone());
-        let alike = files.iter().all(|(.., labels)| labels.names == first);
+        let first = files.first().and_then(|file| file.labels.names.clone());
+        let alike = files.iter().all(|file| file.labels.names == first);
         let (mut joined, mut ends) = (RawLabels::default(), Vec::new());
-        for (path, place, labels) in files {
+        for FileLabels { path, context, labels } in files {
             let values = match (&labels.names, alike) {
-                (Some(names), false) => labels.values.named(names, &place)?,
+                (Some(names), false) => labels.values.named(names, &context)?,
                 _ => labels.values,
             };
             joined.append(values).map_err(malformed(path))?;
-            ends.push((joined.len(), place));
+            ends.push(FileEnd { end: joined.len(), context });
         }
         let listed = match (alike, first, self.names) {
-            (true, None, Some(ask)) => ask()?,
+            (true, None, Some(names)) => names()?,
             (true, first, _) => first,
             (false, ..) => None,
         };
@@ -215,11 +161,11 @@ impl Tables<'_> {
     }
 }
 
-/// The error with the table and the row in it, in place of the row among those of all tables, which end at `ends`.
-fn in_its_file(error: Error, ends: &[(usize, String)]) -> Error {
+/// The error with its file and the row in that file, instead of the row among the rows of all files.
+fn in_its_file(error: Error, ends: &[FileEnd]) -> Error {
     let Error::LabelOutOfRange { context, row, label, classes } = error else { return error };
-    let at = ends.partition_point(|(end, _)| *end <= row);
-    let start = at.checked_sub(1).map_or(0, |before| ends[before].0);
-    let context = ends.get(at).map_or(context, |(_, place)| place.clone());
+    let at = ends.partition_point(|file| file.end <= row);
+    let start = at.checked_sub(1).map_or(0, |before| ends[before].end);
+    let context = ends.get(at).map_or(context, |file| file.context.clone());
     Error::LabelOutOfRange { context, row: row - start, label, classes }
 }

@@ -1,19 +1,20 @@
-//! A loopback server that plays the Hub, and the folders that go with it.
+//! A server on loopback with the addresses of the Hub, and the folders of its files.
 #![allow(
     clippy::expect_used,
     clippy::panic,
     clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "a helper of tests stops at its first error, and says what it skips"
+    reason = "a helper of tests stops at its first error and prints what it skips"
 )]
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// The folder with the server's program and files, beside the workspace; none where it is missing.
+/// The folder with the server's program and files, beside the workspace. None if it is missing.
 ///
-/// Panics where it is missing under continuous integration, which must not skip what it guards.
+/// **Panics** if it is missing under continuous integration, which must not skip these tests.
+#[allow(dead_code, reason = "not every test file needs the mirror")]
 pub(crate) fn shared() -> Option<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared");
     match folder.join("tools/hub_mirror.py").is_file() {
@@ -22,13 +23,13 @@ pub(crate) fn shared() -> Option<PathBuf> {
             panic!("{} is missing, and CI=true", folder.display())
         }
         false => {
-            println!("skipped: {} is missing, which holds the offline mirror of the Hub", folder.display());
+            println!("skipped: {} with the offline mirror of the Hub is missing", folder.display());
             None
         }
     }
 }
 
-/// The server; ends with the value.
+/// The server. It ends when the value is dropped.
 pub(crate) struct Mirror {
     process: Child,
     pub(crate) endpoint: String,
@@ -37,7 +38,7 @@ pub(crate) struct Mirror {
 
 #[allow(dead_code, reason = "not every test file counts requests or serves files of its own")]
 impl Mirror {
-    /// The server with files of its own: repositories as `owner/name/path`, with their bytes.
+    /// The server with these files of data sets, given as `owner/name/path` with their bytes.
     pub(crate) fn of_files(shared: &Path, files: &[(&str, Vec<u8>)], options: &[&str]) -> Self {
         Self::of_repositories(shared, "datasets", files, options)
     }
@@ -49,7 +50,7 @@ impl Mirror {
 
     fn of_repositories(shared: &Path, kind: &str, files: &[(&str, Vec<u8>)], options: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        // The program serves the folder `hub` beside its own.
+        // The program serves the folder `hub` beside its own folder.
         let tools = folder.path().join("tools");
         std::fs::create_dir_all(&tools).unwrap();
         std::fs::copy(shared.join("tools/hub_mirror.py"), tools.join("hub_mirror.py")).unwrap();
@@ -65,7 +66,7 @@ impl Mirror {
         Self::run(&shared.join("tools/hub_mirror.py"), tempfile::tempdir().unwrap(), options)
     }
 
-    /// The requests so far whose log line holds all of these words.
+    /// The number of requests so far whose log line contains all of these words.
     pub(crate) fn count(&self, words: &[&str]) -> usize {
         let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap();
         log.lines().filter(|line| words.iter().all(|word| line.contains(word))).count()
@@ -101,7 +102,7 @@ impl Drop for Mirror {
     }
 }
 
-/// All files under a folder, by their paths inside it, without the empty files that serve as locks.
+/// The paths of all files below a folder, relative to it, without lock files.
 #[allow(dead_code, reason = "not every test file looks into folders")]
 pub(crate) fn files(folder: &Path) -> Vec<String> {
     let mut found = Vec::new();

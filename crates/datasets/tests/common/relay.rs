@@ -1,18 +1,18 @@
-//! A relay between client and server that counts the bytes and can hold them back.
+//! A relay between client and server that counts the bytes and can stop forwarding.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Passes bytes on to a server; ends with the process.
+/// Forwards bytes to a server. It ends with the process.
 pub(crate) struct Relay {
     pub(crate) endpoint: String,
     sent: Arc<AtomicU64>,
 }
 
 impl Relay {
-    /// A relay to `endpoint` that passes `limit` bytes of answers in all, then goes silent without closing.
+    /// A relay to `endpoint` that forwards `limit` bytes of answers in all, and then keeps the connections open and silent.
     pub(crate) fn start(endpoint: &str, limit: u64) -> Self {
         let server = endpoint.trim_start_matches("http://").to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -34,7 +34,7 @@ impl Relay {
         Self { endpoint: own, sent }
     }
 
-    /// Bytes of answers that were passed on, heads included.
+    /// The number of forwarded bytes of answers, including their headers.
     pub(crate) fn sent(&self) -> u64 {
         self.sent.load(Ordering::SeqCst)
     }
@@ -45,7 +45,7 @@ fn pass(mut server: TcpStream, mut client: TcpStream, sent: &AtomicU64, limit: u
     loop {
         let room = limit.saturating_sub(sent.load(Ordering::SeqCst)).min(block.len() as u64) as usize;
         if room == 0 {
-            // Silence, not an end: the other side must lose its patience.
+            // The connection stays open, so that the client reaches its read timeout.
             loop {
                 std::thread::park();
             }

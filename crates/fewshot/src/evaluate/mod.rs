@@ -1,95 +1,57 @@
-//! Accuracy of heads over episodes, on the same episodes for every head.
+//! Accuracy of heads over episodes; all heads use the same episodes.
 
+mod accuracy_sums;
+mod across_models;
+mod bounded;
 mod confusion;
-mod models;
+mod difference;
+mod evaluation;
 mod paired;
-mod tally;
+mod percent;
 
+pub use across_models::{AcrossModels, HeadAcrossModels, across_models};
 pub use confusion::Confusion;
-pub use models::{AcrossModels, HeadAcrossModels, across_models};
-pub use paired::{Difference, compare_on_same_episodes};
-pub use tally::{ClassAccuracy, WayAccuracy};
+pub use difference::Difference;
+pub use evaluation::{ClassAccuracy, Evaluation, HeadAccuracy, WayAccuracy};
+pub use paired::compare_on_same_episodes;
 
 use rayon::prelude::*;
-use serde::Serialize;
 
-use crate::bootstrap::resampled_means;
-use crate::checksum::{EpisodesChecksum, episode_checksum};
-use crate::interval::mean_with;
-use crate::{Episode, EpisodeSampler, Error, Head, IntervalSettings, LabelledFeatures, MeanEstimate, Result, Task};
-use tally::{Outcome, Tally};
+use crate::checksum::episode_checksum;
+use crate::{Episode, EpisodeSampler, Error, FeatureView, Head, IntervalSettings, Result, Task};
+use accuracy_sums::{AccuracySums, EpisodeCounts};
 
-/// Episodes that are drawn and judged in parallel before their counts are added up, in order.
+/// Number of episodes that are evaluated in parallel before their counts are added in order.
 const CHUNK: usize = 1024;
 
-/// The accuracies of heads over the same episodes.
-///
-/// **Conventions** an episode's accuracy is the share of its queries that are predicted right; the estimate is over
-/// episodes, each of which counts once whatever its size. Numbers depend on the features, the episodes and the
-/// settings, not on the number of threads.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Evaluation {
-    /// How many episodes.
-    pub episodes: usize,
-    /// SHA-256 over the episodes: equal for evaluations on the same ones.
-    pub episodes_checksum: String,
-    /// How the intervals were made.
-    pub settings: IntervalSettings,
-    /// Each head, in the order in which it was given.
-    pub heads: Vec<HeadAccuracy>,
-    /// Each pair of heads (earlier − later), paired by episode.
-    pub differences: Vec<Difference>,
-}
-
-/// The accuracy of one head.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct HeadAccuracy {
-    /// Its name.
-    pub head: String,
-    /// Mean accuracy over the episodes.
-    pub accuracy: MeanEstimate,
-    /// The accuracy on each class, by ascending label.
-    pub by_class: Vec<ClassAccuracy>,
-    /// The accuracy on the episodes of each number of classes, ascending.
-    pub by_way: Vec<WayAccuracy>,
-    /// The accuracy of every episode in turn. Not written with the rest.
-    #[serde(skip)]
-    pub per_episode: Vec<f64>,
-}
-
-impl Evaluation {
-    /// The result of the head with this name.
-    ///
-    /// **Errors** [`Error::UnknownHead`].
-    pub fn head(&self, name: &str) -> Result<&HeadAccuracy> {
-        self.heads.iter().find(|head| head.head == name).ok_or_else(|| Error::UnknownHead {
-            head: name.to_owned(),
-            present: self.heads.iter().map(|head| head.head.clone()).collect(),
-        })
-    }
-}
+/// Ceiling of the number of episodes: their accuracies take 8 bytes per episode and head.
+const MOST_EPISODES: usize = 100_000_000;
 
 /// Evaluates heads on the first `episodes` episodes of a sampler, with 95 % intervals.
 ///
-/// Episodes run in parallel on rayon's threads.
+/// Episodes are evaluated in parallel on rayon's threads.
 ///
-/// **Errors** [`Error::NoHeads`], [`Error::DuplicateHead`], [`Error::TooFewValues`] for fewer than two episodes, and
-/// [`Error::InEpisode`] with the first episode in which a head failed.
+/// **Errors** [`Error::NoHeads`]; [`Error::DuplicateHead`]; [`Error::Statistic`] for fewer than two episodes;
+/// [`Error::InvalidSetting`] for more than 100 million (their accuracies take 8 bytes per episode and head);
+/// [`Error::InEpisode`] for the first episode in which a head failed.
 ///
 /// ```
-/// use fewshot::{EpisodeSampler, HeadKind, LabelledFeatures, evaluate};
-/// // Two classes on a line, 0 and 1 apart, with a spread of 0.09.
+/// use fewshot::{EpisodeSampler, FeatureView, HeadKind, evaluate};
+/// // Two classes on a line, at 0 and 1, each with values up to 0.09 above.
 /// let values: Vec<f32> = (0..40).map(|i| (i % 2) as f32 + 0.01 * (i % 10) as f32).collect();
-/// let features = LabelledFeatures::from_f32(values, 1, (0..40).map(|i| i % 2).collect())?;
-/// let sampler = EpisodeSampler::fixed(features.labels(), 2, 5, 15, 1)?;
+/// let labels: Vec<u32> = (0..40).map(|i| i % 2).collect();
+/// let features = FeatureView::from_f32(&values, 1, &labels)?;
+/// let sampler = EpisodeSampler::fixed(&labels, 2, 5, 15, 1)?;
 /// let heads: [HeadKind; 2] = ["ncm".parse()?, "ridge:1".parse()?];
-/// let evaluation = evaluate(&features, &sampler, 100, &heads)?;
+/// let evaluation = evaluate(features, &sampler, 100, &heads)?;
+/// // All predictions in 100 of 100 episodes are correct: the interval still has a width.
 /// assert_eq!(evaluation.head("ncm")?.accuracy.mean, 1.0);
+/// assert_eq!(evaluation.heads[0].to_string(), "ncm: 100.0 % (96.4 to 100.0 %)");
 /// assert_eq!(evaluation.differences[0].difference.mean, 0.0);
 /// # fewshot::Result::Ok(())
 /// ```
-pub fn evaluate<H: Head>(
-    features: &LabelledFeatures,
+pub fn evaluate<'a, H: Head>(
+    features: impl Into<FeatureView<'a>>,
     sampler: &EpisodeSampler,
     episodes: usize,
     heads: &[H],
@@ -97,31 +59,35 @@ pub fn evaluate<H: Head>(
     evaluate_with(features, sampler, episodes, heads, &IntervalSettings::default())
 }
 
-/// [`evaluate`] with other settings of the intervals.
-pub fn evaluate_with<H: Head>(
-    features: &LabelledFeatures,
+/// [`evaluate`] with given settings of the intervals.
+pub fn evaluate_with<'a, H: Head>(
+    features: impl Into<FeatureView<'a>>,
     sampler: &EpisodeSampler,
     episodes: usize,
     heads: &[H],
     settings: &IntervalSettings,
 ) -> Result<Evaluation> {
-    let mut tally = Tally::new(heads, settings)?;
+    let features = features.into();
+    check_episodes(episodes)?;
+    let mut sums = AccuracySums::new(heads, settings)?;
     let mut done = 0;
     while done < episodes {
         let chunk = done..episodes.min(done + CHUNK);
-        let outcomes: Vec<Result<Outcome>> = chunk
+        let counts: Vec<Result<EpisodeCounts>> = chunk
             .clone()
             .into_par_iter()
-            .map(|index| judge(features, &sampler.episode(index as u64), index, heads))
+            .map(|index| evaluate_episode(features, &sampler.episode(index as u64), index, heads))
             .collect();
-        tally.add_all(outcomes)?;
+        sums.add_all(counts)?;
         done = chunk.end;
     }
-    tally.finish()
+    sums.finish()
 }
 
-/// [`evaluate_with`] on given episodes, such as those that a [`crate::TaskListReader`] streams; only a block of them is
-/// in memory at a time.
+/// [`evaluate_with`] on given episodes, such as those of a [`crate::TaskListReader`]. At most 1024 episodes are in memory
+/// at a time.
+///
+/// **Errors** those of [`evaluate`] and of the iterator.
 ///
 /// ```
 /// use fewshot::{EpisodeSampler, IntervalSettings, LabelledFeatures, NearestMean, evaluate, evaluate_episodes};
@@ -133,49 +99,64 @@ pub fn evaluate_with<H: Head>(
 /// assert_eq!(given, evaluate(&features, &sampler, 100, &[NearestMean])?);
 /// # fewshot::Result::Ok(())
 /// ```
-pub fn evaluate_episodes<H: Head>(
-    features: &LabelledFeatures,
+pub fn evaluate_episodes<'a, H: Head>(
+    features: impl Into<FeatureView<'a>>,
     episodes: impl IntoIterator<Item = Result<Episode>>,
     heads: &[H],
     settings: &IntervalSettings,
 ) -> Result<Evaluation> {
-    let mut tally = Tally::new(heads, settings)?;
+    let features = features.into();
+    let mut sums = AccuracySums::new(heads, settings)?;
     let mut episodes = episodes.into_iter();
     let mut done = 0;
     loop {
         let chunk: Vec<Episode> = episodes.by_ref().take(CHUNK).collect::<Result<_>>()?;
         if chunk.is_empty() {
-            return tally.finish();
+            return sums.finish();
         }
-        let outcomes: Vec<Result<Outcome>> = chunk
+        check_episodes(done + chunk.len())?;
+        let counts: Vec<Result<EpisodeCounts>> = chunk
             .par_iter()
             .enumerate()
-            .map(|(offset, episode)| judge(features, episode, done + offset, heads))
+            .map(|(offset, episode)| evaluate_episode(features, episode, done + offset, heads))
             .collect();
-        tally.add_all(outcomes)?;
+        sums.add_all(counts)?;
         done += chunk.len();
     }
 }
 
-/// Runs every head on one episode and counts what it got right.
-fn judge<H: Head>(features: &LabelledFeatures, episode: &Episode, index: usize, heads: &[H]) -> Result<Outcome> {
-    let within = |head: &str| {
+fn check_episodes(episodes: usize) -> Result<()> {
+    if episodes > MOST_EPISODES {
+        let (value, expected) = (episodes as f64, "at most 100 million");
+        return Err(Error::InvalidSetting { setting: "the number of episodes", value, expected });
+    }
+    Ok(())
+}
+
+/// Runs every head on one episode and counts its correct predictions.
+fn evaluate_episode<H: Head>(
+    features: FeatureView<'_>,
+    episode: &Episode,
+    index: usize,
+    heads: &[H],
+) -> Result<EpisodeCounts> {
+    let in_episode = |head: &str| {
         let head = head.to_owned();
         move |source: Error| Error::InEpisode { episode: index as u64, head, source: Box::new(source) }
     };
-    let task = Task::new(features, episode).map_err(within("(any)"))?;
+    let task = Task::new(features, episode).map_err(in_episode("(any)"))?;
     let mut queries = vec![0u32; episode.way()];
     episode.query_classes().iter().for_each(|&class| queries[class] += 1);
     let mut correct = Vec::with_capacity(heads.len());
     for head in heads {
-        let scores = head.scores(&task).map_err(|source| within(&head.name())(source))?;
+        let scores = head.scores(&task).map_err(|source| in_episode(&head.name())(source))?;
         let mut counts = vec![0u32; episode.way()];
         for (predicted, &class) in scores.predictions().into_iter().zip(episode.query_classes()) {
             counts[class] += u32::from(predicted == class);
         }
         correct.push(counts);
     }
-    Ok(Outcome { classes: episode.classes().to_vec(), queries, correct, checksum: episode_checksum(episode) })
+    Ok(EpisodeCounts { classes: episode.classes().to_vec(), queries, correct, checksum: episode_checksum(episode) })
 }
 
 #[cfg(test)]

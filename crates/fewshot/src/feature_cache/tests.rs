@@ -1,4 +1,4 @@
-//! What is stored comes back bit for bit; what is damaged or foreign does not.
+//! Stored features are read back bit for bit; damaged files and files of other keys are refused.
 
 use super::*;
 
@@ -11,7 +11,7 @@ fn key(weights: &[u8]) -> FeatureKey {
 }
 
 #[test]
-fn both_precisions_come_back_bit_for_bit() {
+fn both_precisions_are_read_back_bit_for_bit() {
     let folder = tempfile::tempdir().unwrap();
     let cache = FeatureCache::open(folder.path().join("made/when/missing")).unwrap();
     let narrow = LabelledFeatures::from_f32(vec![0.1, -2.5, 3e-20, 7.0, 8.0, 9.0], 3, vec![4, 9]).unwrap();
@@ -22,11 +22,11 @@ fn both_precisions_come_back_bit_for_bit() {
         cache.put(&key(weights), features).unwrap();
         assert_eq!(cache.get(&key(weights)).unwrap().as_ref(), Some(features));
     }
-    assert_eq!(fs::read_dir(&cache.folder).unwrap().count(), 3, "no partial file stays");
+    assert_eq!(fs::read_dir(&cache.folder).unwrap().count(), 3, "no partial file is left");
 }
 
 #[test]
-fn damaged_and_foreign_files_are_refused() {
+fn damaged_files_and_files_of_other_keys_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let cache = FeatureCache::open(folder.path()).unwrap();
     let features = LabelledFeatures::from_f32(vec![1.0; 64], 4, (0..16).collect()).unwrap();
@@ -37,7 +37,7 @@ fn damaged_and_foreign_files_are_refused() {
         fs::write(&path, bytes).unwrap();
         matches!(cache.get(&key(b"a")), Err(Error::CacheEntry { .. }))
     };
-    assert!(refused(&whole[..whole.len() - 1]), "cut short");
+    assert!(refused(&whole[..whole.len() - 1]), "truncated");
     assert!(refused(&whole[..5]) && refused(b""), "no header");
     let mut flipped = whole.clone();
     *flipped.last_mut().unwrap() ^= 1;

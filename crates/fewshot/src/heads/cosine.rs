@@ -1,17 +1,17 @@
-//! The class mean with the smallest angle.
+//! The class mean with the largest cosine.
 
 use super::{Head, Scores};
 use crate::linalg::{Row, dot, dots};
 use crate::{Result, Task};
 
-/// Assigns a query to the class whose support mean points the same way.
+/// Predicts the class whose support mean has the largest cosine similarity with the query.
 ///
-/// **Definition** score_c(x) = ⟨x, m_c⟩ / (‖x‖ ‖m_c‖), m_c the mean of the support features of class c.
+/// **Definition** score_c(x) = ⟨x, m_c⟩ / (‖x‖ ‖m_c‖), where m_c is the mean support feature of class c.
 ///
-/// **Conventions** a zero query or a zero mean has the cosine 0 with everything.
+/// **Conventions** the cosine with a zero vector is 0.
 ///
 /// **Source** Gidaris, Komodakis, Dynamic few-shot visual learning without forgetting, CVPR 2018, section 3.2, with
-/// class means in the place of learnt weights and temperature 1.
+/// class means instead of learnt weights, and temperature 1.
 ///
 /// ```
 /// use fewshot::{Cosine, Episode, Head, LabelledFeatures, Task};

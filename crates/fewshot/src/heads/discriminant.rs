@@ -1,32 +1,32 @@
-//! Linear discriminant analysis with a shared, shrunk covariance.
+//! Linear discriminant analysis with a pooled, shrunk covariance.
 
 use super::linear::LinearClassifier;
 use super::{Head, Scores};
 use crate::linalg::{ShrunkCovariance, dot};
 use crate::{Error, Result, Task};
 
-/// How far the covariance is shrunk towards a multiple of the identity.
+/// Shrinkage γ of the covariance towards a multiple of the identity.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Shrinkage {
-    /// By this γ in 0 to 1.
+    /// This γ, between 0 and 1.
     Fixed(f64),
-    /// By the formula of Ledoit and Wolf (2004) on the pooled residuals, on each task anew.
+    /// γ by the formula of Ledoit and Wolf (2004), from the pooled residuals of each task.
     LedoitWolf,
 }
 
-/// The Gaussian classifier with one covariance for all classes.
+/// Linear discriminant analysis: the Gaussian classifier with one covariance for all classes.
 ///
 /// **Definition** with class means m_c, class shares π_c and the pooled covariance S = (1/s) Σᵢ rᵢrᵢᵀ of the
 /// residuals rᵢ = xᵢ − m_{yᵢ}, Σ = (1 − γ) S + γ (tr S/p) I and
 /// score_c(x) = (x − x̄)ᵀ Σ⁻¹ (m_c − x̄) − ½ (m_c − x̄)ᵀ Σ⁻¹ (m_c − x̄) + ln π_c.
 ///
-/// **Conventions** divisor s, as scikit-learn's `LinearDiscriminantAnalysis(solver="lsqr", shrinkage=γ)`, whose
-/// predictions these are for a fixed γ. (With `shrinkage="auto"` scikit-learn shrinks each class by itself; here the
-/// pooled residuals give one γ.) Where s ≤ p, Σ is inverted through the s×s Gram matrix.
+/// **Conventions** divisor s. For a fixed γ the predictions equal those of scikit-learn's
+/// `LinearDiscriminantAnalysis(solver="lsqr", shrinkage=γ)`. With `shrinkage="auto"` scikit-learn shrinks each class
+/// separately; here one γ is computed from the pooled residuals. Where s ≤ p, Σ is inverted through the s×s Gram matrix.
 ///
-/// **Errors** [`Error::InvalidShrinkage`] when it is made; [`Error::Undefined`] where no class varies (one shot);
-/// [`Error::NotPositiveDefinite`] where γ is too small for a rank-deficient S.
+/// **Errors** of `scores`: [`Error::Undefined`] where no class varies (one shot); [`Error::NotPositiveDefinite`] where γ
+/// is too small for a rank-deficient S.
 ///
 /// **Source** Friedman, Regularized discriminant analysis, JASA 1989; Ledoit and Wolf, Journal of Multivariate
 /// Analysis 2004.
@@ -48,6 +48,8 @@ pub struct Discriminant {
 
 impl Discriminant {
     /// The head with this shrinkage.
+    ///
+    /// **Errors** [`Error::InvalidShrinkage`] for a γ outside of 0 to 1.
     pub fn new(shrinkage: Shrinkage) -> Result<Self> {
         match shrinkage {
             Shrinkage::Fixed(value) if !(0.0..=1.0).contains(&value) => Err(Error::InvalidShrinkage { value }),
@@ -66,7 +68,7 @@ impl Discriminant {
         let covariance = ShrunkCovariance::new(&residuals, dimension);
         if covariance.mean_variance == 0.0 {
             let reason =
-                "no class varies within its support, so there is no covariance; use two or more shots".to_owned();
+                "no class varies within its support, so its covariance is zero; use two or more shots".to_owned();
             return Err(Error::Undefined { quantity: OPERATION, reason });
         }
         let shrinkage = match self.shrinkage {

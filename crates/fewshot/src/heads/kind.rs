@@ -1,22 +1,27 @@
-//! The heads of this crate by value, for configuration files and command lines.
+//! All heads of this crate as one enum with a text form, for configuration files and command lines.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "faer")]
+use super::Logistic;
 use super::{
-    Bias, Cosine, Discriminant, FeatureTransform, Head, Logistic, NearestMean, Penalty, Ridge, Scores, Shrinkage,
-    SimpleShot,
+    Bias, Cosine, Discriminant, FeatureTransform, Head, NearestMean, Penalty, Ridge, Scores, Shrinkage, SimpleShot,
 };
 use crate::{Error, Result, Task};
 
-/// What [`HeadKind`] reads, for messages.
+/// The syntax of [`HeadKind`], for error messages.
 pub(crate) const SYNTAX: &str = "`ncm`, `cosine`, `simpleshot:un|l2n|cl2n`, `ridge:PENALTY[:penalised-bias]`, \
     `logistic:LAMBDA` and `lda:auto|GAMMA`, where PENALTY is a number, `loo` or `loo=A/B/C`, \
     optionally followed by `*n` or `*gram`";
 
-/// Any head of this crate, written as text.
+/// The reason why a head that needs eigenvectors is refused.
+#[cfg(not(feature = "faer"))]
+pub(crate) const NEEDS_FAER: &str = "this head needs the feature `faer` of the crate `fewshot`, which is off";
+
+/// Any head of this crate, with a text form.
 ///
 /// | text | head |
 /// |---|---|
@@ -26,14 +31,14 @@ pub(crate) const SYNTAX: &str = "`ncm`, `cosine`, `simpleshot:un|l2n|cl2n`, `rid
 /// | `ridge:1` | [`Ridge`], λ = 1 |
 /// | `ridge:0.1*n` | λ = 0.1 · number of support samples |
 /// | `ridge:0.1*gram` | λ = 0.1 · mean diagonal of the Gram matrix |
-/// | `ridge:loo`, `ridge:loo=0.1/1/10*gram` | λ chosen by leave-one-out |
-/// | `ridge:1:penalised-bias` | the bias penalised too |
-/// | `logistic:1` | [`Logistic`], λ = 1 |
+/// | `ridge:loo`, `ridge:loo=0.1/1/10*gram` | λ chosen by leave-one-out (feature `faer`) |
+/// | `ridge:1:penalised-bias` | the bias is penalised too |
+/// | `logistic:1` | [`crate::Logistic`], λ = 1 (feature `faer`) |
 /// | `lda:auto`, `lda:0.5` | [`Discriminant`] |
 ///
-/// **Conventions** the text of a head is its name in results, and reads back as the same head.
+/// **Conventions** the text of a head is its name in results; parsing it gives the same head.
 ///
-/// **Errors** [`Error::HeadSyntax`], [`Error::InvalidPenalty`], [`Error::InvalidShrinkage`].
+/// **Errors** of parsing: [`Error::HeadSyntax`], [`Error::InvalidPenalty`], [`Error::InvalidShrinkage`].
 ///
 /// ```
 /// use fewshot::{Error, HeadKind};
@@ -56,6 +61,7 @@ pub enum HeadKind {
     /// Ridge regression.
     Ridge(Ridge),
     /// Logistic regression.
+    #[cfg(feature = "faer")]
     Logistic(Logistic),
     /// Linear discriminant.
     Discriminant(Discriminant),
@@ -68,6 +74,7 @@ impl HeadKind {
             HeadKind::Cosine(head) => head,
             HeadKind::SimpleShot(head) => head,
             HeadKind::Ridge(head) => head,
+            #[cfg(feature = "faer")]
             HeadKind::Logistic(head) => head,
             HeadKind::Discriminant(head) => head,
         }
@@ -95,7 +102,7 @@ impl FromStr for HeadKind {
 
     fn from_str(text: &str) -> Result<Self> {
         let syntax = |reason: String| Error::HeadSyntax { text: text.to_owned(), reason };
-        let number = |value: &str| value.parse::<f64>().map_err(|_| syntax(format!("`{value}` is no number")));
+        let number = |value: &str| value.parse::<f64>().map_err(|_| syntax(format!("`{value}` is not a number")));
         let (kind, setting) = text.split_once(':').map_or((text, None), |(kind, setting)| (kind, Some(setting)));
         match (kind, setting) {
             ("ncm", None) => Ok(HeadKind::NearestMean(NearestMean)),
@@ -114,11 +121,14 @@ impl FromStr for HeadKind {
                 })?;
                 Ok(HeadKind::Ridge(Ridge::new(penalty).with_bias(bias)))
             }
+            #[cfg(feature = "faer")]
             ("logistic", Some(lambda)) => Ok(HeadKind::Logistic(Logistic::new(number(lambda)?)?)),
+            #[cfg(not(feature = "faer"))]
+            ("logistic", Some(_)) => Err(syntax(NEEDS_FAER.to_owned())),
             ("lda", Some("auto")) => Ok(HeadKind::Discriminant(Discriminant::new(Shrinkage::LedoitWolf)?)),
             ("lda", Some(gamma)) => Ok(HeadKind::Discriminant(Discriminant::new(Shrinkage::Fixed(number(gamma)?))?)),
             ("ncm" | "cosine", Some(_)) => Err(syntax(format!("`{kind}` takes no setting"))),
-            ("simpleshot" | "ridge" | "logistic" | "lda", _) => Err(syntax(format!("`{kind}` lacks its setting"))),
+            ("simpleshot" | "ridge" | "logistic" | "lda", _) => Err(syntax(format!("`{kind}` needs a setting"))),
             _ => Err(syntax(format!("there is no head `{kind}`"))),
         }
     }

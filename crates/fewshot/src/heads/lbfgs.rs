@@ -5,11 +5,13 @@ use std::collections::VecDeque;
 use crate::linalg::dot;
 use crate::{Error, Result};
 
-/// When to stop, and how many steps to remember.
+/// Stopping rules, and the number of correction pairs.
 pub(super) struct Settings {
+    /// Number of correction pairs kept.
     pub(super) memory: usize,
+    /// Largest number of iterations.
     pub(super) iterations: usize,
-    /// Largest gradient component at the end, as a share of the one at the start or of 1 if that is larger.
+    /// Largest gradient component at the optimum, relative to the larger of 1 and its initial value.
     pub(super) tolerance: f64,
 }
 
@@ -19,16 +21,17 @@ impl Default for Settings {
     }
 }
 
-/// One remembered step: the change of the point and of the gradient.
-struct Pair {
+/// One correction pair: the changes of the point and of the gradient in one step.
+struct Correction {
     step: Vec<f64>,
-    change: Vec<f64>,
+    gradient_change: Vec<f64>,
+    /// ⟨step, gradient change⟩.
     curvature: f64,
 }
 
-/// The minimum of `function`, which returns its value and fills its gradient.
+/// Minimises `function`, which returns its value and writes its gradient, from `point`.
 ///
-/// Liu and Nocedal (1989) with a line search for the weak Wolfe conditions by bisection (Lewis and Overton 2013).
+/// L-BFGS (Liu and Nocedal 1989) with a bisection line search for the weak Wolfe conditions (Lewis and Overton 2013).
 pub(super) fn minimise(
     operation: &'static str,
     mut point: Vec<f64>,
@@ -38,12 +41,12 @@ pub(super) fn minimise(
     let mut gradient = vec![0.0; point.len()];
     let mut value = function(&point, &mut gradient);
     let tolerance = settings.tolerance * largest(&gradient).max(1.0);
-    let mut pairs: VecDeque<Pair> = VecDeque::new();
+    let mut corrections: VecDeque<Correction> = VecDeque::new();
     for iteration in 0..settings.iterations {
         if largest(&gradient) <= tolerance {
             return Ok(point);
         }
-        let direction = descent(&gradient, &pairs);
+        let direction = descent(&gradient, &corrections);
         let Some(found) = line_search(&point, value, &gradient, &direction, &mut function) else {
             return Err(Error::NotConverged {
                 operation,
@@ -53,12 +56,12 @@ pub(super) fn minimise(
             });
         };
         let step = difference(&found.point, &point);
-        let change = difference(&found.gradient, &gradient);
-        let curvature = dot(&step, &change);
+        let gradient_change = difference(&found.gradient, &gradient);
+        let curvature = dot(&step, &gradient_change);
         if curvature > 0.0 {
-            pairs.push_back(Pair { step, change, curvature });
-            if pairs.len() > settings.memory {
-                pairs.pop_front();
+            corrections.push_back(Correction { step, gradient_change, curvature });
+            if corrections.len() > settings.memory {
+                corrections.pop_front();
             }
         }
         (point, value, gradient) = (found.point, found.value, found.gradient);
@@ -70,41 +73,43 @@ pub(super) fn minimise(
     Err(Error::NotConverged { operation, iterations: settings.iterations, gradient, tolerance })
 }
 
-/// −H g by the two-loop recursion.
-fn descent(gradient: &[f64], pairs: &VecDeque<Pair>) -> Vec<f64> {
+/// The search direction −H g by the two-loop recursion.
+fn descent(gradient: &[f64], corrections: &VecDeque<Correction>) -> Vec<f64> {
     let mut direction: Vec<f64> = gradient.iter().map(|value| -value).collect();
-    let mut weights = Vec::with_capacity(pairs.len());
-    for pair in pairs.iter().rev() {
+    let mut weights = Vec::with_capacity(corrections.len());
+    for pair in corrections.iter().rev() {
         let weight = dot(&pair.step, &direction) / pair.curvature;
-        add(&mut direction, -weight, &pair.change);
+        add(&mut direction, -weight, &pair.gradient_change);
         weights.push(weight);
     }
-    if let Some(last) = pairs.back() {
-        let scale = last.curvature / dot(&last.change, &last.change);
+    if let Some(last) = corrections.back() {
+        let scale = last.curvature / dot(&last.gradient_change, &last.gradient_change);
         direction.iter_mut().for_each(|value| *value *= scale);
     }
-    for (pair, weight) in pairs.iter().zip(weights.iter().rev()) {
-        let correction = weight - dot(&pair.change, &direction) / pair.curvature;
+    for (pair, weight) in corrections.iter().zip(weights.iter().rev()) {
+        let correction = weight - dot(&pair.gradient_change, &direction) / pair.curvature;
         add(&mut direction, correction, &pair.step);
     }
     direction
 }
 
-struct Found {
+/// The point accepted by a line search.
+struct Accepted {
     point: Vec<f64>,
     value: f64,
     gradient: Vec<f64>,
 }
 
+/// Bisection for a step length that satisfies the weak Wolfe conditions; none after 60 trials.
 fn line_search(
     point: &[f64],
     value: f64,
     gradient: &[f64],
     direction: &[f64],
     function: &mut impl FnMut(&[f64], &mut [f64]) -> f64,
-) -> Option<Found> {
+) -> Option<Accepted> {
     let slope = dot(gradient, direction);
-    // Near the minimum the decrease drowns in the rounding of the value.
+    // Near the minimum the decrease is smaller than the rounding error of the value.
     let rounding = 8.0 * f64::EPSILON * value.abs();
     let (mut low, mut high, mut length) = (0.0, f64::INFINITY, 1.0);
     for _ in 0..60 {
@@ -117,7 +122,7 @@ fn line_search(
         } else if dot(&new_gradient, direction) < 0.9 * slope {
             low = length;
         } else {
-            return Some(Found { point: candidate, value: new_value, gradient: new_gradient });
+            return Some(Accepted { point: candidate, value: new_value, gradient: new_gradient });
         }
         length = if high.is_finite() { 0.5 * (low + high) } else { 2.0 * low };
     }
@@ -157,12 +162,12 @@ mod tests {
     }
 
     #[test]
-    fn a_function_without_minimum_is_an_error() {
+    fn a_function_without_a_minimum_is_an_error() {
         let settings = Settings { iterations: 20, ..Settings::default() };
-        let fell = minimise("test", vec![0.0], settings, |x, g| {
+        let result = minimise("test", vec![0.0], settings, |x, g| {
             g[0] = -1.0;
             -x[0]
         });
-        assert!(matches!(fell, Err(Error::NotConverged { .. })));
+        assert!(matches!(result, Err(Error::NotConverged { .. })));
     }
 }

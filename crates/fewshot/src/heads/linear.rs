@@ -1,10 +1,10 @@
-//! What every linear head ends in: one weight row and one bias a class.
+//! A linear classifier with one weight vector and one bias per class: the result of fitting a linear head.
 
 use super::Scores;
 use crate::linalg::dots;
 use crate::{Result, Task};
 
-/// score_c(x) = ⟨w_c, x⟩ + b_c, with the weights `[w, p]` row after row.
+/// score_c(x) = ⟨w_c, x⟩ + b_c, with the weights `[w, p]` row-major.
 pub(super) struct LinearClassifier {
     pub(super) weights: Vec<f64>,
     pub(super) bias: Vec<f64>,

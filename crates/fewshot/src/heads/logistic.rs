@@ -1,4 +1,4 @@
-//! Multinomial logistic regression with an L2 penalty, solved to convergence.
+//! Multinomial logistic regression with an L2 penalty, fitted to convergence.
 
 use super::lbfgs::{Settings, minimise};
 use super::linear::LinearClassifier;
@@ -6,16 +6,17 @@ use super::{Head, Scores};
 use crate::linalg::{Row, centre, dot, dots, eigen, gram};
 use crate::{Error, Result, Task};
 
-/// Softmax regression on the support features.
+/// Multinomial logistic (softmax) regression on the support features.
 ///
-/// **Definition** the weights W `[w, p]` and biases b minimise Σᵢ −ln softmax(W xᵢ + b)_{yᵢ} + (λ/2)‖W‖²_F; the biases
-/// are not penalised; score(x) = W x + b.
+/// **Definition** score(x) = W x + b, where the weights W `[w, p]` and biases b minimise
+/// Σᵢ −ln softmax(W xᵢ + b)_{yᵢ} + (λ/2)‖W‖²_F. The biases are not penalised.
 ///
-/// **Conventions** λ = 1/C of scikit-learn's `LogisticRegression(C)`, whose optimum this is. It is found by L-BFGS
-/// from zero until the largest component of the gradient has fallen by 10⁻⁸ (or below 10⁻⁸). Where s < p it is sought
-/// in the span of the support, which holds the optimum: the cost depends on s, not on p.
+/// **Conventions** λ = 1/C of scikit-learn's `LogisticRegression(C)`, which has the same optimum. L-BFGS starts at zero.
+/// It stops when the largest gradient component is at most 10⁻⁸ times the larger of 1 and its initial value. Where
+/// s ≤ p, the problem is solved in the span of the support, which contains the optimum; the cost of a step then depends
+/// on s, not on p. Needs the crate feature `faer`.
 ///
-/// **Errors** [`Error::InvalidPenalty`] when it is made, [`Error::NotConverged`].
+/// **Errors** of `scores`: [`Error::NotConverged`], [`Error::Decomposition`].
 ///
 /// **Source** Liu and Nocedal, On the limited memory BFGS method for large scale optimization, 1989.
 ///
@@ -34,6 +35,8 @@ pub struct Logistic {
 
 impl Logistic {
     /// The head with the penalty λ.
+    ///
+    /// **Errors** [`Error::InvalidPenalty`] unless λ is positive and finite.
     pub fn new(lambda: f64) -> Result<Self> {
         if lambda > 0.0 && lambda.is_finite() {
             Ok(Self { lambda })
@@ -45,7 +48,7 @@ impl Logistic {
     fn fit(&self, task: &Task<'_>) -> Result<LinearClassifier> {
         let dimension = task.dimension();
         let mut features = task.support_matrix();
-        // The free bias takes up any shift of the features.
+        // The unpenalised bias absorbs any shift of the features.
         let mean = centre(&mut features, dimension);
         let coordinates = Coordinates::new(features, dimension)?;
         let objective = Objective { coordinates: &coordinates, task, lambda: self.lambda };
@@ -68,46 +71,46 @@ impl Head for Logistic {
     }
 }
 
-/// The support in an orthonormal basis of its own span, or as it is where it has more samples than features.
+/// The support features in an orthonormal basis of their span; unchanged where s > p.
 struct Coordinates {
     /// Z [s, rank].
     rows: Vec<f64>,
     rank: usize,
     features: Vec<f64>,
     dimension: usize,
-    /// X Xᵀ = U Λ Uᵀ: the columns uⱼ/√lⱼ [rank, s], where a basis was changed to.
-    back: Option<Vec<f64>>,
+    /// The vectors uⱼ/√lⱼ [rank, s] of X Xᵀ = U Λ Uᵀ; none without a change of basis.
+    basis: Option<Vec<f64>>,
 }
 
 impl Coordinates {
     fn new(features: Vec<f64>, dimension: usize) -> Result<Self> {
         let samples = features.len() / dimension;
         if samples > dimension {
-            return Ok(Self { rows: features.clone(), rank: dimension, features, dimension, back: None });
+            return Ok(Self { rows: features.clone(), rank: dimension, features, dimension, basis: None });
         }
         let found = eigen(&gram(&features, dimension), samples, "logistic regression")?;
         let floor = found.values.iter().copied().fold(0.0, f64::max) * f64::EPSILON * samples as f64;
-        let kept: Vec<usize> = (0..samples).filter(|&j| found.values[j] > floor).collect();
-        let rank = kept.len();
-        let (mut rows, mut back) = (vec![0.0; samples * rank], vec![0.0; samples * rank]);
-        for (column, &j) in kept.iter().enumerate() {
+        let positive: Vec<usize> = (0..samples).filter(|&j| found.values[j] > floor).collect();
+        let rank = positive.len();
+        let (mut rows, mut basis) = (vec![0.0; samples * rank], vec![0.0; samples * rank]);
+        for (column, &j) in positive.iter().enumerate() {
             let (vector, scale) = (&found.vectors[j * samples..][..samples], found.values[j].sqrt());
             for (i, value) in vector.iter().enumerate() {
                 rows[i * rank + column] = value * scale;
-                back[column * samples + i] = value / scale;
+                basis[column * samples + i] = value / scale;
             }
         }
-        Ok(Self { rows, rank, features, dimension, back: Some(back) })
+        Ok(Self { rows, rank, features, dimension, basis: Some(basis) })
     }
 
-    /// The weights over the features from those over the coordinates.
+    /// The weights of the features `[w, p]` from the weights of the coordinates `[w, rank]`.
     fn weights(&self, coordinates: &[f64], way: usize) -> Vec<f64> {
-        let Some(back) = &self.back else { return coordinates.to_vec() };
+        let Some(basis) = &self.basis else { return coordinates.to_vec() };
         let samples = self.features.len() / self.dimension;
         let mut weights = vec![0.0; way * self.dimension];
         for (class, target) in weights.chunks_exact_mut(self.dimension).enumerate() {
             let mut sample_weights = vec![0.0; samples];
-            for (column, direction) in back.chunks_exact(samples).enumerate() {
+            for (column, direction) in basis.chunks_exact(samples).enumerate() {
                 Row::F64(direction).add_scaled_to(coordinates[class * self.rank + column], &mut sample_weights);
             }
             for (row, weight) in self.features.chunks_exact(self.dimension).zip(sample_weights) {
@@ -125,7 +128,7 @@ struct Objective<'a> {
 }
 
 impl Objective<'_> {
-    /// The loss at `x` = (W row after row, then b), and its gradient.
+    /// The loss at `x` = (W row-major, then b); writes its gradient.
     fn evaluate(&self, x: &[f64], gradient: &mut [f64]) -> f64 {
         let (rank, way) = (self.coordinates.rank, self.task.way());
         let (weights, bias) = x.split_at(way * rank);

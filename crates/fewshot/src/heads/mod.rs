@@ -1,10 +1,12 @@
-//! Heads: classifiers that learn from a support set and score queries.
+//! Heads: classifiers that are fitted to a support set and score queries.
 
 mod cosine;
 mod discriminant;
 mod kind;
+#[cfg(feature = "faer")]
 mod lbfgs;
 mod linear;
+#[cfg(feature = "faer")]
 mod logistic;
 mod nearest_mean;
 mod ridge;
@@ -13,22 +15,27 @@ mod simple_shot;
 pub use cosine::Cosine;
 pub use discriminant::{Discriminant, Shrinkage};
 pub use kind::HeadKind;
+#[cfg(not(feature = "faer"))]
+pub(crate) use kind::NEEDS_FAER;
 pub(crate) use kind::SYNTAX;
+#[cfg(feature = "faer")]
 pub use logistic::Logistic;
 pub use nearest_mean::NearestMean;
-pub use ridge::{Bias, LooChoice, Penalty, PenaltyScale, Ridge};
+pub use ridge::{Bias, Penalty, PenaltyCandidate, PenaltyChoice, PenaltyScale, Ridge};
 pub use simple_shot::{FeatureTransform, SimpleShot};
+
+use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result, Task};
 
-/// A classifier that learns a task from its support set and scores its queries.
+/// A classifier that is fitted to the support set of a task and scores its queries.
 ///
-/// A head of your own implements the two methods and is evaluated like those of this crate.
+/// Implement the two methods for a head of your own; it is then evaluated like the heads of this crate.
 ///
 /// ```
 /// use fewshot::{Head, Result, Scores, Task};
 ///
-/// /// Answers with the class of the nearest support sample along the first feature.
+/// /// Predicts the class of the nearest support sample in the first feature.
 /// struct FirstFeature;
 ///
 /// impl Head for FirstFeature {
@@ -54,10 +61,10 @@ use crate::{Error, Result, Task};
 /// # Result::Ok(())
 /// ```
 pub trait Head: Send + Sync {
-    /// The name under which results are reported, unique within an evaluation.
+    /// Name of the head in results, unique within an evaluation.
     fn name(&self) -> String;
 
-    /// Learns from the support and scores every query for every class; higher is likelier.
+    /// Fits the head to the support and scores every query for every class; the highest score is the prediction.
     fn scores(&self, task: &Task<'_>) -> Result<Scores>;
 }
 
@@ -81,24 +88,43 @@ impl<H: Head + ?Sized> Head for &H {
     }
 }
 
-/// The score of every query for every class `[q, w]`; the prediction is the class with the highest.
+/// The score of every query for every class `[q, w]`; the class with the highest score is predicted.
 ///
-/// **Conventions** of several classes with exactly the same score, the one with the lowest index in the episode is
-/// predicted.
-#[derive(Clone, Debug, PartialEq)]
+/// **Conventions** ties go to the class with the lowest index in the episode.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Unchecked")]
 pub struct Scores {
     values: Vec<f64>,
     way: usize,
 }
 
+/// Scores read from a file, before they are checked.
+#[derive(Deserialize)]
+struct Unchecked {
+    values: Vec<f64>,
+    way: usize,
+}
+
+impl TryFrom<Unchecked> for Scores {
+    type Error = Error;
+
+    fn try_from(Unchecked { values, way }: Unchecked) -> Result<Self> {
+        let queries = values.len().checked_div(way).unwrap_or(0);
+        Self::checked(values, queries, way)
+    }
+}
+
 impl Scores {
-    /// Scores of a task, row after row, one row a query.
+    /// Scores of a task, row-major with one row per query.
     ///
     /// **Errors** [`Error::ScoreShape`], [`Error::NonFiniteScore`].
     pub fn new(task: &Task<'_>, values: Vec<f64>) -> Result<Self> {
-        let (queries, way) = (task.query_count(), task.way());
-        if values.len() != queries * way {
-            return Err(Error::ScoreShape { got: values.len(), queries, way });
+        Self::checked(values, task.query_count(), task.way())
+    }
+
+    fn checked(values: Vec<f64>, queries: usize, way: usize) -> Result<Self> {
+        if way == 0 || values.len() != queries * way {
+            return Err(Error::ScoreShape { found: values.len(), queries, way });
         }
         if let Some(at) = values.iter().position(|value| !value.is_finite()) {
             return Err(Error::NonFiniteScore { query: at / way, class: at % way, value: values[at] });
@@ -106,23 +132,23 @@ impl Scores {
         Ok(Self { values, way })
     }
 
-    /// The scores of each query in turn.
+    /// Iterates over the queries: the scores of one query for all classes.
     pub fn rows(&self) -> impl ExactSizeIterator<Item = &[f64]> {
         self.values.chunks_exact(self.way)
     }
 
-    /// All scores, row after row.
+    /// All scores `[q, w]`, row-major.
     pub fn values(&self) -> &[f64] {
         &self.values
     }
 
-    /// The predicted class of each query, from 0 within the episode.
+    /// The predicted class of each query, 0 … w−1.
     pub fn predictions(&self) -> Vec<usize> {
         self.rows().map(highest).collect()
     }
 }
 
-/// The position of the highest value, the first of equals.
+/// Index of the highest value; the first one in a tie.
 fn highest(values: &[f64]) -> usize {
     let mut best = 0;
     for (position, value) in values.iter().enumerate() {

@@ -1,12 +1,12 @@
-//! The nearest class mean in Euclidean distance (prototypes).
+//! The nearest class mean in Euclidean distance (prototypical networks).
 
 use super::{Head, Scores};
 use crate::linalg::squared_distances;
 use crate::{Result, Task};
 
-/// Assigns a query to the class whose support mean is nearest.
+/// Predicts the class whose support mean is nearest in Euclidean distance.
 ///
-/// **Definition** score_c(x) = −‖x − m_c‖², m_c the mean of the support features of class c.
+/// **Definition** score_c(x) = −‖x − m_c‖², where m_c is the mean support feature of class c.
 ///
 /// **Source** Snell, Swersky, Zemel, Prototypical networks, NeurIPS 2017 (arXiv 1703.05175), equations 1 and 2; the
 /// classifier of Galanti, György, Hutter, ICLR 2022 (arXiv 2112.15121).

@@ -1,27 +1,27 @@
-//! Nearest class mean after the feature transforms of SimpleShot.
+//! The nearest class mean after a feature transform (SimpleShot).
 
 use super::{Head, Scores};
 use crate::linalg::{Row, dot, squared_distances};
 use crate::{Error, Result, Task};
 
-/// What is done to every feature vector before the class means are taken.
+/// The transform of every feature vector before class means are taken.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FeatureTransform {
-    /// Nothing.
+    /// No transform (UN).
     Unnormalised,
-    /// x / ‖x‖.
+    /// x / ‖x‖ (L2N).
     L2,
-    /// (x − b) / ‖x − b‖, b the mean feature of the base (training) classes.
+    /// (x − b) / ‖x − b‖ (CL2N), where b is the mean feature of the base (training) classes.
     CentredL2,
 }
 
 /// The nearest class mean in Euclidean distance between transformed features.
 ///
-/// **Definition** score_c(x) = −‖τ(x) − m_c‖², m_c the mean over the support of class c of τ, the transform: UN, L2N
-/// or CL2N.
+/// **Definition** score_c(x) = −‖τ(x) − m_c‖², where τ is the transform and m_c the mean of τ over the support of class
+/// c.
 ///
-/// **Conventions** b must be attached with [`crate::LabelledFeatures::with_base_mean`]; it never comes from the
+/// **Conventions** b must be attached with [`crate::LabelledFeatures::with_base_mean`]; it is never computed from the
 /// episode. A zero vector stays zero. Class means are not normalised again.
 ///
 /// **Errors** [`Error::MissingBaseMean`].

@@ -1,16 +1,16 @@
-//! Cholesky factors of small positive definite matrices, and solves with them.
+//! Cholesky factorisation of small positive definite matrices.
 
 use super::dot;
 use crate::{Error, Result};
 
-/// A = L Lᵀ of a symmetric positive definite matrix.
+/// The factor L of a symmetric positive definite matrix A = L Lᵀ.
 pub(crate) struct Cholesky {
     lower: Vec<f64>,
     size: usize,
 }
 
 impl Cholesky {
-    /// Factors the matrix, of which the lower triangle is read. `operation` names it in the error.
+    /// Factorises a matrix, of which the lower triangle is read. Errors name `operation`.
     pub(crate) fn new(mut matrix: Vec<f64>, size: usize, operation: &'static str) -> Result<Self> {
         for i in 0..size {
             let (above, rest) = matrix.split_at_mut(i * size);
@@ -20,7 +20,7 @@ impl Cholesky {
                 row[j] = (row[j] - dot(&row[..j], &factor[..j])) / factor[j];
             }
             let pivot = row[i] - dot(&row[..i], &row[..i]);
-            // A pivot at the level of rounding is no pivot; NaN fails the comparison too.
+            // A pivot below the rounding error counts as zero; NaN is refused too.
             let threshold = row[i].abs() * f64::EPSILON * size as f64;
             if pivot.is_nan() || pivot <= threshold {
                 return Err(Error::NotPositiveDefinite { operation, size, pivot: i });
@@ -37,7 +37,7 @@ impl Cholesky {
             let row = &self.lower[i * size..][..size];
             b[i] = (b[i] - dot(&row[..i], &b[..i])) / row[i];
         }
-        // Lᵀ x = y, by columns of Lᵀ, which are rows of L.
+        // Solves Lᵀ x = y column by column; columns of Lᵀ are rows of L.
         for i in (0..size).rev() {
             let row = &self.lower[i * size..][..size];
             b[i] /= row[i];

@@ -1,4 +1,4 @@
-//! Eigenvectors and singular values by faer, on one thread, so that the bits do not depend on how many there are.
+//! Eigenvectors and singular values by faer on one thread, so results do not depend on the number of threads.
 
 use faer::dyn_stack::{MemBuffer, MemStack};
 use faer::linalg::evd::{ComputeEigenvectors, self_adjoint_evd, self_adjoint_evd_scratch};
@@ -7,13 +7,13 @@ use faer::{Mat, MatRef, Par};
 
 use crate::{Error, Result};
 
-/// A = Σⱼ `values[j]` vⱼ vⱼᵀ with vⱼ = `vectors[j*size..][..size]`, by ascending eigenvalue.
+/// A = Σⱼ `values[j]` vⱼ vⱼᵀ with vⱼ = `vectors[j*size..][..size]`.
 pub(crate) struct Eigen {
     pub(crate) values: Vec<f64>,
     pub(crate) vectors: Vec<f64>,
 }
 
-/// Eigenvalues and eigenvectors of a symmetric matrix.
+/// Eigenvalues, ascending, and eigenvectors of a symmetric matrix.
 pub(crate) fn eigen(matrix: &[f64], size: usize, operation: &'static str) -> Result<Eigen> {
     let matrix = MatRef::from_row_major_slice(matrix, size, size);
     let mut values = faer::diag::Diag::zeros(size);
@@ -34,7 +34,7 @@ pub(crate) fn eigen(matrix: &[f64], size: usize, operation: &'static str) -> Res
     })
 }
 
-/// The thin singular value decomposition: singular values, and left vectors uⱼ = `vectors[j*rows..][..rows]`.
+/// Singular values, descending, and left singular vectors uⱼ = `vectors[j*rows..][..rows]` (thin decomposition).
 pub(crate) fn singular_values(matrix: &[f64], rows: usize, columns: usize, operation: &'static str) -> Result<Eigen> {
     let matrix = MatRef::from_row_major_slice(matrix, rows, columns);
     let rank = rows.min(columns);
@@ -58,7 +58,7 @@ pub(crate) fn singular_values(matrix: &[f64], rows: usize, columns: usize, opera
     })
 }
 
-/// The values, unless one is not a number: a decomposition that did not converge may end so.
+/// The values; none where one is NaN or infinite, which some decompositions return without convergence.
 fn finite(values: &faer::diag::Diag<f64>) -> Option<Vec<f64>> {
     let values: Vec<f64> = values.column_vector().iter().copied().collect();
     values.iter().all(|value| value.is_finite()).then_some(values)
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_matrix_with_a_hole_does_not_converge() {
+    fn a_matrix_with_a_nan_does_not_converge() {
         for size in [3, 60] {
             let mut matrix = vec![1.0; size * size];
             matrix[size] = f64::NAN;

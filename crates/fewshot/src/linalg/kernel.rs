@@ -1,13 +1,11 @@
-//! Inner loops over feature rows: eight running sums in f64, the same bits on every machine.
+//! Inner loops over feature rows: eight partial sums in f64, with the same bits on every machine.
 //!
-//! The loops are plain Rust. `pulp` picks the widest vector unit at run time; because each sum keeps its eight lanes
-//! and no multiply is fused with an add, wider registers change the speed and not the result.
+//! The loops are plain Rust. `pulp` dispatches to the widest vector unit at run time. Every sum has eight lanes and no
+//! multiply-add is fused, so the vector width changes the speed and not the result.
 
-use pulp::{Arch, Simd, WithSimd};
+use statistics::{LANES, Widen, vectorized};
 
-const LANES: usize = 8;
-
-/// One row of features in the precision in which it is stored.
+/// One row of features in its own precision.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Row<'a> {
     F32(&'a [f32]),
@@ -37,8 +35,8 @@ impl Row<'_> {
     /// Adds `scale` times the row to `sum`.
     pub(crate) fn add_scaled_to(self, scale: f64, sum: &mut [f64]) {
         match self {
-            Row::F32(row) => Arch::new().dispatch(AddScaled { row, scale, sum }),
-            Row::F64(row) => Arch::new().dispatch(AddScaled { row, scale, sum }),
+            Row::F32(row) => add_scaled(row, scale, sum),
+            Row::F64(row) => add_scaled(row, scale, sum),
         }
     }
 }
@@ -53,50 +51,30 @@ pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
 /// ⟨row, r⟩ for each row r of the matrix `rows`.
 pub(crate) fn dots(row: Row<'_>, rows: &[f64], products: &mut [f64]) {
     match row {
-        Row::F32(row) => Arch::new().dispatch(Sums::<_, Product> { row, rows, sums: products, step: Product }),
-        Row::F64(row) => Arch::new().dispatch(Sums::<_, Product> { row, rows, sums: products, step: Product }),
+        Row::F32(row) => sums(row, rows, products, Product),
+        Row::F64(row) => sums(row, rows, products, Product),
     }
 }
 
 /// ‖row − r‖² for each row r of the matrix `rows`, from the differences themselves: nothing cancels.
 pub(crate) fn squared_distances(row: Row<'_>, rows: &[f64], distances: &mut [f64]) {
-    let step = SquaredDifference;
     match row {
-        Row::F32(row) => Arch::new().dispatch(Sums { row, rows, sums: distances, step }),
-        Row::F64(row) => Arch::new().dispatch(Sums { row, rows, sums: distances, step }),
+        Row::F32(row) => sums(row, rows, distances, SquaredDifference),
+        Row::F64(row) => sums(row, rows, distances, SquaredDifference),
     }
 }
 
-/// What a feature may be stored as.
-trait Element: Copy {
-    fn widen(self) -> f64;
-}
-
-impl Element for f32 {
-    #[inline(always)]
-    fn widen(self) -> f64 {
-        f64::from(self)
-    }
-}
-
-impl Element for f64 {
-    #[inline(always)]
-    fn widen(self) -> f64 {
-        self
-    }
-}
-
-/// What is summed over a pair of values.
-trait Step: Copy {
-    fn term(a: f64, b: f64) -> f64;
+/// The term that is summed over two rows.
+trait Term: Copy {
+    fn of(a: f64, b: f64) -> f64;
 }
 
 #[derive(Clone, Copy)]
 struct Product;
 
-impl Step for Product {
+impl Term for Product {
     #[inline(always)]
-    fn term(a: f64, b: f64) -> f64 {
+    fn of(a: f64, b: f64) -> f64 {
         a * b
     }
 }
@@ -104,42 +82,35 @@ impl Step for Product {
 #[derive(Clone, Copy)]
 struct SquaredDifference;
 
-impl Step for SquaredDifference {
+impl Term for SquaredDifference {
     #[inline(always)]
-    fn term(a: f64, b: f64) -> f64 {
+    fn of(a: f64, b: f64) -> f64 {
         (a - b) * (a - b)
     }
 }
 
-struct Sums<'a, T, S> {
-    row: &'a [T],
-    rows: &'a [f64],
-    sums: &'a mut [f64],
-    step: S,
-}
-
-impl<T: Element, S: Step> WithSimd for Sums<'_, T, S> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<V: Simd>(self, _: V) {
-        let Sums { row, rows, sums, step } = self;
-        let dimension = row.len();
-        let mut at = 0;
-        // Four matrix rows at a time keep the running sums in registers and read the feature row once.
-        while at + 4 <= sums.len() {
-            block::<T, S, 4>(row, &rows[at * dimension..][..4 * dimension], &mut sums[at..at + 4], step);
-            at += 4;
-        }
-        while at < sums.len() {
-            block::<T, S, 1>(row, &rows[at * dimension..][..dimension], &mut sums[at..at + 1], step);
-            at += 1;
-        }
-    }
+/// The sum of terms of `row` with each row of the matrix `rows`.
+fn sums<T: Widen, S: Term>(row: &[T], rows: &[f64], sums: &mut [f64], term: S) {
+    vectorized(
+        #[inline(always)]
+        || {
+            let dimension = row.len();
+            let mut at = 0;
+            // Four matrix rows at a time: the sums stay in registers, and the feature row is read once for all four.
+            while at + 4 <= sums.len() {
+                block::<T, S, 4>(row, &rows[at * dimension..][..4 * dimension], &mut sums[at..at + 4], term);
+                at += 4;
+            }
+            while at < sums.len() {
+                block::<T, S, 1>(row, &rows[at * dimension..][..dimension], &mut sums[at..at + 1], term);
+                at += 1;
+            }
+        },
+    );
 }
 
 #[inline(always)]
-fn block<T: Element, S: Step, const ROWS: usize>(row: &[T], rows: &[f64], sums: &mut [f64], _: S) {
+fn block<T: Widen, S: Term, const ROWS: usize>(row: &[T], rows: &[f64], sums: &mut [f64], _: S) {
     let dimension = row.len();
     let (chunks, tail) = row.as_chunks::<LANES>();
     let others: [&[[f64; LANES]]; ROWS] =
@@ -150,35 +121,30 @@ fn block<T: Element, S: Step, const ROWS: usize>(row: &[T], rows: &[f64], sums: 
         for r in 0..ROWS {
             let other = &others[r][k];
             for lane in 0..LANES {
-                lanes[r][lane] += S::term(values[lane], other[lane]);
+                lanes[r][lane] += S::of(values[lane], other[lane]);
             }
         }
     }
     for r in 0..ROWS {
         let other = &rows[(r + 1) * dimension - tail.len()..(r + 1) * dimension];
         for (lane, (&value, &other)) in tail.iter().zip(other).enumerate() {
-            lanes[r][lane] += S::term(value.widen(), other);
+            lanes[r][lane] += S::of(value.widen(), other);
         }
         let l = &lanes[r];
         sums[r] = ((l[0] + l[4]) + (l[2] + l[6])) + ((l[1] + l[5]) + (l[3] + l[7]));
     }
 }
 
-struct AddScaled<'a, T> {
-    row: &'a [T],
-    scale: f64,
-    sum: &'a mut [f64],
-}
-
-impl<T: Element> WithSimd for AddScaled<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<V: Simd>(self, _: V) {
-        for (sum, value) in self.sum.iter_mut().zip(self.row) {
-            *sum += self.scale * value.widen();
-        }
-    }
+/// Adds `scale` times the row to `sum`.
+fn add_scaled<T: Widen>(row: &[T], scale: f64, sum: &mut [f64]) {
+    vectorized(
+        #[inline(always)]
+        || {
+            for (sum, value) in sum.iter_mut().zip(row) {
+                *sum += scale * value.widen();
+            }
+        },
+    );
 }
 
 #[cfg(test)]
@@ -192,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn every_length_and_row_count_agrees_with_the_plain_sum() {
+    fn every_length_and_number_of_rows_agrees_with_the_plain_sum() {
         for dimension in [1, 3, 7, 8, 9, 16, 31, 64] {
             for count in 1..10 {
                 let row = numbers(dimension, "row");
@@ -216,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_of_four_has_the_bits_of_a_row_alone() {
+    fn a_row_in_a_block_of_four_has_the_bits_of_a_single_row() {
         let (row, rows) = (numbers(37, "row"), numbers(37 * 5, "rows"));
         let mut together = [0.0; 5];
         dots(Row::F64(&row), &rows, &mut together);

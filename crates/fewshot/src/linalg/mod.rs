@@ -1,11 +1,13 @@
-//! The little linear algebra that heads and scores need, in f64 and in a fixed order of operations.
+//! Linear algebra of heads and scores, in f64 and with a fixed order of operations.
 
 mod cholesky;
+#[cfg(feature = "faer")]
 mod decomposition;
 mod kernel;
 mod shrunk_covariance;
 
 pub(crate) use cholesky::Cholesky;
+#[cfg(feature = "faer")]
 pub(crate) use decomposition::{eigen, singular_values};
 pub(crate) use kernel::{Row, dot, dots, squared_distances};
 pub(crate) use shrunk_covariance::ShrunkCovariance;
@@ -24,7 +26,7 @@ pub(crate) fn gram(rows: &[f64], dimension: usize) -> Vec<f64> {
 
 /// The scatter matrix Xᵀ X [dimension, dimension] of the rows of X.
 pub(crate) fn scatter(rows: &[f64], dimension: usize) -> Vec<f64> {
-    // Each entry is a dot of two columns, so the transposed matrix turns it into a Gram matrix.
+    // XᵀX is the Gram matrix of the transpose.
     gram(&transpose(rows, dimension), rows.len() / dimension)
 }
 
@@ -40,7 +42,7 @@ pub(crate) fn transpose(rows: &[f64], dimension: usize) -> Vec<f64> {
     columns
 }
 
-/// Subtracts the mean row from every row and returns it.
+/// Subtracts the mean row from every row, and returns the mean row.
 pub(crate) fn centre(rows: &mut [f64], dimension: usize) -> Vec<f64> {
     let count = rows.len() / dimension;
     let mut mean = vec![0.0; dimension];

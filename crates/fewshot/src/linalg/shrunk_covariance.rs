@@ -1,4 +1,4 @@
-//! A covariance shrunk towards a multiple of the identity, solved in whichever of n and p is smaller.
+//! A covariance shrunk towards a multiple of the identity; systems are solved in the smaller one of n and p.
 
 use super::{Cholesky, Row, dot, dots, gram, scatter};
 use crate::Result;
@@ -34,11 +34,11 @@ impl<'a> ShrunkCovariance<'a> {
         let fourth: f64 = self.rows.chunks_exact(self.dimension).map(|row| dot(row, row).powi(2)).sum();
         let spread = squared_norm - self.mean_variance.powi(2) * p;
         let noise = ((fourth / n - squared_norm) / n).clamp(0.0, spread.max(0.0));
-        // All eigenvalues equal: S already is its target, and any γ gives the same Σ.
+        // Where all eigenvalues are equal, S equals its target and any γ gives the same Σ.
         if noise == 0.0 { 0.0 } else { noise / spread }
     }
 
-    /// Σ⁻¹ v for each row v of `vectors`, in place.
+    /// Replaces each row v of `vectors` by Σ⁻¹ v.
     pub(crate) fn solve(&self, shrinkage: f64, vectors: &mut [f64], operation: &'static str) -> Result<()> {
         let samples = self.samples();
         let (identity, share) = (shrinkage * self.mean_variance, (1.0 - shrinkage) / samples as f64);
@@ -82,7 +82,7 @@ mod tests {
     use crate::linalg::centre;
 
     #[test]
-    fn both_routes_solve_the_same_system() -> Result<()> {
+    fn primal_and_dual_solve_the_same_system() -> Result<()> {
         for (samples, dimension) in [(4, 9), (9, 4), (6, 6)] {
             let mut rows = streams::standard_normal(&mut streams::stream(1, "rows", 0), samples * dimension);
             centre(&mut rows, dimension);
@@ -92,7 +92,7 @@ mod tests {
                 let mut solved = right.clone();
                 covariance.solve(shrinkage, &mut solved, "test")?;
                 let identity = shrinkage * covariance.mean_variance;
-                // Σ x is put together again from the rows.
+                // Σ x, computed from the rows.
                 let mut back: Vec<f64> = solved.iter().map(|value| identity * value).collect();
                 for row in rows.chunks_exact(dimension) {
                     let weight = (1.0 - shrinkage) / samples as f64 * dot(row, &solved);

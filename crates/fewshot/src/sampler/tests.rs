@@ -1,4 +1,4 @@
-//! Every sampled episode is valid, whatever the rules; what cannot be sampled is refused.
+//! Every sampled episode is valid under any rules; rules that the data cannot satisfy are refused.
 
 use std::collections::HashSet;
 
@@ -6,14 +6,14 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Labels of classes with these sizes, interleaved so that rows of a class are not adjacent.
+/// Labels of classes with these sizes; rows of one class are not adjacent.
 fn labels(sizes: &[usize]) -> Vec<u32> {
     let most = sizes.iter().copied().max().unwrap_or(0);
     let rounds = (0..most).flat_map(|round| sizes.iter().enumerate().filter(move |(_, size)| round < **size));
     rounds.map(|(class, _)| 3 * class as u32 + 1).collect()
 }
 
-/// Samples exist, carry their class's label, and occur once; every class has support.
+/// Checks that samples exist, have the label of their class and occur once, and that every class has support.
 fn assert_valid(episode: &Episode, labels: &[u32]) {
     episode.check_against(labels).unwrap();
     let all: Vec<usize> = [episode.support(), episode.query()].concat();
@@ -73,7 +73,7 @@ proptest! {
 #[test]
 fn classes_and_samples_are_drawn_uniformly() {
     // 4000 episodes of 2 of 5 classes, 1 + 1 of 4 samples: each sample is support with probability 2/5 · 1/4 = 0.1, with
-    // a standard deviation of √(4000 · 0.1 · 0.9) = 19 around 400. Five deviations either way.
+    // a standard deviation of √(4000 · 0.1 · 0.9) = 19 around 400. The tolerance is five standard deviations.
     let labels = labels(&[4; 5]);
     let sampler = EpisodeSampler::fixed(&labels, 2, 1, 1, 11).unwrap();
     let (mut support, mut query) = ([0usize; 20], [0usize; 20]);
@@ -86,7 +86,7 @@ fn classes_and_samples_are_drawn_uniformly() {
 
 #[test]
 fn natural_queries_follow_the_class_sizes() {
-    // Classes of 10 and 100 with one shot: 9 of the 108 left belong to the small one.
+    // Classes of 10 and 100 samples, one shot each: 9 of the other 108 samples belong to the small class.
     let labels = labels(&[10, 100]);
     let rules = EpisodeRules { way: WayRule::Fixed(2), shot: ShotRule::Fixed(1), query: QueryRule::Natural(12) };
     let sampler = EpisodeSampler::new(&labels, rules, 3).unwrap();
@@ -95,12 +95,12 @@ fn natural_queries_follow_the_class_sizes() {
         .take(3000)
         .map(|episode| episode.query().iter().filter(|&&row| labels[row] == 1).count())
         .sum();
-    // The mean is 12 · 9/108 = 1 an episode, with a deviation below 1: six standard errors are 0.11.
+    // The mean is 12 · 9/108 = 1 per episode, the standard deviation below 1: six standard errors are 0.11.
     assert!((small as f64 / 3000.0 - 1.0).abs() < 0.11, "{small}");
 }
 
 #[test]
-fn what_cannot_be_sampled_is_refused_by_variant() {
+fn rules_that_the_data_cannot_satisfy_are_refused() {
     let sized = labels(&[30, 12, 30]);
     let short = EpisodeSampler::fixed(&sized, 3, 5, 15, 0);
     assert!(matches!(short, Err(Error::TooFewSamples { class: 4, count: 12, shots: 5, queries: 15 })));
@@ -111,9 +111,36 @@ fn what_cannot_be_sampled_is_refused_by_variant() {
     }
     let mut rules = EpisodeRules::fixed(2, 2, 1);
     rules.query = QueryRule::Natural(39);
-    // The two smallest classes leave 10 + 28.
+    // The two smallest classes have 10 + 28 samples beside their support.
     let refused = EpisodeSampler::new(&sized, rules, 0);
     assert!(matches!(refused, Err(Error::TooFewQueries { way: 2, available: 38, wanted: 39 })));
     rules.shot = ShotRule::MetaDataset { most_support: 10, most_from_class: 10 };
     assert!(matches!(EpisodeSampler::new(&sized, rules, 0), Err(Error::InvalidRule { rule: "query", .. })));
+}
+
+#[test]
+fn way_shots_and_queries_beyond_their_ceilings_are_refused() {
+    let sized = labels(&[30, 30]);
+    for (way, shots, queries) in
+        [(usize::MAX, 1, 1), (2, usize::MAX, 1), (2, 1, usize::MAX), (2, usize::MAX, usize::MAX)]
+    {
+        let refused = EpisodeSampler::fixed(&sized, way, shots, queries, 0);
+        match refused {
+            Err(error @ Error::InvalidRule { .. }) => assert!(error.to_string().contains("1,000,000"), "{error}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    // The largest allowed values need samples that the data do not have.
+    assert!(matches!(EpisodeSampler::fixed(&sized, 2, 1_000_000, 1_000_000, 0), Err(Error::TooFewSamples { .. })));
+    let mut rules = EpisodeRules::meta_dataset();
+    rules.way = WayRule::Uniform { low: 2, high: 1_000_000 };
+    assert_valid(&EpisodeSampler::new(&sized, rules, 0).unwrap().episode(0), &sized);
+}
+
+#[test]
+fn a_large_label_needs_no_memory_of_its_size() {
+    // A table indexed by label would have 2³² rows.
+    let sized: Vec<u32> = (0..40).map(|i| if i % 2 == 0 { 16_000_000 } else { u32::MAX }).collect();
+    let episode = EpisodeSampler::fixed(&sized, 2, 3, 4, 1).unwrap().episode(0);
+    assert_valid(&episode, &sized);
 }

@@ -1,7 +1,7 @@
-//! Episodes in a file that replays the same tasks on any machine: JSON Lines.
+//! Task lists: episodes in a file (JSON Lines), which gives the same tasks on any machine.
 //!
-//! The first line names the format and the labels that the episodes are for, each further line is an episode, and the
-//! last line closes the list, so that a file cut short is noticed:
+//! The first line is a header with the format and a checksum of the labels. Each further line is an episode. The last
+//! line closes the list, so a truncated file is detected:
 //!
 //! ```text
 //! {"format":"fewshot-task-list","version":1,"samples":12000,"labels_sha256":"9f86…","rules":{…},"seed":7}
@@ -10,9 +10,9 @@
 //! {"episodes":2,"episodes_sha256":"2c26…"}
 //! ```
 //!
-//! `samples` and `labels_sha256` are the number of labels and their [`crate::labels_checksum`]. `rules` and `seed` say how
-//! the episodes were drawn and may be absent. `classes` holds labels; `support` and `query` hold, for each of these
-//! classes in turn, zero-based row numbers. `episodes_sha256` is the checksum that an [`crate::Evaluation`] reports.
+//! `samples` and `labels_sha256` are the number of labels and their [`crate::labels_checksum`]. `rules` and `seed` are those
+//! of the sampler and may be absent. `classes` holds labels; `support` and `query` hold one list of zero-based row numbers
+//! per class. `episodes_sha256` is the checksum that an [`crate::Evaluation`] reports.
 
 mod reader;
 mod writer;
@@ -40,7 +40,7 @@ struct Header {
     seed: Option<u64>,
 }
 
-/// Any line after the first: an episode, or the end.
+/// Any line after the header: an episode, or the closing line.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Line {

@@ -1,4 +1,4 @@
-//! Reads task lists, one episode at a time, and refuses those of other data.
+//! Reads task lists episode by episode, and refuses lists of other data.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -8,10 +8,10 @@ use super::{FORMAT, Header, Line, VERSION};
 use crate::checksum::{EpisodesChecksum, episode_checksum, labels_checksum};
 use crate::{Episode, Error, Result};
 
-/// The episodes of a task list in turn, each checked against the labels.
+/// An iterator over the episodes of a task list, each checked against the labels.
 ///
 /// **Errors** as items: [`Error::TaskListLine`], [`Error::TaskListEpisode`], [`Error::TaskListTruncated`],
-/// [`Error::Stream`]. After an error there is nothing more.
+/// [`Error::Stream`]. The iterator ends after an error.
 ///
 /// ```
 /// use fewshot::{EpisodeSampler, Error, TaskListReader, TaskListWriter};
@@ -44,7 +44,7 @@ impl<'a> TaskListReader<'a, BufReader<File>> {
 }
 
 impl<'a, R: BufRead> TaskListReader<'a, R> {
-    /// Reads the header and compares its checksum with that of the labels.
+    /// Reads the header and compares its checksum with the checksum of the labels.
     ///
     /// **Errors** [`Error::TaskListHeader`], [`Error::TaskListChecksum`], [`Error::Stream`].
     pub fn new(mut reader: R, labels: &'a [u32]) -> Result<Self> {
@@ -53,7 +53,7 @@ impl<'a, R: BufRead> TaskListReader<'a, R> {
         let refuse = |reason: String| Error::TaskListHeader { version: VERSION, reason };
         let header: Header = serde_json::from_str(&first).map_err(|error| refuse(error.to_string()))?;
         if header.format != FORMAT || header.version != VERSION {
-            return Err(refuse(format!("it says `{}` version {}", header.format, header.version)));
+            return Err(refuse(format!("it has format `{}` and version {}", header.format, header.version)));
         }
         let found = labels_checksum(labels);
         if header.labels_sha256 != found || header.samples != labels.len() {
@@ -63,7 +63,7 @@ impl<'a, R: BufRead> TaskListReader<'a, R> {
         Ok(Self { reader, labels, line: 1, episodes: 0, checksum: EpisodesChecksum::default(), done: false })
     }
 
-    /// The next episode, or none after the closing line.
+    /// The next episode; none after the closing line.
     fn read(&mut self) -> Result<Option<Episode>> {
         let Some(text) = self.next_line()? else {
             return Err(Error::TaskListTruncated { episodes: self.episodes });
@@ -81,21 +81,21 @@ impl<'a, R: BufRead> TaskListReader<'a, R> {
             Line { episodes: Some(count), episodes_sha256: Some(listed), classes: None, .. } => {
                 self.close(count, &listed).map(|()| None)
             }
-            _ => Err(self.refuse("neither an episode (classes, support, query) nor the closing line".to_owned())),
+            _ => Err(self.refuse("it is neither an episode (classes, support, query) nor the closing line".to_owned())),
         }
     }
 
     fn close(&mut self, count: usize, listed: &str) -> Result<()> {
         let found = std::mem::take(&mut self.checksum).finish();
         if count != self.episodes || listed != found {
-            let came = self.episodes;
             return Err(self.refuse(format!(
-                "the list closes with {count} episodes of checksum {listed}, but {came} of checksum {found} came"
+                "the closing line states {count} episodes with checksum {listed}, but the list has {} with {found}",
+                self.episodes
             )));
         }
         match self.next_line()? {
             None => Ok(()),
-            Some(_) => Err(self.refuse("something follows the closing line".to_owned())),
+            Some(_) => Err(self.refuse("there is text after the closing line".to_owned())),
         }
     }
 

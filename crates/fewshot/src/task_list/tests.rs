@@ -1,4 +1,4 @@
-//! Lists replay to the same episodes, and damaged ones are refused.
+//! Task lists give the same episodes when read back, and damaged lists are refused.
 
 use super::*;
 use crate::{Episode, EpisodeSampler, Error, Result};
@@ -18,7 +18,7 @@ fn read(text: &str, labels: &[u32]) -> Result<Vec<Episode>> {
 }
 
 #[test]
-fn a_list_replays_and_evaluates_to_the_same() {
+fn a_list_gives_the_same_episodes_and_the_same_evaluation() {
     let (labels, episodes, text) = list();
     assert_eq!(read(&text, &labels).unwrap(), episodes);
     assert_eq!(text.lines().count(), 6);
@@ -27,7 +27,7 @@ fn a_list_replays_and_evaluates_to_the_same() {
     let sampler = EpisodeSampler::fixed(&labels, 3, 2, 4, 9).unwrap();
     write_task_list(&path, &labels, &sampler, 4).unwrap();
     assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no partial file stays");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no partial file is left");
     let features = crate::LabelledFeatures::from_f32((0..60).map(|i| i as f32).collect(), 1, labels.clone()).unwrap();
     let opened = TaskListReader::open(&path, &labels).unwrap();
     let replayed =
@@ -75,7 +75,7 @@ fn damaged_lists_are_refused_by_variant() {
 }
 
 #[test]
-fn failing_streams_and_foreign_episodes_are_errors() {
+fn failing_streams_and_episodes_of_other_data_are_errors() {
     struct Full;
     impl std::io::Write for Full {
         fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {

@@ -1,14 +1,15 @@
-//! Writes task lists, one episode at a time.
+//! Writes task lists episode by episode.
 
 use std::io::Write;
 use std::path::Path;
 
+use support::AtomicFile;
+
 use super::{FORMAT, Header, Line, VERSION};
-use crate::atomic_file::AtomicFile;
 use crate::checksum::{EpisodesChecksum, episode_checksum, labels_checksum};
 use crate::{Episode, EpisodeSampler, Error, Result};
 
-/// Writes a task list, however long, holding one episode at a time.
+/// Writes a task list of any length; one episode is in memory at a time.
 ///
 /// ```
 /// use fewshot::{Episode, TaskListReader, TaskListWriter};
@@ -29,7 +30,7 @@ pub struct TaskListWriter<'a, W: Write> {
 }
 
 impl<'a, W: Write> TaskListWriter<'a, W> {
-    /// Starts a list for these labels; `sampler`, where the episodes come from one, is recorded.
+    /// Starts a list for these labels. The rules and seed of `sampler`, if given, are written to the header.
     ///
     /// **Errors** [`Error::Stream`], as for every write.
     pub fn new(writer: W, labels: &'a [u32], sampler: Option<&EpisodeSampler>) -> Result<Self> {
@@ -45,15 +46,15 @@ impl<'a, W: Write> TaskListWriter<'a, W> {
         Ok(list)
     }
 
-    /// Adds an episode.
+    /// Writes an episode.
     ///
-    /// **Errors** those of [`Episode::check_against`] where it does not fit the labels.
+    /// **Errors** [`Error::Stream`], and those of [`Episode::check_against`].
     pub fn write(&mut self, episode: &Episode) -> Result<()> {
         episode.check_against(self.labels)?;
         self.line(&Line {
             classes: Some(episode.classes().to_vec()),
-            support: Some(by_class(episode.way(), episode.support(), episode.support_classes())),
-            query: Some(by_class(episode.way(), episode.query(), episode.query_classes())),
+            support: Some(episode.support_by_class()),
+            query: Some(episode.query_by_class()),
             ..Line::default()
         })?;
         self.episodes += 1;
@@ -61,7 +62,7 @@ impl<'a, W: Write> TaskListWriter<'a, W> {
         Ok(())
     }
 
-    /// Closes the list. Without this the file counts as cut short.
+    /// Writes the closing line. A reader refuses a list without it as truncated.
     pub fn finish(mut self) -> Result<W> {
         let checksum = std::mem::take(&mut self.checksum).finish();
         self.line(&Line { episodes: Some(self.episodes), episodes_sha256: Some(checksum), ..Line::default() })?;
@@ -75,19 +76,13 @@ impl<'a, W: Write> TaskListWriter<'a, W> {
     }
 }
 
-/// Writes the first `episodes` episodes of a sampler to a file, which appears when it is whole.
+/// Writes the first `episodes` episodes of a sampler to a file, which is created when it is complete.
 ///
 /// **Errors** [`Error::Io`], [`Error::Stream`], and those of [`TaskListWriter::write`].
 pub fn write_task_list(path: &Path, labels: &[u32], sampler: &EpisodeSampler, episodes: usize) -> Result<()> {
-    let mut list = TaskListWriter::new(AtomicFile::create(path)?, labels, Some(sampler))?;
+    let mut list = TaskListWriter::new(AtomicFile::create(path).map_err(Error::file)?, labels, Some(sampler))?;
     for episode in sampler.episodes().take(episodes) {
         list.write(&episode)?;
     }
-    list.finish()?.commit()
-}
-
-fn by_class(way: usize, samples: &[usize], classes: &[usize]) -> Vec<Vec<usize>> {
-    let mut groups = vec![Vec::new(); way];
-    samples.iter().zip(classes).for_each(|(&sample, &class)| groups[class].push(sample));
-    groups
+    list.finish()?.commit().map_err(Error::file)
 }

@@ -1,32 +1,42 @@
-//! The H-score with a regularised covariance.
+//! The H-score with a shrunk covariance.
 
-use serde::Serialize;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
 
 use super::{classes, matrix};
 use crate::linalg::{Row, ShrunkCovariance, centre, dot};
-use crate::{Error, LabelledFeatures, Result};
+use crate::{Error, FeatureView, Result};
 
-/// How much of the features' variance, in their own metric, lies between classes.
+/// The H-score: variance of the class means relative to the (shrunk) covariance of the features.
 ///
-/// **Definition** H = tr(Σ⁻¹ (1 − γ) Σ_z) with Σ = (1 − γ) S + γ (tr S/p) I, S the covariance of the features and Σ_z
-/// the covariance of their class means, both with divisor n and classes weighted by their share; γ by Ledoit and Wolf.
+/// **Definition** H = tr(Σ⁻¹ (1 − γ) Σ_z) with Σ = (1 − γ) S + γ (tr S/p) I, where S is the covariance of the features
+/// and Σ_z that of their class means. Both have the divisor n, so classes weigh by their share of the samples. γ is the
+/// shrinkage of Ledoit and Wolf.
 ///
-/// **Conventions** between 0 and min(p, k − 1). Where n ≤ p, Σ is inverted through the n×n Gram matrix.
+/// **Conventions** the score is between 0 and min(p, k − 1). Where n ≤ p, Σ is inverted through the n×n Gram matrix.
 ///
 /// **Source** Bao et al., An information-theoretic approach to transferability, ICIP 2019 (the score); Ibrahim,
 /// Ponomareva, Mazumder, Newer is not always better, 2021 (arXiv 2110.06893; the shrinkage and the factor 1 − γ).
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HScore {
     /// The score; higher is better.
     pub value: f64,
     /// The shrinkage γ.
     pub shrinkage: f64,
-    /// How many samples (n).
+    /// Number of samples (n).
     pub samples: usize,
-    /// How many features (p).
+    /// Number of features per sample (p).
     pub dimension: usize,
-    /// How many classes (k).
+    /// Number of classes (k).
     pub classes: usize,
+}
+
+impl fmt::Display for HScore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "H-score {:.4}", self.value)
+    }
 }
 
 /// The [`HScore`] of labelled features.
@@ -36,13 +46,14 @@ pub struct HScore {
 ///
 /// ```
 /// use fewshot::{LabelledFeatures, h_score};
-/// // One feature: S = σ² and γ leaves it as it is, so that H/(1 − γ) = between/total = 4/5.
+/// // One feature: shrinkage does not change S = σ², so H/(1 − γ) = between/total variance = 4/5.
 /// let features = LabelledFeatures::from_f32(vec![1.0, 3.0, 5.0, 7.0], 1, vec![0, 0, 1, 1])?;
 /// let score = h_score(&features)?;
 /// assert!((score.value - (1.0 - score.shrinkage) * 4.0 / 5.0).abs() < 1e-15);
 /// # fewshot::Result::Ok(())
 /// ```
-pub fn h_score(features: &LabelledFeatures) -> Result<HScore> {
+pub fn h_score<'a>(features: impl Into<FeatureView<'a>>) -> Result<HScore> {
+    let features = features.into();
     const NAME: &str = "the H-score";
     let classes = classes(features, NAME)?;
     let (samples, dimension) = (features.samples(), features.dimension());

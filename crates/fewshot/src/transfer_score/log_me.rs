@@ -1,24 +1,27 @@
-//! LogME: the evidence of a Bayesian linear model of the labels.
+//! LogME: log evidence of a Bayesian linear model of the labels.
 
-use serde::Serialize;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
 
 use super::{classes, matrix};
 use crate::linalg::singular_values;
-use crate::{Error, LabelledFeatures, Result};
+use crate::{Error, FeatureView, Result};
 
-/// Log maximum evidence of labels given features.
+/// LogME: maximum log evidence of the labels given the features.
 ///
-/// **Definition** for each class c with its one-hot target y ∈ {0, 1}ⁿ and features F `[n, p]`, the model y = F w + ε,
-/// w ~ N(0, α⁻¹I), ε ~ N(0, β⁻¹I) has y ~ N(0, α⁻¹(FFᵀ + tI)) with t = α/β. The score is the mean over classes of
-/// max over α, β of ln p(y | F)/n. For given t the best α is n/yᵀ(FFᵀ + tI)⁻¹y, which leaves one dimension, searched on
-/// 10⁻¹² … 10¹² times the mean squared singular value: the maximum itself, not a fixed point on the way to it.
+/// **Definition** let y ∈ {0, 1}ⁿ be the one-hot target of a class, and F `[n, p]` the features. The model y = F w + ε,
+/// w ~ N(0, α⁻¹I), ε ~ N(0, β⁻¹I) gives y ~ N(0, α⁻¹(FFᵀ + tI)) with t = α/β. The score is the mean over classes of
+/// max over α, β of ln p(y | F)/n. For given t the best α is n/yᵀ(FFᵀ + tI)⁻¹y. The best t is found by a grid and
+/// golden-section search over 10⁻¹² … 10¹² times the mean squared singular value of F.
 ///
-/// **Conventions** features and targets are not centred, as in the paper. It holds for n < p as it stands.
+/// **Conventions** features and targets are not centred, as in the paper. The definition holds for n < p too.
 ///
 /// **Source** You, Liu, Wang, Long, LogME, ICML 2021 (arXiv 2102.11005), equation 2.
 ///
-/// **Deviations** the paper iterates α and β from 1 for a few steps; here they are at their maximum.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+/// **Deviations** the paper updates α and β for a few steps from 1; here the evidence is maximised.
+#[non_exhaustive]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LogMe {
     /// Mean over classes of the evidence per sample, in nats; higher is better.
     pub value: f64,
@@ -26,17 +29,23 @@ pub struct LogMe {
     pub per_class: Vec<f64>,
     /// t = α/β of each class: noise over signal, in units of squared features.
     pub noise_ratio: Vec<f64>,
-    /// Classes whose t is at the lower end of the search: the features fit their targets without noise.
+    /// Number of classes whose t is at the lower end of the search: the features fit their target without noise.
     pub noise_free: usize,
-    /// Classes whose t is at the upper end: the features say nothing about them.
+    /// Number of classes whose t is at the upper end: the features do not predict their target.
     pub without_signal: usize,
-    /// How many samples (n).
+    /// Number of samples (n).
     pub samples: usize,
-    /// How many features (p).
+    /// Number of features per sample (p).
     pub dimension: usize,
 }
 
-/// The [`LogMe`] of labelled features.
+impl fmt::Display for LogMe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LogME {:.4} nats per sample", self.value)
+    }
+}
+
+/// The [`LogMe`] of labelled features. Needs the crate feature `faer`.
 ///
 /// **Errors** [`Error::Undefined`] for a single class or features that are all zero, [`Error::Decomposition`].
 ///
@@ -47,7 +56,8 @@ pub struct LogMe {
 /// assert!(log_me(&features)?.value > log_me(&shuffled)?.value);
 /// # fewshot::Result::Ok(())
 /// ```
-pub fn log_me(features: &LabelledFeatures) -> Result<LogMe> {
+pub fn log_me<'a>(features: impl Into<FeatureView<'a>>) -> Result<LogMe> {
+    let features = features.into();
     const NAME: &str = "LogME";
     let classes = classes(features, NAME)?;
     let (samples, dimension) = (features.samples(), features.dimension());
@@ -80,17 +90,18 @@ pub fn log_me(features: &LabelledFeatures) -> Result<LogMe> {
     Ok(result)
 }
 
-/// The evidence of one target as a function of t, at the best α.
+/// The evidence of one target as a function of t, for the best α.
 struct Profile<'a> {
     /// Squared singular values.
     squares: &'a [f64],
     /// (uⱼᵀy)².
     projections: Vec<f64>,
-    /// ‖y‖² outside of the span of the features.
+    /// ‖y⊥‖²: the part of ‖y‖² outside of the span of the features.
     unexplained: f64,
     samples: usize,
 }
 
+/// The maximum over t.
 struct Maximum {
     evidence: f64,
     noise_ratio: f64,
@@ -123,7 +134,7 @@ impl Profile<'_> {
         -0.5 * (log_2pi + 1.0 + (quadratic / n).ln() + log_determinant / n)
     }
 
-    /// A grid over ln t, then golden-section search around its best point.
+    /// The maximum over t: a grid over ln t, then golden-section search around its best point.
     fn maximise(&self) -> Maximum {
         const STEPS: usize = 120;
         let centre = (self.squares.iter().sum::<f64>() / self.squares.len() as f64).ln();

@@ -1,18 +1,36 @@
-//! Whether scores rank representations as their measured accuracy does.
+//! Rank correlation of transfer scores with the measured accuracy.
 
-use serde::Serialize;
+use std::fmt;
 
-use super::TransferScores;
-use crate::{Error, IntervalSettings, RankCorrelation, RankStatistic, Result, rank_correlation};
+use serde::{Deserialize, Serialize};
 
-/// How well one score ranks representations.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+use super::scores::TransferScores;
+use statistics::rank_correlation;
+
+use crate::{IntervalSettings, RankCorrelation, RankStatistic, Result};
+
+/// A transfer score.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TransferScore {
+    /// [`crate::LogMe`].
+    LogMe,
+    /// [`crate::HScore`].
+    HScore,
+    /// [`crate::Separation`].
+    Separation,
+}
+
+/// Rank correlation of one transfer score with the measured accuracy.
+#[non_exhaustive]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ScoreRank {
-    /// `log_me`, `h_score` or `separation`.
-    pub score: &'static str,
-    /// The score of each representation.
+    /// The score.
+    pub score: TransferScore,
+    /// Its value for each representation.
     pub scores: Vec<f64>,
-    /// The measured few-shot accuracy of each, which the score should predict.
+    /// The measured few-shot accuracy of each representation.
     pub accuracies: Vec<f64>,
     /// Spearman's ρ between the two.
     pub spearman: RankCorrelation,
@@ -20,12 +38,30 @@ pub struct ScoreRank {
     pub kendall: RankCorrelation,
 }
 
-/// Each transfer score beside the measured accuracy, over three or more representations (models, checkpoints).
+impl fmt::Display for TransferScore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            TransferScore::LogMe => "LogME",
+            TransferScore::HScore => "H-score",
+            TransferScore::Separation => "separation",
+        })
+    }
+}
+
+impl fmt::Display for ScoreRank {
+    /// The score with both coefficients: `separation: Spearman's ρ 0.80 (0.35 to 0.96), p = 0.02; Kendall's τ …`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}; {}", self.score, self.spearman, self.kendall)
+    }
+}
+
+/// Rank correlations of all transfer scores with the measured accuracy, over three or more representations (models or
+/// checkpoints). Needs the crate feature `faer`.
 ///
-/// **Errors** [`Error::UnequalLengths`], and those of [`rank_correlation`].
+/// **Errors** [`Error::Statistic`](crate::Error::Statistic) where the lists differ in length, and as of [`rank_correlation`].
 ///
 /// ```
-/// use fewshot::{IntervalSettings, LabelledFeatures, rank_scores, transfer_scores};
+/// use fewshot::{IntervalSettings, LabelledFeatures, TransferScore, rank_scores, transfer_scores};
 /// let labels: Vec<u32> = (0..60).map(|i| i % 3).collect();
 /// let noise = streams::standard_normal(&mut streams::stream(2, "docs/rank", 0), 60);
 /// let mut scores = Vec::new();
@@ -34,7 +70,7 @@ pub struct ScoreRank {
 ///     scores.push(transfer_scores(&LabelledFeatures::from_f64(values, 1, labels.clone())?)?);
 /// }
 /// let ranks = rank_scores(&scores, &[0.4, 0.5, 0.8, 0.95], &IntervalSettings::default())?;
-/// assert_eq!(ranks[2].score, "separation");
+/// assert_eq!(ranks[2].score, TransferScore::Separation);
 /// assert_eq!(ranks[2].spearman.coefficient, 1.0);
 /// # fewshot::Result::Ok(())
 /// ```
@@ -45,12 +81,12 @@ pub fn rank_scores(
 ) -> Result<Vec<ScoreRank>> {
     if scores.len() != accuracies.len() {
         let (left, right) = (scores.len(), accuracies.len());
-        return Err(Error::UnequalLengths { statistic: "scores and accuracies", left, right });
+        return Err(statistics::Error::UnequalLengths { statistic: "scores and accuracies", left, right }.into());
     }
-    let columns: [(&'static str, Vec<f64>); 3] = [
-        ("log_me", scores.iter().map(|scores| scores.log_me.value).collect()),
-        ("h_score", scores.iter().map(|scores| scores.h_score.value).collect()),
-        ("separation", scores.iter().map(|scores| scores.separation.value).collect()),
+    let columns = [
+        (TransferScore::LogMe, scores.iter().map(|scores| scores.log_me.value).collect::<Vec<_>>()),
+        (TransferScore::HScore, scores.iter().map(|scores| scores.h_score.value).collect()),
+        (TransferScore::Separation, scores.iter().map(|scores| scores.separation.value).collect()),
     ];
     columns
         .into_iter()

@@ -1,33 +1,42 @@
 //! Class separation by the class-distance normalised variance.
 
-use serde::Serialize;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
 
 use super::classes;
 use crate::linalg::{dot, squared_distances};
-use crate::{Error, LabelledFeatures, Result};
+use crate::{Error, FeatureView, Result};
 
-/// How far classes lie apart, in units of their spread.
+/// Class separation: minus the mean class-distance normalised variance (CDNV).
 ///
-/// **Definition** minus the mean over pairs i ≠ j of the class-distance normalised variance
-/// V_ij = (Var_i + Var_j)/(2‖μ_i − μ_j‖²), Var_i = mean over class i of ‖x − μ_i‖².
+/// **Definition** minus the mean over pairs i ≠ j of V_ij = (Var_i + Var_j)/(2‖μ_i − μ_j‖²), where Var_i is the mean over
+/// class i of ‖x − μ_i‖².
 ///
-/// **Conventions** divisor n_i; classes weigh equally. Pairs whose means coincide have no V_ij: they are left out and
-/// counted. No matrix is inverted, so n < p is no special case.
+/// **Conventions** divisor n_i; pairs weigh equally. V_ij is undefined where two means coincide; such pairs are excluded
+/// and counted.
 ///
-/// **Source** Galanti, György, Hutter, ICLR 2022 (arXiv 2112.15121), definition of the CDNV; used as a score for
-/// few-shot accuracy because the nearest-mean error is bounded by a multiple of it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+/// **Source** Galanti, György, Hutter, ICLR 2022 (arXiv 2112.15121): definition of the CDNV, and a bound on the
+/// nearest-mean error by a multiple of it.
+#[non_exhaustive]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Separation {
-    /// Minus the mean variance; higher is better.
+    /// Minus the mean CDNV; higher is better.
     pub value: f64,
-    /// The mean class-distance normalised variance.
+    /// The mean CDNV over pairs.
     pub mean_cdnv: f64,
-    /// Pairs of classes in the mean.
+    /// Number of pairs of classes in the mean.
     pub pairs: usize,
-    /// Pairs left out because their means coincide.
+    /// Number of pairs excluded because their means coincide.
     pub coincident_pairs: usize,
-    /// How many samples (n).
+    /// Number of samples (n).
     pub samples: usize,
+}
+
+impl fmt::Display for Separation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "separation {:.4}", self.value)
+    }
 }
 
 /// The [`Separation`] of labelled features.
@@ -41,19 +50,20 @@ pub struct Separation {
 /// assert_eq!(separation(&features)?.mean_cdnv, 5.0 / 32.0);
 /// # fewshot::Result::Ok(())
 /// ```
-pub fn separation(features: &LabelledFeatures) -> Result<Separation> {
+pub fn separation<'a>(features: impl Into<FeatureView<'a>>) -> Result<Separation> {
+    let features = features.into();
     const NAME: &str = "the class separation";
     let classes = classes(features, NAME)?;
     let dimension = features.dimension();
     let mut means = vec![0.0; classes.len() * dimension];
     let mut variances = Vec::with_capacity(classes.len());
     for (mean, class) in means.chunks_exact_mut(dimension).zip(&classes) {
-        class.rows.iter().for_each(|&row| features.view(row).add_to(mean));
+        class.rows.iter().for_each(|&row| features.row_slice(row).add_to(mean));
         mean.iter_mut().for_each(|value| *value /= class.rows.len() as f64);
         let mut distance = [0.0];
         let mut total = 0.0;
         for &row in &class.rows {
-            squared_distances(features.view(row), mean, &mut distance);
+            squared_distances(features.row_slice(row), mean, &mut distance);
             total += distance[0];
         }
         variances.push(total / class.rows.len() as f64);

@@ -1,6 +1,7 @@
-//! Scores against their definitions by brute force, for n above, at and below p, and unequal classes.
+//! Scores against brute-force evaluation of their definitions, for n > p, n = p and n < p, and unequal classes.
 
 use super::*;
+use crate::LabelledFeatures;
 use crate::linalg::{Cholesky, Row, centre, dot, gram, scatter};
 
 fn features(samples: usize, dimension: usize) -> LabelledFeatures {
@@ -11,13 +12,13 @@ fn features(samples: usize, dimension: usize) -> LabelledFeatures {
     LabelledFeatures::from_f64(values, dimension, labels).unwrap()
 }
 
-/// ln p(y | F)/n of y ~ N(0, (FFᵀ + tI)/α) by Cholesky of the n×n covariance.
+/// ln p(y | F)/n of y ~ N(0, (FFᵀ + tI)/α) by a Cholesky factorisation of the n×n covariance.
 fn evidence(features: &LabelledFeatures, class: u32, t: f64, alpha: f64) -> f64 {
     let n = features.samples();
-    let mut covariance = gram(&matrix(features), features.dimension());
+    let mut covariance = gram(&matrix(features.view()), features.dimension());
     (0..n).for_each(|i| covariance[i * n + i] += t);
     covariance.iter_mut().for_each(|value| *value /= alpha);
-    // ln det through the unit solves of leading blocks: det = Π 1/(A_k⁻¹)_kk.
+    // ln det from solves with the leading blocks A_k: det = Π 1/(A_k⁻¹)_kk.
     let mut log_determinant = 0.0;
     for k in 1..=n {
         let block: Vec<f64> = (0..k).flat_map(|i| covariance[i * n..][..k].to_vec()).collect();
@@ -38,8 +39,8 @@ fn log_me_is_the_maximum_of_the_evidence() {
         let features = features(samples, dimension);
         let found = log_me(&features).unwrap();
         for ((class, &value), &t) in [3, 5, 8].into_iter().zip(&found.per_class).zip(&found.noise_ratio) {
-            // The best α for this t, by its formula, and then no better neighbour in either direction.
-            let mut system = gram(&matrix(&features), dimension);
+            // The best α for this t by its formula; no neighbour of (t, α) has a larger evidence.
+            let mut system = gram(&matrix(features.view()), dimension);
             (0..samples).for_each(|i| system[i * samples + i] += t);
             let y: Vec<f64> = features.labels().iter().map(|l| f64::from(u8::from(*l == class))).collect();
             let mut solved = y.clone();
@@ -55,11 +56,11 @@ fn log_me_is_the_maximum_of_the_evidence() {
 }
 
 #[test]
-fn the_h_score_is_its_definition_on_both_sides_of_n_and_p() {
+fn the_h_score_equals_its_definition_for_n_above_and_below_p() {
     for (samples, dimension) in [(40, 6), (12, 12), (15, 50)] {
         let features = features(samples, dimension);
         let found = h_score(&features).unwrap();
-        let mut rows = matrix(&features);
+        let mut rows = matrix(features.view());
         centre(&mut rows, dimension);
         let mut covariance = scatter(&rows, dimension);
         covariance.iter_mut().for_each(|value| *value /= samples as f64);
@@ -84,7 +85,7 @@ fn the_h_score_is_its_definition_on_both_sides_of_n_and_p() {
 }
 
 #[test]
-fn what_has_no_score_is_refused_by_variant() {
+fn features_without_a_score_are_refused() {
     let one_class = LabelledFeatures::from_f32(vec![1.0, 2.0], 1, vec![0, 0]).unwrap();
     let constant = LabelledFeatures::from_f32(vec![2.0; 4], 1, vec![0, 1, 0, 1]).unwrap();
     let zero = LabelledFeatures::from_f32(vec![0.0; 4], 1, vec![0, 1, 0, 1]).unwrap();
@@ -93,13 +94,28 @@ fn what_has_no_score_is_refused_by_variant() {
     assert!(undefined(h_score(&one_class).map(drop)) && undefined(h_score(&constant).map(drop)));
     assert!(undefined(separation(&one_class).map(drop)) && undefined(separation(&constant).map(drop)));
     let settings = crate::IntervalSettings::default();
-    assert!(matches!(rank_scores(&[], &[0.5], &settings), Err(Error::UnequalLengths { left: 0, right: 1, .. })));
+    assert!(matches!(
+        rank_scores(&[], &[0.5], &settings),
+        Err(Error::Statistic(statistics::Error::UnequalLengths { left: 0, right: 1, .. }))
+    ));
 }
 
 #[test]
-fn coincident_classes_are_left_out_and_counted() {
+fn pairs_of_coincident_classes_are_excluded_and_counted() {
     let features = LabelledFeatures::from_f32(vec![0.0, 2.0, 1.0, 1.0, 5.0, 5.0], 1, vec![0, 0, 1, 1, 2, 2]).unwrap();
     let found = separation(&features).unwrap();
     // Means 1, 1, 5; variances 1, 0, 0: V(0, 2) = 1/32 and V(1, 2) = 0.
     assert_eq!((found.pairs, found.coincident_pairs, found.mean_cdnv), (2, 1, 1.0 / 64.0));
+}
+
+#[test]
+fn results_are_read_back_from_json() {
+    let scores: Vec<TransferScores> =
+        [(20, 4), (30, 5), (25, 6)].iter().map(|&(n, p)| transfer_scores(&features(n, p)).unwrap()).collect();
+    let text = serde_json::to_string(&scores).unwrap();
+    assert_eq!(serde_json::from_str::<Vec<TransferScores>>(&text).unwrap(), scores);
+    let ranks = rank_scores(&scores, &[0.3, 0.5, 0.4], &crate::IntervalSettings::default()).unwrap();
+    let text = serde_json::to_string(&ranks).unwrap();
+    assert!(text.contains("\"score\":\"log_me\""));
+    assert_eq!(serde_json::from_str::<Vec<ScoreRank>>(&text).unwrap(), ranks);
 }

@@ -1,29 +1,31 @@
-//! How far geometric complexity on a sample can be from its expectation.
+//! Concentration inequalities for geometric complexity on a sample.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::bounds::Lipschitz;
 use crate::{Error, Result};
 
-/// Which inequality gave a radius.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+/// The inequality that gives a radius.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Inequality {
-    /// From the range of ‖J‖²_F alone.
+    /// From the range of ‖J‖²_F.
     Hoeffding,
-    /// From its range and its variance on the sample.
+    /// From the range and the sample variance of ‖J‖²_F.
     EmpiricalBernstein,
 }
 
-/// With probability 1 − δ over the sample, |GC(f, Q) − GC(f, D)| ≤ `radius`.
+/// A confidence radius: with probability 1 − δ over the sample, |GC(f, Q) − GC(f, D)| ≤ `radius`.
 ///
-/// Holds for samples drawn independently from Q and measured exactly, with a map that does not depend on them. It is as
-/// good as the Lipschitz constant that it uses: with a sampled one it is an estimate.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+/// **Conventions** the samples are drawn independently from Q and measured exactly, and the map does not depend on them.
+/// With a sampled Lipschitz constant the radius is an estimate, not a bound.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Concentration {
     /// The radius.
     pub radius: f64,
-    /// The probability δ with which it may fail.
+    /// The failure probability δ.
     pub delta: f64,
     /// The number n of samples.
     pub samples: usize,
@@ -33,7 +35,7 @@ pub struct Concentration {
     pub inequality: Inequality,
 }
 
-/// L² √(ln(2/δ)/(2n)).
+/// Hoeffding's radius L² √(ln(2/δ)/(2n)).
 ///
 /// **Definition** Hoeffding's inequality for n independent values ‖J‖²_F in [0, L²], two-sided.
 ///
@@ -42,8 +44,8 @@ pub struct Concentration {
 /// **Source** Hoeffding, 1963, Theorem 2; for geometric complexity: Munn, Dherin and Gonzalvo, 2024 (arXiv 2405.15706).
 ///
 /// ```
-/// use gc_core::bounds::{Evidence, Lipschitz, hoeffding};
-/// let certified = Lipschitz { value: 2.0, evidence: Evidence::Certified };
+/// use gc_core::bounds::{Lipschitz, hoeffding};
+/// let certified = Lipschitz::certified(2.0)?;
 /// let bound = hoeffding(50, certified, 0.05)?;
 /// assert!((bound.radius - 4.0 * (40f64.ln() / 100.0).sqrt()).abs() < 1e-15);
 /// # Ok::<(), gc_core::Error>(())
@@ -54,18 +56,19 @@ pub fn hoeffding(samples: usize, lipschitz: Lipschitz, delta: f64) -> Result<Con
     Ok(Concentration { radius, delta, samples, lipschitz, inequality: Inequality::Hoeffding })
 }
 
-/// √(2 s² ln(4/δ)/n) + 7 L² ln(4/δ)/(3(n − 1)), with s² the variance of the values (divisor n − 1).
+/// The empirical Bernstein radius √(2 s² ln(4/δ)/n) + 7 L² ln(4/δ)/(3(n − 1)), with s² the variance of the values (divisor
+/// n − 1).
 ///
 /// **Definition** the empirical Bernstein inequality for n independent values ‖J‖²_F in [0, L²], applied with δ/2 to
-/// either side. Sharper than [`hoeffding`] where the values vary by much less than L².
+/// either side. It is sharper than [`hoeffding`] if the values vary by much less than L².
 ///
-/// **Errors** [`Error::Setting`] unless n ≥ 2, 0 < δ < 1 and L is finite, and if a value exceeds L²: then L is none.
+/// **Errors** [`Error::Setting`] unless n ≥ 2, 0 < δ < 1, L is finite, and no value exceeds L².
 ///
 /// **Source** Maurer and Pontil, 2009 (arXiv 0907.3740), Theorem 4.
 ///
 /// ```
-/// use gc_core::bounds::{Evidence, Lipschitz, empirical_bernstein};
-/// let certified = Lipschitz { value: 2.0, evidence: Evidence::Certified };
+/// use gc_core::bounds::{Lipschitz, empirical_bernstein};
+/// let certified = Lipschitz::certified(2.0)?;
 /// let bound = empirical_bernstein(&[1.0, 3.0], certified, 0.2)?;
 /// let logarithm = 20f64.ln(); // s² = 2, n = 2
 /// assert!((bound.radius - ((2.0 * logarithm).sqrt() + 28.0 * logarithm / 3.0)).abs() < 1e-14);
@@ -75,7 +78,7 @@ pub fn empirical_bernstein(squared_norms: &[f64], lipschitz: Lipschitz, delta: f
     let samples = squared_norms.len();
     check(samples, 2, lipschitz, delta)?;
     let range = lipschitz.value.powi(2);
-    // A sampled L is the root of the largest value itself, so that rounding must be allowed for.
+    // A sampled L is the root of the largest value, so its square can be smaller than that value by rounding.
     if let Some(above) = squared_norms.iter().find(|value| !(0.0..=range * (1.0 + 1e-6)).contains(*value)) {
         return Err(Error::setting("empirical_bernstein", format!("squared norms from 0 to L² = {range}"), above));
     }

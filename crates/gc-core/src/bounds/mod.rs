@@ -1,4 +1,4 @@
-//! Theory beside the measure: how far a sample mean can be from its expectation, and how large a Jacobian can be.
+//! Bounds: the distance of a sample mean from its expectation, and norms of a network's Jacobian.
 
 mod concentration;
 mod lipschitz;

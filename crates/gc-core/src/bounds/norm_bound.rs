@@ -1,17 +1,17 @@
 //! Bounds of the norms of a network's Jacobian from the norms of its layers.
 
 use candle_core::Tensor;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::bounds::spectral::norm;
 use crate::bounds::{Evidence, Lipschitz, spectral_norm_bound};
-use crate::linearisation::in_f64;
+use crate::tensors::in_f64;
 use crate::{Error, Result};
 
 /// Upper bounds of the operator norm and the Frobenius norm of a layer's Jacobian, at every input.
 ///
-/// Bounds of layers make bounds of networks: [`NormBound::then`] for one after the other, [`NormBound::plus`] for a sum of
-/// branches. Certificates, not estimates, and usually far above what a measurement finds.
+/// Bounds of layers combine to bounds of networks: [`NormBound::then`] for a composition, [`NormBound::plus`] for a sum of
+/// branches. They hold at every input, and are usually far above measured norms.
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
@@ -24,7 +24,8 @@ use crate::{Error, Result};
 /// assert!((network.frobenius / 32f64.sqrt() - 1.0).abs() < 1e-3);
 /// # Ok::<(), gc_core::Error>(())
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct NormBound {
     /// A bound of the largest singular value.
     pub operator: f64,
@@ -33,13 +34,25 @@ pub struct NormBound {
 }
 
 impl NormBound {
+    /// Bounds that were found elsewhere.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] unless both are finite and not negative.
+    pub fn new(operator: f64, frobenius: f64) -> Result<Self> {
+        if !(operator.is_finite() && frobenius.is_finite() && operator >= 0.0 && frobenius >= 0.0) {
+            let got = format!("{operator} and {frobenius}");
+            return Err(Error::setting("NormBound::new", "norms that are finite and not negative", got));
+        }
+        Ok(Self { operator, frobenius })
+    }
+
     /// The identity on `dimension` coordinates.
     pub fn identity(dimension: usize) -> Self {
         Self::contraction(dimension)
     }
 
-    /// Any map that is 1-Lipschitz and puts out `outputs` coordinates: ReLU, tanh, max pooling without overlap. A Jacobian
-    /// of rank r has ‖J‖_F ≤ √r ‖J‖.
+    /// Any 1-Lipschitz map with `outputs` output coordinates: ReLU, tanh, max pooling without overlap. A Jacobian of rank r
+    /// has ‖J‖_F ≤ √r ‖J‖.
     pub fn contraction(outputs: usize) -> Self {
         Self { operator: 1.0, frobenius: (outputs as f64).sqrt() }
     }
@@ -57,8 +70,8 @@ impl NormBound {
     ///
     /// **Definition** the operator norm is at most each of
     /// - Σ over taps of the norm of the tap's `[out, in]` matrix (a shift has norm 1),
-    /// - √(⌈h/stride⌉⌈w/stride⌉) times the norm of the weight as `[out, in·h·w]` (an input lies in so many patches),
-    /// - √(h·w) times the norm of the weight as `[out·h·w, in]` (an output adds so many terms),
+    /// - √(⌈h/stride⌉⌈w/stride⌉) times the norm of the weight as `[out, in·h·w]` (the number of patches that contain an input),
+    /// - √(h·w) times the norm of the weight as `[out·h·w, in]` (the number of terms of an output),
     ///
     /// and the Frobenius norm at most √positions times that of the weight. The first two are those of Tsuzuku, Sato and
     /// Sugiyama, 2018 (arXiv 1802.04034), and Yoshida and Miyato, 2017 (arXiv 1705.10941), made rigorous for zero padding.
@@ -89,11 +102,11 @@ impl NormBound {
         })
     }
 
-    /// Each channel times a factor of its own, at `positions` positions: batch norm in evaluation mode with
+    /// Each channel times its own factor, at `positions` positions: batch norm in evaluation mode with
     /// γ/√(running variance + ε).
     ///
     /// # Errors
-    /// [`Error::Setting`] if there is no factor, or one is not finite.
+    /// [`Error::Setting`] unless there is at least one factor and all are finite.
     pub fn channel_scale(factors: &[f64], positions: usize) -> Result<Self> {
         if factors.is_empty() || factors.iter().any(|factor| !factor.is_finite()) {
             return Err(Error::setting("channel_scale", "at least one factor, all finite", format!("{factors:?}")));
@@ -103,13 +116,13 @@ impl NormBound {
         Ok(Self { operator: largest, frobenius: (positions as f64 * squares).sqrt() })
     }
 
-    /// Averages of `window` coordinates each, without overlap, `outputs` of them.
+    /// Average pooling without overlap: `outputs` averages of `window` coordinates each.
     pub fn average_pool(window: usize, outputs: usize) -> Self {
         let operator = 1.0 / (window.max(1) as f64).sqrt();
         Self { operator, frobenius: operator * (outputs as f64).sqrt() }
     }
 
-    /// This layer, then the next: ‖BA‖ ≤ ‖B‖‖A‖ and ‖BA‖_F ≤ min(‖B‖‖A‖_F, ‖B‖_F‖A‖).
+    /// The composition of this layer and the next: ‖BA‖ ≤ ‖B‖‖A‖ and ‖BA‖_F ≤ min(‖B‖‖A‖_F, ‖B‖_F‖A‖).
     pub fn then(self, next: Self) -> Self {
         Self {
             operator: self.operator * next.operator,
@@ -122,7 +135,7 @@ impl NormBound {
         Self { operator: self.operator + other.operator, frobenius: self.frobenius + other.frobenius }
     }
 
-    /// The bound of ‖J‖_F as a certified Lipschitz constant.
+    /// The bound on ‖J‖_F as a certified Lipschitz constant.
     pub fn lipschitz(self) -> Lipschitz {
         Lipschitz { value: self.frobenius, evidence: Evidence::Certified }
     }

@@ -1,32 +1,33 @@
-//! The largest singular value of a matrix: an estimate from below, and a bound from above.
+//! The largest singular value of a matrix: an estimate from below and a bound from above.
 
 use candle_core::{DType, Tensor};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::linearisation::in_f64;
+use crate::tensors::in_f64;
 use crate::{Error, Result};
 
 /// Squarings of the Gram matrix: with k of them the bound exceeds the norm of a matrix of rank r by a factor of at most
 /// r^(1/2^(k+2)), here 1.0004 for r = 512.
 const SQUARINGS: u32 = 12;
 
-/// Above what rounding can do to the norm of a matrix of any size that fits in memory.
+/// A relative slack above the rounding error of the norm of any matrix that fits in memory.
 const ROUNDING: f64 = 1e-9;
 
-/// The outcome of a power iteration.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+/// The result of a power iteration.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct PowerIteration {
     /// The norm of the matrix along the last direction: never above the largest singular value.
     pub value: f64,
-    /// Steps taken.
+    /// The number of steps.
     pub steps: usize,
-    /// Whether the last step changed the value by less than the tolerance asked for.
+    /// Whether the last step changed the value by at most the tolerance.
     pub converged: bool,
 }
 
-/// The largest singular value of a matrix `[rows, columns]`, from below, by iterating v ↦ WᵀW v/‖WᵀW v‖.
+/// An estimate of the largest singular value of a matrix `[rows, columns]` from below, by iterating v ↦ WᵀW v/‖WᵀW v‖.
 ///
-/// Stops when a step changes the value by less than `tolerance` of it, or after `steps`; `seed` draws the first v.
+/// Stops when a step changes the value by at most `tolerance` (relative), or after `steps`. `seed` selects the first v.
 ///
 /// **Errors** [`Error::Setting`] unless the tensor is a matrix that is not empty, and finite.
 ///
@@ -59,8 +60,8 @@ pub fn power_iteration(matrix: &Tensor, tolerance: f64, steps: usize, seed: u64)
     Ok(outcome)
 }
 
-/// A bound of the largest singular value of a matrix `[rows, columns]` from above, a factor of at most 1.0004 too large
-/// for rank 512.
+/// An upper bound on the largest singular value of a matrix `[rows, columns]`. For rank 512 it is too large by a factor of at
+/// most 1.0004.
 ///
 /// **Definition** with G_0 = WᵀW and G_{t+1} = G_tᵀG_t, σ ≤ ‖G_t‖_F^(1/2^(t+1)) for every t, because the largest singular
 /// value of a matrix is at most its Frobenius norm; the excess is at most rank^(1/2^(t+2)).
@@ -85,7 +86,7 @@ pub fn spectral_norm_bound(matrix: &Tensor) -> Result<f64> {
     }
     let matrix = (matrix / scale)?;
     let mut gram = if rows < columns { matrix.matmul(&matrix.t()?)? } else { matrix.t()?.matmul(&matrix)? };
-    // The Gram matrix is kept at norm 1, and the logarithm of its true norm beside it.
+    // The Gram matrix is scaled to norm 1, and the logarithm of its norm is accumulated separately.
     let mut logarithm = 0.0;
     for squaring in 0..=SQUARINGS {
         let length = norm(&gram)?;

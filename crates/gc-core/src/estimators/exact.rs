@@ -1,14 +1,14 @@
-//! ‖J‖²_F from all of its rows or all of its columns.
+//! ‖J‖²_F from all rows or all columns of J.
 
 use crate::batch::Chunk;
-use crate::moments::Reading;
+use crate::moments::SampleEstimate;
 use crate::{Passes, Result};
 
 use super::Task;
 use super::passes::{Reverse, forward_squared_norms};
 
 /// Σ_k ‖Jᵀe_k‖² over the p unit vectors of the features.
-pub(super) fn by_rows(task: &Task<'_>, chunk: &Chunk) -> Result<(Vec<Reading>, Passes)> {
+pub(super) fn by_rows(task: &Task<'_>, chunk: &Chunk) -> Result<(Vec<SampleEstimate>, Passes)> {
     let samples = chunk.len();
     let mut reverse = Reverse::new(task, chunk, task.outputs)?;
     let mut totals = vec![0.0; samples];
@@ -23,11 +23,11 @@ pub(super) fn by_rows(task: &Task<'_>, chunk: &Chunk) -> Result<(Vec<Reading>, P
             totals[row % samples] += norm;
         }
     }
-    Ok((totals.into_iter().map(Reading::exact).collect(), reverse.passes))
+    Ok((totals.into_iter().map(SampleEstimate::exact).collect(), reverse.passes))
 }
 
 /// Σ_j ‖J e_j‖² over the d unit vectors of the inputs.
-pub(super) fn by_columns(task: &Task<'_>, chunk: &Chunk) -> Result<(Vec<Reading>, Passes)> {
+pub(super) fn by_columns(task: &Task<'_>, chunk: &Chunk) -> Result<(Vec<SampleEstimate>, Passes)> {
     let mut passes = Passes::default();
     let mut totals = vec![0.0; chunk.len()];
     for input in 0..task.inputs {
@@ -36,5 +36,5 @@ pub(super) fn by_columns(task: &Task<'_>, chunk: &Chunk) -> Result<(Vec<Reading>
         let norms = forward_squared_norms(task, chunk, directions, &mut passes)?;
         totals.iter_mut().zip(norms).for_each(|(total, norm)| *total += norm);
     }
-    Ok((totals.into_iter().map(Reading::exact).collect(), passes))
+    Ok((totals.into_iter().map(SampleEstimate::exact).collect(), passes))
 }

@@ -1,4 +1,4 @@
-//! The ways to read ‖J‖²_F off a chunk of samples, each unbiased for every sample.
+//! The estimators of ‖J‖²_F of each sample of a chunk, all unbiased.
 
 mod exact;
 mod passes;
@@ -6,31 +6,31 @@ mod projection;
 mod sampled;
 
 use crate::batch::{Chunk, split};
-use crate::moments::Reading;
+use crate::moments::SampleEstimate;
 use crate::{Error, FeatureMap, InputUnits, Method, Passes, Probe, Result, Side};
 
-/// Rows of a pass over a map's own linearisation, which runs forward once for all rows of a sample: wide enough that the
-/// preparation of weights costs little beside the products, narrow enough for a cache.
+/// Rows of one backward pass over a map's own linearization. A pass of this width spends little time on preparing weights,
+/// and its rows still fit into a cache.
 const WIDTH: usize = 64;
-/// The same where a sample asks for many rows, which may share more than weights: all of them meet the same zeros.
+/// The same for at least [`MANY`] rows per sample, whose ReLU masks have the same zeros.
 const WIDTH_OF_MANY: usize = 128;
-/// So many rows of a sample are many.
+/// From this many rows per sample on, the rows of few samples share a pass.
 const MANY: usize = 32;
 
-/// How ‖J‖²_F is to be obtained, as asked for.
+/// The requested estimator of ‖J‖²_F, before it is checked against the sizes of the map.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Estimator {
-    /// All rows or columns; `None`: the side with fewer passes.
+    /// All rows or columns; `None` for the side with fewer passes.
     Exact(Option<Side>),
-    /// Entries with this probability.
+    /// Each entry with this probability.
     EntryMask(f64),
-    /// This many outputs.
+    /// This number of outputs.
     OutputSample(usize),
     /// Projections on this side.
     Projections(Side, Probe),
 }
 
-/// Everything an estimator needs besides the samples.
+/// The map and the settings that an estimator needs besides the samples.
 pub(crate) struct Task<'a> {
     pub(crate) map: &'a dyn FeatureMap,
     pub(crate) units: &'a InputUnits,
@@ -38,29 +38,34 @@ pub(crate) struct Task<'a> {
     /// Input coordinates d and features p of a sample.
     pub(crate) inputs: usize,
     pub(crate) outputs: usize,
-    /// Rows of a pass that fit in the memory budget.
+    /// The number of rows of a pass that fit in the memory budget.
     pub(crate) rows_in_budget: usize,
-    /// Whether the map has a linearisation of its own.
-    pub(crate) linearises: bool,
-    /// Whether there is a limit on passes.
+    /// Whether the map has its own linearization.
+    pub(crate) has_linearization: bool,
+    /// Whether the number of passes is limited.
     pub(crate) passes_limited: bool,
 }
 
 impl Task<'_> {
-    /// Rows of a pass over a map's own linearisation, if each sample asks for so many.
+    /// Rows of one backward pass over a map's own linearization, for this number of rows per sample.
     fn width(&self, directions: usize) -> usize {
         let width = if directions >= MANY { WIDTH_OF_MANY } else { WIDTH };
         width.min(self.rows_in_budget)
     }
 
-    /// Of how many samples at once the rows are read: of few if each asks for many, so that they share a pass.
+    /// The number of samples whose rows are computed together: few samples if there are many rows per sample, so that the
+    /// rows of a sample share a pass.
     fn samples_together(&self, directions: usize) -> usize {
-        if self.linearises && directions >= MANY { (self.width(directions) / directions).max(1) } else { usize::MAX }
+        if self.has_linearization && directions >= MANY {
+            (self.width(directions) / directions).max(1)
+        } else {
+            usize::MAX
+        }
     }
 }
 
 impl Estimator {
-    /// Checks the settings against the sizes of the map, and fixes what was left open.
+    /// Checks the settings against the sizes of the map, and chooses the side if none was requested.
     pub(crate) fn resolve(self, probes: usize, map: &dyn FeatureMap, inputs: usize, outputs: usize) -> Result<Method> {
         let method = match self {
             Self::Exact(side) => {
@@ -95,7 +100,7 @@ impl Method {
         }
     }
 
-    /// Directions that one sample takes, at most.
+    /// The largest number of directions per sample.
     pub(crate) fn directions(&self, probes: usize, inputs: usize, outputs: usize) -> usize {
         match self {
             Self::Exact { by: Side::Rows } | Self::EntryMask { .. } => outputs,
@@ -105,7 +110,7 @@ impl Method {
         }
     }
 
-    /// Passes through the map that one sample takes, at most.
+    /// The largest number of passes through the map per sample.
     pub(crate) fn cost(&self, directions: usize) -> u64 {
         match self.side() {
             Side::Rows => 1 + directions as u64,
@@ -113,27 +118,37 @@ impl Method {
         }
     }
 
-    /// One reading for each sample of the chunk, and what they cost.
-    pub(crate) fn read(&self, task: &Task<'_>, chunk: &Chunk, probes: usize) -> Result<(Vec<Reading>, Passes)> {
+    /// The estimate of each sample of the chunk, and the passes spent.
+    pub(crate) fn estimate(
+        &self,
+        task: &Task<'_>,
+        chunk: &Chunk,
+        probes: usize,
+    ) -> Result<(Vec<SampleEstimate>, Passes)> {
         let directions = match (self, self.side()) {
-            // Which rows have an entry, and how many, differs from sample to sample.
+            // The number of rows with an entry differs between samples.
             (Self::EntryMask { .. }, _) | (_, Side::Columns) => 1,
             _ => self.directions(probes, task.inputs, task.outputs),
         };
         let together = task.samples_together(directions);
-        let (mut readings, mut passes) = (Vec::with_capacity(chunk.len()), Passes::default());
+        let (mut estimates, mut passes) = (Vec::with_capacity(chunk.len()), Passes::default());
         let mut left = Some(chunk.clone());
         while let Some(chunk) = left {
             let (part, rest) = split(chunk, together)?;
-            let (some, cost) = self.read_together(task, &part, probes)?;
-            readings.extend(some);
+            let (some, cost) = self.estimate_together(task, &part, probes)?;
+            estimates.extend(some);
             passes.add(cost);
             left = rest;
         }
-        Ok((readings, passes))
+        Ok((estimates, passes))
     }
 
-    fn read_together(&self, task: &Task<'_>, chunk: &Chunk, probes: usize) -> Result<(Vec<Reading>, Passes)> {
+    fn estimate_together(
+        &self,
+        task: &Task<'_>,
+        chunk: &Chunk,
+        probes: usize,
+    ) -> Result<(Vec<SampleEstimate>, Passes)> {
         match self {
             Self::Exact { by: Side::Rows } => exact::by_rows(task, chunk),
             Self::Exact { by: Side::Columns } => exact::by_columns(task, chunk),

@@ -1,28 +1,33 @@
-//! ‖J‖²_F from the squared norms of random projections, with directions of their own for each sample.
+//! ‖J‖²_F from squared norms of random projections, with independent directions for each sample.
 
 use streams::Stream;
 
 use crate::batch::Chunk;
-use crate::moments::Reading;
+use crate::moments::SampleEstimate;
 use crate::{Passes, Probe, Result};
 
 use super::Task;
 use super::passes::{Reverse, forward_squared_norms};
 
 /// Mean of ‖Jᵀv‖² over `probes` directions v in the space of the features.
-pub(super) fn by_rows(task: &Task<'_>, chunk: &Chunk, probe: Probe, probes: usize) -> Result<(Vec<Reading>, Passes)> {
+pub(super) fn by_rows(
+    task: &Task<'_>,
+    chunk: &Chunk,
+    probe: Probe,
+    probes: usize,
+) -> Result<(Vec<SampleEstimate>, Passes)> {
     let mut draws = Draws::new(task.seed, "gc-core/projection/rows", chunk, probe, probes, task.outputs);
-    // A graph would repeat the forward pass, which no plan counts.
-    let mut reverse = Reverse::new(task, chunk, if task.linearises { probes } else { 1 })?;
+    // Several lanes of a graph would repeat the forward pass, which the plan does not count.
+    let mut reverse = Reverse::new(task, chunk, if task.has_linearization { probes } else { 1 })?;
     loop {
         let cotangents: Vec<Vec<f64>> = (0..reverse.lanes).map_while(|_| draws.next()).collect();
         if cotangents.is_empty() {
             break;
         }
         let norms = reverse.squared_norms(cotangents.concat())?;
-        norms.chunks(chunk.len()).for_each(|norms| draws.record(norms));
+        norms.chunks(chunk.len()).for_each(|norms| draws.push(norms));
     }
-    Ok((draws.readings(), reverse.passes))
+    Ok((draws.estimates(), reverse.passes))
 }
 
 /// Mean of ‖J u‖² over `probes` directions u in the space of the inputs.
@@ -31,30 +36,30 @@ pub(super) fn by_columns(
     chunk: &Chunk,
     probe: Probe,
     probes: usize,
-) -> Result<(Vec<Reading>, Passes)> {
+) -> Result<(Vec<SampleEstimate>, Passes)> {
     let mut draws = Draws::new(task.seed, "gc-core/projection/columns", chunk, probe, probes, task.inputs);
     let mut passes = Passes::default();
     while let Some(directions) = draws.next() {
         let norms = forward_squared_norms(task, chunk, directions, &mut passes)?;
-        draws.record(&norms);
+        draws.push(&norms);
     }
-    Ok((draws.readings(), passes))
+    Ok((draws.estimates(), passes))
 }
 
-/// The directions of each sample of a chunk, block by block, and the norms that they gave.
+/// The directions of each sample of a chunk, drawn block by block, and the squared norms of their projections.
 ///
-/// A sample's directions come from its own stream, addressed by its position in the order of arrival, so they do not
-/// depend on how samples are cut into chunks.
+/// The directions of a sample come from a stream with the index of the sample, so they do not depend on the division into
+/// chunks.
 struct Draws {
     streams: Vec<Stream>,
     probe: Probe,
     probes: usize,
     dimension: usize,
-    /// Directions of the current block of each sample, and how many of them are used.
+    /// The current block of directions of each sample, and the number of directions used of it.
     blocks: Vec<Vec<Vec<f64>>>,
     used: usize,
     drawn: usize,
-    /// Norms of each sample, one after the other.
+    /// The squared norms of each sample, in the order of its directions.
     norms: Vec<Vec<f64>>,
 }
 
@@ -65,7 +70,7 @@ impl Draws {
         Self { streams, probe, probes, dimension, blocks, used: probe.block(), drawn: 0, norms }
     }
 
-    /// The next direction of every sample, flat, until there have been `probes`.
+    /// The next direction of every sample, flat; `None` after `probes` directions.
     fn next(&mut self) -> Option<Vec<f64>> {
         if self.drawn == self.probes {
             return None;
@@ -80,20 +85,20 @@ impl Draws {
         Some(directions)
     }
 
-    fn record(&mut self, norms: &[f64]) {
-        self.norms.iter_mut().zip(norms).for_each(|(seen, norm)| seen.push(*norm));
+    fn push(&mut self, norms: &[f64]) {
+        self.norms.iter_mut().zip(norms).for_each(|(norms, norm)| norms.push(*norm));
     }
 
-    /// The blocks of a sample are independent; their means are the units whose variance can be estimated.
-    fn readings(&self) -> Vec<Reading> {
+    /// The blocks of a sample are independent, so their means are its replicates.
+    fn estimates(&self) -> Vec<SampleEstimate> {
         let block = self.probe.block();
-        // A complete orthogonal basis gives ‖J‖²_F itself.
+        // A complete orthogonal basis gives ‖J‖²_F exactly.
         let complete = matches!(self.probe, Probe::Orthogonal { .. }) && block == self.dimension;
-        let reading = |norms: &Vec<f64>| {
-            let units: Vec<f64> = norms.chunks(block).map(|unit| unit.iter().sum::<f64>() / block as f64).collect();
-            let reading = Reading::of_units(&units);
-            if complete { Reading::exact(reading.value) } else { reading }
+        let estimate = |norms: &Vec<f64>| {
+            let means = norms.chunks(block).map(|norms| norms.iter().sum::<f64>() / block as f64);
+            let estimate = SampleEstimate::of_replicates(&means.collect::<Vec<_>>());
+            if complete { SampleEstimate::exact(estimate.value) } else { estimate }
         };
-        self.norms.iter().map(reading).collect()
+        self.norms.iter().map(estimate).collect()
     }
 }

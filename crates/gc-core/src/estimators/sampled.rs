@@ -1,21 +1,21 @@
-//! ‖J‖²_F from some of its entries, or some of its rows.
+//! ‖J‖²_F from some of the entries, or some of the rows, of J.
 
 use rand::Rng;
 use rand::seq::index;
 use streams::Stream;
 
 use crate::batch::Chunk;
-use crate::moments::Reading;
+use crate::moments::SampleEstimate;
 use crate::{Passes, Result};
 
 use super::Task;
 use super::passes::Reverse;
 
-/// (p/q) Σ ‖Jᵀe_k‖² over q of the p outputs, drawn without replacement for each sample by itself.
+/// (p/q) Σ ‖Jᵀe_k‖² over q of the p outputs, drawn without replacement and independently for each sample.
 ///
-/// The variance of simple random sampling is p²(1 − q/p)s²/q with s² the variance of the q squared norms, so it is known
-/// from q = 2 on (Cochran, 1977, Theorem 2.2).
-pub(super) fn output_sample(task: &Task<'_>, chunk: &Chunk, count: usize) -> Result<(Vec<Reading>, Passes)> {
+/// The variance of simple random sampling is p²(1 − q/p)s²/q with s² the variance of the q squared norms (Cochran, 1977,
+/// Theorem 2.2). It can be estimated for q ≥ 2.
+pub(super) fn output_sample(task: &Task<'_>, chunk: &Chunk, count: usize) -> Result<(Vec<SampleEstimate>, Passes)> {
     let samples = chunk.len();
     let drawn: Vec<Vec<usize>> = chunk
         .indices
@@ -37,25 +37,25 @@ pub(super) fn output_sample(task: &Task<'_>, chunk: &Chunk, count: usize) -> Res
             norms[row % samples].push(norm);
         }
     }
-    let readings = norms.iter().map(|norms| scaled_up(norms, task.outputs)).collect();
-    Ok((readings, reverse.passes))
+    let estimates = norms.iter().map(|norms| scaled_up(norms, task.outputs)).collect();
+    Ok((estimates, reverse.passes))
 }
 
-fn scaled_up(norms: &[f64], outputs: usize) -> Reading {
+fn scaled_up(norms: &[f64], outputs: usize) -> SampleEstimate {
     let (p, q) = (outputs as f64, norms.len() as f64);
-    let rows = Reading::of_units(norms);
+    let rows = SampleEstimate::of_replicates(norms);
     let unseen = 1.0 - q / p;
-    let unit_variance =
-        if norms.len() == outputs { Some(0.0) } else { rows.unit_variance.map(|s2| p * p * unseen * s2 / q) };
-    Reading { value: p * rows.value, unit_variance, units: 1 }
+    let replicate_variance =
+        if norms.len() == outputs { Some(0.0) } else { rows.replicate_variance.map(|s2| p * p * unseen * s2 / q) };
+    SampleEstimate { value: p * rows.value, replicate_variance, replicates: 1 }
 }
 
 /// Σ b_kj J_kj²/ρ with independent b_kj ∈ {0, 1} of mean ρ.
 ///
-/// Its variance is Σ J_kj⁴(1 − ρ)/ρ, estimated from the same entries by Σ b_kj J_kj⁴(1 − ρ)/ρ². Kept entries are found
-/// by skipping geometrically distributed distances, and rows without any are never computed: in each pass every sample
-/// takes the next row in which it has an entry.
-pub(super) fn entry_mask(task: &Task<'_>, chunk: &Chunk, rate: f64) -> Result<(Vec<Reading>, Passes)> {
+/// The variance is Σ J_kj⁴(1 − ρ)/ρ, estimated from the same entries by Σ b_kj J_kj⁴(1 − ρ)/ρ². The distances between kept
+/// entries are drawn from a geometric distribution. Rows without kept entries are not computed: in each pass every sample
+/// computes its next row with a kept entry.
+pub(super) fn entry_mask(task: &Task<'_>, chunk: &Chunk, rate: f64) -> Result<(Vec<SampleEstimate>, Passes)> {
     let samples = chunk.len();
     let mut masks: Vec<KeptEntries> = chunk
         .indices
@@ -87,14 +87,14 @@ pub(super) fn entry_mask(task: &Task<'_>, chunk: &Chunk, rate: f64) -> Result<(V
             }
         }
     }
-    let reading = |(squares, fourths): &(f64, f64)| {
+    let estimate = |(squares, fourths): &(f64, f64)| {
         let variance = fourths * (1.0 - rate) / (rate * rate);
-        Reading { value: squares / rate, unit_variance: Some(variance), units: 1 }
+        SampleEstimate { value: squares / rate, replicate_variance: Some(variance), replicates: 1 }
     };
-    Ok((sums.iter().map(reading).collect(), reverse.passes))
+    Ok((sums.iter().map(estimate).collect(), reverse.passes))
 }
 
-/// The entries of a p × d matrix that a Bernoulli mask keeps, row by row.
+/// The entries of a p × d matrix that a Bernoulli mask keeps, in the order of rows.
 struct KeptEntries {
     stream: Stream,
     rate: f64,
@@ -110,18 +110,18 @@ impl KeptEntries {
         kept
     }
 
-    /// The number of entries dropped before the next one kept.
+    /// The number of dropped entries before the next kept one.
     fn gap(&mut self) -> usize {
         if self.rate == 1.0 {
             return 0;
         }
         // 1 − random is in (0, 1], so the logarithm is finite.
         let uniform = 1.0 - self.stream.random::<f64>();
-        // Saturates at usize::MAX for a rate so small that nothing is ever kept.
+        // The cast saturates at usize::MAX for a rate so small that no entry is kept.
         (uniform.ln() / (-self.rate).ln_1p()).floor() as usize
     }
 
-    /// The next row with kept entries, and their columns.
+    /// The next row with kept entries, and the columns of these entries.
     fn next_row(&mut self) -> Option<(usize, Vec<usize>)> {
         if self.next >= self.entries {
             return None;

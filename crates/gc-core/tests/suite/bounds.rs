@@ -97,12 +97,12 @@ fn composition_and_sum_of_branches() {
     let product = b.matmul(&a).unwrap();
     assert!(frobenius(&product) <= both.frobenius);
     assert!(power_iteration(&product, 1e-12, 1_000, 0).unwrap().value <= both.operator);
-    let block = NormBound::identity(4).plus(NormBound { operator: 0.5, frobenius: 0.7 });
-    assert_eq!(block, NormBound { operator: 1.5, frobenius: 2.7 });
+    let norms = |operator, frobenius| NormBound::new(operator, frobenius).unwrap();
+    assert_eq!(NormBound::identity(4).plus(norms(0.5, 0.7)), norms(1.5, 2.7));
     let pooled = NormBound::average_pool(4, 9);
-    assert_eq!(pooled, NormBound { operator: 0.5, frobenius: 1.5 });
+    assert_eq!(pooled, norms(0.5, 1.5));
     let scaled = NormBound::channel_scale(&[3.0, -4.0], 2).unwrap();
-    assert_eq!(scaled, NormBound { operator: 4.0, frobenius: 50f64.sqrt() });
+    assert_eq!(scaled, norms(4.0, 50f64.sqrt()));
 }
 
 /// In 2,000 draws of n values in [0, L²], how often the mean is off by more than the radius.
@@ -122,7 +122,7 @@ fn failures(radius: impl Fn(&[f64]) -> f64) -> f64 {
 
 #[test]
 fn inequalities_hold_with_their_probability() {
-    let lipschitz = Lipschitz { value: 2.0, evidence: Evidence::Certified };
+    let lipschitz = Lipschitz::certified(2.0).unwrap();
     let range = failures(|_| hoeffding(400, lipschitz, 0.1).unwrap().radius);
     let variance = failures(|values| empirical_bernstein(values, lipschitz, 0.1).unwrap().radius);
     assert!(range <= 0.1 && variance <= 0.1, "{range} {variance}");
@@ -131,17 +131,18 @@ fn inequalities_hold_with_their_probability() {
 }
 
 #[test]
-fn what_makes_no_bound_is_refused() {
-    let lipschitz = Lipschitz { value: 2.0, evidence: Evidence::Certified };
+fn settings_without_a_bound_are_refused() {
+    let lipschitz = Lipschitz::certified(2.0).unwrap();
     let refused = |result: gc_core::Result<_>| matches!(result, Err(Error::Setting { .. }));
     assert!(refused(hoeffding(0, lipschitz, 0.1)));
     assert!(refused(hoeffding(5, lipschitz, 0.0)));
-    assert!(refused(hoeffding(5, Lipschitz { value: f64::INFINITY, ..lipschitz }, 0.1)));
+    assert!(matches!(Lipschitz::certified(f64::INFINITY), Err(Error::Setting { .. })));
     assert!(refused(empirical_bernstein(&[1.0], lipschitz, 0.1)));
     assert!(refused(empirical_bernstein(&[1.0, 4.1], lipschitz, 0.1)));
     assert!(matches!(Lipschitz::from_samples(&[]), Err(Error::EmptyData)));
     assert!(matches!(Lipschitz::from_samples(&[f64::NAN]), Err(Error::Setting { .. })));
     let refused = |result: gc_core::Result<NormBound>| matches!(result, Err(Error::Setting { .. }));
+    assert!(refused(NormBound::new(-1.0, 1.0)));
     assert!(refused(NormBound::linear(&normal(&[3], 1, 1))));
     assert!(refused(NormBound::linear(&normal(&[3, 2], 1, 1).affine(f64::NAN, 0.0).unwrap())));
     assert!(refused(NormBound::convolution(&normal(&[3, 2], 1, 1), 1, 4)));

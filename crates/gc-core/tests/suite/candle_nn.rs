@@ -1,14 +1,14 @@
-//! Networks of candle-nn, as users have them.
+//! Networks of candle-nn, built as users build them.
 
 use std::collections::HashMap;
 
 use candle_core::{DType, Tensor};
 use candle_nn::{Linear, Module, VarBuilder, VarMap};
-use gc_core::{Error, GeometricComplexity, check_derivatives, frozen_weights};
+use gc_core::{GeometricComplexity, check_derivatives, frozen_weights};
 
 use crate::support::{CPU, entries};
 
-/// The golden perceptron up to its features, by candle-nn's own layers.
+/// The golden perceptron up to its features, of candle-nn's layers.
 struct Perceptron(Linear, Linear, Linear);
 
 impl Perceptron {
@@ -44,12 +44,12 @@ fn a_network_of_candle_nn_has_the_golden_complexity() {
 }
 
 #[test]
-fn a_network_in_training_is_measured_through_its_frozen_weights() {
+fn a_network_in_training_is_measured_with_and_without_frozen_weights() {
     let variables = VarMap::new();
     let trained = Perceptron::new(&VarBuilder::from_varmap(&variables, DType::F64, &CPU)).unwrap();
     let x = &golden()["x"];
-    let tracked = GeometricComplexity::exact().measure_inputs(&|x: &Tensor| trained.features(x), x);
-    assert!(matches!(tracked, Err(Error::TrackedWeights { count: 6 })));
+    let tracked = GeometricComplexity::exact().measure_inputs(&|x: &Tensor| trained.features(x), x).unwrap();
+    assert_eq!(tracked.tracked_weights.unwrap().count, 6);
     let frozen = frozen_weights(&variables.data().lock().unwrap());
     let network = Perceptron::new(&VarBuilder::from_tensors(frozen, DType::F64, &CPU)).unwrap();
     let measure = || {
@@ -57,7 +57,8 @@ fn a_network_in_training_is_measured_through_its_frozen_weights() {
         GeometricComplexity::exact().measure_inputs(&map, x).unwrap().value
     };
     let before = measure();
-    // The last layer doubles: features and Jacobian do, and the complexity is four times what it was.
+    assert_eq!(before, tracked.value);
+    // If the weights of the last layer double, the Jacobian doubles, and the complexity is multiplied by 4.
     for (name, variable) in variables.data().lock().unwrap().iter().filter(|(name, _)| name.starts_with("embed.4")) {
         variable.set(&(variable.as_tensor() * 2.0).unwrap()).unwrap_or_else(|error| panic!("{name}: {error}"));
     }

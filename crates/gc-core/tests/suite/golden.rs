@@ -76,14 +76,14 @@ fn features_and_both_derivatives() {
         let (features, tangent) = map.jvp(x, golden.get("jvp.tangent")).unwrap();
         assert!(relative_difference(&entries(&features), &entries(golden.get("embedding"))) < tolerance);
         assert!(relative_difference(&entries(&tangent), &entries(golden.get("jvp.out"))) < tolerance);
-        // ‖Jᵀc‖² of the golden cotangent, through the penalty, which also takes cotangents of any size.
+        // ‖Jᵀc‖² of the golden cotangent, computed by the penalty, which accepts any cotangents.
         let term = Penalty::exact().term_along(&map, x, &[golden.get("vjp.cotangent").clone()]).unwrap();
         let expected: Vec<f64> = entries(&golden.get("vjp.out").sqr().unwrap().sum(1).unwrap());
         assert!(relative_difference(&term.per_sample, &expected) < tolerance);
     });
 }
 
-/// All gradients one after the other, zeros where there is none.
+/// The entries of all gradients, 0 for variables without a gradient.
 fn gradients(loss: &Tensor, variables: &[Var]) -> Vec<f64> {
     let store = loss.backward().unwrap();
     let gradient = |variable: &Var| match store.get(variable) {
@@ -98,7 +98,7 @@ fn golden_gradients(golden: &Golden, kind: &str) -> Vec<f64> {
 }
 
 #[test]
-fn the_gradient_of_the_mean_by_every_weight() {
+fn the_gradient_of_the_mean_with_respect_to_every_weight() {
     Golden::each(|golden, (value, gradient)| {
         let (variables, map) = golden.map();
         let term = Penalty::exact().term(&map, golden.get("x"), 0).unwrap();

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use candle_core::{DType, Tensor};
 use gc_core::{
-    Estimate, FeatureMap, GeometricComplexity, InputUnits, Linearised, Method, Parametric, Population, Probe, Side,
+    Estimate, FeatureMap, GeometricComplexity, InputUnits, Linearization, Method, Parametric, Population, Probe, Side,
     Stopped,
 };
 
@@ -56,13 +56,13 @@ fn exact_is_the_squared_frobenius_norm_from_both_sides() {
 }
 
 #[test]
-fn the_side_with_fewer_passes_is_chosen() {
+fn exact_takes_the_side_with_fewer_passes() {
     let wide = GeometricComplexity::exact().measure_inputs(&linear(&matrix()), &images(2)).unwrap();
     assert_eq!(wide.method, Method::Exact { by: Side::Rows });
     let tall = linear(&normal(&[40, 24], 1, 1));
     let estimate = GeometricComplexity::exact().measure_inputs(&tall, &images(2)).unwrap();
     assert_eq!((estimate.method, estimate.probes), (Method::Exact { by: Side::Columns }, 24));
-    // Without a forward mode there are only rows.
+    // Without a JVP only rows can be computed.
     let weight = normal(&[40, 24], 1, 1);
     let closure = |x: &Tensor| x.flatten_from(1)?.matmul(&weight.t()?);
     let estimate = GeometricComplexity::exact().measure_inputs(&closure, &images(2)).unwrap();
@@ -139,8 +139,8 @@ fn complete_draws_are_exact() {
 }
 
 #[test]
-fn an_extreme_mask_skips_the_rows_that_it_leaves_empty() {
-    // 120 entries a sample at rate 1e-4: about one sample in 83 keeps an entry, and then one.
+fn a_sparse_mask_skips_rows_without_entries() {
+    // 120 entries per sample at rate 1e-4: about one sample in 83 keeps an entry, usually a single one.
     let mask = GeometricComplexity::entry_mask(1e-4).chunk_samples(50).seed(3);
     let estimate = mask.measure_inputs(&linear(&matrix()), &images(2_000)).unwrap();
     assert!(estimate.passes.backward < 2_000, "{}", estimate.passes.backward);
@@ -149,7 +149,7 @@ fn an_extreme_mask_skips_the_rows_that_it_leaves_empty() {
 
 #[test]
 fn the_variance_of_a_probe_is_the_stated_one() {
-    // One linear map on many samples: the spread of the readings is the variance of a single probe.
+    // All samples have the same ‖J‖², so the variance of the estimates is that of a single probe.
     let gram = matrix().matmul(&matrix().t().unwrap()).unwrap();
     let (trace, fourth): (f64, f64) = (squared_norm(&matrix()), squared_norm(&gram));
     let diagonal: f64 = gram.to_vec2::<f64>().unwrap().iter().enumerate().map(|(i, row)| row[i] * row[i]).sum();
@@ -163,9 +163,9 @@ fn the_variance_of_a_probe_is_the_stated_one() {
         let single = GeometricComplexity::projections(probe, 1).seed(8);
         let estimate = single.measure_inputs(&linear(&matrix()), &images(samples)).unwrap();
         let got = estimate.standard_error.total.unwrap().powi(2) * samples as f64;
-        // A sample variance of 20,000 draws with a kurtosis below 15 is within 2.7 % (one σ); asked for is 8 %.
+        // The sample variance of 20,000 draws with a kurtosis below 15 has a relative standard error of 2.7 %; 8 % is allowed.
         assert!((got / variance - 1.0).abs() < 0.08, "{probe:?}: {got}, not {variance}");
-        // Two probes a sample tell the same from within the samples.
+        // The variance within samples, from two probes per sample, is the same.
         let pair = GeometricComplexity::projections(probe, 2).seed(9);
         let estimate = pair.measure_inputs(&linear(&matrix()), &images(samples)).unwrap();
         let got = estimate.standard_error.probe.unwrap().powi(2) * (2 * samples) as f64;
@@ -209,33 +209,33 @@ fn a_measured_data_set_has_no_error_and_a_sample_of_it_has() {
     assert!((ratio - (2.0f64 / 3.0).sqrt()).abs() < 1e-12);
 }
 
-/// The linear map with a linearisation of its own, and the rows of every pass that was asked of it.
-struct OfItsOwn {
+/// The linear map with its own linearization, which records the number of rows of every backward pass.
+struct WithLinearization {
     matrix: Tensor,
     rows: RefCell<Vec<usize>>,
 }
 
-impl FeatureMap for OfItsOwn {
+impl FeatureMap for WithLinearization {
     fn features(&self, x: &Tensor) -> gc_core::Result<Tensor> {
         Ok(x.flatten_from(1)?.matmul(&self.matrix.t()?)?)
     }
 
-    fn linearised(&self, x: &Tensor) -> gc_core::Result<Option<Box<dyn Linearised + '_>>> {
+    fn linearize(&self, x: &Tensor) -> gc_core::Result<Option<Box<dyn Linearization + '_>>> {
         Ok(Some(Box::new(AtImages { features: self.features(x)?, map: self })))
     }
 }
 
 struct AtImages<'a> {
     features: Tensor,
-    map: &'a OfItsOwn,
+    map: &'a WithLinearization,
 }
 
-impl Linearised for AtImages<'_> {
+impl Linearization for AtImages<'_> {
     fn features(&self) -> &Tensor {
         &self.features
     }
 
-    fn pullback(&self, cotangents: &Tensor) -> gc_core::Result<Tensor> {
+    fn vjp(&self, cotangents: &Tensor) -> gc_core::Result<Tensor> {
         let rows = cotangents.dim(0)?;
         assert_eq!(rows % self.features.dim(0)?, 0);
         self.map.rows.borrow_mut().push(rows);
@@ -248,28 +248,28 @@ impl Linearised for AtImages<'_> {
 }
 
 #[test]
-fn a_linearisation_takes_many_rows_of_each_sample() {
+fn a_linearization_computes_many_rows_per_sample_in_one_pass() {
     let matrix = normal(&[150, 24], 1, 3);
-    let own = OfItsOwn { matrix: matrix.clone(), rows: RefCell::default() };
+    let own = WithLinearization { matrix: matrix.clone(), rows: RefCell::default() };
     let images = images(5);
     let both = |settings: GeometricComplexity| {
         own.rows.take();
         let found = settings.measure_inputs(&own, &images).unwrap();
         let expected = settings.measure_inputs(&linear(&matrix), &images).unwrap();
         assert!((found.value / expected.value - 1.0).abs() < 1e-12, "{} {}", found.value, expected.value);
-        // The first pass is the look at two samples.
+        // The first pass is the inspection of two samples.
         (found.passes, own.rows.take().split_off(1))
     };
-    // Sample by sample, and one forward pass each.
+    // One sample at a time, with one forward pass each.
     let exact = GeometricComplexity::exact().by(Side::Rows);
     let (passes, rows) = both(exact.clone());
     assert_eq!((passes.forward, passes.backward, rows), (5, 5 * 150, [128, 22].repeat(5)));
     let (passes, rows) = both(GeometricComplexity::output_sample(40));
     assert_eq!((passes.forward, passes.backward, rows), (5, 5 * 40, vec![120, 80]));
-    // Few rows a sample: all samples together.
+    // Few rows per sample: all samples together.
     let (passes, rows) = both(GeometricComplexity::projections(Probe::Gaussian, 14));
     assert_eq!((passes.forward, passes.backward, rows), (5, 5 * 14, vec![60, 10]));
-    // Within the budget: (1000 + 4·100)/2 bytes a row, as the look at two samples says.
+    // Within the budget: (1000 + 4·100)/2 bytes per row, from the inspection of two samples.
     let (_, rows) = both(exact.chunk_bytes(10 * 700));
     assert_eq!(rows, [10].repeat(5 * 15));
 }

@@ -1,6 +1,5 @@
-//! Tests of the public interface, one binary.
-// Helpers of tests may panic as tests do.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+//! Tests of the public interface, in one binary.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests panic as tests do")]
 
 mod bounds;
 mod candle_nn;
@@ -8,7 +7,9 @@ mod coverage;
 mod derivative_check;
 mod golden;
 mod linear;
+mod networks;
 mod penalty;
+mod penalty_of_any_map;
 mod refusals;
 mod streaming;
 mod support;

@@ -1,4 +1,4 @@
-//! The penalty against finite differences of its own value, for fixed probes, with and without mixing of samples.
+//! Gradients of the penalty against finite differences of its value for fixed probes.
 
 use candle_core::{DType, Tensor, Var};
 use gc_core::{BatchNormMode, Error, FeatureMap, GeometricComplexity, InputUnits, Penalty, Probe, Result};
@@ -59,7 +59,7 @@ fn batch_norm_weights() -> Vec<Tensor> {
     vec![normal(&[8, 6], 31, 0), scale, normal(&[8], 31, 3), normal(&[4, 8], 31, 1)]
 }
 
-/// The derivative of the loss along a random direction of all weights, from its gradients and by central differences.
+/// The derivative of the loss along a random direction of all weights: from its gradients, and by central differences.
 fn along_a_direction(
     weights: &[Tensor],
     value: impl Fn(&[Tensor]) -> f64,
@@ -81,7 +81,7 @@ fn along_a_direction(
 }
 
 #[test]
-fn the_gradient_is_exact_for_the_drawn_probes_of_every_kind() {
+fn the_gradient_is_exact_for_the_drawn_probes() {
     let weights = random_weights(&[6, 9, 4], 30, DType::F64);
     let x = normal(&[5, 6], 30, 9);
     for probe in [Probe::Rademacher, Probe::Gaussian, Probe::Sphere, Probe::Orthogonal { block: 2 }] {
@@ -100,7 +100,7 @@ fn the_gradient_is_exact_for_the_drawn_probes_of_every_kind() {
 }
 
 #[test]
-fn training_mode_batch_norm_is_differentiated_through_its_statistics() {
+fn the_gradient_includes_the_batch_statistics_in_training_mode() {
     let weights = batch_norm_weights();
     let x = normal(&[7, 6], 31, 9);
     let penalty = Penalty::projections(Probe::Rademacher, 3).seed(2);
@@ -131,7 +131,7 @@ fn on_a_mixing_map_the_mean_over_probes_is_the_norm_of_the_whole_jacobian() {
 }
 
 #[test]
-fn the_penalty_estimates_what_measuring_finds() {
+fn the_penalty_estimates_the_measured_value() {
     let weights = random_weights(&[6, 9, 4], 30, DType::F64);
     let map = perceptron(tracked(&weights).1, Activation::Tanh);
     let x = normal(&[5, 6], 30, 9);
@@ -141,13 +141,13 @@ fn the_penalty_estimates_what_measuring_finds() {
     let draws = 2_000;
     let mean = Penalty::projections(Probe::Sphere, draws).term(&map, &x, 3).unwrap().value;
     assert!((mean / exact.value - 1.0).abs() < 0.08, "{mean}, not {}", exact.value);
-    // The features come with their graph and are those of the map.
+    // The features are those of the map and have a graph.
     assert!(relative_difference(&entries(&term.features), &entries(&map.features(&x).unwrap())) < 1e-14);
     assert!(term.features.track_op());
 }
 
 #[test]
-fn each_step_and_each_seed_has_probes_of_its_own() {
+fn each_step_and_each_seed_has_its_own_probes() {
     let map = perceptron(tracked(&random_weights(&[6, 9, 4], 30, DType::F64)).1, Activation::Tanh);
     let x = normal(&[5, 6], 30, 9);
     let value = |seed, step| Penalty::projections(Probe::Gaussian, 1).seed(seed).term(&map, &x, step).unwrap().value;
@@ -157,7 +157,7 @@ fn each_step_and_each_seed_has_probes_of_its_own() {
 }
 
 #[test]
-fn what_cannot_be_penalised_is_refused() {
+fn unsuitable_maps_and_settings_are_refused() {
     let weights = random_weights(&[6, 9, 4], 30, DType::F64);
     let x = normal(&[5, 6], 30, 9);
     let one = Penalty::projections(Probe::Rademacher, 1);
@@ -165,7 +165,7 @@ fn what_cannot_be_penalised_is_refused() {
     assert!(matches!(one.term(&constant, &x, 0), Err(Error::ConstantWeights)));
     let weight = weights[0].clone();
     let closure = move |x: &Tensor| x.matmul(&weight.t()?);
-    assert!(matches!(one.term(&closure, &x, 0), Err(Error::NoForwardMode)));
+    assert!(matches!(one.term(&closure, &x, 0), Err(Error::ConstantWeights)));
     let map = perceptron(tracked(&weights).1, Activation::Tanh);
     assert!(matches!(Penalty::projections(Probe::Gaussian, 0).term(&map, &x, 0), Err(Error::Setting { .. })));
     assert!(matches!(one.term_along(&map, &x, &[]), Err(Error::Setting { name: "cotangents", .. })));

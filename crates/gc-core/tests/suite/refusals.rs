@@ -1,4 +1,6 @@
-//! Every refusal, by variant.
+//! Errors of measuring, by variant.
+
+use std::cell::Cell;
 
 use candle_core::{DType, Tensor, Var};
 use gc_core::{Error, FeatureMap, GeometricComplexity, InputUnits, Population, Probe, Quantity, Side};
@@ -25,7 +27,7 @@ fn setting(result: gc_core::Result<gc_core::Estimate>) -> &'static str {
 }
 
 #[test]
-fn settings_that_cannot_be() {
+fn settings_out_of_range_are_refused() {
     let measure = |estimator: GeometricComplexity| setting(estimator.measure_inputs(&net(), &data(5)));
     assert_eq!(measure(GeometricComplexity::projections(Probe::Rademacher, 0)), "probes");
     assert_eq!(measure(GeometricComplexity::projections(Probe::Orthogonal { block: 5 }, 5)), "Probe::Orthogonal");
@@ -49,7 +51,7 @@ fn settings_that_cannot_be() {
 }
 
 #[test]
-fn data_that_cannot_be_measured() {
+fn unsuitable_data_are_refused() {
     assert!(matches!(exact().measure_inputs(&net(), &data(0)), Err(Error::EmptyData)));
     let none: [gc_core::Result<Tensor>; 0] = [];
     assert!(matches!(exact().measure(&net(), none), Err(Error::EmptyData)));
@@ -79,7 +81,7 @@ fn with_entry(sample: usize, entry: f64) -> Tensor {
 }
 
 #[test]
-fn values_that_are_not_finite_name_their_sample() {
+fn errors_for_non_finite_values_name_the_sample() {
     for sample in [0, 1, 7] {
         let refused = exact().chunk_samples(3).measure_inputs(&net(), &with_entry(sample, f64::NAN));
         assert!(
@@ -104,7 +106,7 @@ fn values_that_are_not_finite_name_their_sample() {
 }
 
 #[test]
-fn a_map_that_knows_its_layers_names_the_broken_one() {
+fn a_map_with_named_layers_names_the_first_non_finite_one() {
     struct Named;
     impl FeatureMap for Named {
         fn features(&self, x: &Tensor) -> gc_core::Result<Tensor> {
@@ -119,10 +121,10 @@ fn a_map_that_knows_its_layers_names_the_broken_one() {
 }
 
 #[test]
-fn maps_that_mix_samples() {
+fn maps_that_mix_samples_are_refused() {
     let centred = |x: &Tensor| x.broadcast_sub(&x.mean_keepdim(0)?)?.tanh();
     let softly = |x: &Tensor| x.broadcast_add(&x.mean_keepdim(0)?.affine(0.02, 0.0)?)?.tanh();
-    // Statistics of the batch held constant: no derivative mixes, but the features do.
+    // Detached statistics of the batch: the derivatives do not mix samples, but the features do.
     let held = |x: &Tensor| x.broadcast_sub(&x.detach().mean_keepdim(0)?)?.tanh();
     for count in [1, 2, 9] {
         assert!(matches!(exact().measure_inputs(&centred, &data(count)), Err(Error::MixesSamples { .. })));
@@ -138,7 +140,7 @@ fn maps_that_mix_samples() {
 }
 
 #[test]
-fn maps_that_cannot_be_differentiated() {
+fn maps_without_a_jacobian_are_refused() {
     let columns = exact().by(Side::Columns);
     assert!(matches!(columns.measure_inputs(&|x: &Tensor| x.tanh(), &data(2)), Err(Error::NoForwardMode)));
     let detached = |x: &Tensor| Ok(x.detach());
@@ -150,10 +152,59 @@ fn maps_that_cannot_be_differentiated() {
 }
 
 #[test]
-fn weights_that_would_be_differentiated_too() {
+fn maps_whose_number_of_features_depends_on_the_batch_are_refused() {
+    let repeated = |x: &Tensor| x.repeat((1, x.dim(0)?));
+    let refused = exact().measure_inputs(&repeated, &data(3));
+    assert!(matches!(refused, Err(Error::FeatureCount { alone: 6, together: 12 })), "{refused:?}");
+    // Up to a batch of two nothing is wrong.
+    let late = |x: &Tensor| if x.dim(0)? > 2 { x.narrow(1, 0, 5) } else { Ok(x.clone()) };
+    let refused = exact().trust_derivatives().measure_inputs(&late, &data(3));
+    assert!(matches!(refused, Err(Error::FeatureCount { alone: 6, together: 5 })), "{refused:?}");
+}
+
+#[test]
+fn maps_that_return_integers_are_refused() {
+    let classes = |x: &Tensor| x.argmax_keepdim(1);
+    let refused = exact().measure_inputs(&classes, &data(3));
+    assert!(matches!(refused, Err(Error::FeatureDType { got: DType::U32 })), "{refused:?}");
+}
+
+#[test]
+fn maps_that_draw_random_numbers_are_refused() {
+    let calls = Cell::new(0);
+    let dropout = |x: &Tensor| {
+        calls.set(calls.get() + 1);
+        let mask: Vec<f64> =
+            streams::uniform(&mut streams::stream(1, "gc-core/tests/dropout", calls.get()), x.elem_count(), 0.0, 1.0);
+        x * Tensor::from_vec(mask, x.dims(), &CPU)?.gt(0.5)?.to_dtype(x.dtype())?
+    };
+    for count in [1, 2, 9] {
+        let refused = exact().measure_inputs(&dropout, &data(count));
+        assert!(matches!(refused, Err(Error::NotDeterministic { .. })), "{refused:?}");
+    }
+    // Small noise is refused as well.
+    let noisy = |x: &Tensor| {
+        calls.set(calls.get() + 1);
+        x + 1e-6 * calls.get() as f64
+    };
+    let refused = exact().measure_inputs(&noisy, &data(2));
+    assert!(matches!(refused, Err(Error::NotDeterministic { difference }) if difference < 1e-4), "{refused:?}");
+}
+
+#[test]
+fn weights_that_are_variables_are_measured_and_recorded() {
     let weight = Var::from_tensor(&normal(&[4, 6], 1, 1)).unwrap();
-    let closure = |x: &Tensor| x.matmul(&weight.t()?);
-    assert!(matches!(exact().measure_inputs(&closure, &data(2)), Err(Error::TrackedWeights { count: 1 })));
+    let constant = weight.as_detached_tensor();
+    for estimator in
+        [exact(), GeometricComplexity::projections(Probe::Gaussian, 2), GeometricComplexity::entry_mask(0.5)]
+    {
+        let tracked = estimator.measure_inputs(&|x: &Tensor| x.matmul(&weight.t()?)?.tanh(), &data(5)).unwrap();
+        let frozen = estimator.measure_inputs(&|x: &Tensor| x.matmul(&constant.t()?)?.tanh(), &data(5)).unwrap();
+        let weights = tracked.tracked_weights.unwrap();
+        assert_eq!((weights.count, weights.entries, weights.gradient_bytes), (1, 24, 24 * 8));
+        assert_eq!((tracked.value, tracked.standard_error), (frozen.value, frozen.standard_error));
+        assert_eq!(frozen.tracked_weights, None);
+    }
 }
 
 #[test]

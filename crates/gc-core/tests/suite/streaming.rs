@@ -1,10 +1,10 @@
-//! Streams of batches: what a result may not depend on, and when measuring stops.
+//! Streams of batches: a result does not depend on their sizes, and measuring stops when it should.
 
 use std::cell::Cell;
 use std::time::Duration;
 
 use candle_core::{DType, Tensor};
-use gc_core::{Error, FeatureMap, GeometricComplexity, Population, Probe, Stopped};
+use gc_core::{Derivatives, Error, Estimate, FeatureMap, GeometricComplexity, Population, Probe, Stopped};
 
 use crate::support::{Activation, normal, perceptron, random_weights};
 
@@ -46,7 +46,7 @@ fn the_result_does_not_depend_on_how_inputs_were_batched() {
 }
 
 #[test]
-fn probes_belong_to_samples_and_not_to_chunks() {
+fn probes_depend_on_the_sample_and_not_on_the_chunk() {
     let values = |chunk| {
         let projections = GeometricComplexity::projections(Probe::Sphere, 2).chunk_samples(chunk).per_sample();
         projections.measure_inputs(&net(), &data(50)).unwrap().per_sample.unwrap()
@@ -57,7 +57,7 @@ fn probes_belong_to_samples_and_not_to_chunks() {
 }
 
 #[test]
-fn a_batch_sample_measures_the_samples_it_draws() {
+fn a_batch_sample_measures_the_drawn_samples() {
     let exact = GeometricComplexity::exact().per_sample();
     let all = exact.measure_inputs(&net(), &data(40)).unwrap().per_sample.unwrap();
     let some = exact.batch_sample(11, 40).seed(9).measure_inputs(&net(), &data(40)).unwrap().per_sample.unwrap();
@@ -107,7 +107,7 @@ fn a_stream_is_read_no_further_than_needed() {
 
 #[test]
 fn passes_are_counted_and_never_exceed_their_budget() {
-    // By rows two probes cost three passes a sample: 100 passes allow 33 samples.
+    // By rows two probes cost three passes per sample: 100 passes allow 33 samples.
     let projections = GeometricComplexity::projections(Probe::Rademacher, 2).max_passes(100).chunk_samples(8);
     let estimate = projections.measure_inputs(&net(), &data(60)).unwrap();
     assert_eq!((estimate.stopped, estimate.samples, estimate.passes.total()), (Stopped::Passes, 33, 99));
@@ -118,21 +118,21 @@ fn passes_are_counted_and_never_exceed_their_budget() {
 }
 
 #[test]
-fn passes_of_many_rows_stay_within_their_budget_too() {
-    // A graph that runs forward for several rows of a sample at once would take more forward passes than were counted.
+fn passes_with_many_rows_stay_within_their_budget() {
+    // A graph with several lanes takes more forward passes than the budget counts.
     let many = GeometricComplexity::projections(Probe::Gaussian, 32);
     let estimate = many.clone().max_passes(4 * 33).measure_inputs(&net(), &data(60)).unwrap();
     assert_eq!((estimate.samples, estimate.passes.forward, estimate.passes.backward), (4, 4, 4 * 32));
     let wide = |x: &candle_core::Tensor| x.repeat((1, 7))?.tanh();
     let estimate = GeometricComplexity::exact().max_passes(3 * 43).measure_inputs(&wide, &data(60)).unwrap();
     assert_eq!((estimate.samples, estimate.passes.total()), (3, 3 * 43));
-    // Without a limit they share passes, and the last one is filled up: 42 rows in passes of 5, twice 9 of them.
+    // Without a limit, rows share passes: 42 rows of each of 2 samples in 9 passes with 5 lanes, the last one padded.
     let estimate = GeometricComplexity::exact().measure_inputs(&wide, &data(2)).unwrap();
     assert_eq!((estimate.passes.forward, estimate.passes.backward), (2 * 5, 2 * 5 * 9));
 }
 
 #[test]
-fn time_stops_after_the_chunk_in_hand() {
+fn the_time_limit_stops_after_the_current_chunk() {
     let exact = GeometricComplexity::exact().time_limit(Duration::ZERO).chunk_samples(5);
     let estimate = exact.measure_inputs(&net(), &data(60)).unwrap();
     assert_eq!((estimate.stopped, estimate.samples), (Stopped::Time, 5));
@@ -159,10 +159,10 @@ fn a_plan_is_reported_and_kept() {
     assert_eq!(estimate.stopped, Stopped::RelativeError);
     assert!(estimate.relative_error().unwrap() <= 0.03);
     assert_eq!(estimate.probes, plan.probes);
-    // What was needed is what was planned, as far as 40 samples tell a variance (one σ: 22 %).
+    // The plan predicts the number of samples up to the error of a variance from 40 samples (standard deviation 22 %).
     let ratio = estimate.samples as f64 / plan.samples as f64;
     assert!((0.4..2.5).contains(&ratio), "{ratio}");
-    // With the pilot's second probes, data and probe part are told apart.
+    // The second probes of the pilot identify the data part and the probe part.
     let error = estimate.standard_error;
     let (data, probe, total) = (error.data.unwrap(), error.probe.unwrap(), error.total.unwrap());
     assert!((data.hypot(probe) / total - 1.0).abs() < 1e-12 || data == 0.0);
@@ -177,10 +177,33 @@ fn a_single_sample_has_a_value_and_no_error() {
 }
 
 #[test]
-fn a_result_is_plain_data() {
+fn a_result_is_written_and_read_as_json() {
     let estimate = GeometricComplexity::planned(Probe::Rademacher, 0.1).per_sample().measure_inputs(&net(), &data(50));
-    let json = serde_json::to_value(estimate.unwrap()).unwrap();
+    let estimate = estimate.unwrap();
+    let mut json = serde_json::to_value(&estimate).unwrap();
     assert_eq!(json["method"]["projections"]["probe"], "rademacher");
     assert!(json["standard_error"]["total"].as_f64().unwrap() > 0.0);
     assert_eq!(json["seed"], 0);
+    assert_eq!(serde_json::from_value::<Estimate>(json.clone()).unwrap(), estimate);
+    // Results of earlier versions have other names, and no record of the check.
+    let interval = json["interval"].as_object_mut().unwrap();
+    let degrees = interval.remove("degrees_of_freedom").unwrap();
+    interval.insert("freedom".into(), degrees);
+    json.as_object_mut().unwrap().remove("derivatives");
+    json.as_object_mut().unwrap().remove("tracked_weights");
+    let old: Estimate = serde_json::from_value(json).unwrap();
+    assert_eq!(
+        (old.interval, old.value, old.derivatives),
+        (estimate.interval, estimate.value, Derivatives::Unrecorded)
+    );
+}
+
+#[test]
+fn an_estimate_prints_as_value_and_error() {
+    let exact = GeometricComplexity::exact().measure_inputs(&net(), &data(50)).unwrap();
+    let (value, error) = (exact.value, exact.standard_error.total.unwrap());
+    let text = exact.to_string();
+    let (shown, shown_error) = text.split_once(" ± ").unwrap();
+    assert!((shown.parse::<f64>().unwrap() - value).abs() <= 0.5 * error, "{text}");
+    assert!((shown_error.parse::<f64>().unwrap() / error - 1.0).abs() < 0.3, "{text}");
 }

@@ -1,22 +1,43 @@
-//! Layers: operations with their parameters, each with a forward pass and its tangent.
+//! Layers: operations with their parameters, each with its forward pass and its derivatives.
+//!
+//! A layer has three forward passes:
+//!
+//! | method | what is kept | what the backward pass uses |
+//! |---|---|---|
+//! | [`Layer::forward`] | candle's graph, if a parameter or the input is tracked | candle's `backward` |
+//! | [`Layer::linearize`] | a closure g ↦ Jᵀg with the tensors it needs | a [`Tape`] of such closures |
+//! | [`Layer::forward_with_residuals`] | input, output and the layer's [`Residuals`] | [`Layer::vjp`], then [`Layer::penalty_jvp`] |
+//!
+//! The second serves exact geometric complexity and plain training steps; the third serves the GC penalty, whose gradient
+//! needs the cotangent at every layer.
 
-mod affine;
-mod norm;
-mod plain;
-mod record;
-mod stack;
+mod activation;
+mod batch_norm;
+mod conv;
+mod dropout;
+mod flatten;
+mod linear;
+mod penalty_terms;
+mod pool;
+mod residuals;
+mod sequential;
 mod sum;
-mod trace;
+mod tape;
 
 use candle_core::Tensor;
 
-pub(crate) use affine::{Conv2d, Linear};
-pub(crate) use norm::BatchNorm2d;
-pub(crate) use plain::{ActivationLayer, Dropout, Flatten, GlobalAvgPool, MaxPool};
-pub(crate) use record::{Cotangents, Kept, Pairings, Record};
-pub(crate) use stack::Stack;
+pub(crate) use activation::ActivationLayer;
+pub(crate) use batch_norm::BatchNorm2d;
+pub(crate) use conv::{Conv2d, ConvSizes};
+pub(crate) use dropout::Dropout;
+pub(crate) use flatten::Flatten;
+pub(crate) use linear::Linear;
+pub(crate) use penalty_terms::{Cotangents, TangentCotangentTerms};
+pub(crate) use pool::{GlobalAvgPool, MaxPool};
+pub(crate) use residuals::{LayerResiduals, Residuals};
+pub(crate) use sequential::Sequential;
 pub(crate) use sum::Sum;
-pub(crate) use trace::{Arrived, ByParameter, Footprint, Relu, Trace, Traced};
+pub(crate) use tape::{Footprint, GradientAccumulator, LayerInput, LayerLinearization, ReluMask, Tape};
 
 use crate::{Pass, Result};
 
@@ -27,16 +48,16 @@ pub(crate) trait Layer: Send + Sync {
     /// The output for `x`.
     ///
     /// # Errors
-    /// Whatever the operation inside refuses, by name.
+    /// Those of the operation inside, such as a wrong shape.
     fn forward(&self, x: &Tensor, pass: &Pass) -> Result<Tensor>;
 
-    /// The output for `x` and its directional derivative along `dx`, without any change to running statistics.
+    /// The output for `x` and its directional derivative along `dx`. Running statistics do not change.
     ///
     /// # Errors
     /// As [`Layer::forward`], and when the shapes of `x` and `dx` differ.
     fn jvp(&self, x: &Tensor, dx: &Tensor, pass: &Pass) -> Result<(Tensor, Tensor)>;
 
-    /// The output of this layer and of a ReLU behind it, where one operation gives both and keeps less for the way back.
+    /// The output of this layer followed by a ReLU, if one fused operation computes both.
     ///
     /// # Errors
     /// As [`Layer::forward`].
@@ -49,32 +70,38 @@ pub(crate) trait Layer: Send + Sync {
         false
     }
 
-    /// The names of the layers inside, if it is made of named ones.
+    /// The names of the layers inside this one; empty for a layer that has none.
     fn names_inside(&self) -> Vec<String> {
         Vec::new()
     }
 
-    /// The layers that run from this layer's input to the output of the one of this name inside.
-    fn find_inside(&self, _name: &str) -> Option<Stack> {
+    /// The layers from this layer's input to the output of the inner layer of this name.
+    fn find_inside(&self, _name: &str) -> Option<Sequential> {
         None
     }
 
-    /// The output for a plain tensor, and the way back from it.
+    /// The output, outside any graph, and the backward pass from it.
     ///
     /// # Errors
     /// As [`Layer::forward`].
-    fn trace<'a>(&'a self, arrived: &Arrived, pass: &Pass) -> Result<Traced<'a>>;
+    fn linearize<'a>(&'a self, input: &LayerInput, pass: &Pass) -> Result<LayerLinearization<'a>>;
 
-    /// As [`Layer::trace`] for this layer and a ReLU behind it, where the two are one.
+    /// As [`Layer::linearize`] for this layer followed by a ReLU, if one fused operation computes both.
     ///
     /// # Errors
     /// As [`Layer::forward`].
-    fn trace_with_relu<'a>(&'a self, _arrived: &Arrived, _relu: Relu, _pass: &Pass) -> Result<Option<Traced<'a>>> {
+    fn linearize_with_relu<'a>(
+        &'a self,
+        _input: &LayerInput,
+        _mask: ReluMask,
+        _pass: &Pass,
+    ) -> Result<Option<LayerLinearization<'a>>> {
         Ok(None)
     }
 
-    /// Whether the way back through this layer can do the work of a ReLU in front of it: see [`Arrived::ungated`].
-    fn gates_for_relu(&self) -> bool {
+    /// Whether this layer's backward pass can apply the mask of a ReLU in front of it: see
+    /// [`LayerInput::relu_mask_pending`].
+    fn applies_relu_mask(&self) -> bool {
         false
     }
 
@@ -93,55 +120,55 @@ pub(crate) trait Layer: Send + Sync {
         None
     }
 
-    /// The output for `x` together with what the two passes below need of it.
+    /// The output for `x` with what [`Layer::vjp`] and [`Layer::penalty_jvp`] need of the forward pass.
     ///
     /// # Errors
     /// As [`Layer::forward`].
-    fn record(&self, x: &Tensor, pass: &Pass) -> Result<Record> {
-        Ok(Record::leaf(x, self.forward(x, pass)?))
+    fn forward_with_residuals(&self, x: &Tensor, pass: &Pass) -> Result<LayerResiduals> {
+        Ok(LayerResiduals::new(x, self.forward(x, pass)?))
     }
 
-    /// Jᵀg of the recorded pass, outside any graph.
+    /// Jᵀg at the input of the forward pass, outside any graph.
     ///
     /// # Errors
-    /// When `g` is not shaped as the output.
-    fn pullback(&self, record: &Record, g: &Tensor, pass: &Pass) -> Result<Cotangents>;
+    /// When `g` does not have the shape of the output.
+    fn vjp(&self, residuals: &LayerResiduals, g: &Tensor, pass: &Pass) -> Result<Cotangents>;
 
-    /// As [`Layer::pullback`] of this layer and a ReLU behind it, where the two are one; `g` is then the ReLU's.
+    /// As [`Layer::vjp`] for this layer followed by a ReLU, if the two are fused; `g` is then the cotangent of the ReLU's output.
     ///
     /// # Errors
-    /// As [`Layer::pullback`].
-    fn pullback_with_relu(&self, _record: &Record, _g: &Tensor) -> Result<Option<Cotangents>> {
+    /// As [`Layer::vjp`].
+    fn vjp_with_relu(&self, _residuals: &LayerResiduals, _g: &Tensor) -> Result<Option<Cotangents>> {
         Ok(None)
     }
 
-    /// As [`Layer::pair`] of this layer and a ReLU behind it, where `cotangents` came from [`Layer::pullback_with_relu`].
+    /// J t at the input of the forward pass, outside any graph; `cotangents` are those that [`Layer::vjp`] gave.
+    ///
+    /// Adds to `terms` the gradients of ⟨g, J t⟩ by the weights and by the input, with the cotangent g and the tangent t held
+    /// fixed. Nothing is added where J depends on neither.
     ///
     /// # Errors
-    /// As [`Layer::pair`], and when this layer is never one with its ReLU.
-    fn pair_with_relu(
+    /// When `t` does not have the shape of the input.
+    fn penalty_jvp(
         &self,
-        _record: &Record,
-        _cotangents: Cotangents,
-        _t: &Tensor,
-        _pairings: &mut Pairings<'_>,
-    ) -> Result<Tensor> {
-        Err(crate::Error::Candle(candle_core::Error::BackwardNotSupported { op: "pair-with-relu" }))
-    }
-
-    /// J t of the recorded pass, outside any graph, where `cotangents` came from [`Layer::pullback`].
-    ///
-    /// Adds to `pairings` the gradients of ⟨g, J t⟩ by the weights and by the recorded input, the cotangent g and the
-    /// tangent t held fixed. Where J depends on neither, there is nothing to add.
-    ///
-    /// # Errors
-    /// When `t` is not shaped as the input.
-    fn pair(
-        &self,
-        record: &Record,
+        residuals: &LayerResiduals,
         cotangents: Cotangents,
         t: &Tensor,
         pass: &Pass,
-        pairings: &mut Pairings<'_>,
+        terms: &mut TangentCotangentTerms<'_>,
     ) -> Result<Tensor>;
+
+    /// As [`Layer::penalty_jvp`] for this layer followed by a ReLU, where `cotangents` came from [`Layer::vjp_with_relu`].
+    ///
+    /// # Errors
+    /// As [`Layer::penalty_jvp`], and when this layer is never fused with a ReLU.
+    fn penalty_jvp_with_relu(
+        &self,
+        _residuals: &LayerResiduals,
+        _cotangents: Cotangents,
+        _t: &Tensor,
+        _terms: &mut TangentCotangentTerms<'_>,
+    ) -> Result<Tensor> {
+        Err(crate::Error::Candle(candle_core::Error::BackwardNotSupported { op: "penalty-jvp-with-relu" }))
+    }
 }

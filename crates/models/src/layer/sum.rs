@@ -1,49 +1,68 @@
-//! Two paths from one input, added: what residual networks are made of.
+//! Two paths from one input whose outputs are added, as in residual networks.
 
 use std::mem::take;
 
 use candle_core::Tensor;
+use ops::{add_detached, relu_mask_rows};
 
-use super::{Arrived, ByParameter, Cotangents, Kept, Layer, Pairings, Record, Relu, Stack, Traced};
-use crate::ops::{gate_each, plain_sum};
+use super::{
+    Cotangents, GradientAccumulator, Layer, LayerInput, LayerLinearization, LayerResiduals, ReluMask, Residuals,
+    Sequential, TangentCotangentTerms,
+};
 use crate::{Error, Pass, Result};
 
-/// branch(x) + shortcut(x); an empty shortcut is x itself.
+/// branch(x) + shortcut(x); an empty shortcut is the identity.
 pub(crate) struct Sum {
-    pub(crate) branch: Stack,
-    pub(crate) shortcut: Stack,
+    pub(crate) branch: Sequential,
+    pub(crate) shortcut: Sequential,
 }
 
 impl Sum {
-    fn traced<'a>(&'a self, arrived: &Arrived, relu: Option<Relu>, pass: &Pass) -> Result<Traced<'a>> {
-        let wanted = arrived.wanted;
-        let entering = || Arrived { recorded: arrived.recorded, ..Arrived::entering(&arrived.x, wanted) };
-        let (through_branch, mut branch) = self.branch.trace(entering(), pass)?;
-        let (through_shortcut, mut shortcut) = self.shortcut.trace(entering(), pass)?;
-        let kept = arrived.keep(|| Kept::Paths(vec![take(&mut branch.records), take(&mut shortcut.records)]));
-        let y = plain_sum(&through_branch, &through_shortcut, relu.is_some())?;
+    /// `mask` says which layer applies the mask of a fused ReLU; none without a ReLU.
+    fn linearize_fused<'a>(
+        &'a self,
+        input: &LayerInput,
+        mask: Option<ReluMask>,
+        pass: &Pass,
+    ) -> Result<LayerLinearization<'a>> {
+        let needs_gradient = input.needs_gradient;
+        let path_input =
+            || LayerInput { keeps_residuals: input.keeps_residuals, ..LayerInput::first(&input.x, needs_gradient) };
+        let (of_branch, mut branch) = self.branch.linearize(path_input(), pass)?;
+        let (of_shortcut, mut shortcut) = self.shortcut.linearize(path_input(), pass)?;
+        let residuals =
+            input.residuals(|| Residuals::Paths(vec![take(&mut branch.residuals), take(&mut shortcut.residuals)]));
+        let y = add_detached(&of_branch, &of_shortcut, mask.is_some())?;
         let inside = branch.footprint.and(shortcut.footprint);
-        let wants = wanted || !branch.is_empty() || !shortcut.is_empty();
-        let reference = (relu == Some(Relu::Gates)).then(|| y.clone());
-        let back = move |g: &Tensor, into: &mut ByParameter| -> Result<Option<Tensor>> {
-            let g = reference.as_ref().map_or_else(|| Ok(g.clone()), |reference| gate_each(g, reference))?;
-            let (one, other) = (branch.pullback(&g, into)?, shortcut.pullback(&g, into)?);
-            match (one, other) {
-                (Some(one), Some(other)) if wanted => plain_sum(&one, &other, false).map(Some),
-                _ => Ok(None),
-            }
+        let any = needs_gradient || !branch.is_empty() || !shortcut.is_empty();
+        let own_mask = (mask == Some(ReluMask::ThisLayer)).then(|| y.clone());
+        let vjp = move |g: &Tensor, into: &mut GradientAccumulator| -> Result<Option<Tensor>> {
+            let g = match &own_mask {
+                Some(mask) => relu_mask_rows(g, mask)?,
+                None => g.clone(),
+            };
+            let (by_branch, by_shortcut) = (branch.vjp(&g, into)?, shortcut.vjp(&g, into)?);
+            Ok(match (by_branch, by_shortcut) {
+                (Some(one), Some(other)) if needs_gradient => Some(add_detached(&one, &other, false)?),
+                _ => None,
+            })
         };
-        Ok(Traced { inside, kept, ..Traced::leaf(y, wants, back) })
+        Ok(LayerLinearization { inside, residuals, ..LayerLinearization::new(y, any, vjp) })
     }
 }
 
 impl Layer for Sum {
-    fn trace<'a>(&'a self, arrived: &Arrived, pass: &Pass) -> Result<Traced<'a>> {
-        self.traced(arrived, None, pass)
+    fn linearize<'a>(&'a self, input: &LayerInput, pass: &Pass) -> Result<LayerLinearization<'a>> {
+        self.linearize_fused(input, None, pass)
     }
 
-    fn trace_with_relu<'a>(&'a self, arrived: &Arrived, relu: Relu, pass: &Pass) -> Result<Option<Traced<'a>>> {
-        self.traced(arrived, Some(relu), pass).map(Some)
+    fn linearize_with_relu<'a>(
+        &'a self,
+        input: &LayerInput,
+        mask: ReluMask,
+        pass: &Pass,
+    ) -> Result<Option<LayerLinearization<'a>>> {
+        self.linearize_fused(input, Some(mask), pass).map(Some)
     }
 
     fn forward(&self, x: &Tensor, pass: &Pass) -> Result<Tensor> {
@@ -60,55 +79,56 @@ impl Layer for Sum {
         [self.branch.names(), self.shortcut.names()].concat()
     }
 
-    fn find_inside(&self, name: &str) -> Option<Stack> {
+    fn find_inside(&self, name: &str) -> Option<Sequential> {
         self.branch.find(name).or_else(|| self.shortcut.find(name))
     }
 
-    fn record(&self, x: &Tensor, pass: &Pass) -> Result<Record> {
-        let (branch, shortcut) = (self.branch.record(x, pass)?, self.shortcut.record(x, pass)?);
-        let output = |records: &[Record]| records.last().map_or(x, |record| &record.y).clone();
+    fn forward_with_residuals(&self, x: &Tensor, pass: &Pass) -> Result<LayerResiduals> {
+        let branch = self.branch.forward_with_residuals(x, pass)?;
+        let shortcut = self.shortcut.forward_with_residuals(x, pass)?;
+        let output = |layers: &[LayerResiduals]| layers.last().map_or(x, |last| &last.output).clone();
         let y = (output(&branch) + output(&shortcut))?;
-        Ok(Record { kept: Kept::Paths(vec![branch, shortcut]), ..Record::leaf(x, y) })
+        Ok(LayerResiduals { extra: Residuals::Paths(vec![branch, shortcut]), ..LayerResiduals::new(x, y) })
     }
 
-    fn pullback(&self, record: &Record, g: &Tensor, pass: &Pass) -> Result<Cotangents> {
-        let [branch, shortcut] = both(paths(record))?;
-        let (branch, through_branch) = self.branch.pullback(branch, g, pass)?;
-        let (shortcut, through_shortcut) = self.shortcut.pullback(shortcut, g, pass)?;
-        let input = (through_branch + through_shortcut)?;
+    fn vjp(&self, residuals: &LayerResiduals, g: &Tensor, pass: &Pass) -> Result<Cotangents> {
+        let [branch, shortcut] = both(paths(residuals))?;
+        let (branch, by_branch) = self.branch.vjp(branch, g, pass)?;
+        let (shortcut, by_shortcut) = self.shortcut.vjp(shortcut, g, pass)?;
+        let input = (by_branch + by_shortcut)?;
         Ok(Cotangents { output: g.clone(), input, inner: vec![branch, shortcut] })
     }
 
-    fn pair(
+    fn penalty_jvp(
         &self,
-        record: &Record,
+        residuals: &LayerResiduals,
         cotangents: Cotangents,
         t: &Tensor,
         pass: &Pass,
-        pairings: &mut Pairings<'_>,
+        terms: &mut TangentCotangentTerms<'_>,
     ) -> Result<Tensor> {
-        let ([branch, shortcut], [at_branch, at_shortcut]) = (both(paths(record))?, both(cotangents.inner)?);
-        let through_branch = self.branch.pair(branch, at_branch, t, pass, pairings)?;
-        let through_shortcut = self.shortcut.pair(shortcut, at_shortcut, t, pass, pairings)?;
-        Ok((through_branch + through_shortcut)?)
+        let ([branch, shortcut], [at_branch, at_shortcut]) = (both(paths(residuals))?, both(cotangents.inner)?);
+        let of_branch = self.branch.penalty_jvp(branch, at_branch, t, pass, terms)?;
+        let of_shortcut = self.shortcut.penalty_jvp(shortcut, at_shortcut, t, pass, terms)?;
+        Ok((of_branch + of_shortcut)?)
     }
 }
 
-/// What a sum recorded of its paths.
-fn paths(record: &Record) -> &[Vec<Record>] {
-    match &record.kept {
-        Kept::Paths(paths) => paths,
+/// The residuals of the two paths.
+fn paths(residuals: &LayerResiduals) -> &[Vec<LayerResiduals>] {
+    match &residuals.extra {
+        Residuals::Paths(paths) => paths,
         _ => &[],
     }
 }
 
-/// What a sum has of its branch and of its shortcut.
+/// What belongs to the branch and what belongs to the shortcut.
 fn both<T>(inner: impl IntoIterator<Item = T>) -> Result<[T; 2]> {
     let inner: Vec<T> = inner.into_iter().collect();
     inner.try_into().map_err(|inner: Vec<T>| Error::Setting {
         op: "sum of two paths",
-        name: "recorded paths",
+        name: "number of paths with residuals",
         value: inner.len().to_string(),
-        rule: "a sum records its branch and its shortcut",
+        rule: "there are two, the branch and the shortcut",
     })
 }

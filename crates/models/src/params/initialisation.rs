@@ -1,16 +1,16 @@
-//! Initial values, each drawn from the address of its parameter's name.
+//! Initial values of parameters.
 
 use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::Role;
-use crate::names::nearest;
+use crate::similar_names::most_similar;
 use crate::{Error, Result};
 
-/// How weights and biases start.
+/// The distribution of the initial weights and biases.
 ///
-/// Every parameter draws from its own stream (seed, `models/init/<name>`), so a network is the same whatever is built
-/// before it. Normalisations start at γ = 1, β = 0, mean 0, variance 1.
+/// Every parameter has a random stream of its own (seed, `models/init/<name>`), so its values do not depend on what was built
+/// before. Normalisations start with γ = 1, β = 0, mean 0, variance 1.
 ///
 /// **Source** K. He et al., ICCV 2015 (arXiv 1502.01852): the fan-in forms keep the variance of activations under ReLU.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,16 +22,15 @@ pub enum Initialisation {
     HeNormal,
     /// Uniform on ±√(6/fan-in), biases 0: PyTorch's `kaiming_uniform_` with ReLU gain.
     HeUniform,
-    /// What PyTorch's layers do by themselves: weights and biases uniform on ±1/√fan-in.
+    /// The default of PyTorch's layers: weights and biases uniform on ±1/√fan-in.
     Pytorch,
-    /// What Flax's layers do by themselves, `lecun_normal`: normal with variance 1/fan-in, cut at two standard deviations;
-    /// biases 0.
+    /// The default of Flax's layers, `lecun_normal`: normal with variance 1/fan-in, truncated at two standard deviations; biases 0.
     Flax,
-    /// Flax's (and JAX's) `he_normal`: normal with variance 2/fan-in, cut at two standard deviations; biases 0.
+    /// `he_normal` of Flax and JAX: normal with variance 2/fan-in, truncated at two standard deviations; biases 0.
     FlaxHeNormal,
 }
 
-/// The names that the two frameworks use, with what they mean here.
+/// The names in the two frameworks.
 const NAMES: [(&str, Initialisation); 8] = [
     ("pytorch.default", Initialisation::Pytorch),
     ("pytorch.kaiming_normal", Initialisation::HeNormal),
@@ -43,19 +42,19 @@ const NAMES: [(&str, Initialisation); 8] = [
     ("flax.he_uniform", Initialisation::HeUniform),
 ];
 
-/// Standard deviation of the standard normal distribution cut at ±2, by which Flax (and JAX) divide.
-const CUT_DEVIATION: f64 = 0.879_625_661_034_239_8;
+/// Standard deviation of the standard normal distribution truncated at ±2, by which Flax and JAX divide.
+const TRUNCATED_DEVIATION: f64 = 0.879_625_661_034_239_8;
 
 impl Initialisation {
-    /// The initialisation of this name in PyTorch or Flax: `pytorch.kaiming_normal`, `flax.he_normal` and the like, or
-    /// `pytorch.default` and `flax.default` for what their layers do by themselves.
+    /// The initialisation of this name in PyTorch or Flax, such as `pytorch.kaiming_normal` or `flax.he_normal`; `pytorch.default`
+    /// and `flax.default` are the defaults of their layers.
     ///
     /// **Errors** [`Error::UnknownName`] with the nearest names.
     ///
     /// ```
     /// use models::Initialisation;
     /// assert_eq!(Initialisation::named("pytorch.kaiming_normal")?, Initialisation::HeNormal);
-    /// // Flax's namesake cuts at two standard deviations.
+    /// // The one of the same name in Flax is truncated at two standard deviations.
     /// assert_eq!(Initialisation::named("flax.kaiming_normal")?, Initialisation::FlaxHeNormal);
     /// assert!(Initialisation::named("xavier").is_err());
     /// # Ok::<(), models::Error>(())
@@ -64,7 +63,7 @@ impl Initialisation {
         NAMES.into_iter().find(|(known, _)| *known == name).map(|(_, meant)| meant).ok_or_else(|| Error::UnknownName {
             what: "initialisation",
             name: name.to_owned(),
-            nearest: nearest(name, NAMES.into_iter().map(|(known, _)| known)),
+            nearest: most_similar(name, NAMES.into_iter().map(|(known, _)| known)),
         })
     }
 
@@ -100,19 +99,19 @@ impl Initialisation {
             }
             Initialisation::Flax | Initialisation::FlaxHeNormal => {
                 let gain = if self == Initialisation::Flax { 1.0 } else { 2.0 };
-                let deviation = (gain / fan_in).sqrt() / CUT_DEVIATION;
-                cut_normal(stream, count).into_iter().map(|draw| deviation * draw).collect()
+                let deviation = (gain / fan_in).sqrt() / TRUNCATED_DEVIATION;
+                truncated_normal(stream, count).into_iter().map(|draw| deviation * draw).collect()
             }
         }
     }
 }
 
-/// Standard normal draws, those beyond two drawn again.
-fn cut_normal(stream: &mut streams::Stream, count: usize) -> Vec<f64> {
-    let mut kept = Vec::with_capacity(count);
-    while kept.len() < count {
-        let draws = streams::standard_normal(stream, count - kept.len());
-        kept.extend(draws.into_iter().filter(|draw| draw.abs() <= 2.0));
+/// Standard normal draws; those beyond ±2 are drawn again.
+fn truncated_normal(stream: &mut streams::Stream, count: usize) -> Vec<f64> {
+    let mut values = Vec::with_capacity(count);
+    while values.len() < count {
+        let draws = streams::standard_normal(stream, count - values.len());
+        values.extend(draws.into_iter().filter(|draw| draw.abs() <= 2.0));
     }
-    kept
+    values
 }

@@ -1,66 +1,66 @@
-//! One file that holds all that a run needs to go on as if it had never stopped.
+//! Checkpoints: the state of a run in one file, from which it continues with the same bits as without interruption.
 //!
-//! A checkpoint is a safetensors file: the parameters under `model/`, the optimiser's tensors under `optimizer/`, and one
-//! entry of the header, JSON, with the rest. Every random number of a training has an address (seed, purpose, index), so
-//! the seed and the index of the next batch are all that is kept of the generators and of the loader.
+//! A checkpoint is a safetensors file: the parameters under `model/`, the optimiser's tensors under `optimizer/`, and the rest as
+//! JSON in one entry of the header. Every random number of a training has an address (seed, purpose, index), so the state of
+//! random generators and data loader is the seed and the index of the next batch.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use candle_core::{Tensor, Var};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::{Fit, Progress};
-use crate::files::write_atomically;
-use crate::params::{AssignError, encode_tensors, parse_tensors};
-use crate::zoo::Architecture;
+use crate::Architecture;
+use crate::params::{encode_tensors, parse_tensors};
+use crate::write_file::write_whole;
 use crate::{Error, Network, Result};
 
-/// Version of the layout of these files.
+/// Version of the file layout.
 const FORMAT: u32 = 1;
-/// The header's entry.
+/// The entry of the header.
 const ENTRY: &str = "checkpoint";
-/// Stands where the digest will be while the digest is taken.
+/// The digest field while the digest is computed.
 const BLANK: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
-/// What a checkpoint says of itself, as JSON in the file's header.
+/// The header of a checkpoint, JSON in the header of the file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct CheckpointHeader {
-    /// Version of the layout.
+    /// Version of the file layout.
     pub format: u32,
-    /// SHA-256 of the whole file with zeros in the place of this digest.
+    /// SHA-256 of the whole file with zeros in this field.
     pub sha256: String,
-    /// Version of this crate and the processor: the same bits are promised on the same build and device only.
+    /// Version of this crate, operating system and processor: a continued run gives the same bits on the same build only.
     pub build: String,
-    /// Where the parameters lay; on a processor also its vector instructions, on which the last bits depend.
+    /// The device of the parameters; for a CPU also its vector instructions, on which the last bits depend.
     pub device: String,
-    /// The network.
+    /// The architecture of the network.
     pub architecture: Architecture,
-    /// The settings of the training, to the last digit.
+    /// The settings of the training.
     pub fit: String,
     /// Steps done.
     pub step: u64,
-    /// Steps that the optimiser counts, for its bias correction.
+    /// Steps counted by the optimiser for its bias correction.
     pub optimizer_steps: u64,
-    /// Seed of everything that the training draws.
+    /// Seed of the training.
     pub seed: u64,
-    /// The index of the next batch, from which dropout and probes draw too: the loader's position.
+    /// The index of the next batch, which also addresses the random numbers of dropout and probes.
     pub next_batch: u64,
-    /// The last losses, where a target is set.
+    /// The losses of the last steps, where a target loss is set.
     pub recent_losses: Vec<f64>,
-    /// The number by which checkpoints are ranked, smaller being better, if there is one.
+    /// The metric by which checkpoints are ranked, smaller being better.
     pub metric: Option<f64>,
-    /// Whatever else its maker keeps: the state of metrics, measurements so far.
+    /// State of the caller, such as measurements so far.
     pub state: serde_json::Value,
 }
 
-/// A checkpoint that was read and found whole.
+/// A checkpoint that was read and whose checksum is right.
 #[derive(Debug, Clone)]
 pub struct Checkpoint {
-    /// Where it lies.
+    /// The file.
     pub path: PathBuf,
-    /// What it says of itself.
+    /// Its header.
     pub header: CheckpointHeader,
     tensors: BTreeMap<String, Tensor>,
 }
@@ -68,9 +68,9 @@ pub struct Checkpoint {
 impl Checkpoint {
     /// Writes the state of a run, whole or not at all, flushed to the disk.
     ///
-    /// `metric` ranks checkpoints, smaller being better; `state` is handed back by [`Checkpoint::open`].
+    /// `metric` ranks checkpoints, smaller being better. [`Checkpoint::open`] returns `state` in the header.
     ///
-    /// **Errors** [`Error::Io`] when the file cannot be written; the one that was there is left as it was.
+    /// **Errors** [`Error::Io`] when the file cannot be written; a file that was there before is unchanged then.
     pub fn write(
         path: impl AsRef<Path>,
         fit: &Fit,
@@ -96,15 +96,15 @@ impl Checkpoint {
             state,
         };
         let mut bytes = encode_tensors(path, &tensors(network, progress), Some(entry(path, &header)?))?;
-        let digest = hex(&Sha256::digest(&bytes));
+        let digest = support::sha256(&bytes);
         let blank = find(&bytes, BLANK.as_bytes()).ok_or_else(|| corrupt(path, "its header has no digest"))?;
         bytes[blank..blank + digest.len()].copy_from_slice(digest.as_bytes());
-        write_atomically(path, &bytes)
+        write_whole(path, &bytes)
     }
 
-    /// Reads a checkpoint and checks every byte of it.
+    /// Reads a checkpoint and checks its checksum.
     ///
-    /// **Errors** [`Error::Io`]; [`Error::Checkpoint`] when it is cut short, changed, or no checkpoint.
+    /// **Errors** [`Error::Io`]; [`Error::Checkpoint`] when the file is cut short, was changed, or is no checkpoint.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let action = "reading a checkpoint";
@@ -113,14 +113,14 @@ impl Checkpoint {
         let digest = find(&bytes, header.sha256.as_bytes()).filter(|_| header.sha256.len() == BLANK.len());
         let digest = digest.ok_or_else(|| corrupt(path, "its header has no digest"))?;
         bytes[digest..digest + BLANK.len()].copy_from_slice(BLANK.as_bytes());
-        if hex(&Sha256::digest(&bytes)) != header.sha256 {
+        if support::sha256(&bytes) != header.sha256 {
             return Err(corrupt(path, "its bytes do not match its checksum"));
         }
         let tensors = parse_tensors(path, &bytes)?;
         Ok(Self { path: path.to_owned(), header, tensors })
     }
 
-    /// Only the header, without a look at the tensors.
+    /// Reads the header alone, without the tensors and without checking the checksum.
     ///
     /// **Errors** as [`Checkpoint::open`].
     pub fn read_header(path: impl AsRef<Path>) -> Result<CheckpointHeader> {
@@ -139,10 +139,10 @@ impl Checkpoint {
         header(path, &bytes)
     }
 
-    /// Gives the network and the progress the state that was saved.
+    /// Sets the network and the progress to the saved state.
     ///
-    /// **Errors** [`Error::CheckpointMismatch`] when it was made by another training, device, build or in other numbers (f32,
-    /// f64), [`Error::Weights`] when the tensors do not fit; nothing is changed then.
+    /// **Errors** [`Error::CheckpointMismatch`] when the checkpoint was written by another training, on another device or build, or
+    /// with another dtype; [`Error::Weights`] when the tensors do not fit. Nothing is changed then.
     pub fn restore(&self, fit: &Fit, network: &Network, progress: &mut Progress) -> Result<()> {
         self.require("architecture", &self.header.architecture, network.architecture())?;
         self.require("settings of the training", &self.header.fit, &format!("{fit:?}"))?;
@@ -155,7 +155,7 @@ impl Checkpoint {
         };
         let (model, optimizer) = (under(MODEL), under(OPTIMIZER));
         for (name, tensor) in &model {
-            // Numbers of another kind would be converted, and the run would go on with other bits.
+            // Values of another dtype would be converted, and the run would continue with other bits.
             let now = network.params().get(name).map_or(tensor.dtype(), |parameter| parameter.var.dtype());
             self.require("kind of numbers", &tensor.dtype(), &now)?;
         }
@@ -166,10 +166,7 @@ impl Checkpoint {
             let var = Var::from_tensor(&tensor.to_device(network.params().device())?)?;
             restored.optimizer.tensors.insert(name, var);
         }
-        network.params().assign(&model).map_err(|error| match error {
-            AssignError::Report(report) => Error::Weights { path: self.path.clone(), report },
-            AssignError::Candle(error) => Error::Candle(error),
-        })?;
+        network.params().assign(&self.path, &model)?;
         *progress = restored;
         Ok(())
     }
@@ -185,7 +182,7 @@ impl Checkpoint {
 
 const MODEL: &str = "model/";
 const OPTIMIZER: &str = "optimizer/";
-/// Bytes of a header beyond which a file is no checkpoint of this crate.
+/// The most bytes of a header.
 const MAX_HEADER: u64 = 100 << 20;
 
 fn tensors(network: &Network, progress: &Progress) -> BTreeMap<String, Tensor> {
@@ -202,7 +199,7 @@ fn entry(path: &Path, header: &CheckpointHeader) -> Result<HashMap<String, Strin
 }
 
 fn header(path: &Path, bytes: &[u8]) -> Result<CheckpointHeader> {
-    /// The part of a safetensors header that matters here.
+    /// The part of a safetensors header that is needed here.
     #[derive(Deserialize)]
     struct Outer {
         #[serde(rename = "__metadata__")]
@@ -212,14 +209,27 @@ fn header(path: &Path, bytes: &[u8]) -> Result<CheckpointHeader> {
     let length = length.ok_or_else(|| corrupt(path, "it is cut short"))?;
     let end = usize::try_from(length.saturating_add(8)).unwrap_or(usize::MAX);
     let text = bytes.get(8..end).ok_or_else(|| corrupt(path, "it is cut short"))?;
-    let outer: Outer = serde_json::from_slice(text).map_err(|_| corrupt(path, "its header is not a checkpoint's"))?;
-    let text = outer.metadata.get(ENTRY).ok_or_else(|| corrupt(path, "its header is not a checkpoint's"))?;
-    let header: CheckpointHeader =
-        serde_json::from_str(text).map_err(|error| corrupt(path, &format!("its header cannot be read: {error}")))?;
+    let outer: Outer =
+        serde_json::from_slice(text).map_err(|_| corrupt(path, "its header is not that of a checkpoint"))?;
+    let text = outer.metadata.get(ENTRY).ok_or_else(|| corrupt(path, "its header is not that of a checkpoint"))?;
+    let unreadable = |error: serde_json::Error| corrupt(path, &format!("its header cannot be read: {error}"));
+    let mut header: serde_json::Value = serde_json::from_str(text).map_err(unreadable)?;
+    complete_architecture(&mut header);
+    let header: CheckpointHeader = serde_json::from_value(header).map_err(unreadable)?;
     if header.format != FORMAT {
         return Err(corrupt(path, &format!("it has format {}, this program writes {FORMAT}", header.format)));
     }
     Ok(header)
+}
+
+/// Adds the key `activation_before_head` to the MLP of a checkpoint that was written before there was one: such an MLP had no
+/// activation before its head.
+fn complete_architecture(header: &mut serde_json::Value) {
+    if let Some(serde_json::Value::Object(architecture)) = header.get_mut("architecture")
+        && architecture.get("family").is_some_and(|family| family == "mlp")
+    {
+        architecture.entry("activation_before_head").or_insert(serde_json::Value::Bool(false));
+    }
 }
 
 fn corrupt(path: &Path, reason: &str) -> Error {
@@ -236,7 +246,7 @@ fn device(network: &Network) -> String {
     if device.is_cpu() { name + vector_instructions() } else { name }
 }
 
-/// The instructions by which kernels and matrix products choose their code, and with it the order of their sums.
+/// The vector instructions, which decide the order of the sums in kernels and matrix products.
 #[cfg(target_arch = "x86_64")]
 fn vector_instructions() -> &'static str {
     let avx2 = std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma");
@@ -247,17 +257,13 @@ fn vector_instructions() -> &'static str {
     }
 }
 
-/// Other architectures have one set.
+/// On other architectures there is one set of vector instructions.
 #[cfg(not(target_arch = "x86_64"))]
 fn vector_instructions() -> &'static str {
     ""
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Where `part` first stands in `whole`.
+/// The position of the first occurrence of `part` in `whole`.
 fn find(whole: &[u8], part: &[u8]) -> Option<usize> {
     whole.windows(part.len()).position(|window| window == part)
 }

@@ -1,21 +1,24 @@
-//! The training loop: batches in, steps done, hooks called, divergence noticed.
+//! The training loop, with its observers and its divergence rule.
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 
 use candle_core::Tensor;
+use serde::{Deserialize, Serialize};
 
-use super::{Divergence, GcPenalty, Gradients, Optimizer, OptimizerState, PenalisedPass, Schedule, TargetLoss};
+use super::{
+    Divergence, GcPenalty, Gradients, LabelledBatch, Optimizer, OptimizerState, PenalisedPass, Schedule, TargetLoss,
+};
 use crate::{Error, Network, Pass, Result};
 
-/// Where the batches come from.
+/// The batches of a training.
 pub trait BatchSource {
-    /// Images `[n, …]` and labels `[n]` u32 of the batch at `index`; the same index always gives the same batch.
+    /// Images `[n, …]` and labels `[n]` u32 of the batch at `index`. The same index must always give the same batch.
     ///
-    /// Step s of a run takes the batches s·k to s·k + k − 1, k being the number that a step accumulates.
+    /// Step s of a run uses the batches s·k to s·k + k − 1, where k is the number of batches that a step accumulates.
     ///
     /// # Errors
-    /// Whatever keeps the batch from being made, as a candle error.
+    /// A candle error of the implementation's choice when the batch cannot be made.
     fn batch(&mut self, index: u64) -> candle_core::Result<(Tensor, Tensor)>;
 }
 
@@ -32,91 +35,93 @@ pub struct Fit {
     pub steps: u64,
     /// The optimiser.
     pub optimizer: Optimizer,
-    /// How the learning rate changes.
+    /// The factor of the learning rate at each step.
     pub schedule: Schedule,
-    /// Share of every target that is spread over all classes.
+    /// Share of the target distribution that is spread evenly over all classes.
     pub label_smoothing: f64,
-    /// Geometric complexity as a term of the loss, if any.
+    /// Geometric complexity as a term of the loss.
     pub penalty: Option<GcPenalty>,
-    /// Largest norm that the gradient of a step may have; a larger one is shrunk to it.
+    /// Largest norm of the gradient of a step; a larger gradient is scaled down to it.
     pub clip: Option<f64>,
-    /// Whether convolutions multiply in bf16, as [`Pass::mixed_precision`] says: on CUDA with the feature `cudnn` only.
+    /// Whether convolutions multiply in bf16 (see [`Pass::mixed_precision`]), on CUDA with the feature `cudnn` only.
     pub mixed_precision: bool,
-    /// Batches whose gradients are averaged for one step; batch norm sees each on its own. 1 by default.
+    /// Number of batches whose gradients are averaged for one step, 1 by default. Batch norm normalises each batch by itself.
     pub accumulate: usize,
-    /// Ends the run early, once the loss has come down to a level.
+    /// Ends the run early, once the loss has come down to this level.
     pub target_loss: Option<TargetLoss>,
     /// Seed of dropout.
     pub seed: u64,
-    /// When a loss counts as diverged.
+    /// The rule by which the run counts as diverged.
     pub divergence: Divergence,
 }
 
-/// How far a run has come: the number of steps done and what the next one needs of them.
+/// The state of a run between two steps, apart from the network.
 #[derive(Debug, Clone, Default)]
 pub struct Progress {
     /// Steps done.
     pub step: u64,
     pub(crate) optimizer: OptimizerState,
-    /// The last losses, where a target is set.
+    /// The losses of the last steps, where a target loss is set.
     pub(crate) recent: VecDeque<f64>,
 }
 
-/// What a hook sees after a step (and once before the first).
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// The values that an observer is given after each step, and once before the first.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Observation {
     /// Steps done.
     pub step: u64,
-    /// Mean loss of the batches of the last step, in nats, before that step and without the penalty; none before the
-    /// first.
+    /// Mean cross-entropy of the batches of the last step, in nats, without the penalty and before the parameters changed; none
+    /// before the first step.
     pub loss: Option<f64>,
-    /// Estimated geometric complexity of them, where the loss has a penalty.
+    /// Estimated geometric complexity of those batches, where the loss has a penalty.
     pub penalised_complexity: Option<f64>,
-    /// ‖∇θ loss‖² of them over all trainable parameters, before clipping: the slope of the learning path.
+    /// ‖∇θ loss‖² of those batches over all trainable parameters, with the penalty and before clipping.
     pub squared_gradient_norm: Option<f64>,
 }
 
 /// How a run ended.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
 #[non_exhaustive]
-pub enum Outcome {
+pub enum FitOutcome {
     /// All steps were done.
     Finished,
-    /// A hook asked for the end, after this many steps.
+    /// The observer ended the run.
     Stopped {
         /// Steps done.
         step: u64,
     },
-    /// The mean loss came down to the target.
+    /// The mean loss came down to the target loss.
     ReachedTarget {
         /// Steps done.
         step: u64,
     },
-    /// The loss or its gradient broke the divergence rule; the step was not done, and the network is that of the step
-    /// before, its running statistics too.
+    /// The loss or its gradient broke the divergence rule. That step was not done: the network, running statistics included, is
+    /// the one before it.
     Diverged {
-        /// Steps done before it.
+        /// Steps done before that step.
         step: u64,
-        /// The loss.
+        /// The loss of that step, in nats.
         loss: f64,
     },
 }
 
-/// Who watches a run: a hook that may measure and break off, and a look at the progress, which can be saved.
+/// Code that is called during a run: it may measure the network, end the run and save the progress.
 pub trait Observer {
     /// Called before the first step and after every step.
     ///
-    /// The network may be measured through its frozen view. Nothing here draws from a stream of the training, so measuring
-    /// does not change what is learnt.
+    /// The network may be measured through its frozen view. Measuring draws from no random stream of the training, so it does not
+    /// change the parameters that the training reaches.
     ///
     /// # Errors
-    /// Whatever ends the run.
+    /// An error ends the run.
     fn observe(&mut self, network: &Network, observation: Observation) -> Result<ControlFlow<()>>;
 
-    /// Called after [`Observer::observe`] with all that a checkpoint needs.
+    /// Called after [`Observer::observe`], after each step, with the state that a checkpoint stores.
     ///
     /// # Errors
-    /// Whatever ends the run.
+    /// An error ends the run.
     fn save(&mut self, _network: &Network, _progress: &Progress) -> Result<()> {
         Ok(())
     }
@@ -132,7 +137,7 @@ impl<F: FnMut(&Network, Observation) -> Result<ControlFlow<()>>> Observer for Ho
 }
 
 impl Fit {
-    /// This many steps at a constant rate.
+    /// This many steps at a constant learning rate.
     pub fn new(steps: u64, optimizer: impl Into<Optimizer>) -> Self {
         Self {
             steps,
@@ -149,7 +154,7 @@ impl Fit {
         }
     }
 
-    /// Trains `network` from `progress` to the end, calling `hook` before the first step and after every step.
+    /// Trains `network` from `progress` to the end. `hook` is called before the first step and after each step.
     ///
     /// **Errors** as [`Fit::run_observed`].
     pub fn run(
@@ -158,146 +163,133 @@ impl Fit {
         progress: &mut Progress,
         batches: &mut impl BatchSource,
         hook: impl FnMut(&Network, Observation) -> Result<ControlFlow<()>>,
-    ) -> Result<Outcome> {
+    ) -> Result<FitOutcome> {
         self.run_observed(network, progress, batches, &mut Hook(hook))
     }
 
-    /// Trains `network` from `progress` to the end under the eyes of `observer`.
+    /// Trains `network` from `progress` to the end; `observer` is called before the first step and after each step.
     ///
-    /// **Errors** [`Error::Setting`] and [`Error::ScheduleEnds`] for settings with which no run makes sense, and whatever
-    /// the network, the batches or the observer refuse.
+    /// **Errors** [`Error::Setting`] and [`Error::ScheduleEnds`] for invalid settings, and the errors of the network, the batches
+    /// and the observer.
     pub fn run_observed(
         &self,
         network: &Network,
         progress: &mut Progress,
         batches: &mut impl BatchSource,
         observer: &mut impl Observer,
-    ) -> Result<Outcome> {
+    ) -> Result<FitOutcome> {
         self.validate()?;
         if progress.step == 0 {
             let start = Observation { step: 0, loss: None, penalised_complexity: None, squared_gradient_norm: None };
             if observer.observe(network, start)?.is_break() {
-                return Ok(Outcome::Stopped { step: 0 });
+                return Ok(FitOutcome::Stopped { step: 0 });
             }
         }
-        // A run that was killed between its last checkpoint and its end goes no further than it would have gone.
+        // A run that was killed after the step that reached the target is not trained further.
         if self.target_loss.is_some_and(|target| target.is_reached(&progress.recent)) {
-            return Ok(Outcome::ReachedTarget { step: progress.step });
+            return Ok(FitOutcome::ReachedTarget { step: progress.step });
         }
         while progress.step < self.steps {
-            let (observation, reached) = match self.step(network, progress, batches)? {
-                Ok(done) => done,
-                Err(loss) => return Ok(Outcome::Diverged { step: progress.step, loss }),
+            let StepDone { observation, reached_target } = match self.step(network, progress, batches)? {
+                Attempt::Done(step) => step,
+                Attempt::Diverged { loss } => return Ok(FitOutcome::Diverged { step: progress.step, loss }),
             };
             let asked_to_stop = observer.observe(network, observation)?.is_break();
             observer.save(network, progress)?;
-            if reached {
-                return Ok(Outcome::ReachedTarget { step: progress.step });
+            if reached_target {
+                return Ok(FitOutcome::ReachedTarget { step: progress.step });
             }
             if asked_to_stop && progress.step < self.steps {
-                return Ok(Outcome::Stopped { step: progress.step });
+                return Ok(FitOutcome::Stopped { step: progress.step });
             }
         }
-        Ok(Outcome::Finished)
+        Ok(FitOutcome::Finished)
     }
 
-    /// One step and whether it reached the target, or the loss that broke the divergence rule; then nothing was changed.
+    /// One step, unless the divergence rule is broken; then parameters and running statistics are those before the step.
     fn step(
         &self,
         network: &Network,
         progress: &mut Progress,
         batches: &mut impl BatchSource,
-    ) -> Result<std::result::Result<(Observation, bool), f64>> {
+    ) -> Result<Attempt<StepDone>> {
         let statistics = network.params().statistics()?;
-        let diverged = |loss| statistics.restore().map(|()| Err(loss));
-        let (mut gradients, seen) = match self.gradients(network, progress.step, batches)? {
-            Ok(both) => both,
-            Err(loss) => return diverged(loss),
+        let diverged = |loss| statistics.restore().map(|()| Attempt::Diverged { loss });
+        let mut step = match self.mean_loss(network, progress.step, batches)? {
+            Attempt::Done(step) => step,
+            Attempt::Diverged { loss } => return diverged(loss),
         };
-        let squared_norm = gradients.squared_norm()?;
+        let squared_norm = step.gradients.squared_norm()?;
         if !squared_norm.is_finite() {
-            return diverged(seen.loss);
+            return diverged(step.loss);
         }
         if let Some(largest) = self.clip {
-            gradients.clip(squared_norm.sqrt(), largest)?;
+            step.gradients.clip(squared_norm.sqrt(), largest)?;
         }
         let factor = self.schedule.factor(progress.step, self.steps);
-        self.optimizer.step(network.params(), &gradients, factor, &mut progress.optimizer)?;
+        self.optimizer.step(network.params(), &step.gradients, factor, &mut progress.optimizer)?;
         progress.step += 1;
-        let reached = self.target_loss.is_some_and(|target| target.reached(&mut progress.recent, seen.loss));
+        let reached_target = self.target_loss.is_some_and(|target| target.reached(&mut progress.recent, step.loss));
         let observation = Observation {
             step: progress.step,
-            loss: Some(seen.loss),
-            penalised_complexity: seen.penalised_complexity,
+            loss: Some(step.loss),
+            penalised_complexity: step.complexity,
             squared_gradient_norm: Some(squared_norm),
         };
-        Ok(Ok((observation, reached)))
+        Ok(Attempt::Done(StepDone { observation, reached_target }))
     }
 
-    /// The mean gradients of the batches of one step with their means, or the loss that broke the divergence rule.
-    fn gradients(
-        &self,
-        network: &Network,
-        step: u64,
-        batches: &mut impl BatchSource,
-    ) -> Result<std::result::Result<(Gradients, Means), f64>> {
+    /// Loss, complexity and gradients of one step: their means over its batches.
+    fn mean_loss(&self, network: &Network, step: u64, batches: &mut impl BatchSource) -> Result<Attempt<BatchLoss>> {
         let count = self.accumulate as u64;
-        let mut gradients = Gradients::default();
-        let mut means = Means { loss: 0.0, penalised_complexity: None };
+        let mut mean = BatchLoss { loss: 0.0, complexity: None, gradients: Gradients::default() };
         for index in step * count..(step + 1) * count {
             let (images, labels) = batches.batch(index)?;
+            let batch = LabelledBatch { images: &images, labels: &labels, label_smoothing: self.label_smoothing };
             let of_batch = match &self.penalty {
-                None => self.plain(network, index, &images, &labels)?,
-                Some(penalty) => self.penalised(penalty, network, index, &images, &labels)?,
+                None => self.plain_loss(network, index, &batch)?,
+                Some(penalty) => self.penalised_loss(penalty, network, index, &batch)?,
             };
             let of_batch = match of_batch {
-                Ok(of_batch) => of_batch,
-                Err(loss) => return Ok(Err(loss)),
+                Attempt::Done(of_batch) => of_batch,
+                Attempt::Diverged { loss } => return Ok(Attempt::Diverged { loss }),
             };
-            gradients.add(of_batch.gradients)?;
-            means.loss += of_batch.loss / count as f64;
-            if let Some(complexity) = of_batch.penalised_complexity {
-                *means.penalised_complexity.get_or_insert(0.0) += complexity / count as f64;
+            mean.gradients.add(of_batch.gradients)?;
+            mean.loss += of_batch.loss / count as f64;
+            if let Some(complexity) = of_batch.complexity {
+                *mean.complexity.get_or_insert(0.0) += complexity / count as f64;
             }
         }
         if count > 1 {
-            gradients.scale(1.0 / count as f64)?;
+            mean.gradients.scale(1.0 / count as f64)?;
         }
-        Ok(Ok((gradients, means)))
+        Ok(Attempt::Done(mean))
     }
 
-    /// Loss and gradients of the batch at `index`, which dropout draws from, or the loss that broke the divergence rule.
-    fn plain(
-        &self,
-        network: &Network,
-        index: u64,
-        images: &Tensor,
-        labels: &Tensor,
-    ) -> Result<std::result::Result<OfBatch, f64>> {
-        let pass = self.pass(index);
-        let (loss, gradients) = Gradients::of_loss(network, images, labels, self.label_smoothing, &pass)?;
+    /// Loss and gradients of the batch at `index`, which also addresses the dropout.
+    fn plain_loss(&self, network: &Network, index: u64, batch: &LabelledBatch<'_>) -> Result<Attempt<BatchLoss>> {
+        let (loss, gradients) = Gradients::of_loss(network, batch, &self.pass(index))?;
         if self.has_diverged(loss) {
-            return Ok(Err(loss));
+            return Ok(Attempt::Diverged { loss });
         }
-        Ok(Ok(OfBatch { loss, gradients, penalised_complexity: None }))
+        Ok(Attempt::Done(BatchLoss { loss, complexity: None, gradients }))
     }
 
-    /// The same with the penalty, whose probes draw from `index` too.
-    fn penalised(
+    /// The same with the penalty, whose probes are addressed by `index` too.
+    fn penalised_loss(
         &self,
         penalty: &GcPenalty,
         network: &Network,
         index: u64,
-        images: &Tensor,
-        labels: &Tensor,
-    ) -> Result<std::result::Result<OfBatch, f64>> {
-        let forward = PenalisedPass::new(network, images, labels, self.label_smoothing, self.pass(index))?;
+        batch: &LabelledBatch<'_>,
+    ) -> Result<Attempt<BatchLoss>> {
+        let forward = PenalisedPass::new(network, batch, self.pass(index))?;
         let loss = forward.loss();
         if self.has_diverged(loss) {
-            return Ok(Err(loss));
+            return Ok(Attempt::Diverged { loss });
         }
         let (complexity, gradients) = forward.gradients(penalty, index)?;
-        Ok(Ok(OfBatch { loss, gradients, penalised_complexity: Some(complexity) }))
+        Ok(Attempt::Done(BatchLoss { loss, complexity: Some(complexity), gradients }))
     }
 
     /// The pass of the batch at `index`.
@@ -334,17 +326,28 @@ impl Fit {
     }
 }
 
-/// What one batch gave.
-struct OfBatch {
-    /// The cross-entropy alone, in nats.
-    loss: f64,
-    /// Of the loss with the penalty.
-    gradients: Gradients,
-    penalised_complexity: Option<f64>,
+/// What was computed, unless a loss or its gradient broke the divergence rule.
+enum Attempt<T> {
+    Done(T),
+    Diverged {
+        /// The cross-entropy at which the rule was broken, in nats.
+        loss: f64,
+    },
 }
 
-/// Means over the batches of one step.
-struct Means {
+/// A step that was done.
+struct StepDone {
+    observation: Observation,
+    /// Whether the loss has come down to the target.
+    reached_target: bool,
+}
+
+/// Loss and gradients of one batch, or their means over the batches of one step.
+struct BatchLoss {
+    /// The cross-entropy alone, in nats.
     loss: f64,
-    penalised_complexity: Option<f64>,
+    /// Estimated geometric complexity, where the loss has a penalty.
+    complexity: Option<f64>,
+    /// Of the loss with the penalty.
+    gradients: Gradients,
 }

@@ -1,20 +1,21 @@
-//! Gradients by parameter, in the order of the names.
+//! Gradients by parameter, in the order of the names, and the losses that they belong to.
 
 use std::collections::BTreeMap;
 
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Tensor, Var};
+#[cfg(doc)]
+use ops::cross_entropy;
+use ops::cross_entropy_with_gradient;
+use ops::nhwc::channel_dot;
 
 use super::{GcPenalty, PenalisedPass};
-use crate::layer::ByParameter;
-#[cfg(doc)]
-use crate::ops::cross_entropy;
-use crate::ops::{channel_dot, cross_entropy_with_gradient};
+use crate::layer::GradientAccumulator;
+use crate::linearization::LogitsTape;
 use crate::params::Params;
-use crate::recorded::TracedLogits;
 use crate::{Error, Network, Pass, Result};
 
-/// The gradients of one loss by every trainable parameter that it reached.
+/// The gradients of one loss by every trainable parameter that it depends on.
 ///
 /// ```
 /// use candle_core::{DType, Device, Tensor};
@@ -33,13 +34,38 @@ use crate::{Error, Network, Pass, Result};
 #[derive(Debug, Clone, Default)]
 pub struct Gradients(BTreeMap<String, Tensor>);
 
-/// PyTorch's `clip_grad_norm_` adds this to the norm before it divides.
+/// Images with their labels, and the label smoothing of their cross-entropy.
+///
+/// **Shapes** images `[n, c, h, w]` (or `[n, d]`), labels `[n]` u32.
+#[derive(Debug, Clone, Copy)]
+pub struct LabelledBatch<'a> {
+    /// The images.
+    pub images: &'a Tensor,
+    /// The class of each image.
+    pub labels: &'a Tensor,
+    /// Share of the target distribution that is spread evenly over all classes, in [0, 1).
+    pub label_smoothing: f64,
+}
+
+/// A loss with a GC penalty, and its gradients.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct PenalisedLoss {
+    /// The mean cross-entropy alone, in nats.
+    pub loss: f64,
+    /// The estimated geometric complexity of the batch.
+    pub complexity: f64,
+    /// The gradients of loss + λ·complexity.
+    pub gradients: Gradients,
+}
+
+/// As in PyTorch's `clip_grad_norm_`, added to the norm before the division.
 const CLIP_EPSILON: f64 = 1e-6;
 
 impl Gradients {
-    /// Those of `params` in what a backward pass gave.
+    /// The gradients by `params` in the result of candle's `backward`.
     ///
-    /// **Errors** [`Error::Candle`] when a gradient cannot be brought into its parameter's order.
+    /// **Errors** [`Error::Candle`] when a gradient cannot be made contiguous.
     pub fn of(params: &Params, store: &GradStore) -> Result<Self> {
         let mut gradients = BTreeMap::new();
         for (name, var) in params.trainable() {
@@ -52,54 +78,45 @@ impl Gradients {
 
     /// The mean cross-entropy of a batch in a pass, in nats, and its gradients.
     ///
-    /// They are those of [`Gradients::of`] on candle's backward pass, taken without a graph: faster, and in less memory,
-    /// as what a layer kept is freed once the way back has passed it.
-    ///
-    /// **Shapes** images `[n, c, h, w]` (or `[n, d]`), labels `[n]` u32.
+    /// The gradients are those of [`Gradients::of`] after candle's `backward`, computed without a graph: faster and in less memory,
+    /// because what a layer keeps is freed as soon as the backward pass has left it.
     ///
     /// **Errors** as [`View::logits`](crate::View::logits) and [`cross_entropy`].
     ///
     /// ```
     /// use candle_core::{DType, Device, Tensor};
-    /// use models::train::Gradients;
+    /// use models::train::{Gradients, LabelledBatch};
     /// use models::{Architecture, Initialisation, Network, Pass};
     /// let text = "family = 'mlp'\ninputs = 2\nhidden = [3]\nclasses = 2";
     /// let net = Network::new(&Architecture::from_toml(text)?, Initialisation::HeNormal, 0, DType::F64, &Device::Cpu)?;
     /// let (images, labels) = (Tensor::zeros((1, 2), DType::F64, &Device::Cpu)?, Tensor::new(&[1u32], &Device::Cpu)?);
-    /// let (loss, gradients) = Gradients::of_loss(&net, &images, &labels, 0.0, &Pass::training(0, 0))?;
-    /// // Without biases yet, a black image has two logits of 0: softmax less the label is (1/2, −1/2).
+    /// let batch = LabelledBatch { images: &images, labels: &labels, label_smoothing: 0.0 };
+    /// let (loss, gradients) = Gradients::of_loss(&net, &batch, &Pass::training(0, 0))?;
+    /// // The initial biases are 0, so a black image has two logits of 0: softmax minus the label is (1/2, −1/2).
     /// assert!((loss - 2f64.ln()).abs() < 1e-15);
     /// assert_eq!(gradients.get("head.bias").unwrap().to_vec1::<f64>()?, [0.5, -0.5]);
     /// # Ok::<(), models::Error>(())
     /// ```
-    pub fn of_loss(
-        network: &Network,
-        images: &Tensor,
-        labels: &Tensor,
-        smoothing: f64,
-        pass: &Pass,
-    ) -> Result<(f64, Self)> {
-        let TracedLogits { logits, trace, .. } = network.tracked().traced_logits(images, false, pass)?;
-        let (loss, cotangent) = cross_entropy_with_gradient(&logits, labels, smoothing)?;
+    pub fn of_loss(network: &Network, batch: &LabelledBatch<'_>, pass: &Pass) -> Result<(f64, Self)> {
+        let LogitsTape { logits, tape, .. } = network.tracked().linearize_logits(batch.images, false, pass)?;
+        let (loss, cotangent) = cross_entropy_with_gradient(&logits, batch.labels, batch.label_smoothing)?;
         let loss = loss.to_dtype(DType::F64)?.to_scalar::<f64>()?;
-        let mut found = ByParameter::default();
-        trace.into_pullback(cotangent, &mut found)?;
-        Ok((loss, Self::found(network.params(), found)))
+        let mut sums = GradientAccumulator::default();
+        tape.into_vjp(cotangent, &mut sums)?;
+        Ok((loss, Self::from_sums(network.params(), sums)))
     }
 
-    /// Those of `params` in what ways back found.
-    pub(super) fn found(params: &Params, mut found: ByParameter) -> Self {
-        let by_name = |(name, var): (&str, &Var)| Some((name.to_owned(), found.take(var.as_tensor())?));
+    /// The gradients by `params` that backward passes have accumulated.
+    pub(super) fn from_sums(params: &Params, mut sums: GradientAccumulator) -> Self {
+        let by_name = |(name, var): (&str, &Var)| Some((name.to_owned(), sums.take(var.as_tensor())?));
         Self(params.trainable().filter_map(by_name).collect())
     }
 
-    /// The mean cross-entropy of a batch in a pass, in nats, the estimated geometric complexity of the batch, and the
-    /// gradients of loss + λ·complexity, exact for the probes of `step`.
+    /// The mean cross-entropy of a batch in a pass, its estimated geometric complexity, and the gradients of loss +
+    /// λ·complexity, which are exact for the probes of `step`.
     ///
-    /// **Definition** as [`gc_core::Penalty::term`], from one pass forward, one back for the probes, one forward for their tangents
-    /// and one back for the loss, without a graph: the work of two plain steps.
-    ///
-    /// **Shapes** images `[n, c, h, w]` (or `[n, d]`), labels `[n]` u32.
+    /// **Definition** as [`gc_core::Penalty::term`]. One forward pass, then a backward and a forward-mode pass per probe and a
+    /// backward pass for the loss, without a graph. With one probe this is the work of two plain steps.
     ///
     /// **Errors** as [`Gradients::of_loss`] and [`gc_core::Penalty::probes`], and
     /// [`Error::GeometricComplexity`] for a complexity that is not finite.
@@ -107,33 +124,31 @@ impl Gradients {
     /// ```
     /// use candle_core::{DType, Device, Tensor};
     /// use gc_core::{Penalty, Probe};
-    /// use models::train::{GcPenalty, Gradients};
+    /// use models::train::{GcPenalty, Gradients, LabelledBatch};
     /// use models::{Architecture, Initialisation, Network, Pass};
     /// let text = "family = 'mlp'\ninputs = 2\nhidden = [1]\nactivation = 'identity'\nclasses = 2";
     /// let net = Network::new(&Architecture::from_toml(text)?, Initialisation::HeNormal, 0, DType::F64, &Device::Cpu)?;
     /// let (images, labels) = (Tensor::zeros((1, 2), DType::F64, &Device::Cpu)?, Tensor::new(&[1u32], &Device::Cpu)?);
+    /// let batch = LabelledBatch { images: &images, labels: &labels, label_smoothing: 0.0 };
     /// let penalty = GcPenalty { strength: 0.5, estimator: Penalty::projections(Probe::Rademacher, 1) };
-    /// let pass = Pass::training(0, 0);
-    /// let (_, complexity, gradients) = Gradients::of_penalised_loss(&net, &images, &labels, 0.0, &penalty, 0, &pass)?;
-    /// // One feature, linear in the pixels: its complexity is ‖w‖², and a black image leaves ½·2w as the gradient.
+    /// let penalised = Gradients::of_penalised_loss(&net, &batch, &penalty, 0, &Pass::training(0, 0))?;
+    /// // One feature, linear in the pixels: its complexity is ‖w‖², and for a black image the gradient is ½·2w.
     /// let weight = net.params().get("embed.0.weight").unwrap().var.to_vec2::<f64>()?;
-    /// assert!((complexity - weight[0].iter().map(|w| w * w).sum::<f64>()).abs() < 1e-12);
-    /// assert_eq!(gradients.get("embed.0.weight").unwrap().to_vec2::<f64>()?, weight);
+    /// assert!((penalised.complexity - weight[0].iter().map(|w| w * w).sum::<f64>()).abs() < 1e-12);
+    /// assert_eq!(penalised.gradients.get("embed.0.weight").unwrap().to_vec2::<f64>()?, weight);
     /// # Ok::<(), models::Error>(())
     /// ```
     pub fn of_penalised_loss(
         network: &Network,
-        images: &Tensor,
-        labels: &Tensor,
-        smoothing: f64,
+        batch: &LabelledBatch<'_>,
         penalty: &GcPenalty,
         step: u64,
         pass: &Pass,
-    ) -> Result<(f64, f64, Self)> {
-        let forward = PenalisedPass::new(network, images, labels, smoothing, *pass)?;
+    ) -> Result<PenalisedLoss> {
+        let forward = PenalisedPass::new(network, batch, *pass)?;
         let loss = forward.loss();
         let (complexity, gradients) = forward.gradients(penalty, step)?;
-        Ok((loss, complexity, gradients))
+        Ok(PenalisedLoss { loss, complexity, gradients })
     }
 
     /// The gradient by the parameter of this name.
@@ -141,7 +156,7 @@ impl Gradients {
         self.0.get(name)
     }
 
-    /// Adds those of another loss.
+    /// Adds the gradients of another loss.
     ///
     /// **Errors** [`Error::Candle`] when the shapes differ.
     pub fn add(&mut self, other: Self) -> Result<()> {
@@ -155,7 +170,7 @@ impl Gradients {
         Ok(())
     }
 
-    /// Multiplies all of them.
+    /// Multiplies all gradients by `factor`.
     ///
     /// **Errors** [`Error::Candle`] on a failing device.
     pub fn scale(&mut self, factor: f64) -> Result<()> {
@@ -165,9 +180,9 @@ impl Gradients {
         Ok(())
     }
 
-    /// Σ g² over all of them, summed in f64.
+    /// Σ g² over all gradients, summed in f64.
     ///
-    /// **Errors** [`Error::DType`] unless they are f32 or f64.
+    /// **Errors** [`Error::Operation`] for gradients that are neither f32 nor f64.
     pub fn squared_norm(&self) -> Result<f64> {
         let mut total = 0.0;
         for gradient in self.0.values() {
@@ -178,7 +193,7 @@ impl Gradients {
         Ok(total)
     }
 
-    /// Shrinks all by one factor so that their norm, which is `norm` now, is at most `largest`: PyTorch's
+    /// Scales all gradients by one factor so that their norm, which is `norm` now, is at most `largest`: PyTorch's
     /// `clip_grad_norm_`.
     ///
     /// **Errors** as [`Gradients::scale`].
@@ -187,8 +202,8 @@ impl Gradients {
         if factor < 1.0 { self.scale(factor) } else { Ok(()) }
     }
 
-    /// Refuses a gradient whose shape is not its parameter's, which no optimiser step could use.
-    pub(crate) fn fitting<'a>(&'a self, name: &str, weight: &Tensor) -> Result<Option<&'a Tensor>> {
+    /// The gradient by this parameter, after a check that it has the parameter's shape.
+    pub(crate) fn checked<'a>(&'a self, name: &str, weight: &Tensor) -> Result<Option<&'a Tensor>> {
         let Some(gradient) = self.0.get(name) else { return Ok(None) };
         if gradient.dims() == weight.dims() {
             return Ok(Some(gradient));
@@ -197,7 +212,7 @@ impl Gradients {
             op: "optimizer",
             left: gradient.dims().to_vec(),
             right: weight.dims().to_vec(),
-            rule: format!("the gradient by `{name}` has its shape"),
+            rule: format!("the gradient by `{name}` has the shape of the parameter"),
         })
     }
 }

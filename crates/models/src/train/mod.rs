@@ -1,20 +1,20 @@
 //! Training: losses, optimisers, schedules, checkpoints, and the loop with its hooks.
 
 mod checkpoint;
+mod checkpoint_folder;
 mod fit;
 mod gradients;
 mod optimizer;
-mod penalised;
-mod retention;
+mod penalised_pass;
 mod schedule;
 mod stopping;
 
 pub use checkpoint::{Checkpoint, CheckpointHeader};
-pub use fit::{BatchSource, Fit, Observation, Observer, Outcome, Progress};
-pub use gradients::Gradients;
+pub use checkpoint_folder::{Checkpoints, Keep};
+pub use fit::{BatchSource, Fit, FitOutcome, Observation, Observer, Progress};
+pub use gradients::{Gradients, LabelledBatch, PenalisedLoss};
 pub use optimizer::{Adam, Optimizer, OptimizerState, Sgd};
-pub use penalised::GcPenalty;
-use penalised::PenalisedPass;
-pub use retention::{Checkpoints, Keep};
+pub use penalised_pass::GcPenalty;
+use penalised_pass::PenalisedPass;
 pub use schedule::{Course, Schedule};
 pub use stopping::{Divergence, TargetLoss};

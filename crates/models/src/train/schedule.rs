@@ -1,13 +1,13 @@
-//! Learning rates along training.
+//! Learning-rate schedules.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
-/// The factor by which the base learning rate is multiplied at each step: a linear warm-up, then a course.
+/// The factor of the base learning rate at each step: a linear warm-up, then a [`Course`].
 ///
-/// **Conventions** steps count from 0, and so does the course, from the end of the warm-up. During a warm-up of w steps
-/// the factor is (step + 1)/w times the course's first value, which is 1.
+/// **Conventions** steps count from 0. The course counts its steps from the end of the warm-up, except for milestones. During a
+/// warm-up of w steps the factor is (step + 1)/w.
 ///
 /// ```
 /// use models::train::{Course, Schedule};
@@ -20,13 +20,13 @@ use crate::{Error, Result};
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Schedule {
-    /// Steps of the linear rise at the start.
+    /// Number of steps of the linear warm-up.
     #[serde(default)]
     pub warmup: u64,
-    /// What follows.
+    /// The course after the warm-up.
     #[serde(default)]
     pub course: Course,
-    /// How many steps it is made for; those of the run by default. A run that is longer is refused.
+    /// Number of steps that the schedule covers; by default those of the run. A longer run is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub steps: Option<u64>,
 }
@@ -39,21 +39,21 @@ pub enum Course {
     /// 1 throughout.
     #[default]
     Constant,
-    /// Times `gamma` after every `every` steps.
+    /// Multiplied by `gamma` after every `every` steps.
     Step {
         /// Steps between two changes.
         every: u64,
         /// Factor of one change.
         gamma: f64,
     },
-    /// Times `gamma` at each of these steps, which count from the start of the run.
+    /// Multiplied by `gamma` at each of these steps, counted from the start of the run.
     Milestones {
-        /// The steps, in rising order.
+        /// The steps, in increasing order.
         at: Vec<u64>,
         /// Factor of one change.
         gamma: f64,
     },
-    /// Half a cosine from 1 down to `floor` at the end.
+    /// Half a period of a cosine from 1 down to `floor` at the end.
     Cosine {
         /// The last factor.
         #[serde(default)]
@@ -67,22 +67,22 @@ impl Schedule {
         Self::default()
     }
 
-    /// Times `gamma` after every `every` steps.
+    /// Multiplied by `gamma` after every `every` steps.
     pub fn step(every: u64, gamma: f64) -> Self {
         Self { course: Course::Step { every, gamma }, ..Self::default() }
     }
 
-    /// Half a cosine down to 0 at the end.
+    /// Half a period of a cosine down to 0 at the end.
     pub fn cosine() -> Self {
         Self { course: Course::Cosine { floor: 0.0 }, ..Self::default() }
     }
 
-    /// The same course after a linear rise over this many steps.
+    /// The same course after a linear warm-up of this many steps.
     pub fn with_warmup(self, warmup: u64) -> Self {
         Self { warmup, ..self }
     }
 
-    /// The same schedule made for this many steps.
+    /// The same schedule for this many steps.
     pub fn over(self, steps: u64) -> Self {
         Self { steps: Some(steps), ..self }
     }
@@ -105,10 +105,10 @@ impl Schedule {
         }
     }
 
-    /// Refuses a schedule that does not fit a run of `total` steps.
+    /// Checks the schedule for a run of `total` steps.
     ///
-    /// **Errors** [`Error::ScheduleEnds`] when it ends before the run; [`Error::Setting`] for a warm-up that is not over
-    /// by the end, changes that never come, and factors that no rate can have.
+    /// **Errors** [`Error::ScheduleEnds`] when it ends before the run; [`Error::Setting`] for a warm-up that is not shorter than the
+    /// run, milestones after its end, and factors that are not finite and positive.
     pub fn validate(&self, total: u64) -> Result<()> {
         if let Some(steps) = self.steps.filter(|steps| *steps < total) {
             return Err(Error::ScheduleEnds { schedule: steps, run: total });
@@ -124,13 +124,13 @@ impl Schedule {
                 refuse("gamma", gamma.to_string(), "it is a finite number above 0")
             }
             Course::Milestones { at, .. } if !at.is_sorted_by(|a, b| a < b) => {
-                refuse("at", format!("{at:?}"), "the steps rise")
+                refuse("at", format!("{at:?}"), "the steps increase")
             }
             Course::Milestones { at, .. } if at.last().is_some_and(|last| *last >= total) => {
-                refuse("at", format!("{at:?}"), "every milestone lies before the end of the run")
+                refuse("at", format!("{at:?}"), "every milestone is before the end of the run")
             }
             Course::Cosine { floor } if !(0.0..=1.0).contains(floor) => {
-                refuse("floor", floor.to_string(), "it lies between 0 and 1")
+                refuse("floor", floor.to_string(), "it is between 0 and 1")
             }
             _ => Ok(()),
         }

@@ -1,16 +1,19 @@
-//! When a run ends before its last step: it reached its aim, or it diverged.
+//! The rules that end a run before its last step: a target loss, and divergence.
 
 use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
 /// The rule by which a run counts as diverged: a loss or gradient that is not finite, or a loss above a bound.
 ///
-/// **Conventions** ln k is the loss of guessing k classes; the default bound, 1000, is far above anything that a run
-/// recovers from.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// **Conventions** ln k is the loss of a uniform guess among k classes. The default bound, 1000 nats, is far above any loss from
+/// which a run recovers.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Divergence {
-    /// Largest loss of one batch, in nats, that still counts as training.
+    /// The largest loss of one batch, in nats, that does not count as diverged.
     pub largest_loss: f64,
 }
 
@@ -20,12 +23,13 @@ impl Default for Divergence {
     }
 }
 
-/// Ends a run as soon as the mean loss of its last steps falls to a level.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// Ends a run as soon as the mean loss of its last steps is at most a level.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct TargetLoss {
     /// The level, in nats.
     pub loss: f64,
-    /// How many steps the mean is over; it is not taken before so many were done.
+    /// Number of steps in the mean; the rule applies once this many steps were done.
     pub window: usize,
 }
 
@@ -42,7 +46,7 @@ impl TargetLoss {
         Ok(())
     }
 
-    /// Takes in one loss; whether the mean has come down to the level.
+    /// Adds one loss; whether the mean is now at most the level.
     pub(super) fn reached(&self, recent: &mut VecDeque<f64>, loss: f64) -> bool {
         recent.push_back(loss);
         while recent.len() > self.window {
@@ -51,7 +55,7 @@ impl TargetLoss {
         self.is_reached(recent)
     }
 
-    /// Whether the mean of the losses taken in so far lies at or below the level.
+    /// Whether the mean of the last losses is at most the level.
     pub(super) fn is_reached(&self, recent: &VecDeque<f64>) -> bool {
         recent.len() == self.window && recent.iter().sum::<f64>() / self.window as f64 <= self.loss
     }

@@ -1,16 +1,15 @@
 //! An architecture as data: one family and its sizes.
 
+use ops::Activation;
 use serde::{Deserialize, Serialize};
 
 use super::family::Family;
-use super::{Conv4Config, MlpConfig, Parts, ResNetConfig, VggConfig, WideResNetConfig};
-use crate::names::nearest;
-use crate::ops::Activation;
+use super::{BodyAndHead, Conv4Config, MlpConfig, ResNetConfig, VggConfig, WideResNetConfig};
 use crate::params::Builder;
+use crate::similar_names::most_similar;
 use crate::{Error, Result};
 
-/// A family of networks and its sizes: a name, or a TOML table whose key `family` says which (see
-/// [`Architecture::from_toml`]).
+/// A family of networks with its sizes, from a name or from a TOML table (see [`Architecture::from_toml`]).
 ///
 /// ```
 /// use models::Architecture;
@@ -25,12 +24,12 @@ use crate::{Error, Result};
 pub enum Architecture {
     /// Fully connected layers.
     Mlp(MlpConfig),
-    /// Stages of 3×3 convolutions, each closed by max pooling.
+    /// Stages of 3×3 convolutions, each followed by max pooling.
     Vgg(VggConfig),
     /// Residual blocks.
     #[serde(rename = "resnet")]
     ResNet(ResNetConfig),
-    /// Wide residual blocks with their normalisation in front.
+    /// Wide residual blocks with batch norm before the convolutions (pre-activation).
     #[serde(rename = "wide_resnet")]
     WideResNet(WideResNetConfig),
     /// The four convolutions of few-shot learning.
@@ -65,7 +64,7 @@ const NAMES: [&str; 24] = [
 ];
 
 impl Architecture {
-    /// The architecture of this name, for 3×32×32 images and 10 classes; ImageNet's forms are for 224×224 and 1000.
+    /// The architecture of this name, for 3×32×32 images and 10 classes; the ImageNet forms are for 224×224 images and 1000 classes.
     ///
     /// **Errors** [`Error::UnknownName`] with the nearest names.
     pub fn named(name: &str) -> Result<Self> {
@@ -78,7 +77,7 @@ impl Architecture {
             .ok_or_else(|| Error::UnknownName {
                 what: "architecture",
                 name: name.to_owned(),
-                nearest: nearest(name, NAMES.into_iter()),
+                nearest: most_similar(name, NAMES),
             })
     }
 
@@ -113,14 +112,14 @@ impl Architecture {
         self
     }
 
-    /// The same architecture for images of other channels and `[height, width]`; an MLP takes them flattened.
+    /// The same architecture for images of other channels and `[height, width]`; an MLP flattens them.
     pub fn with_input(mut self, in_channels: usize, input_size: [usize; 2]) -> Self {
         self.family_mut().set_input(in_channels, input_size);
         self
     }
 
-    /// The same architecture with every width times `factor` (at least one channel); a factor that is not a finite number
-    /// above 0 is refused by [`Network::new`](crate::Network::new).
+    /// The same architecture with every width times `factor`, rounded, at least one channel. A factor that is not finite and
+    /// positive gives widths that [`Network::new`](crate::Network::new) refuses.
     pub fn with_width(mut self, factor: f64) -> Self {
         self.family_mut().scale_width(factor);
         self
@@ -144,7 +143,7 @@ impl Architecture {
         self.family().classes()
     }
 
-    /// Channels of the input images (the number of inputs for an MLP).
+    /// Channels of the input images; for an MLP, the numbers in one input.
     pub fn in_channels(&self) -> usize {
         self.family().input_shape().first().copied().unwrap_or(0)
     }
@@ -159,7 +158,12 @@ impl Architecture {
         self.family().has_batch_norm()
     }
 
-    pub(crate) fn build(&self, builder: Builder<'_>) -> Result<Parts> {
+    /// The name of the head, the last linear layer: its parameters are `<name>.weight` and `<name>.bias`.
+    pub fn head_name(&self) -> String {
+        self.family().head_name()
+    }
+
+    pub(crate) fn build(&self, builder: Builder<'_>) -> Result<BodyAndHead> {
         self.family().build(builder)
     }
 }

@@ -6,10 +6,10 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use super::{Architecture, Conv4Config, MlpConfig, ResNetConfig, VggConfig, WideResNetConfig};
-use crate::names::nearest;
+use crate::similar_names::most_similar;
 use crate::{Error, Result};
 
-/// The families by their names, with the keys that each understands.
+/// The families by name, with the keys of each.
 const FAMILIES: [(&str, &[&str]); 5] = [
     ("mlp", MlpConfig::KEYS),
     ("vgg", VggConfig::KEYS),
@@ -19,20 +19,23 @@ const FAMILIES: [(&str, &[&str]); 5] = [
 ];
 
 impl Architecture {
-    /// The architecture that a TOML text describes: `family`, then the sizes of that family and nothing else.
+    /// The architecture that a TOML text describes: the key `family`, then the keys of that family and no others.
     ///
     /// | family | keys |
     /// |---|---|
-    /// | `mlp` | `inputs`, `hidden`, `activation` (after every hidden layer but the last), `classes` |
+    /// | `mlp` | `inputs`, `hidden`, `activation`, `activation_before_head` (default true), `classes` |
     /// | `vgg` | `stages` (channels of each convolution, stage by stage), `batch_norm`, `activation`, `hidden`, `dropout` |
     /// | `resnet` | `block`, `stem`, `stem_channels`, `stages` (`channels`, `blocks`, `stride`), `activation` |
     /// | `wide_resnet` | `depth`, `widen_factor`, `base_channels`, `dropout`, `activation` |
     /// | `conv4` | `channels`, `activation` |
     ///
-    /// All but `mlp` also take `in_channels` (3), `input_size` (`[32, 32]`) and `classes` (10).
+    /// All families but `mlp` also have `in_channels` (default 3), `input_size` (`[32, 32]`) and `classes` (10).
     ///
-    /// **Errors** [`Error::Description`] for what is no such table, a missing key or a value of the wrong kind;
-    /// [`Error::UnknownName`] for another family; [`Error::UnknownKey`] for a key that the family has not.
+    /// Before the family `mlp` had the key `activation_before_head`, it had no activation before its head. A file without the key now
+    /// means a network with one; set the key to `false` for the former meaning.
+    ///
+    /// **Errors** [`Error::Description`] when the text is no TOML table, a key is missing or a value has the wrong type;
+    /// [`Error::UnknownName`] for an unknown family; [`Error::UnknownKey`] for a key that the family does not have.
     ///
     /// ```
     /// use models::{Architecture, Error};
@@ -51,7 +54,7 @@ impl Architecture {
 
     /// As [`Architecture::from_toml`], from a file.
     ///
-    /// **Errors** those, with the file's name, and [`Error::Io`] when it cannot be read.
+    /// **Errors** as there, with the file's name, and [`Error::Io`] when the file cannot be read.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let text = std::fs::read_to_string(path).map_err(|source| {
@@ -75,11 +78,11 @@ impl Architecture {
             return Err(refused(origin, &format!("the key `family` is missing; it is one of {families}")));
         };
         let Some((family, keys)) = FAMILIES.into_iter().find(|(known, _)| known == name) else {
-            let nearest = nearest(name, FAMILIES.into_iter().map(|(known, _)| known));
+            let nearest = most_similar(name, FAMILIES.into_iter().map(|(known, _)| known));
             return Err(Error::UnknownName { what: "architecture family", name: name.clone(), nearest });
         };
         if let Some(key) = table.keys().find(|key| *key != "family" && !keys.contains(&key.as_str())) {
-            let nearest = nearest(key, keys.iter().copied());
+            let nearest = most_similar(key, keys.iter().copied());
             return Err(Error::UnknownKey { origin: origin.to_owned(), key: key.clone(), family, nearest });
         }
         Architecture::deserialize(table).map_err(|error| refused(origin, &error.to_string()))

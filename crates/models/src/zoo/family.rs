@@ -1,7 +1,8 @@
-//! What every family of architectures can tell and change, and the defaults that they share.
+//! The trait of all families of architectures, their common defaults and checks.
 
-use super::Parts;
-use crate::ops::Activation;
+use ops::Activation;
+
+use super::BodyAndHead;
 use crate::params::Builder;
 use crate::{Error, Result};
 
@@ -15,23 +16,26 @@ pub(crate) trait Family {
     /// Shape of one input, without the batch.
     fn input_shape(&self) -> Vec<usize>;
 
-    /// Takes images of these channels and this `[height, width]`.
+    /// Sets the channels and the `[height, width]` of the images.
     fn set_input(&mut self, channels: usize, size: [usize; 2]);
 
     /// Multiplies every width.
     fn scale_width(&mut self, factor: f64);
 
-    /// Takes another activation.
+    /// Sets the activation.
     fn set_activation(&mut self, activation: Activation);
 
-    /// Whether it holds batch norm.
+    /// Whether it has batch norm.
     fn has_batch_norm(&self) -> bool;
+
+    /// The name of the head.
+    fn head_name(&self) -> String;
 
     /// The layers.
     ///
     /// # Errors
     /// [`Error::Setting`] for impossible sizes.
-    fn build(&self, builder: Builder<'_>) -> Result<Parts>;
+    fn build(&self, builder: Builder<'_>) -> Result<BodyAndHead>;
 }
 
 pub(super) fn relu() -> Activation {
@@ -54,12 +58,12 @@ pub(super) fn ten() -> usize {
     10
 }
 
-/// A width times `factor`, at least one; a factor that is no number gives a width that no network is built with.
+/// A width times `factor`, at least one; 0, which is refused later, for a factor that is not finite and positive.
 pub(super) fn scaled(width: usize, factor: f64) -> usize {
     if factor.is_finite() && factor > 0.0 { ((width as f64 * factor).round() as usize).max(1) } else { 0 }
 }
 
-/// What the families of images have in common: fields of these names, and how they are read and changed.
+/// The methods of [`Family`] that the families for images share; they have fields of these names.
 macro_rules! takes_images {
     () => {
         fn classes(&self) -> usize {
@@ -85,10 +89,10 @@ macro_rules! takes_images {
 }
 pub(super) use takes_images;
 
-/// Sizes beyond this are slips of the pen, and products of them would overflow.
+/// Larger sizes are mistakes, and products of them would overflow.
 const LARGEST_SIZE: usize = 1 << 24;
 
-/// Refuses a size of zero, which no layer has, and one that no machine has room for.
+/// Refuses a size of zero and a size beyond [`LARGEST_SIZE`].
 pub(super) fn require_size(name: &'static str, value: usize) -> Result<()> {
     if (1..=LARGEST_SIZE).contains(&value) {
         return Ok(());
@@ -104,7 +108,7 @@ pub(super) fn require_images(in_channels: usize, input_size: [usize; 2], classes
     require_size("classes", classes)
 }
 
-/// Refuses a number of layers or blocks that no network has.
+/// Refuses a number of layers or blocks outside 1 to 4096.
 pub(super) fn require_count(name: &'static str, value: usize) -> Result<()> {
     if (1..=4096).contains(&value) {
         return Ok(());
@@ -112,7 +116,7 @@ pub(super) fn require_count(name: &'static str, value: usize) -> Result<()> {
     Err(Error::Setting { op: "architecture", name, value: value.to_string(), rule: "it lies between 1 and 4096" })
 }
 
-/// Pixels that are left after so many halvings, each of which drops an odd row or column.
+/// Pixels of an image after halving its sides this number of times; an odd row or column is dropped each time.
 pub(super) fn pixels_after_halving(size: [usize; 2], times: usize) -> Result<usize> {
     let halved = |size: usize| (0..times).fold(size, |size, _| size / 2);
     match halved(size[0]).saturating_mul(halved(size[1])) {
@@ -120,7 +124,7 @@ pub(super) fn pixels_after_halving(size: [usize; 2], times: usize) -> Result<usi
             op: "architecture",
             name: "input_size",
             value: format!("{size:?}"),
-            rule: "it must survive one halving a stage; pad or resize the images, or use fewer stages",
+            rule: "each stage halves both sides, and none may reach 0; pad or resize the images, or use fewer stages",
         }),
         pixels => Ok(pixels),
     }

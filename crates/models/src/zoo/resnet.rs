@@ -1,19 +1,20 @@
 //! ResNet: K. He et al., "Deep Residual Learning for Image Recognition", CVPR 2016 (arXiv 1512.03385).
 
+use ops::{Activation, ConvSettings, PoolSettings};
 use serde::{Deserialize, Serialize};
 
-use super::Parts;
+use super::BodyAndHead;
 use super::family::{
     Family, cifar_size, is_relu, relu, require_count, require_images, require_size, rgb, scaled, takes_images, ten,
 };
-use crate::layer::{ActivationLayer, BatchNorm2d, Conv2d, GlobalAvgPool, MaxPool, Stack, Sum};
-use crate::ops::{Activation, ConvSettings, PoolSettings};
+use crate::layer::{ActivationLayer, BatchNorm2d, Conv2d, ConvSizes, GlobalAvgPool, MaxPool, Sequential, Sum};
 use crate::params::Builder;
 use crate::{Error, Result};
 
 /// The form of a residual block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Block {
     /// Two 3×3 convolutions.
     #[default]
@@ -31,9 +32,10 @@ impl Block {
     }
 }
 
-/// What comes before the first stage.
+/// The layers before the first stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Stem {
     /// One 3×3 convolution with stride 1, for small images.
     #[default]
@@ -46,24 +48,27 @@ pub enum Stem {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ResNetStage {
-    /// Channels inside the blocks; a bottleneck puts out four times as many.
+    /// Channels inside the blocks; the output of a bottleneck block has four times as many.
     pub channels: usize,
-    /// How many blocks.
+    /// Number of blocks.
     pub blocks: usize,
     /// Stride of the first block.
     pub stride: usize,
 }
 
-/// A stem, stages of residual blocks with batch norm, and the mean over all pixels, which is the features.
+/// A stem, stages of residual blocks with batch norm, the mean over all pixels, then the head.
 ///
-/// **Conventions** torchvision's names: `conv1`, `bn1`, `layer1.0.conv1`, `layer2.0.downsample.0`, `fc`.
+/// **Features** the mean over all pixels, torchvision's `avgpool`.
+///
+/// **Conventions** torchvision's names: `conv1`, `bn1`, `layer1.0.conv1`, `layer2.0.downsample.0`, `fc`. State dicts with the names
+/// `shortcut.0`, `shortcut.1` and `linear` of many CIFAR ResNets load too.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ResNetConfig {
     /// The form of the blocks.
     #[serde(default)]
     pub block: Block,
-    /// What comes before the first stage.
+    /// The layers before the first stage.
     #[serde(default)]
     pub stem: Stem,
     /// Channels of the stem; those of the first stage by default.
@@ -71,7 +76,7 @@ pub struct ResNetConfig {
     pub stem_channels: Option<usize>,
     /// The stages.
     pub stages: Vec<ResNetStage>,
-    /// After each batch norm of the stem and inside the blocks, and after each sum.
+    /// The activation after each batch norm of the stem and inside the blocks, and after each sum.
     #[serde(default = "relu", skip_serializing_if = "is_relu")]
     pub activation: Activation,
     /// Channels of the images.
@@ -117,7 +122,7 @@ impl ResNetConfig {
         })
     }
 
-    fn push_stem(&self, body: &mut Stack, builder: &mut Builder<'_>) -> Result<usize> {
+    fn push_stem(&self, body: &mut Sequential, builder: &mut Builder<'_>) -> Result<usize> {
         let Some(first) = self.stages.first() else {
             return Err(Error::Setting {
                 op: "architecture",
@@ -132,7 +137,8 @@ impl ResNetConfig {
             Stem::Cifar => (3, ConvSettings::new(1, 1)),
             Stem::Imagenet => (7, ConvSettings::new(2, 3)),
         };
-        body.push("conv1", Conv2d::new(builder.under("conv1"), (self.in_channels, channels), kernel, settings, false)?);
+        let sizes = ConvSizes { inputs: self.in_channels, outputs: channels, kernel };
+        body.push("conv1", Conv2d::new(builder.under("conv1"), sizes, settings, false)?);
         body.push("bn1", BatchNorm2d::new(builder.under("bn1"), channels)?);
         body.push("relu", ActivationLayer(self.activation));
         if self.stem == Stem::Imagenet {
@@ -162,9 +168,13 @@ impl Family for ResNetConfig {
         true
     }
 
-    fn build(&self, mut builder: Builder<'_>) -> Result<Parts> {
+    fn head_name(&self) -> String {
+        "fc".into()
+    }
+
+    fn build(&self, mut builder: Builder<'_>) -> Result<BodyAndHead> {
         require_images(self.in_channels, self.input_size, self.classes)?;
-        let mut body = Stack::default();
+        let mut body = Sequential::default();
         let mut channels = self.push_stem(&mut body, &mut builder)?;
         for (index, stage) in self.stages.iter().enumerate() {
             require_size("channels", stage.channels)?;
@@ -172,50 +182,60 @@ impl Family for ResNetConfig {
             require_count("blocks", stage.blocks)?;
             for block in 0..stage.blocks {
                 let name = format!("layer{}.{block}", index + 1);
-                let sizes = (channels, stage.channels, if block == 0 { stage.stride } else { 1 });
+                let stride = if block == 0 { stage.stride } else { 1 };
+                let sizes = BlockSizes { inputs: channels, width: stage.channels, stride };
                 channels = self.block.push(&mut body, &name, builder.under(&name), sizes, self.activation)?;
             }
         }
         body.push("avgpool", GlobalAvgPool);
-        Parts::new(body, builder, "fc", (channels, self.classes))
+        BodyAndHead::new(body, builder, &self.head_name(), channels, self.classes)
     }
 }
 
+/// The sizes of one residual block.
+struct BlockSizes {
+    /// Channels of its input.
+    inputs: usize,
+    /// Channels inside it.
+    width: usize,
+    stride: usize,
+}
+
 impl Block {
-    /// Pushes one block under `name`; gives its output channels.
+    /// Pushes one block under `name` and returns its output channels.
     fn push(
         self,
-        body: &mut Stack,
+        body: &mut Sequential,
         name: &str,
         mut builder: Builder<'_>,
-        (inputs, width, stride): (usize, usize, usize),
+        BlockSizes { inputs, width, stride }: BlockSizes,
         activation: Activation,
     ) -> Result<usize> {
         let outputs = width * self.expansion();
-        let convolutions: Vec<(usize, usize, usize, ConvSettings)> = match self {
-            Block::Basic => {
-                vec![(inputs, width, 3, ConvSettings::new(stride, 1)), (width, width, 3, ConvSettings::new(1, 1))]
-            }
-            Block::Bottleneck => vec![
-                (inputs, width, 1, ConvSettings::new(1, 0)),
-                (width, width, 3, ConvSettings::new(stride, 1)),
-                (width, outputs, 1, ConvSettings::new(1, 0)),
-            ],
+        let conv = |inputs, outputs, kernel, stride| {
+            (ConvSizes { inputs, outputs, kernel }, ConvSettings::new(stride, kernel / 2))
         };
-        let mut branch = Stack::default();
-        for (index, (from, to, kernel, settings)) in convolutions.into_iter().enumerate() {
+        let convolutions: Vec<(ConvSizes, ConvSettings)> = match self {
+            Block::Basic => vec![conv(inputs, width, 3, stride), conv(width, width, 3, 1)],
+            Block::Bottleneck => {
+                vec![conv(inputs, width, 1, 1), conv(width, width, 3, stride), conv(width, outputs, 1, 1)]
+            }
+        };
+        let mut branch = Sequential::default();
+        for (index, (sizes, settings)) in convolutions.into_iter().enumerate() {
             if index > 0 {
                 branch.push(format!("relu{index}"), ActivationLayer(activation));
             }
             let (conv, norm) = (format!("conv{}", index + 1), format!("bn{}", index + 1));
-            branch.push(conv.clone(), Conv2d::new(builder.under(&conv), (from, to), kernel, settings, false)?);
-            branch.push(norm.clone(), BatchNorm2d::new(builder.under(&norm), to)?);
+            branch.push(conv.clone(), Conv2d::new(builder.under(&conv), sizes, settings, false)?);
+            branch.push(norm.clone(), BatchNorm2d::new(builder.under(&norm), sizes.outputs)?);
         }
-        let mut shortcut = Stack::default();
+        let mut shortcut = Sequential::default();
         if stride != 1 || inputs != outputs {
             let (conv, norm) = ("downsample.0", "downsample.1");
             let settings = ConvSettings::new(stride, 0);
-            shortcut.push(conv, Conv2d::new(builder.under(conv), (inputs, outputs), 1, settings, false)?);
+            let sizes = ConvSizes { inputs, outputs, kernel: 1 };
+            shortcut.push(conv, Conv2d::new(builder.under(conv), sizes, settings, false)?);
             shortcut.push(norm, BatchNorm2d::new(builder.under(norm), outputs)?);
         }
         body.push(name, Sum { branch, shortcut });

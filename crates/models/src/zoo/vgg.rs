@@ -1,24 +1,27 @@
 //! VGG: K. Simonyan and A. Zisserman, "Very Deep Convolutional Networks", ICLR 2015 (arXiv 1409.1556).
 
+use ops::{Activation, ConvSettings, PoolSettings};
 use serde::{Deserialize, Serialize};
 
-use super::Parts;
+use super::BodyAndHead;
 use super::family::{
     Family, cifar_size, is_relu, pixels_after_halving, relu, require_images, require_probability, require_size, rgb,
     scaled, takes_images, ten,
 };
-use crate::layer::{ActivationLayer, BatchNorm2d, Conv2d, Dropout, Flatten, Linear, MaxPool, Stack};
-use crate::ops::{Activation, ConvSettings, PoolSettings};
+use crate::layer::{ActivationLayer, BatchNorm2d, Conv2d, ConvSizes, Dropout, Flatten, Linear, MaxPool, Sequential};
 use crate::params::Builder;
 use crate::{Error, Result};
 
-/// Stages of 3×3 convolutions, each closed by 2×2 max pooling; the flattened result is the features.
+/// Stages of 3×3 convolutions, each followed by 2×2 max pooling, then fully connected layers.
 ///
-/// **Conventions** parameters are torchvision's `features.<index>.weight`, layers counted with their batch norms,
-/// activations and poolings. The head is the single linear layer `classifier` of the CIFAR form; with hidden layers it is
-/// torchvision's `classifier.{0,3,6}`, with ReLU and dropout between, and the features are the input of the last one.
-/// Images are flattened in PyTorch's order (channel, row, column), without torchvision's adaptive pooling, which changes
-/// nothing where the last map is 7×7 (224×224 inputs).
+/// **Features** the flattened output of the last stage; with `hidden` layers, the output of the last of them after its activation
+/// (and its dropout, in training).
+///
+/// **Conventions** parameters have torchvision's names `features.<index>.weight`, where batch norms, activations and poolings are
+/// counted. The head is the single linear layer `classifier`, as is common for CIFAR; with hidden layers it is the last of
+/// torchvision's `classifier.{0,3,6}`, with an activation and dropout after each of the others. Images are flattened in PyTorch's
+/// order (channel, row, column). torchvision's adaptive pooling is left out: it changes nothing where the last map is 7×7
+/// (224×224 inputs).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VggConfig {
@@ -27,7 +30,7 @@ pub struct VggConfig {
     /// Whether batch norm follows each convolution.
     #[serde(default)]
     pub batch_norm: bool,
-    /// After each convolution.
+    /// The activation after each convolution (or its batch norm) and each hidden layer.
     #[serde(default = "relu", skip_serializing_if = "is_relu")]
     pub activation: Activation,
     /// Widths of hidden fully connected layers before the head: `[4096, 4096]` is torchvision's form.
@@ -84,11 +87,8 @@ impl VggConfig {
         })
     }
 
-    /// The hidden layers `classifier.0`, `classifier.3`, …; the number of features then, and the name of the head.
-    fn push_hidden(&self, body: &mut Stack, builder: &mut Builder<'_>, features: usize) -> Result<(usize, String)> {
-        if self.hidden.is_empty() {
-            return Ok((features, "classifier".into()));
-        }
+    /// Pushes the hidden layers `classifier.0`, `classifier.3`, … and returns the number of features after them.
+    fn push_hidden(&self, body: &mut Sequential, builder: &mut Builder<'_>, features: usize) -> Result<usize> {
         let mut inputs = features;
         for (index, width) in self.hidden.iter().enumerate() {
             require_size("hidden", *width)?;
@@ -98,7 +98,7 @@ impl VggConfig {
             body.push(name(2), Dropout { name: name(2), probability: self.dropout });
             inputs = *width;
         }
-        Ok((inputs, format!("classifier.{}", 3 * self.hidden.len())))
+        Ok(inputs)
     }
 
     fn feature_count(&self) -> Result<usize> {
@@ -136,11 +136,15 @@ impl Family for VggConfig {
         self.batch_norm
     }
 
-    fn build(&self, mut builder: Builder<'_>) -> Result<Parts> {
+    fn head_name(&self) -> String {
+        if self.hidden.is_empty() { "classifier".into() } else { format!("classifier.{}", 3 * self.hidden.len()) }
+    }
+
+    fn build(&self, mut builder: Builder<'_>) -> Result<BodyAndHead> {
         require_images(self.in_channels, self.input_size, self.classes)?;
         require_probability(self.dropout)?;
         let features = self.feature_count()?;
-        let mut body = Stack::default();
+        let mut body = Sequential::default();
         let mut channels = self.in_channels;
         let mut index = 0;
         let mut next = || {
@@ -150,7 +154,8 @@ impl Family for VggConfig {
         for stage in &self.stages {
             for width in stage {
                 let name = next();
-                let conv = Conv2d::new(builder.under(&name), (channels, *width), 3, ConvSettings::new(1, 1), true)?;
+                let sizes = ConvSizes { inputs: channels, outputs: *width, kernel: 3 };
+                let conv = Conv2d::new(builder.under(&name), sizes, ConvSettings::new(1, 1), true)?;
                 body.push(name, conv);
                 if self.batch_norm {
                     let name = next();
@@ -162,7 +167,7 @@ impl Family for VggConfig {
             body.push(next(), MaxPool(PoolSettings::square(2)));
         }
         body.push("flatten", Flatten);
-        let (features, head) = self.push_hidden(&mut body, &mut builder, features)?;
-        Parts::new(body, builder, &head, (features, self.classes))
+        let features = self.push_hidden(&mut body, &mut builder, features)?;
+        BodyAndHead::new(body, builder, &self.head_name(), features, self.classes)
     }
 }

@@ -1,28 +1,30 @@
 //! Wide ResNet: S. Zagoruyko and N. Komodakis, "Wide Residual Networks", BMVC 2016 (arXiv 1605.07146).
 
+use ops::{Activation, ConvSettings};
 use serde::{Deserialize, Serialize};
 
-use super::Parts;
+use super::BodyAndHead;
 use super::family::{
     Family, cifar_size, is_relu, relu, require_count, require_images, require_probability, require_size, rgb, scaled,
     takes_images, ten,
 };
-use crate::layer::{ActivationLayer, BatchNorm2d, Conv2d, Dropout, GlobalAvgPool, Stack, Sum};
-use crate::ops::{Activation, ConvSettings};
+use crate::layer::{ActivationLayer, BatchNorm2d, Conv2d, ConvSizes, Dropout, GlobalAvgPool, Sequential, Sum};
 use crate::params::Builder;
 use crate::{Error, Result};
 
-/// Three groups of pre-activation blocks, `widen_factor` times as wide as the base; the mean over all pixels is the features.
+/// Three groups of pre-activation blocks, `widen_factor` times as wide as the base, the mean over all pixels, then the head.
 ///
-/// **Conventions** a depth of 6n + 4 has n blocks a group. Names are those of the common PyTorch implementations of the
-/// paper: `conv1`, `block1.layer.0.bn1`, `block2.layer.0.convShortcut`, `bn1`, `fc`. A block that changes its number of
-/// channels normalises before both paths, another only before its branch.
+/// **Features** the mean over all pixels after the last batch norm and activation.
+///
+/// **Conventions** a depth of 6n + 4 has n blocks per group. The names are those of the common PyTorch implementations of the
+/// paper: `conv1`, `block1.layer.0.bn1`, `block2.layer.0.convShortcut`, `bn1`, `fc`. A block that changes the number of channels
+/// normalises before both paths; any other block normalises only before its branch.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WideResNetConfig {
-    /// Layers that carry weights along the longest path: 6n + 4.
+    /// Layers with weights along the longest path: 6n + 4.
     pub depth: usize,
-    /// How many times wider than the base.
+    /// The width of the groups as a multiple of the base.
     pub widen_factor: usize,
     /// Channels of the stem, and of the first group before widening; the groups after it have two and four times as many.
     #[serde(default = "sixteen")]
@@ -30,7 +32,7 @@ pub struct WideResNetConfig {
     /// Probability with which dropout between the convolutions of a block drops a value.
     #[serde(default)]
     pub dropout: f64,
-    /// After each batch norm.
+    /// The activation after each batch norm.
     #[serde(default = "relu", skip_serializing_if = "is_relu")]
     pub activation: Activation,
     /// Channels of the images.
@@ -46,6 +48,15 @@ pub struct WideResNetConfig {
 
 fn sixteen() -> usize {
     16
+}
+
+/// The sizes of one residual block.
+struct BlockSizes {
+    /// Channels of its input.
+    inputs: usize,
+    /// Channels of its output.
+    outputs: usize,
+    stride: usize,
 }
 
 impl WideResNetConfig {
@@ -79,15 +90,15 @@ impl WideResNetConfig {
 
     fn push_block(
         &self,
-        body: &mut Stack,
+        body: &mut Sequential,
         name: &str,
         mut builder: Builder<'_>,
-        (inputs, outputs, stride): (usize, usize, usize),
+        BlockSizes { inputs, outputs, stride }: BlockSizes,
     ) -> Result<()> {
-        let mut before = Stack::default();
+        let mut before = Sequential::default();
         before.push("bn1", BatchNorm2d::new(builder.under("bn1"), inputs)?);
         before.push("relu1", ActivationLayer(self.activation));
-        let (mut branch, mut shortcut) = (Stack::default(), Stack::default());
+        let (mut branch, mut shortcut) = (Sequential::default(), Sequential::default());
         if inputs == outputs {
             branch = before;
         } else {
@@ -95,18 +106,21 @@ impl WideResNetConfig {
                 body.push_shared(format!("{name}.{inside}"), layer);
             }
             let settings = ConvSettings::new(stride, 0);
-            let conv = Conv2d::new(builder.under("convShortcut"), (inputs, outputs), 1, settings, false)?;
+            let sizes = ConvSizes { inputs, outputs, kernel: 1 };
+            let conv = Conv2d::new(builder.under("convShortcut"), sizes, settings, false)?;
             shortcut.push("convShortcut", conv);
         }
         let settings = ConvSettings::new(stride, 1);
-        branch.push("conv1", Conv2d::new(builder.under("conv1"), (inputs, outputs), 3, settings, false)?);
+        let sizes = ConvSizes { inputs, outputs, kernel: 3 };
+        branch.push("conv1", Conv2d::new(builder.under("conv1"), sizes, settings, false)?);
         branch.push("bn2", BatchNorm2d::new(builder.under("bn2"), outputs)?);
         branch.push("relu2", ActivationLayer(self.activation));
         if self.dropout > 0.0 {
             branch.push("dropout", Dropout { name: format!("{name}.dropout"), probability: self.dropout });
         }
         let settings = ConvSettings::new(1, 1);
-        branch.push("conv2", Conv2d::new(builder.under("conv2"), (outputs, outputs), 3, settings, false)?);
+        let sizes = ConvSizes { inputs: outputs, ..sizes };
+        branch.push("conv2", Conv2d::new(builder.under("conv2"), sizes, settings, false)?);
         body.push(name, Sum { branch, shortcut });
         Ok(())
     }
@@ -129,29 +143,35 @@ impl Family for WideResNetConfig {
         true
     }
 
-    fn build(&self, mut builder: Builder<'_>) -> Result<Parts> {
+    fn head_name(&self) -> String {
+        "fc".into()
+    }
+
+    fn build(&self, mut builder: Builder<'_>) -> Result<BodyAndHead> {
         require_images(self.in_channels, self.input_size, self.classes)?;
         require_size("base_channels", self.base_channels)?;
         require_size("widen_factor", self.widen_factor)?;
         require_count("depth", self.depth)?;
         require_probability(self.dropout)?;
         let blocks = self.blocks()?;
-        let mut body = Stack::default();
+        let mut body = Sequential::default();
         let mut channels = self.base_channels;
         let settings = ConvSettings::new(1, 1);
-        body.push("conv1", Conv2d::new(builder.under("conv1"), (self.in_channels, channels), 3, settings, false)?);
+        let sizes = ConvSizes { inputs: self.in_channels, outputs: channels, kernel: 3 };
+        body.push("conv1", Conv2d::new(builder.under("conv1"), sizes, settings, false)?);
         for (group, multiple) in [1, 2, 4].into_iter().enumerate() {
             let outputs = self.base_channels * multiple * self.widen_factor;
             for block in 0..blocks {
                 let name = format!("block{}.layer.{block}", group + 1);
                 let stride = if block == 0 && group > 0 { 2 } else { 1 };
-                self.push_block(&mut body, &name, builder.under(&name), (channels, outputs, stride))?;
+                let sizes = BlockSizes { inputs: channels, outputs, stride };
+                self.push_block(&mut body, &name, builder.under(&name), sizes)?;
                 channels = outputs;
             }
         }
         body.push("bn1", BatchNorm2d::new(builder.under("bn1"), channels)?);
         body.push("relu", ActivationLayer(self.activation));
         body.push("avgpool", GlobalAvgPool);
-        Parts::new(body, builder, "fc", (channels, self.classes))
+        BodyAndHead::new(body, builder, &self.head_name(), channels, self.classes)
     }
 }

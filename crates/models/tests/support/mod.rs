@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use candle_core::{DType, Device, Tensor};
+use models::train::LabelledBatch;
 use models::{Architecture, Initialisation, Network};
 
 /// One golden file and the network that it describes.
@@ -22,8 +23,12 @@ pub const NETS: [&str; 4] = ["mlp_tanh", "mlp_relu", "vgg_tiny", "resnet_tiny"];
 
 fn architecture(name: &str) -> Architecture {
     let text = match name {
-        "mlp_tanh" => "family = 'mlp'\ninputs = 6\nhidden = [8, 8, 5]\nactivation = 'tanh'\nclasses = 3",
-        "mlp_relu" => "family = 'mlp'\ninputs = 6\nhidden = [8, 8, 5]\nactivation = 'relu'\nclasses = 3",
+        "mlp_tanh" => {
+            "family = 'mlp'\ninputs = 6\nhidden = [8, 8, 5]\nactivation = 'tanh'\nactivation_before_head = false\nclasses = 3"
+        }
+        "mlp_relu" => {
+            "family = 'mlp'\ninputs = 6\nhidden = [8, 8, 5]\nactivation = 'relu'\nactivation_before_head = false\nclasses = 3"
+        }
         "vgg_tiny" => "family = 'vgg'\nstages = [[4, 4], [6, 6]]\ninput_size = [8, 8]\nclasses = 4",
         "resnet_tiny" => {
             "family = 'resnet'\ninput_size = [8, 8]\nclasses = 3\n\
@@ -61,6 +66,10 @@ impl Golden {
     pub fn labels(&self) -> Tensor {
         self.value("y").to_dtype(DType::U32).unwrap()
     }
+}
+
+pub fn labelled<'a>(images: &'a Tensor, labels: &'a Tensor, label_smoothing: f64) -> LabelledBatch<'a> {
+    LabelledBatch { images, labels, label_smoothing }
 }
 
 pub fn numbers(tensor: &Tensor) -> Vec<f64> {

@@ -1,16 +1,16 @@
-//! Columns of curves by estimator of GC, as in the paper's Fig. 2: estimates against the exact value along training, and
-//! how far off they are. The values are those of one seed: the range over seeds would hide what an estimate is off.
+//! Columns of curves by estimator of GC, as in the paper's Fig. 2: estimates and the exact value along training, and the
+//! errors of the estimates. The values are those of one seed, because the range over seeds is larger than the errors.
 
 use super::figure::{Column, described, epochs, point, shared_axis};
 use super::lines::{LinePanel, Point, Series};
 use super::scale::{Axis, plain};
 use super::step;
-use crate::report::estimates::{self, Comparison};
+use crate::report::estimates::{self, RepeatedEstimates};
 use crate::report::results::Results;
-use crate::reproduce::estimator::Estimator;
-use crate::reproduce::metric::Scale;
+use crate::study::estimator::GcEstimator;
+use crate::study::metric::Scale;
 
-/// The rows: their names, and what of a comparison they show.
+/// Names of the rows.
 const ROWS: [&str; 2] = ["GC, first seed", "relative error, all seeds"];
 
 /// A column for each kind of estimator.
@@ -21,7 +21,7 @@ pub(super) fn columns(results: &Results) -> Vec<Column> {
         kinds.iter().map(|settings| errors(results, settings)).collect(),
     ];
     let axes: Vec<Axis> = rows.iter().map(|row| shared_axis(Scale::Logarithmic, row)).collect();
-    let column = |(index, settings): (usize, &Vec<Estimator>)| {
+    let column = |(index, settings): (usize, &Vec<GcEstimator>)| {
         let kind = settings.first().map_or("", |how| how.kind());
         let panels = ROWS.iter().zip(&rows).zip(&axes).map(|((name, row), y)| LinePanel {
             id: format!("estimator-{index}-{}", name.replace([' ', ','], "-")),
@@ -38,39 +38,50 @@ pub(super) fn columns(results: &Results) -> Vec<Column> {
 }
 
 /// The exact value of the first run, then a curve for each setting with the range of its repeats.
-fn values(results: &Results, settings: &[Estimator]) -> Vec<Series> {
-    let exact = |found: &Comparison| vec![found.exact];
+fn values(results: &Results, settings: &[GcEstimator]) -> Vec<Series> {
+    let exact = |found: &RepeatedEstimates| vec![found.exact];
     let mut series: Vec<Series> = settings
         .iter()
         .enumerate()
-        .map(|(index, how)| curve(results, *how, place(index, settings.len()), &|found| found.values.clone(), true))
+        .map(|(index, how)| curve(results, *how, Style::of(index, settings.len()), &|found| found.values.clone(), true))
         .collect();
     if let Some(how) = settings.first() {
-        let style = ("exact".to_owned(), "cat-base".to_owned(), settings.len());
+        let style = Style { label: Some("exact".to_owned()), class: "cat-base".to_owned(), shape: settings.len() };
         series.push(curve(results, *how, style, &exact, true));
     }
     series
 }
 
 /// The root mean square of (estimate − exact)/exact for each setting.
-fn errors(results: &Results, settings: &[Estimator]) -> Vec<Series> {
-    let off = |found: &Comparison| found.relative_error().into_iter().collect();
+fn errors(results: &Results, settings: &[GcEstimator]) -> Vec<Series> {
+    let off = |found: &RepeatedEstimates| found.relative_error().into_iter().collect();
     settings
         .iter()
         .enumerate()
-        .map(|(index, how)| curve(results, *how, place(index, settings.len()), &off, false))
+        .map(|(index, how)| curve(results, *how, Style::of(index, settings.len()), &off, false))
         .collect()
 }
 
-fn place(index: usize, count: usize) -> (String, String, usize) {
-    (String::new(), format!("seq-{}", step(index, count)), index)
+/// Name, colour and marks of a curve.
+struct Style {
+    /// The name in the key; none for the setting of the estimator.
+    label: Option<String>,
+    class: String,
+    shape: usize,
+}
+
+impl Style {
+    /// The style of the `index`-th of `count` settings.
+    fn of(index: usize, count: usize) -> Self {
+        Self { label: None, class: format!("seq-{}", step(index, count)), shape: index }
+    }
 }
 
 fn curve(
     results: &Results,
-    how: Estimator,
-    (label, class, shape): (String, String, usize),
-    shown: &dyn Fn(&Comparison) -> Vec<f64>,
+    how: GcEstimator,
+    style: Style,
+    shown: &dyn Fn(&RepeatedEstimates) -> Vec<f64>,
     first_alone: bool,
 ) -> Series {
     let at = |share: &f64| -> Option<Point> {
@@ -82,9 +93,9 @@ fn curve(
         point(found.first()?.epoch, &values, Scale::Logarithmic)
     };
     Series {
-        label: if label.is_empty() { plain(how.amount()) } else { label },
-        class,
-        shape,
+        label: style.label.unwrap_or_else(|| plain(how.amount())),
+        class: style.class,
+        shape: style.shape,
         excluded: false,
         diverged: false,
         points: results.experiment.plan.measure.schedule.iter().filter_map(at).collect(),

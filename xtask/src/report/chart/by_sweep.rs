@@ -4,9 +4,8 @@ use super::figure::{Column, described, epochs, points, shared_axis};
 use super::lines::{LinePanel, Series};
 use super::scale::{Axis, plain};
 use super::step;
-use crate::report::results::{Results, Run, Standing};
-use crate::reproduce::experiment::Sweep;
-use crate::reproduce::metric::Metric;
+use crate::report::results::{Results, Run, RunStatus};
+use crate::study::metric::Metric;
 
 /// A column for each sweep that the figure shows, a panel for each metric; panels of a row share their vertical axis.
 pub(super) fn columns(results: &Results) -> Vec<Column> {
@@ -23,15 +22,16 @@ pub(super) fn columns(results: &Results) -> Vec<Column> {
         let sweep = &plan.sweeps[name];
         let panels = plan.report.rows.iter().enumerate().map(|(row, metric)| {
             let series = rows[row][index].clone();
-            panel(results, (name, sweep), *metric, axes[row].clone(), series)
+            panel(results, name, *metric, axes[row].clone(), series)
         });
         Column { label: sweep.label.clone(), panels: panels.collect() }
     };
     plan.report.columns.iter().enumerate().map(column).collect()
 }
 
-fn panel(results: &Results, (name, sweep): (&str, &Sweep), metric: Metric, y: Axis, series: Vec<Series>) -> LinePanel {
+fn panel(results: &Results, name: &str, metric: Metric, y: Axis, series: Vec<Series>) -> LinePanel {
     let plan = &results.experiment.plan;
+    let sweep = &plan.sweeps[name];
     let label = metric.label(plan.task);
     LinePanel {
         id: format!("{name}-{}", metric.name()),
@@ -49,7 +49,7 @@ fn curves(results: &Results, name: &str, metric: Metric) -> Vec<Series> {
     let curve = |(index, value): (usize, &f64)| {
         let at_value = |run: &&Run| run.planned.value_in(name) == Some(index) && run.trained_on.is_some();
         let runs: Vec<&Run> = results.runs.iter().filter(at_value).collect();
-        let diverged = runs.iter().any(|run| matches!(run.standing, Standing::Diverged { .. }));
+        let diverged = runs.iter().any(|run| matches!(run.status, RunStatus::Diverged { .. }));
         Series {
             label: plain(*value),
             class: format!("seq-{}", step(index, values.len())),

@@ -1,45 +1,37 @@
-//! The grid of the paper's figure: columns of panels, on a page or as one drawing.
+//! The figure: a grid of panels, on a page or as one drawing.
 
 use maud::{Markup, PreEscaped, html};
 
-use super::frame::marker;
+use super::STYLE;
 use super::lines::{LinePanel, PANEL, Point, Series};
+use super::plot_area::marker;
 use super::scale::Axis;
-use super::{STYLE, by_estimator, by_sweep, together};
 use crate::report::results::{Results, Run};
-use crate::reproduce::metric::{Metric, Scale};
+use crate::study::metric::{Metric, Scale};
 
-/// Panels of a lone column that stand side by side.
+/// Panels of a single column that are placed side by side.
 const ACROSS: usize = 2;
 
-/// Height of a line of a key.
+/// Height of a line of the key, in units of the view box.
 const KEY_LINE: f64 = 17.0;
 
-/// One column of the grid: a sweep, with a panel for each metric.
+/// One column of the grid, such as a sweep, with a panel for each metric.
 #[derive(Debug, Clone)]
 pub(crate) struct Column {
-    /// The swept quantity, or whatever else its curves differ in.
+    /// Its title, such as the swept quantity.
     pub(crate) label: String,
-    /// The panels, top to bottom.
+    /// The panels, from top to bottom.
     pub(crate) panels: Vec<LinePanel>,
 }
 
 impl Column {
-    /// The curves by name; the same in every panel of the column.
+    /// The curves of the key, which are the same in every panel of the column.
     pub(crate) fn key(&self) -> &[Series] {
         self.panels.first().map_or(&[], |panel| &panel.series)
     }
 }
 
-/// Every column of the figure: the sweeps, the metrics that are drawn together, the estimators of GC.
-pub(crate) fn columns(results: &Results) -> Vec<Column> {
-    let mut columns = by_sweep::columns(results);
-    columns.extend(together::columns(results));
-    columns.extend(by_estimator::columns(results));
-    columns
-}
-
-/// What a panel shows at the end, in words.
+/// The last values of a panel, for screen readers.
 pub(super) fn described(label: &str, swept: &str, series: &[Series]) -> String {
     let ends = series.iter().filter_map(|series| {
         let last = series.points.last()?;
@@ -60,7 +52,7 @@ pub(super) fn significant(value: f64) -> String {
     crate::report::table::three_digits(value)
 }
 
-/// A point for each scheduled share of training at which every one of the runs measured the metric.
+/// A point for each scheduled share of training at which all of the runs measured the metric.
 pub(super) fn points(results: &Results, runs: &[&Run], metric: Metric) -> Vec<Point> {
     let at = |wanted: f64| -> Option<Point> {
         let found: Vec<(f64, f64)> = runs
@@ -76,7 +68,7 @@ pub(super) fn points(results: &Results, runs: &[&Run], metric: Metric) -> Vec<Po
     results.experiment.plan.measure.schedule.iter().filter_map(|share| at(*share)).collect()
 }
 
-/// The mean of values of the same standing: of their logarithms where ratios are compared.
+/// The mean of values; on a logarithmic scale the geometric mean.
 pub(super) fn middle(values: &[f64], scale: Scale) -> f64 {
     let count = values.len() as f64;
     match scale {
@@ -85,28 +77,27 @@ pub(super) fn middle(values: &[f64], scale: Scale) -> f64 {
     }
 }
 
-/// The axis of training: to its end, or a little further where the last step of a run goes beyond.
+/// The axis of training, to its end, or to the last step of a run if that is later.
 pub(super) fn epochs(planned: f64, series: &[Series]) -> Axis {
     let reached = series.iter().flat_map(|series| &series.points).map(|point| point.x);
     Axis::exactly(0.0, reached.fold(planned, f64::max))
 }
 
-/// The middle and the range of these values; nothing where there are none.
+/// The mean and the range of these values; none without values.
 pub(super) fn point(x: f64, values: &[f64], scale: Scale) -> Option<Point> {
     let low = values.iter().copied().fold(f64::INFINITY, f64::min);
     let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     (!values.is_empty()).then(|| Point { x, middle: middle(values, scale), low, high })
 }
 
-/// The axis of a row; runs that diverged may leave it, so that the others can still be read.
+/// The vertical axis of a row. Diverged runs are not considered and may leave it, so that the others can be read.
 pub(super) fn shared_axis(scale: Scale, row: &[Vec<Series>]) -> Axis {
     let steady = row.iter().flatten().filter(|series| !series.diverged);
     let values = steady.flat_map(|series| &series.points).flat_map(|point| [point.low, point.high]);
     Axis::over(values, scale)
 }
 
-/// The whole grid as one drawing with its own colours, for a page that is not ours. The panels of a lone column stand
-/// side by side.
+/// The grid as one drawing with its own style, for other pages. The panels of a single column are placed side by side.
 pub(crate) fn standalone(columns: &[Column], title: &str, note: &str) -> Markup {
     let lines = columns.iter().map(|column| key_lines(column).len()).max().unwrap_or(1).max(1);
     let (gap, top) = (14.0, 98.0 + (lines - 1) as f64 * KEY_LINE);
@@ -137,7 +128,7 @@ pub(crate) fn standalone(columns: &[Column], title: &str, note: &str) -> Markup 
     }
 }
 
-/// The name of a column with its curves; places are estimated from the number of characters.
+/// The title of a column and the key of its curves. Positions are estimated from the number of characters.
 fn key(column: &Column) -> Markup {
     html! {
         text.head x="6" y="4" { (column.label) }
@@ -154,7 +145,7 @@ fn key(column: &Column) -> Markup {
     }
 }
 
-/// The curves of a key in lines no wider than a panel, each with its place.
+/// The curves of a key in lines no wider than a panel, each with its position.
 fn key_lines(column: &Column) -> Vec<Vec<(f64, &Series)>> {
     let mut lines: Vec<Vec<(f64, &Series)>> = Vec::new();
     let mut left = f64::INFINITY;

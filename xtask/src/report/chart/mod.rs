@@ -1,23 +1,25 @@
-//! Charts as SVG: every colour is a custom property, so that one drawing serves light and dark pages.
+//! Charts as SVG. Every colour is a custom property, so that a drawing fits light and dark pages.
 
-mod against;
 mod by_estimator;
 mod by_sweep;
 mod figure;
-mod frame;
 mod lines;
+mod overlay;
+mod plot_area;
 mod scale;
 mod scatter;
-mod together;
+mod scatter_plots;
 
-pub(crate) use against::scatters;
-pub(crate) use figure::{Column, columns, standalone};
-pub(crate) use frame::marker;
+pub(crate) use figure::{Column, standalone};
 pub(crate) use lines::{LinePanel, Series};
+pub(crate) use plot_area::marker;
 pub(crate) use scale::{Axis, plain};
 pub(crate) use scatter::{Group, Mark, ScatterPanel};
+pub(crate) use scatter_plots::scatters;
 
-/// The custom properties of light and dark drawings, and the classes that use them.
+use crate::report::results::Results;
+
+/// The style sheet: custom properties of light and dark drawings, and the classes that use them.
 pub(crate) const STYLE: &str = include_str!("chart.css");
 
 /// Colours of the sequential palette, from the lowest swept value to the highest.
@@ -26,6 +28,14 @@ const STEPS: usize = 6;
 /// The colour of the `index`-th of `count` ordered values.
 pub(crate) fn step(index: usize, count: usize) -> usize {
     if count < 2 { STEPS / 2 } else { (index * (STEPS - 1) + (count - 1) / 2) / (count - 1) }
+}
+
+/// Every column of the figure: the sweeps, the overlays, the estimators of GC.
+pub(crate) fn columns(results: &Results) -> Vec<Column> {
+    let mut columns = by_sweep::columns(results);
+    columns.extend(overlay::columns(results));
+    columns.extend(by_estimator::columns(results));
+    columns
 }
 
 #[cfg(test)]

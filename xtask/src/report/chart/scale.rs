@@ -1,31 +1,31 @@
-//! Axes: from numbers to places between 0 and 1, and the ticks a reader expects.
+//! Axes: the positions of numbers between 0 and 1, and ticks at round numbers.
 
-use crate::reproduce::metric::Scale;
+use crate::study::metric::Scale;
 
-/// One axis: its range, its ticks, and how numbers are spread over it.
+/// One axis: its range, its scale and its ticks.
 #[derive(Debug, Clone)]
 pub(crate) struct Axis {
     low: f64,
     high: f64,
     logarithmic: bool,
-    /// Where the ticks are and what stands beside them.
+    /// The ticks.
     pub(crate) ticks: Vec<Tick>,
 }
 
 /// One tick.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Tick {
-    /// The number that it marks.
+    /// Its number.
     pub(crate) value: f64,
-    /// What stands beside it.
+    /// Its label.
     pub(crate) label: String,
 }
 
-/// Ticks that an axis should have, about.
+/// Approximate number of ticks of an axis.
 const WANTED: f64 = 4.0;
 
 impl Axis {
-    /// An axis on which all the values find a place; values that the scale cannot show are left out of account.
+    /// An axis that contains all values; values that the scale cannot represent are ignored.
     pub(crate) fn over(values: impl IntoIterator<Item = f64>, scale: Scale) -> Self {
         let shown = |value: &f64| value.is_finite() && (scale != Scale::Logarithmic || *value > 0.0);
         let range = values.into_iter().filter(shown).fold(None, |range: Option<(f64, f64)>, value| {
@@ -38,7 +38,7 @@ impl Axis {
         }
     }
 
-    /// A linear axis that ends where the numbers end, with the ticks that lie on it.
+    /// A linear axis of exactly this range, with the ticks inside it.
     pub(crate) fn exactly(low: f64, high: f64) -> Self {
         let mut axis = Self::linear((low, high), 1.0, "");
         (axis.low, axis.high) = (low, high);
@@ -46,7 +46,7 @@ impl Axis {
         axis
     }
 
-    /// Where a value is, from 0 to 1; none where the axis has no place for it.
+    /// The position of a value, 0 to 1 inside the axis; none if the scale cannot represent it.
     pub(crate) fn place(&self, value: f64) -> Option<f64> {
         let spread = |number: f64| if self.logarithmic { number.ln() } else { number };
         let place = (spread(value) - spread(self.low)) / (spread(self.high) - spread(self.low));
@@ -68,16 +68,16 @@ impl Axis {
     }
 
     fn logarithmic((low, high): (f64, f64)) -> Self {
-        // A little air, so that the outermost curves do not lie on the frame.
-        let air = (high / low).powf(0.04).max(1.05);
-        let (low, high) = (low / air, high * air);
+        // A margin, so that the outermost curves do not touch the edge.
+        let margin = (high / low).powf(0.04).max(1.05);
+        let (low, high) = (low / margin, high * margin);
         let decades = (high / low).log10();
         let ticks = if decades < 0.6 { even_ticks(low, high) } else { decade_ticks(low, high, decades) };
         Self { low, high, logarithmic: true, ticks }
     }
 }
 
-/// On less than half a decade, ticks at even distances read best.
+/// Evenly spaced ticks, for less than half a decade.
 fn even_ticks(low: f64, high: f64) -> Vec<Tick> {
     let step = nice_step((high - low) / WANTED);
     let (first, last) = ((low / step).ceil() as i64, (high / step).floor() as i64);
@@ -109,7 +109,7 @@ fn nice_step(raw: f64) -> f64 {
     digit.unwrap_or(10.0) * power
 }
 
-/// Decimals that a step of this size needs.
+/// Number of decimals that a step of this size needs.
 fn decimals(step: f64) -> usize {
     (0..6)
         .find(|digits| {
@@ -119,7 +119,7 @@ fn decimals(step: f64) -> usize {
         .unwrap_or(6) as usize
 }
 
-/// A number without needless digits; powers of ten where there would be many zeros.
+/// A number without trailing zeros; very small and very large ones as powers of ten.
 pub(crate) fn plain(value: f64) -> String {
     let size = value.abs();
     if size != 0.0 && !(9.99e-4..1e6).contains(&size) {
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn ticks_are_the_ones_a_reader_expects() {
+    fn ticks_are_at_round_numbers() {
         assert_eq!(labels(&[2.1, 3.9], Scale::Linear), ["2.0", "2.5", "3.0", "3.5", "4.0"]);
         assert_eq!(labels(&[0.31, 0.58], Scale::Percent), ["30 %", "40 %", "50 %", "60 %"]);
         assert_eq!(labels(&[3.0, 2500.0], Scale::Logarithmic), ["10", "100", "1000"]);
@@ -173,14 +173,14 @@ mod tests {
     }
 
     #[test]
-    fn an_exact_axis_ends_with_its_numbers() {
+    fn an_exact_axis_has_its_range() {
         let axis = Axis::exactly(0.0, 5.0);
         assert_eq!(axis.place(5.0), Some(1.0));
         assert_eq!(axis.ticks.iter().map(|tick| tick.label.as_str()).collect::<Vec<_>>(), ["0", "2", "4"]);
     }
 
     #[test]
-    fn every_value_has_its_place_and_a_log_axis_none_for_zero() {
+    fn values_have_positions_except_zero_on_a_logarithmic_axis() {
         let axis = Axis::over([10.0, 1000.0], Scale::Logarithmic);
         assert!((axis.place(100.0).unwrap() - 0.5).abs() < 1e-12);
         assert!(axis.place(0.0).is_none() && axis.place(-1.0).is_none());
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_written_without_needless_digits() {
+    fn numbers_are_written_without_trailing_zeros() {
         assert_eq!(plain(0.005), "0.005");
         assert_eq!(plain(128.0), "128");
         assert_eq!(plain(1e-5), "10⁻⁵");

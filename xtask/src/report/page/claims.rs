@@ -1,4 +1,4 @@
-//! What the data say about the claims, and by which rules.
+//! The section of verdicts on the claims, with their rules.
 
 use maud::{Markup, html};
 
@@ -11,7 +11,7 @@ use crate::report::verdict::Finding;
 pub(super) fn claims(page: &Page) -> Markup {
     html! {
         section aria-labelledby="claims" {
-            h2 #claims { "What the data say about the claims" }
+            h2 #claims { "Verdicts on the claims" }
             @for grid in &table::grids(page.results, page.findings) { (verdicts(grid)) }
             (rules(page.results))
             details {
@@ -21,8 +21,8 @@ pub(super) fn claims(page: &Page) -> Markup {
                     caption { "Claims and verdicts" }
                     thead { tr {
                         th.words scope="col" { "claim" } th.words scope="col" { "compared at" } th scope="col" { "runs" }
-                        th scope="col" { "ρ or share" } th scope="col" { "interval" } th scope="col" { "p" } th scope="col" { "with excluded" }
-                        th.words scope="col" { "verdict" } th.words scope="col" { "because" }
+                        th scope="col" { "ρ or share" } th scope="col" { "interval" } th scope="col" { "p" } th.words scope="col" { "size" } th scope="col" { "with excluded" }
+                        th.words scope="col" { "verdict" } th.words scope="col" { "reason" }
                     } }
                     tbody { @for finding in page.findings { (claim(finding)) } }
                 }
@@ -62,12 +62,13 @@ fn claim(finding: &Finding) -> Markup {
     let word = finding.verdict.word();
     html! {
         tr {
-            th.words scope="row" { (finding.claim) }
-            td.words { (table::readout(finding)) }
+            th.words scope="row" { (finding.claim) @if finding.primary { " (primary)" } }
+            td.words { (table::comparison(finding)) }
             td { (table::runs(finding)) }
             td { (table::statistic(finding)) }
             td { (table::interval(finding)) }
             td { (finding.p_value.map_or_else(|| "–".to_owned(), |p| format!("{p:.3}"))) }
+            td.words { (finding.size.map_or_else(|| "–".to_owned(), |size| size.words())) }
             td { (finding.with_excluded.map_or_else(|| "–".to_owned(), table::signed)) }
             td.words { span class=(format!("verdict {word}")) { (word) } }
             td.words.quiet { (finding.reason) }

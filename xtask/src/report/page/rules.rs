@@ -1,18 +1,18 @@
-//! The rules of the verdicts in words.
+//! The rules of verdicts, in words.
 
 use maud::{Markup, html};
 
 use crate::report::results::Results;
-use crate::reproduce::experiment::Readout;
-use crate::reproduce::metric::Scale;
+use crate::study::experiment::ComparisonPoint;
+use crate::study::metric::Scale;
 
-/// The rules in words, with the numbers that the experiment file gives them.
+/// The rules in words, with the numbers of the experiment file.
 pub(super) fn rules(results: &Results) -> Markup {
     let plan = &results.experiment.plan;
     let rules = &plan.rules;
     let correlated = !plan.claims.trends.is_empty() || !plan.claims.associations.is_empty();
-    let compared = |at: Readout| plan.claims.readouts().any(|readout| readout == at);
-    let (matched, steps) = (compared(Readout::MatchedLoss), compared(Readout::EqualSteps));
+    let compared = |at: ComparisonPoint| plan.claims.comparisons().any(|comparison| comparison == at);
+    let (matched, steps) = (compared(ComparisonPoint::EqualLoss), compared(ComparisonPoint::EqualSteps));
     html! {
         @if correlated {
             p {
@@ -21,7 +21,11 @@ pub(super) fn rules(results: &Results) -> Markup {
                 "A claim " b { "holds" } " when the whole interval lies on the claimed side of zero, " b { "fails" } " when it lies on "
                 "the other side, and is " b { "undecided" } " otherwise, and also whenever a two-sided permutation test finds a ρ as "
                 "large by chance with a probability above " (format!("{:.2}. ", 1.0 - rules.confidence))
-                "No correction is made for the number of claims."
+                "No correction is made for the number of claims. "
+                "The size of a trend is the slope of the log of the metric (of the accuracy, in points) on the log of the swept value "
+                "within each seed, over the range of the values that count in every seed, averaged over seeds with Student's t-interval; "
+                "in a sweep with a value of 0, the change from the smallest to the largest value. A trend is " b { "negligible" } " when the interval of its size lies within "
+                (format!("×{:.3} to ×{:.3}, or ±{} points of an accuracy.", 1.0 / rules.negligible_factor, rules.negligible_factor, rules.negligible_points))
             }
         }
         @if correlated && plan.metrics().any(|metric| metric.scale() == Scale::Percent) {
@@ -33,7 +37,8 @@ pub(super) fn rules(results: &Results) -> Markup {
         @if !plan.claims.inequalities.is_empty() {
             p {
                 "The statistic of an inequality is the share of measured points after the initialisation that satisfy it, averaged "
-                "over runs: it holds at 1, and fails when the bootstrap interval over runs lies below 1."
+                "over runs: it holds at 1, and fails when the bootstrap interval over runs lies below 1. It is " b { "vacuous" } " when the bound is "
+                "at or above the largest possible value of the other side at every point, so that it could not have been violated."
             }
         }
         @if !plan.claims.courses.is_empty() {
@@ -45,9 +50,9 @@ pub(super) fn rules(results: &Results) -> Markup {
         @if plan.claims.coverage {
             p {
                 "The statistic of an estimator is the share of its estimates whose stated "
-                (format!("{:.0} %", crate::reproduce::estimator::STATED_LEVEL * 100.0))
+                (format!("{:.0} %", crate::study::estimator::STATED_LEVEL * 100.0))
                 " interval contains the exact value, averaged over runs. It holds when the bootstrap interval over runs lies at or above "
-                (format!("{:.2}", crate::reproduce::estimator::STATED_LEVEL - rules.coverage_tolerance))
+                (format!("{:.2}", crate::study::estimator::STATED_LEVEL - rules.coverage_tolerance))
                 ", and fails when it lies below."
             }
         }
@@ -55,7 +60,7 @@ pub(super) fn rules(results: &Results) -> Markup {
             "A run is " b { "diverged" } " when its training loss or a weight is no longer finite, and " b { "under-trained" }
             " when its training loss ends above " (rules.under_trained_above) " ln k, the loss of a uniform guess among k classes "
             "being ln k. Both are shown everywhere and excluded from verdicts; “with excluded” is the statistic with them. "
-            "All rules stood in the experiment file before the runs."
+            "All rules were in the experiment file before the runs."
         }
         @if matched {
             p {

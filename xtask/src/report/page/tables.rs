@@ -1,12 +1,13 @@
-//! Tables of numbers, and the list of runs.
+//! The sections of tables, and the list of runs.
 
 use maud::{Markup, html};
 
 use super::{Page, scrolling};
-use crate::record::duration;
+use crate::provenance::duration;
 use crate::report::estimates;
 use crate::report::results::Results;
 use crate::report::table::{self, Table};
+use crate::study::store::Verified;
 
 /// The tables.
 pub(super) fn tables(page: &Page) -> Markup {
@@ -30,10 +31,10 @@ pub(super) fn tables(page: &Page) -> Markup {
         }
         @if !estimates.is_empty() {
             section aria-labelledby="estimates" {
-                h2 #estimates { "How far off the estimates are" }
+                h2 #estimates { "Errors of the estimates" }
                 p.quiet.small {
-                    "Root mean squares over all points of training, repeats and seeds, relative to the exact value. What an estimate "
-                    "states of its error is found from its own draws."
+                    "Root mean squares over all measuring points, repeats and seeds, relative to the exact value. The standard error of an "
+                    "estimate is computed from its own sample."
                 }
                 @for table in &estimates { (scrolling(&table.caption, plain_table(table))) }
             }
@@ -59,19 +60,19 @@ fn plain_table(table: &Table) -> Markup {
     }
 }
 
-/// Every run with its folder and its end.
+/// Every run with its folder and its status.
 pub(super) fn runs(results: &Results) -> Markup {
     html! {
         section aria-labelledby="runs" {
             h2 #runs { "Runs" }
             details {
-                summary { "All " (results.runs.len()) " runs, their folders and how they ended" }
+                summary { "All " (results.runs.len()) " runs with their folders and their status" }
                 (scrolling("All runs", html! {
                     table {
                         caption { "All runs" }
                         thead { tr {
                             th.words scope="col" { "run" } th.words scope="col" { "folder" } th scope="col" { "train loss" }
-                            th scope="col" { "took" } th.words scope="col" { "standing" }
+                            th scope="col" { "process time" } th.words scope="col" { "status" }
                         } }
                         tbody {
                             @for run in &results.runs {
@@ -80,7 +81,7 @@ pub(super) fn runs(results: &Results) -> Markup {
                                     td.words { code { "runs/" (run.planned.key) } }
                                     td { (run.final_loss.map_or_else(|| "–".to_owned(), table::three_digits)) }
                                     td { (run.record.as_ref().map_or_else(|| "–".to_owned(), |record| duration(record.work.seconds))) }
-                                    td.words { (run.standing.explained()) }
+                                    td.words { (run.status.explained()) @if run.verified == Verified::Unsigned { " (unsigned)" } }
                                 }
                             }
                         }

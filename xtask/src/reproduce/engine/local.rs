@@ -1,4 +1,4 @@
-//! This machine's processes: a child for each run, so many at once, the threads divided among them.
+//! The local engine: a child process for each run, a limited number at a time, with the threads divided among them.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -10,45 +10,46 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 
-use super::{Advance, End, Engine, Event, Job, failed};
-use crate::reproduce::run::{NO_SPACE, no_space};
-use crate::reproduce::store::State;
+use super::{Engine, EngineEnd, Event, Job, failed};
+use crate::files::refuse_irregular;
+use crate::reproduce::child::{NO_SPACE, RunProgress, is_no_space};
+use crate::study::store::RunState;
 
-/// How often a wish to stop is looked for.
+/// Time between two looks at the stop flag.
 const HEARTBEAT: Duration = Duration::from_millis(100);
 
-/// How much of a crashed child's last words is repeated.
-const LAST_WORDS: usize = 400;
+/// Characters of a crashed child's log that its error repeats.
+const LOG_TAIL: usize = 400;
 
-/// Runs as child processes of this one.
+/// Executes runs as child processes.
 pub(crate) struct Local {
-    /// The program that understands `run FOLDER`.
+    /// The program with the command `run FOLDER`: this one.
     pub(crate) program: PathBuf,
-    /// Runs at once.
+    /// Runs at a time.
     pub(crate) jobs: usize,
-    /// Threads in all.
+    /// Threads of all runs together.
     pub(crate) threads: usize,
     /// Folder that holds the data set, instead of the Hub and its cache.
     pub(crate) data_dir: Option<PathBuf>,
-    /// Set by whoever wants the work to stop.
+    /// Set by an interrupt.
     pub(crate) stop: &'static AtomicBool,
 }
 
-/// What the reader of a child's output passes on.
-enum Word {
-    Advanced(usize, Advance),
-    /// The child closed its output: it has ended or is about to.
+/// A message from the thread that reads a child's output.
+enum ChildMessage {
+    Advanced(usize, RunProgress),
+    /// The child closed its output: it has ended or is ending.
     Closed(usize),
 }
 
 impl Engine for Local {
-    fn execute(&self, jobs: &[Job], watch: &mut dyn FnMut(Event)) -> Result<End> {
-        let (sender, words) = channel();
+    fn execute(&self, jobs: &[Job], watch: &mut dyn FnMut(Event)) -> Result<EngineEnd> {
+        let (sender, messages) = channel();
         let mut children: Vec<(usize, Child)> = Vec::new();
-        let ended = self.work(jobs, watch, &sender, &words, &mut children);
-        // On every way out: a stop, an error of the engine, or nothing left.
+        let ended = self.work(jobs, watch, &sender, &messages, &mut children);
+        // Children are left only after an interrupt or an error of the engine.
         for (_, child) in &mut children {
-            // A child that has ended in the meantime cannot be killed, and need not be.
+            // Killing a child that has just ended is an error that needs no report.
             let _ = child.kill();
             let _ = child.wait();
         }
@@ -61,15 +62,15 @@ impl Local {
         &self,
         jobs: &[Job],
         watch: &mut dyn FnMut(Event),
-        sender: &Sender<Word>,
-        words: &Receiver<Word>,
+        sender: &Sender<ChildMessage>,
+        messages: &Receiver<ChildMessage>,
         children: &mut Vec<(usize, Child)>,
-    ) -> Result<End> {
+    ) -> Result<EngineEnd> {
         let mut waiting = 0..jobs.len();
         let mut full = false;
         loop {
             if self.stop.load(Ordering::SeqCst) {
-                return Ok(End::Stopped);
+                return Ok(EngineEnd::Stopped);
             }
             while children.len() < self.jobs.max(1) && !full {
                 let Some(index) = waiting.next() else { break };
@@ -77,72 +78,74 @@ impl Local {
                 match self.start(index, &jobs[index], sender) {
                     Ok(child) => children.push((index, child)),
                     Err(error) => {
-                        full |= no_space(&error);
+                        full |= is_no_space(&error);
                         watch(Event::Ended(index, failed(&jobs[index], &format!("{error:#}"))));
                     }
                 }
             }
             if children.is_empty() && full {
-                return Ok(End::NoSpace);
+                return Ok(EngineEnd::NoSpace);
             }
             if children.is_empty() && waiting.is_empty() {
-                return Ok(End::Exhausted);
+                return Ok(EngineEnd::Exhausted);
             }
-            match words.recv_timeout(HEARTBEAT) {
-                Ok(Word::Advanced(index, advance)) => watch(Event::Advanced(index, advance)),
-                Ok(Word::Closed(index)) => {
+            match messages.recv_timeout(HEARTBEAT) {
+                Ok(ChildMessage::Advanced(index, advance)) => watch(Event::Advanced(index, advance)),
+                Ok(ChildMessage::Closed(index)) => {
                     let Some(at) = children.iter().position(|(owner, _)| *owner == index) else { continue };
                     let (_, mut child) = children.swap_remove(at);
                     let status = child.wait().context("cannot wait for a run")?;
                     if self.stop.load(Ordering::SeqCst) {
-                        return Ok(End::Stopped);
+                        return Ok(EngineEnd::Stopped);
                     }
                     full |= status.code() == Some(NO_SPACE);
-                    watch(Event::Ended(index, verdict(&jobs[index], status)));
+                    watch(Event::Ended(index, ended(&jobs[index], status)));
                 }
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
             }
         }
     }
 
-    fn start(&self, index: usize, job: &Job, sender: &Sender<Word>) -> Result<Child> {
+    fn start(&self, index: usize, job: &Job, sender: &Sender<ChildMessage>) -> Result<Child> {
         let threads = (self.threads / self.jobs.max(1)).max(1).to_string();
-        let log =
-            File::create(job.folder.log()).with_context(|| format!("cannot write {}", job.folder.log().display()))?;
+        let log = job.folder.log();
+        refuse_irregular(&log)?;
+        let log = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
         let mut command = Command::new(&self.program);
         command.args(["run", "--attached", "--threads", &threads]).arg(job.folder.path());
         if let Some(data_dir) = &self.data_dir {
             command.arg("--data-dir").arg(data_dir);
         }
         command.env("RAYON_NUM_THREADS", &threads).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
-        // Ctrl-C in the terminal goes to the whole foreground group; the children are stopped by this process alone.
+        // A terminal sends Ctrl-C to its whole foreground group. In a group of its own, a child is stopped by this process
+        // alone. The standard input stays open as long as this process: a child ends when it is closed.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let mut child = command.spawn().with_context(|| format!("cannot start {}", self.program.display()))?;
-        let output = child.stdout.take().ok_or_else(|| anyhow!("a run started without its output"))?;
+        let output = child.stdout.take().ok_or_else(|| anyhow!("the standard output of a run is not a pipe"))?;
         let sender = sender.clone();
         std::thread::spawn(move || {
             for line in BufReader::new(output).lines().map_while(Result::ok) {
                 if let Ok(advance) = serde_json::from_str(&line) {
-                    // The receiver outlives every child unless the engine has already given up on all of them.
-                    let _ = sender.send(Word::Advanced(index, advance));
+                    // The receiver is gone only when the engine has ended and kills its children.
+                    let _ = sender.send(ChildMessage::Advanced(index, advance));
                 }
             }
-            let _ = sender.send(Word::Closed(index));
+            let _ = sender.send(ChildMessage::Closed(index));
         });
         Ok(child)
     }
 }
 
-/// What became of a run whose process ended.
-fn verdict(job: &Job, status: ExitStatus) -> State {
+/// The state of a run whose process ended.
+fn ended(job: &Job, status: ExitStatus) -> RunState {
     match job.folder.state() {
-        Ok(State::Unfinished) if status.code() == Some(NO_SPACE) => {
-            State::Failed("there was no space for what it wrote".to_owned())
+        Ok(RunState::Unfinished) if status.code() == Some(NO_SPACE) => {
+            RunState::Failed("there was no space for what it wrote".to_owned())
         }
-        Ok(State::Unfinished) => {
-            let words = last_words(job);
-            failed(job, &format!("its process ended early ({status}){}{words}", hint(status)))
+        Ok(RunState::Unfinished) => {
+            let tail = log_tail(job);
+            failed(job, &format!("its process ended early ({status}){}{tail}", hint(status)))
         }
         Ok(state) => state,
         Err(error) => failed(job, &format!("{error:#}")),
@@ -152,15 +155,15 @@ fn verdict(job: &Job, status: ExitStatus) -> State {
 fn hint(status: ExitStatus) -> &'static str {
     #[cfg(unix)]
     if std::os::unix::process::ExitStatusExt::signal(&status) == Some(9) {
-        return "; the system does this when memory runs out, fewer --jobs need less";
+        return "; the system kills processes when memory runs out: give fewer --jobs";
     }
     let _ = status;
     ""
 }
 
-fn last_words(job: &Job) -> String {
+fn log_tail(job: &Job) -> String {
     let text = std::fs::read_to_string(job.folder.log()).unwrap_or_default();
     let text = text.trim();
-    let start = text.char_indices().rev().nth(LAST_WORDS).map_or(0, |(at, _)| at);
-    if text.is_empty() { String::new() } else { format!("; its last words: {}", text[start..].trim()) }
+    let start = text.char_indices().rev().nth(LOG_TAIL).map_or(0, |(at, _)| at);
+    if text.is_empty() { String::new() } else { format!("; the end of its log: {}", text[start..].trim()) }
 }

@@ -1,4 +1,4 @@
-//! How far a sweep has come: bars in a terminal, plain lines anywhere else.
+//! The progress of a sweep: bars in a terminal, plain lines elsewhere.
 
 use std::collections::HashMap;
 use std::io::IsTerminal;
@@ -8,15 +8,16 @@ use anyhow::Result;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::{Event, Job};
-use crate::record::duration;
-use crate::reproduce::measurement::Outcome;
-use crate::reproduce::store::State;
+use crate::output::note;
+use crate::provenance::duration;
+use crate::study::measurement::RunOutcome;
+use crate::study::store::RunState;
 
-/// Parts into which a bar divides its work.
+/// Length of a bar, in units.
 const PARTS: u64 = 1000;
 
-/// Shows the events of an engine.
-pub(crate) struct Board<'a> {
+/// Displays the events of an engine.
+pub(crate) struct ProgressDisplay<'a> {
     jobs: &'a [Job],
     since: Instant,
     bars: Option<Bars>,
@@ -39,14 +40,14 @@ struct Active {
     bar: Option<ProgressBar>,
 }
 
-impl<'a> Board<'a> {
-    /// A board for these jobs; bars only if standard error is a terminal.
+impl<'a> ProgressDisplay<'a> {
+    /// A display for these jobs, with bars only if standard error is a terminal.
     pub(crate) fn new(jobs: &'a [Job]) -> Result<Self> {
         let bars = if std::io::stderr().is_terminal() { Some(Bars::new(jobs.len())?) } else { None };
         Ok(Self { jobs, since: Instant::now(), bars, active: HashMap::new(), ended: 0, images: 0 })
     }
 
-    /// Takes in one event.
+    /// Displays one event.
     pub(crate) fn show(&mut self, event: Event) {
         match event {
             Event::Started(index) => self.started(index),
@@ -64,11 +65,11 @@ impl<'a> Board<'a> {
         }
     }
 
-    /// Takes the bars away.
+    /// Removes the bars.
     pub(crate) fn close(&self) {
         if let Some(bars) = &self.bars {
             bars.total.finish_and_clear();
-            // Clearing is for the eye only: a terminal that is gone needs none.
+            // If the terminal is gone, nothing needs clearing.
             let _ = bars.all.clear();
         }
     }
@@ -82,7 +83,7 @@ impl<'a> Board<'a> {
         self.active.insert(index, Active { bar, since: Some(Instant::now()), ..Active::default() });
     }
 
-    fn ended(&mut self, index: usize, state: &State) {
+    fn ended(&mut self, index: usize, state: &RunState) {
         self.ended += 1;
         let active = self.active.remove(&index).unwrap_or_default();
         if let Some(bar) = active.bar {
@@ -100,15 +101,15 @@ impl<'a> Board<'a> {
         );
         match &self.bars {
             Some(bars) => {
-                // As above: a terminal that is gone needs no line.
+                // If the terminal is gone, nobody reads the line.
                 let _ = bars.all.println(line);
             }
-            None => eprintln!("{line}"),
+            None => note!("{line}"),
         }
         self.refresh();
     }
 
-    /// Shares of work done, in runs.
+    /// Work done so far, in runs.
     fn done(&self) -> f64 {
         self.ended as f64 + self.active.values().map(|active| active.share).sum::<f64>()
     }
@@ -143,12 +144,12 @@ impl Bars {
     }
 }
 
-/// How a run ended, in a word or with the reason.
-fn outcome(state: &State) -> String {
+/// The end of a run, for people.
+fn outcome(state: &RunState) -> String {
     match state {
-        State::Done(Outcome::Completed { final_loss, .. }) => format!("done (training loss {final_loss:.3})"),
-        State::Done(Outcome::Diverged { step, .. }) => format!("DIVERGED at step {step}"),
-        State::Failed(reason) => format!("FAILED: {reason}"),
-        State::Unfinished => "not finished".to_owned(),
+        RunState::Done(RunOutcome::Completed { final_loss, .. }) => format!("done (training loss {final_loss:.3})"),
+        RunState::Done(RunOutcome::Diverged { step, .. }) => format!("DIVERGED at step {step}"),
+        RunState::Failed(reason) => format!("FAILED: {reason}"),
+        RunState::Unfinished => "not finished".to_owned(),
     }
 }

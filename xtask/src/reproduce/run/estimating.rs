@@ -1,4 +1,4 @@
-//! Estimators of GC held against its exact value on the same images, as in the paper's Fig. 2.
+//! Estimators of GC compared with its exact value on the same images, as in the paper's Fig. 2.
 
 use anyhow::{Result, bail};
 use candle_core::Tensor;
@@ -6,10 +6,10 @@ use gc_core::{GeometricComplexity, Population};
 use models::{Network, Pass};
 
 use super::images::Images;
-use crate::reproduce::configuration::{Configuration, Estimators};
-use crate::reproduce::estimator::{Estimated, Estimator, STATED_LEVEL};
+use crate::study::configuration::{Configuration, Estimators};
+use crate::study::estimator::{GcEstimate, GcEstimator, STATED_LEVEL};
 
-/// The images and the estimators.
+/// The images and the settings of the estimators.
 pub(super) struct Estimating {
     images: Tensor,
     count: usize,
@@ -18,10 +18,10 @@ pub(super) struct Estimating {
 }
 
 impl Estimating {
-    /// Takes training images at even distances, so from all classes alike; nothing where no estimators are asked for.
+    /// Takes evenly spaced training images, so that all classes are represented; none if no estimators are configured.
     ///
     /// # Errors
-    /// Fewer training images than are to be taken.
+    /// Fewer training images than configured.
     pub(super) fn new(configuration: &Configuration, images: &Images) -> Result<Option<Self>> {
         let Some(settings) = configuration.measure.estimators.clone() else { return Ok(None) };
         let all = images.train.len();
@@ -34,19 +34,19 @@ impl Estimating {
         Ok(Some(Self { images: batch.images, count, settings, seed: configuration.seed }))
     }
 
-    /// How often every estimator is to be repeated.
+    /// Configured number of independent estimates per estimator.
     pub(super) fn repeats(&self) -> usize {
         self.settings.repeats
     }
 
-    /// The exact value, then every estimator this often, with draws of their own.
-    pub(super) fn estimate(&self, network: &Network, repeats: usize) -> Result<Vec<Estimated>> {
+    /// The exact value, then this number of independent estimates per estimator.
+    pub(super) fn estimate(&self, network: &Network, repeats: usize) -> Result<Vec<GcEstimate>> {
         let map = network.frozen().feature_map(Pass::evaluation(), None)?;
         let mut estimates = Vec::new();
         let repeats = 0..repeats;
-        let drawn = Estimator::all(&self.settings);
+        let drawn = GcEstimator::all(&self.settings);
         let drawn = drawn.into_iter().flat_map(|how| repeats.clone().map(move |repeat| (how, repeat)));
-        for (how, repeat) in std::iter::once((Estimator::Exact, 0)).chain(drawn) {
+        for (how, repeat) in std::iter::once((GcEstimator::Exact, 0)).chain(drawn) {
             let found = self
                 .with(how)
                 .population(Population::DataSet { size: self.count })
@@ -54,7 +54,7 @@ impl Estimating {
                 .seed(draw_seed(self.seed, repeat))
                 .measure_inputs(&map, &self.images)?;
             let finite = |number: &f64| number.is_finite();
-            estimates.push(Estimated {
+            estimates.push(GcEstimate {
                 how,
                 repeat,
                 value: Some(found.value).filter(finite),
@@ -66,17 +66,18 @@ impl Estimating {
         Ok(estimates)
     }
 
-    fn with(&self, how: Estimator) -> GeometricComplexity {
+    fn with(&self, how: GcEstimator) -> GeometricComplexity {
         match how {
-            Estimator::Exact => GeometricComplexity::exact(),
-            Estimator::BatchSample { samples } => GeometricComplexity::exact().batch_sample(samples, self.count),
-            Estimator::EntryMask { rate } => GeometricComplexity::entry_mask(rate),
-            Estimator::OutputSample { outputs } => GeometricComplexity::output_sample(outputs),
+            GcEstimator::Exact => GeometricComplexity::exact(),
+            GcEstimator::BatchSample { samples } => GeometricComplexity::exact().batch_sample(samples, self.count),
+            GcEstimator::EntryMask { rate } => GeometricComplexity::entry_mask(rate),
+            GcEstimator::OutputSample { outputs } => GeometricComplexity::output_sample(outputs),
         }
     }
 }
 
-/// Repeats of one run and runs of other seeds must not share draws: 2^20 repeats fit between two seeds.
+/// The seed of a repeat. Repeats of one run and runs of other seeds must not share random numbers: 2^20 repeats fit between
+/// two seeds.
 fn draw_seed(seed: u64, repeat: usize) -> u64 {
     seed.wrapping_shl(20).wrapping_add(repeat as u64)
 }

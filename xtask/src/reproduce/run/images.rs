@@ -1,40 +1,40 @@
-//! The images of a run: to train on, to test on, and those of the classes that a transfer goes to.
+//! The images of a run: training images, test images, and those of the target classes of a transfer.
 
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use datasets::{Dataset, LabelledImages, Normalisation, Source};
 
-use crate::reproduce::configuration::{Configuration, Data};
-use crate::reproduce::experiment::Task;
-use crate::reproduce::store::DataFile;
+use crate::study::configuration::{Configuration, Data};
+use crate::study::store::DataFile;
+use crate::task::Task;
 
 /// The images of a run.
 pub(super) struct Images {
-    /// To train on.
+    /// Training images.
     pub(super) train: LabelledImages,
-    /// Other images of the same classes.
+    /// Test images, of the same classes.
     pub(super) test: LabelledImages,
-    /// Images of classes that training never sees, in a transfer.
+    /// Images of the target classes of a transfer, which training never sees.
     pub(super) target: Option<LabelledImages>,
-    /// What turns bytes into the values that a network sees.
+    /// The normalisation of the network's inputs.
     pub(super) normalisation: Normalisation,
-    /// The files that the images come from.
+    /// The files of the data set.
     pub(super) files: Vec<DataFile>,
 }
 
 impl Images {
-    /// Reads or draws what the configuration asks for.
+    /// Reads or draws the images of a configuration.
     ///
     /// # Errors
-    /// Those of the data set, fewer classes or images than asked for, and a task that the data set has no classes for.
+    /// Errors of the data set, fewer classes or images than configured, and a transfer on a data set without target classes.
     pub(super) fn load(configuration: &Configuration, data_dir: Option<&Path>) -> Result<Self> {
         let Data { set, classes, target_classes, target_images_per_class, .. } = &configuration.data;
         let source = source(configuration, data_dir);
         let split = datasets::class_split(set, &source)?;
         match configuration.task {
             Task::Classification => {
-                // Where the names are known beforehand, only what is used is read or drawn.
+                // If the names are known beforehand, only the classes in use are read or drawn.
                 let known = split.map(|split| [split.train(), split.validation(), split.test()].concat());
                 let names = known.map(|known| spread(&known, *classes, set, "data.classes")).transpose()?;
                 let read = datasets::load(set, &Source { classes: names, ..source })?;
@@ -70,7 +70,7 @@ impl Images {
     }
 }
 
-/// What is read or drawn of the data set: as many images of each class as its part in the run needs.
+/// The source of the data set, limited to the images per class that the run needs.
 fn source(configuration: &Configuration, data_dir: Option<&Path>) -> Source {
     let Data { train_images_per_class: train, test_images_per_class: test, target_images_per_class: target, .. } =
         configuration.data;
@@ -83,10 +83,10 @@ fn source(configuration: &Configuration, data_dir: Option<&Path>) -> Source {
     }
 }
 
-/// `count` of the names at even distances, all of them for 0.
+/// `count` evenly spaced names; all of them for 0.
 fn spread(names: &[String], count: usize, set: &str, setting: &str) -> Result<Vec<String>> {
     if count > names.len() {
-        bail!("{setting} = {count}: `{set}` has {} such classes; ask for fewer, or for 0, which is all", names.len());
+        bail!("{setting} = {count}: `{set}` has {} such classes; give a smaller number, or 0 for all", names.len());
     }
     let wanted = if count == 0 { names.len() } else { count };
     Ok((0..wanted).map(|index| names[index * names.len() / wanted].clone()).collect())

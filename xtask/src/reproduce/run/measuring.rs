@@ -1,9 +1,9 @@
-//! Everything that is measured at one point of training, on images that are fixed before training starts.
+//! The measurements at one point of training, on images that are fixed before training starts.
 
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use collapse::{CdnvConvention, ClassMoments, Scatter, Symmetry, nearest_mean_bound};
 use datasets::{LabelledImages, Normalisation};
 use fewshot::{EpisodeSampler, HeadKind, LabelledFeatures};
@@ -11,31 +11,31 @@ use gc_core::{GeometricComplexity, Probe};
 use models::{Network, Pass};
 
 use super::images::Images;
-use crate::reproduce::configuration::{Configuration, FewShot};
-use crate::reproduce::experiment::Task;
-use crate::reproduce::measurement::Measured;
-use crate::reproduce::metric::Metric;
+use crate::study::configuration::{Configuration, FewShot};
+use crate::study::measurement::Measured;
+use crate::study::metric::Metric;
+use crate::task::Task;
 
-/// Images that go through the network at once.
+/// Images per forward pass.
 const CHUNK: usize = 128;
 
-/// The measured values by name.
+/// The measured values by metric.
 type Values = BTreeMap<Metric, Measured>;
 
-/// The images on which is measured, as the network sees them.
+/// The normalised images on which a run measures, and its settings.
 pub(super) struct Measuring {
     task: Task,
     seed: u64,
     probes: usize,
     few_shot: FewShot,
     classes: usize,
-    train: Part,
-    test: Part,
+    train: SplitImages,
+    test: SplitImages,
     target: Option<Chunks>,
 }
 
-/// One part of the images: some for the features' moments, fewer for GC.
-struct Part {
+/// The training or the test images that are measured: some for the moments of the features, fewer for GC.
+struct SplitImages {
     features: Chunks,
     complexity: Chunks,
 }
@@ -46,7 +46,7 @@ struct Chunks {
     images: usize,
 }
 
-/// What one part of the images says about the network.
+/// Features, moments and GC of the training or the test images.
 struct Collapse {
     rows: Tensor,
     labels: Vec<u32>,
@@ -56,16 +56,16 @@ struct Collapse {
 }
 
 impl Measuring {
-    /// Takes the first images of each class, as many as the configuration says.
+    /// Takes the first images of each class; the configuration has their numbers.
     pub(super) fn new(configuration: &Configuration, images: &Images) -> Result<Self> {
         let measure = &configuration.measure;
         let seed = configuration.seed;
         let device = configuration.train.device.open()?;
         let chunks = |part: &LabelledImages| Chunks::of(part, &images.normalisation, &device);
-        let part = |part: &LabelledImages, per_class: usize| -> Result<Part> {
+        let part = |part: &LabelledImages, per_class: usize| -> Result<SplitImages> {
             let features = part.limit_per_class(per_class, seed);
             let complexity = features.limit_per_class(measure.gc_images_per_class, seed);
-            Ok(Part { features: chunks(&features)?, complexity: chunks(&complexity)? })
+            Ok(SplitImages { features: chunks(&features)?, complexity: chunks(&complexity)? })
         };
         Ok(Self {
             task: configuration.task,
@@ -79,7 +79,7 @@ impl Measuring {
         })
     }
 
-    /// Measures the network as it is, in evaluation mode.
+    /// Measures the network in evaluation mode.
     pub(super) fn measure(&self, network: &Network) -> Result<Values> {
         let mut values = Values::new();
         let train = self.collapse(network, &self.train).context("training images")?;
@@ -96,7 +96,20 @@ impl Measuring {
         Ok(values)
     }
 
-    fn collapse(&self, network: &Network, part: &Part) -> Result<Collapse> {
+    /// Whether the weights and the features of the measured images are finite.
+    pub(super) fn is_finite(&self, network: &Network) -> Result<bool> {
+        let images = [Some(&self.train.features), Some(&self.test.features), self.target.as_ref()];
+        for chunks in images.into_iter().flatten() {
+            let (rows, _) = features(network, chunks)?;
+            let total = rows.to_dtype(DType::F64)?.sqr()?.sum_all()?.to_scalar::<f64>()?;
+            if !total.is_finite() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn collapse(&self, network: &Network, part: &SplitImages) -> Result<Collapse> {
         let map = network.frozen().feature_map(Pass::evaluation(), None)?;
         let batches = part.complexity.batches.iter().map(|batch| Ok::<_, gc_core::Error>(batch.clone()));
         let estimate = GeometricComplexity::projections(Probe::Rademacher, self.probes)
@@ -119,7 +132,7 @@ impl Measuring {
         })
     }
 
-    /// What is measured on training images; the effective Poincaré constant, where there is one, is handed on.
+    /// The measures of training images; returns the effective Poincaré constant, if it is defined.
     fn training(&self, train: &Collapse, values: &mut Values) -> Result<Option<f64>> {
         values.insert(Metric::Gc, train.gc);
         let samples = self.train.features.images;
@@ -147,8 +160,8 @@ impl Measuring {
         Ok(())
     }
 
-    /// The test error of the nearest training mean, and its bounds: by the NC of the test images, and by c times their
-    /// geometric collapse with c measured on the training images.
+    /// The test error of the nearest-mean classifier with the training means, and its bounds: from the NC of the test images,
+    /// and from c times their geometric collapse, with c measured on the training images.
     fn nearest_mean(
         &self,
         train: &Collapse,
@@ -243,12 +256,13 @@ fn neural_collapse(moments: &ClassMoments, samples: usize) -> Measured {
     }
 }
 
-/// A measure that these features do not have (coinciding classes, features that overflowed) is left undefined; the run
-/// goes on, and whether it diverged is for its loss to say.
+/// A measure that is not defined on these features (coinciding class means, overflow) has no value, and the run continues.
+/// Divergence is decided from the loss, or from features that are not finite ([`Measuring::is_finite`]).
 fn defined<T>(measured: collapse::Result<T>) -> Option<T> {
     measured.ok()
 }
 
+/// A value without a standard error.
 fn plain(value: Option<f64>, samples: usize) -> Measured {
     Measured::new(value.unwrap_or(f64::NAN), None, samples)
 }

@@ -1,6 +1,5 @@
-//! One run: the only room that calls the crates that train and measure.
+//! One run: the only module that calls the crates that train and measure.
 
-mod diary;
 mod estimating;
 mod images;
 mod measuring;
@@ -8,27 +7,25 @@ mod network;
 mod pilot;
 mod saving;
 mod training;
+mod training_log;
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 
-use super::lock::FolderLock;
-use super::measurement::Outcome;
-use super::store::{RunFolder, State};
-use crate::record::Stopwatch;
+use super::child::{NO_SPACE, end_with_parent, is_no_space};
+use crate::arguments::at_least_one;
+use crate::output::{note, say};
+use crate::provenance::Stopwatch;
+use crate::study::lock::FolderLock;
+use crate::study::measurement::RunOutcome;
+use crate::study::store::RunFolder;
 use images::Images;
-use training::Training;
+use training::{Training, TrainingOptions};
 
 pub(crate) use network::check_model;
 pub(crate) use pilot::Pilot;
-
-/// Exit code of a run that could not write because the disk, or what the user may have of it, is full.
-pub(crate) const NO_SPACE: i32 = 4;
-
-/// Exit code of a run whose parent has gone.
-const ORPHANED: i32 = 3;
 
 /// Arguments of `run`.
 #[derive(Debug, clap::Args)]
@@ -38,62 +35,65 @@ pub(crate) struct Args {
     /// End as soon as standard input is closed, and report progress on standard output
     #[arg(long)]
     attached: bool,
-    /// Take a few steps, print what they took, and leave the folder as it is
+    /// Take a few steps, print their time and memory, and leave the folder as it is
     #[arg(long)]
     pilot: bool,
     /// Threads to use
-    #[arg(long, default_value_t = 1, value_parser = super::at_least_one)]
+    #[arg(long, default_value_t = 1, value_parser = at_least_one)]
     threads: usize,
     /// Folder that holds the data set
     #[arg(long)]
     data_dir: Option<PathBuf>,
-    /// Save a checkpoint after every so many steps, instead of every 15 seconds
-    #[arg(long, value_name = "STEPS", value_parser = clap::value_parser!(u64).range(1..))]
+    /// Save a checkpoint every N steps, instead of every 15 seconds
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     checkpoint_every: Option<u64>,
 }
 
-/// Brings the run in its folder to its end, from its last checkpoint if it was killed; a run that is done is left as it is.
+/// Executes the run in a folder, from its last checkpoint if it was killed. Results that pass their check are left as they
+/// are.
 ///
 /// # Errors
-/// Whatever kept it from its end, which then stands in its folder too.
+/// Any error of the run, which is then written into its folder too.
 pub(crate) fn run_folder(args: &Args) -> Result<()> {
     let Args { attached, threads, .. } = *args;
     let folder = RunFolder::at(&args.folder);
     let configuration = folder.configuration()?;
-    if args.pilot {
-        threaded(threads)?;
-        println!("{}", serde_json::to_string(&Pilot::of(&configuration, args.data_dir.as_deref())?)?);
-        return Ok(());
-    }
-    let _lock = FolderLock::take(folder.path())?;
-    if matches!(folder.state()?, State::Done(_)) {
-        return Ok(());
-    }
     if attached {
         end_with_parent();
     }
-    threaded(threads)?;
+    if args.pilot {
+        start_threads(threads)?;
+        say!("{}", serde_json::to_string(&Pilot::of(&configuration, args.data_dir.as_deref())?)?);
+        return Ok(());
+    }
+    let _lock = FolderLock::take(folder.path())?;
+    match folder.verify(&configuration) {
+        Ok(verified) if verified.is_done() => return Ok(()),
+        Ok(_) => {}
+        Err(mismatch) => note!("done again: {mismatch:#}"),
+    }
+    start_threads(threads)?;
     folder.clear()?;
     let watch = Stopwatch::start();
     let worked = (|| {
         let images = Images::load(&configuration, args.data_dir.as_deref())?;
-        let ways = (attached, args.checkpoint_every);
-        let (outcome, seconds) = Training::new(&configuration, &images, &folder, ways)?.run()?;
+        let options = TrainingOptions { attached, checkpoint_every: args.checkpoint_every };
+        let (outcome, seconds) = Training::new(&configuration, &images, &folder, options)?.run()?;
         Ok::<_, anyhow::Error>((outcome, seconds, images.files))
     })();
     match worked {
         Ok((outcome, seconds, files)) => {
-            // What killed processes did up to their last checkpoint counts; reading the data again does too.
+            // The work of killed processes up to their last checkpoint counts, and so does reading the data again.
             let mut record = watch.record(threads);
             record.seconds = record.seconds.max((seconds * 1e3).round() / 1e3);
-            folder.finish(&outcome, &record, &files)?;
+            folder.finish(&configuration, &outcome, &record, &files)?;
             if !attached {
-                println!("{}", told(&outcome));
+                say!("{}", described(&outcome));
             }
             Ok(())
         }
-        Err(error) if no_space(&error) => {
-            // Neither the folder nor the log may take this; whoever started the run learns it from the exit code.
+        Err(error) if is_no_space(&error) => {
+            // Neither the folder nor the log may have space for the error: the exit code reports it.
             let _ = writeln!(std::io::stderr(), "error: {error:#}");
             std::process::exit(NO_SPACE)
         }
@@ -104,34 +104,16 @@ pub(crate) fn run_folder(args: &Args) -> Result<()> {
     }
 }
 
-/// Whether the system had no room for what was written. Told from the text: errors of other crates carry the system's
-/// words, but not always its error.
-pub(crate) fn no_space(error: &anyhow::Error) -> bool {
-    // ENOSPC, EDQUOT and EFBIG.
-    let text = format!("{error:#}");
-    ["(os error 28)", "(os error 122)", "(os error 27)"].iter().any(|code| text.contains(code))
-}
-
-/// The main thread is one of the threads: it need not be woken after every kernel, of which a small network has thousands a
-/// second. Nothing else here works with them.
-fn threaded(threads: usize) -> Result<()> {
+/// Starts the threads. The main thread is one of them, so it need not be woken after every kernel, of which a small network
+/// has thousands a second.
+fn start_threads(threads: usize) -> Result<()> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).use_current_thread();
     pool.build_global().context("cannot start the threads")
 }
 
-fn told(outcome: &Outcome) -> String {
+fn described(outcome: &RunOutcome) -> String {
     match outcome {
-        Outcome::Completed { final_loss, .. } => format!("done, training loss {final_loss:.4}"),
-        Outcome::Diverged { step, .. } => format!("diverged at step {step}"),
+        RunOutcome::Completed { final_loss, .. } => format!("done, training loss {final_loss:.4}"),
+        RunOutcome::Diverged { step, .. } => format!("diverged at step {step}"),
     }
-}
-
-/// Ends this process as soon as its standard input is closed: that is how a run notices that whoever started it is
-/// gone, even if it was killed and could tell nobody.
-fn end_with_parent() {
-    std::thread::spawn(|| {
-        // An error on the pipe means the same as its end.
-        let _ = std::io::stdin().read_to_end(&mut Vec::new());
-        std::process::exit(ORPHANED);
-    });
 }

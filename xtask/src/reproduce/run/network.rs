@@ -1,12 +1,12 @@
-//! From the configured model to a network for the images at hand.
+//! The network of a run, from its configuration.
 
 use anyhow::{Result, bail};
 use candle_core::{DType, Device};
 use models::{Architecture, Initialisation, Network};
 
-use crate::reproduce::configuration::Model;
+use crate::study::configuration::Model;
 
-/// Refuses a model that does not exist, before anything is started.
+/// Refuses a model that does not exist, before any run is started.
 pub(crate) fn check_model(model: &Model) -> Result<()> {
     architecture(model).map(|_| ())
 }

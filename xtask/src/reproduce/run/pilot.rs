@@ -1,4 +1,4 @@
-//! A few steps and one measurement, to foretell what a run takes.
+//! A pilot: a few steps and one measurement, from which the time and memory of a run are estimated.
 
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
@@ -12,31 +12,31 @@ use super::estimating::Estimating;
 use super::images::Images;
 use super::measuring::Measuring;
 use super::training;
-use crate::reproduce::configuration::Configuration;
+use crate::study::configuration::Configuration;
 
-/// Steps of a pilot; the first, in which memory is taken, is not counted.
+/// Steps of a pilot. The first allocates memory and is not timed.
 const STEPS: u64 = 9;
 
-/// No further step is begun after this.
-const LONG_ENOUGH: Duration = Duration::from_secs(20);
+/// Time after which no further step is started.
+const TIME_LIMIT: Duration = Duration::from_secs(20);
 
-/// What a few steps and one measurement took.
+/// Time and memory of a few steps and one measurement.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Pilot {
-    /// Seconds until the images were there.
+    /// Seconds to load the images.
     load: f64,
-    /// Seconds of a step.
+    /// Seconds per step.
     step: f64,
-    /// Seconds of a measurement.
+    /// Seconds per measurement.
     measurement: f64,
-    /// Images that are trained on.
+    /// Training images.
     images: usize,
-    /// Most memory that the process had, in bytes; none where the system does not tell.
+    /// Peak memory of the process in bytes, if the system reports it.
     pub(crate) peak_bytes: Option<u64>,
 }
 
 impl Pilot {
-    /// Tries a configuration out.
+    /// Runs the pilot of a configuration.
     pub(super) fn of(configuration: &Configuration, data_dir: Option<&std::path::Path>) -> Result<Self> {
         let since = Instant::now();
         let images = Images::load(configuration, data_dir)?;
@@ -51,30 +51,30 @@ impl Pilot {
         let since = Instant::now();
         fit.run(&network, &mut Progress::default(), &mut batch, |_, _| {
             ends.push(since.elapsed());
-            Ok(if since.elapsed() > LONG_ENOUGH { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+            Ok(if since.elapsed() > TIME_LIMIT { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         })?;
         let since = Instant::now();
         measuring.measure(&network)?;
         let mut measurement = since.elapsed().as_secs_f64();
         if let Some(estimating) = &estimating {
-            measurement += foretold(estimating, &network)?;
+            measurement += estimators_seconds(estimating, &network)?;
         }
         let images = images.train.len();
-        Ok(Self { load, step: step(&ends), measurement, images, peak_bytes: peak() })
+        Ok(Self { load, step: step_seconds(&ends), measurement, images, peak_bytes: peak_bytes() })
     }
 
-    /// Seconds that the whole run would take; every level of the loss counts as reached.
+    /// Estimated seconds of the whole run, if every level of the loss is reached.
     pub(crate) fn seconds(&self, configuration: &Configuration) -> f64 {
-        let steps = training::steps(configuration.train.epochs, self.images, configuration.train.batch_size);
+        let steps = configuration.steps(self.images);
         let measure = &configuration.measure;
-        // One more for equal steps.
+        // One more at equal steps.
         let points = measure.schedule.len() + measure.loss_levels.len() + 1;
         self.load + steps as f64 * self.step + points as f64 * self.measurement
     }
 }
 
-/// Seconds that all repeats of the estimators would take, from the exact value alone and one repeat.
-fn foretold(estimating: &Estimating, network: &Network) -> Result<f64> {
+/// Estimated seconds of all repeats of the estimators, from the time of the exact value alone and that with one repeat.
+fn estimators_seconds(estimating: &Estimating, network: &Network) -> Result<f64> {
     let mut took = [0.0; 2];
     for (repeats, took) in took.iter_mut().enumerate() {
         let since = Instant::now();
@@ -85,8 +85,8 @@ fn foretold(estimating: &Estimating, network: &Network) -> Result<f64> {
     Ok(exact + estimating.repeats() as f64 * (once - exact).max(0.0))
 }
 
-/// Seconds of a step, from the ends of the steps, the first being that of none.
-fn step(ends: &[Duration]) -> f64 {
+/// Seconds per step, from the times after 0, 1, 2, … steps.
+fn step_seconds(ends: &[Duration]) -> f64 {
     let later = if ends.len() > 2 { &ends[1..] } else { ends };
     match (later.first(), later.last()) {
         (Some(first), Some(last)) if later.len() > 1 => (*last - *first).as_secs_f64() / (later.len() - 1) as f64,
@@ -94,8 +94,8 @@ fn step(ends: &[Duration]) -> f64 {
     }
 }
 
-/// The most memory that this process had, where `/proc` tells it.
-fn peak() -> Option<u64> {
+/// Peak memory of this process in bytes, from `/proc`.
+fn peak_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     Some(line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()? * 1024)
@@ -106,10 +106,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_step_is_not_counted_where_there_are_more() {
+    fn the_first_step_is_timed_only_if_it_is_the_only_one() {
         let at = |millis: &[u64]| millis.iter().map(|millis| Duration::from_millis(*millis)).collect::<Vec<_>>();
-        assert_eq!(step(&at(&[0, 900, 1000, 1100])), 0.1);
-        assert_eq!(step(&at(&[0, 900])), 0.9);
-        assert_eq!(step(&at(&[0])), 0.0);
+        assert_eq!(step_seconds(&at(&[0, 900, 1000, 1100])), 0.1);
+        assert_eq!(step_seconds(&at(&[0, 900])), 0.9);
+        assert_eq!(step_seconds(&at(&[0])), 0.0);
     }
 }

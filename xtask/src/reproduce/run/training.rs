@@ -1,4 +1,4 @@
-//! Training with measuring points and checkpoints, from the beginning or from where a killed process left it.
+//! Training with measuring points and checkpoints, from the beginning or from the last checkpoint of a killed process.
 
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
@@ -10,46 +10,55 @@ use gc_core::Probe;
 use models::Network;
 use models::train::{Fit, GcPenalty, Observation, Observer, Progress, Sgd};
 
-use super::diary::Diary;
 use super::estimating::Estimating;
 use super::images::Images;
 use super::measuring::Measuring;
 use super::saving::Saving;
-use crate::reproduce::configuration::Configuration;
-use crate::reproduce::engine::Advance;
-use crate::reproduce::measurement::Outcome;
-use crate::reproduce::store::RunFolder;
+use super::training_log::{Diverged, TrainingLog};
+use crate::output::say;
+use crate::reproduce::child::RunProgress;
+use crate::study::configuration::Configuration;
+use crate::study::measurement::RunOutcome;
+use crate::study::store::RunFolder;
 
-/// How often progress is reported.
-const PULSE: Duration = Duration::from_millis(250);
+/// Time between two reports of progress.
+const REPORT_EVERY: Duration = Duration::from_millis(250);
 
-/// One training with everything that it needs.
+/// How a training is executed; the results do not depend on it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TrainingOptions {
+    /// Whether progress is reported on standard output.
+    pub(super) attached: bool,
+    /// Steps from one checkpoint to the next; without it, checkpoints are saved by the clock.
+    pub(super) checkpoint_every: Option<u64>,
+}
+
+/// One training and its data.
 pub(super) struct Training<'a> {
     configuration: &'a Configuration,
     folder: &'a RunFolder,
     network: Network,
     batches: Batches,
     steps: usize,
-    diary: Diary<'a>,
+    training_log: TrainingLog<'a>,
     saving: Saving,
     attached: bool,
 }
 
 impl<'a> Training<'a> {
-    /// Draws the initial weights and fixes where to measure and, in steps, how often to save.
+    /// Draws the initial weights and determines the measuring points.
     pub(super) fn new(
         configuration: &'a Configuration,
         images: &Images,
         folder: &'a RunFolder,
-        (attached, checkpoint_every): (bool, Option<u64>),
+        options: TrainingOptions,
     ) -> Result<Self> {
         let train = &configuration.train;
         let count = images.train.len();
         if train.batch_size > count {
             bail!("train.batch_size = {}: there are only {count} training images", train.batch_size);
         }
-        let steps = steps(train.epochs, count, train.batch_size);
-        let classes = images.train.class_count();
+        let steps = configuration.steps(count);
         let measuring = Measuring::new(configuration, images)?;
         let estimating = Estimating::new(configuration, images)?;
         Ok(Self {
@@ -58,73 +67,92 @@ impl<'a> Training<'a> {
             network: network(configuration, images)?,
             batches: batches(configuration, images)?,
             steps,
-            diary: Diary::new(configuration, (measuring, estimating), (count, classes), steps),
-            saving: Saving::new(folder, checkpoint_every, &images.files)?,
-            attached,
+            training_log: TrainingLog::new(configuration, &images.train, measuring, estimating),
+            saving: Saving::new(folder, configuration, options.checkpoint_every, &images.files)?,
+            attached: options.attached,
         })
     }
 
-    /// Trains to the end, or to the point where it diverges; also the seconds that it worked, in all processes.
-    pub(super) fn run(self) -> Result<(Outcome, f64)> {
-        let Self { configuration, folder, network, batches, steps, mut diary, mut saving, attached } = self;
+    /// Trains to the end, or to the step at which it diverges. Also returns the seconds of work of all processes.
+    pub(super) fn run(self) -> Result<(RunOutcome, f64)> {
+        let Self { configuration, folder, network, batches, steps, mut training_log, mut saving, attached } = self;
         let fit = fit(configuration, steps as u64);
-        let mut progress = saving.resume(&fit, &network, &mut diary, folder)?;
-        let (pulse, batch_size) = (None, configuration.train.batch_size);
-        let mut watch = Watch { fit: &fit, folder, diary, saving, attached, pulse, batch_size, trouble: None };
+        let mut progress = saving.resume(&fit, &network, &mut training_log, folder)?;
+        let batch_size = configuration.train.batch_size;
+        let mut watch =
+            Watch { fit: &fit, folder, training_log, saving, attached, reported: None, batch_size, stopped_by: None };
         let ended = fit.run_observed(&network, &mut progress, &mut source(&batches), &mut watch);
-        let Watch { diary, saving, trouble, .. } = watch;
-        if let Some(error) = trouble {
-            return Err(error);
-        }
-        let (classes, images) = (diary.classes, diary.images);
-        let outcome = match ended? {
-            models::train::Outcome::Finished => {
-                let final_loss = diary.window.mean().context("no step was taken")?;
-                Outcome::Completed { classes, images, final_loss }
+        let Watch { training_log, saving, stopped_by, .. } = watch;
+        let (classes, images) = (training_log.classes, training_log.images);
+        match stopped_by {
+            None => {}
+            Some(Stop::Diverged(Diverged { step })) => {
+                return Ok((RunOutcome::Diverged { classes, images, step }, saving.finish()?));
             }
-            models::train::Outcome::Diverged { step, .. } => Outcome::Diverged { classes, images, step: step as usize },
-            other => bail!("training ended in a way that this program does not know: {other:?}"),
+            Some(Stop::Error(error)) => return Err(error),
+        }
+        let outcome = match ended? {
+            models::train::FitOutcome::Finished => {
+                let final_loss = training_log.window.mean().context("no step was taken")?;
+                RunOutcome::Completed { classes, images, final_loss }
+            }
+            models::train::FitOutcome::Diverged { step, .. } => {
+                RunOutcome::Diverged { classes, images, step: step as usize }
+            }
+            other => bail!("training ended unexpectedly: {other:?}"),
         };
         Ok((outcome, saving.finish()?))
     }
 }
 
-/// Who watches the training: measures, reports and saves.
+/// The observer of the training: it measures, reports progress and saves checkpoints.
 struct Watch<'a> {
     fit: &'a Fit,
     folder: &'a RunFolder,
-    diary: Diary<'a>,
+    training_log: TrainingLog<'a>,
     saving: Saving,
     attached: bool,
-    /// When progress was last reported.
-    pulse: Option<Instant>,
+    /// The time of the last report of progress.
+    reported: Option<Instant>,
     batch_size: usize,
-    /// An observer can only pass on errors of `models`; one of this program is kept here, and ends the training.
-    trouble: Option<anyhow::Error>,
+    /// Why the training was stopped. An observer returns only errors of `models`, so others are kept here.
+    stopped_by: Option<Stop>,
+}
+
+/// Why an observer stopped the training.
+enum Stop {
+    /// The network is no longer finite.
+    Diverged(Diverged),
+    /// An error of this program.
+    Error(anyhow::Error),
 }
 
 impl Observer for Watch<'_> {
     fn observe(&mut self, network: &Network, observation: Observation) -> models::Result<ControlFlow<()>> {
-        let entered = self.diary.enter(network, observation, self.folder);
-        if self.attached && self.pulse.is_none_or(|last| last.elapsed() > PULSE) {
-            self.pulse = Some(Instant::now());
+        let entered = self.training_log.observe(network, observation, self.folder);
+        if self.attached && self.reported.is_none_or(|last| last.elapsed() > REPORT_EVERY) {
+            self.reported = Some(Instant::now());
             report(observation.step as usize, self.fit.steps as usize, self.batch_size);
         }
-        self.trouble = entered.err();
-        Ok(if self.trouble.is_none() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+        self.stopped_by = match entered {
+            Ok(None) => None,
+            Ok(Some(diverged)) => Some(Stop::Diverged(diverged)),
+            Err(error) => Some(Stop::Error(error)),
+        };
+        Ok(if self.stopped_by.is_none() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
     }
 
     fn save(&mut self, network: &Network, progress: &Progress) -> models::Result<()> {
-        if self.trouble.is_some() {
+        if self.stopped_by.is_some() {
             return Ok(());
         }
-        match self.saving.save_if_due(self.fit, network, progress, &self.diary) {
+        match self.saving.save_if_due(self.fit, network, progress, &self.training_log) {
             Ok(()) => Ok(()),
             Err(error) => match error.downcast::<models::Error>() {
                 Ok(error) => Err(error),
                 Err(error) => {
                     let reason = candle_core::Error::Msg(format!("{error:#}"));
-                    self.trouble = Some(error);
+                    self.stopped_by = Some(Stop::Error(error));
                     Err(reason.into())
                 }
             },
@@ -165,7 +193,7 @@ pub(super) fn source(batches: &Batches) -> impl FnMut(u64) -> candle_core::Resul
     }
 }
 
-/// How the network is trained.
+/// The training as `models` describes it.
 pub(super) fn fit(configuration: &Configuration, steps: u64) -> Fit {
     let train = &configuration.train;
     let optimizer = Sgd { momentum: train.momentum, l2: train.l2, ..Sgd::new(train.learning_rate) };
@@ -177,15 +205,10 @@ pub(super) fn fit(configuration: &Configuration, steps: u64) -> Fit {
     Fit { seed: configuration.seed, penalty, mixed_precision, ..Fit::new(steps, optimizer) }
 }
 
-/// Steps of a training with batches of this size.
-pub(super) fn steps(epochs: f64, images: usize, batch_size: usize) -> usize {
-    ((epochs * images as f64 / batch_size as f64).round() as usize).max(1)
-}
-
-/// One line for whoever started this run.
+/// Prints one line of progress for the process that started this one.
 fn report(step: usize, steps: usize, batch_size: usize) {
-    let advance = Advance { share: step as f64 / steps as f64, images: (step * batch_size) as u64 };
-    if let Ok(line) = serde_json::to_string(&advance) {
-        println!("{line}");
+    let progress = RunProgress { share: step as f64 / steps as f64, images: (step * batch_size) as u64 };
+    if let Ok(line) = serde_json::to_string(&progress) {
+        say!("{line}");
     }
 }

@@ -1,11 +1,11 @@
-//! What a table claims is checked before the parquet library believes it.
+//! Checks of page headers before the parquet library reads the pages.
 //!
-//! That library makes room for whatever the header of a page announces: 2 GiB for the page, 80 GB for the values of its
-//! dictionary. A file that is cut, changed or made to harm must end in an error, so the header of every page that will be
-//! read is walked over first. (Of the footer, the library itself checks what the lists in it claim.)
+//! That library allocates the sizes that a page header claims: up to 2 GiB for the page, and 80 GB for the values of its
+//! dictionary. A truncated, corrupt or malicious file must give an error instead, so the header of every page is checked
+//! first. (The library itself checks the lists in the footer.)
 //!
-//! **Source** Apache Parquet's `parquet.thrift`, and the compact protocol of Apache Thrift: a field's first byte holds its
-//! type and the step from the field before; whole numbers are zigzag varints.
+//! **Source** Apache Parquet's `parquet.thrift`, and the compact protocol of Apache Thrift: the first byte of a field holds
+//! its type and the difference to the number of the field before; whole numbers are zigzag varints.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Take};
@@ -17,24 +17,24 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::reader::{ChunkReader, Length};
 
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 
-/// Pages up to this size may swell to it from any number of bytes.
+/// Pages that decompress to at most this many bytes may have any compression ratio.
 const SMALL_PAGE: u64 = 16 << 20;
 
-/// Larger pages may swell this many times: encoded images hardly do.
-const MAX_SWELLING: u64 = 32;
+/// The largest accepted compression ratio of larger pages. Encoded images hardly compress.
+const MAX_RATIO: u64 = 32;
 
-/// Larger pages are refused.
+/// The largest accepted size of a decompressed page in bytes.
 const MAX_PAGE: u64 = 1 << 30;
 
-/// Longer page headers are refused; they may hold the smallest and largest value.
+/// The largest accepted page header in bytes. It may hold the smallest and the largest value.
 const MAX_HEADER: usize = 1 << 20;
 
-/// Structures inside each other.
+/// The largest accepted depth of nested structures.
 const MAX_DEPTH: usize = 32;
 
-/// A file, of which nothing beyond its end is promised.
+/// A file as a byte source. Reading beyond its end is an error.
 #[derive(Debug)]
 pub(super) struct Bounded {
     file: File,
@@ -43,7 +43,7 @@ pub(super) struct Bounded {
 
 impl Bounded {
     pub(super) fn open(path: &Path) -> Result<Self> {
-        let file = File::open(path).map_err(Error::io("open", path))?;
+        let file = files::open_input(path)?;
         let length = file.metadata().map_err(Error::io("read", path))?.len();
         Ok(Self { file, length })
     }
@@ -88,12 +88,12 @@ impl ChunkReader for Bounded {
     }
 }
 
-/// Walks over the pages of a column: none may swell beyond measure, or claim more values than the column has.
+/// Checks the headers of a column's pages: compression ratios, dictionaries, and the number of values.
 pub(super) fn check_pages(file: &Bounded, column: &ColumnChunkMetaData) -> std::result::Result<(), String> {
     match column.compression() {
         Compression::UNCOMPRESSED | Compression::SNAPPY | Compression::ZSTD(_) | Compression::LZ4_RAW => {}
         Compression::GZIP(_) | Compression::LZ4 => {}
-        // Others have no bound on how much comes out of how little.
+        // The other compressions have no bound on their ratio.
         other => return Err(format!("compression {other} is not read; write it with snappy or zstd")),
     }
     let number = |value: i64| u64::try_from(value).map_err(|_| "it has a negative offset".to_owned());
@@ -106,12 +106,12 @@ pub(super) fn check_pages(file: &Bounded, column: &ColumnChunkMetaData) -> std::
     let (most, mut values) = (number(column.num_values())?, 0u64);
     while at < end && values < most {
         let header = Header::read(file, at, end)?;
-        let (compressed, swollen) = (number(header.compressed)?, number(header.swollen)?);
-        if swollen > MAX_PAGE || swollen > SMALL_PAGE.max(compressed.saturating_mul(MAX_SWELLING)) {
-            return Err(format!("a page of {compressed} bytes claims to hold {swollen}"));
+        let (compressed, decompressed) = (number(header.compressed)?, number(header.decompressed)?);
+        if decompressed > MAX_PAGE || decompressed > SMALL_PAGE.max(compressed.saturating_mul(MAX_RATIO)) {
+            return Err(format!("a page of {compressed} bytes claims to decompress to {decompressed}"));
         }
-        if number(header.dictionary)? > swollen {
-            return Err(format!("a dictionary of {swollen} bytes claims {} values", header.dictionary));
+        if number(header.dictionary)? > decompressed {
+            return Err(format!("a dictionary of {decompressed} bytes claims {} values", header.dictionary));
         }
         values = values.saturating_add(number(header.values)?);
         at = at.saturating_add(header.length).saturating_add(compressed);
@@ -122,13 +122,18 @@ pub(super) fn check_pages(file: &Bounded, column: &ColumnChunkMetaData) -> std::
     }
 }
 
-/// What the header of a page claims.
+/// The claims of a page header.
 #[derive(Debug, Default)]
 struct Header {
+    /// The bytes of the header itself.
     length: u64,
-    swollen: i64,
+    /// The bytes of the page after decompression.
+    decompressed: i64,
+    /// The bytes of the page in the file.
     compressed: i64,
+    /// The values of a data page.
     values: i64,
+    /// The values of a dictionary page.
     dictionary: i64,
 }
 
@@ -137,17 +142,17 @@ impl Header {
         // Most headers are short; those with statistics are read again at full length.
         for most in [256, MAX_HEADER as u64] {
             let bytes = file.bytes(at, most.min(end - at)).map_err(|error| error.to_string())?;
-            let (mut walk, mut header) = (Walk { bytes: &bytes, at: 0 }, Self::default());
-            let walked = walk.structure(0, &mut |path, value| match path {
-                [2] => header.swollen = value,
+            let (mut parser, mut header) = (Parser { bytes: &bytes, at: 0 }, Self::default());
+            let parsed = parser.structure(0, &mut |path, value| match path {
+                [2] => header.decompressed = value,
                 [3] => header.compressed = value,
                 // Data pages of either version; dictionaries.
                 [5 | 8, 1] => header.values = value,
                 [7, 1] => header.dictionary = value,
                 _ => {}
             });
-            if walked.is_some() {
-                header.length = walk.at as u64;
+            if parsed.is_some() {
+                header.length = parser.at as u64;
                 return Ok(header);
             }
         }
@@ -155,16 +160,16 @@ impl Header {
     }
 }
 
-/// A walk over bytes of the compact protocol; none where they end too early or make no sense.
-struct Walk<'a> {
+/// A parser of the compact protocol. Its methods give `None` if the bytes end too early or are invalid.
+struct Parser<'a> {
     bytes: &'a [u8],
     at: usize,
 }
 
-/// Told every whole number with the fields that lead to it.
+/// Receives every whole number with the path of its field.
 type Visit<'v> = dyn FnMut(&[i16], i64) + 'v;
 
-impl Walk<'_> {
+impl Parser<'_> {
     fn structure(&mut self, depth: usize, visit: &mut Visit<'_>) -> Option<()> {
         self.fields(&mut Vec::new(), depth, visit)
     }
@@ -207,7 +212,7 @@ impl Walk<'_> {
             9 | 10 => {
                 let head = self.byte()?;
                 let count = if head >> 4 == 15 { self.varint()? } else { u64::from(head >> 4) };
-                // Every entry takes a byte at least; more would only be claimed to take up room.
+                // Every entry takes at least one byte.
                 let count = usize::try_from(count).ok().filter(|count| *count <= self.bytes.len() - self.at)?;
                 (0..count).try_for_each(|_| match head & 15 {
                     1 | 2 => self.skip(1),
@@ -252,9 +257,9 @@ impl Walk<'_> {
 mod tests {
     use super::*;
 
-    fn walked(bytes: &[u8]) -> Option<Vec<(Vec<i16>, i64)>> {
+    fn parsed(bytes: &[u8]) -> Option<Vec<(Vec<i16>, i64)>> {
         let mut seen = Vec::new();
-        Walk { bytes, at: 0 }.structure(0, &mut |path, value| seen.push((path.to_vec(), value)))?;
+        Parser { bytes, at: 0 }.structure(0, &mut |path, value| seen.push((path.to_vec(), value)))?;
         Some(seen)
     }
 
@@ -262,18 +267,18 @@ mod tests {
     fn numbers_are_found_by_their_fields() {
         // Field 1: i32 3 (zigzag 6); field 5: a structure with field 1: i32 −1 (zigzag 1); the end.
         let bytes = [0x15, 6, 0x4c, 0x15, 1, 0, 0];
-        assert_eq!(walked(&bytes).unwrap(), [(vec![1], 3), (vec![5, 1], -1)]);
-        assert!((0..bytes.len()).all(|length| walked(&bytes[..length]).is_none()));
+        assert_eq!(parsed(&bytes).unwrap(), [(vec![1], 3), (vec![5, 1], -1)]);
+        assert!((0..bytes.len()).all(|length| parsed(&bytes[..length]).is_none()));
     }
 
     #[test]
-    fn claims_beyond_the_bytes_that_are_there_are_refused() {
+    fn claims_beyond_the_end_of_the_bytes_are_refused() {
         // Field 1: a list of 2³¹ − 1 bytes; a text of as many.
-        assert!(walked(&[0x19, 0xf3, 0xff, 0xff, 0xff, 0xff, 0x07, 0]).is_none());
-        assert!(walked(&[0x18, 0xff, 0xff, 0xff, 0xff, 0x07, 0]).is_none());
-        // Structures without end inside each other; a number of eleven bytes; an unknown type.
-        assert!(walked(&[0x1c; 100]).is_none());
-        assert!(walked(&[0x15, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1, 0]).is_none());
-        assert!(walked(&[0x1f, 0]).is_none());
+        assert!(parsed(&[0x19, 0xf3, 0xff, 0xff, 0xff, 0xff, 0x07, 0]).is_none());
+        assert!(parsed(&[0x18, 0xff, 0xff, 0xff, 0xff, 0x07, 0]).is_none());
+        // A hundred nested structures; a number of eleven bytes; an unknown type.
+        assert!(parsed(&[0x1c; 100]).is_none());
+        assert!(parsed(&[0x15, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1, 0]).is_none());
+        assert!(parsed(&[0x1f, 0]).is_none());
     }
 }

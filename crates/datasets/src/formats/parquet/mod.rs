@@ -1,4 +1,4 @@
-//! Tables of encoded images and labels, as the Hub keeps its data sets.
+//! Parquet files with a column of encoded images and a column of labels.
 
 mod guard;
 
@@ -7,17 +7,17 @@ use std::path::{Path, PathBuf};
 
 use parquet::basic::Type;
 use parquet::column::reader::ColumnReader;
-use parquet::data_type::{ByteArrayType, DataType, Int32Type, Int64Type};
+use parquet::data_type::{ByteArray, ByteArrayType, DataType, Int32Type, Int64Type};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::reader::{FileReader, Length, RowGroupReader, SerializedFileReader};
 
 use self::guard::Bounded;
 use super::RawLabels;
-use crate::decode::Collector;
+use crate::decode::{Collector, ImagePlace};
 use crate::{Error, Result};
 
-/// Rows that are decoded together; bounds the memory of encoded images.
+/// The number of rows that are decoded together. It bounds the memory of encoded images.
 const ROWS: usize = 2048;
 
 /// Which columns hold the images and the labels.
@@ -29,27 +29,36 @@ pub(crate) struct Columns {
     pub(crate) label: String,
 }
 
-/// The labels of a table, and the class names where the table lists them.
+/// The labels of a table, and the class names if the table lists them.
 #[derive(Debug, Default)]
 pub(crate) struct Labels {
     pub(crate) values: RawLabels,
     pub(crate) names: Option<Vec<String>>,
 }
 
-/// A column of a table, as messages name it.
-pub(crate) fn place_of(path: &Path, column: &str) -> String {
+/// The file and column, for messages.
+pub(crate) fn column_context(path: &Path, column: &str) -> String {
     format!("{}, column `{column}`", path.display())
 }
 
-/// How many rows a table claims, and how many bytes its file has.
-pub(crate) fn extent(path: &Path) -> Result<(usize, u64)> {
-    let table = Table::open(path)?;
-    Ok((usize::try_from(table.metadata().file_metadata().num_rows()).unwrap_or(0), table.file.len()))
+/// The size of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Extent {
+    /// The number of rows that the table claims.
+    pub(crate) rows: usize,
+    /// The bytes of its file.
+    pub(crate) bytes: u64,
 }
 
-/// The columns to read: those that are named, else the only ones that can be meant.
+pub(crate) fn extent(path: &Path) -> Result<Extent> {
+    let table = Table::open(path)?;
+    let rows = usize::try_from(table.metadata().file_metadata().num_rows()).unwrap_or(0);
+    Ok(Extent { rows, bytes: table.file.len() })
+}
+
+/// The columns to read: the named ones, else the only ones that qualify.
 ///
-/// **Errors** [`Error::UnclearColumn`] where none or several can be meant.
+/// **Errors** [`Error::UnclearColumn`] if none or several qualify.
 pub(crate) fn columns(path: &Path, image: Option<&str>, label: Option<&str>) -> Result<Columns> {
     let table = Table::open(path)?;
     let pick = |role, candidates: Vec<String>| match candidates.as_slice() {
@@ -64,11 +73,9 @@ pub(crate) fn columns(path: &Path, image: Option<&str>, label: Option<&str>) -> 
 
 /// Appends the images of a table to `collector` and gives their labels.
 pub(crate) fn read(path: &Path, columns: &Columns, collector: &mut Collector) -> Result<Labels> {
-    // The library asserts some of what it expects of a file.
-    catch_unwind(AssertUnwindSafe(|| read_table(path, columns, collector))).unwrap_or_else(|_| {
-        let reason = "its pages contradict their headers".to_owned();
-        Err(Error::Malformed { path: path.to_owned(), format: "parquet", reason })
-    })
+    // The library panics on some invalid files.
+    catch_unwind(AssertUnwindSafe(|| read_table(path, columns, collector)))
+        .unwrap_or_else(|_| Err(invalid(path)("its pages contradict their headers".to_owned())))
 }
 
 fn read_table(path: &Path, columns: &Columns, collector: &mut Collector) -> Result<Labels> {
@@ -81,7 +88,7 @@ fn read_table(path: &Path, columns: &Columns, collector: &mut Collector) -> Resu
         let group = table.reader.get_row_group(group).map_err(malformed(path))?;
         for leaf in [image, label] {
             let checked = guard::check_pages(&table.file, group.metadata().column(leaf));
-            checked.map_err(|reason| Error::Malformed { path: path.to_owned(), format: "parquet", reason })?;
+            checked.map_err(invalid(path))?;
         }
         let mut images = table.byte_column(&*group, image, &columns.image)?;
         loop {
@@ -90,14 +97,15 @@ fn read_table(path: &Path, columns: &Columns, collector: &mut Collector) -> Resu
             if encoded.is_empty() {
                 break;
             }
-            let place = |index| (place_of(path, &columns.image), Some(first_row + index));
+            let context = column_context(path, &columns.image);
+            let place = |index| ImagePlace { context: context.clone(), row: Some(first_row + index) };
             collector.extend(&encoded, &place)?;
             first_row += encoded.len();
         }
-        table.read_labels(&*group, label, &columns.label, (&mut labels.values, first_row))?;
+        let more = table.read_labels(&*group, label, &columns.label, labels.values.len()..first_row)?;
+        labels.values.append(more).map_err(invalid(path))?;
         if labels.values.len() != first_row {
-            let reason = format!("{first_row} images but {} labels", labels.values.len());
-            return Err(Error::Malformed { path: path.to_owned(), format: "parquet", reason });
+            return Err(invalid(path)(format!("{first_row} images but {} labels", labels.values.len())));
         }
     }
     Ok(labels)
@@ -124,7 +132,7 @@ impl Table<'_> {
         self.reader.metadata()
     }
 
-    /// The number of the column at one of these paths.
+    /// The index of the column at one of these paths.
     fn leaf(&self, column: &str, paths: &[&str]) -> Result<usize> {
         let schema = self.metadata().file_metadata().schema_descr();
         let find = |path: &&str| schema.columns().iter().position(|leaf| leaf.path().string() == **path);
@@ -141,8 +149,8 @@ impl Table<'_> {
         schema.root_schema().get_fields().iter().map(|field| field.name().to_owned()).collect()
     }
 
-    /// Columns that hold images: what the `datasets` library marks so, else groups with a column `bytes`, else bytes
-    /// that are no text.
+    /// Columns that can hold images: those that the `datasets` library of Python marks, else groups with a column `bytes`,
+    /// else byte columns that are not marked as text.
     fn image_candidates(&self) -> Vec<String> {
         let marked = self.marked("Image");
         if !marked.is_empty() {
@@ -168,8 +176,8 @@ impl Table<'_> {
         })
     }
 
-    /// Columns that hold labels: what the `datasets` library marks so, else a column called label, else the only column
-    /// of whole numbers.
+    /// Columns that can hold labels: those that the `datasets` library of Python marks, else those called label, labels or
+    /// class, else columns of whole numbers.
     fn label_candidates(&self) -> Vec<String> {
         let marked = self.marked("ClassLabel");
         if !marked.is_empty() {
@@ -189,7 +197,7 @@ impl Table<'_> {
         whole.map(|leaf| leaf.name().to_owned()).collect()
     }
 
-    /// The columns to which the `datasets` library gives this kind.
+    /// The columns that the `datasets` library of Python marks with this kind.
     fn marked(&self, kind: &str) -> Vec<String> {
         let features = self.features();
         let features = features.as_ref().and_then(|features| features.as_object());
@@ -197,7 +205,7 @@ impl Table<'_> {
         features.into_iter().flatten().filter(|(_, value)| own(value)).map(|(name, _)| name.clone()).collect()
     }
 
-    /// What the `datasets` library writes into the file about its columns.
+    /// The description of the columns that the `datasets` library of Python writes into the file.
     fn features(&self) -> Option<serde_json::Value> {
         let pairs = self.metadata().file_metadata().key_value_metadata()?;
         let text = pairs.iter().find(|pair| pair.key == "huggingface")?.value.as_deref()?;
@@ -205,7 +213,7 @@ impl Table<'_> {
         Some(info.get_mut("info")?.get_mut("features")?.take())
     }
 
-    /// The names in the order of the labels, as the `datasets` library writes them into the file.
+    /// The class names in the order of the labels, from the description of the column.
     fn class_names(&self, label: &str) -> Option<Vec<String>> {
         let features = self.features()?;
         let names = features.get(label)?.get("names")?.as_array()?;
@@ -219,43 +227,42 @@ impl Table<'_> {
         }
     }
 
-    /// Appends the labels of a group, of which there may be no more than `images` in all.
+    /// The labels of a group whose images are the rows `images`. If there are more labels than images, reading stops early.
     fn read_labels(
         &self,
         group: &dyn RowGroupReader,
         leaf: usize,
         column: &str,
-        (labels, images): (&mut RawLabels, usize),
-    ) -> Result<()> {
-        let first_row = labels.len();
-        let most = images.saturating_sub(first_row);
-        let describe = |error| self.describe(error, column, first_row);
-        match self.column(group, leaf)? {
+        images: std::ops::Range<usize>,
+    ) -> Result<RawLabels> {
+        let most = images.len();
+        let describe = |error| self.describe(error, column, images.start);
+        Ok(match self.column(group, leaf)? {
             (ColumnReader::Int64ColumnReader(reader), optional) => {
                 let values = Values::<Int64Type> { reader, optional }.read_all(most).map_err(describe)?;
-                labels.push_numbers(values)
+                RawLabels::Numbers(values)
             }
             (ColumnReader::Int32ColumnReader(reader), optional) => {
                 let values = Values::<Int32Type> { reader, optional }.read_all(most).map_err(describe)?;
-                labels.push_numbers(values.into_iter().map(i64::from).collect())
+                RawLabels::Numbers(values.into_iter().map(i64::from).collect())
             }
             (ColumnReader::ByteArrayColumnReader(reader), optional) => {
                 let values = Values::<ByteArrayType> { reader, optional }.read_all(most).map_err(describe)?;
-                labels.push_names(values.iter().map(|name| String::from_utf8_lossy(name.data()).into_owned()).collect())
+                let text = |name: &ByteArray| String::from_utf8_lossy(name.data()).into_owned();
+                RawLabels::Names(values.iter().map(text).collect())
             }
             (other, _) => return Err(self.wrong_type(column, "whole numbers or names", &other)),
-        }
-        .map_err(|reason| Error::Malformed { path: self.path.to_owned(), format: "parquet", reason })
+        })
     }
 
-    /// The reader of a column, and whether its values may be missing.
+    /// The reader of a column, and whether the column is optional.
     fn column(&self, group: &dyn RowGroupReader, leaf: usize) -> Result<(ColumnReader, bool)> {
         let descriptor = self.metadata().file_metadata().schema_descr().column(leaf);
         if descriptor.max_rep_level() > 0 {
             return Err(Error::ColumnType {
                 path: self.path.to_owned(),
                 column: descriptor.path().string(),
-                expected: "one value a row",
+                expected: "one value per row",
                 got: "a list".to_owned(),
             });
         }
@@ -278,11 +285,9 @@ impl Table<'_> {
     fn describe(&self, error: Unread, column: &str, first_row: usize) -> Error {
         match error {
             Unread::Format(error) => malformed(self.path)(error),
-            Unread::Missing(row) => Error::Malformed {
-                path: self.path.to_owned(),
-                format: "parquet",
-                reason: format!("row {} has no value in column `{column}`", first_row + row),
-            },
+            Unread::Missing(row) => {
+                invalid(self.path)(format!("row {} has no value in column `{column}`", first_row + row))
+            }
         }
     }
 }
@@ -290,7 +295,7 @@ impl Table<'_> {
 /// Why a column could not be read to its end.
 enum Unread {
     Format(ParquetError),
-    /// A row without a value, counted from where reading began.
+    /// A row without a value, counted from the first row of the request.
     Missing(usize),
 }
 
@@ -300,7 +305,7 @@ struct Values<T: DataType> {
 }
 
 impl<T: DataType> Values<T> {
-    /// At most `count` values more; fewer only at the end.
+    /// The next `count` values, or fewer at the end.
     fn read(&mut self, count: usize) -> std::result::Result<Vec<T::T>, Unread> {
         let (mut values, mut levels) = (Vec::new(), Vec::new());
         let defined = self.optional.then_some(&mut levels);
@@ -312,7 +317,7 @@ impl<T: DataType> Values<T> {
         Ok(values)
     }
 
-    /// All values; where there are more than `most`, some of those that are too many.
+    /// All values. If there are more than `most`, reading stops soon after `most`.
     fn read_all(&mut self, most: usize) -> std::result::Result<Vec<T::T>, Unread> {
         let mut all = Vec::new();
         loop {
@@ -326,6 +331,10 @@ impl<T: DataType> Values<T> {
             all.extend(more);
         }
     }
+}
+
+fn invalid(path: &Path) -> impl FnOnce(String) -> Error + '_ {
+    move |reason| Error::Malformed { path: path.to_owned(), format: "parquet", reason }
 }
 
 fn malformed(path: &Path) -> impl FnOnce(ParquetError) -> Error + '_ {

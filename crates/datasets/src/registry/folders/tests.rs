@@ -1,10 +1,11 @@
 use std::fs;
 
-use image::{GrayImage, RgbImage};
+use image::GrayImage;
 
 use super::*;
+use crate::LabelledImages;
 
-/// Writes grey images of 3×2 pixels, the names' numbers as values.
+/// Writes grey images of 3×2 pixels whose values are the numbers in their names.
 fn images(folder: &Path, names: &[&str]) {
     for name in names {
         let path = folder.join(name);
@@ -40,7 +41,7 @@ fn parts_with_the_same_classes_are_parts_of_a_data_set() {
     assert_eq!((data.train.classes(), data.split.is_none()), (&["a".to_owned(), "b".to_owned()][..], true));
     let only_b = data.with_classes(&["b"]).unwrap();
     assert_eq!(firsts(only_b.validation.as_ref().unwrap()), [(5, 0)]);
-    // Without test images, those for validation take their place.
+    // Without a test folder, the validation images are the test images.
     fs::remove_dir_all(folder.path().join("test")).unwrap();
     let data = load_folder(folder.path(), Form::default()).unwrap();
     assert_eq!((data.validation.is_none(), firsts(&data.test)), (true, vec![(4, 0), (5, 1)]));
@@ -69,7 +70,7 @@ fn parts_without_a_common_class_are_the_class_lists_of_a_transfer() {
 }
 
 #[test]
-fn class_folders_alone_leave_their_last_sixth_for_testing() {
+fn the_last_sixth_of_class_folders_without_parts_is_the_test_part() {
     let folder = tempfile::tempdir().unwrap();
     let names: Vec<String> =
         (0..12).map(|n| format!("a/{n:02}.png")).chain((20..26).map(|n| format!("b/{n}.png"))).collect();
@@ -85,7 +86,7 @@ fn parts_that_share_some_classes_and_empty_folders_are_refused() {
     let failed = load_folder(folder.path(), Form::default());
     let message = failed.as_ref().unwrap_err().to_string();
     assert!(matches!(failed, Err(Error::Inconsistent { .. })), "{message}");
-    assert!(message.contains("`a` is not there") && message.contains("`c` is new"), "{message}");
+    assert!(message.contains("`a` is missing") && message.contains("`c` is new"), "{message}");
     let empty = tempfile::tempdir().unwrap();
     assert!(matches!(load_folder(empty.path(), Form::default()), Err(Error::NotFound { .. })));
     fs::create_dir_all(empty.path().join("train/a")).unwrap();
@@ -93,7 +94,7 @@ fn parts_that_share_some_classes_and_empty_folders_are_refused() {
 }
 
 #[test]
-fn the_second_start_maps_what_the_first_decoded_until_a_file_changes() {
+fn decoded_images_are_mapped_until_a_file_changes() {
     let folder = tempfile::tempdir().unwrap();
     images(folder.path(), &["train/a/1.png", "train/b/2.png", "test/a/3.png", "test/b/4.png"]);
     let cache = tempfile::tempdir().unwrap();
@@ -110,73 +111,38 @@ fn the_second_start_maps_what_the_first_decoded_until_a_file_changes() {
 }
 
 #[test]
-fn omniglots_background_and_evaluation_alphabets_are_its_class_lists() {
-    let folder = tempfile::tempdir().unwrap();
-    for (part, class) in [("images_background", "Greek/character01"), ("images_evaluation", "Keble/character01")] {
-        let names: Vec<String> = (1..=6).map(|number| format!("{part}/{class}/{number}.png")).collect();
-        images(folder.path(), &names.iter().map(String::as_str).collect::<Vec<_>>());
-    }
-    let entry = Entry { shape: [1, 2, 3], ..crate::find("omniglot").unwrap().clone() };
-    let source = Source::of_hub(Hub::new("", "")).with_data_dir(folder.path());
-    let data = read_omniglot(&entry, &source).unwrap();
-    let split = data.class_split().unwrap();
-    assert_eq!((&split.train()[0][..], &split.test()[0][..]), ("Greek/character01", "Keble/character01"));
-    assert_eq!(crate::class_split("omniglot", &source).unwrap().as_ref(), Some(split));
-    assert_eq!(data.target_classes().unwrap().train.len(), 5);
-    fs::remove_dir_all(folder.path().join("images_evaluation")).unwrap();
-    assert_eq!(crate::class_split("omniglot", &source).unwrap(), None);
-    let nowhere = crate::class_split("omniglot", &Source::of_hub(Hub::new("", "")));
-    assert!(matches!(nowhere, Err(Error::NotFound { .. })));
-}
-
-/// All hundred classes with six images each, where `place` puts them.
-fn mini_imagenet(folder: &Path, place: impl Fn(usize, &str, usize) -> String) -> Result<Dataset> {
-    let split = crate::SplitName::MiniImagenet.lists().unwrap();
-    let parts = [split.train(), split.validation(), split.test()];
-    for (part, classes) in parts.iter().enumerate() {
-        for class in *classes {
-            for number in 0..6 {
-                let path = folder.join(place(part, class, number));
-                fs::create_dir_all(path.parent().unwrap()).unwrap();
-                RgbImage::from_pixel(8, 10, image::Rgb([part as u8, number as u8, 9])).save(path).unwrap();
-            }
+fn skipped_files_are_counted_and_reported_whether_decoded_or_mapped() {
+    #[derive(Default)]
+    struct Notes(std::sync::Mutex<Vec<String>>);
+    impl crate::Progress for Notes {
+        fn start(&self, _: &str, _: u64) {}
+        fn at(&self, _: &str, _: u64) {}
+        fn finish(&self, _: &str) {}
+        fn note(&self, message: &str) {
+            self.0.lock().unwrap().push(message.to_owned());
         }
     }
-    let entry = Entry {
-        train_count: None,
-        test_count: None,
-        shape: [3, 84, 84],
-        ..crate::find("mini-imagenet").unwrap().clone()
-    };
-    read_mini_imagenet(&entry, &Source::of_hub(Hub::new("", "")).with_data_dir(folder))
-}
-
-#[test]
-fn mini_imagenet_is_found_in_every_usual_layout() {
-    let layouts: [fn(usize, &str, usize) -> String; 3] = [
-        |_, class, number| format!("{class}/{class}{number:08}.png"),
-        |part, class, number| format!("{}/{class}/{number}.png", ["train", "val", "test"][part]),
-        |_, class, number| format!("images/{class}{number:08}.png"),
-    ];
-    for layout in layouts {
-        let folder = tempfile::tempdir().unwrap();
-        let data = mini_imagenet(folder.path(), layout).unwrap();
-        assert_eq!((data.train.len(), data.test.len(), data.train.shape()), (500, 100, [3, 84, 84]));
-        let target = data.target_classes().unwrap();
-        assert_eq!((target.train.class_count(), target.train.image(0)[0]), (20, 2));
-        assert_eq!(target.test.image(0)[84 * 84], 5, "the last of six is for testing");
-    }
-}
-
-#[test]
-fn a_class_that_mini_imagenet_lacks_is_named() {
     let folder = tempfile::tempdir().unwrap();
-    let place = |_: usize, class: &str, number: usize| format!("{class}/{number}.png");
-    mini_imagenet(folder.path(), place).unwrap();
-    fs::remove_dir_all(folder.path().join("n01532829")).unwrap();
-    let entry = crate::find("mini-imagenet").unwrap();
-    let failed = read_mini_imagenet(entry, &Source::of_hub(Hub::new("", "")).with_data_dir(folder.path()));
-    assert!(matches!(failed, Err(Error::NotFound { what, .. }) if what.contains("n01532829")));
-    let whole = crate::load("mini-imagenet", &Source::of_hub(Hub::new("", "")).with_data_dir(folder.path()));
-    assert!(whole.is_err());
+    images(folder.path(), &["train/a/1.png", "train/b/2.png", "test/a/3.png", "test/b/4.png"]);
+    for name in ["train/a/Thumbs.db", "test/b/.DS_Store", "test/b/notes.txt"] {
+        fs::write(folder.path().join(name), b"no image").unwrap();
+    }
+    let (cache, notes) = (tempfile::tempdir().unwrap(), std::sync::Arc::new(Notes::default()));
+    let hub = Hub { progress: notes.clone(), ..Hub::new("", "") };
+    let source = Source { decoded: Some(cache.path().to_owned()), ..Source::of_hub(hub) };
+    for _ in 0..2 {
+        let data = crate::load(&format!("folder:{}", folder.path().display()), &source).unwrap();
+        assert_eq!((data.train.len(), data.test.len(), data.skipped_files), (2, 2, 3));
+        let note = notes.0.lock().unwrap().pop().unwrap();
+        assert!(note.contains("3 files that are not images (Thumbs.db, .DS_Store, notes.txt)"), "{note}");
+    }
+    assert_eq!(load_folder(folder.path(), Form::default()).unwrap().skipped_files, 3);
+}
+
+#[test]
+fn a_folder_of_images_without_classes_is_refused_with_their_number() {
+    let folder = tempfile::tempdir().unwrap();
+    images(folder.path(), &["1.png", "2.png"]);
+    let message = load_folder(folder.path(), Form::default()).unwrap_err().to_string();
+    assert!(message.contains("2 images without classes"), "{message}");
 }

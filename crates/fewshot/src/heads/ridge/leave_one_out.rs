@@ -1,43 +1,32 @@
-//! Leave-one-out errors of ridge in closed form, for many penalties from one decomposition.
+//! Leave-one-out errors of ridge regression in closed form: one decomposition serves all penalties.
 
-use serde::Serialize;
-
-use super::{Bias, Design, Products};
+use super::{Bias, Design, PenaltyCandidate, PenaltyChoice, Products};
 use crate::Result;
 use crate::linalg::{Row, dot, eigen};
 
-/// The penalty used on a task, with the leave-one-out errors that chose it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct LooChoice {
-    /// λ in absolute terms. Zero only where the penalty is scaled by features that do not vary at all.
-    pub lambda: f64,
-    /// Each candidate λ, ascending, with its mean squared leave-one-out error over samples and classes. Empty where
-    /// the penalty was given.
-    pub candidates: Vec<(f64, f64)>,
-}
-
-/// The candidate with the smallest error, the largest of equals.
+/// Chooses the candidate with the smallest leave-one-out error, and the largest λ in a tie.
 ///
-/// For a linear smoother T̂ = H T the prediction without sample i errs by (tᵢ − t̂ᵢ)/(1 − Hᵢᵢ).
-pub(super) fn choose(design: &Design, products: &Products, candidates: &[f64]) -> Result<LooChoice> {
+/// For a linear smoother T̂ = H T, the leave-one-out residual of sample i is (tᵢ − t̂ᵢ)/(1 − Hᵢᵢ).
+pub(super) fn choose(design: &Design, products: &Products, candidates: &[f64]) -> Result<PenaltyChoice> {
     let smoother = Smoother::new(design, products)?;
-    let candidates: Vec<(f64, f64)> =
-        candidates.iter().map(|&lambda| (lambda, smoother.mean_squared_error(design, lambda))).collect();
-    let mut best = (f64::NAN, f64::INFINITY);
-    for &(lambda, error) in &candidates {
-        if error <= best.1 {
-            best = (lambda, error);
+    let error = |&lambda| PenaltyCandidate { lambda, mean_squared_error: smoother.mean_squared_error(design, lambda) };
+    let candidates: Vec<PenaltyCandidate> = candidates.iter().map(error).collect();
+    let mut best = PenaltyCandidate { lambda: f64::NAN, mean_squared_error: f64::INFINITY };
+    for &candidate in &candidates {
+        if candidate.mean_squared_error <= best.mean_squared_error {
+            best = candidate;
         }
     }
-    Ok(LooChoice { lambda: best.0, candidates })
+    Ok(PenaltyChoice { lambda: best.lambda, candidates })
 }
 
-/// The smoother H(λ) = [11ᵀ/s] + Σⱼ lⱼ/(lⱼ + λ) uⱼuⱼᵀ by its eigenvectors over the samples.
+/// The smoother H(λ) = [11ᵀ/s] + Σⱼ lⱼ/(lⱼ + λ) uⱼuⱼᵀ; the first term exists only with an unpenalised bias.
 struct Smoother {
+    /// The eigenvalues lⱼ.
     values: Vec<f64>,
-    /// uⱼ [rank, s].
+    /// The eigenvectors uⱼ [rank, s].
     vectors: Vec<f64>,
-    /// Whether the uⱼ (with 1/√s where the bias is free) span every direction, so that 1 − H has no other part.
+    /// Whether the uⱼ (and 1/√s with an unpenalised bias) span ℝˢ.
     complete: bool,
 }
 
@@ -54,12 +43,13 @@ impl Smoother {
                 let found = eigen(&products.matrix, samples, OPERATION)?;
                 Ok(Self { values: found.values, vectors: found.vectors, complete: true })
             }
-            // The centred Gram matrix has the null vector 1. Taking it out beforehand keeps 1 − H free of the
-            // cancellation of 1/s against the part that the bias fits.
+            // The centred Gram matrix has the null vector 1. Without it, 1 − H has no cancellation against the 1/s of
+            // the bias.
             Bias::Free => {
                 let reduced = helmert_both_sides(&products.matrix, samples);
                 let found = eigen(&reduced, samples - 1, OPERATION)?;
-                let vectors = found.vectors.chunks_exact(samples - 1).flat_map(|u| helmert_back(u, samples)).collect();
+                let vectors =
+                    found.vectors.chunks_exact(samples - 1).flat_map(|u| helmert_combination(u, samples)).collect();
                 Ok(Self { values: found.values, vectors, complete: true })
             }
         }
@@ -68,22 +58,22 @@ impl Smoother {
     /// uⱼ = X vⱼ / √lⱼ from the eigenvectors vⱼ of the scatter matrix.
     fn from_features(design: &Design, values: Vec<f64>, directions: &[f64]) -> Self {
         let floor = values.iter().copied().fold(0.0, f64::max) * f64::EPSILON * design.columns as f64;
-        let mut kept = Vec::new();
+        let mut positive = Vec::new();
         let mut vectors = Vec::new();
         for (&value, direction) in values.iter().zip(directions.chunks_exact(design.columns)) {
             if value > floor {
-                kept.push(value);
+                positive.push(value);
                 let scale = value.sqrt();
                 vectors.extend(design.features.chunks_exact(design.columns).map(|row| dot(row, direction) / scale));
             }
         }
-        Self { values: kept, vectors, complete: false }
+        Self { values: positive, vectors, complete: false }
     }
 
     fn mean_squared_error(&self, design: &Design, lambda: f64) -> f64 {
         let samples = design.samples();
         let mut unfitted = self.unfitted_diagonal(design, lambda);
-        // Positive for every λ > 0; where rounding has eaten it, a tiny divisor keeps the candidate from being chosen.
+        // 1 − Hᵢᵢ > 0 for every λ > 0. Where rounding makes it 0 or less, a tiny divisor makes the error huge.
         unfitted.iter_mut().for_each(|value| *value = value.max(f64::MIN_POSITIVE));
         let mut total = 0.0;
         for targets in design.targets.chunks_exact(samples) {
@@ -93,7 +83,7 @@ impl Smoother {
         total / design.targets.len() as f64
     }
 
-    /// 1 − Hᵢᵢ.
+    /// 1 − Hᵢᵢ of every sample i.
     fn unfitted_diagonal(&self, design: &Design, lambda: f64) -> Vec<f64> {
         let samples = design.samples();
         let bias_share = if design.bias == Bias::Free { 1.0 / samples as f64 } else { 0.0 };
@@ -106,7 +96,7 @@ impl Smoother {
         diagonal
     }
 
-    /// T − H T for one column of (centred) targets.
+    /// t − H t for the targets t of one class.
     fn residuals(&self, targets: &[f64], lambda: f64) -> Vec<f64> {
         let samples = targets.len();
         let mut residuals = if self.complete { vec![0.0; samples] } else { targets.to_vec() };
@@ -119,7 +109,8 @@ impl Smoother {
     }
 }
 
-/// The Helmert rows hₖ (k = 1 … s−1), orthonormal and orthogonal to 1: k entries 1/√(k(k+1)), then −k/√(k(k+1)).
+/// QᵀK with the Helmert basis Q, whose columns hₖ (k = 1 … s−1) are orthonormal and orthogonal to 1: k entries
+/// 1/√(k(k+1)), then −k/√(k(k+1)).
 fn helmert_rows(rows: &[f64], samples: usize) -> Vec<f64> {
     let columns = rows.len() / samples;
     let mut sum = rows[..columns].to_vec();
@@ -133,14 +124,14 @@ fn helmert_rows(rows: &[f64], samples: usize) -> Vec<f64> {
     out
 }
 
-/// QᵀKQ for the Helmert basis Q.
+/// QᵀKQ with the Helmert basis Q.
 fn helmert_both_sides(matrix: &[f64], samples: usize) -> Vec<f64> {
     let half = helmert_rows(matrix, samples);
     helmert_rows(&crate::linalg::transpose(&half, samples), samples)
 }
 
-/// Q u.
-fn helmert_back(coefficients: &[f64], samples: usize) -> Vec<f64> {
+/// Q u with the Helmert basis Q.
+fn helmert_combination(coefficients: &[f64], samples: usize) -> Vec<f64> {
     let mut out = vec![0.0; samples];
     let mut sum = 0.0;
     for k in (1..samples).rev() {

@@ -1,9 +1,11 @@
-//! Ridge regression onto one-hot targets, used as a classifier.
+//! Ridge regression on one-hot targets as a classifier.
 
+mod choice;
+#[cfg(feature = "faer")]
 mod leave_one_out;
 mod penalty;
 
-pub use leave_one_out::LooChoice;
+pub use choice::{PenaltyCandidate, PenaltyChoice};
 pub use penalty::{Penalty, PenaltyScale};
 
 use super::linear::LinearClassifier;
@@ -11,28 +13,29 @@ use super::{Head, Scores};
 use crate::linalg::{Cholesky, Row, centre, dot, gram, scatter};
 use crate::{Result, Task};
 
-/// Whether the penalty shrinks the bias too.
+/// Treatment of the bias.
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Bias {
-    /// The bias is free: features and targets are centred by their support means.
+    /// The bias is not penalised: features and targets are centred by their support means.
     #[default]
     Free,
-    /// The bias is one more weight, of a constant feature 1, and penalised like the others; nothing is centred.
+    /// The bias is the weight of a constant feature 1 and penalised like the others; nothing is centred.
     Penalised,
 }
 
-/// Least squares onto one-hot targets with an L2 penalty.
+/// Ridge regression on one-hot targets: least squares with an L2 penalty.
 ///
 /// **Definition** with the support features X `[s, p]` and one-hot targets T `[s, w]`, B = (XcᵀXc + λI)⁻¹ XcᵀTc and
 /// score(x) = (x − x̄)B + t̄, where Xc = X − x̄ and Tc = T − t̄ ([`Bias::Free`]); with [`Bias::Penalised`] X gets a
 /// column of ones and x̄ = t̄ = 0.
 ///
 /// **Conventions** λ adds to a sum over samples, not to their mean, as in scikit-learn's `RidgeClassifier(alpha=λ)`,
-/// whose predictions these are. Where s ≤ p the s×s dual system (XcXcᵀ + λI) is solved, otherwise the p×p one: the
-/// scores are the same.
+/// which has the same predictions. Where s ≤ p, the s×s dual system (XcXcᵀ + λI) is solved, otherwise the p×p primal
+/// system; both give the same scores.
 ///
-/// **Errors** [`crate::Error::InvalidPenalty`] when it is made; [`crate::Error::NotPositiveDefinite`] where λ is lost
-/// in the rounding of the features.
+/// **Errors** of `scores`: [`crate::Error::NotPositiveDefinite`] where λ is below the rounding error of the features;
+/// [`crate::Error::Decomposition`] with a leave-one-out penalty.
 ///
 /// ```
 /// use fewshot::{Episode, Head, LabelledFeatures, Penalty, Ridge, Task};
@@ -50,17 +53,17 @@ pub struct Ridge {
 }
 
 impl Ridge {
-    /// Ridge with a free bias.
+    /// Ridge regression with an unpenalised bias.
     pub fn new(penalty: Penalty) -> Self {
         Self { penalty, bias: Bias::Free }
     }
 
-    /// The same with another treatment of the bias.
+    /// Sets the treatment of the bias.
     pub fn with_bias(self, bias: Bias) -> Self {
         Self { bias, ..self }
     }
 
-    /// The penalty λ that this head uses on a task, with the errors that chose it where it is chosen.
+    /// The penalty λ of this head on a task; with leave-one-out, also the error of every candidate.
     ///
     /// ```
     /// # use fewshot::{Episode, LabelledFeatures, Penalty, PenaltyScale, Ridge, Task};
@@ -71,15 +74,16 @@ impl Ridge {
     /// assert_eq!(Ridge::new(scaled).penalty_on(&Task::new(&features, &episode)?)?.lambda, 0.1);
     /// # fewshot::Result::Ok(())
     /// ```
-    pub fn penalty_on(&self, task: &Task<'_>) -> Result<LooChoice> {
+    pub fn penalty_on(&self, task: &Task<'_>) -> Result<PenaltyChoice> {
         let design = Design::new(task, self.bias);
         let products = design.products();
         self.choose(&design, &products)
     }
 
-    fn choose(&self, design: &Design, products: &Products) -> Result<LooChoice> {
+    fn choose(&self, design: &Design, products: &Products) -> Result<PenaltyChoice> {
         match self.penalty.resolve(products.trace, design.samples()) {
-            penalty::Resolved::Given(lambda) => Ok(LooChoice { lambda, candidates: Vec::new() }),
+            penalty::Resolved::Given(lambda) => Ok(PenaltyChoice { lambda, candidates: Vec::new() }),
+            #[cfg(feature = "faer")]
             penalty::Resolved::Candidates(candidates) => leave_one_out::choose(design, products, &candidates),
         }
     }
@@ -89,7 +93,7 @@ impl Ridge {
         let products = design.products();
         let lambda = self.choose(&design, &products)?.lambda;
         if lambda == 0.0 {
-            // Only where every support feature is the same: nothing can be learnt but the class shares.
+            // λ = 0 only where all support samples are equal: the scores are the class shares.
             return Ok(LinearClassifier {
                 weights: vec![0.0; task.way() * task.dimension()],
                 bias: design.target_mean,
@@ -111,11 +115,12 @@ impl Head for Ridge {
     }
 }
 
-/// The regression problem of a task: centred or augmented features and targets.
+/// The regression problem of a task: features and targets, centred or with a column of ones.
 struct Design {
+    /// Features [s, columns].
     features: Vec<f64>,
     columns: usize,
-    /// Targets [w, s]: one row a class.
+    /// Targets [w, s]: one row per class.
     targets: Vec<f64>,
     way: usize,
     feature_mean: Vec<f64>,
@@ -123,10 +128,10 @@ struct Design {
     bias: Bias,
 }
 
-/// The smaller of the two product matrices of the features.
+/// The smaller one of XXᵀ and XᵀX.
 struct Products {
     matrix: Vec<f64>,
-    /// Whether it is the Gram matrix of the samples (dual) and not the scatter of the features (primal).
+    /// True for the Gram matrix XXᵀ (dual problem), false for the scatter matrix XᵀX (primal problem).
     dual: bool,
     trace: f64,
 }
@@ -172,7 +177,7 @@ impl Design {
         Products { matrix, dual, trace }
     }
 
-    /// XᵀT: for each class the sum of features weighted by `targets`, [w, columns].
+    /// (XᵀT)ᵀ [w, columns]: per class, the sum of features weighted by `targets`.
     fn combine(&self, targets: &[f64]) -> Vec<f64> {
         let samples = self.samples();
         let mut sums = vec![0.0; self.way * self.columns];

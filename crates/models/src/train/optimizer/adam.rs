@@ -12,7 +12,7 @@ use crate::train::Gradients;
 ///
 /// **Definition** g ← g + l2·w; m ← β₁·m + (1 − β₁)·g; v ← β₂·v + (1 − β₂)·g²;
 /// w ← (1 − rate·decay)·w − rate·m̂ / (√v̂ + ε) with m̂ = m/(1 − β₁ᵗ), v̂ = v/(1 − β₂ᵗ) at the t-th step. Both decays
-/// reach every trainable parameter and never the running statistics.
+/// apply to every trainable parameter and never to running statistics.
 ///
 /// **Source** D. Kingma and J. Ba, ICLR 2015 (arXiv 1412.6980); I. Loshchilov and F. Hutter, ICLR 2019 (arXiv 1711.05101).
 ///
@@ -27,13 +27,13 @@ use crate::train::Gradients;
 pub struct Adam {
     /// Base learning rate.
     pub learning_rate: f64,
-    /// Share of the last first moment.
+    /// Weight of the previous first moment, β₁.
     #[serde(default = "beta1")]
     pub beta1: f64,
-    /// Share of the last second moment.
+    /// Weight of the previous second moment, β₂.
     #[serde(default = "beta2")]
     pub beta2: f64,
-    /// Added to the root of the second moment.
+    /// ε, added to the root of the second moment.
     #[serde(default = "epsilon")]
     pub epsilon: f64,
     /// Coefficient of w in the gradient (the `weight_decay` of PyTorch's `Adam`).
@@ -67,9 +67,9 @@ impl Adam {
         Self { decay, ..Self::new(learning_rate) }
     }
 
-    /// Refuses settings with which no step makes sense.
+    /// Checks the settings.
     ///
-    /// **Errors** [`Error::Setting`](crate::Error::Setting) naming the first.
+    /// **Errors** [`Error::Setting`](crate::Error::Setting) for the first invalid one.
     pub fn validate(&self) -> Result<()> {
         require(
             "adam",
@@ -84,7 +84,7 @@ impl Adam {
         )
     }
 
-    /// One step, in place, on every trainable parameter that the loss reached, at `factor` times the learning rate.
+    /// One step, in place, on every trainable parameter that has a gradient, at `factor` times the learning rate.
     ///
     /// **Errors** as [`Optimizer::step`](super::Optimizer::step).
     pub fn step(&self, params: &Params, gradients: &Gradients, factor: f64, state: &mut OptimizerState) -> Result<()> {
@@ -94,7 +94,7 @@ impl Adam {
         let count = state.steps.min(i32::MAX as u64) as i32;
         let (first, second) = (1.0 - beta1.powi(count), 1.0 - beta2.powi(count));
         for (name, weight) in params.trainable() {
-            let Some(gradient) = gradients.fitting(name, weight)? else { continue };
+            let Some(gradient) = gradients.checked(name, weight)? else { continue };
             let mean = state.entry("first-moment", name, weight)?;
             let square = state.entry("second-moment", name, weight)?;
             let before = weight.as_detached_tensor();

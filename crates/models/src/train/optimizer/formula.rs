@@ -1,4 +1,4 @@
-//! The elementwise updates of which optimisers are made: in place on a CPU, by tensor operations elsewhere.
+//! The elementwise updates of optimisers: in place on a CPU, by tensor operations elsewhere.
 
 use std::ops::{Add, Div, Mul, Sub};
 
@@ -6,8 +6,8 @@ use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, DType, InplaceOp3, Layout, Result as CandleResult, Tensor, Var};
 use rayon::prelude::*;
 
-use crate::ops::cpu::elements;
 use crate::{Error, Result};
+use ops::cpu::elements;
 
 /// One update t ← f(t, a, b) of every element.
 #[derive(Debug, Clone, Copy)]
@@ -24,11 +24,11 @@ pub(super) enum Formula {
     Adapt { rate: f64, root: f64, epsilon: f64, decay: f64 },
 }
 
-/// Values that one task updates.
+/// Number of values that one parallel task updates.
 const BLOCK: usize = 1 << 14;
 
 impl Formula {
-    /// Updates `target` where it lies.
+    /// Updates `target` in place.
     ///
     /// # Errors
     /// A gradient that is neither f32 nor f64, or a failing device.
@@ -53,7 +53,7 @@ impl Formula {
         }
     }
 
-    /// The formula with its coefficients in the arithmetic of the elements, applied in parallel blocks of a fixed size.
+    /// The formula in the precision of the elements, applied in parallel to blocks of a fixed size.
     fn run<T: Scalar>(self, target: &mut [T], a: &[T], b: &[T]) {
         match self {
             Formula::Descend { rate, decay } => {
@@ -81,7 +81,7 @@ impl Formula {
     }
 }
 
-/// The arithmetic of f32 and of f64.
+/// The arithmetic of f32 and f64.
 trait Scalar:
     Copy + Send + Sync + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + Div<Output = Self>
 {
@@ -118,7 +118,7 @@ fn each<T: Copy + Send + Sync>(target: &mut [T], a: &[T], b: &[T], update: impl 
     });
 }
 
-/// The elements of a contiguous tensor that is written in place.
+/// The elements of a contiguous tensor, for writing in place.
 macro_rules! elements_mut {
     ($op:expr, $storage:expr, $layout:expr, $variant:ident) => {{
         let (start, end) = $layout.contiguous_offsets().ok_or(candle_core::Error::RequiresContiguous { op: $op })?;
@@ -171,7 +171,7 @@ mod tests {
 
     use super::*;
 
-    /// The two routes share nothing but the formula's definition.
+    /// The two implementations have only the definition in common.
     #[test]
     fn in_place_and_by_tensor_operations_agree() {
         let numbers = |offset: f64| -> Tensor {

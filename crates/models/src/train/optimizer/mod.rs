@@ -1,4 +1,4 @@
-//! Optimisers: what a step makes of gradients, and the state that it keeps between steps.
+//! Optimisers and their state.
 
 mod adam;
 mod formula;
@@ -48,9 +48,9 @@ impl Optimizer {
         }
     }
 
-    /// Refuses settings with which no step makes sense.
+    /// Checks the settings.
     ///
-    /// **Errors** [`Error::Setting`] naming the first.
+    /// **Errors** [`Error::Setting`] for the first invalid one.
     pub fn validate(&self) -> Result<()> {
         match self {
             Optimizer::Sgd(sgd) => sgd.validate(),
@@ -58,9 +58,9 @@ impl Optimizer {
         }
     }
 
-    /// One step, in place, on every trainable parameter that the loss reached, at `factor` times the learning rate.
+    /// One step, in place, on every trainable parameter that has a gradient, at `factor` times the learning rate.
     ///
-    /// **Errors** [`Error::Shape`] when a gradient does not fit its parameter, [`Error::Candle`] on a failing device.
+    /// **Errors** [`Error::Shape`] when a gradient does not have the shape of its parameter; [`Error::Candle`] on a failing device.
     pub fn step(&self, params: &Params, gradients: &Gradients, factor: f64, state: &mut OptimizerState) -> Result<()> {
         match self {
             Optimizer::Sgd(sgd) => sgd.step(params, gradients, factor, state),
@@ -69,17 +69,17 @@ impl Optimizer {
     }
 }
 
-/// What an optimiser keeps between steps: how many it took, and tensors by kind and parameter.
+/// The state of an optimiser between steps: their number, and tensors by kind and parameter.
 #[derive(Debug, Clone, Default)]
 pub struct OptimizerState {
-    /// Steps taken.
+    /// Number of steps.
     pub(crate) steps: u64,
     /// `velocity/<parameter>`, `first-moment/<parameter>`, `second-moment/<parameter>`.
     pub(crate) tensors: BTreeMap<String, Var>,
 }
 
 impl OptimizerState {
-    /// The tensor of this kind for a parameter, zeros at first; and whether it is new.
+    /// The tensor of this kind for a parameter; zeros at first.
     fn entry(&mut self, kind: &str, name: &str, weight: &Tensor) -> Result<Var> {
         let key = format!("{kind}/{name}");
         if let Some(known) = self.tensors.get(&key) {
@@ -91,7 +91,7 @@ impl OptimizerState {
     }
 }
 
-/// Refuses the first setting whose check fails.
+/// Refuses the first setting whose check (the third entry) fails.
 fn require(op: &'static str, checks: &[(&'static str, f64, bool, &'static str)]) -> Result<()> {
     match checks.iter().find(|(_, _, holds, _)| !holds) {
         Some((name, value, _, rule)) => Err(Error::Setting { op, name, value: value.to_string(), rule }),
@@ -101,7 +101,7 @@ fn require(op: &'static str, checks: &[(&'static str, f64, bool, &'static str)])
 
 const NOT_NEGATIVE: &str = "it is a finite number, not below 0";
 const POSITIVE: &str = "it is a finite number above 0";
-const SHARE: &str = "it lies in [0, 1)";
+const SHARE: &str = "it is in [0, 1)";
 
 fn is_positive(value: f64) -> bool {
     value.is_finite() && value > 0.0

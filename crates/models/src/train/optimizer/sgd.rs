@@ -10,21 +10,21 @@ use crate::train::Gradients;
 
 /// Stochastic gradient descent with momentum and L2, PyTorch's `SGD`, or with decoupled decay.
 ///
-/// **Definition** g ← g + l2·w; v ← momentum·v + g (v ← g at first); w ← (1 − rate·decay)·w − rate·v, or with
-/// g + momentum·v in the place of v under Nesterov. Both decays reach every trainable parameter, biases and batch norm's
-/// γ and β included, and never the running statistics.
+/// **Definition** g ← g + l2·w; v ← momentum·v + g (v ← g at first); w ← (1 − rate·decay)·w − rate·v, with
+/// g + momentum·v instead of v under Nesterov. Both decays apply to every trainable parameter, including biases and the γ and β
+/// of batch norm, and never to running statistics.
 ///
-/// **Source** I. Loshchilov and F. Hutter, ICLR 2019 (arXiv 1711.05101) for the decoupled decay (SGDW), here with the
-/// learning rate as its factor, as in PyTorch's AdamW.
+/// **Source** I. Loshchilov and F. Hutter, ICLR 2019 (arXiv 1711.05101) for the decoupled decay (SGDW), here
+/// multiplied by the learning rate, as in PyTorch's AdamW.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sgd {
     /// Base learning rate.
     pub learning_rate: f64,
-    /// Share of the last velocity; 0 is plain SGD.
+    /// Weight of the previous velocity; 0 is plain SGD.
     #[serde(default)]
     pub momentum: f64,
-    /// Whether the velocity looks one step ahead (Nesterov).
+    /// Whether the momentum is Nesterov's.
     #[serde(default)]
     pub nesterov: bool,
     /// Coefficient of w in the gradient (PyTorch's `weight_decay`): the loss gains ½·l2·‖w‖².
@@ -41,9 +41,9 @@ impl Sgd {
         Self { learning_rate, momentum: 0.0, nesterov: false, l2: 0.0, decay: 0.0 }
     }
 
-    /// Refuses settings with which no step makes sense.
+    /// Checks the settings.
     ///
-    /// **Errors** [`Error::Setting`](crate::Error::Setting) naming the first.
+    /// **Errors** [`Error::Setting`](crate::Error::Setting) for the first invalid one.
     pub fn validate(&self) -> Result<()> {
         require(
             "sgd",
@@ -62,7 +62,7 @@ impl Sgd {
         )
     }
 
-    /// One step, in place, on every trainable parameter that the loss reached, at `factor` times the learning rate.
+    /// One step, in place, on every trainable parameter that has a gradient, at `factor` times the learning rate.
     ///
     /// **Errors** as [`Optimizer::step`](super::Optimizer::step).
     ///
@@ -73,7 +73,10 @@ impl Sgd {
     /// let net = Network::new(&Architecture::named("vgg-small")?, Initialisation::HeNormal, 0, DType::F32, &Device::Cpu)?;
     /// let images = Tensor::ones((2, 3, 32, 32), DType::F32, &Device::Cpu)?;
     /// let labels = Tensor::new(&[0u32, 1], &Device::Cpu)?;
-    /// let loss = || ops::cross_entropy(&net.tracked().logits(&images, &Pass::training(0, 0))?, &labels, 0.0);
+    /// let loss = || -> models::Result<Tensor> {
+    ///     let logits = net.tracked().logits(&images, &Pass::training(0, 0))?;
+    ///     Ok(ops::cross_entropy(&logits, &labels, 0.0)?)
+    /// };
     /// let before = loss()?;
     /// let gradients = Gradients::of(net.params(), &before.backward()?)?;
     /// Sgd::new(0.1).step(net.params(), &gradients, 1.0, &mut OptimizerState::default())?;
@@ -85,7 +88,7 @@ impl Sgd {
         let rate = self.learning_rate * factor;
         let &Self { momentum, l2, decay, .. } = self;
         for (name, weight) in params.trainable() {
-            let Some(gradient) = gradients.fitting(name, weight)? else { continue };
+            let Some(gradient) = gradients.checked(name, weight)? else { continue };
             if momentum == 0.0 {
                 Formula::Descend { rate, decay: l2 + decay }.apply(weight, gradient, gradient)?;
                 continue;
@@ -94,7 +97,7 @@ impl Sgd {
             Formula::Accelerate { momentum, l2 }.apply(&velocity, gradient, &weight.as_detached_tensor())?;
             let velocity = velocity.as_detached_tensor();
             if self.nesterov {
-                // rate·(g + l2·w + momentum·v): the plain gradient first, then the velocity's share.
+                // rate·(g + l2·w + momentum·v): first the gradient, then the velocity.
                 Formula::Descend { rate, decay: l2 + decay }.apply(weight, gradient, gradient)?;
                 Formula::Descend { rate: rate * momentum, decay: 0.0 }.apply(weight, &velocity, &velocity)?;
             } else {

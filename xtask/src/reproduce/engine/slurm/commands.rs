@@ -1,4 +1,4 @@
-//! Slurm's own commands: their calls, and what their output means.
+//! Calls of Slurm's commands, and parsers of their output.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -8,20 +8,20 @@ use std::process::{Command, Output};
 
 use anyhow::{Context, Result};
 
-/// Why Slurm could not be used.
+/// The reason why Slurm cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Unavailable {
-    /// A command of Slurm is not on this machine.
+    /// A command of Slurm does not exist on this machine.
     Missing {
         /// Its name.
         program: &'static str,
     },
-    /// A command of Slurm refused.
+    /// A command of Slurm failed.
     Refused {
         /// Its name.
         program: &'static str,
-        /// What it said.
-        words: String,
+        /// Its message.
+        message: String,
     },
 }
 
@@ -33,7 +33,7 @@ impl fmt::Display for Unavailable {
                 "the engine `slurm` needs the command `{program}`, which is not on this machine; run this on a login node \
                  of the cluster, or use --engine local"
             ),
-            Self::Refused { program, words } => write!(out, "`{program}` refused: {words}"),
+            Self::Refused { program, message } => write!(out, "`{program}` failed: {message}"),
         }
     }
 }
@@ -55,24 +55,24 @@ impl fmt::Display for TaskId {
     }
 }
 
-/// What Slurm says of a task.
+/// The status of a task in Slurm's queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Standing {
+pub(crate) struct TaskStatus {
     /// Its state, such as `PENDING`.
     pub(crate) state: String,
-    /// Why it is so.
+    /// The reason of the state.
     pub(crate) reason: String,
-    /// Exit code of its process, once it ended by itself.
+    /// Exit code of its process, if that ended by itself and not with 0.
     pub(crate) exit_code: Option<i32>,
 }
 
-impl Standing {
-    /// Whether it is at work.
+impl TaskStatus {
+    /// Whether it is running.
     pub(crate) fn runs(&self) -> bool {
         matches!(self.state.as_str(), "RUNNING" | "COMPLETING" | "SUSPENDED" | "STOPPED" | "SIGNALING" | "STAGE_OUT")
     }
 
-    /// Whether it is at work or will be.
+    /// Whether it is running or waiting.
     pub(crate) fn alive(&self) -> bool {
         let waits =
             ["PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "RESV_DEL_HOLD"];
@@ -85,32 +85,32 @@ pub(crate) fn check() -> Result<(), Unavailable> {
     for program in ["sbatch", "squeue", "scancel"] {
         match Command::new(program).arg("--version").output() {
             Err(error) if error.kind() == ErrorKind::NotFound => return Err(Unavailable::Missing { program }),
-            // Whatever else is the matter will be said when the command is needed.
+            // Any other error is reported when the command is used.
             _ => {}
         }
     }
     Ok(())
 }
 
-/// Submits a script as an array of `count` tasks; the number of its job.
+/// Submits a script; returns the number of its job.
 pub(super) fn sbatch<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Result<String> {
     let output = succeeded("sbatch", call("sbatch", arguments)?)?;
     // `number` or `number;cluster`.
     let number = output.trim().split(';').next().unwrap_or_default().to_owned();
     if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit()) {
-        let words = format!("expected the number of a job, got `{}`", output.trim());
-        return Err(Unavailable::Refused { program: "sbatch", words }.into());
+        let message = format!("expected the number of a job, found `{}`", output.trim());
+        return Err(Unavailable::Refused { program: "sbatch", message }.into());
     }
     Ok(number)
 }
 
-/// What Slurm knows of the tasks of these arrays; it forgets those that ended some minutes ago.
-pub(super) fn queue(arrays: &BTreeSet<&str>) -> Result<BTreeMap<TaskId, Standing>> {
+/// The status of the tasks of these arrays. Slurm removes tasks from the queue some minutes after their end.
+pub(super) fn queue(arrays: &BTreeSet<&str>) -> Result<BTreeMap<TaskId, TaskStatus>> {
     let mut queue = BTreeMap::new();
-    // One at a time: an array that Slurm has forgotten makes it refuse the whole question.
+    // One query per array: an array that is no longer in the queue makes the whole query fail.
     for array in arrays {
         let jobs = format!("--jobs={array}");
-        let format = "--Format=JobArrayID:64,State:32,exit_code:16,Reason:64";
+        let format = "--Format=JobArrayID:64,RunState:32,exit_code:16,Reason:64";
         let output = call("squeue", ["--noheader", "--array", "--states=all", &jobs, format])?;
         if !output.status.success() && String::from_utf8_lossy(&output.stderr).contains("Invalid job id") {
             continue;
@@ -121,18 +121,18 @@ pub(super) fn queue(arrays: &BTreeSet<&str>) -> Result<BTreeMap<TaskId, Standing
 }
 
 /// One line of `squeue`: the task, its state, its exit code and the reason.
-fn task(line: &str) -> Option<(TaskId, Standing)> {
+fn task(line: &str) -> Option<(TaskId, TaskStatus)> {
     let mut words = line.split_whitespace();
     let (array, index) = words.next()?.split_once('_')?;
     let id = TaskId { array: array.to_owned(), index: index.parse().ok()? };
     let state = words.next()?.to_owned();
     let exit_code = exit_code(words.next()?);
     let reason = words.collect::<Vec<_>>().join(" ");
-    Some((id, Standing { state, reason, exit_code }))
+    Some((id, TaskStatus { state, reason, exit_code }))
 }
 
-/// The exit code in `code:signal`, or in a status as `wait` gives it; none for a process that a signal ended, and none
-/// for 0, which one that has not ended shows too.
+/// The exit code in `code:signal`, or in a status of `wait`. None for a process that a signal ended, and for 0, which a
+/// process that has not ended shows too.
 fn exit_code(text: &str) -> Option<i32> {
     let code = match text.split_once(':') {
         Some((code, _)) => code.parse().ok()?,
@@ -141,7 +141,7 @@ fn exit_code(text: &str) -> Option<i32> {
     Some(code).filter(|code| *code != 0)
 }
 
-/// Takes tasks out of the queue, and ends those at work.
+/// Cancels tasks, waiting or running.
 pub(super) fn cancel(tasks: &[&TaskId]) -> Result<()> {
     if tasks.is_empty() {
         return Ok(());
@@ -151,19 +151,19 @@ pub(super) fn cancel(tasks: &[&TaskId]) -> Result<()> {
     Ok(())
 }
 
-/// Why a task ended without a result: from the queue, else from the accounts, where there are any.
-pub(super) fn why(task: &TaskId, standing: Option<&Standing>) -> String {
-    if let Some(standing) = standing {
-        return format!("ended as {} ({}) without a result", standing.state, standing.reason);
+/// Why a task ended without a result: from the queue, or else from Slurm's accounting, where there is one.
+pub(super) fn why(task: &TaskId, status: Option<&TaskStatus>) -> String {
+    if let Some(status) = status {
+        return format!("ended as {} ({}) without a result", status.state, status.reason);
     }
     let name = task.to_string();
-    let accounts = call("sacct", ["--noheader", "--parsable2", "--allocations", "--format=State", "--jobs", &name]);
-    let told = accounts.ok().filter(|output| output.status.success());
-    let told = told.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default();
-    if told.is_empty() {
-        "is no longer known to Slurm and left no result".to_owned()
+    let accounts = call("sacct", ["--noheader", "--parsable2", "--allocations", "--format=RunState", "--jobs", &name]);
+    let state = accounts.ok().filter(|output| output.status.success());
+    let state = state.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default();
+    if state.is_empty() {
+        "is no longer in Slurm's queue and has no result".to_owned()
     } else {
-        format!("ended as {told} without a result")
+        format!("ended as {state} without a result")
     }
 }
 
@@ -179,7 +179,7 @@ fn succeeded(program: &'static str, output: Output) -> Result<String, Unavailabl
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
-    Err(Unavailable::Refused { program, words: String::from_utf8_lossy(&output.stderr).trim().to_owned() })
+    Err(Unavailable::Refused { program, message: String::from_utf8_lossy(&output.stderr).trim().to_owned() })
 }
 
 #[cfg(test)]
@@ -187,10 +187,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_of_the_queue_are_understood() {
-        let (id, standing) = task("12_3      PENDING     0      Resources ").unwrap();
-        assert_eq!((id.to_string().as_str(), standing.alive(), standing.runs()), ("12_3", true, false));
-        assert_eq!(standing.exit_code, None);
+    fn lines_of_the_queue_are_parsed() {
+        let (id, status) = task("12_3      PENDING     0      Resources ").unwrap();
+        assert_eq!((id.to_string().as_str(), status.alive(), status.runs()), ("12_3", true, false));
+        assert_eq!(status.exit_code, None);
         let (_, ended) = task("12_4  FAILED  1024  NonZeroExitCode").unwrap();
         assert_eq!((exit_code("4:0"), exit_code("9"), exit_code("0:9")), (Some(4), None, None));
         assert_eq!((ended.alive(), ended.exit_code), (false, Some(4)));
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_named_with_the_way_out() {
+    fn a_missing_command_is_named_with_what_to_do() {
         let message = Unavailable::Missing { program: "sbatch" }.to_string();
         assert!(message.contains("`sbatch`") && message.contains("--engine local"), "{message}");
     }

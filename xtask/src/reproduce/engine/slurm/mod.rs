@@ -1,7 +1,7 @@
-//! A Slurm cluster: the runs as tasks of job arrays, in a folder that this machine and the nodes share.
+//! The engine for Slurm: the runs are tasks of job arrays, in a folder that this machine and the nodes share.
 //!
-//! What became of a run stands in its folder; Slurm is only asked which tasks are still to come. So it does not matter
-//! whether Slurm keeps accounts, and a watcher that was killed finds its tasks again.
+//! The state of a run is read from its folder. Slurm is queried only for the tasks that have not ended. Therefore Slurm's
+//! accounting is not needed, and a watcher that was killed finds its tasks again.
 
 mod commands;
 mod submission;
@@ -13,36 +13,37 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use super::{End, Engine, Event, Job};
-use crate::reproduce::run::NO_SPACE;
-use crate::reproduce::store::State;
-use commands::{Standing, TaskId};
+use super::{Engine, EngineEnd, Event, Job};
+use crate::output::note;
+use crate::reproduce::child::NO_SPACE;
+use crate::study::store::RunState;
+use commands::{TaskId, TaskStatus};
 use submission::Submission;
 
 pub(crate) use commands::check;
 
-/// How often Slurm is asked.
+/// Time between two queries of Slurm.
 const POLL: Duration = Duration::from_secs(2);
 
-/// How often a wish to stop is looked for.
+/// Time between two looks at the stop flag.
 const HEARTBEAT: Duration = Duration::from_millis(100);
 
-/// How long a task may be over before its run counts as lost: shared folders show files late.
+/// Time between the end of a task and the decision that its run is lost: shared folders show files late.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// How long Slurm may be unreachable before the watcher gives up; the tasks go on.
+/// Time without an answer of Slurm after which the watcher gives up. The tasks go on.
 const UNREACHABLE: Duration = Duration::from_secs(600);
 
-/// How often a run is submitted in all when its tasks end without a result.
+/// Number of submissions of a run whose tasks end without a result.
 const ATTEMPTS: usize = 3;
 
-/// Runs as tasks of Slurm job arrays.
+/// Executes runs as tasks of Slurm job arrays.
 pub(crate) struct Slurm {
-    /// The program that understands `run FOLDER`, at a path that the nodes have too.
+    /// The program with the command `run FOLDER`, at a path that exists on the nodes too.
     pub(crate) program: PathBuf,
-    /// The folder of the results, which the nodes have too.
+    /// The results folder, at a path that exists on the nodes too.
     pub(crate) results: PathBuf,
-    /// Tasks at once, if they are to be limited.
+    /// Limit on the tasks that run at a time.
     pub(crate) jobs: Option<usize>,
     /// Threads of each task.
     pub(crate) threads: usize,
@@ -50,21 +51,21 @@ pub(crate) struct Slurm {
     pub(crate) data_dir: Option<PathBuf>,
     /// Options for `sbatch`, such as `--partition=gpu`.
     pub(crate) options: Vec<String>,
-    /// Set by whoever wants the work to stop.
+    /// Set by an interrupt.
     pub(crate) stop: &'static AtomicBool,
 }
 
-/// What is known of a run that has not ended.
+/// A run that has not ended.
 struct Watched {
     task: TaskId,
     attempts: usize,
     started: bool,
-    /// Since when its task is over.
+    /// The time at which its task was first seen to have ended.
     over: Option<Instant>,
 }
 
 impl Engine for Slurm {
-    fn execute(&self, jobs: &[Job], watch: &mut dyn FnMut(Event)) -> Result<End> {
+    fn execute(&self, jobs: &[Job], watch: &mut dyn FnMut(Event)) -> Result<EngineEnd> {
         let mut submission = Submission::open(self)?;
         let mut watched: BTreeMap<usize, Watched> = BTreeMap::new();
         for (index, task) in submission.alive(jobs)? {
@@ -73,8 +74,8 @@ impl Engine for Slurm {
         let fresh: Vec<usize> = (0..jobs.len()).filter(|index| !watched.contains_key(index)).collect();
         self.submit(&mut submission, jobs, &fresh, &mut watched)?;
         let ended = self.watch(&mut submission, jobs, &mut watched, watch);
-        if !matches!(ended, Ok(End::Exhausted)) {
-            // On a stop, an error, or a full disk: what is still waiting must not start.
+        if !matches!(ended, Ok(EngineEnd::Exhausted)) {
+            // After an interrupt, an error, or a full disk, tasks that are still waiting must not start.
             submission.cancel(watched.values().map(|run| &run.task))?;
         }
         ended
@@ -103,11 +104,11 @@ impl Slurm {
         jobs: &[Job],
         watched: &mut BTreeMap<usize, Watched>,
         watch: &mut dyn FnMut(Event),
-    ) -> Result<End> {
+    ) -> Result<EngineEnd> {
         let (mut reached, mut silent) = (Instant::now(), false);
         while !watched.is_empty() {
             if self.pause() {
-                return Ok(End::Stopped);
+                return Ok(EngineEnd::Stopped);
             }
             let arrays: BTreeSet<&str> = watched.values().map(|run| run.task.array.as_str()).collect();
             let queue = match commands::queue(&arrays) {
@@ -115,9 +116,7 @@ impl Slurm {
                 Err(error) if reached.elapsed() > UNREACHABLE => return Err(error),
                 Err(error) => {
                     if !silent {
-                        eprintln!(
-                            "Slurm does not answer, and is asked again for ten minutes; its tasks go on: {error:#}"
-                        );
+                        note!("Slurm does not answer; trying again for ten minutes while its tasks go on: {error:#}");
                     }
                     silent = true;
                     continue;
@@ -126,9 +125,9 @@ impl Slurm {
             (reached, silent) = (Instant::now(), false);
             let (mut lost, mut full) = (Vec::new(), false);
             watched.retain(|index, run| {
-                let standing = queue.get(&run.task);
-                full |= standing.is_some_and(|standing| standing.exit_code == Some(NO_SPACE));
-                let state = self.look(&jobs[*index], run, standing, &mut || watch(Event::Started(*index)));
+                let status = queue.get(&run.task);
+                full |= status.is_some_and(|status| status.exit_code == Some(NO_SPACE));
+                let state = self.look(&jobs[*index], run, status, &mut || watch(Event::Started(*index)));
                 match state {
                     Look::Ended(state) => {
                         watch(Event::Ended(*index, state));
@@ -140,16 +139,16 @@ impl Slurm {
                 true
             });
             if full {
-                return Ok(End::NoSpace);
+                return Ok(EngineEnd::NoSpace);
             }
             if !lost.is_empty() {
                 self.submit(submission, jobs, &lost, watched)?;
             }
         }
-        Ok(End::Exhausted)
+        Ok(EngineEnd::Exhausted)
     }
 
-    /// Waits for the next poll; true if somebody wants to stop.
+    /// Waits until the next query; true after an interrupt.
     fn pause(&self) -> bool {
         let since = Instant::now();
         while since.elapsed() < POLL {
@@ -161,26 +160,27 @@ impl Slurm {
         false
     }
 
-    /// What a run's folder and Slurm say together; the folder is right where they differ.
-    fn look(&self, job: &Job, run: &mut Watched, standing: Option<&Standing>, start: &mut dyn FnMut()) -> Look {
+    /// The state of a run from its folder and from Slurm. Where they differ, the folder is right.
+    fn look(&self, job: &Job, run: &mut Watched, status: Option<&TaskStatus>, start: &mut dyn FnMut()) -> Look {
         let state = state_of(job);
-        let begun = standing.is_some_and(Standing::runs) || matches!(state, Some(State::Done(_) | State::Failed(_)));
+        let begun =
+            status.is_some_and(TaskStatus::runs) || matches!(state, Some(RunState::Done(_) | RunState::Failed(_)));
         if begun && !run.started {
             run.started = true;
             start();
         }
-        if let Some(ended @ (State::Done(_) | State::Failed(_))) = state {
+        if let Some(ended @ (RunState::Done(_) | RunState::Failed(_))) = state {
             return Look::Ended(ended);
         }
-        if standing.is_some_and(Standing::alive) {
+        if status.is_some_and(TaskStatus::alive) {
             run.over = None;
             return Look::Open;
         }
         if run.over.get_or_insert_with(Instant::now).elapsed() < GRACE {
             return Look::Open;
         }
-        let why = commands::why(&run.task, standing);
-        let cancelled = standing.is_some_and(|standing| standing.state.starts_with("CANCELLED"));
+        let why = commands::why(&run.task, status);
+        let cancelled = status.is_some_and(|status| status.state.starts_with("CANCELLED"));
         if cancelled || run.attempts >= ATTEMPTS {
             let reason = format!("Slurm task {} {why}, after {} attempts", run.task, run.attempts);
             return Look::Ended(super::failed(job, &reason));
@@ -189,22 +189,22 @@ impl Slurm {
     }
 }
 
-/// What became of a run.
+/// The result of a look at a run.
 enum Look {
-    /// It goes on.
+    /// It has not ended.
     Open,
     /// It ended.
-    Ended(State),
-    /// Its task ended without a result.
+    Ended(RunState),
+    /// Its task ended without a result; it must be submitted again.
     Lost,
 }
 
-/// The state in the run's folder, where it can be read.
-fn state_of(job: &Job) -> Option<State> {
+/// The state of the run's folder, if it can be read.
+fn state_of(job: &Job) -> Option<RunState> {
     job.folder.state().ok()
 }
 
-/// Refuses options that this engine sets itself.
+/// Refuses options of sbatch that this engine sets itself, and arguments that are no options.
 pub(crate) fn check_options(options: &[String]) -> Result<()> {
     let own = ["--array", "-a", "--parsable", "--output", "-o", "--wrap"];
     for option in options {

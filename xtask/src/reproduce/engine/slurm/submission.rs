@@ -1,4 +1,4 @@
-//! Job arrays: the script of their tasks, and which run each task is for.
+//! Job arrays: the script of their tasks, and the run of each task.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,19 +9,19 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 use super::Slurm;
-use super::commands::{self, Standing, TaskId};
-use crate::files::write_whole;
+use super::commands::{self, TaskId, TaskStatus};
+use crate::files::{append_to, write_whole};
 use crate::reproduce::engine::Job;
 
-/// Tasks of one array: below `MaxArraySize` (1001) of a Slurm that nobody configured otherwise.
+/// Most tasks of one array: below the default of `MaxArraySize`, 1001.
 const LARGEST: usize = 1000;
 
-/// What was submitted for a results folder, remembered in its folder `slurm`.
+/// The job arrays of a results folder, recorded in its folder `slurm`.
 pub(super) struct Submission {
     folder: PathBuf,
 }
 
-/// One array, as a line of the list of all of them.
+/// One array: a line of `arrays.jsonl`.
 #[derive(Debug, Serialize, Deserialize)]
 struct Array {
     /// Number of its job.
@@ -31,20 +31,20 @@ struct Array {
 }
 
 impl Submission {
-    /// The submissions of a results folder.
+    /// The job arrays of a results folder.
     pub(super) fn open(slurm: &Slurm) -> Result<Self> {
         let folder = slurm.results.join("slurm");
         fs::create_dir_all(&folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
         Ok(Self { folder })
     }
 
-    /// The jobs that an earlier watcher submitted and that Slurm still has before it, by index.
+    /// The jobs that an earlier watcher submitted and whose tasks have not ended, by index.
     pub(super) fn alive(&self, jobs: &[Job]) -> Result<Vec<(usize, TaskId)>> {
         let arrays = self.arrays()?;
         let numbers: BTreeSet<&str> = arrays.iter().map(|array| array.job.as_str()).collect();
         let queue = commands::queue(&numbers)?;
         let mut alive = Vec::new();
-        for (task, _) in queue.iter().filter(|(_, standing)| Standing::alive(standing)) {
+        for (task, _) in queue.iter().filter(|(_, status)| TaskStatus::alive(status)) {
             let array = arrays.iter().rev().find(|array| array.job == task.array);
             let Some(run) = array.and_then(|array| array.runs.get(task.index)) else { continue };
             alive.extend(jobs.iter().position(|job| job.folder.path() == run).map(|index| (index, task.clone())));
@@ -52,7 +52,7 @@ impl Submission {
         Ok(alive)
     }
 
-    /// Submits jobs by their indices, and says which task is whose.
+    /// Submits the jobs with these indices; returns the task of each.
     pub(super) fn submit(&self, slurm: &Slurm, jobs: &[Job], indices: &[usize]) -> Result<Vec<(usize, TaskId)>> {
         let mut tasks = Vec::new();
         for part in indices.chunks(LARGEST) {
@@ -65,7 +65,7 @@ impl Submission {
         Ok(tasks)
     }
 
-    /// Takes tasks out of the queue.
+    /// Cancels tasks.
     pub(super) fn cancel<'a>(&self, tasks: impl Iterator<Item = &'a TaskId>) -> Result<()> {
         commands::cancel(&tasks.collect::<Vec<_>>())
     }
@@ -96,13 +96,12 @@ impl Submission {
     fn remember(&self, array: &Array) -> Result<()> {
         let mut line = serde_json::to_vec(array)?;
         line.push(b'\n');
-        let opened = fs::OpenOptions::new().create(true).append(true).open(self.list());
-        opened
-            .and_then(|mut file| file.write_all(&line))
+        append_to(&self.list())?
+            .write_all(&line)
             .with_context(|| format!("cannot write {}: is there space?", self.list().display()))
     }
 
-    /// Every array of the results folder; a line that was cut is left out.
+    /// Every array of the results folder, without lines that were cut.
     fn arrays(&self) -> Result<Vec<Array>> {
         match fs::read_to_string(self.list()) {
             Ok(text) => Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()),
@@ -112,12 +111,12 @@ impl Submission {
     }
 }
 
-/// The script of every task: the same command that this machine's processes get.
+/// The script of every task: the same command that the local engine starts.
 fn task_script(slurm: &Slurm, list: &Path) -> String {
     let data_dir = slurm.data_dir.as_ref().map_or_else(String::new, |folder| format!(" --data-dir {}", quoted(folder)));
     format!(
         "#!/bin/sh\n\
-         # Written by `reproduce`: each task of the array brings one run to its end.\n\
+         # Written by `reproduce`: each task of the array executes one run.\n\
          run=$(sed -n \"$((SLURM_ARRAY_TASK_ID + 1))p\" {})\n\
          export RAYON_NUM_THREADS={threads}\n\
          exec {} run --threads {threads}{data_dir} \"$run\" >\"$run/log.txt\" 2>&1\n",
@@ -127,7 +126,7 @@ fn task_script(slurm: &Slurm, list: &Path) -> String {
     )
 }
 
-/// A path as one word of a shell, whatever is in it.
+/// A path as one quoted word of a shell.
 fn quoted(path: &Path) -> String {
     format!("'{}'", path.display().to_string().replace('\'', "'\\''"))
 }

@@ -1,0 +1,82 @@
+//! The files of a repository at a revision.
+
+use super::file::{RepositoryKind, check_inside, check_repository};
+use super::layout::Layout;
+use super::settings::Hub;
+use crate::Result;
+
+/// The files of a repository at a revision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Listing {
+    pub(crate) revision: String,
+    pub(crate) files: Vec<String>,
+}
+
+impl Hub {
+    /// The files of a data set's repository, sorted. Without the network: the last list that the Hub gave, else the files
+    /// of the cache.
+    pub(crate) fn listing(&self, repository: &str, revision: &str) -> Result<Listing> {
+        check_repository(repository)?;
+        check_inside("revision", revision)?;
+        let layout = Layout::of(&self.cache, RepositoryKind::Dataset, repository);
+        let known = || layout.remembered(revision).unwrap_or_else(|| layout.listed(revision));
+        let files = if self.offline { known() } else { self.online_files(repository, revision, &layout, known)? };
+        Ok(Listing { revision: revision.to_owned(), files })
+    }
+
+    #[cfg(feature = "hub")]
+    fn online_files(
+        &self,
+        repository: &str,
+        revision: &str,
+        layout: &Layout,
+        known: impl Fn() -> Vec<String>,
+    ) -> Result<Vec<String>> {
+        use super::file::is_inside;
+        use super::transport::Transport;
+        use super::{address, settings::redacted};
+        use crate::Error;
+
+        let endpoint = &self.endpoint;
+        let api = format!("{endpoint}/api/datasets/{repository}/revision/{}", address::escaped(revision, true));
+        let transport = Transport::new(self);
+        let text = match transport.repeated(&api, &format!("{repository}@{revision}"), || transport.text(&api)) {
+            Ok(text) => text,
+            // Files that were fetched before are usable without the Hub.
+            Err(error @ Error::Network { .. }) => {
+                let files = known();
+                return if files.is_empty() { Err(error) } else { Ok(files) };
+            }
+            Err(error) => return Err(error),
+        };
+        let senseless = || Error::Network {
+            url: redacted(&api),
+            attempts: 1,
+            reason: "the answer is not the description of a repository".to_owned(),
+        };
+        let answer: serde_json::Value = serde_json::from_str(&text).map_err(|_| senseless())?;
+        let files = answer.get("siblings").and_then(|list| list.as_array()).ok_or_else(senseless)?;
+        let mut files: Vec<String> =
+            files.iter().filter_map(|file| file.get("rfilename")?.as_str().map(str::to_owned)).collect();
+        files.retain(|path| is_inside(path));
+        files.sort();
+        // If the list cannot be written, neither can a file of the repository, and that write reports the error.
+        let _ = layout.remember(revision, &files);
+        Ok(files)
+    }
+
+    #[cfg(not(feature = "hub"))]
+    fn online_files(
+        &self,
+        repository: &str,
+        _: &str,
+        _: &Layout,
+        known: impl Fn() -> Vec<String>,
+    ) -> Result<Vec<String>> {
+        let files = known();
+        match files.is_empty() {
+            true => Err(crate::Error::missing_feature("hub", format!("the list of files of {repository}"))),
+            false => Ok(files),
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! One measurement: chunks are estimated and accumulated until a stopping rule holds.
+
+use std::collections::BTreeMap;
+use std::error::Error as StdError;
+use std::time::Instant;
+
+use candle_core::Tensor;
+
+use crate::batch::{Batch, Chunk, Chunks};
+use crate::derivative_check::{Comparison, SAMPLES};
+use crate::estimate::relative;
+use crate::estimators::{Estimator, Task};
+use crate::inspection::{Inspection, inspect};
+use crate::moments::{ErrorOfMean, Moments, SampleEstimate};
+use crate::plan::{Pilot, Plan};
+use crate::tensors::check_finite;
+use crate::{
+    BatchNormMode, ChunkReport, ClassEstimate, Derivatives, Error, Estimate, FeatureMap, GeometricComplexity, Interval,
+    Method, Passes, Population, Quantity, Result, Side, Stopped, TrackedWeights,
+};
+
+/// The smallest number of samples from which a relative error is estimated to stop by it.
+const FEWEST: usize = 32;
+
+/// A measurement in progress.
+pub(crate) struct Measurement<'a, I> {
+    settings: &'a GeometricComplexity,
+    batch_norm: BatchNormMode,
+    chunks: Chunks<I>,
+    task: Task<'a>,
+    method: Method,
+    chunk: ChunkReport,
+    probes: usize,
+    plan: Option<Plan>,
+    passes: Passes,
+    moments: Moments,
+    classes: BTreeMap<u32, Moments>,
+    per_sample: Vec<f64>,
+    largest: f64,
+    derivatives: Derivatives,
+    tracked_weights: Option<TrackedWeights>,
+    started: Instant,
+}
+
+impl<'a, I, B, E> Measurement<'a, I>
+where
+    I: Iterator<Item = std::result::Result<B, E>>,
+    B: Into<Batch>,
+    E: Into<Box<dyn StdError + Send + Sync>>,
+{
+    /// Inspects the map on the first samples, checks its derivatives, and sets what depends on its sizes.
+    pub(crate) fn new(
+        settings: &'a GeometricComplexity,
+        map: &'a dyn FeatureMap,
+        batch_norm: BatchNormMode,
+        mut chunks: Chunks<I>,
+    ) -> Result<Self> {
+        let started = Instant::now();
+        let first = chunks.peek(2)?;
+        let resolve = |inputs, outputs| settings.estimator.resolve(settings.first_probes(), map, inputs, outputs);
+        let seen = inspect(map, &first, |inputs, outputs| Ok(resolve(inputs, outputs)?.side()))?;
+        let method = resolve(seen.inputs, seen.outputs)?;
+        let derivatives = match unchecked(settings, map, &seen) {
+            Some(reason) => reason,
+            None => check_derivatives(settings.seed, map, method.side(), &chunks.peek(SAMPLES)?)?,
+        };
+        let rows_in_budget = settings.chunk_bytes / seen.bytes_per_sample.max(1);
+        if rows_in_budget == 0 {
+            return Err(Error::MemoryBudget { needed: seen.bytes_per_sample, budget: settings.chunk_bytes });
+        }
+        let samples = rows_in_budget.min(settings.chunk_samples);
+        let (inputs, outputs) = (seen.inputs, seen.outputs);
+        Ok(Self {
+            settings,
+            batch_norm,
+            chunks,
+            task: Task {
+                map,
+                units: &settings.units,
+                seed: settings.seed,
+                inputs,
+                outputs,
+                rows_in_budget,
+                has_linearization: seen.has_linearization,
+                passes_limited: settings.max_passes.is_some(),
+            },
+            method,
+            chunk: ChunkReport { samples, bytes_per_sample: seen.bytes_per_sample },
+            probes: settings.probes,
+            plan: None,
+            passes: Passes::default(),
+            moments: Moments::default(),
+            classes: BTreeMap::new(),
+            per_sample: Vec::new(),
+            largest: 0.0,
+            derivatives,
+            tracked_weights: seen.tracked_weights,
+            started,
+        })
+    }
+
+    /// Measures until a stopping rule holds or the stream ends.
+    pub(crate) fn finish(mut self) -> Result<Estimate> {
+        loop {
+            let step = self.next_step();
+            let samples = match self.affordable(step.probes)? {
+                Some(0) => return self.estimate(Stopped::Passes),
+                Some(affordable) => step.samples.min(affordable),
+                None => step.samples,
+            };
+            let Some(chunk) = self.chunks.next(samples)? else {
+                return self.estimate(Stopped::DataExhausted);
+            };
+            self.add(&chunk, step.probes)?;
+            self.plan_if_due()?;
+            if let Some(stopped) = self.stopped()? {
+                return self.estimate(stopped);
+            }
+        }
+    }
+
+    /// The number of samples of the next chunk, and of probes for each.
+    fn next_step(&self) -> Step {
+        let done = self.moments.count();
+        let replicated = self.settings.replicated();
+        if done < replicated {
+            let samples = (replicated - done).min(self.chunk.samples);
+            return Step { samples, probes: self.settings.first_probes() };
+        }
+        let ahead = self.plan.as_ref().map_or(0, |plan| plan.samples.saturating_sub(done));
+        // Full chunks up to the planned number, then small ones, so that few samples too many are measured.
+        let samples = match &self.plan {
+            Some(_) if ahead > 0 => ahead.min(self.chunk.samples),
+            Some(_) => FEWEST.min(self.chunk.samples),
+            None => self.chunk.samples,
+        };
+        Step { samples, probes: self.probes }
+    }
+
+    /// The number of samples that the pass budget still allows; `None` without a budget.
+    fn affordable(&self, probes: usize) -> Result<Option<usize>> {
+        let Some(budget) = self.settings.max_passes else { return Ok(None) };
+        let needed = self.method.cost(self.method.directions(probes, self.task.inputs, self.task.outputs));
+        let left = budget.saturating_sub(self.passes.total());
+        if self.moments.count() == 0 && left < needed {
+            return Err(Error::PassBudget { needed, budget });
+        }
+        Ok(Some((left / needed) as usize))
+    }
+
+    fn add(&mut self, chunk: &Chunk, probes: usize) -> Result<()> {
+        check_finite(&chunk.inputs, &chunk.indices, Quantity::Inputs, || None)?;
+        let (estimates, passes) = self.method.estimate(&self.task, chunk, probes)?;
+        self.passes.add(passes);
+        for (row, estimate) in estimates.into_iter().enumerate() {
+            self.push(estimate, chunk.labels.as_ref().map(|labels| labels[row]));
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, estimate: SampleEstimate, label: Option<u32>) {
+        self.moments.push(estimate);
+        self.largest = self.largest.max(estimate.value);
+        if self.settings.per_sample {
+            self.per_sample.push(estimate.value);
+        }
+        if let Some(label) = label.filter(|_| self.settings.per_class) {
+            self.classes.entry(label).or_default().push(estimate);
+        }
+    }
+
+    /// Plans the split between samples and probes once the pilot is complete.
+    fn plan_if_due(&mut self) -> Result<()> {
+        let Some(target) = self.settings.planned else { return Ok(()) };
+        let (true, Estimator::Projections(side, probe)) =
+            (self.plan.is_none() && self.moments.count() >= self.settings.replicated(), self.settings.estimator)
+        else {
+            return Ok(());
+        };
+        let plan = Pilot {
+            samples: self.moments.count(),
+            probes: self.settings.first_probes(),
+            mean: self.moments.mean(),
+            variance: self.moments.variance().unwrap_or(0.0),
+            replicate_variance: self.moments.replicate_variance().unwrap_or(0.0),
+            passes: self.passes.total(),
+            target,
+            population: self.settings.population,
+            method: self.method,
+            block: probe.block(),
+            dimension: if side == Side::Rows { self.task.outputs } else { self.task.inputs },
+        }
+        .plan();
+        self.probes = plan.probes;
+        self.plan = Some(plan);
+        Ok(())
+    }
+
+    fn stopped(&self) -> Result<Option<Stopped>> {
+        if let Some(target) = self.settings.relative_error.filter(|_| self.moments.count() >= FEWEST) {
+            let error = self.moments.standard_error(self.settings.population);
+            let reached = error.standard_error.total.and_then(|total| relative(self.moments.mean(), total));
+            if reached.is_some_and(|reached| reached <= target) {
+                return Ok(Some(Stopped::RelativeError));
+            }
+        }
+        let over = self.settings.time_limit.is_some_and(|limit| self.started.elapsed() >= limit);
+        Ok(over.then_some(Stopped::Time))
+    }
+
+    fn estimate(self, stopped: Stopped) -> Result<Estimate> {
+        if self.moments.count() == 0 {
+            return Err(Error::EmptyData);
+        }
+        let settings = self.settings;
+        let ErrorOfMean { standard_error, degrees_of_freedom } = self.moments.standard_error(settings.population);
+        let value = self.moments.mean();
+        let skewness = self.moments.skewness_of_mean(settings.population);
+        let interval = standard_error
+            .total
+            .zip(degrees_of_freedom)
+            .map(|(error, degrees)| skewness.interval(value, error, degrees, settings.confidence))
+            // A squared norm is not negative, and neither is its mean.
+            .map(|interval| Interval { low: interval.low.max(0.0), high: interval.high.max(0.0), ..interval });
+        let exact = matches!(self.method, Method::Exact { .. });
+        Ok(Estimate {
+            value,
+            standard_error,
+            interval,
+            population: settings.population,
+            samples: self.moments.count(),
+            probes: self.method.directions(self.probes, self.task.inputs, self.task.outputs),
+            passes: self.passes,
+            method: self.method,
+            seed: settings.seed,
+            units: settings.units.clone(),
+            batch_norm: self.batch_norm,
+            inputs: self.task.inputs,
+            outputs: self.task.outputs,
+            stopped,
+            chunk: self.chunk,
+            plan: self.plan,
+            largest_norm: exact.then(|| self.largest.sqrt()),
+            per_sample: settings.per_sample.then_some(self.per_sample),
+            per_class: settings.per_class.then(|| self.classes.iter().map(class_estimate).collect()),
+            derivatives: self.derivatives,
+            tracked_weights: self.tracked_weights,
+        })
+    }
+}
+
+/// The size of the next chunk.
+struct Step {
+    samples: usize,
+    probes: usize,
+}
+
+/// The reason not to check the derivatives of a map, if there is one.
+fn unchecked(settings: &GeometricComplexity, map: &dyn FeatureMap, seen: &Inspection) -> Option<Derivatives> {
+    let own = seen.has_linearization || map.has_own_derivatives();
+    if own { Some(Derivatives::OwnRules) } else { settings.trust_derivatives.then_some(Derivatives::Trusted) }
+}
+
+/// Compares the derivatives that a measurement by `side` uses with finite differences on the samples `first`.
+fn check_derivatives(seed: u64, map: &dyn FeatureMap, side: Side, first: &Tensor) -> Result<Derivatives> {
+    let (reverse, forward) = (side == Side::Rows, side == Side::Columns);
+    let check = Comparison { reverse, forward, whole_batch: false, seed }.run(map, first)?;
+    check.require_agreement()?;
+    Ok(Derivatives::Checked(check))
+}
+
+impl GeometricComplexity {
+    /// The number of samples at the start with at least two replicates of the probes.
+    fn replicated(&self) -> usize {
+        if self.planned.is_some() { self.pilot.max(self.replicate) } else { self.replicate }
+    }
+
+    /// Probes of each of these samples; without such samples, those of all.
+    fn first_probes(&self) -> usize {
+        match self.estimator {
+            Estimator::Projections(_, probe) if self.replicated() > 0 => self.probes.max(2 * probe.block()),
+            Estimator::Projections(_, probe) if self.planned.is_some() => self.probes.max(probe.block()),
+            _ => self.probes,
+        }
+    }
+}
+
+fn class_estimate((&label, moments): (&u32, &Moments)) -> ClassEstimate {
+    let standard_error = moments.standard_error(Population::Distribution).standard_error;
+    ClassEstimate { label, value: moments.mean(), standard_error, samples: moments.count() }
+}

@@ -1,0 +1,36 @@
+//! The order of images outside a network, `[n, c, h, w]`, and inside, `[n, h, w, c]`.
+
+use candle_core::Tensor;
+
+use crate::{Error, Result};
+
+/// A batch of samples of this shape in the order inside a network. Vectors are flattened.
+///
+/// # Errors
+/// [`Error::Shape`] when the samples have another shape.
+pub(crate) fn to_inside(batch: &Tensor, sample_shape: &[usize]) -> Result<Tensor> {
+    let dims = batch.dims();
+    let numbers: usize = dims.iter().skip(1).product();
+    match sample_shape {
+        &[inputs] if dims.len() >= 2 && numbers == inputs => Ok(batch.flatten_from(1)?.contiguous()?),
+        expected if dims.len() == 4 && dims.get(1..) == Some(expected) => {
+            Ok(batch.permute((0, 2, 3, 1))?.contiguous()?)
+        }
+        expected => Err(Error::Shape {
+            op: "network",
+            left: dims.to_vec(),
+            right: expected.to_vec(),
+            rule: "the input is a batch [n, …] of samples of the second shape; set `in_channels` and `input_size`"
+                .into(),
+        }),
+    }
+}
+
+/// A tensor in the order inside a network, brought to the order and the sample shape of `outside`.
+pub(crate) fn to_outside(inside: &Tensor, outside: &Tensor) -> Result<Tensor> {
+    if inside.rank() == 4 && outside.rank() == 4 {
+        return Ok(inside.permute((0, 3, 1, 2))?.contiguous()?);
+    }
+    let rows = inside.dims().iter().take(1);
+    Ok(inside.reshape(rows.chain(outside.dims().iter().skip(1)).copied().collect::<Vec<_>>())?)
+}

@@ -1,0 +1,93 @@
+//! Parameters by name while a network is built.
+
+use candle_core::{DType, Tensor, Var};
+
+use super::{Initialisation, Parameter, Params, Role};
+use crate::{Error, Result};
+
+/// Whether a network has its parameters as variables or as constants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Variables, so that a backward pass reaches them.
+    Tracked,
+    /// Constants on the same storage, so that no parameter gradient is ever computed.
+    Frozen,
+}
+
+/// Gives layers their parameters by name while a network is built; the first request creates a parameter.
+pub(crate) struct Builder<'a> {
+    params: &'a mut Params,
+    initialisation: Initialisation,
+    seed: u64,
+    access: Access,
+    /// The name of the layer that is built.
+    prefix: String,
+}
+
+impl Params {
+    pub(crate) fn builder(&mut self, initialisation: Initialisation, seed: u64, access: Access) -> Builder<'_> {
+        Builder { params: self, initialisation, seed, access, prefix: String::new() }
+    }
+}
+
+impl Builder<'_> {
+    /// The builder of the layer `name` inside this one.
+    pub(crate) fn under(&mut self, name: impl std::fmt::Display) -> Builder<'_> {
+        let prefix = self.path(&name.to_string());
+        Builder {
+            params: self.params,
+            initialisation: self.initialisation,
+            seed: self.seed,
+            access: self.access,
+            prefix,
+        }
+    }
+
+    /// The full name of `name` under this builder.
+    fn path(&self, name: &str) -> String {
+        if self.prefix.is_empty() { name.to_owned() } else { format!("{}.{name}", self.prefix) }
+    }
+
+    /// The parameter `name` of this shape and role, as a tensor.
+    pub(crate) fn tensor(&mut self, name: &str, shape: &[usize], role: Role) -> Result<Tensor> {
+        let var = self.var(name, shape, role)?;
+        Ok(match self.access {
+            Access::Tracked if role.is_trainable() => var.as_tensor().clone(),
+            _ => var.as_detached_tensor(),
+        })
+    }
+
+    /// The variable itself, for statistics that a layer updates.
+    pub(crate) fn var(&mut self, name: &str, shape: &[usize], role: Role) -> Result<Var> {
+        let path = self.path(name);
+        if let Some(parameter) = self.params.entries.get(&path) {
+            if parameter.var.dims() != shape {
+                return Err(Error::Shape {
+                    op: "build",
+                    left: parameter.var.dims().to_vec(),
+                    right: shape.to_vec(),
+                    rule: format!("parameter `{path}` has one shape in all layers that share it"),
+                });
+            }
+            return Ok(parameter.var.clone());
+        }
+        require_memory(&path, shape)?;
+        let value = self.initialisation.draw(&path, shape, role, self.seed)?;
+        let dtype = if role == Role::BatchCount { DType::I64 } else { self.params.dtype };
+        let var = Var::from_tensor(&value.to_dtype(dtype)?.to_device(&self.params.device)?)?;
+        self.params.entries.insert(path, Parameter { var: var.clone(), role });
+        Ok(var)
+    }
+}
+
+/// Refuses a parameter for which memory cannot be reserved even once, in the f64 in which it is drawn.
+fn require_memory(path: &str, shape: &[usize]) -> Result<()> {
+    let count = shape.iter().try_fold(1usize, |count, size| count.checked_mul(*size));
+    let fits = count.is_some_and(|count| Vec::<f64>::new().try_reserve_exact(count).is_ok());
+    if fits {
+        return Ok(());
+    }
+    let rule = "it fits into the memory of this machine; choose smaller sizes";
+    let value = format!("{shape:?} for `{path}`");
+    Err(Error::Setting { op: "architecture", name: "a parameter's shape", value, rule })
+}

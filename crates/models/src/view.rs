@@ -1,0 +1,154 @@
+//! One view of a network's parameters, tracked or frozen, and its forward passes.
+
+use std::sync::Arc;
+
+use candle_core::Tensor;
+use gc_core::BatchNormMode;
+
+use crate::layer::{Flatten, Layer, Sequential};
+use crate::layout::to_inside;
+use crate::params::Builder;
+use crate::zoo::{Architecture, BodyAndHead};
+use crate::{Pass, Result};
+
+/// A network whose parameters are all variables (tracked) or all constants (frozen).
+pub struct View {
+    layers: BodyAndHead,
+    input_shape: Vec<usize>,
+    has_batch_norm: bool,
+    /// The same parameters as constants; none if this view is frozen itself.
+    frozen: Option<Arc<View>>,
+}
+
+impl View {
+    pub(crate) fn new(architecture: &Architecture, builder: Builder<'_>, frozen: Option<Arc<View>>) -> Result<Self> {
+        let layers = architecture.build(builder)?;
+        let (input_shape, has_batch_norm) = (architecture.input_shape(), architecture.has_batch_norm());
+        Ok(Self { layers, input_shape, has_batch_norm, frozen })
+    }
+
+    /// Class scores `[n, k]`.
+    ///
+    /// **Errors** [`Error::Shape`](crate::Error::Shape) when the images do not have the architecture's size.
+    pub fn logits(&self, images: &Tensor, pass: &Pass) -> Result<Tensor> {
+        self.layers.head.forward(&self.features(images, pass)?, pass)
+    }
+
+    /// The features `[n, p]`: the input of the head. [`View::feature_layer`] names the layer that they are the output of.
+    ///
+    /// **Errors** as [`View::logits`].
+    pub fn features(&self, images: &Tensor, pass: &Pass) -> Result<Tensor> {
+        self.layers.body.forward(&self.to_inside(images)?, pass)
+    }
+
+    /// The features and their directional derivative along `tangent`.
+    ///
+    /// **Errors** as [`View::logits`], for the tangent too.
+    pub fn features_jvp(&self, images: &Tensor, tangent: &Tensor, pass: &Pass) -> Result<(Tensor, Tensor)> {
+        self.layers.body.jvp(&self.to_inside(images)?, &self.to_inside(tangent)?, pass)
+    }
+
+    /// The class scores of features.
+    ///
+    /// **Errors** [`Error::Shape`](crate::Error::Shape) when the features are not `[n, p]`.
+    pub fn head(&self, features: &Tensor, pass: &Pass) -> Result<Tensor> {
+        self.layers.head.forward(features, pass)
+    }
+
+    /// Weight `[k, p]` and bias `[k]` of the head.
+    pub fn head_parameters(&self) -> (&Tensor, &Tensor) {
+        (self.layers.head.weight(), self.layers.head.bias())
+    }
+
+    /// The names of the layers in forward order; the layers inside a residual block come before the block.
+    pub fn layer_names(&self) -> Vec<String> {
+        let mut names = self.layers.body.names();
+        names.push(self.layers.head_name.clone());
+        names
+    }
+
+    /// The name of the layer whose output are the features.
+    ///
+    /// ```
+    /// use candle_core::{DType, Device};
+    /// use models::{Architecture, Initialisation, Network};
+    /// let layer = |text: &str| -> models::Result<Option<String>> {
+    ///     let architecture = Architecture::from_toml(&format!("family = 'mlp'\ninputs = 2\nhidden = [3]\nclasses = 2\n{text}"))?;
+    ///     let net = Network::new(&architecture, Initialisation::HeNormal, 0, DType::F32, &Device::Cpu)?;
+    ///     Ok(net.frozen().feature_layer())
+    /// };
+    /// assert_eq!(layer("activation_before_head = true")?.as_deref(), Some("embed.1"));
+    /// assert_eq!(layer("activation_before_head = false")?.as_deref(), Some("embed.0"));
+    /// # Ok::<(), models::Error>(())
+    /// ```
+    pub fn feature_layer(&self) -> Option<String> {
+        self.layers.body.names().pop()
+    }
+
+    /// The name of the head, the last linear layer.
+    pub fn head_name(&self) -> &str {
+        &self.layers.head_name
+    }
+
+    /// The output of any named layer, `[n, p]`, with images flattened in PyTorch's order (channel, row, column). `layer1` means
+    /// the last layer of that group; a name may lead inside a residual block.
+    ///
+    /// **Errors** as [`View::logits`], and [`Error::UnknownName`](crate::Error::UnknownName) with the nearest names when there is
+    /// no such layer.
+    ///
+    /// ```
+    /// use candle_core::{DType, Device, Tensor};
+    /// use models::{Architecture, Error, Initialisation, Network, Pass};
+    /// let architecture = Architecture::named("resnet18-cifar")?.with_width(0.0625).with_input(3, [8, 12]);
+    /// let net = Network::new(&architecture, Initialisation::HeNormal, 0, DType::F32, &Device::Cpu)?;
+    /// let (images, pass) = (Tensor::zeros((2, 3, 8, 12), DType::F32, &Device::Cpu)?, Pass::evaluation());
+    /// let at = |layer| net.frozen().features_at(&images, layer, &pass);
+    /// assert_eq!(at("layer1")?.dims(), [2, 4 * 8 * 12]);
+    /// assert_eq!(at("layer2.0.conv1")?.dims(), [2, 8 * 4 * 6]);
+    /// assert_eq!(at("fc")?.to_vec2::<f32>()?, net.frozen().logits(&images, &pass)?.to_vec2::<f32>()?);
+    /// assert!(matches!(at("layer9"), Err(Error::UnknownName { what: "layer", .. })));
+    /// # Ok::<(), models::Error>(())
+    /// ```
+    pub fn features_at(&self, images: &Tensor, layer: &str, pass: &Pass) -> Result<Tensor> {
+        self.up_to(layer)?.forward(&self.to_inside(images)?, pass)
+    }
+
+    /// Body and head.
+    pub(crate) fn layers(&self) -> &BodyAndHead {
+        &self.layers
+    }
+
+    /// The frozen view of the same parameters, if this one is tracked.
+    pub(crate) fn as_frozen(&self) -> Option<&View> {
+        self.frozen.as_deref()
+    }
+
+    /// The mode of batch norm in a pass.
+    pub(crate) fn batch_norm_mode(&self, pass: &Pass) -> BatchNormMode {
+        match (self.has_batch_norm, pass.batch_statistics) {
+            (false, _) => BatchNormMode::Absent,
+            (true, false) => BatchNormMode::Evaluation,
+            (true, true) => BatchNormMode::Training,
+        }
+    }
+
+    /// The first layer whose output is not finite, found with constant parameters and unchanged running statistics.
+    pub(crate) fn first_non_finite_layer(&self, images: &Tensor, pass: &Pass) -> Option<String> {
+        let view = self.as_frozen().unwrap_or(self);
+        view.layers.body.first_non_finite(&view.to_inside(images).ok()?, &pass.without_update())
+    }
+
+    /// The layers from the images to the named one, with its output flattened.
+    pub(crate) fn up_to(&self, layer: &str) -> Result<Sequential> {
+        let mut whole = self.layers.body.clone();
+        whole.push_shared(self.layers.head_name.clone(), self.layers.head.clone());
+        let mut layers = whole.up_to(layer)?;
+        layers.push("flatten", Flatten);
+        Ok(layers)
+    }
+
+    /// A batch in the order inside a network, after a check of its shape.
+    pub(crate) fn to_inside(&self, batch: &Tensor) -> Result<Tensor> {
+        to_inside(batch, &self.input_shape)
+    }
+}

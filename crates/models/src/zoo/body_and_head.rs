@@ -1,0 +1,28 @@
+//! What every family builds.
+
+use std::sync::Arc;
+
+use crate::Result;
+use crate::layer::{Linear, Sequential};
+use crate::params::Builder;
+
+/// The layers from the images to the features, and the head, the last linear layer.
+pub(crate) struct BodyAndHead {
+    pub(crate) body: Sequential,
+    pub(crate) head: Arc<Linear>,
+    pub(crate) head_name: String,
+}
+
+impl BodyAndHead {
+    /// The body with a head of this name.
+    pub(super) fn new(
+        body: Sequential,
+        mut builder: Builder<'_>,
+        head: &str,
+        features: usize,
+        classes: usize,
+    ) -> Result<Self> {
+        let linear = Linear::new(builder.under(head), features, classes)?;
+        Ok(Self { body, head: Arc::new(linear), head_name: head.to_owned() })
+    }
+}

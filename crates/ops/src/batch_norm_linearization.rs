@@ -1,0 +1,231 @@
+//! Training-mode batch norm linearized at one batch, without a graph: the value, the gradients and the tangent–cotangent term.
+//!
+//! A ReLU after the batch norm can be fused: value and derivatives are then computed in the same pass over memory.
+
+use candle_core::{Tensor, WithDType};
+
+use super::activation::relu;
+use super::channel::check_batch_norm;
+use super::channel_moments::ChannelMoments;
+use super::composed::{self, is_composed};
+use super::cpu::with_elements;
+use super::fused_relu::add_detached;
+use super::product::{relu_mask, require_same_shape};
+use crate::kernels::Element;
+use crate::kernels::batch_norm::{self, Normalisation};
+use crate::{Error, Result};
+
+const OP: &str = "batch-norm";
+
+/// Training-mode batch norm linearized at one batch, optionally with a fused ReLU.
+///
+/// **Definition** y = x̂·γ + β per channel, or max(y, 0) with `fused_relu`, where x̂ = (x − μ)/√(σ² + ε) with mean μ and variance
+/// σ² of the batch. The value is [`value`](Self::value), its VJP [`gradients`](Self::gradients), its JVP
+/// [`tangent_cotangent_term`](Self::tangent_cotangent_term). All are computed without a graph.
+///
+/// **Shapes** `x`, cotangents and tangents `[…, c]`, γ and β `[c]`.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use ops::nhwc::BatchNormLinearization;
+/// let x = Tensor::new(&[[1f64], [3.]], &Device::Cpu)?;
+/// let (gamma, beta) = (Tensor::new(&[1f64], &Device::Cpu)?, Tensor::new(&[0f64], &Device::Cpu)?);
+/// let batch = BatchNormLinearization::of_batch(&x, &gamma, &beta, 0.0, true)?;
+/// assert_eq!(batch.value()?.to_vec2::<f64>()?, [[0.], [1.]]);
+/// let gradients = batch.gradients(&Tensor::new(&[[5f64], [7.]], &Device::Cpu)?, true, None)?;
+/// // The ReLU masks the first cotangent; the second one belongs to x̂ = 1.
+/// assert_eq!((gradients.gamma.to_vec1::<f64>()?, gradients.beta.to_vec1::<f64>()?), (vec![7.], vec![7.]));
+/// # Ok::<(), ops::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct BatchNormLinearization {
+    x: Tensor,
+    gamma: Tensor,
+    beta: Tensor,
+    moments: ChannelMoments,
+    epsilon: f64,
+    fused_relu: bool,
+}
+
+/// The gradients of one batch norm.
+#[derive(Debug, Clone)]
+pub struct BatchNormGradients {
+    /// By the input, if requested.
+    pub input: Option<Tensor>,
+    /// By γ, `[c]`.
+    pub gamma: Tensor,
+    /// By β, `[c]`.
+    pub beta: Tensor,
+}
+
+/// The JVP J t of a batch norm, and the gradients of the tangent–cotangent term ⟨g, J t⟩ with g and t held fixed.
+#[derive(Debug, Clone)]
+pub struct BatchNormTangent {
+    /// J t, shaped as the input.
+    pub tangent: Tensor,
+    /// The gradient of ⟨g, J t⟩ by the input.
+    pub by_input: Tensor,
+    /// The gradient of ⟨g, J t⟩ by γ, `[c]`.
+    pub by_gamma: Tensor,
+}
+
+impl BatchNormLinearization {
+    /// The linearization at the batch `x`.
+    ///
+    /// **Errors** [`Error::Shape`] if the sizes do not match, [`Error::DType`] unless all tensors are f32 or all are f64.
+    pub fn of_batch(x: &Tensor, gamma: &Tensor, beta: &Tensor, epsilon: f64, fused_relu: bool) -> Result<Self> {
+        check_batch_norm(x, gamma, beta)?;
+        Self::with_moments(x, gamma, beta, epsilon, &ChannelMoments::of(x)?, fused_relu)
+    }
+
+    /// The linearization at the batch `x` whose moments are known.
+    ///
+    /// **Errors** as [`of_batch`](Self::of_batch).
+    pub fn with_moments(
+        x: &Tensor,
+        gamma: &Tensor,
+        beta: &Tensor,
+        epsilon: f64,
+        moments: &ChannelMoments,
+        fused_relu: bool,
+    ) -> Result<Self> {
+        check_batch_norm(x, gamma, beta)?;
+        let [x, gamma, beta] = [x.detach().contiguous()?, gamma.detach(), beta.detach()];
+        Ok(Self { x, gamma, beta, moments: moments.clone(), epsilon, fused_relu })
+    }
+
+    /// The mean and variance of the batch.
+    pub fn moments(&self) -> &ChannelMoments {
+        &self.moments
+    }
+
+    /// The same linearization with this setting of the fused ReLU.
+    pub fn with_fused_relu(self, fused_relu: bool) -> Self {
+        Self { fused_relu, ..self }
+    }
+
+    /// The value: x̂·γ + β, or its positive part.
+    ///
+    /// **Errors** [`Error::Candle`] if the device fails.
+    pub fn value(&self) -> Result<Tensor> {
+        #[cfg(feature = "cuda")]
+        if super::cuda::takes(&self.x) {
+            return Ok(super::cuda::normalise(&self.x, &self.on_device()?)?);
+        }
+        if is_composed(&self.x) {
+            let y = composed::normalised(&self.x, &self.moments, self.epsilon, &self.gamma, &self.beta)?;
+            return if self.fused_relu { relu(&y) } else { Ok(y) };
+        }
+        let inverse = self.moments.inverse_deviation(self.epsilon);
+        Ok(with_elements!(OP, [x: self.x, gamma: self.gamma, beta: self.beta], T => {
+            let y = batch_norm::normalise(x, &self.normalisation(&inverse, gamma, beta), self.fused_relu);
+            Tensor::from_vec(y, self.x.shape(), self.x.device())?
+        }))
+    }
+
+    /// The VJP: the gradients for a cotangent `g` of the value. `addend` is added to the gradient by the input.
+    ///
+    /// There is one cotangent per batch, because the statistics of the batch mix its images.
+    ///
+    /// **Errors** [`Error::Shape`] if `g` or `addend` is not shaped as the input, [`Error::DType`] if the dtypes differ.
+    pub fn gradients(&self, g: &Tensor, by_input: bool, addend: Option<&Tensor>) -> Result<BatchNormGradients> {
+        require_same_shape(OP, g, &self.x)?;
+        addend.map(|addend| require_same_shape(OP, addend, &self.x)).transpose()?;
+        if is_composed(&self.x) {
+            let mut found = self.composed_gradients(g)?;
+            if let (Some(input), Some(addend)) = (&mut found.input, addend) {
+                *input = add_detached(input, addend, false)?;
+            }
+            return Ok(found);
+        }
+        let inverse = self.moments.inverse_deviation(self.epsilon);
+        let summand = addend.unwrap_or(g).detach();
+        Ok(with_elements!(OP, [x: self.x, g: g.detach(), gamma: self.gamma, beta: self.beta, summand: summand], T => {
+            let by = self.normalisation(&inverse, gamma, beta);
+            let sums = batch_norm::cotangent_sums(x, g, &by, self.fused_relu);
+            let input = by_input.then(|| {
+                let addend = addend.map(|_| summand);
+                batch_norm::input_gradient(x, g, &by, &sums, self.fused_relu, addend)
+            });
+            let input = input.map(|input| Tensor::from_vec(input, self.x.shape(), self.x.device())).transpose()?;
+            BatchNormGradients { input, gamma: self.vector::<T>(sums.by_scale)?, beta: self.vector::<T>(sums.by_shift)? }
+        }))
+    }
+
+    /// The gradient by the input.
+    ///
+    /// **Errors** as [`gradients`](Self::gradients).
+    pub fn input_gradient(&self, g: &Tensor) -> Result<Tensor> {
+        let input = self.gradients(g, true, None)?.input;
+        input.ok_or_else(|| Error::Candle(candle_core::Error::BackwardNotSupported { op: OP }))
+    }
+
+    fn composed_gradients(&self, g: &Tensor) -> Result<BatchNormGradients> {
+        #[cfg(feature = "cuda")]
+        if super::cuda::takes(&self.x) {
+            let [input, gamma, beta] = super::cuda::norm_gradients(&self.x, &g.detach(), &self.on_device()?)?;
+            return Ok(BatchNormGradients { input: Some(input), gamma, beta });
+        }
+        let g = if self.fused_relu { relu_mask(g, &self.value()?)? } else { g.clone() };
+        let [input, gamma, beta] = composed::training_gradients(&self.x, &self.moments, self.epsilon, &self.gamma, &g)?;
+        Ok(BatchNormGradients { input: Some(input), gamma, beta })
+    }
+
+    /// The JVP J t for a tangent `t` of the input, and the gradients of ⟨g, J t⟩ by the input and by γ.
+    ///
+    /// **Errors** as [`gradients`](Self::gradients).
+    pub fn tangent_cotangent_term(&self, g: &Tensor, t: &Tensor) -> Result<BatchNormTangent> {
+        require_same_shape(OP, g, &self.x)?;
+        require_same_shape(OP, t, &self.x)?;
+        if is_composed(&self.x) {
+            return self.composed_term(&g.detach(), &t.detach());
+        }
+        let inverse = self.moments.inverse_deviation(self.epsilon);
+        Ok(with_elements!(OP, [x: self.x, g: g.detach(), t: t.detach(), gamma: self.gamma, beta: self.beta], T => {
+            let by = self.normalisation(&inverse, gamma, beta);
+            let term = batch_norm::tangent_cotangent_term(x, g, t, &by, self.fused_relu);
+            let tensor = |values: Vec<T>| Tensor::from_vec(values, self.x.shape(), self.x.device());
+            BatchNormTangent {
+                tangent: tensor(term.tangent)?,
+                by_input: tensor(term.by_input)?,
+                by_gamma: self.vector::<T>(term.by_scale)?,
+            }
+        }))
+    }
+
+    fn composed_term(&self, g: &Tensor, t: &Tensor) -> Result<BatchNormTangent> {
+        let value = self.fused_relu.then(|| self.value()).transpose()?;
+        let masked = |x: &Tensor| value.as_ref().map_or_else(|| Ok(x.clone()), |value| relu_mask(x, value));
+        let cotangent = masked(g)?;
+        let [tangent, by_input, by_gamma] = composed::training_tangent_cotangent_term(
+            &self.x,
+            &cotangent,
+            t,
+            &self.moments,
+            self.epsilon,
+            &self.gamma,
+        )?;
+        Ok(BatchNormTangent { tangent: masked(&tangent)?, by_input, by_gamma })
+    }
+
+    /// The parameters of the CUDA kernels.
+    #[cfg(feature = "cuda")]
+    fn on_device(&self) -> Result<super::cuda::Normalising> {
+        let inverse = self.moments.inverse_deviation(self.epsilon);
+        Ok(super::cuda::Normalising::new(&self.moments.mean, &inverse, [&self.gamma, &self.beta], self.fused_relu)?)
+    }
+
+    fn normalisation<'a, T>(
+        &'a self,
+        inverse_deviation: &'a [f64],
+        scale: &'a [T],
+        shift: &'a [T],
+    ) -> Normalisation<'a, T> {
+        Normalisation { mean: &self.moments.mean, inverse_deviation, scale, shift }
+    }
+
+    fn vector<T: Element + WithDType>(&self, values: Vec<f64>) -> candle_core::Result<Tensor> {
+        let values: Vec<T> = values.into_iter().map(<T as Element>::from_f64).collect();
+        Tensor::from_vec(values, self.gamma.shape(), self.x.device())
+    }
+}

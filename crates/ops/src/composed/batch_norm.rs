@@ -1,0 +1,106 @@
+//! Training-mode batch norm composed of sums over rows and products per channel, in the precision of the data.
+
+use candle_core::{DType, Device, Tensor};
+
+use super::on_cuda;
+use crate::Result;
+use crate::channel_moments::ChannelMoments;
+
+/// `[…, c]` as rows `[m, c]`.
+fn rows(x: &Tensor) -> Result<Tensor> {
+    let channels = x.dims().last().copied().unwrap_or(1).max(1);
+    Ok(x.contiguous()?.reshape((x.elem_count() / channels, channels))?)
+}
+
+/// Values per channel as a row `[1, c]`, with the dtype and device of `like`.
+fn row(values: &[f64], like: &Tensor) -> Result<Tensor> {
+    Ok(Tensor::new(values, &Device::Cpu)?.unsqueeze(0)?.to_dtype(like.dtype())?.to_device(like.device())?)
+}
+
+fn on_host(values: &Tensor) -> Result<Vec<f64>> {
+    Ok(values.flatten_all()?.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.to_vec1()?)
+}
+
+/// Mean and variance (divisor: the number of rows) per channel, in two passes.
+pub(crate) fn moments(x: &Tensor) -> Result<(Vec<f64>, Vec<f64>)> {
+    on_cuda!(x, moments(x));
+    let x = rows(x)?;
+    let mean = x.mean_keepdim(0)?;
+    let centred = x.broadcast_sub(&mean)?;
+    // The mean is rounded; the variance is corrected for its error.
+    let variance = (centred.sqr()?.mean_keepdim(0)? - centred.mean_keepdim(0)?.sqr()?)?;
+    Ok((on_host(&mean)?, on_host(&variance)?.into_iter().map(|variance| variance.max(0.0)).collect()))
+}
+
+/// x̂ = (x − μ)/√(σ² + ε) as rows.
+fn standardised(x: &Tensor, moments: &ChannelMoments, epsilon: f64) -> Result<Tensor> {
+    let centred = rows(x)?.broadcast_sub(&row(&moments.mean, x)?)?;
+    Ok(centred.broadcast_mul(&row(&moments.inverse_deviation(epsilon), x)?)?)
+}
+
+/// x̂·γ + β.
+pub(crate) fn normalised(
+    x: &Tensor,
+    moments: &ChannelMoments,
+    epsilon: f64,
+    gamma: &Tensor,
+    beta: &Tensor,
+) -> Result<Tensor> {
+    on_cuda!(x, normalise(x, &on_device(moments, epsilon, [gamma, beta])?));
+    let y = standardised(x, moments, epsilon)?.broadcast_mul(gamma)?.broadcast_add(beta)?;
+    Ok(y.reshape(x.shape())?)
+}
+
+/// The gradients by x, γ and β: dx = γ/σ · (g − mean(g) − x̂·mean(g·x̂)).
+pub(crate) fn training_gradients(
+    x: &Tensor,
+    moments: &ChannelMoments,
+    epsilon: f64,
+    gamma: &Tensor,
+    g: &Tensor,
+) -> Result<[Tensor; 3]> {
+    let (normal, cotangent) = (standardised(x, moments, epsilon)?, rows(g)?);
+    let by_beta = cotangent.sum_keepdim(0)?;
+    let by_gamma = (&cotangent * &normal)?.sum_keepdim(0)?;
+    let share = 1.0 / moments.count as f64;
+    let centred = cotangent.broadcast_sub(&(&by_beta * share)?)?;
+    let tilted = (centred - normal.broadcast_mul(&(&by_gamma * share)?)?)?;
+    let factor = gamma.unsqueeze(0)?.mul(&row(&moments.inverse_deviation(epsilon), x)?)?;
+    Ok([tilted.broadcast_mul(&factor)?.reshape(x.shape())?, by_gamma.squeeze(0)?, by_beta.squeeze(0)?])
+}
+
+/// The parameters of the CUDA kernels, without a fused ReLU.
+#[cfg(feature = "cuda")]
+fn on_device(moments: &ChannelMoments, epsilon: f64, [gamma, beta]: [&Tensor; 2]) -> Result<crate::cuda::Normalising> {
+    let inverse = moments.inverse_deviation(epsilon);
+    Ok(crate::cuda::Normalising::new(&moments.mean, &inverse, [gamma, beta], false)?)
+}
+
+/// J t, and the gradients of ⟨g, J t⟩ by x and γ with g and t held fixed; the formulas are those of the kernel.
+pub(crate) fn training_tangent_cotangent_term(
+    x: &Tensor,
+    g: &Tensor,
+    t: &Tensor,
+    moments: &ChannelMoments,
+    epsilon: f64,
+    gamma: &Tensor,
+) -> Result<[Tensor; 3]> {
+    let share = 1.0 / moments.count as f64;
+    let normal = standardised(x, moments, epsilon)?;
+    let centred = |x: &Tensor| -> Result<Tensor> {
+        let x = rows(x)?;
+        Ok(x.broadcast_sub(&x.mean_keepdim(0)?)?)
+    };
+    let (g, t) = (centred(g)?, centred(t)?);
+    let mean_of_product = |a: &Tensor, b: &Tensor| -> Result<Tensor> { Ok(((a * b)?.sum_keepdim(0)? * share)?) };
+    let (gt, xt, xg) = (mean_of_product(&g, &t)?, mean_of_product(&normal, &t)?, mean_of_product(&normal, &g)?);
+    let inverse = row(&moments.inverse_deviation(epsilon), x)?;
+    let factor = gamma.unsqueeze(0)?.mul(&inverse)?;
+    let tangent = (&t - normal.broadcast_mul(&xt)?)?.broadcast_mul(&factor)?;
+    // In terms of x̂, with means over the rows: γ/σ² · (x̂·(3·⟨x̂g⟩⟨x̂t⟩ − ⟨gt⟩) − ⟨x̂g⟩·t − ⟨x̂t⟩·g).
+    let along = ((&xg * &xt)?.affine(3.0, 0.0)? - &gt)?;
+    let by_input = ((normal.broadcast_mul(&along)? - t.broadcast_mul(&xg)?)? - g.broadcast_mul(&xt)?)?;
+    let by_input = by_input.broadcast_mul(&(factor * &inverse)?)?;
+    let by_scale = ((gt - (xt * xg)?)? * inverse)?.affine(moments.count as f64, 0.0)?;
+    Ok([tangent.reshape(x.shape())?, by_input.reshape(x.shape())?, by_scale.squeeze(0)?])
+}

@@ -1,0 +1,328 @@
+//! Batch norm with batch statistics on NHWC data, seen as rows of `channels` values, with or without a fused ReLU.
+
+use std::mem::MaybeUninit;
+
+use rayon::prelude::*;
+
+use super::channel::{block_len, map_rows, reduce, repeated, totals, wide_row};
+use super::elementwise::{positive_part, relu_mask};
+use super::instruction_set::InstructionSet;
+use super::shared::Shared;
+use super::uninitialised::WAKING;
+use super::{Element, uninitialised};
+
+/// The parameters of batch norm per channel: x̂ = (x − mean)·inverse_deviation, y = x̂·scale + shift.
+pub(crate) struct Normalisation<'a, T> {
+    pub(crate) mean: &'a [f64],
+    pub(crate) inverse_deviation: &'a [f64],
+    pub(crate) scale: &'a [T],
+    pub(crate) shift: &'a [T],
+}
+
+/// The constants of the inner loops, repeated to wide rows.
+struct Wide<T> {
+    centre: Vec<T>,
+    factor: Vec<T>,
+    shift: Vec<T>,
+}
+
+impl<T: Element> Normalisation<'_, T> {
+    fn channels(&self) -> usize {
+        self.mean.len()
+    }
+
+    /// scale / σ of a channel.
+    fn factor(&self, channel: usize) -> f64 {
+        self.scale[channel].to_f64() * self.inverse_deviation[channel]
+    }
+
+    fn wide(&self) -> Wide<T> {
+        let channels = self.channels();
+        Wide {
+            centre: repeated(channels, |c| T::from_f64(self.mean[c])),
+            factor: repeated(channels, |c| T::from_f64(self.factor(c))),
+            shift: repeated(channels, |c| self.shift[c]),
+        }
+    }
+}
+
+/// The normalised batch; with `fused_relu`, its positive part.
+pub(crate) fn normalise<T: Element>(x: &[T], by: &Normalisation<'_, T>, fused_relu: bool) -> Vec<T> {
+    let wide = by.wide();
+    let at = |x: T, ((centre, factor), shift): ((&T, &T), &T)| (x - *centre) * *factor + *shift;
+    let constants = || wide.centre.iter().zip(&wide.factor).zip(&wide.shift);
+    if fused_relu {
+        return map_rows(x, x, by.channels(), |y, _| {
+            y.iter_mut().zip(constants()).for_each(|(y, constants)| *y = positive_part(at(*y, constants)));
+        });
+    }
+    map_rows(x, x, by.channels(), |y, _| {
+        y.iter_mut().zip(constants()).for_each(|(y, constants)| *y = at(*y, constants));
+    })
+}
+
+/// Sums of a cotangent per channel: the gradients by shift and scale.
+pub(crate) struct CotangentSums {
+    /// Σ g.
+    pub(crate) by_shift: Vec<f64>,
+    /// Σ g·x̂.
+    pub(crate) by_scale: Vec<f64>,
+}
+
+/// Σ g and Σ g·x̂ per channel. With `fused_relu`, g is masked by the ReLU of the normalised value first.
+pub(crate) fn cotangent_sums<T: Element>(
+    x: &[T],
+    g: &[T],
+    by: &Normalisation<'_, T>,
+    fused_relu: bool,
+) -> CotangentSums {
+    let (wide, channels) = (by.wide(), by.channels());
+    let width = wide.centre.len();
+    let mut by_shift = if fused_relu {
+        reduce(x, g, channels, 2, |x, g, sums| {
+            let (plain, weighted) = sums.split_at_mut(width);
+            let constants = wide.centre.iter().zip(&wide.factor).zip(&wide.shift);
+            for ((((x, g), constants), plain), weighted) in x.iter().zip(g).zip(constants).zip(plain).zip(weighted) {
+                let ((centre, factor), shift) = constants;
+                let centred = *x - *centre;
+                let g = relu_mask(*g, centred * *factor + *shift);
+                *plain += g;
+                *weighted += g * centred;
+            }
+        })
+    } else {
+        reduce(x, g, channels, 2, |x, g, sums| {
+            let (plain, weighted) = sums.split_at_mut(width);
+            for ((((x, g), centre), plain), weighted) in x.iter().zip(g).zip(&wide.centre).zip(plain).zip(weighted) {
+                *plain += *g;
+                *weighted += *g * (*x - *centre);
+            }
+        })
+    };
+    let weighted = by_shift.split_off(channels);
+    let by_scale = weighted.into_iter().zip(by.inverse_deviation).map(|(sum, inverse)| sum * inverse).collect();
+    CotangentSums { by_shift, by_scale }
+}
+
+/// The gradient by the input from the sums of [`cotangent_sums`], plus `addend`, if given.
+///
+/// With m rows and scale γ: dx = γ/σ · (g − Σg/m − x̂·Σ(g·x̂)/m). `fused_relu` as in [`cotangent_sums`].
+pub(crate) fn input_gradient<T: Element>(
+    x: &[T],
+    g: &[T],
+    by: &Normalisation<'_, T>,
+    sums: &CotangentSums,
+    fused_relu: bool,
+    addend: Option<&[T]>,
+) -> Vec<T> {
+    let (wide, channels) = (by.wide(), by.channels());
+    let rows = (x.len() / channels.max(1)) as f64;
+    let slope = repeated(channels, |c| T::from_f64(-by.factor(c) * by.inverse_deviation[c] * sums.by_scale[c] / rows));
+    let constant = repeated(channels, |c| T::from_f64(-by.factor(c) * sums.by_shift[c] / rows));
+    let line = wide.centre.iter().zip(&wide.factor).zip(&slope).zip(&constant);
+    let of_row = |g: &mut [T], x: &[T]| {
+        if fused_relu {
+            for ((g, x), ((((centre, factor), slope), constant), shift)) in
+                g.iter_mut().zip(x).zip(line.clone().zip(&wide.shift))
+            {
+                let centred = *x - *centre;
+                *g = relu_mask(*g, centred * *factor + *shift) * *factor + centred * *slope + *constant;
+            }
+        } else {
+            for ((g, x), (((centre, factor), slope), constant)) in g.iter_mut().zip(x).zip(line.clone()) {
+                *g = *g * *factor + (*x - *centre) * *slope + *constant;
+            }
+        }
+    };
+    let (row, block, set) = (wide_row(channels), block_len(channels), InstructionSet::best());
+    uninitialised::changed_copy(g, block, |index, g| {
+        let x = &x[index * block..][..g.len()];
+        set.vectorised(
+            #[inline(always)]
+            || {
+                g.chunks_mut(row).zip(x.chunks(row)).for_each(|(g, x)| of_row(g, x));
+                if let Some(addend) = addend {
+                    g.iter_mut().zip(&addend[index * block..]).for_each(|(g, addend)| *g += *addend);
+                }
+            },
+        );
+    })
+}
+
+/// The JVP J t of training-mode batch norm and the gradients of the tangent–cotangent term ⟨g, J t⟩, with g and t held fixed.
+pub(crate) struct TangentCotangentTerm<T> {
+    /// J t.
+    pub(crate) tangent: Vec<T>,
+    /// The gradient of ⟨g, J t⟩ by the input.
+    pub(crate) by_input: Vec<T>,
+    /// The gradient of ⟨g, J t⟩ by the scale γ.
+    pub(crate) by_scale: Vec<f64>,
+}
+
+/// See [`TangentCotangentTerm`]. With `fused_relu`, the map includes the ReLU after the batch norm.
+///
+/// By channel, with x, g and t centred over the m rows, A = ⟨g, t⟩, B = ⟨x, t⟩, C = ⟨x, g⟩ and σ² the variance plus ε:
+/// J t = γ/σ · (t − x·B/(mσ²)), ⟨g, J t⟩ = γ·(A/σ − BC/(mσ³)), and, as ∂σ/∂x = x/(mσ),
+/// ∂⟨g, J t⟩/∂x = γ/(mσ³) · (x·(3BC/(mσ²) − A) − C·t − B·g). A fused ReLU masks g and J t by
+/// the sign of the normalised value.
+pub(crate) fn tangent_cotangent_term<T: Element>(
+    x: &[T],
+    g: &[T],
+    t: &[T],
+    by: &Normalisation<'_, T>,
+    fused_relu: bool,
+) -> TangentCotangentTerm<T> {
+    let (channels, inverse) = (by.channels(), by.inverse_deviation);
+    let rows = (x.len() / channels.max(1)) as f64;
+    let sums = tangent_cotangent_sums(x, g, t, by, fused_relu);
+    let [g_sum, t_sum, gt, xt, xg, x_sum] = [0, 1, 2, 3, 4, 5].map(|sum| &sums[sum * channels..(sum + 1) * channels]);
+    // Sums of centred products, from sums of uncentred products.
+    let gt = |c: usize| gt[c] - g_sum[c] * t_sum[c] / rows;
+    let xt = |c: usize| xt[c] - x_sum[c] * t_sum[c] / rows;
+    let xg = |c: usize| xg[c] - x_sum[c] * g_sum[c] / rows;
+    let cube = |c: usize| by.factor(c) * inverse[c].powi(2) / rows;
+    let along_x = |c: usize| cube(c) * (3.0 * xt(c) * xg(c) * inverse[c].powi(2) / rows - gt(c));
+    let (along_t, along_g) = (|c: usize| -cube(c) * xg(c), |c: usize| -cube(c) * xt(c));
+    let wide = |value: &dyn Fn(usize) -> f64| {
+        let values: Vec<T> = (0..channels).map(|c| T::from_f64(value(c))).collect();
+        repeated(channels, |c| values[c])
+    };
+    let lines = Lines {
+        slope: wide(&|c| -cube(c) * xt(c)),
+        constant: wide(&|c| -by.factor(c) * t_sum[c] / rows),
+        along_x: wide(&along_x),
+        along_t: wide(&along_t),
+        along_g: wide(&along_g),
+        summand: wide(&|c| -(along_t(c) * t_sum[c] + along_g(c) * g_sum[c]) / rows),
+    };
+    let (tangent, by_input) = lines.of(x, g, t, by, fused_relu);
+    let by_scale = (0..channels).map(|c| gt(c) * inverse[c] - xt(c) * xg(c) * inverse[c].powi(3) / rows).collect();
+    TangentCotangentTerm { tangent, by_input, by_scale }
+}
+
+/// The coefficients of the JVP and of the gradient by the input, which are linear in x, g and t: per channel, in wide rows.
+struct Lines<T> {
+    slope: Vec<T>,
+    constant: Vec<T>,
+    along_x: Vec<T>,
+    along_t: Vec<T>,
+    along_g: Vec<T>,
+    summand: Vec<T>,
+}
+
+impl<T: Element> Lines<T> {
+    fn of(&self, x: &[T], g: &[T], t: &[T], by: &Normalisation<'_, T>, fused_relu: bool) -> (Vec<T>, Vec<T>) {
+        let (wide, row) = (by.wide(), wide_row(by.channels()));
+        let (block, set) = (block_len(by.channels()), InstructionSet::best());
+        let mut by_input = Vec::new();
+        let write = |tangent: &mut [MaybeUninit<T>]| {
+            let tangent = Shared::new(tangent.as_mut_ptr().cast::<T>());
+            by_input = uninitialised::changed_copy(g, block, |index, g| {
+                let (x, t) = (&x[index * block..][..g.len()], &t[index * block..][..g.len()]);
+                let to = tangent.get().wrapping_add(index * block).cast::<MaybeUninit<T>>();
+                // SAFETY: the block lies within the tangent, and only the task of this block writes it.
+                let to = unsafe { std::slice::from_raw_parts_mut(to, g.len()) };
+                set.vectorised(
+                    #[inline(always)]
+                    || {
+                        let rows = g.chunks_mut(row).zip(to.chunks_mut(row)).zip(x.chunks(row).zip(t.chunks(row)));
+                        for ((g, to), (x, t)) in rows {
+                            if fused_relu {
+                                self.row::<true>(&wide, g, to, x, t);
+                            } else {
+                                self.row::<false>(&wide, g, to, x, t);
+                            }
+                        }
+                    },
+                );
+            });
+        };
+        // SAFETY: the blocks cover the tangent.
+        let tangent = unsafe { uninitialised::written(g.len(), write) };
+        (tangent, by_input)
+    }
+
+    /// Computes one wide row; `g` becomes the gradient by the input.
+    #[inline(always)]
+    fn row<const FUSED_RELU: bool>(
+        &self,
+        wide: &Wide<T>,
+        g: &mut [T],
+        tangent: &mut [MaybeUninit<T>],
+        x: &[T],
+        t: &[T],
+    ) {
+        let line = wide.centre.iter().zip(&wide.factor).zip(&wide.shift).zip(&self.slope).zip(&self.constant);
+        let plane = self.along_x.iter().zip(&self.along_t).zip(&self.along_g).zip(&self.summand);
+        let values = g.iter_mut().zip(tangent).zip(x.iter().zip(t));
+        for (((g, tangent), (x, t)), (line, plane)) in values.zip(line.zip(plane)) {
+            let ((((centre, factor), shift), slope), constant) = line;
+            let (((along_x, along_t), along_g), summand) = plane;
+            let centred = *x - *centre;
+            let value = centred * *factor + *shift;
+            let cotangent = if FUSED_RELU { relu_mask(*g, value) } else { *g };
+            let along = *t * *factor + centred * *slope + *constant;
+            tangent.write(if FUSED_RELU { relu_mask(along, value) } else { along });
+            *g = centred * *along_x + *t * *along_t + cotangent * *along_g + *summand;
+        }
+    }
+}
+
+/// Σ g, Σ t, Σ g·t, Σ x·t, Σ x·g and Σ x per channel, concatenated, with the mean subtracted from x. With `fused_relu`, g is
+/// masked by the ReLU of the normalised value first.
+fn tangent_cotangent_sums<T: Element>(
+    x: &[T],
+    g: &[T],
+    t: &[T],
+    by: &Normalisation<'_, T>,
+    fused_relu: bool,
+) -> Vec<f64> {
+    const SUMS: usize = 6;
+    let channels = by.channels();
+    let (row, block, wide) = (wide_row(channels), block_len(channels), by.wide());
+    let partial = |((x, g), t): ((&[T], &[T]), &[T])| {
+        let mut accumulators = vec![T::default(); SUMS * row];
+        InstructionSet::best().vectorised(
+            #[inline(always)]
+            || {
+                for ((x, g), t) in x.chunks(row).zip(g.chunks(row)).zip(t.chunks(row)) {
+                    if fused_relu {
+                        add_row::<T, true>(&wide, x, g, t, &mut accumulators);
+                    } else {
+                        add_row::<T, false>(&wide, x, g, t, &mut accumulators);
+                    }
+                }
+            },
+        );
+        accumulators
+    };
+    let partials: Vec<Vec<T>> = if x.len() <= WAKING {
+        x.chunks(block).zip(g.chunks(block)).zip(t.chunks(block)).map(partial).collect()
+    } else {
+        x.par_chunks(block).zip(g.par_chunks(block)).zip(t.par_chunks(block)).map(partial).collect()
+    };
+    totals(&partials, channels, SUMS)
+}
+
+/// Adds one wide row to [`tangent_cotangent_sums`].
+#[inline(always)]
+fn add_row<T: Element, const FUSED_RELU: bool>(wide: &Wide<T>, x: &[T], g: &[T], t: &[T], sums: &mut [T]) {
+    let (g_sum, rest) = sums.split_at_mut(wide.centre.len());
+    let (t_sum, rest) = rest.split_at_mut(wide.centre.len());
+    let (gt, rest) = rest.split_at_mut(wide.centre.len());
+    let (xt, rest) = rest.split_at_mut(wide.centre.len());
+    let (xg, x_sum) = rest.split_at_mut(wide.centre.len());
+    let sums = g_sum.iter_mut().zip(t_sum).zip(gt).zip(xt).zip(xg).zip(x_sum);
+    let constants = wide.centre.iter().zip(&wide.factor).zip(&wide.shift);
+    let values = x.iter().zip(g).zip(t).zip(constants);
+    for ((((x, g), t), ((centre, factor), shift)), (((((g_sum, t_sum), gt), xt), xg), x_sum)) in values.zip(sums) {
+        let x = *x - *centre;
+        let g = if FUSED_RELU { relu_mask(*g, x * *factor + *shift) } else { *g };
+        *g_sum += g;
+        *t_sum += *t;
+        *gt += g * *t;
+        *xt += x * *t;
+        *xg += x * g;
+        *x_sum += x;
+    }
+}

@@ -1,0 +1,273 @@
+//! Vectors of AVX-512 and of AVX2 with FMA.
+
+use std::arch::x86_64::*;
+
+use super::Vector;
+
+/// Sixteen `f32` in an AVX-512 register.
+#[derive(Clone, Copy)]
+pub struct Avx512F32(__m512);
+
+/// Eight `f64` in an AVX-512 register.
+#[derive(Clone, Copy)]
+pub struct Avx512F64(__m512d);
+
+/// Eight `f32` in an AVX register.
+#[derive(Clone, Copy)]
+pub struct Avx2F32(__m256);
+
+/// Four `f64` in an AVX register.
+#[derive(Clone, Copy)]
+pub struct Avx2F64(__m256d);
+
+/// The lane masks of AVX2, `count` ones then zeros, as windows of these arrays.
+static LANE_MASKS_32: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
+static LANE_MASKS_64: [i64; 8] = [-1, -1, -1, -1, 0, 0, 0, 0];
+
+/// The mask of the first `count` of 8 lanes.
+///
+/// # Safety
+/// `count` is at most 8, and the processor has AVX2.
+#[inline(always)]
+unsafe fn mask_of_8(count: usize) -> __m256i {
+    // SAFETY: with `count` at most 8, the window lies within the array.
+    unsafe { _mm256_loadu_si256(LANE_MASKS_32.as_ptr().add(8 - count).cast()) }
+}
+
+/// The mask of the first `count` of 4 lanes.
+///
+/// # Safety
+/// `count` is at most 4, and the processor has AVX2.
+#[inline(always)]
+unsafe fn mask_of_4(count: usize) -> __m256i {
+    // SAFETY: with `count` at most 4, the window lies within the array.
+    unsafe { _mm256_loadu_si256(LANE_MASKS_64.as_ptr().add(4 - count).cast()) }
+}
+
+/// The first nine lanes.
+const NINE: u16 = (1 << 9) - 1;
+
+/// Transposes 16 rows of 16.
+///
+/// # Safety
+/// The processor has AVX-512.
+#[inline(always)]
+unsafe fn transpose(rows: [__m512; 16]) -> [__m512; 16] {
+    // SAFETY: arithmetic on registers; the caller has the instruction set.
+    unsafe {
+        let mut quads = [_mm512_setzero_ps(); 16];
+        for quad in 0..4 {
+            let [a, b, c, d] = [rows[4 * quad], rows[4 * quad + 1], rows[4 * quad + 2], rows[4 * quad + 3]];
+            let (low, high) = (_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+            let (low_below, high_below) = (_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
+            let pairs = [(low, low_below), (high, high_below)];
+            for (index, (upper, lower)) in pairs.into_iter().enumerate() {
+                let (upper, lower) = (_mm512_castps_pd(upper), _mm512_castps_pd(lower));
+                quads[4 * quad + 2 * index] = _mm512_castpd_ps(_mm512_unpacklo_pd(upper, lower));
+                quads[4 * quad + 2 * index + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(upper, lower));
+            }
+        }
+        // Now vector 4q + k holds, in its block j of four lanes, column 4j + k of rows 4q to 4q + 3.
+        let mut columns = [_mm512_setzero_ps(); 16];
+        for k in 0..4 {
+            let [a, b, c, d] = [quads[k], quads[4 + k], quads[8 + k], quads[12 + k]];
+            let (even, even_below) = (_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0x88>(c, d));
+            let (odd, odd_below) = (_mm512_shuffle_f32x4::<0xdd>(a, b), _mm512_shuffle_f32x4::<0xdd>(c, d));
+            columns[k] = _mm512_shuffle_f32x4::<0x88>(even, even_below);
+            columns[4 + k] = _mm512_shuffle_f32x4::<0x88>(odd, odd_below);
+            columns[8 + k] = _mm512_shuffle_f32x4::<0xdd>(even, even_below);
+            columns[12 + k] = _mm512_shuffle_f32x4::<0xdd>(odd, odd_below);
+        }
+        columns
+    }
+}
+
+/// Transposes 8 rows of 8.
+///
+/// # Safety
+/// The processor has AVX2.
+#[inline(always)]
+unsafe fn transpose_8(rows: [__m256; 8]) -> [__m256; 8] {
+    // SAFETY: arithmetic on registers; the caller has the instruction set.
+    unsafe {
+        // Vector 4q + k of the quads holds, in its half j, column 4j + k of rows 4q to 4q + 3.
+        let mut quads = [_mm256_setzero_ps(); 8];
+        for quad in 0..2 {
+            let [a, b, c, d] = [rows[4 * quad], rows[4 * quad + 1], rows[4 * quad + 2], rows[4 * quad + 3]];
+            let (low, high) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+            let (low_below, high_below) = (_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
+            quads[4 * quad] = _mm256_shuffle_ps::<0x44>(low, low_below);
+            quads[4 * quad + 1] = _mm256_shuffle_ps::<0xee>(low, low_below);
+            quads[4 * quad + 2] = _mm256_shuffle_ps::<0x44>(high, high_below);
+            quads[4 * quad + 3] = _mm256_shuffle_ps::<0xee>(high, high_below);
+        }
+        let mut columns = [_mm256_setzero_ps(); 8];
+        for k in 0..4 {
+            columns[k] = _mm256_permute2f128_ps::<0x20>(quads[k], quads[4 + k]);
+            columns[4 + k] = _mm256_permute2f128_ps::<0x31>(quads[k], quads[4 + k]);
+        }
+        columns
+    }
+}
+
+macro_rules! x86_vector {
+    (
+        $name:ident: $elem:ty, $lanes:literal lanes, $tile:literal across,
+        $splat:ident, $load:ident, $store:ident, $add:ident, $sub:ident, $mul:ident, $fused:ident,
+        load_first($from:ident, $count_read:ident) $load_first:expr,
+        store_first($to:ident, $value:ident, $count_written:ident) $store_first:expr
+        $(, with { $($more:item)* })?
+    ) => {
+        // SAFETY: only `InstructionSet::run` instantiates jobs with this type, on a processor with the instruction set. Every load
+        // and store is unaligned.
+        impl Vector for $name {
+            type Elem = $elem;
+            const LANES: usize = $lanes;
+            const TILE_VECTORS: usize = $tile;
+
+            #[inline(always)]
+            unsafe fn splat(value: $elem) -> Self {
+                // SAFETY: arithmetic on registers; the caller has the instruction set.
+                unsafe { Self($splat(value)) }
+            }
+            #[inline(always)]
+            unsafe fn load(from: *const $elem) -> Self {
+                // SAFETY: the caller vouches for the numbers that are read.
+                unsafe { Self($load(from)) }
+            }
+            #[inline(always)]
+            unsafe fn store(self, to: *mut $elem) {
+                // SAFETY: the caller vouches for the numbers that are written.
+                unsafe { $store(to, self.0) }
+            }
+            #[inline(always)]
+            unsafe fn load_first($from: *const $elem, $count_read: usize) -> Self {
+                // SAFETY: the caller vouches for the numbers that are read.
+                unsafe { Self($load_first) }
+            }
+            #[inline(always)]
+            unsafe fn store_first(self, $to: *mut $elem, $count_written: usize) {
+                let $value = self.0;
+                // SAFETY: the caller vouches for the numbers that are written.
+                unsafe { $store_first }
+            }
+            #[inline(always)]
+            unsafe fn add(self, other: Self) -> Self {
+                // SAFETY: arithmetic on registers; the caller has the instruction set.
+                unsafe { Self($add(self.0, other.0)) }
+            }
+            #[inline(always)]
+            unsafe fn sub(self, other: Self) -> Self {
+                // SAFETY: arithmetic on registers; the caller has the instruction set.
+                unsafe { Self($sub(self.0, other.0)) }
+            }
+            #[inline(always)]
+            unsafe fn mul(self, other: Self) -> Self {
+                // SAFETY: arithmetic on registers; the caller has the instruction set.
+                unsafe { Self($mul(self.0, other.0)) }
+            }
+            #[inline(always)]
+            unsafe fn mul_add(self, factor: Self, addend: Self) -> Self {
+                // SAFETY: arithmetic on registers; the caller has the instruction set.
+                unsafe { Self($fused(self.0, factor.0, addend.0)) }
+            }
+            #[inline(always)]
+            unsafe fn prefetch(address: *const $elem) {
+                // SAFETY: a prefetch accesses no memory; the caller has the instruction set.
+                unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
+            }
+            $($($more)*)?
+        }
+    };
+}
+
+x86_vector!(
+    Avx512F32: f32, 16 lanes, 4 across,
+    _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_add_ps, _mm512_sub_ps, _mm512_mul_ps, _mm512_fmadd_ps,
+    load_first(from, count) _mm512_maskz_loadu_ps((1u16 << count) - 1, from),
+    store_first(to, value, count) _mm512_mask_storeu_ps(to, (1u16 << count) - 1, value),
+    with {
+        #[inline(always)]
+        unsafe fn load_nines(from: *const f32, stride: usize, lanes: usize) -> [Self; 9] {
+            // SAFETY: the caller vouches for nine readable numbers in each of `lanes` rows.
+            unsafe {
+                let mut rows = [_mm512_setzero_ps(); 16];
+                for (lane, row) in rows.iter_mut().enumerate() {
+                    if lane < lanes {
+                        *row = _mm512_maskz_loadu_ps(NINE, from.add(lane * stride));
+                    }
+                }
+                let columns = transpose(rows);
+                std::array::from_fn(|index| Self(columns[index]))
+            }
+        }
+        #[inline(always)]
+        unsafe fn store_nines(values: [Self; 9], to: *mut f32, stride: usize, lanes: usize) {
+            // SAFETY: the caller vouches for nine writable numbers in each of `lanes` rows.
+            unsafe {
+                let mut rows = [_mm512_setzero_ps(); 16];
+                for (row, value) in rows.iter_mut().zip(values) {
+                    *row = value.0;
+                }
+                for (lane, column) in transpose(rows).into_iter().enumerate() {
+                    if lane < lanes {
+                        _mm512_mask_storeu_ps(to.add(lane * stride), NINE, column);
+                    }
+                }
+            }
+        }
+    }
+);
+x86_vector!(
+    Avx512F64: f64, 8 lanes, 4 across,
+    _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd, _mm512_add_pd, _mm512_sub_pd, _mm512_mul_pd, _mm512_fmadd_pd,
+    load_first(from, count) _mm512_maskz_loadu_pd((1u8 << count) - 1, from),
+    store_first(to, value, count) _mm512_mask_storeu_pd(to, (1u8 << count) - 1, value)
+);
+x86_vector!(
+    Avx2F32: f32, 8 lanes, 2 across,
+    _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_add_ps, _mm256_sub_ps, _mm256_mul_ps, _mm256_fmadd_ps,
+    load_first(from, count) _mm256_maskload_ps(from, mask_of_8(count)),
+    store_first(to, value, count) _mm256_maskstore_ps(to, mask_of_8(count), value),
+    with {
+        #[inline(always)]
+        unsafe fn load_nines(from: *const f32, stride: usize, lanes: usize) -> [Self; 9] {
+            // SAFETY: the caller vouches for nine readable numbers in each of `lanes` rows.
+            unsafe {
+                let mut rows = [_mm256_setzero_ps(); 8];
+                let mut ninths = [0.0f32; 8];
+                for (lane, (row, ninth)) in rows.iter_mut().zip(&mut ninths).enumerate() {
+                    if lane < lanes {
+                        *row = _mm256_loadu_ps(from.add(lane * stride));
+                        *ninth = *from.add(lane * stride + 8);
+                    }
+                }
+                let columns = transpose_8(rows);
+                let [a, b, c, d, e, f, g, h] = ninths;
+                let ninth = _mm256_setr_ps(a, b, c, d, e, f, g, h);
+                std::array::from_fn(|index| Self(if index < 8 { columns[index] } else { ninth }))
+            }
+        }
+        #[inline(always)]
+        unsafe fn store_nines(values: [Self; 9], to: *mut f32, stride: usize, lanes: usize) {
+            // SAFETY: the caller vouches for nine writable numbers in each of `lanes` rows.
+            unsafe {
+                let rows = transpose_8(std::array::from_fn(|index| values[index].0));
+                let mut ninths = [0.0f32; 8];
+                values[8].store(ninths.as_mut_ptr());
+                for (lane, (row, ninth)) in rows.into_iter().zip(ninths).enumerate() {
+                    if lane < lanes {
+                        _mm256_storeu_ps(to.add(lane * stride), row);
+                        *to.add(lane * stride + 8) = ninth;
+                    }
+                }
+            }
+        }
+    }
+);
+x86_vector!(
+    Avx2F64: f64, 4 lanes, 2 across,
+    _mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd, _mm256_add_pd, _mm256_sub_pd, _mm256_mul_pd, _mm256_fmadd_pd,
+    load_first(from, count) _mm256_maskload_pd(from, mask_of_4(count)),
+    store_first(to, value, count) _mm256_maskstore_pd(to, mask_of_4(count), value)
+);

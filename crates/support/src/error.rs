@@ -1,0 +1,88 @@
+//! Errors of reading and writing files.
+
+use std::path::PathBuf;
+
+/// The result of every fallible operation of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What can go wrong while a file is read or written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused an operation on a file.
+    #[error("cannot {action} {}: {reason}", path.display())]
+    Io {
+        /// The operation, as a verb (`read`, `write`).
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The reason that the system gives. The message contains it, so it is not the error's `source` as well.
+        reason: std::io::Error,
+    },
+    /// The target of a write exists and is not a regular file.
+    #[error("cannot write {}: it is {found}, expected a regular file or no file; give another path", path.display())]
+    NotARegularFile {
+        /// The target.
+        path: PathBuf,
+        /// What exists at the path.
+        found: FileKind,
+    },
+    /// The path of a write ends in no file name (an empty path).
+    #[error("cannot write to `{}`: the path names no file", path.display())]
+    NoFileName {
+        /// The path.
+        path: PathBuf,
+    },
+}
+
+/// Anything that a path can name besides a regular file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FileKind {
+    /// A folder.
+    Folder,
+    /// A character device, such as `/dev/full` or a terminal.
+    CharacterDevice,
+    /// A block device, such as a disk.
+    BlockDevice,
+    /// A named pipe.
+    Fifo,
+    /// A socket.
+    Socket,
+    /// A symbolic link whose target does not exist, or a circle of links.
+    BrokenLink,
+    /// None of these.
+    Other,
+}
+
+impl std::fmt::Display for FileKind {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::Folder => "a folder",
+            Self::CharacterDevice => "a character device",
+            Self::BlockDevice => "a block device",
+            Self::Fifo => "a named pipe",
+            Self::Socket => "a socket",
+            Self::BrokenLink => "a broken symbolic link",
+            Self::Other => "no regular file",
+        })
+    }
+}
+
+impl Error {
+    /// Adds the operation and the file to an I/O error.
+    pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |reason| Self::Io { action, path, reason }
+    }
+}
+
+/// For closures that return `io::Result`: the system's error as it is, any other as [`std::io::ErrorKind::InvalidInput`].
+impl From<Error> for std::io::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Io { reason, .. } => reason,
+            other => Self::new(std::io::ErrorKind::InvalidInput, other),
+        }
+    }
+}

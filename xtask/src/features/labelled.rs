@@ -1,0 +1,176 @@
+//! Features and labels of files, under whatever names their writer gave them.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use candle_core::Tensor;
+
+use crate::arrays::{Array, Arrays};
+use crate::output::note;
+
+/// Shape of the features, for messages.
+const FEATURES: &str = "[n, p], a row of features for each sample";
+
+/// Entries of the class means, 1 GiB of f64, beyond which labels are taken for numbers of another kind.
+const MOST_MEANS: usize = 1 << 27;
+
+/// Names that other libraries give to labels, in the order of preference.
+const LABEL_NAMES: [&str; 8] = ["labels", "label", "y", "targets", "target", "class", "class_id", "class_name"];
+
+/// Arrays of a features file that hold something else.
+const RESERVED: [&str; 4] = ["weight", "bias", "gc", "base_mean"];
+
+/// Refuses labels so large that memory for every smaller class number would exceed 1 GiB.
+pub(crate) fn check_labels(file: &dyn std::fmt::Display, labels: &[u32], width: usize) -> Result<()> {
+    let Some((row, largest)) = labels.iter().enumerate().max_by_key(|(_, label)| **label) else { return Ok(()) };
+    let classes = *largest as usize + 1;
+    if classes > labels.len() && classes.saturating_mul(width) > MOST_MEANS {
+        bail!(
+            "{file}: label {largest} of row {row} means {classes} classes, with {} samples in all; number the classes \
+             from 0",
+            labels.len()
+        );
+    }
+    Ok(())
+}
+
+/// The files of labelled features.
+#[allow(rustdoc::broken_intra_doc_links, reason = "the texts are help in a terminal, where shapes need no escapes")]
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct FeaturesArgs {
+    /// Files with features [n, p] and labels [n]: .safetensors, .npz, .parquet, .csv, or .npy with --labels; the rows of
+    /// several files are joined
+    #[arg(long, value_name = "FILE", required = true, num_args = 1..)]
+    features: Vec<PathBuf>,
+    /// File with the labels [n], where the features' file has none
+    #[arg(long, value_name = "FILE")]
+    labels: Option<PathBuf>,
+    /// Name of the features in their file [default: `features`, or the only matrix]
+    #[arg(long, value_name = "NAME")]
+    features_name: Option<String>,
+    /// Name of the labels in their file [default: `labels`, another usual name, or the only column that fits]
+    #[arg(long, value_name = "NAME")]
+    labels_name: Option<String>,
+}
+
+/// Features with their labels, and the other arrays of the file.
+pub(crate) struct LabelledFile {
+    pub(crate) features: Tensor,
+    pub(crate) labels: Vec<u32>,
+    /// Where labels are text: the name of each class.
+    pub(crate) class_names: Option<Vec<String>>,
+    pub(crate) arrays: Arrays,
+}
+
+impl FeaturesArgs {
+    /// Reads features and labels.
+    pub(crate) fn read(&self) -> Result<LabelledFile> {
+        let [first, others @ ..] = self.features.as_slice() else { bail!("--features names no file") };
+        if !others.is_empty() && self.labels.is_some() {
+            bail!("--labels goes with one file of features; of several, each has its own labels");
+        }
+        let mut file = self.read_one(first)?;
+        for path in others {
+            self.append(&mut file, path)?;
+        }
+        Ok(file)
+    }
+
+    /// The files of the features, as they were given.
+    pub(crate) fn path(&self) -> String {
+        self.features.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+    }
+
+    fn read_one(&self, path: &PathBuf) -> Result<LabelledFile> {
+        let mut arrays = Arrays::read(path, "features")?;
+        let features_name = self.features_name(&arrays)?;
+        let features = arrays.floats(&features_name, &[2], FEATURES)?;
+        let (count, width) = features.dims2()?;
+        if count == 0 || width == 0 {
+            bail!("{}: tensor `{features_name}` has shape {:?}, expected {FEATURES}", path.display(), [count, width]);
+        }
+        let labels_name = match &self.labels {
+            Some(path) => {
+                let file = Arrays::read(path, "labels")?;
+                let name = self.labels_name(&file, &features_name)?;
+                arrays.adopt(&name, file, &name)?;
+                name
+            }
+            None => self.labels_name(&arrays, &features_name)?,
+        };
+        let labels = arrays.labels(&labels_name, &features_name, count)?;
+        Ok(LabelledFile { features, labels: labels.classes, class_names: labels.names, arrays })
+    }
+
+    /// Adds the rows of another file. Classes of text labels are matched by their names.
+    fn append(&self, file: &mut LabelledFile, path: &PathBuf) -> Result<()> {
+        let mut other = self.read_one(path)?;
+        match (&mut file.class_names, other.class_names.take()) {
+            (None, None) => {}
+            (Some(names), Some(others)) => {
+                for label in &mut other.labels {
+                    let name = &others[*label as usize];
+                    let at = names.iter().position(|known| known == name).unwrap_or_else(|| {
+                        names.push(name.clone());
+                        names.len() - 1
+                    });
+                    *label = u32::try_from(at)?;
+                }
+            }
+            _ => bail!("{}: the labels are text in one file and numbers in another", path.display()),
+        }
+        let joined = Tensor::cat(&[&file.features, &other.features], 0);
+        file.features = joined.with_context(|| {
+            let [first, this] = [file.features.dims(), other.features.dims()];
+            format!("{}: features {this:?} cannot be joined to {first:?} of the first file", path.display())
+        })?;
+        file.labels.append(&mut other.labels);
+        Ok(())
+    }
+
+    /// The name given, `features`, or the only matrix of floats.
+    fn features_name(&self, arrays: &Arrays) -> Result<String> {
+        let wanted = self.features_name.as_deref().unwrap_or("features");
+        if self.features_name.is_some() || arrays.array(wanted).is_some() {
+            return Ok(wanted.to_owned());
+        }
+        let matrices = arrays.iter().filter(|(name, array)| {
+            let matrix = matches!(array, Array::Numbers(tensor) if tensor.rank() == 2 && tensor.dtype().is_float());
+            matrix && !RESERVED.contains(name)
+        });
+        only(matrices.map(|(name, _)| name).collect(), "features", "the only matrix", "--features-name")
+            .map_or_else(|| arrays.expect(wanted, FEATURES).map(|_| wanted.to_owned()), Ok)
+    }
+
+    /// The name given, a usual name, or the only array with one number or text for each sample.
+    fn labels_name(&self, arrays: &Arrays, features: &str) -> Result<String> {
+        if let Some(name) = &self.labels_name {
+            return Ok(name.clone());
+        }
+        if let Some(name) = LABEL_NAMES.iter().find(|name| arrays.array(name).is_some()) {
+            if *name != LABEL_NAMES[0] {
+                note!("note: the labels are `{name}`; --labels-name chooses others");
+            }
+            return Ok((*name).to_owned());
+        }
+        let columns = arrays.iter().filter(|(name, array)| {
+            let column = match array {
+                Array::Text(_) => true,
+                Array::Numbers(tensor) => tensor.rank() == 1 && !tensor.dtype().is_float(),
+            };
+            column && *name != features && !RESERVED.contains(name)
+        });
+        let columns = columns.map(|(name, _)| name).collect();
+        only(columns, "labels", "the only column of whole numbers or text", "--labels-name").map_or_else(
+            || arrays.expect(LABEL_NAMES[0], "[n], one for each row").map(|_| LABEL_NAMES[0].to_owned()),
+            Ok,
+        )
+    }
+}
+
+/// The single candidate, with a note that it was taken.
+fn only(candidates: Vec<&str>, what: &str, reason: &str, option: &str) -> Option<String> {
+    let [name] = candidates.as_slice() else { return None };
+    note!("note: the {what} are `{name}`, {reason} of the file; {option} chooses others");
+    Some((*name).to_owned())
+}

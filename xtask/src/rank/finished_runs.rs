@@ -1,0 +1,114 @@
+//! The runs of a finished `reproduce`, with their measurements at the end of training.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+
+use super::rank_table::{RankTable, Score};
+use crate::suggest;
+
+/// Scores that need no few-shot episodes, in the order of the table.
+const SCORES: [&str; 5] = ["gc", "geometric_collapse", "pairwise_geometric_collapse", "nc", "target_nc"];
+
+/// A row of the recorded measurements.
+struct Row<'a> {
+    cells: csv::StringRecord,
+    header: &'a csv::StringRecord,
+}
+
+impl Row<'_> {
+    fn cell(&self, name: &str) -> &str {
+        let at = self.header.iter().position(|column| column == name);
+        at.and_then(|at| self.cells.get(at)).unwrap_or_default()
+    }
+
+    fn number(&self, name: &str) -> Option<f64> {
+        self.cell(name).parse().ok()
+    }
+
+    /// Whether the row is the end of training of a run that no rule excludes.
+    fn counts(&self) -> bool {
+        // Earlier versions called these columns `standing` and `moment`.
+        let either = |name: &str, earlier: &str, value: &str| self.cell(name) == value || self.cell(earlier) == value;
+        let counted = either("status", "standing", "counted");
+        counted && either("measuring_point", "moment", "schedule") && self.cell("at") == "1"
+    }
+}
+
+/// Reads the measurements of the runs under `folder`.
+///
+/// # Errors
+/// A folder without a report, an unknown metric, fewer than three counted runs.
+pub(super) fn read(folder: &Path, against: &str) -> Result<RankTable> {
+    let path = folder.join("measurements.csv");
+    let advice = || format!("cannot read {}: is it the results folder of a finished `reproduce`?", path.display());
+    let mut reader = csv::Reader::from_path(&path).with_context(advice)?;
+    let header = reader.headers().with_context(advice)?.clone();
+    if !header.iter().any(|column| column == against) {
+        let metrics =
+            header.iter().filter(|column| header.iter().any(|other| other == format!("{column}_standard_error")));
+        bail!("--against {against}: {} ({})", suggest::unknown("metric", against, metrics), path.display());
+    }
+    let rows = reader.records().map(|cells| Ok(Row { cells: cells?, header: &header }));
+    let rows: Vec<Row<'_>> = rows.collect::<Result<_>>().with_context(advice)?;
+    let rows: Vec<&Row<'_>> = rows.iter().filter(|row| row.counts() && row.number(against).is_some()).collect();
+    if rows.len() < 3 {
+        bail!("{}: {} counted runs have `{against}`; ranking needs at least 3", path.display(), rows.len());
+    }
+    let column = |name: &str| -> Option<Score> {
+        let values: Option<Vec<f64>> = rows.iter().map(|row| row.number(name)).collect();
+        let errors = rows.iter().map(|row| row.number(&format!("{name}_standard_error"))).collect();
+        Some(Score { name: name.to_owned(), values: values?, standard_errors: Some(errors) })
+    };
+    Ok(RankTable {
+        on: folder.display().to_string(),
+        names: rows.iter().map(|row| name(row)).collect(),
+        groups: rows.iter().map(|row| row.cell("seed").parse().ok()).collect(),
+        scores: SCORES.iter().filter(|name| **name != against).filter_map(|name| column(name)).collect(),
+        accuracy: column(against),
+    })
+}
+
+fn name(row: &Row<'_>) -> String {
+    let [rate, batch, l2, seed] = ["learning_rate", "batch_size", "l2", "seed"].map(|name| row.cell(name));
+    format!("lr {rate}, batch {batch}, L2 {l2}, seed {seed}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEADER: &str =
+        "run,seed,learning_rate,batch_size,l2,status,measuring_point,at,gc,gc_standard_error,acc,acc_standard_error\n";
+
+    fn folder(rows: &[&str]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let text = HEADER.to_owned() + &rows.join("\n");
+        std::fs::write(folder.path().join("measurements.csv"), text).unwrap();
+        folder
+    }
+
+    #[test]
+    fn runs_that_count_are_taken_at_the_end_of_training() {
+        let rows = [
+            "a,0,0.1,32,0,counted,schedule,0.5,9,1,0.1,0.01",
+            "a,0,0.1,32,0,counted,schedule,1,3,1,0.5,0.01",
+            "b,0,0.2,32,0,counted,schedule,1,2,1,0.6,0.01",
+            "c,1,0.1,32,0,counted,schedule,1,4,1,0.4,0.01",
+            "d,1,0.2,32,0,diverged,schedule,1,5,1,0.9,0.01",
+        ];
+        let rank_table = read(folder(&rows).path(), "acc").unwrap();
+        assert_eq!(rank_table.scores[0].values, [3.0, 2.0, 4.0]);
+        assert_eq!(rank_table.groups.as_deref(), Some(&[0, 0, 1][..]));
+        assert_eq!(rank_table.predictions()[0].correlation.as_ref().unwrap().coefficient, -1.0);
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let few = folder(&["a,0,0.1,32,0,counted,schedule,1,3,1,0.5,0.01"]);
+        assert!(read(few.path(), "acc").err().unwrap().to_string().contains("at least 3"));
+        let unknown = read(few.path(), "ridge").err().unwrap().to_string();
+        assert!(unknown.contains("unknown metric `ridge`") && unknown.contains("known: gc, acc"), "{unknown}");
+        assert!(format!("{:#}", read(Path::new("nowhere"), "acc").err().unwrap()).contains("nowhere"));
+    }
+}

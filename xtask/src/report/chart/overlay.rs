@@ -1,0 +1,44 @@
+//! Columns with several metrics in one panel, as in the paper's Fig. 3: an error and the bounds on it.
+
+use super::figure::{Column, described, epochs, points, shared_axis};
+use super::lines::{LinePanel, Series};
+use crate::report::results::{Results, Run, RunStatus};
+use crate::study::experiment::Overlay;
+use crate::study::metric::Scale;
+
+/// A column of one panel for each overlay, over all runs that are in no sweep.
+pub(super) fn columns(results: &Results) -> Vec<Column> {
+    let group = |(index, group): (usize, &Overlay)| Column {
+        label: group.label.clone(),
+        panels: vec![panel(results, index, group)],
+    };
+    results.experiment.plan.report.overlays.iter().enumerate().map(group).collect()
+}
+
+fn panel(results: &Results, index: usize, group: &Overlay) -> LinePanel {
+    let plan = &results.experiment.plan;
+    let runs: Vec<&Run> =
+        results.runs.iter().filter(|run| run.planned.positions.is_empty() && run.trained_on.is_some()).collect();
+    let series: Vec<Series> = group
+        .metrics
+        .iter()
+        .enumerate()
+        .map(|(index, metric)| Series {
+            label: metric.label(plan.task).to_owned(),
+            class: format!("cat-{}", index % 4),
+            shape: index,
+            excluded: runs.iter().any(|run| !run.counts()),
+            diverged: runs.iter().any(|run| matches!(run.status, RunStatus::Diverged { .. })),
+            points: points(results, &runs, *metric),
+        })
+        .collect();
+    LinePanel {
+        id: format!("overlay-{index}"),
+        title: format!("{} along training", group.label),
+        description: described("value", "of", &series),
+        names: ("epochs".to_owned(), String::new()),
+        x: epochs(plan.train.epochs, &series),
+        y: shared_axis(Scale::Logarithmic, std::slice::from_ref(&series)),
+        series,
+    }
+}

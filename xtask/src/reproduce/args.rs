@@ -1,0 +1,91 @@
+//! Arguments of `reproduce`.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use models::DeviceName;
+
+use super::engine::EngineKind;
+use super::run;
+use crate::arguments::at_least_one;
+use crate::data;
+use crate::study::experiment::Experiment;
+use crate::usage::usage;
+
+/// Arguments of `reproduce`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Which experiment: a name from --list, `all` of them, or the path of a .toml file
+    #[arg(default_value = "fig4")]
+    pub(super) experiment: String,
+    /// How large: quick (minutes), cpu (real data, up to an hour on two cores), paper (full size)
+    #[arg(long, default_value = "quick")]
+    pub(super) preset: String,
+    /// Which data set, instead of the preset's
+    #[arg(long, value_name = "NAME")]
+    pub(super) data: Option<String>,
+    /// Folder that holds the data set, instead of the Hub and its cache
+    #[arg(long, value_name = "DIR")]
+    pub(super) data_dir: Option<PathBuf>,
+    /// Where networks are trained and measured: cpu, cuda:N or metal, if this program was built with it
+    #[arg(long, value_name = "DEVICE")]
+    pub(super) device: Option<DeviceName>,
+    /// Override one setting, such as train.epochs=5 or "sweeps.l2.values=[0, 1e-3]"; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(super) set: Vec<String>,
+    /// Which seeds, such as 0,1,2
+    #[arg(long, alias = "seeds", value_delimiter = ',', value_name = "SEEDS")]
+    pub(super) seed: Option<Vec<u64>>,
+    /// Where results go [default: results/EXPERIMENT-PRESET-DATA; of `all`, a folder for each in results]
+    #[arg(long, value_name = "DIR")]
+    pub(super) out: Option<PathBuf>,
+    /// Where the runs are done
+    #[arg(long, value_enum, default_value_t = EngineKind::Local)]
+    pub(super) engine: EngineKind,
+    /// Option for sbatch, such as --sbatch=--partition=gpu; may be repeated
+    #[arg(long, value_name = "OPTION", allow_hyphen_values = true)]
+    pub(super) sbatch: Vec<String>,
+    /// Runs at once [default: the processor's threads; with slurm, as many as it allows]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub(super) jobs: Option<usize>,
+    /// Threads in all, divided among the jobs [default: the processor's threads; with slurm, of each task, 1]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub(super) threads: Option<usize>,
+    /// Write event files for TensorBoard too
+    #[arg(long)]
+    pub(super) tensorboard: bool,
+    /// List the experiments and their presets, and do nothing
+    #[arg(long)]
+    pub(super) list: bool,
+    /// List the runs with their time and memory, estimated by a pilot of a few steps, and do nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
+}
+
+impl Args {
+    /// The experiment `name` with all arguments applied and checked.
+    ///
+    /// # Errors
+    /// Those of the experiment file, and of the command line where the file alone has none; a device that this program or
+    /// machine does not have.
+    pub(super) fn resolve(&self, name: &str) -> Result<Experiment> {
+        let device = self.device.map(|device| format!("train.device={device}"));
+        let settings: Vec<String> = self.set.iter().cloned().chain(device).collect();
+        let resolved = Experiment::resolve(name, &self.preset, self.data.as_deref(), self.seed.as_deref(), &settings);
+        let experiment = resolved.and_then(|experiment| self.checked(experiment)).map_err(|error| {
+            let file_alone =
+                || Experiment::resolve(name, &self.preset, None, None, &[]).and_then(|own| self.checked(own));
+            if file_alone().is_ok() { usage(error) } else { error }
+        })?;
+        if self.engine == EngineKind::Local {
+            experiment.plan.train.device.open()?;
+        }
+        Ok(experiment)
+    }
+
+    fn checked(&self, experiment: Experiment) -> Result<Experiment> {
+        data::check(&experiment.plan.data.set, self.data_dir.as_ref(), experiment.plan.task)?;
+        run::check_model(&experiment.plan.model)?;
+        Ok(experiment)
+    }
+}

@@ -1,0 +1,197 @@
+//! The training log: running averages along training, and when to measure.
+
+use std::collections::VecDeque;
+
+use anyhow::{Context, Result};
+use datasets::LabelledImages;
+use models::Network;
+use models::train::Observation;
+use serde::{Deserialize, Serialize};
+
+use super::estimating::Estimating;
+use super::measuring::Measuring;
+use crate::study::configuration::Configuration;
+use crate::study::measurement::{Measured, Measurement, MeasuringPoint};
+use crate::study::metric::Metric;
+use crate::study::store::RunFolder;
+
+/// Running averages along training, and the measuring points that are still to come.
+pub(super) struct TrainingLog<'a> {
+    configuration: &'a Configuration,
+    measuring: Measuring,
+    estimating: Option<Estimating>,
+    pub(super) images: usize,
+    pub(super) classes: usize,
+    /// Measuring steps of the schedule that are still to come, in order, with their shares of training.
+    scheduled: VecDeque<(usize, f64)>,
+    /// The step at which the run with the largest batches ends, until it is reached.
+    equal_steps: Option<usize>,
+    /// Levels of the running loss that have not been reached, the highest first.
+    levels: VecDeque<f64>,
+    pub(super) window: Window,
+    state: LogState,
+}
+
+/// The part of the log that a checkpoint saves. The rest follows from the configuration and the step.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct LogState {
+    /// All measurements so far.
+    measurements: Vec<Measurement>,
+    /// The training losses of the last steps.
+    losses: VecDeque<f64>,
+    /// Sum of the squared gradient norms so far.
+    slope: f64,
+}
+
+/// The step after which the features or the weights of the network were no longer finite.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Diverged {
+    /// Steps taken.
+    pub(super) step: usize,
+}
+
+/// The training losses of the last steps.
+pub(super) struct Window {
+    losses: VecDeque<f64>,
+    length: usize,
+}
+
+impl<'a> TrainingLog<'a> {
+    pub(super) fn new(
+        configuration: &'a Configuration,
+        train: &LabelledImages,
+        measuring: Measuring,
+        estimating: Option<Estimating>,
+    ) -> Self {
+        let measure = &configuration.measure;
+        let (images, classes) = (train.len(), train.class_count());
+        let steps = configuration.steps(images);
+        let at = |share: &f64| ((share * steps as f64).round() as usize, *share);
+        Self {
+            configuration,
+            measuring,
+            estimating,
+            images,
+            classes,
+            scheduled: measure.schedule.iter().map(at).collect(),
+            equal_steps: Some(configuration.steps_with(images, configuration.largest_batch_size)),
+            levels: measure.loss_levels.iter().copied().collect(),
+            window: Window::new((measure.loss_window / configuration.train.batch_size).max(1)),
+            state: LogState::default(),
+        }
+    }
+
+    /// The part that a checkpoint saves.
+    pub(super) fn state(&self) -> LogState {
+        LogState { losses: self.window.losses.clone(), ..self.state.clone() }
+    }
+
+    /// Continues from the state in a checkpoint after `step` steps: writes its measurements into the folder again, and keeps
+    /// only the later measuring points.
+    pub(super) fn resume(&mut self, state: LogState, step: usize, folder: &RunFolder) -> Result<()> {
+        for measurement in &state.measurements {
+            folder.append(measurement)?;
+            if let MeasuringPoint::LossLevel { level } = measurement.measuring_point {
+                self.levels.retain(|ahead| *ahead != level);
+            }
+        }
+        self.scheduled.retain(|(at, _)| *at > step);
+        self.equal_steps = self.equal_steps.filter(|at| *at > step);
+        self.window.losses = state.losses.clone();
+        self.state = state;
+        Ok(())
+    }
+
+    /// Records one step, and measures if it is a measuring point. A network that has diverged is not measured.
+    ///
+    /// # Errors
+    /// Those of the measurement of a finite network, and of writing it.
+    pub(super) fn observe(
+        &mut self,
+        network: &Network,
+        observation: Observation,
+        folder: &RunFolder,
+    ) -> Result<Option<Diverged>> {
+        let step = observation.step as usize;
+        if let Some(loss) = observation.loss {
+            self.window.push(loss);
+        }
+        self.state.slope += observation.squared_gradient_norm.unwrap_or(0.0);
+        let points = self.due(step);
+        if points.is_empty() {
+            return Ok(None);
+        }
+        let mut values = match self.measuring.measure(network) {
+            Ok(values) => values,
+            Err(_) if step > 0 && !self.measuring.is_finite(network)? => return Ok(Some(Diverged { step })),
+            Err(error) => return Err(error.context(format!("measuring after step {step}"))),
+        };
+        if step > 0 {
+            values.insert(Metric::PathSlope, Measured::new(self.state.slope / step as f64, None, step));
+        }
+        if let Some(slope) = observation.squared_gradient_norm {
+            values.insert(Metric::StepSlope, Measured::new(slope, None, 1));
+        }
+        let estimates = match &self.estimating {
+            Some(estimating) => estimating
+                .estimate(network, estimating.repeats())
+                .with_context(|| format!("estimating after step {step}"))?,
+            None => Vec::new(),
+        };
+        for measuring_point in points {
+            let measurement = Measurement {
+                measuring_point,
+                step,
+                epoch: (step * self.configuration.train.batch_size) as f64 / self.images as f64,
+                train_loss: self.window.mean(),
+                values: values.clone(),
+                estimates: estimates.clone(),
+            };
+            folder.append(&measurement)?;
+            self.state.measurements.push(measurement);
+        }
+        Ok(None)
+    }
+
+    /// The measuring points that are reached at this step.
+    fn due(&mut self, step: usize) -> Vec<MeasuringPoint> {
+        let mut points = Vec::new();
+        while let Some((_, share)) = self.scheduled.pop_front_if(|(at, _)| *at <= step) {
+            points.push(MeasuringPoint::Schedule { share });
+        }
+        if self.equal_steps.is_some_and(|at| at <= step) {
+            self.equal_steps = None;
+            points.push(MeasuringPoint::EqualSteps);
+        }
+        let Some(loss) = self.window.full_mean() else { return points };
+        let guess = (self.classes as f64).ln();
+        // Each of several levels that the loss passes in one step was first reached here.
+        while let Some(level) = self.levels.pop_front_if(|level| loss < *level * guess) {
+            points.push(MeasuringPoint::LossLevel { level });
+        }
+        points
+    }
+}
+
+impl Window {
+    fn new(length: usize) -> Self {
+        Self { losses: VecDeque::with_capacity(length), length }
+    }
+
+    fn push(&mut self, loss: f64) {
+        if self.losses.len() == self.length {
+            self.losses.pop_front();
+        }
+        self.losses.push_back(loss);
+    }
+
+    /// Mean of the losses so far, at most those of the window.
+    pub(super) fn mean(&self) -> Option<f64> {
+        (!self.losses.is_empty()).then(|| self.losses.iter().sum::<f64>() / self.losses.len() as f64)
+    }
+
+    /// Mean of a full window; none before it is full.
+    fn full_mean(&self) -> Option<f64> {
+        if self.losses.len() == self.length { self.mean() } else { None }
+    }
+}

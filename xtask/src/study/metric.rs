@@ -1,0 +1,198 @@
+//! The metrics of runs: their names in files and for people, and their scales.
+
+use serde::{Deserialize, Serialize};
+
+use crate::task::Task;
+
+/// A metric.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Metric {
+    /// Geometric complexity of the features on training images.
+    Gc,
+    /// Mixture form of geometric collapse, GC/(k−1) · Σ_{i<j} 1/d_ij².
+    GeometricCollapse,
+    /// Pairwise form of geometric collapse, mean over i≠j of (GC_i + GC_j)/(2 d_ij²).
+    PairwiseGeometricCollapse,
+    /// Neural collapse (mean CDNV) on training images.
+    Nc,
+    /// Effective Poincaré constant, the largest Var_i / GC_i of the training classes.
+    PoincareConstant,
+    /// Running mean of the squared norm of the loss gradient, the slope of the learning path.
+    PathSlope,
+    /// Squared norm of the loss gradient at this step.
+    StepSlope,
+    /// Neural collapse (mean CDNV) of the target classes, which training never sees.
+    TargetNc,
+    /// Few-shot accuracy of the nearest-mean head on the target classes.
+    NearestMeanAccuracy,
+    /// Few-shot accuracy of the ridge head on the target classes.
+    RidgeAccuracy,
+    /// Neural collapse on test images of the training classes.
+    TestNc,
+    /// Poincaré constant of the training images times the pairwise geometric collapse of the test images.
+    TestBound,
+    /// Accuracy of the trained classifier on test images.
+    TestAccuracy,
+    /// Share of test images that are nearer to the training mean of another class than to that of their own.
+    NearestMeanError,
+    /// Bound on the nearest-mean error from the NC of the test images, for any distribution.
+    NearestMeanBound,
+    /// Bound on the nearest-mean error from c times the geometric collapse of the test images, for any distribution, with the
+    /// Poincaré constant c of the training images.
+    NearestMeanGcBound,
+    /// Bound on the nearest-mean error from the NC of the test images, if the features of a class are spherically symmetric.
+    SphericalBound,
+    /// Bound on the nearest-mean error from c times the geometric collapse of the test images, with the same condition.
+    SphericalGcBound,
+}
+
+/// The scale of an axis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scale {
+    /// Logarithmic: values are compared by their ratios.
+    Logarithmic,
+    /// Linear: values are compared by their differences.
+    Linear,
+    /// Linear, with shares written in percent.
+    Percent,
+}
+
+impl Metric {
+    /// All metrics, in the order of columns and tables.
+    pub(crate) const ALL: [Self; 18] = [
+        Self::Gc,
+        Self::GeometricCollapse,
+        Self::PairwiseGeometricCollapse,
+        Self::Nc,
+        Self::PoincareConstant,
+        Self::PathSlope,
+        Self::StepSlope,
+        Self::TargetNc,
+        Self::NearestMeanAccuracy,
+        Self::RidgeAccuracy,
+        Self::TestNc,
+        Self::TestBound,
+        Self::TestAccuracy,
+        Self::NearestMeanError,
+        Self::NearestMeanBound,
+        Self::NearestMeanGcBound,
+        Self::SphericalBound,
+        Self::SphericalGcBound,
+    ];
+
+    /// Whether runs of this task measure it.
+    pub(crate) fn measured_in(self, task: Task) -> bool {
+        match self {
+            Self::TargetNc | Self::NearestMeanAccuracy | Self::RidgeAccuracy => task == Task::Transfer,
+            Self::TestAccuracy => task == Task::Classification,
+            _ => true,
+        }
+    }
+
+    /// The name in experiment files, run folders and CSV.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Gc => "gc",
+            Self::GeometricCollapse => "geometric_collapse",
+            Self::PairwiseGeometricCollapse => "pairwise_geometric_collapse",
+            Self::Nc => "nc",
+            Self::PoincareConstant => "poincare_constant",
+            Self::PathSlope => "path_slope",
+            Self::StepSlope => "step_slope",
+            Self::TargetNc => "target_nc",
+            Self::NearestMeanAccuracy => "nearest_mean_accuracy",
+            Self::RidgeAccuracy => "ridge_accuracy",
+            Self::TestNc => "test_nc",
+            Self::TestBound => "test_bound",
+            Self::TestAccuracy => "test_accuracy",
+            Self::NearestMeanError => "nearest_mean_error",
+            Self::NearestMeanBound => "nearest_mean_bound",
+            Self::NearestMeanGcBound => "nearest_mean_gc_bound",
+            Self::SphericalBound => "spherical_bound",
+            Self::SphericalGcBound => "spherical_gc_bound",
+        }
+    }
+
+    /// The name for people. In a transfer, the training classes are called source classes.
+    pub(crate) fn label(self, task: Task) -> &'static str {
+        let transfer = task == Task::Transfer;
+        match self {
+            Self::Gc if transfer => "source GC",
+            Self::Gc => "train GC",
+            Self::GeometricCollapse if transfer => "source geometric collapse",
+            Self::GeometricCollapse => "geometric collapse",
+            Self::PairwiseGeometricCollapse if transfer => "source geometric collapse, pairwise",
+            Self::PairwiseGeometricCollapse => "geometric collapse, pairwise",
+            Self::Nc if transfer => "source NC",
+            Self::Nc => "train NC",
+            Self::PoincareConstant => "effective Poincaré constant",
+            Self::PathSlope => "learning-path slope",
+            Self::StepSlope => "slope at the step",
+            Self::TargetNc => "target NC",
+            Self::NearestMeanAccuracy => "5-shot accuracy, nearest mean",
+            Self::RidgeAccuracy => "5-shot accuracy, ridge",
+            Self::TestNc if transfer => "source test NC",
+            Self::TestNc => "test NC",
+            Self::TestBound => "c × pairwise geometric collapse",
+            Self::TestAccuracy => "test accuracy",
+            Self::NearestMeanError => "nearest-mean test error",
+            Self::NearestMeanBound => "bound by NC",
+            Self::NearestMeanGcBound => "bound by c × geometric collapse",
+            Self::SphericalBound => "bound by NC, spherical classes",
+            Self::SphericalGcBound => "bound by c × geometric collapse, spherical classes",
+        }
+    }
+
+    /// A short name for table headers.
+    pub(crate) fn short(self) -> &'static str {
+        match self {
+            Self::Gc => "GC",
+            Self::GeometricCollapse => "collapse",
+            Self::PairwiseGeometricCollapse => "pairwise",
+            Self::Nc => "NC",
+            Self::PoincareConstant => "c",
+            Self::PathSlope => "slope",
+            Self::StepSlope => "step slope",
+            Self::TargetNc => "target NC",
+            Self::NearestMeanAccuracy => "nearest mean",
+            Self::RidgeAccuracy => "ridge",
+            Self::TestNc => "test NC",
+            Self::TestBound => "bound",
+            Self::TestAccuracy => "test acc.",
+            Self::NearestMeanError => "NM error",
+            Self::NearestMeanBound => "NC bound",
+            Self::NearestMeanGcBound => "GC bound",
+            Self::SphericalBound => "NC bound (sph.)",
+            Self::SphericalGcBound => "GC bound (sph.)",
+        }
+    }
+
+    /// The largest possible value; none if there is none. A bound at or above it cannot be violated.
+    pub(crate) fn maximum(self) -> Option<f64> {
+        match self {
+            Self::NearestMeanAccuracy | Self::RidgeAccuracy | Self::TestAccuracy | Self::NearestMeanError => Some(1.0),
+            _ => None,
+        }
+    }
+
+    /// The scale of its axis.
+    pub(crate) fn scale(self) -> Scale {
+        match self {
+            Self::NearestMeanAccuracy | Self::RidgeAccuracy | Self::TestAccuracy => Scale::Percent,
+            _ => Scale::Logarithmic,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_in_files() {
+        for metric in Metric::ALL {
+            assert_eq!(serde_json::to_value(metric).unwrap(), metric.name());
+        }
+    }
+}

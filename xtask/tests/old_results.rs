@@ -1,0 +1,81 @@
+//! Results of an earlier version of the program: its finished runs are reported and not done again, and its interrupted
+//! run is continued. `old_results/README.md` describes the files.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests, which may panic")]
+
+mod tiny;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use tiny::{copy, read, reproduce, text, xtask};
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/old_results").join(name)
+}
+
+#[test]
+fn finished_runs_are_reported_as_unsigned_and_not_done_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    copy(&fixture("finished"), &root.join("out"));
+    let before = read(root.join("out/measurements.csv"));
+    let plan = text(&xtask(root, &reproduce("out", &["--dry-run"])), 0);
+    assert_eq!(plan.matches("finished, unsigned").count(), 2, "{plan}");
+
+    let said = text(&xtask(root, &reproduce("out", &[])), 0);
+    assert!(said.contains("4 runs, 2 of them finished before"), "{said}");
+    assert!(said.contains("2 of the finished runs are unsigned: an earlier version wrote their results"), "{said}");
+    let page = read(root.join("out/report.html"));
+    assert!(page.contains("2 of 4 finished runs are unsigned"));
+    assert_eq!(page.matches("(unsigned)").count(), 2);
+    let after = read(root.join("out/measurements.csv"));
+    for run in ["621823b1b48e", "a656c52d051c"] {
+        let path = Path::new("runs").join(run).join("metrics.jsonl");
+        assert_eq!(read(root.join("out").join(&path)), read(fixture("finished").join(&path)));
+        let rows = |csv: &str| csv.lines().filter(|line| line.starts_with(run)).map(str::to_owned).collect::<Vec<_>>();
+        assert!(!rows(&before).is_empty());
+        assert_eq!(rows(&after), rows(&before), "{run}");
+    }
+    let header = |csv: &str| csv.lines().next().unwrap().to_owned();
+    let renamed = header(&before).replace(",standing,moment,", ",status,measuring_point,");
+    assert_eq!(header(&after), renamed);
+}
+
+#[test]
+fn an_unsigned_folder_of_another_seed_is_recognised_by_its_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    copy(&fixture("finished"), &root.join("out"));
+    let path = root.join("out/runs/a656c52d051c/run.toml");
+    fs::write(&path, read(&path).replace("seed = 0", "seed = 1")).unwrap();
+    let said = text(&xtask(root, &reproduce("out", &[])), 0);
+    assert!(said.contains("4 runs, 1 of them finished before"), "{said}");
+    assert!(said.contains("belongs to another run: `seed` is 1, expected 0"), "{said}");
+}
+
+#[test]
+fn earlier_columns_can_be_ranked() {
+    let document = xtask(&fixture("."), &["rank", "--runs", "finished", "--json"]);
+    // All runs of the sample are under-trained by the rule, so none counts; the columns themselves are found.
+    let message = text(&document, 1);
+    assert!(message.contains("runs count and have `ridge_accuracy`"), "{message}");
+    let folder = tempfile::tempdir().unwrap();
+    let csv = read(fixture("finished/measurements.csv")).replace(",under-trained,", ",counted,");
+    fs::write(folder.path().join("measurements.csv"), csv).unwrap();
+    let ranked = text(&xtask(folder.path(), &["rank", "--runs", "."]), 0);
+    assert!(ranked.contains("lr 0.1, batch 16, L2 0, seed 0"), "{ranked}");
+}
+
+#[test]
+fn an_interrupted_run_continues_from_its_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    copy(&fixture("interrupted"), &run);
+    let said = text(&xtask(folder.path(), &["run", "run"]), 0);
+    assert!(said.contains("done, training loss") && !said.contains("left aside"), "{said}");
+    let done: serde_json::Value = serde_json::from_str(&read(run.join("done"))).unwrap();
+    let loss = done["final_loss"].as_f64().unwrap();
+    // Sums round differently on other processors.
+    assert!((loss - 1.672_156_6).abs() < 1e-3, "{loss}");
+    assert!(!run.join("checkpoints").exists());
+}
