@@ -27,7 +27,7 @@ impl Between {
         Self::around(operation, moments, weighting, weighting, Singletons::LeftOut)
     }
 
-    /// The same around a centre of another weighting, as some codebases define it; Σ_B can then have rank K.
+    /// Class means around a global mean of another weighting, as some codebases define it; Σ_B can then have rank K.
     pub(crate) fn around(
         operation: &'static str,
         moments: &ClassMoments,

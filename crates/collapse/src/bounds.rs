@@ -68,7 +68,7 @@ pub struct CollapseChain {
 /// **Errors** as of [`crate::pairwise_geometric_collapse`]; [`Error::OutOfRange`] for a constant that is negative or not
 /// finite; [`Error::NoPair`].
 ///
-/// **Source** arXiv 2405.15706, Proposition 4.1; the pairwise form between is ours.
+/// **Source** arXiv 2405.15706, Proposition 4.1; the pairwise form in the middle is ours.
 ///
 /// ```
 /// use collapse::{ClassMoments, Scatter, collapse_chain, effective_poincare_constant};
@@ -110,7 +110,7 @@ pub fn collapse_chain(moments: &ClassMoments, gc_per_class: &[f64], constant: f6
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Symmetry {
-    /// Nothing: s = 1.
+    /// No assumption: s = 1.
     General,
     /// Spherical symmetry around the class mean in p dimensions: s = p.
     Spherical(usize),
@@ -177,7 +177,7 @@ pub fn nearest_mean_bound(nc: f64, classes: usize, shots: usize, symmetry: Symme
     Ok(NearestMeanBound { bound, nc, classes, shots, symmetry })
 }
 
-/// The same bound with NC replaced by its bound c · geometric collapse.
+/// Bound on the expected nearest-mean error, with NC replaced by its bound c · geometric collapse.
 ///
 /// **Errors** as of [`nearest_mean_bound`], and [`Error::OutOfRange`] for a negative constant or collapse.
 ///

@@ -63,7 +63,7 @@ pub fn cdnv(moments: &ClassMoments, convention: CdnvConvention) -> Result<Cdnv> 
     cdnv_with(moments, convention, Singletons::LeftOut)
 }
 
-/// The same, with or without classes of one sample, whose variance with divisor n is 0.
+/// The CDNV with or without classes of one sample, whose variance with divisor n is 0.
 pub(crate) fn cdnv_with(moments: &ClassMoments, convention: CdnvConvention, singletons: Singletons) -> Result<Cdnv> {
     let operation = "class-distance normalised variance";
     let pairs = Pairs::new(operation, moments, singletons)?;

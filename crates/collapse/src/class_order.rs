@@ -15,7 +15,7 @@ impl ClassOrder {
         Self::of(labels, |_| true)
     }
 
-    /// The order of the rows whose class is wanted. Memory depends on the number of rows, not on the largest label.
+    /// The order of the rows whose class satisfies `wanted`. Memory depends on the number of rows, not on the largest label.
     pub(crate) fn of(labels: &[u32], wanted: impl Fn(usize) -> bool) -> Self {
         let mut found = distinct(labels);
         found.retain(|&label| wanted(label as usize));

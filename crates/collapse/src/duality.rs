@@ -59,7 +59,7 @@ pub fn self_duality(head: &Head, moments: &ClassMoments, weighting: Weighting) -
     self_duality_with(operation, head, moments, weighting, Singletons::LeftOut)
 }
 
-/// The same, with or without classes of one sample.
+/// Self-duality with or without classes of one sample.
 pub(crate) fn self_duality_with(
     operation: &'static str,
     head: &Head,
@@ -140,7 +140,7 @@ pub fn bias_collapse(head: &Head, moments: &ClassMoments, weighting: Weighting) 
     bias_collapse_with(head, moments, weighting, Singletons::LeftOut)
 }
 
-/// The same, with or without classes of one sample.
+/// Bias collapse with or without classes of one sample in μ_G.
 pub(crate) fn bias_collapse_with(
     head: &Head,
     moments: &ClassMoments,
@@ -151,10 +151,10 @@ pub(crate) fn bias_collapse_with(
     let mean = moments.mean_over(&moments.classes_with(singletons), weighting)?;
     let (mut both, mut image, mut bias) = (0.0, 0.0, 0.0);
     for class in 0..head.class_count() {
-        let answer: f64 = head.row(class).iter().zip(&mean).map(|(weight, mean)| weight * mean).sum();
+        let score: f64 = head.row(class).iter().zip(&mean).map(|(weight, mean)| weight * mean).sum();
         let offset = head.offset(class);
-        both += (answer + offset).powi(2);
-        image += answer * answer;
+        both += (score + offset).powi(2);
+        image += score * score;
         bias += offset * offset;
     }
     let scale = image.sqrt() + bias.sqrt();

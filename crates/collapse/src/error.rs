@@ -189,7 +189,7 @@ pub enum Error {
         /// The option that avoids it.
         avoid: &'static str,
     },
-    /// Two sets of moments describe different things and cannot be merged or compared.
+    /// Two sets of moments, a head and moments, or two checkpoints have different shapes.
     #[error("{operation}: {what} differ: {left} and {right}")]
     Incompatible {
         /// The operation that failed.

@@ -12,7 +12,7 @@ use crate::{ClassMoments, Error, Result};
 pub enum GeometricForm {
     /// One geometric complexity for all classes: GC/(k−1) · Σ_{i<j} 1/d_ij².
     Mixture,
-    /// One for each class: mean over i ≠ j of (GC_i + GC_j)/(2 d_ij²).
+    /// One geometric complexity for each class: mean over i ≠ j of (GC_i + GC_j)/(2 d_ij²).
     Pairwise,
 }
 
@@ -25,7 +25,7 @@ pub struct GeometricCollapse {
     /// Standard error from the sampling of the class means, with the geometric complexity taken as exact. It needs a second
     /// pass over the samples: `None` when only class moments are given. [`crate::report()`] computes it.
     pub std_error: Option<f64>,
-    /// Which form.
+    /// The form: mixture or pairwise.
     pub form: GeometricForm,
     /// Unordered pairs that took part.
     pub pairs: u64,
@@ -91,7 +91,7 @@ pub fn pairwise_geometric_collapse(moments: &ClassMoments, gc_per_class: &[f64])
     pairwise_by(moments, &|class| gc_per_class[class])
 }
 
-/// The same with the complexities of the classes that take part given by a function of the class.
+/// The pairwise form, with the complexity of each class that takes part given by a function of the class.
 pub(crate) fn pairwise_by(moments: &ClassMoments, gc: &dyn Fn(usize) -> f64) -> Result<GeometricCollapse> {
     let operation = "pairwise geometric collapse";
     let pairs = Pairs::new(operation, moments, Singletons::LeftOut)?;
@@ -121,11 +121,11 @@ pub struct PoincareConstant {
     /// Var_i/GC_i for each class; `None` for classes with fewer than two samples and for classes of no variance and
     /// no complexity.
     pub per_class: Vec<Option<f64>>,
-    /// The largest of them: no smaller constant satisfies the inequality for all classes.
+    /// The largest ratio: no smaller constant satisfies the inequality for all classes.
     pub max: f64,
     /// The class with the largest ratio.
     pub max_class: usize,
-    /// Classes without a value.
+    /// Classes without a ratio.
     pub excluded_classes: usize,
     /// Samples of the classes of at least two samples.
     pub samples: u64,

@@ -253,7 +253,7 @@ impl ClassMoments {
         Ok(())
     }
 
-    /// Gives each of these classes (ascending) an entry of zeros, unless it has one.
+    /// Inserts an entry of zeros for each of these classes (ascending) that has none.
     fn insert(&mut self, found: &[usize]) {
         let width = self.feature_count;
         let added: Vec<usize> = found.iter().copied().filter(|&class| self.slot(class).is_none()).collect();
@@ -284,7 +284,8 @@ impl ClassMoments {
         }
     }
 
-    /// Joins sums of other samples of classes that have an entry; their own scatter matrix has been added already.
+    /// Joins sums over other samples of classes that have an entry. The scatter of these samples around their own means must
+    /// have been added to `products` before.
     fn join<'a>(&mut self, parts: impl Iterator<Item = ClassSums<'a>>) {
         let width = self.feature_count;
         let mut shifts = Vec::new();
@@ -322,7 +323,7 @@ impl ClassMoments {
         self.classes.binary_search(&class).ok()
     }
 
-    /// Number of classes that labels may name, with samples or without.
+    /// Number of classes, with samples or without; labels are below it.
     pub fn class_count(&self) -> usize {
         self.class_count
     }
@@ -392,7 +393,7 @@ impl ClassMoments {
         self.mean_over(&self.classes_with(Singletons::LeftOut), weighting)
     }
 
-    /// The same over the given classes.
+    /// Weighted mean of the means of the given classes `[p]`.
     pub(crate) fn mean_over(&self, classes: &[usize], weighting: Weighting) -> Result<Vec<f64>> {
         if classes.is_empty() {
             return Err(Error::NoSamples { operation: "global mean" });
@@ -415,7 +416,7 @@ impl ClassMoments {
         counted.map(|(&class, _)| class).collect()
     }
 
-    /// The same, or an error when they are fewer than two.
+    /// Classes that take part in a measure, or an error when they are fewer than two.
     pub(crate) fn two_classes_with(&self, operation: &'static str, singletons: Singletons) -> Result<Vec<usize>> {
         let classes = self.classes_with(singletons);
         if classes.len() < 2 {
@@ -466,7 +467,7 @@ impl ClassMoments {
     }
 }
 
-/// What is joined to the moments of one class.
+/// Sums over further samples of one class.
 struct ClassSums<'a> {
     class: usize,
     count: u64,

@@ -72,12 +72,12 @@ impl PairMatrix {
         Ok(Self { class_count, classes: classes.to_vec(), values })
     }
 
-    /// Sets the value of two of the classes that take part, given by their places in that list.
+    /// Sets the value of a pair of classes, given by their positions in [`PairMatrix::classes`].
     pub(crate) fn set(&mut self, row: usize, column: usize, value: f64) {
         self.values[row * self.classes.len() + column] = value;
     }
 
-    /// Number of classes that labels may name.
+    /// Number of classes, with samples or without; labels are below it.
     pub fn class_count(&self) -> usize {
         self.class_count
     }
@@ -255,7 +255,7 @@ impl Pairs {
     }
 }
 
-/// What remains of the values of all pairs.
+/// Summary of the values of all pairs.
 pub(crate) struct PairSummary {
     pub(crate) mean: f64,
     pub(crate) max: f64,
@@ -265,7 +265,7 @@ pub(crate) struct PairSummary {
     pub(crate) excluded: ExcludedPairs,
 }
 
-/// A sum over some tiles, joined in their order.
+/// Sums and maximum over the pairs of some tiles. Tiles are joined in a fixed order.
 struct Partial {
     values: u64,
     sum: f64,

@@ -5,7 +5,7 @@
 //! Where a source contradicts its own documentation, no preset follows it:
 //!
 //! - `rhubarbwu/neural-collapse`: its classifier agreement leaves out the head's bias (use [`crate::SamplePass`]); its
-//!   truncated-SVD form fails for K > p (it asks for K − 1 singular values of a p×p matrix).
+//!   truncated-SVD form fails for K > p (it requests K − 1 singular values of a p×p matrix).
 //! - `felixsh/nc-toolbox`: its equinorm averages *signed* differences of log norms over i < j, which depends on the
 //!   order of classes; its equiangularity averages *signed* deviations, which vanish whenever norms are equal and means
 //!   centred; its uniform duality averages the off-diagonal similarities of weights and means; its class variances look

@@ -87,7 +87,7 @@ pub(crate) fn add_scatter<T: Element>(products: &mut [f64], width: usize, tile: 
         if first > 0 {
             T::add_product(target.as_mut().subcols_mut(0, first), left, tile.subcols(0, first));
         }
-        // Half of every diagonal block is computed in vain, so these blocks are smaller.
+        // The upper half of every diagonal block is computed but not used, so these blocks are smaller.
         for start in (0..height).step_by(DIAGONAL) {
             let rows = DIAGONAL.min(height - start);
             let block = target.as_mut().subrows_mut(start, rows).subcols_mut(first, start + rows);

@@ -10,15 +10,15 @@ use serde::{Deserialize, Serialize};
 pub struct Quantiles {
     /// The smallest value.
     pub min: f64,
-    /// 5 %.
+    /// The 5 % quantile.
     pub q05: f64,
-    /// 25 %.
+    /// The 25 % quantile.
     pub q25: f64,
     /// The median.
     pub median: f64,
-    /// 75 %.
+    /// The 75 % quantile.
     pub q75: f64,
-    /// 95 %.
+    /// The 95 % quantile.
     pub q95: f64,
 }
 

@@ -37,8 +37,8 @@ pub struct RankMe {
 ///
 /// **Definition** exp(−Σ_k p_k ln p_k), p_k = σ_k/Σ_l σ_l + 1e-7, σ the min(n, p) singular values of the n×p features.
 ///
-/// **Conventions** Every sample has the same weight, and apart from the samples that are left out labels play no part.
-/// Classes of one sample are left out, as in every measure; give unlabelled features one label. Singular values are roots of eigenvalues
+/// **Conventions** Every sample has the same weight. Labels only decide which samples are left out: those of classes of one
+/// sample, as in every measure. Give all rows the same label if there are no labels. Singular values are roots of eigenvalues
 /// of the p×p second moments; those of at most p·2⁻⁵² of the largest eigenvalue are rounding errors and count as zero. For f32
 /// features rounding of the scatter products limits small singular values to about 1e-4 of the largest.
 ///
@@ -67,7 +67,7 @@ pub fn rank_me(moments: &ClassMoments, centring: Centring) -> Result<RankMe> {
     rank_me_within(&mut moments.clone(), centring)
 }
 
-/// The same, overwriting the moments' own scatter matrix.
+/// RankMe computed in the memory of the moments' scatter matrix, which is overwritten.
 pub(crate) fn rank_me_within(moments: &mut ClassMoments, centring: Centring) -> Result<RankMe> {
     const ADDED: f64 = 1e-7;
     let operation = "RankMe";

@@ -1,4 +1,4 @@
-//! All measures of labelled features, with or without a head, as one flat record; and such records along training.
+//! All measures of labelled features, with or without a head, in one flat record; and a series of such records along training.
 
 use std::collections::BTreeMap;
 
@@ -205,13 +205,13 @@ pub struct HeadReport {
     pub bias_collapse: Option<f64>,
     /// NC0: ‖Σ_c w_c‖.
     pub nc0: Option<f64>,
-    /// NC0 over √K ‖W‖.
+    /// ‖Σ_c w_c‖/(√K ‖W‖).
     pub nc0_relative: Option<f64>,
     /// NC4: share of samples on which head and nearest mean agree.
     pub ncc_agreement: f64,
-    /// Binomial standard error of it, means and head being given.
+    /// Binomial standard error of `ncc_agreement`, with the means and the head taken as exact.
     pub ncc_agreement_std_error: f64,
-    /// Share of samples that the head puts into their class.
+    /// Share of samples that the head classifies correctly.
     pub head_accuracy: f64,
 }
 
@@ -454,7 +454,7 @@ fn head_report(
     }
 }
 
-/// Measures found to be undefined so far.
+/// The measures found to be undefined so far.
 #[derive(Default)]
 struct Gaps(Vec<Undefined>);
 
@@ -576,7 +576,7 @@ impl Trajectory {
         self.insert(step, report(features, labels, head, &self.options)?)
     }
 
-    /// The same of a slice of whole rows of `feature_count` features.
+    /// Measures a slice of whole rows of `feature_count` features and stores the report with its step.
     ///
     /// **Errors** as of [`report_slice`], and [`Error::Incompatible`] when the number of features or classes differs from
     /// the earlier checkpoints.

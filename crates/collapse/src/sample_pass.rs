@@ -106,7 +106,7 @@ impl<'a> SamplePass<'a> {
         Ok(self.with_complexity_by(&|class| gc_per_class[class]))
     }
 
-    /// The same with the complexities given by a function of the class.
+    /// Also accumulates this standard error, with the complexities given by a function of the class.
     pub(crate) fn with_complexity_by(mut self, gc: &dyn Fn(usize) -> f64) -> Self {
         self.complexity = Some(self.pairs.classes.iter().map(|&class| gc(class)).collect());
         self
@@ -316,7 +316,7 @@ impl<'a> SamplePass<'a> {
     }
 }
 
-/// Standard error of a share of independent samples.
+/// Binomial standard error of a share of `samples` independent samples.
 fn binomial(share: f64, samples: u64) -> f64 {
     (share * (1.0 - share) / samples as f64).sqrt()
 }
@@ -354,9 +354,8 @@ pub struct Agreement {
 /// Directional class-distance normalised variance.
 ///
 /// **Definition** mean over ordered pairs i ≠ j of E_{x∈i}[(u_ij·(x − μ_i))²]/d_ij², u_ij the unit vector from μ_j to
-/// μ_i: the variance along the axis that separates two classes, over their squared distance. At most the CDNV in the
-/// ordered form, and about 1/p of it for isotropic classes. The
-/// variance has divisor n. No standard error is given: the axes are estimated from the same samples.
+/// μ_i: the variance along the axis that separates two classes, over their squared distance. It is at most the CDNV in the
+/// ordered form, and about 1/p of it for isotropic classes. The variance has divisor n. No standard error is given: the axes are estimated from the same samples.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct DirectionalCdnv {

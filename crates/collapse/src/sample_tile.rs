@@ -28,7 +28,7 @@ pub(crate) struct ClassSums {
     pub(crate) directional: f64,
     /// Σ_x ‖R d‖², R the whitening.
     pub(crate) whitened: f64,
-    /// Σ_x of the squared influence on Σ of CDNVs, of inverse squared distances, of complexities over distances.
+    /// Σ_x of the squared influence of x on the sum over pairs of the CDNV, of 1/d², and of (GC_i + GC_j)/(2 d²).
     pub(crate) influence: [f64; 3],
 }
 
@@ -294,12 +294,12 @@ impl<'a> ClassTerms<'a> {
         true
     }
 
-    /// Error of one projection of a deviation of unit length on a vector of unit length.
+    /// Bound on the rounding error of one projection of a deviation of unit length on a vector of unit length.
     fn rounding<T: Element>(&self) -> f64 {
         (self.inputs.pairs.width.min(512) + 4) as f64 * T::EPSILON
     }
 
-    /// Error of a product of unit vectors that is summed in f64.
+    /// Bound on the rounding error of a product of unit vectors that is summed in f64.
     fn fine(&self) -> f64 {
         (self.inputs.pairs.width + 8) as f64 * f64::EPSILON
     }
@@ -324,7 +324,8 @@ impl<'a> ClassTerms<'a> {
         self.inputs.pairs.classes[highest_of(decisions, exact, bound)]
     }
 
-    /// The class of the highest score, by the same rule.
+    /// The class of the highest score. Near ties of the fast scores are computed again in f64; an exact tie goes to the lowest
+    /// class.
     fn highest<E: Element, T: Element>(
         &self,
         head: &Head,

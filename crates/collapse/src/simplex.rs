@@ -1,4 +1,4 @@
-//! NC2: how close class means, or a head's weights, come to a simplex equiangular tight frame.
+//! NC2: the deviation of class means, or of a head's weights, from a simplex equiangular tight frame (ETF).
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +8,7 @@ use crate::head::Head;
 use crate::tiles::{Products, visit_upper};
 use crate::{ClassMoments, Error, Result};
 
-/// The geometry of K vectors against the simplex equiangular tight frame.
+/// Norms, angles and Gram matrix of K vectors, compared with a simplex equiangular tight frame (ETF).
 ///
 /// No standard error is given: these are functions of K·p estimated numbers near a singular point, where a
 /// linearized error is wrong exactly when the measure is small.
@@ -46,7 +46,7 @@ pub struct SimplexGeometry {
 pub struct Uniformity {
     /// Mean over pairs of ln(1/‖u_i − u_j‖); smaller is more uniform. Infinite energies are excluded and counted.
     pub log_energy: f64,
-    /// Its excess over the energy −½ ln(2K/(K−1)) of the simplex, the least possible when K ≤ p + 1.
+    /// Excess of `log_energy` over the energy −½ ln(2K/(K−1)) of the simplex, the least possible when K ≤ p + 1.
     pub excess: f64,
     /// Population standard deviation of ln(1/‖u_i − u_j‖) over pairs.
     pub log_std: f64,
@@ -81,7 +81,7 @@ pub fn simplex(moments: &ClassMoments, weighting: Weighting) -> Result<SimplexGe
     simplex_with(moments, weighting, Singletons::LeftOut)
 }
 
-/// The same, with or without classes of one sample.
+/// NC2 of the class means, with or without classes of one sample.
 pub(crate) fn simplex_with(
     moments: &ClassMoments,
     weighting: Weighting,

@@ -64,7 +64,7 @@ pub(crate) fn eigen(operation: &'static str, matrix: MatRef<'_, f64>) -> Result<
     Ok((descending(operation, &values, size)?, vectors))
 }
 
-/// Eigenvalues from the largest on; an error when one is not a number, as for a matrix with a NaN.
+/// Eigenvalues in descending order; an error when one is not finite, as for a matrix with a NaN.
 fn descending(operation: &'static str, values: &Diag<f64>, size: usize) -> Result<Vec<f64>> {
     let values: Vec<f64> = values.column_vector().iter().rev().copied().collect();
     if values.iter().all(|value| value.is_finite()) {

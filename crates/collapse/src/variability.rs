@@ -111,7 +111,7 @@ pub struct Variability {
 
 /// Within-class variability relative to the between-class covariance (NC1).
 ///
-/// **Definition** tr(Σ_W Σ_B⁺)/K, Σ_B⁺ the pseudoinverse truncated as [`Truncation`] says; never negative.
+/// **Definition** tr(Σ_W Σ_B⁺)/K, Σ_B⁺ the pseudoinverse truncated by [`Truncation`]; never negative.
 ///
 /// **Conventions** as of [`trace_ratio`]. With unequal class counts the class-balanced Σ_W is not in the moments
 /// (they pool the scatter of all classes): [`crate::report()`] takes it from a second pass.
@@ -137,7 +137,7 @@ pub fn variability(moments: &ClassMoments, weighting: Weighting, truncation: Tru
     variability_with(moments, truncation, &between, &spectrum, products)
 }
 
-/// The same when the spectrum of Σ_B is known already.
+/// NC1 from a known spectrum of Σ_B.
 pub(crate) fn variability_with(
     moments: &ClassMoments,
     truncation: Truncation,
@@ -219,7 +219,7 @@ pub fn vci(moments: &ClassMoments, weighting: Weighting) -> Result<VariabilityIn
 const INDEX: &str = "variability collapse index";
 const TOTAL: &str = "the total covariance";
 
-/// The same when the spectrum of Σ_B is known already.
+/// VCI with a known rank of Σ_B.
 pub(crate) fn vci_with(
     moments: &ClassMoments,
     weighting: Weighting,
@@ -303,7 +303,7 @@ impl Total<'_> {
         Some(self.between.scaled().map(square).sum())
     }
 
-    /// The same by eigenvalues; an error if one of them counts as zero.
+    /// tr(T⁻¹ AᵀA) by eigenvalues; an error if one of them counts as zero.
     fn fit_by_eigenvalues(&mut self, operation: &'static str) -> Result<f64> {
         let width = self.width;
         self.build();

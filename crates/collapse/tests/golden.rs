@@ -9,7 +9,7 @@ use collapse::{
 use safetensors::SafeTensors;
 use serde_json::Value;
 
-/// Absolute, and relative to values above 1: the reference itself rounds at about 1e-15.
+/// Absolute tolerance, relative for values above 1. The reference itself rounds at about 1e-15.
 const TOLERANCE: f64 = 1e-9;
 
 const SETS: [&str; 7] = [
@@ -163,7 +163,7 @@ fn measures_in_both_weightings() {
 }
 
 #[test]
-fn nc1_from_moments_alone_in_the_weighting_that_they_hold() {
+fn nc1_from_moments_alone_is_given_where_the_pooled_scatter_allows_it() {
     let golden = expected();
     for name in SETS {
         let set = set(name);

@@ -1,4 +1,4 @@
-//! Memory is checked before it is taken, and does not depend on the largest label.
+//! Memory is checked before it is allocated, and does not depend on the largest label.
 
 #![allow(clippy::unwrap_used, clippy::panic)] // a failed test panics
 

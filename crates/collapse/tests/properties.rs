@@ -1,4 +1,4 @@
-//! Properties of all features: invariances, merges, threads, degenerate classes, errors, and the bounds of the theory.
+//! Properties of the measures: invariances, merges, threads, degenerate classes, errors, and the bounds of the theory.
 
 #![allow(clippy::unwrap_used, clippy::panic)] // a failed test panics
 
@@ -9,7 +9,7 @@ use collapse::{
 };
 use streams::{standard_normal, stream};
 
-/// Unequal classes around random means; row by row, labels in a fixed shuffle.
+/// Classes of unequal counts around random means: features, row by row, and labels in a fixed shuffled order.
 fn labelled(samples: usize, width: usize, classes: usize, spread: f64) -> (Vec<f64>, Vec<u32>) {
     let means = standard_normal(&mut stream(1, "collapse/tests/means", classes as u64), classes * width);
     let noise = standard_normal(&mut stream(1, "collapse/tests/noise", samples as u64), samples * width);
@@ -219,7 +219,7 @@ fn the_standard_error_of_the_cdnv_covers_its_spread() {
     let mean = found.iter().map(|pair| pair.0).sum::<f64>() / trials as f64;
     let spread = (found.iter().map(|pair| (pair.0 - mean).powi(2)).sum::<f64>() / (trials - 1) as f64).sqrt();
     let stated = found.iter().map(|pair| pair.1).sum::<f64>() / trials as f64;
-    // 200 trials give the spread itself to 5 %: four of these.
+    // The spread of 200 trials has a relative standard error of 5 %; the tolerance is four of these.
     assert!((stated / spread - 1.0).abs() < 0.2, "stated {stated}, seen {spread}");
 }
 
@@ -423,7 +423,7 @@ fn more_classes_than_features_match_plain_sums() {
 }
 
 #[test]
-fn products_in_double_precision_match_f64_features_and_single_ones_keep_their_bound() {
+fn products_in_double_precision_match_f64_features_and_those_in_single_precision_stay_close() {
     let (width, classes) = (20, 6);
     let (features, labels) = labelled(3_000, width, classes, 1.0);
     let narrow: Vec<f32> = features.iter().map(|&value| value as f32).collect();

@@ -54,7 +54,7 @@ fn the_singleton_is_left_out_of_every_measure() {
     assert!(matches!(vci(&moments, Weighting::SampleWeighted), Err(Error::Singular { rank: 1, size: 2, .. })));
 }
 
-/// Compares two reports field by field, but for the counts of what was left out.
+/// Compares two reports field by field, except for the counts of classes, samples and pairs that were left out.
 #[track_caller]
 fn same(left: &CollapseReport, right: &CollapseReport) {
     let [left, right] = [left, right].map(|report| serde_json::to_value(report).unwrap());
