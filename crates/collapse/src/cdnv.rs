@@ -43,7 +43,7 @@ pub struct Cdnv {
 ///
 /// **Conventions** All pairs have the same weight, whatever the counts. Pairs with a missing or single-sample class or
 /// with coincident means are excluded and counted. The plug-in distance is biased upwards by Var_i/n_i + Var_j/n_j, so
-/// few samples make a CDNV look smaller than it is.
+/// few samples make a CDNV look smaller than it is. [`crate::cdnv_unbiased()`] removes this bias.
 ///
 /// **Errors** [`crate::Error::TooFewClasses`], [`crate::Error::NoPair`].
 ///

@@ -215,6 +215,7 @@ pub enum Error {
     Candle(#[from] candle_core::Error),
 }
 
+#[cfg(feature = "candle")]
 impl Error {
     /// The same error of a chunk that starts at this row of the whole batch.
     pub(crate) fn at_row(self, start: usize) -> Self {

@@ -26,6 +26,7 @@ mod sample_tile;
 mod simplex;
 mod spectrum;
 mod tiles;
+mod unbiased;
 mod variability;
 
 #[cfg(feature = "candle")]
@@ -56,4 +57,5 @@ pub use report::{CollapseReport, HeadReport, ReportOptions, Trajectory, Undefine
 pub use sample_pass::nearest_mean_error;
 pub use sample_pass::{Agreement, DirectionalCdnv, NearestMeanError, SamplePass, nearest_mean_error_slice};
 pub use simplex::{SimplexGeometry, Uniformity, simplex, simplex_of_head};
+pub use unbiased::{UnbiasedCdnv, cdnv_unbiased};
 pub use variability::{TraceRatio, Variability, VariabilityIndex, trace_ratio, variability, vci};

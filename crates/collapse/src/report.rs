@@ -18,7 +18,7 @@ use crate::rank::rank_me_within;
 use crate::variability::{Variability, equal_counts, variability_with, vci_with};
 use crate::{
     Agreement, Centring, ClassMoments, Divisor, Error, ExcludedPairs, Result, SamplePass, Scatter, bias_collapse, cdnv,
-    geometric_collapse, self_duality, simplex, simplex_of_head, trace_ratio, zero_sum,
+    cdnv_unbiased, geometric_collapse, self_duality, simplex, simplex_of_head, trace_ratio, zero_sum,
 };
 
 /// Options of a report: conventions, and geometric complexities.
@@ -104,6 +104,13 @@ pub struct CollapseReport {
     /// Standard error of the mean CDNV over samples with fixed class counts: the linearized (infinitesimal jackknife) error
     /// of means and variances. `None` in forms other than the halved one with divisor n.
     pub cdnv_std_error: Option<f64>,
+    /// Mean over pairs of the CDNV from unbiased variances and squared distances (halved form); see
+    /// [`crate::cdnv_unbiased()`].
+    #[serde(default)]
+    pub cdnv_unbiased: Option<f64>,
+    /// Standard error of `cdnv_unbiased`, linearized like `cdnv_std_error`, with divisors n − 1.
+    #[serde(default)]
+    pub cdnv_unbiased_std_error: Option<f64>,
     /// Largest CDNV over pairs.
     pub cdnv_max: f64,
     /// Quantiles of the CDNV over pairs.
@@ -289,6 +296,7 @@ fn assemble(
     let complexity = Complexity::of(options, labels, &moments)?;
     let cdnv = cdnv(&moments, options.cdnv)?;
     let mut undefined = Gaps::default();
+    let unbiased = undefined.keep("cdnv_unbiased", cdnv_unbiased(&moments));
 
     let pooled_fits =
         options.scatter == Scatter::Full && (options.weighting == Weighting::SampleWeighted || equal_counts(&moments));
@@ -359,6 +367,8 @@ fn assemble(
         weighting: options.weighting,
         cdnv: cdnv.mean,
         cdnv_std_error: errors.map(|errors| errors[0]).filter(|_| plain),
+        cdnv_unbiased: unbiased.map(|unbiased| unbiased.mean),
+        cdnv_unbiased_std_error: unbiased.and(errors).map(|errors| errors[3]),
         cdnv_max: cdnv.max,
         cdnv_quantiles: cdnv.quantiles,
         cdnv_convention: cdnv.convention,

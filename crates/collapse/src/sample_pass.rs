@@ -59,6 +59,8 @@ pub struct SamplePass<'a> {
     pairs: Pairs,
     means: Cow<'a, [f64]>,
     variances: Vec<Option<f64>>,
+    /// Samples of each row of `pairs` in the moments.
+    counts: Vec<u64>,
     complexity: Option<Vec<f64>>,
     whitening: Vec<f64>,
     /// Whether samples of classes of one sample are skipped.
@@ -85,8 +87,9 @@ impl<'a> SamplePass<'a> {
         };
         let variances = pairs.classes.iter().map(|&class| moments.variance(class, Divisor::Samples)).collect();
         let sums = vec![ClassSums::default(); pairs.classes.len()];
-        let whitening = Vec::new();
-        Ok(Self { moments, head: None, pairs, means, variances, complexity: None, whitening, singletons, sums })
+        let counts = moments.counts_of(&pairs.classes);
+        let (complexity, whitening) = (None, Vec::new());
+        Ok(Self { moments, head: None, pairs, means, variances, counts, complexity, whitening, singletons, sums })
     }
 
     /// Also compares the samples with the scores of this head.
@@ -217,6 +220,7 @@ impl<'a> SamplePass<'a> {
             pairs: &self.pairs,
             means: &self.means,
             variances: &self.variances,
+            counts: &self.counts,
             complexity: self.complexity.as_deref(),
             head: self.head,
             whitening: &self.whitening,
@@ -233,7 +237,7 @@ impl<'a> SamplePass<'a> {
 
     /// Whether the samples of every class are as many as in the moments.
     fn complete(&self) -> bool {
-        self.sums.iter().map(|sums| sums.samples).eq(self.moments.counts_of(&self.pairs.classes))
+        self.sums.iter().map(|sums| sums.samples).eq(self.counts.iter().copied())
     }
 
     /// Share of samples nearer to another class's mean than to their own class's.
@@ -292,21 +296,23 @@ impl<'a> SamplePass<'a> {
         Ok(DirectionalCdnv { mean: sum / pairs as f64, pairs, excluded_pairs: summary.excluded, samples })
     }
 
-    /// Standard errors of the mean CDNV (halved form), of the mean of 1/d², and of the pairwise geometric collapse.
+    /// Standard errors of the mean CDNV (halved form), of the mean of 1/d², of the pairwise geometric collapse, and of the
+    /// unbiased CDNV. The variance of a mean of n influences has divisor n² for the plug-in measures and n(n − 1) for the
+    /// unbiased CDNV.
     ///
     /// `None` unless every class has at least two samples and as many samples were added as the moments hold.
-    pub(crate) fn standard_errors(&self) -> Option<[f64; 3]> {
+    pub(crate) fn standard_errors(&self) -> Option<[f64; 4]> {
         let varied = self.variances.iter().all(Option::is_some);
         if !(self.complete() && varied) {
             return None;
         }
         let pairs = self.pairs.apart() as f64;
-        let error = |index: usize| {
-            let each = |sums: &ClassSums| sums.influence[index] / (sums.samples * sums.samples) as f64;
+        let error = |index: usize, less: u64| {
+            let each = |sums: &ClassSums| sums.influence[index] / (sums.samples * (sums.samples - less)) as f64;
             let variance: f64 = self.sums.iter().filter(|sums| sums.samples > 0).map(each).sum();
             variance.sqrt() / pairs
         };
-        Some([error(0), error(1), error(2)])
+        Some([error(0, 0), error(1, 0), error(2, 0), error(3, 1)])
     }
 
     /// Σ w_c E_{x∈c}‖R d‖² over the classes of this pass, one weight for each.

@@ -13,6 +13,7 @@ use crate::features::{Element, Labelled};
 use crate::head::Head;
 use crate::kernel::{along_axes, deviate, near_highest, scaled_sum, squared_distance, squared_length};
 use crate::pairs::Pairs;
+use crate::unbiased::{self, VarianceEstimate};
 
 /// Sums over the samples of one class.
 #[derive(Clone, Copy, Debug, Default)]
@@ -28,8 +29,9 @@ pub(crate) struct ClassSums {
     pub(crate) directional: f64,
     /// Σ_x ‖R d‖², R the whitening.
     pub(crate) whitened: f64,
-    /// Σ_x of the squared influence of x on the sum over pairs of the CDNV, of 1/d², and of (GC_i + GC_j)/(2 d²).
-    pub(crate) influence: [f64; 3],
+    /// Σ_x of the squared influence of x on the sum over pairs of the CDNV, of 1/d², of (GC_i + GC_j)/(2 d²), and of the
+    /// unbiased CDNV.
+    pub(crate) influence: [f64; 4],
 }
 
 impl ClassSums {
@@ -51,6 +53,8 @@ pub(crate) struct PassInputs<'a> {
     pub(crate) means: &'a [f64],
     /// Variance of each row of `pairs`; `None` for a class of one sample.
     pub(crate) variances: &'a [Option<f64>],
+    /// Samples of each row of `pairs` in the moments.
+    pub(crate) counts: &'a [u64],
     /// Complexity of each row of `pairs`, if given.
     pub(crate) complexity: Option<&'a [f64]>,
     pub(crate) head: Option<&'a Head>,
@@ -214,6 +218,10 @@ struct ClassTerms<'a> {
     /// 1/d_ij⁴ and (GC_i + GC_j)/d_ij⁴ wherever the means differ, else 0.
     inverse: Vec<f64>,
     complex: Vec<f64>,
+    /// (s_i² + s_j²)/D_ij⁴ where both classes vary and D_ij² > 0, else 0, with s² and D² unbiased.
+    unbiased: Vec<f64>,
+    /// Influence of ‖d‖² − Var_i on the sum of unbiased CDNVs.
+    unbiased_of_variance: f64,
     variance: f64,
     /// Σ_j 1/(2 d_ij²) over classes that vary.
     half_inverse: f64,
@@ -256,10 +264,25 @@ impl<'a> ClassTerms<'a> {
         let complex = |gc: &[f64], row: usize| if apart(row) { over(row, gc[at] + gc[row]) } else { 0.0 };
         let complex = inputs.complexity.map(|gc| (0..count).map(|row| complex(gc, row)).collect()).unwrap_or_default();
         let half_inverse = (0..count).filter_map(|row| both(row).map(|_| 0.5 / squared[row])).sum();
+        let (unbiased, unbiased_of_variance) = unbiased_influence(inputs, at, squared);
         let away = squared.iter().map(|squared| -squared).collect();
         let variance = inputs.variances[at].unwrap_or(0.0);
         let class = inputs.pairs.classes[at];
-        Self { inputs, class, at, away, quartic, spread, inverse, complex, variance, half_inverse, offsets }
+        Self {
+            inputs,
+            class,
+            at,
+            away,
+            quartic,
+            spread,
+            inverse,
+            complex,
+            unbiased,
+            unbiased_of_variance,
+            variance,
+            half_inverse,
+            offsets,
+        }
     }
 
     /// Adds a sample to the sums, and returns true, if its deviation is finite.
@@ -277,9 +300,16 @@ impl<'a> ClassTerms<'a> {
         if !square.is_finite() {
             return false;
         }
-        let [directional, spread, inverse] = along_axes(own, projections, [&self.quartic, &self.spread, &self.inverse]);
+        let factors: [&[f64]; 4] = [&self.quartic, &self.spread, &self.inverse, &self.unbiased];
+        let [directional, spread, inverse, unbiased] = along_axes(own, projections, factors);
         let complex: f64 = self.complex.iter().zip(projections).map(|(factor, other)| factor * (own - other)).sum();
-        let influence = [self.half_inverse * (square - self.variance) - spread, -2.0 * inverse, -complex];
+        let excess = square - self.variance;
+        let influence = [
+            self.half_inverse * excess - spread,
+            -2.0 * inverse,
+            -complex,
+            self.unbiased_of_variance * excess - unbiased,
+        ];
         sums.samples += 1;
         sums.directional += directional;
         sums.whitened += whitened.iter().map(|value| value * value).sum::<f64>();
@@ -345,6 +375,30 @@ impl<'a> ClassTerms<'a> {
         scaled_sum(decisions, 1.0, scores, &self.offsets);
         highest_of(decisions, exact, bound)
     }
+}
+
+/// Derivatives of the sum over j of the unbiased CDNV (s_i² + s_j²)/(2 D_ij²) for the class i of row `at`: the factors of
+/// d·(μ_i − μ_j) for every j (with the sign reversed), and the factor of ‖d‖² − Var_i.
+///
+/// ∂/∂s_i² = 1/(2 D²) + (s_i² + s_j²)/(2 n_i D⁴), because D² contains −s_i²/n_i; s_i² is n/(n − 1) times Var_i.
+fn unbiased_influence(inputs: &PassInputs<'_>, at: usize, squared: &[f64]) -> (Vec<f64>, f64) {
+    let estimate = |row: usize| VarianceEstimate::new(inputs.variances[row], inputs.counts[row]);
+    let own = estimate(at);
+    let mut of_variance = 0.0;
+    let mut of_mean = |row: usize| {
+        let varies = inputs.variances[at].is_some() && inputs.variances[row].is_some();
+        let other = estimate(row);
+        let distance = unbiased::squared_distance(squared[row], own, other);
+        if row == at || !varies || squared[row] == 0.0 || distance <= 0.0 {
+            return 0.0;
+        }
+        let factor = (own.variance + other.variance) / (distance * distance);
+        of_variance += (1.0 / distance + factor / own.samples) / 2.0;
+        factor
+    };
+    let of_means = (0..squared.len()).map(&mut of_mean).collect();
+    // Without a second sample there is no variance, and the sum above is 0.
+    (of_means, of_variance * own.samples / (own.samples - 1.0).max(1.0))
 }
 
 /// The first index of the highest `exact` value, given that `fast` differs from `exact` by a common constant and an error

@@ -189,7 +189,16 @@ fn missing_single_and_coincident_classes_are_excluded_and_counted() {
     close(cdnv.mean, ((1.0 + 1.0) / 162.0 + (0.25 + 1.0) / 162.0) / 2.0, 1e-14);
     assert_eq!(geometric_collapse(&moments, 1.0).unwrap().excluded_pairs.coincident, 1);
     let report = report_slice(&features, 1, &labels, None, &ReportOptions::default()).unwrap();
-    assert_eq!((report.missing_classes, report.singleton_classes, report.cdnv_std_error), (1, 1, None));
+    assert_eq!((report.missing_classes, report.singleton_classes, report.cdnv), (1, 1, cdnv.mean));
+    let without = report_slice(
+        &[0.0f64, 2.0, 1.5, 0.5, 9.0, 11.0],
+        1,
+        &[0, 0, 2, 2, 4, 4],
+        None,
+        &ReportOptions { class_count: Some(5), ..ReportOptions::default() },
+    );
+    let error = without.unwrap().cdnv_std_error;
+    assert!(error.is_some() && report.cdnv_std_error == error, "{:?} and {error:?}", report.cdnv_std_error);
 }
 
 #[test]

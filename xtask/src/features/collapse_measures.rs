@@ -140,6 +140,8 @@ pub(crate) fn rows(report: &CollapseReport) -> Vec<Row> {
         }
     };
     add("cdnv", Some(report.cdnv), report.cdnv_std_error, "mean class-distance normalised variance: NC of the paper");
+    let unbiased = report.cdnv_unbiased_std_error;
+    add("cdnv_unbiased", report.cdnv_unbiased, unbiased, "the same from unbiased variances and squared distances");
     add("cdnv_max", Some(report.cdnv_max), None, "of the worst pair");
     add("directional_cdnv", report.directional_cdnv, None, "variance along the axis between two means only");
     let mixture = report.geometric_collapse_std_error;
