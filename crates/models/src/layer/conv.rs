@@ -87,8 +87,8 @@ impl Conv2d {
         Ok(Some(self.linearization(y, mask, input, pass)))
     }
 
-    /// This convolution, the ReLU and the max pool after it, fused: the three keep less for the backward pass than each by
-    /// itself, and skip more products with zeros. None where a parameter is a variable or residuals are kept.
+    /// This convolution, the ReLU and the max pool after it, fused: the three together store less for the backward pass
+    /// than each by itself, and skip more products with zeros. None where a parameter is a variable or residuals are kept.
     pub(super) fn linearize_with_relu_and_pool(
         &self,
         input: &LayerInput,
