@@ -24,7 +24,10 @@ fn finished_runs_are_reported_as_unsigned_and_not_done_again() {
 
     let printed = text(&xtask(root, &reproduce("out", &[])), 0);
     assert!(printed.contains("4 runs, 2 of them finished before"), "{printed}");
-    assert!(printed.contains("2 of the finished runs are unsigned: an earlier version wrote their results"), "{printed}");
+    assert!(
+        printed.contains("2 of the finished runs are unsigned: an earlier version wrote their results"),
+        "{printed}"
+    );
     let page = read(root.join("out/report.html"));
     assert!(page.contains("2 of 4 finished runs are unsigned"));
     assert_eq!(page.matches("(unsigned)").count(), 2);
