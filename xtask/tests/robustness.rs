@@ -155,7 +155,7 @@ fn presets_and_transfer_scores_are_measured_on_features() {
     assert!(json(folder.path(), &few_shot).get("transfer_scores").is_none());
 }
 
-/// Every mutation ends with 0 or 1, within 4 GiB of address space: no size is believed before it is checked.
+/// Every mutation ends with 0 or 1, within 4 GiB of address space: every size is checked before memory is allocated.
 #[test]
 fn damaged_files_give_a_result_or_an_error() {
     let folder = tempfile::tempdir().unwrap();
@@ -248,7 +248,7 @@ fn images_without_class_folders_give_the_complexity_alone() {
 }
 
 #[test]
-fn exit_codes_tell_wrong_usage_from_bad_input() {
+fn exit_codes_distinguish_wrong_usage_from_bad_input() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
     save_net(path);

@@ -216,6 +216,8 @@ pub(crate) fn rows(report: &CollapseReport) -> Vec<Row> {
         }
     };
     add("cdnv", Some(report.cdnv), report.cdnv_std_error, "mean class-distance normalised variance: NC of the paper");
+    let unbiased = report.cdnv_unbiased_std_error;
+    add("cdnv_unbiased", report.cdnv_unbiased, unbiased, "the same from unbiased variances and squared distances");
     add("cdnv_max", Some(report.cdnv_max), None, "of the worst pair");
     add("directional_cdnv", report.directional_cdnv, None, "variance along the axis between two means only");
     let mixture = report.geometric_collapse_std_error;
@@ -240,6 +242,10 @@ pub(crate) fn rows(report: &CollapseReport) -> Vec<Row> {
         let agreement = Some(head.ncc_agreement_std_error);
         add("ncc_agreement", Some(head.ncc_agreement), agreement, "NC4: head and nearest mean agree");
         add("head_accuracy", Some(head.head_accuracy), None, "on these samples");
+    }
+    if report.singleton_classes > 0 {
+        let [classes, samples] = [report.singleton_classes as u64, report.left_out_samples];
+        rows.push(Row::text("left out", format!("{samples} samples of {classes} classes of one sample")));
     }
     let excluded = report.excluded_pairs;
     rows.push(Row::text(

@@ -126,7 +126,7 @@ impl Conv2d {
         self.constant_linearization(y, mask.map_or(FollowedBy::Nothing, FollowedBy::Relu), input, pass)
     }
 
-    /// The same with constant weights; `followed_by` says which operations lie between the convolution and `y`.
+    /// The same with constant weights; `followed_by` lists the operations between the convolution and `y`.
     fn constant_linearization(
         &self,
         y: Tensor,

@@ -18,7 +18,7 @@ pub(crate) struct Sum {
 }
 
 impl Sum {
-    /// `mask` says which layer applies the mask of a fused ReLU; none without a ReLU.
+    /// `mask` is the layer that applies the mask of a fused ReLU; none without a ReLU.
     fn linearize_fused<'a>(
         &'a self,
         input: &LayerInput,

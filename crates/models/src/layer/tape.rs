@@ -107,7 +107,7 @@ pub(crate) struct LayerInput {
 }
 
 impl LayerInput {
-    /// The input of the first layer; `needs_gradient` says whether the cotangent of `x` is needed.
+    /// The input of the first layer; `needs_gradient` is whether the cotangent of `x` is needed.
     pub(crate) fn first(x: &Tensor, needs_gradient: bool) -> Self {
         Self { x: x.detach(), needs_gradient, relu_mask_pending: false, keeps_residuals: false }
     }

@@ -15,8 +15,8 @@ impl Params {
     /// Reads every parameter from a file of weights, such as a PyTorch state dict: see [`WeightsFile`].
     ///
     /// The prefixes `module.`, `_orig_mod.`, `model.` and `backbone.` are stripped in any order and combination, and common
-    /// other names of the same layers are recognised (`shortcut.0` for `downsample.0`, `linear` for `fc`). The report says so:
-    /// [`WeightsReport::notes`].
+    /// other names of the same layers are recognised (`shortcut.0` for `downsample.0`, `linear` for `fc`). The report
+    /// describes both in [`WeightsReport::notes`].
     ///
     /// **Errors** as [`WeightsFile::open`] and [`Params::load_file`]; the network is unchanged then.
     pub fn load(&self, path: impl AsRef<Path>) -> Result<WeightsReport> {
@@ -32,7 +32,7 @@ impl Params {
     }
 
     /// As [`Params::load_file`], but the file need not hold a head: features do not depend on it. A head that is missing
-    /// keeps its initial values, and [`WeightsReport::lacks_only_head`] says so.
+    /// keeps its initial values, and [`WeightsReport::lacks_only_head`] is then true.
     ///
     /// **Errors** as [`Params::load_file`].
     ///
