@@ -89,7 +89,7 @@ fn a_checkpoint_of_another_configuration_is_not_used() {
     fs::create_dir(run.join("checkpoints")).unwrap();
     fs::copy(&checkpoint, run.join("checkpoints").join(checkpoint.file_name().unwrap())).unwrap();
     let said = text(&xtask(root, &["run", run.to_str().unwrap()]), 0);
-    assert!(said.contains("is left aside: it belongs to a run with another configuration"), "{said}");
+    assert!(said.contains("is ignored: it belongs to a run with another configuration"), "{said}");
     assert_eq!([read(run.join("done")), read(run.join("metrics.jsonl"))], expected);
 }
 

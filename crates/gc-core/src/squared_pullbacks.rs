@@ -71,7 +71,7 @@ impl Tangent {
     }
 }
 
-/// Squared pullbacks of any map: u in reverse mode, then ⟨v, J u⟩ by the map's JVP or by a central difference, or ½‖u‖² if
+/// ‖Jᵀv‖² and its gradient for any map: u = Jᵀv in reverse mode, then ⟨v, J u⟩ by the map's JVP or by a central difference, or ½‖u‖² if
 /// candle can differentiate it.
 pub(crate) fn of_any_map<M: FeatureMap + ?Sized>(
     map: &M,
@@ -88,11 +88,11 @@ pub(crate) fn of_any_map<M: FeatureMap + ?Sized>(
     let mut sums = Sums { rule: Rule::of(map, frozen.is_some(), &reverse)?, ..Sums::default() };
     for cotangent in draw(reverse.features())? {
         let attached = units.divide(&reverse.vjp(&cotangent)?)?;
-        let pullback = attached.detach();
-        let norms = row_squared_norms(&pullback)?;
+        let u = attached.detach();
+        let norms = row_squared_norms(&u)?;
         let squared: f64 = norms.iter().sum();
         sums.squared_norms.push(norms);
-        let direction = units.divide(&pullback)?;
+        let direction = units.divide(&u)?;
         let difference = |step: f64| central_difference(map, x, &direction, step);
         match sums.rule {
             Rule::Jvp => {

@@ -433,8 +433,8 @@ proptest! {
         let y = ops::nhwc::batch_norm_train(&y, &gamma, &beta, 1e-3).unwrap().0;
         let y = ops::nhwc::max_pool2d(&ops::relu(&y).unwrap(), PoolSettings::square(2)).unwrap();
         let v = draw(y.dims(), seed + 5);
-        let pullback = (&y * &v).unwrap().sum_all().unwrap().backward().unwrap();
-        let left = inner(pullback.get(&x).unwrap(), &u);
+        let vjp = (&y * &v).unwrap().sum_all().unwrap().backward().unwrap();
+        let left = inner(vjp.get(&x).unwrap(), &u);
         let (y, dy) = (ops::nhwc::conv2d(&x, &w, None, settings).unwrap(), ops::nhwc::conv2d(&u, &w, None, settings).unwrap());
         let (y, dy) = ops::nhwc::batch_norm_train_jvp(&y, &dy, &gamma, &beta, 1e-3).unwrap();
         let (y, dy) = Activation::Relu.jvp(&y, &dy).unwrap();

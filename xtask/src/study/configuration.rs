@@ -200,7 +200,7 @@ impl Configuration {
         Ok(self.digest()?[..KEY_DIGITS].to_owned())
     }
 
-    /// The first setting whose value is not the one that `expected` has, in words; none where all are equal.
+    /// The first setting whose value differs from that in `expected`, in words; none if all are equal.
     pub(crate) fn first_difference(&self, expected: &Self) -> Result<Option<String>> {
         let (found, expected) = (Table::try_from(self)?, Table::try_from(expected)?);
         Ok(differences(&found, &expected).first().map(|difference| difference.words("expected")))

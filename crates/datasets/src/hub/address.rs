@@ -62,7 +62,7 @@ impl Address {
         if location.contains("://") && !location.starts_with(['/', '?', '.']) {
             let mut address = Self::parse(location)?;
             if address.origin == self.origin && !address.authority.contains('@') {
-                // The same server asks for the same user name and password.
+                // The same server needs the same user name and password.
                 address.authority.clone_from(&self.authority);
             }
             return Some(address);

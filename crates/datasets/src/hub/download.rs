@@ -19,7 +19,7 @@ const CORRUPT_COPIES: usize = 2;
 const BLOCK: usize = 1 << 16;
 
 /// An attempt makes progress if it receives this many bytes or this share of the missing ones. Fewer count as none, so that
-/// a server that cuts every answer after one byte does not keep a download alive.
+/// a server that ends every response after one byte cannot prolong a download without limit.
 const PROGRESS_BYTES: u64 = 1 << 16;
 const PROGRESS_SHARE: u64 = 16;
 

@@ -95,7 +95,7 @@ pub(crate) fn check() -> Result<(), Unavailable> {
 /// Submits a script; returns the number of its job.
 pub(super) fn sbatch<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Result<String> {
     let output = succeeded("sbatch", call("sbatch", arguments)?)?;
-    // `number` or `number;cluster`.
+    // The output is `number` or `number;cluster`.
     let number = output.trim().split(';').next().unwrap_or_default().to_owned();
     if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit()) {
         let message = format!("expected the number of a job, found `{}`", output.trim());
