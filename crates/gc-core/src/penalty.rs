@@ -93,7 +93,7 @@ pub struct Penalty {
 pub struct PenaltyTerm {
     /// The scalar to add to the loss, times its weight λ. Its value is `value`, its gradient that of `value`.
     pub loss: Tensor,
-    /// The features `[n, p]` with their graph, for the rest of the loss.
+    /// The features `[n, p]` with their graph, for the other terms of the loss.
     pub features: Tensor,
     /// The estimate of the geometric complexity of the batch.
     pub value: f64,

@@ -12,7 +12,7 @@ use crate::{Error, FeatureMap, InputUnits, Quantity, Result};
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct SquaredPullbacks {
-    /// The features `[n, p]` with their graph, so that the rest of the loss can share the forward pass.
+    /// The features `[n, p]` with their graph, so that the other terms of the loss can share the forward pass.
     pub features: Tensor,
     /// For each cotangent v the norms ‖Jᵀv‖² of each sample (row norms of Jᵀv), in the input units of the call.
     pub squared_norms: Vec<Vec<f64>>,
@@ -71,8 +71,8 @@ impl Tangent {
     }
 }
 
-/// ‖Jᵀv‖² and its gradient for any map: u = Jᵀv in reverse mode, then ⟨v, J u⟩ by the map's JVP or by a central difference, or ½‖u‖² if
-/// candle can differentiate it.
+/// ‖Jᵀv‖² and its gradient for any map: u = Jᵀv in reverse mode, then ⟨v, J u⟩ by the map's JVP or by a central difference,
+/// or ½‖u‖² if candle can differentiate it.
 pub(crate) fn of_any_map<M: FeatureMap + ?Sized>(
     map: &M,
     x: &Tensor,

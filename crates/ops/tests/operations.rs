@@ -220,7 +220,7 @@ fn ties_in_max_pooling_go_to_the_first_in_row_major_order() {
     assert_eq!(gradient, [1., 0., 1., 0., 0., 0., 0., 0., 1., 0., 1., 0., 0., 0., 0., 0.]);
 }
 
-/// Black images, where every window is a tie, every ReLU sits at 0 and no channel varies.
+/// Black images, where every window is a tie, every input of a ReLU is 0 and no channel varies.
 #[test]
 fn all_zero_images() {
     for route in [|body: &dyn Fn()| body(), |body: &dyn Fn()| ops::composed(body)] {

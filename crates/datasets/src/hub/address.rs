@@ -53,7 +53,7 @@ impl Address {
         self.origin.scheme == "https"
     }
 
-    /// The address that a `Location` header of an answer from this address means.
+    /// The address that a `Location` header of a response from this address means.
     pub(super) fn redirected(&self, location: &str) -> Option<Self> {
         let location = location.split('#').next().unwrap_or_default();
         if location.contains('\\') {

@@ -140,14 +140,14 @@ impl Download<'_> {
             Some(size) if done == size => return Ok(()),
             // These are not the first bytes of this file.
             Some(size) if done > size => done = 0,
-            // The end of a file of unknown size shows in one uninterrupted answer only.
+            // The end of a file of unknown size shows in one uninterrupted response only.
             None => done = 0,
             Some(_) => {}
         }
         let mut out = open_part(part).map_err(local("write"))?;
-        let answer = self.transport.bytes(&self.url, done);
+        let response = self.transport.bytes(&self.url, done);
         let Bytes { mut body, resumed } =
-            answer.map_err(|failure| match failure.retry(&self.url, &self.file.to_string()) {
+            response.map_err(|failure| match failure.retry(&self.url, &self.file.to_string()) {
                 Ok(retry) => Stop::Remote(retry),
                 Err(error) => Stop::Local(error),
             })?;

@@ -73,7 +73,7 @@ impl TaskStatus {
     }
 
     /// Whether it is running or waiting.
-    pub(crate) fn alive(&self) -> bool {
+    pub(crate) fn unfinished(&self) -> bool {
         let waits =
             ["PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "RESV_DEL_HOLD"];
         self.runs() || waits.contains(&self.state.as_str()) || self.state == "RESIZING"
@@ -189,11 +189,11 @@ mod tests {
     #[test]
     fn lines_of_the_queue_are_parsed() {
         let (id, status) = task("12_3      PENDING     0      Resources ").unwrap();
-        assert_eq!((id.to_string().as_str(), status.alive(), status.runs()), ("12_3", true, false));
+        assert_eq!((id.to_string().as_str(), status.unfinished(), status.runs()), ("12_3", true, false));
         assert_eq!(status.exit_code, None);
         let (_, ended) = task("12_4  FAILED  1024  NonZeroExitCode").unwrap();
         assert_eq!((exit_code("4:0"), exit_code("9"), exit_code("0:9")), (Some(4), None, None));
-        assert_eq!((ended.alive(), ended.exit_code), (false, Some(4)));
+        assert_eq!((ended.unfinished(), ended.exit_code), (false, Some(4)));
         assert_eq!(why(&id, Some(&ended)), "ended as FAILED (NonZeroExitCode) without a result");
         assert!(task("slurm_load_jobs error").is_none() && task("").is_none());
     }
