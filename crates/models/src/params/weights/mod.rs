@@ -16,7 +16,8 @@ use std::path::{Path, PathBuf};
 
 use candle_core::Tensor;
 
-pub use report::WeightsReport;
+pub use names::RenamedTensor;
+pub use report::{ShapeMismatch, TensorShape, WeightsReport};
 pub(crate) use safetensors_file::{encode_tensors, parse_tensors};
 
 use crate::Architecture;
@@ -114,7 +115,7 @@ impl WeightsFile {
             let mut part = Self::of_file(&file)?;
             for name in names {
                 let Some(tensor) = part.tensors.remove(&name) else {
-                    let reason = format!("it says that `{name}` is in {}, which does not hold it", file.display());
+                    let reason = format!("it lists `{name}` in {}, which does not hold it", file.display());
                     return Err(Error::WeightsShards { path: path.to_owned(), reason });
                 };
                 whole.tensors.insert(name, tensor);
