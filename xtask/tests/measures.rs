@@ -277,7 +277,7 @@ fn a_head_for_other_classes_than_those_of_the_folder_is_not_used() {
     let document = json(folder.path(), &[&network[..], &more].concat());
     assert_eq!((&document["inputs"]["samples"], &document["collapse"]["missing_classes"]), (&4.into(), &0.into()));
     let reason = document["collapse_without_head"].as_str().unwrap();
-    assert_eq!(reason, "the head tells 4 classes apart, the data have 2");
+    assert_eq!(reason, "the head has 4 classes, the data have 2");
     assert!(document["collapse"].get("head_accuracy").is_none(), "{document}");
 }
 
@@ -408,7 +408,10 @@ fn errors_of_features_name_file_tensor_and_shapes() {
     let mut cases: Vec<(Tensors, Vec<&str>)> = vec![
         (vec![("labels", labels(1))], vec!["unknown tensor `features`", "[n, p]"]),
         (vec![("features", zeros(&[4, 0])), ("labels", labels(1))], vec!["`features`", "[4, 0]", "[n, p]"]),
-        (vec![("features", zeros(&[4, 3])), ("labels", zeros(&[4]))], vec!["`labels` holds f64", "whole numbers"]),
+        (
+            vec![("features", zeros(&[4, 3])), ("labels", (zeros(&[4]) + 0.5).unwrap())],
+            vec!["label 0.5 of row 0", "whole numbers"],
+        ),
         (vec![("features", zeros(&[5, 3])), ("labels", labels(1))], vec!["`labels` has shape [4], expected [5]"]),
         // As many classes as this label says would fill the memory.
         (

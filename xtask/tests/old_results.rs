@@ -58,7 +58,7 @@ fn earlier_columns_can_be_ranked() {
     let document = xtask(&fixture("."), &["rank", "--runs", "finished", "--json"]);
     // All runs of the sample are under-trained by the rule, so none counts; the columns themselves are found.
     let message = text(&document, 1);
-    assert!(message.contains("runs count and have `ridge_accuracy`"), "{message}");
+    assert!(message.contains("counted runs have `ridge_accuracy`"), "{message}");
     let folder = tempfile::tempdir().unwrap();
     let csv = read(fixture("finished/measurements.csv")).replace(",under-trained,", ",counted,");
     fs::write(folder.path().join("measurements.csv"), csv).unwrap();

@@ -1,6 +1,6 @@
 //! Features and labels of files, under whatever names their writer gave them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use candle_core::Tensor;
@@ -81,7 +81,7 @@ impl FeaturesArgs {
         self.features.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
     }
 
-    fn read_one(&self, path: &PathBuf) -> Result<LabelledFile> {
+    fn read_one(&self, path: &Path) -> Result<LabelledFile> {
         let mut arrays = Arrays::read(path, "features")?;
         let features_name = self.features_name(&arrays)?;
         let features = arrays.floats(&features_name, &[2], FEATURES)?;
@@ -103,7 +103,7 @@ impl FeaturesArgs {
     }
 
     /// Adds the rows of another file. Classes of text labels are matched by their names.
-    fn append(&self, file: &mut LabelledFile, path: &PathBuf) -> Result<()> {
+    fn append(&self, file: &mut LabelledFile, path: &Path) -> Result<()> {
         let mut other = self.read_one(path)?;
         match (&mut file.class_names, other.class_names.take()) {
             (None, None) => {}

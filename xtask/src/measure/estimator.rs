@@ -39,7 +39,7 @@ pub(crate) struct EstimatorArgs {
     #[arg(long, value_name = "S", value_parser = up_to::<100_000_000>)]
     max_seconds: Option<usize>,
     /// Memory that activations and gradients may take, in MB
-    #[arg(long, value_name = "MB", default_value_t = 512, value_parser = up_to::<16_777_216>)]
+    #[arg(long, value_name = "MB", default_value_t = 512)]
     budget_mb: usize,
     /// Seed of every draw
     #[arg(long, value_name = "SEED", default_value_t = 0)]
