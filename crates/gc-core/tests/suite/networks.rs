@@ -43,6 +43,7 @@ pub(crate) fn pool(x: &Tensor, pooling: Pooling) -> Result<Tensor> {
     match pooling {
         #[allow(clippy::disallowed_methods, reason = "its wrong derivative is under test")]
         Pooling::CandleMax => x.max_pool2d(2),
+        #[allow(clippy::disallowed_methods, reason = "2 divides the sizes here, where its derivative is right")]
         Pooling::Average => x.avg_pool2d(2),
         Pooling::Max => {
             let (n, c, h, w) = x.dims4()?;
