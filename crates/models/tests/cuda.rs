@@ -11,7 +11,7 @@ use candle_core::{DType, Device, Tensor, Var};
 use gc_core::GeometricComplexity;
 use models::ops::{self, ConvSettings, PoolSettings};
 use models::train::Gradients;
-use models::{Accuracy, Architecture, Error, Initialisation, Network, Pass};
+use models::{Accuracy, Architecture, Initialisation, Network, Pass};
 use support::{assert_close, labelled, numbers, relative_distance};
 
 fn device() -> Option<Device> {
@@ -35,7 +35,7 @@ fn draw(shape: &[usize], dtype: DType, address: u64) -> Tensor {
 fn with_gradients(
     device: &Device,
     arguments: &[Tensor],
-    f: &dyn Fn(&[Tensor]) -> models::Result<Tensor>,
+    f: &dyn Fn(&[Tensor]) -> ops::Result<Tensor>,
 ) -> Vec<Tensor> {
     let vars: Vec<Var> =
         arguments.iter().map(|argument| Var::from_tensor(&argument.to_device(device).unwrap()).unwrap()).collect();
@@ -47,7 +47,7 @@ fn with_gradients(
     std::iter::once(y.detach()).chain(all).map(|tensor| tensor.to_device(&Device::Cpu).unwrap()).collect()
 }
 
-fn compare(what: &str, device: &Device, shapes: &[&[usize]], f: &dyn Fn(&[Tensor]) -> models::Result<Tensor>) {
+fn compare(what: &str, device: &Device, shapes: &[&[usize]], f: &dyn Fn(&[Tensor]) -> ops::Result<Tensor>) {
     for (dtype, tolerance) in [(DType::F64, 1e-12), (DType::F32, 1e-5)] {
         let arguments: Vec<Tensor> =
             shapes.iter().enumerate().map(|(index, shape)| draw(shape, dtype, index as u64)).collect();
