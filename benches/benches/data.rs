@@ -1,5 +1,5 @@
-//! Images per second: rendering `glyphs`, batches of a data set, decoding of image files; and beside the batches the fastest
-//! training step.
+//! Images per second: rendering `glyphs`, batches of a data set, decoding of image files; and, for
+//! comparison with the batches, the fastest training step.
 //!
 //! The example `start` of the crate `datasets` measures the time and memory of loading a whole data set, the first and the
 //! second time, in processes of its own. `benches/peers/data.py` does the same work with PyTorch.

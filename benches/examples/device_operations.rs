@@ -45,7 +45,7 @@ fn main() -> models::Result<()> {
         show("gate", &|| ops::relu_mask(&g, &g))?;
         show("channel sum", &|| ops::nhwc::channel_sum(&g))?;
         show("max pooling", &|| ops::nhwc::max_pool2d(&g, pool))?;
-        show("its pullback", &|| ops::nhwc::max_pool2d_vjp(&g, &pooled, pool))?;
+        show("its VJP", &|| ops::nhwc::max_pool2d_vjp(&g, &pooled, pool))?;
         show("batch norm", &|| Ok(ops::nhwc::batch_norm_train(&g, &bias, &bias, 1e-5)?.0))?;
         show("copy", &|| Ok(g.copy()?))?;
     }

@@ -1,4 +1,4 @@
-//! Images a second of a training step and the peak memory of the process, for comparison with
+//! Images per second of a training step and the peak memory of the process, for comparison with
 //! `peers/ops.py --memory vgg13 --batch 256` and, on a GPU, with `peers/train.py bench --device cuda --batch 256`.
 //!
 //! `[BENCH_DEVICE=cuda:0] cargo run --release --package benches --example training_step -- vgg13 256 [steps] [bf16]`
@@ -57,7 +57,7 @@ fn main() -> models::Result<()> {
         median * 1e3,
         batch as f64 / median
     );
-    // The kernel counts the peak; other systems have no such file, and then none is printed.
+    // Linux reports the peak in this file. Other systems do not have it, and no peak is printed there.
     if let Ok(status) = std::fs::read_to_string("/proc/self/status") {
         status.lines().filter(|line| line.starts_with("VmHWM")).for_each(|line| println!("{line}"));
     }

@@ -192,11 +192,11 @@ def candle_cnn(folder, images):
 
 
 def estimate(net, images, samples, probes, regularizer, planned, repeats):
-    def prepare(layout, pullback):
+    def prepare(layout, estimator):
         model, x = frozen(net, layout), images[:samples].to(memory_format=layout)
 
         def work():
-            values = [pullback(model, batch) * len(batch) for batch in x.split(BATCH)]
+            values = [estimator(model, batch) * len(batch) for batch in x.split(BATCH)]
             return sum(values) / samples
 
         return work

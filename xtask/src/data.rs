@@ -95,10 +95,10 @@ enum Command {
         #[arg(long)]
         out: Option<PathBuf>,
         /// Classes on the sheet
-        #[arg(long, default_value_t = 20, value_parser = crate::arguments::at_least_one)]
+        #[arg(long, default_value_t = 20, value_parser = crate::arguments::up_to::<1_000>)]
         classes: usize,
         /// Images of each class
-        #[arg(long, default_value_t = 8, value_parser = crate::arguments::at_least_one)]
+        #[arg(long, default_value_t = 8, value_parser = crate::arguments::up_to::<1_000>)]
         per_class: usize,
     },
 }

@@ -20,6 +20,7 @@ mod suggest;
 mod task;
 mod usage;
 
+use std::borrow::Cow;
 use std::process::ExitCode;
 
 use anyhow::anyhow;
@@ -85,7 +86,15 @@ fn main() -> ExitCode {
             Ok(Ending::Complete)
         }
         Err(error) => {
-            let _ = error.print();
+            // Colours only where the arguments that the message repeats hold no escape codes of their own.
+            let printable = |argument: std::ffi::OsString| {
+                matches!(output::printable(&argument.to_string_lossy()), Cow::Borrowed(_))
+            };
+            if std::env::args_os().all(printable) {
+                let _ = error.print();
+            } else {
+                output::note!("{}", error.render().to_string().trim_end());
+            }
             return ExitCode::from(USAGE);
         }
     };

@@ -4,6 +4,7 @@
 //! is dropped and the command goes on with its work. Any other error of standard output, such as a full disk, is kept, and
 //! the command ends with it ([`failure`]).
 
+use std::borrow::Cow;
 use std::fmt::{Arguments, Display};
 use std::io::{ErrorKind, Write};
 use std::sync::OnceLock;
@@ -30,9 +31,24 @@ macro_rules! note {
 
 pub(crate) use {note, say};
 
-/// Prints a line to standard output; [`say!`] calls it.
+/// Text with every control character but line feed and tab as an escape such as `\u{1b}`.
+///
+/// Names of files and arguments may hold the codes by which a terminal is cleared, coloured or made to answer.
+pub(crate) fn printable(text: &str) -> Cow<'_, str> {
+    let harmful = |character: char| character.is_control() && !matches!(character, '\n' | '\t');
+    if !text.chars().any(harmful) {
+        return Cow::Borrowed(text);
+    }
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        if harmful(character) { escaped.extend(character.escape_unicode()) } else { escaped.push(character) }
+    }
+    Cow::Owned(escaped)
+}
+
+/// Prints a line to standard output, with control characters escaped; [`say!`] calls it.
 pub(crate) fn line(text: Arguments<'_>) {
-    print(&format!("{text}\n"));
+    print(&printable(&format!("{text}\n")));
 }
 
 /// Prints text to standard output as it is.
@@ -45,9 +61,9 @@ pub(crate) fn print(text: &str) {
     }
 }
 
-/// Prints a line to standard error; [`note!`] calls it. An error has no other place to be reported and is ignored.
+/// Prints a line to standard error, with control characters escaped; [`note!`] calls it. An error has no other place to be reported and is ignored.
 pub(crate) fn note_line(text: impl Display) {
-    let _ = writeln!(std::io::stderr().lock(), "{text}");
+    let _ = writeln!(std::io::stderr().lock(), "{}", printable(&text.to_string()));
 }
 
 /// The first error of standard output so far, other than a closed pipe.
@@ -91,7 +107,7 @@ pub(crate) fn table(title: &str, rows: &[Row]) {
     let width = |text: fn(&Row) -> &str| rows.iter().map(|row| text(row).chars().count()).max().unwrap_or(0);
     let name = width(|row| &row.name);
     let value = width(|row| if row.meaning.is_empty() { "" } else { &row.value });
-    say!("{title}");
+    say!("{}", title.replace('\n', "\\n"));
     for row in rows {
         let line = format!("  {:<name$}  {:<value$}  {}", row.name, row.value, row.meaning);
         say!("{}", line.trim_end());
@@ -103,13 +119,20 @@ pub(crate) fn table(title: &str, rows: &[Row]) {
 /// # Errors
 /// A document that is not JSON.
 pub(crate) fn json(document: &impl Serialize) -> Result<()> {
-    say!("{}", serde_json::to_string_pretty(document)?);
+    // JSON has escapes of its own.
+    print(&format!("{}\n", serde_json::to_string_pretty(document)?));
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::number;
+    use super::{number, printable};
+
+    #[test]
+    fn control_characters_are_escaped_and_lines_stay() {
+        assert_eq!(printable("a\u{1b}[31mb\r\u{9b}c\n\td é"), "a\\u{1b}[31mb\\u{d}\\u{9b}c\n\td é");
+        assert!(matches!(printable("photos/ü.png"), std::borrow::Cow::Borrowed(_)));
+    }
 
     #[test]
     fn numbers_have_six_digits() {

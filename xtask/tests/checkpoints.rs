@@ -12,7 +12,7 @@ use serde_json::Value;
 
 const NETS: &str = include_str!("pytorch/nets.json");
 
-/// One network in a folder of its own: architecture, weights and inputs, and what PyTorch says of them.
+/// One network in a folder of its own: architecture, weights and inputs, and the values that PyTorch gives for them.
 struct Case {
     folder: tempfile::TempDir,
     name: String,
@@ -143,7 +143,7 @@ fn the_memory_budget_changes_the_work_and_not_the_value() {
         near(&case.name, number(&narrow, "/gc/value"), number(&wide, "/gc/value"), 1e-13);
         let none = case.run(&["--budget-mb", "0"]);
         assert_eq!(none.status.code(), Some(1));
-        assert!(String::from_utf8_lossy(&none.stderr).contains("bytes"), "the message says how many are needed");
+        assert!(String::from_utf8_lossy(&none.stderr).contains("bytes"), "the message states how many are needed");
     }
 }
 
@@ -155,7 +155,7 @@ fn an_exact_value_of_the_data_set_itself_has_no_error() {
 }
 
 #[test]
-fn an_error_that_is_not_reached_is_told_beside_the_result() {
+fn an_error_that_is_not_reached_is_reported_beside_the_result() {
     let case = cases().into_iter().find(|case| case.name == "vgg_bn").unwrap();
     let output = case.run(&["--until-rel", "0.001"]);
     assert!(output.status.success());

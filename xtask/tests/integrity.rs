@@ -1,4 +1,4 @@
-//! Results that were altered or mixed up, files that kills left half written, children whose parent was killed, and
+//! Results that were altered or mixed up, files that killed processes left half written, children whose parent was killed, and
 //! outputs that are not regular files.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests, which may panic")]
 
@@ -42,10 +42,10 @@ fn altered_results_are_recognised_and_done_again() {
 
     let plan = text(&xtask(root, &reproduce("out", &["--dry-run"])), 0);
     assert_eq!(plan.matches("unusable, to be done again").count(), 4, "{plan}");
-    let said = text(&xtask(root, &reproduce("out", &[])), 0);
-    assert!(said.contains("4 runs, 0 of them finished before"), "{said}");
-    assert_eq!(said.matches("do not match their signature").count(), 3, "{said}");
-    assert_eq!(said.matches("belongs to another run: `seed` is 1, expected 0").count(), 1, "{said}");
+    let printed = text(&xtask(root, &reproduce("out", &[])), 0);
+    assert!(printed.contains("4 runs, 0 of them finished before"), "{printed}");
+    assert_eq!(printed.matches("do not match their signature").count(), 3, "{printed}");
+    assert_eq!(printed.matches("belongs to another run: `seed` is 1, expected 0").count(), 1, "{printed}");
     assert_eq!(read(root.join("out/measurements.csv")), csv);
     let again = text(&xtask(root, &reproduce("out", &[])), 0);
     assert!(again.contains("4 runs, 4 of them finished before"), "{again}");
@@ -88,8 +88,8 @@ fn a_checkpoint_of_another_configuration_is_not_used() {
     fs::remove_file(run.join("done")).unwrap();
     fs::create_dir(run.join("checkpoints")).unwrap();
     fs::copy(&checkpoint, run.join("checkpoints").join(checkpoint.file_name().unwrap())).unwrap();
-    let said = text(&xtask(root, &["run", run.to_str().unwrap()]), 0);
-    assert!(said.contains("is left aside: it belongs to a run with another configuration"), "{said}");
+    let printed = text(&xtask(root, &["run", run.to_str().unwrap()]), 0);
+    assert!(printed.contains("is ignored: it belongs to a run with another configuration"), "{printed}");
     assert_eq!([read(run.join("done")), read(run.join("metrics.jsonl"))], expected);
 }
 
@@ -102,9 +102,9 @@ fn a_run_that_diverges_before_its_first_measurement_is_diverged() {
         let values = format!("sweeps.learning-rate.values=[0.05, {rate}]");
         let schedule = format!("measure.schedule={schedule}");
         let settings = ["--set", &values, "--set", &schedule, "--set", "model.batch_norm=false"];
-        let said = text(&xtask(root, &reproduce("out", &settings)), 0);
-        assert!(said.contains("DIVERGED at step") && said.contains("diverged at step"), "{rate}: {said}");
-        assert!(!said.contains("failed"), "{rate}: {said}");
+        let printed = text(&xtask(root, &reproduce("out", &settings)), 0);
+        assert!(printed.contains("DIVERGED at step") && printed.contains("diverged at step"), "{rate}: {printed}");
+        assert!(!printed.contains("failed"), "{rate}: {printed}");
         let csv = read(root.join("out/claims.csv"));
         assert!(csv.lines().count() > 10, "{csv}");
         let page = read(root.join("out/report.html"));
@@ -129,8 +129,8 @@ fn temporary_files_of_killed_processes_are_removed() {
     }
     fs::create_dir(run.join("checkpoints")).unwrap();
     fs::write(run.join("checkpoints/step-000000000001.safetensors.4242.part"), "half").unwrap();
-    let said = text(&xtask(root, &reproduce("out", &[])), 0);
-    assert!(said.contains("4 runs, 3 of them finished before"), "{said}");
+    let printed = text(&xtask(root, &reproduce("out", &[])), 0);
+    assert!(printed.contains("4 runs, 3 of them finished before"), "{printed}");
     let left: Vec<PathBuf> = files(&root.join("out"))
         .into_iter()
         .filter(|path| path.extension().is_some_and(|end| end == "partial" || end == "part"))
@@ -150,8 +150,8 @@ fn outputs_that_are_links_or_pipes_are_refused_and_stay() {
 
     // As the results folder.
     for out in ["pipe", "link"] {
-        let said = text(&xtask(root, &reproduce(out, &[])), 1);
-        assert!(said.contains(out) && said.contains("--out"), "{said}");
+        let printed = text(&xtask(root, &reproduce(out, &[])), 1);
+        assert!(printed.contains(out) && printed.contains("--out"), "{printed}");
     }
     text(&xtask(root, &reproduce("out", &[])), 0);
     let run = runs(&root.join("out"))[0].clone();
@@ -170,8 +170,8 @@ fn outputs_that_are_links_or_pipes_are_refused_and_stay() {
         std::os::unix::fs::symlink(root.join("target"), &path).unwrap();
         let output = xtask(root, &reproduce("out", &[]));
         if code == 1 {
-            let said = text(&output, 1);
-            assert!(said.contains("it is a link, expected a regular file"), "{}: {said}", path.display());
+            let printed = text(&output, 1);
+            assert!(printed.contains("it is a link, expected a regular file"), "{}: {printed}", path.display());
         }
         assert_eq!(read(root.join("target")), "kept", "{}", path.display());
         fs::remove_file(&path).unwrap();
@@ -180,9 +180,9 @@ fn outputs_that_are_links_or_pipes_are_refused_and_stay() {
     }
     // As the file of another command.
     for chart in ["pipe", "link"] {
-        let said =
+        let printed =
             text(&xtask(root, &["data", "show", "glyphs", "--classes", "2", "--per-class", "1", "--out", chart]), 1);
-        assert!(said.contains("expected a regular file"), "{said}");
+        assert!(printed.contains("expected a regular file"), "{printed}");
     }
     assert_eq!(read(root.join("target")), "kept");
     assert!(!fs::symlink_metadata(&pipe).unwrap().is_file());
@@ -231,8 +231,8 @@ mod children {
         let long = ["--set", "train.epochs=1000000", "--set", "measure.loss_levels=[0.9]"];
         child_ends(folder.path(), &reproduce("out", &long), |_| runs.clone());
         // Their locks are released: the next command can start them again.
-        let said = text(&xtask(folder.path(), &["run", "out/runs"]), 1);
-        assert!(said.contains("is no run folder"), "{said}");
+        let printed = text(&xtask(folder.path(), &["run", "out/runs"]), 1);
+        assert!(printed.contains("is no run folder"), "{printed}");
     }
 
     #[test]

@@ -22,9 +22,12 @@ fn finished_runs_are_reported_as_unsigned_and_not_done_again() {
     let plan = text(&xtask(root, &reproduce("out", &["--dry-run"])), 0);
     assert_eq!(plan.matches("finished, unsigned").count(), 2, "{plan}");
 
-    let said = text(&xtask(root, &reproduce("out", &[])), 0);
-    assert!(said.contains("4 runs, 2 of them finished before"), "{said}");
-    assert!(said.contains("2 of the finished runs are unsigned: an earlier version wrote their results"), "{said}");
+    let printed = text(&xtask(root, &reproduce("out", &[])), 0);
+    assert!(printed.contains("4 runs, 2 of them finished before"), "{printed}");
+    assert!(
+        printed.contains("2 of the finished runs are unsigned: an earlier version wrote their results"),
+        "{printed}"
+    );
     let page = read(root.join("out/report.html"));
     assert!(page.contains("2 of 4 finished runs are unsigned"));
     assert_eq!(page.matches("(unsigned)").count(), 2);
@@ -48,9 +51,9 @@ fn an_unsigned_folder_of_another_seed_is_recognised_by_its_configuration() {
     copy(&fixture("finished"), &root.join("out"));
     let path = root.join("out/runs/a656c52d051c/run.toml");
     fs::write(&path, read(&path).replace("seed = 0", "seed = 1")).unwrap();
-    let said = text(&xtask(root, &reproduce("out", &[])), 0);
-    assert!(said.contains("4 runs, 1 of them finished before"), "{said}");
-    assert!(said.contains("belongs to another run: `seed` is 1, expected 0"), "{said}");
+    let printed = text(&xtask(root, &reproduce("out", &[])), 0);
+    assert!(printed.contains("4 runs, 1 of them finished before"), "{printed}");
+    assert!(printed.contains("belongs to another run: `seed` is 1, expected 0"), "{printed}");
 }
 
 #[test]
@@ -71,8 +74,8 @@ fn an_interrupted_run_continues_from_its_checkpoint() {
     let folder = tempfile::tempdir().unwrap();
     let run = folder.path().join("run");
     copy(&fixture("interrupted"), &run);
-    let said = text(&xtask(folder.path(), &["run", "run"]), 0);
-    assert!(said.contains("done, training loss") && !said.contains("left aside"), "{said}");
+    let printed = text(&xtask(folder.path(), &["run", "run"]), 0);
+    assert!(printed.contains("done, training loss") && !printed.contains("is ignored"), "{printed}");
     let done: serde_json::Value = serde_json::from_str(&read(run.join("done"))).unwrap();
     let loss = done["final_loss"].as_f64().unwrap();
     // Sums round differently on other processors.

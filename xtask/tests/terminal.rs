@@ -36,9 +36,9 @@ fn a_pipe_that_is_closed_early_is_no_error() {
                 drop(child.stderr.take());
             }
             let output = child.wait_with_output().unwrap();
-            let said = String::from_utf8_lossy(&output.stderr);
-            assert_eq!(output.status.code(), Some(0), "{args:?}: {said}");
-            assert!(!said.contains("panicked"), "{args:?}: {said}");
+            let printed = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(0), "{args:?}: {printed}");
+            assert!(!printed.contains("panicked"), "{args:?}: {printed}");
         }
     }
     assert!(read(root.join("new/report.html")).ends_with("</html>"), "the work goes on without a reader");
@@ -53,10 +53,10 @@ fn a_full_disk_on_standard_output_is_an_error() {
     for args in printing() {
         let full = || Stdio::from(fs::OpenOptions::new().write(true).open("/dev/full").unwrap());
         let output = command(root, &args).stdout(full()).stderr(Stdio::piped()).output().unwrap();
-        let said = text(&output, 1);
+        let printed = text(&output, 1);
         assert!(
-            said.contains("error: cannot write to standard output") && said.contains("(os error 28)"),
-            "{args:?}: {said}"
+            printed.contains("error: cannot write to standard output") && printed.contains("(os error 28)"),
+            "{args:?}: {printed}"
         );
         // Even without a place for the message.
         let output = command(root, &args).stdout(full()).stderr(full()).output().unwrap();
@@ -90,8 +90,8 @@ fn errors_in_the_command_line_end_with_2_and_others_with_1() {
         &["run"],
     ];
     for args in wrong {
-        let said = text(&xtask(root, args), 2);
-        assert!(!said.is_empty(), "{args:?}");
+        let printed = text(&xtask(root, args), 2);
+        assert!(!printed.is_empty(), "{args:?}");
     }
     let failing: [&[&str]; 6] = [
         &["reproduce", "missing.toml"],
@@ -102,8 +102,8 @@ fn errors_in_the_command_line_end_with_2_and_others_with_1() {
         &["rank", "--runs", "missing"],
     ];
     for args in failing {
-        let said = text(&xtask(root, args), 1);
-        assert!(said.contains("error: "), "{args:?}: {said}");
+        let printed = text(&xtask(root, args), 1);
+        assert!(printed.contains("error: "), "{args:?}: {printed}");
     }
     assert!(!root.join("results").exists());
 }

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use collapse::{Head, ReportOptions, report_slice};
 
-/// As in the workspace's other programs.
+/// The allocator of the workspace's other programs.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -19,7 +19,7 @@ fn main() {
     let means: Vec<f32> = normals("means", classes * features).collect();
     let labels: Vec<u32> = (0..samples).map(|row| (row * 7919 % classes) as u32).collect();
     let mut data = vec![0f32; samples * features];
-    // A long table of draws, read from another place for each row: as good as fresh draws here, and much faster.
+    // Each row reads its noise from another position of one table of draws. This is much faster than drawing it.
     let noise: Vec<f32> = normals("noise", 1 << 20).collect();
     for (row, (line, &label)) in data.chunks_exact_mut(features).zip(&labels).enumerate() {
         let shift = row.wrapping_mul(40_503) % ((1 << 20) - features);
@@ -45,7 +45,7 @@ fn main() {
          \"processor_seconds\": {processor:?}, \"mib_beyond_input\": {beyond}, \"cdnv\": {}, \"nc1\": {:?}, \"vci\": {:?}, \"rank_me\": {:?}}}",
         report.cdnv, report.nc1, report.vci, report.rank_me
     );
-    // For `cargo xtask bench`, which sets it beside the peers'.
+    // `cargo xtask bench` reads this line and compares the value with those of other packages.
     println!(
         "figure {{\"work\": \"collapse/memory beyond the input/{samples}x{features}-{classes}-classes-f32\", \
          \"side\": \"ours\", \"unit\": \"MiB\", \"values\": [{beyond}]}}"
@@ -57,14 +57,14 @@ fn normals(purpose: &str, count: usize) -> impl Iterator<Item = f32> {
     streams::standard_normal(&mut stream, count).into_iter().map(|draw| draw as f32)
 }
 
-/// Processor time of all threads of this process (Linux, in ticks of 10 ms); 0 where there is none.
+/// Processor time in seconds of all threads of this process (Linux, in steps of 10 ms); 0 on other systems.
 fn processor_seconds() -> f64 {
     let status = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let fields = status.rsplit(')').next().unwrap_or_default().split_whitespace();
     fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
 }
 
-/// A line of this process's memory account in KiB; 0 where there is none.
+/// An entry of /proc/self/status in KiB; 0 where there is no such entry.
 fn memory(line: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let found = status.lines().find_map(|text| text.strip_prefix(line)?.strip_prefix(':'));

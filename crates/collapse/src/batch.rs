@@ -1,7 +1,7 @@
 //! Moments of one batch, in two passes over its rows: class means first, then deviations from them.
 //!
-//! Two passes over a batch that is in memory anyway lose nothing to cancellation, however far the features lie
-//! from zero. Batches are then joined by the exact update of Chan, Golub and LeVeque (1983).
+//! The batch is in memory, so a second pass is cheap, and it loses no precision by cancellation when the features are
+//! far from zero. Batches are then joined by the exact update of Chan, Golub and LeVeque (1983).
 
 use std::ops::Range;
 
@@ -14,7 +14,7 @@ use crate::kernel::{add_rows, deviate_and_square, squared_distance};
 use crate::products::add_scatter;
 use crate::{Error, Result};
 
-/// Rows whose sum is one task. Fixed, so that sums do not depend on the number of threads.
+/// Rows that one task sums. Fixed, so that sums do not depend on the number of threads.
 const PIECE: usize = 1024;
 /// Numbers in a tile of deviations: 4 MiB in f32, enough rows to keep the product kernel busy.
 const TILE: usize = 1 << 20;
@@ -31,16 +31,15 @@ pub(crate) struct BatchMoments {
 impl BatchMoments {
     /// Computes the moments and, with `products`, adds Σ (x − μ)(x − μ)ᵀ of all classes to its lower triangle.
     ///
-    /// Nothing is added when an error comes back.
+    /// Nothing is added when an error is returned.
     pub(crate) fn new<E: Element>(
         operation: &'static str,
         data: &Labelled<'_, E>,
-        class_count: usize,
+        order: ClassOrder,
         products: Option<(&mut [f64], Precision)>,
     ) -> Result<Self> {
-        let order = ClassOrder::new(data.labels, class_count);
         let means = class_means(operation, data, &order)?;
-        // The pass for the products sums the squares too. Only where they may overflow have they to be known before.
+        // The pass for the products sums the squares too. Where squares may overflow, they are summed first.
         let squares = match products {
             Some((products, precision)) if E::SQUARES_FIT => add_deviations(data, &order, &means, precision, products),
             products => {
@@ -62,7 +61,7 @@ fn class_means<E: Element>(operation: &'static str, data: &Labelled<'_, E>, orde
     let width = data.width;
     let pieces = order.pieces(PIECE);
     let mut means = vec![0.0; order.classes.len() * width];
-    // A bounded number of partial sums at a time: they are as wide as the features.
+    // Each partial sum has p numbers, so only 512 are held at a time.
     for group in pieces.chunks(512) {
         let sums: Vec<Vec<f64>> = group
             .par_iter()
@@ -101,7 +100,7 @@ fn class_squares<E: Element>(data: &Labelled<'_, E>, order: &ClassOrder, means: 
     squares
 }
 
-/// Adds the products of all deviations, tile by tile; gives Σ‖x − μ‖² of each class that occurs.
+/// Adds the products of all deviations, tile by tile; returns Σ‖x − μ‖² of each class that occurs.
 fn add_deviations<E: Element>(
     data: &Labelled<'_, E>,
     order: &ClassOrder,
@@ -134,7 +133,7 @@ fn add_deviations<E: Element>(
     squares
 }
 
-/// Writes the deviations of a stretch of the class order to `tile`; gives their squared lengths.
+/// Writes the deviations of a stretch of the class order to `tile`; returns their squared lengths.
 fn deviations<E: Element, T: Element>(
     data: &Labelled<'_, E>,
     order: &ClassOrder,

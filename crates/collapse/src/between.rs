@@ -4,45 +4,43 @@ use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, MatRef, Par};
 use rayon::prelude::*;
 
-use crate::convention::{Truncation, Weighting};
+use crate::convention::{Singletons, Truncation, Weighting};
 use crate::spectrum::{eigen, parallelism};
 use crate::{ClassMoments, Error, Result};
 
 /// Class means around the global mean, in one weighting.
 pub(crate) struct Between {
-    /// Classes with samples, ascending.
+    /// The classes that take part, ascending.
     pub(crate) classes: Vec<usize>,
     /// Their weights, summing to one.
     pub(crate) weights: Vec<f64>,
     /// μ_c − μ_G, row-major [classes, width].
     pub(crate) centred: Vec<f64>,
     pub(crate) width: usize,
-    /// The largest rank that Σ_B can have, but for the number of features.
+    pub(crate) weighting: Weighting,
+    /// The largest rank of Σ_B that the number of classes allows.
     rank: usize,
 }
 
 impl Between {
     pub(crate) fn new(operation: &'static str, moments: &ClassMoments, weighting: Weighting) -> Result<Self> {
-        Self::around(operation, moments, weighting, weighting)
+        Self::around(operation, moments, weighting, weighting, Singletons::LeftOut)
     }
 
-    /// The same around a centre of another weighting, as some codebases have it; Σ_B can then have rank K.
+    /// Class means around a global mean of another weighting, as some codebases define it; Σ_B can then have rank K.
     pub(crate) fn around(
         operation: &'static str,
         moments: &ClassMoments,
         weighting: Weighting,
         centre: Weighting,
+        singletons: Singletons,
     ) -> Result<Self> {
-        let classes = moments.present_classes();
-        if classes.len() < 2 {
-            return Err(Error::TooFewClasses { operation, needed: 2, found: classes.len() });
-        }
-        let counts: Vec<u64> = classes.iter().map(|&class| moments.counts()[class]).collect();
-        let weights = weighting.weights(&counts);
+        let classes = moments.two_classes_with(operation, singletons)?;
+        let weights = weighting.weights(&moments.counts_of(&classes));
         let rank = classes.len() - usize::from(centre == weighting);
-        let centre = moments.global_mean(centre)?;
+        let centre = moments.mean_over(&classes, centre)?;
         let centred = moments.centred_means(&classes, &centre);
-        Ok(Self { classes, weights, centred, width: moments.feature_count(), rank })
+        Ok(Self { classes, weights, centred, width: moments.feature_count(), weighting, rank })
     }
 
     /// tr Σ_B = Σ w_c ‖μ_c − μ_G‖².
@@ -52,7 +50,7 @@ impl Between {
         self.weights.iter().zip(squares).map(|(weight, square)| weight * square).sum()
     }
 
-    /// Rows √w_c (μ_c − μ_G), some at a time and row-major: Σ_B is the sum of their Gram matrices over features.
+    /// Blocks of the rows √w_c (μ_c − μ_G), row-major. Σ_B is the sum of AᵀA over the blocks A.
     pub(crate) fn scaled(&self) -> impl Iterator<Item = Vec<f64>> {
         const ROWS: usize = 256;
         let blocks = self.centred.chunks(ROWS * self.width).zip(self.weights.chunks(ROWS));
@@ -66,7 +64,7 @@ impl Between {
         })
     }
 
-    /// Kept eigenvalues of Σ_B, descending, and their unit eigenvectors as columns [width, rank].
+    /// The eigenvalues of Σ_B that the truncation keeps, descending, and their unit eigenvectors as columns [width, rank].
     ///
     /// With fewer classes than features the K×K Gram matrix is decomposed instead of the p×p covariance: its non-zero
     /// spectrum is the same.
@@ -117,7 +115,7 @@ impl Between {
 
 /// tr(Bᵀ S B · diag(1/λ)) for a symmetric row-major S with a valid lower triangle, strip by strip of its rows.
 ///
-/// A row i needs its columns j ≤ i alone: those left of the diagonal block count twice.
+/// Row i is read at columns j ≤ i only; entries left of the diagonal block are counted twice.
 pub(crate) fn weighted_trace(products: &[f64], width: usize, basis: MatRef<'_, f64>, values: &[f64]) -> f64 {
     const STRIP: usize = 256;
     let strips = products.par_chunks(STRIP * width).enumerate().map(|(index, strip)| {
@@ -131,6 +129,6 @@ pub(crate) fn weighted_trace(products: &[f64], width: usize, basis: MatRef<'_, f
             |column: usize| (0..height).map(|row| image[(row, column)] * basis[(first + row, column)]).sum::<f64>();
         values.iter().enumerate().map(|(column, value)| dot(column) / value).sum::<f64>()
     });
-    // Collected first, so that the order of the sum does not depend on the threads.
+    // Collected before the sum, so that its order does not depend on the threads.
     strips.collect::<Vec<f64>>().into_iter().sum()
 }

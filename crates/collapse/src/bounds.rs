@@ -31,13 +31,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::convention::CdnvConvention;
+use crate::convention::{CdnvConvention, Singletons};
 use crate::geometric::{require_complexity, require_per_class};
-use crate::pairs::{Need, Pairs};
+use crate::pairs::Pairs;
 use crate::{ClassMoments, Error, Result, cdnv};
 
 /// Both inequalities of NC ≤ c·pairwise ≤ c·mixture, over the same pairs.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct CollapseChain {
     /// Mean CDNV (divisor n, halved form).
     pub nc: f64,
@@ -47,25 +48,27 @@ pub struct CollapseChain {
     pub mixture: f64,
     /// The Poincaré constant c.
     pub constant: f64,
-    /// Whether NC ≤ c·pairwise, up to 1e-12 of the right side. Fails when c is below some class's Var_i/GC_i, and may.
+    /// Whether NC ≤ c·pairwise, up to 1e-12 of the right side. It can fail only when c is below some class's Var_i/GC_i.
     pub first_holds: bool,
-    /// Whether c·pairwise ≤ c·mixture, likewise; true for any complexities.
+    /// Whether c·pairwise ≤ c·mixture, up to the same tolerance; true for any complexities.
     pub second_holds: bool,
     /// Pairs compared.
     pub pairs: u64,
-    /// Samples behind the moments.
+    /// Classes of one sample, which are left out.
+    pub singleton_classes: usize,
+    /// Samples of the classes that took part.
     pub samples: u64,
 }
 
-/// Measures the three quantities of the chain and compares them.
+/// The three quantities of the chain NC ≤ c·pairwise ≤ c·mixture, compared with each other.
 ///
-/// **Definition** see the source; the mixture form uses GC = mean over classes of GC_i. Pairs that a CDNV excludes are
-/// excluded from all three, so that they compare.
+/// **Definition** The mixture form uses GC = mean over classes of GC_i. Pairs that the CDNV excludes are excluded from
+/// all three quantities.
 ///
 /// **Errors** as of [`crate::pairwise_geometric_collapse`]; [`Error::OutOfRange`] for a constant that is negative or not
 /// finite; [`Error::NoPair`].
 ///
-/// **Source** arXiv 2405.15706, Proposition 4.1; the pairwise form between is ours.
+/// **Source** arXiv 2405.15706, Proposition 4.1; the pairwise form in the middle is ours.
 ///
 /// ```
 /// use collapse::{ClassMoments, Scatter, collapse_chain, effective_poincare_constant};
@@ -82,7 +85,7 @@ pub fn collapse_chain(moments: &ClassMoments, gc_per_class: &[f64], constant: f6
     require_per_class(operation, moments, gc_per_class)?;
     require_constant(operation, constant)?;
     let nc = cdnv(moments, CdnvConvention::default())?;
-    let pairs = Pairs::new(operation, moments, Need::Variances)?;
+    let pairs = Pairs::new(operation, moments, Singletons::LeftOut)?;
     let gc: Vec<f64> = pairs.classes.iter().map(|&class| gc_per_class[class]).collect();
     let total: f64 = gc.iter().sum();
     let pairwise = pairs.summarize(operation, |i, j, squared| [(gc[i] + gc[j]) / (2.0 * squared)])?.mean;
@@ -97,15 +100,17 @@ pub fn collapse_chain(moments: &ClassMoments, gc_per_class: &[f64], constant: f6
         first_holds: below(nc.mean, constant * pairwise),
         second_holds: below(pairwise, mixture),
         pairs: nc.pairs,
-        samples: moments.sample_count(),
+        singleton_classes: moments.singleton_count(),
+        samples: moments.measured_samples(),
     })
 }
 
-/// What is assumed of the distribution of a class's features.
+/// The assumption on the distribution of a class's features.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Symmetry {
-    /// Nothing: s = 1.
+    /// No assumption: s = 1.
     General,
     /// Spherical symmetry around the class mean in p dimensions: s = p.
     Spherical(usize),
@@ -113,30 +118,31 @@ pub enum Symmetry {
 
 /// A bound on the expected error of the nearest-mean rule.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct NearestMeanBound {
-    /// 16 (k−1)(1/s + 1/m)·NC. Above 1 it says nothing.
+    /// 16 (k−1)(1/s + 1/m)·NC. A bound above 1 is vacuous.
     pub bound: f64,
-    /// The NC (or the bound on it) that entered.
+    /// The NC, or the bound on it, from which this bound is computed.
     pub nc: f64,
     /// Number of classes k.
     pub classes: usize,
-    /// Samples behind each mean, m.
+    /// Samples of each class mean, m.
     pub shots: usize,
-    /// What was assumed.
+    /// The assumption.
     pub symmetry: Symmetry,
 }
 
 impl NearestMeanBound {
-    /// Whether a measured error obeys the bound.
+    /// Whether a measured error is at most the bound.
     pub fn holds_for(&self, error: f64) -> bool {
         error <= self.bound
     }
 }
 
-/// Bound on the nearest-mean error of `classes` equally likely classes from `shots` samples each.
+/// Bound on the expected nearest-mean error of `classes` equally likely classes with `shots` samples each.
 ///
-/// **Definition** E err ≤ 16 (k−1)(1/s + 1/m)·NC, NC the mean CDNV of the classes' distributions. Derivation at the head
-/// of this file's source: the general case holds with 8 instead of 16 already. A plug-in NC of few samples
+/// **Definition** E err ≤ 16 (k−1)(1/s + 1/m)·NC, NC the mean CDNV of the classes' distributions. The derivation is
+/// in the comment at the top of `bounds.rs`; the general case holds with 8 in place of 16. A plug-in NC of few samples
 /// underestimates the true one.
 ///
 /// **Errors** [`Error::OutOfRange`] for an NC that is negative or not finite, no shots or no dimension;
@@ -152,7 +158,7 @@ impl NearestMeanBound {
 pub fn nearest_mean_bound(nc: f64, classes: usize, shots: usize, symmetry: Symmetry) -> Result<NearestMeanBound> {
     let operation = "nearest-mean bound";
     if classes < 2 {
-        return Err(Error::TooFewClasses { operation, needed: 2, found: classes });
+        return Err(Error::TooFewClasses { operation, needed: 2, found: classes, singletons: 0 });
     }
     if !(nc.is_finite() && nc >= 0.0) {
         return Err(Error::OutOfRange { operation, what: "NC", range: "finite and not negative", value: nc });
@@ -171,7 +177,7 @@ pub fn nearest_mean_bound(nc: f64, classes: usize, shots: usize, symmetry: Symme
     Ok(NearestMeanBound { bound, nc, classes, shots, symmetry })
 }
 
-/// The same bound by geometric complexity: NC ≤ c · geometric collapse.
+/// Bound on the expected nearest-mean error, with NC replaced by its bound c · geometric collapse.
 ///
 /// **Errors** as of [`nearest_mean_bound`], and [`Error::OutOfRange`] for a negative constant or collapse.
 ///

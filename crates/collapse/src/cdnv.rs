@@ -1,9 +1,9 @@
-//! The class-distance normalised variance: how wide classes are against how far apart they lie.
+//! The class-distance normalised variance: variance within classes over squared distance between class means.
 
 use serde::{Deserialize, Serialize};
 
-use crate::convention::{CdnvConvention, CdnvForm};
-use crate::pairs::{ExcludedPairs, Need, PairMatrix, Pairs};
+use crate::convention::{CdnvConvention, CdnvForm, Singletons};
+use crate::pairs::{ExcludedPairs, PairMatrix, Pairs};
 use crate::quantiles::Quantiles;
 use crate::{ClassMoments, Result};
 
@@ -11,11 +11,12 @@ use crate::{ClassMoments, Result};
 ///
 /// Its mean over pairs is the quantity NC of Munn et al. (2024).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Cdnv {
     /// Mean over pairs.
     pub mean: f64,
-    /// Standard error of the mean, where the samples themselves were seen again (see [`crate::report()`]); `None` from
-    /// moments alone, which do not determine it: it needs third and fourth moments.
+    /// Standard error of the mean. It needs third and fourth moments, hence a second pass over the samples: `None` when
+    /// only class moments are given. [`crate::report()`] computes it.
     pub std_error: Option<f64>,
     /// Largest value over pairs.
     pub max: f64,
@@ -27,7 +28,9 @@ pub struct Cdnv {
     pub pairs: u64,
     /// Unordered pairs left out.
     pub excluded_pairs: ExcludedPairs,
-    /// Samples behind the moments.
+    /// Classes of one sample, which are left out.
+    pub singleton_classes: usize,
+    /// Samples of the classes that took part.
     pub samples: u64,
     /// The convention.
     pub convention: CdnvConvention,
@@ -38,9 +41,9 @@ pub struct Cdnv {
 /// **Definition** V_ij = (Var_i + Var_j) / (2 ‖μ_i − μ_j‖²) in the default convention, Var_i = E‖x − μ_i‖² with divisor
 /// n; other forms by [`CdnvConvention`].
 ///
-/// **Conventions** Classes weigh the same, whatever their counts. Pairs with a missing or single-sample class or with
-/// coincident means are excluded and counted. The plug-in distance is biased upwards by Var_i/n_i + Var_j/n_j, so
-/// few samples make a CDNV look smaller than it is.
+/// **Conventions** All pairs have the same weight, whatever the counts. Pairs with a missing or single-sample class or
+/// with coincident means are excluded and counted. The plug-in distance is biased upwards by Var_i/n_i + Var_j/n_j, so
+/// few samples make a CDNV look smaller than it is. [`crate::cdnv_unbiased()`] removes this bias.
 ///
 /// **Errors** [`crate::Error::TooFewClasses`], [`crate::Error::NoPair`].
 ///
@@ -57,8 +60,13 @@ pub struct Cdnv {
 /// # Ok::<(), collapse::Error>(())
 /// ```
 pub fn cdnv(moments: &ClassMoments, convention: CdnvConvention) -> Result<Cdnv> {
+    cdnv_with(moments, convention, Singletons::LeftOut)
+}
+
+/// The CDNV with or without classes of one sample, whose variance with divisor n is 0.
+pub(crate) fn cdnv_with(moments: &ClassMoments, convention: CdnvConvention, singletons: Singletons) -> Result<Cdnv> {
     let operation = "class-distance normalised variance";
-    let pairs = Pairs::new(operation, moments, Need::Variances)?;
+    let pairs = Pairs::new(operation, moments, singletons)?;
     let variances = variances(moments, &pairs, convention);
     let summary = match convention.form {
         CdnvForm::Halved => {
@@ -77,14 +85,15 @@ pub fn cdnv(moments: &ClassMoments, convention: CdnvConvention) -> Result<Cdnv> 
         quantiles: summary.quantiles,
         pairs: summary.values,
         excluded_pairs: summary.excluded,
-        samples: moments.sample_count(),
+        singleton_classes: moments.singleton_count(),
+        samples: moments.measured_samples(),
         convention,
     })
 }
 
 /// The CDNV of every pair as a K×K matrix; row i, column j holds V_ij (in the ordered form Var_i/d_ij²).
 ///
-/// **Errors** [`crate::Error::TooFewClasses`].
+/// **Errors** [`crate::Error::TooFewClasses`], [`crate::Error::Memory`].
 ///
 /// ```
 /// use collapse::{CdnvConvention, ClassMoments, Scatter, cdnv_matrix};
@@ -96,9 +105,10 @@ pub fn cdnv(moments: &ClassMoments, convention: CdnvConvention) -> Result<Cdnv> 
 /// # Ok::<(), collapse::Error>(())
 /// ```
 pub fn cdnv_matrix(moments: &ClassMoments, convention: CdnvConvention) -> Result<PairMatrix> {
-    let pairs = Pairs::new("class-distance normalised variance", moments, Need::Variances)?;
+    let operation = "class-distance normalised variance";
+    let pairs = Pairs::new(operation, moments, Singletons::LeftOut)?;
     let variances = variances(moments, &pairs, convention);
-    let mut matrix = PairMatrix::new(moments.class_count());
+    let mut matrix = PairMatrix::new(operation, moments.class_count(), &pairs.classes)?;
     let collect = |tile: crate::pairs::Tile| tile.pairs().filter(|pair| pair.2 > 0.0).collect::<Vec<_>>();
     pairs.visit(collect, |tile| {
         for (i, j, squared) in tile {
@@ -107,15 +117,15 @@ pub fn cdnv_matrix(moments: &ClassMoments, convention: CdnvConvention) -> Result
                 CdnvForm::Unhalved => ((variances[i] + variances[j]) / squared, None),
                 CdnvForm::Ordered => (variances[i] / squared, Some(variances[j] / squared)),
             };
-            matrix.set(pairs.classes[i], pairs.classes[j], forth);
-            matrix.set(pairs.classes[j], pairs.classes[i], back.unwrap_or(forth));
+            matrix.set(i, j, forth);
+            matrix.set(j, i, back.unwrap_or(forth));
         }
     });
     Ok(matrix)
 }
 
-/// Variances of the rows of `pairs`, all of which have at least two samples.
+/// Variances of the rows of `pairs`.
 fn variances(moments: &ClassMoments, pairs: &Pairs, convention: CdnvConvention) -> Vec<f64> {
-    let variance = |&class: &usize| moments.squares()[class] / convention.divisor.of(moments.counts()[class]);
+    let variance = |&class: &usize| moments.square(class) / convention.divisor.of(moments.count(class));
     pairs.classes.iter().map(variance).collect()
 }

@@ -2,17 +2,19 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Who weighs how much in an average over classes.
+/// The weights of classes in an average over classes.
 ///
-/// **Definition** w_c = 1/K (class-balanced) or n_c/N (sample-weighted), over the K classes that take part. The global
+/// **Definition** w_c = 1/K (class-balanced) or n_c/N (sample-weighted), over the K classes of at least two samples and
+/// their N samples. Classes of one sample are left out of all sums, together with their samples. The global
 /// mean is Σ w_c μ_c, Σ_W = Σ w_c Σ_c, Σ_B = Σ w_c (μ_c − μ_G)(μ_c − μ_G)ᵀ. With equal class counts both agree.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Weighting {
-    /// Every class counts the same.
+    /// Every class has the same weight.
     #[default]
     ClassBalanced,
-    /// Every sample counts the same.
+    /// Every sample has the same weight.
     SampleWeighted,
 }
 
@@ -27,9 +29,17 @@ impl Weighting {
     }
 }
 
-/// What a class variance is divided by.
+/// Whether classes of one sample take part. Only conventions of other codebases keep them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Singletons {
+    LeftOut,
+    Kept,
+}
+
+/// The divisor of a class variance.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Divisor {
     /// The sample count n: the variance of the empirical distribution.
     #[default]
@@ -47,9 +57,10 @@ impl Divisor {
     }
 }
 
-/// Which variance stands over the squared distance in a CDNV.
+/// The numerator of a CDNV.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum CdnvForm {
     /// (Var_i + Var_j) / (2 d_ij²), over unordered pairs (Galanti et al. 2022; Munn et al. 2024).
     #[default]
@@ -63,18 +74,19 @@ pub enum CdnvForm {
 /// A convention of the class-distance normalised variance: its form and the divisor of its variances.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct CdnvConvention {
-    /// Which variance stands over the squared distance.
+    /// The numerator over the squared distance.
     pub form: CdnvForm,
-    /// What the variances are divided by.
+    /// The divisor of the variances.
     pub divisor: Divisor,
 }
 
-/// Where the inverse of Σ_B is truncated.
+/// The eigenvalues of Σ_B that its pseudoinverse keeps.
 ///
-/// Σ_B of K classes in p dimensions has rank at most min(p, K − 1); rounding fills the rest of its spectrum with
-/// small numbers whose inverses would drown the measure.
+/// Σ_B of K classes in p dimensions has rank at most min(p, K − 1). The other computed eigenvalues are rounding errors;
+/// their inverses would dominate the measure.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Truncation {
     /// Keeps eigenvalues above this multiple of the largest one, and never more than min(p, K − 1).
     Relative(f64),
@@ -88,18 +100,19 @@ impl Default for Truncation {
     }
 }
 
-/// In which precision deviations from the class means are multiplied with each other, with means and with weights.
+/// The precision in which deviations from the class means are multiplied with each other, with means and with weights.
 ///
-/// Counts, means, variances and everything that is not such a product are in f64 either way.
+/// Counts, means, variances and everything that is not such a product are always in f64.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Precision {
     /// In the precision of the features. For f32, f16 and bf16 features deviations are rounded to f32 and multiplied
     /// over stretches of 512 terms, and the stretches are summed in f64. The error of an entry Σ_ij of the scatter is then
     /// at most 514·2⁻²⁴ ≈ 3.1e-5 of √(Σ_ii Σ_jj), and in practice about 1e-7 of it; it does not grow with the number of
-    /// samples. Where f32 would overflow or underflow, products are taken in f64 all the same.
+    /// samples. Where f32 would overflow or underflow, products are taken in f64.
     #[default]
     OfFeatures,
-    /// In f64, for three to four times the work on f32 features.
+    /// In f64. With f32 features this takes three to four times as long.
     Double,
 }

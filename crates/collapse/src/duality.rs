@@ -1,35 +1,38 @@
-//! NC3, alignment of a head with the class means, and what collapse says of its bias and of its sum (NC0).
+//! NC3, the alignment of a head with the class means; the collapse of its bias; and NC0, the sum of its rows.
 
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
 use crate::between::Between;
-use crate::convention::Weighting;
+use crate::convention::{Singletons, Weighting};
 use crate::head::Head;
 use crate::simplex::etf_distance;
 use crate::{ClassMoments, Error, Result};
 
-/// Self-duality of head and class means. The forms are not comparable with each other, hence the names.
+/// Self-duality of head and class means, in forms that are not comparable with each other.
 ///
 /// No standard error is given, for the reason stated at [`crate::SimplexGeometry`].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct SelfDuality {
     /// ‖W/‖W‖ − M/‖M‖‖, Frobenius norms; between 0 and 2.
     pub difference: f64,
-    /// The square of it, as the notebook of Papyan et al. plots it.
+    /// Its square, as the notebook of Papyan et al. plots it.
     pub difference_squared: f64,
     /// ‖W Mᵀ/‖W Mᵀ‖ − (I − 11ᵀ/K)/√(K−1)‖.
     pub product_error: f64,
     /// Mean over classes of cos(w_c, m_c).
     pub alignment: f64,
-    /// Standard deviation of it over classes (divisor K).
+    /// Standard deviation of cos(w_c, m_c) over classes (divisor K).
     pub alignment_std: f64,
-    /// Classes with samples, whose rows took part.
+    /// Classes that took part: those of at least two samples.
     pub classes: usize,
-    /// Around which mean the class means are centred.
+    /// Classes of one sample, which are left out with their rows of the head.
+    pub singleton_classes: usize,
+    /// Weighting of the global mean around which the class means are centred.
     pub weighting: Weighting,
-    /// Samples behind the means.
+    /// Samples of the classes that took part.
     pub samples: u64,
 }
 
@@ -45,7 +48,7 @@ pub struct SelfDuality {
 /// ```
 /// use collapse::{ClassMoments, Head, Scatter, Weighting, self_duality};
 /// let mut moments = ClassMoments::new(2, 1, Scatter::Trace);
-/// moments.update_slice(&[1.0f64, 5.0], &[0, 1])?;
+/// moments.update_slice(&[1.0f64, 5.0, 1.0, 5.0], &[0, 1, 0, 1])?;
 /// let head = Head::from_slices(&[-3.0f64, 3.0], None, 2)?;
 /// let duality = self_duality(&head, &moments, Weighting::ClassBalanced)?;
 /// assert!(duality.difference < 1e-15 && duality.alignment > 1.0 - 1e-15);
@@ -53,8 +56,19 @@ pub struct SelfDuality {
 /// ```
 pub fn self_duality(head: &Head, moments: &ClassMoments, weighting: Weighting) -> Result<SelfDuality> {
     let operation = "self-duality";
+    self_duality_with(operation, head, moments, weighting, Singletons::LeftOut)
+}
+
+/// Self-duality with or without classes of one sample.
+pub(crate) fn self_duality_with(
+    operation: &'static str,
+    head: &Head,
+    moments: &ClassMoments,
+    weighting: Weighting,
+    singletons: Singletons,
+) -> Result<SelfDuality> {
     head.require_fit(operation, moments)?;
-    let between = Between::new(operation, moments, weighting)?;
+    let between = Between::around(operation, moments, weighting, weighting, singletons)?;
     let (means, width) = (&between.centred, between.width);
     let weights: Cow<'_, [f64]> = if between.classes.len() == head.class_count() {
         Cow::Borrowed(head.weight())
@@ -84,60 +98,83 @@ pub fn self_duality(head: &Head, moments: &ClassMoments, weighting: Weighting) -
         alignment,
         alignment_std: variance.sqrt(),
         classes,
+        singleton_classes: moments.singleton_count(),
         weighting,
-        samples: moments.sample_count(),
+        samples: moments.measured_samples(),
     })
 }
 
-/// How far the bias is from cancelling the head's answer to the global mean.
+/// The head's scores at the global mean, which the bias cancels at collapse.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct BiasCollapse {
     /// ‖W μ_G + b‖.
     pub norm: f64,
-    /// The same over ‖W μ_G‖ + ‖b‖, between 0 and 1; `None` when both vanish.
+    /// ‖W μ_G + b‖ over ‖W μ_G‖ + ‖b‖, between 0 and 1; `None` when both vanish.
     pub relative: Option<f64>,
-    /// Which global mean.
+    /// Weighting of the global mean μ_G.
     pub weighting: Weighting,
-    /// Samples behind the mean.
+    /// Classes of one sample, which are left out of μ_G.
+    pub singleton_classes: usize,
+    /// Samples of the classes that took part in μ_G.
     pub samples: u64,
 }
 
 /// Bias collapse: ‖W μ_G + b‖, which vanishes at neural collapse with a bias that is not regularised.
 ///
-/// **Errors** [`Error::Incompatible`], [`Error::NoSamples`].
+/// **Conventions** Classes of one sample are left out of μ_G. All rows of the head take part.
+///
+/// **Errors** [`Error::Incompatible`], [`Error::NoSamples`] when no class has two samples.
 ///
 /// **Source** Z. Zhu et al., NeurIPS 2021 (arXiv 2105.02375), Section 3. A head without a bias counts as b = 0.
 ///
 /// ```
 /// use collapse::{ClassMoments, Head, Scatter, Weighting, bias_collapse};
 /// let mut moments = ClassMoments::new(2, 1, Scatter::Trace);
-/// moments.update_slice(&[1.0f64, 5.0], &[0, 1])?;
+/// moments.update_slice(&[1.0f64, 5.0, 1.0, 5.0], &[0, 1, 0, 1])?;
 /// let head = Head::from_slices(&[-1.0f64, 1.0], Some(&[3.0, -3.0]), 2)?;
 /// assert_eq!(bias_collapse(&head, &moments, Weighting::ClassBalanced)?.norm, 0.0);
 /// # Ok::<(), collapse::Error>(())
 /// ```
 pub fn bias_collapse(head: &Head, moments: &ClassMoments, weighting: Weighting) -> Result<BiasCollapse> {
+    bias_collapse_with(head, moments, weighting, Singletons::LeftOut)
+}
+
+/// Bias collapse with or without classes of one sample in μ_G.
+pub(crate) fn bias_collapse_with(
+    head: &Head,
+    moments: &ClassMoments,
+    weighting: Weighting,
+    singletons: Singletons,
+) -> Result<BiasCollapse> {
     head.require_fit("bias collapse", moments)?;
-    let mean = moments.global_mean(weighting)?;
+    let mean = moments.mean_over(&moments.classes_with(singletons), weighting)?;
     let (mut both, mut image, mut bias) = (0.0, 0.0, 0.0);
     for class in 0..head.class_count() {
-        let answer: f64 = head.row(class).iter().zip(&mean).map(|(weight, mean)| weight * mean).sum();
+        let score: f64 = head.row(class).iter().zip(&mean).map(|(weight, mean)| weight * mean).sum();
         let offset = head.offset(class);
-        both += (answer + offset).powi(2);
-        image += answer * answer;
+        both += (score + offset).powi(2);
+        image += score * score;
         bias += offset * offset;
     }
     let scale = image.sqrt() + bias.sqrt();
     let relative = (scale > 0.0).then(|| both.sqrt() / scale);
-    Ok(BiasCollapse { norm: both.sqrt(), relative, weighting, samples: moments.sample_count() })
+    Ok(BiasCollapse {
+        norm: both.sqrt(),
+        relative,
+        weighting,
+        singleton_classes: moments.singleton_count(),
+        samples: moments.measured_samples(),
+    })
 }
 
-/// NC0: how far the head's weights are from summing to zero over classes.
+/// NC0: the norm of the sum of the head's weights over classes.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ZeroSum {
     /// ‖Σ_c w_c‖.
     pub norm: f64,
-    /// The same over √K·‖W‖, between 0 and 1: the share of W along the all-ones direction over classes.
+    /// ‖Σ_c w_c‖/(√K·‖W‖), between 0 and 1: the share of W along the all-ones direction over classes.
     pub relative: f64,
 }
 

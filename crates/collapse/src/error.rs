@@ -1,37 +1,37 @@
-//! What can go wrong while measuring neural collapse.
+//! The error type.
 
 /// The result of every fallible operation of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// What can go wrong while measuring neural collapse.
+/// An error of a measurement.
 ///
-/// A class that is missing, has one sample or coincides with another is not an error where a measure can leave it
-/// out: it is then excluded and counted in the result. It is an error where nothing would remain.
+/// A class that has no samples or one sample, and a pair of coincident means, are left out of a measure and counted in the
+/// result. It is an error when fewer than two classes, or no pair, remain.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A tensor or slice has the wrong shape.
     #[error("{operation}: expected {expected}, got {actual}")]
     Shape {
-        /// The operation that was asked for.
+        /// The operation that failed.
         operation: &'static str,
-        /// The shape that it takes.
+        /// The expected shape.
         expected: String,
-        /// The shape that came.
+        /// The shape found.
         actual: String,
     },
     /// A tensor has a type that is not a floating-point number.
     #[error("{operation}: expected features of type f32, f64, f16 or bf16, got {actual}; convert them first")]
     FeatureType {
-        /// The operation that was asked for.
+        /// The operation that failed.
         operation: &'static str,
-        /// The type that came.
+        /// The type found.
         actual: String,
     },
     /// The number of labels differs from the number of feature rows.
     #[error("{operation}: {features} feature rows but {labels} labels; give one label for every row")]
     LabelCount {
-        /// The operation that was asked for.
+        /// The operation that failed.
         operation: &'static str,
         /// Rows of the features.
         features: usize,
@@ -42,7 +42,7 @@ pub enum Error {
     #[error("{operation}: row {row} has label {label}, but there are {class_count} classes (labels 0 to {}); \
              raise the class count or relabel", class_count.saturating_sub(1))]
     LabelOutOfRange {
-        /// The operation that was asked for.
+        /// The operation that failed.
         operation: &'static str,
         /// The first such row of the batch.
         row: usize,
@@ -52,34 +52,39 @@ pub enum Error {
         class_count: usize,
     },
     /// A feature is infinite or not a number.
-    #[error("{operation}: feature {column} of row {row} is {value}; remove the row or mend the network")]
+    #[error("{operation}: feature {column} of row {row} is {value}; remove the row or repair the network")]
     NonFinite {
-        /// The operation that was asked for.
+        /// The operation that failed.
         operation: &'static str,
         /// The first such row of the batch.
         row: usize,
         /// Its first such column.
         column: usize,
-        /// What stands there.
+        /// The value found.
         value: f64,
     },
     /// Finite features are so large that their sums or squares overflow f64.
     #[error("{operation}: the squares of the features of class {class} overflow f64; scale the features down")]
     Overflow {
-        /// The operation that was asked for.
+        /// The operation that failed.
         operation: &'static str,
-        /// A class in which it happens.
+        /// A class whose features overflow.
         class: usize,
     },
-    /// Fewer classes than the measure needs have samples.
-    #[error("{operation}: needs samples of at least {needed} classes, found {found}")]
+    /// Fewer classes than the measure needs have two or more samples.
+    #[error(
+        "{operation}: needs at least {needed} classes of two or more samples, found {found} ({singletons} classes of \
+             one sample were left out); give more samples of each class"
+    )]
     TooFewClasses {
-        /// The operation that was asked for.
+        /// The operation that failed.
         operation: &'static str,
         /// Classes needed.
         needed: usize,
-        /// Classes with samples.
+        /// Classes that can take part.
         found: usize,
+        /// Classes of one sample, which were left out.
+        singletons: usize,
     },
     /// Every pair of classes had to be excluded.
     #[error(
@@ -87,11 +92,11 @@ pub enum Error {
              class of one sample, {coincident} with coincident means)"
     )]
     NoPair {
-        /// The operation that was asked for.
+        /// The operation that failed.
         operation: &'static str,
         /// Pairs with a class that has no samples.
         missing: u64,
-        /// Pairs with a class whose one sample has no variance.
+        /// Pairs with a class of one sample, which has no variance.
         singleton: u64,
         /// Pairs whose means coincide.
         coincident: u64,
@@ -99,7 +104,7 @@ pub enum Error {
     /// A list that should hold one number for each class has another length.
     #[error("{operation}: {what} needs one number for each of the {expected} classes, got {actual}")]
     PerClassLength {
-        /// The operation that was asked for.
+        /// The operation that failed.
         operation: &'static str,
         /// What the numbers are.
         what: &'static str,
@@ -108,81 +113,109 @@ pub enum Error {
         /// Numbers given.
         actual: usize,
     },
-    /// A number lies outside the range in which the measure means something.
+    /// A number is outside the range in which the measure is defined.
     #[error("{operation}: {what} must be {range}, got {value}")]
     OutOfRange {
-        /// The operation that was asked for.
+        /// The operation that failed.
         operation: &'static str,
         /// What the number is.
         what: &'static str,
-        /// Where it may lie.
+        /// The allowed range.
         range: &'static str,
-        /// What came.
+        /// The value found.
         value: f64,
     },
     /// The measure needs a within-class covariance that these moments do not hold.
     #[error("{operation}: {reason}")]
     ScatterNotHeld {
-        /// The operation that was asked for.
+        /// The operation that failed.
         operation: &'static str,
-        /// What is missing and where to get it.
+        /// What is missing, and how to get it.
         reason: &'static str,
     },
-    /// A sample belongs to a class of which the given moments hold no mean.
-    #[error("{operation}: row {row} has label {label}, a class without samples in the given moments")]
+    /// A sample belongs to a class that has no mean in the given moments.
+    #[error(
+        "{operation}: row {row} has label {label}, a class without samples in the given moments; remove the row or \
+             add samples of the class to the moments"
+    )]
     ClassWithoutMean {
-        /// The operation that was asked for.
+        /// The operation that failed.
         operation: &'static str,
         /// The first such row of the batch.
         row: usize,
         /// Its label.
         label: u32,
     },
-    /// A quantity that is divided by vanishes, so the measure is undefined.
+    /// A divisor is zero, so the measure is undefined.
     #[error("{operation}: {what} is zero, so the measure is undefined")]
     Vanishing {
-        /// The operation that was asked for.
+        /// The operation that failed.
         operation: &'static str,
-        /// What vanishes.
+        /// The quantity that is zero.
         what: &'static str,
     },
-    /// Nothing was given to measure.
-    #[error("{operation}: there are no samples; give at least one row")]
+    /// There are no samples to measure.
+    #[error("{operation}: there are no samples of a class that takes part; give at least two rows of a class")]
     NoSamples {
-        /// The operation that was asked for.
+        /// The operation that failed.
         operation: &'static str,
     },
-    /// No class has the two samples that a variance needs.
-    #[error("{operation}: no class has two samples, so nothing varies within classes; give more samples a class")]
-    NoVariance {
-        /// The operation that was asked for.
+    /// A covariance has no inverse, so the measure is undefined.
+    #[error(
+        "{operation}: {what} of {size} features is singular (rank at most {rank}), so the measure is undefined; \
+             give more than {size} samples, or remove features that depend linearly on others"
+    )]
+    Singular {
+        /// The operation that failed.
         operation: &'static str,
+        /// The matrix.
+        what: &'static str,
+        /// Its rank, or an upper bound on it.
+        rank: usize,
+        /// Its order.
+        size: usize,
     },
-    /// Two sets of moments describe different things and cannot be merged or compared.
+    /// More memory would be needed than is available or allowed.
+    #[error("{operation}: {needed} bytes are needed for {what}, but the limit is {limit} bytes; {avoid}")]
+    Memory {
+        /// The operation that failed.
+        operation: &'static str,
+        /// What needs the memory, with its sizes.
+        what: String,
+        /// Bytes needed.
+        needed: u64,
+        /// The stated limit, or the available memory, in bytes.
+        limit: u64,
+        /// The option that avoids it.
+        avoid: &'static str,
+    },
+    /// Two sets of moments, a head and moments, or two checkpoints have different shapes.
     #[error("{operation}: {what} differ: {left} and {right}")]
     Incompatible {
-        /// The operation that was asked for.
+        /// The operation that failed.
         operation: &'static str,
         /// What differs.
         what: &'static str,
-        /// The one side.
+        /// The first of the two.
         left: String,
-        /// The other side.
+        /// The second of the two.
         right: String,
     },
     /// An eigendecomposition did not converge.
     #[error("{operation}: the eigendecomposition of a {size}×{size} matrix did not converge")]
     Decomposition {
-        /// The operation that was asked for.
+        /// The operation that failed.
         operation: &'static str,
         /// The order of the matrix.
         size: usize,
     },
     /// A tensor operation failed.
+    #[cfg(feature = "candle")]
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
 }
 
+#[cfg(feature = "candle")]
 impl Error {
     /// The same error of a chunk that starts at this row of the whole batch.
     pub(crate) fn at_row(self, start: usize) -> Self {

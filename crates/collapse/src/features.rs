@@ -1,5 +1,6 @@
-//! Labelled features as plain rows: slices of f32 or f64, borrowed from a tensor where its memory allows.
+//! Labelled features as rows of f32 or f64, borrowed from a slice or from a contiguous tensor on the CPU.
 
+#[cfg(feature = "candle")]
 use candle_core::{CpuStorage, DType, Device, Storage, Tensor};
 
 use crate::{Error, Result};
@@ -7,13 +8,14 @@ use crate::{Error, Result};
 pub(crate) mod sealed {
     use faer::{MatMut, MatRef};
 
-    /// Closes [`super::Element`]: the tile code is written for exactly these two types.
+    /// Seals [`super::Element`]: the tile code is written for exactly f32 and f64.
     pub trait Sealed: Sized {
         /// `target` += `left` · `right`, summed in f64 over stretches of the inner dimension.
         fn add_product(target: MatMut<'_, f64>, left: MatRef<'_, Self>, right: MatRef<'_, Self>);
-        /// Whether squares of as many of these numbers as any memory holds add up to a finite f64.
+        /// Whether the sum of squares of any realistic number of these values is finite in f64.
         const SQUARES_FIT: bool;
-        /// Whether products of `numbers` deviations, of squares that sum to `squares`, neither overflow nor vanish here.
+        /// Whether products of deviations neither overflow nor underflow in this type, given the sum of the squares of
+        /// `numbers` deviations.
         fn holds_products(squares: f64, numbers: usize) -> bool;
     }
 }
@@ -52,11 +54,10 @@ impl Element for f64 {
     }
 }
 
-/// Rows of features with one label each, checked against each other.
+/// Rows of features, checked against their labels.
 #[derive(Clone, Copy)]
 pub(crate) struct Labelled<'a, E> {
     pub(crate) features: &'a [E],
-    pub(crate) labels: &'a [u32],
     pub(crate) width: usize,
 }
 
@@ -83,7 +84,7 @@ impl<'a, E: Element> Labelled<'a, E> {
         if let Some(row) = labels.iter().position(|&label| label as usize >= class_count) {
             return Err(Error::LabelOutOfRange { operation, row, label: labels[row], class_count });
         }
-        Ok(Self { features, labels, width })
+        Ok(Self { features, width })
     }
 
     pub(crate) fn row(&self, row: usize) -> &'a [E] {
@@ -98,16 +99,18 @@ impl<'a, E: Element> Labelled<'a, E> {
     }
 }
 
-/// What a tensor's memory holds, once it is on this machine and contiguous.
+/// The rows of a contiguous tensor on the CPU.
+#[cfg(feature = "candle")]
 pub(crate) enum Rows<'a> {
     F32(&'a [f32]),
     F64(&'a [f64]),
 }
 
-/// Calls `work` with the rows of a tensor [n, `width`], without copying a contiguous f32 or f64 tensor in memory.
+/// Calls `work` with the rows of a tensor [n, `width`]. A contiguous f32 or f64 tensor on the CPU is not copied.
 ///
-/// f16 and bf16 are widened to f32 and other devices copied to this one, `CHUNK` rows at a time, so that the
-/// copy stays small; `work` then runs once for each chunk, with the first row of the chunk.
+/// f16 and bf16 are widened to f32, and tensors of other devices are copied to the CPU, `CHUNK` rows at a time. `work`
+/// then runs once for each chunk; its first argument is the first row of the chunk.
+#[cfg(feature = "candle")]
 pub(crate) fn with_rows(
     operation: &'static str,
     features: &Tensor,
@@ -139,6 +142,7 @@ pub(crate) fn with_rows(
     Ok(())
 }
 
+#[cfg(feature = "candle")]
 fn with_contiguous(operation: &'static str, tensor: &Tensor, work: impl FnOnce(Rows<'_>) -> Result<()>) -> Result<()> {
     let (storage, layout) = tensor.storage_and_layout();
     let span = layout.start_offset()..layout.start_offset() + tensor.elem_count();
@@ -149,7 +153,7 @@ fn with_contiguous(operation: &'static str, tensor: &Tensor, work: impl FnOnce(R
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "candle"))]
 mod tests {
     use super::*;
 
@@ -169,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn an_offset_view_starts_where_it_should() {
+    fn an_offset_view_is_read_from_its_offset() {
         let tensor = Tensor::from_slice(&[1f64, 2., 3., 4., 5., 6.], (3, 2), &Device::Cpu).unwrap();
         let view = tensor.narrow(0, 1, 2).unwrap();
         let mut seen = Vec::new();

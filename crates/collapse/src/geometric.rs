@@ -2,42 +2,45 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::convention::Divisor;
-use crate::pairs::{ExcludedPairs, Need, PairSummary, Pairs};
+use crate::convention::{Divisor, Singletons};
+use crate::pairs::{ExcludedPairs, PairSummary, Pairs};
 use crate::{ClassMoments, Error, Result};
 
-/// Which geometric complexity stands over the squared distances.
+/// The geometric complexity in the numerator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GeometricForm {
     /// One geometric complexity for all classes: GC/(k−1) · Σ_{i<j} 1/d_ij².
     Mixture,
-    /// One for each class: mean over i ≠ j of (GC_i + GC_j)/(2 d_ij²).
+    /// One geometric complexity for each class: mean over i ≠ j of (GC_i + GC_j)/(2 d_ij²).
     Pairwise,
 }
 
 /// A geometric collapse.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct GeometricCollapse {
     /// The value.
     pub value: f64,
-    /// Standard error from the sampling of the class means, with the geometric complexity held as given, where the
-    /// samples themselves were seen again (see [`crate::report()`]); `None` from moments alone.
+    /// Standard error from the sampling of the class means, with the geometric complexity taken as exact. It needs a second
+    /// pass over the samples: `None` when only class moments are given. [`crate::report()`] computes it.
     pub std_error: Option<f64>,
-    /// Which form.
+    /// The form: mixture or pairwise.
     pub form: GeometricForm,
     /// Unordered pairs that took part.
     pub pairs: u64,
     /// Unordered pairs left out.
     pub excluded_pairs: ExcludedPairs,
-    /// Samples behind the moments.
+    /// Classes of one sample, which are left out.
+    pub singleton_classes: usize,
+    /// Samples of the classes that took part.
     pub samples: u64,
 }
 
 /// Geometric collapse in the mixture form.
 ///
-/// **Definition** GC/(k−1) · Σ_{i<j} 1/‖μ_i − μ_j‖², which is (k/2)·GC times the mean over pairs of 1/d²; with excluded
-/// pairs the mean runs over the others and k counts the classes with samples.
+/// **Definition** GC/(k−1) · Σ_{i<j} 1/‖μ_i − μ_j‖², which is (k/2)·GC times the mean over pairs of 1/d²; the
+/// mean is over the pairs that are not excluded, and k counts the classes of at least two samples.
 ///
 /// **Units** those of `gc`, the squared norm of the features' input Jacobian, over squared feature units.
 ///
@@ -50,7 +53,7 @@ pub struct GeometricCollapse {
 /// ```
 /// use collapse::{ClassMoments, Scatter, geometric_collapse};
 /// let mut moments = ClassMoments::new(3, 1, Scatter::Trace);
-/// moments.update_slice(&[0.0f64, 1.0, 3.0], &[0, 1, 2])?;
+/// moments.update_slice(&[0.0f64, 1.0, 3.0, 0.0, 1.0, 3.0], &[0, 1, 2, 0, 1, 2])?;
 /// // 1/1 + 1/9 + 1/4, times 2/(3 − 1)
 /// assert!((geometric_collapse(&moments, 2.0)?.value - 49.0 / 36.0).abs() < 1e-15);
 /// # Ok::<(), collapse::Error>(())
@@ -58,7 +61,7 @@ pub struct GeometricCollapse {
 pub fn geometric_collapse(moments: &ClassMoments, gc: f64) -> Result<GeometricCollapse> {
     let operation = "geometric collapse";
     require_complexity(operation, gc)?;
-    let pairs = Pairs::new(operation, moments, Need::Means)?;
+    let pairs = Pairs::new(operation, moments, Singletons::LeftOut)?;
     let summary = pairs.summarize(operation, |_, _, squared| [1.0 / squared])?;
     let value = gc * pairs.classes.len() as f64 / 2.0 * summary.mean;
     Ok(GeometricCollapse::new(value, GeometricForm::Mixture, &summary, moments))
@@ -68,7 +71,7 @@ pub fn geometric_collapse(moments: &ClassMoments, gc: f64) -> Result<GeometricCo
 ///
 /// **Definition** mean over pairs of (GC_i + GC_j)/(2‖μ_i − μ_j‖²), with GC_i the geometric complexity of class i.
 ///
-/// **Shapes** `gc_per_class` `[K]`; entries of classes without samples are not read.
+/// **Shapes** `gc_per_class` `[K]`; entries of classes without samples or of one sample are not read.
 ///
 /// **Errors** [`Error::PerClassLength`], and as of [`geometric_collapse`].
 ///
@@ -78,15 +81,21 @@ pub fn geometric_collapse(moments: &ClassMoments, gc: f64) -> Result<GeometricCo
 /// ```
 /// use collapse::{ClassMoments, Scatter, pairwise_geometric_collapse};
 /// let mut moments = ClassMoments::new(2, 1, Scatter::Trace);
-/// moments.update_slice(&[0.0f64, 2.0], &[0, 1])?;
+/// moments.update_slice(&[0.0f64, 2.0, 0.0, 2.0], &[0, 1, 0, 1])?;
 /// assert_eq!(pairwise_geometric_collapse(&moments, &[1.0, 3.0])?.value, 0.5);
 /// # Ok::<(), collapse::Error>(())
 /// ```
 pub fn pairwise_geometric_collapse(moments: &ClassMoments, gc_per_class: &[f64]) -> Result<GeometricCollapse> {
     let operation = "pairwise geometric collapse";
     require_per_class(operation, moments, gc_per_class)?;
-    let pairs = Pairs::new(operation, moments, Need::Means)?;
-    let gc: Vec<f64> = pairs.classes.iter().map(|&class| gc_per_class[class]).collect();
+    pairwise_by(moments, &|class| gc_per_class[class])
+}
+
+/// The pairwise form, with the complexity of each class that takes part given by a function of the class.
+pub(crate) fn pairwise_by(moments: &ClassMoments, gc: &dyn Fn(usize) -> f64) -> Result<GeometricCollapse> {
+    let operation = "pairwise geometric collapse";
+    let pairs = Pairs::new(operation, moments, Singletons::LeftOut)?;
+    let gc: Vec<f64> = pairs.classes.iter().map(|&class| gc(class)).collect();
     let summary = pairs.summarize(operation, |i, j, squared| [(gc[i] + gc[j]) / (2.0 * squared)])?;
     Ok(GeometricCollapse::new(summary.mean, GeometricForm::Pairwise, &summary, moments))
 }
@@ -99,24 +108,26 @@ impl GeometricCollapse {
             form,
             pairs: summary.values,
             excluded_pairs: summary.excluded,
-            samples: moments.sample_count(),
+            singleton_classes: moments.singleton_count(),
+            samples: moments.measured_samples(),
         }
     }
 }
 
 /// The effective Poincaré constant of the features: a measured lower bound on the true one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct PoincareConstant {
     /// Var_i/GC_i for each class; `None` for classes with fewer than two samples and for classes of no variance and
     /// no complexity.
     pub per_class: Vec<Option<f64>>,
-    /// The largest of them: no smaller constant serves all classes.
+    /// The largest ratio: no smaller constant satisfies the inequality for all classes.
     pub max: f64,
-    /// The class that has it.
+    /// The class with the largest ratio.
     pub max_class: usize,
-    /// Classes without a value.
+    /// Classes without a ratio.
     pub excluded_classes: usize,
-    /// Samples behind the moments.
+    /// Samples of the classes of at least two samples.
     pub samples: u64,
 }
 
@@ -145,10 +156,26 @@ pub fn effective_poincare_constant(moments: &ClassMoments, gc_per_class: &[f64])
     let operation = "effective Poincaré constant";
     require_per_class(operation, moments, gc_per_class)?;
     let mut per_class = vec![None; moments.class_count()];
+    let (max_class, max) = largest_ratio(moments, &|class| gc_per_class[class], |class, ratio| {
+        if let Some(entry) = per_class.get_mut(class) {
+            *entry = Some(ratio);
+        }
+    })?;
+    let excluded_classes = per_class.iter().filter(|ratio| ratio.is_none()).count();
+    Ok(PoincareConstant { per_class, max, max_class, excluded_classes, samples: moments.measured_samples() })
+}
+
+/// The class with the largest Var_i/GC_i, and the ratio; every ratio is passed to `each`.
+pub(crate) fn largest_ratio(
+    moments: &ClassMoments,
+    gc: &dyn Fn(usize) -> f64,
+    mut each: impl FnMut(usize, f64),
+) -> Result<(usize, f64)> {
+    let operation = "effective Poincaré constant";
     let mut largest: Option<(usize, f64)> = None;
-    for (class, ratio) in per_class.iter_mut().enumerate() {
+    for class in moments.classes_with(Singletons::LeftOut) {
         let Some(variance) = moments.variance(class, Divisor::Samples) else { continue };
-        let gc = gc_per_class[class];
+        let gc = gc(class);
         if gc == 0.0 {
             if variance > 0.0 {
                 return Err(Error::Vanishing { operation, what: "the geometric complexity of a class that varies" });
@@ -156,14 +183,12 @@ pub fn effective_poincare_constant(moments: &ClassMoments, gc_per_class: &[f64])
             continue;
         }
         let value = variance / gc;
-        *ratio = Some(value);
+        each(class, value);
         if largest.is_none_or(|(_, max)| value > max) {
             largest = Some((class, value));
         }
     }
-    let (max_class, max) = largest.ok_or(Error::TooFewClasses { operation, needed: 1, found: 0 })?;
-    let excluded_classes = per_class.iter().filter(|ratio| ratio.is_none()).count();
-    Ok(PoincareConstant { per_class, max, max_class, excluded_classes, samples: moments.sample_count() })
+    largest.ok_or(Error::TooFewClasses { operation, needed: 1, found: 0, singletons: moments.singleton_count() })
 }
 
 pub(crate) fn require_complexity(operation: &'static str, gc: f64) -> Result<()> {
@@ -179,5 +204,8 @@ pub(crate) fn require_per_class(operation: &'static str, moments: &ClassMoments,
         let what = "the geometric complexity";
         return Err(Error::PerClassLength { operation, what, expected, actual: gc_per_class.len() });
     }
-    moments.present_classes().iter().try_for_each(|&class| require_complexity(operation, gc_per_class[class]))
+    moments
+        .classes_with(Singletons::LeftOut)
+        .iter()
+        .try_for_each(|&class| require_complexity(operation, gc_per_class[class]))
 }

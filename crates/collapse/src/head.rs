@@ -1,6 +1,8 @@
 //! A linear classification head over the features.
 
+#[cfg(feature = "candle")]
 use candle_core::{DType, Device, Tensor};
+use serde::{Deserialize, Serialize};
 
 use crate::features::Element;
 use crate::{Error, Result};
@@ -15,7 +17,8 @@ use crate::{Error, Result};
 /// assert_eq!((head.class_count(), head.feature_count()), (2, 2));
 /// # Ok::<(), collapse::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Parts")]
 pub struct Head {
     weight: Vec<f64>,
     bias: Option<Vec<f64>>,
@@ -27,9 +30,10 @@ impl Head {
     /// A head from tensors of any floating-point type: `weight` `[K, p]`, `bias` `[K]`.
     ///
     /// **Errors** [`Error::Shape`], [`Error::NonFinite`].
+    #[cfg(feature = "candle")]
     pub fn new(weight: &Tensor, bias: Option<&Tensor>) -> Result<Self> {
         let &[class_count, _] = weight.dims() else {
-            return Err(Self::misshapen(format!("{:?}", weight.dims())));
+            return Err(Self::wrong_shape(format!("{:?}", weight.dims())));
         };
         let read =
             |tensor: &Tensor| tensor.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>();
@@ -48,10 +52,10 @@ impl Head {
 
     /// A head from row-major slices: `weight` `[K·p]`, `bias` `[K]`.
     ///
-    /// **Errors** as of [`Head::new`].
+    /// **Errors** [`Error::Shape`], [`Error::NonFinite`].
     pub fn from_slices<E: Element>(weight: &[E], bias: Option<&[E]>, class_count: usize) -> Result<Self> {
         if class_count == 0 || weight.is_empty() || !weight.len().is_multiple_of(class_count) {
-            return Err(Self::misshapen(format!("{} numbers for {class_count} classes", weight.len())));
+            return Err(Self::wrong_shape(format!("{} numbers for {class_count} classes", weight.len())));
         }
         let feature_count = weight.len() / class_count;
         if let Some(bias) = bias.filter(|bias| bias.len() != class_count) {
@@ -77,7 +81,7 @@ impl Head {
         Ok(Self { weight: wide(weight, feature_count)?, bias, class_count, feature_count })
     }
 
-    fn misshapen(actual: String) -> Error {
+    fn wrong_shape(actual: String) -> Error {
         Error::Shape { operation: "classification head", expected: "a weight [classes, features]".into(), actual }
     }
 
@@ -111,7 +115,7 @@ impl Head {
         self.bias.as_ref().map_or(0.0, |bias| bias[class])
     }
 
-    /// That this head fits the moments of features.
+    /// An error unless the head has the class count and feature count of the moments.
     pub(crate) fn require_fit(&self, operation: &'static str, moments: &crate::ClassMoments) -> Result<()> {
         let shape = |classes: usize, features: usize| format!("{classes} classes, {features} features");
         if (self.class_count, self.feature_count) == (moments.class_count(), moments.feature_count()) {
@@ -123,5 +127,29 @@ impl Head {
             left: shape(self.class_count, self.feature_count),
             right: shape(moments.class_count(), moments.feature_count()),
         })
+    }
+}
+
+/// The serialised form of [`Head`], checked when it is read.
+#[derive(Deserialize)]
+struct Parts {
+    weight: Vec<f64>,
+    bias: Option<Vec<f64>>,
+    class_count: usize,
+    feature_count: usize,
+}
+
+impl TryFrom<Parts> for Head {
+    type Error = Error;
+
+    fn try_from(parts: Parts) -> Result<Self> {
+        let head = Self::from_slices(&parts.weight, parts.bias.as_deref(), parts.class_count)?;
+        if head.feature_count != parts.feature_count {
+            return Err(Self::wrong_shape(format!(
+                "{} features, but {} are stated",
+                head.feature_count, parts.feature_count
+            )));
+        }
+        Ok(head)
     }
 }

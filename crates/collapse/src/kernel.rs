@@ -1,7 +1,7 @@
 //! Inner loops over rows of numbers: eight running sums in f64, the same bits on every machine.
 //!
-//! The loops are plain Rust. `pulp` picks the vector unit at run time; because each sum keeps its eight lanes and no
-//! multiply is fused with an add, wider registers change the speed and not the result.
+//! The loops are plain Rust. [`vectorized`] selects the vector instructions at run time. Each sum keeps its eight lanes and
+//! no multiply is fused with an add, so wider registers change the speed and not the result.
 
 use statistics::{LANES, lane_sums, vectorized};
 
@@ -119,10 +119,10 @@ pub(crate) fn add_widened(sums: &mut [f64], terms: &[f32]) {
     );
 }
 
-/// Σ_j a_j t_j², Σ_j b_j t_j and Σ_j c_j t_j with t_j = own − `others[j]`.
-pub(crate) fn along_axes(own: f64, others: &[f64], [a, b, c]: [&[f64]; 3]) -> [f64; 3] {
+/// Σ_j a_j t_j², Σ_j b_j t_j, Σ_j c_j t_j and Σ_j d_j t_j with t_j = own − `others[j]`.
+pub(crate) fn along_axes(own: f64, others: &[f64], [a, b, c, d]: [&[f64]; 4]) -> [f64; 4] {
     let count = others.len();
-    let (a, b, c) = (&a[..count], &b[..count], &c[..count]);
+    let (a, b, c, d) = (&a[..count], &b[..count], &c[..count], &d[..count]);
     vectorized(
         #[inline(always)]
         || {
@@ -131,7 +131,7 @@ pub(crate) fn along_axes(own: f64, others: &[f64], [a, b, c]: [&[f64]; 3]) -> [f
                 #[inline(always)]
                 |at| {
                     let along = own - others[at];
-                    [a[at] * along * along, b[at] * along, c[at] * along]
+                    [a[at] * along * along, b[at] * along, c[at] * along, d[at] * along]
                 },
             )
         },
@@ -205,8 +205,8 @@ mod tests {
 
     #[test]
     fn sums_along_axes_and_the_near_highest() {
-        let sums = along_axes(2.0, &[1.0, 4.0], [&[1.0, 10.0], &[3.0, 5.0], &[1.0, 1.0]]);
-        assert_eq!(sums, [1.0 + 40.0, 3.0 - 10.0, 1.0 - 2.0]);
+        let sums = along_axes(2.0, &[1.0, 4.0], [&[1.0, 10.0], &[3.0, 5.0], &[1.0, 1.0], &[7.0, 2.0]]);
+        assert_eq!(sums, [1.0 + 40.0, 3.0 - 10.0, 1.0 - 2.0, 7.0 - 4.0]);
         let values = [1.0, 5.0, 4.5, 0.0, -1.0, 2.0, 3.0, 4.0, 4.9];
         assert_eq!(near_highest(&values, 0.0), (5.0, 1));
         assert_eq!(near_highest(&values, 0.5), (5.0, 3));

@@ -6,12 +6,14 @@ mod bounds;
 mod cdnv;
 mod class_order;
 mod convention;
+mod display;
 mod duality;
 mod error;
 mod features;
 mod geometric;
 mod head;
 mod kernel;
+mod memory;
 mod moments;
 mod pairs;
 mod presets;
@@ -24,7 +26,11 @@ mod sample_tile;
 mod simplex;
 mod spectrum;
 mod tiles;
+mod unbiased;
 mod variability;
+
+#[cfg(feature = "candle")]
+pub use candle_core;
 
 pub use bounds::{
     CollapseChain, NearestMeanBound, Symmetry, collapse_chain, nearest_mean_bound, nearest_mean_bound_by_complexity,
@@ -44,7 +50,12 @@ pub use pairs::{ExcludedPairs, PairMatrix};
 pub use presets::{Preset, PresetMeasures};
 pub use quantiles::Quantiles;
 pub use rank::{Centring, RankMe, rank_me};
-pub use report::{CollapseReport, HeadReport, ReportOptions, Trajectory, Undefined, report, report_slice};
-pub use sample_pass::{Agreement, DirectionalCdnv, NearestMeanError, SamplePass, nearest_mean_error};
+#[cfg(feature = "candle")]
+pub use report::report;
+pub use report::{CollapseReport, HeadReport, ReportOptions, Trajectory, Undefined, report_slice};
+#[cfg(feature = "candle")]
+pub use sample_pass::nearest_mean_error;
+pub use sample_pass::{Agreement, DirectionalCdnv, NearestMeanError, SamplePass, nearest_mean_error_slice};
 pub use simplex::{SimplexGeometry, Uniformity, simplex, simplex_of_head};
+pub use unbiased::{UnbiasedCdnv, cdnv_unbiased};
 pub use variability::{TraceRatio, Variability, VariabilityIndex, trace_ratio, variability, vci};

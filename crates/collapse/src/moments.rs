@@ -1,20 +1,27 @@
-//! The one accumulator: counts, means and within-class scatter of labelled features.
+//! Counts, means and within-class scatter of labelled features: the input of every measure.
 
+#[cfg(feature = "candle")]
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use crate::batch::BatchMoments;
-use crate::convention::{Divisor, Precision, Weighting};
-use crate::features::{Element, Labelled, Rows, with_rows};
+use crate::class_order::ClassOrder;
+use crate::convention::{Divisor, Precision, Singletons, Weighting};
+use crate::features::{Element, Labelled};
+#[cfg(feature = "candle")]
+use crate::features::{Rows, with_rows};
+use crate::memory;
 use crate::products::add_scatter;
 use crate::{Error, Result};
+
+const OPERATION: &str = "class moments";
 
 /// How much of the within-class scatter is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scatter {
-    /// Each class's total variance alone: K·p numbers in all. Enough for CDNV, geometric collapse, NC2, NC3, trace
-    /// ratios and the bounds.
+    /// Only the total variance of each class: K·p numbers. Enough for CDNV, geometric collapse, NC2, NC3, trace ratios
+    /// and the bounds.
     Trace,
     /// Also the p×p matrix Σ_c Σ_{x∈c} (x − μ_c)(x − μ_c)ᵀ, pooled over classes: needed for NC1 from moments alone,
     /// for VCI and for RankMe.
@@ -25,17 +32,19 @@ pub enum Scatter {
 ///
 /// **Definition** for every class c: n_c, μ_c = mean of x, and Σ‖x − μ_c‖²; with [`Scatter::Full`] also the pooled
 /// within-class scatter matrix. Batches are summed in two passes and joined by the pairwise update of Chan, Golub and
-/// LeVeque, so features far from zero lose nothing to cancellation.
+/// LeVeque. No precision is lost by cancellation when the features are far from zero.
 ///
-/// **Shapes** features `[n, p]`, labels `[n]` with values below the class count. Memory is K·p numbers, and p² more with
-/// [`Scatter::Full`]; no batch is kept.
+/// **Shapes** features `[n, p]`, labels `[n]` with values below the class count. Memory is K·p numbers, where K counts
+/// only the classes that have samples, and p² more with [`Scatter::Full`]; no batch is kept.
 ///
-/// **Conventions** Sums are in f64. Products of f32 features' deviations (only those of the scatter matrix) are taken
-/// in f32 over stretches of 512 samples and then summed in f64, or wholly in f64: see [`Precision`]. Variances, means and
-/// everything that needs no scatter matrix are in f64 throughout. The result has the same bits for any number of threads;
-/// another split into batches changes only the last digits.
+/// **Conventions** Sums are in f64. Products of the deviations of f32 features (for the scatter matrix only) are taken
+/// in f32 over stretches of 512 samples and then summed in f64, or entirely in f64: see [`Precision`]. Variances and
+/// means are always in f64. The result has the same bits for any number of threads. Another split into batches changes
+/// only the last digits.
 ///
-/// **Errors** of [`ClassMoments::update`] leave the moments as they were.
+/// Classes of one sample are held here, but every measure leaves them out.
+///
+/// **Errors** of [`ClassMoments::update_slice`] leave the moments unchanged.
 ///
 /// **Source** T. Chan, G. Golub, R. LeVeque, *Algorithms for computing the sample variance*, 1983, eq. 2.1.
 ///
@@ -55,35 +64,39 @@ pub struct ClassMoments {
     feature_count: usize,
     scatter: Scatter,
     precision: Precision,
+    memory_limit: Option<u64>,
+    /// Classes that have samples, ascending.
+    classes: Vec<usize>,
+    /// Samples of each of `classes`.
     counts: Vec<u64>,
-    /// Row-major `[K, p]`; a row of zeros for a class without samples.
+    /// Row-major `[classes, p]`.
     means: Vec<f64>,
-    /// Σ‖x − μ_c‖² for each class.
+    /// Σ‖x − μ_c‖² of each of `classes`.
     squares: Vec<f64>,
-    /// Row-major `[p, p]` of which the lower triangle is valid; empty without the full scatter.
+    /// Row-major `[p, p]`, valid in the lower triangle; empty without the full scatter and before the first sample.
     products: Vec<f64>,
 }
 
 impl ClassMoments {
-    /// Moments of nothing yet, for labels below `class_count` and `feature_count` features.
+    /// Moments of no samples, for labels below `class_count` and `feature_count` features.
+    ///
+    /// No memory is allocated before the first sample.
     pub fn new(class_count: usize, feature_count: usize, scatter: Scatter) -> Self {
-        let products = match scatter {
-            Scatter::Trace => Vec::new(),
-            Scatter::Full => vec![0.0; feature_count * feature_count],
-        };
         Self {
             class_count,
             feature_count,
             scatter,
             precision: Precision::default(),
-            counts: vec![0; class_count],
-            means: vec![0.0; class_count * feature_count],
-            squares: vec![0.0; class_count],
-            products,
+            memory_limit: None,
+            classes: Vec::new(),
+            counts: Vec::new(),
+            means: Vec::new(),
+            squares: Vec::new(),
+            products: Vec::new(),
         }
     }
 
-    /// The same with products of deviations in another precision, here and in a [`crate::SamplePass`] by these moments.
+    /// Sets the precision in which deviations are multiplied, here and in a [`crate::SamplePass`] with these moments.
     ///
     /// ```
     /// use collapse::{ClassMoments, Precision, Scatter};
@@ -95,20 +108,36 @@ impl ClassMoments {
         self
     }
 
+    /// Limits the memory of the class means and the scatter matrix, in bytes.
+    ///
+    /// Without a limit, sizes from 64 MiB on are compared with the memory that the system reports as available (Linux).
+    ///
+    /// ```
+    /// use collapse::{ClassMoments, Error, Scatter};
+    /// let mut moments = ClassMoments::new(2, 1000, Scatter::Full).with_memory_limit(1 << 20);
+    /// let failed = moments.update_slice(&[0.0f32; 2000], &[0, 1]);
+    /// assert!(matches!(failed, Err(Error::Memory { needed: 8_016_000, limit: 1_048_576, .. })));
+    /// ```
+    pub fn with_memory_limit(mut self, bytes: u64) -> Self {
+        self.memory_limit = Some(bytes);
+        self
+    }
+
     /// Adds a batch: `features` `[n, p]` of any floating-point type, `labels` `[n]`.
     ///
-    /// A contiguous f32 or f64 tensor in this machine's memory is read in place.
+    /// A contiguous f32 or f64 tensor on the CPU is read in place.
     ///
     /// **Errors** [`Error::Shape`], [`Error::FeatureType`], [`Error::LabelCount`], [`Error::LabelOutOfRange`],
-    /// [`Error::NonFinite`] (with the row and column), [`Error::Overflow`].
+    /// [`Error::NonFinite`] (with the row and column), [`Error::Overflow`], [`Error::Memory`].
+    #[cfg(feature = "candle")]
     pub fn update(&mut self, features: &Tensor, labels: &[u32]) -> Result<()> {
-        const OPERATION: &str = "class moments";
         let rows = features.dims().first().copied().unwrap_or(0);
         if features.rank() == 2 && rows != labels.len() {
             return Err(Error::LabelCount { operation: OPERATION, features: rows, labels: labels.len() });
         }
         // Chunks of a converted tensor go to a second accumulator, so that an error in a later one changes nothing.
         let mut batch = Self::new(self.class_count, self.feature_count, self.scatter).with_precision(self.precision);
+        batch.memory_limit = self.memory_limit;
         let mut whole = true;
         with_rows(OPERATION, features, self.feature_count, |start, data| {
             let count = match data {
@@ -129,12 +158,15 @@ impl ClassMoments {
 
     /// Adds a batch from a slice of whole rows, one after another.
     ///
-    /// **Errors** as of [`ClassMoments::update`].
+    /// **Errors** [`Error::Shape`], [`Error::LabelCount`], [`Error::LabelOutOfRange`], [`Error::NonFinite`] (with the
+    /// row and column), [`Error::Overflow`], [`Error::Memory`].
     pub fn update_slice<E: Element>(&mut self, features: &[E], labels: &[u32]) -> Result<()> {
-        const OPERATION: &str = "class moments";
         let data = Labelled::new(OPERATION, features, labels, self.feature_count, self.class_count)?;
+        let order = ClassOrder::new(labels);
+        let found: Vec<usize> = order.classes.iter().map(|(class, _)| *class).collect();
+        self.reserve(&found)?;
         let products = (self.scatter == Scatter::Full).then_some((&mut self.products[..], self.precision));
-        let batch = BatchMoments::new(OPERATION, &data, self.class_count, products)?;
+        let batch = BatchMoments::new(OPERATION, &data, order, products)?;
         let width = self.feature_count;
         let joined = batch.order.classes.iter().enumerate().map(|(slot, (class, stretch))| ClassSums {
             class: *class,
@@ -142,13 +174,14 @@ impl ClassMoments {
             mean: &batch.means[slot * width..(slot + 1) * width],
             squares: batch.squares[slot],
         });
+        self.insert(&found);
         self.join(joined);
         Ok(())
     }
 
-    /// Adds all samples of `other`, as if its batches had been given here.
+    /// Adds all samples of `other`, as if its batches had been added here.
     ///
-    /// **Errors** [`Error::Incompatible`] when class count, feature count or kept scatter differ.
+    /// **Errors** [`Error::Incompatible`] when the class count, feature count or scatter differ; [`Error::Memory`].
     ///
     /// ```
     /// use collapse::{ClassMoments, Scatter};
@@ -156,7 +189,7 @@ impl ClassMoments {
     /// left.update_slice(&[1.0f64], &[0])?;
     /// right.update_slice(&[5.0f64], &[0])?;
     /// left.merge(&right)?;
-    /// assert_eq!((left.counts(), left.mean(0)), (&[2][..], Some(&[3.0][..])));
+    /// assert_eq!((left.count(0), left.mean(0)), (2, Some(&[3.0][..])));
     /// # Ok::<(), collapse::Error>(())
     /// ```
     pub fn merge(&mut self, other: &Self) -> Result<()> {
@@ -171,27 +204,97 @@ impl ClassMoments {
                 right: shape(other),
             });
         }
+        self.reserve(&other.classes)?;
+        self.insert(&other.classes);
         self.products.iter_mut().zip(&other.products).for_each(|(sum, part)| *sum += part);
         let width = self.feature_count;
-        let joined = (0..other.class_count).filter(|&class| other.counts[class] > 0).map(|class| ClassSums {
+        let joined = other.classes.iter().enumerate().map(|(slot, &class)| ClassSums {
             class,
-            count: other.counts[class],
-            mean: &other.means[class * width..(class + 1) * width],
-            squares: other.squares[class],
+            count: other.counts[slot],
+            mean: &other.means[slot * width..(slot + 1) * width],
+            squares: other.squares[slot],
         });
         self.join(joined);
         Ok(())
     }
 
-    /// Joins sums of other samples; their own scatter matrix has been added already.
+    /// Checks and reserves the memory of these further classes and of the scatter matrix. No moment changes.
+    fn reserve(&mut self, found: &[usize]) -> Result<()> {
+        if found.is_empty() {
+            return Ok(());
+        }
+        let added = found.iter().filter(|class| self.slot(**class).is_none()).count();
+        let (rows, width) = (self.classes.len() + added, self.feature_count);
+        let full = self.scatter == Scatter::Full;
+        let first = full && self.products.is_empty();
+        if added > 0 || first {
+            let numbers = |product: usize| if product > 0 && full { (width as u128) * (width as u128) } else { 0 };
+            let request = memory::Request {
+                operation: OPERATION,
+                what: format!(
+                    "{rows} class means of {width} features and {} scatter matrix",
+                    if full { "their" } else { "no" }
+                ),
+                total: (rows as u128 * width as u128 + numbers(1)) * 8,
+                added: (added as u128 * width as u128 + numbers(usize::from(first))) * 8,
+                avoid: if full {
+                    "use Scatter::Trace, which needs no p×p matrix, or raise the limit (with_memory_limit)"
+                } else {
+                    "measure fewer classes or features at a time, or raise the limit (with_memory_limit)"
+                },
+            };
+            request.check(self.memory_limit)?;
+            memory::reserve(&mut self.means, added * width, &request)?;
+            if first {
+                memory::reserve(&mut self.products, width * width, &request)?;
+                self.products.resize(width * width, 0.0);
+            }
+        }
+        Ok(())
+    }
+
+    /// Inserts an entry of zeros for each of these classes (ascending) that has none.
+    fn insert(&mut self, found: &[usize]) {
+        let width = self.feature_count;
+        let added: Vec<usize> = found.iter().copied().filter(|&class| self.slot(class).is_none()).collect();
+        let (mut old, mut new) = (self.classes.len(), added.len());
+        let total = old + new;
+        self.classes.resize(total, 0);
+        self.counts.resize(total, 0);
+        self.squares.resize(total, 0.0);
+        self.means.resize(total * width, 0.0);
+        // A merge from the end moves every entry at most once.
+        for to in (0..total).rev() {
+            if new == 0 {
+                break;
+            }
+            if old > 0 && self.classes[old - 1] > added[new - 1] {
+                old -= 1;
+                self.classes[to] = self.classes[old];
+                self.counts[to] = self.counts[old];
+                self.squares[to] = self.squares[old];
+                self.means.copy_within(old * width..(old + 1) * width, to * width);
+            } else {
+                new -= 1;
+                self.classes[to] = added[new];
+                self.counts[to] = 0;
+                self.squares[to] = 0.0;
+                self.means[to * width..(to + 1) * width].fill(0.0);
+            }
+        }
+    }
+
+    /// Joins sums over other samples of classes that have an entry. The scatter of these samples around their own means must
+    /// have been added to `products` before.
     fn join<'a>(&mut self, parts: impl Iterator<Item = ClassSums<'a>>) {
         let width = self.feature_count;
         let mut shifts = Vec::new();
         for part in parts {
-            let before = self.counts[part.class];
+            let Some(slot) = self.slot(part.class) else { continue };
+            let before = self.counts[slot];
             let after = before + part.count;
             let share = part.count as f64 / after as f64;
-            let mean = &mut self.means[part.class * width..(part.class + 1) * width];
+            let mean = &mut self.means[slot * width..(slot + 1) * width];
             if before == 0 {
                 mean.copy_from_slice(part.mean);
             } else {
@@ -206,17 +309,21 @@ impl ClassMoments {
                         shifts.push(shift * scale);
                     }
                 }
-                self.squares[part.class] += weight * shift_square;
+                self.squares[slot] += weight * shift_square;
             }
-            self.squares[part.class] += part.squares;
-            self.counts[part.class] = after;
+            self.squares[slot] += part.squares;
+            self.counts[slot] = after;
         }
         if self.scatter == Scatter::Full && !shifts.is_empty() {
             add_scatter(&mut self.products, width, &shifts);
         }
     }
 
-    /// Number of classes K that labels may name, with samples or without.
+    fn slot(&self, class: usize) -> Option<usize> {
+        self.classes.binary_search(&class).ok()
+    }
+
+    /// Number of classes, with samples or without; labels are below it.
     pub fn class_count(&self) -> usize {
         self.class_count
     }
@@ -226,67 +333,109 @@ impl ClassMoments {
         self.feature_count
     }
 
-    /// How much scatter is kept.
+    /// How much of the within-class scatter is kept.
     pub fn scatter(&self) -> Scatter {
         self.scatter
     }
 
-    /// In which precision deviations are multiplied.
+    /// The precision in which deviations are multiplied.
     pub fn precision(&self) -> Precision {
         self.precision
     }
 
-    /// Samples of each class.
+    /// Classes that have samples, ascending.
+    pub fn classes(&self) -> &[usize] {
+        &self.classes
+    }
+
+    /// Samples of each class in [`ClassMoments::classes`], in the same order.
     pub fn counts(&self) -> &[u64] {
         &self.counts
     }
 
-    /// Samples in all.
+    /// Samples of one class; 0 for a class without samples.
+    pub fn count(&self, class: usize) -> u64 {
+        self.slot(class).map_or(0, |slot| self.counts[slot])
+    }
+
+    /// Samples of all classes.
     pub fn sample_count(&self) -> u64 {
         self.counts.iter().sum()
     }
 
-    /// Mean of a class, or `None` for a class without samples.
-    pub fn mean(&self, class: usize) -> Option<&[f64]> {
-        let count = *self.counts.get(class)?;
-        (count > 0).then(|| &self.means[class * self.feature_count..(class + 1) * self.feature_count])
+    /// Classes of exactly one sample. Every measure leaves them out, each with its sample.
+    pub fn singleton_count(&self) -> usize {
+        self.counts.iter().filter(|&&count| count == 1).count()
     }
 
-    /// All means, row-major `[K, p]`; zeros stand for a class without samples.
+    /// Mean of a class, or `None` for a class without samples.
+    pub fn mean(&self, class: usize) -> Option<&[f64]> {
+        let slot = self.slot(class)?;
+        Some(&self.means[slot * self.feature_count..(slot + 1) * self.feature_count])
+    }
+
+    /// Means of the classes in [`ClassMoments::classes`], row-major, in the same order.
     pub fn means(&self) -> &[f64] {
         &self.means
     }
 
     /// Total variance E‖x − μ_c‖² of a class, or `None` where fewer than two samples leave it undefined.
     pub fn variance(&self, class: usize, divisor: Divisor) -> Option<f64> {
-        let count = *self.counts.get(class)?;
-        (count > 1).then(|| self.squares[class] / divisor.of(count))
+        let slot = self.slot(class)?;
+        let count = self.counts[slot];
+        (count > 1).then(|| self.squares[slot] / divisor.of(count))
     }
 
-    /// Classes that have samples, ascending.
-    pub fn present_classes(&self) -> Vec<usize> {
-        (0..self.class_count).filter(|&class| self.counts[class] > 0).collect()
-    }
-
-    /// Mean of the class means of all classes with samples, weighted as asked: `[p]`.
+    /// Weighted mean of the class means `[p]`. Classes of one sample are left out.
     ///
-    /// **Errors** [`Error::NoSamples`].
+    /// **Errors** [`Error::NoSamples`] when no class has two samples.
     pub fn global_mean(&self, weighting: Weighting) -> Result<Vec<f64>> {
-        let present = self.present_classes();
-        if present.is_empty() {
+        self.mean_over(&self.classes_with(Singletons::LeftOut), weighting)
+    }
+
+    /// Weighted mean of the means of the given classes `[p]`.
+    pub(crate) fn mean_over(&self, classes: &[usize], weighting: Weighting) -> Result<Vec<f64>> {
+        if classes.is_empty() {
             return Err(Error::NoSamples { operation: "global mean" });
         }
-        let counts: Vec<u64> = present.iter().map(|&class| self.counts[class]).collect();
         let mut mean = vec![0.0; self.feature_count];
-        for (&class, weight) in present.iter().zip(weighting.weights(&counts)) {
-            let from = &self.means[class * self.feature_count..(class + 1) * self.feature_count];
+        let weights = weighting.weights(&self.counts_of(classes));
+        for (from, weight) in classes.iter().filter_map(|&class| self.mean(class)).zip(weights) {
             mean.iter_mut().zip(from).for_each(|(sum, feature)| *sum += weight * feature);
         }
         Ok(mean)
     }
 
-    /// Means of classes that have samples less `centre`, row-major. Room is made once: a vector that grows leaves holes as
-    /// large as itself behind.
+    /// Classes that take part in a measure, ascending.
+    pub(crate) fn classes_with(&self, singletons: Singletons) -> Vec<usize> {
+        let least = match singletons {
+            Singletons::Kept => 1,
+            Singletons::LeftOut => 2,
+        };
+        let counted = self.classes.iter().zip(&self.counts).filter(|(_, count)| **count >= least);
+        counted.map(|(&class, _)| class).collect()
+    }
+
+    /// Classes that take part in a measure, or an error when they are fewer than two.
+    pub(crate) fn two_classes_with(&self, operation: &'static str, singletons: Singletons) -> Result<Vec<usize>> {
+        let classes = self.classes_with(singletons);
+        if classes.len() < 2 {
+            let left_out = self.classes.len() - classes.len();
+            return Err(Error::TooFewClasses { operation, needed: 2, found: classes.len(), singletons: left_out });
+        }
+        Ok(classes)
+    }
+
+    /// Samples of the classes that take part in a measure: those of at least two samples.
+    pub(crate) fn measured_samples(&self) -> u64 {
+        self.sample_count() - self.singleton_count() as u64
+    }
+
+    pub(crate) fn counts_of(&self, classes: &[usize]) -> Vec<u64> {
+        classes.iter().map(|&class| self.count(class)).collect()
+    }
+
+    /// Means of classes that have samples less `centre`, row-major. The memory is allocated once.
     pub(crate) fn centred_means(&self, classes: &[usize], centre: &[f64]) -> Vec<f64> {
         let mut centred = Vec::with_capacity(classes.len() * centre.len());
         for mean in classes.iter().filter_map(|&class| self.mean(class)) {
@@ -295,24 +444,30 @@ impl ClassMoments {
         centred
     }
 
-    /// Σ‖x − μ_c‖² for each class.
-    pub(crate) fn squares(&self) -> &[f64] {
-        &self.squares
+    /// Σ‖x − μ_c‖² of one class; 0 for a class without samples.
+    pub(crate) fn square(&self, class: usize) -> f64 {
+        self.slot(class).map_or(0.0, |slot| self.squares[slot])
     }
 
-    /// Pooled scatter, row-major `[p, p]` with a valid lower triangle, if kept.
+    /// Σ‖x − μ_c‖² over all classes.
+    pub(crate) fn square_total(&self) -> f64 {
+        self.squares.iter().sum()
+    }
+
+    /// Pooled scatter, row-major `[p, p]` with a valid lower triangle, if it is kept and there are samples.
     pub(crate) fn products(&self) -> Option<&[f64]> {
-        (self.scatter == Scatter::Full).then_some(&self.products[..])
+        (self.scatter == Scatter::Full && !self.classes.is_empty()).then_some(&self.products[..])
     }
 
-    /// The same, given up, so that its memory can be worked in. The moments hold variances only afterwards.
+    /// Moves the pooled scatter out, so that its memory can be reused. Afterwards the moments hold variances only.
     pub(crate) fn take_products(&mut self) -> Option<Vec<f64>> {
         let products = std::mem::take(&mut self.products);
-        (std::mem::replace(&mut self.scatter, Scatter::Trace) == Scatter::Full).then_some(products)
+        let full = std::mem::replace(&mut self.scatter, Scatter::Trace) == Scatter::Full;
+        (full && !self.classes.is_empty()).then_some(products)
     }
 }
 
-/// What is joined to the moments of one class.
+/// Sums over further samples of one class.
 struct ClassSums<'a> {
     class: usize,
     count: u64,
@@ -320,7 +475,7 @@ struct ClassSums<'a> {
     squares: f64,
 }
 
-/// The written form of [`ClassMoments`], checked when read.
+/// The serialised form of [`ClassMoments`], checked when it is read.
 #[derive(Serialize, Deserialize)]
 struct Parts {
     class_count: usize,
@@ -328,19 +483,24 @@ struct Parts {
     scatter: Scatter,
     #[serde(default)]
     precision: Precision,
+    /// Classes that have samples. Earlier versions wrote an entry for every class instead, and no list.
+    #[serde(default)]
+    classes: Option<Vec<usize>>,
     counts: Vec<u64>,
     means: Vec<f64>,
     squares: Vec<f64>,
-    /// The lower triangle, row by row.
+    /// The lower triangle, row by row; empty when there are no samples.
     products: Vec<f64>,
 }
 
 impl From<ClassMoments> for Parts {
     fn from(moments: ClassMoments) -> Self {
-        let ClassMoments { class_count, feature_count, scatter, precision, counts, means, squares, products } = moments;
-        let lower = products.chunks(feature_count.max(1)).enumerate();
+        let ClassMoments { class_count, feature_count, scatter, precision, counts, means, squares, .. } = moments;
+        let held = if moments.classes.is_empty() { &[][..] } else { &moments.products[..] };
+        let lower = held.chunks(feature_count.max(1)).enumerate();
         let products = lower.flat_map(|(row, line)| line[..=row].to_vec()).collect();
-        Self { class_count, feature_count, scatter, precision, counts, means, squares, products }
+        let classes = Some(moments.classes);
+        Self { class_count, feature_count, scatter, precision, classes, counts, means, squares, products }
     }
 }
 
@@ -349,18 +509,30 @@ impl TryFrom<Parts> for ClassMoments {
 
     fn try_from(parts: Parts) -> Result<Self> {
         // The lengths are checked before anything of the stated size is allocated.
-        let (classes, width) = (parts.class_count, parts.feature_count);
-        let lower = if parts.scatter == Scatter::Full { width.saturating_add(1).saturating_mul(width) / 2 } else { 0 };
-        let expected = [classes, classes.saturating_mul(width), classes, lower];
+        let width = parts.feature_count;
+        let rows = parts.classes.as_ref().map_or(parts.class_count, Vec::len);
+        let held = parts.scatter == Scatter::Full && (parts.classes.is_none() || rows > 0);
+        let lower = if held { width.saturating_add(1).saturating_mul(width) / 2 } else { 0 };
+        let expected = [rows, rows.saturating_mul(width), rows, lower];
         let actual = [parts.counts.len(), parts.means.len(), parts.squares.len(), parts.products.len()];
-        if expected != actual {
+        let classes = parts.classes.unwrap_or_else(|| (0..rows.min(parts.counts.len())).collect());
+        let ascending =
+            classes.is_sorted_by(|a, b| a < b) && classes.last().is_none_or(|&last| last < parts.class_count);
+        if expected != actual || !ascending {
             return Err(Error::Shape {
                 operation: "reading class moments",
-                expected: format!("counts, means, squares, products of lengths {expected:?}"),
-                actual: format!("{actual:?}"),
+                expected: format!(
+                    "counts, means, squares, products of lengths {expected:?} and ascending classes below {}",
+                    parts.class_count
+                ),
+                actual: format!("lengths {actual:?}, {} classes", classes.len()),
             });
         }
-        let mut moments = Self::new(classes, width, parts.scatter).with_precision(parts.precision);
+        let mut moments = Self::new(parts.class_count, width, parts.scatter).with_precision(parts.precision);
+        let present: Vec<usize> = (0..rows).filter(|&slot| parts.counts[slot] > 0).collect();
+        let found: Vec<usize> = present.iter().map(|&slot| classes[slot]).collect();
+        moments.reserve(&found)?;
+        moments.insert(&found);
         let mut rest = &parts.products[..];
         for (row, line) in moments.products.chunks_mut(width.max(1)).enumerate() {
             if let Some((head, tail)) = rest.split_at_checked(row + 1) {
@@ -368,9 +540,12 @@ impl TryFrom<Parts> for ClassMoments {
                 rest = tail;
             }
         }
-        moments.counts = parts.counts;
-        moments.means = parts.means;
-        moments.squares = parts.squares;
+        for (to, &slot) in present.iter().enumerate() {
+            moments.counts[to] = parts.counts[slot];
+            moments.squares[to] = parts.squares[slot];
+            let mean = &parts.means[slot * width..(slot + 1) * width];
+            moments.means[to * width..(to + 1) * width].copy_from_slice(mean);
+        }
         Ok(moments)
     }
 }

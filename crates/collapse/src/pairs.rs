@@ -1,33 +1,36 @@
-//! Distances between class means, tile by tile over the pairs of classes, and what is summarised over them.
+//! Distances between class means, tile by tile over the pairs of classes, and summaries over the pairs.
 //!
-//! No K×K×p temporary and, unless asked for, no K×K matrix: a tile holds 128×128 squared distances.
+//! A tile holds 128×128 squared distances. Only [`PairMatrix`] holds K×K numbers.
 
 use std::ops::Range;
 
 use faer::{MatMut, MatRef};
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::convention::Singletons;
 use crate::features::sealed::Sealed;
 use crate::kernel::squared_distance;
+use crate::memory;
 use crate::quantiles::{Quantiles, quantiles};
 use crate::tiles::visit_upper;
 use crate::{ClassMoments, Error, Result};
 
-/// Two means closer than this many roundings of their own length cannot be told apart.
+/// Two means that are closer than this multiple of their own length count as coincident.
 const COINCIDENT: f64 = 64.0 * f64::EPSILON;
-/// Below this share of the squared lengths a distance is taken from the difference itself, not from the products.
+/// Below this share of the squared lengths a distance is computed from the difference of the means, not from products.
 const CANCELLED: f64 = 1e-2;
 
 /// Pairs of classes that a measure left out, and why.
 ///
 /// **Conventions** Unordered pairs; a pair is counted once, under the first reason in the order of the fields.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ExcludedPairs {
     /// One of the two classes has no samples.
     pub missing: u64,
-    /// One of the two classes has a single sample, hence no variance (counted where a variance is needed).
+    /// One of the two classes has a single sample, hence no variance.
     pub singleton: u64,
-    /// The two means coincide to within 64 roundings of their length, so a quotient by their distance is undefined.
+    /// The two means coincide to within 64·2⁻⁵² of their length, so a quotient by their distance is undefined.
     pub coincident: u64,
 }
 
@@ -38,47 +41,79 @@ impl ExcludedPairs {
     }
 }
 
-/// One value for each pair of classes, on request.
+/// One value for each pair of classes.
 ///
-/// **Shapes** K×K, row-major; for a symmetric measure both triangles are filled.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+/// **Shapes** m×m, row-major, for the m classes that take part; for a symmetric measure both triangles are filled.
+/// Classes without samples or of one sample take no memory.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PairMatrix {
-    classes: usize,
-    /// NaN (null in JSON) on the diagonal and where the pair is excluded.
+    class_count: usize,
+    classes: Vec<usize>,
+    /// NaN on the diagonal and where the pair is excluded; serialised as null.
+    #[serde(serialize_with = "write_gaps", deserialize_with = "read_gaps")]
     values: Vec<f64>,
 }
 
 impl PairMatrix {
-    pub(crate) fn new(classes: usize) -> Self {
-        Self { classes, values: vec![f64::NAN; classes * classes] }
+    pub(crate) fn new(operation: &'static str, class_count: usize, classes: &[usize]) -> Result<Self> {
+        let size = classes.len();
+        let bytes = size as u128 * size as u128 * 8;
+        let request = memory::Request {
+            operation,
+            what: format!("a matrix of {size}×{size} pairs of classes"),
+            total: bytes,
+            added: bytes,
+            avoid: "use cdnv(), which summarises the pairs without a matrix",
+        };
+        request.check(None)?;
+        let mut values = Vec::new();
+        memory::reserve(&mut values, size * size, &request)?;
+        values.resize(size * size, f64::NAN);
+        Ok(Self { class_count, classes: classes.to_vec(), values })
     }
 
+    /// Sets the value of a pair of classes, given by their positions in [`PairMatrix::classes`].
     pub(crate) fn set(&mut self, row: usize, column: usize, value: f64) {
-        self.values[row * self.classes + column] = value;
+        self.values[row * self.classes.len() + column] = value;
     }
 
-    /// Number of classes K.
-    pub fn classes(&self) -> usize {
-        self.classes
+    /// Number of classes, with samples or without; labels are below it.
+    pub fn class_count(&self) -> usize {
+        self.class_count
     }
 
-    /// The value of a pair, or `None` on the diagonal, outside the matrix and for an excluded pair.
+    /// The classes that take part, ascending.
+    pub fn classes(&self) -> &[usize] {
+        &self.classes
+    }
+
+    /// The value of a pair of classes, or `None` on the diagonal and for a pair that is excluded.
     pub fn get(&self, row: usize, column: usize) -> Option<f64> {
-        let inside = row < self.classes && column < self.classes;
-        inside.then(|| self.values[row * self.classes + column]).filter(|value| !value.is_nan())
+        let place = |class: usize| self.classes.binary_search(&class).ok();
+        let at = place(row)? * self.classes.len() + place(column)?;
+        self.values.get(at).copied().filter(|value| !value.is_nan())
     }
 }
 
-/// Which pairs take part.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Need {
-    /// Both means.
-    Means,
-    /// Both means and both variances.
-    Variances,
+impl PartialEq for PairMatrix {
+    /// Excluded pairs are equal to excluded pairs.
+    fn eq(&self, other: &Self) -> bool {
+        let same = |(a, b): (&f64, &f64)| a == b || (a.is_nan() && b.is_nan());
+        (self.class_count, &self.classes, self.values.len()) == (other.class_count, &other.classes, other.values.len())
+            && self.values.iter().zip(&other.values).all(same)
+    }
 }
 
-/// The means that take part, shifted to their common centre so that products lose little to cancellation.
+fn write_gaps<S: Serializer>(values: &[f64], serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    serializer.collect_seq(values.iter().map(|value| (!value.is_nan()).then_some(value)))
+}
+
+fn read_gaps<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Vec<f64>, D::Error> {
+    let values = Vec::<Option<f64>>::deserialize(deserializer)?;
+    Ok(values.into_iter().map(|value| value.unwrap_or(f64::NAN)).collect())
+}
+
+/// The means that take part, centred so that products lose little precision by cancellation.
 pub(crate) struct Pairs {
     /// Class of every row.
     pub(crate) classes: Vec<usize>,
@@ -87,7 +122,7 @@ pub(crate) struct Pairs {
     pub(crate) width: usize,
     /// Squared lengths of the centred rows.
     norms: Vec<f64>,
-    /// Squared lengths of the means as they were: the scale of their own rounding.
+    /// Squared lengths of the means before centring: the scale of their rounding errors.
     scales: Vec<f64>,
     excluded: ExcludedPairs,
 }
@@ -100,7 +135,7 @@ pub(crate) struct Tile {
 }
 
 impl Tile {
-    /// (row, column, d²) with row < column; coincident pairs come as d² = 0.
+    /// (row, column, d²) with row < column; d² is 0 for a coincident pair.
     pub(crate) fn pairs(&self) -> impl Iterator<Item = (usize, usize, f64)> {
         let width = self.columns.len();
         self.rows.clone().flat_map(move |row| {
@@ -116,13 +151,9 @@ impl Tile {
 
 impl Pairs {
     /// The pairs of a set of moments; an error when fewer than two classes take part.
-    pub(crate) fn new(operation: &'static str, moments: &ClassMoments, need: Need) -> Result<Self> {
-        let present = moments.present_classes();
-        if present.len() < 2 {
-            return Err(Error::TooFewClasses { operation, needed: 2, found: present.len() });
-        }
-        let wanted = |class: &usize| need == Need::Means || moments.counts()[*class] > 1;
-        let classes: Vec<usize> = present.iter().copied().filter(wanted).collect();
+    pub(crate) fn new(operation: &'static str, moments: &ClassMoments, singletons: Singletons) -> Result<Self> {
+        let classes = moments.two_classes_with(operation, singletons)?;
+        let present = moments.classes();
         let pairs = |count: usize| (count as u64) * (count as u64).saturating_sub(1) / 2;
         let excluded = ExcludedPairs {
             missing: pairs(moments.class_count()) - pairs(present.len()),
@@ -224,7 +255,7 @@ impl Pairs {
     }
 }
 
-/// What remains of the values of all pairs.
+/// Summary of the values of all pairs.
 pub(crate) struct PairSummary {
     pub(crate) mean: f64,
     pub(crate) max: f64,
@@ -234,7 +265,7 @@ pub(crate) struct PairSummary {
     pub(crate) excluded: ExcludedPairs,
 }
 
-/// A sum over some tiles, joined in their order.
+/// Sums and maximum over the pairs of some tiles. Tiles are joined in a fixed order.
 struct Partial {
     values: u64,
     sum: f64,

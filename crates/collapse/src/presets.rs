@@ -1,10 +1,11 @@
 //! The measures in the conventions of public codebases, so that numbers can be compared with theirs.
 //!
-//! The conventions were read from the codebases' public sources; no line of theirs is here. Where a source does
-//! something that its own documentation does not mean, no preset copies it:
+//! The conventions were read from the codebases' public sources; no code of theirs is used here. These codebases keep
+//! classes of one sample in all sums, and so do the presets: the class has covariance 0 and its mean is the sample.
+//! Where a source contradicts its own documentation, no preset follows it:
 //!
 //! - `rhubarbwu/neural-collapse`: its classifier agreement leaves out the head's bias (use [`crate::SamplePass`]); its
-//!   truncated-SVD form fails for K > p (it asks for K − 1 singular values of a p×p matrix).
+//!   truncated-SVD form fails for K > p (it requests K − 1 singular values of a p×p matrix).
 //! - `felixsh/nc-toolbox`: its equinorm averages *signed* differences of log norms over i < j, which depends on the
 //!   order of classes; its equiangularity averages *signed* deviations, which vanish whenever norms are equal and means
 //!   centred; its uniform duality averages the off-diagonal similarities of weights and means; its class variances look
@@ -17,13 +18,17 @@
 use serde::{Deserialize, Serialize};
 
 use crate::between::{Between, weighted_trace};
-use crate::convention::{CdnvConvention, CdnvForm, Divisor, Truncation, Weighting};
-use crate::variability::{pooled, varied_classes};
-use crate::{ClassMoments, Head, Result, bias_collapse, cdnv, self_duality, simplex, simplex_of_head};
+use crate::cdnv::cdnv_with;
+use crate::convention::{CdnvConvention, CdnvForm, Divisor, Singletons, Truncation, Weighting};
+use crate::duality::{bias_collapse_with, self_duality_with};
+use crate::simplex::simplex_with;
+use crate::{ClassMoments, Error, Head, Result, simplex_of_head};
 
-/// A public codebase whose conventions are known.
+/// A public codebase whose conventions can be measured. Unlike all other measures of this crate, presets keep classes of
+/// one sample, because the codebases do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Preset {
     /// `rhubarbwu/neural-collapse`: Σ_W over samples; means and Σ_B over classes; NC1 by pseudoinverse, over K.
     RhubarbWu,
@@ -32,16 +37,18 @@ pub enum Preset {
     Papyan,
     /// `tding1/Neural-Collapse` (Zhu et al. 2021): Σ_B over classes around the mean over *samples*; ETF error of W.
     Tding1,
-    /// `felixsh/nc-toolbox`: Σ_B as in [`Preset::Tding1`]; class variances with divisor n − 1.
+    /// `felixsh/nc-toolbox`: Σ_B as in [`Preset::Tding1`]; class variances with divisor n − 1, so that there is no CDNV when
+    /// a class has one sample.
     NcToolbox,
     /// `kowalski` (PyPI): CDNV with divisor n; ETF error of W, duality and bias around the mean over *samples*. No NC1.
     Kowalski,
 }
 
-/// What a codebase would report. Measures that it does not have are `None`.
+/// The measures that a codebase reports. Measures that it does not have are `None`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct PresetMeasures {
-    /// tr(Σ_W Σ_B⁺), divided by K or not as the codebase has it.
+    /// tr(Σ_W Σ_B⁺), divided by K or not as in the codebase.
     pub nc1: Option<f64>,
     /// tr Σ_W / tr Σ_B.
     pub trace_ratio: Option<f64>,
@@ -51,11 +58,11 @@ pub struct PresetMeasures {
     pub cdnv: Option<f64>,
     /// Standard deviation over mean of the norms of centred class means.
     pub equinorm: Option<f64>,
-    /// The same of the head's rows.
+    /// Standard deviation over mean of the norms of the head's rows.
     pub equinorm_of_head: Option<f64>,
     /// Mean |cos + 1/(K−1)| of the class means.
     pub equiangularity: Option<f64>,
-    /// The same of the head's rows.
+    /// Mean |cos + 1/(K−1)| of the head's rows.
     pub equiangularity_of_head: Option<f64>,
     /// ETF error of the class means.
     pub etf_error: Option<f64>,
@@ -69,14 +76,14 @@ pub struct PresetMeasures {
     pub duality_etf_error: Option<f64>,
     /// ‖W μ_G + b‖.
     pub bias_collapse: Option<f64>,
-    /// Samples behind the moments.
+    /// Samples, including those of classes of one sample.
     pub samples: u64,
 }
 
 impl Preset {
     /// Measures moments (with [`crate::Scatter::Full`]) and a head as this codebase does, up to its rounding.
     ///
-    /// **Errors** of the measures that it has.
+    /// **Errors** [`Error::ScatterNotHeld`], [`Error::TooFewClasses`], and those of the measures that the codebase has.
     ///
     /// ```
     /// use collapse::{ClassMoments, Preset, Scatter};
@@ -93,7 +100,7 @@ impl Preset {
         };
         let covariances = Covariances::new(moments, centre)?;
         let mut measures = PresetMeasures { samples: moments.sample_count(), ..PresetMeasures::default() };
-        let classes = moments.present_classes().len() as f64;
+        let classes = moments.classes().len() as f64;
         measures.nc1 = match self {
             Self::Papyan => Some(covariances.trace),
             Self::Kowalski => None,
@@ -113,8 +120,9 @@ impl Preset {
         covariances: &Covariances,
         measures: &mut PresetMeasures,
     ) -> Result<()> {
-        let geometry = simplex(moments, centre)?;
-        let cdnv = |divisor| cdnv(moments, CdnvConvention { form: CdnvForm::Halved, divisor });
+        let geometry = simplex_with(moments, centre, Singletons::Kept)?;
+        let convention = |divisor| CdnvConvention { form: CdnvForm::Halved, divisor };
+        let cdnv = |divisor| cdnv_with(moments, convention(divisor), Singletons::Kept);
         match self {
             Self::RhubarbWu => {
                 measures.cdnv = Some(cdnv(Divisor::Samples)?.mean);
@@ -129,7 +137,10 @@ impl Preset {
             Self::Tding1 => {}
             Self::Kowalski => measures.cdnv = Some(cdnv(Divisor::Samples)?.mean),
             Self::NcToolbox => {
-                measures.cdnv = Some(cdnv(Divisor::SamplesMinusOne)?.mean);
+                // The variance of one sample with divisor n − 1 is 0/0.
+                if moments.singleton_count() == 0 {
+                    measures.cdnv = Some(cdnv(Divisor::SamplesMinusOne)?.mean);
+                }
                 measures.within_share = Some(covariances.within / (covariances.within + covariances.between));
                 measures.log_energy = Some(geometry.uniformity.log_energy);
             }
@@ -144,7 +155,7 @@ impl Preset {
         head: &Head,
         measures: &mut PresetMeasures,
     ) -> Result<()> {
-        let duality = self_duality(head, moments, centre)?;
+        let duality = self_duality_with("preset", head, moments, centre, Singletons::Kept)?;
         match self {
             Self::RhubarbWu => measures.duality_etf_error = Some(duality.product_error),
             Self::Papyan => {
@@ -156,7 +167,7 @@ impl Preset {
             Self::Tding1 | Self::Kowalski => {
                 measures.etf_error_of_head = Some(simplex_of_head(head)?.etf_error);
                 measures.duality_etf_error = Some(duality.product_error);
-                measures.bias_collapse = Some(bias_collapse(head, moments, centre)?.norm);
+                measures.bias_collapse = Some(bias_collapse_with(head, moments, centre, Singletons::Kept)?.norm);
             }
             Self::NcToolbox => measures.self_duality = Some(duality.difference),
         }
@@ -179,12 +190,14 @@ struct Covariances {
 impl Covariances {
     fn new(moments: &ClassMoments, centre: Weighting) -> Result<Self> {
         let operation = "preset";
-        let products = pooled(operation, moments, Weighting::SampleWeighted)?;
-        let between = Between::around(operation, moments, Weighting::ClassBalanced, centre)?;
+        let between = Between::around(operation, moments, Weighting::ClassBalanced, centre, Singletons::Kept)?;
+        let products = moments.products().ok_or(Error::ScatterNotHeld {
+            operation,
+            reason: "these moments hold variances only; accumulate them with Scatter::Full",
+        })?;
         let (values, basis) = between.spectrum(operation, Truncation::default())?;
-        varied_classes(operation, moments)?;
         let samples = moments.sample_count() as f64;
-        let within = moments.squares().iter().sum::<f64>() / samples;
+        let within = moments.square_total() / samples;
         let trace = weighted_trace(products, between.width, basis.as_ref(), &values) / samples;
         Ok(Self { within, between: between.trace(), trace })
     }

@@ -1,8 +1,8 @@
-//! Sums of products of tile rows: the one kernel behind scatter, distances and projections.
+//! Sums of products of tile rows: the kernel of scatter matrices, distances and projections.
 //!
 //! Double-precision tiles are multiplied and summed in f64. Single-precision tiles are multiplied in f32 over
-//! stretches of at most [`STRETCH`] terms, and the stretches are summed in f64: the error stays that of a few
-//! hundred roundings in f32, however many samples there are.
+//! stretches of at most [`STRETCH`] terms, and the stretches are summed in f64: the error is that of a few
+//! hundred roundings in f32 for any number of samples.
 
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, MatMut, MatRef, Par};
@@ -30,7 +30,7 @@ impl Sealed for f32 {
     const SQUARES_FIT: bool = true;
 
     fn add_product(mut target: MatMut<'_, f64>, left: MatRef<'_, f32>, right: MatRef<'_, f32>) {
-        // Row-major like the target, so that the sum below walks both in memory order.
+        // Row-major like the target, so that the sum below reads both in memory order.
         let mut stretch = Mat::<f32>::zeros(right.ncols(), left.nrows());
         for start in (0..left.ncols()).step_by(STRETCH) {
             let length = STRETCH.min(left.ncols() - start);
@@ -56,7 +56,7 @@ impl Sealed for f32 {
     }
 
     fn holds_products(squares: f64, numbers: usize) -> bool {
-        // No partial sum of products exceeds the sum of all squares; far below the smallest f32 products would vanish.
+        // No partial sum of products exceeds the sum of all squares. Below the lower limit f32 products would underflow.
         squares == 0.0 || (squares < f64::from(f32::MAX) && squares / numbers as f64 > 1e-28)
     }
 }
@@ -69,7 +69,7 @@ fn strip_rows(width: usize) -> usize {
     if width <= 1024 { 128 } else { 256 }
 }
 
-/// Adds `tile`ᵀ·`tile` to the lower triangle of `products` (row-major, `width`²); what lies above may be touched.
+/// Adds `tile`ᵀ·`tile` to the lower triangle of `products` (row-major, `width`²); the upper triangle may be overwritten.
 ///
 /// Strips are independent and each is summed in order of the rows, so the bits do not depend on the threads.
 pub(crate) fn add_scatter<T: Element>(products: &mut [f64], width: usize, tile: &[T]) {
@@ -79,7 +79,7 @@ pub(crate) fn add_scatter<T: Element>(products: &mut [f64], width: usize, tile: 
     }
     let tile = MatRef::from_row_major_slice(tile, rows, width);
     let strip = strip_rows(width);
-    // The last strips are the longest: they come first, so that no thread ends with one alone.
+    // The last strips are the longest. They are started first, so that the threads finish together.
     products.par_chunks_mut(strip * width).enumerate().rev().with_max_len(1).for_each(|(index, chunk)| {
         let (first, height) = (index * strip, chunk.len() / width);
         let mut target = MatMut::from_row_major_slice_mut(chunk, height, width);
@@ -87,7 +87,7 @@ pub(crate) fn add_scatter<T: Element>(products: &mut [f64], width: usize, tile: 
         if first > 0 {
             T::add_product(target.as_mut().subcols_mut(0, first), left, tile.subcols(0, first));
         }
-        // On the diagonal in smaller blocks: half of each is for nothing.
+        // The upper half of every diagonal block is computed but not used, so these blocks are smaller.
         for start in (0..height).step_by(DIAGONAL) {
             let rows = DIAGONAL.min(height - start);
             let block = target.as_mut().subrows_mut(start, rows).subcols_mut(first, start + rows);

@@ -1,4 +1,4 @@
-//! Exact quantiles of a stream of non-negative numbers that may be too many to hold.
+//! Quantiles over class pairs, which may be too many to hold in memory.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,19 +10,19 @@ use serde::{Deserialize, Serialize};
 pub struct Quantiles {
     /// The smallest value.
     pub min: f64,
-    /// 5 %.
+    /// The 5 % quantile.
     pub q05: f64,
-    /// 25 %.
+    /// The 25 % quantile.
     pub q25: f64,
     /// The median.
     pub median: f64,
-    /// 75 %.
+    /// The 75 % quantile.
     pub q75: f64,
-    /// 95 %.
+    /// The 95 % quantile.
     pub q95: f64,
 }
 
-/// The quantiles of `count` ≥ 1 values, which `stream` hands over each time that it is called.
+/// The quantiles of `count` ≥ 1 values. Each call of `stream` passes all of them to its argument.
 pub(crate) fn quantiles(count: u64, stream: impl Fn(&mut dyn FnMut(f64))) -> Quantiles {
     const SHARES: [f64; 6] = [0.0, 0.05, 0.25, 0.5, 0.75, 0.95];
     let [min, q05, q25, median, q75, q95] = statistics::quantiles_of_stream(count, SHARES, stream);

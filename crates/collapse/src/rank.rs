@@ -1,12 +1,14 @@
-//! RankMe: how many directions the features really use.
+//! RankMe: the effective rank of the features.
 
 use serde::{Deserialize, Serialize};
 
+use crate::convention::Singletons;
+use crate::memory;
 use crate::products::add_scatter;
 use crate::spectrum::eigenvalues_in_place;
 use crate::{ClassMoments, Error, Result};
 
-/// Around which point the features' singular values are taken.
+/// The point around which the features' singular values are taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Centring {
@@ -19,12 +21,15 @@ pub enum Centring {
 
 /// The effective rank of the features.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct RankMe {
     /// exp of the entropy of the normalised singular values, between 1 and min(n, p) (up to the added 1e-7).
     pub rank_me: f64,
-    /// Around which point.
+    /// The centre.
     pub centring: Centring,
-    /// Samples behind the moments.
+    /// Classes of one sample, which are left out.
+    pub singleton_classes: usize,
+    /// Samples of the classes that took part.
     pub samples: u64,
 }
 
@@ -32,8 +37,9 @@ pub struct RankMe {
 ///
 /// **Definition** exp(−Σ_k p_k ln p_k), p_k = σ_k/Σ_l σ_l + 1e-7, σ the min(n, p) singular values of the n×p features.
 ///
-/// **Conventions** Labels play no part and every sample weighs the same. Singular values are roots of eigenvalues
-/// of the p×p second moments; those of at most p·2⁻⁵² of the largest eigenvalue are rounding and count as zero. For f32
+/// **Conventions** Every sample has the same weight. Labels only decide which samples are left out: those of classes of one
+/// sample, as in every measure. Give all rows the same label if there are no labels. Singular values are roots of eigenvalues
+/// of the p×p second moments; those of at most p·2⁻⁵² of the largest eigenvalue are rounding errors and count as zero. For f32
 /// features rounding of the scatter products limits small singular values to about 1e-4 of the largest.
 ///
 /// **Errors** [`Error::ScatterNotHeld`], [`Error::NoSamples`], [`Error::Vanishing`], [`Error::Decomposition`].
@@ -49,30 +55,39 @@ pub struct RankMe {
 /// # Ok::<(), collapse::Error>(())
 /// ```
 pub fn rank_me(moments: &ClassMoments, centring: Centring) -> Result<RankMe> {
+    let bytes = (moments.feature_count() as u128).pow(2) * 8;
+    let request = memory::Request {
+        operation: "RankMe",
+        what: format!("a copy of the scatter matrix of {} features", moments.feature_count()),
+        total: bytes,
+        added: bytes,
+        avoid: "use report(), which works in the matrix itself, or fewer features",
+    };
+    request.check(None)?;
     rank_me_within(&mut moments.clone(), centring)
 }
 
-/// The same in the memory of the moments' own scatter, which they lose.
+/// RankMe computed in the memory of the moments' scatter matrix, which is overwritten.
 pub(crate) fn rank_me_within(moments: &mut ClassMoments, centring: Centring) -> Result<RankMe> {
     const ADDED: f64 = 1e-7;
     let operation = "RankMe";
+    let samples = moments.measured_samples();
+    if samples == 0 {
+        return Err(Error::NoSamples { operation });
+    }
     let mut second = moments.take_products().ok_or(Error::ScatterNotHeld {
         operation,
         reason: "these moments hold variances only; accumulate with Scatter::Full",
     })?;
-    let samples = moments.sample_count();
-    if samples == 0 {
-        return Err(Error::NoSamples { operation });
-    }
     let width = moments.feature_count();
     let centre = match centring {
         Centring::Uncentred => vec![0.0; width],
         Centring::Centred => moments.global_mean(crate::Weighting::SampleWeighted)?,
     };
-    for classes in moments.present_classes().chunks(256) {
+    for classes in moments.classes_with(Singletons::LeftOut).chunks(256) {
         let mut rows = Vec::with_capacity(classes.len() * width);
         for &class in classes {
-            let scale = (moments.counts()[class] as f64).sqrt();
+            let scale = (moments.count(class) as f64).sqrt();
             let mean = moments.mean(class).unwrap_or_default();
             rows.extend(mean.iter().zip(&centre).map(|(mean, centre)| scale * (mean - centre)));
         }
@@ -89,5 +104,5 @@ pub(crate) fn rank_me_within(moments: &mut ClassMoments, centring: Centring) -> 
         values.iter().take(count).map(|&value| if value > noise { value.sqrt() } else { 0.0 }).collect();
     let total: f64 = singular.iter().sum();
     let entropy: f64 = singular.iter().map(|value| value / total + ADDED).map(|share| -share * share.ln()).sum();
-    Ok(RankMe { rank_me: entropy.exp(), centring, samples })
+    Ok(RankMe { rank_me: entropy.exp(), centring, singleton_classes: moments.singleton_count(), samples })
 }

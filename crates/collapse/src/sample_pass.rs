@@ -1,17 +1,22 @@
-//! The second pass: samples against given means. Nearest-mean error, NC4, directional CDNV and standard errors.
+//! The second pass, which compares samples with given class means: nearest-mean error, NC4, directional CDNV and
+//! standard errors.
 
 use std::borrow::Cow;
 
+#[cfg(feature = "candle")]
 use candle_core::Tensor;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::convention::{Divisor, Precision};
-use crate::features::{Element, Labelled, Rows, with_rows};
+use crate::class_order::ClassOrder;
+use crate::convention::{Divisor, Precision, Singletons};
+use crate::features::{Element, Labelled};
+#[cfg(feature = "candle")]
+use crate::features::{Rows, with_rows};
 use crate::geometric::require_per_class;
 use crate::head::Head;
-use crate::pairs::{Need, Pairs};
-use crate::sample_tile::{Basis, Frame, Tally, Task};
+use crate::pairs::Pairs;
+use crate::sample_tile::{Basis, ClassSums, PassInputs, Rows as OrderedRows, Task};
 use crate::{ClassMoments, Error, Result};
 
 const OPERATION: &str = "sample pass";
@@ -20,17 +25,20 @@ const TILES: usize = 8;
 /// Numbers in a tile of deviations.
 const TILE: usize = 1 << 19;
 
-/// A pass of labelled samples by given class means, and by a head if there is one.
+/// A second pass that compares labelled samples with given class means, and with the scores of a head if there is one.
 ///
-/// **Definition** for a sample x of class i, d = x − μ_i with the means μ of the given moments, which may be of other
-/// samples (train moments, test features). All results are sums over samples of functions of d·(μ_i − μ_j), ‖d‖² and
-/// W x + b.
+/// **Definition** for a sample x of class i, d = x − μ_i. The means μ are those of the given moments, which may be of
+/// other samples (train moments, test features). All results are sums over samples of functions of d·(μ_i − μ_j), ‖d‖²
+/// and W x + b.
 ///
-/// **Shapes** features `[n, p]`, labels `[n]`. Memory is K·p numbers and a few tiles; nothing of a batch is kept.
+/// **Shapes** features `[n, p]`, labels `[n]`. Memory is K·p numbers and a few tiles; no batch is kept.
 ///
-/// **Conventions** Deviations are rounded to the features' type and projections summed as [`ClassMoments`] states.
-/// Decisions (nearest mean, highest score) are exact all the same: near ties are decided again in f64, exact ties go to
+/// **Conventions** Deviations are rounded to the features' type, and projections are summed as [`ClassMoments`] states.
+/// Decisions (nearest mean, highest score) are nevertheless exact: near ties are decided again in f64, exact ties go to
 /// the lowest class. The bits do not depend on the number of threads.
+///
+/// The mean of a class of one sample is a valid one-shot classifier of *other* samples, so this pass keeps such classes
+/// in its decisions. They are left out of the directional CDNV, and [`crate::report()`] leaves them out everywhere.
 ///
 /// ```
 /// use collapse::{ClassMoments, Head, SamplePass, Scatter};
@@ -41,7 +49,7 @@ const TILE: usize = 1 << 19;
 /// let mut pass = SamplePass::new(&moments)?.with_head(&head)?;
 /// pass.update_slice(&features, &labels)?;
 /// assert_eq!(pass.nearest_mean_error()?.error, 0.0);
-/// // The head puts 4.0 into class 0, the nearest mean into class 1.
+/// // The head classifies 4.0 as class 0, the nearest mean as class 1.
 /// assert_eq!(pass.agreement()?.agreement, 0.75);
 /// # Ok::<(), collapse::Error>(())
 /// ```
@@ -50,33 +58,41 @@ pub struct SamplePass<'a> {
     head: Option<&'a Head>,
     pairs: Pairs,
     means: Cow<'a, [f64]>,
-    position: Vec<Option<usize>>,
     variances: Vec<Option<f64>>,
+    /// Samples of each row of `pairs` in the moments.
+    counts: Vec<u64>,
     complexity: Option<Vec<f64>>,
     whitening: Vec<f64>,
-    tallies: Vec<Tally>,
+    /// Whether samples of classes of one sample are skipped.
+    singletons: Singletons,
+    /// Sums over the samples of each row of `pairs`.
+    sums: Vec<ClassSums>,
 }
 
 impl<'a> SamplePass<'a> {
-    /// A pass by the means of these moments.
+    /// A pass with the means of these moments.
     ///
     /// **Errors** [`Error::TooFewClasses`].
     pub fn new(moments: &'a ClassMoments) -> Result<Self> {
-        let pairs = Pairs::new(OPERATION, moments, Need::Means)?;
-        let mut position = vec![None; moments.class_count()];
-        pairs.classes.iter().enumerate().for_each(|(row, &class)| position[class] = Some(row));
-        let means = if pairs.classes.len() == moments.class_count() {
+        Self::with(moments, Singletons::Kept)
+    }
+
+    /// A pass with or without classes of one sample; without, samples of these classes are skipped.
+    pub(crate) fn with(moments: &'a ClassMoments, singletons: Singletons) -> Result<Self> {
+        let pairs = Pairs::new(OPERATION, moments, singletons)?;
+        let means = if pairs.classes.len() == moments.classes().len() {
             Cow::Borrowed(moments.means())
         } else {
             Cow::Owned(pairs.classes.iter().filter_map(|&class| moments.mean(class)).flatten().copied().collect())
         };
         let variances = pairs.classes.iter().map(|&class| moments.variance(class, Divisor::Samples)).collect();
-        let tallies = vec![Tally::default(); moments.class_count()];
-        let whitening = Vec::new();
-        Ok(Self { moments, head: None, pairs, means, position, variances, complexity: None, whitening, tallies })
+        let sums = vec![ClassSums::default(); pairs.classes.len()];
+        let counts = moments.counts_of(&pairs.classes);
+        let (complexity, whitening) = (None, Vec::new());
+        Ok(Self { moments, head: None, pairs, means, variances, counts, complexity, whitening, singletons, sums })
     }
 
-    /// Also compares with this head.
+    /// Also compares the samples with the scores of this head.
     ///
     /// **Errors** [`Error::Incompatible`] when its shape is not that of the moments.
     pub fn with_head(mut self, head: &'a Head) -> Result<Self> {
@@ -85,13 +101,18 @@ impl<'a> SamplePass<'a> {
         Ok(self)
     }
 
-    /// Also gathers the standard error of the pairwise geometric collapse with these complexities.
+    /// Also accumulates the standard error of the pairwise geometric collapse with these complexities.
     ///
     /// **Errors** as of [`crate::pairwise_geometric_collapse`].
-    pub fn with_complexity(mut self, gc_per_class: &[f64]) -> Result<Self> {
+    pub fn with_complexity(self, gc_per_class: &[f64]) -> Result<Self> {
         require_per_class(OPERATION, self.moments, gc_per_class)?;
-        self.complexity = Some(self.pairs.classes.iter().map(|&class| gc_per_class[class]).collect());
-        Ok(self)
+        Ok(self.with_complexity_by(&|class| gc_per_class[class]))
+    }
+
+    /// Also accumulates this standard error, with the complexities given by a function of the class.
+    pub(crate) fn with_complexity_by(mut self, gc: &dyn Fn(usize) -> f64) -> Self {
+        self.complexity = Some(self.pairs.classes.iter().map(|&class| gc(class)).collect());
+        self
     }
 
     /// Also sums ‖R d‖² for the rows R of a row-major `[r, p]` matrix.
@@ -100,73 +121,93 @@ impl<'a> SamplePass<'a> {
         self
     }
 
-    /// Lets a batch pass: `features` `[n, p]`, `labels` `[n]`.
+    /// Adds a batch: `features` `[n, p]`, `labels` `[n]`.
     ///
     /// **Errors** as of [`ClassMoments::update`], and [`Error::ClassWithoutMean`].
+    #[cfg(feature = "candle")]
     pub fn update(&mut self, features: &Tensor, labels: &[u32]) -> Result<()> {
         let rows = features.dims().first().copied().unwrap_or(0);
         if features.rank() == 2 && rows != labels.len() {
             return Err(Error::LabelCount { operation: OPERATION, features: rows, labels: labels.len() });
         }
         let width = self.moments.feature_count();
-        let mut tallies = self.tallies.clone();
+        let mut sums = self.sums.clone();
         with_rows(OPERATION, features, width, |start, data| {
             match data {
-                Rows::F32(data) => self.tally(data, &labels[start..start + data.len() / width], &mut tallies),
-                Rows::F64(data) => self.tally(data, &labels[start..start + data.len() / width], &mut tallies),
+                Rows::F32(data) => self.accumulate(data, &labels[start..start + data.len() / width], &mut sums),
+                Rows::F64(data) => self.accumulate(data, &labels[start..start + data.len() / width], &mut sums),
             }
             .map_err(|error| error.at_row(start))
         })?;
-        self.tallies = tallies;
+        self.sums = sums;
         Ok(())
     }
 
-    /// Lets a batch pass from a slice of whole rows.
+    /// Adds a batch from a slice of whole rows.
     ///
-    /// **Errors** as of [`SamplePass::update`].
+    /// **Errors** as of [`ClassMoments::update_slice`], and [`Error::ClassWithoutMean`].
     pub fn update_slice<E: Element>(&mut self, features: &[E], labels: &[u32]) -> Result<()> {
-        let mut tallies = self.tallies.clone();
-        self.tally(features, labels, &mut tallies)?;
-        self.tallies = tallies;
+        let mut sums = self.sums.clone();
+        self.accumulate(features, labels, &mut sums)?;
+        self.sums = sums;
         Ok(())
     }
 
-    fn tally<E: Element>(&self, features: &[E], labels: &[u32], tallies: &mut [Tally]) -> Result<()> {
+    fn accumulate<E: Element>(&self, features: &[E], labels: &[u32], sums: &mut [ClassSums]) -> Result<()> {
         let width = self.moments.feature_count();
         let data = Labelled::new(OPERATION, features, labels, width, self.moments.class_count())?;
-        let missing = labels.iter().position(|&label| self.position[label as usize].is_none());
-        if let Some(row) = missing {
-            return Err(Error::ClassWithoutMean { operation: OPERATION, row, label: labels[row] });
+        let order = match self.singletons {
+            Singletons::Kept => ClassOrder::new(labels),
+            Singletons::LeftOut => ClassOrder::of(labels, |class| self.moments.count(class) != 1),
+        };
+        let place = |class: usize| self.pairs.classes.binary_search(&class).ok();
+        let mut places = Vec::with_capacity(order.classes.len());
+        for (class, _) in &order.classes {
+            match place(*class) {
+                Some(row) => places.push(row),
+                None => {
+                    let unknown =
+                        |&label: &u32| place(label as usize).is_none() && self.moments.count(label as usize) == 0;
+                    let row = labels.iter().position(unknown).unwrap_or(0);
+                    return Err(Error::ClassWithoutMean { operation: OPERATION, row, label: labels[row] });
+                }
+            }
         }
+        let slots = order.slots();
+        let rows = OrderedRows { order: &order, slots: &slots, places: &places };
         match self.moments.precision() {
-            Precision::OfFeatures => self.tally_in::<E, E>(&data, tallies),
-            Precision::Double => self.tally_in::<E, f64>(&data, tallies),
+            Precision::OfFeatures => self.accumulate_in::<E, E>(&data, &rows, sums),
+            Precision::Double => self.accumulate_in::<E, f64>(&data, &rows, sums),
         }
     }
 
-    fn tally_in<E: Element, T: Element>(&self, data: &Labelled<'_, E>, tallies: &mut [Tally]) -> Result<()> {
-        let order = crate::class_order::ClassOrder::new(data.labels, self.moments.class_count());
-        let frame = self.frame();
-        let basis = Basis::<T>::new(&frame);
+    fn accumulate_in<E: Element, T: Element>(
+        &self,
+        data: &Labelled<'_, E>,
+        ordered: &OrderedRows<'_>,
+        sums: &mut [ClassSums],
+    ) -> Result<()> {
+        let inputs = self.inputs();
+        let basis = Basis::<T>::new(&inputs);
         let rows = (TILE / data.width).clamp(64, 1024);
-        let stretch = rows * TILES;
-        let parts: Vec<std::result::Result<Vec<(usize, Tally)>, usize>> = (0..data.labels.len().div_ceil(stretch))
+        let (stretch, total) = (rows * TILES, ordered.order.rows.len());
+        let parts: Vec<std::result::Result<Vec<(usize, ClassSums)>, usize>> = (0..total.div_ceil(stretch))
             .into_par_iter()
             .map(|task| {
                 let start = task * stretch;
-                let end = data.labels.len().min(start + stretch);
-                Task::new(&frame, &basis, data, &order).tally(start..end, rows)
+                let end = total.min(start + stretch);
+                Task::new(&inputs, &basis, data, ordered).accumulate(start..end, rows)
             })
             .collect();
         for part in parts {
             let overflow = |class| Error::Overflow { operation: OPERATION, class };
             let part = part.map_err(|class| data.non_finite(OPERATION).unwrap_or_else(|| overflow(class)))?;
-            part.into_iter().for_each(|(class, part)| tallies[class].join(&part));
+            part.into_iter().for_each(|(row, part)| sums[row].join(&part));
         }
         Ok(())
     }
 
-    fn frame(&self) -> Frame<'_> {
+    fn inputs(&self) -> PassInputs<'_> {
         let width = self.pairs.width;
         let longest = |rows: &[f64]| {
             let square = |row: &[f64]| row.iter().map(|value| value * value).sum::<f64>();
@@ -175,11 +216,11 @@ impl<'a> SamplePass<'a> {
         let bias =
             self.head.and_then(Head::bias).unwrap_or_default().iter().fold(0.0, |max: f64, value| max.max(value.abs()));
         let weight = self.head.map_or(0.0, |head| longest(head.weight()) + bias);
-        Frame {
+        PassInputs {
             pairs: &self.pairs,
             means: &self.means,
-            position: &self.position,
             variances: &self.variances,
+            counts: &self.counts,
             complexity: self.complexity.as_deref(),
             head: self.head,
             whitening: &self.whitening,
@@ -188,15 +229,15 @@ impl<'a> SamplePass<'a> {
     }
 
     fn samples(&self, operation: &'static str) -> Result<u64> {
-        match self.tallies.iter().map(|tally| tally.samples).sum() {
+        match self.sums.iter().map(|sums| sums.samples).sum() {
             0 => Err(Error::NoSamples { operation }),
             samples => Ok(samples),
         }
     }
 
-    /// Whether every sample of the moments has passed, and nothing else, as far as counts can tell.
+    /// Whether the samples of every class are as many as in the moments.
     fn complete(&self) -> bool {
-        self.tallies.iter().map(|tally| tally.samples).eq(self.moments.counts().iter().copied())
+        self.sums.iter().map(|sums| sums.samples).eq(self.counts.iter().copied())
     }
 
     /// Share of samples nearer to another class's mean than to their own class's.
@@ -204,19 +245,19 @@ impl<'a> SamplePass<'a> {
     /// **Errors** [`Error::NoSamples`].
     pub fn nearest_mean_error(&self) -> Result<NearestMeanError> {
         let samples = self.samples("nearest-mean error")?;
-        let right: u64 = self.tallies.iter().map(|tally| tally.nearest).sum();
+        let right: u64 = self.sums.iter().map(|sums| sums.nearest).sum();
         let error = (samples - right) as f64 / samples as f64;
         let class_errors: Vec<f64> = self
-            .tallies
+            .sums
             .iter()
-            .filter(|tally| tally.samples > 0)
-            .map(|tally| (tally.samples - tally.nearest) as f64 / tally.samples as f64)
+            .filter(|sums| sums.samples > 0)
+            .map(|sums| (sums.samples - sums.nearest) as f64 / sums.samples as f64)
             .collect();
         let class_balanced_error = class_errors.iter().sum::<f64>() / class_errors.len() as f64;
         Ok(NearestMeanError { error, std_error: binomial(error, samples), class_balanced_error, samples })
     }
 
-    /// Share of samples on which the nearest mean and the head decide alike (NC4), and the head's accuracy.
+    /// Share of samples on which the nearest mean and the head choose the same class (NC4), and the head's accuracy.
     ///
     /// **Errors** [`Error::NoSamples`]; [`Error::Vanishing`] without a head.
     pub fn agreement(&self) -> Result<Agreement> {
@@ -225,114 +266,120 @@ impl<'a> SamplePass<'a> {
             return Err(Error::Vanishing { operation, what: "the head (none was given)" });
         }
         let samples = self.samples(operation)?;
-        let share = |count: fn(&Tally) -> u64| self.tallies.iter().map(count).sum::<u64>() as f64 / samples as f64;
-        let agreement = share(|tally| tally.agree);
-        let head_accuracy = share(|tally| tally.scored);
+        let share = |count: fn(&ClassSums) -> u64| self.sums.iter().map(count).sum::<u64>() as f64 / samples as f64;
+        let agreement = share(|sums| sums.agree);
+        let head_accuracy = share(|sums| sums.scored);
         Ok(Agreement {
             agreement,
             std_error: binomial(agreement, samples),
             head_accuracy,
-            nearest_mean_accuracy: share(|tally| tally.nearest),
+            nearest_mean_accuracy: share(|sums| sums.nearest),
             samples,
         })
     }
 
-    /// The directional CDNV of the samples that passed.
+    /// The directional CDNV of the samples added so far. Classes of one sample in the moments are left out.
     ///
     /// **Errors** [`Error::NoSamples`]; [`Error::NoPair`].
     pub fn directional_cdnv(&self) -> Result<DirectionalCdnv> {
         let operation = "directional CDNV";
         let samples = self.samples(operation)?;
-        let varied = Pairs::new(operation, self.moments, Need::Variances)?;
+        let varied = Pairs::new(operation, self.moments, Singletons::LeftOut)?;
         let summary = varied.summarize(operation, |_, _, squared| [1.0 / squared])?;
-        let seen = varied.classes.iter().map(|&class| &self.tallies[class]);
-        if seen.clone().any(|tally| tally.samples == 0) {
+        let place = |class: &usize| self.pairs.classes.binary_search(class).ok();
+        let seen = varied.classes.iter().filter_map(place).map(|row| &self.sums[row]);
+        if seen.clone().any(|sums| sums.samples == 0) {
             return Err(Error::NoSamples { operation });
         }
-        let sum: f64 = seen.map(|tally| tally.directional / tally.samples as f64).sum();
+        let sum: f64 = seen.map(|sums| sums.directional / sums.samples as f64).sum();
         let pairs = 2 * summary.values;
         Ok(DirectionalCdnv { mean: sum / pairs as f64, pairs, excluded_pairs: summary.excluded, samples })
     }
 
-    /// Standard errors of the mean CDNV (halved form), of the mean of 1/d², and of the pairwise geometric collapse.
+    /// Standard errors of the mean CDNV (halved form), of the mean of 1/d², of the pairwise geometric collapse, and of the
+    /// unbiased CDNV. The variance of a mean of n influences has divisor n² for the plug-in measures and n(n − 1) for the
+    /// unbiased CDNV.
     ///
-    /// `None` unless the samples that passed are as many as those of the moments in every class, and every class has at
-    /// least two.
-    pub(crate) fn standard_errors(&self) -> Option<[f64; 3]> {
+    /// `None` unless every class has at least two samples and as many samples were added as the moments hold.
+    pub(crate) fn standard_errors(&self) -> Option<[f64; 4]> {
         let varied = self.variances.iter().all(Option::is_some);
         if !(self.complete() && varied) {
             return None;
         }
         let pairs = self.pairs.apart() as f64;
-        let error = |index: usize| {
-            let each = |tally: &Tally| tally.influence[index] / (tally.samples * tally.samples) as f64;
-            let variance: f64 = self.tallies.iter().filter(|tally| tally.samples > 0).map(each).sum();
+        let error = |index: usize, less: u64| {
+            let each = |sums: &ClassSums| sums.influence[index] / (sums.samples * (sums.samples - less)) as f64;
+            let variance: f64 = self.sums.iter().filter(|sums| sums.samples > 0).map(each).sum();
             variance.sqrt() / pairs
         };
-        Some([error(0), error(1), error(2)])
+        Some([error(0, 0), error(1, 0), error(2, 0), error(3, 1)])
     }
 
-    /// Σ w_c E_{x∈c}‖R d‖² over these classes.
-    pub(crate) fn whitened(&self, classes: &[usize], weights: &[f64]) -> f64 {
-        let mean = |&class: &usize| self.tallies[class].whitened / self.tallies[class].samples.max(1) as f64;
-        classes.iter().map(mean).zip(weights).map(|(mean, weight)| weight * mean).sum()
+    /// Σ w_c E_{x∈c}‖R d‖² over the classes of this pass, one weight for each.
+    pub(crate) fn whitened(&self, weights: &[f64]) -> f64 {
+        let means = self.sums.iter().map(|sums| sums.whitened / sums.samples.max(1) as f64);
+        means.zip(weights).map(|(mean, weight)| weight * mean).sum()
     }
 }
 
-/// Standard error of a share of independent samples.
+/// Binomial standard error of a share of `samples` independent samples.
 fn binomial(share: f64, samples: u64) -> f64 {
     (share * (1.0 - share) / samples as f64).sqrt()
 }
 
-/// How often the nearest class mean errs.
+/// The error of the nearest-mean rule.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct NearestMeanError {
     /// Share of samples whose nearest mean is another class's.
     pub error: f64,
-    /// Binomial standard error of it over samples, the means being given; 0 when no or every sample errs.
+    /// Binomial standard error over samples, with the means taken as exact; 0 when no or every sample is misclassified.
     pub std_error: f64,
-    /// Mean over classes of their own error, every class weighing the same.
+    /// Mean over classes of the error of each class, with equal weights.
     pub class_balanced_error: f64,
-    /// Samples judged.
+    /// Samples classified.
     pub samples: u64,
 }
 
-/// Whether head and nearest mean decide alike.
+/// Agreement of the head with the nearest-mean rule, and the accuracy of both.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Agreement {
-    /// Share of samples on which they do (NC4).
+    /// Share of samples for which both choose the same class (NC4).
     pub agreement: f64,
-    /// Binomial standard error of it over samples, means and head being given.
+    /// Binomial standard error over samples, with the means and the head taken as exact.
     pub std_error: f64,
-    /// Share of samples that the head puts into their class.
+    /// Share of samples that the head classifies correctly.
     pub head_accuracy: f64,
-    /// Share of samples that the nearest mean puts into their class.
+    /// Share of samples that the nearest-mean rule classifies correctly.
     pub nearest_mean_accuracy: f64,
-    /// Samples judged.
+    /// Samples classified.
     pub samples: u64,
 }
 
 /// Directional class-distance normalised variance.
 ///
 /// **Definition** mean over ordered pairs i ≠ j of E_{x∈i}[(u_ij·(x − μ_i))²]/d_ij², u_ij the unit vector from μ_j to
-/// μ_i: the variance along the axis that separates two classes, over their squared distance. At most the CDNV in the
-/// ordered form, and about 1/p of it for isotropic classes. Of the samples behind the moments this is the variance
-/// with divisor n. No standard error is given: the axes are estimated from the same samples.
+/// μ_i: the variance along the axis that separates two classes, over their squared distance. It is at most the CDNV in the
+/// ordered form, and about 1/p of it for isotropic classes. The variance has divisor n. No standard error is given: the axes are estimated from the same samples.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct DirectionalCdnv {
     /// Mean over pairs.
     pub mean: f64,
     /// Ordered pairs averaged.
     pub pairs: u64,
-    /// Unordered pairs left out.
+    /// Unordered pairs that are excluded.
     pub excluded_pairs: crate::ExcludedPairs,
-    /// Samples that passed.
+    /// Samples added.
     pub samples: u64,
 }
 
-/// Share of `features` `[n, p]` that lie nearer to another class's mean than to their own class's in `train` moments.
+/// Share of `features` `[n, p]` that are nearer to the mean of another class than to that of their own class, with the
+/// means of the `train` moments.
 ///
-/// **Definition** squared Euclidean distance; an exact tie goes to the lowest class.
+/// **Definition** squared Euclidean distance; an exact tie goes to the lowest class. Classes of one training sample take
+/// part: their mean is a one-shot classifier.
 ///
 /// **Errors** as of [`SamplePass::update`], and [`Error::NoSamples`].
 ///
@@ -345,8 +392,30 @@ pub struct DirectionalCdnv {
 /// assert_eq!(nearest_mean_error(&train, &test, &[0, 0, 1, 1])?.error, 0.25);
 /// # Ok::<(), collapse::Error>(())
 /// ```
+#[cfg(feature = "candle")]
 pub fn nearest_mean_error(train: &ClassMoments, features: &Tensor, labels: &[u32]) -> Result<NearestMeanError> {
     let mut pass = SamplePass::new(train)?;
     pass.update(features, labels)?;
+    pass.nearest_mean_error()
+}
+
+/// The nearest-mean error (see [`NearestMeanError`]) of a slice of whole rows.
+///
+/// **Errors** as of [`SamplePass::update_slice`], and [`Error::NoSamples`].
+///
+/// ```
+/// use collapse::{ClassMoments, Scatter, nearest_mean_error_slice};
+/// let mut train = ClassMoments::new(2, 1, Scatter::Trace);
+/// train.update_slice(&[0.0f32, 4.0], &[0, 1])?;
+/// assert_eq!(nearest_mean_error_slice(&train, &[1f32, 3.0, 3.5, 9.0], &[0, 0, 1, 1])?.error, 0.25);
+/// # Ok::<(), collapse::Error>(())
+/// ```
+pub fn nearest_mean_error_slice<E: Element>(
+    train: &ClassMoments,
+    features: &[E],
+    labels: &[u32],
+) -> Result<NearestMeanError> {
+    let mut pass = SamplePass::new(train)?;
+    pass.update_slice(features, labels)?;
     pass.nearest_mean_error()
 }

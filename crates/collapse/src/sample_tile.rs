@@ -1,4 +1,4 @@
-//! What the second pass computes for a few hundred rows at a time, from one product of deviations with means and head.
+//! The second pass over a tile of a few hundred rows, from one product of deviations with means, head and whitening.
 //!
 //! With d = x − μ_i of a sample of class i and t_j = d·(μ_i − μ_j), everything is a function of t, ‖d‖² and the
 //! distances of the means: ‖x − μ_j‖² = ‖d‖² + 2 t_j + d_ij², and the head's scores are W d + (W μ_i + b).
@@ -13,10 +13,11 @@ use crate::features::{Element, Labelled};
 use crate::head::Head;
 use crate::kernel::{along_axes, deviate, near_highest, scaled_sum, squared_distance, squared_length};
 use crate::pairs::Pairs;
+use crate::unbiased::{self, VarianceEstimate};
 
-/// Sums over the samples of one class that passed by.
+/// Sums over the samples of one class.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Tally {
+pub(crate) struct ClassSums {
     pub(crate) samples: u64,
     /// Samples whose nearest mean is their own class's.
     pub(crate) nearest: u64,
@@ -28,11 +29,12 @@ pub(crate) struct Tally {
     pub(crate) directional: f64,
     /// Σ_x ‖R d‖², R the whitening.
     pub(crate) whitened: f64,
-    /// Σ_x of the squared influence on Σ of CDNVs, of inverse squared distances, of complexities over distances.
-    pub(crate) influence: [f64; 3],
+    /// Σ_x of the squared influence of x on the sum over pairs of the CDNV, of 1/d², of (GC_i + GC_j)/(2 d²), and of the
+    /// unbiased CDNV.
+    pub(crate) influence: [f64; 4],
 }
 
-impl Tally {
+impl ClassSums {
     pub(crate) fn join(&mut self, part: &Self) {
         self.samples += part.samples;
         self.nearest += part.nearest;
@@ -44,19 +46,19 @@ impl Tally {
     }
 }
 
-/// What does not change while samples pass by.
-pub(crate) struct Frame<'a> {
+/// The inputs of the pass that are the same for all samples.
+pub(crate) struct PassInputs<'a> {
     pub(crate) pairs: &'a Pairs,
     /// Raw means, row-major, in the order of the rows of `pairs`.
     pub(crate) means: &'a [f64],
-    /// Row of `pairs` of every class.
-    pub(crate) position: &'a [Option<usize>],
     /// Variance of each row of `pairs`; `None` for a class of one sample.
     pub(crate) variances: &'a [Option<f64>],
-    /// Complexity of each row of `pairs`, or nothing.
+    /// Samples of each row of `pairs` in the moments.
+    pub(crate) counts: &'a [u64],
+    /// Complexity of each row of `pairs`, if given.
     pub(crate) complexity: Option<&'a [f64]>,
     pub(crate) head: Option<&'a Head>,
-    /// Rows of the whitening, row-major [rank, width]; empty when none is asked for.
+    /// Rows of the whitening, row-major [rank, width]; empty without whitening.
     pub(crate) whitening: &'a [f64],
     /// Longest centred mean, longest raw mean and longest weight row: scales of rounding errors.
     pub(crate) longest: [f64; 3],
@@ -69,69 +71,81 @@ pub(crate) struct Basis<T> {
 }
 
 impl<T: Element> Basis<T> {
-    pub(crate) fn new(frame: &Frame<'_>) -> Self {
-        let width = frame.pairs.width;
-        let weight = frame.head.map_or(&[][..], Head::weight);
-        let stacked = frame.pairs.centred.iter().chain(weight).chain(frame.whitening);
+    pub(crate) fn new(inputs: &PassInputs<'_>) -> Self {
+        let width = inputs.pairs.width;
+        let weight = inputs.head.map_or(&[][..], Head::weight);
+        let stacked = inputs.pairs.centred.iter().chain(weight).chain(inputs.whitening);
         let rows: Vec<T> = stacked.map(|&value| T::narrow(value)).collect();
         Self { count: rows.len() / width, rows }
     }
 }
 
-/// Classes whose contexts are made at once: one product of that many means with all means and weights.
-const CONTEXTS: usize = 32;
+/// The rows of a batch in the order of their classes.
+pub(crate) struct Rows<'a> {
+    pub(crate) order: &'a ClassOrder,
+    /// Slot in `order.classes` of every position of the order.
+    pub(crate) slots: &'a [u32],
+    /// Row of `pairs` of every slot.
+    pub(crate) places: &'a [usize],
+}
+
+/// Classes whose terms are computed at once, by one product of that many means with all means and weights.
+const GROUP: usize = 32;
 
 /// One task: a stretch of the class order, tile by tile, with the memory that its tiles share.
 pub(crate) struct Task<'a, E, T> {
-    frame: &'a Frame<'a>,
+    inputs: &'a PassInputs<'a>,
     basis: &'a Basis<T>,
     data: &'a Labelled<'a, E>,
-    order: &'a ClassOrder,
+    ordered: &'a Rows<'a>,
     deviations: Vec<T>,
     projections: Vec<f64>,
     decisions: Vec<f64>,
-    /// Contexts of the next classes of the task, by their rows of `pairs`.
-    contexts: Vec<Context<'a>>,
+    /// Terms of the next classes of the task, in descending order of their rows of `pairs`.
+    terms: Vec<ClassTerms<'a>>,
 }
 
 impl<'a, E: Element, T: Element> Task<'a, E, T> {
     pub(crate) fn new(
-        frame: &'a Frame<'a>,
+        inputs: &'a PassInputs<'a>,
         basis: &'a Basis<T>,
         data: &'a Labelled<'a, E>,
-        order: &'a ClassOrder,
+        ordered: &'a Rows<'a>,
     ) -> Self {
-        let (deviations, projections, decisions, contexts) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { frame, basis, data, order, deviations, projections, decisions, contexts }
+        let (deviations, projections, decisions, terms) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { inputs, basis, data, ordered, deviations, projections, decisions, terms }
     }
 
-    /// Tallies a stretch of the class order in tiles of `rows` rows: (class, tally) for each run of one class.
+    /// Sums over a stretch of the class order in tiles of `rows` rows: (row of `pairs`, sums) for each run of one class.
     ///
-    /// An error is a class of which some sample's deviation is not finite.
-    pub(crate) fn tally(&mut self, stretch: Range<usize>, rows: usize) -> Result<Vec<(usize, Tally)>, usize> {
-        let mut tallies = Vec::new();
+    /// The error is a class with a sample whose deviation is not finite.
+    pub(crate) fn accumulate(&mut self, stretch: Range<usize>, rows: usize) -> Result<Vec<(usize, ClassSums)>, usize> {
+        let mut sums = Vec::new();
         for start in stretch.clone().step_by(rows) {
-            self.tally_tile(start..stretch.end.min(start + rows), stretch.end, &mut tallies)?;
+            self.accumulate_tile(start..stretch.end.min(start + rows), stretch.end, &mut sums)?;
         }
-        Ok(tallies)
+        Ok(sums)
     }
 
-    fn row_of_pairs(&self, at: usize) -> (usize, usize) {
-        let class = self.data.labels[self.order.rows[at] as usize] as usize;
-        // Every label has a row: the pass has checked that before.
-        (class, self.frame.position[class].unwrap_or(0))
+    /// The row of `pairs` of a position of the order.
+    fn row_of_pairs(&self, at: usize) -> usize {
+        self.ordered.places[self.ordered.slots[at] as usize]
     }
 
-    fn tally_tile(&mut self, tile: Range<usize>, end: usize, tallies: &mut Vec<(usize, Tally)>) -> Result<(), usize> {
+    fn accumulate_tile(
+        &mut self,
+        tile: Range<usize>,
+        end: usize,
+        sums: &mut Vec<(usize, ClassSums)>,
+    ) -> Result<(), usize> {
         let (width, count) = (self.data.width, self.basis.count);
-        let rows = &self.order.rows[tile.clone()];
+        let rows = &self.ordered.order.rows[tile.clone()];
         self.deviations.resize(rows.len() * width, T::narrow(0.0));
         self.projections.clear();
         self.projections.resize(rows.len() * count, 0.0);
         for (deviation, (at, &row)) in self.deviations.chunks_exact_mut(width).zip(tile.clone().zip(rows)) {
-            let class = self.data.labels[self.order.rows[at] as usize] as usize;
-            let mean = self.frame.position[class].unwrap_or(0) * width;
-            deviate(self.data.row(row as usize), &self.frame.means[mean..mean + width], deviation);
+            let mean = self.ordered.places[self.ordered.slots[at] as usize] * width;
+            deviate(self.data.row(row as usize), &self.inputs.means[mean..mean + width], deviation);
         }
         T::add_product(
             MatMut::from_row_major_slice_mut(&mut self.projections, rows.len(), count),
@@ -140,46 +154,46 @@ impl<'a, E: Element, T: Element> Task<'a, E, T> {
         );
         let mut start = tile.start;
         while start < tile.end {
-            let (class, row) = self.row_of_pairs(start);
-            let run = (start..tile.end).take_while(|&at| self.row_of_pairs(at).0 == class).count();
-            self.require_context(row, start, end);
-            let mut tally = Tally::default();
+            let row = self.row_of_pairs(start);
+            let run = (start..tile.end).take_while(|&at| self.row_of_pairs(at) == row).count();
+            self.require_terms(row, start, end);
+            let mut class_sums = ClassSums::default();
             for at in start..start + run {
                 let offset = at - tile.start;
                 let sample = Sample {
-                    row: self.data.row(self.order.rows[at] as usize),
+                    row: self.data.row(self.ordered.order.rows[at] as usize),
                     deviation: &self.deviations[offset * width..(offset + 1) * width],
                     projections: &self.projections[offset * count..(offset + 1) * count],
                 };
-                let context = &self.contexts[self.contexts.len() - 1];
-                if !context.tally(&sample, &mut self.decisions, &mut tally) {
-                    return Err(class);
+                let terms = &self.terms[self.terms.len() - 1];
+                if !terms.accumulate(&sample, &mut self.decisions, &mut class_sums) {
+                    return Err(terms.class);
                 }
             }
-            tallies.push((class, tally));
+            sums.push((row, class_sums));
             start += run;
         }
         Ok(())
     }
 
-    /// Makes the context of a row of `pairs` the last one; those of the classes that follow in the task come with it.
-    fn require_context(&mut self, row: usize, start: usize, end: usize) {
-        while self.contexts.last().is_some_and(|context| context.at != row) {
-            self.contexts.pop();
+    /// Makes the terms of a row of `pairs` the last of `terms`. Those of the following classes are computed with it.
+    fn require_terms(&mut self, row: usize, start: usize, end: usize) {
+        while self.terms.last().is_some_and(|terms| terms.at != row) {
+            self.terms.pop();
         }
-        if self.contexts.is_empty() {
+        if self.terms.is_empty() {
             let mut rows: Vec<usize> = Vec::new();
             for at in start..end {
-                let next = self.row_of_pairs(at).1;
+                let next = self.row_of_pairs(at);
                 if rows.last() != Some(&next) {
-                    if rows.len() == CONTEXTS {
+                    if rows.len() == GROUP {
                         break;
                     }
                     rows.push(next);
                 }
             }
-            self.contexts = Context::group(self.frame, &rows);
-            self.contexts.reverse();
+            self.terms = ClassTerms::group(self.inputs, &rows);
+            self.terms.reverse();
         }
     }
 }
@@ -190,20 +204,24 @@ struct Sample<'a, E, T> {
     projections: &'a [f64],
 }
 
-/// What all samples of one class share.
-struct Context<'a> {
-    frame: &'a Frame<'a>,
+/// Terms that are the same for all samples of one class.
+struct ClassTerms<'a> {
+    inputs: &'a PassInputs<'a>,
     class: usize,
     at: usize,
-    /// −d_ij² to every row of `pairs`, zero to itself and to coincident means.
+    /// −d_ij² to every row of `pairs`; zero for the class itself and for coincident means.
     away: Vec<f64>,
     /// 1/d_ij⁴ where both classes vary, else 0.
     quartic: Vec<f64>,
-    /// (Var_i + Var_j)/d_ij⁴, likewise.
+    /// (Var_i + Var_j)/d_ij⁴ where both classes vary, else 0.
     spread: Vec<f64>,
     /// 1/d_ij⁴ and (GC_i + GC_j)/d_ij⁴ wherever the means differ, else 0.
     inverse: Vec<f64>,
     complex: Vec<f64>,
+    /// (s_i² + s_j²)/D_ij⁴ where both classes vary and D_ij² > 0, else 0, with s² and D² unbiased.
+    unbiased: Vec<f64>,
+    /// Influence of ‖d‖² − Var_i on the sum of unbiased CDNVs.
+    unbiased_of_variance: f64,
     variance: f64,
     /// Σ_j 1/(2 d_ij²) over classes that vary.
     half_inverse: f64,
@@ -211,14 +229,14 @@ struct Context<'a> {
     offsets: Vec<f64>,
 }
 
-impl<'a> Context<'a> {
-    /// Contexts of some rows of `pairs`, by one product with all means and one with all weights.
-    fn group(frame: &'a Frame<'a>, rows: &[usize]) -> Vec<Self> {
-        let (count, width) = (frame.pairs.classes.len(), frame.pairs.width);
-        let squared = frame.pairs.squared_from(rows);
+impl<'a> ClassTerms<'a> {
+    /// Terms of some rows of `pairs`, by one product with all means and one with all weights.
+    fn group(inputs: &'a PassInputs<'a>, rows: &[usize]) -> Vec<Self> {
+        let (count, width) = (inputs.pairs.classes.len(), inputs.pairs.width);
+        let squared = inputs.pairs.squared_from(rows);
         let mut offsets = Vec::new();
-        if let Some(head) = frame.head {
-            let means: Vec<f64> = rows.iter().flat_map(|row| &frame.means[row * width..][..width]).copied().collect();
+        if let Some(head) = inputs.head {
+            let means: Vec<f64> = rows.iter().flat_map(|row| &inputs.means[row * width..][..width]).copied().collect();
             offsets = (0..rows.len() * head.class_count()).map(|at| head.offset(at % head.class_count())).collect();
             f64::add_product(
                 MatMut::from_row_major_slice_mut(&mut offsets, rows.len(), head.class_count()),
@@ -229,14 +247,14 @@ impl<'a> Context<'a> {
         let scores = offsets.len() / rows.len().max(1);
         let each = |(index, &row): (usize, &usize)| {
             let squared = &squared[index * count..(index + 1) * count];
-            Self::new(frame, row, squared, offsets[index * scores..(index + 1) * scores].to_vec())
+            Self::new(inputs, row, squared, offsets[index * scores..(index + 1) * scores].to_vec())
         };
         rows.iter().enumerate().map(each).collect()
     }
 
-    fn new(frame: &'a Frame<'a>, at: usize, squared: &[f64], offsets: Vec<f64>) -> Self {
+    fn new(inputs: &'a PassInputs<'a>, at: usize, squared: &[f64], offsets: Vec<f64>) -> Self {
         let count = squared.len();
-        let varies = |row: usize| frame.variances[at].zip(frame.variances[row]);
+        let varies = |row: usize| inputs.variances[at].zip(inputs.variances[row]);
         let apart = |row: usize| row != at && squared[row] > 0.0;
         let over = |row: usize, numerator: f64| numerator / (squared[row] * squared[row]);
         let both = |row: usize| varies(row).filter(|_| apart(row));
@@ -244,20 +262,35 @@ impl<'a> Context<'a> {
         let spread = (0..count).map(|row| both(row).map_or(0.0, |(here, there)| over(row, here + there))).collect();
         let inverse = (0..count).map(|row| if apart(row) { over(row, 1.0) } else { 0.0 }).collect();
         let complex = |gc: &[f64], row: usize| if apart(row) { over(row, gc[at] + gc[row]) } else { 0.0 };
-        let complex = frame.complexity.map(|gc| (0..count).map(|row| complex(gc, row)).collect()).unwrap_or_default();
+        let complex = inputs.complexity.map(|gc| (0..count).map(|row| complex(gc, row)).collect()).unwrap_or_default();
         let half_inverse = (0..count).filter_map(|row| both(row).map(|_| 0.5 / squared[row])).sum();
+        let (unbiased, unbiased_of_variance) = unbiased_influence(inputs, at, squared);
         let away = squared.iter().map(|squared| -squared).collect();
-        let variance = frame.variances[at].unwrap_or(0.0);
-        let class = frame.pairs.classes[at];
-        Self { frame, class, at, away, quartic, spread, inverse, complex, variance, half_inverse, offsets }
+        let variance = inputs.variances[at].unwrap_or(0.0);
+        let class = inputs.pairs.classes[at];
+        Self {
+            inputs,
+            class,
+            at,
+            away,
+            quartic,
+            spread,
+            inverse,
+            complex,
+            unbiased,
+            unbiased_of_variance,
+            variance,
+            half_inverse,
+            offsets,
+        }
     }
 
-    /// Whether the sample's deviation is finite; only then it is tallied.
-    fn tally<E: Element, T: Element>(
+    /// Adds a sample to the sums, and returns true, if its deviation is finite.
+    fn accumulate<E: Element, T: Element>(
         &self,
         sample: &Sample<'_, E, T>,
         decisions: &mut Vec<f64>,
-        tally: &mut Tally,
+        sums: &mut ClassSums,
     ) -> bool {
         let count = self.away.len();
         let (projections, rest) = sample.projections.split_at(count);
@@ -267,35 +300,42 @@ impl<'a> Context<'a> {
         if !square.is_finite() {
             return false;
         }
-        let [directional, spread, inverse] = along_axes(own, projections, [&self.quartic, &self.spread, &self.inverse]);
+        let factors: [&[f64]; 4] = [&self.quartic, &self.spread, &self.inverse, &self.unbiased];
+        let [directional, spread, inverse, unbiased] = along_axes(own, projections, factors);
         let complex: f64 = self.complex.iter().zip(projections).map(|(factor, other)| factor * (own - other)).sum();
-        let influence = [self.half_inverse * (square - self.variance) - spread, -2.0 * inverse, -complex];
-        tally.samples += 1;
-        tally.directional += directional;
-        tally.whitened += whitened.iter().map(|value| value * value).sum::<f64>();
-        tally.influence.iter_mut().zip(influence).for_each(|(sum, value)| *sum += value * value);
+        let excess = square - self.variance;
+        let influence = [
+            self.half_inverse * excess - spread,
+            -2.0 * inverse,
+            -complex,
+            self.unbiased_of_variance * excess - unbiased,
+        ];
+        sums.samples += 1;
+        sums.directional += directional;
+        sums.whitened += whitened.iter().map(|value| value * value).sum::<f64>();
+        sums.influence.iter_mut().zip(influence).for_each(|(sum, value)| *sum += value * value);
         let nearest = self.nearest(sample, projections, square.sqrt(), decisions);
-        tally.nearest += u64::from(nearest == self.class);
-        if let Some(head) = self.frame.head {
+        sums.nearest += u64::from(nearest == self.class);
+        if let Some(head) = self.inputs.head {
             let best = self.highest(head, sample, scores, square.sqrt(), decisions);
-            tally.scored += u64::from(best == self.class);
-            tally.agree += u64::from(best == nearest);
+            sums.scored += u64::from(best == self.class);
+            sums.agree += u64::from(best == nearest);
         }
         true
     }
 
-    /// Error of one projection of a deviation of unit length on a vector of unit length.
+    /// Bound on the rounding error of one projection of a deviation of unit length on a vector of unit length.
     fn rounding<T: Element>(&self) -> f64 {
-        (self.frame.pairs.width.min(512) + 4) as f64 * T::EPSILON
+        (self.inputs.pairs.width.min(512) + 4) as f64 * T::EPSILON
     }
 
-    /// Error of a product of unit vectors that is summed in f64.
+    /// Bound on the rounding error of a product of unit vectors that is summed in f64.
     fn fine(&self) -> f64 {
-        (self.frame.pairs.width + 8) as f64 * f64::EPSILON
+        (self.inputs.pairs.width + 8) as f64 * f64::EPSILON
     }
 
-    /// The class of the nearest mean. The fast distances settle all but near ties; those are measured again in f64, and
-    /// an exact tie goes to the lowest class, as argmin has it.
+    /// The class of the nearest mean. Near ties of the fast distances are computed again in f64; an exact tie goes to the
+    /// lowest class, as in argmin.
     fn nearest<E: Element, T: Element>(
         &self,
         sample: &Sample<'_, E, T>,
@@ -303,18 +343,19 @@ impl<'a> Context<'a> {
         length: f64,
         decisions: &mut Vec<f64>,
     ) -> usize {
-        let [centred, raw, _] = self.frame.longest;
+        let [centred, raw, _] = self.inputs.longest;
         let bound =
             4.0 * self.rounding::<T>() * length * centred + 4.0 * self.fine() * (centred + length) * (raw + length);
-        let width = self.frame.pairs.width;
-        let exact = |row: usize| -squared_distance(sample.row, &self.frame.means[row * width..(row + 1) * width]);
-        // −‖x − μ_j‖² up to what all j share: 2 d·m_j − d_ij².
+        let width = self.inputs.pairs.width;
+        let exact = |row: usize| -squared_distance(sample.row, &self.inputs.means[row * width..(row + 1) * width]);
+        // −‖x − μ_j‖² up to a constant that is the same for all j: 2 d·m_j − d_ij².
         decisions.resize(projections.len(), 0.0);
         scaled_sum(decisions, 2.0, projections, &self.away);
-        self.frame.pairs.classes[highest_of(decisions, exact, bound)]
+        self.inputs.pairs.classes[highest_of(decisions, exact, bound)]
     }
 
-    /// The class of the highest score, by the same rule.
+    /// The class of the highest score. Near ties of the fast scores are computed again in f64; an exact tie goes to the lowest
+    /// class.
     fn highest<E: Element, T: Element>(
         &self,
         head: &Head,
@@ -323,7 +364,7 @@ impl<'a> Context<'a> {
         length: f64,
         decisions: &mut Vec<f64>,
     ) -> usize {
-        let [_, raw, weight] = self.frame.longest;
+        let [_, raw, weight] = self.inputs.longest;
         let bound = self.rounding::<T>() * length * weight + 2.0 * self.fine() * weight * (raw + length);
         let exact = |class: usize| {
             let product: f64 =
@@ -336,8 +377,32 @@ impl<'a> Context<'a> {
     }
 }
 
-/// The first index of the highest `exact` value, when `fast` differs from it (up to a common constant) by at most
-/// `bound`: only indices that `fast` cannot rule out are looked at again.
+/// Derivatives of the sum over j of the unbiased CDNV (s_i² + s_j²)/(2 D_ij²) for the class i of row `at`: the factors of
+/// d·(μ_i − μ_j) for every j (with the sign reversed), and the factor of ‖d‖² − Var_i.
+///
+/// ∂/∂s_i² = 1/(2 D²) + (s_i² + s_j²)/(2 n_i D⁴), because D² contains −s_i²/n_i; s_i² is n/(n − 1) times Var_i.
+fn unbiased_influence(inputs: &PassInputs<'_>, at: usize, squared: &[f64]) -> (Vec<f64>, f64) {
+    let estimate = |row: usize| VarianceEstimate::new(inputs.variances[row], inputs.counts[row]);
+    let own = estimate(at);
+    let mut of_variance = 0.0;
+    let mut of_mean = |row: usize| {
+        let varies = inputs.variances[at].is_some() && inputs.variances[row].is_some();
+        let other = estimate(row);
+        let distance = unbiased::squared_distance(squared[row], own, other);
+        if row == at || !varies || squared[row] == 0.0 || distance <= 0.0 {
+            return 0.0;
+        }
+        let factor = (own.variance + other.variance) / (distance * distance);
+        of_variance += (1.0 / distance + factor / own.samples) / 2.0;
+        factor
+    };
+    let of_means = (0..squared.len()).map(&mut of_mean).collect();
+    // Without a second sample there is no variance, and the sum above is 0.
+    (of_means, of_variance * own.samples / (own.samples - 1.0).max(1.0))
+}
+
+/// The first index of the highest `exact` value, given that `fast` differs from `exact` by a common constant and an error
+/// of at most `bound`. `exact` is computed only where `fast` leaves the decision open.
 fn highest_of(fast: &[f64], exact: impl Fn(usize) -> f64, bound: f64) -> usize {
     let margin = 2.0 * bound;
     let (top, near) = near_highest(fast, margin);

@@ -1,18 +1,19 @@
-//! NC2: how close class means, or a head's weights, come to a simplex equiangular tight frame.
+//! NC2: the deviation of class means, or of a head's weights, from a simplex equiangular tight frame (ETF).
 
 use serde::{Deserialize, Serialize};
 
 use crate::between::Between;
-use crate::convention::Weighting;
+use crate::convention::{Singletons, Weighting};
 use crate::head::Head;
 use crate::tiles::{Products, visit_upper};
 use crate::{ClassMoments, Error, Result};
 
-/// The geometry of K vectors against the simplex equiangular tight frame.
+/// Norms, angles and Gram matrix of K vectors, compared with a simplex equiangular tight frame (ETF).
 ///
 /// No standard error is given: these are functions of K·p estimated numbers near a singular point, where a
-/// linearised error is wrong exactly when the measure is small.
+/// linearized error is wrong exactly when the measure is small.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct SimplexGeometry {
     /// Equinorm: standard deviation over mean of the norms (divisor K).
     pub equinorm: f64,
@@ -28,24 +29,28 @@ pub struct SimplexGeometry {
     pub etf_error: f64,
     /// Hyperspherical uniformity of the directions.
     pub uniformity: Uniformity,
-    /// Vectors K.
+    /// Number of vectors K.
     pub classes: usize,
-    /// Samples behind the means; 0 for a head's weights.
+    /// Classes of one sample, which are left out; 0 for a head's weights.
+    pub singleton_classes: usize,
+    /// Samples of the classes that took part; 0 for a head's weights.
     pub samples: u64,
-    /// Around which mean, for class means; `None` for a head's weights, which are not centred.
+    /// Weighting of the global mean around which class means are centred; `None` for a head's weights, which are not
+    /// centred.
     pub weighting: Option<Weighting>,
 }
 
 /// Hyperspherical uniformity: the logarithmic energy of K directions.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Uniformity {
-    /// Mean over pairs of ln(1/‖u_i − u_j‖); smaller is more uniform. Infinite energies are left out and counted.
+    /// Mean over pairs of ln(1/‖u_i − u_j‖); smaller is more uniform. Infinite energies are excluded and counted.
     pub log_energy: f64,
-    /// Its excess over the energy −½ ln(2K/(K−1)) of the simplex, the least possible when K ≤ p + 1.
+    /// Excess of `log_energy` over the energy −½ ln(2K/(K−1)) of the simplex, the least possible when K ≤ p + 1.
     pub excess: f64,
     /// Population standard deviation of ln(1/‖u_i − u_j‖) over pairs.
     pub log_std: f64,
-    /// Pairs of the same direction, left out.
+    /// Pairs of the same direction, which are excluded.
     pub coincident: u64,
 }
 
@@ -53,7 +58,8 @@ pub struct Uniformity {
 ///
 /// **Definition** of the vectors m_c = μ_c − μ_G: see the fields of [`SimplexGeometry`].
 ///
-/// **Conventions** Standard deviations have divisor K (or the number of pairs). Classes without samples take no part.
+/// **Conventions** Standard deviations have divisor K (or the number of pairs). Classes without samples and of one sample
+/// are left out.
 ///
 /// **Errors** [`Error::TooFewClasses`]; [`Error::Vanishing`] when a class mean is the global mean.
 ///
@@ -64,15 +70,31 @@ pub struct Uniformity {
 /// use collapse::{ClassMoments, Scatter, Weighting, simplex};
 /// let mut moments = ClassMoments::new(3, 2, Scatter::Trace);
 /// let h = 3f64.sqrt() / 2.0;
-/// moments.update_slice(&[1.0, 0.0, -0.5, h, -0.5, -h], &[0, 1, 2])?;
+/// let triangle = [1.0, 0.0, -0.5, h, -0.5, -h];
+/// moments.update_slice(&triangle, &[0, 1, 2])?;
+/// moments.update_slice(&triangle, &[0, 1, 2])?;
 /// let geometry = simplex(&moments, Weighting::ClassBalanced)?;
 /// assert!(geometry.equinorm < 1e-15 && geometry.equiangularity < 1e-15 && geometry.etf_error < 1e-15);
 /// # Ok::<(), collapse::Error>(())
 /// ```
 pub fn simplex(moments: &ClassMoments, weighting: Weighting) -> Result<SimplexGeometry> {
-    let between = Between::new("simplex geometry", moments, weighting)?;
+    simplex_with(moments, weighting, Singletons::LeftOut)
+}
+
+/// NC2 of the class means, with or without classes of one sample.
+pub(crate) fn simplex_with(
+    moments: &ClassMoments,
+    weighting: Weighting,
+    singletons: Singletons,
+) -> Result<SimplexGeometry> {
+    let between = Between::around("simplex geometry", moments, weighting, weighting, singletons)?;
     let geometry = geometry("simplex geometry", "a centred class mean", &between.centred, between.width)?;
-    Ok(SimplexGeometry { samples: moments.sample_count(), weighting: Some(weighting), ..geometry })
+    Ok(SimplexGeometry {
+        singleton_classes: moments.singleton_count(),
+        samples: moments.measured_samples(),
+        weighting: Some(weighting),
+        ..geometry
+    })
 }
 
 /// NC2 of the rows of a head's weight matrix, not centred.
@@ -93,7 +115,7 @@ pub fn simplex_of_head(head: &Head) -> Result<SimplexGeometry> {
 fn geometry(operation: &'static str, what: &'static str, rows: &[f64], width: usize) -> Result<SimplexGeometry> {
     let classes = rows.len() / width;
     if classes < 2 {
-        return Err(Error::TooFewClasses { operation, needed: 2, found: classes });
+        return Err(Error::TooFewClasses { operation, needed: 2, found: classes, singletons: 0 });
     }
     let norm = |row: &[f64]| row.iter().map(|value| value * value).sum::<f64>().sqrt();
     let norms: Vec<f64> = rows.chunks_exact(width).map(norm).collect();
@@ -123,6 +145,7 @@ fn geometry(operation: &'static str, what: &'static str, rows: &[f64], width: us
             coincident: angles.coincident,
         },
         classes,
+        singleton_classes: 0,
         samples: 0,
         weighting: None,
     })
@@ -178,7 +201,7 @@ impl Angles {
     }
 }
 
-/// Rows and their lengths, which together are directions.
+/// Rows and their lengths.
 struct Directions<'a> {
     rows: &'a [f64],
     width: usize,
@@ -186,12 +209,12 @@ struct Directions<'a> {
 }
 
 impl Directions<'_> {
-    /// Hands over (cosine, ln 1/distance) of all pairs, tile by tile.
+    /// Maps the (cosine, ln 1/distance) of all pairs, tile by tile, and visits the results in a fixed order.
     fn visit_angles<R: Send>(&self, map: impl Fn(&[(f64, f64)]) -> R + Sync, visit: impl FnMut(R)) {
         let products = Products { left: self.rows, right: self.rows, width: self.width };
         let angle = |(i, j, product): (usize, usize, f64)| {
             let cosine = (product / (self.norms[i] * self.norms[j])).clamp(-1.0, 1.0);
-            // Near-parallel directions: the distance comes from the difference, where the cosine has lost it.
+            // For near-parallel directions the cosine has lost the distance, so it is computed from the difference.
             let squared = if cosine > 0.99 { self.squared_distance(i, j) } else { 2.0 - 2.0 * cosine };
             (cosine, -0.5 * squared.ln())
         };

@@ -1,4 +1,4 @@
-//! Dense symmetric eigenproblems in f64, by faer, with a fixed split over threads so that the bits never change.
+//! Dense symmetric eigenproblems in f64, by faer. The split over threads is fixed, so the bits do not depend on it.
 
 use faer::diag::Diag;
 use faer::dyn_stack::{MemBuffer, MemStack};
@@ -12,7 +12,7 @@ use crate::{Error, Result};
 
 /// Parts into which faer splits its work; a constant, because its sums depend on it.
 const PARTS: usize = 2;
-/// Orders below which splitting costs more than it brings.
+/// Below this order a split takes more time than it saves.
 const SERIAL: usize = 256;
 
 pub(crate) fn parallelism(size: usize) -> Par {
@@ -20,14 +20,14 @@ pub(crate) fn parallelism(size: usize) -> Par {
 }
 
 /// Eigenvalues, descending, of the symmetric matrix whose row-major lower triangle `matrix` holds. The matrix is
-/// overwritten: nothing of its size is allocated.
+/// overwritten, and nothing of its size is allocated.
 pub(crate) fn eigenvalues_in_place(operation: &'static str, matrix: &mut [f64], size: usize) -> Result<Vec<f64>> {
     const BLOCK: usize = 32;
     mirror(matrix, size);
     let par = parallelism(size);
     let mut matrix = MatMut::from_column_major_slice_mut(matrix, size, size);
     let mut reflectors = Mat::<f64>::zeros(BLOCK.min(size.max(1)), size.saturating_sub(1));
-    // Enough for the eigenvalues of the tridiagonal matrix too, which take two vectors.
+    // This is enough for the eigenvalues of the tridiagonal matrix too, which need two vectors.
     let memory = &mut MemBuffer::new(tridiag_in_place_scratch::<f64>(size, par, Default::default()));
     tridiag_in_place(matrix.as_mut(), reflectors.as_mut(), par, MemStack::new(memory), Default::default());
     let (mut diagonal, mut below, mut values) =
@@ -64,7 +64,7 @@ pub(crate) fn eigen(operation: &'static str, matrix: MatRef<'_, f64>) -> Result<
     Ok((descending(operation, &values, size)?, vectors))
 }
 
-/// Eigenvalues from the largest on; an error when one is not a number, as those of a matrix with a hole are.
+/// Eigenvalues in descending order; an error when one is not finite, as for a matrix with a NaN.
 fn descending(operation: &'static str, values: &Diag<f64>, size: usize) -> Result<Vec<f64>> {
     let values: Vec<f64> = values.column_vector().iter().rev().copied().collect();
     if values.iter().all(|value| value.is_finite()) {
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn eigenpairs_come_largest_first_and_rebuild_the_matrix() {
+    fn eigenpairs_are_sorted_descending_and_rebuild_the_matrix() {
         for size in [1, 2, 5, 300] {
             let draws =
                 streams::standard_normal(&mut streams::stream(3, "collapse/tests/eigen", size as u64), size * size);
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_matrix_with_a_hole_does_not_converge() {
+    fn a_matrix_with_a_nan_is_an_error() {
         for size in [3, 80] {
             let mut rows = vec![1.0; size * size];
             rows[size] = f64::NAN;

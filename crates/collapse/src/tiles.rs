@@ -9,7 +9,7 @@ use crate::features::sealed::Sealed;
 
 /// Rows along one side of a tile.
 const SIDE: usize = 128;
-/// Tiles in flight at a time.
+/// Tiles computed before their results are visited.
 const GROUP: usize = 64;
 
 /// Maps the tiles (rows, columns) that cover the upper triangle of a `count`×`count` matrix.

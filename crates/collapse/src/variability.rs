@@ -9,16 +9,18 @@ use faer::{Accum, Mat, MatMut, MatRef};
 use serde::{Deserialize, Serialize};
 
 use crate::between::{Between, weighted_trace};
-use crate::convention::{Truncation, Weighting};
+use crate::convention::{Singletons, Truncation, Weighting};
+use crate::memory;
 use crate::products::add_scatter;
 use crate::spectrum::{eigen, mirror, parallelism};
 use crate::{ClassMoments, Error, Result};
 
-/// Traces of the within-class and between-class covariances and what follows from them alone.
+/// Traces of the within-class and between-class covariances, and their ratios.
 ///
-/// No standard error is given: from finite samples these are biased (the estimated means carry Σ_c/n_c into Σ_B), and
-/// an error bar that leaves the bias out would mislead.
+/// No standard error is given. From finite samples these are biased (the estimated means add Σ_c/n_c to Σ_B), and an
+/// error bar without the bias would mislead.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct TraceRatio {
     /// tr Σ_W / tr Σ_B.
     pub ratio: f64,
@@ -30,20 +32,20 @@ pub struct TraceRatio {
     pub within: f64,
     /// tr Σ_B.
     pub between: f64,
-    /// Who weighs how much.
+    /// Weights of the classes.
     pub weighting: Weighting,
-    /// Classes with samples.
+    /// Classes that took part: those of at least two samples.
     pub classes: usize,
-    /// Classes of one sample, which take no part in Σ_W.
+    /// Classes of one sample, which are left out.
     pub singleton_classes: usize,
-    /// Samples behind the moments.
+    /// Samples of the classes that took part.
     pub samples: u64,
 }
 
-/// Ratio of the traces of within-class and between-class covariance, with the forms that follow from it.
+/// Ratio of the traces of within-class and between-class covariance, in three forms.
 ///
-/// **Definition** Σ_W = Σ w_c Σ_c over classes of at least two samples (weights summing to one), Σ_B as
-/// [`Weighting`] says over all classes with samples.
+/// **Definition** Σ_W = Σ w_c Σ_c and Σ_B = Σ w_c (μ_c − μ_G)(μ_c − μ_G)ᵀ over the classes of at least two samples,
+/// with the weights of [`Weighting`]. Classes of one sample are left out of both, and of μ_G.
 ///
 /// **Conventions** Class covariances have divisor n_c.
 ///
@@ -66,11 +68,11 @@ pub fn trace_ratio(moments: &ClassMoments, weighting: Weighting) -> Result<Trace
     if spread <= 0.0 {
         return Err(Error::Vanishing { operation, what: "the between-class covariance" });
     }
-    let varied = varied_classes(operation, moments)?;
-    let within = varied
+    let within = between
+        .classes
         .iter()
-        .zip(varied_weights(moments, &varied, weighting))
-        .map(|(&class, weight)| weight * moments.squares()[class] / moments.counts()[class] as f64);
+        .zip(&between.weights)
+        .map(|(&class, weight)| weight * moments.square(class) / moments.count(class) as f64);
     let within: f64 = within.sum();
     Ok(TraceRatio {
         ratio: within / spread,
@@ -80,35 +82,36 @@ pub fn trace_ratio(moments: &ClassMoments, weighting: Weighting) -> Result<Trace
         between: spread,
         weighting,
         classes: between.classes.len(),
-        singleton_classes: between.classes.len() - varied.len(),
-        samples: moments.sample_count(),
+        singleton_classes: moments.singleton_count(),
+        samples: moments.measured_samples(),
     })
 }
 
-/// NC1 in the forms that weigh within-class variability by the inverse of Σ_B.
+/// NC1: within-class variability relative to Σ_B.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Variability {
     /// tr(Σ_W Σ_B⁺)/K.
     pub nc1: f64,
     /// tr(Σ_W Σ_B⁺), without the division by the number of classes.
     pub trace: f64,
-    /// Eigenvalues of Σ_B that were kept.
+    /// Number of eigenvalues of Σ_B that were kept.
     pub rank: usize,
-    /// Where the inverse was truncated.
+    /// The truncation of the inverse.
     pub truncation: Truncation,
-    /// Who weighs how much.
+    /// Weights of the classes.
     pub weighting: Weighting,
-    /// Classes with samples, K.
+    /// Classes that took part, K: those of at least two samples.
     pub classes: usize,
-    /// Classes of one sample, which take no part in Σ_W.
+    /// Classes of one sample, which are left out.
     pub singleton_classes: usize,
-    /// Samples behind the moments.
+    /// Samples of the classes that took part.
     pub samples: u64,
 }
 
-/// Within-class variability measured by the inverse of the between-class covariance.
+/// Within-class variability relative to the between-class covariance (NC1).
 ///
-/// **Definition** tr(Σ_W Σ_B⁺)/K, Σ_B⁺ the pseudoinverse truncated as [`Truncation`] says; never negative.
+/// **Definition** tr(Σ_W Σ_B⁺)/K, Σ_B⁺ the pseudoinverse truncated by [`Truncation`]; never negative.
 ///
 /// **Conventions** as of [`trace_ratio`]. With unequal class counts the class-balanced Σ_W is not in the moments
 /// (they pool the scatter of all classes): [`crate::report()`] takes it from a second pass.
@@ -131,23 +134,19 @@ pub fn variability(moments: &ClassMoments, weighting: Weighting, truncation: Tru
     let products = pooled(operation, moments, weighting)?;
     let between = Between::new(operation, moments, weighting)?;
     let spectrum = between.spectrum(operation, truncation)?;
-    variability_with(moments, weighting, truncation, &between, &spectrum, products)
+    variability_with(moments, truncation, &between, &spectrum, products)
 }
 
-/// The same when the spectrum of Σ_B is known already.
+/// NC1 from a known spectrum of Σ_B.
 pub(crate) fn variability_with(
     moments: &ClassMoments,
-    weighting: Weighting,
     truncation: Truncation,
     between: &Between,
     (values, basis): &(Vec<f64>, Mat<f64>),
     products: &[f64],
 ) -> Result<Variability> {
-    let operation = "within-class variability";
-    let varied = varied_classes(operation, moments)?;
-    let samples: u64 = varied.iter().map(|&class| moments.counts()[class]).sum();
-    let trace = weighted_trace(products, between.width, basis.as_ref(), values) / samples as f64;
-    Ok(Variability::new(trace, values.len(), truncation, weighting, between, &varied, moments))
+    let trace = weighted_trace(products, between.width, basis.as_ref(), values) / moments.measured_samples() as f64;
+    Ok(Variability::new(trace, values.len(), truncation, between, moments))
 }
 
 impl Variability {
@@ -155,50 +154,51 @@ impl Variability {
         trace: f64,
         rank: usize,
         truncation: Truncation,
-        weighting: Weighting,
         between: &Between,
-        varied: &[usize],
         moments: &ClassMoments,
     ) -> Self {
         let classes = between.classes.len();
-        // Rounding may leave a negative zero's neighbour behind; the quantity itself is a sum of squares.
+        // The quantity is a sum of squares; rounding may make it slightly negative.
         let trace = trace.max(0.0);
         Self {
             nc1: trace / classes as f64,
             trace,
             rank,
             truncation,
-            weighting,
+            weighting: between.weighting,
             classes,
-            singleton_classes: classes - varied.len(),
-            samples: moments.sample_count(),
+            singleton_classes: moments.singleton_count(),
+            samples: moments.measured_samples(),
         }
     }
 }
 
 /// The variability collapse index.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct VariabilityIndex {
     /// 1 − tr(Σ_T⁺ Σ_B)/rank Σ_B, in `[0, 1]`; 0 is full collapse.
     pub vci: f64,
     /// Rank of Σ_B.
     pub rank: usize,
-    /// Whether Σ_T had to be truncated (it is singular to working precision).
-    pub truncated: bool,
-    /// Who weighs how much.
+    /// Weights of the classes.
     pub weighting: Weighting,
-    /// Samples behind the moments.
+    /// Classes of one sample, which are left out.
+    pub singleton_classes: usize,
+    /// Samples of the classes that took part.
     pub samples: u64,
 }
 
-/// Variability collapse index: the share of the best linear fit to the labels that variability within classes spoils.
+/// Variability collapse index: one minus the share of the label variance that the best linear fit explains.
 ///
-/// **Definition** 1 − tr(Σ_T⁺ Σ_B)/rank Σ_B, Σ_T = Σ_W + Σ_B. Invariant under invertible linear maps of the features.
+/// **Definition** 1 − tr(Σ_T⁻¹ Σ_B)/rank Σ_B, Σ_T = Σ_W + Σ_B. Invariant under invertible linear maps of the features.
 ///
-/// **Conventions** Eigenvalues of Σ_T at most 1e-10 of the largest count as zero, and those of Σ_B likewise. The
-/// sample-weighted form is the definition's own; the class-balanced one exists for equal counts only, where both agree.
+/// **Conventions** Eigenvalues of Σ_T and Σ_B of at most 1e-10 of the largest count as zero. The index is undefined where
+/// Σ_T is singular, as it always is with at most p samples: a linear fit then explains the labels exactly whatever the
+/// features are. The definition is sample-weighted; the class-balanced form exists for equal counts only, where both
+/// agree.
 ///
-/// **Errors** as of [`variability`].
+/// **Errors** [`Error::Singular`] where Σ_T is singular, and as of [`variability`].
 ///
 /// **Source** J. Xu, H. Liu, ICML 2023 (arXiv 2306.03440). No standard error: see [`TraceRatio`].
 ///
@@ -217,8 +217,9 @@ pub fn vci(moments: &ClassMoments, weighting: Weighting) -> Result<VariabilityIn
 }
 
 const INDEX: &str = "variability collapse index";
+const TOTAL: &str = "the total covariance";
 
-/// The same when the spectrum of Σ_B is known already.
+/// VCI with a known rank of Σ_B.
 pub(crate) fn vci_with(
     moments: &ClassMoments,
     weighting: Weighting,
@@ -227,21 +228,35 @@ pub(crate) fn vci_with(
 ) -> Result<VariabilityIndex> {
     let operation = INDEX;
     let products = pooled(operation, moments, weighting)?;
-    let varied = varied_classes(operation, moments)?;
-    let samples: u64 = varied.iter().map(|&class| moments.counts()[class]).sum();
-    let mut total = Total { products, between, samples: samples as f64, width: between.width, memory: Vec::new() };
-    let (fitted, truncated) = match total.well_conditioned_fit() {
-        Some(fitted) => (fitted, false),
-        None => (total.truncated_fit(operation)?, true),
+    let (samples, width) = (moments.measured_samples(), between.width);
+    // Deviations from the global mean of N samples span at most N − 1 dimensions.
+    let largest_rank = usize::try_from(samples.saturating_sub(1)).unwrap_or(usize::MAX);
+    if largest_rank < width {
+        return Err(Error::Singular { operation, what: TOTAL, rank: largest_rank, size: width });
+    }
+    let bytes = (width as u128).pow(2) * 8;
+    let request = memory::Request {
+        operation,
+        what: format!("a copy of the scatter matrix of {width} features"),
+        total: bytes,
+        added: bytes,
+        avoid: "use Scatter::Trace in a report, which leaves this index out, or fewer features",
+    };
+    request.check(None)?;
+    let mut total = Total { products, between, samples: samples as f64, width, memory: Vec::new() };
+    let fitted = match total.well_conditioned_fit() {
+        Some(fitted) => fitted,
+        None => total.fit_by_eigenvalues(operation)?,
     };
     let vci = (1.0 - fitted / rank as f64).clamp(0.0, 1.0);
-    Ok(VariabilityIndex { vci, rank, truncated, weighting, samples: moments.sample_count() })
+    let singleton_classes = moments.singleton_count();
+    Ok(VariabilityIndex { vci, rank, weighting, singleton_classes, samples })
 }
 
 /// Share of the largest eigenvalue below which an eigenvalue of Σ_T counts as zero.
 const SINGULAR: f64 = 1e-10;
 
-/// T = Σ_T, built anew in the same memory whenever a factor has overwritten it.
+/// T = Σ_T, rebuilt in the same memory after a factor has overwritten it.
 struct Total<'a> {
     products: &'a [f64],
     between: &'a Between,
@@ -268,8 +283,8 @@ impl Total<'_> {
         cholesky_in_place(matrix, Default::default(), par, MemStack::new(memory), Default::default()).ok().map(|_| ())
     }
 
-    /// tr(T⁻¹ AᵀA) by Cholesky, if it is certain that no eigenvalue of T would be truncated: T − τI has a factor only
-    /// if T's smallest eigenvalue is above τ, and the largest is at most tr T.
+    /// tr(T⁻¹ AᵀA) by Cholesky, or `None` if an eigenvalue of T may count as zero. T − τI has a Cholesky factor only if
+    /// the smallest eigenvalue of T is above τ, and the largest is at most tr T.
     fn well_conditioned_fit(&mut self) -> Option<f64> {
         let width = self.width;
         self.build();
@@ -288,14 +303,17 @@ impl Total<'_> {
         Some(self.between.scaled().map(square).sum())
     }
 
-    /// The same by eigenvalues, leaving out those that count as zero.
-    fn truncated_fit(&mut self, operation: &'static str) -> Result<f64> {
+    /// tr(T⁻¹ AᵀA) by eigenvalues; an error if one of them counts as zero.
+    fn fit_by_eigenvalues(&mut self, operation: &'static str) -> Result<f64> {
         let width = self.width;
         self.build();
         let (values, vectors) = eigen(operation, MatRef::from_column_major_slice(&self.memory, width, width))?;
         self.memory = Vec::new();
         let largest = values.first().copied().unwrap_or(0.0);
         let kept = values.iter().take_while(|&&value| value > SINGULAR * largest).count();
+        if kept < width {
+            return Err(Error::Singular { operation, what: TOTAL, rank: kept, size: width });
+        }
         let share = |rows: Vec<f64>| -> f64 {
             let rows = MatRef::from_row_major_slice(&rows, rows.len() / width, width);
             let mut image = Mat::<f64>::zeros(rows.nrows(), kept);
@@ -307,41 +325,28 @@ impl Total<'_> {
     }
 }
 
-/// Classes with a variance; an error when there are none.
-pub(crate) fn varied_classes(operation: &'static str, moments: &ClassMoments) -> Result<Vec<usize>> {
-    let varied: Vec<usize> = (0..moments.class_count()).filter(|&class| moments.counts()[class] > 1).collect();
-    if varied.is_empty() {
-        return Err(Error::NoVariance { operation });
-    }
-    Ok(varied)
-}
-
-/// Weights of those classes, summing to one.
-pub(crate) fn varied_weights(moments: &ClassMoments, varied: &[usize], weighting: Weighting) -> Vec<f64> {
-    weighting.weights(&varied.iter().map(|&class| moments.counts()[class]).collect::<Vec<_>>())
-}
-
 /// The pooled scatter, if Σ_W in this weighting is a multiple of it.
 pub(crate) fn pooled<'a>(
     operation: &'static str,
     moments: &'a ClassMoments,
     weighting: Weighting,
 ) -> Result<&'a [f64]> {
+    moments.two_classes_with(operation, Singletons::LeftOut)?;
     let products = moments.products().ok_or(Error::ScatterNotHeld {
         operation,
-        reason: "these moments hold variances only; accumulate with Scatter::Full",
+        reason: "these moments hold variances only; accumulate them with Scatter::Full",
     })?;
     if weighting == Weighting::ClassBalanced && !equal_counts(moments) {
         return Err(Error::ScatterNotHeld {
             operation,
-            reason: "class counts differ, and pooled scatter is sample-weighted; ask for Weighting::SampleWeighted, or \
-                     use report(), which weighs classes in a second pass",
+            reason: "class counts differ, and the pooled scatter is sample-weighted; use Weighting::SampleWeighted, or \
+                     report(), which weights classes in a second pass",
         });
     }
     Ok(products)
 }
 
-/// Whether all classes of at least two samples have equally many.
+/// Whether all classes of at least two samples have the same number of samples.
 pub(crate) fn equal_counts(moments: &ClassMoments) -> bool {
     let mut counts = moments.counts().iter().filter(|&&count| count > 1);
     let first = counts.next();

@@ -9,7 +9,7 @@ use collapse::{
 use safetensors::SafeTensors;
 use serde_json::Value;
 
-/// Absolute, and relative to values above 1: the reference itself rounds at about 1e-15.
+/// Absolute tolerance, relative for values above 1. The reference itself rounds at about 1e-15.
 const TOLERANCE: f64 = 1e-9;
 
 const SETS: [&str; 7] = [
@@ -156,13 +156,14 @@ fn measures_in_both_weightings() {
                 close(&format!("{name} {tag} {key}"), value.unwrap(), &golden[key]);
             }
             assert_eq!(report.nc1_rank.unwrap() as u64, golden["rank_SB"].as_u64().unwrap());
-            assert!(report.undefined.is_empty(), "{:?}", report.undefined);
+            // The sets whose total covariance is singular have no VCI.
+            assert!(report.undefined.iter().all(|gap| gap.measure == "vci"), "{:?}", report.undefined);
         }
     }
 }
 
 #[test]
-fn nc1_from_moments_alone_in_the_weighting_that_they_hold() {
+fn nc1_from_moments_alone_is_given_where_the_pooled_scatter_allows_it() {
     let golden = expected();
     for name in SETS {
         let set = set(name);
@@ -192,11 +193,12 @@ fn features_in_single_precision_stay_close() {
         let pairs = [
             (single.cdnv, double.cdnv, 1e-14),
             (single.nc1.unwrap(), double.nc1.unwrap(), 1e-5),
-            (single.vci.unwrap(), double.vci.unwrap(), 1e-5),
             (single.rank_me.unwrap(), double.rank_me.unwrap(), 1e-4),
             (single.directional_cdnv.unwrap(), double.directional_cdnv.unwrap(), 1e-5),
         ];
-        for (single, double, tolerance) in pairs {
+        assert!(single.vci.is_some() || double.vci.is_none(), "{name}");
+        let vci = single.vci.zip(double.vci).map(|(single, double)| (single, double, 1e-5));
+        for (single, double, tolerance) in pairs.into_iter().chain(vci) {
             assert!((single - double).abs() <= tolerance * double.abs(), "{name}: {single} for {double}");
         }
         assert_eq!(single.head.unwrap().ncc_agreement, double.head.unwrap().ncc_agreement);

@@ -1,4 +1,4 @@
-//! The presets against what the codebases themselves return (see `golden/README.md`).
+//! The presets against the values that the codebases themselves return (see `golden/README.md`).
 
 #![allow(clippy::unwrap_used, clippy::panic)] // a failed test panics
 
@@ -6,7 +6,7 @@ use collapse::{ClassMoments, Head, Preset, Scatter};
 use safetensors::SafeTensors;
 use serde_json::Value;
 
-/// Relative. Sums run in another order; the notebook's iterative SVD is the least exact.
+/// Relative tolerance. Sums are in another order; the notebook's iterative SVD is the least exact.
 const TOLERANCE: f64 = 1e-9;
 
 fn tensor(name: &str) -> (Vec<usize>, Vec<[u8; 8]>) {
@@ -22,7 +22,7 @@ fn floats(name: &str) -> (Vec<usize>, Vec<f64>) {
 }
 
 #[test]
-fn presets_give_what_the_codebases_print() {
+fn presets_give_the_values_of_the_codebases() {
     let golden: Value = serde_json::from_str(include_str!("golden/peers.json")).unwrap();
     let mut compared = 0;
     for (set, codebases) in golden["sets"].as_object().unwrap() {
@@ -35,7 +35,7 @@ fn presets_give_what_the_codebases_print() {
         for (codebase, expected) in codebases.as_object().unwrap() {
             let preset: Preset = serde_json::from_value(codebase.as_str().into()).unwrap();
             let measures = serde_json::to_value(preset.measure(&moments, Some(&head)).unwrap()).unwrap();
-            // Neither side has a measure that the other lacks.
+            // The preset and the codebase have the same measures, and the preset also has `samples`.
             let held = measures.as_object().unwrap().iter().filter(|(_, value)| value.is_number()).count();
             assert_eq!(held, expected.as_object().unwrap().len() + 1, "{codebase}: {measures} for {expected}");
             for (measure, expected) in expected.as_object().unwrap() {

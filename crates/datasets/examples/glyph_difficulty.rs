@@ -7,7 +7,7 @@ use datasets::{ContactSheet, GlyphPart, Glyphs, LabelledImages, Result, Variatio
 
 const DIFFICULTIES: [f32; 5] = [0.0, 0.5, 1.0, 1.5, 2.0];
 
-/// The number of classes shown, at even distances.
+/// The number of classes shown, evenly spaced.
 const COLUMNS: usize = 20;
 
 fn main() -> Result<()> {

@@ -245,7 +245,7 @@ pub enum Error {
     },
     /// The Hub could not be reached.
     #[error(
-        "{url}: no answer after {attempts} attempts ({reason}); check the network or HF_ENDPOINT, or give --data-dir"
+        "{url}: no response after {attempts} attempts ({reason}); check the network or HF_ENDPOINT, or give --data-dir"
     )]
     Network {
         /// The requested address, without user name and password.

@@ -35,6 +35,8 @@ pub use contact_sheet::ContactSheet;
 pub use dataset::{Dataset, FileRecord};
 pub use error::{Error, Result};
 pub use form::Form;
+#[cfg(feature = "parquet")]
+pub use formats::parquet::check_parquet;
 pub use glyphs::{GlyphPart, Glyphs, Script, Variation};
 pub use hub::{Hub, HubFile, RepositoryKind};
 pub use images::LabelledImages;

@@ -93,7 +93,7 @@ fn mnist_is_grey_and_has_no_class_lists() {
 }
 
 #[test]
-fn cut_answers_are_resumed_until_the_file_is_complete() {
+fn cut_responses_are_resumed_until_the_file_is_complete() {
     let Some(shared) = shared() else { return };
     let (mirror, cache) = (Mirror::start(&shared, &["--truncate", "0.5"]), tempfile::tempdir().unwrap());
     let path = hub(&mirror.endpoint, cache.path()).file(&small()).unwrap();
@@ -103,7 +103,7 @@ fn cut_answers_are_resumed_until_the_file_is_complete() {
 }
 
 #[test]
-fn empty_answers_are_an_error_and_leave_no_file() {
+fn empty_responses_are_an_error_and_leave_no_file() {
     let Some(shared) = shared() else { return };
     let (mirror, cache) = (Mirror::start(&shared, &["--truncate", "0"]), tempfile::tempdir().unwrap());
     let failed = hub(&mirror.endpoint, cache.path()).file(&small());

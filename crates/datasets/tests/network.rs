@@ -1,4 +1,4 @@
-//! The client against servers with faults and bad intentions: redirects, waits, endless and slow answers, passwords.
+//! The client against faulty and malicious servers: redirects, waits, endless and slow responses, passwords.
 #![allow(
     clippy::panic,
     clippy::print_stdout,
@@ -172,7 +172,7 @@ fn an_endless_file_of_unstated_size_is_refused_at_the_limit_and_leaves_no_file()
 }
 
 #[test]
-fn an_answer_with_more_bytes_than_stated_is_an_error_and_leaves_no_file() {
+fn a_response_with_more_bytes_than_stated_is_an_error_and_leaves_no_file() {
     let server = Server::start(|_, request, stream| match request.method.as_str() {
         "HEAD" => describe(stream, 10),
         _ => write(stream, "200 OK", &[], BODY),
@@ -221,7 +221,7 @@ fn a_server_below_the_minimum_speed_is_an_error() {
 }
 
 #[test]
-fn a_server_that_sends_one_byte_per_answer_does_not_keep_a_download_alive() {
+fn a_server_that_sends_one_byte_per_response_cannot_prolong_a_download() {
     let server = Server::start(|_, request, stream| {
         if request.method == "HEAD" {
             return describe(stream, 1 << 20);

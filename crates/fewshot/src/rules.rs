@@ -141,7 +141,7 @@ impl EpisodeRules {
         match self.shot {
             ShotRule::Fixed(shots) => (shots, shots),
             ShotRule::Uniform { low, high } => (low, high),
-            // The rule adapts to small classes: one sample is enough.
+            // One sample per class is enough, because this rule lowers the number of shots for small classes.
             ShotRule::MetaDataset { most_support, most_from_class } => (most_support.min(most_from_class).min(1), 1),
         }
     }

@@ -5,7 +5,7 @@ use crate::{Episode, FeatureView, Result};
 
 /// An episode with the features of its samples: the input of a head.
 ///
-/// It gives a head the support features with their classes, and the query features without their classes.
+/// A head gets the support features with their classes, and the query features without their classes.
 ///
 /// ```
 /// use fewshot::{Episode, LabelledFeatures, Task};

@@ -197,7 +197,7 @@ fn select(chunk: Chunk, selected: &[bool]) -> Result<Chunk> {
     Ok(Chunk { inputs: chunk.inputs.contiguous()?.index_select(&positions, 0)?, labels, indices })
 }
 
-/// Splits a chunk into its first `count` samples and the rest.
+/// Splits a chunk into its first `count` samples and the samples after them.
 pub(crate) fn split(chunk: Chunk, count: usize) -> Result<(Chunk, Option<Chunk>)> {
     if chunk.len() <= count {
         return Ok((chunk, None));

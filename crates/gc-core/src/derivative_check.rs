@@ -33,7 +33,7 @@ const ROUGH: f64 = 0.3;
 /// moves x away from these kinks. The check therefore cannot find a wrong rule that applies at kinks only. Inputs and
 /// features are computed in f64 if the map accepts f64 inputs. If most differences are too uncertain, other steps are tried.
 ///
-/// **SampleEstimate it** right derivatives have medians below 1e-6 in f64 and below 0.05 in f32. candle's 2×2 max pooling, whose
+/// **Typical values** right derivatives have median relative errors below 1e-6 in f64 and below 0.05 in f32. candle's 2×2 max pooling, whose
 /// gradient is a quarter of the right one, has 0.75.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -161,7 +161,7 @@ pub fn check_derivatives<M: FeatureMap + ?Sized>(map: &M, inputs: &Tensor, seed:
     if check.compared() == 0 { Err(Error::NothingToCompare { samples }) } else { Ok(check) }
 }
 
-/// What is compared.
+/// Which derivatives are compared, and how.
 pub(crate) struct Comparison {
     /// Whether reverse mode is checked.
     pub(crate) reverse: bool,
@@ -272,8 +272,8 @@ impl Comparison {
         let central = |step: f64| -> Result<Tensor> {
             let moved = (direction * step)?;
             let ahead = in_f64(&precision.features(map, &(point + &moved)?)?)?;
-            let behind = in_f64(&precision.features(map, &(point - &moved)?)?)?;
-            Ok(((ahead - behind)? / (2.0 * step))?)
+            let back = in_f64(&precision.features(map, &(point - &moved)?)?)?;
+            Ok(((ahead - back)? / (2.0 * step))?)
         };
         let (coarse, fine) = (central(step)?, central(step / 2.0)?);
         let squares = row_squared_norms(&self.rows(&fine)?)?;
@@ -331,7 +331,7 @@ struct Precision {
 }
 
 impl Precision {
-    /// Those to try, in order: f64 first, then the dtype of the inputs, with the step that balances rounding against
+    /// The dtypes and steps to try, in order: f64 first, then the dtype of the inputs, with the step that balances rounding against
     /// curvature before larger and smaller ones.
     fn candidates(inputs: &Tensor) -> Vec<Self> {
         let with = |dtype, tolerance, steps: &[f64]| -> Vec<Self> {

@@ -98,7 +98,7 @@ pub trait FeatureMap {
     ///
     /// The default takes u from the frozen map (from the map itself if it has none), and J u from [`FeatureMap::jvp`] or,
     /// without a JVP, from the central difference (f(x + hu) − f(x − hu))/2h, as described at
-    /// [`Penalty`](crate::Penalty). A map that knows its layers can share the forward pass between the two.
+    /// [`Penalty`](crate::Penalty). A map with its own implementation can share the forward pass between the two.
     ///
     /// # Errors
     /// Those of [`Penalty::term`](crate::Penalty::term).

@@ -93,7 +93,7 @@ pub struct Penalty {
 pub struct PenaltyTerm {
     /// The scalar to add to the loss, times its weight λ. Its value is `value`, its gradient that of `value`.
     pub loss: Tensor,
-    /// The features `[n, p]` with their graph, for the rest of the loss.
+    /// The features `[n, p]` with their graph, for the other terms of the loss.
     pub features: Tensor,
     /// The estimate of the geometric complexity of the batch.
     pub value: f64,
@@ -146,7 +146,7 @@ impl Penalty {
     }
 
     /// The cotangents of step `step` for the features `[n, p]` of a map with the given batch norm mode, and the factors that
-    /// turn their squared pullbacks into the term: for training loops that differentiate without candle's graph.
+    /// turn their squared norms ‖Jᵀv‖² into the term: for training loops that differentiate without candle's graph.
     ///
     /// With u = Jᵀv of each cotangent in the [units](Penalty::input_units) of the penalty, the gradient of the term is that of
     /// Σ⟨v, J u⟩ with u held fixed, times [`PenaltyProbes::gradient_factor`].
@@ -274,7 +274,7 @@ impl Penalty {
     }
 }
 
-/// The cotangents of one step, and the mean of their squared pullbacks: see [`Penalty::probes`].
+/// The cotangents of one step, and the mean of ‖Jᵀv‖² over them: see [`Penalty::probes`].
 #[derive(Debug, Clone)]
 pub struct PenaltyProbes {
     cotangents: Vec<Tensor>,

@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn the_split_is_that_of_two_stage_sampling() {
         // By rows a sample costs 1 + P, so P* = √(τ²/S²): 4 for τ² = 16, S² = 1, and m is about (1 + 4)/0.0001, more
-        // exactly the root of 5/m + 10·(8 − 4)/m² = 0.0001, because the pilot had two probes a sample.
+        // exactly the root of 5/m + 10·(8 − 4)/m² = 0.0001, because the pilot had two probes per sample.
         let plan = pilot(1.0, 16.0, Population::Distribution).plan();
         assert_eq!((plan.probes, plan.samples), (4, 50_008));
         assert_eq!(plan.predicted_passes, 30 + 49_998 * 5);

@@ -12,7 +12,7 @@ use crate::{Error, FeatureMap, InputUnits, Quantity, Result};
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct SquaredPullbacks {
-    /// The features `[n, p]` with their graph, so that the rest of the loss can share the forward pass.
+    /// The features `[n, p]` with their graph, so that the other terms of the loss can share the forward pass.
     pub features: Tensor,
     /// For each cotangent v the norms ‖Jᵀv‖² of each sample (row norms of Jᵀv), in the input units of the call.
     pub squared_norms: Vec<Vec<f64>>,
@@ -71,8 +71,8 @@ impl Tangent {
     }
 }
 
-/// Squared pullbacks of any map: u in reverse mode, then ⟨v, J u⟩ by the map's JVP or by a central difference, or ½‖u‖² if
-/// candle can differentiate it.
+/// ‖Jᵀv‖² and its gradient for any map: u = Jᵀv in reverse mode, then ⟨v, J u⟩ by the map's JVP or by a central difference,
+/// or ½‖u‖² if candle can differentiate it.
 pub(crate) fn of_any_map<M: FeatureMap + ?Sized>(
     map: &M,
     x: &Tensor,
@@ -88,11 +88,11 @@ pub(crate) fn of_any_map<M: FeatureMap + ?Sized>(
     let mut sums = Sums { rule: Rule::of(map, frozen.is_some(), &reverse)?, ..Sums::default() };
     for cotangent in draw(reverse.features())? {
         let attached = units.divide(&reverse.vjp(&cotangent)?)?;
-        let pullback = attached.detach();
-        let norms = row_squared_norms(&pullback)?;
+        let u = attached.detach();
+        let norms = row_squared_norms(&u)?;
         let squared: f64 = norms.iter().sum();
         sums.squared_norms.push(norms);
-        let direction = units.divide(&pullback)?;
+        let direction = units.divide(&u)?;
         let difference = |step: f64| central_difference(map, x, &direction, step);
         match sums.rule {
             Rule::Jvp => {

@@ -38,9 +38,9 @@ pub enum DeviceName {
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum DeviceProblem {
-    /// The program was built without it; this feature is needed.
+    /// The program was built without this device; the named feature enables it.
     NotBuilt(String),
-    /// The machine does not have it, or its driver reports this error.
+    /// The machine does not have this device, or its driver reports this error.
     NotFound(String),
 }
 

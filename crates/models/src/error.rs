@@ -99,7 +99,7 @@ pub enum Error {
         /// The reason.
         reason: String,
     },
-    /// A folder or an index of weights is not clear or not complete.
+    /// A folder or an index of weights is ambiguous or incomplete.
     #[error("{}: {reason}", path.display())]
     WeightsShards {
         /// The folder or the index file.
@@ -107,7 +107,7 @@ pub enum Error {
         /// The reason.
         reason: String,
     },
-    /// A tensor of a file is stored in numbers that are no weights.
+    /// A tensor of a file has a dtype that weights do not have.
     #[error("{}: tensor `{tensor}` is stored as {stored}; expected floating-point numbers, so convert it to f32", path.display())]
     WeightsNumbers {
         /// The file.
@@ -159,7 +159,8 @@ pub enum Error {
         /// The newest undamaged checkpoint before it, if there is one.
         previous: Option<PathBuf>,
     },
-    /// A checkpoint was written by another training, device or build: a run continued from it would give other bits.
+    /// A checkpoint was written by another training, device or build: a run that continues from it would not give the same
+    /// bits.
     #[error("{}: the {what} of this checkpoint is {saved}, and here it is {now}; continue with the same one", path.display())]
     CheckpointMismatch {
         /// The file.

@@ -105,10 +105,10 @@ impl Linearization<'_> {
     /// belongs to image r mod n.
     ///
     /// Cotangents of the same image share work: weights are transformed once, and on the CPU products are skipped where ReLU
-    /// masks zero all of them.
+    /// masks set every such cotangent to zero.
     ///
-    /// **Errors** [`Error::Shape`] when the cotangents do not have the width of the features, when their number is no multiple of
-    /// n, or when k > 1 and either batch norm mixes the images or a parameter is a variable.
+    /// **Errors** [`Error::Shape`] when the cotangents do not have the width of the features, when their number is no
+    /// multiple of n, or when k > 1 and either batch norm mixes the images or a parameter is a variable.
     pub fn vjp(&self, cotangents: &Tensor) -> Result<Tensor> {
         let (got, features) = (cotangents.dims(), self.features.dims());
         let fits =

@@ -151,7 +151,7 @@ fn an_mlp_without_the_key_has_an_activation_before_its_head() {
         let map = view.feature_map(Pass::evaluation(), None).unwrap();
         let gc = gc_core::GeometricComplexity::exact().measure_inputs(&map, &x).unwrap();
         assert_eq!(gc.value, complexity, "{key}");
-        // The output of the linear layer is reached by name whatever the key says.
+        // The output of the linear layer is reached by name for either value of the key.
         let linear = view.features_at(&x, "embed.0", &Pass::evaluation()).unwrap();
         assert_eq!(linear.to_vec2::<f32>().unwrap()[0], [1.0, -1.0]);
     }

@@ -35,7 +35,7 @@ fn devices_are_read_from_their_names() {
 }
 
 #[test]
-fn errors_say_whether_the_build_or_the_machine_lacks_a_device() {
+fn errors_state_whether_the_build_or_the_machine_lacks_a_device() {
     for (name, built, feature) in
         [(DeviceName::Cuda(977), cfg!(feature = "cuda"), "cuda"), (DeviceName::Metal, cfg!(feature = "metal"), "metal")]
     {
@@ -92,7 +92,7 @@ fn a_run_uses_the_given_number_of_threads() {
 }
 
 #[test]
-fn weights_for_other_classes_say_how_many() {
+fn the_error_for_weights_of_other_classes_states_their_number() {
     let file = tempfile::NamedTempFile::new().unwrap();
     conv4(7, DType::F32).unwrap().params().save(file.path()).unwrap();
     let error = conv4(2, DType::F32).unwrap().params().load(file.path()).unwrap_err();

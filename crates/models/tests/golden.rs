@@ -37,8 +37,8 @@ fn jvp_and_vjp() {
 
         let x = Var::from_tensor(golden.value("x")).unwrap();
         let inner = (map.features(&x).unwrap() * golden.value("vjp.cotangent")).unwrap().sum_all().unwrap();
-        let pullback = inner.backward().unwrap().get(&x).unwrap().clone();
-        assert_close(&golden.name, &pullback, golden.value("vjp.out"), golden.tolerance);
+        let vjp = inner.backward().unwrap().get(&x).unwrap().clone();
+        assert_close(&golden.name, &vjp, golden.value("vjp.out"), golden.tolerance);
     }
 }
 

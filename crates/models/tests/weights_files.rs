@@ -193,7 +193,7 @@ fn weights_in_several_files_are_read_by_index_or_folder() {
     assert!(matches!(WeightsFile::open(&index), Err(Error::Io { .. })));
     std::fs::write(&index, "{}").unwrap();
     assert!(refused(&index).contains("weight_map"));
-    // A part is missing, and without an index nothing says which file is meant.
+    // A part is missing, and without an index the choice of file is ambiguous.
     std::fs::remove_file(&index).unwrap();
     std::fs::remove_file(folder.path().join("model-00002-of-00003.safetensors")).unwrap();
     assert!(refused(folder.path()).contains("name one of them"));

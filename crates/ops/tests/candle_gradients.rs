@@ -154,7 +154,7 @@ fn error(row: &Row, f: &dyn Fn(&Tensor) -> Result<Tensor>) -> Result<f64> {
 }
 
 #[test]
-fn every_row_of_the_table_is_as_it_says() {
+fn every_row_of_the_table_is_true() {
     for row in rows() {
         let found = error(&row, &row.candle);
         match (row.verdict, &found) {

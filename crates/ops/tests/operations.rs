@@ -220,7 +220,7 @@ fn ties_in_max_pooling_go_to_the_first_in_row_major_order() {
     assert_eq!(gradient, [1., 0., 1., 0., 0., 0., 0., 0., 1., 0., 1., 0., 0., 0., 0., 0.]);
 }
 
-/// Black images, where every window is a tie, every ReLU sits at 0 and no channel varies.
+/// Black images, where every window is a tie, every input of a ReLU is 0 and no channel varies.
 #[test]
 fn all_zero_images() {
     for route in [|body: &dyn Fn()| body(), |body: &dyn Fn()| ops::composed(body)] {
@@ -433,8 +433,8 @@ proptest! {
         let y = ops::nhwc::batch_norm_train(&y, &gamma, &beta, 1e-3).unwrap().0;
         let y = ops::nhwc::max_pool2d(&ops::relu(&y).unwrap(), PoolSettings::square(2)).unwrap();
         let v = draw(y.dims(), seed + 5);
-        let pullback = (&y * &v).unwrap().sum_all().unwrap().backward().unwrap();
-        let left = inner(pullback.get(&x).unwrap(), &u);
+        let vjp = (&y * &v).unwrap().sum_all().unwrap().backward().unwrap();
+        let left = inner(vjp.get(&x).unwrap(), &u);
         let (y, dy) = (ops::nhwc::conv2d(&x, &w, None, settings).unwrap(), ops::nhwc::conv2d(&u, &w, None, settings).unwrap());
         let (y, dy) = ops::nhwc::batch_norm_train_jvp(&y, &dy, &gamma, &beta, 1e-3).unwrap();
         let (y, dy) = Activation::Relu.jvp(&y, &dy).unwrap();

@@ -1,4 +1,5 @@
-//! Means over resamples with replacement. Resample r has its own stream, so the number of threads changes nothing.
+//! Means over resamples with replacement. Resample r has its own stream, so the result does not depend on the number of
+//! threads.
 
 use rand::Rng;
 use rayon::prelude::*;
@@ -61,7 +62,7 @@ pub fn bootstrap_means(columns: &[&[f64]], settings: &IntervalSettings) -> Resul
 /// `values[model][episode]`. Where the models share their episodes (`shared`), one draw of episodes serves all models of
 /// a resample; otherwise each drawn model has its own draw of episodes.
 ///
-/// **Errors** as of [`bootstrap_means`]; models may differ in their number of episodes only where `shared` is false.
+/// **Errors** as for [`bootstrap_means`]; models may differ in their number of episodes only where `shared` is false.
 ///
 /// **Source** Owen, The pigeonhole bootstrap, The Annals of Applied Statistics 2007.
 ///

@@ -60,7 +60,7 @@ pub fn estimate_mean(values: &[f64], settings: &IntervalSettings) -> Result<Mean
 /// The mean of `values` with bootstrap means that were drawn before, such as those of [`bootstrap_means`] for several
 /// columns at once.
 ///
-/// **Errors** as of [`estimate_mean`].
+/// **Errors** as for [`estimate_mean`].
 ///
 /// ```
 /// use statistics::{IntervalSettings, bootstrap_means, estimate_mean, mean_with_resamples};

@@ -36,7 +36,7 @@ pub fn holm(p_values: &[f64]) -> Result<Vec<f64>> {
 /// min(1, m p₍ⱼ₎/j). Rejecting every hypothesis whose adjusted value is at most q keeps the expected share of false
 /// rejections among all rejections at q, for tests that are independent or positively dependent.
 ///
-/// **Errors** as of [`holm`].
+/// **Errors** as for [`holm`].
 ///
 /// **Source** Benjamini and Hochberg, Controlling the false discovery rate, JRSS B 1995; SciPy's
 /// `scipy.stats.false_discovery_control`.

@@ -117,7 +117,7 @@ pub fn partial_rank_correlation(
     })
 }
 
-/// What the permutation test of Freedman and Lane needs.
+/// The inputs of the permutation test of Freedman and Lane.
 struct ResidualPermutation<'a> {
     basis: &'a [Vec<f64>],
     /// The number of runs of each seed, in the order of the columns.

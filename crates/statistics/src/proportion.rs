@@ -37,7 +37,7 @@ pub fn wilson_interval(successes: u64, trials: u64, level: f64) -> Result<Interv
 /// upper end is the p with P(X ≤ successes) = (1 − `level`)/2, 1 for successes only. Its coverage is at least `level` for
 /// every p.
 ///
-/// **Errors** as of [`wilson_interval`].
+/// **Errors** as for [`wilson_interval`].
 ///
 /// **Source** Clopper and Pearson, The use of confidence or fiducial limits illustrated in the case of the binomial,
 /// Biometrika 1934.
@@ -53,7 +53,7 @@ pub fn clopper_pearson_interval(successes: u64, trials: u64, level: f64) -> Resu
     check(successes, trials, level)?;
     let tail = 0.5 * (1.0 - level);
     let low = lower_end(successes, trials, tail);
-    // By symmetry the upper end is the lower end of the failures.
+    // By symmetry the upper end is 1 minus the lower end for the number of failures.
     let high = 1.0 - lower_end(trials - successes, trials, tail);
     Ok(Interval::new(low, high, level))
 }

@@ -33,7 +33,7 @@ pub fn quantile_of_sorted(ascending: &[f64], share: f64) -> f64 {
 /// four times: each pass counts the values by the next 16 bits of their f64 representation, whose order is that of the
 /// numbers, so that no more than a few histograms are held.
 ///
-/// **Conventions** interpolation as of [`quantile_of_sorted`]. The results are NaN for no values. Values must not be negative
+/// **Conventions** interpolation as for [`quantile_of_sorted`]. The results are NaN for no values. Values must not be negative
 /// or NaN.
 ///
 /// ```

@@ -99,11 +99,11 @@ pub fn sweep_change(blocks: &[Block<'_>], scale: ChangeScale, level: f64) -> Res
 /// **Definition** within each seed d_s = ln y(largest x) − ln y(smallest x) (for [`ChangeScale::Difference`] without
 /// logarithms); the mean of the d_s with Student's t-interval over seeds, mapped by the exponential on the factor scale.
 ///
-/// **Conventions** as of [`sweep_change`]. The runs between the two ends are not used. Several runs of a seed at one end
+/// **Conventions** as for [`sweep_change`]. The runs between the two ends are not used. Several runs of a seed at one end
 /// are averaged (on the factor scale, their logarithms).
 ///
 /// **Errors** [`Error::TooFewValues`] for fewer than two seeds and for a seed without a run at either end of the whole
-/// sweep; otherwise as of [`sweep_change`], except that x may have any sign.
+/// sweep; otherwise as for [`sweep_change`], except that x may have any sign.
 ///
 /// ```
 /// use statistics::{Block, ChangeScale, end_to_end_change};

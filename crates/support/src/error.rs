@@ -5,7 +5,7 @@ use std::path::PathBuf;
 /// The result of every fallible operation of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// What can go wrong while a file is read or written.
+/// The errors of reading and writing a file.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -27,7 +27,7 @@ pub enum Error {
         /// What exists at the path.
         found: FileKind,
     },
-    /// The path of a write ends in no file name (an empty path).
+    /// The path of a write has no file name, such as an empty path.
     #[error("cannot write to `{}`: the path names no file", path.display())]
     NoFileName {
         /// The path.
@@ -51,7 +51,7 @@ pub enum FileKind {
     Socket,
     /// A symbolic link whose target does not exist, or a circle of links.
     BrokenLink,
-    /// None of these.
+    /// A file of another kind.
     Other,
 }
 

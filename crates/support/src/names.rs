@@ -8,7 +8,7 @@ const MOST: usize = 3;
 /// Up to three of `known` that are similar to `name`, the most similar first; none where no name is similar.
 ///
 /// **Definition** similarity is the Jaro–Winkler similarity of the lower-case names (1 for equal names); at least 0.7.
-/// Names of equal similarity come in alphabetical order, and a name that is known twice comes once.
+/// Names of equal similarity are in alphabetical order, and duplicates in `known` are returned once.
 ///
 /// ```
 /// assert_eq!(support::nearest_names("cifar-10", ["cifar100", "cifar10", "mnist"]), ["cifar10", "cifar100"]);
@@ -19,7 +19,7 @@ pub fn nearest_names<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -
     ranked.take_while(|(similarity, _)| *similarity >= SIMILAR).take(MOST).map(|(_, name)| name).collect()
 }
 
-/// The three of `known` that are most similar to `name`, however little, the most similar first.
+/// The three of `known` that are most similar to `name`, even if the similarity is low, the most similar first.
 ///
 /// **Definition** the similarity and the order of [`nearest_names`], without its least similarity.
 ///

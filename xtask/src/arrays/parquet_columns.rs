@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -26,6 +27,16 @@ struct Column {
 
 /// All columns of numbers and text. The names of the other columns (images, structures) are added to `left_out`.
 pub(super) fn read(path: &Path, left_out: &mut Vec<String>) -> Result<BTreeMap<String, Array>> {
+    datasets::check_parquet(path)?;
+    // The library panics on some invalid files; its message would look like a fault of this program.
+    let hook = panic::take_hook();
+    panic::set_hook(Box::new(|_| {}));
+    let read = panic::catch_unwind(AssertUnwindSafe(|| columns(path, left_out)));
+    panic::set_hook(hook);
+    read.unwrap_or_else(|_| bail!("the parquet file is damaged: its pages contradict their headers"))
+}
+
+fn columns(path: &Path, left_out: &mut Vec<String>) -> Result<BTreeMap<String, Array>> {
     let file = SerializedFileReader::new(File::open(path)?)?;
     let mut columns: BTreeMap<String, Option<Column>> = BTreeMap::new();
     for (index, row) in file.get_row_iter(None)?.enumerate() {

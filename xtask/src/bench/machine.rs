@@ -19,33 +19,33 @@ pub(super) fn describe() -> String {
 /// Versions of the compiler and the peers, where they can be read.
 pub(super) fn versions(root: &Path, peers: Option<&Path>) -> BTreeMap<String, String> {
     let mut versions = BTreeMap::from([("this workspace".to_owned(), env!("CARGO_PKG_VERSION").to_owned())]);
-    let mut ask = |name: &str, command: &mut Command| {
-        if let Some(answer) = answer(command) {
-            versions.insert(name.to_owned(), answer);
+    let mut add = |name: &str, command: &mut Command| {
+        if let Some(version) = first_output(command) {
+            versions.insert(name.to_owned(), version);
         }
     };
-    ask("rustc", Command::new("rustc").arg("--version"));
-    ask("commit", Command::new("git").args(["rev-parse", "--short", "HEAD"]).current_dir(root));
+    add("rustc", Command::new("rustc").arg("--version"));
+    add("commit", Command::new("git").args(["rev-parse", "--short", "HEAD"]).current_dir(root));
     if let Some(peers) = peers {
         let python = python(peers);
         for package in ["torch", "numpy", "scikit-learn", "easyfsl", "torchvision", "jacobian"] {
             let program = format!("from importlib.metadata import version; print(version('{package}'))");
-            ask(package, Command::new(&python).args(["-c", &program]));
+            add(package, Command::new(&python).args(["-c", &program]));
         }
-        ask("python", Command::new(&python).args(["-c", "import platform; print(platform.python_version())"]));
+        add("python", Command::new(&python).args(["-c", "import platform; print(platform.python_version())"]));
         for checkout in ["neural-collapse", "jacobian_regularizer"] {
             let mut git = Command::new("git");
             git.args(["rev-parse", "--short", "HEAD"]).current_dir(peers.join(checkout));
-            ask(checkout, &mut git);
+            add(checkout, &mut git);
         }
     }
     versions
 }
 
-fn answer(command: &mut Command) -> Option<String> {
+fn first_output(command: &mut Command) -> Option<String> {
     let output = command.stderr(std::process::Stdio::null()).output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    // `rustc 1.95.0 (…)` begins with its own name, which the list has already.
+    // `rustc --version` prints `rustc 1.95.0 (…)`; the name is removed, because it is the key of the list.
     let text = text.strip_prefix("rustc ").unwrap_or(&text).to_owned();
     (output.status.success() && !text.is_empty()).then_some(text)
 }

@@ -27,7 +27,7 @@ use recorded::{Figure, Recorded, Session};
 pub(crate) struct Args {
     /// What to measure [default: everything]
     topics: Vec<Topic>,
-    /// Folder of the peers: `venv/bin/python`, and checkouts such as `neural-collapse`; without it ours run alone
+    /// Folder of the peers: `venv/bin/python`, and checkouts such as `neural-collapse`; without it only our benchmarks run
     #[arg(long, value_name = "DIR")]
     peers: Option<PathBuf>,
     /// Threads of each side
@@ -98,7 +98,7 @@ pub(crate) fn bench(args: &Args) -> Result<()> {
         for topic in chosen(args, &root)? {
             let session = measure(topic, args, &root)?;
             recorded.topics.insert(topic.name().to_owned(), session);
-            // After each topic, so that an interruption loses one topic and not all.
+            // Written after each topic, so that an interruption loses the figures of one topic only.
             recorded.write(&folder.join(RECORDED))?;
         }
     }

@@ -15,7 +15,7 @@ use super::{Args, Topic};
 /// Runs the criterion target of a topic and its examples once.
 pub(super) fn run(topic: Topic, args: &Args, root: &Path) -> Result<Vec<Figure>> {
     let target = target_folder(root);
-    // In whole seconds, so that a file of the starting second counts as new.
+    // In whole seconds, so that a file written within the first second counts as new.
     let started = UNIX_EPOCH + Duration::from_secs(crate::provenance::now());
     // `-p xtask` gives the dependencies the features of this command's own build, so that nothing is built twice.
     let mut command = cargo(root, args.threads, &["bench", "-p", "xtask", "-p", "benches", "--bench", topic.name()]);

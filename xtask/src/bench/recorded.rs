@@ -48,7 +48,7 @@ pub(super) struct Figure {
     pub(super) least: Option<Least>,
 }
 
-/// The least work of one repetition, as the benchmark declares it.
+/// The least work of one repetition, as declared by the benchmark.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Least {
     pub(super) operations: f64,

@@ -1,6 +1,6 @@
 //! Costs with their units.
 
-/// A cost with three significant digits, in a unit that suits it.
+/// A cost with three significant digits, in the unit that suits its size.
 pub(super) fn cost(value: f64, unit: &str) -> String {
     if unit != "s" {
         return format!("{value:.0} {unit}");

@@ -3,10 +3,14 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 use clap::ValueEnum;
-use collapse::{CollapseReport, Head, Precision, ReportOptions, Scatter, Weighting};
+use collapse::{
+    ClassMoments, CollapseReport, Head, Precision, Preset, PresetMeasures, ReportOptions, Scatter, Weighting,
+};
 use serde::Serialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
 
 use super::{FeaturesArgs, LabelledFile, check_labels};
 use crate::arguments::up_to;
@@ -38,9 +42,44 @@ pub(crate) struct Args {
     /// Leave out VCI and RankMe, which need p² numbers of memory
     #[arg(long)]
     no_full_scatter: bool,
+    /// Also measure as this public codebase does; several are separated by commas
+    #[arg(long, value_enum, value_name = "NAMES", value_delimiter = ',', conflicts_with = "no_full_scatter")]
+    preset: Vec<PresetName>,
     /// Write JSON to standard output
     #[arg(long)]
     json: bool,
+}
+
+/// [`Preset`] on the command line.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum PresetName {
+    /// rhubarbwu/neural-collapse
+    RhubarbWu,
+    /// The notebook of Papyan, Han and Donoho
+    Papyan,
+    /// tding1/Neural-Collapse
+    Tding1,
+    /// felixsh/nc-toolbox
+    NcToolbox,
+    /// kowalski of PyPI
+    Kowalski,
+}
+
+impl PresetName {
+    fn preset(self) -> Preset {
+        match self {
+            Self::RhubarbWu => Preset::RhubarbWu,
+            Self::Papyan => Preset::Papyan,
+            Self::Tding1 => Preset::Tding1,
+            Self::NcToolbox => Preset::NcToolbox,
+            Self::Kowalski => Preset::Kowalski,
+        }
+    }
+
+    /// The name that the command line takes.
+    fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
 }
 
 /// [`Weighting`] on the command line.
@@ -60,6 +99,9 @@ struct Output<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     class_names: Option<&'a [String]>,
     collapse: &'a CollapseReport,
+    /// The measures of each public codebase of --preset.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    presets: &'a BTreeMap<String, PresetMeasures>,
 }
 
 /// Runs the command.
@@ -88,16 +130,50 @@ pub(crate) fn collapse_measures(args: &Args) -> Result<()> {
         ..ReportOptions::default()
     };
     let report = collapse::report(&features, &labels, head.as_ref(), &options).with_context(|| args.input.path())?;
+    let presets = presets(&args.preset, &features, &labels, head.as_ref(), report.classes)?;
     if args.json {
         return output::json(&Output {
             format: output::FORMAT,
             features: args.input.path(),
             class_names: class_names.as_deref(),
             collapse: &report,
+            presets: &presets,
         });
     }
     output::table(&args.input.path(), &rows(&report));
+    for (name, measures) in &presets {
+        output::table(&format!("with the conventions of {name}"), &preset_rows(measures)?);
+    }
     Ok(())
+}
+
+/// The measures of each preset, by its name on the command line.
+fn presets(
+    names: &[PresetName],
+    features: &Tensor,
+    labels: &[u32],
+    head: Option<&Head>,
+    classes: usize,
+) -> Result<BTreeMap<String, PresetMeasures>> {
+    if names.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let mut moments = ClassMoments::new(classes, features.dim(1)?, Scatter::Full);
+    let values: Vec<f64> = features.flatten_all()?.to_dtype(DType::F64)?.to_vec1()?;
+    moments.update_slice(&values, labels)?;
+    let measured = |preset: &PresetName| {
+        let name = preset.name();
+        let measures = preset.preset().measure(&moments, head).with_context(|| format!("--preset {name}"))?;
+        Ok((name, measures))
+    };
+    names.iter().map(measured).collect()
+}
+
+/// The measures that a preset has, under the names of the JSON fields.
+fn preset_rows(measures: &PresetMeasures) -> Result<Vec<Row>> {
+    let Value::Object(fields) = serde_json::to_value(measures)? else { return Ok(Vec::new()) };
+    let row = |(name, value): (String, Value)| Some(Row::measured(&name, value.as_f64()?, None, ""));
+    Ok(fields.into_iter().filter(|(name, _)| name != "samples").filter_map(row).collect())
 }
 
 /// The head of the file, if there is one; it must have a row for each label.
@@ -140,6 +216,8 @@ pub(crate) fn rows(report: &CollapseReport) -> Vec<Row> {
         }
     };
     add("cdnv", Some(report.cdnv), report.cdnv_std_error, "mean class-distance normalised variance: NC of the paper");
+    let unbiased = report.cdnv_unbiased_std_error;
+    add("cdnv_unbiased", report.cdnv_unbiased, unbiased, "the same from unbiased variances and squared distances");
     add("cdnv_max", Some(report.cdnv_max), None, "of the worst pair");
     add("directional_cdnv", report.directional_cdnv, None, "variance along the axis between two means only");
     let mixture = report.geometric_collapse_std_error;
@@ -164,6 +242,10 @@ pub(crate) fn rows(report: &CollapseReport) -> Vec<Row> {
         let agreement = Some(head.ncc_agreement_std_error);
         add("ncc_agreement", Some(head.ncc_agreement), agreement, "NC4: head and nearest mean agree");
         add("head_accuracy", Some(head.head_accuracy), None, "on these samples");
+    }
+    if report.singleton_classes > 0 {
+        let [classes, samples] = [report.singleton_classes as u64, report.left_out_samples];
+        rows.push(Row::text("left out", format!("{samples} samples of {classes} classes of one sample")));
     }
     let excluded = report.excluded_pairs;
     rows.push(Row::text(

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use fewshot::{Episode, EpisodeSampler, Evaluation, HeadAccuracy, HeadKind, IntervalSettings, LabelledFeatures};
+use fewshot::{
+    Episode, EpisodeSampler, Evaluation, HeadAccuracy, HeadKind, IntervalSettings, LabelledFeatures, TransferScores,
+};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -50,6 +52,9 @@ pub(crate) struct Args {
     /// Also write the sampled episodes as a task list
     #[arg(long, value_name = "FILE", conflicts_with = "tasks")]
     write_tasks: Option<PathBuf>,
+    /// Also compute the transfer scores LogME, H-score and separation of all features
+    #[arg(long)]
+    transfer_scores: bool,
     /// Write JSON to standard output
     #[arg(long)]
     json: bool,
@@ -67,6 +72,8 @@ struct Output {
     episodes_sha256: String,
     fewshot: Map<String, Value>,
     differences: Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    transfer_scores: Option<TransferScores>,
 }
 
 /// Runs the command.
@@ -86,6 +93,8 @@ pub(crate) fn few_shot(args: &Args) -> Result<()> {
     }
     let evaluation = args.evaluate(&features, &heads)?;
     let results = results(&args.heads, &evaluation);
+    let scores = args.transfer_scores.then(|| fewshot::transfer_scores(&features)).transpose();
+    let scores = scores.with_context(|| format!("{}: --transfer-scores", args.input.path()))?;
     if args.json {
         return output::json(&Output {
             format: output::FORMAT,
@@ -95,9 +104,16 @@ pub(crate) fn few_shot(args: &Args) -> Result<()> {
             episodes_sha256: evaluation.episodes_checksum.clone(),
             fewshot: results,
             differences: serde_json::to_value(&evaluation.differences)?,
+            transfer_scores: scores,
         });
     }
-    output::table(&args.input.path(), &rows(&evaluation));
+    let mut rows = rows(&evaluation);
+    if let Some(scores) = &scores {
+        rows.push(Row::measured("log_me", scores.log_me.value, None, "log evidence per sample of a linear model"));
+        rows.push(Row::measured("h_score", scores.h_score.value, None, "H-score with a shrunk covariance"));
+        rows.push(Row::measured("separation", scores.separation.value, None, "class separation by the CDNV"));
+    }
+    output::table(&args.input.path(), &rows);
     Ok(())
 }
 

@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use candle_core::{DType, Device, Tensor};
-use datasets::{Form, LabelledImages, Normalisation, Source};
+use datasets::{Form, LabelledImages, Normalisation, Source, UnlabelledImages};
 use indicatif::ProgressBar;
 
 use crate::arrays::Arrays;
+use crate::output::note;
 use crate::{data, suggest};
 
 /// The largest height or width that images can be scaled to, in pixels.
@@ -22,12 +23,21 @@ const BATCH: usize = 128;
 #[command(next_help_heading = "Inputs")]
 pub(crate) struct InputsArgs {
     /// Data set, with its part: NAME, NAME:train (the same), NAME:test or NAME:all; hub:OWNER/NAME for any of the Hub,
-    /// folder:PATH for folders of images (all of them unless a part is named)
+    /// folder:PATH for folders of images (all of them unless a part is named; images without class folders have no labels)
     #[arg(long, value_name = "NAME[:PART]", conflicts_with = "inputs")]
     data: Option<String>,
     /// Folder that holds the data set, instead of the Hub and its cache
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    /// Configuration of a hub: data set with several
+    #[arg(long, value_name = "NAME", conflicts_with = "inputs")]
+    config: Option<String>,
+    /// Column of the images of a hub: data set [default: the only one that qualifies]
+    #[arg(long, value_name = "NAME", conflicts_with = "inputs")]
+    image_column: Option<String>,
+    /// Column of the labels of a hub: data set [default: the only one that qualifies]
+    #[arg(long, value_name = "NAME", conflicts_with = "inputs")]
+    label_column: Option<String>,
     /// File with `x` [n, c, h, w] or [n, d], as the network sees it, and `y` [n] if there are labels
     #[arg(long, value_name = "FILE")]
     inputs: Option<PathBuf>,
@@ -57,6 +67,8 @@ enum Samples {
     Tensor(Tensor),
     /// Images in bytes, normalised batch by batch.
     Images(LabelledImages, Normalisation),
+    /// Images of a folder without class folders.
+    Unlabelled(UnlabelledImages, Normalisation),
 }
 
 impl InputsArgs {
@@ -95,16 +107,25 @@ impl InputsArgs {
         if let Some((_, part)) = wrong {
             bail!("--data {data}: {}", suggest::unknown("part", part, PARTS));
         }
-        data::ensure(name, self.data_dir.as_ref())?;
         let form = Form { size: self.size, ..Form::default() };
-        let source = Source { data_dir: self.data_dir.clone(), form, ..Source::from_env() };
+        let source = Source {
+            form,
+            configuration: self.config.clone(),
+            image_column: self.image_column.clone(),
+            label_column: self.label_column.clone(),
+            ..data::watched(self.data_dir.clone())
+        };
+        if let Some(folder) = folder_without_classes(data) {
+            return self.unlabelled(data, &folder, &source);
+        }
+        if self.data_dir.is_none() && !data::is_folder(name) {
+            datasets::fetch(name, &source).with_context(|| format!("cannot fetch the data set `{name}`"))?;
+        }
         let set = datasets::load(name, &source).with_context(|| format!("cannot read the data set `{name}`"))?;
-        let normalisation = match (&self.mean, &self.std) {
-            (Some(mean), Some(std)) => {
-                let std: Vec<f32> = std.iter().map(|std| *std as f32).collect();
-                Normalisation::new(mean, &std).context("--mean and --std")?
-            }
-            _ => set.normalisation.clone(),
+        note_skipped(data, set.skipped_files);
+        let normalisation = match self.normalisation()? {
+            Some(normalisation) => normalisation,
+            None => set.normalisation.clone(),
         };
         let images = match part {
             "test" => set.test,
@@ -114,10 +135,53 @@ impl InputsArgs {
         if images.is_empty() {
             bail!("--data {data}: there are no images in this part");
         }
-        let std = Some(normalisation.std().iter().map(|std| f64::from(*std)).collect());
+        let std = Some(divisors(&normalisation));
         let labels = Some(images.labels().to_vec());
         Ok(Inputs { name: data.to_owned(), samples: Samples::Images(images, normalisation), labels, std })
     }
+
+    /// Images of a folder without class folders.
+    fn unlabelled(&self, data: &str, folder: &Path, source: &Source) -> Result<Inputs> {
+        let images =
+            datasets::load_unlabelled(folder, source).with_context(|| format!("cannot read the images of `{data}`"))?;
+        note_skipped(data, images.skipped_files);
+        let normalisation = match self.normalisation()? {
+            Some(normalisation) => normalisation,
+            None => images.measure_normalisation()?,
+        };
+        let std = Some(divisors(&normalisation));
+        Ok(Inputs { name: data.to_owned(), samples: Samples::Unlabelled(images, normalisation), labels: None, std })
+    }
+
+    /// The normalisation of --mean and --std, if they were given.
+    fn normalisation(&self) -> Result<Option<Normalisation>> {
+        let (Some(mean), Some(std)) = (&self.mean, &self.std) else { return Ok(None) };
+        let std: Vec<f32> = std.iter().map(|std| *std as f32).collect();
+        Ok(Some(Normalisation::new(mean, &std).context("--mean and --std")?))
+    }
+}
+
+/// The folder of `folder:PATH`, if it is a folder without subfolders, so that its images have no classes.
+///
+/// Hidden subfolders are not counted. A folder that cannot be read gives `None`: reading the data set gives its error.
+fn folder_without_classes(data: &str) -> Option<PathBuf> {
+    let path = PathBuf::from(data.strip_prefix("folder:")?);
+    let entries: Vec<_> = std::fs::read_dir(&path).ok()?.collect::<Result<_, _>>().ok()?;
+    let is_class =
+        |entry: &std::fs::DirEntry| entry.path().is_dir() && !entry.file_name().as_encoded_bytes().starts_with(b".");
+    (!entries.iter().any(is_class)).then_some(path)
+}
+
+/// Notes how many files of a data set are no images.
+fn note_skipped(data: &str, skipped: usize) {
+    if skipped > 0 {
+        note!("note: {data}: {skipped} files are not images and were skipped");
+    }
+}
+
+/// The divisor of each channel.
+fn divisors(normalisation: &Normalisation) -> Vec<f64> {
+    normalisation.std().iter().map(|std| f64::from(*std)).collect()
 }
 
 /// The default part of a data set: all of a folder of images, which need not have parts, else the training part.
@@ -149,6 +213,7 @@ impl Inputs {
         match &self.samples {
             Samples::Tensor(x) => x.dims()[0],
             Samples::Images(images, _) => images.len(),
+            Samples::Unlabelled(images, _) => images.len(),
         }
     }
 
@@ -157,6 +222,7 @@ impl Inputs {
         match &self.samples {
             Samples::Tensor(x) => x.dims()[1..].to_vec(),
             Samples::Images(images, _) => images.shape().to_vec(),
+            Samples::Unlabelled(images, _) => images.shape().to_vec(),
         }
     }
 
@@ -168,16 +234,27 @@ impl Inputs {
     /// The number of classes of a data set. `None` for labels of a file, where the last classes may have no sample.
     pub(crate) fn class_count(&self) -> Option<usize> {
         match &self.samples {
-            Samples::Tensor(_) => None,
+            Samples::Tensor(_) | Samples::Unlabelled(..) => None,
             Samples::Images(images, _) => Some(images.class_count()),
         }
+    }
+
+    /// The reason why there are no labels, if there are none.
+    pub(crate) fn unlabelled(&self) -> Option<String> {
+        if self.labels.is_some() {
+            return None;
+        }
+        Some(match &self.samples {
+            Samples::Tensor(_) => "the inputs have no labels; add them as `y` [n]".to_owned(),
+            _ => "the images have no labels; put those of each class into a folder of its own".to_owned(),
+        })
     }
 
     /// The dtype of the samples.
     pub(crate) fn dtype(&self) -> DType {
         match &self.samples {
             Samples::Tensor(x) => x.dtype(),
-            Samples::Images(..) => DType::F32,
+            Samples::Images(..) | Samples::Unlabelled(..) => DType::F32,
         }
     }
 
@@ -234,6 +311,7 @@ impl Inputs {
                 Ok(x.index_select(&Tensor::new(rows, x.device())?, 0)?)
             }
             Samples::Images(images, normalisation) => Ok(images.batch(positions, normalisation, &Device::Cpu)?.images),
+            Samples::Unlabelled(images, normalisation) => Ok(images.batch(positions, normalisation, &Device::Cpu)?),
         }
     }
 }

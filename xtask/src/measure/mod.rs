@@ -7,7 +7,7 @@ mod report;
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow};
 use candle_core::{DType, Device, Tensor};
 use clap::ValueEnum;
 use collapse::{CollapseReport, Head, ReportOptions};
@@ -18,7 +18,9 @@ use estimator::EstimatorArgs;
 pub(crate) use inputs::{Inputs, InputsArgs};
 
 use crate::features::check_labels;
+use crate::files::refuse_irregular;
 use crate::output::{self, note};
+use crate::usage::usage;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -77,7 +79,7 @@ enum DTypeName {
 pub(crate) struct Measured {
     pub(crate) gc: Estimate,
     pub(crate) collapse: Option<CollapseReport>,
-    /// Where there are labels but no collapse report: the reason.
+    /// Where there is no collapse report: the reason.
     pub(crate) undefined: Option<String>,
     /// Where there is a head that the collapse measures leave out: the reason.
     pub(crate) without_head: Option<String>,
@@ -85,6 +87,9 @@ pub(crate) struct Measured {
 
 /// Runs the command.
 pub(crate) fn measure(args: &Args) -> Result<()> {
+    if let Some(path) = &args.per_sample {
+        refuse_irregular(path).context("--per-sample")?;
+    }
     let inputs = args.inputs.read()?;
     let dtype = match args.dtype {
         Some(DTypeName::F32) => DType::F32,
@@ -117,10 +122,10 @@ pub(crate) fn measure(args: &Args) -> Result<()> {
 impl Args {
     fn units(&self, inputs: &Inputs) -> Result<InputUnits> {
         match self.units {
-            UnitsName::Input if self.inputs.is_tensor_with_std() => bail!(
+            UnitsName::Input if self.inputs.is_tensor_with_std() => Err(usage(anyhow!(
                 "--std with --inputs is used by --units pixel alone: `x` is taken as the network sees it; leave --std out, or add \
                  --units pixel"
-            ),
+            ))),
             UnitsName::Input => Ok(InputUnits::Normalised),
             UnitsName::Pixel => Ok(InputUnits::Pixel { std: inputs.std()? }),
         }
@@ -146,7 +151,7 @@ impl Measurement<'_> {
     fn measure(&self, units: InputUnits) -> Result<Measured> {
         let gc = self.complexity(units).with_context(|| self.title())?;
         let Some(labels) = self.inputs.labels() else {
-            return Ok(Measured { gc, collapse: None, undefined: None, without_head: None });
+            return Ok(Measured { gc, collapse: None, undefined: self.inputs.unlabelled(), without_head: None });
         };
         let features = self.features().with_context(|| self.title())?;
         let head = match self.args.layer {

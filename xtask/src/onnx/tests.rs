@@ -186,7 +186,7 @@ fn operators_without_a_derivative_are_listed_with_their_number() {
 }
 
 #[test]
-fn a_graph_without_a_linear_layer_asks_for_one_by_name() {
+fn a_graph_without_a_linear_layer_needs_a_named_layer() {
     let only = graph(&[("Relu", "x", "hidden")]);
     assert!(refused(&only, None).contains("--layer"));
     let message = refused(&only, Some("hiden"));

@@ -7,7 +7,7 @@ use models::DeviceName;
 
 use super::engine::EngineKind;
 use super::run;
-use crate::arguments::at_least_one;
+use crate::arguments::up_to;
 use crate::data;
 use crate::study::experiment::Experiment;
 use crate::usage::usage;
@@ -46,10 +46,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "OPTION", allow_hyphen_values = true)]
     pub(super) sbatch: Vec<String>,
     /// Runs at once [default: the processor's threads; with slurm, as many as it allows]
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    #[arg(long, value_name = "N", value_parser = up_to::<4_096>)]
     pub(super) jobs: Option<usize>,
     /// Threads in all, divided among the jobs [default: the processor's threads; with slurm, of each task, 1]
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    #[arg(long, value_name = "N", value_parser = up_to::<4_096>)]
     pub(super) threads: Option<usize>,
     /// Write event files for TensorBoard too
     #[arg(long)]

@@ -14,7 +14,7 @@ const ORPHANED: i32 = 3;
 /// The progress of a run, which its process prints as one line of JSON.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(super) struct RunProgress {
-    /// Share of its steps that are done.
+    /// Share of the run's steps that are done.
     pub(super) share: f64,
     /// Training images seen so far.
     pub(super) images: u64,
@@ -34,7 +34,7 @@ pub(super) fn end_with_parent() {
 
 /// Whether the system had no space for what was written.
 ///
-/// The text decides: errors of other crates contain the system's message, but not always its error value.
+/// The error is recognized by its text: errors of other crates contain the system's message, but not always its error code.
 pub(super) fn is_no_space(error: &anyhow::Error) -> bool {
     // ENOSPC, EDQUOT and EFBIG.
     let text = format!("{error:#}");

@@ -18,7 +18,7 @@ use crate::study::sweep::{self, PlannedRun};
 use crate::usage::usage;
 use crate::{Ending, data, report};
 
-/// Set by Ctrl-C: the engines stop when they see it.
+/// Set by Ctrl-C: the engines check it and stop.
 static STOP: AtomicBool = AtomicBool::new(false);
 
 /// Executes every run of the experiment that is not done yet, and writes the report.
@@ -60,11 +60,12 @@ struct Pending {
     jobs: Vec<Job>,
     /// Number of runs that were done before.
     finished: usize,
-    /// Number of those whose results have no signature.
+    /// Number of finished runs whose results have no signature.
     unsigned: usize,
 }
 
-/// The runs that are not done, with their folders made, in the order of their batch sizes: small batches take longest.
+/// Makes the folders of the runs that are not done. Returns these runs by ascending batch size, because small batches take
+/// longest.
 ///
 /// A run whose results do not pass their check is done again, with the mismatch on standard error. A folder that cannot be
 /// used is named on standard error, and the report lists it.

@@ -18,6 +18,10 @@ const KEY_DIGITS: usize = 12;
 /// The sections of an experiment file that make up the configuration of a run.
 pub(crate) const SECTIONS: [&str; 5] = ["task", "data", "model", "train", "measure"];
 
+/// The largest count of images, probes or episodes in the settings. Larger ones would exceed any memory or time before a
+/// message could be given.
+const LARGEST_COUNT: usize = 10_000_000;
+
 /// All settings that the numbers of a run depend on. The machine and the number of threads are not among them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -200,7 +204,7 @@ impl Configuration {
         Ok(self.digest()?[..KEY_DIGITS].to_owned())
     }
 
-    /// The first setting whose value is not the one that `expected` has, in words; none where all are equal.
+    /// The first setting whose value differs from that in `expected`, in words; none if all are equal.
     pub(crate) fn first_difference(&self, expected: &Self) -> Result<Option<String>> {
         let (found, expected) = (Table::try_from(self)?, Table::try_from(expected)?);
         Ok(differences(&found, &expected).first().map(|difference| difference.words("expected")))
@@ -265,8 +269,8 @@ impl Data {
             ("data.train_images_per_class", self.train_images_per_class),
             ("data.test_images_per_class", self.test_images_per_class),
         ] {
-            if count < 2 {
-                bail!("{name}: expected at least 2, got {count}");
+            if !(2..=LARGEST_COUNT).contains(&count) {
+                bail!("{name}: expected a whole number from 2 to {LARGEST_COUNT}, got {count}");
             }
         }
         Ok(())
@@ -319,8 +323,8 @@ impl Measure {
             ("measure.few_shot.query", self.few_shot.query),
             ("measure.few_shot.episodes", self.few_shot.episodes),
         ] {
-            if count == 0 {
-                bail!("{name}: expected at least 1, got 0");
+            if !(1..=LARGEST_COUNT).contains(&count) {
+                bail!("{name}: expected a whole number from 1 to {LARGEST_COUNT}, got {count}");
             }
         }
         positive("measure.few_shot.ridge", self.few_shot.ridge)?;

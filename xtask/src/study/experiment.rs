@@ -125,7 +125,7 @@ impl Experiment {
             let section = sweep.key.split('.').next().unwrap_or_default();
             if !SECTIONS.contains(&section) {
                 bail!(
-                    "sweeps.{name}.key: `{}` is no setting of a run; those are in {}",
+                    "sweeps.{name}.key: `{}` is no setting of a run; the settings of a run are in {}",
                     sweep.key,
                     SECTIONS.join(", ")
                 );

@@ -18,7 +18,7 @@ pub(crate) struct Frozen {
     pub(crate) sha256: String,
     /// SHA-256 of the resolved experiment file before the first run, if that was recorded.
     pub(crate) before: Option<String>,
-    /// The keys that changed since, with both values.
+    /// The keys whose values changed since the first run, with both values.
     pub(crate) changes: Vec<String>,
 }
 

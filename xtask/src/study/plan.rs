@@ -166,7 +166,7 @@ pub(crate) struct Claims {
 pub(crate) struct Trend {
     /// The metrics.
     pub(crate) metrics: Vec<Metric>,
-    /// Those of the metrics whose claims at the first comparison point are primary.
+    /// The metrics whose claims at the first comparison point are primary.
     #[serde(default)]
     pub(crate) primary: Vec<Metric>,
     /// The direction in each sweep, as the swept value rises.
@@ -182,7 +182,7 @@ pub(crate) struct Trend {
 pub(crate) struct Association {
     /// One metric.
     pub(crate) x: Metric,
-    /// The other.
+    /// The other metric.
     pub(crate) y: Metric,
     /// The direction of `y` as `x` rises.
     pub(crate) direction: Direction,
@@ -213,7 +213,7 @@ pub(crate) struct Inequality {
 pub(crate) struct Course {
     /// One metric.
     pub(crate) x: Metric,
-    /// The other.
+    /// The other metric.
     pub(crate) y: Metric,
     /// The direction of `y` as `x` rises.
     pub(crate) direction: Direction,
@@ -226,9 +226,9 @@ pub(crate) struct Course {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Direction {
-    /// It rises.
+    /// The metric rises.
     Rises,
-    /// It falls.
+    /// The metric falls.
     Falls,
 }
 

@@ -25,7 +25,7 @@ const FAILED: &str = "failed";
 const RECORD: &str = "record.json";
 const LOG: &str = "log.txt";
 
-/// First part of every signature; another way of signing gets another text.
+/// First part of every signature; it changes with the method of signing.
 const SIGNATURE: &str = "results of a run, 1";
 
 /// The folder of one run.
@@ -112,10 +112,10 @@ impl RunFolder {
         write_whole(&self.path.join(CONFIGURATION), configuration.to_toml()?.as_bytes())
     }
 
-    /// Makes the folder ready for a run, unless a process is at work in it.
+    /// Prepares the folder for a run, unless another process holds its lock.
     pub(crate) fn prepare(&self, configuration: &Configuration) -> Result<()> {
         self.create(configuration)?;
-        // Where the lock is taken, a run that an earlier command started is still at work on its own files.
+        // If the lock is held, a run that an earlier command started is still writing to its files.
         let Ok(_free) = FolderLock::take(&self.path) else { return Ok(()) };
         self.clear()
     }

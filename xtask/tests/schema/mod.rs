@@ -8,7 +8,7 @@ const SCHEMA: &str = include_str!("../../../docs/src/output.schema.json");
 const KNOWN: [&str; 9] =
     ["$ref", "type", "description", "properties", "required", "additionalProperties", "items", "enum", "anyOf"];
 
-/// Fails where the document of a command is not what the schema says.
+/// Fails if the document of a command does not match the schema.
 pub(crate) fn check(command: &str, document: &Value) {
     let schema: Value = serde_json::from_str(SCHEMA).unwrap();
     let own = schema.pointer(&format!("/$defs/{command}")).unwrap_or_else(|| panic!("no schema for `{command}`"));

@@ -2,7 +2,7 @@
 # A Slurm of one node in a folder of its own, from Debian's packages slurm-wlm and munge, without accounting.
 #
 #   start.sh DIR         starts munged, slurmctld and slurmd; afterwards, SLURM_CONF=DIR/slurm.conf makes sbatch, squeue
-#                        and scancel speak to them
+#                        and scancel connect to them
 #   start.sh stop DIR    ends them
 #
 # Needs root, as slurmd does. Exit code 3: the packages, or the right to use them, are missing.

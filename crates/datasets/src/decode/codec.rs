@@ -42,7 +42,7 @@ impl Misfit {
     }
 }
 
-/// The image as it is meant to be seen, rotated and mirrored as its EXIF data say.
+/// The image, rotated and mirrored by the orientation in its EXIF data.
 pub(super) fn decode(bytes: &[u8]) -> std::result::Result<DynamicImage, String> {
     let mut decoder = decoder(bytes)?;
     let orientation = orientation(&mut decoder);

@@ -58,7 +58,7 @@ impl Collector {
         self.shape.map_or(0, |shape| self.pixels.len() / shape.iter().product::<usize>())
     }
 
-    /// Announces the number of images and the bytes of their files. Memory is then allocated once, and bounded by these
+    /// States the number of images and the bytes of their files in advance. Memory is then allocated once, and bounded by these
     /// bytes.
     pub(crate) fn expect(&mut self, images: usize, bytes: u64) {
         self.expected = Expected { images, bytes };

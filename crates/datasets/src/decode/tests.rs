@@ -78,7 +78,7 @@ fn turned(jpeg: &[u8], orientation: u8) -> Vec<u8> {
 }
 
 #[test]
-fn images_are_rotated_as_their_exif_data_say() {
+fn images_are_rotated_by_the_orientation_in_their_exif_data() {
     // 16 wide, 8 high, the left half dark. Orientation 6: to be turned clockwise, so the left becomes the top.
     let photograph = GrayImage::from_fn(16, 8, |x, _| image::Luma([if x < 8 { 20 } else { 220 }]));
     let jpeg = encode(&DynamicImage::ImageLuma8(photograph), ImageFormat::Jpeg);

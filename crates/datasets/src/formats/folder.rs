@@ -179,7 +179,7 @@ fn contents(folder: &Path) -> Result<Contents> {
     Ok(contents)
 }
 
-/// Whether a file is an image: by its ending, else by its first bytes. A broken link counts as its name says, so that
+/// Whether a file is an image: by its ending, else by its first bytes. A broken link is classified by its name, so that
 /// reading it reports the error.
 fn is_image(path: &Path, name: &str) -> Result<bool> {
     let exists = files::is_input(path)?;

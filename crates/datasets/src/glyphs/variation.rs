@@ -18,7 +18,7 @@ pub struct Variation {
     pub stretch: f32,
     /// The bend of straight lines along both axes: four times the shift at their ends, as a fraction of their length.
     pub bend: f32,
-    /// The widening of every stroke on each side.
+    /// The width that is added to every stroke on each side.
     pub stroke: [f32; 2],
     /// The difference in brightness of ink and paper, in \[0, 1\] units.
     pub contrast: [f32; 2],

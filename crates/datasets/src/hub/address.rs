@@ -53,7 +53,7 @@ impl Address {
         self.origin.scheme == "https"
     }
 
-    /// The address that a `Location` header of an answer from this address means.
+    /// The address that a `Location` header of a response from this address means.
     pub(super) fn redirected(&self, location: &str) -> Option<Self> {
         let location = location.split('#').next().unwrap_or_default();
         if location.contains('\\') {
@@ -62,7 +62,7 @@ impl Address {
         if location.contains("://") && !location.starts_with(['/', '?', '.']) {
             let mut address = Self::parse(location)?;
             if address.origin == self.origin && !address.authority.contains('@') {
-                // The same server asks for the same user name and password.
+                // The same server needs the same user name and password.
                 address.authority.clone_from(&self.authority);
             }
             return Some(address);

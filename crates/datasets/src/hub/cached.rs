@@ -41,7 +41,7 @@ impl Cached {
         }
     }
 
-    /// Removes the file and gives the error that says why.
+    /// Removes the file and gives the error with the reason.
     pub(super) fn corrupt(&self) -> Result<Error> {
         let got = files::sha256(&self.path)?;
         self.remove();

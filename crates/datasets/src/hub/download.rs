@@ -19,7 +19,7 @@ const CORRUPT_COPIES: usize = 2;
 const BLOCK: usize = 1 << 16;
 
 /// An attempt makes progress if it receives this many bytes or this share of the missing ones. Fewer count as none, so that
-/// a server that cuts every answer after one byte does not keep a download alive.
+/// a server that ends every response after one byte cannot prolong a download without limit.
 const PROGRESS_BYTES: u64 = 1 << 16;
 const PROGRESS_SHARE: u64 = 16;
 
@@ -140,14 +140,14 @@ impl Download<'_> {
             Some(size) if done == size => return Ok(()),
             // These are not the first bytes of this file.
             Some(size) if done > size => done = 0,
-            // The end of a file of unknown size shows in one uninterrupted answer only.
+            // The end of a file of unknown size shows in one uninterrupted response only.
             None => done = 0,
             Some(_) => {}
         }
         let mut out = open_part(part).map_err(local("write"))?;
-        let answer = self.transport.bytes(&self.url, done);
+        let response = self.transport.bytes(&self.url, done);
         let Bytes { mut body, resumed } =
-            answer.map_err(|failure| match failure.retry(&self.url, &self.file.to_string()) {
+            response.map_err(|failure| match failure.retry(&self.url, &self.file.to_string()) {
                 Ok(retry) => Stop::Remote(retry),
                 Err(error) => Stop::Local(error),
             })?;

@@ -49,13 +49,13 @@ impl Hub {
             }
             Err(error) => return Err(error),
         };
-        let senseless = || Error::Network {
+        let invalid_response = || Error::Network {
             url: redacted(&api),
             attempts: 1,
-            reason: "the answer is not the description of a repository".to_owned(),
+            reason: "the response is not the description of a repository".to_owned(),
         };
-        let answer: serde_json::Value = serde_json::from_str(&text).map_err(|_| senseless())?;
-        let files = answer.get("siblings").and_then(|list| list.as_array()).ok_or_else(senseless)?;
+        let response: serde_json::Value = serde_json::from_str(&text).map_err(|_| invalid_response())?;
+        let files = response.get("siblings").and_then(|list| list.as_array()).ok_or_else(invalid_response)?;
         let mut files: Vec<String> =
             files.iter().filter_map(|file| file.get("rfilename")?.as_str().map(str::to_owned)).collect();
         files.retain(|path| is_inside(path));

@@ -1,4 +1,4 @@
-//! The requests to the Hub. Every wait has a limit, and so has every answer.
+//! The requests to the Hub. Every wait has a limit, and so has every response.
 
 use std::io::{self, Read};
 use std::time::{Duration, Instant};
@@ -27,15 +27,15 @@ pub(super) struct Transport<'a> {
     trusted: Option<Origin>,
 }
 
-/// Why a request gave no answer.
+/// Why a request gave no response.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// The server refused the request with this status, and may state when to ask again.
+    /// The server refused the request with this status, and may state when the request may be repeated.
     Status { status: u16, retry_after: Option<Duration> },
     /// The network failed; another attempt may succeed.
     Passing(String),
-    /// The answer is invalid; another attempt would give the same.
-    Senseless(String),
+    /// The response is invalid; another attempt would give the same.
+    InvalidResponse(String),
 }
 
 /// A failure after which another attempt is made.
@@ -56,7 +56,7 @@ pub(super) struct Description {
     pub(super) size: Option<u64>,
 }
 
-/// The body of an answer, and whether it begins at the requested byte instead of at 0.
+/// The body of a response, and whether it begins at the requested byte instead of at 0.
 pub(super) struct Bytes {
     pub(super) body: Paced,
     pub(super) resumed: bool,
@@ -85,53 +85,53 @@ impl<'a> Transport<'a> {
         Self { hub, agent: configuration.build().into(), trusted }
     }
 
-    /// The description of a file, from the headers of the answer.
+    /// The description of a file, from the headers of the response.
     pub(super) fn describe(&self, url: &str) -> std::result::Result<Description, Failure> {
         let mut address = parsed(url)?;
         for _ in 0..=MAX_REDIRECTS {
-            let answer = self.call(Method::Head, &address, None)?;
-            match answer.status().as_u16() {
-                300..400 => match moved(answer.headers(), &address) {
+            let response = self.call(Method::Head, &address, None)?;
+            match response.status().as_u16() {
+                300..400 => match moved(response.headers(), &address) {
                     Some(next) => address = next,
-                    None => return described(answer.headers(), true),
+                    None => return described(response.headers(), true),
                 },
-                200..300 => return described(answer.headers(), false),
-                _ => return Err(refused(&answer)),
+                200..300 => return described(response.headers(), false),
+                _ => return Err(refused(&response)),
             }
         }
-        Err(Failure::Senseless(format!("more than {MAX_REDIRECTS} redirects")))
+        Err(Failure::InvalidResponse(format!("more than {MAX_REDIRECTS} redirects")))
     }
 
     /// The bytes of a file from `start` on.
     pub(super) fn bytes(&self, url: &str, start: u64) -> std::result::Result<Bytes, Failure> {
-        let answer = self.get(url, (start > 0).then_some(start))?;
-        let resumed = match answer.status().as_u16() {
+        let response = self.get(url, (start > 0).then_some(start))?;
+        let resumed = match response.status().as_u16() {
             200 => false,
             206 => {
-                let range = header(answer.headers(), "content-range").unwrap_or_default();
+                let range = header(response.headers(), "content-range").unwrap_or_default();
                 if !range.starts_with(&format!("bytes {start}-")) {
-                    return Err(Failure::Senseless(format!("requested bytes from {start}, received `{range}`")));
+                    return Err(Failure::InvalidResponse(format!("requested bytes from {start}, received `{range}`")));
                 }
                 true
             }
-            _ => return Err(refused(&answer)),
+            _ => return Err(refused(&response)),
         };
-        Ok(Bytes { body: self.paced(answer), resumed })
+        Ok(Bytes { body: self.paced(response), resumed })
     }
 
     /// A text of limited length.
     pub(super) fn text(&self, url: &str) -> std::result::Result<String, Failure> {
-        let answer = self.get(url, None)?;
-        if answer.status().as_u16() != 200 {
-            return Err(refused(&answer));
+        let response = self.get(url, None)?;
+        if response.status().as_u16() != 200 {
+            return Err(refused(&response));
         }
-        let stated = header(answer.headers(), "content-length").and_then(|length| length.parse::<u64>().ok());
-        let too_long = || Failure::Senseless(format!("the answer is longer than {MAX_LISTING} bytes"));
+        let stated = header(response.headers(), "content-length").and_then(|length| length.parse::<u64>().ok());
+        let too_long = || Failure::InvalidResponse(format!("the response is longer than {MAX_LISTING} bytes"));
         if stated.is_some_and(|length| length > MAX_LISTING) {
             return Err(too_long());
         }
         let mut text = String::new();
-        let read = self.paced(answer).take(MAX_LISTING + 1).read_to_string(&mut text);
+        let read = self.paced(response).take(MAX_LISTING + 1).read_to_string(&mut text);
         match read {
             Ok(length) if length as u64 > MAX_LISTING => Err(too_long()),
             Ok(_) => Ok(text),
@@ -139,7 +139,7 @@ impl<'a> Transport<'a> {
         }
     }
 
-    /// The answer of a request that is repeated while another attempt may succeed.
+    /// The response of a request that is repeated while another attempt may succeed.
     pub(super) fn repeated<T>(
         &self,
         url: &str,
@@ -149,7 +149,7 @@ impl<'a> Transport<'a> {
         let mut attempts = 0;
         loop {
             let retry = match request() {
-                Ok(answer) => return Ok(answer),
+                Ok(response) => return Ok(response),
                 Err(failure) => failure.retry(url, what)?,
             };
             attempts += 1;
@@ -164,13 +164,13 @@ impl<'a> Transport<'a> {
     fn get(&self, url: &str, start: Option<u64>) -> std::result::Result<Response<Body>, Failure> {
         let mut address = parsed(url)?;
         for _ in 0..=MAX_REDIRECTS {
-            let answer = self.call(Method::Get, &address, start)?;
-            if !matches!(answer.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
-                return Ok(answer);
+            let response = self.call(Method::Get, &address, start)?;
+            if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
+                return Ok(response);
             }
-            address = redirect_target(answer.headers(), &address)?;
+            address = redirect_target(response.headers(), &address)?;
         }
-        Err(Failure::Senseless(format!("more than {MAX_REDIRECTS} redirects")))
+        Err(Failure::InvalidResponse(format!("more than {MAX_REDIRECTS} redirects")))
     }
 
     fn call(
@@ -194,15 +194,15 @@ impl<'a> Transport<'a> {
             let reason = redacted(&error.to_string());
             match error {
                 ureq::Error::BadUri(_) | ureq::Error::Http(_) | ureq::Error::TooManyRedirects => {
-                    Failure::Senseless(reason)
+                    Failure::InvalidResponse(reason)
                 }
                 _ => Failure::Passing(reason),
             }
         })
     }
 
-    fn paced(&self, answer: Response<Body>) -> Paced {
-        Paced::new(answer.into_body().into_reader(), self.hub.minimum_speed, self.hub.read_timeout)
+    fn paced(&self, response: Response<Body>) -> Paced {
+        Paced::new(response.into_body().into_reader(), self.hub.minimum_speed, self.hub.read_timeout)
     }
 }
 
@@ -245,7 +245,7 @@ impl Read for Paced {
 }
 
 fn parsed(url: &str) -> std::result::Result<Address, Failure> {
-    Address::parse(url).ok_or_else(|| Failure::Senseless("this is no http or https address".to_owned()))
+    Address::parse(url).ok_or_else(|| Failure::InvalidResponse("this is no http or https address".to_owned()))
 }
 
 fn location(headers: &HeaderMap, address: &Address) -> Option<Address> {
@@ -254,16 +254,16 @@ fn location(headers: &HeaderMap, address: &Address) -> Option<Address> {
 
 fn redirect_target(headers: &HeaderMap, address: &Address) -> std::result::Result<Address, Failure> {
     match location(headers, address) {
-        None => Err(Failure::Senseless("a redirect without an http or https address".to_owned())),
+        None => Err(Failure::InvalidResponse("a redirect without an http or https address".to_owned())),
         Some(next) if address.is_encrypted() && !next.is_encrypted() => {
-            Err(Failure::Senseless("a redirect from https to http is not followed".to_owned()))
+            Err(Failure::InvalidResponse("a redirect from https to http is not followed".to_owned()))
         }
         Some(next) => Ok(next),
     }
 }
 
-fn refused(answer: &Response<Body>) -> Failure {
-    Failure::Status { status: answer.status().as_u16(), retry_after: retry_after(answer.headers()) }
+fn refused(response: &Response<Body>) -> Failure {
+    Failure::Status { status: response.status().as_u16(), retry_after: retry_after(response.headers()) }
 }
 
 /// The address on the same server to which a description moved. None for the redirect of a large file to its storage, which
@@ -277,7 +277,8 @@ fn moved(headers: &HeaderMap, address: &Address) -> Option<Address> {
 }
 
 fn described(headers: &HeaderMap, redirected: bool) -> std::result::Result<Description, Failure> {
-    let needed = |name: &str| header(headers, name).ok_or_else(|| Failure::Senseless(format!("no header {name}")));
+    let needed =
+        |name: &str| header(headers, name).ok_or_else(|| Failure::InvalidResponse(format!("no header {name}")));
     let checksum = header(headers, "x-linked-etag").map_or_else(|| needed("etag"), Ok)?;
     let checksum = checksum.trim_start_matches("W/").trim_matches('"').to_owned();
     let commit = needed("x-repo-commit")?;
@@ -285,10 +286,10 @@ fn described(headers: &HeaderMap, redirected: bool) -> std::result::Result<Descr
         // Both become names of files.
         let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
         if name.is_empty() || name.len() > 128 || !plain {
-            return Err(Failure::Senseless(format!("`{name}` is no checksum or commit")));
+            return Err(Failure::InvalidResponse(format!("`{name}` is no checksum or commit")));
         }
     }
-    // The length of an answer that redirects is the length of its own body, not of the file.
+    // The length of a response that redirects is the length of its own body, not of the file.
     let length = if redirected { None } else { header(headers, "content-length") };
     let size = header(headers, "x-linked-size").or(length).and_then(|size| size.parse().ok());
     Ok(Description { checksum, commit, size })
@@ -298,7 +299,7 @@ fn header(headers: &HeaderMap, name: &str) -> Option<String> {
     Some(headers.get(name)?.to_str().ok()?.trim().to_owned())
 }
 
-/// The wait of a `Retry-After` header: a number of seconds, or the difference of its date from the answer's date.
+/// The wait of a `Retry-After` header: a number of seconds, or the difference of its date from the response's date.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = header(headers, "retry-after")?;
     if let Ok(seconds) = text.parse() {
@@ -343,7 +344,7 @@ impl Failure {
                 Ok(Retry { reason: format!("status {status}{wait}"), after: retry_after })
             }
             Self::Status { status, .. } => final_error(format!("status {status}")),
-            Self::Senseless(reason) => final_error(reason),
+            Self::InvalidResponse(reason) => final_error(reason),
         }
     }
 }
@@ -392,11 +393,11 @@ mod tests {
     #[test]
     fn names_that_would_leave_the_cache_are_refused() {
         for checksum in ["../../x", "a/b", "", "a b"] {
-            let mut answer = headers(&[("x-repo-commit", "c"), ("content-length", "1")]);
-            answer.insert("etag", checksum.parse().unwrap());
-            assert!(matches!(described(&answer, false), Err(Failure::Senseless(_))), "{checksum}");
+            let mut response = headers(&[("x-repo-commit", "c"), ("content-length", "1")]);
+            response.insert("etag", checksum.parse().unwrap());
+            assert!(matches!(described(&response, false), Err(Failure::InvalidResponse(_))), "{checksum}");
         }
-        assert!(matches!(described(&headers(&[("etag", "a")]), false), Err(Failure::Senseless(_))));
+        assert!(matches!(described(&headers(&[("etag", "a")]), false), Err(Failure::InvalidResponse(_))));
     }
 
     #[test]
@@ -431,7 +432,7 @@ mod tests {
         assert_eq!(target("http://h/a", "https://i/b").unwrap(), "https://i/b");
         assert_eq!(target("https://h/a", "/b").unwrap(), "https://h/b");
         for to in ["http://h/a", "HTTP://i/b", "ftp://h/", ""] {
-            assert!(matches!(target("https://h/a", to), Err(Failure::Senseless(_))), "{to}");
+            assert!(matches!(target("https://h/a", to), Err(Failure::InvalidResponse(_))), "{to}");
         }
     }
 
@@ -444,9 +445,9 @@ mod tests {
         assert_eq!(seconds(&[("retry-after", "Fri, 01 Mar 2024 00:00:00 GMT"), date]), Some(86_410));
         assert_eq!(seconds(&[("retry-after", "Wed, 28 Feb 2024 23:00:00 GMT"), date]), Some(0));
         for wrong in ["soon", "-1", "Thu, 29 Feb 2024", "Thu, 41 Feb 2024 00:00:05 GMT", "", "1e3"] {
-            let mut answer = headers(&[date]);
-            answer.insert("retry-after", wrong.parse().unwrap());
-            assert_eq!(retry_after(&answer), None, "{wrong}");
+            let mut response = headers(&[date]);
+            response.insert("retry-after", wrong.parse().unwrap());
+            assert_eq!(retry_after(&response), None, "{wrong}");
         }
         // date -d 'Sun, 06 Nov 1994 08:49:37 GMT' +%s
         assert_eq!(seconds_of("Sun, 06 Nov 1994 08:49:37 GMT"), Some(784_111_777));

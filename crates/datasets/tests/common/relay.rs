@@ -12,7 +12,7 @@ pub(crate) struct Relay {
 }
 
 impl Relay {
-    /// A relay to `endpoint` that forwards `limit` bytes of answers in all, and then keeps the connections open and silent.
+    /// A relay to `endpoint` that forwards `limit` bytes of responses in all, and then keeps the connections open and silent.
     pub(crate) fn start(endpoint: &str, limit: u64) -> Self {
         let server = endpoint.trim_start_matches("http://").to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -34,7 +34,7 @@ impl Relay {
         Self { endpoint: own, sent }
     }
 
-    /// The number of forwarded bytes of answers, including their headers.
+    /// The number of forwarded bytes of responses, including their headers.
     pub(crate) fn sent(&self) -> u64 {
         self.sent.load(Ordering::SeqCst)
     }

@@ -1,4 +1,4 @@
-//! A small HTTP server on loopback whose answers are written by a function of the test.
+//! A small HTTP server on loopback whose responses are written by a function of the test.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
@@ -22,16 +22,16 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// A server that calls `answer` for each request, with the number of requests before it. The connection is closed
+    /// A server that calls `response` for each request, with the number of requests before it. The connection is closed
     /// afterwards.
-    pub(crate) fn start(answer: impl Fn(usize, &Request, &mut TcpStream) + Send + Sync + 'static) -> Self {
+    pub(crate) fn start(response: impl Fn(usize, &Request, &mut TcpStream) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let requests = Arc::new(Mutex::new(Vec::new()));
-        let (seen, answer) = (requests.clone(), Arc::new(answer));
+        let (seen, response) = (requests.clone(), Arc::new(response));
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                let (mut stream, seen, answer) = (stream.unwrap(), seen.clone(), answer.clone());
+                let (mut stream, seen, response) = (stream.unwrap(), seen.clone(), response.clone());
                 std::thread::spawn(move || {
                     let Some(request) = read(&stream) else { return };
                     let before = {
@@ -39,7 +39,7 @@ impl Server {
                         seen.push(request.clone());
                         seen.len() - 1
                     };
-                    answer(before, &request, &mut stream);
+                    response(before, &request, &mut stream);
                     let _ = stream.shutdown(Shutdown::Both);
                 });
             }

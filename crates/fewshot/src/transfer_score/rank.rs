@@ -58,7 +58,7 @@ impl fmt::Display for ScoreRank {
 /// Rank correlations of all transfer scores with the measured accuracy, over three or more representations (models or
 /// checkpoints). Needs the crate feature `faer`.
 ///
-/// **Errors** [`Error::Statistic`](crate::Error::Statistic) where the lists differ in length, and as of [`rank_correlation`].
+/// **Errors** [`Error::Statistic`](crate::Error::Statistic) where the lists differ in length, and as for [`rank_correlation`].
 ///
 /// ```
 /// use fewshot::{IntervalSettings, LabelledFeatures, TransferScore, rank_scores, transfer_scores};

@@ -12,7 +12,7 @@ use crate::{Error, FeatureMap, InputUnits, Method, Passes, Probe, Result, Side};
 /// Rows of one backward pass over a map's own linearization. A pass of this width spends little time on preparing weights,
 /// and its rows still fit into a cache.
 const WIDTH: usize = 64;
-/// The same for at least [`MANY`] rows per sample, whose ReLU masks have the same zeros.
+/// Rows of one such pass if a sample has at least [`MANY`] rows; all rows of a sample share its ReLU masks.
 const WIDTH_OF_MANY: usize = 128;
 /// From this many rows per sample on, the rows of few samples share a pass.
 const MANY: usize = 32;

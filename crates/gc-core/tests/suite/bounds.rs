@@ -105,7 +105,7 @@ fn composition_and_sum_of_branches() {
     assert_eq!(scaled, norms(4.0, 50f64.sqrt()));
 }
 
-/// In 2,000 draws of n values in [0, L²], how often the mean is off by more than the radius.
+/// The share of 2,000 draws of 400 values in [0, L²] whose mean is off by more than the radius.
 fn failures(radius: impl Fn(&[f64]) -> f64) -> f64 {
     // Values 4u³ for uniform u: mean 1, range [0, 4], skewed.
     let failed = (0..2_000).filter(|&draw| {

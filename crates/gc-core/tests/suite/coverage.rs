@@ -69,7 +69,7 @@ fn entries_squared(tensor: &Tensor) -> f64 {
 fn one_probe_per_sample_on_new_data_covers_the_distribution() {
     let net = net();
     let exact = GeometricComplexity::exact().measure_inputs(&net, &inputs(60_000, 1)).unwrap();
-    // The standard error of the truth is a twentieth of those of the estimates below.
+    // The standard error of the reference value is a twentieth of the standard errors of the estimates below.
     assert!(exact.relative_error().unwrap() < 0.004);
     let data = |seed| inputs(200, 10 + seed);
     for (what, estimator) in [

@@ -12,8 +12,8 @@ use crate::{Pass, Result};
 pub(crate) struct ActivationLayer(pub(crate) Activation);
 
 impl ActivationLayer {
-    /// φ′(x)·v at the input x of the forward pass. The slope of ReLU is read from the output.
-    fn slope_times(&self, residuals: &LayerResiduals, v: &Tensor) -> Result<Tensor> {
+    /// φ′(x)·v at the input x of the forward pass. The derivative of ReLU is computed from the output.
+    fn derivative_times(&self, residuals: &LayerResiduals, v: &Tensor) -> Result<Tensor> {
         Ok(match self.0 {
             Activation::Relu => relu_mask(v, &residuals.output.detach())?,
             Activation::Identity => v.clone(),
@@ -33,12 +33,12 @@ impl Layer for ActivationLayer {
 
     fn linearize<'a>(&'a self, input: &LayerInput, _: &Pass) -> Result<LayerLinearization<'a>> {
         let y = self.0.forward(&input.x)?;
-        // The slope of ReLU is read from its output, any other from the input.
-        let slope_at = if self.is_relu() { y.clone() } else { input.x.clone() };
+        // The derivative of ReLU is computed from its output, that of any other activation from the input.
+        let evaluated_at = if self.is_relu() { y.clone() } else { input.x.clone() };
         let vjp = move |g: &Tensor, _: &mut GradientAccumulator| {
             Ok(Some(match self.0 {
-                Activation::Relu => relu_mask_rows(g, &slope_at)?,
-                smooth => smooth.jvp(&repeat_rows("activation", &slope_at, g)?, g)?.1,
+                Activation::Relu => relu_mask_rows(g, &evaluated_at)?,
+                smooth => smooth.jvp(&repeat_rows("activation", &evaluated_at, g)?, g)?.1,
             }))
         };
         Ok(LayerLinearization::new(y, input.needs_gradient, vjp))
@@ -50,7 +50,7 @@ impl Layer for ActivationLayer {
 
     fn vjp(&self, residuals: &LayerResiduals, g: &Tensor, _: &Pass) -> Result<Cotangents> {
         // The Jacobian is diagonal, hence its own transpose.
-        Ok(Cotangents::leaf(g, self.slope_times(residuals, g)?))
+        Ok(Cotangents::leaf(g, self.derivative_times(residuals, g)?))
     }
 
     fn penalty_jvp(
@@ -67,6 +67,6 @@ impl Layer for ActivationLayer {
             let curvature = derivative(self.0, 2, &residuals.input.detach())?;
             terms.add(&residuals.input, hadamard(&hadamard(t, &cotangents.output)?, &curvature)?)?;
         }
-        self.slope_times(residuals, t)
+        self.derivative_times(residuals, t)
     }
 }

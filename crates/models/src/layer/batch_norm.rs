@@ -57,7 +57,7 @@ impl BatchNorm2d {
         (!tracked).then(|| self.affine()).transpose()
     }
 
-    /// In training mode. `mask` says which layer applies the mask of a fused ReLU; none without a ReLU.
+    /// In training mode. `mask` is the layer that applies the mask of a fused ReLU; none without a ReLU.
     fn linearize_training<'a>(
         &'a self,
         input: &LayerInput,

@@ -87,8 +87,8 @@ impl Conv2d {
         Ok(Some(self.linearization(y, mask, input, pass)))
     }
 
-    /// This convolution, the ReLU and the max pool after it, fused: the three keep less for the backward pass than each by
-    /// itself, and skip more products with zeros. None where a parameter is a variable or residuals are kept.
+    /// This convolution, the ReLU and the max pool after it, fused: the three together store less for the backward pass
+    /// than each by itself, and skip more products with zeros. None where a parameter is a variable or residuals are kept.
     pub(super) fn linearize_with_relu_and_pool(
         &self,
         input: &LayerInput,
@@ -126,7 +126,7 @@ impl Conv2d {
         self.constant_linearization(y, mask.map_or(FollowedBy::Nothing, FollowedBy::Relu), input, pass)
     }
 
-    /// The same with constant weights; `followed_by` says which operations lie between the convolution and `y`.
+    /// The same with constant weights; `followed_by` lists the operations between the convolution and `y`.
     fn constant_linearization(
         &self,
         y: Tensor,

@@ -24,7 +24,7 @@ impl Dropout {
         Ok(Some(dropout_mask(x, self.probability, &mut stream)?))
     }
 
-    /// `v` times the mask of this pass, which `x` gives the shape of.
+    /// `v` times the mask of this pass, whose shape is that of `x`.
     fn masked(&self, x: &Tensor, v: &Tensor, pass: &Pass) -> Result<Tensor> {
         Ok(match self.mask(x, pass)? {
             Some(mask) => hadamard(v, &mask)?,

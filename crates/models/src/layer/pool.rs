@@ -23,7 +23,7 @@ impl Layer for MaxPool {
     fn linearize<'a>(&'a self, input: &LayerInput, _: &Pass) -> Result<LayerLinearization<'a>> {
         let (y, positions) = max_pool2d_with_positions(&input.x, self.0)?;
         let residuals = input.residuals(|| Residuals::Positions(positions.clone()));
-        // A maximum is positive exactly where the pixel it was taken from is, and the pooled images are smaller.
+        // Each maximum equals its pixel, so the pooled images, which are smaller, give the same mask.
         let mask = input.relu_mask_pending.then(|| y.clone());
         let vjp = move |g: &Tensor, _: &mut GradientAccumulator| {
             Ok(Some(match &mask {

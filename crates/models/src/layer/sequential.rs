@@ -47,7 +47,7 @@ impl Sequential {
 
     /// The layers up to and including the one of this name.
     ///
-    /// The name of a group means the last layer of the group. A name may also lead inside a layer that is made of others.
+    /// The name of a group means the last layer of the group. A name may also be that of a layer inside a composite layer.
     ///
     /// # Errors
     /// [`Error::UnknownName`] with the nearest names.
@@ -162,7 +162,7 @@ impl Sequential {
                 _ => None,
             };
             match fused {
-                // The slope of a ReLU is the same at its input and at its output.
+                // The derivative of a ReLU is the same at its input and at its output.
                 Some(y) => {
                     layers.next();
                     residuals.extend([LayerResiduals::new(&x, y.clone()), LayerResiduals::new(&y, y.clone())]);

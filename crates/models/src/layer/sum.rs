@@ -18,7 +18,7 @@ pub(crate) struct Sum {
 }
 
 impl Sum {
-    /// `mask` says which layer applies the mask of a fused ReLU; none without a ReLU.
+    /// `mask` is the layer that applies the mask of a fused ReLU; none without a ReLU.
     fn linearize_fused<'a>(
         &'a self,
         input: &LayerInput,
@@ -122,7 +122,7 @@ fn paths(residuals: &LayerResiduals) -> &[Vec<LayerResiduals>] {
     }
 }
 
-/// What belongs to the branch and what belongs to the shortcut.
+/// The two entries of a list: that of the branch and that of the shortcut.
 fn both<T>(inner: impl IntoIterator<Item = T>) -> Result<[T; 2]> {
     let inner: Vec<T> = inner.into_iter().collect();
     inner.try_into().map_err(|inner: Vec<T>| Error::Setting {

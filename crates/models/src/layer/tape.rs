@@ -1,7 +1,7 @@
 //! A forward pass that keeps exactly what its backward pass needs, and that backward pass, without a graph.
 //!
 //! candle's `backward` starts every gradient from a tensor of zeros and adds to it, and it keeps every tensor of the graph
-//! until the end. Here each layer gives a closure from the cotangent of its output to the cotangent of its input, which holds
+//! until the end. Here each layer returns a closure from the cotangent of its output to the cotangent of its input, which holds
 //! only what it needs. A gradient is written once, and [`Tape::into_vjp`] frees what a layer held as soon as the backward pass
 //! has left the layer. The derivatives are those of the operations in `ops`, as in a graph.
 
@@ -40,9 +40,9 @@ impl<'a> LayerLinearization<'a> {
 /// The memory of some tensors, in bytes.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Footprint {
-    /// Of all of them.
+    /// Bytes of all tensors together.
     pub(crate) total: usize,
-    /// Of the largest.
+    /// Bytes of the largest tensor.
     pub(crate) largest: usize,
 }
 
@@ -107,7 +107,7 @@ pub(crate) struct LayerInput {
 }
 
 impl LayerInput {
-    /// The input of the first layer; `needs_gradient` says whether the cotangent of `x` is needed.
+    /// The input of the first layer; `needs_gradient` is whether the cotangent of `x` is needed.
     pub(crate) fn first(x: &Tensor, needs_gradient: bool) -> Self {
         Self { x: x.detach(), needs_gradient, relu_mask_pending: false, keeps_residuals: false }
     }
@@ -163,7 +163,7 @@ impl<'a> Tape<'a> {
         if input.keeps_residuals {
             let output = layer.output.clone();
             self.residuals.push(LayerResiduals { extra: layer.residuals, ..LayerResiduals::new(&input.x, output) });
-            // The output of a fused ReLU is taken for its input too: its slope is the same at both.
+            // The output of a fused ReLU is also used as its input, because its derivative is the same at both.
             self.residuals.extend(with_relu.then(|| LayerResiduals::new(&layer.output, layer.output.clone())));
         }
         (layer.output, needs_gradient)

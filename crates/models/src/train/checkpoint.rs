@@ -1,8 +1,8 @@
 //! Checkpoints: the state of a run in one file, from which it continues with the same bits as without interruption.
 //!
-//! A checkpoint is a safetensors file: the parameters under `model/`, the optimiser's tensors under `optimizer/`, and the rest as
-//! JSON in one entry of the header. Every random number of a training has an address (seed, purpose, index), so the state of
-//! random generators and data loader is the seed and the index of the next batch.
+//! A checkpoint is a safetensors file: the parameters under `model/`, the optimiser's tensors under `optimizer/`, and all other
+//! state as JSON in one entry of the header. Every random number of a training has an address (seed, purpose, index), so
+//! the state of random generators and data loader is the seed and the index of the next batch.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -141,8 +141,8 @@ impl Checkpoint {
 
     /// Sets the network and the progress to the saved state.
     ///
-    /// **Errors** [`Error::CheckpointMismatch`] when the checkpoint was written by another training, on another device or build, or
-    /// with another dtype; [`Error::Weights`] when the tensors do not fit. Nothing is changed then.
+    /// **Errors** [`Error::CheckpointMismatch`] when the checkpoint was written by another training, on another device or
+    /// build, or with another dtype; [`Error::Weights`] when the tensors do not fit. Nothing is changed then.
     pub fn restore(&self, fit: &Fit, network: &Network, progress: &mut Progress) -> Result<()> {
         self.require("architecture", &self.header.architecture, network.architecture())?;
         self.require("settings of the training", &self.header.fit, &format!("{fit:?}"))?;

@@ -111,8 +111,8 @@ pub enum FitOutcome {
 pub trait Observer {
     /// Called before the first step and after every step.
     ///
-    /// The network may be measured through its frozen view. Measuring draws from no random stream of the training, so it does not
-    /// change the parameters that the training reaches.
+    /// The network may be measured through its frozen view. Measuring draws from no random stream of the training, so it
+    /// does not change the parameters that the training reaches.
     ///
     /// # Errors
     /// An error ends the run.
@@ -169,8 +169,8 @@ impl Fit {
 
     /// Trains `network` from `progress` to the end; `observer` is called before the first step and after each step.
     ///
-    /// **Errors** [`Error::Setting`] and [`Error::ScheduleEnds`] for invalid settings, and the errors of the network, the batches
-    /// and the observer.
+    /// **Errors** [`Error::Setting`] and [`Error::ScheduleEnds`] for invalid settings, and the errors of the network, the
+    /// batches and the observer.
     pub fn run_observed(
         &self,
         network: &Network,
@@ -326,7 +326,7 @@ impl Fit {
     }
 }
 
-/// What was computed, unless a loss or its gradient broke the divergence rule.
+/// The result of a step, or its divergence: a loss or gradient that broke the divergence rule.
 enum Attempt<T> {
     Done(T),
     Diverged {

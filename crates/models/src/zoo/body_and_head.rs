@@ -1,4 +1,4 @@
-//! What every family builds.
+//! The layers that every family builds: a body and a head.
 
 use std::sync::Arc;
 

@@ -126,7 +126,7 @@ unsafe fn strips<V: Vector, const VECTORS: usize, const UNIT_ROW_STRIDE: bool>(p
     while row < product.rows {
         let left = product.rows - row;
         let height = left.div_ceil(left.div_ceil(highest));
-        // SAFETY: rows `row..row + height` are rows of the product; the caller vouches for the rest.
+        // SAFETY: rows `row..row + height` are rows of the product; the caller vouches for all other conditions.
         unsafe {
             row += match height {
                 12 if highest == 12 => strip::<V, 12, VECTORS, UNIT_ROW_STRIDE>(product, row),

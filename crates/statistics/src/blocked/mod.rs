@@ -121,7 +121,7 @@ pub fn blocked_rank_correlation(
     Ok(BlockedCorrelation { statistic, mean: sum / blocks.len() as f64, per_block, p_value, permutations, exact })
 }
 
-/// A block whose values are replaced by what its statistic needs.
+/// A block with values transformed for its statistic, such as ranks.
 struct RankedBlock {
     statistic: RankStatistic,
     x: Vec<f64>,

@@ -56,7 +56,7 @@ pub fn mean_ranks(values: &[f64]) -> Vec<f64> {
     let mut ranks = vec![0.0; values.len()];
     let mut start = 0;
     while start < order.len() {
-        // At least the first: a NaN is equal to no value.
+        // At least one element, because a NaN is not equal to itself.
         let equal = order[start..].iter().take_while(|&&at| values[at] == values[order[start]]).count().max(1);
         let rank = start as f64 + 0.5 * (equal + 1) as f64;
         order[start..start + equal].iter().for_each(|&at| ranks[at] = rank);

@@ -7,8 +7,8 @@
 //!   that of Boost.Math), whose coefficients use t²-sized quantities and never 1 − x.
 //!
 //! The factor 1/B(ν/2, ½) = Γ(ν/2 + ½)/(√π Γ(ν/2)) has its own expansion, as the difference of two log-gamma values loses
-//! all digits for large ν. The quantile is Newton's iteration on the logarithm of the probability against ln t. That function is
-//! concave, so the iteration converges from its first step on without a bracket.
+//! all digits for large ν. The quantile is Newton's iteration on the logarithm of the probability against ln t. That
+//! function is concave, so the iteration converges from its first step on without a bracket.
 
 use std::f64::consts::{LN_2, PI};
 
@@ -36,7 +36,7 @@ pub fn student_t_cdf(t: f64, degrees_of_freedom: f64) -> f64 {
 
 /// P(T > t) for Student's t with `degrees_of_freedom` ν.
 ///
-/// **Conventions** as of [`student_t_cdf`]; the relative error holds in the upper tail.
+/// **Conventions** as for [`student_t_cdf`]; the relative error holds in the upper tail.
 ///
 /// ```
 /// // scipy.stats.t.sf(10, 5), SciPy 1.17.
@@ -50,7 +50,7 @@ pub fn student_t_survival(t: f64, degrees_of_freedom: f64) -> f64 {
 
 /// ln P(T > t) for Student's t, for t ≥ 0; it stays finite where the probability itself would be 0.
 ///
-/// **Conventions** NaN for t < 0; otherwise as of [`student_t_cdf`].
+/// **Conventions** NaN for t < 0; otherwise as for [`student_t_cdf`].
 ///
 /// ```
 /// // scipy.stats.norm.logsf(100), SciPy 1.17.
@@ -111,7 +111,7 @@ struct Student {
     log_constant: f64,
 }
 
-/// t with what both expansions need of it.
+/// t with the functions of t that both expansions use.
 struct Point {
     t: f64,
     x: f64,

@@ -10,9 +10,9 @@ use crate::{Error, FileKind, Result};
 
 /// Writes `bytes` to a file, as a whole or not at all.
 ///
-/// **Conventions** as of [`AtomicFile`].
+/// **Conventions** as for [`AtomicFile`].
 ///
-/// **Errors** as of [`AtomicFile::create`] and [`AtomicFile::commit`].
+/// **Errors** as for [`AtomicFile::create`] and [`AtomicFile::commit`].
 ///
 /// ```
 /// let folder = tempfile::tempdir()?;
@@ -28,9 +28,9 @@ pub fn write_file(path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
 
 /// Writes a file with `fill`, as a whole or not at all; where `fill` fails the target is unchanged.
 ///
-/// **Conventions** as of [`AtomicFile`].
+/// **Conventions** as for [`AtomicFile`].
 ///
-/// **Errors** [`Error::Io`] with the error of `fill`; otherwise as of [`AtomicFile::create`] and [`AtomicFile::commit`].
+/// **Errors** [`Error::Io`] with the error of `fill`; otherwise as for [`AtomicFile::create`] and [`AtomicFile::commit`].
 ///
 /// ```
 /// use std::io::Write;
@@ -56,7 +56,7 @@ pub fn write_file_with(
 ///   the target and flushes the folder. A writer that is dropped before removes its temporary file.
 /// - A symbolic link to a regular file is followed: the file that it names is replaced, and the link stays.
 /// - An existing target keeps its permissions; a new one has those of [`File::create`] (`0o666` less the umask).
-/// - The target is examined once, by `create`. What another process puts in its place afterwards is replaced.
+/// - The target is examined once, by `create`. A file that another process puts in its place afterwards is replaced.
 ///
 /// ```
 /// use std::io::Write;
@@ -205,7 +205,7 @@ fn folder_of(path: &Path) -> &Path {
 #[cfg(unix)]
 fn sync_folder(folder: &Path) -> std::io::Result<()> {
     match File::open(folder)?.sync_all() {
-        // Some network file systems cannot flush a folder and say so with this kind.
+        // Some network file systems cannot flush a folder and return an error of this kind.
         Err(error) if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => Ok(()),
         result => result,
     }

@@ -65,7 +65,7 @@ pub(super) fn rules(results: &Results) -> Markup {
         @if matched {
             p {
                 "Equal loss compares runs where their running training loss first fell below the lowest level (a share of ln k) "
-                "that all of them reached."
+                "that all compared runs reached."
             }
         }
         @if steps {

@@ -83,7 +83,7 @@ fn source(configuration: &Configuration, data_dir: Option<&Path>) -> Source {
     }
 }
 
-/// `count` evenly spaced names; all of them for 0.
+/// `count` evenly spaced names; every name for 0.
 fn spread(names: &[String], count: usize, set: &str, setting: &str) -> Result<Vec<String>> {
     if count > names.len() {
         bail!("{setting} = {count}: `{set}` has {} such classes; give a smaller number, or 0 for all", names.len());

@@ -43,7 +43,7 @@ struct CheckpointState {
     /// SHA-256 of the configuration; earlier versions saved none.
     #[serde(default)]
     configuration: Option<String>,
-    /// The files of the data set: with others the run would be another.
+    /// The files of the data set. A run cannot continue on other files.
     data: Vec<DataFile>,
     seconds: f64,
 }
@@ -160,7 +160,7 @@ impl Saving {
     }
 
     fn discard(&self, path: &Path, reason: &str) -> Result<()> {
-        note!("checkpoint {} is left aside: {reason}", path.display());
+        note!("checkpoint {} is ignored: {reason}", path.display());
         Ok(self.checkpoints.discard(path)?)
     }
 }

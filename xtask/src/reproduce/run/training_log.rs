@@ -165,7 +165,7 @@ impl<'a> TrainingLog<'a> {
         }
         let Some(loss) = self.window.full_mean() else { return points };
         let guess = (self.classes as f64).ln();
-        // Each of several levels that the loss passes in one step was first reached here.
+        // If the loss falls below several levels in one step, each of them was first reached at this step.
         while let Some(level) = self.levels.pop_front_if(|level| loss < *level * guess) {
             points.push(MeasuringPoint::LossLevel { level });
         }

@@ -71,6 +71,20 @@ pub(crate) fn columns(path: &Path, image: Option<&str>, label: Option<&str>) -> 
     })
 }
 
+/// Checks that the pages of every column of a parquet file claim no more than the file can hold.
+///
+/// The parquet library allocates what page headers claim. A program that reads other columns than images and labels calls
+/// this first.
+///
+/// **Errors** [`Error::Malformed`], [`Error::NotRegularFile`], [`Error::Io`].
+pub fn check_parquet(path: &Path) -> Result<()> {
+    let table = Table::open(path)?;
+    for group in table.metadata().row_groups() {
+        group.columns().iter().try_for_each(|column| guard::check_pages(&table.file, column)).map_err(invalid(path))?;
+    }
+    Ok(())
+}
+
 /// Appends the images of a table to `collector` and gives their labels.
 pub(crate) fn read(path: &Path, columns: &Columns, collector: &mut Collector) -> Result<Labels> {
     // The library panics on some invalid files.

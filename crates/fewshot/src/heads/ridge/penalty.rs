@@ -96,7 +96,7 @@ impl Penalty {
         };
         match &self.rule {
             Rule::Given(value) => Resolved::Given(value * unit),
-            // Features that do not vary have no scale to choose by.
+            // Features that do not vary have no scale, so no candidate can be preferred.
             #[cfg(feature = "faer")]
             Rule::LeaveOneOut(_) if unit == 0.0 => Resolved::Given(0.0),
             #[cfg(feature = "faer")]

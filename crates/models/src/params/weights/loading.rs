@@ -14,9 +14,9 @@ use crate::{Error, Result};
 impl Params {
     /// Reads every parameter from a file of weights, such as a PyTorch state dict: see [`WeightsFile`].
     ///
-    /// The prefixes `module.`, `_orig_mod.`, `model.` and `backbone.` are stripped in any order and combination, and common other
-    /// names of the same layers are recognised (`shortcut.0` for `downsample.0`, `linear` for `fc`). The report says so:
-    /// [`WeightsReport::notes`].
+    /// The prefixes `module.`, `_orig_mod.`, `model.` and `backbone.` are stripped in any order and combination, and common
+    /// other names of the same layers are recognised (`shortcut.0` for `downsample.0`, `linear` for `fc`). The report
+    /// describes both in [`WeightsReport::notes`].
     ///
     /// **Errors** as [`WeightsFile::open`] and [`Params::load_file`]; the network is unchanged then.
     pub fn load(&self, path: impl AsRef<Path>) -> Result<WeightsReport> {
@@ -31,8 +31,8 @@ impl Params {
         self.load_checked(file, WeightsReport::is_clean)
     }
 
-    /// As [`Params::load_file`], but the file need not hold a head: features do not depend on it. A head that is missing keeps its
-    /// initial values, and [`WeightsReport::lacks_only_head`] says so.
+    /// As [`Params::load_file`], but the file need not hold a head: features do not depend on it. A head that is missing
+    /// keeps its initial values, and [`WeightsReport::lacks_only_head`] is then true.
     ///
     /// **Errors** as [`Params::load_file`].
     ///
@@ -56,8 +56,8 @@ impl Params {
         self.load_checked(file, |report| report.is_clean() || report.lacks_only_head())
     }
 
-    /// Reads those parameters that the file holds in their shape and leaves the others as they are: for another number of classes,
-    /// the body of a trained network with a new head. The report lists the rest.
+    /// Reads those parameters that the file holds in their shape and leaves the others as they are. This gives the body of a
+    /// trained network with a new head for another number of classes. The report lists the parameters that were not read.
     ///
     /// **Errors** as [`Params::load`]; [`Error::Weights`] only when nothing fits.
     ///
@@ -122,8 +122,8 @@ impl Params {
     }
 }
 
-/// Refuses weights that are whole numbers, as quantised weights are, and values that are not finite. PyTorch's counter of batches
-/// is a whole number.
+/// Refuses weights that are whole numbers, as quantised weights are, and values that are not finite. PyTorch's counter of
+/// batches is a whole number.
 fn refuse_numbers(path: &Path, values: &BTreeMap<String, Tensor>) -> Result<()> {
     for (name, value) in values {
         if !value.dtype().is_float() {

@@ -114,7 +114,7 @@ impl WeightsFile {
             let mut part = Self::of_file(&file)?;
             for name in names {
                 let Some(tensor) = part.tensors.remove(&name) else {
-                    let reason = format!("it says that `{name}` is in {}, which does not hold it", file.display());
+                    let reason = format!("it lists `{name}` in {}, which does not hold it", file.display());
                     return Err(Error::WeightsShards { path: path.to_owned(), reason });
                 };
                 whole.tensors.insert(name, tensor);

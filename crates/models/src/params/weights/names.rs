@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::WeightsFile;
 use crate::params::Params;
 
-/// What wrappers put in front of every name: PyTorch's parallel modules, `torch.compile`, training frameworks.
+/// Prefixes that wrappers put in front of every name: PyTorch's parallel modules, `torch.compile`, training frameworks.
 const PREFIXES: [&str; 4] = ["module.", "_orig_mod.", "model.", "backbone."];
 /// The names that other code gives the last linear layer.
 const HEADS: [&str; 6] = ["fc", "linear", "head", "classifier", "last_linear", "head.fc"];

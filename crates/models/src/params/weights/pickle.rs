@@ -1,11 +1,11 @@
 //! Pickles as data: candle's pickle reader, with checks that a hostile file cannot exhaust memory or the stack.
 //!
-//! Nothing in a pickle is executed. A global (a Python class or function) becomes a name, and only the names that PyTorch's state
-//! dicts contain are accepted, as with `torch.load(weights_only=True)`.
+//! Nothing in a pickle is executed. A global (a Python class or function) becomes a name, and only the names that PyTorch's
+//! state dicts contain are accepted, as with `torch.load(weights_only=True)`.
 
 use candle_core::pickle::{Object, OpCode, Stack};
 
-/// Modules and names of the accepted globals. None is ever called; what a state dict does not consist of is skipped.
+/// Modules and names of the accepted globals. None is ever called; objects that do not belong to a state dict are skipped.
 const GLOBALS: [(&str, &[&str]); 18] = [
     ("collections", &["OrderedDict", "defaultdict", "Counter"]),
     ("torch._utils", &["_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_parameter", "_rebuild_parameter_with_state"]),
@@ -110,7 +110,7 @@ fn check_last(code: u8, stack: &[Object]) -> Result<usize, String> {
     let nested = match code {
         // Tuples, calls and persistent identifiers: small objects around those below them.
         b't' | 0x81 | 0x85..=0x87 | b'R' | b'b' | b'Q' | b'e' | b's' | b'u' | b'd' => depth(last, DEEPEST),
-        // Elements come one by one: the list itself was checked before.
+        // Elements are appended one at a time; the list itself was checked before.
         b'a' => match last {
             Object::List(elements) => elements.last().map_or(0, |element| depth(element, DEEPEST) + 1),
             other => depth(other, DEEPEST),

@@ -42,7 +42,7 @@ pub(super) fn of_index(path: &Path) -> Result<BTreeMap<PathBuf, Vec<String>>> {
     Ok(files)
 }
 
-/// What a folder offers.
+/// The weights that were found in a folder.
 pub(super) enum Folder {
     /// An index file.
     Index(PathBuf),

@@ -167,7 +167,7 @@ impl<T: Element> Pixel<'_, T> {
         }
     }
 
-    /// Writes the weights between these rows and the wanted channels: `[strip][row][channel of the strip]`.
+    /// Writes the weights between these rows and the active input channels: `[strip][row][channel of the strip]`.
     fn gather_weights(&self, rows: &[usize], wanted: &[u32], weights: &mut [T]) {
         for (channel, height) in strips(wanted.len()) {
             let wanted = &wanted[channel..][..height];

@@ -1,4 +1,4 @@
-//! Convolution as its definition says: loops over every product, in f64, slow and clear.
+//! Convolution by its definition: loops over every product, in f64, slow and clear.
 
 use crate::kernels::ConvGeometry;
 

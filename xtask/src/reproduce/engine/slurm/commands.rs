@@ -73,7 +73,7 @@ impl TaskStatus {
     }
 
     /// Whether it is running or waiting.
-    pub(crate) fn alive(&self) -> bool {
+    pub(crate) fn unfinished(&self) -> bool {
         let waits =
             ["PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "RESV_DEL_HOLD"];
         self.runs() || waits.contains(&self.state.as_str()) || self.state == "RESIZING"
@@ -95,7 +95,7 @@ pub(crate) fn check() -> Result<(), Unavailable> {
 /// Submits a script; returns the number of its job.
 pub(super) fn sbatch<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Result<String> {
     let output = succeeded("sbatch", call("sbatch", arguments)?)?;
-    // `number` or `number;cluster`.
+    // The output is `number` or `number;cluster`.
     let number = output.trim().split(';').next().unwrap_or_default().to_owned();
     if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit()) {
         let message = format!("expected the number of a job, found `{}`", output.trim());
@@ -189,11 +189,11 @@ mod tests {
     #[test]
     fn lines_of_the_queue_are_parsed() {
         let (id, status) = task("12_3      PENDING     0      Resources ").unwrap();
-        assert_eq!((id.to_string().as_str(), status.alive(), status.runs()), ("12_3", true, false));
+        assert_eq!((id.to_string().as_str(), status.unfinished(), status.runs()), ("12_3", true, false));
         assert_eq!(status.exit_code, None);
         let (_, ended) = task("12_4  FAILED  1024  NonZeroExitCode").unwrap();
         assert_eq!((exit_code("4:0"), exit_code("9"), exit_code("0:9")), (Some(4), None, None));
-        assert_eq!((ended.alive(), ended.exit_code), (false, Some(4)));
+        assert_eq!((ended.unfinished(), ended.exit_code), (false, Some(4)));
         assert_eq!(why(&id, Some(&ended)), "ended as FAILED (NonZeroExitCode) without a result");
         assert!(task("slurm_load_jobs error").is_none() && task("").is_none());
     }

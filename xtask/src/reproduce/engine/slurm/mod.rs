@@ -68,7 +68,7 @@ impl Engine for Slurm {
     fn execute(&self, jobs: &[Job], watch: &mut dyn FnMut(Event)) -> Result<EngineEnd> {
         let mut submission = Submission::open(self)?;
         let mut watched: BTreeMap<usize, Watched> = BTreeMap::new();
-        for (index, task) in submission.alive(jobs)? {
+        for (index, task) in submission.unfinished(jobs)? {
             watched.insert(index, Watched { task, attempts: 1, started: false, over: None });
         }
         let fresh: Vec<usize> = (0..jobs.len()).filter(|index| !watched.contains_key(index)).collect();
@@ -172,7 +172,7 @@ impl Slurm {
         if let Some(ended @ (RunState::Done(_) | RunState::Failed(_))) = state {
             return Look::Ended(ended);
         }
-        if status.is_some_and(TaskStatus::alive) {
+        if status.is_some_and(TaskStatus::unfinished) {
             run.over = None;
             return Look::Open;
         }

@@ -39,17 +39,17 @@ impl Submission {
     }
 
     /// The jobs that an earlier watcher submitted and whose tasks have not ended, by index.
-    pub(super) fn alive(&self, jobs: &[Job]) -> Result<Vec<(usize, TaskId)>> {
+    pub(super) fn unfinished(&self, jobs: &[Job]) -> Result<Vec<(usize, TaskId)>> {
         let arrays = self.arrays()?;
         let numbers: BTreeSet<&str> = arrays.iter().map(|array| array.job.as_str()).collect();
         let queue = commands::queue(&numbers)?;
-        let mut alive = Vec::new();
-        for (task, _) in queue.iter().filter(|(_, status)| TaskStatus::alive(status)) {
+        let mut unfinished = Vec::new();
+        for (task, _) in queue.iter().filter(|(_, status)| TaskStatus::unfinished(status)) {
             let array = arrays.iter().rev().find(|array| array.job == task.array);
             let Some(run) = array.and_then(|array| array.runs.get(task.index)) else { continue };
-            alive.extend(jobs.iter().position(|job| job.folder.path() == run).map(|index| (index, task.clone())));
+            unfinished.extend(jobs.iter().position(|job| job.folder.path() == run).map(|index| (index, task.clone())));
         }
-        Ok(alive)
+        Ok(unfinished)
     }
 
     /// Submits the jobs with these indices; returns the task of each.

@@ -1,0 +1,332 @@
+//! Input of every kind from the outside: the formats that other programs write, damaged files, devices and pipes, names
+//! with escape codes. No input ends a command by a panic or a signal. The book's page `robustness.md` lists the results.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests, which may panic")]
+
+mod schema;
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+
+use candle_core::{Device, Tensor, safetensors};
+use parquet::data_type::{BoolType, FloatType};
+use parquet::file::properties::WriterProperties;
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::parser::parse_message_type;
+use serde_json::Value;
+
+/// Two features of four samples, the first two of class 0.
+const FEATURES: [[f64; 2]; 4] = [[0.0, 0.0], [0.0, 2.0], [4.0, 0.0], [4.0, 3.0]];
+
+fn xtask(folder: &Path, args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_xtask")).current_dir(folder).args(args).stdin(Stdio::null()).output().unwrap()
+}
+
+/// Standard error of a command that ends with this exit code.
+fn ended(folder: &Path, args: &[&str], code: i32) -> String {
+    let output = xtask(folder, args);
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(code), "{args:?}: {errors}");
+    assert!(!errors.contains("panicked"), "{args:?}: {errors}");
+    errors
+}
+
+fn json(folder: &Path, args: &[&str]) -> Value {
+    let output = xtask(folder, &[args, &["--json"]].concat());
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    let document = serde_json::from_slice(&output.stdout).unwrap();
+    schema::check(args[0], &document);
+    document
+}
+
+/// An npy file as NumPy writes it.
+fn npy(descr: &str, fortran: &str, shape: &str, data: &[u8]) -> Vec<u8> {
+    let header = format!("{{'descr': '{descr}', 'fortran_order': {fortran}, 'shape': {shape}, }}\n");
+    let length = u16::try_from(header.len()).unwrap().to_le_bytes();
+    [b"\x93NUMPY\x01\x00", &length[..], header.as_bytes(), data].concat()
+}
+
+fn features_npy() -> Vec<u8> {
+    let data: Vec<u8> = FEATURES.iter().flatten().flat_map(|x| x.to_le_bytes()).collect();
+    npy("<f8", "False", "(4, 2)", &data)
+}
+
+fn save_safetensors(path: &Path) {
+    let features = Tensor::new(&FEATURES, &Device::Cpu).unwrap();
+    let labels = Tensor::new(&[0u8, 0, 1, 1], &Device::Cpu).unwrap();
+    safetensors::save(&HashMap::from([("features", features), ("labels", labels)]), path).unwrap();
+}
+
+fn save_npz(path: &Path) {
+    let mut writer = zip::ZipWriter::new(File::create(path).unwrap());
+    for (name, bytes) in [("features.npy", features_npy()), ("labels.npy", npy("|u1", "False", "(4,)", &[0, 0, 1, 1]))]
+    {
+        writer.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
+        writer.write_all(&bytes).unwrap();
+    }
+    writer.finish().unwrap();
+}
+
+fn save_parquet(path: &Path) {
+    let schema = "message schema { required boolean labels; \
+                  required group features (LIST) { repeated group list { required float element; } } }";
+    let schema = Arc::new(parse_message_type(schema).unwrap());
+    let file = File::create(path).unwrap();
+    let mut writer = SerializedFileWriter::new(file, schema, Arc::new(WriterProperties::default())).unwrap();
+    let mut group = writer.next_row_group().unwrap();
+    let mut labels = group.next_column().unwrap().unwrap();
+    labels.typed::<BoolType>().write_batch(&[false, false, true, true], None, None).unwrap();
+    labels.close().unwrap();
+    let mut features = group.next_column().unwrap().unwrap();
+    let values: Vec<f32> = FEATURES.iter().flatten().map(|x| *x as f32).collect();
+    features.typed::<FloatType>().write_batch(&values, Some(&[1; 8]), Some(&[0, 1, 0, 1, 0, 1, 0, 1])).unwrap();
+    features.close().unwrap();
+    group.close().unwrap();
+    writer.close().unwrap();
+}
+
+const CSV: &str = "f0,f1,class_name\n0,0,hen\n0,2,hen\n4,0,ox\n4,3,ox\n";
+
+#[test]
+fn every_format_and_type_gives_the_same_measures() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    save_safetensors(&path.join("f.safetensors"));
+    let expected = json(path, &["collapse", "--features", "f.safetensors"]);
+    let columns = [0, 1].map(|column| FEATURES.map(|row| row[column]));
+    let fortran: Vec<u8> = columns.iter().flatten().flat_map(|x| x.to_le_bytes()).collect();
+    fs::write(path.join("fortran.npy"), npy("<f8", "True", "(4, 2)", &fortran)).unwrap();
+    let big: Vec<u8> = FEATURES.iter().flatten().flat_map(|x| (*x as f32).to_be_bytes()).collect();
+    fs::write(path.join("big.npy"), npy(">f4", "False", "(4, 2)", &big)).unwrap();
+    let text: Vec<u8> = "hen\0hen\0ox\0\0ox\0\0".chars().flat_map(|c| (c as u32).to_le_bytes()).collect();
+    let shorts: Vec<u8> = [0u16, 0, 1, 1].iter().flat_map(|x| x.to_le_bytes()).collect();
+    let floats: Vec<u8> = [0f32, 0.0, 1.0, 1.0].iter().flat_map(|x| x.to_le_bytes()).collect();
+    for (name, bytes) in [
+        ("u16", npy("<u2", "False", "(4,)", &shorts)),
+        ("bool", npy("|b1", "False", "(4,)", &[0, 0, 1, 1])),
+        ("column", npy("|i1", "False", "(4, 1)", &[0, 0, 1, 1])),
+        ("float", npy("<f4", "False", "(4,)", &floats)),
+        ("text", npy("<U4", "False", "(4,)", &text)),
+    ] {
+        let file = format!("{name}.npy");
+        fs::write(path.join(&file), bytes).unwrap();
+        for features in ["fortran.npy", "big.npy"] {
+            let found = json(path, &["collapse", "--features", features, "--labels", &file]);
+            assert_eq!(found["collapse"], expected["collapse"], "{features} {name}");
+            assert_eq!(found["class_names"].is_array(), name == "text");
+        }
+    }
+    save_npz(&path.join("f.npz"));
+    save_parquet(&path.join("f.parquet"));
+    fs::write(path.join("f.csv"), CSV).unwrap();
+    // Each file has one class, which alone would have the number 0; classes are matched by name.
+    fs::write(path.join("first.csv"), "f0,f1,class_name\n0,0,hen\n0,2,hen\n").unwrap();
+    fs::write(path.join("second.csv"), "f0,f1,class_name\n4,0,ox\n4,3,ox\n").unwrap();
+    for files in [&["f.npz"][..], &["f.parquet"], &["f.csv"], &["first.csv", "second.csv"]] {
+        let found = json(path, &[&["collapse", "--features"], files].concat());
+        assert_eq!(found["collapse"], expected["collapse"], "{files:?}");
+        let names = if files[0].ends_with("csv") { serde_json::json!(["hen", "ox"]) } else { Value::Null };
+        assert_eq!(found["class_names"], names, "{files:?}");
+    }
+}
+
+#[test]
+fn presets_and_transfer_scores_are_measured_on_features() {
+    let folder = tempfile::tempdir().unwrap();
+    save_safetensors(&folder.path().join("f.safetensors"));
+    let collapse = ["collapse", "--features", "f.safetensors", "--preset", "rhubarb-wu,papyan,kowalski"];
+    let document = json(folder.path(), &collapse);
+    let nc1 = |name: &str| document["presets"][name]["nc1"].as_f64();
+    // Papyan's notebook does not divide by the number of classes; kowalski has no NC1.
+    assert_eq!(nc1("rhubarb-wu").map(|nc1| 2.0 * nc1), nc1("papyan"));
+    assert!(nc1("papyan").is_some() && nc1("kowalski").is_none());
+    let table = xtask(folder.path(), &collapse).stdout;
+    assert!(String::from_utf8(table).unwrap().contains("with the conventions of papyan"));
+    ended(folder.path(), &["collapse", "--features", "f.safetensors", "--preset", "papian"], 2);
+    let few_shot = ["fewshot", "--features", "f.safetensors", "--ways", "2", "--shots", "1", "--queries", "1"];
+    let document = json(folder.path(), &[&few_shot[..], &["--transfer-scores"]].concat());
+    for score in ["log_me", "h_score", "separation"] {
+        assert!(document["transfer_scores"][score]["value"].is_f64(), "{document}");
+    }
+    assert!(json(folder.path(), &few_shot).get("transfer_scores").is_none());
+}
+
+/// Every mutation ends with 0 or 1, within 4 GiB of address space: every size is checked before memory is allocated.
+#[test]
+fn damaged_files_give_a_result_or_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    fs::write(path.join("labels.npy"), npy("|u1", "False", "(4,)", &[0, 0, 1, 1])).unwrap();
+    fs::write(path.join("a.npy"), features_npy()).unwrap();
+    fs::write(path.join("a.csv"), CSV).unwrap();
+    save_safetensors(&path.join("a.safetensors"));
+    save_npz(&path.join("a.npz"));
+    save_parquet(&path.join("a.parquet"));
+    let mut refused = 0;
+    for (index, ending) in ["npy", "npz", "csv", "safetensors", "parquet"].into_iter().enumerate() {
+        let whole = fs::read(path.join(format!("a.{ending}"))).unwrap();
+        let damaged = format!("damaged.{ending}");
+        let mut args = vec!["-c", "ulimit -v 4194304; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_xtask")];
+        args.extend(["collapse", "--json", "--features", &damaged]);
+        if ending == "npy" {
+            args.extend(["--labels", "labels.npy"]);
+        }
+        let mut stream = streams::stream(7, "xtask/tests/mutations", index as u64);
+        let draws = streams::permutation(&mut stream, 1 << 16);
+        for (round, draw) in draws[..150].iter().enumerate() {
+            let (mut bytes, at) = (whole.clone(), draw % whole.len());
+            match round % 3 {
+                0 => bytes.truncate(at),
+                1 => bytes[at] ^= 1 << (round % 8),
+                _ => bytes[at] = [0, 0x7f, 0xff, b'9'][round % 4],
+            }
+            fs::write(path.join(&damaged), &bytes).unwrap();
+            let output = Command::new("sh").current_dir(path).args(&args).stdin(Stdio::null()).output().unwrap();
+            let errors = String::from_utf8_lossy(&output.stderr);
+            let what = || format!("{ending}, round {round}, byte {at} of {}: {errors}", whole.len());
+            assert!(matches!(output.status.code(), Some(0 | 1)), "{:?}: {}", output.status, what());
+            assert!(!errors.contains("panicked"), "{}", what());
+            if output.status.code() == Some(1) {
+                refused += 1;
+                assert!(errors.contains(&damaged), "the message names the file: {}", what());
+            }
+        }
+    }
+    assert!(refused > 300, "{refused} of 750 are refused");
+}
+
+/// An MLP on images of 2 × 2 grey pixels, with its inputs in `x.safetensors`.
+fn save_net(folder: &Path) {
+    let description = "family = 'mlp'\ninputs = 4\nhidden = [3]\nclasses = 2\nactivation = 'tanh'";
+    fs::write(folder.join("net.toml"), description).unwrap();
+    let mut stream = streams::stream(1, "xtask/tests/robustness", 0);
+    let mut tensor = |shape: &[usize]| {
+        let values = streams::standard_normal(&mut stream, shape.iter().product());
+        Tensor::from_vec(values, shape, &Device::Cpu).unwrap().to_dtype(candle_core::DType::F32).unwrap()
+    };
+    let weights = [
+        ("embed.0.weight", tensor(&[3, 4])),
+        ("embed.0.bias", tensor(&[3])),
+        ("head.weight", tensor(&[2, 3])),
+        ("head.bias", tensor(&[2])),
+    ];
+    safetensors::save(&HashMap::from(weights), folder.join("w.safetensors")).unwrap();
+    safetensors::save(&HashMap::from([("x", tensor(&[5, 4]))]), folder.join("x.safetensors")).unwrap();
+}
+
+const NET: [&str; 5] = ["measure", "--arch", "net.toml", "--weights", "w.safetensors"];
+
+#[test]
+fn images_without_class_folders_give_the_complexity_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    save_net(path);
+    fs::create_dir(path.join("photos")).unwrap();
+    for shade in [20u8, 90, 200] {
+        let pixels = vec![shade, shade / 2, 255 - shade, 7];
+        let image = image::GrayImage::from_raw(2, 2, pixels).unwrap();
+        image.save(path.join("photos").join(format!("{shade}.png"))).unwrap();
+    }
+    fs::write(path.join("photos/Thumbs.db"), b"no image").unwrap();
+    let args = [&NET[..], &["--data", "folder:photos"]].concat();
+    let document = json(path, &args);
+    assert_eq!(document["inputs"]["samples"], 3);
+    assert!(document["gc"]["value"].as_f64().unwrap() > 0.0);
+    assert!(document["collapse"].is_null());
+    assert!(document["collapse_undefined"].as_str().unwrap().contains("no labels"), "{document}");
+    let notes = ended(path, &args, 0);
+    assert!(notes.contains("folder:photos: 1 files are not images"), "{notes}");
+    let table = String::from_utf8(xtask(path, &args).stdout).unwrap();
+    assert!(table.contains("undefined: the images have no labels"), "{table}");
+    fs::remove_dir_all(path.join("photos")).unwrap();
+    fs::create_dir(path.join("photos")).unwrap();
+    assert!(ended(path, &args, 1).contains("photos"));
+}
+
+#[test]
+fn exit_codes_distinguish_wrong_usage_from_bad_input() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    save_net(path);
+    save_safetensors(&path.join("f.safetensors"));
+    let net = |more: &[&str], code: i32| ended(path, &[&NET[..], &["--inputs", "x.safetensors"], more].concat(), code);
+    net(&[], 0);
+    assert!(net(&["--samples", "6"], 1).contains("give at most 5"));
+    assert!(net(&["--std", "0.5"], 2).contains("--units pixel"));
+    for usage in [
+        &["--size", "224"][..],
+        &["--config", "plain"],
+        &["--image-column", "image"],
+        &["--label-column", "label"],
+        &["--samples", "0"],
+        &["--samples", "99999999999999999999"],
+        &["--probes", "1000001"],
+        &["--estimator", "exakt"],
+    ] {
+        net(usage, 2);
+    }
+    let classes = ["collapse", "--features", "f.safetensors", "--classes", "99999999999"];
+    assert!(ended(path, &classes, 2).contains("from 1 to"));
+    let shown = ["data", "show", "glyphs", "--per-class", "99999999999"];
+    assert!(ended(path, &shown, 2).contains("from 1 to"));
+    ended(path, &["reproduce", "fig1", "--dry-run", "--threads", "99999999999"], 2);
+    for key in ["measure.gc_probes", "measure.gc_images_per_class", "data.train_images_per_class"] {
+        let setting = format!("{key}=1000000000000000000");
+        let message = ended(path, &["reproduce", "fig1", "--dry-run", "--set", &setting], 2);
+        assert!(message.contains(key) && message.contains("to 10000000"), "{message}");
+    }
+    ended(path, &["collapse", "--features", "nowhere.npz"], 1);
+    ended(path, &["collapse", "--features", "net.toml"], 1);
+}
+
+#[test]
+fn devices_and_pipes_are_refused_and_closed_pipes_are_no_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    save_net(path);
+    save_safetensors(&path.join("f.safetensors"));
+    assert!(Command::new("mkfifo").arg(path.join("pipe.npz")).status().unwrap().success());
+    for input in ["pipe.npz", "/dev/null", "/dev/zero", "."] {
+        let message = ended(path, &["collapse", "--features", input], 1);
+        assert!(message.contains("no regular file"), "{message}");
+    }
+    for target in ["/dev/null", "/dev/full", "pipe.npz"] {
+        let message = ended(path, &[&NET[..], &["--inputs", "x.safetensors", "--per-sample", target]].concat(), 1);
+        assert!(message.contains(target) && message.contains("regular file"), "{message}");
+    }
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    command.current_dir(path).args(["collapse", "--features", "f.safetensors"]).stderr(Stdio::piped());
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    assert_eq!(child.wait().unwrap().code(), Some(0), "a reader that closes the pipe early is no error");
+    if let Ok(full) = File::options().write(true).open("/dev/full") {
+        let output = command.stdout(full).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert!(String::from_utf8_lossy(&output.stderr).contains("cannot write to standard output"));
+    }
+}
+
+#[test]
+fn escape_codes_in_names_are_not_printed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let named = "\u{1b}[2Jf\n\u{9b}31m.safetensors";
+    save_safetensors(&path.join(named));
+    let output = xtask(path, &["collapse", "--features", named]);
+    let table = String::from_utf8(output.stdout).unwrap();
+    assert!(table.starts_with("\\u{1b}[2Jf\\n\\u{9b}31m.safetensors\n"), "{table}");
+    for (args, code) in [
+        (&["collapse", "--features", "\u{1b}[2J.npz"][..], 1),
+        (&["collapse", "--features", "f.npz", "--weighting", "\u{1b}[2J"], 2),
+        (&["data", "verify", "\u{1b}[2J"], 1),
+    ] {
+        let message = ended(path, args, code);
+        assert!(!message.contains('\u{1b}'), "{message:?}");
+        // The parser of the command line drops them from its messages.
+        assert!(code == 2 || message.contains("\\u{1b}[2J"), "{message:?}");
+    }
+}
