@@ -32,11 +32,7 @@ fn draw(shape: &[usize], dtype: DType, address: u64) -> Tensor {
 }
 
 /// `f` of the arguments, and the gradient of ⟨f, g⟩ by each of them, on one device.
-fn with_gradients(
-    device: &Device,
-    arguments: &[Tensor],
-    f: &dyn Fn(&[Tensor]) -> ops::Result<Tensor>,
-) -> Vec<Tensor> {
+fn with_gradients(device: &Device, arguments: &[Tensor], f: &dyn Fn(&[Tensor]) -> ops::Result<Tensor>) -> Vec<Tensor> {
     let vars: Vec<Var> =
         arguments.iter().map(|argument| Var::from_tensor(&argument.to_device(device).unwrap()).unwrap()).collect();
     let tracked: Vec<Tensor> = vars.iter().map(|var| var.as_tensor().clone()).collect();
