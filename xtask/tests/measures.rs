@@ -466,8 +466,10 @@ fn errors_of_architectures_name_their_file() {
         assert!(message.contains("net.toml") || message.contains("w.safetensors"), "{message}");
     }
     std::fs::write(folder.path().join("net.toml"), NETS[1].1).unwrap();
-    for flags in [["--until-rel", "2"], ["--rate", "0"], ["--until-rel", "nan"], ["--budget-mb", "0"]] {
+    for flags in [["--until-rel", "2"], ["--rate", "0"], ["--until-rel", "nan"]] {
         let output = xtask(folder.path(), &[&NET[..], &flags[..]].concat());
         assert_eq!(output.status.code(), Some(2), "{flags:?}");
     }
+    let message = refused(folder.path(), &[&NET[..], &["--budget-mb", "0"]].concat());
+    assert!(message.contains("--budget-mb") && message.contains("bytes"), "{message}");
 }
