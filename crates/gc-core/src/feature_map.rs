@@ -130,6 +130,15 @@ pub trait Linearization {
     /// sample; row r of both belongs to sample r mod n. Can be called repeatedly.
     fn vjp(&self, cotangents: &Tensor) -> Result<Tensor>;
 
-    /// Bytes of all tensors that are kept for the VJPs, and bytes of the largest of them.
-    fn bytes(&self) -> (usize, usize);
+    /// The memory of the tensors that are kept for the VJPs.
+    fn bytes(&self) -> ResidualBytes;
+}
+
+/// The memory of the residuals of a [`Linearization`], in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ResidualBytes {
+    /// All tensors together.
+    pub total: usize,
+    /// The largest tensor.
+    pub largest: usize,
 }

@@ -4,7 +4,7 @@ use candle_core::Tensor;
 
 use crate::reverse_mode::ReverseMode;
 use crate::tensors::{check_features, check_finite, in_f64, rounding, row_squared_norms};
-use crate::{Error, FeatureMap, Quantity, Result, Side, TrackedWeights};
+use crate::{Error, FeatureMap, Quantity, ResidualBytes, Result, Side, TrackedWeights};
 
 /// The properties of a map that a measurement depends on.
 pub(crate) struct Inspection {
@@ -91,12 +91,12 @@ fn by_rows(map: &dyn FeatureMap, pair: &Tensor, outputs: usize) -> Result<PairOu
     cotangent[..outputs].copy_from_slice(&generic_direction(outputs));
     let cotangent = Tensor::from_vec(cotangent, features.dims(), features.device())?.to_dtype(features.dtype())?;
     let cross = row_squared_norms(&reverse.vjp(&cotangent)?)?;
-    let (graph, largest) = reverse.bytes();
+    let ResidualBytes { total, largest } = reverse.bytes();
     Ok(PairOutcome {
         features: features.detach(),
         cross,
         // A backward pass holds about four gradients of the largest size beside the graph.
-        bytes_per_sample: (graph + 4 * largest) / 2,
+        bytes_per_sample: (total + 4 * largest) / 2,
         has_linearization: matches!(reverse, ReverseMode::Own(_)),
         tracked_weights: reverse.tracked_weights(),
     })
@@ -114,7 +114,7 @@ fn by_columns(map: &dyn FeatureMap, pair: &Tensor) -> Result<PairOutcome> {
     // Forward mode keeps no graph; the bytes of a graph bound what it holds at any time. For a map without a reverse mode
     // they are estimated as ten times its inputs and features.
     let graph = ReverseMode::new(map, pair, 1)
-        .map(|reverse| reverse.bytes().0)
+        .map(|reverse| reverse.bytes().total)
         .unwrap_or_else(|_| 10 * (pair.elem_count() + features.elem_count()) * pair.dtype().size_in_bytes());
     Ok(PairOutcome { features, cross, bytes_per_sample: graph, has_linearization: false, tracked_weights: None })
 }

@@ -31,7 +31,7 @@ pub use error::{Error, Quantity, Result};
 pub use estimate::{
     ChunkReport, ClassEstimate, Estimate, Method, Passes, Population, Side, StandardError, Stopped, TrackedWeights,
 };
-pub use feature_map::{BatchNormMode, FeatureMap, Linearization};
+pub use feature_map::{BatchNormMode, FeatureMap, Linearization, ResidualBytes};
 pub use geometric_complexity::GeometricComplexity;
 pub use learning_path::{LearningPath, Slope};
 pub use parametric::{ForwardMode, NoForwardMode, Parametric, frozen_weights};

@@ -3,7 +3,7 @@
 use candle_core::{Tensor, Var};
 
 use crate::tensors::check_features;
-use crate::{Error, FeatureMap, Linearization, Result, TrackedWeights};
+use crate::{Error, FeatureMap, Linearization, ResidualBytes, Result, TrackedWeights};
 
 /// The features of a map at a batch of n inputs, and v ↦ Jᵀv.
 pub(crate) enum ReverseMode<'a> {
@@ -72,7 +72,7 @@ impl<'a> ReverseMode<'a> {
     }
 
     /// Bytes of all tensors that are kept, and bytes of the largest of them.
-    pub(crate) fn bytes(&self) -> (usize, usize) {
+    pub(crate) fn bytes(&self) -> ResidualBytes {
         match self {
             Self::Own(own) => own.bytes(),
             Self::Graph { graph, .. } => graph.bytes(),
@@ -121,10 +121,13 @@ impl Graph {
     }
 
     // A view counts as a tensor of its own. Weights and their gradients exist once, however many samples a chunk has.
-    fn bytes(&self) -> (usize, usize) {
+    fn bytes(&self) -> ResidualBytes {
         let nodes = self.features.sorted_nodes().into_iter();
         let of_samples = nodes.filter(|node| !node.is_variable() || node.id() == self.input.id());
         let sizes = of_samples.map(|node| node.elem_count() * node.dtype().size_in_bytes());
-        sizes.fold((0, 0), |(total, largest), size| (total + size, largest.max(size)))
+        sizes.fold(ResidualBytes::default(), |sum, size| ResidualBytes {
+            total: sum.total + size,
+            largest: sum.largest.max(size),
+        })
     }
 }

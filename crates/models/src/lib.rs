@@ -23,7 +23,10 @@ pub use feature_map::Features;
 pub use linearization::Linearization;
 pub use network::Network;
 pub use ops::{self, Accuracy, kernels};
-pub use params::{Initialisation, Parameter, Params, Role, WeightsFile, WeightsReport, WeightsSource};
+pub use params::{
+    Initialisation, Parameter, Params, RenamedTensor, Role, ShapeMismatch, TensorShape, WeightsFile, WeightsReport,
+    WeightsSource,
+};
 pub use pass::Pass;
 pub use threads::with_threads;
 pub use view::View;

@@ -89,9 +89,9 @@ impl gc_core::Linearization for Linearization<'_> {
         Ok(Linearization::vjp(self, cotangents).map_err(Error::into_candle)?)
     }
 
-    fn bytes(&self) -> (usize, usize) {
+    fn bytes(&self) -> gc_core::ResidualBytes {
         let Footprint { total, largest } = self.tape.footprint.and(Footprint::of(&self.images));
-        (total, largest)
+        gc_core::ResidualBytes { total, largest }
     }
 }
 

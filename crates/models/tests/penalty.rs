@@ -93,7 +93,7 @@ fn vjps_are_those_of_the_graph() {
                 assert_eq!(pulled.dims(), images.dims());
                 assert!(norm(&(&pulled - expected).unwrap()) <= 1e-13 * norm(expected), "{name} {pass:?}");
             }
-            let (all, largest) = linearization.bytes();
+            let gc_core::ResidualBytes { total: all, largest } = linearization.bytes();
             assert!(largest > images.elem_count() * 8 / 3 && all > largest, "{name}: {all} and {largest}");
             // A map whose parameters are variables is measured through the graph, which finds them.
             assert!(network.tracked().feature_map(pass, None).unwrap().linearize(&images).unwrap().is_none());

@@ -242,8 +242,8 @@ impl Linearization for AtImages<'_> {
         Ok(cotangents.matmul(&self.map.matrix)?.reshape((rows, 3, 4, 2))?)
     }
 
-    fn bytes(&self) -> (usize, usize) {
-        (1_000, 100)
+    fn bytes(&self) -> gc_core::ResidualBytes {
+        gc_core::ResidualBytes { total: 1_000, largest: 100 }
     }
 }
 

@@ -74,7 +74,7 @@ impl Params {
     /// assert!(other.params().load(&path).is_err());
     /// let report = other.params().load_matching(&path)?;
     /// assert!(report.missing.is_empty() && report.unexpected.is_empty());
-    /// assert_eq!(report.misshapen[1], ("head.weight".to_owned(), vec![2, 3], vec![5, 3]));
+    /// assert_eq!((report.misshapen[1].name.as_str(), report.misshapen[1].found[0]), ("head.weight", 5));
     /// # std::fs::remove_file(path).unwrap();
     /// # Ok::<(), models::Error>(())
     /// ```

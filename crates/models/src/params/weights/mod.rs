@@ -16,7 +16,8 @@ use std::path::{Path, PathBuf};
 
 use candle_core::Tensor;
 
-pub use report::WeightsReport;
+pub use names::RenamedTensor;
+pub use report::{ShapeMismatch, TensorShape, WeightsReport};
 pub(crate) use safetensors_file::{encode_tensors, parse_tensors};
 
 use crate::Architecture;

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use super::WeightsFile;
 use crate::params::Params;
 
@@ -9,6 +11,15 @@ use crate::params::Params;
 const PREFIXES: [&str; 4] = ["module.", "_orig_mod.", "model.", "backbone."];
 /// The names that other code gives the last linear layer.
 const HEADS: [&str; 6] = ["fc", "linear", "head", "classifier", "last_linear", "head.fc"];
+
+/// A tensor whose parameter has another name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RenamedTensor {
+    /// The name in the file, without prefixes.
+    pub file_name: String,
+    /// The name of the parameter.
+    pub parameter: String,
+}
 
 /// The tensors of a file by the names of the parameters that they belong to.
 pub(super) struct NameMap {
@@ -19,7 +30,7 @@ pub(super) struct NameMap {
     /// The prefixes that were stripped.
     pub(super) stripped: BTreeSet<String>,
     /// Names in the file, without prefixes, whose parameter has another name.
-    pub(super) renamed: Vec<(String, String)>,
+    pub(super) renamed: Vec<RenamedTensor>,
     /// Where the names are the numbers of an `nn.Sequential`: whether it has a module between its last two linear layers.
     pub(super) module_before_head: Option<bool>,
 }
@@ -64,7 +75,7 @@ impl NameMap {
                 map.stripped.insert(prefix.to_owned());
             }
             if renamed {
-                map.renamed.push((rest.to_owned(), parameter.clone()));
+                map.renamed.push(RenamedTensor { file_name: rest.to_owned(), parameter: parameter.clone() });
             }
             map.of_parameter.insert(parameter, file_name);
         }

@@ -8,28 +8,48 @@ use serde::{Deserialize, Serialize};
 
 use super::WeightsFile;
 use super::family_guess::family;
-use super::names::{NameMap, without_prefixes};
+use super::names::{NameMap, RenamedTensor, without_prefixes};
 use crate::params::{Params, Role};
 
 /// The most names of each kind of difference that the message lists.
 const LISTED: usize = 5;
 
-/// Which tensors are missing, unexpected or of another shape, and how names were matched.
+/// The name of a tensor and its shape.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TensorShape {
+    /// The name.
+    pub name: String,
+    /// The shape.
+    pub shape: Vec<usize>,
+}
+
+/// A tensor of another shape than its parameter.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShapeMismatch {
+    /// The name of the parameter.
+    pub name: String,
+    /// The shape of the parameter.
+    pub expected: Vec<usize>,
+    /// The shape in the file.
+    pub found: Vec<usize>,
+}
+
+/// The tensors that are missing, unexpected or of another shape, and how names were matched.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct WeightsReport {
     /// Parameters that the file does not hold, with the shapes that were expected.
-    pub missing: Vec<(String, Vec<usize>)>,
+    pub missing: Vec<TensorShape>,
     /// Tensors of the file that belong to no parameter, with their shapes.
-    pub unexpected: Vec<(String, Vec<usize>)>,
-    /// Name, shape expected, shape found.
-    pub misshapen: Vec<(String, Vec<usize>, Vec<usize>)>,
+    pub unexpected: Vec<TensorShape>,
+    /// Tensors of another shape than their parameters.
+    pub misshapen: Vec<ShapeMismatch>,
     /// The prefixes that were stripped from names in the file.
     #[serde(default)]
     pub stripped_prefixes: Vec<String>,
-    /// Names in the file whose parameter has another name: (name in the file without prefixes, parameter).
+    /// Tensors whose parameters have other names.
     #[serde(default)]
-    pub renamed: Vec<(String, String)>,
+    pub renamed: Vec<RenamedTensor>,
     /// Where the names are the numbers of an `nn.Sequential`: whether it has a module between its last two linear layers.
     #[serde(default)]
     pub module_before_head: Option<bool>,
@@ -58,16 +78,17 @@ impl WeightsReport {
             let expected = parameter.var.dims().to_vec();
             match values.get(name) {
                 None if parameter.role == Role::BatchCount => {}
-                None => report.missing.push((name.to_owned(), expected)),
+                None => report.missing.push(TensorShape { name: name.to_owned(), shape: expected }),
                 Some(value) if value.dims() != expected => {
-                    report.misshapen.push((name.to_owned(), expected, value.dims().to_vec()));
+                    let found = value.dims().to_vec();
+                    report.misshapen.push(ShapeMismatch { name: name.to_owned(), expected, found });
                 }
                 Some(_) => report.matched += 1,
             }
         }
         for (name, value) in values {
             if params.get(name).is_none() {
-                report.unexpected.push((name.clone(), value.dims().to_vec()));
+                report.unexpected.push(TensorShape { name: name.clone(), shape: value.dims().to_vec() });
             }
         }
         report
@@ -82,7 +103,7 @@ impl WeightsReport {
     ) -> Self {
         let shape = |name: String| {
             let shape = file.tensors.get(&name).map(|tensor| tensor.dims().to_vec()).unwrap_or_default();
-            (name, shape)
+            TensorShape { name, shape }
         };
         let names: Vec<&str> = file.names().map(without_prefixes).collect();
         Self {
@@ -107,7 +128,7 @@ impl WeightsReport {
         let of_head = |name: &str| {
             self.head.as_deref().is_some_and(|head| name.strip_prefix(head).is_some_and(|rest| rest.starts_with('.')))
         };
-        let only_head = self.missing.len() == 2 && self.missing.iter().all(|(name, _)| of_head(name));
+        let only_head = self.missing.len() == 2 && self.missing.iter().all(|tensor| of_head(&tensor.name));
         only_head && self.unexpected.is_empty() && self.misshapen.is_empty()
     }
 
@@ -134,7 +155,7 @@ impl WeightsReport {
             [one] => notes.push(format!("the prefix `{one}` was stripped from names in the file")),
             many => notes.push(format!("the prefixes {} were stripped from names in the file", quoted(many))),
         }
-        if let Some((from, to)) = self.renamed.first() {
+        if let Some(RenamedTensor { file_name: from, parameter: to }) = self.renamed.first() {
             let (count, more) = (self.renamed.len(), if self.renamed.len() > 1 { ", …" } else { "" });
             notes.push(format!("{count} tensors have other names in the file: `{from}` is `{to}`{more}"));
         }
@@ -193,7 +214,7 @@ impl WeightsReport {
 
     /// The number of classes of the file, where only the head differs, by its rows.
     fn other_classes(&self) -> Option<usize> {
-        let rows = self.misshapen.iter().map(|(_, expected, found)| match (expected.as_slice(), found.as_slice()) {
+        let rows = self.misshapen.iter().map(|tensor| match (tensor.expected.as_slice(), tensor.found.as_slice()) {
             ([_, expected @ ..], [rows, found @ ..]) if expected == found => Some(*rows),
             _ => None,
         });
@@ -212,9 +233,9 @@ impl fmt::Display for WeightsReport {
     /// One line with the likeliest reason, then one line for each kind of difference with its first five names.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the weights do not fit the architecture; {}", self.advice())?;
-        let named = |(name, shape): &(String, Vec<usize>)| format!("`{name}` {shape:?}");
-        let misshapen = |(name, expected, found): &(String, Vec<usize>, Vec<usize>)| {
-            format!("`{name}` is {found:?} where {expected:?} is expected")
+        let named = |tensor: &TensorShape| format!("`{}` {:?}", tensor.name, tensor.shape);
+        let misshapen = |tensor: &ShapeMismatch| {
+            format!("`{}` is {:?} where {:?} is expected", tensor.name, tensor.found, tensor.expected)
         };
         for (what, count, first) in [
             ("missing", self.missing.len(), self.missing.iter().take(LISTED).map(named).collect::<Vec<_>>()),
