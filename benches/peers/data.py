@@ -2,7 +2,7 @@
 """The peer of benches/data and of the example `start`: decoding and batching with PyTorch's DataLoader and torchvision.
 
     RAYON_NUM_THREADS=2 cargo bench --package benches --bench data
-    cargo run --release --package datasets --example start -- cifar10 [DATA_DIR]
+    cargo run --release --package geometric-datasets --example start -- cifar10 [DATA_DIR]
     python benches/peers/data.py [--images 50000] [--workers 0 2] [--seconds 5]
 
 Decoding: as many 32x32 colour PNGs, held in memory, through PIL and through torchvision.io, in one process and in a

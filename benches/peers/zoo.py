@@ -5,7 +5,7 @@
   zoo.py read NAME IN.safetensors    loads a state dict that we wrote into PyTorch's net (strictly) and compares the features
                                      with those that we stored beside it
   zoo.py check BINARY [NAME...]      both ways for every net below (4 GB of memory, 2 minutes), where BINARY is
-                                     target/release/examples/state_dict (`cargo build --release -p models --examples`)
+                                     target/release/examples/state_dict (`cargo build --release -p geometric-models --examples`)
 
 Wide ResNet and Conv-4 have no form in torchvision: they are written out below, as in the papers' PyTorch code.
 """

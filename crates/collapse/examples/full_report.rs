@@ -1,4 +1,4 @@
-//! Time and memory of a full report: `cargo run --release -p collapse --example full_report -- 1000000 512 100`.
+//! Time and memory of a full report: `cargo run --release -p geometric-collapse --example full_report -- 1000000 512 100`.
 //!
 //! Draws features around random class means, reports on them with a head, and prints one JSON line: seconds of each
 //! repetition (elapsed, and of the processor), the peak of resident memory above what the input takes (Linux), and a few measures.

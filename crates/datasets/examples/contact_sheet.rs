@@ -1,4 +1,4 @@
-//! Writes a contact sheet of the embedded data set: `cargo run -p datasets --example contact_sheet -- glyphs.png`.
+//! Writes a contact sheet of the embedded data set: `cargo run -p geometric-datasets --example contact_sheet -- glyphs.png`.
 
 use datasets::{ContactSheet, GlyphPart, Glyphs, Result};
 

@@ -1,5 +1,5 @@
 //! Writes the picture of the book that shows the difficulty of `glyphs`:
-//! `cargo run --release -p datasets --example glyph_difficulty -- glyphs-difficulty.png`.
+//! `cargo run --release -p geometric-datasets --example glyph_difficulty -- glyphs-difficulty.png`.
 //!
 //! Each row has one difficulty: 0, ½, 1 (the default), 1½, 2. Each column has the same image of the same class.
 

@@ -1,5 +1,5 @@
 //! Measures the time and memory of loading a data set, at the first and the second start:
-//! `cargo run --release -p datasets --example start -- cifar10 [DATA_DIR]`. Linux only: it reads `/proc/self`.
+//! `cargo run --release -p geometric-datasets --example start -- cifar10 [DATA_DIR]`. Linux only: it reads `/proc/self`.
 //!
 //! Each start is its own process. The first decodes and caches the images, the second maps the cached ones, the third does
 //! not use the decoded cache. Peak memory is the largest resident memory of the process less that before loading.

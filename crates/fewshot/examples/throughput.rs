@@ -1,6 +1,6 @@
 //! Time and memory of an evaluation: 10,000 5-way 5-shot 15-query episodes on 12,000 × 512 features.
 //!
-//! `cargo run --release -p fewshot --example throughput [head ...]`
+//! `cargo run --release -p geometric-fewshot --example throughput [head ...]`
 #![allow(clippy::print_stdout, reason = "an example that prints its results")]
 
 use std::time::Instant;

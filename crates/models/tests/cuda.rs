@@ -11,7 +11,7 @@ use candle_core::{DType, Device, Tensor, Var};
 use gc_core::GeometricComplexity;
 use models::ops::{self, ConvSettings, PoolSettings};
 use models::train::Gradients;
-use models::{Accuracy, Architecture, Error, Initialisation, Network, Pass};
+use models::{Accuracy, Architecture, Initialisation, Network, Pass};
 use support::{assert_close, labelled, numbers, relative_distance};
 
 fn device() -> Option<Device> {
@@ -32,11 +32,7 @@ fn draw(shape: &[usize], dtype: DType, address: u64) -> Tensor {
 }
 
 /// `f` of the arguments, and the gradient of ⟨f, g⟩ by each of them, on one device.
-fn with_gradients(
-    device: &Device,
-    arguments: &[Tensor],
-    f: &dyn Fn(&[Tensor]) -> models::Result<Tensor>,
-) -> Vec<Tensor> {
+fn with_gradients(device: &Device, arguments: &[Tensor], f: &dyn Fn(&[Tensor]) -> ops::Result<Tensor>) -> Vec<Tensor> {
     let vars: Vec<Var> =
         arguments.iter().map(|argument| Var::from_tensor(&argument.to_device(device).unwrap()).unwrap()).collect();
     let tracked: Vec<Tensor> = vars.iter().map(|var| var.as_tensor().clone()).collect();
@@ -47,7 +43,7 @@ fn with_gradients(
     std::iter::once(y.detach()).chain(all).map(|tensor| tensor.to_device(&Device::Cpu).unwrap()).collect()
 }
 
-fn compare(what: &str, device: &Device, shapes: &[&[usize]], f: &dyn Fn(&[Tensor]) -> models::Result<Tensor>) {
+fn compare(what: &str, device: &Device, shapes: &[&[usize]], f: &dyn Fn(&[Tensor]) -> ops::Result<Tensor>) {
     for (dtype, tolerance) in [(DType::F64, 1e-12), (DType::F32, 1e-5)] {
         let arguments: Vec<Tensor> =
             shapes.iter().enumerate().map(|(index, shape)| draw(shape, dtype, index as u64)).collect();

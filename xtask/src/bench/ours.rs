@@ -52,7 +52,7 @@ fn add_least_work(figures: &mut [Figure], path: &Path) -> Result<()> {
 /// The examples of a topic that run in processes of their own, to read the peak memory of each: example, package, arguments.
 fn examples(topic: Topic, quick: bool) -> Vec<(&'static str, &'static str, &'static str)> {
     match topic {
-        Topic::Collapse => shapes(quick).map(|shape| ("full_report", "collapse", shape)).to_vec(),
+        Topic::Collapse => shapes(quick).map(|shape| ("full_report", "geometric-collapse", shape)).to_vec(),
         _ => Vec::new(),
     }
 }

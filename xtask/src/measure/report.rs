@@ -97,7 +97,11 @@ pub(super) fn rows(measured: &Measured) -> Vec<Row> {
         let (low, high, level) = (interval.low, interval.high, 100.0 * interval.level);
         rows.push(Row::text("interval", format!("{low:.5e} to {high:.5e} at {level} %")));
     }
-    let probes = if gc.probes > 1 { format!(", {} probes for each sample", gc.probes) } else { String::new() };
+    let probes = if gc.probes > 1 && !matches!(gc.method, Method::Exact { .. }) {
+        format!(", {} probes for each sample", gc.probes)
+    } else {
+        String::new()
+    };
     rows.push(Row::text("method", format!("{}{}{probes}", method(&gc.method), probe(&gc.method))));
     rows.push(Row::text(
         "measured",
