@@ -450,16 +450,19 @@ impl ClassMoments {
     }
 
     /// Σ‖x − μ_c‖² over all classes.
+    #[cfg(feature = "faer")]
     pub(crate) fn square_total(&self) -> f64 {
         self.squares.iter().sum()
     }
 
     /// Pooled scatter, row-major `[p, p]` with a valid lower triangle, if it is kept and there are samples.
+    #[cfg(feature = "faer")]
     pub(crate) fn products(&self) -> Option<&[f64]> {
         (self.scatter == Scatter::Full && !self.classes.is_empty()).then_some(&self.products[..])
     }
 
     /// Moves the pooled scatter out, so that its memory can be reused. Afterwards the moments hold variances only.
+    #[cfg(feature = "faer")]
     pub(crate) fn take_products(&mut self) -> Option<Vec<f64>> {
         let products = std::mem::take(&mut self.products);
         let full = std::mem::replace(&mut self.scatter, Scatter::Trace) == Scatter::Full;
