@@ -531,6 +531,18 @@ impl TryFrom<Parts> for ClassMoments {
                 actual: format!("lengths {actual:?}, {} classes", classes.len()),
             });
         }
+        // Counts of more samples than any data set has would overflow their sum.
+        let samples: u128 = parts.counts.iter().map(|&count| u128::from(count)).sum();
+        if samples > 1 << 53 || parts.squares.iter().any(|&square| square < 0.0) {
+            return Err(Error::Shape {
+                operation: "reading class moments",
+                expected: "at most 2^53 samples, and squares that are not negative".to_owned(),
+                actual: format!(
+                    "{samples} samples, and squares from {:?}",
+                    parts.squares.iter().copied().reduce(f64::min)
+                ),
+            });
+        }
         let mut moments = Self::new(parts.class_count, width, parts.scatter).with_precision(parts.precision);
         let present: Vec<usize> = (0..rows).filter(|&slot| parts.counts[slot] > 0).collect();
         let found: Vec<usize> = present.iter().map(|&slot| classes[slot]).collect();

@@ -153,7 +153,9 @@ impl Pairs {
     pub(crate) fn new(operation: &'static str, moments: &ClassMoments, singletons: Singletons) -> Result<Self> {
         let classes = moments.two_classes_with(operation, singletons)?;
         let present = moments.classes();
-        let pairs = |count: usize| (count as u64) * (count as u64).saturating_sub(1) / 2;
+        // A stated class count may be any number.
+        let pairs =
+            |count: usize| u64::try_from(count as u128 * (count as u128).saturating_sub(1) / 2).unwrap_or(u64::MAX);
         let excluded = ExcludedPairs {
             missing: pairs(moments.class_count()) - pairs(present.len()),
             singleton: pairs(present.len()) - pairs(classes.len()),
