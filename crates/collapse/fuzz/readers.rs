@@ -43,7 +43,7 @@ pub(crate) fn head(bytes: &[u8]) {
 pub(crate) fn report(bytes: &[u8]) {
     let _ = serde_json::from_slice::<CollapseReport>(bytes);
     if let Ok(matrix) = serde_json::from_slice::<PairMatrix>(bytes) {
-        let _ = (matrix.get(0, 1), matrix.get(usize::MAX, 0), matrix == matrix);
+        let _ = (matrix.get(0, 1), matrix.get(usize::MAX, 0), matrix == matrix.clone());
     }
     if let Ok(options) = serde_json::from_slice::<ReportOptions>(bytes) {
         let _ = collapse::report_slice(&[-1.0f64, 1.0, 8.0, 12.0], 1, &[0, 0, 1, 1], None, &options);
