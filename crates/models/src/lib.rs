@@ -32,5 +32,6 @@ pub use pass::Pass;
 pub use threads::with_threads;
 pub use view::View;
 pub use zoo::{
-    Architecture, Block, Conv4Config, MlpConfig, ResNetConfig, ResNetStage, Stem, VggConfig, WideResNetConfig,
+    Architecture, Block, BodyAndHead, Conv4Config, Family, MlpConfig, OwnLayers, ResNetConfig, ResNetStage, Stem,
+    VggConfig, WideResNetConfig,
 };
