@@ -193,7 +193,7 @@ fn training_lowers_the_loss_and_continues_from_a_checkpoint_with_the_same_bits()
     for (name, build) in NETS {
         for penalised in [false, true] {
             let estimator = Penalty::projections(Probe::Rademacher, 1);
-            let penalty = penalised.then(|| GcPenalty { strength: 1e-3, estimator });
+            let penalty = penalised.then_some(GcPenalty { strength: 1e-3, estimator });
             let fit = Fit { penalty, ..Fit::new(12, Adam::new(0.02)) };
             let mut batch = |index: u64| Ok((draw(&[8, 3, 8, 8], index % 2).to_dtype(DType::F32)?, labels(8)));
             let mut losses = Vec::new();
@@ -310,6 +310,7 @@ fn with_layer(layer: fn() -> Box<dyn Layer>) -> Network {
 }
 
 #[test]
+#[allow(clippy::disallowed_methods, reason = "the wrong gradient of candle's max pool must be found")]
 fn layers_that_cannot_be_measured_are_refused() {
     let measured = |network: &Network| {
         let map = network.frozen().feature_map(Pass::evaluation(), None).unwrap();
