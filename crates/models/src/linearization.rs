@@ -116,6 +116,11 @@ impl Linearization<'_> {
         &self.features
     }
 
+    /// Whether candle's graph differentiates one of the layers: see [`Layer::linearize`].
+    pub fn by_graph(&self) -> bool {
+        self.tape.by_graph()
+    }
+
     /// Jᵀv for cotangents `[k·n, p]`, k for each image. The result is `[k·n, …]` with the shape of the images; row r of both
     /// belongs to image r mod n.
     ///

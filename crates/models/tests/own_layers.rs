@@ -161,7 +161,9 @@ fn the_penalised_gradients_match_finite_differences() {
         let penalty = GcPenalty { strength: 0.7, estimator: Penalty::projections(Probe::Rademacher, 2) };
         let pass = Pass::training(0, 0).without_update();
         let run = || Gradients::of_penalised_loss(&network, &labelled(&x, &y, 0.0), &penalty, 4, &pass).unwrap();
-        let gradients = run().gradients;
+        let penalised = run();
+        let (gradients, mismatch) = (penalised.gradients, penalised.mismatch);
+        assert!(mismatch > 0.0 && mismatch < 1e-6, "{name}: {mismatch}");
         let start: Vec<(String, Var, Tensor, Tensor)> = network
             .params()
             .trainable()
