@@ -24,6 +24,7 @@ mod pool;
 mod product;
 mod sparse_conv;
 mod with_gradient;
+mod with_vjp;
 
 pub use activation::{derivative, relu};
 pub use candle_core;
@@ -37,3 +38,4 @@ pub use loss::{cross_entropy, cross_entropy_jvp, cross_entropy_with_gradient};
 pub use pool::PoolSettings;
 pub use product::{hadamard, relu_mask};
 pub use with_gradient::with_gradient;
+pub use with_vjp::with_vjp;
