@@ -18,4 +18,5 @@ pub use crate::pool::{
     MaxPositions, avg_pool2d, global_avg_pool2d, global_avg_pool2d_vjp, max_pool2d, max_pool2d_jvp, max_pool2d_vjp,
     max_pool2d_with_positions,
 };
+pub use crate::sample_norm::{group_norm, instance_norm};
 pub use crate::sparse_conv::{FollowedBy, ReluMasks, conv2d_input_gradient_masked};
