@@ -277,8 +277,7 @@ impl Linearized for AttentionLinearization {
         check_tangent(OP, self.x.dims(), t)?;
         let by_bias = self.bias.is_some();
         if is_composed(&self.x) {
-            let [tangent, by_input, bias] =
-                self.composed(&self.x)?.tangent_cotangent_term(&g.detach(), &t.detach())?;
+            let [tangent, by_input, bias] = self.composed(&self.x)?.tangent_cotangent_term(&g.detach(), &t.detach())?;
             let by_parameters = by_bias.then_some(Some(bias)).into_iter().collect();
             return Ok(TangentCotangentTerm { tangent, by_input: Some(by_input), by_parameters });
         }

@@ -41,6 +41,8 @@ pub use linearized::{Gradients, Linearized, TangentCotangentTerm};
 pub use loss::{cross_entropy, cross_entropy_jvp, cross_entropy_with_gradient};
 pub use pool::PoolSettings;
 pub use product::{hadamard, relu_mask};
-pub use sample_norm::{SampleNormLinearization, SampleNormSettings, layer_norm, rms_norm, sample_norm, sample_norm_jvp};
+pub use sample_norm::{
+    SampleNormLinearization, SampleNormSettings, layer_norm, rms_norm, sample_norm, sample_norm_jvp,
+};
 pub use softmax::{SoftmaxLinearization, softmax, softmax_jvp};
 pub use with_gradient::with_gradient;

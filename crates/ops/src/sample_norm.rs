@@ -81,7 +81,12 @@ impl SampleNormSettings {
         };
         if groups == 0 || !channels.is_multiple_of(groups) {
             let value = format!("{groups} for {channels} channels");
-            return Err(Error::Setting { op: OP, name: "groups", value, rule: "the number of groups divides the channels" });
+            return Err(Error::Setting {
+                op: OP,
+                name: "groups",
+                value,
+                rule: "the number of groups divides the channels",
+            });
         }
         Ok(Sets { pixels, channels, groups, centred: self.centred, epsilon: self.epsilon })
     }

@@ -126,7 +126,13 @@ fn attention_with_every_setting() {
         check_attention("masked and causal", AttentionSettings { causal: true, ..settings }, Some(mask), &x, &[]);
     }
     // More samples than parts, and enough work for several tasks.
-    check_attention("many samples", AttentionSettings::new(2), None, &draw(&[19, 33, 60], 122), &[draw(&[2, 33, 33], 123)]);
+    check_attention(
+        "many samples",
+        AttentionSettings::new(2),
+        None,
+        &draw(&[19, 33, 60], 122),
+        &[draw(&[2, 33, 33], 123)],
+    );
 }
 
 /// Large logits give exact one-hot weights, and a token that sees nothing has value and derivative 0.

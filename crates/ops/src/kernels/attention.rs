@@ -360,8 +360,8 @@ pub(crate) fn tangent_cotangent_term<T: Element>(
             squares.fill(sizes, kept, g, t, at);
             let Squares { p, u, r, m, .. } = &squares;
             add_to(&mut bias_sums, m);
-            let [q, k, tq, tk] = [(kept.x, 0), (kept.x, 1), (t, 0), (t, 1)]
-                .map(|(x, which)| sizes.operand(x, sample, task.head, which));
+            let [q, k, tq, tk] =
+                [(kept.x, 0), (kept.x, 1), (t, 0), (t, 1)].map(|(x, which)| sizes.operand(x, sample, task.head, which));
             let g = sizes.output(g, sample, task.head);
             let [r, m] = [r, m].map(|square| sizes.weights(square));
             // SAFETY: only this task writes the columns of this sample and head.

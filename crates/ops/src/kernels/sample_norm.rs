@@ -127,12 +127,17 @@ fn tasks<T: Send, R: Send>(
 pub(crate) fn moments<T: Element>(sets: &Sets, x: &[T]) -> Vec<Moments> {
     let (sample, groups) = (sets.sample_len().max(1), sets.groups);
     let mut moments = vec![Moments::default(); x.len() / sample * groups];
-    tasks(vec![&mut moments], sets.task_len() / sample * groups, #[inline(always)] |first, parts| {
-        for (index, moments) in parts.iter_mut().flat_map(|part| part.iter_mut()).enumerate() {
-            let set = first + index;
-            *moments = moments_of_set(sets, x, set / groups * sample, set % groups);
-        }
-    });
+    tasks(
+        vec![&mut moments],
+        sets.task_len() / sample * groups,
+        #[inline(always)]
+        |first, parts| {
+            for (index, moments) in parts.iter_mut().flat_map(|part| part.iter_mut()).enumerate() {
+                let set = first + index;
+                *moments = moments_of_set(sets, x, set / groups * sample, set % groups);
+            }
+        },
+    );
     moments
 }
 
@@ -158,20 +163,25 @@ fn mean_of_set<T: Element>(sets: &Sets, x: &[T], sample: usize, group: usize, te
 pub(crate) fn value<T: Element>(sets: &Sets, x: &[T], moments: &[Moments], gamma: &[T], beta: &[T]) -> Vec<T> {
     let (sample, len) = (sets.sample_len(), sets.run_len());
     let mut y = vec![T::default(); x.len()];
-    tasks(vec![&mut y], sets.task_len(), #[inline(always)] |first, parts| {
-        for y in parts {
-            for (index, set, group) in sets_in(sets, first, y.len()) {
-                let moments = moments[set];
-                for run in sets.runs(index * sample, group) {
-                    let x = &x[first + run.start..][..len];
-                    let (gamma, beta) = (&gamma[run.channel..][..len], &beta[run.channel..][..len]);
-                    for (((y, x), gamma), beta) in y[run.start..][..len].iter_mut().zip(x).zip(gamma).zip(beta) {
-                        *y = T::from_f64(moments.normal(*x) * gamma.to_f64() + beta.to_f64());
+    tasks(
+        vec![&mut y],
+        sets.task_len(),
+        #[inline(always)]
+        |first, parts| {
+            for y in parts {
+                for (index, set, group) in sets_in(sets, first, y.len()) {
+                    let moments = moments[set];
+                    for run in sets.runs(index * sample, group) {
+                        let x = &x[first + run.start..][..len];
+                        let (gamma, beta) = (&gamma[run.channel..][..len], &beta[run.channel..][..len]);
+                        for (((y, x), gamma), beta) in y[run.start..][..len].iter_mut().zip(x).zip(gamma).zip(beta) {
+                            *y = T::from_f64(moments.normal(*x) * gamma.to_f64() + beta.to_f64());
+                        }
                     }
                 }
             }
-        }
-    });
+        },
+    );
     y
 }
 
@@ -194,33 +204,40 @@ pub(crate) fn gradients<T: Element>(
 ) -> (Vec<T>, Option<[Vec<f64>; 2]>) {
     let (sample, len) = (sets.sample_len(), sets.run_len());
     let mut dx = vec![T::default(); g.len()];
-    let partial = tasks(vec![&mut dx], sets.task_len(), #[inline(always)] |first, parts| {
-        let mut sums_by_channel = [vec![0.0; sets.channels], vec![0.0; sets.channels]];
-        for dx in parts {
-            for (index, set, group) in sets_in(sets, first, dx.len()) {
-                let moments = moments[set % moments.len()];
-                let at = (first + index * sample) % x.len();
-                let [along, mean] = cotangent_means(sets, x, g, gamma, moments, [at, first + index * sample], group);
-                for run in sets.runs(index * sample, group) {
-                    let g = &g[first + run.start..][..len];
-                    let x = &x[at + run.start - index * sample..][..len];
-                    let gamma = &gamma[run.channel..][..len];
-                    for (((dx, x), g), gamma) in dx[run.start..][..len].iter_mut().zip(x).zip(g).zip(gamma) {
-                        let tilted = g.to_f64() * gamma.to_f64() - mean - moments.normal(*x) * along;
-                        *dx = T::from_f64(moments.inverse * tilted);
-                    }
-                    if by_parameters {
-                        let [by_gamma, by_beta] = sums_by_channel.each_mut().map(|sum| &mut sum[run.channel..][..len]);
-                        for (((by_gamma, by_beta), x), g) in by_gamma.iter_mut().zip(by_beta).zip(x).zip(g) {
-                            *by_gamma += g.to_f64() * moments.normal(*x);
-                            *by_beta += g.to_f64();
+    let partial = tasks(
+        vec![&mut dx],
+        sets.task_len(),
+        #[inline(always)]
+        |first, parts| {
+            let mut sums_by_channel = [vec![0.0; sets.channels], vec![0.0; sets.channels]];
+            for dx in parts {
+                for (index, set, group) in sets_in(sets, first, dx.len()) {
+                    let moments = moments[set % moments.len()];
+                    let at = (first + index * sample) % x.len();
+                    let [along, mean] =
+                        cotangent_means(sets, x, g, gamma, moments, [at, first + index * sample], group);
+                    for run in sets.runs(index * sample, group) {
+                        let g = &g[first + run.start..][..len];
+                        let x = &x[at + run.start - index * sample..][..len];
+                        let gamma = &gamma[run.channel..][..len];
+                        for (((dx, x), g), gamma) in dx[run.start..][..len].iter_mut().zip(x).zip(g).zip(gamma) {
+                            let tilted = g.to_f64() * gamma.to_f64() - mean - moments.normal(*x) * along;
+                            *dx = T::from_f64(moments.inverse * tilted);
+                        }
+                        if by_parameters {
+                            let [by_gamma, by_beta] =
+                                sums_by_channel.each_mut().map(|sum| &mut sum[run.channel..][..len]);
+                            for (((by_gamma, by_beta), x), g) in by_gamma.iter_mut().zip(by_beta).zip(x).zip(g) {
+                                *by_gamma += g.to_f64() * moments.normal(*x);
+                                *by_beta += g.to_f64();
+                            }
                         }
                     }
                 }
             }
-        }
-        sums_by_channel
-    });
+            sums_by_channel
+        },
+    );
     let totals = || {
         partial.iter().fold([vec![0.0; sets.channels], vec![0.0; sets.channels]], |mut total, partial| {
             for (total, partial) in total.iter_mut().zip(partial) {
@@ -264,24 +281,29 @@ pub(crate) fn tangent<T: Element>(sets: &Sets, x: &[T], moments: &[Moments], gam
     let (sample, len) = (sets.sample_len(), sets.run_len());
     let ones = vec![T::from_f64(1.0); sets.channels];
     let mut dy = vec![T::default(); t.len()];
-    tasks(vec![&mut dy], sets.task_len(), #[inline(always)] |first, parts| {
-        for dy in parts {
-            for (index, set, group) in sets_in(sets, first, dy.len()) {
-                let moments = moments[set % moments.len()];
-                let at = (first + index * sample) % x.len();
-                let [along, mean] = cotangent_means(sets, x, t, &ones, moments, [at, first + index * sample], group);
-                for run in sets.runs(index * sample, group) {
-                    let (x, t) =
-                        (&x[at + run.start - index * sample..][..len], &t[first + run.start..][..len]);
-                    let gamma = &gamma[run.channel..][..len];
-                    for (((dy, x), t), gamma) in dy[run.start..][..len].iter_mut().zip(x).zip(t).zip(gamma) {
-                        let tilted = t.to_f64() - mean - moments.normal(*x) * along;
-                        *dy = T::from_f64(gamma.to_f64() * moments.inverse * tilted);
+    tasks(
+        vec![&mut dy],
+        sets.task_len(),
+        #[inline(always)]
+        |first, parts| {
+            for dy in parts {
+                for (index, set, group) in sets_in(sets, first, dy.len()) {
+                    let moments = moments[set % moments.len()];
+                    let at = (first + index * sample) % x.len();
+                    let [along, mean] =
+                        cotangent_means(sets, x, t, &ones, moments, [at, first + index * sample], group);
+                    for run in sets.runs(index * sample, group) {
+                        let (x, t) = (&x[at + run.start - index * sample..][..len], &t[first + run.start..][..len]);
+                        let gamma = &gamma[run.channel..][..len];
+                        for (((dy, x), t), gamma) in dy[run.start..][..len].iter_mut().zip(x).zip(t).zip(gamma) {
+                            let tilted = t.to_f64() - mean - moments.normal(*x) * along;
+                            *dy = T::from_f64(gamma.to_f64() * moments.inverse * tilted);
+                        }
                     }
                 }
             }
-        }
-    });
+        },
+    );
     dy
 }
 
@@ -303,28 +325,33 @@ pub(crate) fn tangent_cotangent_term<T: Element>(
 ) -> Term<T> {
     let (sample, len) = (sets.sample_len(), sets.run_len());
     let (mut tangent, mut by_input) = (vec![T::default(); x.len()], vec![T::default(); x.len()]);
-    let partial = tasks(vec![&mut tangent, &mut by_input], sets.task_len(), #[inline(always)] |first, parts| {
-        let mut by_gamma = vec![0.0; sets.channels];
-        let [tangent, by_input] = parts else { return by_gamma };
-        for (index, set, group) in sets_in(sets, first, tangent.len()) {
-            let moments = moments[set];
-            let means = Means::of(sets, [x, g, t], gamma, moments, first + index * sample, group);
-            for run in sets.runs(index * sample, group) {
-                let [x, g, t] = [x, g, t].map(|values| &values[first + run.start..][..len]);
-                let gamma = &gamma[run.channel..][..len];
-                let outputs = tangent[run.start..][..len].iter_mut().zip(&mut by_input[run.start..][..len]);
-                let outputs = outputs.zip(&mut by_gamma[run.channel..][..len]);
-                for ((((outputs, x), g), t), gamma) in outputs.zip(x).zip(g).zip(t).zip(gamma) {
-                    let ((tangent, by_input), by_gamma) = outputs;
-                    let [normal_tangent, gradient] = means.at(moments, [*x, *g, *t, *gamma]);
-                    *tangent = T::from_f64(gamma.to_f64() * normal_tangent);
-                    *by_input = T::from_f64(gradient);
-                    *by_gamma += g.to_f64() * normal_tangent;
+    let partial = tasks(
+        vec![&mut tangent, &mut by_input],
+        sets.task_len(),
+        #[inline(always)]
+        |first, parts| {
+            let mut by_gamma = vec![0.0; sets.channels];
+            let [tangent, by_input] = parts else { return by_gamma };
+            for (index, set, group) in sets_in(sets, first, tangent.len()) {
+                let moments = moments[set];
+                let means = Means::of(sets, [x, g, t], gamma, moments, first + index * sample, group);
+                for run in sets.runs(index * sample, group) {
+                    let [x, g, t] = [x, g, t].map(|values| &values[first + run.start..][..len]);
+                    let gamma = &gamma[run.channel..][..len];
+                    let outputs = tangent[run.start..][..len].iter_mut().zip(&mut by_input[run.start..][..len]);
+                    let outputs = outputs.zip(&mut by_gamma[run.channel..][..len]);
+                    for ((((outputs, x), g), t), gamma) in outputs.zip(x).zip(g).zip(t).zip(gamma) {
+                        let ((tangent, by_input), by_gamma) = outputs;
+                        let [normal_tangent, gradient] = means.at(moments, [*x, *g, *t, *gamma]);
+                        *tangent = T::from_f64(gamma.to_f64() * normal_tangent);
+                        *by_input = T::from_f64(gradient);
+                        *by_gamma += g.to_f64() * normal_tangent;
+                    }
                 }
             }
-        }
-        by_gamma
-    });
+            by_gamma
+        },
+    );
     let by_gamma = partial.iter().fold(vec![0.0; sets.channels], |mut total: Vec<f64>, partial| {
         total.iter_mut().zip(partial).for_each(|(total, partial)| *total += partial);
         total

@@ -146,7 +146,9 @@ impl Operation<'_> {
             });
             assert_close(self.name, together, &sum, 1e-13);
         }
-        assert!(linearization.gradients(&together.input.narrow(0, 0, 1).unwrap(), false).is_err() || x.dims() == y.dims());
+        assert!(
+            linearization.gradients(&together.input.narrow(0, 0, 1).unwrap(), false).is_err() || x.dims() == y.dims()
+        );
     }
 
     /// The gradients of the value, and of the JVP, by candle's backward pass.
