@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
 mod activation;
+mod activation_linearization;
+mod adaptive_pool;
 mod attention;
 mod batch_norm;
 mod batch_norm_linearization;
@@ -8,6 +10,7 @@ mod channel;
 mod channel_moments;
 mod composed;
 mod conv;
+mod conv1d;
 pub mod cpu;
 #[cfg(feature = "cuda")]
 mod cuda;
@@ -25,15 +28,18 @@ pub mod nhwc;
 mod pool;
 mod product;
 mod sample_norm;
+mod sample_scale;
 mod softmax;
 mod sparse_conv;
 mod with_gradient;
 
 pub use activation::{derivative, relu};
+pub use activation_linearization::{ActivationLinearization, PreluLinearization, prelu, prelu_jvp};
 pub use attention::{AttentionLinearization, AttentionMask, AttentionSettings, attention, attention_jvp};
 pub use composed::composed;
 pub use conv::{ConvSettings, linear};
-pub use dropout::{dropout, dropout_mask};
+pub use conv1d::Conv1dSettings;
+pub use dropout::{dropout, dropout_mask, stochastic_depth_mask};
 pub use error::{Error, Result};
 pub use fused_relu::{add_detached, relu_mask_rows, repeat_rows};
 pub use kernels::{Accuracy, Activation};

@@ -13,21 +13,47 @@ use crate::{Error, Result};
 
 /// The settings of a pooling.
 ///
-/// **Conventions** PyTorch's: `[vertical, horizontal]`, output sizes rounded down, padding at most half the kernel.
+/// **Conventions** PyTorch's: `[vertical, horizontal]`, padding at most half the kernel. By default output sizes are rounded down, and
+/// padding is not part of a mean (PyTorch's default is to count it).
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use ops::{PoolSettings, nhwc::avg_pool2d};
+/// let x = Tensor::new(&[2f64, 4., 6.], &Device::Cpu)?.reshape((1, 1, 3, 1))?;
+/// let pooled = |settings| avg_pool2d(&x, settings)?.flatten_all()?.to_vec1::<f64>();
+/// let settings = PoolSettings { kernel: [1, 2], stride: [1, 2], ..PoolSettings::default() };
+/// assert_eq!(pooled(settings)?, [3.]);
+/// assert_eq!(pooled(PoolSettings { ceil_mode: true, ..settings })?, [3., 6.]);
+/// let padded = PoolSettings { padding: [0, 1], ..settings };
+/// assert_eq!(pooled(padded)?, [2., 5.]);
+/// assert_eq!(pooled(PoolSettings { count_include_pad: true, ..padded })?, [1., 5.]);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolSettings {
     /// Size of the window.
     pub kernel: [usize; 2],
     /// Step between neighbouring windows.
     pub stride: [usize; 2],
-    /// Rows and columns of padding on each side. Padding is not part of a maximum or a mean.
+    /// Rows and columns of padding on each side. Padding is never a maximum.
     pub padding: [usize; 2],
+    /// Whether output sizes are rounded up, so that the last window may reach beyond the padded image. Every window starts inside the
+    /// image or the padding before it.
+    pub ceil_mode: bool,
+    /// Whether a mean divides by the number of values of the window inside the padded image instead of inside the image.
+    pub count_include_pad: bool,
+}
+
+impl Default for PoolSettings {
+    fn default() -> Self {
+        Self::square(1)
+    }
 }
 
 impl PoolSettings {
     /// Square windows of this size without overlap and padding.
     pub fn square(size: usize) -> Self {
-        Self { kernel: [size; 2], stride: [size; 2], padding: [0; 2] }
+        Self { kernel: [size; 2], stride: [size; 2], padding: [0; 2], ceil_mode: false, count_include_pad: false }
     }
 
     pub(crate) fn geometry(&self, op: &'static str, x: &Tensor) -> Result<PoolGeometry> {
@@ -53,8 +79,8 @@ impl PoolSettings {
         if height * width > u32::MAX as usize {
             return Err(refuse("one image holds fewer than 2³² pixels"));
         }
-        let Self { kernel, stride, padding } = *self;
-        Ok(PoolGeometry { batch, height, width, channels, kernel, stride, padding })
+        let Self { kernel, stride, padding, ceil_mode, count_include_pad } = *self;
+        Ok(PoolGeometry { batch, height, width, channels, kernel, stride, padding, ceil_mode, count_include_pad })
     }
 }
 
@@ -159,7 +185,7 @@ pub fn global_avg_pool2d_vjp(g: &Tensor, [height, width]: [usize; 2]) -> Result<
     Ok(spread.broadcast_as((batch, height, width, channels))?.contiguous()?)
 }
 
-/// The mean over each window. Padding is not counted (PyTorch's `count_include_pad=False`).
+/// The mean over each window.
 ///
 /// The operation is linear, so its JVP is the operation itself.
 ///
@@ -200,7 +226,7 @@ pub fn global_avg_pool2d(x: &Tensor) -> Result<Tensor> {
             rule: "the input is [n, h, w, c]".into(),
         });
     };
-    let settings = PoolSettings { kernel: [height, width], stride: [1; 2], padding: [0; 2] };
+    let settings = PoolSettings { kernel: [height, width], ..PoolSettings::default() };
     Ok(avg_pool2d(x, settings)?.reshape((batch, channels))?)
 }
 

@@ -10,8 +10,8 @@ mod support;
 use candle_core::{DType, Device, Tensor};
 use check::{Operation, draw};
 use ops::{
-    AttentionLinearization, AttentionMask, AttentionSettings, Error, Linearized, SampleNormLinearization,
-    SampleNormSettings, SoftmaxLinearization,
+    Activation, ActivationLinearization, AttentionLinearization, AttentionMask, AttentionSettings, Error, Linearized,
+    PreluLinearization, SampleNormLinearization, SampleNormSettings, SoftmaxLinearization,
 };
 use support::numbers;
 
@@ -241,4 +241,55 @@ fn wrong_settings_shapes_and_dtypes_are_errors() {
     ] {
         assert!(matches!(error, Err(Error::DType { .. })), "{error:?}");
     }
+}
+
+#[test]
+fn activations() {
+    let x = draw(&[4, 3, 7], 150);
+    // Both bounds of the piecewise activations lie inside.
+    let wide = (draw(&[4, 3, 7], 151) * 4.0).unwrap();
+    for activation in [
+        Activation::Identity,
+        Activation::Relu,
+        Activation::Gelu,
+        Activation::GeluTanh,
+        Activation::Silu,
+        Activation::Tanh,
+        Activation::Softplus,
+        Activation::Sigmoid,
+        Activation::Mish,
+        Activation::Relu6,
+        Activation::HardSigmoid,
+        Activation::HardSwish,
+        Activation::LeakyRelu { negative_slope: 0.1 },
+        Activation::Elu { alpha: 0.7 },
+    ] {
+        for x in [&x, &wide] {
+            Operation {
+                name: &format!("{activation:?}"),
+                at: &|x, _| Ok(Box::new(ActivationLinearization::at(activation, x)?)),
+                value: &|x, _| activation.forward(x),
+                jvp: &|x, dx, _| activation.jvp(x, dx),
+            }
+            .check(x, &[]);
+        }
+    }
+}
+
+#[test]
+fn prelu_with_one_and_several_slopes() {
+    let x = draw(&[4, 3, 7], 152);
+    let operation = Operation {
+        name: "PReLU",
+        at: &|x, p| Ok(Box::new(PreluLinearization::at(x, &p[0])?)),
+        value: &|x, p| ops::prelu(x, &p[0]),
+        jvp: &|x, dx, p| ops::prelu_jvp(x, dx, &p[0]),
+    };
+    operation.check(&x, &[draw(&[7], 153)]);
+    operation.check(&x, &[draw(&[1], 154)]);
+    assert!(matches!(ops::prelu(&x, &draw(&[3], 1)), Err(Error::Shape { op: "prelu", .. })));
+    let zero = Tensor::new(&[[0f64]], &Device::Cpu).unwrap();
+    let at_zero = PreluLinearization::at(&zero, &Tensor::new(&[0.25f64], &Device::Cpu).unwrap()).unwrap();
+    let gradients = at_zero.gradients(&Tensor::ones((1, 1), DType::F64, &Device::Cpu).unwrap(), true).unwrap();
+    assert_eq!((numbers(&gradients.input), numbers(&gradients.parameters[0])), (vec![0.25], vec![0.0]));
 }

@@ -20,6 +20,7 @@ mod operands;
 mod panel;
 pub(crate) mod pool;
 pub(crate) mod sample_norm;
+pub(crate) mod sample_scale;
 mod scratch;
 mod shared;
 mod simd;
