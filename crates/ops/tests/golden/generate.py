@@ -87,7 +87,8 @@ for name, f in {
     "softplus": F.softplus,
     "mish": F.mish,
     "relu6": F.relu6,
-    "hardsigmoid": F.hardsigmoid,
+    # PyTorch's own hard sigmoid has no second derivative.
+    "hardsigmoid": lambda x: F.relu6(x + 3) / 6,
     "hardswish": F.hardswish,
     "leakyrelu": lambda x: F.leaky_relu(x, 0.1),
     "elu": lambda x: F.elu(x, 0.7),

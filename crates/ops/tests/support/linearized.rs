@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on may panic")]
 #![allow(unreachable_pub, reason = "a module of a test binary")]
+#![allow(clippy::type_complexity, reason = "the closures of one operation")]
 
 use candle_core::{DType, Device, Tensor, Var};
 use ops::{Linearized, Result};
