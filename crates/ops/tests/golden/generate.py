@@ -34,7 +34,7 @@ def case(name, f, x, *parameters):
     entry = {"y": y, "g": g, "t": t, "jvp": jvp_of(*arguments)}
     for name_of, argument, one, two in zip(names, arguments, first, second):
         entry |= {name_of: argument, f"by_{name_of}": one, f"term_{name_of}": two}
-    tensors.update({f"{name}.{key}": tensor.detach().contiguous() for key, tensor in entry.items()})
+    tensors.update({f"{name}.{key}": tensor.detach().contiguous().clone() for key, tensor in entry.items()})
 
 
 def outside(x):
