@@ -31,6 +31,15 @@ pub enum Error {
         /// The dtype found.
         got: String,
     },
+    /// A layer without a derivative rule of its own gave an output that candle's graph does not lead back to its input.
+    #[error(
+        "the output {shape:?} of a layer does not depend on its input in candle's graph; use operations that candle can \
+             differentiate and no `detach`, or implement `Layer::linearize`"
+    )]
+    NotDifferentiable {
+        /// The shape of the output.
+        shape: Vec<usize>,
+    },
     /// A setting outside its range.
     #[error("{op}: {name} is {value}, but {rule}")]
     Setting {

@@ -51,10 +51,11 @@ impl Network {
             let expected = "f32 or f64 (mixed precision keeps f32 weights and is a setting of the pass)".into();
             return Err(Error::DType { op: "network", expected, got: dtype.as_str().into() });
         }
-        let mut params = Params::empty(dtype, device, Some(architecture.head_name()));
+        let mut params = Params::new(dtype, device).with_head(architecture.head_name());
         let mut view = |access, frozen| View::new(architecture, params.builder(initialisation, seed, access), frozen);
         let frozen = Arc::new(view(Access::Frozen, None)?);
         let tracked = view(Access::Tracked, Some(frozen.clone()))?;
+        let tracked = tracked.with_variables(params.trainable().map(|(_, var)| var.as_tensor().clone()).collect());
         Ok(Self { architecture: architecture.clone(), params, tracked, frozen })
     }
 

@@ -18,13 +18,25 @@ pub struct View {
     has_batch_norm: bool,
     /// The same parameters as constants; none if this view is frozen itself.
     frozen: Option<Arc<View>>,
+    /// The trainable parameters; none if this view is frozen.
+    variables: Vec<Tensor>,
 }
 
 impl View {
     pub(crate) fn new(architecture: &Architecture, builder: Builder<'_>, frozen: Option<Arc<View>>) -> Result<Self> {
         let layers = architecture.build(builder)?;
         let (input_shape, has_batch_norm) = (architecture.input_shape(), architecture.has_batch_norm());
-        Ok(Self { layers, input_shape, has_batch_norm, frozen })
+        Ok(Self { layers, input_shape, has_batch_norm, frozen, variables: Vec::new() })
+    }
+
+    /// This view, in which these parameters are variables.
+    pub(crate) fn with_variables(self, variables: Vec<Tensor>) -> Self {
+        Self { variables, ..self }
+    }
+
+    /// The trainable parameters, in the order of their names; none if this view is frozen.
+    pub(crate) fn variables(&self) -> &[Tensor] {
+        &self.variables
     }
 
     /// Class scores `[n, k]`.
@@ -41,13 +53,6 @@ impl View {
         self.layers.body.forward(&self.to_inside(images)?, pass)
     }
 
-    /// The features and their directional derivative along `tangent`.
-    ///
-    /// **Errors** as [`View::logits`], for the tangent too.
-    pub fn features_jvp(&self, images: &Tensor, tangent: &Tensor, pass: &Pass) -> Result<(Tensor, Tensor)> {
-        self.layers.body.jvp(&self.to_inside(images)?, &self.to_inside(tangent)?, pass)
-    }
-
     /// The class scores of features.
     ///
     /// **Errors** [`Error::Shape`](crate::Error::Shape) when the features are not `[n, p]`.
@@ -57,7 +62,7 @@ impl View {
 
     /// Weight `[k, p]` and bias `[k]` of the head.
     pub fn head_parameters(&self) -> (&Tensor, &Tensor) {
-        (self.layers.head.weight(), self.layers.head.bias())
+        (self.layers.head.weight(), &self.layers.head_bias)
     }
 
     /// The names of the layers in forward order; the layers inside a residual block come before the block.

@@ -32,6 +32,7 @@ mod sample_scale;
 mod softmax;
 mod sparse_conv;
 mod with_gradient;
+mod with_vjp;
 
 pub use activation::{derivative, relu};
 pub use activation_linearization::{ActivationLinearization, PreluLinearization, prelu, prelu_jvp};
@@ -52,3 +53,4 @@ pub use sample_norm::{
 };
 pub use softmax::{SoftmaxLinearization, softmax, softmax_jvp};
 pub use with_gradient::with_gradient;
+pub use with_vjp::with_vjp;

@@ -7,7 +7,7 @@ use crate::{Error, Result};
 
 /// Whether a network has its parameters as variables or as constants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Access {
+pub enum Access {
     /// Variables, so that a backward pass reaches them.
     Tracked,
     /// Constants on the same storage, so that no parameter gradient is ever computed.
@@ -15,7 +15,22 @@ pub(crate) enum Access {
 }
 
 /// Gives layers their parameters by name while a network is built; the first request creates a parameter.
-pub(crate) struct Builder<'a> {
+///
+/// A network is built twice on the same [`Params`]: with its parameters as variables, to train it, and as constants, to measure it.
+///
+/// ```
+/// use candle_core::{DType, Device};
+/// use models::{Access, Initialisation, Params, Role};
+/// let mut params = Params::new(DType::F32, &Device::Cpu);
+/// let mut builder = params.builder(Initialisation::HeNormal, 0, Access::Tracked);
+/// let weight = builder.under("layer1").under("conv").tensor("weight", &[4, 3], Role::Weight)?;
+/// assert!(weight.is_variable());
+/// let frozen = params.builder(Initialisation::HeNormal, 0, Access::Frozen).tensor("layer1.conv.weight", &[4, 3], Role::Weight)?;
+/// assert!(!frozen.is_variable());
+/// assert_eq!(params.names().collect::<Vec<_>>(), ["layer1.conv.weight"]);
+/// # Ok::<(), models::Error>(())
+/// ```
+pub struct Builder<'a> {
     params: &'a mut Params,
     initialisation: Initialisation,
     seed: u64,
@@ -25,14 +40,15 @@ pub(crate) struct Builder<'a> {
 }
 
 impl Params {
-    pub(crate) fn builder(&mut self, initialisation: Initialisation, seed: u64, access: Access) -> Builder<'_> {
+    /// A builder that gives parameters of these by name, and draws those that do not exist yet from `seed`.
+    pub fn builder(&mut self, initialisation: Initialisation, seed: u64, access: Access) -> Builder<'_> {
         Builder { params: self, initialisation, seed, access, prefix: String::new() }
     }
 }
 
 impl Builder<'_> {
     /// The builder of the layer `name` inside this one.
-    pub(crate) fn under(&mut self, name: impl std::fmt::Display) -> Builder<'_> {
+    pub fn under(&mut self, name: impl std::fmt::Display) -> Builder<'_> {
         let prefix = self.path(&name.to_string());
         Builder {
             params: self.params,
@@ -44,12 +60,15 @@ impl Builder<'_> {
     }
 
     /// The full name of `name` under this builder.
-    fn path(&self, name: &str) -> String {
+    pub fn path(&self, name: &str) -> String {
         if self.prefix.is_empty() { name.to_owned() } else { format!("{}.{name}", self.prefix) }
     }
 
     /// The parameter `name` of this shape and role, as a tensor.
-    pub(crate) fn tensor(&mut self, name: &str, shape: &[usize], role: Role) -> Result<Tensor> {
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when it exists with another shape; [`Error::Setting`] when it does not fit into memory.
+    pub fn tensor(&mut self, name: &str, shape: &[usize], role: Role) -> Result<Tensor> {
         let var = self.var(name, shape, role)?;
         Ok(match self.access {
             Access::Tracked if role.is_trainable() => var.as_tensor().clone(),
@@ -58,7 +77,10 @@ impl Builder<'_> {
     }
 
     /// The variable itself, for statistics that a layer updates.
-    pub(crate) fn var(&mut self, name: &str, shape: &[usize], role: Role) -> Result<Var> {
+    ///
+    /// # Errors
+    /// As [`Builder::tensor`].
+    pub fn var(&mut self, name: &str, shape: &[usize], role: Role) -> Result<Var> {
         let path = self.path(name);
         if let Some(parameter) = self.params.entries.get(&path) {
             if parameter.var.dims() != shape {

@@ -11,7 +11,6 @@ use ops::nhwc::channel_dot;
 
 use super::{GcPenalty, PenalisedPass};
 use crate::layer::GradientAccumulator;
-use crate::linearization::LogitsTape;
 use crate::params::Params;
 use crate::{Error, Network, Pass, Result};
 
@@ -98,11 +97,11 @@ impl Gradients {
     /// # Ok::<(), models::Error>(())
     /// ```
     pub fn of_loss(network: &Network, batch: &LabelledBatch<'_>, pass: &Pass) -> Result<(f64, Self)> {
-        let LogitsTape { logits, tape, .. } = network.tracked().linearize_logits(batch.images, false, pass)?;
-        let (loss, cotangent) = cross_entropy_with_gradient(&logits, batch.labels, batch.label_smoothing)?;
+        let forward = network.tracked().linearize_logits(batch.images, false, pass)?;
+        let (loss, cotangent) = cross_entropy_with_gradient(&forward.head.output, batch.labels, batch.label_smoothing)?;
         let loss = loss.to_dtype(DType::F64)?.to_scalar::<f64>()?;
-        let mut sums = GradientAccumulator::default();
-        tape.into_vjp(cotangent, &mut sums)?;
+        let mut sums = GradientAccumulator::of_parameters();
+        forward.into_vjp(&cotangent, &mut sums)?;
         Ok((loss, Self::from_sums(network.params(), sums)))
     }
 

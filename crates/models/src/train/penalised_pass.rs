@@ -4,9 +4,9 @@ use candle_core::{DType, Tensor};
 use ops::cross_entropy_with_gradient;
 
 use super::{Gradients, LabelledBatch};
-use crate::layer::{GradientAccumulator, TangentCotangentTerms};
+use crate::layer::GradientAccumulator;
 use crate::linearization::LogitsTape;
-use crate::squared_vjp::ForwardResiduals;
+use crate::squared_vjp::SquaredVjps;
 use crate::{Network, Pass, Result};
 
 /// λ·GC as a term of the loss.
@@ -34,7 +34,7 @@ pub(super) struct PenalisedPass<'a> {
 impl<'a> PenalisedPass<'a> {
     pub(super) fn new(network: &'a Network, batch: &LabelledBatch<'a>, pass: Pass) -> Result<Self> {
         let forward = network.tracked().linearize_logits(batch.images, true, &pass)?;
-        let (loss, cotangent) = cross_entropy_with_gradient(&forward.logits, batch.labels, batch.label_smoothing)?;
+        let (loss, cotangent) = cross_entropy_with_gradient(&forward.head.output, batch.labels, batch.label_smoothing)?;
         let loss = loss.to_dtype(DType::F64)?.to_scalar::<f64>()?;
         Ok(Self { network, images: batch.images, pass, forward, loss, cotangent })
     }
@@ -54,18 +54,15 @@ impl<'a> PenalisedPass<'a> {
         step: u64,
     ) -> Result<(f64, Gradients)> {
         let Self { network, images, pass, forward, cotangent, .. } = self;
-        let LogitsTape { features, residuals, tape, .. } = forward;
         let view = network.tracked();
-        let probes = estimator.probes(&features, view.batch_norm_mode(&pass), step)?;
-        let forward = ForwardResiduals { view, layers: &view.layers().body, residuals, images, pass: &pass };
-        let (units, factor) = (estimator.input_units(), strength * probes.gradient_factor());
-        let mut sums = GradientAccumulator::default();
-        let mut terms = TangentCotangentTerms::AddedTo(&mut sums);
-        let squared_norms = probes.cotangents().iter().map(|v| forward.squared_vjp(v, units, factor, &mut terms));
-        let squared_norms = squared_norms.collect::<Result<Vec<_>>>()?;
+        let probes = estimator.probes(&forward.features, view.batch_norm_mode(&pass), step)?;
+        let factor = strength * probes.gradient_factor();
+        let mut sums = GradientAccumulator::of_parameters();
+        let vjps = SquaredVjps { view, tape: &forward.body, images, units: estimator.input_units() };
+        let squared_norms = probes.cotangents().iter().map(|v| vjps.of(v, factor, &mut sums));
+        let squared_norms = squared_norms.map(|vjp| Ok(vjp?.norms)).collect::<Result<Vec<_>>>()?;
         let (complexity, _) = probes.complexity(&squared_norms, || view.first_non_finite_layer(images, &pass))?;
-        drop(forward);
-        tape.into_vjp(cotangent, &mut sums)?;
+        forward.into_vjp(&cotangent, &mut sums)?;
         Ok((complexity, Gradients::from_sums(network.params(), sums)))
     }
 }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use candle_core::Tensor;
+
 use crate::Result;
 use crate::layer::{Linear, Sequential};
 use crate::params::Builder;
@@ -10,6 +12,8 @@ use crate::params::Builder;
 pub(crate) struct BodyAndHead {
     pub(crate) body: Sequential,
     pub(crate) head: Arc<Linear>,
+    /// The bias of the head; zeros for a head without one.
+    pub(crate) head_bias: Tensor,
     pub(crate) head_name: String,
 }
 
@@ -23,6 +27,10 @@ impl BodyAndHead {
         classes: usize,
     ) -> Result<Self> {
         let linear = Linear::new(builder.under(head), features, classes)?;
-        Ok(Self { body, head: Arc::new(linear), head_name: head.to_owned() })
+        let head_bias = match linear.bias() {
+            Some(bias) => bias.clone(),
+            None => Tensor::zeros(classes, linear.weight().dtype(), linear.weight().device())?,
+        };
+        Ok(Self { body, head: Arc::new(linear), head_bias, head_name: head.to_owned() })
     }
 }

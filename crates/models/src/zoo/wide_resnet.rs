@@ -102,7 +102,7 @@ impl WideResNetConfig {
         if inputs == outputs {
             branch = before;
         } else {
-            for (inside, layer) in before.into_layers() {
+            for (inside, layer) in before {
                 body.push_shared(format!("{name}.{inside}"), layer);
             }
             let settings = ConvSettings::new(stride, 0);

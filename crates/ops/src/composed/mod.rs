@@ -105,6 +105,15 @@ where
     Ok(x.apply_op1(Ruled { value, rule: op })?)
 }
 
+/// `value`, computed elsewhere, as the result of `rule` at `x`.
+pub(crate) fn value_with_rule<O>(x: &Tensor, value: &Tensor, rule: O) -> Result<Tensor>
+where
+    O: CustomOp1 + Send + Sync + 'static,
+{
+    same_device(rule.name(), x, value)?;
+    Ok(x.apply_op1(Ruled { value: value.detach(), rule })?)
+}
+
 /// `op` of two tensors, by kernel or composed.
 pub(crate) fn apply2<O>(x: &Tensor, y: &Tensor, op: O) -> Result<Tensor>
 where
