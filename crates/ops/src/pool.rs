@@ -58,16 +58,21 @@ impl PoolSettings {
 
     pub(crate) fn geometry(&self, op: &'static str, x: &Tensor) -> Result<PoolGeometry> {
         require_float(op, x)?;
+        self.geometry_of(op, x.dims())
+    }
+
+    /// The geometry of a pooling of images of this shape.
+    fn geometry_of(&self, op: &'static str, dims: &[usize]) -> Result<PoolGeometry> {
         let refuse = |rule: &str| Error::Shape {
             op,
-            left: x.dims().to_vec(),
+            left: dims.to_vec(),
             right: vec![self.kernel[0], self.kernel[1]],
             rule: rule.into(),
         };
-        let &[batch, height, width, channels] = x.dims() else {
+        let &[batch, height, width, channels] = dims else {
             return Err(refuse("the input is [n, h, w, c]"));
         };
-        if x.elem_count() == 0 || self.kernel.contains(&0) || self.stride.contains(&0) {
+        if dims.contains(&0) || self.kernel.contains(&0) || self.stride.contains(&0) {
             return Err(refuse("no dimension, kernel size or stride is zero"));
         }
         if (0..2).any(|axis| self.padding[axis] * 2 > self.kernel[axis]) {
@@ -203,6 +208,36 @@ pub fn global_avg_pool2d_vjp(g: &Tensor, [height, width]: [usize; 2]) -> Result<
 pub fn avg_pool2d(x: &Tensor, settings: PoolSettings) -> Result<Tensor> {
     let geometry = settings.geometry("avg-pool", x)?;
     apply1(x, Average(geometry))
+}
+
+/// The VJP of [`avg_pool2d`] of images of this height and width: each cotangent is divided equally among its window.
+///
+/// **Shapes** `g` `[n, h', w', c]`, result `[n, h, w, c]`.
+///
+/// **Errors** [`Error::Shape`] if `g` does not have the shape of an output, and as [`avg_pool2d`].
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use ops::{PoolSettings, nhwc::avg_pool2d_vjp};
+/// let g = Tensor::new(&[8f64], &Device::Cpu)?.reshape((1, 1, 1, 1))?;
+/// let dx = avg_pool2d_vjp(&g, [2, 2], PoolSettings::square(2))?;
+/// assert_eq!(dx.flatten_all()?.to_vec1::<f64>()?, [2., 2., 2., 2.]);
+/// # Ok::<(), ops::Error>(())
+/// ```
+pub fn avg_pool2d_vjp(g: &Tensor, [height, width]: [usize; 2], settings: PoolSettings) -> Result<Tensor> {
+    const OP: &str = "avg-pool-spread";
+    require_float(OP, g)?;
+    let &[batch, rows, columns, channels] = g.dims() else {
+        let rule = "the cotangent is [n, h', w', c]".into();
+        return Err(Error::Shape { op: OP, left: g.dims().to_vec(), right: vec![], rule });
+    };
+    let geometry = settings.geometry_of(OP, &[batch, height, width, channels])?;
+    let expected = [geometry.out_height(), geometry.out_width()];
+    if [rows, columns] != expected {
+        let rule = "a cotangent has the shape of the output".into();
+        return Err(Error::Shape { op: OP, left: g.dims().to_vec(), right: expected.to_vec(), rule });
+    }
+    apply1(&g.detach(), Spread(geometry))
 }
 
 /// The mean over all pixels.
