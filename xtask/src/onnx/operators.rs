@@ -127,6 +127,7 @@ fn pool(node: &NodeProto, x: &Tensor) -> Result<Tensor> {
         kernel: pair(node, "kernel_shape", 1)?,
         stride: pair(node, "strides", 1)?,
         padding: padding(node)?,
+        ..PoolSettings::default()
     };
     if node.op_type == "MaxPool" {
         return outside(&ops::nhwc::max_pool2d(&inside(x)?, settings)?);

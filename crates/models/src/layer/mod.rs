@@ -64,39 +64,61 @@
 
 mod accumulator;
 mod activation;
+mod attention;
+mod average_pool;
 mod batch_norm;
 mod compile;
+mod concatenation;
 mod conv;
+mod conv1d;
 mod dropout;
 mod flatten;
+mod gate;
 mod graph;
 mod input;
+mod layer_scale;
 mod linear;
 mod memo;
 mod module;
+mod operation;
 mod pool;
+mod prelu;
+mod sample_norm;
 mod sequential;
 mod sequential_tape;
+mod stochastic_depth;
 mod sum;
 mod tape;
+mod tokens;
 
 use candle_core::Tensor;
 
 pub use accumulator::GradientAccumulator;
 pub use activation::ActivationLayer;
+pub use attention::Attention;
+pub(crate) use attention::require_heads;
+pub use average_pool::{AdaptiveAvgPool, AvgPool, ChannelShuffle};
 pub use batch_norm::BatchNorm2d;
+pub use concatenation::Concatenation;
 pub use conv::{Conv2d, ConvSizes};
+pub use conv1d::Conv1d;
 pub use dropout::Dropout;
 pub use flatten::Flatten;
+pub use gate::SqueezeExcitation;
 pub(crate) use graph::relative_change;
 pub use input::LayerInput;
+pub use layer_scale::LayerScale;
 pub use linear::Linear;
 pub use module::CandleModule;
 pub use pool::{GlobalAvgPool, MaxPool};
+pub use prelu::Prelu;
+pub use sample_norm::SampleNorm;
 pub use sequential::Sequential;
 pub use sequential_tape::SequentialTape;
+pub use stochastic_depth::StochasticDepth;
 pub use sum::Sum;
 pub use tape::{Footprint, LayerLinearization, LinearTape, Tape};
+pub use tokens::{ClassToken, PositionEmbedding, TokenPool, Tokens, TransposeTokens};
 
 use crate::{Pass, Result};
 

@@ -142,7 +142,10 @@ impl ResNetConfig {
         body.push("bn1", BatchNorm2d::new(builder.under("bn1"), channels)?);
         body.push("relu", ActivationLayer(self.activation));
         if self.stem == Stem::Imagenet {
-            body.push("maxpool", MaxPool(PoolSettings { kernel: [3; 2], stride: [2; 2], padding: [1; 2] }));
+            body.push(
+                "maxpool",
+                MaxPool(PoolSettings { kernel: [3; 2], stride: [2; 2], padding: [1; 2], ..Default::default() }),
+            );
         }
         Ok(channels)
     }
