@@ -68,8 +68,7 @@ struct Builder<'a, 'b, 'w> {
 /// The program of a model.
 pub(crate) fn build<'a>(model: &message::Model<'a>, weights: &mut Weights) -> Result<Program<'a>> {
     let functions = model.functions.iter().map(|function| ((function.domain, function.name), function)).collect();
-    let mut builder =
-        Builder { functions, weights, names: Vec::new(), constants: HashMap::new(), count: 0 };
+    let mut builder = Builder { functions, weights, names: Vec::new(), constants: HashMap::new(), count: 0 };
     let mut scope = Scope { around: None, names: HashMap::new() };
     let place = Place { opsets: &model.opsets, prefix: String::new(), arguments: HashMap::new(), depth: 0 };
     let (nodes, outputs) = builder.graph(&model.graph, &mut scope, &place)?;
@@ -92,7 +91,10 @@ impl<'a> Builder<'a, '_, '_> {
         place: &Place<'a, '_>,
     ) -> Result<(Vec<Node>, Vec<Id>)> {
         if graph.sparse > 0 {
-            return Err(malformed("GraphProto", "sparse initializers are not supported; store the weights as dense tensors"));
+            return Err(malformed(
+                "GraphProto",
+                "sparse initializers are not supported; store the weights as dense tensors",
+            ));
         }
         for tensor in &graph.initializers {
             let id = self.value(format!("{}{}", place.prefix, tensor.name));
@@ -109,7 +111,9 @@ impl<'a> Builder<'a, '_, '_> {
         let mut outputs = Vec::new();
         for output in &graph.outputs {
             let id = scope.find(output.name).flatten();
-            outputs.push(id.ok_or_else(|| malformed("GraphProto", format!("no node computes the output `{}`", output.name)))?);
+            outputs.push(
+                id.ok_or_else(|| malformed("GraphProto", format!("no node computes the output `{}`", output.name)))?,
+            );
         }
         Ok((nodes, outputs))
     }
@@ -157,7 +161,10 @@ impl<'a> Builder<'a, '_, '_> {
         for name in &node.outputs {
             outputs.push(if name.is_empty() { None } else { Some(self.define(name, scope, place)?) });
         }
-        if node.op == "Constant" && node.domain.is_empty() && self.constant(node, place, outputs.first().copied().flatten())? {
+        if node.op == "Constant"
+            && node.domain.is_empty()
+            && self.constant(node, place, outputs.first().copied().flatten())?
+        {
             return Ok(());
         }
         let domain = if node.domain == "ai.onnx" { "" } else { node.domain };
@@ -208,12 +215,12 @@ impl<'a> Builder<'a, '_, '_> {
         }
         let call = if node.name.is_empty() { function.name } else { node.name };
         let opsets = if function.opsets.0.is_empty() { place.opsets } else { &function.opsets };
-        let inside =
-            Place { opsets, prefix: format!("{}{call}/", place.prefix), arguments, depth: place.depth + 1 };
+        let inside = Place { opsets, prefix: format!("{}{call}/", place.prefix), arguments, depth: place.depth + 1 };
         built.extend(self.nodes(&function.nodes, &mut inner, &inside)?);
         for (index, name) in node.outputs.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
             let id = function.outputs.get(index).and_then(|own| inner.find(own)).flatten();
-            let id = id.ok_or_else(|| malformed("FunctionProto", format!("`{call}` does not compute its output {index}")))?;
+            let id =
+                id.ok_or_else(|| malformed("FunctionProto", format!("`{call}` does not compute its output {index}")))?;
             if let Some(shown) = self.names.get_mut(id) {
                 *shown = format!("{}{name}", place.prefix);
             }

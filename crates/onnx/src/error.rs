@@ -38,7 +38,9 @@ pub enum Error {
         reason: String,
     },
     /// A tensor has an element type that no operator takes.
-    #[error("reading ONNX: the tensor `{tensor}` has elements of type {kind}; expected floats of 16 to 64 bits, integers or booleans")]
+    #[error(
+        "reading ONNX: the tensor `{tensor}` has elements of type {kind}; expected floats of 16 to 64 bits, integers or booleans"
+    )]
     ElementType {
         /// The tensor.
         tensor: String,
@@ -46,7 +48,9 @@ pub enum Error {
         kind: String,
     },
     /// The graph has another number of inputs than one.
-    #[error("the graph has the inputs {inputs:?}; expected one input on which the features depend: store the others in the graph when it is exported")]
+    #[error(
+        "the graph has the inputs {inputs:?}; expected one input on which the features depend: store the others in the graph when it is exported"
+    )]
     Inputs {
         /// The inputs that have no value in the file.
         inputs: Vec<String>,
@@ -83,7 +87,9 @@ pub enum Error {
         last: String,
     },
     /// The graph has no linear layer.
-    #[error("the graph has no linear layer with constant weights; name the tensor to measure with `--layer NAME`, or `--layer output`")]
+    #[error(
+        "the graph has no linear layer with constant weights; name the tensor to measure with `--layer NAME`, or `--layer output`"
+    )]
     NoLinearLayer,
     /// No node or tensor has the name.
     #[error("unknown node or tensor `{name}`{hint}; the graph has {count} nodes, the last of which are {last}")]
@@ -153,7 +159,12 @@ pub enum Error {
         shapes: String,
         /// The reason.
         reason: String,
+        /// Whether the node needs what is missing here, so that nothing is wrong with the graph.
+        is_unsupported: bool,
     },
+    /// What only a value shows: a form of an operator that is missing here.
+    #[error("{0} is not supported")]
+    UnsupportedForm(String),
     /// An operand or an attribute of a node does not fit.
     #[error("{0}")]
     Operand(String),
@@ -173,4 +184,9 @@ pub(crate) fn malformed(what: &'static str, reason: impl Into<String>) -> Error 
 /// An operand or an attribute that does not fit.
 pub(crate) fn operand(reason: impl Into<String>) -> Error {
     Error::Operand(reason.into())
+}
+
+/// A form of an operator that is missing here.
+pub(crate) fn unsupported(what: impl Into<String>) -> Error {
+    Error::UnsupportedForm(what.into())
 }

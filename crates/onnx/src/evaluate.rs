@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device};
 
-use crate::error::operand;
+use crate::error::{operand, unsupported};
 use crate::free_batch::Reference;
 use crate::node::{Attribute, Branch, Id, Node};
 use crate::operators::{self, Call};
@@ -59,7 +59,7 @@ pub(crate) fn evaluate(node: &Node, values: &mut Values, context: Context) -> Re
             None => None,
             Some(id) => {
                 let name = || context.names.get(*id).map_or("", String::as_str);
-                Some(values.get(*id).ok_or_else(|| operand(format!("the tensor `{}` has no value", name())))?.clone())
+                Some(values.get(*id).ok_or_else(|| unsupported(format!("the tensor `{}`", name())))?.clone())
             }
         };
         inputs.push(value);
@@ -70,6 +70,7 @@ pub(crate) fn evaluate(node: &Node, values: &mut Values, context: Context) -> Re
             node: node.display(context.names).to_owned(),
             op: node.op.clone(),
             shapes: shapes(&inputs),
+            is_unsupported: matches!(error, Error::UnsupportedForm(_)),
             reason: error.to_string(),
         },
     };

@@ -32,8 +32,29 @@ pub(crate) struct Reference {
 
 /// Elementwise operators, and others whose operands broadcast.
 const BROADCASTING: [&str; 23] = [
-    "Add", "Sub", "Mul", "Div", "Pow", "Mod", "Min", "Max", "Mean", "Sum", "And", "Or", "Xor", "Equal", "Greater", "Less",
-    "GreaterOrEqual", "LessOrEqual", "Where", "PRelu", "MatMul", "BitwiseAnd", "BitwiseOr",
+    "Add",
+    "Sub",
+    "Mul",
+    "Div",
+    "Pow",
+    "Mod",
+    "Min",
+    "Max",
+    "Mean",
+    "Sum",
+    "And",
+    "Or",
+    "Xor",
+    "Equal",
+    "Greater",
+    "Less",
+    "GreaterOrEqual",
+    "LessOrEqual",
+    "Where",
+    "PRelu",
+    "MatMul",
+    "BitwiseAnd",
+    "BitwiseOr",
 ];
 
 impl Reference {
@@ -99,7 +120,8 @@ impl Reference {
         };
         let axis = axis(node.integer("axis", 0)?, recorded.len())?;
         let inner = recorded[axis] / self.stated.max(1);
-        if self.batch_axis(recorded, x.dims()) != Some(axis) || inner < 2 || indices.dims.first() != Some(&self.stated) {
+        if self.batch_axis(recorded, x.dims()) != Some(axis) || inner < 2 || indices.dims.first() != Some(&self.stated)
+        {
             return Ok(None);
         }
         let first = indices.data.len() / self.stated.max(1);
@@ -113,7 +135,8 @@ impl Reference {
         let mut dims = indices.dims.clone();
         dims[0] = self.samples;
         let row = &indices.data[..first];
-        let data = (0..self.samples as i64).flat_map(|at| row.iter().map(move |index| index + at * inner as i64)).collect();
+        let data =
+            (0..self.samples as i64).flat_map(|at| row.iter().map(move |index| index + at * inner as i64)).collect();
         Ok(Some(Whole::new(indices.kind, dims, data)))
     }
 

@@ -208,12 +208,7 @@ impl Graph {
         Ok(recorded)
     }
 
-    fn run(
-        &self,
-        x: &Tensor,
-        freed: Option<&Reference>,
-        record: &mut dyn FnMut(Id, &Value),
-    ) -> Result<Value> {
+    fn run(&self, x: &Tensor, freed: Option<&Reference>, record: &mut dyn FnMut(Id, &Value)) -> Result<Value> {
         let context =
             Context { dtype: self.dtype, device: &self.device, names: &self.names, freed, most: MOST_ELEMENTS };
         let mut values = Values::new(&self.constants);

@@ -76,7 +76,11 @@ impl Model {
         Ok(model)
     }
 
-    fn message(&self) -> Result<message::Model<'_>> {
+    pub(crate) fn folder(&self) -> Option<&Path> {
+        self.folder.as_deref()
+    }
+
+    pub(crate) fn message(&self) -> Result<message::Model<'_>> {
         message::Model::read(match &self.bytes {
             Bytes::Mapped(map) => map,
             Bytes::Owned(bytes) => bytes,
@@ -239,15 +243,17 @@ fn fold(
             continue;
         }
         if let Some(constant) = program.constants.get(&id) {
-            constants.insert(id, match constant {
-                crate::build::Constant::Stored(tensor) => weights.read(tensor)?,
-                crate::build::Constant::Value(value) => value.clone(),
-            });
+            constants.insert(
+                id,
+                match constant {
+                    crate::build::Constant::Stored(tensor) => weights.read(tensor)?,
+                    crate::build::Constant::Value(value) => value.clone(),
+                },
+            );
         }
     }
     let device = weights.device;
-    let context =
-        Context { dtype: weights.dtype, device, names: &program.names, freed: None, most: MOST_FOLDED };
+    let context = Context { dtype: weights.dtype, device, names: &program.names, freed: None, most: MOST_FOLDED };
     let mut left = Vec::new();
     for node in nodes {
         if taken(&node).any(|id| dependent.contains(&id)) {

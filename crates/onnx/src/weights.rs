@@ -52,11 +52,15 @@ impl<'a> Weights<'a> {
             return Err(format!("`{location}` is not a path within the folder of the graph, and is not read"));
         }
         let missing = |error: std::io::Error| {
-            format!("cannot read `{location}` in the folder of the graph: {error}; keep the file with the weights beside the graph")
+            format!(
+                "cannot read `{location}` in the folder of the graph: {error}; keep the file with the weights beside the graph"
+            )
         };
         let path = folder.join(location).canonicalize().map_err(missing)?;
         if !path.starts_with(folder.canonicalize().map_err(missing)?) {
-            return Err(format!("`{location}` is a link that leaves the folder of the graph, and is not read; copy the file"));
+            return Err(format!(
+                "`{location}` is a link that leaves the folder of the graph, and is not read; copy the file"
+            ));
         }
         if let Some(file) = self.files.get(&path) {
             return Ok(file.clone());
@@ -131,13 +135,18 @@ fn le<const N: usize, T>(bytes: &[u8], number: impl Fn([u8; N]) -> T) -> Vec<T> 
 /// The bytes of a tensor within a file: `needed` of them.
 fn slice<'f>(file: &'f Mapped, external: &External, needed: Option<usize>) -> std::result::Result<&'f [u8], String> {
     let number = |name: &str, text: Option<&str>| -> std::result::Result<Option<usize>, String> {
-        text.map(|text| text.parse().map_err(|_| format!("its {name} is `{text}`, expected a number of bytes"))).transpose()
+        text.map(|text| text.parse().map_err(|_| format!("its {name} is `{text}`, expected a number of bytes")))
+            .transpose()
     };
     let needed = needed.ok_or("its size overflows")?;
     let offset = number("offset", external.offset)?.unwrap_or(0);
     let length = number("length", external.length)?.unwrap_or(needed);
     let bytes = offset.checked_add(length).and_then(|end| file.get(offset..end)).ok_or_else(|| {
-        format!("`{}` has {} bytes, the tensor is at {offset} with {length}; is it the file of another graph?", external.location, file.len())
+        format!(
+            "`{}` has {} bytes, the tensor is at {offset} with {length}; is it the file of another graph?",
+            external.location,
+            file.len()
+        )
     })?;
     if length != needed {
         return Err(format!("{length} bytes are stated, its shape needs {needed}"));

@@ -197,7 +197,9 @@ mod tests {
     #[test]
     fn negative_and_packed_integers() {
         let mut values = Vec::new();
-        Field::Bytes(&[1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1]).integers("Test", &mut values).unwrap();
+        Field::Bytes(&[1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1])
+            .integers("Test", &mut values)
+            .unwrap();
         assert_eq!(values, [1, -1]);
     }
 

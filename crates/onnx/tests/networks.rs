@@ -14,7 +14,9 @@ fn folder() -> PathBuf {
 
 /// ‖a − b‖ / ‖b‖.
 fn relative(a: &Tensor, b: &Tensor) -> f64 {
-    let norm = |x: &Tensor| x.to_dtype(DType::F64).unwrap().sqr().unwrap().sum_all().unwrap().to_scalar::<f64>().unwrap().sqrt();
+    let norm = |x: &Tensor| {
+        x.to_dtype(DType::F64).unwrap().sqr().unwrap().sum_all().unwrap().to_scalar::<f64>().unwrap().sqrt()
+    };
     let difference = a.to_dtype(DType::F64).unwrap().sub(&b.to_dtype(DType::F64).unwrap()).unwrap();
     norm(&difference) / norm(b).max(1e-300)
 }
@@ -45,7 +47,12 @@ fn compare(dtype: DType, tolerance: f64) {
         let start = std::time::Instant::now();
         match errors(&path, dtype) {
             Ok(errors) => {
-                println!("{name}: features {:.1e}, VJP {:.1e}, {:.1} s", errors[0], errors[1], start.elapsed().as_secs_f64());
+                println!(
+                    "{name}: features {:.1e}, VJP {:.1e}, {:.1} s",
+                    errors[0],
+                    errors[1],
+                    start.elapsed().as_secs_f64()
+                );
                 if !errors.iter().all(|error| *error < tolerance) {
                     wrong.push(format!("{name}: features {:.1e}, VJP {:.1e}", errors[0], errors[1]));
                 }

@@ -5,10 +5,10 @@ use ops::Activation;
 use rayon::prelude::*;
 
 use super::{Call, one};
+use crate::Result;
 use crate::error::operand;
 use crate::node::Node;
 use crate::value::{Value, Whole};
-use crate::Result;
 
 /// Elements per task of a thread.
 const CHUNK: usize = 1 << 13;
@@ -87,14 +87,26 @@ impl Function {
             Self::Clip(low, high) => x.max(low).min(high),
             Self::Cos => x.cos(),
             Self::Cosh => x.cosh(),
-            Self::Elu(alpha) => if x > 0.0 { x } else { alpha * x.exp_m1() },
+            Self::Elu(alpha) => {
+                if x > 0.0 {
+                    x
+                } else {
+                    alpha * x.exp_m1()
+                }
+            }
             Self::Erf => libm::erf(x),
             Self::Exp => x.exp(),
             Self::Floor => x.floor(),
             Self::GeluTanh => 0.5 * x * (1.0 + (TANH_SCALE * (x + TANH_CUBIC * x * x * x)).tanh()),
             Self::HardSigmoid(alpha, beta) => (alpha * x + beta).clamp(0.0, 1.0),
             Self::HardSwish => x * (x / 6.0 + 0.5).clamp(0.0, 1.0),
-            Self::LeakyRelu(alpha) => if x > 0.0 { x } else { alpha * x },
+            Self::LeakyRelu(alpha) => {
+                if x > 0.0 {
+                    x
+                } else {
+                    alpha * x
+                }
+            }
             Self::Log => x.ln(),
             Self::Mish => x * softplus(x).tanh(),
             Self::Neg => -x,
@@ -103,22 +115,46 @@ impl Function {
             Self::Round => x.round_ties_even(),
             Self::Selu(alpha, gamma) => gamma * if x > 0.0 { x } else { alpha * x.exp_m1() },
             Self::Shrink(bias, lambda) if x < -lambda => x + bias,
-            Self::Shrink(bias, lambda) => if x > lambda { x - bias } else { 0.0 },
+            Self::Shrink(bias, lambda) => {
+                if x > lambda {
+                    x - bias
+                } else {
+                    0.0
+                }
+            }
             Self::Sigmoid => logistic(x),
-            Self::Sign => if x == 0.0 || x.is_nan() { x } else { x.signum() },
+            Self::Sign => {
+                if x == 0.0 || x.is_nan() {
+                    x
+                } else {
+                    x.signum()
+                }
+            }
             Self::Sin => x.sin(),
             Self::Sinh => x.sinh(),
             Self::Softsign => x / (1.0 + x.abs()),
             Self::Sqrt => x.sqrt(),
             Self::Swish(alpha) => x * logistic(alpha * x),
             Self::Tan => x.tan(),
-            Self::ThresholdedRelu(alpha) => if x > alpha { x } else { 0.0 },
+            Self::ThresholdedRelu(alpha) => {
+                if x > alpha {
+                    x
+                } else {
+                    0.0
+                }
+            }
         }
     }
 
     fn slope(self, x: f64) -> f64 {
         match self {
-            Self::Abs => if x == 0.0 { 0.0 } else { x.signum() },
+            Self::Abs => {
+                if x == 0.0 {
+                    0.0
+                } else {
+                    x.signum()
+                }
+            }
             Self::Acos => -1.0 / (1.0 - x * x).sqrt(),
             Self::Acosh => 1.0 / (x * x - 1.0).sqrt(),
             Self::Asin => 1.0 / (1.0 - x * x).sqrt(),
@@ -126,11 +162,23 @@ impl Function {
             Self::Atan => 1.0 / (1.0 + x * x),
             Self::Atanh => 1.0 / (1.0 - x * x),
             Self::Ceil | Self::Floor | Self::Round | Self::Sign => 0.0,
-            Self::Celu(alpha) => if x > 0.0 { 1.0 } else { (x / alpha).exp() },
+            Self::Celu(alpha) => {
+                if x > 0.0 {
+                    1.0
+                } else {
+                    (x / alpha).exp()
+                }
+            }
             Self::Clip(low, high) => f64::from(x > low && x < high),
             Self::Cos => -x.sin(),
             Self::Cosh => x.sinh(),
-            Self::Elu(alpha) => if x > 0.0 { 1.0 } else { alpha * x.exp() },
+            Self::Elu(alpha) => {
+                if x > 0.0 {
+                    1.0
+                } else {
+                    alpha * x.exp()
+                }
+            }
             Self::Erf => std::f64::consts::FRAC_2_SQRT_PI * (-x * x).exp(),
             Self::Exp => x.exp(),
             Self::GeluTanh => {
@@ -142,16 +190,34 @@ impl Function {
                 if inside { alpha } else { 0.0 }
             }
             Self::HardSwish => {
-                if x <= -3.0 { 0.0 } else if x < 3.0 { x / 3.0 + 0.5 } else { 1.0 }
+                if x <= -3.0 {
+                    0.0
+                } else if x < 3.0 {
+                    x / 3.0 + 0.5
+                } else {
+                    1.0
+                }
             }
-            Self::LeakyRelu(alpha) => if x > 0.0 { 1.0 } else { alpha },
+            Self::LeakyRelu(alpha) => {
+                if x > 0.0 {
+                    1.0
+                } else {
+                    alpha
+                }
+            }
             Self::Log => 1.0 / x,
             Self::Mish => {
                 let t = softplus(x).tanh();
                 t + x * (1.0 - t * t) * logistic(x)
             }
             Self::Neg => -1.0,
-            Self::Power(exponent) => if exponent == 0.0 { 0.0 } else { exponent * x.powf(exponent - 1.0) },
+            Self::Power(exponent) => {
+                if exponent == 0.0 {
+                    0.0
+                } else {
+                    exponent * x.powf(exponent - 1.0)
+                }
+            }
             Self::Reciprocal => -1.0 / (x * x),
             Self::Selu(alpha, gamma) => gamma * if x > 0.0 { 1.0 } else { alpha * x.exp() },
             Self::Shrink(_, lambda) => f64::from(x < -lambda || x > lambda),
@@ -206,12 +272,15 @@ impl CustomOp1 for Pointwise {
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> CandleResult<(CpuStorage, Shape)> {
         let range = layout.contiguous_offsets();
-        let not_contiguous = || candle_core::Error::Msg("an elementwise function of elements that are not contiguous".into());
+        let not_contiguous =
+            || candle_core::Error::Msg("an elementwise function of elements that are not contiguous".into());
         let (start, end) = range.ok_or_else(not_contiguous)?;
         let values = match storage {
             CpuStorage::F32(x) => CpuStorage::F32(self.map(&x[start..end], f64::from, |y| y as f32)),
             CpuStorage::F64(x) => CpuStorage::F64(self.map(&x[start..end], |x| x, |y| y)),
-            _ => return Err(candle_core::Error::Msg("an elementwise function of other numbers than f32 and f64".into())),
+            _ => {
+                return Err(candle_core::Error::Msg("an elementwise function of other numbers than f32 and f64".into()));
+            }
         };
         Ok((values, layout.shape().clone()))
     }
@@ -336,4 +405,3 @@ pub(super) fn prelu(call: &Call) -> Result<Vec<Value>> {
     let negative = Activation::Relu.forward(&x.neg()?)?;
     one(positive.sub(&negative.broadcast_mul(slope)?)?)
 }
-

@@ -141,14 +141,17 @@ pub(super) fn binary(call: &Call) -> Result<Vec<Value>> {
         (Value::Whole(a), Value::Whole(b)) => {
             let kind = a.kind;
             let of = |a: i64, b: i64| -> Result<i64> {
-                Ok(wrapped(kind, match op {
-                    "Add" => a.wrapping_add(b),
-                    "Sub" => a.wrapping_sub(b),
-                    "Mul" => a.wrapping_mul(b),
-                    _ if b == 0 => return Err(operand("an integer is divided by 0")),
-                    _ if kind == Kind::U64 => (a.cast_unsigned() / b.cast_unsigned()).cast_signed(),
-                    _ => a.wrapping_div(b),
-                }))
+                Ok(wrapped(
+                    kind,
+                    match op {
+                        "Add" => a.wrapping_add(b),
+                        "Sub" => a.wrapping_sub(b),
+                        "Mul" => a.wrapping_mul(b),
+                        _ if b == 0 => return Err(operand("an integer is divided by 0")),
+                        _ if kind == Kind::U64 => (a.cast_unsigned() / b.cast_unsigned()).cast_signed(),
+                        _ => a.wrapping_div(b),
+                    },
+                ))
             };
             one(zip(a, b, kind, of)?)
         }
@@ -198,7 +201,9 @@ pub(super) fn power(call: &Call) -> Result<Vec<Value>> {
                     .to_dtype(base.dtype())?
                     .to_device(base.device())?)
             };
-            one(with_slope(&base, tensor(f64::powf)?, || tensor(|x, e| if e == 0.0 { 0.0 } else { e * x.powf(e - 1.0) }))?)
+            one(with_slope(&base, tensor(f64::powf)?, || {
+                tensor(|x, e| if e == 0.0 { 0.0 } else { e * x.powf(e - 1.0) })
+            })?)
         }
     }
 }
@@ -248,11 +253,24 @@ pub(super) fn variadic(call: &Call) -> Result<Vec<Value>> {
             }),
             (Value::Whole(a), Value::Whole(b)) => {
                 let kind = a.kind;
-                let less = |a: i64, b: i64| if kind == Kind::U64 { a.cast_unsigned() < b.cast_unsigned() } else { a < b };
+                let less =
+                    |a: i64, b: i64| if kind == Kind::U64 { a.cast_unsigned() < b.cast_unsigned() } else { a < b };
                 let of = |a: i64, b: i64| {
                     Ok(match op {
-                        "Max" => if less(a, b) { b } else { a },
-                        "Min" => if less(a, b) { a } else { b },
+                        "Max" => {
+                            if less(a, b) {
+                                b
+                            } else {
+                                a
+                            }
+                        }
+                        "Min" => {
+                            if less(a, b) {
+                                a
+                            } else {
+                                b
+                            }
+                        }
                         _ => wrapped(kind, a.wrapping_add(b)),
                     })
                 };

@@ -7,7 +7,7 @@ use super::linear::product;
 use super::softmax::softmax_along;
 use super::{Call, one};
 use crate::Result;
-use crate::error::operand;
+use crate::error::{operand, unsupported};
 use crate::message::Kind;
 use crate::node::Node;
 use crate::value::{Value, Whole};
@@ -31,7 +31,7 @@ pub(super) fn attention(call: &Call) -> Result<Vec<Value>> {
     let q = by_head(call.float(0)?, heads)?;
     let (k, v) = (by_head(call.float(1)?, shared)?, by_head(call.float(2)?, shared)?);
     if call.optional(4).is_some() || call.optional(5).is_some() || call.optional(6).is_some() {
-        return Err(operand("past keys and values are not supported"));
+        return Err(unsupported("attention with past keys and values"));
     }
     let (n, heads, tokens, width) = q.dims4()?;
     let (_, groups, keys, _) = k.dims4()?;
@@ -87,7 +87,9 @@ fn bias(call: &Call, mask: &Value, keys: usize) -> Result<Tensor> {
         return Ok(tensor);
     }
     let last = tensor.rank() - 1;
-    Ok(super::padding::pad_constant(&tensor.into(), last, [0, (keys - given) as i64], f64::NEG_INFINITY)?.float()?.clone())
+    Ok(super::padding::pad_constant(&tensor.into(), last, [0, (keys - given) as i64], f64::NEG_INFINITY)?
+        .float()?
+        .clone())
 }
 
 pub(super) fn refuses(node: &Node) -> Option<String> {
@@ -147,4 +149,3 @@ pub(super) fn rotary(call: &Call) -> Result<Vec<Value>> {
     }
     one(y.transpose(1, 2)?.contiguous()?.reshape((n, tokens, heads * width))?)
 }
-

@@ -88,7 +88,8 @@ impl Planar<'_> {
         for tap in 0..self.windows.kernel[0] {
             let depths: Vec<usize> = (0..count).map(|at| at * stride + tap * dilation).collect();
             let planes = super::indexing::select(&x.clone().into(), 2, &depths)?;
-            let planes = planes.float()?.transpose(1, 2)?.contiguous()?.reshape((n * count, channels, height, width))?;
+            let planes =
+                planes.float()?.transpose(1, 2)?.contiguous()?.reshape((n * count, channels, height, width))?;
             let own = weight.narrow(2, tap, 1)?.squeeze(2)?.contiguous()?;
             let y = self.plane(&planes, &own, if tap == 0 { bias } else { None })?;
             sum = Some(match sum {
@@ -114,8 +115,9 @@ pub(super) fn transposed(call: &Call) -> Result<Vec<Value>> {
     if strides.len() != rank || dilations.len() != rank {
         return Err(operand(format!("strides {strides:?} in {rank} dimensions")));
     }
-    let full: Vec<usize> =
-        (0..rank).map(|at| (x.dims()[at + 2].max(1) - 1) * strides[at] + (kernel[at].max(1) - 1) * dilations[at] + 1).collect();
+    let full: Vec<usize> = (0..rank)
+        .map(|at| (x.dims()[at + 2].max(1) - 1) * strides[at] + (kernel[at].max(1) - 1) * dilations[at] + 1)
+        .collect();
     let cuts = Cuts::of(call, &x.dims()[2..], &full, &strides)?;
     let adjoint = Adjoint { strides: &strides, dilations: &dilations, groups: groups(call)? };
     let y = match rank {
@@ -195,7 +197,9 @@ impl Adjoint<'_> {
         let (&[n, _, h, w], &[_, out, kh, kw]) = (x.dims(), weight.dims()) else {
             return Err(operand("expected [n, c, h, w]"));
         };
-        let size = |size: usize, kernel: usize, axis: usize| (size.max(1) - 1) * stride[axis] + (kernel.max(1) - 1) * dilation[axis] + 1;
+        let size = |size: usize, kernel: usize, axis: usize| {
+            (size.max(1) - 1) * stride[axis] + (kernel.max(1) - 1) * dilation[axis] + 1
+        };
         let shape = [n, size(h, kh, 0), size(w, kw, 1), out * self.groups];
         let g = x.permute((0, 2, 3, 1))?.contiguous()?;
         Ok(nhwc::conv2d_input_gradient(&g, weight, &shape, settings)?.permute((0, 3, 1, 2))?.contiguous()?)

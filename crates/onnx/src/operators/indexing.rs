@@ -218,11 +218,7 @@ struct Lines {
 
 impl Lines {
     fn of(x: &Value, axis: usize) -> Result<Self> {
-        Ok(Self {
-            inner: x.dims()[axis + 1..].iter().product(),
-            size: x.dims()[axis],
-            numbers: x.numbers()?,
-        })
+        Ok(Self { inner: x.dims()[axis + 1..].iter().product(), size: x.dims()[axis], numbers: x.numbers()? })
     }
 
     /// The position of element `at` of the line that starts at `start`.
@@ -335,7 +331,8 @@ pub(super) fn non_zero(call: &Call) -> Result<Vec<Value>> {
 pub(super) fn reverse_sequence(call: &Call) -> Result<Vec<Value>> {
     let (x, lengths) = (call.at(0)?, call.list(1)?);
     let rank = x.dims().len();
-    let (time, batch) = (axis(call.node.integer("time_axis", 0)?, rank)?, axis(call.node.integer("batch_axis", 1)?, rank)?);
+    let (time, batch) =
+        (axis(call.node.integer("time_axis", 0)?, rank)?, axis(call.node.integer("batch_axis", 1)?, rank)?);
     let mut positions = Vec::with_capacity(x.count());
     for mut own in multi_indices(x.dims()) {
         let length = lengths.get(own[batch]).copied().unwrap_or(0);

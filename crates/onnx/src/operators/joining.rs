@@ -115,7 +115,10 @@ pub(super) fn space_to_depth(call: &Call) -> Result<Vec<Value>> {
 
 fn block_size(call: &Call) -> Result<usize> {
     let size = call.node.integer("blocksize", 0)?;
-    usize::try_from(size).ok().filter(|size| *size > 0 && *size < 1 << 16).ok_or_else(|| operand(format!("blocksize = {size}")))
+    usize::try_from(size)
+        .ok()
+        .filter(|size| *size > 0 && *size < 1 << 16)
+        .ok_or_else(|| operand(format!("blocksize = {size}")))
 }
 
 pub(super) fn refuses_depth_mode(node: &Node) -> Option<String> {
@@ -199,7 +202,9 @@ pub(super) fn cumulative_sum(call: &Call) -> Result<Vec<Value>> {
             let data = (0..whole.data.len()).map(|at| {
                 let (column, index) = (at % inner, at / inner % size);
                 let start = at / (inner * size) * inner * size + column;
-                (0..size).filter(|i| summed(*i, index)).fold(0i64, |sum, i| sum.wrapping_add(whole.data[start + i * inner]))
+                (0..size)
+                    .filter(|i| summed(*i, index))
+                    .fold(0i64, |sum, i| sum.wrapping_add(whole.data[start + i * inner]))
             });
             one(Whole::new(whole.kind, whole.dims.clone(), data.collect()))
         }
@@ -212,7 +217,9 @@ pub(super) fn cumulative_sum(call: &Call) -> Result<Vec<Value>> {
 
 /// The product of one dimension with a constant matrix `[size, out]`.
 pub(super) fn along(x: &Tensor, axis: usize, matrix: &[f64], [size, out]: [usize; 2]) -> Result<Tensor> {
-    let matrix = Tensor::from_slice(matrix, (size, out), &candle_core::Device::Cpu)?.to_dtype(x.dtype())?.to_device(x.device())?;
+    let matrix = Tensor::from_slice(matrix, (size, out), &candle_core::Device::Cpu)?
+        .to_dtype(x.dtype())?
+        .to_device(x.device())?;
     let last = x.rank() - 1;
     let moved = x.transpose(axis, last)?.contiguous()?;
     Ok(super::linear::by_constant(&moved, &matrix)?.transpose(axis, last)?.contiguous()?)

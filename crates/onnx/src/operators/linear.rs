@@ -51,7 +51,9 @@ pub(super) fn product(a: &Tensor, b: &Tensor) -> Result<Tensor> {
         match (a.track_op(), b.track_op()) {
             (true, false) => {
                 let constant = b.detach();
-                with_rule(&a, a.detach().matmul(&constant)?, move |g| g.contiguous()?.matmul(&constant.transpose(constant.rank() - 2, constant.rank() - 1)?))?
+                with_rule(&a, a.detach().matmul(&constant)?, move |g| {
+                    g.contiguous()?.matmul(&constant.transpose(constant.rank() - 2, constant.rank() - 1)?)
+                })?
             }
             (false, true) => {
                 let constant = a.detach();
@@ -115,13 +117,20 @@ pub(super) fn einsum(call: &Call) -> Result<Vec<Value>> {
         return Err(operand(format!("the equation {equation} for {} operands", operands.len())));
     }
     // The dimensions of an ellipsis get Greek letters.
-    let free = terms.iter().zip(&operands).filter(|(term, _)| term.contains("...")).map(|(term, x)| x.rank() + 3 - term.len().min(x.rank() + 3)).max().unwrap_or(0);
+    let free = terms
+        .iter()
+        .zip(&operands)
+        .filter(|(term, _)| term.contains("..."))
+        .map(|(term, x)| x.rank() + 3 - term.len().min(x.rank() + 3))
+        .max()
+        .unwrap_or(0);
     let greek = |count: usize| ('\u{3b1}'..).take(free).skip(free.saturating_sub(count)).collect::<String>();
     let spelled = |term: &str, rank: usize| {
         let count = (rank + 3).saturating_sub(term.len()).min(free);
         term.replace("...", &greek(count))
     };
-    let terms: Vec<Vec<char>> = terms.iter().zip(&operands).map(|(term, x)| spelled(term, x.rank()).chars().collect()).collect();
+    let terms: Vec<Vec<char>> =
+        terms.iter().zip(&operands).map(|(term, x)| spelled(term, x.rank()).chars().collect()).collect();
     let mut letters: Vec<char> = terms.concat();
     letters.sort_unstable();
     letters.dedup();
@@ -133,7 +142,8 @@ pub(super) fn einsum(call: &Call) -> Result<Vec<Value>> {
             greek(free).chars().chain(implied.filter(char::is_ascii)).collect()
         }
     };
-    let order: Vec<char> = output.iter().copied().chain(letters.iter().copied().filter(|letter| !output.contains(letter))).collect();
+    let order: Vec<char> =
+        output.iter().copied().chain(letters.iter().copied().filter(|letter| !output.contains(letter))).collect();
     let mut result: Option<Tensor> = None;
     for (term, x) in terms.iter().zip(&operands) {
         let x = spread(x, term, &order)?;
@@ -157,19 +167,20 @@ fn spread(x: &Tensor, term: &[char], order: &[char]) -> Result<Tensor> {
     }
     let (mut x, mut term) = (x.clone(), term.to_vec());
     // A letter twice is a diagonal.
-    while let Some((first, second)) = (0..term.len()).find_map(|a| Some((a, (a + 1..term.len()).find(|b| term[*b] == term[a])?))) {
+    while let Some((first, second)) =
+        (0..term.len()).find_map(|a| Some((a, (a + 1..term.len()).find(|b| term[*b] == term[a])?)))
+    {
         let size = x.dim(first)?;
         let mask: Vec<f64> = (0..size * size).map(|at| f64::from(at / size == at % size)).collect();
         let mut dims = vec![1; x.rank()];
         (dims[first], dims[second]) = (size, size);
-        let mask = Tensor::from_vec(mask, dims, &candle_core::Device::Cpu)?.to_dtype(x.dtype())?.to_device(x.device())?;
+        let mask =
+            Tensor::from_vec(mask, dims, &candle_core::Device::Cpu)?.to_dtype(x.dtype())?.to_device(x.device())?;
         x = x.broadcast_mul(&mask)?.contiguous()?.sum(second)?;
         term.remove(second);
     }
     let present: Vec<usize> = order.iter().filter_map(|letter| term.iter().position(|own| own == letter)).collect();
-    let dims: Vec<usize> = order
-        .iter()
-        .map(|letter| term.iter().position(|own| own == letter).map_or(1, |at| x.dims()[at]))
-        .collect();
+    let dims: Vec<usize> =
+        order.iter().map(|letter| term.iter().position(|own| own == letter).map_or(1, |at| x.dims()[at])).collect();
     Ok(x.permute(present)?.contiguous()?.reshape(dims)?)
 }

@@ -29,12 +29,12 @@ mod tests;
 
 use candle_core::Tensor;
 
+use crate::Result;
 use crate::error::operand;
 use crate::evaluate::Context;
 use crate::missing::Missing;
 use crate::node::{Attribute, Node};
 use crate::value::{Value, Whole, axis};
-use crate::Result;
 
 pub(crate) use table::TABLE;
 

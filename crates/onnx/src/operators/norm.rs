@@ -155,4 +155,3 @@ pub(super) fn local_response(call: &Call) -> Result<Vec<Value>> {
     let base = total.affine(factor, call.node.float("bias", 1.0)?)?;
     one(x.mul(&Function::Power(-call.node.float("beta", 0.75)?).apply(&base)?)?)
 }
-

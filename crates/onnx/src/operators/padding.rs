@@ -91,7 +91,8 @@ pub(super) fn pad(call: &Call) -> Result<Vec<Value>> {
     }
     let mut dims = x.dims().to_vec();
     for (at, axis) in axes.iter().enumerate() {
-        let size = dims[*axis] as i64 + pads[at].clamp(-(1 << 40), 1 << 40) + pads[at + axes.len()].clamp(-(1 << 40), 1 << 40);
+        let size =
+            dims[*axis] as i64 + pads[at].clamp(-(1 << 40), 1 << 40) + pads[at + axes.len()].clamp(-(1 << 40), 1 << 40);
         dims[*axis] = usize::try_from(size).unwrap_or(0);
     }
     call.check_count(&dims)?;

@@ -11,7 +11,7 @@ use super::reduce::{extreme, sum};
 use super::windows::Windows;
 use super::{Call, one};
 use crate::Result;
-use crate::error::operand;
+use crate::error::{operand, unsupported};
 use crate::node::Node;
 use crate::value::Value;
 
@@ -104,7 +104,7 @@ fn spatial(x: &Tensor) -> Result<&[usize]> {
 pub(super) fn max_pool(call: &Call) -> Result<Vec<Value>> {
     let x = match call.at(0)? {
         Value::Float(x) => x,
-        Value::Whole(_) => return Err(operand("pooling of integers")),
+        Value::Whole(_) => return Err(unsupported("pooling of integers")),
     };
     let windows = Windows::of(call, spatial(x)?, None)?;
     one(pooled(&padded(x, &windows, f64::NEG_INFINITY)?, &windows, true)?)
@@ -129,9 +129,8 @@ fn factors(x: &Tensor, windows: &Windows, with_padding: bool) -> Result<Tensor> 
             let taps = (0..windows.kernel[at]).map(|tap| window * windows.strides[at] + tap * windows.dilations[at]);
             taps.filter(|position| (first..end).contains(position)).count()
         };
-        let own: Vec<f64> = (0..windows.counts[at])
-            .map(|window| windows.kernel[at] as f64 / counted(window).max(1) as f64)
-            .collect();
+        let own: Vec<f64> =
+            (0..windows.counts[at]).map(|window| windows.kernel[at] as f64 / counted(window).max(1) as f64).collect();
         factors = factors.iter().flat_map(|factor| own.iter().map(move |own| factor * own)).collect();
     }
     let tensor = Tensor::from_vec(factors, windows.counts.as_slice(), &candle_core::Device::Cpu)?;

@@ -8,7 +8,7 @@ use super::arithmetic::{add, multiply};
 use super::linear::product;
 use super::{Call, one};
 use crate::Result;
-use crate::error::operand;
+use crate::error::{operand, unsupported};
 use crate::node::Node;
 use crate::value::Value;
 
@@ -49,7 +49,7 @@ pub(super) fn recurrent(call: &Call) -> Result<Vec<Value>> {
     if let Some(lengths) = call.optional(4)
         && lengths.whole()?.data.iter().any(|length| *length != steps as i64)
     {
-        return Err(operand("sequences of different lengths are not supported"));
+        return Err(unsupported("a batch of sequences of different lengths"));
     }
     let initial = |at: usize, direction: usize| -> Result<Tensor> {
         match call.optional_float(at)? {
@@ -108,7 +108,8 @@ pub(super) fn recurrent(call: &Call) -> Result<Vec<Value>> {
 }
 
 fn advanced(call: &Call, weights: &Direction, x: &Tensor, state: State, hidden: usize) -> Result<State> {
-    let gate = |gates: &Tensor, at: usize| -> Result<Tensor> { Ok(gates.narrow(1, at * hidden, hidden)?.contiguous()?) };
+    let gate =
+        |gates: &Tensor, at: usize| -> Result<Tensor> { Ok(gates.narrow(1, at * hidden, hidden)?.contiguous()?) };
     let from_input = add(&product(x, &weights.input)?, &weights.biases[0])?;
     match call.node.op.as_str() {
         "LSTM" => {

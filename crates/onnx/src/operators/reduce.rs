@@ -32,12 +32,10 @@ pub(super) fn reduction(call: &Call) -> Result<Vec<Value>> {
     let axes = reduced(call, rank)?;
     let none = axes.is_none();
     let axes = axes.unwrap_or_default();
-    let kept: Vec<usize> = x.dims().iter().enumerate().map(|(at, size)| if axes.contains(&at) { 1 } else { *size }).collect();
-    let dims = if keeps {
-        kept.clone()
-    } else {
-        (0..rank).filter(|at| !axes.contains(at)).map(|at| x.dims()[at]).collect()
-    };
+    let kept: Vec<usize> =
+        x.dims().iter().enumerate().map(|(at, size)| if axes.contains(&at) { 1 } else { *size }).collect();
+    let dims =
+        if keeps { kept.clone() } else { (0..rank).filter(|at| !axes.contains(at)).map(|at| x.dims()[at]).collect() };
     let result = match x {
         Value::Float(tensor) if none => elementwise(op, tensor)?.into(),
         Value::Float(tensor) => float(op, tensor, &axes)?,
@@ -72,7 +70,8 @@ fn float(op: &str, x: &Tensor, axes: &[usize]) -> Result<Value> {
         "LogSumExp" => log_sum_exp(x, axes)?.into(),
         "Max" | "Min" if is_empty => {
             let number = if op == "Max" { f64::NEG_INFINITY } else { f64::INFINITY };
-            let dims: Vec<usize> = x.dims().iter().enumerate().map(|(at, size)| if axes.contains(&at) { 1 } else { *size }).collect();
+            let dims: Vec<usize> =
+                x.dims().iter().enumerate().map(|(at, size)| if axes.contains(&at) { 1 } else { *size }).collect();
             Tensor::new(&[number], x.device())?.to_dtype(x.dtype())?.broadcast_as(dims)?.contiguous()?.into()
         }
         "Max" | "Min" => {
@@ -153,7 +152,8 @@ fn integers(op: &str, x: &Whole, axes: &[usize]) -> Result<Value> {
         })
     };
     let data: Vec<i64> = if columns == 0 {
-        let results: usize = x.dims.iter().enumerate().map(|(at, size)| if axes.contains(&at) { 1 } else { *size }).product();
+        let results: usize =
+            x.dims.iter().enumerate().map(|(at, size)| if axes.contains(&at) { 1 } else { *size }).product();
         (0..results).map(|_| of(&[])).collect::<Result<_>>()?
     } else {
         rows.data.chunks(columns).map(of).collect::<Result<_>>()?

@@ -99,7 +99,8 @@ fn targets(call: &Call, dims: &[usize]) -> Result<Vec<(usize, usize, f64)>> {
     if sizes.len() != axes.len() {
         return Err(wrong());
     }
-    let ratios: Vec<f64> = axes.iter().zip(&sizes).map(|(axis, size)| *size as f64 / dims[*axis].max(1) as f64).collect();
+    let ratios: Vec<f64> =
+        axes.iter().zip(&sizes).map(|(axis, size)| *size as f64 / dims[*axis].max(1) as f64).collect();
     let common = match node.text("keep_aspect_ratio_policy", "stretch")? {
         "not_larger" => Some(ratios.iter().copied().fold(f64::INFINITY, f64::min)),
         "not_smaller" => Some(ratios.iter().copied().fold(0.0, f64::max)),
@@ -138,7 +139,11 @@ pub(super) fn resize(call: &Call) -> Result<Vec<Value>> {
         let place = Coordinates { mode: coordinates, scale, input, output };
         if mode == "nearest" {
             let source = |at: usize| {
-                if is_old { Ok((place.source(at).floor() as usize).min(input - 1)) } else { nearest(call, place.source(at), input) }
+                if is_old {
+                    Ok((place.source(at).floor() as usize).min(input - 1))
+                } else {
+                    nearest(call, place.source(at), input)
+                }
             };
             let indices: Vec<usize> = (0..output).map(source).collect::<Result<_>>()?;
             x = select(&x, axis, &indices)?;

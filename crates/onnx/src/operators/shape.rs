@@ -82,9 +82,8 @@ pub(super) fn unsqueeze(call: &Call) -> Result<Vec<Value>> {
     let rank = x.dims().len() + axes.len();
     let added: Vec<usize> = axes.iter().map(|at| axis(*at, rank)).collect::<Result<_>>()?;
     let mut own = x.dims().iter();
-    let dims: Vec<usize> = (0..rank)
-        .map(|at| if added.contains(&at) { 1 } else { own.next().copied().unwrap_or(1) })
-        .collect();
+    let dims: Vec<usize> =
+        (0..rank).map(|at| if added.contains(&at) { 1 } else { own.next().copied().unwrap_or(1) }).collect();
     if own.next().is_some() {
         return Err(operand(format!("the axes {axes:?} are not distinct")));
     }
@@ -138,7 +137,8 @@ pub(super) fn dropout(call: &Call) -> Result<Vec<Value>> {
         return Err(operand("the network was exported in training mode; export it in evaluation mode"));
     }
     let x = call.at(0)?;
-    let all = Whole::new(Kind::Bool, x.dims().to_vec(), vec![1; if call.node.outputs.len() > 1 { x.count() } else { 0 }]);
+    let all =
+        Whole::new(Kind::Bool, x.dims().to_vec(), vec![1; if call.node.outputs.len() > 1 { x.count() } else { 0 }]);
     Ok(if call.node.outputs.len() > 1 { vec![x.clone(), all.into()] } else { vec![x.clone()] })
 }
 
@@ -249,4 +249,3 @@ pub(super) fn eye_like(call: &Call) -> Result<Vec<Value>> {
     let whole = Whole::new(if kind.is_float() { Kind::I64 } else { kind }, vec![rows, columns], data);
     if kind.is_float() { one(call.as_float(&whole)?) } else { one(whole) }
 }
-

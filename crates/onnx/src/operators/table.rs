@@ -20,12 +20,29 @@ const fn limited(
 }
 
 const WINDOWS: &[&str] = &[
-    "auto_pad", "ceil_mode", "count_include_pad", "dilations", "kernel_shape", "pads", "storage_order", "strides", "group", "p",
+    "auto_pad",
+    "ceil_mode",
+    "count_include_pad",
+    "dilations",
+    "kernel_shape",
+    "pads",
+    "storage_order",
+    "strides",
+    "group",
+    "p",
 ];
 const REDUCTION: &[&str] = &["axes", "keepdims", "noop_with_empty_axes"];
 const RECURRENT: &[&str] = &[
-    "activations", "activation_alpha", "activation_beta", "clip", "direction", "hidden_size", "input_forget", "layout",
-    "linear_before_reset", "output_sequence",
+    "activations",
+    "activation_alpha",
+    "activation_beta",
+    "clip",
+    "direction",
+    "hidden_size",
+    "input_forget",
+    "layout",
+    "linear_before_reset",
+    "output_sequence",
 ];
 
 /// All operators, in alphabetical order.
@@ -48,7 +65,12 @@ pub(crate) const TABLE: &[Operator] = &[
         attention::attention,
     ),
     limited("AveragePool", WINDOWS, pool::refuses, pool::average_pool),
-    limited("BatchNormalization", &["epsilon", "momentum", "spatial", "training_mode"], norm::refuses_training, norm::batch_norm),
+    limited(
+        "BatchNormalization",
+        &["epsilon", "momentum", "spatial", "training_mode"],
+        norm::refuses_training,
+        norm::batch_norm,
+    ),
     operator("BitShift", &["direction"], compare::shift),
     operator("BitwiseAnd", &[], compare::logic),
     operator("BitwiseNot", &[], compare::negation),
@@ -150,8 +172,16 @@ pub(crate) const TABLE: &[Operator] = &[
     limited(
         "Resize",
         &[
-            "antialias", "axes", "coordinate_transformation_mode", "cubic_coeff_a", "exclude_outside", "extrapolation_value",
-            "keep_aspect_ratio_policy", "mode", "nearest_mode", "scales",
+            "antialias",
+            "axes",
+            "coordinate_transformation_mode",
+            "cubic_coeff_a",
+            "exclude_outside",
+            "extrapolation_value",
+            "keep_aspect_ratio_policy",
+            "mode",
+            "nearest_mode",
+            "scales",
         ],
         resize::refuses,
         resize::resize,

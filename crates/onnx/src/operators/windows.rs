@@ -32,8 +32,11 @@ impl Windows {
         if kernel.len() != rank || strides.len() != rank || dilations.len() != rank {
             return Err(operand(format!("windows {kernel:?} with strides {strides:?} in {rank} dimensions")));
         }
-        let extents: Vec<usize> =
-            kernel.iter().zip(&dilations).map(|(kernel, dilation)| (kernel - 1).saturating_mul(*dilation).saturating_add(1)).collect();
+        let extents: Vec<usize> = kernel
+            .iter()
+            .zip(&dilations)
+            .map(|(kernel, dilation)| (kernel - 1).saturating_mul(*dilation).saturating_add(1))
+            .collect();
         let ceil = node.flag("ceil_mode", false)?;
         let (mut pads, mut counts) = (Vec::new(), Vec::new());
         for at in 0..rank {
