@@ -279,7 +279,9 @@ impl CustomOp1 for Pointwise {
             CpuStorage::F32(x) => CpuStorage::F32(self.map(&x[start..end], f64::from, |y| y as f32)),
             CpuStorage::F64(x) => CpuStorage::F64(self.map(&x[start..end], |x| x, |y| y)),
             _ => {
-                return Err(candle_core::Error::Msg("an elementwise function of other numbers than f32 and f64".into()));
+                return Err(candle_core::Error::Msg(
+                    "an elementwise function of other numbers than f32 and f64".into(),
+                ));
             }
         };
         Ok((values, layout.shape().clone()))
