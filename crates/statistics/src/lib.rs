@@ -3,6 +3,7 @@
 mod block;
 mod blocked;
 mod bootstrap;
+mod claim;
 mod concordance;
 mod equivalence;
 mod error;
@@ -21,8 +22,12 @@ mod student;
 mod sweep;
 
 pub use block::Block;
-pub use blocked::{BlockedCorrelation, PermutationSettings, blocked_rank_correlation};
+pub use blocked::{BlockedCorrelation, PermutationSettings, blocked_rank_correlation, course_correlation};
 pub use bootstrap::{bootstrap_means, bootstrap_model_means};
+pub use claim::{
+    ClaimTest, Correction, Decision, DecisionRules, Effect, Judged, SeedValue, SweepRun, TrendEvidence, Undecided, decide_claims,
+    smallest_trend_p_value, trend_evidence, trend_size,
+};
 pub use concordance::{GranulatedCoefficient, SignError, granulated_coefficient, worst_sign_error};
 pub use equivalence::{Equivalence, equivalence_test};
 pub use error::{Error, Result, check_values};

@@ -29,10 +29,16 @@ pub struct CovariateBlock<'a> {
 }
 
 /// A partial rank correlation within seeds and its permutation test.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PartialCorrelation {
     /// The coefficient, −1 to 1.
     pub coefficient: f64,
+    /// The contribution of each seed; `coefficient` is their mean.
+    ///
+    /// **Definition** S Σ_{runs of the seed} r_x r_y/(‖r_x‖ ‖r_y‖) for S seeds and the residuals r of all runs. Taken to
+    /// [`Effect::over_seeds`](crate::Effect::over_seeds) they show whether the association has the same sign in every seed.
+    #[serde(default)]
+    pub per_block: Vec<f64>,
     /// The number of runs.
     pub samples: usize,
     /// The number of seeds.
@@ -106,15 +112,24 @@ pub fn partial_rank_correlation(
     let undefined = Error::NoVariation { statistic: NAME, which: "second", count: samples };
     let coefficient = pearson(&residual_x, &residual_y).ok_or(undefined)?;
     let sizes: Vec<usize> = blocks.iter().map(|block| block.block.len()).collect();
+    let per_block = contributions(&residual_x, &residual_y, &sizes);
     let test = ResidualPermutation { basis: &basis, sizes: &sizes, x: &residual_x, y: &y, residual_y: &residual_y };
     Ok(PartialCorrelation {
         coefficient,
+        per_block,
         samples,
         blocks: blocks.len(),
         degrees_of_freedom: samples - blocks.len() - count,
         p_value: test.p_value(coefficient, settings),
         permutations: settings.draws + 1,
     })
+}
+
+/// The contribution of each seed to the correlation of residuals.
+fn contributions(x: &[f64], y: &[f64], sizes: &[usize]) -> Vec<f64> {
+    let scale = sizes.len() as f64 / (norm(x) * norm(y));
+    let mut products = x.iter().zip(y).map(|(x, y)| x * y);
+    sizes.iter().map(|&size| scale * products.by_ref().take(size).sum::<f64>()).collect()
 }
 
 /// The inputs of the permutation test of Freedman and Lane.
@@ -215,6 +230,8 @@ mod tests {
         let found = of(&[first, second]).unwrap();
         assert!((found.coefficient - 0.6420438881391065).abs() < 1e-12, "{}", found.coefficient);
         assert_eq!((found.samples, found.blocks, found.degrees_of_freedom), (11, 2, 7));
+        let mean = found.per_block.iter().sum::<f64>() / 2.0;
+        assert!(found.per_block.len() == 2 && (mean - found.coefficient).abs() < 1e-12, "{:?}", found.per_block);
         // A third covariate that repeats the first changes nothing.
         let again = |block: &CovariateBlock<'_>| block.covariates[0].to_vec();
         let (a1_again, a2_again) = (again(&first), again(&second));
