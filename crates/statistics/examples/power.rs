@@ -36,7 +36,8 @@ fn power(trend: Trend, size: Size) -> [f64; 2] {
             let own = trend_test(&trend_runs(trend, size, draw, 0));
             let alone = decided(std::slice::from_ref(&own), Correction::Holm, 0.05);
             // Claims without an effect have, at best, a share of the level each: Holm's factor for the first is their number.
-            let others = (1..FAMILY).map(|claim| trend_test(&null_runs(Null::SharedSeedEffect(0.5), size, draw, claim)));
+            let others =
+                (1..FAMILY).map(|claim| trend_test(&null_runs(Null::SharedSeedEffect(0.5), size, draw, claim)));
             let null: Vec<ClaimTest> = others.collect();
             let with: Vec<ClaimTest> = std::iter::once(own).chain(null.iter().cloned()).collect();
             let among = decided(&with, Correction::Holm, 0.05).saturating_sub(decided(&null, Correction::Holm, 0.05));

@@ -79,10 +79,8 @@ fn at_most_six_percent_of_null_associations_are_decided() {
 #[test]
 fn at_most_six_percent_of_random_walks_are_called_a_course() {
     for size in SIZES {
-        let count: usize = (0..DRAWS)
-            .into_par_iter()
-            .map(|draw| decided(&[course_test(size, 5, draw)], Correction::Holm, 0.05))
-            .sum();
+        let count: usize =
+            (0..DRAWS).into_par_iter().map(|draw| decided(&[course_test(size, 5, draw)], Correction::Holm, 0.05)).sum();
         let found = count as f64 / DRAWS as f64;
         println!("course, {size:?}: {found:.4}");
         assert!(found <= MOST && count > 0, "{size:?}: {found}");

@@ -5,6 +5,7 @@ mod columns;
 mod csv;
 mod digest;
 mod estimates;
+mod from_paper;
 mod index;
 mod markdown;
 mod page;
@@ -79,6 +80,7 @@ pub(crate) fn write(
     write_whole(&written.measurements, &csv::file(&measured)?)?;
     write_whole(&at("measurements.parquet"), &parquet::file(&measured)?)?;
     write_whole(&written.claims, &csv::claims(&findings)?)?;
+    write_whole(&at("claims.json"), serde_json::to_string_pretty(&findings)?.as_bytes())?;
     if results.experiment.plan.measure.estimators.is_some() {
         let estimates = columns::estimates(&results);
         write_whole(&at("estimates.csv"), &csv::file(&estimates)?)?;
@@ -101,18 +103,20 @@ fn dashed(results: &Results) -> &'static str {
 }
 
 fn summary(results: &Results, findings: &[verdict::Finding]) -> String {
-    let primary = findings.iter().filter(|finding| finding.primary);
-    let primary: Vec<String> = primary
-        .map(|finding| format!("  {}: {}. {}", finding.claim, finding.verdict.word(), finding.size_words()))
-        .collect();
     let mut parts: Vec<String> = Vec::new();
-    if !primary.is_empty() {
-        parts.push(format!("Primary claims\n{}\n", primary.join("\n")));
+    parts.extend(from_paper::line(results).map(|line| format!("{line}\n")));
+    parts.extend(results.frozen.warning().map(|warning| format!("The experiment file: {warning}\n")));
+    let lead: Vec<String> = verdict::lead(results, findings)
+        .iter()
+        .map(|sentence| format!("  {}: {}.", sentence.verdict.word(), sentence.text))
+        .collect();
+    if !lead.is_empty() {
+        parts.push(format!("Primary claims\n{}\n", lead.join("\n")));
     }
+    parts.extend(verdict::tables(results, findings).iter().map(Table::text));
     parts.extend(table::sweeps(results, findings).iter().map(Table::text));
     parts.extend(table::courses(results).iter().map(Table::text));
     parts.extend(estimates::tables(results).iter().map(Table::text));
-    parts.extend(table::grids(results, findings).iter().map(|grid| grid.table().text()));
     let excluded = verdict::exclusions(results);
     if !excluded.is_empty() {
         let lines: Vec<String> = excluded.iter().map(|(run, why)| format!("  {run}: {why}")).collect();

@@ -205,19 +205,6 @@ impl Grid {
             *cells = order.iter().map(|index| cells[*index].clone()).collect();
         }
     }
-
-    /// The grid as a table.
-    pub(crate) fn table(&self) -> Table {
-        let cell = |finding: &Option<Finding>| {
-            finding
-                .as_ref()
-                .map_or_else(String::new, |finding| format!("{} {}", statistic(finding), finding.verdict.word()))
-        };
-        let header = std::iter::once(String::new()).chain(self.columns.iter().cloned());
-        let rows =
-            self.rows.iter().map(|(name, cells)| std::iter::once(name.clone()).chain(cells.iter().map(cell)).collect());
-        Table { caption: self.caption.clone(), header: header.collect(), rows: rows.collect(), summed: false }
-    }
 }
 
 /// The comparison point of a finding, with its level.

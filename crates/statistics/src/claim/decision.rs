@@ -225,7 +225,9 @@ mod tests {
         // 0.0093 is below 0.05, but 7 times it is not.
         let few = || ClaimTest { smallest_p_value: 2.0 / 216.0, ..claim(&[1.0, 1.0, 1.0], 1.0, 2.0 / 216.0) };
         let seven = decide((0..7).map(|_| few()).collect(), Correction::Holm, 0.05);
-        assert!(matches!(seven[0].decision, Decision::Undecided(Undecided::TooFewValues { smallest }) if smallest > 0.06));
+        assert!(
+            matches!(seven[0].decision, Decision::Undecided(Undecided::TooFewValues { smallest }) if smallest > 0.06)
+        );
     }
 
     #[test]

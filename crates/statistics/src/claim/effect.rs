@@ -55,12 +55,10 @@ impl Effect {
         check_values("an effect over seeds", &values, 1)?;
         let running: RunningMean = values.iter().copied().collect();
         let mean = running.mean();
-        let p_value = running.standard_error().map(|error| {
-            match (mean.abs(), error) {
-                (0.0, _) => 1.0,
-                (_, 0.0) => 0.0,
-                (distance, error) => 2.0 * student_t_survival(distance / error, values.len() as f64 - 1.0),
-            }
+        let p_value = running.standard_error().map(|error| match (mean.abs(), error) {
+            (0.0, _) => 1.0,
+            (_, 0.0) => 0.0,
+            (distance, error) => 2.0 * student_t_survival(distance / error, values.len() as f64 - 1.0),
         });
         Ok(Self { mean, interval: running.student_interval(level), p_value, per_seed })
     }

@@ -117,7 +117,8 @@ pub fn trend_size(runs: &[SweepRun], scale: ChangeScale, level: f64) -> Result<(
     let change = |seed: &BySeed| {
         let seed = seed.at(&values);
         let block = Block { x: &seed.x, y: &seed.y };
-        let value = if from > 0.0 { slope_over(&block, scale, (from, to)) } else { contrast(&block, scale, (from, to)) };
+        let value =
+            if from > 0.0 { slope_over(&block, scale, (from, to)) } else { contrast(&block, scale, (from, to)) };
         value.map(|value| SeedValue { seed: seed.seed, value })
     };
     let per_seed = seeds.iter().map(change).collect::<Result<Vec<SeedValue>>>()?;
@@ -202,7 +203,8 @@ mod tests {
 
     #[test]
     fn a_sweep_with_zero_compares_its_ends() {
-        let rows = runs(&[(0, 0.0, 50.0), (0, 0.1, 90.0), (0, 1.0, 53.0), (1, 0.0, 50.0), (1, 1.0, 55.0), (2, 0.1, 70.0)]);
+        let rows =
+            runs(&[(0, 0.0, 50.0), (0, 0.1, 90.0), (0, 1.0, 53.0), (1, 0.0, 50.0), (1, 1.0, 55.0), (2, 0.1, 70.0)]);
         let (found, range) = trend_size(&rows, ChangeScale::Difference, 0.95).unwrap();
         assert_eq!((found.mean, found.per_seed.len(), range), (4.0, 2, (0.0, 1.0)));
         let interval = found.interval.unwrap();

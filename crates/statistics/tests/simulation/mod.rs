@@ -3,7 +3,8 @@
 
 use statistics::{
     Block, ChangeScale, ClaimTest, Correction, CovariateBlock, Decision, DecisionRules, Effect, PermutationSettings,
-    SeedValue, SweepRun, course_correlation, decide_claims, partial_rank_correlation, trend_evidence, trend_size,
+    SeedValue, SweepRun, course_correlation, decide_claims, partial_rank_correlation, partial_slopes, trend_evidence,
+    trend_size,
 };
 
 /// The number of claims of the largest family.
@@ -134,7 +135,11 @@ pub(crate) fn association_test(size: Size, share: f64, opposite_seeds: bool, dra
         let of = |shared: f64, noise: f64, covariate: f64| share.sqrt() * shared + weight * noise + 0.5 * covariate;
         let first: Vec<f64> = (0..per_seed).map(|run| of(shared[seed], own_x[run], covariate[run])).collect();
         let slope = if opposite_seeds { 2.0 * shared[2 * size.seeds + seed] } else { 0.0 };
-        y.push((0..per_seed).map(|run| of(shared[size.seeds + seed], own_y[run], -covariate[run]) + slope * own_x[run]).collect::<Vec<f64>>());
+        y.push(
+            (0..per_seed)
+                .map(|run| of(shared[size.seeds + seed], own_y[run], -covariate[run]) + slope * own_x[run])
+                .collect::<Vec<f64>>(),
+        );
         x.push(first);
     }
     let covariates = [covariate.as_slice()];
@@ -147,7 +152,7 @@ pub(crate) fn association_test(size: Size, share: f64, opposite_seeds: bool, dra
         coefficient: found.coefficient,
         permutation_p_value: found.p_value,
         smallest_p_value: 1.0 / found.permutations as f64,
-        effect: over_seeds(found.per_block),
+        effect: over_seeds(partial_slopes(&blocks).unwrap()),
         margin: None,
     }
 }
