@@ -197,7 +197,7 @@ fn bad_input_is_named_with_what_was_expected_and_makes_no_folder() {
         (&["fig1", "--set", "sweeps.l2.key=rules.confidence"], &["`rules.confidence` is no setting of a run"]),
         (&["fig1", "--set", "sweeps.l2.key=train.learning_rate"], &["vary the same key `train.learning_rate`"]),
         (&["fig1", "--set", "report.rows=['target_nc']"], &["`target_nc`", "`classification` does not measure it"]),
-        (&["fig1", "--set", "measure.loss_levels=[]"], &["`equal-loss` contradict measure.loss_levels = []"]),
+        (&["fig1", "--set", "rules.equal_loss_level=1.5"], &["rules.equal_loss_level", "(0, 1)", "1.5"]),
         (&["fig1", "--set", "sweeps.l2.values=[1, 1.0]"], &["rising values without duplicates, got 1 before 1"]),
         (&["all", "--data", "mnist"], &["--data mnist contradicts `all`"]),
         (&["all", "--data-dir", "."], &["--data-dir contradicts `all`"]),

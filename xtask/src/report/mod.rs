@@ -6,6 +6,7 @@ mod csv;
 mod digest;
 mod estimates;
 mod index;
+mod interpolation;
 mod markdown;
 mod page;
 mod parquet;

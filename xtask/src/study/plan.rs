@@ -116,6 +116,9 @@ pub(crate) struct Axes {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Rules {
+    /// The training loss in evaluation mode at which runs are compared at equal loss, as a share of ln k.
+    #[serde(default = "equal_loss_level")]
+    pub(crate) equal_loss_level: f64,
     /// A run whose final training loss is above this share of ln k (the loss of a uniform guess) is under-trained.
     pub(crate) under_trained_above: f64,
     /// An accuracy at or above this is saturated. A claim about accuracies is undecided if more than half are saturated.
@@ -132,6 +135,10 @@ pub(crate) struct Rules {
     pub(crate) resamples: usize,
     /// Largest shortfall of an estimator's coverage (the share of intervals with the exact value inside) from its level.
     pub(crate) coverage_tolerance: f64,
+}
+
+fn equal_loss_level() -> f64 {
+    0.6
 }
 
 fn negligible_factor() -> f64 {
@@ -241,7 +248,7 @@ pub(crate) enum ComparisonPoint {
     EqualEpochs,
     /// After the number of steps of the run with the largest batches, which has the fewest.
     EqualSteps,
-    /// Where the running training loss first fell below the lowest level that all compared runs reached.
+    /// Where the training loss in evaluation mode first falls to the level of the rules, interpolated between measured points.
     #[serde(alias = "matched-loss")]
     EqualLoss,
 }
@@ -273,6 +280,9 @@ impl Rules {
         }
         if !(self.negligible_points.is_finite() && self.negligible_points >= 0.0) {
             bail!("rules.negligible_points: expected a number from 0, got {}", self.negligible_points);
+        }
+        if !(self.equal_loss_level > 0.0 && self.equal_loss_level < 1.0) {
+            bail!("rules.equal_loss_level: expected a share of ln k in (0, 1), got {}", self.equal_loss_level);
         }
         if self.resamples < 100 {
             bail!("rules.resamples: expected at least 100, got {}", self.resamples);

@@ -4,7 +4,7 @@ use statistics::{IntervalSettings, RankCorrelation, RankStatistic};
 
 use super::size::{Size, SweepPoint, size};
 use super::{ClaimKind, Finding, Verdict, settings};
-use crate::report::results::{ComparedRun, Results, Run, common_level, compared_runs};
+use crate::report::results::{ComparedRun, Results, Run, compared_runs};
 use crate::study::experiment::{ComparisonPoint, Direction, Rules};
 use crate::study::metric::{Metric, Scale};
 
@@ -85,14 +85,14 @@ struct Correlated<'a> {
 impl Correlated<'_> {
     fn decide(self, results: &Results, claim: String, point: &dyn Fn(&ComparedRun) -> Option<(f64, f64)>) -> Finding {
         let plan = &results.experiment.plan;
-        let levels = &plan.measure.loss_levels;
+        let level = plan.rules.equal_loss_level;
         let all = results.of(self.sweep);
         let counted: Vec<&Run> = all.iter().copied().filter(|run| run.counts()).collect();
         let collect = |runs: &[&Run]| -> Vec<(f64, f64)> {
-            compared_runs(runs, self.comparison, levels).iter().filter_map(point).collect()
+            compared_runs(runs, self.comparison, level).iter().filter_map(point).collect()
         };
         let points = collect(&counted);
-        let compared = compared_runs(&counted, self.comparison, levels);
+        let compared = compared_runs(&counted, self.comparison, level);
         let size = self.size(&compared, point, &plan.rules);
         let found = spearman(&points, &plan.rules);
         let saturated = self.saturated(&compared, &plan.rules);
@@ -111,7 +111,7 @@ impl Correlated<'_> {
             sweep: self.sweep.map(str::to_owned),
             metrics: self.metrics,
             comparison: Some(self.comparison),
-            level: (self.comparison == ComparisonPoint::EqualLoss).then(|| common_level(&counted, levels)).flatten(),
+            level: (self.comparison == ComparisonPoint::EqualLoss).then_some(level),
             statistic: found.as_ref().map(|found| found.coefficient),
             interval: found.as_ref().map(|found| (found.bootstrap.low, found.bootstrap.high)),
             p_value: found.as_ref().map(|found| found.p_value),
@@ -160,7 +160,8 @@ impl Correlated<'_> {
         rules: &Rules,
     ) -> (Verdict, String) {
         if points == 0 && self.comparison == ComparisonPoint::EqualLoss {
-            return (Verdict::Undecided, "no level of training loss was reached by all counted runs".to_owned());
+            let level = rules.equal_loss_level;
+            return (Verdict::Undecided, format!("no counted run reached an evaluation loss of {level} ln k"));
         }
         if 2 * saturated > points {
             let limit = rules.saturated_above * 100.0;
