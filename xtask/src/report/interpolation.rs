@@ -37,6 +37,17 @@ pub(super) fn at_loss<'a>(losses: &[(&'a Measurement, f64)], level: f64) -> Opti
 }
 
 impl Point<'_> {
+    /// The mean training loss over the last window of images there.
+    pub(super) fn train_loss(&self) -> Option<f64> {
+        match self {
+            Self::Measured(measurement) => measurement.train_loss,
+            Self::Between { before, after, share } => {
+                let (before, after) = (before.train_loss?, after.train_loss?);
+                Some(before * (after / before).powf(*share))
+            }
+        }
+    }
+
     /// The value of a metric there; none if it is undefined at one of the two points.
     pub(super) fn value(&self, metric: Metric) -> Option<f64> {
         match self {

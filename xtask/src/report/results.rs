@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::interpolation::{Point, at_loss};
 use crate::study::experiment::{ComparisonPoint, Experiment};
 use crate::study::frozen::{self, Frozen};
-use crate::study::measurement::{Measurement, MeasuringPoint, RunOutcome};
+use crate::study::measurement::{LayerMeasures, Measurement, MeasuringPoint, RunOutcome};
 use crate::study::metric::Metric;
 use crate::study::store::{RunFolder, RunProvenance, RunState, Verified};
 use crate::study::sweep::PlannedRun;
@@ -101,6 +101,11 @@ impl ComparedRun<'_> {
     pub(crate) fn value(&self, metric: Metric) -> Option<f64> {
         self.at.value(metric)
     }
+
+    /// Mean training loss over the last window of images there.
+    pub(crate) fn train_loss(&self) -> Option<f64> {
+        self.at.train_loss()
+    }
 }
 
 impl Results {
@@ -188,6 +193,11 @@ impl Run {
             MeasuringPoint::Schedule { share } => Some((share, measurement)),
             MeasuringPoint::LossLevel { .. } | MeasuringPoint::EqualSteps => None,
         })
+    }
+
+    /// The measures of single layers at the end of training.
+    pub(crate) fn layers(&self) -> &[LayerMeasures] {
+        self.last().map_or(&[], |measurement| &measurement.layers)
     }
 
     /// The measurement of the initial network.
