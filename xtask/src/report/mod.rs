@@ -7,6 +7,7 @@ mod digest;
 mod estimates;
 mod from_paper;
 mod index;
+mod interpolation;
 mod markdown;
 mod page;
 mod parquet;
@@ -86,6 +87,11 @@ pub(crate) fn write(
         write_whole(&at("estimates.csv"), &csv::file(&estimates)?)?;
         write_whole(&at("estimates.parquet"), &parquet::file(&estimates)?)?;
     }
+    if !results.experiment.plan.measure.layers.is_empty() {
+        let layers = columns::layers(&results);
+        write_whole(&at("layers.csv"), &csv::file(&layers)?)?;
+        write_whole(&at("layers.parquet"), &parquet::file(&layers)?)?;
+    }
     write_whole(&at("summary.md"), markdown::summary(&results, &findings).as_bytes())?;
     write_whole(&written.figure, figure.into_string().as_bytes())?;
     write_whole(&written.page, page.as_bytes())?;
@@ -116,6 +122,7 @@ fn summary(results: &Results, findings: &[verdict::Finding]) -> String {
     parts.extend(verdict::tables(results, findings).iter().map(Table::text));
     parts.extend(table::sweeps(results, findings).iter().map(Table::text));
     parts.extend(table::courses(results).iter().map(Table::text));
+    parts.extend(table::layers(results).iter().map(Table::text));
     parts.extend(estimates::tables(results).iter().map(Table::text));
     let excluded = verdict::exclusions(results);
     if !excluded.is_empty() {

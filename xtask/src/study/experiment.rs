@@ -161,13 +161,6 @@ impl Experiment {
         if plan.claims.coverage && plan.measure.estimators.is_none() {
             bail!("claims.coverage contradicts measure: there are no measure.estimators");
         }
-        if plan.claims.comparisons().any(|comparison| comparison == ComparisonPoint::EqualLoss)
-            && plan.measure.loss_levels.is_empty()
-        {
-            bail!(
-                "claims at the comparison point `equal-loss` contradict measure.loss_levels = []: there is no level to compare at"
-            );
-        }
         self.plan.rules.check()
     }
 }
@@ -283,7 +276,7 @@ mod tests {
         assert!(fails("fig4", "quick", &["train.learning_rate=-1"]).contains("train.learning_rate"));
         assert!(fails("fig4", "quick", &["sweeps.batch-size.values=[0, 8]"]).contains("train.batch_size"));
         assert!(fails("fig4", "quick", &["measure.schedule=[0.5, 2.0]"]).contains("measure.schedule"));
-        assert!(fails("fig4", "quick", &["measure.loss_levels=[]"]).contains("contradict measure.loss_levels = []"));
+        assert!(fails("fig4", "quick", &["rules.equal_loss_level=1"]).contains("rules.equal_loss_level"));
         assert!(fails("fig4", "quick", &["rules.confidence=95"]).contains("rules.confidence"));
         assert!(fails("fig4", "quick", &["train.mixed_precision=true"]).contains("train.device is `cpu`"));
     }

@@ -116,6 +116,9 @@ pub(crate) struct Axes {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Rules {
+    /// The training loss in evaluation mode at which runs are compared at equal loss, as a share of ln k.
+    #[serde(default = "equal_loss_level")]
+    pub(crate) equal_loss_level: f64,
     /// A run whose final training loss is above this share of ln k (the loss of a uniform guess) is under-trained.
     pub(crate) under_trained_above: f64,
     /// An accuracy at or above this is saturated. A claim about accuracies is undecided if more than half are saturated.
@@ -146,6 +149,10 @@ fn trained_below() -> f64 {
 
 fn false_discovery_rate() -> f64 {
     0.1
+}
+
+fn equal_loss_level() -> f64 {
+    0.6
 }
 
 fn negligible_factor() -> f64 {
@@ -267,7 +274,7 @@ pub(crate) enum ComparisonPoint {
     EqualEpochs,
     /// After the number of steps of the run with the largest batches, which has the fewest.
     EqualSteps,
-    /// Where the running training loss first fell below the lowest level that all compared runs reached.
+    /// Where the training loss in evaluation mode first falls to the level of the rules, interpolated between measured points.
     #[serde(alias = "matched-loss")]
     EqualLoss,
 }
@@ -302,6 +309,9 @@ impl Rules {
         }
         if !(self.negligible_points.is_finite() && self.negligible_points >= 0.0) {
             bail!("rules.negligible_points: expected a number from 0, got {}", self.negligible_points);
+        }
+        if !(self.equal_loss_level > 0.0 && self.equal_loss_level < 1.0) {
+            bail!("rules.equal_loss_level: expected a share of ln k in (0, 1), got {}", self.equal_loss_level);
         }
         if self.resamples < 100 {
             bail!("rules.resamples: expected at least 100, got {}", self.resamples);

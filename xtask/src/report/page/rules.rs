@@ -15,8 +15,8 @@ pub(super) fn rules(results: &Results) -> Markup {
         @for rule in verdict::rules(results) { p { (rule) } }
         @if matched {
             p {
-                "Equal loss compares runs where their running training loss first fell below the lowest level (a share of ln k) "
-                "that all compared runs reached."
+                "Equal loss compares runs where their training loss in evaluation mode, on fixed training images, first falls to "
+                (results.experiment.plan.rules.equal_loss_level) " ln k, by log-linear interpolation between measured points."
             }
         }
         @if steps {

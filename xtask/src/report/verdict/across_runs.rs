@@ -6,7 +6,7 @@ use super::claim::Claim;
 use super::covariates::seeds;
 use super::size::{Size, margin};
 use super::{ClaimKind, Finding, permutations, reasons};
-use crate::report::results::{ComparedRun, Results, Run, common_level, compared_runs};
+use crate::report::results::{ComparedRun, Results, Run, compared_runs};
 use crate::study::experiment::{ComparisonPoint, Direction, Rules, Sweep};
 use crate::study::metric::{Metric, Scale};
 use crate::study::plan::Trend;
@@ -28,15 +28,14 @@ pub(super) fn trends(results: &Results) -> Vec<Claim> {
     claims
 }
 
-/// The runs at a comparison point, and its level if it has one.
+/// The runs at a comparison point, and its level of training loss (a share of ln k) if it has one.
 pub(super) fn compared<'a>(
     results: &Results,
     runs: &[&'a Run],
     comparison: ComparisonPoint,
 ) -> (Vec<ComparedRun<'a>>, Option<f64>) {
-    let levels = &results.experiment.plan.measure.loss_levels;
-    let level = (comparison == ComparisonPoint::EqualLoss).then(|| common_level(runs, levels)).flatten();
-    (compared_runs(runs, comparison, levels), level)
+    let level = results.experiment.plan.rules.equal_loss_level;
+    (compared_runs(runs, comparison, level), (comparison == ComparisonPoint::EqualLoss).then_some(level))
 }
 
 /// The claim about one metric in one sweep at one comparison point.

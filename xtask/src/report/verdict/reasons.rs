@@ -47,6 +47,10 @@ pub(super) fn of_decision(judged: &Judged, finding: &Finding, how: &DecisionRule
     }
 }
 
+fn not_measured(metric: Metric) -> String {
+    format!("`{}` is not measured in these runs", metric.name())
+}
+
 /// Why no runs are left for a claim; none if there are some.
 pub(super) fn without_runs(
     results: &Results,
@@ -56,7 +60,7 @@ pub(super) fn without_runs(
     found: usize,
 ) -> Option<String> {
     if let Some(metric) = metrics.iter().find(|metric| !results.metrics().contains(metric)) {
-        return Some(format!("`{}` is not measured in these runs", metric.name()));
+        return Some(not_measured(*metric));
     }
     if found > 0 {
         return None;
@@ -65,7 +69,13 @@ pub(super) fn without_runs(
         return Some("all runs are excluded".to_owned());
     }
     Some(match comparison {
-        Some(ComparisonPoint::EqualLoss) => "no level of training loss was reached by all counted runs".to_owned(),
+        Some(ComparisonPoint::EqualLoss) if !results.metrics().contains(&Metric::EvaluationLoss) => {
+            format!("equal loss cannot be found: {}", not_measured(Metric::EvaluationLoss))
+        }
+        Some(ComparisonPoint::EqualLoss) => {
+            let level = results.experiment.plan.rules.equal_loss_level;
+            format!("no counted run reached a training loss of {level} ln k in evaluation mode")
+        }
         Some(ComparisonPoint::EqualSteps) => "no counted run is measured at equal steps".to_owned(),
         _ => "no counted run has a value".to_owned(),
     })
