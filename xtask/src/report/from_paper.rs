@@ -37,16 +37,19 @@ pub(crate) fn line(results: &Results) -> Option<String> {
 }
 
 fn between(here: &Plan, paper: &Plan) -> Vec<Difference> {
-    let settings: [(&'static str, fn(&Plan) -> String); 6] = [
-        ("network", network),
-        ("data", |plan| plan.data.set.clone()),
-        ("classes", |plan| if plan.data.classes == 0 { "all".to_owned() } else { plan.data.classes.to_string() }),
-        ("training images per class", |plan| plan.data.train_images_per_class.to_string()),
-        ("epochs", |plan| plain(plan.train.epochs)),
-        ("seeds", |plan| plan.seeds.len().to_string()),
+    let compared = |setting, of: fn(&Plan) -> String| Difference { setting, here: of(here), paper: of(paper) };
+    let all = [
+        compared("network", network),
+        compared("data", |plan| plan.data.set.clone()),
+        compared(
+            "classes",
+            |plan| if plan.data.classes == 0 { "all".to_owned() } else { plan.data.classes.to_string() },
+        ),
+        compared("training images per class", |plan| plan.data.train_images_per_class.to_string()),
+        compared("epochs", |plan| plain(plan.train.epochs)),
+        compared("seeds", |plan| plan.seeds.len().to_string()),
     ];
-    let each = settings.into_iter().map(|(setting, of)| Difference { setting, here: of(here), paper: of(paper) });
-    each.filter(|found| found.here != found.paper).collect()
+    all.into_iter().filter(|found| found.here != found.paper).collect()
 }
 
 fn network(plan: &Plan) -> String {

@@ -31,6 +31,7 @@ pub(crate) fn summary(results: &Results, findings: &[Finding]) -> String {
         _ = writeln!(text, "\nThe experiment file: {}", escaped(&warning));
     }
     let mut tables = verdict::tables(results, findings);
+    tables.extend(super::explanations(results));
     tables.extend(table::sweeps(results, findings));
     tables.extend(table::courses(results));
     tables.extend(estimates::tables(results));

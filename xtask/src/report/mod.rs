@@ -3,12 +3,14 @@
 pub(crate) mod chart;
 mod columns;
 mod csv;
+mod decomposition;
 mod digest;
 mod estimates;
 mod from_paper;
 mod index;
 mod interpolation;
 mod markdown;
+mod mediation;
 mod page;
 mod parquet;
 mod results;
@@ -82,6 +84,14 @@ pub(crate) fn write(
     write_whole(&at("measurements.parquet"), &parquet::file(&measured)?)?;
     write_whole(&written.claims, &csv::claims(&findings)?)?;
     write_whole(&at("claims.json"), serde_json::to_string_pretty(&findings)?.as_bytes())?;
+    if let Some(found) = decomposition::decomposition(&results) {
+        write_whole(&at("decomposition.csv"), &found.csv()?)?;
+        write_whole(&at("decomposition.json"), serde_json::to_string_pretty(&found)?.as_bytes())?;
+    }
+    if let Some(found) = mediation::mediation(&results) {
+        write_whole(&at("mediation.csv"), &found.csv()?)?;
+        write_whole(&at("mediation.json"), serde_json::to_string_pretty(&found)?.as_bytes())?;
+    }
     if results.experiment.plan.measure.estimators.is_some() {
         let estimates = columns::estimates(&results);
         write_whole(&at("estimates.csv"), &csv::file(&estimates)?)?;
@@ -108,6 +118,14 @@ fn dashed(results: &Results) -> &'static str {
     if results.runs.iter().any(drawn) { "; dashed: with runs that a rule excludes from verdicts" } else { "" }
 }
 
+/// The tables of the decomposition of NC and of the mediation, each only if it is measured.
+fn explanations(results: &Results) -> Vec<Table> {
+    let task = results.experiment.plan.task;
+    let decomposition = decomposition::decomposition(results).map(|found| found.table());
+    let mediation = mediation::mediation(results).map(|found| found.table(task));
+    decomposition.into_iter().chain(mediation).collect()
+}
+
 fn summary(results: &Results, findings: &[verdict::Finding]) -> String {
     let mut parts: Vec<String> = Vec::new();
     parts.extend(from_paper::line(results).map(|line| format!("{line}\n")));
@@ -120,6 +138,7 @@ fn summary(results: &Results, findings: &[verdict::Finding]) -> String {
         parts.push(format!("Primary claims\n{}\n", lead.join("\n")));
     }
     parts.extend(verdict::tables(results, findings).iter().map(Table::text));
+    parts.extend(explanations(results).iter().map(Table::text));
     parts.extend(table::sweeps(results, findings).iter().map(Table::text));
     parts.extend(table::courses(results).iter().map(Table::text));
     parts.extend(table::layers(results).iter().map(Table::text));

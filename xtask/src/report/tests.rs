@@ -126,6 +126,7 @@ fn a_contradicted_claim_fails() {
         *direction = match direction {
             crate::study::experiment::Direction::Rises => crate::study::experiment::Direction::Falls,
             crate::study::experiment::Direction::Falls => crate::study::experiment::Direction::Rises,
+            crate::study::experiment::Direction::Unchanged => crate::study::experiment::Direction::Unchanged,
         };
     }
     let findings = findings(&results);

@@ -263,6 +263,19 @@ pub(crate) enum Direction {
     Rises,
     /// The metric falls.
     Falls,
+    /// The metric stays the same within the margin of the rules; for trends only.
+    Unchanged,
+}
+
+impl Direction {
+    /// The comparative for a metric that goes this way.
+    pub(crate) fn comparative(self) -> &'static str {
+        match self {
+            Self::Rises => "higher",
+            Self::Falls => "lower",
+            Self::Unchanged => "the same",
+        }
+    }
 }
 
 /// The point of training at which runs are compared.

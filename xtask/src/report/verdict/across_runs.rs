@@ -51,7 +51,7 @@ impl OneTrend<'_> {
     fn claim(&self, results: &Results) -> Claim {
         let (plan, rules) = (&results.experiment.plan, &results.experiment.plan.rules);
         let direction = self.trend.sweeps.get(self.column).copied().unwrap_or(Direction::Rises);
-        let goes = if direction == Direction::Rises { "higher" } else { "lower" };
+        let goes = direction.comparative();
         let words = format!("larger {} → {goes} {}", self.sweep.label, self.metric.label(plan.task));
         let all = results.of(Some(self.column));
         let runs: Vec<&Run> = all.iter().copied().filter(|run| run.counts()).collect();

@@ -3,7 +3,7 @@
 use statistics::{ClaimTest, Decision, DecisionRules, Judged};
 
 use super::{Finding, Verdict, reasons};
-use crate::study::experiment::Rules;
+use crate::study::experiment::{Direction, Rules};
 
 /// A claim that is decided together with others.
 pub(super) struct Claim {
@@ -40,7 +40,11 @@ impl Claim {
         if let Some(reason) = self.prevented.take() {
             return finding.undecided(reason);
         }
+        let unchanged = finding.direction == Some(Direction::Unchanged);
         finding.verdict = match judged.decision {
+            // The claim that nothing changes holds where the change is negligible, and fails where there is one.
+            Decision::Negligible if unchanged => Verdict::Holds,
+            Decision::Holds | Decision::Fails if unchanged => Verdict::Fails,
             Decision::Holds => Verdict::Holds,
             Decision::Fails => Verdict::Fails,
             Decision::Negligible => Verdict::Negligible,

@@ -32,7 +32,7 @@ pub(super) fn names(plan: &Plan) -> String {
 }
 
 /// The seeds of these runs, in ascending order.
-pub(super) fn seeds<'a>(runs: impl IntoIterator<Item = &'a Run>) -> Vec<u64> {
+pub(crate) fn seeds<'a>(runs: impl IntoIterator<Item = &'a Run>) -> Vec<u64> {
     let mut seeds: Vec<u64> = runs.into_iter().map(|run| run.planned.configuration.seed).collect();
     seeds.sort_unstable();
     seeds.dedup();

@@ -22,6 +22,7 @@ use super::results::{Results, Run};
 use crate::study::experiment::Rules;
 use claim::Claim;
 
+pub(crate) use covariates::seeds;
 pub(crate) use finding::{ClaimKind, Finding, Verdict};
 pub(crate) use rule_words::rules;
 pub(crate) use size::{Size, SizeOver};
@@ -79,3 +80,6 @@ pub(crate) fn exclusions(results: &Results) -> BTreeSet<(String, String)> {
     let excluded = results.runs.iter().filter(|run| !run.counts());
     excluded.map(|run| (run.planned.description(), run.status.explained())).collect()
 }
+
+#[cfg(test)]
+mod tests;

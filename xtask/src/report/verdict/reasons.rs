@@ -5,7 +5,7 @@ use statistics::{Correction, Decision, DecisionRules, Judged, Undecided};
 use super::{ClaimKind, Finding};
 use crate::report::results::{Results, Run};
 use crate::report::table::three_digits;
-use crate::study::experiment::{ComparisonPoint, Rules};
+use crate::study::experiment::{ComparisonPoint, Direction, Rules};
 use crate::study::metric::Metric;
 
 /// A p-value in words and tables.
@@ -17,7 +17,11 @@ pub(crate) fn p_value(value: f64) -> String {
 pub(super) fn of_decision(judged: &Judged, finding: &Finding, how: &DecisionRules, rules: &Rules) -> String {
     let what = if finding.kind == ClaimKind::Trend { "the size" } else { "the statistic" };
     let corrected = format!("corrected p {}", p_value(judged.corrected_p_value));
+    let unchanged = finding.direction == Some(Direction::Unchanged);
     match judged.decision {
+        Decision::Holds | Decision::Fails if unchanged => {
+            format!("{corrected}, and the whole interval of {what} lies on one side of no change")
+        }
         Decision::Holds => format!("{corrected}, and the whole interval of {what} lies on the claimed side"),
         Decision::Fails => format!("{corrected}, and the whole interval of {what} lies on the other side"),
         Decision::Negligible => format!(

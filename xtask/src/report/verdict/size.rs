@@ -61,13 +61,13 @@ impl SizeUnit {
 
 impl Size {
     /// The size of a trend from its effect: the logarithm of a factor, or a difference.
-    pub(super) fn of(effect: &Effect, (from, to): (f64, f64), scale: ChangeScale, values: &[f64]) -> Self {
+    pub(crate) fn of(effect: &Effect, (from, to): (f64, f64), scale: ChangeScale, values: &[f64]) -> Self {
         let whole = values.first() == Some(&from) && values.last() == Some(&to);
         Self::from_effect(effect, scale, 1.0, SizeOver::Sweep { from, to, whole })
     }
 
     /// The size of an association from its slope on the logarithm of the other metric.
-    pub(super) fn of_doubling(slope: &Effect, scale: ChangeScale) -> Self {
+    pub(crate) fn of_doubling(slope: &Effect, scale: ChangeScale) -> Self {
         Self::from_effect(slope, scale, std::f64::consts::LN_2, SizeOver::Doubling)
     }
 

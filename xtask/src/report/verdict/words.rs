@@ -69,7 +69,11 @@ fn trends(plan: &Plan, group: &[&Finding], size: Size) -> String {
     let one = |finding: &&&Finding, between: &str| {
         let name = metric(plan, finding, 0);
         let number = finding.size.map_or_else(String::new, |size| size.number());
-        let claimed = if contradicts(finding) { format!(" (claimed: {})", goes(finding)) } else { String::new() };
+        let claimed = if contradicts(finding) {
+            format!(" (claimed: {})", finding.direction.map_or("", Direction::comparative))
+        } else {
+            String::new()
+        };
         format!("{name}{between}{number}{}{claimed}", trained(finding))
     };
     let factors: Vec<String> = of(SizeUnit::Factor).map(|finding| one(&finding, " by ")).collect();
@@ -107,12 +111,9 @@ fn contradicts(finding: &Finding) -> bool {
     match (sign, finding.direction) {
         (Some(sign), Some(Direction::Rises)) => sign < 0.0,
         (Some(sign), Some(Direction::Falls)) => sign > 0.0,
+        (Some(_), Some(Direction::Unchanged)) => finding.verdict == Verdict::Fails,
         _ => false,
     }
-}
-
-fn goes(finding: &Finding) -> &'static str {
-    if finding.direction == Some(Direction::Rises) { "higher" } else { "lower" }
 }
 
 fn metric(plan: &Plan, finding: &Finding, index: usize) -> &'static str {
