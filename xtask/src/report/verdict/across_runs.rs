@@ -93,7 +93,7 @@ impl OneTrend<'_> {
     fn test(&self, mut finding: Finding, points: &[SweepRun], direction: Direction, rules: &Rules) -> Claim {
         let evidence = match trend_evidence(points, &permutations(rules)) {
             Ok(evidence) => evidence,
-            Err(error) => return Claim::untested(finding, error.to_string()),
+            Err(error) => return Claim::untested(finding, self.without_evidence(&error)),
         };
         (finding.seeds, finding.single_runs) = (evidence.seeds.len(), evidence.single_runs);
         let values = evidence.seeds.iter().zip(&evidence.correlation.per_block);
@@ -104,6 +104,9 @@ impl OneTrend<'_> {
         finding.smallest_p_value = Some(evidence.smallest_p_value);
         let scale = self.scale();
         match trend_size(points, scale, rules.confidence) {
+            Err(statistics::Error::TooFewValues { .. }) => {
+                Claim::untested(finding, "fewer than two swept values have a counted run in every seed".to_owned())
+            }
             Err(error) => Claim::untested(finding, error.to_string()),
             Ok((effect, range)) => {
                 finding.size = Some(Size::of(&effect, range, scale, &self.sweep.numbers()));
@@ -117,6 +120,16 @@ impl OneTrend<'_> {
                 };
                 Claim::tested(finding, test)
             }
+        }
+    }
+
+    fn without_evidence(&self, error: &statistics::Error) -> String {
+        match error {
+            statistics::Error::TooFewValues { .. } => "no seed has two counted runs".to_owned(),
+            statistics::Error::NoVariation { .. } => {
+                format!("`{}` is the same in all runs of each seed", self.metric.name())
+            }
+            other => other.to_string(),
         }
     }
 

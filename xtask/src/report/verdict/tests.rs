@@ -132,7 +132,7 @@ fn a_trend_has_evidence_size_correction_and_a_size_of_trained_runs() {
     // The same accuracy in every run: no variation, and the reason in words.
     let ridge = trend(&findings, "learning-rate", Metric::RidgeAccuracy, ComparisonPoint::EqualEpochs);
     assert_eq!(ridge.verdict, Verdict::Undecided);
-    assert!(ridge.reason.contains("equal"), "{}", ridge.reason);
+    assert_eq!(ridge.reason, "`ridge_accuracy` is the same in all runs of each seed");
 }
 
 #[test]
@@ -165,7 +165,7 @@ fn the_lead_has_claims_that_fail_first_and_sizes_in_words() {
     assert!(first.contains("trained runs alone, 0.1 → 0.4"), "{first}");
     assert!(lead[0].evidence[0].contains("corrected") && lead[0].evidence[0].contains("Holm, 6 claims, level 0.05"));
     let tables = tables(&results, &findings);
-    assert_eq!(tables.len(), 2);
+    assert_eq!(tables.len(), 2, "one table of primary and one of exploratory claims");
     assert!(
         tables[0].caption.starts_with("Primary claims; 95 % intervals over seeds; p corrected over 6 claims by Holm")
     );
@@ -259,6 +259,15 @@ fn exclusions_are_counted_and_named() {
     let gc = trend(&found, "learning-rate", Metric::Gc, ComparisonPoint::EqualEpochs);
     assert_eq!((gc.runs, gc.seeds, gc.single_runs, gc.excluded), (9, 2, 1, 3));
     assert!(gc.with_excluded.unwrap() < -0.9);
+    // Every seed has two runs, but no two values are common to all.
+    let disjoint = results(experiment(&[0, 1], &[]), lively, |run| {
+        let low = run.configuration.train.learning_rate < 0.15;
+        if low == (run.configuration.seed == 0) { RunStatus::Counted } else { RunStatus::Unfinished }
+    });
+    let found = findings(&disjoint);
+    let gc = trend(&found, "learning-rate", Metric::Gc, ComparisonPoint::EqualEpochs);
+    assert_eq!(gc.reason, "fewer than two swept values have a counted run in every seed");
+    assert_eq!((gc.verdict, gc.statistic), (Verdict::Undecided, Some(-1.0)));
 }
 
 #[test]
@@ -326,4 +335,16 @@ fn the_terminal_says_first_how_the_run_differs_and_whether_the_file_has_changed(
     assert!(
         at("This run differs from the paper") < at("## Primary claims") && at("## Primary claims") < at("## Rules")
     );
+}
+
+#[test]
+fn a_sentence_about_a_sweep_says_what_it_did_to_gc() {
+    let results = results(experiment(&[0, 1, 2], &[]), lively, counted_run);
+    let lead = lead(&results, &findings(&results));
+    let penalty =
+        lead.iter().find(|sentence| sentence.text.starts_with("λ 0 → 0.01 multiplies target NC by 0.")).unwrap();
+    // 1/(1 + 500 · 0.01) = 0.167.
+    assert!(penalty.text.contains("; it multiplies source GC by 0.1"), "{}", penalty.text);
+    let rate = lead.iter().find(|sentence| sentence.text.starts_with("learning rate")).unwrap();
+    assert!(!rate.text.contains("it multiplies"), "{}", rate.text);
 }

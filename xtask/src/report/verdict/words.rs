@@ -9,6 +9,7 @@ use crate::report::chart::plain;
 use crate::report::results::Results;
 use crate::report::table::{self, signed, three_digits};
 use crate::study::experiment::{Direction, Plan};
+use crate::study::metric::Metric;
 
 /// A sentence about one or more primary claims that have the same verdict.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -35,7 +36,7 @@ pub(crate) fn lead(results: &Results, findings: &[Finding]) -> Vec<LeadSentence>
             None => groups.push(vec![finding]),
         }
     }
-    let mut sentences: Vec<LeadSentence> = groups.iter().filter_map(|group| sentence(plan, group)).collect();
+    let mut sentences: Vec<LeadSentence> = groups.iter().filter_map(|group| sentence(plan, group, findings)).collect();
     sentences.sort_by_key(|sentence| sentence.verdict);
     sentences
 }
@@ -49,15 +50,31 @@ fn same_sentence(one: &Finding, other: &Finding) -> bool {
         && (one.verdict != Verdict::Undecided || one.reason == other.reason)
 }
 
-fn sentence(plan: &Plan, group: &[&Finding]) -> Option<LeadSentence> {
+fn sentence(plan: &Plan, group: &[&Finding], findings: &[Finding]) -> Option<LeadSentence> {
     let first = group.first()?;
     let text = match (first.kind, first.size) {
-        (ClaimKind::Trend, Some(size)) => trends(plan, group, size),
+        (ClaimKind::Trend, Some(size)) => format!("{}{}", trends(plan, group, size), beside(plan, first, findings)),
         _ => first.sentence(plan),
     };
     let claims = group.iter().map(|finding| finding.claim.clone()).collect();
     let evidence = group.iter().map(|finding| finding.evidence_words()).collect();
     Some(LeadSentence { verdict: first.verdict, text, claims, evidence })
+}
+
+/// The size of GC in the same sweep, where no primary claim is about it: what the sweep did to GC belongs to the sentence.
+fn beside(plan: &Plan, first: &Finding, findings: &[Finding]) -> String {
+    let same = |finding: &&Finding| {
+        finding.metrics == [Metric::Gc]
+            && finding.kind == ClaimKind::Trend
+            && (&finding.sweep, finding.comparison) == (&first.sweep, first.comparison)
+    };
+    match findings.iter().find(same) {
+        Some(gc) if !gc.primary => gc
+            .size
+            .map(|size| format!("; it multiplies {} by {}", metric(plan, gc, 0), size.number()))
+            .unwrap_or_default(),
+        _ => String::new(),
+    }
 }
 
 /// `λ 0 → 0.01 multiplies GC by 0.05 [0.04, 0.06] and target NC by 0.92 [0.85, 0.99] at equal epochs`.
@@ -85,8 +102,13 @@ fn trends(plan: &Plan, group: &[&Finding], size: Size) -> String {
     if !points.is_empty() {
         parts.push(format!("changes {}", listed(&points)));
     }
+    let untrained = if group.iter().all(|finding| finding.trained_size.is_none()) {
+        "; fewer than two values have trained runs alone"
+    } else {
+        ""
+    };
     let reason = if first.verdict == Verdict::Undecided { format!(": {}", first.reason) } else { String::new() };
-    format!("{label}{range} {} at {}{reason}", listed(&parts), table::comparison(first))
+    format!("{label}{range} {} at {}{reason}{untrained}", listed(&parts), table::comparison(first))
 }
 
 /// The size from trained runs alone, if it is over fewer values.
@@ -97,7 +119,6 @@ fn trained(finding: &Finding) -> String {
                 trained.range().map_or_else(String::new, |(from, to)| format!(", {} → {}", plain(from), plain(to)));
             format!(" (trained runs alone{range}: {})", trained.number())
         }
-        (Some(_), None) => " (fewer than two values have trained runs alone)".to_owned(),
         _ => String::new(),
     }
 }
