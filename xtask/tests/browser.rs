@@ -107,7 +107,7 @@ fn pages_render_without_errors_on_a_desktop_and_a_phone_in_light_and_dark() {
     let results = folder.path().join("results");
     ["fig1", "fig2", "fig3"].iter().for_each(|experiment| reproduce(folder.path(), experiment));
     let pages = [
-        ("fig1-quick-glyphs/report.html", 18),
+        ("fig1-quick-glyphs/report.html", 21),
         ("fig2-quick-glyphs/report.html", 6),
         ("fig3-quick-glyphs/report.html", 3),
         ("index.html", 3),

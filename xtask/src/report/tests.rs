@@ -188,9 +188,9 @@ fn the_report_is_complete_self_contained_and_reproducible() {
     for needle in ["<script", "src=\"http", "url(", "@import", "NaN", "inf"] {
         assert!(!page.contains(&format!("{needle}\"")) && !figure.contains(needle), "{needle}");
     }
-    // Nine panels and four scatter plots, each with a name and a description.
-    assert_eq!(page.matches("role=\"img\"").count(), 13);
-    assert_eq!(page.matches("<desc ").count(), 13);
+    // Twenty panels and four scatter plots, each with a name and a description.
+    assert_eq!(page.matches("role=\"img\"").count(), 24);
+    assert_eq!(page.matches("<desc ").count(), 24);
     assert!(page.matches("<table").count() > 20);
     assert_eq!(page.matches("<table").count(), page.matches("<caption>").count(), "a table without a caption");
     for fact in ["version ", "candle 0.", std::env::consts::ARCH, "The program draws the images"] {
