@@ -8,6 +8,7 @@ pub(crate) struct Axis {
     low: f64,
     high: f64,
     logarithmic: bool,
+    percent: bool,
     /// The ticks.
     pub(crate) ticks: Vec<Tick>,
 }
@@ -34,7 +35,9 @@ impl Axis {
         match scale {
             Scale::Logarithmic => Self::logarithmic(range.unwrap_or((1.0, 10.0))),
             Scale::Linear => Self::linear(range.unwrap_or((0.0, 1.0)), 1.0, ""),
-            Scale::Percent => Self::linear(range.unwrap_or((0.0, 1.0)), 100.0, " %"),
+            Scale::Percent => {
+                Self { percent: true, ..Self::linear(range.unwrap_or((0.0, 1.0)), 100.0, " %") }
+            }
         }
     }
 
@@ -44,6 +47,11 @@ impl Axis {
         (axis.low, axis.high) = (low, high);
         axis.ticks.retain(|tick| (low..=high).contains(&tick.value));
         axis
+    }
+
+    /// Whether its values are shares that are written in percent.
+    pub(crate) fn is_percent(&self) -> bool {
+        self.percent
     }
 
     /// The position of a value, 0 to 1 inside the axis; none if the scale cannot represent it.
@@ -64,7 +72,7 @@ impl Axis {
             // Adding zero turns −0 into 0.
             Tick { value, label: format!("{:.decimals$}{unit}", value * factor + 0.0) }
         });
-        Self { low: first as f64 * step, high: last as f64 * step, logarithmic: false, ticks: ticks.collect() }
+        Self { low: first as f64 * step, high: last as f64 * step, logarithmic: false, percent: false, ticks: ticks.collect() }
     }
 
     fn logarithmic((low, high): (f64, f64)) -> Self {
@@ -73,7 +81,7 @@ impl Axis {
         let (low, high) = (low / margin, high * margin);
         let decades = (high / low).log10();
         let ticks = if decades < 0.6 { even_ticks(low, high) } else { decade_ticks(low, high, decades) };
-        Self { low, high, logarithmic: true, ticks }
+        Self { low, high, logarithmic: true, percent: false, ticks }
     }
 }
 
