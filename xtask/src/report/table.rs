@@ -30,6 +30,21 @@ fn shown(results: &Results) -> Vec<Metric> {
         Metric::NearestMeanGcBound,
         Metric::SphericalBound,
         Metric::SphericalGcBound,
+        Metric::MeanVariance,
+        Metric::MeanInverseSquaredDistance,
+        Metric::VarianceOverGc,
+        Metric::GcOverVariance,
+        Metric::GcOverTotalVariance,
+        Metric::TestGc,
+        Metric::TargetGc,
+        Metric::NcUnbiased,
+        Metric::TargetNcUnbiased,
+        Metric::GeometricCollapseUnbiased,
+        Metric::CantelliBound,
+        Metric::DirectionalBound,
+        Metric::TargetNearestMeanError,
+        Metric::TargetCantelliBound,
+        Metric::TargetDirectionalBound,
     ];
     results.metrics().into_iter().filter(|metric| !auxiliary.contains(metric)).collect()
 }
