@@ -45,6 +45,8 @@ pub(crate) struct Written {
 pub(crate) struct Extras {
     /// Event files for TensorBoard.
     pub(crate) tensorboard: bool,
+    /// Whether an index of all reports is written into the parent folder, so that the page links to it.
+    pub(crate) indexed: bool,
 }
 
 /// Reads the runs in `folder` and writes the report into it.
@@ -72,8 +74,15 @@ pub(crate) fn write(
         &format!("{}: {}", plan.figure, plan.title),
         &format!("{}{}", page::note(&results), dashed(&results)),
     );
-    let page =
-        page::page(&page::Page { results: &results, findings: &findings, columns: &columns, experiment: text.clone() });
+    let page = page::page(&page::Page {
+        results: &results,
+        findings: &findings,
+        columns: &columns,
+        scatters: &chart::scatters(&results),
+        courses: &chart::course_plots(&results),
+        indexed: extras.indexed,
+        experiment: text.clone(),
+    });
     write_whole(&at("experiment.toml"), text.as_bytes())?;
     let measured = columns::measurements(&results);
     write_whole(&written.measurements, &csv::file(&measured)?)?;

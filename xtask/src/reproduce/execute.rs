@@ -181,7 +181,9 @@ fn stop_on_interrupt() -> Result<()> {
 /// Writes the report, prints the paths of its files, and fails if a run failed.
 fn conclude(args: &Args, experiment: Experiment, planned: Vec<PlannedRun>, folder: &Path) -> Result<Ending> {
     let failed = failures(&planned, folder);
-    let written = report::write(experiment, planned, folder, report::Extras { tensorboard: args.tensorboard })?;
+    let indexed = args.out.is_none() || args.experiment == super::all::ALL;
+    let extras = report::Extras { tensorboard: args.tensorboard, indexed };
+    let written = report::write(experiment, planned, folder, extras)?;
     say!("\n{}", written.summary);
     say!("report   {}", written.page.display());
     say!("figure   {}", written.figure.display());

@@ -17,9 +17,21 @@ impl Better {
     /// The direction of a metric; none for a quantity that is neither good nor bad.
     pub(crate) fn of(metric: Metric) -> Option<Self> {
         match metric {
-            Metric::Nc | Metric::TargetNc | Metric::TestNc | Metric::NearestMeanError => Some(Self::Lower),
+            Metric::Nc
+            | Metric::TargetNc
+            | Metric::TestNc
+            | Metric::NcUnbiased
+            | Metric::TargetNcUnbiased
+            | Metric::EvaluationLoss
+            | Metric::NearestMeanError
+            | Metric::TargetNearestMeanError => Some(Self::Lower),
             Metric::NearestMeanAccuracy | Metric::RidgeAccuracy | Metric::TestAccuracy => Some(Self::Higher),
-            Metric::Gc | Metric::GeometricCollapse | Metric::PairwiseGeometricCollapse => Some(Self::LowerByThePaper),
+            Metric::Gc
+            | Metric::TestGc
+            | Metric::TargetGc
+            | Metric::GeometricCollapse
+            | Metric::PairwiseGeometricCollapse
+            | Metric::GeometricCollapseUnbiased => Some(Self::LowerByThePaper),
             _ => None,
         }
     }

@@ -16,15 +16,20 @@ pub(crate) enum Quantity {
 }
 
 impl Quantity {
-    /// The rows of the page: the training loss, the rows of the experiment file, and NC of the training classes beside GC if the
-    /// file does not name it. Only measured ones.
+    /// The rows of the page: the training loss, in evaluation mode if it was measured so; the rows of the experiment file; and
+    /// NC of the training classes beside GC if the file does not name it.
     pub(super) fn rows(results: &Results) -> Vec<Self> {
         let mut metrics = results.experiment.plan.report.rows.clone();
         if !metrics.contains(&Metric::Nc) {
             let after_gc = metrics.iter().position(|metric| *metric == Metric::Gc).map_or(metrics.len(), |at| at + 1);
             metrics.insert(after_gc, Metric::Nc);
         }
-        std::iter::once(Self::TrainLoss).chain(metrics.into_iter().map(Self::Metric)).collect()
+        let in_evaluation_mode = results.metrics().contains(&Metric::EvaluationLoss);
+        if in_evaluation_mode && !metrics.contains(&Metric::EvaluationLoss) {
+            metrics.insert(0, Metric::EvaluationLoss);
+        }
+        let running = (!in_evaluation_mode).then_some(Self::TrainLoss);
+        running.into_iter().chain(metrics.into_iter().map(Self::Metric)).collect()
     }
 
     /// Whether the experiment file names it as a row of the paper's figure.
@@ -43,7 +48,7 @@ impl Quantity {
     /// The name for people.
     pub(super) fn label(self, task: Task) -> &'static str {
         match self {
-            Self::TrainLoss => "training loss (nats)",
+            Self::TrainLoss => "training loss",
             Self::Metric(metric) => metric.label(task),
         }
     }

@@ -66,7 +66,7 @@ pub(super) fn runs(results: &Results) -> Markup {
         section aria-labelledby="runs" {
             h2 #runs { "Runs" }
             details {
-                summary { "All " (results.runs.len()) " runs with their folders and their status" }
+                summary { "All runs with their folders and their status" }
                 (scrolling("All runs", html! {
                     table {
                         caption { "All runs" }
@@ -78,7 +78,7 @@ pub(super) fn runs(results: &Results) -> Markup {
                             @for run in &results.runs {
                                 tr {
                                     th.words scope="row" { (run.planned.description()) }
-                                    td.words { code { "runs/" (run.planned.key) } }
+                                    td.words { a href=(format!("runs/{}/", run.planned.key)) { code { "runs/" (run.planned.key) } } }
                                     td { (run.final_loss.map_or_else(|| "–".to_owned(), table::three_digits)) }
                                     td { (run.record.as_ref().map_or_else(|| "–".to_owned(), |record| duration(record.work.seconds))) }
                                     td.words { (run.status.explained()) @if run.verified == Verified::Unsigned { " (unsigned)" } }
