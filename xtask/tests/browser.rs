@@ -216,10 +216,14 @@ fn plain(text: &str) -> String {
     out
 }
 
-/// The numbers of a line are those that the table shows, up to the rounding to the digits that it shows.
+/// The numbers of a line are those that the table shows, up to half of the last digit that it shows.
 fn rounded(line: &[String], shown: &serde_json::Value, place: &str) {
     for (exact, shown) in line.iter().zip(array(shown)) {
-        let (Ok(exact), Ok(shown)) = (exact.parse::<f64>(), plain(shown.as_str().unwrap()).parse::<f64>()) else { continue };
-        assert!((exact - shown).abs() <= 0.006 * exact.abs().max(0.1), "{place}: {exact} is shown as {shown}");
+        let shown = plain(shown.as_str().unwrap());
+        let (Ok(exact), Ok(number)) = (exact.parse::<f64>(), shown.parse::<f64>()) else { continue };
+        let (digits, exponent) = shown.split_once('e').unwrap_or((&shown, "0"));
+        let decimals = digits.split_once('.').map_or(0, |(_, decimals)| decimals.len());
+        let unit = 10f64.powi(exponent.parse::<i32>().unwrap() - decimals as i32);
+        assert!((exact - number).abs() <= 0.500_001 * unit, "{place}: {exact} is shown as {shown}");
     }
 }
