@@ -86,8 +86,12 @@ fn pages_render_without_errors_from_a_phone_to_a_large_screen_in_light_and_dark(
     let folder = tempfile::tempdir().unwrap();
     let results = folder.path().join("results");
     ["fig1", "fig2", "fig3"].iter().for_each(|experiment| reproduce(folder.path(), experiment));
-    let pages =
-        ["fig1-quick-glyphs/report.html", "fig2-quick-glyphs/report.html", "fig3-quick-glyphs/report.html", "index.html"];
+    let pages = [
+        "fig1-quick-glyphs/report.html",
+        "fig2-quick-glyphs/report.html",
+        "fig3-quick-glyphs/report.html",
+        "index.html",
+    ];
     for page in pages {
         let mut grounds = Vec::new();
         for (width, dark) in [(1600, false), (1024, false), (390, true)] {
@@ -128,7 +132,10 @@ fn pointed(answer: &serde_json::Value, place: &str) {
         if rows.is_empty() {
             continue;
         }
-        assert!(drawing["cross"] == true && drawing["inside"] == true && drawing["hidden"] == true, "{place}: {drawing}");
+        assert!(
+            drawing["cross"] == true && drawing["inside"] == true && drawing["hidden"] == true,
+            "{place}: {drawing}"
+        );
         let percent = drawing["percent"] == true;
         let row = |row: &serde_json::Value| -> Vec<String> {
             array(row).iter().map(|cell| cell.as_str().unwrap().to_owned()).collect()
@@ -137,7 +144,8 @@ fn pointed(answer: &serde_json::Value, place: &str) {
             Some("column") => {
                 let (name, values) = (&row[0], &row[1..]);
                 let line = format!("{name}: {}", written(&values[1], percent));
-                shown[0].starts_with(&written(&values[0], false)) && shown[1..].iter().any(|shown| shown.starts_with(&line))
+                shown[0].starts_with(&written(&values[0], false))
+                    && shown[1..].iter().any(|shown| shown.starts_with(&line))
             }
             _ => {
                 // The name of the run, then x and y, each with its standard error if there is one.
@@ -166,7 +174,11 @@ fn written(text: &str, percent: bool) -> String {
 /// An entry of a key hides its curves and shows them again; the box shows the lines of single seeds.
 fn pressed(answer: &serde_json::Value, place: &str) {
     for states in array(&answer["toggled"]) {
-        assert_eq!((&states[0], &states[2]), (&serde_json::json!([0, "true"]), &serde_json::json!([0, "true"])), "{place}");
+        assert_eq!(
+            (&states[0], &states[2]),
+            (&serde_json::json!([0, "true"]), &serde_json::json!([0, "true"])),
+            "{place}"
+        );
         assert!(states[1][0].as_u64().unwrap() > 0 && states[1][1] == "false", "{place}: {states}");
     }
     for states in array(&answer["seeds"]) {
@@ -177,7 +189,11 @@ fn pressed(answer: &serde_json::Value, place: &str) {
 /// The CSV of every table has the table's cells, with all digits of its numbers; every drawing is a whole SVG file.
 fn saved(answer: &serde_json::Value, place: &str) {
     let saved = &answer["saved"];
-    assert_eq!(array(&saved["names"]).len(), array(&saved["tables"]).len() + array(&saved["drawings"]).len(), "{place}");
+    assert_eq!(
+        array(&saved["names"]).len(),
+        array(&saved["tables"]).len() + array(&saved["drawings"]).len(),
+        "{place}"
+    );
     for name in array(&saved["names"]) {
         let name = name.as_str().unwrap();
         let plain = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c));
@@ -199,7 +215,10 @@ fn saved(answer: &serde_json::Value, place: &str) {
         }
     }
     for drawing in array(&saved["drawings"]) {
-        assert!(drawing["whole"] == true && drawing["style"] == true && drawing["outside"] == false, "{place}: {drawing}");
+        assert!(
+            drawing["whole"] == true && drawing["style"] == true && drawing["outside"] == false,
+            "{place}: {drawing}"
+        );
     }
     assert!(array(&saved["drawings"]).iter().any(|drawing| drawing["marks"].as_u64().unwrap() > 3), "{place}");
 }

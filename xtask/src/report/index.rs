@@ -138,9 +138,8 @@ fn facts(digest: &Digest) -> String {
 
 /// The primary claims in the order of reports. A word that this version does not know comes last.
 fn ordered(claims: &[PrimaryClaim]) -> Vec<&PrimaryClaim> {
-    let rank = |claim: &PrimaryClaim| {
-        ORDER.iter().position(|verdict| verdict.word() == claim.verdict).unwrap_or(ORDER.len())
-    };
+    let rank =
+        |claim: &PrimaryClaim| ORDER.iter().position(|verdict| verdict.word() == claim.verdict).unwrap_or(ORDER.len());
     let mut ordered: Vec<&PrimaryClaim> = claims.iter().collect();
     ordered.sort_by_key(|claim| rank(claim));
     ordered
@@ -207,7 +206,10 @@ mod tests {
     #[test]
     fn a_card_has_the_sentence_the_differences_and_what_fails_first() {
         let card = card(&Entry { folder: "f\"g".to_owned(), digest: digest("fig1") }).into_string();
-        assert!(card.contains("contradict “larger L2 → lower NC”; they support “larger &lt;b&gt; → lower GC”."), "{card}");
+        assert!(
+            card.contains("contradict “larger L2 → lower NC”; they support “larger &lt;b&gt; → lower GC”."),
+            "{card}"
+        );
         assert!(card.contains("Unlike the paper: </b>network: vgg-small, not &lt;resnet18&gt;"), "{card}");
         assert!(card.contains("href=\"f&quot;g/report.html\"") && card.contains("×0.72"), "{card}");
         assert!(card.find("larger L2 → lower NC. ").unwrap() < card.find("larger &lt;b&gt; → lower GC. ").unwrap());

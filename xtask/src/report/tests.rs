@@ -178,7 +178,8 @@ fn the_report_is_complete_self_contained_and_reproducible() {
     let folder = tempfile::tempdir().unwrap();
     let planned = sweep::runs(&experiment()).unwrap();
     synthetic(folder.path(), &planned);
-    let write = || write(experiment(), planned.clone(), folder.path(), Extras { tensorboard: true, indexed: true }).unwrap();
+    let write =
+        || write(experiment(), planned.clone(), folder.path(), Extras { tensorboard: true, indexed: true }).unwrap();
     let written = write();
     let page = fs::read_to_string(&written.page).unwrap();
     let figure = fs::read_to_string(&written.figure).unwrap();

@@ -35,9 +35,7 @@ impl Axis {
         match scale {
             Scale::Logarithmic => Self::logarithmic(range.unwrap_or((1.0, 10.0))),
             Scale::Linear => Self::linear(range.unwrap_or((0.0, 1.0)), 1.0, ""),
-            Scale::Percent => {
-                Self { percent: true, ..Self::linear(range.unwrap_or((0.0, 1.0)), 100.0, " %") }
-            }
+            Scale::Percent => Self { percent: true, ..Self::linear(range.unwrap_or((0.0, 1.0)), 100.0, " %") },
         }
     }
 
@@ -72,7 +70,13 @@ impl Axis {
             // Adding zero turns −0 into 0.
             Tick { value, label: format!("{:.decimals$}{unit}", value * factor + 0.0) }
         });
-        Self { low: first as f64 * step, high: last as f64 * step, logarithmic: false, percent: false, ticks: ticks.collect() }
+        Self {
+            low: first as f64 * step,
+            high: last as f64 * step,
+            logarithmic: false,
+            percent: false,
+            ticks: ticks.collect(),
+        }
     }
 
     fn logarithmic((low, high): (f64, f64)) -> Self {

@@ -63,7 +63,10 @@ fn settings(plan: &Plan) -> [(&'static str, String); 7] {
         ("data", data_set(&data.set)),
         ("images", images),
         ("epochs", plain(train.epochs)),
-        ("learning rate and batch outside of their sweeps", format!("{} and {}", plain(train.learning_rate), train.batch_size)),
+        (
+            "learning rate and batch outside of their sweeps",
+            format!("{} and {}", plain(train.learning_rate), train.batch_size),
+        ),
         ("images whose GC is measured", format!("{} per class", plan.measure.gc_images_per_class)),
         ("seeds", plan.seeds.len().to_string()),
     ]
@@ -114,7 +117,10 @@ mod tests {
         let of = |name: &str| found.iter().find(|difference| difference.name == name).unwrap();
         assert_eq!(of("network").here, "vgg-small with batch norm");
         assert!(of("network").paper.starts_with("resnet18-cifar"), "{:?}", of("network"));
-        assert_eq!((of("data").here.as_str(), of("data").paper.as_str()), ("glyphs (images drawn by the program)", "cifar-fs"));
+        assert_eq!(
+            (of("data").here.as_str(), of("data").paper.as_str()),
+            ("glyphs (images drawn by the program)", "cifar-fs")
+        );
         assert_eq!((of("seeds").here.as_str(), of("seeds").paper.as_str()), ("1", "5"));
         assert_eq!((of("epochs").here.as_str(), of("epochs").paper.as_str()), ("5", "200"));
         let page = differences_box(&quick).into_string();

@@ -105,13 +105,17 @@ mod tests {
 
     #[test]
     fn the_sentence_names_what_fails_first_and_counts_nothing() {
-        let text = sentence(&claims(&[("a", "holds"), ("b", "fails"), ("c", "holds"), ("d", "undecided"), ("e", "vacuous")]));
+        let text =
+            sentence(&claims(&[("a", "holds"), ("b", "fails"), ("c", "holds"), ("d", "undecided"), ("e", "vacuous")]));
         assert_eq!(
             text,
             "These runs contradict “b”; they cannot test “e”; they do not decide “d”; they support “a” and “c”."
         );
         assert_eq!(text.matches(". ").count(), 0, "one sentence");
-        assert_eq!(sentence(&claims(&[("a", "fails"), ("b", "fails"), ("c", "fails")])), "These runs contradict “a”, “b” and “c”.");
+        assert_eq!(
+            sentence(&claims(&[("a", "fails"), ("b", "fails"), ("c", "fails")])),
+            "These runs contradict “a”, “b” and “c”."
+        );
         assert!(sentence(&[]).contains("no primary claim"));
     }
 }

@@ -111,8 +111,12 @@ fn the_lead_comes_before_everything_else_and_counts_nothing() {
     let at = |text: &str| page.find(text).unwrap_or_else(|| panic!("{text} is not there"));
     let order = ["<h1>", "How this run differs from the paper", "class=\"sentence\"", "class=\"lead\"", "<figure"];
     assert!(order.windows(2).all(|pair| at(pair[0]) < at(pair[1])));
-    assert!(at("class=\"sentence\"") < at("<caption>Primary claims") && at("<caption>Primary claims") < at("<caption>Exploratory claims"));
-    let visible: String = page.split('<').filter_map(|tag| tag.split_once('>')).map(|(_, text)| format!("{text} ")).collect();
+    assert!(
+        at("class=\"sentence\"") < at("<caption>Primary claims")
+            && at("<caption>Primary claims") < at("<caption>Exploratory claims")
+    );
+    let visible: String =
+        page.split('<').filter_map(|tag| tag.split_once('>')).map(|(_, text)| format!("{text} ")).collect();
     for word in ["claims hold", "claims fail", "claims with"] {
         assert!(!visible.contains(word), "{word}");
     }
@@ -126,7 +130,8 @@ fn the_values_under_the_pointer_are_those_of_the_table_and_of_the_runs() {
     let extras = Extras { tensorboard: false, indexed: false };
     let page = fs::read_to_string(write(experiment(), planned.clone(), folder.path(), extras).unwrap().page).unwrap();
     let page = markup(&page);
-    let figures: Vec<&str> = page.split("<figure ").skip(1).map(|rest| rest.split("</figure>").next().unwrap()).collect();
+    let figures: Vec<&str> =
+        page.split("<figure ").skip(1).map(|rest| rest.split("</figure>").next().unwrap()).collect();
     assert!(figures.len() > 15);
     for figure in &figures {
         let (drawing, numbers) = figure.split_once("<details").unwrap();
