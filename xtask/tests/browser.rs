@@ -65,7 +65,15 @@ fn reproduce(root: &Path, experiment: &str) {
         "rules.resamples=100",
     ];
     match experiment {
-        "fig1" => settings.extend(["sweeps.batch-size.values=[8, 16]", "sweeps.l2.values=[0, 1e-3, 1e-2]"]),
+        "fig4" => settings.extend([
+            "data.target_classes=5",
+            "data.target_images_per_class=8",
+            "measure.few_shot={ way = 3, shot = 2, query = 3, episodes = 20, ridge = 0.1 }",
+            "measure.layers=['features.3', 'features.21']",
+            "sweeps.learning-rate.values=[0.02, 0.1]",
+            "sweeps.batch-size.values=[8, 16]",
+            "sweeps.l2.values=[0, 1e-2]",
+        ]),
         "fig2" => settings.push(
             "measure.estimators={ images = 4, repeats = 2, batch_samples = [2], mask_rates = [0.1], output_samples = [2] }",
         ),
@@ -85,7 +93,7 @@ fn pages_render_without_errors_from_a_phone_to_a_large_screen_in_light_and_dark(
     };
     let folder = tempfile::tempdir().unwrap();
     let results = folder.path().join("results");
-    ["fig1", "fig2", "fig3"].iter().for_each(|experiment| reproduce(folder.path(), experiment));
+    ["fig2", "fig3", "fig4"].iter().for_each(|experiment| reproduce(folder.path(), experiment));
     let pages = [
         "fig1-quick-glyphs/report.html",
         "fig2-quick-glyphs/report.html",

@@ -4,10 +4,18 @@
 
 mod tiny;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use tiny::{copy, read, reproduce, text, xtask};
+
+/// The rows of a run in a CSV file, by the names of the columns.
+fn rows(csv: &str, run: &str) -> Vec<BTreeMap<String, String>> {
+    let mut reader = csv::Reader::from_reader(csv.as_bytes());
+    let all = reader.deserialize::<BTreeMap<String, String>>().map(|row| row.unwrap());
+    all.filter(|row| row["run"] == run).collect()
+}
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/old_results").join(name)
@@ -35,13 +43,22 @@ fn finished_runs_are_reported_as_unsigned_and_not_done_again() {
     for run in ["621823b1b48e", "a656c52d051c"] {
         let path = Path::new("runs").join(run).join("metrics.jsonl");
         assert_eq!(read(root.join("out").join(&path)), read(fixture("finished").join(&path)));
-        let rows = |csv: &str| csv.lines().filter(|line| line.starts_with(run)).map(str::to_owned).collect::<Vec<_>>();
-        assert!(!rows(&before).is_empty());
-        assert_eq!(rows(&after), rows(&before), "{run}");
+        let (before, after) = (rows(&before, run), rows(&after, run));
+        assert!(!before.is_empty());
+        assert_eq!(before.len(), after.len(), "{run}");
+        for (before, after) in before.iter().zip(&after) {
+            // Later versions have more columns, and the initial network has its own name.
+            let point = if before["step"] == "0" { "initial-network" } else { &before["moment"] };
+            assert_eq!((&before["standing"], point), (&after["status"], after["measuring_point"].as_str()), "{run}");
+            let kept = before.iter().filter(|(name, _)| !["standing", "moment"].contains(&name.as_str()));
+            kept.for_each(|(name, value)| assert_eq!(after[name], *value, "{run}, {name}"));
+            let (new, old) = ("evaluation_loss", "gc");
+            assert!(after[new].is_empty() && !after[old].is_empty(), "{run}");
+        }
     }
     let header = |csv: &str| csv.lines().next().unwrap().to_owned();
     let renamed = header(&before).replace(",standing,moment,", ",status,measuring_point,");
-    assert_eq!(header(&after), renamed);
+    assert!(header(&after).starts_with(&renamed), "{}", header(&after));
 }
 
 #[test]

@@ -61,11 +61,15 @@ pub(crate) struct Digest {
     pub(crate) seconds: f64,
 }
 
-impl PrimaryClaim {
-    fn of(finding: &Finding) -> Self {
+/// The primary claims, those that fail first.
+fn primary(findings: &[Finding]) -> Vec<PrimaryClaim> {
+    let mut primary: Vec<&Finding> = findings.iter().filter(|finding| finding.primary).collect();
+    primary.sort_by_key(|finding| finding.verdict);
+    let claim = |finding: &&Finding| {
         let verdict = finding.verdict.word().to_owned();
-        Self { claim: finding.claim.clone(), verdict, size: finding.size_words() }
-    }
+        PrimaryClaim { claim: finding.claim.clone(), verdict, size: finding.size_words() }
+    };
+    primary.iter().map(claim).collect()
 }
 
 impl Digest {
@@ -85,8 +89,8 @@ impl Digest {
             fails: count(Verdict::Fails),
             negligible: count(Verdict::Negligible),
             vacuous: count(Verdict::Vacuous),
-            primary: findings.iter().filter(|finding| finding.primary).map(PrimaryClaim::of).collect(),
-            differences: super::page::in_one_line(experiment),
+            primary: primary(findings),
+            differences: super::from_paper::line(results),
             undecided: count(Verdict::Undecided),
             seconds: results.runs.iter().filter_map(|run| Some(run.record.as_ref()?.work.seconds)).sum(),
         }

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use maud::{DOCTYPE, Markup, html};
 
-use super::digest::{Digest, PrimaryClaim};
-use super::page::{ORDER, head, sentence};
+use super::digest::Digest;
+use super::page::{head, sentence};
 use crate::files::write_whole;
 use crate::provenance::duration;
 use crate::study::experiment::Experiment;
@@ -100,11 +100,11 @@ fn card(Entry { folder, digest }: &Entry) -> Markup {
             h2 { a href=(link(folder)) { (digest.title) } }
             p.quiet.small { (facts(digest)) }
             @if let Some(differences) = &digest.differences {
-                p.small { b { "Unlike the paper: " } (differences) "." }
+                p.small { (differences) }
             }
             p.sentence { (sentence(&claims)) }
             ul.lead {
-                @for claim in ordered(&digest.primary) {
+                @for claim in &digest.primary {
                     li {
                         span class=(format!("verdict {}", claim.verdict)) { (claim.verdict) } " "
                         span { (claim.claim) ". " span.quiet { (claim.size) } }
@@ -136,15 +136,6 @@ fn facts(digest: &Digest) -> String {
     )
 }
 
-/// The primary claims in the order of reports. A word that this version does not know comes last.
-fn ordered(claims: &[PrimaryClaim]) -> Vec<&PrimaryClaim> {
-    let rank =
-        |claim: &PrimaryClaim| ORDER.iter().position(|verdict| verdict.word() == claim.verdict).unwrap_or(ORDER.len());
-    let mut ordered: Vec<&PrimaryClaim> = claims.iter().collect();
-    ordered.sort_by_key(|claim| rank(claim));
-    ordered
-}
-
 /// The id of a card.
 fn anchor(folder: &str) -> String {
     format!("report-{folder}")
@@ -157,6 +148,7 @@ fn link(folder: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::digest::PrimaryClaim;
 
     fn claim(claim: &str, verdict: &str) -> PrimaryClaim {
         PrimaryClaim {
@@ -180,8 +172,8 @@ mod tests {
             undecided: 0,
             negligible: 1,
             vacuous: 2,
-            primary: vec![claim("larger <b> → lower GC", "holds"), claim("larger L2 → lower NC", "fails")],
-            differences: Some("network: vgg-small, not <resnet18>".to_owned()),
+            primary: vec![claim("larger L2 → lower NC", "fails"), claim("larger <b> → lower GC", "holds")],
+            differences: Some("This run differs from the paper: network vgg-small instead of <resnet18>.".to_owned()),
             seconds: 60.0,
         }
     }
@@ -210,7 +202,7 @@ mod tests {
             card.contains("contradict “larger L2 → lower NC”; they support “larger &lt;b&gt; → lower GC”."),
             "{card}"
         );
-        assert!(card.contains("Unlike the paper: </b>network: vgg-small, not &lt;resnet18&gt;"), "{card}");
+        assert!(card.contains("network vgg-small instead of &lt;resnet18&gt;."), "{card}");
         assert!(card.contains("href=\"f&quot;g/report.html\"") && card.contains("×0.72"), "{card}");
         assert!(card.find("larger L2 → lower NC. ").unwrap() < card.find("larger &lt;b&gt; → lower GC. ").unwrap());
         assert!(!card.contains("claims"), "a count of claims: {card}");

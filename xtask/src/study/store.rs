@@ -279,6 +279,7 @@ mod tests {
             train_loss: Some(0.3),
             values: values.into_iter().collect(),
             estimates: Vec::new(),
+            layers: Vec::new(),
         }
     }
 

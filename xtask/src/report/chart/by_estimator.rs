@@ -34,6 +34,7 @@ pub(super) fn columns(results: &Results) -> Vec<Column> {
             y: y.clone(),
             series: row[index].clone(),
             in_figure: true,
+            named: false,
         });
         Column { label: estimates::unit(kind).to_owned(), panels: panels.collect() }
     };

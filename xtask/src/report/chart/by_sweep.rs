@@ -47,6 +47,7 @@ fn panel(results: &Results, name: &str, row: &Row, series: Vec<Series>) -> LineP
         y: row.axis.clone(),
         series,
         in_figure: row.quantity.in_figure(results),
+        named: false,
     }
 }
 

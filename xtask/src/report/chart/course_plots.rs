@@ -2,7 +2,7 @@
 
 use super::better::Better;
 use super::scale::Axis;
-use super::scatter::{Line, Mark, ScatterPanel};
+use super::scatter::{Line, LineKind, Mark, ScatterPanel};
 use super::scatter_plots::{group, groups, shape};
 use crate::report::results::{Results, Run};
 use crate::study::metric::Metric;
@@ -24,8 +24,8 @@ fn plot(results: &Results, x: Metric, y: Metric) -> ScatterPanel {
     let runs: Vec<(&Run, Vec<Mark>)> = results.runs.iter().map(|run| (run, marks(results, run, x, y))).collect();
     let lines = runs.iter().map(|(run, marks)| Line {
         group: group(results, run),
-        shape: shape(results, run),
-        on_request: false,
+        shape: Some(shape(results, run)),
+        kind: LineKind::Course,
         points: marks.iter().map(|mark| mark.at).collect(),
     });
     let lines: Vec<Line> = lines.collect();

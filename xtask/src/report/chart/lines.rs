@@ -30,6 +30,8 @@ pub(crate) struct LinePanel {
     pub(crate) series: Vec<Series>,
     /// Whether it is in the drawing of the paper's figure too, not on the page alone.
     pub(crate) in_figure: bool,
+    /// Whether the horizontal axis has names in place of numbers.
+    pub(crate) named: bool,
 }
 
 /// One curve.
@@ -83,6 +85,11 @@ pub(super) enum Detail {
 }
 
 impl LinePanel {
+    /// The name of a place on the horizontal axis, if that has names.
+    pub(crate) fn x_name(&self, x: f64) -> Option<&str> {
+        self.named.then(|| self.x.name_of(x)).flatten()
+    }
+
     /// The panel as an SVG element of the page.
     pub(crate) fn svg(&self) -> Markup {
         let (width, height) = PANEL;
@@ -105,7 +112,31 @@ impl LinePanel {
         html! {
             (area.draw(axes, (&self.names.0, &self.names.1), self.better))
             @for (index, series) in self.series.iter().enumerate() { (band(series, index, &area, axes)) }
-            @for (index, series) in self.series.iter().enumerate() { (curve(series, index, &area, axes, detail)) }
+            @for (index, series) in self.series.iter().enumerate() { (self.curve(series, index, &area, detail)) }
+        }
+    }
+
+    fn curve(&self, series: &Series, index: usize, area: &PlotArea, detail: Detail) -> Markup {
+        let axes = (&self.x, &self.y);
+        let places: Vec<(&Point, (f64, f64))> =
+            series.points.iter().filter_map(|point| Some((point, area.at(axes, (point.x, point.middle))?))).collect();
+        let line: Vec<(f64, f64)> = places.iter().map(|(_, place)| *place).collect();
+        let class = if series.excluded { "curve excluded" } else { "curve" };
+        let mark = if series.excluded { "mark hollow" } else { "mark" };
+        html! {
+            @if !line.is_empty() {
+                g class=(series.class) data-series=(index) data-label=(series.label) {
+                    @if detail == Detail::Page { @for seed in &series.seeds { (seed_line(seed, area, axes)) } }
+                    path class=(class) d=(path(&line)) {}
+                    @for (point, place) in &places {
+                        @let shape = marker(series.shape, *place, 3.4, mark, Some(&tooltip(series, point)));
+                        @if detail == Detail::Page {
+                            g.point data-x=(point.x) data-name=[self.x_name(point.x)] data-y=(point.middle) data-low=(point.low) data-high=(point.high) { (shape) }
+                        } @else { (shape) }
+                    }
+                    @if let (true, Some(end)) = (series.diverged, line.last()) { (cross(*end, 6.0)) }
+                }
+            }
         }
     }
 }
@@ -118,29 +149,6 @@ fn band(series: &Series, index: usize, area: &PlotArea, axes: (&Axis, &Axis)) ->
     html! {
         @if spread && outline.len() > 2 {
             path class=(format!("band {}", series.class)) data-series=(index) d=(format!("{}z", path(&outline))) {}
-        }
-    }
-}
-
-fn curve(series: &Series, index: usize, area: &PlotArea, axes: (&Axis, &Axis), detail: Detail) -> Markup {
-    let places: Vec<(&Point, (f64, f64))> =
-        series.points.iter().filter_map(|point| Some((point, area.at(axes, (point.x, point.middle))?))).collect();
-    let line: Vec<(f64, f64)> = places.iter().map(|(_, place)| *place).collect();
-    let class = if series.excluded { "curve excluded" } else { "curve" };
-    let mark = if series.excluded { "mark hollow" } else { "mark" };
-    html! {
-        @if !line.is_empty() {
-            g class=(series.class) data-series=(index) data-label=(series.label) {
-                @if detail == Detail::Page { @for seed in &series.seeds { (seed_line(seed, area, axes)) } }
-                path class=(class) d=(path(&line)) {}
-                @for (point, place) in &places {
-                    @let shape = marker(series.shape, *place, 3.4, mark, Some(&tooltip(series, point)));
-                    @if detail == Detail::Page {
-                        g.point data-x=(point.x) data-y=(point.middle) data-low=(point.low) data-high=(point.high) { (shape) }
-                    } @else { (shape) }
-                }
-                @if let (true, Some(end)) = (series.diverged, line.last()) { (cross(*end, 6.0)) }
-            }
         }
     }
 }
@@ -185,6 +193,7 @@ mod tests {
                 seeds: vec![SeedLine { seed: 3, points: vec![(0.0, 2.0), (2.0, 800.0)] }],
             }],
             in_figure: true,
+            named: false,
         };
         let text = panel.svg().into_string();
         assert!(text.contains("data-label=\"&lt;0.1&gt;\"") && text.contains("↓ claimed better"), "{text}");

@@ -45,5 +45,6 @@ fn panel(results: &Results, index: usize, group: &Overlay) -> LinePanel {
         y: shared_axis(Scale::Logarithmic, std::slice::from_ref(&series)),
         series,
         in_figure: true,
+        named: false,
     }
 }

@@ -52,6 +52,24 @@ impl Axis {
         self.percent
     }
 
+    /// An axis of names, at 0, 1, 2 and so on.
+    pub(crate) fn named(names: &[String]) -> Self {
+        let tick = |(index, name): (usize, &String)| Tick { value: index as f64, label: name.clone() };
+        let high = names.len().max(1) as f64 - 0.5;
+        Self {
+            low: -0.5,
+            high,
+            logarithmic: false,
+            percent: false,
+            ticks: names.iter().enumerate().map(tick).collect(),
+        }
+    }
+
+    /// The label of a value that has a tick of its own; none elsewhere.
+    pub(crate) fn name_of(&self, value: f64) -> Option<&str> {
+        self.ticks.iter().find(|tick| tick.value == value).map(|tick| tick.label.as_str())
+    }
+
     /// The position of a value, 0 to 1 inside the axis; none if the scale cannot represent it.
     pub(crate) fn place(&self, value: f64) -> Option<f64> {
         let spread = |number: f64| if self.logarithmic { number.ln() } else { number };

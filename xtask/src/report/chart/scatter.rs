@@ -68,12 +68,23 @@ pub(crate) struct Mark {
 pub(crate) struct Line {
     /// Index of its group.
     pub(crate) group: usize,
-    /// Shape of the marks of its seed.
-    pub(crate) shape: usize,
-    /// Whether it is drawn only when the reader asks for the lines of single seeds.
-    pub(crate) on_request: bool,
+    /// Shape of the marks of its seed; none for a line through all seeds.
+    pub(crate) shape: Option<usize>,
+    /// What it joins.
+    pub(crate) kind: LineKind,
     /// Its points.
     pub(crate) points: Vec<(f64, f64)>,
+}
+
+/// What a line joins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LineKind {
+    /// The runs of one seed in a sweep. It is drawn only when the reader asks for the lines of single seeds.
+    Seed,
+    /// The measuring points of one run.
+    Course,
+    /// It is a fit to the marks of a group.
+    Fit,
 }
 
 impl ScatterPanel {
@@ -99,7 +110,11 @@ impl ScatterPanel {
     fn line(&self, line: &Line, area: &PlotArea) -> Markup {
         let places: Vec<(f64, f64)> =
             line.points.iter().filter_map(|point| area.at((&self.x, &self.y), *point)).collect();
-        let class = if line.on_request { "seed" } else { "course" };
+        let class = match line.kind {
+            LineKind::Seed => "seed",
+            LineKind::Course => "course",
+            LineKind::Fit => "fit",
+        };
         html! {
             @if places.len() > 1 {
                 path class=(format!("{class} {}", self.groups[line.group].class)) data-series=(keys(line.group, line.shape))
@@ -113,7 +128,7 @@ impl ScatterPanel {
         let class = if mark.excluded { "mark hollow" } else { "mark" };
         html! {
             @if let Some(place) = area.at(axes, mark.at) {
-                g class=(format!("point {}", self.groups[mark.group].class)) data-series=(keys(mark.group, mark.shape))
+                g class=(format!("point {}", self.groups[mark.group].class)) data-series=(keys(mark.group, Some(mark.shape)))
                     data-label=(mark.label) data-x=(mark.at.0) data-y=(mark.at.1)
                     data-x-error=[mark.errors.0] data-y-error=[mark.errors.1] {
                     (error_bars(mark, area, axes, place))
@@ -125,8 +140,8 @@ impl ScatterPanel {
 }
 
 /// The names under which the key shows and hides a mark: its group and its seed.
-fn keys(group: usize, shape: usize) -> String {
-    format!("{group} s{shape}")
+fn keys(group: usize, shape: Option<usize>) -> String {
+    shape.map_or_else(|| group.to_string(), |shape| format!("{group} s{shape}"))
 }
 
 /// Bars of one standard error on both sides of a mark, cut at the edge of the plot.

@@ -2,7 +2,7 @@
 
 use super::better::Better;
 use super::scale::Axis;
-use super::scatter::{Group, Line, Mark, ScatterPanel};
+use super::scatter::{Group, Line, LineKind, Mark, ScatterPanel};
 use crate::report::results::{Results, Run};
 use crate::study::experiment::Axes;
 use crate::study::measurement::Measurement;
@@ -87,7 +87,7 @@ fn lines(results: &Results, axes: Axes) -> Vec<Line> {
                 .collect();
             points.sort_by_key(|(value, _)| *value);
             let points = points.into_iter().map(|(_, point)| point).collect();
-            lines.push(Line { group: index + 1, shape, on_request: true, points });
+            lines.push(Line { group: index + 1, shape: Some(shape), kind: LineKind::Seed, points });
         }
     }
     lines

@@ -9,6 +9,7 @@ use crate::report::chart::{self, LinePanel, Series};
 pub(super) fn grid(page: &Page) -> Markup {
     let rows = page.columns.iter().map(|column| column.panels.len()).max().unwrap_or(0);
     let lone = page.columns.len() == 1;
+    let many = page.columns.len() > 3;
     let style = format!("--columns:{};--rows:{};--across:{}", page.columns.len().max(1), rows + 1, super::across(rows));
     html! {
         @if rows > 0 {
@@ -17,11 +18,11 @@ pub(super) fn grid(page: &Page) -> Markup {
                 p.quiet.small {
                     (described(page)) " A dashed curve with hollow marks contains runs that a rule excludes. A cross marks divergence."
                 }
-                div.grid.lone[lone] style=(style) {
+                div.grid.lone[lone].many[many] style=(style) {
                     @for column in page.columns {
                         div.column data-scope {
                             div.head { h3 { (column.label) } (key(column.key())) }
-                            @for panel in &column.panels { (figure(panel)) }
+                            @for panel in &column.panels { (figure(panel, None)) }
                         }
                     }
                 }
@@ -51,10 +52,11 @@ pub(super) fn key(series: &[Series]) -> Markup {
     }
 }
 
-/// A panel with its table.
-pub(super) fn figure(panel: &LinePanel) -> Markup {
+/// A panel with its table, and a caption if there is one.
+pub(super) fn figure(panel: &LinePanel, caption: Option<&str>) -> Markup {
     html! {
         figure id=(panel.id) {
+            @if let Some(caption) = caption { figcaption.small { (caption) } }
             (panel.svg())
             details {
                 summary { "Numbers" }
@@ -62,7 +64,7 @@ pub(super) fn figure(panel: &LinePanel) -> Markup {
                     table {
                         caption { (panel.title) }
                         thead { tr {
-                            th scope="col" { "curve" } th scope="col" { "epochs" } th scope="col" { "mean" }
+                            th scope="col" { "curve" } th scope="col" { (panel.names.0) } th scope="col" { "mean" }
                             th scope="col" { "lowest" } th scope="col" { "highest" }
                         } }
                         tbody {
@@ -70,7 +72,8 @@ pub(super) fn figure(panel: &LinePanel) -> Markup {
                                 @for point in &series.points {
                                     tr {
                                         th scope="row" { (series.label) }
-                                        td { (exact(point.x)) } td { (exact(point.middle)) } td { (exact(point.low)) } td { (exact(point.high)) }
+                                        td { @if let Some(name) = panel.x_name(point.x) { (name) } @else { (exact(point.x)) } }
+                                        td { (exact(point.middle)) } td { (exact(point.low)) } td { (exact(point.high)) }
                                     }
                                 }
                             }

@@ -3,18 +3,10 @@
 use maud::{Markup, html};
 
 use super::Page;
-use crate::report::verdict::{Finding, Verdict};
+use crate::report::verdict::{self, Finding, LeadSentence, Verdict};
 
-/// The order of verdicts on the page: what speaks against the paper first, what holds last.
-pub(crate) const ORDER: [Verdict; 5] =
-    [Verdict::Fails, Verdict::Negligible, Verdict::Vacuous, Verdict::Undecided, Verdict::Holds];
-
-/// The findings in the order of the page; equal verdicts stay in the order of the file.
-pub(super) fn ordered<'a>(findings: impl IntoIterator<Item = &'a Finding>) -> Vec<&'a Finding> {
-    let mut ordered: Vec<&Finding> = findings.into_iter().collect();
-    ordered.sort_by_key(|finding| ORDER.iter().position(|verdict| *verdict == finding.verdict));
-    ordered
-}
+/// The order of verdicts on the page: what fails before what holds, then the others.
+const ORDER: [Verdict; 5] = [Verdict::Fails, Verdict::Holds, Verdict::Negligible, Verdict::Vacuous, Verdict::Undecided];
 
 /// The verdict in one sentence, from the primary claims with the words of their verdicts. It names the claims and does not
 /// count them.
@@ -52,20 +44,18 @@ fn listed(claims: &[&str]) -> String {
 
 /// The sentence, the primary claims, and a warning about a changed file.
 pub(super) fn lead(page: &Page) -> Markup {
-    let primary: Vec<&Finding> = ordered(page.findings.iter().filter(|finding| finding.primary));
+    let primary = page.findings.iter().filter(|finding| finding.primary);
     let words: Vec<(String, String)> =
-        primary.iter().map(|finding| (finding.claim.clone(), finding.verdict.word().to_owned())).collect();
+        primary.map(|finding| (finding.claim.clone(), finding.verdict.word().to_owned())).collect();
+    let sentences = verdict::lead(page.results, page.findings);
     html! {
         section aria-labelledby="verdict" {
             h2.hidden #verdict { "Verdict" }
             p.sentence { (sentence(&words)) }
-            @if !primary.is_empty() {
+            @if !sentences.is_empty() {
                 ul.lead aria-label="Primary claims of the paper" {
-                    @for finding in primary {
-                        li {
-                            (verdict(finding)) " "
-                            span { (linked(page, finding)) ". " span.quiet { (finding.size_words()) } }
-                        }
+                    @for sentence in &sentences {
+                        li { (word(sentence.verdict, &sentence.claims.join("; "))) " " span { (capital(&sentence.text)) ". " (link(page, sentence)) } }
                     }
                 }
             }
@@ -76,22 +66,38 @@ pub(super) fn lead(page: &Page) -> Markup {
     }
 }
 
-/// The word of a verdict.
-pub(super) fn verdict(finding: &Finding) -> Markup {
-    let word = finding.verdict.word();
-    html! { span class=(format!("verdict {word}")) title=(finding.reason) { (word) } }
+/// The word of a verdict; more about it when the pointer is on it.
+pub(super) fn word(verdict: Verdict, more: &str) -> Markup {
+    let word = verdict.word();
+    html! { span class=(format!("verdict {word}")) title=(more) { (word) } }
 }
 
-/// The claim, as a link to its panel if there is one.
-fn linked(page: &Page, finding: &Finding) -> Markup {
-    let panel = match (&finding.sweep, &finding.metrics[..]) {
+fn capital(text: &str) -> String {
+    let mut characters = text.chars();
+    // A variable such as λ stays small.
+    match characters.next().filter(char::is_ascii_lowercase) {
+        Some(first) => first.to_uppercase().chain(characters).collect(),
+        None => text.to_owned(),
+    }
+}
+
+/// A link to the panel of the first claim of a sentence that has one.
+fn link(page: &Page, sentence: &LeadSentence) -> Markup {
+    let about = |finding: &&Finding| finding.primary && sentence.claims.contains(&finding.claim);
+    let panels = page.findings.iter().filter(about).filter_map(panel);
+    let found = panels.into_iter().find(|id| page.has_panel(id));
+    html! { @if let Some(id) = found { a.small href=(format!("#{id}")) { "figure" } } }
+}
+
+/// The id of the panel that shows a claim.
+fn panel(finding: &Finding) -> Option<String> {
+    match (&finding.sweep, &finding.metrics[..]) {
         (Some(sweep), [metric]) => Some(format!("{sweep}-{}", metric.name())),
+        (None, [x, y]) if finding.kind == verdict::ClaimKind::Course => {
+            Some(format!("course-{}-{}", x.name(), y.name()))
+        }
         (None, [x, y]) => Some(format!("scatter-{}-{}", x.name(), y.name())),
         _ => None,
-    };
-    let exists = |id: &String| page.has_panel(id);
-    html! {
-        @if let Some(id) = panel.filter(exists) { a href=(format!("#{id}")) { (finding.claim) } } @else { (finding.claim) }
     }
 }
 
@@ -109,7 +115,7 @@ mod tests {
             sentence(&claims(&[("a", "holds"), ("b", "fails"), ("c", "holds"), ("d", "undecided"), ("e", "vacuous")]));
         assert_eq!(
             text,
-            "These runs contradict “b”; they cannot test “e”; they do not decide “d”; they support “a” and “c”."
+            "These runs contradict “b”; they support “a” and “c”; they cannot test “e”; they do not decide “d”."
         );
         assert_eq!(text.matches(". ").count(), 0, "one sentence");
         assert_eq!(

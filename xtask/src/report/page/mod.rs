@@ -2,6 +2,7 @@
 
 mod claims;
 mod curves;
+mod decomposition;
 mod differences;
 mod lead;
 mod provenance;
@@ -11,13 +12,14 @@ mod tables;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::chart::{self, Column, ScatterPanel};
+use super::chart::{self, Column, DecompositionPanels, ScatterPanel};
+use super::decomposition::Decomposition;
+use super::mediation::Mediation;
 use super::results::Results;
 use super::table::three_digits;
 use super::verdict::Finding;
 
-pub(crate) use differences::in_one_line;
-pub(super) use lead::{ORDER, sentence};
+pub(super) use lead::sentence;
 
 /// The style sheet of pages, without that of charts.
 const STYLE: &str = include_str!("page.css");
@@ -37,6 +39,12 @@ pub(crate) struct Page<'a> {
     pub(crate) scatters: &'a [ScatterPanel],
     /// The plots of two quantities along training.
     pub(crate) courses: &'a [ScatterPanel],
+    /// The decomposition of NC with its panels, if it is measured.
+    pub(crate) decomposition: Option<&'a (Decomposition, DecompositionPanels)>,
+    /// The effects of the GC penalty through mediators, if it is swept.
+    pub(crate) mediation: Option<&'a Mediation>,
+    /// The panels by layer, if layers are measured.
+    pub(crate) layers: Option<&'a Column>,
     /// Whether an index of all reports is in the parent folder.
     pub(crate) indexed: bool,
     /// The resolved experiment as a TOML file.
@@ -59,14 +67,17 @@ pub(crate) fn page(page: &Page) -> String {
         (DOCTYPE)
         html lang="en" {
             (head(&format!("{} · {}", plan.title, plan.figure)))
-            body data-name=(name(page.results)) {
+            body.many[page.columns.len() > 3] data-name=(name(page.results)) {
                 (header(page))
                 main {
-                    (differences::differences_box(&page.results.experiment))
+                    (differences::differences(page.results))
                     (lead::lead(page))
                     (curves::grid(page))
+                    (decomposition::decomposition(page))
+                    (decomposition::mediation(page))
                     (scatter::courses(page))
                     (scatter::scatter(page))
+                    (decomposition::layers(page))
                     (claims::claims(page))
                     (tables::tables(page))
                     (tables::runs(page.results))
@@ -119,7 +130,11 @@ fn header(page: &Page) -> Markup {
     let sections = [
         ("#verdict", "verdict", true),
         ("#curves", "along training", page.columns.iter().any(|column| !column.panels.is_empty())),
+        ("#decomposition", "what moves NC", page.decomposition.is_some()),
+        ("#mediation", "the penalty", page.mediation.is_some()),
+        ("#courses", "courses", !page.courses.is_empty()),
         ("#scatter", "scatter plots", !page.scatters.is_empty()),
+        ("#layers", "layers", page.layers.is_some()),
         ("#claims", "claims", true),
         ("#runs", "runs", true),
     ];

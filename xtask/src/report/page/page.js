@@ -48,7 +48,7 @@ const crosshair = svg => {
     const { x, y, xError, yError } = point.dataset;
     if (single) return [named(point), `${nameX} ${text(x, xError)}`, `${nameY} ${text(y, yError, isPercent)}`];
     const near = points().filter(other => Math.abs(centre(other).x - at) < 4);
-    return [`${digits(x)} ${nameX}`, ...near.map(other => {
+    return [`${point.dataset.name ?? digits(x)} ${nameX}`, ...near.map(other => {
       const { y: middle, low, high } = other.dataset;
       const range = low === high ? "" : ` [${digits(low, isPercent)}, ${digits(high, isPercent)}]`;
       return `${named(other)}: ${digits(middle, isPercent)}${range}`;

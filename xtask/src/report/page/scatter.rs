@@ -9,31 +9,31 @@ use crate::report::chart::{self, ScatterPanel};
 pub(super) fn scatter(page: &Page) -> Markup {
     let note = "A mark for each run at the end of training: its colour is the sweep, its shape the seed. Hollow marks are excluded by \
                 a rule. Error bars are one standard error of the measurement to both sides.";
-    section(page, "scatter", "Scatter plots", note, page.scatters)
+    plots(page, "scatter", "Scatter plots", note, page.scatters)
 }
 
 /// The courses along training; empty without claims about them.
 pub(super) fn courses(page: &Page) -> Markup {
     let note = "A line for each run, from the first measuring point after the initial network to the end of training, which is the \
                 filled mark. Colour is the sweep, shape the seed.";
-    section(page, "courses", "Two quantities along training", note, page.courses)
+    plots(page, "courses", "Two quantities along training", note, page.courses)
 }
 
-fn section(page: &Page, id: &str, title: &str, note: &str, plots: &[ScatterPanel]) -> Markup {
+fn plots(page: &Page, id: &str, title: &str, note: &str, panels: &[ScatterPanel]) -> Markup {
     html! {
-        @if !plots.is_empty() {
+        @if !panels.is_empty() {
             section aria-labelledby=(id) data-scope {
                 h2 id=(id) { (title) }
                 p.quiet.small { (note) }
-                (key(page, plots))
-                div.plots style=(format!("--across:{}", across(plots.len()))) { @for plot in plots { (figure(plot)) } }
+                (key(page, panels))
+                div.plots style=(format!("--across:{}", across(panels.len()))) { @for panel in panels { (figure(panel, None)) } }
             }
         }
     }
 }
 
 /// One key for all plots of a section: the groups that occur, then the seeds.
-fn key(page: &Page, plots: &[ScatterPanel]) -> Markup {
+pub(super) fn key(page: &Page, plots: &[ScatterPanel]) -> Markup {
     let groups = plots.first().map_or(&[][..], |plot| &plot.groups);
     let occurs = |group: usize| plots.iter().any(|plot| plot.marks.iter().any(|mark| mark.group == group));
     let seeds = &page.results.experiment.plan.seeds;
@@ -63,9 +63,11 @@ fn swatch(content: Markup) -> Markup {
     html! { svg viewBox="0 0 26 14" aria-hidden="true" { (content) } }
 }
 
-fn figure(plot: &ScatterPanel) -> Markup {
+/// A plot with its table, and a caption if there is one.
+pub(super) fn figure(plot: &ScatterPanel, caption: Option<&str>) -> Markup {
     html! {
         figure id=(plot.id) {
+            @if let Some(caption) = caption { figcaption.small { (caption) } }
             (plot.svg())
             details {
                 summary { "Numbers" }

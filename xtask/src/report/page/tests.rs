@@ -93,6 +93,27 @@ fn the_page_is_one_file_with_a_small_script_and_works_without_it() {
 }
 
 #[test]
+fn decomposition_mediation_courses_and_layers_have_their_panels_and_tables() {
+    let settings = ["measure.layers=[\"features.3\", \"features.21\"]".to_owned()];
+    let page = markup(&written(Experiment::resolve("fig4", "quick", None, Some(&[0, 1]), &settings).unwrap(), false));
+    for id in ["decomposition-runs", "decomposition-training", "course-gc-nc", "layers-0", "layers-3"] {
+        assert!(page.contains(&format!("<figure id=\"{id}\"")), "{id}");
+    }
+    for caption in
+        ["Mediation of the penalty", "share of each term in the variance of log NC", "Layers at the end of training"]
+    {
+        assert!(page.contains(&format!("<caption>{caption}")) || page.contains(caption), "{caption}");
+    }
+    assert!(page.contains("Over runs: GC ") && page.contains("Along training: GC "));
+    assert!(page.contains("data-name=\"features.21\"") && page.contains(">features.21</text>"));
+    // Three terms and the variance, for each run at the end and at each point after the initial network.
+    let panel = page.split("<figure id=\"decomposition-runs\"").nth(1).unwrap().split("</svg>").next().unwrap();
+    let runs = sweep::runs(&Experiment::resolve("fig4", "quick", None, Some(&[0, 1]), &[]).unwrap()).unwrap().len();
+    let ended = panel.matches("<g class=\"point").count() / 4;
+    assert!(ended >= runs - 4 && panel.matches("class=\"fit ").count() == 4, "{ended} of {runs}");
+}
+
+#[test]
 fn names_from_the_experiment_file_are_text() {
     let hostile = "</script><img src=x onerror=alert(1)>\\\"'&";
     let settings = [
@@ -142,7 +163,11 @@ fn the_values_under_the_pointer_are_those_of_the_table_and_of_the_runs() {
         for point in points {
             let value = |name: &str| attributes(point, name).first().copied();
             let own: Vec<&str> = match value("data-low") {
-                Some(low) => vec![value("data-x").unwrap(), value("data-y").unwrap(), low, value("data-high").unwrap()],
+                Some(low) => {
+                    // A place with a name has no number in the table.
+                    let x = value("data-x").filter(|_| value("data-name").is_none());
+                    x.into_iter().chain([value("data-y").unwrap(), low, value("data-high").unwrap()]).collect()
+                }
                 None => [value("data-x"), value("data-x-error"), value("data-y"), value("data-y-error")]
                     .into_iter()
                     .flatten()
