@@ -182,6 +182,12 @@ impl Run {
         Ok(())
     }
 
+    /// The final training loss as a share of ln k, the loss of a uniform guess among k classes.
+    pub(crate) fn final_share(&self) -> Option<f64> {
+        let (classes, _) = self.trained_on?;
+        Some(self.final_loss? / (classes as f64).ln())
+    }
+
     /// Whether it counts in verdicts.
     pub(crate) fn counts(&self) -> bool {
         self.status == RunStatus::Counted

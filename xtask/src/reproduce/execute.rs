@@ -194,7 +194,9 @@ fn conclude(
     folder: &Path,
 ) -> Result<Ending> {
     let failed = failures(selected, folder);
-    let written = report::write(experiment, planned, folder, report::Extras { tensorboard: args.tensorboard })?;
+    let indexed = args.out.is_none() || args.experiment == super::all::ALL;
+    let extras = report::Extras { tensorboard: args.tensorboard, indexed };
+    let written = report::write(experiment, planned, folder, extras)?;
     say!("\n{}", written.summary);
     say!("report   {}", written.page.display());
     say!("figure   {}", written.figure.display());

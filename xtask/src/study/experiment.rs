@@ -158,6 +158,16 @@ impl Experiment {
                 bail!("claims.trends: `{}` is primary, but not among its metrics", metric.name());
             }
         }
+        let related = plan.claims.associations.iter().map(|claim| claim.direction);
+        if related
+            .chain(plan.claims.courses.iter().map(|claim| claim.direction))
+            .any(|goes| goes == Direction::Unchanged)
+        {
+            bail!("claims: the direction `unchanged` is for trends; an association or a course `rises` or `falls`");
+        }
+        if plan.claims.coverage_primary && !plan.claims.coverage {
+            bail!("claims.coverage_primary contradicts claims.coverage = false: no coverage is claimed");
+        }
         if plan.claims.coverage && plan.measure.estimators.is_none() {
             bail!("claims.coverage contradicts measure: there are no measure.estimators");
         }
@@ -278,6 +288,12 @@ mod tests {
         assert!(fails("fig4", "quick", &["measure.schedule=[0.5, 2.0]"]).contains("measure.schedule"));
         assert!(fails("fig4", "quick", &["rules.equal_loss_level=1"]).contains("rules.equal_loss_level"));
         assert!(fails("fig4", "quick", &["rules.confidence=95"]).contains("rules.confidence"));
+        assert!(
+            fails("fig4", "quick", &["rules.negligible_factor=0.95"]).contains("expected a number from 1, got 0.95")
+        );
+        assert!(fails("fig4", "quick", &["rules.negligible_points=-1"]).contains("expected a number from 0, got -1"));
+        assert!(fails("fig4", "quick", &["rules.trained_below=0.95"]).contains("rules.trained_below"));
+        assert!(fails("fig4", "quick", &["rules.false_discovery_rate=1"]).contains("rules.false_discovery_rate"));
         assert!(fails("fig4", "quick", &["train.mixed_precision=true"]).contains("train.device is `cpu`"));
     }
 
