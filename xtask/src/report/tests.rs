@@ -44,7 +44,7 @@ fn values(run: &PlannedRun, share: f64) -> Vec<(Metric, f64)> {
         (Metric::TargetNc, target),
         (Metric::NearestMeanAccuracy, accuracy),
         (Metric::RidgeAccuracy, accuracy + 0.02),
-        (Metric::EvaluationLoss, 4.2 - 2.0 * share),
+        (Metric::EvaluationLoss, 4.2 - if train.learning_rate == 0.005 { 0.3 } else { 2.0 } * share),
         (Metric::MeanInverseSquaredDistance, inverse),
         (Metric::VarianceOverGc, nc / (gc * inverse)),
         (Metric::MeanVariance, nc / inverse),
