@@ -31,13 +31,13 @@ fn finished_runs_are_reported_as_unsigned_and_not_done_again() {
     assert_eq!(plan.matches("finished, unsigned").count(), 2, "{plan}");
 
     let printed = text(&xtask(root, &reproduce("out", &[])), 0);
-    assert!(printed.contains("4 runs, 2 of them finished before"), "{printed}");
+    assert!(printed.contains("5 runs, 2 of them finished before"), "{printed}");
     assert!(
         printed.contains("2 of the finished runs are unsigned: an earlier version wrote their results"),
         "{printed}"
     );
     let page = read(root.join("out/report.html"));
-    assert!(page.contains("2 of 4 finished runs are unsigned"));
+    assert!(page.contains("2 of 5 finished runs are unsigned"));
     assert_eq!(page.matches("(unsigned)").count(), 2);
     let after = read(root.join("out/measurements.csv"));
     for run in ["621823b1b48e", "a656c52d051c"] {
@@ -50,8 +50,9 @@ fn finished_runs_are_reported_as_unsigned_and_not_done_again() {
             // Later versions have more columns, and the initial network has its own name.
             let point = if before["step"] == "0" { "initial-network" } else { &before["moment"] };
             assert_eq!((&before["standing"], point), (&after["status"], after["measuring_point"].as_str()), "{run}");
-            let kept = before.iter().filter(|(name, _)| !["standing", "moment"].contains(&name.as_str()));
+            let kept = before.iter().filter(|(name, _)| !["standing", "moment", "sweeps"].contains(&name.as_str()));
             kept.for_each(|(name, value)| assert_eq!(after[name], *value, "{run}, {name}"));
+            assert!(after["sweeps"].starts_with(before["sweeps"].as_str()), "{run}");
             let (new, old) = ("evaluation_loss", "gc");
             assert!(after[new].is_empty() && !after[old].is_empty(), "{run}");
         }
@@ -69,7 +70,7 @@ fn an_unsigned_folder_of_another_seed_is_recognised_by_its_configuration() {
     let path = root.join("out/runs/a656c52d051c/run.toml");
     fs::write(&path, read(&path).replace("seed = 0", "seed = 1")).unwrap();
     let printed = text(&xtask(root, &reproduce("out", &[])), 0);
-    assert!(printed.contains("4 runs, 1 of them finished before"), "{printed}");
+    assert!(printed.contains("5 runs, 1 of them finished before"), "{printed}");
     assert!(printed.contains("belongs to another run: `seed` is 1, expected 0"), "{printed}");
 }
 

@@ -134,6 +134,9 @@ pub(crate) fn estimates(results: &Results) -> Vec<Column> {
     ]
 }
 
+/// A measure of a layer.
+type OfLayer = fn(&LayerMeasures) -> Option<Measured>;
+
 /// The measures of single layers at the end of training: one line per run and layer.
 pub(crate) fn layers(results: &Results) -> Vec<Column> {
     let found = results.runs.iter().flat_map(|run| Some((run, run.last()?)));
@@ -146,7 +149,7 @@ pub(crate) fn layers(results: &Results) -> Vec<Column> {
     columns.push(Column { name: "layer".to_owned(), values: Values::Text(names) });
     let outputs = found.iter().map(|(_, _, layer)| count(layer.outputs as u64)).collect();
     columns.push(Column { name: "outputs".to_owned(), values: Values::Whole(outputs) });
-    let measures: [(&str, fn(&LayerMeasures) -> Option<Measured>); 4] = [
+    let measures: [(&str, OfLayer); 4] = [
         ("gc", |layer| Some(layer.gc)),
         ("nc_unbiased", |layer| Some(layer.nc_unbiased)),
         ("target_nc_unbiased", |layer| layer.target_nc_unbiased),

@@ -15,6 +15,12 @@ pub(crate) const TERMS: [Metric; 3] = [Metric::Gc, Metric::MeanInverseSquaredDis
 /// Confidence level of the intervals of shares.
 const LEVEL: f64 = 0.95;
 
+/// The scope of the shares over all runs.
+pub(crate) const ALL_RUNS: &str = "all runs, at the end of training";
+
+/// The scope of the shares along training.
+pub(crate) const ALONG_TRAINING: &str = "along the training of each run";
+
 /// The decomposition of the NC of training images.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Decomposition {
@@ -89,7 +95,7 @@ pub(crate) fn decomposition(results: &Results) -> Option<Decomposition> {
     let counted: Vec<&Run> = results.runs.iter().filter(|run| run.counts()).collect();
     let mut shares = Vec::new();
     if !plan.sweeps.is_empty() {
-        shares.extend(at_the_end("all runs, at the end of training".to_owned(), None, &counted));
+        shares.extend(at_the_end(ALL_RUNS.to_owned(), None, &counted));
     }
     for name in plan.report.columns.iter().filter(|name| plan.sweeps.contains_key(*name)) {
         let own: Vec<&Run> = counted.iter().copied().filter(|run| run.planned.value_in(name).is_some()).collect();
@@ -179,7 +185,7 @@ fn along_training(runs: &[&Run]) -> Option<Shares> {
         });
         GroupShares::mean(&each.collect::<Vec<_>>())
     });
-    shares("along the training of each run".to_owned(), None, runs.len(), &per_seed)
+    shares(ALONG_TRAINING.to_owned(), None, runs.len(), &per_seed)
 }
 
 fn by_seed(runs: &[&Run], of: impl Fn(&[&Run]) -> Option<GroupShares>) -> Vec<(u64, GroupShares)> {

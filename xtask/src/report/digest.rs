@@ -52,6 +52,9 @@ pub(crate) struct Digest {
     /// The primary claims, each with its verdict and size in words.
     #[serde(default)]
     pub(crate) primary: Vec<PrimaryClaim>,
+    /// The differences from the paper in words; none without a comparison, or in the digest of an earlier version.
+    #[serde(default)]
+    pub(crate) differences: Option<String>,
     /// Number of undecided claims.
     pub(crate) undecided: usize,
     /// Process time of all finished runs, in seconds.
@@ -87,6 +90,7 @@ impl Digest {
             negligible: count(Verdict::Negligible),
             vacuous: count(Verdict::Vacuous),
             primary: primary(findings),
+            differences: super::from_paper::line(results),
             undecided: count(Verdict::Undecided),
             seconds: results.runs.iter().filter_map(|run| Some(run.record.as_ref()?.work.seconds)).sum(),
         }

@@ -49,6 +49,8 @@ pub(crate) struct Written {
 pub(crate) struct Extras {
     /// Event files for TensorBoard.
     pub(crate) tensorboard: bool,
+    /// Whether an index of all reports is written into the parent folder, so that the page links to it.
+    pub(crate) indexed: bool,
 }
 
 /// Reads the runs in `folder` and writes the report into it.
@@ -76,21 +78,36 @@ pub(crate) fn write(
         &format!("{}: {}", plan.figure, plan.title),
         &format!("{}{}", page::note(&results), dashed(&results)),
     );
-    let page =
-        page::page(&page::Page { results: &results, findings: &findings, columns: &columns, experiment: text.clone() });
+    let decomposition = decomposition::decomposition(&results).map(|found| {
+        let panels = chart::decomposition(&results, &found);
+        (found, panels)
+    });
+    let mediation = mediation::mediation(&results);
+    let page = page::page(&page::Page {
+        results: &results,
+        findings: &findings,
+        columns: &columns,
+        scatters: &chart::scatters(&results),
+        courses: &chart::course_plots(&results),
+        decomposition: decomposition.as_ref(),
+        mediation: mediation.as_ref(),
+        layers: chart::by_layer(&results).as_ref(),
+        indexed: extras.indexed,
+        experiment: text.clone(),
+    });
     write_whole(&at("experiment.toml"), text.as_bytes())?;
     let measured = columns::measurements(&results);
     write_whole(&written.measurements, &csv::file(&measured)?)?;
     write_whole(&at("measurements.parquet"), &parquet::file(&measured)?)?;
     write_whole(&written.claims, &csv::claims(&findings)?)?;
     write_whole(&at("claims.json"), serde_json::to_string_pretty(&findings)?.as_bytes())?;
-    if let Some(found) = decomposition::decomposition(&results) {
+    if let Some((found, _)) = &decomposition {
         write_whole(&at("decomposition.csv"), &found.csv()?)?;
-        write_whole(&at("decomposition.json"), serde_json::to_string_pretty(&found)?.as_bytes())?;
+        write_whole(&at("decomposition.json"), serde_json::to_string_pretty(found)?.as_bytes())?;
     }
-    if let Some(found) = mediation::mediation(&results) {
+    if let Some(found) = &mediation {
         write_whole(&at("mediation.csv"), &found.csv()?)?;
-        write_whole(&at("mediation.json"), serde_json::to_string_pretty(&found)?.as_bytes())?;
+        write_whole(&at("mediation.json"), serde_json::to_string_pretty(found)?.as_bytes())?;
     }
     if results.experiment.plan.measure.estimators.is_some() {
         let estimates = columns::estimates(&results);

@@ -45,9 +45,9 @@ pub(crate) struct Run {
 pub(crate) enum RunStatus {
     /// The run counts.
     Counted,
-    /// The final training loss is above the share of ln k in the rules.
+    /// The training loss in evaluation mode ends above the share of ln k in the rules.
     UnderTrained {
-        /// Final training loss as a share of ln k.
+        /// This loss as a share of ln k.
         share: f64,
     },
     /// The training loss, a gradient, or the features were not finite.
@@ -172,8 +172,10 @@ impl Run {
             RunState::Done(RunOutcome::Completed { classes, images, final_loss }) => {
                 self.trained_on = Some((classes, images));
                 self.final_loss = Some(final_loss);
-                let share = final_loss / (classes as f64).ln();
-                if share > under_trained_above { RunStatus::UnderTrained { share } } else { RunStatus::Counted }
+                match self.final_share() {
+                    Some(share) if share > under_trained_above => RunStatus::UnderTrained { share },
+                    _ => RunStatus::Counted,
+                }
             }
         };
         if matches!(self.status, RunStatus::Counted | RunStatus::UnderTrained { .. } | RunStatus::Diverged { .. }) {
@@ -182,10 +184,12 @@ impl Run {
         Ok(())
     }
 
-    /// The final training loss as a share of ln k, the loss of a uniform guess among k classes.
+    /// The training loss in evaluation mode at the end of training as a share of ln k, the loss of a uniform guess among k
+    /// classes. Where earlier versions did not measure it: the mean training loss of the last steps.
     pub(crate) fn final_share(&self) -> Option<f64> {
         let (classes, _) = self.trained_on?;
-        Some(self.final_loss? / (classes as f64).ln())
+        let loss = self.last().and_then(|last| last.value(Metric::EvaluationLoss)).or(self.final_loss)?;
+        Some(loss / (classes as f64).ln())
     }
 
     /// Whether it counts in verdicts.

@@ -1,10 +1,10 @@
-//! Tables for the terminal and the page: one for each sweep, and grids of the claims.
+//! Tables for the terminal and the page: one for each sweep, and one for each overlay.
 
 use std::collections::BTreeSet;
 
 use super::results::{Results, Run, compared_runs};
 use super::verdict::{ClaimKind, Finding};
-use crate::study::experiment::{ComparisonPoint, Overlay, Plan};
+use crate::study::experiment::{ComparisonPoint, Overlay};
 use crate::study::measurement::LayerMeasures;
 use crate::study::metric::{Metric, Scale};
 
@@ -205,93 +205,6 @@ fn counts(runs: &[&Run], compared: usize) -> String {
         }
     }
     words.join(" ")
-}
-
-/// The claims as grids: a row per statement, a column per sweep.
-pub(crate) fn grids(results: &Results, findings: &[Finding]) -> Vec<Grid> {
-    let plan = &results.experiment.plan;
-    let scope = |finding: &Finding| match &finding.sweep {
-        Some(name) => plan.sweeps.get(name).map_or_else(|| name.clone(), |sweep| sweep.label.clone()),
-        None => "all runs".to_owned(),
-    };
-    let mut grids: Vec<Grid> = Vec::new();
-    for finding in findings {
-        let names: Vec<&str> = finding.metrics.iter().map(|metric| metric.label(plan.task)).collect();
-        let (caption, row) = match finding.kind {
-            ClaimKind::Trend => (format!("With the swept value, at {}", compared(finding)), names.concat()),
-            ClaimKind::Association => (format!("With each other, at {}", compared(finding)), names.join(" ↔ ")),
-            ClaimKind::Inequality => ("At every measured point".to_owned(), names.join(" ≤ ")),
-            ClaimKind::Course => ("In the course of training".to_owned(), names.join(" ↔ ")),
-            ClaimKind::Coverage => {
-                ("Share of stated intervals that contain the exact value".to_owned(), finding.claim.clone())
-            }
-        };
-        let grid = match grids.iter_mut().position(|grid| grid.caption == caption) {
-            Some(index) => &mut grids[index],
-            None => {
-                grids.push(Grid { caption, columns: Vec::new(), rows: Vec::new() });
-                let last = grids.len() - 1;
-                &mut grids[last]
-            }
-        };
-        grid.enter(row, scope(finding), finding);
-    }
-    grids.iter_mut().for_each(|grid| grid.order(&plan.report.columns, plan));
-    grids
-}
-
-fn compared(finding: &Finding) -> &'static str {
-    match finding.comparison {
-        Some(ComparisonPoint::EqualLoss) => "equal training loss",
-        Some(ComparisonPoint::EqualSteps) => "equal steps",
-        _ => "equal epochs",
-    }
-}
-
-/// Findings by row and column.
-#[derive(Debug, Clone)]
-pub(crate) struct Grid {
-    /// Its title.
-    pub(crate) caption: String,
-    /// The sweeps, or all runs.
-    pub(crate) columns: Vec<String>,
-    /// The statements, with a finding for each column that has one.
-    pub(crate) rows: Vec<(String, Vec<Option<Finding>>)>,
-}
-
-impl Grid {
-    fn enter(&mut self, row: String, column: String, finding: &Finding) {
-        let at = self.columns.iter().position(|known| *known == column).unwrap_or_else(|| {
-            self.columns.push(column);
-            self.rows.iter_mut().for_each(|(_, cells)| cells.push(None));
-            self.columns.len() - 1
-        });
-        let width = self.columns.len();
-        let line = match self.rows.iter().position(|(known, _)| *known == row) {
-            Some(line) => line,
-            None => {
-                self.rows.push((row, vec![None; width]));
-                self.rows.len() - 1
-            }
-        };
-        self.rows[line].1[at] = Some(finding.clone());
-    }
-
-    /// Sorts the columns in the order of the figure; other columns stay in front.
-    fn order(&mut self, columns: &[String], plan: &Plan) {
-        let rank = |label: &String| {
-            columns
-                .iter()
-                .position(|name| plan.sweeps.get(name).is_some_and(|sweep| sweep.label == *label))
-                .map_or(0, |at| at + 1)
-        };
-        let mut order: Vec<usize> = (0..self.columns.len()).collect();
-        order.sort_by_key(|index| rank(&self.columns[*index]));
-        self.columns = order.iter().map(|index| self.columns[*index].clone()).collect();
-        for (_, cells) in &mut self.rows {
-            *cells = order.iter().map(|index| cells[*index].clone()).collect();
-        }
-    }
 }
 
 /// The comparison point of a finding, with its level.

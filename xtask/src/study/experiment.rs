@@ -262,11 +262,11 @@ mod tests {
         for name in Experiment::names() {
             for preset in Experiment::presets(name).unwrap() {
                 let experiment = Experiment::resolve(name, &preset, None, None, &[]).unwrap();
-                // A preset of minutes may compare two values of a network that is slow to train.
-                let fewest = if preset == "quick" { 2 } else { 4 };
                 for sweep in experiment.plan.sweeps.values() {
-                    assert!(sweep.values.len() >= fewest, "{name} {preset}: {} has too few values", sweep.label);
+                    assert!(sweep.values.len() >= 4, "{name} {preset}: {} has too few values", sweep.label);
                 }
+                let seeds = if preset == "quick" { 3 } else { 5 };
+                assert!(experiment.plan.seeds.len() >= seeds, "{name} {preset} has too few seeds");
             }
         }
     }

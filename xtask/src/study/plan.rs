@@ -119,7 +119,7 @@ pub(crate) struct Rules {
     /// The training loss in evaluation mode at which runs are compared at equal loss, as a share of ln k.
     #[serde(default = "equal_loss_level")]
     pub(crate) equal_loss_level: f64,
-    /// A run whose final training loss is above this share of ln k (the loss of a uniform guess) is under-trained.
+    /// A run whose training loss in evaluation mode ends above this share of ln k (the loss of a uniform guess) is under-trained.
     pub(crate) under_trained_above: f64,
     /// An accuracy at or above this is saturated. A claim about accuracies is undecided if more than half are saturated.
     pub(crate) saturated_above: f64,

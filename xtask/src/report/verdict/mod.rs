@@ -24,10 +24,11 @@ use claim::Claim;
 
 pub(crate) use covariates::seeds;
 pub(crate) use finding::{ClaimKind, Finding, Verdict};
+pub(crate) use reasons::p_value;
 pub(crate) use rule_words::rules;
 pub(crate) use size::{Size, SizeOver};
 pub(crate) use tables::tables;
-pub(crate) use words::{correction_words, lead};
+pub(crate) use words::{LeadSentence, correction_words, lead};
 
 /// The verdicts on all claims of the experiment: those of trends, associations and courses after a correction for the number
 /// of claims, separately for the primary and the exploratory ones.

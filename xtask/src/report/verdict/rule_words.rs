@@ -70,7 +70,7 @@ pub(crate) fn rules(results: &Results) -> Vec<String> {
         ));
     }
     words.push(format!(
-        "A run is diverged when its training loss or a weight is no longer finite, and under-trained when its training loss ends \
+        "A run is diverged when its training loss or a weight is no longer finite, and under-trained when its training loss in evaluation mode ends \
          above {} ln k, the loss of a uniform guess among k classes being ln k. Both are shown everywhere and excluded from verdicts.",
         rules.under_trained_above
     ));

@@ -79,7 +79,7 @@ fn lively(run: &PlannedRun, share: f64, metric: Metric) -> Option<f64> {
         Metric::TargetNc => Some(gc.powf(0.2) * (1.0 + 0.01 * noise(run, 4))),
         Metric::NearestMeanAccuracy => Some(0.6 - 0.02 * gc.ln() + 0.001 * noise(run, 5)),
         Metric::RidgeAccuracy => Some(0.5),
-        Metric::EvaluationLoss => Some(4.0 * (-share).exp()),
+        Metric::EvaluationLoss => Some(4.0 * (if train.learning_rate < 0.03 { -0.6 } else { -1.0 } * share).exp()),
         Metric::NearestMeanError => Some(0.4),
         Metric::NearestMeanBound => Some(1.0 + gc),
         Metric::CantelliBound => Some(0.3 + 0.005 * share),

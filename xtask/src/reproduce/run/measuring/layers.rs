@@ -3,12 +3,13 @@
 use anyhow::{Context, Result};
 use datasets::LabelledImages;
 use fewshot::{Episode, EpisodeSampler, Head, LabelledFeatures, Task};
-use models::{Network, Pass};
+use models::Network;
 
 use super::chunks::Chunks;
 use super::transfer::ridge_head;
 use super::{estimate, report};
 use crate::reproduce::run::images::Images;
+use crate::reproduce::run::network::check_layers;
 use crate::study::configuration::{Configuration, FewShot};
 use crate::study::measurement::{LayerMeasures, Measured};
 
@@ -63,8 +64,7 @@ impl Layers {
 
     /// Refuses layers that the network does not have.
     pub(super) fn check(&self, network: &Network) -> Result<()> {
-        let map = |layer: &String| network.frozen().feature_map(Pass::evaluation(), Some(layer)).map(|_| ());
-        self.names.iter().try_for_each(map).context("measure.layers")
+        check_layers(network, &self.names)
     }
 
     /// Measures every layer.
