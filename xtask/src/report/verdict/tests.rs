@@ -348,3 +348,24 @@ fn a_sentence_about_a_sweep_says_what_it_did_to_gc() {
     let rate = lead.iter().find(|sentence| sentence.text.starts_with("learning rate")).unwrap();
     assert!(!rate.text.contains("it multiplies"), "{}", rate.text);
 }
+
+#[test]
+fn the_primary_trends_of_every_preset_have_enough_values_and_seeds_to_be_decided() {
+    for name in Experiment::names() {
+        for preset in Experiment::presets(name).unwrap() {
+            let plan = Experiment::resolve(name, &preset, None, None, &[]).unwrap().plan;
+            let claims = &plan.claims;
+            let trends: usize = claims.trends.iter().map(|trend| trend.primary.len() * trend.sweeps.len()).sum();
+            let tested = trends
+                + claims.associations.iter().filter(|claim| claim.primary).count()
+                + claims.courses.iter().filter(|claim| claim.primary).count();
+            for trend in claims.trends.iter().filter(|trend| !trend.primary.is_empty()) {
+                for sweep in trend.sweeps.keys() {
+                    let sizes = vec![plan.sweeps[sweep].values.len(); plan.seeds.len()];
+                    let smallest = tested as f64 * statistics::smallest_trend_p_value(&sizes);
+                    assert!(smallest <= 1.0 - plan.rules.confidence, "{name} {preset} {sweep}: {sizes:?}, {smallest}");
+                }
+            }
+        }
+    }
+}
