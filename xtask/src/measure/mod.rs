@@ -18,7 +18,7 @@ use checkpoint::{NetworkArgs, Subject};
 use estimator::EstimatorArgs;
 pub(crate) use inputs::{Inputs, InputsArgs};
 
-use crate::features::check_labels;
+use crate::features::check_class_count;
 use crate::files::refuse_irregular;
 use crate::output::{self, note};
 use crate::usage::usage;
@@ -162,7 +162,7 @@ impl Measurement<'_> {
         let head = head.filter(|_| without_head.is_none());
         let named = labels.iter().max().map_or(0, |last| *last as usize + 1);
         let classes = head.as_ref().map_or(0, Head::class_count).max(self.inputs.class_count().unwrap_or(named));
-        check_labels(&self.inputs.name(), labels, features.dim(1)?)?;
+        check_class_count(&self.inputs.name(), labels)?;
         // Collapse is undefined without classes or where class means coincide; GC is defined all the same.
         Ok(match collapse_of(&features, labels, classes, head, &gc) {
             Ok(report) => Measured { gc, collapse: Some(report), undefined: None, without_head },
