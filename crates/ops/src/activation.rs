@@ -69,7 +69,9 @@ pub fn relu(x: &Tensor) -> Result<Tensor> {
     Activation::Relu.forward(x)
 }
 
-/// The derivative of this order of a smooth activation at each element. It is differentiable up to order 3.
+/// The derivative of this order (0 to 3) of an activation at each element, itself differentiable up to order 3.
+///
+/// At a kink it is the derivative of one side: see [`Activation`].
 ///
 /// **Shapes** that of `x`.
 ///
@@ -123,7 +125,7 @@ impl Smooth {
             op: "smooth-activation",
             name: "derivative",
             value: format!("order {} of {:?}", self.order, self.activation),
-            rule: "only orders 0 to 3 of GELU, SiLU, tanh and softplus are implemented",
+            rule: "only orders 0 to 3 are implemented, and none of ReLU and the identity",
         }
     }
 }

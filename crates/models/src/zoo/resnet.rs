@@ -92,7 +92,7 @@ pub struct ResNetConfig {
 
 impl ResNetConfig {
     /// `resnet18`, `resnet34`, `resnet50` (ImageNet stem), with `-cifar` for the CIFAR stem.
-    pub(super) fn named(name: &str) -> Option<Self> {
+    fn named(name: &str) -> Option<Self> {
         let (base, stem) = name.strip_suffix("-cifar").map_or((name, Stem::Imagenet), |base| (base, Stem::Cifar));
         let (block, counts) = match base {
             "resnet18" => (Block::Basic, [2, 2, 2, 2]),
@@ -142,19 +142,24 @@ impl ResNetConfig {
         body.push("bn1", BatchNorm2d::new(builder.under("bn1"), channels)?);
         body.push("relu", ActivationLayer(self.activation));
         if self.stem == Stem::Imagenet {
-            body.push("maxpool", MaxPool(PoolSettings { kernel: [3; 2], stride: [2; 2], padding: [1; 2] }));
+            body.push(
+                "maxpool",
+                MaxPool(PoolSettings { kernel: [3; 2], stride: [2; 2], padding: [1; 2], ..Default::default() }),
+            );
         }
         Ok(channels)
     }
 }
 
-impl ResNetConfig {
-    /// The keys of its description.
-    pub(super) const KEYS: &'static [&'static str] =
-        &["block", "stem", "stem_channels", "stages", "activation", "in_channels", "input_size", "classes"];
-}
-
 impl Family for ResNetConfig {
+    const NAME: &'static str = "resnet";
+    const PRESETS: &'static [&'static str] =
+        &["resnet18", "resnet34", "resnet50", "resnet18-cifar", "resnet34-cifar", "resnet50-cifar"];
+
+    fn preset(name: &str) -> Option<Self> {
+        Self::named(name)
+    }
+
     takes_images!();
 
     fn scale_width(&mut self, factor: f64) {

@@ -61,7 +61,7 @@ fn is_half(dropout: &f64) -> bool {
 impl VggConfig {
     /// `vgg11`, `vgg13`, `vgg16`, with `_bn` for batch norm and `-imagenet` for torchvision's hidden layers, and `vgg-small`:
     /// six narrow convolutions with batch norm, which train in seconds on a CPU.
-    pub(super) fn named(name: &str) -> Option<Self> {
+    fn named(name: &str) -> Option<Self> {
         let (name, imagenet) = name.strip_suffix("-imagenet").map_or((name, false), |name| (name, true));
         let (base, batch_norm) = name.strip_suffix("_bn").map_or((name, false), |base| (base, true));
         let deep = |convolutions: [usize; 5]| -> Vec<Vec<usize>> {
@@ -117,13 +117,28 @@ impl VggConfig {
     }
 }
 
-impl VggConfig {
-    /// The keys of its description.
-    pub(super) const KEYS: &'static [&'static str] =
-        &["stages", "batch_norm", "activation", "hidden", "dropout", "in_channels", "input_size", "classes"];
-}
-
 impl Family for VggConfig {
+    const NAME: &'static str = "vgg";
+    const PRESETS: &'static [&'static str] = &[
+        "vgg11",
+        "vgg11_bn",
+        "vgg13",
+        "vgg13_bn",
+        "vgg16",
+        "vgg16_bn",
+        "vgg11-imagenet",
+        "vgg11_bn-imagenet",
+        "vgg13-imagenet",
+        "vgg13_bn-imagenet",
+        "vgg16-imagenet",
+        "vgg16_bn-imagenet",
+        "vgg-small",
+    ];
+
+    fn preset(name: &str) -> Option<Self> {
+        Self::named(name)
+    }
+
     takes_images!();
 
     fn scale_width(&mut self, factor: f64) {

@@ -5,6 +5,7 @@
 //! work is split by shape, and every sum has a fixed order.
 
 pub(crate) mod activation;
+pub(crate) mod attention;
 pub(crate) mod batch_norm;
 pub(crate) mod channel;
 mod conv;
@@ -18,9 +19,12 @@ mod matmul;
 mod operands;
 mod panel;
 pub(crate) mod pool;
+pub(crate) mod sample_norm;
+pub(crate) mod sample_scale;
 mod scratch;
 mod shared;
 mod simd;
+pub(crate) mod softmax;
 pub(crate) mod sparse;
 #[cfg(test)]
 mod tests;
