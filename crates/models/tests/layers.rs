@@ -52,7 +52,8 @@ fn fused(mut builder: Builder<'_>) -> Result<Sequential> {
     layers.push("conv4", conv(builder.under("conv4"), 4, 4, true)?);
     layers.push("bn4", BatchNorm2d::new(builder.under("bn4"), 4)?);
     layers.push("relu4", ActivationLayer(Activation::Relu));
-    layers.push("pool4", MaxPool(PoolSettings { kernel: [3; 2], stride: [1; 2], padding: [1; 2] }));
+    layers
+        .push("pool4", MaxPool(PoolSettings { kernel: [3; 2], stride: [1; 2], padding: [1; 2], ..Default::default() }));
     Ok(layers)
 }
 

@@ -1,109 +1,111 @@
 //! An architecture as data: one family and its sizes.
 
+use std::sync::OnceLock;
+
 use ops::Activation;
 use serde::{Deserialize, Serialize};
 
 use super::family::Family;
-use super::{BodyAndHead, Conv4Config, MlpConfig, ResNetConfig, VggConfig, WideResNetConfig};
+use super::{
+    BodyAndHead, Conv4Config, ConvNextConfig, DecoderConfig, DenseNetConfig, EfficientNetConfig, EncoderConfig,
+    MixerConfig, MlpConfig, MobileNetV2Config, MobileNetV3Config, ResNetConfig, VggConfig, VitConfig, WideResNetConfig,
+};
 use crate::params::Builder;
 use crate::similar_names::most_similar;
 use crate::{Error, Result};
 
-/// A family of networks with its sizes, from a name or from a TOML table (see [`Architecture::from_toml`]).
-///
-/// ```
-/// use models::Architecture;
-/// let vgg = Architecture::named("vgg13")?.with_classes(100).with_input(1, [28, 28]);
-/// assert_eq!((vgg.classes(), vgg.in_channels()), (100, 1));
-/// assert!(Architecture::named("vgg12").is_err());
-/// # Ok::<(), models::Error>(())
-/// ```
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "family", rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Architecture {
-    /// Fully connected layers.
-    Mlp(MlpConfig),
-    /// Stages of 3×3 convolutions, each followed by max pooling.
-    Vgg(VggConfig),
-    /// Residual blocks.
-    #[serde(rename = "resnet")]
-    ResNet(ResNetConfig),
-    /// Wide residual blocks with batch norm before the convolutions (pre-activation).
-    #[serde(rename = "wide_resnet")]
-    WideResNet(WideResNetConfig),
-    /// The four convolutions of few-shot learning.
-    Conv4(Conv4Config),
+/// Makes [`Architecture`] of one line for each family: its variant, its configuration and its name in descriptions.
+macro_rules! families {
+    ($($(#[$meta:meta])* $variant:ident($config:ident) = $name:literal,)*) => {
+        /// A family of networks with its sizes, from a name or from a TOML table (see [`Architecture::from_toml`]).
+        ///
+        /// ```
+        /// use models::Architecture;
+        /// let vgg = Architecture::named("vgg13")?.with_classes(100).with_input(1, [28, 28]);
+        /// assert_eq!((vgg.classes(), vgg.in_channels()), (100, 1));
+        /// assert!(Architecture::named("vgg12").is_err());
+        /// # Ok::<(), models::Error>(())
+        /// ```
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[serde(tag = "family")]
+        #[non_exhaustive]
+        pub enum Architecture {
+            $($(#[$meta])* #[serde(rename = $name)] $variant($config),)*
+        }
+
+        /// The families by name, with the keys of each.
+        pub(super) const FAMILIES: &[(&str, &[&str])] = &[$(($name, $config::KEYS),)*];
+
+        /// The names of the architectures of every family.
+        const NAMES: &[&[&str]] = &[$($config::NAMES,)*];
+
+        impl Architecture {
+            fn find(name: &str) -> Option<Self> {
+                None$(.or_else(|| $config::named(name).map(Architecture::$variant)))*
+            }
+
+            pub(super) fn family(&self) -> &dyn Family {
+                match self {
+                    $(Architecture::$variant(config) => config,)*
+                }
+            }
+
+            fn family_mut(&mut self) -> &mut dyn Family {
+                match self {
+                    $(Architecture::$variant(config) => config,)*
+                }
+            }
+        }
+    };
 }
 
-const NAMES: [&str; 24] = [
-    "vgg11",
-    "vgg11_bn",
-    "vgg13",
-    "vgg13_bn",
-    "vgg16",
-    "vgg16_bn",
-    "vgg11-imagenet",
-    "vgg11_bn-imagenet",
-    "vgg13-imagenet",
-    "vgg13_bn-imagenet",
-    "vgg16-imagenet",
-    "vgg16_bn-imagenet",
-    "vgg-small",
-    "resnet18",
-    "resnet34",
-    "resnet50",
-    "resnet18-cifar",
-    "resnet34-cifar",
-    "resnet50-cifar",
-    "wide-resnet16-4",
-    "wide-resnet28-4",
-    "wide-resnet28-10",
-    "conv4",
-    "mlp",
-];
+families! {
+    /// Stages of 3×3 convolutions, each followed by max pooling.
+    Vgg(VggConfig) = "vgg",
+    /// Residual blocks.
+    ResNet(ResNetConfig) = "resnet",
+    /// Wide residual blocks with batch norm before the convolutions (pre-activation).
+    WideResNet(WideResNetConfig) = "wide_resnet",
+    /// The four convolutions of few-shot learning.
+    Conv4(Conv4Config) = "conv4",
+    /// Fully connected layers.
+    Mlp(MlpConfig) = "mlp",
+    /// Blocks of attention on patches (ViT, DeiT).
+    Vit(VitConfig) = "vit",
+    /// Stages of depthwise 7×7 convolutions with two linear layers.
+    ConvNext(ConvNextConfig) = "convnext",
+    /// Blocks of linear layers over patches and over channels.
+    Mixer(MixerConfig) = "mixer",
+    /// Inverted residual blocks with ReLU6.
+    MobileNetV2(MobileNetV2Config) = "mobilenet_v2",
+    /// Inverted residual blocks with squeeze-and-excitation and hard swish.
+    MobileNetV3(MobileNetV3Config) = "mobilenet_v3",
+    /// Inverted residual blocks with squeeze-and-excitation and SiLU.
+    EfficientNet(EfficientNetConfig) = "efficientnet",
+    /// Blocks whose layers append channels.
+    DenseNet(DenseNetConfig) = "densenet",
+    /// A GPT-like decoder of embedded sequences.
+    Decoder(DecoderConfig) = "decoder",
+    /// A BERT-like encoder of embedded sequences.
+    Encoder(EncoderConfig) = "encoder",
+}
 
 impl Architecture {
     /// The architecture of this name, for 3×32×32 images and 10 classes; the ImageNet forms are for 224×224 images and 1000 classes.
     ///
     /// **Errors** [`Error::UnknownName`] with the nearest names.
     pub fn named(name: &str) -> Result<Self> {
-        VggConfig::named(name)
-            .map(Architecture::Vgg)
-            .or_else(|| ResNetConfig::named(name).map(Architecture::ResNet))
-            .or_else(|| WideResNetConfig::named(name).map(Architecture::WideResNet))
-            .or_else(|| MlpConfig::named(name).map(Architecture::Mlp))
-            .or_else(|| (name == "conv4").then(|| Architecture::Conv4(Conv4Config::default())))
-            .ok_or_else(|| Error::UnknownName {
-                what: "architecture",
-                name: name.to_owned(),
-                nearest: most_similar(name, NAMES),
-            })
+        Self::find(name).ok_or_else(|| Error::UnknownName {
+            what: "architecture",
+            name: name.to_owned(),
+            nearest: most_similar(name, Self::names().iter().copied()),
+        })
     }
 
     /// The known names.
     pub fn names() -> &'static [&'static str] {
-        &NAMES
-    }
-
-    pub(super) fn family(&self) -> &dyn Family {
-        match self {
-            Architecture::Mlp(config) => config,
-            Architecture::Vgg(config) => config,
-            Architecture::ResNet(config) => config,
-            Architecture::WideResNet(config) => config,
-            Architecture::Conv4(config) => config,
-        }
-    }
-
-    fn family_mut(&mut self) -> &mut dyn Family {
-        match self {
-            Architecture::Mlp(config) => config,
-            Architecture::Vgg(config) => config,
-            Architecture::ResNet(config) => config,
-            Architecture::WideResNet(config) => config,
-            Architecture::Conv4(config) => config,
-        }
+        static ALL: OnceLock<Vec<&'static str>> = OnceLock::new();
+        ALL.get_or_init(|| NAMES.concat())
     }
 
     /// The same architecture for another number of classes.
@@ -143,12 +145,12 @@ impl Architecture {
         self.family().classes()
     }
 
-    /// Channels of the input images; for an MLP, the numbers in one input.
+    /// Channels of the input images; for an MLP, the numbers in one input; for sequences, the number of tokens.
     pub fn in_channels(&self) -> usize {
         self.family().input_shape().first().copied().unwrap_or(0)
     }
 
-    /// Shape of one input: `[c, h, w]`, or `[d]` for an MLP.
+    /// Shape of one input: `[c, h, w]`, `[d]` for an MLP, or `[t, d]` for embedded sequences.
     pub fn input_shape(&self) -> Vec<usize> {
         self.family().input_shape()
     }

@@ -27,6 +27,22 @@ impl BodyAndHead {
         classes: usize,
     ) -> Result<Self> {
         let linear = Linear::new(builder.under(head), features, classes)?;
+        Self::with_head(body, linear, head, classes)
+    }
+
+    /// The body with a head of this name that has no bias.
+    pub(super) fn without_bias(
+        body: Sequential,
+        mut builder: Builder<'_>,
+        head: &str,
+        features: usize,
+        classes: usize,
+    ) -> Result<Self> {
+        let linear = Linear::without_bias(builder.under(head), features, classes)?;
+        Self::with_head(body, linear, head, classes)
+    }
+
+    fn with_head(body: Sequential, linear: Linear, head: &str, classes: usize) -> Result<Self> {
         let head_bias = match linear.bias() {
             Some(bias) => bias.clone(),
             None => Tensor::zeros(classes, linear.weight().dtype(), linear.weight().device())?,

@@ -52,6 +52,8 @@ impl MlpConfig {
         })
     }
 
+    pub(super) const NAMES: &'static [&'static str] = &["mlp"];
+
     /// The keys of its description.
     pub(super) const KEYS: &'static [&'static str] =
         &["inputs", "hidden", "activation", "activation_before_head", "classes"];

@@ -127,6 +127,8 @@ impl WideResNetConfig {
 }
 
 impl WideResNetConfig {
+    pub(super) const NAMES: &'static [&'static str] = &["wide-resnet16-4", "wide-resnet28-4", "wide-resnet28-10"];
+
     /// The keys of its description.
     pub(super) const KEYS: &'static [&'static str] =
         &["depth", "widen_factor", "base_channels", "dropout", "activation", "in_channels", "input_size", "classes"];
