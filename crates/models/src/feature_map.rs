@@ -92,7 +92,7 @@ impl FeatureMap for Features<'_> {
     }
 
     fn has_own_derivatives(&self) -> bool {
-        true
+        !self.view.is_by_graph(&self.layers, &self.pass)
     }
 
     fn frozen(&self) -> Option<Box<dyn FeatureMap + '_>> {

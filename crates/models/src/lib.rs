@@ -32,7 +32,7 @@ pub use pass::Pass;
 pub use threads::with_threads;
 pub use view::View;
 pub use zoo::{
-    Architecture, Block, Conv4Config, ConvNextConfig, DecoderConfig, DenseNetConfig, EfficientNetConfig, EncoderConfig,
-    MixerConfig, MlpConfig, MobileBlock, MobileNetV2Config, MobileNetV3Config, MobileStage, ResNetConfig, ResNetStage,
-    Stem, TokenFeatures, VggConfig, VitConfig, WideResNetConfig,
+    Architecture, Block, BodyAndHead, Conv4Config, ConvNextConfig, DecoderConfig, DenseNetConfig, EfficientNetConfig,
+    EncoderConfig, Family, MixerConfig, MlpConfig, MobileBlock, MobileNetV2Config, MobileNetV3Config, MobileStage,
+    OwnLayers, ResNetConfig, ResNetStage, Stem, TokenFeatures, VggConfig, VitConfig, WideResNetConfig,
 };

@@ -6,7 +6,7 @@ use crate::layer::{
     Footprint, GradientAccumulator, Layer, LayerInput, LayerLinearization, Sequential, SequentialTape, Tape,
 };
 use crate::layout::to_outside;
-use crate::view::View;
+use crate::view::{View, as_vectors};
 use crate::{Error, Pass, Result};
 
 /// The features of a batch and the backward pass from them to the images, without a graph.
@@ -83,6 +83,7 @@ impl View {
         let input = LayerInput::new(&self.to_inside(images)?);
         let input = if tangents { input.by_input().with_tangents() } else { input };
         let (features, body) = self.layers().body.tape(&input, pass)?;
+        let features = as_vectors(features)?;
         let head = LayerInput::new(&features);
         let head = if body.has_variables() { head.by_input() } else { head };
         let head = self.layers().head.linearize(&head, pass)?;
@@ -99,6 +100,10 @@ impl gc_core::Linearization for Linearization<'_> {
         Ok(Linearization::vjp(self, cotangents).map_err(Error::into_candle)?)
     }
 
+    fn has_own_derivatives(&self) -> bool {
+        !self.tape.by_graph()
+    }
+
     fn bytes(&self) -> gc_core::ResidualBytes {
         let Footprint { total, largest } = self.tape.footprint().and(Footprint::of(&self.images));
         gc_core::ResidualBytes { total, largest }
@@ -109,6 +114,11 @@ impl Linearization<'_> {
     /// The features, `[n, p]`, outside any graph.
     pub fn features(&self) -> &Tensor {
         &self.features
+    }
+
+    /// Whether candle's graph differentiates one of the layers: see [`Layer::linearize`].
+    pub fn by_graph(&self) -> bool {
+        self.tape.by_graph()
     }
 
     /// Jᵀv for cotangents `[k·n, p]`, k for each image. The result is `[k·n, …]` with the shape of the images; row r of both

@@ -5,11 +5,10 @@ use std::sync::Arc;
 use candle_core::Tensor;
 use gc_core::BatchNormMode;
 
-use crate::layer::{Flatten, Layer, Sequential};
+use crate::layer::{Flatten, Layer, LayerInput, Sequential};
 use crate::layout::to_inside;
-use crate::params::Builder;
-use crate::zoo::{Architecture, BodyAndHead};
-use crate::{Pass, Result};
+use crate::zoo::BodyAndHead;
+use crate::{Error, Pass, Result};
 
 /// A network whose parameters are all variables (tracked) or all constants (frozen).
 pub struct View {
@@ -23,10 +22,10 @@ pub struct View {
 }
 
 impl View {
-    pub(crate) fn new(architecture: &Architecture, builder: Builder<'_>, frozen: Option<Arc<View>>) -> Result<Self> {
-        let layers = architecture.build(builder)?;
-        let (input_shape, has_batch_norm) = (architecture.input_shape(), architecture.has_batch_norm());
-        Ok(Self { layers, input_shape, has_batch_norm, frozen, variables: Vec::new() })
+    /// These layers, for inputs of this shape.
+    pub(crate) fn new(layers: BodyAndHead, input_shape: Vec<usize>, frozen: Option<Arc<View>>) -> Self {
+        let has_batch_norm = layers.body.has_batch_norm();
+        Self { layers, input_shape, has_batch_norm, frozen, variables: Vec::new() }
     }
 
     /// This view, in which these parameters are variables.
@@ -41,7 +40,8 @@ impl View {
 
     /// Class scores `[n, k]`.
     ///
-    /// **Errors** [`Error::Shape`](crate::Error::Shape) when the images do not have the architecture's size.
+    /// **Errors** [`Error::Shape`](crate::Error::Shape) when the images do not have the architecture's size, or the features are not
+    /// `[n, p]`.
     pub fn logits(&self, images: &Tensor, pass: &Pass) -> Result<Tensor> {
         self.layers.head.forward(&self.features(images, pass)?, pass)
     }
@@ -50,7 +50,7 @@ impl View {
     ///
     /// **Errors** as [`View::logits`].
     pub fn features(&self, images: &Tensor, pass: &Pass) -> Result<Tensor> {
-        self.layers.body.forward(&self.to_inside(images)?, pass)
+        as_vectors(self.layers.body.forward(&self.to_inside(images)?, pass)?)
     }
 
     /// The class scores of features.
@@ -137,6 +137,18 @@ impl View {
         }
     }
 
+    /// Whether candle's graph differentiates a layer, seen at an input of zeros; `true` where that pass fails.
+    pub(crate) fn is_by_graph(&self, layers: &Sequential, pass: &Pass) -> bool {
+        let weight = self.layers.head.weight();
+        let shape: Vec<usize> = [1].into_iter().chain(self.input_shape.iter().copied()).collect();
+        let by_graph = || -> Result<bool> {
+            let zeros = Tensor::zeros(shape, weight.dtype(), weight.device())?;
+            let input = LayerInput::new(&self.to_inside(&zeros)?).by_input();
+            Ok(layers.tape(&input, &pass.without_update())?.1.by_graph())
+        };
+        by_graph().unwrap_or(true)
+    }
+
     /// The first layer whose output is not finite, found with constant parameters and unchanged running statistics.
     pub(crate) fn first_non_finite_layer(&self, images: &Tensor, pass: &Pass) -> Option<String> {
         let view = self.as_frozen().unwrap_or(self);
@@ -156,4 +168,19 @@ impl View {
     pub(crate) fn to_inside(&self, batch: &Tensor) -> Result<Tensor> {
         to_inside(batch, &self.input_shape)
     }
+}
+
+/// The features, after a check that they are vectors `[n, p]`.
+pub(crate) fn as_vectors(features: Tensor) -> Result<Tensor> {
+    if features.rank() == 2 {
+        return Ok(features);
+    }
+    Err(Error::Shape {
+        op: "features",
+        left: features.dims().to_vec(),
+        right: Vec::new(),
+        rule: "the input of the head is [n, p]; end the body with a layer that reduces images or tokens, such as a mean over the \
+               tokens, a class token, `GlobalAvgPool` or `Flatten`"
+            .into(),
+    })
 }

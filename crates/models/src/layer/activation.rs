@@ -7,6 +7,16 @@ use super::{GradientAccumulator, Kind, Layer, LayerInput, LayerLinearization, Ta
 use crate::{Pass, Result};
 
 /// An activation φ, applied to every element.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use models::Pass;
+/// use models::layer::{ActivationLayer, Layer};
+/// use models::ops::Activation;
+/// let y = ActivationLayer(Activation::Relu).forward(&Tensor::new(&[[-1f64, 2.]], &Device::Cpu)?, &Pass::evaluation())?;
+/// assert_eq!(y.to_vec2::<f64>()?, [[0., 2.]]);
+/// # Ok::<(), models::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct ActivationLayer(
     /// φ.

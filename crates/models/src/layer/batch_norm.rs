@@ -19,6 +19,21 @@ const MOMENTUM: f64 = 0.1;
 /// Batch norm with PyTorch's names `weight`, `bias`, `running_mean`, `running_var`, `num_batches_tracked`.
 ///
 /// **Shapes** `[…, c]`, normalised per channel. In training mode the statistics are those of the batch.
+///
+/// **Conventions** PyTorch's: ε = 1e-5 and a momentum of 0.1; the running variance is that of the batch with divisor n − 1.
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use models::layer::{BatchNorm2d, Layer};
+/// use models::{Access, Initialisation, Params, Pass};
+/// let mut params = Params::new(DType::F64, &Device::Cpu);
+/// let norm = BatchNorm2d::new(params.builder(Initialisation::Pytorch, 0, Access::Tracked), 1)?;
+/// let x = Tensor::new(&[[[[1f64]]], [[[3.]]]], &Device::Cpu)?;
+/// let y = norm.forward(&x, &Pass::training(0, 0))?.flatten_all()?.to_vec1::<f64>()?;
+/// assert!((y[0] + 1.0).abs() < 1e-5 && (y[1] - 1.0).abs() < 1e-5);
+/// assert_eq!(params.get("running_mean").unwrap().var.to_vec1::<f64>()?, [0.2]);
+/// # Ok::<(), models::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct BatchNorm2d {
     gamma: Tensor,

@@ -16,6 +16,21 @@ use crate::{Pass, Result};
 /// Convolution with PyTorch's parameter names `weight` and `bias`.
 ///
 /// **Shapes** `[n, h, w, in]` to `[n, h', w', out]`; the weight has PyTorch's shape `[out, in/groups, kernel, kernel]`.
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use models::layer::{Conv2d, ConvSizes, Layer};
+/// use models::ops::ConvSettings;
+/// use models::{Access, Initialisation, Params, Pass};
+/// let mut params = Params::new(DType::F32, &Device::Cpu);
+/// let builder = params.builder(Initialisation::Pytorch, 0, Access::Tracked);
+/// let sizes = ConvSizes { inputs: 3, outputs: 8, kernel: 3 };
+/// // Stride 2 and padding 1.
+/// let layer = Conv2d::new(builder, sizes, ConvSettings::new(2, 1), true)?;
+/// let images = Tensor::zeros((2, 32, 32, 3), DType::F32, &Device::Cpu)?;
+/// assert_eq!(layer.forward(&images, &Pass::evaluation())?.dims(), [2, 16, 16, 8]);
+/// # Ok::<(), models::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Conv2d {
     weight: Tensor,

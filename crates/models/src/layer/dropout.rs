@@ -7,6 +7,18 @@ use super::{Layer, LayerInput, LayerLinearization, LinearTape};
 use crate::{Pass, Result};
 
 /// Dropout. Its random stream is addressed by the seed and the step of the pass and by the layer's name.
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use models::Pass;
+/// use models::layer::{Dropout, Layer};
+/// let (dropout, x) = (Dropout { name: "drop".into(), probability: 0.5 }, Tensor::ones((1, 4), DType::F64, &Device::Cpu)?);
+/// assert_eq!(dropout.forward(&x, &Pass::evaluation())?.to_vec2::<f64>()?, [[1.; 4]]);
+/// // The same seed and step give the same mask.
+/// let run = || -> models::Result<_> { Ok(dropout.forward(&x, &Pass::training(3, 7))?.to_vec2::<f64>()?) };
+/// assert_eq!(run()?, run()?);
+/// # Ok::<(), models::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Dropout {
     /// The layer's full name in the network.

@@ -7,6 +7,16 @@ use crate::{Pass, Result};
 
 /// `[n, h, w, c]` to `[n, c·h·w]` in PyTorch's order: channel first, then row, then column. Tokens `[n, t, d]` become `[n, t·d]`;
 /// vectors stay as they are.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use models::Pass;
+/// use models::layer::{Flatten, Layer};
+/// // One row of two pixels with two channels.
+/// let x = Tensor::new(&[1f64, 10., 2., 20.], &Device::Cpu)?.reshape((1, 1, 2, 2))?;
+/// assert_eq!(Flatten.forward(&x, &Pass::evaluation())?.to_vec2::<f64>()?, [[1., 2., 10., 20.]]);
+/// # Ok::<(), models::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Flatten;
 

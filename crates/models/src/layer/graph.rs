@@ -56,6 +56,17 @@ impl<L: Layer + ?Sized> GraphTape<'_, L> {
         Ok([at((leaf + &step)?)?, at((leaf - &step)?)?])
     }
 
+    /// Returns an error if the outputs on both sides are further from the output than their step allows: two passes then differ
+    /// by more than their inputs do.
+    fn require_determinism(&self, ahead: &Tensor, behind: &Tensor) -> Result<()> {
+        let middle = ((ahead.detach() + behind.detach())? / 2.0)?;
+        let (difference, output) = (norm(&(middle - self.y.detach())?)?, norm(&self.y)?);
+        if difference <= 8.0 * relative_change(self.x.dtype()) * output {
+            return Ok(());
+        }
+        Err(Error::NotDeterministic { difference: difference / output })
+    }
+
     /// The step h at which the input changes by at most δ‖x‖ and the output by at most about δ‖y‖, with δ the
     /// [relative change](relative_change) of the dtype.
     fn step(&self, t: &Tensor) -> Result<f64> {
@@ -97,6 +108,7 @@ impl<L: Layer + ?Sized> Tape for GraphTape<'_, L> {
     fn jvp(&self, t: &Tensor) -> Result<Tensor> {
         let h = self.step(t)?;
         let [ahead, behind] = self.around(&self.x, t, h)?;
+        self.require_determinism(&ahead, &behind)?;
         Ok(((ahead - behind)?.detach() / (2.0 * h))?)
     }
 
@@ -104,6 +116,7 @@ impl<L: Layer + ?Sized> Tape for GraphTape<'_, L> {
         let h = self.step(t)?;
         let leaf = Var::from_tensor(&self.x)?;
         let [ahead, behind] = self.around(leaf.as_tensor(), t, h)?;
+        self.require_determinism(&ahead, &behind)?;
         let tangent = ((ahead - behind)? / (2.0 * h))?;
         let by_input = self.backward(&(&tangent * g.detach())?.sum_all()?, &leaf, into)?;
         into.add(&self.x, by_input)?;

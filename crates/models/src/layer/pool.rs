@@ -8,6 +8,19 @@ use super::{GradientAccumulator, Kind, Layer, LayerInput, LayerLinearization, Li
 use crate::{Pass, Result};
 
 /// Max pooling.
+///
+/// **Shapes** `[n, h, w, c]` to `[n, h', w', c]`. Of equal values the first in row-major order is the maximum.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use models::Pass;
+/// use models::layer::{Layer, MaxPool};
+/// use models::ops::PoolSettings;
+/// let x = Tensor::new(&[1f64, 2., 3., 4.], &Device::Cpu)?.reshape((1, 2, 2, 1))?;
+/// let y = MaxPool(PoolSettings::square(2)).forward(&x, &Pass::evaluation())?;
+/// assert_eq!(y.flatten_all()?.to_vec1::<f64>()?, [4.]);
+/// # Ok::<(), models::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct MaxPool(
     /// Window, stride and padding.
@@ -68,6 +81,15 @@ impl Tape for MaxPoolTape {
 }
 
 /// The mean over all pixels: `[n, h, w, c]` to `[n, c]`.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use models::Pass;
+/// use models::layer::{GlobalAvgPool, Layer};
+/// let x = Tensor::new(&[1f64, 2., 3., 4.], &Device::Cpu)?.reshape((1, 2, 2, 1))?;
+/// assert_eq!(GlobalAvgPool.forward(&x, &Pass::evaluation())?.to_vec2::<f64>()?, [[2.5]]);
+/// # Ok::<(), models::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct GlobalAvgPool;
 

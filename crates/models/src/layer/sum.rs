@@ -9,6 +9,18 @@ use super::{GradientAccumulator, Kind, Layer, LayerInput, LayerLinearization, Se
 use crate::{Pass, Result};
 
 /// branch(x) + shortcut(x); an empty shortcut is the identity.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use models::Pass;
+/// use models::layer::{ActivationLayer, Layer, Sequential, Sum};
+/// use models::ops::Activation;
+/// let mut branch = Sequential::default();
+/// branch.push("relu", ActivationLayer(Activation::Relu));
+/// let y = Sum::residual(branch).forward(&Tensor::new(&[[-1f64, 2.]], &Device::Cpu)?, &Pass::evaluation())?;
+/// assert_eq!(y.to_vec2::<f64>()?, [[-1., 4.]]);
+/// # Ok::<(), models::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Sum {
     /// The layers of the branch.

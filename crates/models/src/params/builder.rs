@@ -1,6 +1,10 @@
 //! Parameters by name while a network is built.
 
-use candle_core::{DType, Tensor, Var};
+use std::sync::{Mutex, PoisonError};
+
+use candle_core::{DType, Device, Shape, Tensor, Var};
+use candle_nn::Init;
+use candle_nn::var_builder::SimpleBackend;
 
 use super::{Initialisation, Parameter, Params, Role};
 use crate::{Error, Result};
@@ -46,7 +50,84 @@ impl Params {
     }
 }
 
+impl<'a> Builder<'a> {
+    /// The same parameters for code that is written with candle-nn: a `VarBuilder` that takes them from here, by name.
+    ///
+    /// Initial values follow candle-nn's hints, drawn from the seed of this builder; weights with the hint `Init::Kaiming` follow the
+    /// network's [`Initialisation`]. `running_mean` and `running_var` are statistics, which no optimiser changes.
+    ///
+    /// ```
+    /// use candle_core::{DType, Device, Tensor};
+    /// use models::{Access, Initialisation, Params};
+    /// let mut params = Params::new(DType::F32, &Device::Cpu);
+    /// let builder = params.builder(Initialisation::Pytorch, 0, Access::Tracked);
+    /// let linear = candle_nn::linear(3, 4, builder.var_builder().pp("fc"))?;
+    /// assert!(linear.weight().is_variable());
+    /// assert_eq!(params.names().collect::<Vec<_>>(), ["fc.bias", "fc.weight"]);
+    /// # Ok::<(), models::Error>(())
+    /// ```
+    pub fn var_builder(self) -> candle_nn::VarBuilder<'a> {
+        let (dtype, device) = (self.params.dtype, self.params.device.clone());
+        candle_nn::VarBuilder::from_backend(Box::new(ByName(Mutex::new(self))), dtype, device)
+    }
+}
+
+/// A builder behind the interface of candle-nn.
+struct ByName<'a>(Mutex<Builder<'a>>);
+
+impl SimpleBackend for ByName<'_> {
+    fn get(&self, shape: Shape, name: &str, hint: Init, _: DType, _: &Device) -> candle_core::Result<Tensor> {
+        let role = match (name.rsplit('.').next(), hint) {
+            (Some("running_mean"), _) => Role::RunningMean,
+            (Some("running_var"), _) => Role::RunningVariance,
+            (_, Init::Const(value)) => Role::Constant { value },
+            (_, Init::Randn { mean, stdev }) => Role::Normal { mean, deviation: stdev },
+            (_, Init::Uniform { lo, up }) => Role::Uniform { low: lo, high: up },
+            (_, Init::Kaiming { .. }) => Role::Weight,
+        };
+        let mut builder = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        builder.tensor(name, shape.dims(), role).map_err(Error::into_candle)
+    }
+
+    fn get_unchecked(&self, name: &str, _: DType, _: &Device) -> candle_core::Result<Tensor> {
+        let mut builder = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = builder.params.entries.get(&builder.path(name)).cloned();
+        match known {
+            Some(Parameter { var, role }) => builder.tensor(name, var.dims(), role).map_err(Error::into_candle),
+            None => Err(candle_core::Error::CannotFindTensor { path: builder.path(name) }.bt()),
+        }
+    }
+
+    fn contains_tensor(&self, name: &str) -> bool {
+        let builder = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        builder.params.entries.contains_key(&builder.path(name))
+    }
+}
+
 impl Builder<'_> {
+    /// Takes an existing variable, such as one of a `VarMap`, as the parameter `name`.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when the parameter exists already as another variable; [`Error::DType`] when it has another dtype than the
+    /// network.
+    pub fn adopt(&mut self, name: &str, var: &Var, role: Role) -> Result<()> {
+        let path = self.path(name);
+        if var.dtype() != self.params.dtype && role != Role::BatchCount {
+            let (expected, got) = (self.params.dtype.as_str().into(), var.dtype().as_str().into());
+            return Err(Error::DType { op: "adopt", expected, got });
+        }
+        match self.params.entries.get(&path) {
+            Some(known) if known.var.id() != var.id() => {
+                let rule = "a parameter of this name exists already; adopt each variable under a name of its own";
+                Err(Error::Setting { op: "adopt", name: "name", value: path, rule })
+            }
+            _ => {
+                self.params.entries.insert(path, Parameter { var: var.clone(), role });
+                Ok(())
+            }
+        }
+    }
+
     /// The builder of the layer `name` inside this one.
     pub fn under(&mut self, name: impl std::fmt::Display) -> Builder<'_> {
         let prefix = self.path(&name.to_string());

@@ -46,6 +46,20 @@ pub enum Role {
         /// Standard deviation before the truncation.
         deviation: f64,
     },
+    /// A trainable parameter drawn from a normal distribution, whatever the initialisation of the network.
+    Normal {
+        /// Mean.
+        mean: f64,
+        /// Standard deviation.
+        deviation: f64,
+    },
+    /// A trainable parameter drawn uniformly from an interval, whatever the initialisation of the network.
+    Uniform {
+        /// The lower end.
+        low: f64,
+        /// The upper end.
+        high: f64,
+    },
     /// A running mean: a statistic, which no optimiser changes.
     RunningMean,
     /// A running variance: a statistic, which no optimiser changes.

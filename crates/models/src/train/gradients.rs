@@ -56,6 +56,9 @@ pub struct PenalisedLoss {
     pub complexity: f64,
     /// The gradients of loss + λ·complexity.
     pub gradients: Gradients,
+    /// The relative difference of Σ⟨v, J u⟩ and Σ‖u‖² with u = Jᵀv: the error of the penalty's tangents, which are central
+    /// differences where [candle's graph](crate::layer::Layer::linearize) differentiates a layer. 0 for layers with rules of their own.
+    pub mismatch: f64,
 }
 
 /// As in PyTorch's `clip_grad_norm_`, added to the norm before the division.
@@ -146,8 +149,8 @@ impl Gradients {
     ) -> Result<PenalisedLoss> {
         let forward = PenalisedPass::new(network, batch, *pass)?;
         let loss = forward.loss();
-        let (complexity, gradients) = forward.gradients(penalty, step)?;
-        Ok(PenalisedLoss { loss, complexity, gradients })
+        let (complexity, mismatch, gradients) = forward.gradients(penalty, step)?;
+        Ok(PenalisedLoss { loss, complexity, gradients, mismatch })
     }
 
     /// The gradient by the parameter of this name.

@@ -1,4 +1,4 @@
-//! The layers that every family builds: a body and a head.
+//! The layers of a network: a body and a head.
 
 use std::sync::Arc;
 
@@ -8,8 +8,9 @@ use crate::Result;
 use crate::layer::{Linear, Sequential};
 use crate::params::Builder;
 
-/// The layers from the images to the features, and the head, the last linear layer.
-pub(crate) struct BodyAndHead {
+/// The layers from the inputs to the features `[n, p]`, and the head, the last linear layer.
+#[derive(Clone)]
+pub struct BodyAndHead {
     pub(crate) body: Sequential,
     pub(crate) head: Arc<Linear>,
     /// The bias of the head; zeros for a head without one.
@@ -18,35 +19,29 @@ pub(crate) struct BodyAndHead {
 }
 
 impl BodyAndHead {
-    /// The body with a head of this name.
-    pub(super) fn new(
+    /// The body with a head of this name, from `features` numbers to `classes` scores.
+    ///
+    /// # Errors
+    /// Those of [`Linear::new`].
+    pub fn new(
         body: Sequential,
         mut builder: Builder<'_>,
         head: &str,
         features: usize,
         classes: usize,
     ) -> Result<Self> {
-        let linear = Linear::new(builder.under(head), features, classes)?;
-        Self::with_head(body, linear, head, classes)
+        Self::with_head(body, head, Linear::new(builder.under(head), features, classes)?)
     }
 
-    /// The body with a head of this name that has no bias.
-    pub(super) fn without_bias(
-        body: Sequential,
-        mut builder: Builder<'_>,
-        head: &str,
-        features: usize,
-        classes: usize,
-    ) -> Result<Self> {
-        let linear = Linear::without_bias(builder.under(head), features, classes)?;
-        Self::with_head(body, linear, head, classes)
-    }
-
-    fn with_head(body: Sequential, linear: Linear, head: &str, classes: usize) -> Result<Self> {
-        let head_bias = match linear.bias() {
+    /// The body with this head.
+    ///
+    /// # Errors
+    /// [`Error::Candle`](crate::Error::Candle) on a failing device.
+    pub fn with_head(body: Sequential, name: &str, head: Linear) -> Result<Self> {
+        let head_bias = match head.bias() {
             Some(bias) => bias.clone(),
-            None => Tensor::zeros(classes, linear.weight().dtype(), linear.weight().device())?,
+            None => Tensor::zeros(head.weight().dim(0)?, head.weight().dtype(), head.weight().device())?,
         };
-        Ok(Self { body, head: Arc::new(linear), head_bias, head_name: head.to_owned() })
+        Ok(Self { body, head: Arc::new(head), head_bias, head_name: name.to_owned() })
     }
 }

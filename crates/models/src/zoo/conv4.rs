@@ -55,20 +55,14 @@ impl Default for Conv4Config {
     }
 }
 
-impl Conv4Config {
-    pub(super) const NAMES: &'static [&'static str] = &["conv4"];
+impl Family for Conv4Config {
+    const NAME: &'static str = "conv4";
+    const PRESETS: &'static [&'static str] = &["conv4"];
 
-    /// `conv4`: four blocks of 64 channels.
-    pub(super) fn named(name: &str) -> Option<Self> {
+    fn preset(name: &str) -> Option<Self> {
         (name == "conv4").then(Self::default)
     }
 
-    /// The keys of its description.
-    pub(super) const KEYS: &'static [&'static str] =
-        &["channels", "activation", "in_channels", "input_size", "classes"];
-}
-
-impl Family for Conv4Config {
     takes_images!();
 
     fn scale_width(&mut self, factor: f64) {

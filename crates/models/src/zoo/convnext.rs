@@ -59,19 +59,8 @@ fn small() -> f64 {
 }
 
 impl ConvNextConfig {
-    pub(super) const NAMES: &'static [&'static str] = &[
-        "convnext_atto",
-        "convnext_femto",
-        "convnext_pico",
-        "convnext_nano",
-        "convnext_tiny",
-        "convnext_small",
-        "convnext_base",
-        "convnext-atto-cifar",
-    ];
-
     /// timm's names; `convnext-atto-cifar` has a stem of 1×1 patches for 32×32 images.
-    pub(super) fn named(name: &str) -> Option<Self> {
+    fn named(name: &str) -> Option<Self> {
         let (first, blocks, conv_mlp) = match name {
             "convnext_atto" | "convnext-atto-cifar" => (40, [2, 2, 6, 2], true),
             "convnext_femto" => (48, [2, 2, 6, 2], true),
@@ -96,20 +85,6 @@ impl ConvNextConfig {
             classes,
         })
     }
-
-    /// The keys of its description.
-    pub(super) const KEYS: &'static [&'static str] = &[
-        "channels",
-        "blocks",
-        "conv_mlp",
-        "patch",
-        "layer_scale",
-        "stochastic_depth",
-        "activation",
-        "in_channels",
-        "input_size",
-        "classes",
-    ];
 
     fn block(&self, builder: &mut Builder<'_>, name: &str, width: usize, numbers: [usize; 2]) -> Result<Sum> {
         let mut builder = builder.under(name);
@@ -147,6 +122,22 @@ fn push_patch_conv(
 }
 
 impl Family for ConvNextConfig {
+    const NAME: &'static str = "convnext";
+    const PRESETS: &'static [&'static str] = &[
+        "convnext_atto",
+        "convnext_femto",
+        "convnext_pico",
+        "convnext_nano",
+        "convnext_tiny",
+        "convnext_small",
+        "convnext_base",
+        "convnext-atto-cifar",
+    ];
+
+    fn preset(name: &str) -> Option<Self> {
+        Self::named(name)
+    }
+
     takes_images!();
 
     fn scale_width(&mut self, factor: f64) {

@@ -51,10 +51,8 @@ fn gelu_tanh() -> Activation {
 }
 
 impl DecoderConfig {
-    pub(super) const NAMES: &'static [&'static str] = &["gpt2"];
-
     /// The sizes of `gpt2` for sequences of 1024 tokens.
-    pub(super) fn named(name: &str) -> Option<Self> {
+    fn named(name: &str) -> Option<Self> {
         (name == "gpt2").then(|| Self {
             tokens: 1024,
             width: 768,
@@ -65,10 +63,6 @@ impl DecoderConfig {
             classes: 50257,
         })
     }
-
-    /// The keys of its description.
-    pub(super) const KEYS: &'static [&'static str] =
-        &["tokens", "width", "depth", "heads", "mlp_ratio", "activation", "classes"];
 
     fn push_block(&self, body: &mut Sequential, mut builder: Builder<'_>, name: &str) -> Result<()> {
         let norm = |builder: Builder<'_>| SampleNorm::layer_norm(builder, self.width, EPSILON);
@@ -91,6 +85,13 @@ impl DecoderConfig {
 }
 
 impl Family for DecoderConfig {
+    const NAME: &'static str = "decoder";
+    const PRESETS: &'static [&'static str] = &["gpt2"];
+
+    fn preset(name: &str) -> Option<Self> {
+        Self::named(name)
+    }
+
     takes_sequences!();
 
     fn scale_width(&mut self, factor: f64) {
@@ -114,6 +115,7 @@ impl Family for DecoderConfig {
         }
         body.push("ln_f", SampleNorm::layer_norm(builder.under("ln_f"), self.width, EPSILON)?);
         body.push("pool", TokenPool::Last);
-        BodyAndHead::without_bias(body, builder, &self.head_name(), self.width, self.classes)
+        let head = Linear::without_bias(builder.under("lm_head"), self.width, self.classes)?;
+        BodyAndHead::with_head(body, &self.head_name(), head)
     }
 }

@@ -56,10 +56,8 @@ fn four() -> usize {
 }
 
 impl DenseNetConfig {
-    pub(super) const NAMES: &'static [&'static str] = &["densenet121"];
-
     /// torchvision's `densenet121`.
-    pub(super) fn named(name: &str) -> Option<Self> {
+    fn named(name: &str) -> Option<Self> {
         (name == "densenet121").then(|| Self {
             stem_channels: 64,
             imagenet_stem: true,
@@ -72,19 +70,6 @@ impl DenseNetConfig {
             classes: 1000,
         })
     }
-
-    /// The keys of its description.
-    pub(super) const KEYS: &'static [&'static str] = &[
-        "stem_channels",
-        "imagenet_stem",
-        "growth",
-        "bottleneck",
-        "blocks",
-        "activation",
-        "in_channels",
-        "input_size",
-        "classes",
-    ];
 
     /// Appends batch norm, an activation and a convolution without bias, whose names end with `suffix`.
     fn push_norm_conv(
@@ -118,6 +103,13 @@ impl DenseNetConfig {
 }
 
 impl Family for DenseNetConfig {
+    const NAME: &'static str = "densenet";
+    const PRESETS: &'static [&'static str] = &["densenet121"];
+
+    fn preset(name: &str) -> Option<Self> {
+        Self::named(name)
+    }
+
     takes_images!();
 
     fn scale_width(&mut self, factor: f64) {

@@ -2,11 +2,10 @@
 
 use std::path::Path;
 
-use serde::Deserialize;
 use toml::{Table, Value};
 
 use super::Architecture;
-use super::architecture::FAMILIES;
+use super::registry::{families, family};
 use crate::similar_names::most_similar;
 use crate::{Error, Result};
 
@@ -69,25 +68,22 @@ impl Architecture {
     ///
     /// **Errors** [`Error::Description`] for sizes that TOML cannot hold.
     pub fn to_toml(&self) -> Result<String> {
-        toml::to_string(self).map_err(|error| refused("the architecture", &error.to_string()))
+        self.description().map_err(|error| refused("the architecture", &error.to_string()))
     }
 
     fn parse(text: &str, origin: &str) -> Result<Self> {
-        let table: Table = text.parse().map_err(|error: toml::de::Error| refused(origin, &error.to_string()))?;
-        let Some(Value::String(name)) = table.get("family") else {
-            let families: Vec<String> = FAMILIES.iter().map(|(name, _)| format!("`{name}`")).collect();
-            let families = families.join(", ");
+        let mut table: Table = text.parse().map_err(|error: toml::de::Error| refused(origin, &error.to_string()))?;
+        let Some(Value::String(name)) = table.remove("family") else {
+            let families = families().iter().map(|entry| format!("`{}`", entry.name)).collect::<Vec<_>>().join(", ");
             return Err(refused(origin, &format!("the key `family` is missing; it is one of {families}")));
         };
-        let Some((family, keys)) = FAMILIES.iter().copied().find(|(known, _)| known == name) else {
-            let nearest = most_similar(name, FAMILIES.iter().map(|(known, _)| *known));
-            return Err(Error::UnknownName { what: "architecture family", name: name.clone(), nearest });
-        };
-        if let Some(key) = table.keys().find(|key| *key != "family" && !keys.contains(&key.as_str())) {
+        let entry = family(&name)?;
+        let keys = (entry.keys)();
+        if let Some(key) = table.keys().find(|key| !keys.contains(&key.as_str())) {
             let nearest = most_similar(key, keys.iter().copied());
-            return Err(Error::UnknownKey { origin: origin.to_owned(), key: key.clone(), family, nearest });
+            return Err(Error::UnknownKey { origin: origin.to_owned(), key: key.clone(), family: entry.name, nearest });
         }
-        Architecture::deserialize(table).map_err(|error| refused(origin, &error.to_string()))
+        (entry.from_toml)(table).map_err(|error| refused(origin, &error.to_string()))
     }
 }
 

@@ -73,10 +73,8 @@ fn stages() -> Vec<MobileStage> {
 }
 
 impl EfficientNetConfig {
-    pub(super) const NAMES: &'static [&'static str] = &["efficientnet_b0"];
-
     /// torchvision's `efficientnet_b0`, without stochastic depth.
-    pub(super) fn named(name: &str) -> Option<Self> {
+    fn named(name: &str) -> Option<Self> {
         (name == "efficientnet_b0").then(|| Self {
             stem_channels: stem_channels(),
             stem_stride: two(),
@@ -88,21 +86,16 @@ impl EfficientNetConfig {
             classes: 1000,
         })
     }
-
-    /// The keys of its description.
-    pub(super) const KEYS: &'static [&'static str] = &[
-        "stem_channels",
-        "stem_stride",
-        "stages",
-        "stochastic_depth",
-        "activation",
-        "in_channels",
-        "input_size",
-        "classes",
-    ];
 }
 
 impl Family for EfficientNetConfig {
+    const NAME: &'static str = "efficientnet";
+    const PRESETS: &'static [&'static str] = &["efficientnet_b0"];
+
+    fn preset(name: &str) -> Option<Self> {
+        Self::named(name)
+    }
+
     takes_images!();
 
     /// Widths are multiples of 8, as in torchvision.

@@ -50,10 +50,8 @@ fn four() -> usize {
 }
 
 impl EncoderConfig {
-    pub(super) const NAMES: &'static [&'static str] = &["bert-base"];
-
     /// The sizes of BERT base for sequences of 512 tokens and two classes.
-    pub(super) fn named(name: &str) -> Option<Self> {
+    fn named(name: &str) -> Option<Self> {
         (name == "bert-base").then(|| Self {
             tokens: 512,
             width: 768,
@@ -64,10 +62,6 @@ impl EncoderConfig {
             classes: 2,
         })
     }
-
-    /// The keys of its description.
-    pub(super) const KEYS: &'static [&'static str] =
-        &["tokens", "width", "depth", "heads", "mlp_ratio", "activation", "classes"];
 
     /// Queries, keys and values by three linear layers, the attention, and the linear layer after it.
     fn attention(&self, builder: &mut Builder<'_>) -> Result<Sequential> {
@@ -108,6 +102,13 @@ impl EncoderConfig {
 }
 
 impl Family for EncoderConfig {
+    const NAME: &'static str = "encoder";
+    const PRESETS: &'static [&'static str] = &["bert-base"];
+
+    fn preset(name: &str) -> Option<Self> {
+        Self::named(name)
+    }
+
     takes_sequences!();
 
     fn scale_width(&mut self, factor: f64) {

@@ -45,10 +45,8 @@ pub struct MixerConfig {
 }
 
 impl MixerConfig {
-    pub(super) const NAMES: &'static [&'static str] = &["mixer_s16_224", "mixer_b16_224"];
-
     /// timm's names.
-    pub(super) fn named(name: &str) -> Option<Self> {
+    fn named(name: &str) -> Option<Self> {
         let (width, depth) = match name {
             "mixer_s16_224" => (512, 8),
             "mixer_b16_224" => (768, 12),
@@ -66,19 +64,6 @@ impl MixerConfig {
             classes: 1000,
         })
     }
-
-    /// The keys of its description.
-    pub(super) const KEYS: &'static [&'static str] = &[
-        "patch",
-        "width",
-        "depth",
-        "token_width",
-        "channel_width",
-        "activation",
-        "in_channels",
-        "input_size",
-        "classes",
-    ];
 
     fn push_block(&self, body: &mut Sequential, builder: &mut Builder<'_>, name: &str, tokens: usize) -> Result<()> {
         let mut builder = builder.under(name);
@@ -100,6 +85,13 @@ impl MixerConfig {
 }
 
 impl Family for MixerConfig {
+    const NAME: &'static str = "mixer";
+    const PRESETS: &'static [&'static str] = &["mixer_s16_224", "mixer_b16_224"];
+
+    fn preset(name: &str) -> Option<Self> {
+        Self::named(name)
+    }
+
     takes_images!();
 
     fn scale_width(&mut self, factor: f64) {

@@ -75,10 +75,8 @@ fn stages() -> Vec<MobileStage> {
 }
 
 impl MobileNetV2Config {
-    pub(super) const NAMES: &'static [&'static str] = &["mobilenet_v2"];
-
     /// torchvision's `mobilenet_v2`.
-    pub(super) fn named(name: &str) -> Option<Self> {
+    fn named(name: &str) -> Option<Self> {
         (name == "mobilenet_v2").then(|| Self {
             stem_channels: stem_channels(),
             stem_stride: two(),
@@ -90,21 +88,16 @@ impl MobileNetV2Config {
             classes: 1000,
         })
     }
-
-    /// The keys of its description.
-    pub(super) const KEYS: &'static [&'static str] = &[
-        "stem_channels",
-        "stem_stride",
-        "stages",
-        "last_channels",
-        "activation",
-        "in_channels",
-        "input_size",
-        "classes",
-    ];
 }
 
 impl Family for MobileNetV2Config {
+    const NAME: &'static str = "mobilenet_v2";
+    const PRESETS: &'static [&'static str] = &["mobilenet_v2"];
+
+    fn preset(name: &str) -> Option<Self> {
+        Self::named(name)
+    }
+
     takes_images!();
 
     /// Widths are multiples of 8, and the last convolution never becomes narrower, as in torchvision.

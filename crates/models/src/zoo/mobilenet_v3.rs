@@ -125,10 +125,8 @@ const LARGE: [[usize; 6]; 15] = [
 ];
 
 impl MobileNetV3Config {
-    pub(super) const NAMES: &'static [&'static str] = &["mobilenet_v3_small", "mobilenet_v3_large"];
-
     /// torchvision's names.
-    pub(super) fn named(name: &str) -> Option<Self> {
+    fn named(name: &str) -> Option<Self> {
         let (blocks, last_channels) = match name {
             "mobilenet_v3_small" => (blocks(&SMALL), 1024),
             "mobilenet_v3_large" => (blocks(&LARGE), 1280),
@@ -145,21 +143,16 @@ impl MobileNetV3Config {
             classes: 1000,
         })
     }
-
-    /// The keys of its description.
-    pub(super) const KEYS: &'static [&'static str] = &[
-        "stem_channels",
-        "stem_stride",
-        "blocks",
-        "last_channels",
-        "activation",
-        "in_channels",
-        "input_size",
-        "classes",
-    ];
 }
 
 impl Family for MobileNetV3Config {
+    const NAME: &'static str = "mobilenet_v3";
+    const PRESETS: &'static [&'static str] = &["mobilenet_v3_small", "mobilenet_v3_large"];
+
+    fn preset(name: &str) -> Option<Self> {
+        Self::named(name)
+    }
+
     takes_images!();
 
     /// Widths are multiples of 8, as in torchvision.

@@ -121,7 +121,7 @@ fn is_sixty_four(width: &usize) -> bool {
 impl ResNetConfig {
     /// `resnet18`, `resnet34`, `resnet50` (ImageNet stem), with `-cifar` for the CIFAR stem; torchvision's `resnext50_32x4d` and
     /// `wide_resnet50_2`; timm's `resnet18d` and `resnet50d`.
-    pub(super) fn named(name: &str) -> Option<Self> {
+    fn named(name: &str) -> Option<Self> {
         let (base, stem) = name.strip_suffix("-cifar").map_or((name, Stem::Imagenet), |base| (base, Stem::Cifar));
         let stem = if matches!(base, "resnet18d" | "resnet50d") { Stem::Deep } else { stem };
         let (block, counts) = match base {
@@ -215,8 +215,9 @@ impl ResNetConfig {
     }
 }
 
-impl ResNetConfig {
-    pub(super) const NAMES: &'static [&'static str] = &[
+impl Family for ResNetConfig {
+    const NAME: &'static str = "resnet";
+    const PRESETS: &'static [&'static str] = &[
         "resnet18",
         "resnet34",
         "resnet50",
@@ -229,23 +230,10 @@ impl ResNetConfig {
         "resnet50d",
     ];
 
-    /// The keys of its description.
-    pub(super) const KEYS: &'static [&'static str] = &[
-        "block",
-        "stem",
-        "stem_channels",
-        "stages",
-        "groups",
-        "group_width",
-        "average_down",
-        "activation",
-        "in_channels",
-        "input_size",
-        "classes",
-    ];
-}
+    fn preset(name: &str) -> Option<Self> {
+        Self::named(name)
+    }
 
-impl Family for ResNetConfig {
     takes_images!();
 
     fn scale_width(&mut self, factor: f64) {

@@ -67,7 +67,7 @@ fn is_half(dropout: &f64) -> bool {
 impl VggConfig {
     /// `vgg11`, `vgg13`, `vgg16`, with `_bn` for batch norm and `-imagenet` for torchvision's hidden layers, and `vgg-small`:
     /// six narrow convolutions with batch norm, which train in seconds on a CPU.
-    pub(super) fn named(name: &str) -> Option<Self> {
+    fn named(name: &str) -> Option<Self> {
         let (name, imagenet) = name.strip_suffix("-imagenet").map_or((name, false), |name| (name, true));
         let (base, batch_norm) = name.strip_suffix("_bn").map_or((name, false), |base| (base, true));
         let deep = |convolutions: [usize; 5]| -> Vec<Vec<usize>> {
@@ -128,8 +128,9 @@ impl VggConfig {
     }
 }
 
-impl VggConfig {
-    pub(super) const NAMES: &'static [&'static str] = &[
+impl Family for VggConfig {
+    const NAME: &'static str = "vgg";
+    const PRESETS: &'static [&'static str] = &[
         "vgg11",
         "vgg11_bn",
         "vgg13",
@@ -145,12 +146,10 @@ impl VggConfig {
         "vgg-small",
     ];
 
-    /// The keys of its description.
-    pub(super) const KEYS: &'static [&'static str] =
-        &["stages", "batch_norm", "activation", "hidden", "pool", "dropout", "in_channels", "input_size", "classes"];
-}
+    fn preset(name: &str) -> Option<Self> {
+        Self::named(name)
+    }
 
-impl Family for VggConfig {
     takes_images!();
 
     fn scale_width(&mut self, factor: f64) {

@@ -74,18 +74,8 @@ fn four() -> usize {
 }
 
 impl VitConfig {
-    pub(super) const NAMES: &'static [&'static str] = &[
-        "vit_tiny_patch16_224",
-        "vit_small_patch16_224",
-        "vit_base_patch16_224",
-        "deit_tiny_patch16_224",
-        "deit_small_patch16_224",
-        "deit_base_patch16_224",
-        "vit-tiny-cifar",
-    ];
-
     /// timm's names; `vit-tiny-cifar` has patches of 4×4 pixels for 32×32 images.
-    pub(super) fn named(name: &str) -> Option<Self> {
+    fn named(name: &str) -> Option<Self> {
         let (width, heads) = match name {
             "vit_tiny_patch16_224" | "deit_tiny_patch16_224" | "vit-tiny-cifar" => (192, 3),
             "vit_small_patch16_224" | "deit_small_patch16_224" => (384, 6),
@@ -108,22 +98,6 @@ impl VitConfig {
             classes,
         })
     }
-
-    /// The keys of its description.
-    pub(super) const KEYS: &'static [&'static str] = &[
-        "patch",
-        "width",
-        "depth",
-        "heads",
-        "mlp_ratio",
-        "features",
-        "layer_scale",
-        "stochastic_depth",
-        "activation",
-        "in_channels",
-        "input_size",
-        "classes",
-    ];
 
     fn push_block(&self, body: &mut Sequential, builder: &mut Builder<'_>, block: usize) -> Result<()> {
         let name = format!("blocks.{block}");
@@ -188,6 +162,21 @@ pub(super) fn push_patches(
 }
 
 impl Family for VitConfig {
+    const NAME: &'static str = "vit";
+    const PRESETS: &'static [&'static str] = &[
+        "vit_tiny_patch16_224",
+        "vit_small_patch16_224",
+        "vit_base_patch16_224",
+        "deit_tiny_patch16_224",
+        "deit_small_patch16_224",
+        "deit_base_patch16_224",
+        "vit-tiny-cifar",
+    ];
+
+    fn preset(name: &str) -> Option<Self> {
+        Self::named(name)
+    }
+
     takes_images!();
 
     fn scale_width(&mut self, factor: f64) {

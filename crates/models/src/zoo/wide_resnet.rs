@@ -61,7 +61,7 @@ struct BlockSizes {
 
 impl WideResNetConfig {
     /// `wide-resnet28-4` and the like: `wide-resnet<depth>-<widen factor>`.
-    pub(super) fn named(name: &str) -> Option<Self> {
+    fn named(name: &str) -> Option<Self> {
         let (depth, widen_factor) = match name {
             "wide-resnet16-4" => (16, 4),
             "wide-resnet28-4" => (28, 4),
@@ -126,15 +126,14 @@ impl WideResNetConfig {
     }
 }
 
-impl WideResNetConfig {
-    pub(super) const NAMES: &'static [&'static str] = &["wide-resnet16-4", "wide-resnet28-4", "wide-resnet28-10"];
-
-    /// The keys of its description.
-    pub(super) const KEYS: &'static [&'static str] =
-        &["depth", "widen_factor", "base_channels", "dropout", "activation", "in_channels", "input_size", "classes"];
-}
-
 impl Family for WideResNetConfig {
+    const NAME: &'static str = "wide_resnet";
+    const PRESETS: &'static [&'static str] = &["wide-resnet16-4", "wide-resnet28-4", "wide-resnet28-10"];
+
+    fn preset(name: &str) -> Option<Self> {
+        Self::named(name)
+    }
+
     takes_images!();
 
     fn scale_width(&mut self, factor: f64) {
