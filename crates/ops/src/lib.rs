@@ -37,6 +37,7 @@ mod with_vjp;
 pub use activation::{derivative, relu};
 pub use activation_linearization::{ActivationLinearization, PreluLinearization, prelu, prelu_jvp};
 pub use attention::{AttentionLinearization, AttentionMask, AttentionSettings, attention, attention_jvp};
+pub use candle_core;
 pub use composed::composed;
 pub use conv::{ConvSettings, linear};
 pub use conv1d::Conv1dSettings;
