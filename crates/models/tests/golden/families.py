@@ -147,6 +147,11 @@ def mobile(net, x, head):
     return head(pooled)
 
 
+class ExactHardsigmoid(nn.Module):
+    def forward(self, x):
+        return F.relu6(x + 3) / 6
+
+
 pooled = lambda net, x: net.features(x).mean((2, 3))
 timm_features = lambda net, x: net.forward_head(net.forward_features(x), pre_logits=True)
 own_features = lambda net, x: net.features(x)
@@ -231,6 +236,10 @@ nets["wide-resnet"] = (narrow([1, 1, 1, 1], [4, 4, 6, 6], 1, 128), resnet_featur
 results = {}
 for name, (net, features, shape, head) in nets.items():
     net = net.double().eval()
+    for module in net.modules():
+        # PyTorch's own derivative of the hard sigmoid is 1/6 rounded to f32, in f64 as well.
+        if isinstance(module, torchvision.ops.SqueezeExcitation) and isinstance(module.scale_activation, nn.Hardsigmoid):
+            module.scale_activation = ExactHardsigmoid()
     state = {key: weight(key.replace("features_", "features"), value.shape) for key, value in net.state_dict().items()}
     net.load_state_dict(state)
     x = 2 * uniform(f"{name}/x", math.prod(shape)).reshape(shape) - 1
