@@ -48,7 +48,7 @@ impl<R, F: FnOnce() -> R> WithSimd for Body<F> {
 ///
 /// ```
 /// let values = [1.0, 2.0, 3.0];
-/// let sum = statistics::vectorized(#[inline(always)] || statistics::lane_sums(3, |at| [values[at], values[at].powi(2)]));
+/// let sum = reductions::vectorized(#[inline(always)] || reductions::lane_sums(3, |at| [values[at], values[at].powi(2)]));
 /// assert_eq!(sum, [6.0, 14.0]);
 /// ```
 #[inline]
@@ -64,7 +64,7 @@ pub fn vectorized<R>(body: impl FnOnce() -> R) -> R {
 /// ```
 /// // 1e16 + 1 is 1e16 in f64; in lanes of their own the ones are not lost.
 /// let values = [1e16, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, -1e16, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0];
-/// assert_eq!(statistics::lane_sums(16, |at| [values[at]]), [14.0]);
+/// assert_eq!(reductions::lane_sums(16, |at| [values[at]]), [14.0]);
 /// assert_eq!(values.iter().sum::<f64>(), 7.0);
 /// ```
 #[inline(always)]
@@ -100,7 +100,7 @@ pub fn lane_sums<const N: usize>(count: usize, term: impl Fn(usize) -> [f64; N])
 ///
 /// ```
 /// let mut products = [0.0; 2];
-/// statistics::row_sums(&[1f32, 2.0], &[3.0, 4.0, 5.0, 6.0], &mut products, #[inline(always)] |a, b| a * b);
+/// reductions::row_sums(&[1f32, 2.0], &[3.0, 4.0, 5.0, 6.0], &mut products, #[inline(always)] |a, b| a * b);
 /// assert_eq!(products, [11.0, 17.0]);
 /// ```
 pub fn row_sums<T: Widen, U: Widen>(row: &[T], rows: &[U], sums: &mut [f64], term: impl Fn(f64, f64) -> f64 + Copy) {

@@ -16,8 +16,8 @@ const SORTED: u64 = 1 << 21;
 ///
 /// ```
 /// // numpy.quantile([1, 2, 3, 4], 0.25) = 1.75.
-/// assert_eq!(statistics::quantile_of_sorted(&[1.0, 2.0, 3.0, 4.0], 0.25), 1.75);
-/// assert!(statistics::quantile_of_sorted(&[], 0.5).is_nan());
+/// assert_eq!(reductions::quantile_of_sorted(&[1.0, 2.0, 3.0, 4.0], 0.25), 1.75);
+/// assert!(reductions::quantile_of_sorted(&[], 0.5).is_nan());
 /// ```
 pub fn quantile_of_sorted(ascending: &[f64], share: f64) -> f64 {
     let Some(last) = ascending.len().checked_sub(1).filter(|_| !share.is_nan()) else { return f64::NAN };
@@ -39,7 +39,7 @@ pub fn quantile_of_sorted(ascending: &[f64], share: f64) -> f64 {
 /// ```
 /// // numpy.quantile([3, 1, 4, 2], [0.05, 0.5]) = [1.15, 2.5].
 /// let values = [3.0, 1.0, 4.0, 2.0];
-/// let found = statistics::quantiles_of_stream(4, [0.05, 0.5], |take| values.iter().for_each(|&value| take(value)));
+/// let found = reductions::quantiles_of_stream(4, [0.05, 0.5], |take| values.iter().for_each(|&value| take(value)));
 /// assert!((found[0] - 1.15).abs() < 1e-15 && found[1] == 2.5);
 /// ```
 pub fn quantiles_of_stream<const N: usize>(
