@@ -87,8 +87,9 @@ impl FeatureMap for Features<'_> {
         Ok(both.map_err(Error::into_candle)?)
     }
 
+    /// Measuring prefers VJPs where JVPs are central differences.
     fn has_jvp(&self) -> bool {
-        true
+        self.has_own_derivatives()
     }
 
     fn has_own_derivatives(&self) -> bool {

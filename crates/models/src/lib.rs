@@ -33,6 +33,7 @@ pub use pass::Pass;
 pub use threads::with_threads;
 pub use view::View;
 pub use zoo::{
-    Architecture, Block, BodyAndHead, Conv4Config, Family, MlpConfig, OwnLayers, ResNetConfig, ResNetStage, Stem,
-    VggConfig, WideResNetConfig,
+    Architecture, Block, BodyAndHead, Conv4Config, ConvNextConfig, DecoderConfig, DenseNetConfig, EfficientNetConfig,
+    EncoderConfig, Family, MixerConfig, MlpConfig, MobileBlock, MobileNetV2Config, MobileNetV3Config, MobileStage,
+    OwnLayers, ResNetConfig, ResNetStage, Stem, TokenFeatures, VggConfig, VitConfig, WideResNetConfig,
 };

@@ -1,6 +1,6 @@
 //! One view of a network's parameters, tracked or frozen, and its forward passes.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use candle_core::Tensor;
 use gc_core::BatchNormMode;
@@ -19,13 +19,15 @@ pub struct View {
     frozen: Option<Arc<View>>,
     /// The trainable parameters; none if this view is frozen.
     variables: Vec<Tensor>,
+    /// Whether candle's graph differentiates a layer of the body, once it is known.
+    by_graph: OnceLock<bool>,
 }
 
 impl View {
     /// These layers, for inputs of this shape.
     pub(crate) fn new(layers: BodyAndHead, input_shape: Vec<usize>, frozen: Option<Arc<View>>) -> Self {
         let has_batch_norm = layers.body.has_batch_norm();
-        Self { layers, input_shape, has_batch_norm, frozen, variables: Vec::new() }
+        Self { layers, input_shape, has_batch_norm, frozen, variables: Vec::new(), by_graph: OnceLock::new() }
     }
 
     /// This view, in which these parameters are variables.
@@ -137,8 +139,14 @@ impl View {
         }
     }
 
-    /// Whether candle's graph differentiates a layer, seen at an input of zeros; `true` where that pass fails.
+    /// Whether candle's graph differentiates one of `layers`, which are the first layers of this view.
     pub(crate) fn is_by_graph(&self, layers: &Sequential, pass: &Pass) -> bool {
+        // Without such a layer in the body there is none among its first layers.
+        *self.by_graph.get_or_init(|| self.finds_graph(&self.layers.body, pass)) && self.finds_graph(layers, pass)
+    }
+
+    /// Whether candle's graph differentiates one of `layers`, seen at an input of zeros; `true` where that pass fails.
+    fn finds_graph(&self, layers: &Sequential, pass: &Pass) -> bool {
         let weight = self.layers.head.weight();
         let shape: Vec<usize> = [1].into_iter().chain(self.input_shape.iter().copied()).collect();
         let by_graph = || -> Result<bool> {

@@ -5,7 +5,7 @@ use candle_core::{CpuStorage, CustomOp1, Layout, Result as CandleResult, Shape, 
 use super::composed::{self, Compose, apply1, on_cuda};
 use super::cpu::{dispatch_float, elements, require_float};
 use super::product::{hadamard, relu_mask};
-use crate::kernels::{Activation, activation, elementwise};
+use crate::kernels::{Activation, activation, elementwise, gelu};
 use crate::{Error, Result};
 
 impl Activation {
@@ -151,6 +151,12 @@ impl CustomOp1 for Smooth {
     }
 
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> CandleResult<(CpuStorage, Shape)> {
+        if let (CpuStorage::F32(_), Activation::Gelu, 0 | 1) = (x, self.activation, self.order) {
+            let x = elements::<f32>(self.name(), x, layout)?;
+            let y =
+                if self.order == 0 { elementwise::map(x, gelu::gelu) } else { elementwise::map(x, gelu::gelu_slope) };
+            return Ok((CpuStorage::F32(y), layout.shape().clone()));
+        }
         let function = activation::smooth_derivative(self.activation, self.order)
             .ok_or_else(|| self.not_implemented().into_candle())?;
         dispatch_float!(self.name(), x, T => {

@@ -41,6 +41,7 @@ pub struct BatchNorm2d {
     running_mean: Var,
     running_variance: Var,
     batch_count: Var,
+    epsilon: f64,
 }
 
 impl BatchNorm2d {
@@ -48,8 +49,17 @@ impl BatchNorm2d {
     ///
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape) when a parameter of this name exists with another shape.
-    pub fn new(mut builder: Builder<'_>, channels: usize) -> Result<Self> {
+    pub fn new(builder: Builder<'_>, channels: usize) -> Result<Self> {
+        Self::with_epsilon(builder, channels, EPSILON)
+    }
+
+    /// The same with another summand ε of the variance than PyTorch's default 1e-5.
+    ///
+    /// # Errors
+    /// As [`BatchNorm2d::new`].
+    pub fn with_epsilon(mut builder: Builder<'_>, channels: usize, epsilon: f64) -> Result<Self> {
         Ok(Self {
+            epsilon,
             gamma: builder.tensor("weight", &[channels], Role::NormScale)?,
             beta: builder.tensor("bias", &[channels], Role::NormShift)?,
             running_mean: builder.var("running_mean", &[channels], Role::RunningMean)?,
@@ -68,7 +78,7 @@ impl BatchNorm2d {
     /// Factor and summand in evaluation mode; γ and β stay in the graph, the statistics do not.
     pub(super) fn affine(&self) -> Result<(Tensor, Tensor)> {
         let (mean, variance) = (self.running_mean.as_detached_tensor(), self.running_variance.as_detached_tensor());
-        Ok(batch_norm_eval_affine(&self.gamma, &self.beta, &mean, &variance, EPSILON)?)
+        Ok(batch_norm_eval_affine(&self.gamma, &self.beta, &mean, &variance, self.epsilon)?)
     }
 
     /// Whether a parameter is a variable.
@@ -83,7 +93,7 @@ impl BatchNorm2d {
         input: &LayerInput,
         pass: &Pass,
     ) -> Result<LayerLinearization<'a>> {
-        let batch = BatchNormLinearization::of_batch(&input.x, &self.gamma, &self.beta, EPSILON, relu.is_some())?;
+        let batch = BatchNormLinearization::of_batch(&input.x, &self.gamma, &self.beta, self.epsilon, relu.is_some())?;
         let y = batch.value()?;
         if pass.update_running {
             self.update(batch.moments())?;
@@ -104,7 +114,7 @@ impl BatchNorm2d {
 
     /// √(σ² + ε) with the running variance.
     fn running_deviation(&self) -> Result<Tensor> {
-        Ok(self.running_variance.as_detached_tensor().affine(1.0, EPSILON)?.sqrt()?)
+        Ok(self.running_variance.as_detached_tensor().affine(1.0, self.epsilon)?.sqrt()?)
     }
 }
 
@@ -122,7 +132,7 @@ impl Layer for BatchNorm2d {
             let (factor, summand) = self.affine()?;
             return Ok(channel_affine(x, &factor, &summand)?);
         }
-        let (y, moments) = batch_norm_train(x, &self.gamma, &self.beta, EPSILON)?;
+        let (y, moments) = batch_norm_train(x, &self.gamma, &self.beta, self.epsilon)?;
         if pass.update_running {
             self.update(&moments)?;
         }
@@ -170,7 +180,7 @@ impl Tape for BatchTape<'_> {
 
     fn jvp(&self, t: &Tensor) -> Result<Tensor> {
         let BatchNorm2d { gamma, beta, .. } = self.norm;
-        let (_, tangent) = batch_norm_train_jvp(&self.x, t, &gamma.detach(), &beta.detach(), EPSILON)?;
+        let (_, tangent) = batch_norm_train_jvp(&self.x, t, &gamma.detach(), &beta.detach(), self.norm.epsilon)?;
         match (&self.relu_output, self.relu) {
             (Some(y), _) => Ok(ops::relu_mask(&tangent, y)?),
             (None, Some(_)) => Err(super::tape::without_tangents()),

@@ -188,3 +188,51 @@ impl Layer for MaskingMaxPool {
         self.0.linearize_masking(true, input)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{DType, Device};
+    use ops::{Activation, ConvSettings, PoolSettings};
+
+    use super::*;
+    use crate::layer::{ActivationLayer, ConvSizes, Flatten, Sequential};
+    use crate::{Access, Builder, Initialisation, Params};
+
+    fn conv(builder: Builder<'_>, bias: bool) -> Conv2d {
+        let sizes = ConvSizes { inputs: 2, outputs: 2, kernel: 3 };
+        Conv2d::new(builder, sizes, ConvSettings::new(1, 1), bias).unwrap()
+    }
+
+    /// The results are the same without fusion, so only the number of layers shows it.
+    #[test]
+    fn neighbours_are_fused_as_the_table_says() {
+        let mut params = Params::new(DType::F64, &Device::Cpu);
+        let mut fused = |access, batch_statistics, tangents| {
+            let mut builder = params.builder(Initialisation::HeNormal, 0, access);
+            let relu = || -> Arc<dyn Layer> { Arc::new(ActivationLayer(Activation::Relu)) };
+            let layers: Vec<Arc<dyn Layer>> = vec![
+                Arc::new(conv(builder.under("a"), true)),
+                relu(),
+                Arc::new(MaxPool(PoolSettings::square(2))),
+                Arc::new(conv(builder.under("b"), false)),
+                Arc::new(BatchNorm2d::new(builder.under("norm"), 2).unwrap()),
+                relu(),
+                Arc::new(conv(builder.under("c"), true)),
+                relu(),
+                Arc::new(Sum::residual(Sequential::default())),
+                relu(),
+                Arc::new(Flatten),
+            ];
+            compile(layers.iter(), Mode { batch_statistics, tangents }).len()
+        };
+        // conv+relu+pool, conv+norm+relu, conv+relu, sum+relu, flatten.
+        assert_eq!(fused(Access::Frozen, false, false), 5);
+        // conv+relu, pool, conv, norm, relu, conv+relu, sum+relu, flatten.
+        assert_eq!(fused(Access::Frozen, false, true), 8);
+        assert_eq!(fused(Access::Tracked, false, false), 8);
+        // conv+relu+pool, conv, norm+relu, conv+relu, sum+relu, flatten.
+        assert_eq!(fused(Access::Frozen, true, false), 6);
+        assert_eq!(fused(Access::Tracked, true, false), 7);
+        assert_eq!(fused(Access::Tracked, true, true), 7);
+    }
+}

@@ -15,7 +15,8 @@ use crate::{Pass, Result};
 /// [adopted](crate::Builder::adopt). The former is faster to measure: its frozen form has no variables. A pass with batch statistics
 /// calls `forward_t` with `train = true`, in which the module must not draw random numbers; candle-nn's dropout does, and
 /// [`Dropout`](super::Dropout) draws from the seed instead. candle-nn's batch norm updates its statistics in each such call;
-/// [`BatchNorm2d`](super::BatchNorm2d) only where the pass says so.
+/// [`BatchNorm2d`](super::BatchNorm2d) only where the pass says so. candle-nn's `layer_norm`, `rms_norm` and `softmax_last_dim` have
+/// no gradient, which is an error when they are differentiated; `softmax` has one.
 ///
 /// ```
 /// use candle_core::{DType, Device, Module, Tensor};

@@ -15,12 +15,21 @@ impl Architecture {
     /// | family | keys |
     /// |---|---|
     /// | `mlp` | `inputs`, `hidden`, `activation`, `activation_before_head` (default true), `classes` |
-    /// | `vgg` | `stages` (channels of each convolution, stage by stage), `batch_norm`, `activation`, `hidden`, `dropout` |
-    /// | `resnet` | `block`, `stem`, `stem_channels`, `stages` (`channels`, `blocks`, `stride`), `activation` |
+    /// | `vgg` | `stages` (channels of each convolution, stage by stage), `batch_norm`, `activation`, `hidden`, `pool`, `dropout` |
+    /// | `resnet` | `block`, `stem` (`cifar`, `imagenet`, `deep`), `stem_channels`, `stages` (`channels`, `blocks`, `stride`), `groups` (1), `group_width` (64), `average_down`, `activation` |
     /// | `wide_resnet` | `depth`, `widen_factor`, `base_channels`, `dropout`, `activation` |
     /// | `conv4` | `channels`, `activation` |
+    /// | `vit` | `patch`, `width`, `depth`, `heads`, `mlp_ratio` (4), `features` (`token` or `mean`), `layer_scale`, `stochastic_depth`, `activation` |
+    /// | `convnext` | `channels`, `blocks`, `conv_mlp`, `patch` (4), `layer_scale`, `stochastic_depth`, `activation` |
+    /// | `mixer` | `patch`, `width`, `depth`, `token_width`, `channel_width`, `activation` |
+    /// | `mobilenet_v2` | `stem_channels`, `stem_stride`, `stages` (`expansion`, `channels`, `blocks`, `stride`, `kernel`), `last_channels`, `activation` |
+    /// | `mobilenet_v3` | `stem_channels`, `stem_stride`, `blocks` (`kernel`, `expanded`, `channels`, `squeeze`, `activation`, `stride`), `last_channels`, `activation` |
+    /// | `efficientnet` | `stem_channels`, `stem_stride`, `stages`, `stochastic_depth`, `activation` |
+    /// | `densenet` | `stem_channels`, `imagenet_stem`, `growth`, `bottleneck` (4), `blocks`, `activation` |
+    /// | `decoder`, `encoder` | `tokens`, `width`, `depth`, `heads`, `mlp_ratio` (4), `activation`, `classes` |
     ///
-    /// All families but `mlp` also have `in_channels` (default 3), `input_size` (`[32, 32]`) and `classes` (10).
+    /// All families but `mlp`, `decoder` and `encoder` also have `in_channels` (default 3), `input_size` and `classes`. The defaults of
+    /// the last two are `[32, 32]` and 10, from `vit` on `[224, 224]` and 1000.
     ///
     /// Before the family `mlp` had the key `activation_before_head`, it had no activation before its head. A file without the key now
     /// means a network with one; set the key to `false` for the former meaning.

@@ -118,6 +118,18 @@ pub(super) fn is_relu(activation: &Activation) -> bool {
     *activation == relu()
 }
 
+pub(super) fn gelu() -> Activation {
+    Activation::Gelu
+}
+
+pub(super) fn imagenet_size() -> [usize; 2] {
+    [224, 224]
+}
+
+pub(super) fn thousand() -> usize {
+    1000
+}
+
 pub(super) fn rgb() -> usize {
     3
 }
@@ -162,6 +174,37 @@ macro_rules! takes_images {
     };
 }
 pub(super) use crate::takes_images;
+
+/// The methods of [`Family`] that the families for embedded sequences share; they have fields of these names.
+macro_rules! takes_sequences {
+    () => {
+        fn classes(&self) -> usize {
+            self.classes
+        }
+
+        fn set_classes(&mut self, classes: usize) {
+            self.classes = classes;
+        }
+
+        fn input_shape(&self) -> Vec<usize> {
+            vec![self.tokens, self.width]
+        }
+
+        /// The pixels become tokens, and the channels the numbers in each.
+        fn set_input(&mut self, channels: usize, size: [usize; 2]) {
+            (self.tokens, self.width) = (size[0].saturating_mul(size[1]), channels);
+        }
+
+        fn set_activation(&mut self, activation: Activation) {
+            self.activation = activation;
+        }
+
+        fn has_batch_norm(&self) -> bool {
+            false
+        }
+    };
+}
+pub(super) use takes_sequences;
 
 /// Larger sizes are mistakes, and products of them would overflow.
 const LARGEST_SIZE: usize = 1 << 24;

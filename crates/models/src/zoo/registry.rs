@@ -5,7 +5,11 @@ use std::sync::{PoisonError, RwLock};
 
 use super::keys::keys_of;
 use super::own_layers::OwnLayers;
-use super::{Architecture, Conv4Config, Family, MlpConfig, ResNetConfig, VggConfig, WideResNetConfig};
+use super::{
+    Architecture, Conv4Config, ConvNextConfig, DecoderConfig, DenseNetConfig, EfficientNetConfig, EncoderConfig,
+    Family, MixerConfig, MlpConfig, MobileNetV2Config, MobileNetV3Config, ResNetConfig, VggConfig, VitConfig,
+    WideResNetConfig,
+};
 use crate::similar_names::most_similar;
 use crate::{Error, Result};
 
@@ -16,6 +20,15 @@ const FAMILIES: &[Entry] = &[
     Entry::of::<WideResNetConfig>(),
     Entry::of::<Conv4Config>(),
     Entry::of::<MlpConfig>(),
+    Entry::of::<VitConfig>(),
+    Entry::of::<ConvNextConfig>(),
+    Entry::of::<MixerConfig>(),
+    Entry::of::<MobileNetV2Config>(),
+    Entry::of::<MobileNetV3Config>(),
+    Entry::of::<EfficientNetConfig>(),
+    Entry::of::<DenseNetConfig>(),
+    Entry::of::<DecoderConfig>(),
+    Entry::of::<EncoderConfig>(),
     Entry::of::<OwnLayers>(),
 ];
 

@@ -12,6 +12,7 @@ mod conv;
 mod direct;
 mod element;
 pub(crate) mod elementwise;
+pub(crate) mod gelu;
 mod geometry;
 mod instruction_set;
 pub(crate) mod loss;
