@@ -1,4 +1,5 @@
 //! A short run of mutated graphs, the same on every machine: no panic, and bounded memory.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, clippy::print_stdout, reason = "helpers of tests, which may panic")]
 
 use std::path::Path;
 use std::process::Command;

@@ -1,4 +1,5 @@
 //! Files: weights beside the graph, the choice of the measured tensor, heads, and everything that is refused.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, reason = "helpers of tests, which may panic")]
 
 use std::path::{Path, PathBuf};
 
@@ -189,7 +190,7 @@ fn wrong_samples_are_refused() {
     let message = graph.check_sample(&[3]).unwrap_err().to_string();
     assert_eq!(message, "a sample has shape [3], the input `x` takes [2]");
     assert!(matches!(graph.evaluate(&x().to_dtype(DType::F32).unwrap()), Err(Error::DType { .. })));
-    assert!((&graph).features(&x()).is_ok());
+    assert!(graph.features(&x()).is_ok());
 }
 
 #[test]
@@ -221,7 +222,7 @@ fn operator_sets_outside_the_range_are_refused() {
     }
 }
 
-/// A function `Scaled(x; by)` = Softmax-free: x + x, whose inner node has an attribute of the call.
+/// A function `Leaky(v)` with the attribute `slope`, which its inner node takes as `alpha`.
 fn function() -> Vec<u8> {
     let reference = [field(1, b"alpha"), field(21, b"slope"), number(20, 1)].concat();
     let inner = node("LeakyRelu", "inner", &["v"], &["w"], &[reference]);

@@ -92,7 +92,7 @@ impl Listed {
                 }
                 let description = Description::read(self.model.as_deref(), self.arch.as_deref())?;
                 let checkpoint = description.load(&fetched(weights)?, inputs, inputs.dtype(), &Device::Cpu)?;
-                Ok(Subject::Checkpoint(checkpoint))
+                Ok(Subject::Checkpoint(Box::new(checkpoint)))
             }
             (None, Some(path)) => {
                 let layer = self.layer.as_deref();

@@ -1,4 +1,5 @@
 //! Derivatives of every differentiable operator against central differences in f64.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, reason = "helpers of tests, which may panic")]
 
 use std::collections::BTreeSet;
 
