@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 
 use super::activation::Function;
-use super::arithmetic::{add, multiply, scaled, shifted};
+use super::arithmetic::{add, multiply};
 use super::differentiable::with_rule;
 use super::{Call, one};
 use crate::Result;
@@ -75,7 +75,7 @@ pub(super) fn batch_norm(call: &Call) -> Result<Vec<Value>> {
     }
     let factor = gamma.div(&(variance + call.node.float("epsilon", 1e-5)?)?.sqrt()?)?;
     let shift = beta.sub(&running_mean.mul(&factor)?)?;
-    one(shifted(&scaled(x, &by_channel(&factor, x.rank())?)?, &by_channel(&shift, x.rank())?)?)
+    one(affine(x, Some(&by_channel(&factor, x.rank())?), Some(&by_channel(&shift, x.rank())?))?)
 }
 
 pub(super) fn refuses_training(node: &Node) -> Option<String> {
