@@ -3,11 +3,10 @@
 import pickle
 import subprocess
 import sys
-import xml.etree.ElementTree as ElementTree
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-
 from geometric_collapse import collapse, fewshot, statistics
 from geometric_collapse._results import plus_minus
 

@@ -49,12 +49,12 @@ class Layer:
 
     def __call__(self, x: torch.Tensor, call: Callable[[torch.Tensor], Any]) -> torch.Tensor:
         """The features ``[n, p]`` of ``x`` in a forward pass by ``call``."""
-        output = call(x) if self.target is None else self._reach(x, call)
+        output = call(x) if self.target is None else self._reach(self.target, x, call)
         if not isinstance(output, torch.Tensor):
             raise TypeError(f"layer {self.name!r}: expected a tensor, got {type(output).__name__}; choose a layer that returns one")
         return output.flatten(1) if output.ndim > 2 else output
 
-    def _reach(self, x: torch.Tensor, call: Callable[[torch.Tensor], Any]) -> Any:
+    def _reach(self, target: nn.Module, x: torch.Tensor, call: Callable[[torch.Tensor], Any]) -> Any:
         found: list[Any] = []
 
         def before(_module: nn.Module, inputs: tuple[Any, ...]) -> None:
@@ -65,7 +65,7 @@ class Layer:
             found.append(output)
             raise _Reached
 
-        hook = self.target.register_forward_pre_hook(before) if self.takes_input else self.target.register_forward_hook(after)
+        hook = target.register_forward_pre_hook(before) if self.takes_input else target.register_forward_hook(after)
         try:
             call(x)
         except _Reached:
