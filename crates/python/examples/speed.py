@@ -48,7 +48,7 @@ def imports() -> None:
 
 
 def resnet() -> None:
-    """GC of a ResNet-18 with random weights on 8 images of 32×32, against torch.func."""
+    """GC of a ResNet-18 with random weights on 4 images of 32×32, against torch.func."""
     try:
         import torch
         import torchvision
@@ -57,7 +57,7 @@ def resnet() -> None:
         return
     torch.manual_seed(0)
     net = torchvision.models.resnet18().eval()
-    images = torch.randn(8, 3, 32, 32)
+    images = torch.randn(4, 3, 32, 32)
     body = torch.nn.Sequential(*list(net.children())[:-1], torch.nn.Flatten())
 
     def exact() -> float:
@@ -68,7 +68,7 @@ def resnet() -> None:
     expected = timed("torch.func.jacrev, exact", exact, 1)
     ours = timed("gc.measure, exact", lambda: gc.measure(net, images, exact=True), 1)
     print(f"jacrev {expected:.7g}, gc.measure {ours.value:.7g}")
-    quick = timed("gc.measure, 64 probes", lambda: gc.measure(net, images, probes=64, dataset_size=8), 1)
+    quick = timed("gc.measure, 64 probes", lambda: gc.measure(net, images, probes=64, dataset_size=4), 1)
     print(f"{quick!r}")
     own = timed("gc.measure_weights, exact", lambda: gc.measure_weights(net.state_dict(), images, "resnet18", exact=True), 1)
     print(f"gc.measure_weights {own.value:.7g}")
