@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 /// **Conventions** Linear interpolation between order statistics (type 7, NumPy's default); exact for any number of
 /// pairs.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Quantiles {
     /// The smallest value.
     pub min: f64,

@@ -17,6 +17,7 @@ mod view;
 mod write_file;
 mod zoo;
 
+pub use candle_core;
 pub use device::{DeviceName, DeviceProblem};
 pub use error::{Error, Result};
 pub use feature_map::Features;

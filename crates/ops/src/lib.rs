@@ -26,6 +26,7 @@ mod sparse_conv;
 mod with_gradient;
 
 pub use activation::{derivative, relu};
+pub use candle_core;
 pub use composed::composed;
 pub use conv::{ConvSettings, linear};
 pub use dropout::{dropout, dropout_mask};

@@ -92,9 +92,84 @@ pub fn lane_sums<const N: usize>(count: usize, term: impl Fn(usize) -> [f64; N])
     totals
 }
 
+/// Sums of `term(a_i, b_i)` over the entries of one row with each row of a row-major matrix.
+///
+/// **Shapes** `row` `[n]`, `rows` `[m, n]`, `sums` `[m]`, which is overwritten.
+///
+/// **Definition** term i is added to lane i mod 8. The lanes l are added up as ((l0+l4)+(l2+l6)) + ((l1+l5)+(l3+l7)).
+///
+/// ```
+/// let mut products = [0.0; 2];
+/// statistics::row_sums(&[1f32, 2.0], &[3.0, 4.0, 5.0, 6.0], &mut products, #[inline(always)] |a, b| a * b);
+/// assert_eq!(products, [11.0, 17.0]);
+/// ```
+pub fn row_sums<T: Widen, U: Widen>(row: &[T], rows: &[U], sums: &mut [f64], term: impl Fn(f64, f64) -> f64 + Copy) {
+    vectorized(
+        #[inline(always)]
+        || {
+            let width = row.len();
+            let mut at = 0;
+            // Four rows of the matrix at a time: the sums stay in registers, and `row` is read once for all four.
+            while at + 4 <= sums.len() {
+                block::<T, U, 4>(row, &rows[at * width..][..4 * width], &mut sums[at..at + 4], term);
+                at += 4;
+            }
+            while at < sums.len() {
+                block::<T, U, 1>(row, &rows[at * width..][..width], &mut sums[at..at + 1], term);
+                at += 1;
+            }
+        },
+    );
+}
+
+#[inline(always)]
+fn block<T: Widen, U: Widen, const ROWS: usize>(
+    row: &[T],
+    rows: &[U],
+    sums: &mut [f64],
+    term: impl Fn(f64, f64) -> f64,
+) {
+    let width = row.len();
+    let (chunks, tail) = row.as_chunks::<LANES>();
+    let others: [&[[U; LANES]]; ROWS] =
+        std::array::from_fn(|r| &rows[r * width..][..width].as_chunks::<LANES>().0[..chunks.len()]);
+    let mut lanes = [[0.0f64; LANES]; ROWS];
+    for (k, chunk) in chunks.iter().enumerate() {
+        let values: [f64; LANES] = std::array::from_fn(|lane| chunk[lane].widen());
+        for r in 0..ROWS {
+            let other = &others[r][k];
+            for lane in 0..LANES {
+                lanes[r][lane] += term(values[lane], other[lane].widen());
+            }
+        }
+    }
+    for r in 0..ROWS {
+        let other = &rows[(r + 1) * width - tail.len()..(r + 1) * width];
+        for (lane, (&value, &other)) in tail.iter().zip(other).enumerate() {
+            lanes[r][lane] += term(value.widen(), other.widen());
+        }
+        let l = &lanes[r];
+        sums[r] = ((l[0] + l[4]) + (l[2] + l[6])) + ((l[1] + l[5]) + (l[3] + l[7]));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sums_of_a_row_with_any_number_of_rows_are_plain_sums() {
+        for (width, count) in [(1, 1), (7, 3), (8, 4), (19, 5), (64, 9)] {
+            let row: Vec<f32> = (0..width).map(|at| at as f32 * 0.5 - 3.0).collect();
+            let rows: Vec<f64> = (0..width * count).map(|at| (at % 11) as f64 - 4.0).collect();
+            let mut sums = vec![f64::NAN; count];
+            row_sums(&row, &rows, &mut sums, |a, b| (a - b) * (a - b));
+            for (sum, other) in sums.iter().zip(rows.chunks_exact(width)) {
+                // Multiples of 1/4 below 2⁵³ are added exactly.
+                assert_eq!(*sum, row.iter().zip(other).map(|(&a, b)| (f64::from(a) - b).powi(2)).sum::<f64>());
+            }
+        }
+    }
 
     #[test]
     fn every_length_gives_the_plain_sum() {

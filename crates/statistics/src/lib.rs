@@ -33,7 +33,7 @@ pub use concordance::{GranulatedCoefficient, SignError, granulated_coefficient, 
 pub use equivalence::{Equivalence, equivalence_test};
 pub use error::{Error, Result, check_values};
 pub use interval::{Interval, SkewnessCorrection, expanded_percentile_interval, percentile_interval, student_interval};
-pub use lanes::{LANES, Widen, lane_sums, vectorized};
+pub use lanes::{LANES, Widen, lane_sums, row_sums, vectorized};
 pub use mean::{MeanEstimate, estimate_mean, mean_with_resamples};
 pub use mediation::{MediationEffects, mediation_effects};
 pub use multiple::{benjamini_hochberg, holm};

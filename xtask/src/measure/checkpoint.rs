@@ -80,8 +80,17 @@ pub(crate) fn fetched(weights: &WeightsSource) -> Result<PathBuf> {
     match weights {
         WeightsSource::File(path) => Ok(path.clone()),
         WeightsSource::Hub { repository, revision, file } => {
-            let file = HubFile::model(repository, revision, file);
-            crate::data::watched(None).hub.file(&file).with_context(|| format!("cannot fetch the weights {weights}"))
+            let hub = crate::data::watched(None).hub;
+            let fetch = |path: &str| {
+                let fetched = hub.file(&HubFile::model(repository, revision, path));
+                fetched.with_context(|| format!("cannot fetch {path} of the weights {weights}"))
+            };
+            let path = fetch(file)?;
+            // The files of an index are beside it in the repository, and so in the cache.
+            for part in WeightsFile::files_of_index(&path)?.unwrap_or_default() {
+                fetch(&Path::new(file).with_file_name(part).to_string_lossy())?;
+            }
+            Ok(path)
         }
     }
 }

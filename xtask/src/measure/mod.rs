@@ -233,12 +233,10 @@ fn collapse_of(
     head: Option<Head>,
     gc: &Estimate,
 ) -> collapse::Result<CollapseReport> {
-    let options = ReportOptions {
-        class_count: Some(classes),
-        gc: Some(gc.value),
-        gc_per_class: complexity_per_class(labels, classes, gc),
-        ..ReportOptions::default()
-    };
+    let options = ReportOptions::default()
+        .with_class_count(classes)
+        .with_gc(gc.value)
+        .with_gc_per_class(complexity_per_class(labels, classes, gc));
     collapse::report(features, labels, head.as_ref(), &options)
 }
 

@@ -2,6 +2,7 @@
 
 use candle_core::{DType, Tensor};
 use ops::cross_entropy_with_gradient;
+use serde::{Deserialize, Serialize};
 
 use super::{Gradients, LabelledBatch};
 use crate::layer::{GradientAccumulator, TangentCotangentTerms};
@@ -12,7 +13,7 @@ use crate::{Network, Pass, Result};
 /// λ·GC as a term of the loss.
 ///
 /// **Source** Dherin, Munn, Rosca and Barrett, 2022 (arXiv 2209.13083).
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GcPenalty {
     /// λ.
     pub strength: f64,

@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::eigen::eigenvalues_in_place;
 use crate::convention::Singletons;
 use crate::memory;
 use crate::products::add_scatter;
-use crate::spectrum::eigenvalues_in_place;
 use crate::{ClassMoments, Error, Result};
 
 /// The point around which the features' singular values are taken.

@@ -17,7 +17,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::between::{Between, weighted_trace};
+use super::between::weighted_trace;
+use crate::between::Between;
 use crate::cdnv::cdnv_with;
 use crate::convention::{CdnvConvention, CdnvForm, Divisor, Singletons, Truncation, Weighting};
 use crate::duality::{bias_collapse_with, self_duality_with};
