@@ -59,6 +59,8 @@ pub(crate) struct Mark {
     pub(crate) errors: (Option<f64>, Option<f64>),
     /// Whether a rule excludes it from verdicts.
     pub(crate) excluded: bool,
+    /// Whether it is small, as the measuring points of a run before the end of training are.
+    pub(crate) small: bool,
     /// Its name in the tooltip.
     pub(crate) label: String,
 }
@@ -125,14 +127,19 @@ impl ScatterPanel {
 
     fn mark(&self, mark: &Mark, area: &PlotArea) -> Markup {
         let axes = (&self.x, &self.y);
-        let class = if mark.excluded { "mark hollow" } else { "mark" };
+        let class = match (mark.small, mark.excluded) {
+            (true, _) => "mark small",
+            (false, true) => "mark hollow",
+            (false, false) => "mark",
+        };
+        let size = if mark.small { 1.7 } else { 4.2 };
         html! {
             @if let Some(place) = area.at(axes, mark.at) {
                 g class=(format!("point {}", self.groups[mark.group].class)) data-series=(keys(mark.group, Some(mark.shape)))
                     data-label=(mark.label) data-x=(mark.at.0) data-y=(mark.at.1)
                     data-x-error=[mark.errors.0] data-y-error=[mark.errors.1] {
                     (error_bars(mark, area, axes, place))
-                    (marker(mark.shape, place, 4.2, class, Some(&mark.label)))
+                    (marker(mark.shape, place, size, class, Some(&mark.label)))
                 }
             }
         }
@@ -173,6 +180,7 @@ mod tests {
             at: (10.0, 0.5),
             errors: (Some(20.0), Some(0.1)),
             excluded: false,
+            small: false,
             label: "run".to_owned(),
         };
         let axes = (Axis::over([1.0, 100.0], Scale::Logarithmic), Axis::over([0.0, 1.0], Scale::Percent));
