@@ -47,20 +47,24 @@ fn of_all(verdict: Verdict) -> &'static str {
     }
 }
 
-/// Claims in quotation marks, the last one after “and”. Claims about the same cause, which is before an arrow, are one.
+/// What joins the two sides of a claim.
+const JOINTS: [&str; 3] = [" → ", " ≤ ", " goes with "];
+
+/// Claims in quotation marks, the last one after “and”. Claims with the same left side are one.
 fn listed(claims: &[&str]) -> String {
-    let mut causes: Vec<(&str, Vec<&str>)> = Vec::new();
+    let mut groups: Vec<(String, Vec<&str>)> = Vec::new();
     for claim in claims {
-        let (cause, effect) = claim.split_once(" → ").unwrap_or((claim, ""));
-        match causes.iter_mut().find(|(known, _)| *known == cause && !effect.is_empty()) {
-            Some((_, effects)) => effects.push(effect),
-            None => causes.push((cause, vec![effect])),
+        let sides = JOINTS.iter().find_map(|joint| Some((*joint, claim.split_once(joint)?)));
+        let (left, right) =
+            sides.map_or_else(|| ((*claim).to_owned(), ""), |(joint, (left, right))| (format!("{left}{joint}"), right));
+        match groups.iter_mut().find(|(known, _)| *known == left) {
+            Some((_, rights)) => rights.push(right),
+            None => groups.push((left, vec![right])),
         }
     }
-    let quoted = causes.iter().map(|(cause, effects)| match effects[..] {
-        [""] => format!("“{cause}”"),
-        _ => format!("“{cause} → {}”", joined(effects.iter().map(|effect| (*effect).to_owned()).collect())),
-    });
+    let quoted = groups
+        .iter()
+        .map(|(left, rights)| format!("“{left}{}”", joined(rights.iter().map(|right| (*right).to_owned()).collect())));
     joined(quoted.collect())
 }
 
