@@ -95,7 +95,7 @@ fn pages_render_without_errors_from_a_phone_to_a_large_screen_in_light_and_dark(
     let results = folder.path().join("results");
     ["fig2", "fig3", "fig4"].iter().for_each(|experiment| reproduce(folder.path(), experiment));
     let pages = [
-        "fig1-quick-glyphs/report.html",
+        "fig4-quick-glyphs/report.html",
         "fig2-quick-glyphs/report.html",
         "fig3-quick-glyphs/report.html",
         "index.html",
