@@ -97,10 +97,9 @@ impl ScatterPanel {
         let axes = (&self.x, &self.y);
         html! {
             svg.chart xmlns="http://www.w3.org/2000/svg" viewBox=(format!("0 0 {width} {height}")) role="img" tabindex="0"
-                aria-labelledby=(format!("{id}-t {id}-d", id = self.id))
+                aria-label=(self.title) aria-describedby=(format!("{}-d", self.id))
                 data-hover="point" data-area=(area.corners()) data-x=(self.names.0) data-y=(self.names.1)
                 data-percent[self.y.is_percent()] {
-                title id=(format!("{}-t", self.id)) { (self.title) }
                 desc id=(format!("{}-d", self.id)) { (self.description) }
                 (area.draw(axes, (&self.names.0, &self.names.1), self.better))
                 @for line in &self.lines { (self.line(line, &area)) }
