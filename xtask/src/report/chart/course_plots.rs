@@ -7,7 +7,7 @@ use super::scatter_plots::{group, groups, shape};
 use crate::report::results::{Results, Run};
 use crate::study::metric::Metric;
 
-/// A plot for each pair of metrics of which the experiment file claims something along training.
+/// A plot for each pair of metrics of which the experiment file claims something along training, if they were measured.
 pub(crate) fn course_plots(results: &Results) -> Vec<ScatterPanel> {
     let mut pairs: Vec<(Metric, Metric)> = Vec::new();
     for course in &results.experiment.plan.claims.courses {
@@ -15,7 +15,7 @@ pub(crate) fn course_plots(results: &Results) -> Vec<ScatterPanel> {
             pairs.push((course.x, course.y));
         }
     }
-    pairs.into_iter().map(|(x, y)| plot(results, x, y)).collect()
+    pairs.into_iter().map(|(x, y)| plot(results, x, y)).filter(|plot| !plot.marks.is_empty()).collect()
 }
 
 fn plot(results: &Results, x: Metric, y: Metric) -> ScatterPanel {
