@@ -154,7 +154,7 @@ fn summary(results: &Results, findings: &[verdict::Finding]) -> String {
     if !lead.is_empty() {
         parts.push(format!("Primary claims\n{}\n", lead.join("\n")));
     }
-    parts.extend(verdict::tables(results, findings).iter().map(Table::text));
+    parts.extend(verdict::short_tables(results, findings).iter().map(Table::text));
     parts.extend(explanations(results).iter().map(Table::text));
     parts.extend(table::sweeps(results, findings).iter().map(Table::text));
     parts.extend(table::courses(results).iter().map(Table::text));
