@@ -269,13 +269,8 @@ impl FeatureMap for Graph {
         if !fits {
             return Ok(None);
         }
-        let context = Context {
-            dtype: self.dtype,
-            device: &self.device,
-            names: &self.names,
-            freed: None,
-            most: MOST_ELEMENTS,
-        };
+        let context =
+            Context { dtype: self.dtype, device: &self.device, names: &self.names, freed: None, most: MOST_ELEMENTS };
         let stated = self.input.sizes.as_deref().and_then(|sizes| *sizes.first()?);
         let network = Network {
             nodes: &self.nodes,

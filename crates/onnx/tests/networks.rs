@@ -1,7 +1,13 @@
 //! Exports of PyTorch compared with autograd: features and VJPs. The files are described in `networks/export.py`.
 //!
 //! The committed networks are small ones. With the environment variable `ONNX_NETWORKS`, those of that folder are compared.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, clippy::print_stdout, reason = "helpers of tests, which may panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "helpers of tests, which may panic"
+)]
 
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,11 @@
 //! The smallest test case of each operator of the Python package `onnx`, and with `ONNX_STANDARD` those of another file.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, clippy::print_stdout, reason = "helpers of tests, which may panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "helpers of tests, which may panic"
+)]
 
 use std::path::{Path, PathBuf};
 
