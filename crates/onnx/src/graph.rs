@@ -211,7 +211,7 @@ impl Graph {
 
     fn run(&self, x: &Tensor, freed: Option<&Reference>, record: &mut dyn FnMut(Id, &Value)) -> Result<Value> {
         let context =
-            Context { dtype: self.dtype, device: &self.device, names: &self.names, freed, most: MOST_ELEMENTS };
+            Context { dtype: self.dtype, device: &self.device, names: &self.names, freed, most: MOST_ELEMENTS, rounds: false };
         let mut values = Values::new(&self.constants);
         values.insert(self.input.id, x.clone().into());
         for (node, last) in self.nodes.iter().zip(&self.last) {
@@ -269,8 +269,14 @@ impl FeatureMap for Graph {
         if !fits {
             return Ok(None);
         }
-        let context =
-            Context { dtype: self.dtype, device: &self.device, names: &self.names, freed: None, most: MOST_ELEMENTS };
+        let context = Context {
+            dtype: self.dtype,
+            device: &self.device,
+            names: &self.names,
+            freed: None,
+            most: MOST_ELEMENTS,
+            rounds: false,
+        };
         let stated = self.input.sizes.as_deref().and_then(|sizes| *sizes.first()?);
         let network = Network {
             nodes: &self.nodes,

@@ -169,7 +169,7 @@ fn pool_settings(node: &Node, pass: &Pass, sizes: [usize; 2]) -> Result<Option<P
     let (kernel, stride) = (pair(&windows.kernel), pair(&windows.strides));
     // The operations require that a window holds at least one pixel.
     let fits = windows.dilations == [1, 1] && padding[0] < kernel[0] && padding[1] < kernel[1];
-    Ok(fits.then_some(PoolSettings { kernel, stride, padding }))
+    Ok(fits.then_some(PoolSettings { kernel, stride, padding, ..PoolSettings::default() }))
 }
 
 fn relu(node: &Node, output: Id, pass: &mut Pass) -> Result<Option<()>> {

@@ -84,7 +84,7 @@ pub(super) fn refuses_training(node: &Node) -> Option<String> {
     })
 }
 
-/// `LayerNormalization`: over the dimensions from `axis` on. The other outputs are not computed.
+/// `LayerNormalization` and `RMSNormalization`: over the dimensions from `axis` on.
 pub(super) fn layer_norm(call: &Call) -> Result<Vec<Value>> {
     let x = call.float(0)?;
     let axes: Vec<usize> = (call.axis(-1, x.rank())?..x.rank()).collect();
@@ -94,7 +94,15 @@ pub(super) fn layer_norm(call: &Call) -> Result<Vec<Value>> {
     } else {
         normalised(x, &axes, epsilon)?
     };
-    one(affine(&y, call.optional_float(1)?, call.optional_float(2)?)?)
+    let mut outputs = one(affine(&y, call.optional_float(1)?, call.optional_float(2)?)?)?;
+    // The mean, and the reciprocal of the standard deviation.
+    if call.node.outputs.len() > 1 && call.node.op == "LayerNormalization" {
+        let center = mean(x, &axes)?;
+        let variance = mean(&x.broadcast_sub(&center)?.sqr()?, &axes)?;
+        outputs.push(center.into());
+        outputs.push((variance + epsilon)?.sqrt()?.recip()?.into());
+    }
+    Ok(outputs)
 }
 
 pub(super) fn instance_norm(call: &Call) -> Result<Vec<Value>> {
