@@ -209,12 +209,12 @@ fn the_report_is_complete_self_contained_and_reproducible() {
     for needle in ["<script", "src=\"http", "url(", "@import", "NaN", "inf"] {
         assert!(!page.contains(&format!("{needle}\"")) && !figure.contains(needle), "{needle}");
     }
-    // The panels of the figure, the two of the decomposition, four courses, and four scatter plots.
+    // The panels of the figure, the two of the decomposition, the four by layer, the courses and the scatter plots.
     let plan = experiment().plan;
     let panels = plan.report.columns.len() * plan.report.rows.len();
     assert_eq!(
         page.matches("role=\"img\"").count(),
-        panels + 2 + plan.claims.courses.len() + plan.report.scatter.len()
+        panels + 2 + 4 + plan.claims.courses.len() + plan.report.scatter.len()
     );
     assert_eq!(figure.matches("text-anchor=\"end\">epochs").count(), panels);
     for fact in ["version ", "candle 0.", std::env::consts::ARCH, "The program draws the images"] {
