@@ -3,7 +3,7 @@
 //! The loops are plain Rust. [`vectorized`] selects the vector instructions at run time. Each sum keeps its eight lanes and
 //! no multiply is fused with an add, so wider registers change the speed and not the result.
 
-use statistics::{LANES, lane_sums, vectorized};
+use reductions::{LANES, lane_sums, vectorized};
 
 use crate::features::Element;
 

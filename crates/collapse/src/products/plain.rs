@@ -1,6 +1,6 @@
 //! Products of tiles by inner products of rows in f64, without a linear algebra library.
 
-use statistics::{Widen, row_sums};
+use reductions::{Widen, row_sums};
 
 use super::Multiply;
 

@@ -288,7 +288,7 @@ impl Fit {
         if self.has_diverged(loss) {
             return Ok(Attempt::Diverged { loss });
         }
-        let (complexity, gradients) = forward.gradients(penalty, index)?;
+        let (complexity, _, gradients) = forward.gradients(penalty, index)?;
         Ok(Attempt::Done(BatchLoss { loss, complexity: Some(complexity), gradients }))
     }
 
