@@ -1,5 +1,5 @@
-//! The pages of a report in headless Chromium at the width of a desktop and of a phone, light and dark. Skipped with a
-//! message if there is no Chromium.
+//! The pages of a report in headless Chromium, from the width of a phone to that of a large screen, light and dark: their
+//! layout, and what their script shows, hides and saves. Skipped with a message if there is no Chromium.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests, which may panic")]
 
 use std::fs;
@@ -7,29 +7,8 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// The checks of a page after it is rendered: content wider than the window, drawings without a size, text outside of its
-/// drawing, and elements that the keyboard can focus without an accessible name.
-const CHECKS: &str = r#"<script>
-window.addEventListener("load", () => {
-  const wide = document.documentElement.scrollWidth - document.documentElement.clientWidth;
-  const drawings = [...document.querySelectorAll("svg[role=img], img")];
-  const empty = drawings.filter(drawing => {
-    const box = drawing.getBoundingClientRect();
-    return box.width < 50 || box.height < 30;
-  });
-  const named = element => element.textContent.trim() || element.getAttribute("aria-label") || element.getAttribute("aria-labelledby");
-  const nameless = [...document.querySelectorAll("a, summary, [tabindex]")]
-    .filter(element => !element.closest("[aria-hidden=true]") && !named(element));
-  const outside = [...document.querySelectorAll("svg[role=img] text")].filter(text => {
-    const [own, all] = [text.getBoundingClientRect(), text.ownerSVGElement.getBoundingClientRect()];
-    return own.left < all.left - 2 || own.right > all.right + 2 || own.top < all.top - 2 || own.bottom > all.bottom + 2;
-  });
-  const ground = getComputedStyle(document.body).backgroundColor;
-  const answer = { width: innerWidth, wide, drawings: drawings.length, empty: empty.length, nameless: nameless.length,
-    outside: outside.map(text => text.textContent), ground };
-  parent.postMessage(JSON.stringify(answer), "*");
-});
-</script>"#;
+/// The checks of a page, which its frame is told.
+const CHECKS: &str = include_str!("browser/checks.js");
 
 /// A frame, which can be narrower than a window.
 const FRAME: &str = r#"<!DOCTYPE html><meta name="color-scheme" content="light dark"><script>
@@ -46,7 +25,7 @@ fn chromium() -> Option<String> {
 fn checked(browser: &str, page: &Path, width: u32, dark: bool) -> (serde_json::Value, String) {
     let checked = page.with_file_name("checked.html");
     let text = fs::read_to_string(page).unwrap();
-    fs::write(&checked, text.replace("</head>", &format!("{CHECKS}</head>"))).unwrap();
+    fs::write(&checked, text.replace("</body>", &format!("<script type=\"module\">{CHECKS}</script></body>"))).unwrap();
     let frame = page.with_file_name("frame.html");
     fs::write(&frame, format!("{FRAME}\"{width}\"></iframe>")).unwrap();
     let profile = tempfile::tempdir().unwrap();
@@ -57,14 +36,15 @@ fn checked(browser: &str, page: &Path, width: u32, dark: bool) -> (serde_json::V
         command.arg("--blink-settings=preferredColorScheme=0");
     }
     command.arg(format!("--user-data-dir={}", profile.path().display()));
-    command.args(["--window-size=1400,1000", "--virtual-time-budget=10000", "--dump-dom"]);
+    command.args(["--window-size=1700,1000", "--virtual-time-budget=10000", "--dump-dom"]);
     command.arg(format!("file://{}", frame.display()));
     let output = command.stdin(Stdio::null()).output().unwrap();
     fs::remove_file(&checked).and_then(|()| fs::remove_file(&frame)).unwrap();
     let (dom, log) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     let console: Vec<&str> = log.lines().filter(|line| line.contains("CONSOLE")).collect();
     let answer = dom.split("data-answer=\"").nth(1).and_then(|rest| rest.split('"').next());
-    let answer = answer.unwrap_or_else(|| panic!("the page was not shown: {log}")).replace("&quot;", "\"");
+    let answer = answer.unwrap_or_else(|| panic!("the page was not shown: {log}"));
+    let answer = answer.replace("&quot;", "\"").replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&");
     (serde_json::from_str(&answer).unwrap(), console.join("\n"))
 }
 
@@ -85,7 +65,15 @@ fn reproduce(root: &Path, experiment: &str) {
         "rules.resamples=100",
     ];
     match experiment {
-        "fig1" => settings.extend(["sweeps.batch-size.values=[8, 16]", "sweeps.l2.values=[0, 1e-3, 1e-2]"]),
+        "fig4" => settings.extend([
+            "data.target_classes=5",
+            "data.target_images_per_class=8",
+            "measure.few_shot={ way = 3, shot = 2, query = 3, episodes = 20, ridge = 0.1 }",
+            "measure.layers=['features.3', 'features.21']",
+            "sweeps.learning-rate.values=[0.02, 0.1]",
+            "sweeps.batch-size.values=[8, 16]",
+            "sweeps.l2.values=[0, 1e-2]",
+        ]),
         "fig2" => settings.push(
             "measure.estimators={ images = 4, repeats = 2, batch_samples = [2], mask_rates = [0.1], output_samples = [2] }",
         ),
@@ -97,7 +85,7 @@ fn reproduce(root: &Path, experiment: &str) {
 }
 
 #[test]
-fn pages_render_without_errors_on_a_desktop_and_a_phone_in_light_and_dark() {
+fn pages_render_without_errors_from_a_phone_to_a_large_screen_in_light_and_dark() {
     let Some(browser) = chromium() else {
         // The test harness captures the output of macros, but not of this.
         let _ = writeln!(std::io::stderr(), "SKIPPED: no page was shown: there is no Chromium on this machine");
@@ -105,27 +93,164 @@ fn pages_render_without_errors_on_a_desktop_and_a_phone_in_light_and_dark() {
     };
     let folder = tempfile::tempdir().unwrap();
     let results = folder.path().join("results");
-    ["fig1", "fig2", "fig3"].iter().for_each(|experiment| reproduce(folder.path(), experiment));
+    ["fig2", "fig3", "fig4"].iter().for_each(|experiment| reproduce(folder.path(), experiment));
     let pages = [
-        ("fig1-quick-glyphs/report.html", 18),
-        ("fig2-quick-glyphs/report.html", 6),
-        ("fig3-quick-glyphs/report.html", 3),
-        ("index.html", 3),
+        "fig1-quick-glyphs/report.html",
+        "fig2-quick-glyphs/report.html",
+        "fig3-quick-glyphs/report.html",
+        "index.html",
     ];
-    for (page, drawings) in pages {
+    for page in pages {
         let mut grounds = Vec::new();
-        for (width, dark) in [(1280, false), (390, true)] {
+        for (width, dark) in [(1600, false), (1024, false), (390, true)] {
             let (answer, console) = checked(&browser, &results.join(page), width, dark);
-            assert_eq!(answer["width"], width, "{page}");
-            assert_eq!(console, "", "{page} at {width}");
-            assert_eq!(answer["drawings"], drawings, "{page} at {width}: {answer}");
-            assert!(answer["wide"].as_i64().unwrap() <= 0, "{page} at {width} is too wide: {answer}");
+            let place = format!("{page} at {width}");
+            assert_eq!(answer["width"], width, "{place}");
+            assert_eq!(console, "", "{place}");
+            assert!(answer["wide"].as_i64().unwrap() <= 0, "{place} is too wide");
+            assert!(answer["drawings"].as_u64().unwrap() >= 3, "{place}");
             for nothing in ["empty", "nameless"] {
-                assert_eq!(answer[nothing], 0, "{page} at {width}: {answer}");
+                assert_eq!(answer[nothing], 0, "{place}: {nothing}");
             }
-            assert_eq!(answer["outside"], serde_json::json!([]), "{page} at {width}");
+            for nothing in ["outside", "covered"] {
+                assert_eq!(answer[nothing], serde_json::json!([]), "{place}: {nothing}");
+            }
+            if page != "index.html" {
+                pointed(&answer, &place);
+                pressed(&answer, &place);
+                saved(&answer, &place);
+            }
             grounds.push(answer["ground"].clone());
         }
-        assert_ne!(grounds[0], grounds[1], "{page} looks alike in light and dark");
+        assert_ne!(grounds[0], grounds[2], "{page} looks alike in light and dark");
+    }
+}
+
+fn array(value: &serde_json::Value) -> &Vec<serde_json::Value> {
+    value.as_array().unwrap()
+}
+
+/// The tooltip shows the values of one row of the table below the drawing.
+fn pointed(answer: &serde_json::Value, place: &str) {
+    assert!(!array(&answer["hovered"]).is_empty(), "{place}");
+    for drawing in array(&answer["hovered"]) {
+        let shown: Vec<&str> = array(&drawing["shown"]).iter().map(|line| line.as_str().unwrap()).collect();
+        let rows = array(&drawing["rows"]);
+        // An empty panel of runs that measured nothing has nothing to show.
+        if rows.is_empty() {
+            continue;
+        }
+        assert!(
+            drawing["cross"] == true && drawing["inside"] == true && drawing["hidden"] == true,
+            "{place}: {drawing}"
+        );
+        let percent = drawing["percent"] == true;
+        let row = |row: &serde_json::Value| -> Vec<String> {
+            array(row).iter().map(|cell| cell.as_str().unwrap().to_owned()).collect()
+        };
+        let found = rows.iter().map(row).any(|row| match drawing["kind"].as_str() {
+            Some("column") => {
+                let (name, values) = (&row[0], &row[1..]);
+                let line = format!("{name}: {}", written(&values[1], percent));
+                shown[0].starts_with(&written(&values[0], false))
+                    && shown[1..].iter().any(|shown| shown.starts_with(&line))
+            }
+            _ => {
+                // The name of the run, then x and y, each with its standard error if there is one.
+                let y = row[2..].iter().any(|value| shown[2].contains(&written(value, percent)));
+                shown[0] == row[0] && shown[1].contains(&written(&row[1], false)) && y
+            }
+        });
+        assert!(found, "{place}: {shown:?} is no row of {rows:?}");
+    }
+}
+
+/// A number as the script writes it: four significant digits, or a share in percent.
+fn written(text: &str, percent: bool) -> String {
+    let value: f64 = text.parse().unwrap();
+    if percent {
+        return format!("{:.1} %", 100.0 * value);
+    }
+    let scientific = format!("{value:.3e}");
+    if value != 0.0 && (value.abs() < 1e-4 || value.abs() >= 1e7) {
+        let (digits, exponent) = scientific.split_once('e').unwrap();
+        return format!("{digits}e{}{exponent}", if exponent.starts_with('-') { "" } else { "+" });
+    }
+    scientific.parse::<f64>().unwrap().to_string()
+}
+
+/// An entry of a key hides its curves and shows them again; the box shows the lines of single seeds.
+fn pressed(answer: &serde_json::Value, place: &str) {
+    for states in array(&answer["toggled"]) {
+        assert_eq!(
+            (&states[0], &states[2]),
+            (&serde_json::json!([0, "true"]), &serde_json::json!([0, "true"])),
+            "{place}"
+        );
+        assert!(states[1][0].as_u64().unwrap() > 0 && states[1][1] == "false", "{place}: {states}");
+    }
+    for states in array(&answer["seeds"]) {
+        assert_eq!(*states, serde_json::json!([false, true]), "{place}");
+    }
+}
+
+/// The CSV of every table has the table's cells, with all digits of its numbers; every drawing is a whole SVG file.
+fn saved(answer: &serde_json::Value, place: &str) {
+    let saved = &answer["saved"];
+    assert_eq!(
+        array(&saved["names"]).len(),
+        array(&saved["tables"]).len() + array(&saved["drawings"]).len(),
+        "{place}"
+    );
+    for name in array(&saved["names"]) {
+        let name = name.as_str().unwrap();
+        let plain = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c));
+        assert!(plain && (name.ends_with(".csv") || name.ends_with(".svg")), "{place}: {name}");
+    }
+    for table in array(&saved["tables"]) {
+        let text = table["csv"].as_str().unwrap_or_else(|| panic!("{place}: a table without a button: {table}"));
+        let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(text.as_bytes());
+        let lines: Vec<Vec<String>> =
+            reader.records().map(|line| line.unwrap().iter().map(str::to_owned).collect()).collect();
+        let cells = array(&table["cells"]);
+        assert_eq!(lines.len(), cells.len(), "{place}");
+        for (line, row) in lines.iter().zip(cells) {
+            let row: Vec<String> = array(row).iter().map(|cell| plain(cell.as_str().unwrap())).collect();
+            assert_eq!(*line, row, "{place}");
+        }
+        for (line, row) in lines.iter().zip(array(&table["shown"])) {
+            rounded(line, row, place);
+        }
+    }
+    for drawing in array(&saved["drawings"]) {
+        assert!(
+            drawing["whole"] == true && drawing["style"] == true && drawing["outside"] == false,
+            "{place}: {drawing}"
+        );
+    }
+    assert!(array(&saved["drawings"]).iter().any(|drawing| drawing["marks"].as_u64().unwrap() > 3), "{place}");
+}
+
+/// A text cell as the CSV has it: single spaces, and a hyphen before negative numbers.
+fn plain(text: &str) -> String {
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut out = String::new();
+    let mut characters = words.chars().peekable();
+    while let Some(character) = characters.next() {
+        let negative = character == '−' && characters.peek().is_some_and(char::is_ascii_digit);
+        out.push(if negative { '-' } else { character });
+    }
+    out
+}
+
+/// The numbers of a line are those that the table shows, up to half of the last digit that it shows.
+fn rounded(line: &[String], shown: &serde_json::Value, place: &str) {
+    for (exact, shown) in line.iter().zip(array(shown)) {
+        let shown = plain(shown.as_str().unwrap());
+        let (Ok(exact), Ok(number)) = (exact.parse::<f64>(), shown.parse::<f64>()) else { continue };
+        let (digits, exponent) = shown.split_once('e').unwrap_or((&shown, "0"));
+        let decimals = digits.split_once('.').map_or(0, |(_, decimals)| decimals.len());
+        let unit = 10f64.powi(exponent.parse::<i32>().unwrap() - decimals as i32);
+        assert!((exact - number).abs() <= 0.500_001 * unit, "{place}: {exact} is shown as {shown}");
     }
 }

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Settings of one run of about 70 steps with batch norm, momentum and measurements at four points.
-const SETTINGS: [&str; 16] = [
+const SETTINGS: [&str; 17] = [
     "data.classes=4",
     "data.train_images_per_class=12",
     "data.test_images_per_class=3",
@@ -25,6 +25,7 @@ const SETTINGS: [&str; 16] = [
     "sweeps.learning-rate.values=[0.05, 0.1]",
     "sweeps.batch-size.values=[8, 16]",
     "sweeps.l2.values=[0, 1e-2]",
+    "sweeps.gc-penalty.values=[0, 1e-2]",
 ];
 
 const KILLS: usize = 20;

@@ -473,3 +473,23 @@ fn errors_of_architectures_name_their_file() {
     let message = refused(folder.path(), &[&NET[..], &["--budget-mb", "0"]].concat());
     assert!(message.contains("--budget-mb") && message.contains("bytes"), "{message}");
 }
+
+#[test]
+fn labels_of_few_classes_may_be_any_numbers() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows: Vec<f64> = (0..8 * 600).map(|at| f64::from(at % 7) + if at / 2400 == 1 { 3.0 } else { 0.0 }).collect();
+    let write = |file: &str, labels: [u32; 8]| {
+        let features = Tensor::from_vec(rows.clone(), (8, 600), &Device::Cpu).unwrap();
+        let labels = Tensor::new(&labels, &Device::Cpu).unwrap();
+        let arrays = HashMap::from([("features", features), ("labels", labels)]);
+        safetensors::save(&arrays, folder.path().join(file)).unwrap();
+    };
+    // Means of every class below the label would take terabytes; only those that occur are held.
+    write("large.safetensors", [5, 5, 5, 5, 4_000_000_000, 4_000_000_000, 4_000_000_000, 4_000_000_000]);
+    write("small.safetensors", [0, 0, 0, 0, 1, 1, 1, 1]);
+    let cdnv = |file: &str| {
+        let args = ["collapse", "--features", file, "--json", "--no-full-scatter"];
+        number(&json(folder.path(), &args), "/collapse/cdnv")
+    };
+    assert_eq!(cdnv("large.safetensors"), cdnv("small.safetensors"));
+}

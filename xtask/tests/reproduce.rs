@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-/// Settings of an experiment of four runs of about a second: a few classes, a few images, two epochs.
+/// Settings of an experiment of four runs of about a second (five of `fig4`): a few classes, a few images, two epochs.
 const TINY: [&str; 15] = [
     "data.classes=6",
     "data.train_images_per_class=8",
@@ -39,6 +39,9 @@ fn tiny<'a>(experiment: &'a str, out: &'a str, more: &[&'a str]) -> Vec<&'a str>
     let mut args = vec!["reproduce", experiment, "--seed", "0", "--out", out];
     for setting in TINY {
         args.extend(["--set", setting]);
+    }
+    if experiment == "fig4" {
+        args.extend(["--set", "sweeps.gc-penalty.values=[0, 1e-2]"]);
     }
     args.extend(more);
     args
@@ -80,14 +83,16 @@ fn the_same_seed_gives_the_same_numbers_with_one_thread_and_with_several() {
     for column in ["gc", "geometric_collapse", "pairwise_geometric_collapse", "nc", "target_nc", "ridge_accuracy"] {
         assert!(header.split(',').any(|name| name == column), "{column} is missing in {header}");
     }
-    // Four runs, each measured before and after training.
-    assert!(csv.lines().filter(|line| line.contains(",schedule,")).count() == 8, "{csv}");
+    // Five runs, each measured before and after training.
+    for point in [",initial-network,0,0,0,", ",schedule,1,"] {
+        assert!(csv.lines().filter(|line| line.contains(point)).count() == 5, "{point}: {csv}");
+    }
 
     let again = succeeded(&xtask(root, &tiny("fig4", "one", &[])));
-    assert!(again.contains("4 runs, 4 of them finished before"), "{again}");
+    assert!(again.contains("5 runs, 5 of them finished before"), "{again}");
     assert_eq!(read(root.join("one/measurements.csv")), csv);
     let changed = succeeded(&xtask(root, &tiny("fig4", "one", &["--set", "sweeps.l2.values=[0, 2e-2]"])));
-    assert!(changed.contains("4 runs, 3 of them finished before"), "{changed}");
+    assert!(changed.contains("5 runs, 4 of them finished before"), "{changed}");
 }
 
 #[test]
@@ -122,9 +127,37 @@ fn a_killed_sweep_continues_to_the_same_numbers() {
     child.wait().unwrap();
     // The run that was at work ends with its parent and releases its lock; until then its folder is refused.
     let rest = succeeded(&xtask_until_success(root, &args));
-    assert!(rest.contains("4 runs, ") && !rest.contains(", 0 of them"), "{rest}");
+    assert!(rest.contains("5 runs, ") && !rest.contains(", 0 of them"), "{rest}");
     succeeded(&xtask(root, &tiny("fig4", "whole", &[])));
     assert_eq!(read(root.join("killed/measurements.csv")), read(root.join("whole/measurements.csv")));
+}
+
+#[test]
+fn merged_slices_equal_one_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    succeeded(&xtask(root, &tiny("fig4", "whole", &[])));
+    let first = succeeded(&xtask(root, &tiny("fig4", "first", &["--slice", "1/2"])));
+    assert!(first.contains("slice 1/2: 3 of 5 runs"), "{first}");
+    succeeded(&xtask(root, &tiny("fig4", "second", &["--slice", "2/2"])));
+    let merged = succeeded(&xtask(root, &tiny("fig4", "merged", &["--merge", "first", "--merge", "second"])));
+    assert!(merged.contains("3 finished runs copied from first"), "{merged}");
+    assert!(merged.contains("2 finished runs copied from second"), "{merged}");
+    assert!(merged.contains("5 runs, 5 of them finished before"), "{merged}");
+    for file in ["measurements.csv", "claims.csv", "figure.svg", "layers.csv"] {
+        assert_eq!(read(root.join("merged").join(file)), read(root.join("whole").join(file)), "{file}");
+    }
+    // No checkpoint is left in a finished run.
+    assert!(walk(&root.join("merged/runs")).iter().all(|path| !path.to_string_lossy().contains("safetensors")));
+    // An altered run is named and done again.
+    let metrics = walk(&root.join("first/runs")).into_iter().find(|path| path.ends_with("metrics.jsonl")).unwrap();
+    fs::write(&metrics, read(metrics.clone()).replacen("\"step\":0", "\"step\":1", 1)).unwrap();
+    let again = succeeded(&xtask(root, &tiny("fig4", "again", &["--merge", "first", "--merge", "second"])));
+    assert!(again.contains("not merged lr") && again.contains("5 runs, 4 of them finished before"), "{again}");
+    assert_eq!(read(root.join("again/measurements.csv")), read(root.join("whole/measurements.csv")));
+    fs::create_dir(root.join("empty")).unwrap();
+    let message = refused_with(2, &xtask(root, &tiny("fig4", "out", &["--merge", "empty"])));
+    assert!(message.contains("--merge empty") && message.contains("no folder `runs`"), "{message}");
 }
 
 fn walk(folder: &Path) -> Vec<PathBuf> {
@@ -168,7 +201,7 @@ fn a_run_that_fails_is_named_and_the_others_are_reported() {
         "{message}"
     );
     assert!(read(root.join("some/report.html")).contains("failed: train.batch_size = 4096"));
-    assert_eq!(walk(&root.join("some/runs")).iter().filter(|path| path.ends_with("done")).count(), 3);
+    assert_eq!(walk(&root.join("some/runs")).iter().filter(|path| path.ends_with("done")).count(), 4);
 }
 
 #[test]
@@ -187,7 +220,7 @@ fn bad_input_is_named_with_what_was_expected_and_makes_no_folder() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("file"), "").unwrap();
     fs::write(folder.path().join("odd.toml"), "title = \"odd\"\nsurprise = 1\n[presets.quick]\n").unwrap();
-    let cases: [(&[&str], &[&str]); 30] = [
+    let cases: [(&[&str], &[&str]); 36] = [
         (&["fig1", "--set", "measure.gc_images_per_class=17"], &["gc_images_per_class = 17 contradicts", "= 16"]),
         (
             &["fig1", "--set", "measure.feature_images_per_class=151"],
@@ -197,7 +230,7 @@ fn bad_input_is_named_with_what_was_expected_and_makes_no_folder() {
         (&["fig1", "--set", "sweeps.l2.key=rules.confidence"], &["`rules.confidence` is no setting of a run"]),
         (&["fig1", "--set", "sweeps.l2.key=train.learning_rate"], &["vary the same key `train.learning_rate`"]),
         (&["fig1", "--set", "report.rows=['target_nc']"], &["`target_nc`", "`classification` does not measure it"]),
-        (&["fig1", "--set", "measure.loss_levels=[]"], &["`equal-loss` contradict measure.loss_levels = []"]),
+        (&["fig1", "--set", "rules.equal_loss_level=1.5"], &["rules.equal_loss_level", "(0, 1)", "1.5"]),
         (&["fig1", "--set", "sweeps.l2.values=[1, 1.0]"], &["rising values without duplicates, got 1 before 1"]),
         (&["all", "--data", "mnist"], &["--data mnist contradicts `all`"]),
         (&["all", "--data-dir", "."], &["--data-dir contradicts `all`"]),
@@ -208,7 +241,10 @@ fn bad_input_is_named_with_what_was_expected_and_makes_no_folder() {
         (&["fig1", "--set", "train.gc_penalty=-1"], &["train.gc_penalty: expected zero or a positive number, got -1"]),
         (&["fig1", "--set", "model.architecture=resnet18-cifar", "--set", "model.batch_norm=false"], &["contradicts"]),
         (&["fig-4"], &["unknown experiment `fig-4`", "did you mean `fig4`"]),
-        (&["fig4", "--preset", "quikc"], &["unknown preset `quikc`", "did you mean `quick`", "cpu, paper, quick"]),
+        (
+            &["fig4", "--preset", "quikc"],
+            &["unknown preset `quikc`", "did you mean `quick`", "cpu, paper, paper-lite, quick"],
+        ),
         (&["fig4", "--data", "glyfs"], &["glyfs", "glyphs"]),
         (&["fig4", "--data", "cifar10"], &["source and target classes", "cifar10", "glyphs"]),
         (&["fig4", "--set", "train.learning_rate"], &["expected key=value"]),
@@ -221,6 +257,27 @@ fn bad_input_is_named_with_what_was_expected_and_makes_no_folder() {
         (&["fig4", "--set", "data.target_images_per_class=19"], &["5 shots and 15 queries need 20 images"]),
         (&["fig4", "--out", "file/below"], &["file/below", "--out"]),
         (&["fig4", "--jobs", "0"], &["--jobs", "whole number from 1"]),
+        (&["fig4", "--set", "measure.layers=['features.99']"], &["measure.layers", "features.99"]),
+        (&["fig4", "--set", "measure.protocol=mean"], &["unknown variant `mean`", "fixed-images", "batches"]),
+        (
+            &[
+                "fig4",
+                "--set",
+                "measure.gc_images_per_class=10",
+                "--set",
+                "data.target_images_per_class=20",
+                "--set",
+                "data.test_images_per_class=30",
+                "--set",
+                "measure.few_shot.query=2",
+                "--set",
+                "data.target_images_per_class=9",
+            ],
+            &["gc_images_per_class = 10 contradicts data.target_images_per_class = 9"],
+        ),
+        (&["fig4", "--slice", "3/2"], &["--slice", "such as 2/6"]),
+        (&["all", "--merge", "."], &["--merge contradicts `all`"]),
+        (&["fig2", "--set", "measure.estimators.repeats=10000000"], &["measure.estimators.repeats", "1 to 1048576"]),
         (&["fig4", "--seed", "1,1"], &["seeds: 1 is there twice"]),
         (&["none.toml"], &["cannot read the experiment file none.toml"]),
         (&["odd.toml"], &["odd", "surprise"]),
@@ -267,7 +324,7 @@ fn a_finished_run_with_damaged_measurements_is_done_again() {
     let plan = succeeded(&xtask(root, &tiny("fig4", "out", &["--dry-run"])));
     assert_eq!(plan.matches("unusable, to be done again").count(), 2, "{plan}");
     let again = succeeded(&xtask(root, &tiny("fig4", "out", &[])));
-    assert!(again.contains("4 runs, 2 of them finished before"), "{again}");
+    assert!(again.contains("5 runs, 3 of them finished before"), "{again}");
     assert!(again.contains("lacks the measurement at the end") && again.contains("metrics.jsonl, line 1"), "{again}");
     assert_eq!(read(root.join("out/measurements.csv")), csv);
 }
@@ -409,7 +466,7 @@ fn lists_and_dry_runs_write_nothing() {
         assert!(list.contains(name), "{name} is not in {list}");
     }
     let plan = succeeded(&xtask(folder.path(), &tiny("fig4", "out", &["--dry-run"])));
-    assert!(plan.contains("4 runs in out") && plan.contains("runs left: about"), "{plan}");
+    assert!(plan.contains("5 runs in out") && plan.contains("runs left: about"), "{plan}");
     let few = "measure.estimators={ images = 8, repeats = 3, batch_samples = [2, 8], mask_rates = [0.1], output_samples = [2] }";
     let mut estimators = vec!["reproduce", "fig2", "--seed", "0", "--out", "out", "--dry-run", "--set", few];
     let settings = TINY.iter().filter(|setting| !setting.starts_with("sweeps."));
@@ -423,8 +480,8 @@ fn lists_and_dry_runs_write_nothing() {
     assert!(offline.contains("10 runs in") && offline.contains("time and memory are not known"), "{offline}");
     let plan = ["reproduce", "--dry-run", "--seeds", "0,1,2", "--set", "measure.few_shot.episodes=20"];
     let plan = succeeded(&xtask(folder.path(), &plan));
-    // Nine runs a seed: sweeps of three, four and four values that share one.
-    assert!(plan.contains("27 runs in results/fig4-quick-glyphs") && plan.contains("to do"), "{plan}");
+    // Thirteen runs a seed: sweeps of four values that share one.
+    assert!(plan.contains("39 runs in results/fig4-quick-glyphs") && plan.contains("to do"), "{plan}");
     assert!(cfg!(not(target_os = "linux")) || plan.contains("MiB of memory each"), "{plan}");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }

@@ -10,6 +10,7 @@ mod feature_view;
 mod features;
 mod heads;
 mod linalg;
+mod margin_bounds;
 mod rules;
 mod sampler;
 mod task;
@@ -34,6 +35,7 @@ pub use heads::{
     Bias, Cosine, Discriminant, FeatureTransform, Head, HeadKind, NearestMean, Penalty, PenaltyCandidate,
     PenaltyChoice, PenaltyScale, Ridge, Scores, Shrinkage, SimpleShot,
 };
+pub use margin_bounds::{EpisodeMarginBounds, MarginBounds, cantelli, episode_margin_bounds, margin_bounds};
 pub use rules::{EpisodeRules, QueryRule, ShotRule, WayRule};
 pub use sampler::EpisodeSampler;
 /// Types of the crate `statistics` in results and settings of this crate.

@@ -58,7 +58,7 @@ fn collapse_results(values: &[f64], single: &[f32], labels: &[u32]) -> Result<Va
     let (weight, bias) = (normal(1, 4 * 5), normal(2, 4));
     let head = Head::from_slices(&weight, Some(&bias), 4)?;
     let gc: Vec<f64> = normal(3, 60).iter().map(|value| value * value).collect();
-    let options = ReportOptions { gc_per_sample: Some(gc.clone()), ..ReportOptions::default() };
+    let options = ReportOptions::default().with_gc_per_sample(Some(gc.clone()));
     let mut parts = ClassMoments::new(4, 5, Scatter::Full);
     parts.update_slice(&values[..20 * 5], &labels[..20])?;
     let mut rest = ClassMoments::new(4, 5, Scatter::Full);

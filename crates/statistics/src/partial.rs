@@ -29,10 +29,16 @@ pub struct CovariateBlock<'a> {
 }
 
 /// A partial rank correlation within seeds and its permutation test.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PartialCorrelation {
     /// The coefficient, −1 to 1.
     pub coefficient: f64,
+    /// The contribution of each seed; `coefficient` is their mean.
+    ///
+    /// **Definition** S Σ_{runs of the seed} r_x r_y/(‖r_x‖ ‖r_y‖) for S seeds and the residuals r of all runs. Taken to
+    /// [`Effect::over_seeds`](crate::Effect::over_seeds) they show whether the association has the same sign in every seed.
+    #[serde(default)]
+    pub per_block: Vec<f64>,
     /// The number of runs.
     pub samples: usize,
     /// The number of seeds.
@@ -79,6 +85,34 @@ pub fn partial_rank_correlation(
     settings: &PermutationSettings,
 ) -> Result<PartialCorrelation> {
     settings.check()?;
+    let (samples, count) = checked(blocks)?;
+    let basis = covariate_basis(blocks, count);
+    let (x, y) =
+        (column(blocks, &|block| centred_ranks(block.block.x)), column(blocks, &|block| centred_ranks(block.block.y)));
+    let (residual_x, residual_y) = (residual(&x, &basis), residual(&y, &basis));
+    for (which, values, rest) in [("first", &x, &residual_x), ("second", &y, &residual_y)] {
+        if norm(rest) <= COLLINEAR * norm(values) {
+            return Err(Error::NoVariation { statistic: NAME, which, count: samples });
+        }
+    }
+    let undefined = Error::NoVariation { statistic: NAME, which: "second", count: samples };
+    let coefficient = pearson(&residual_x, &residual_y).ok_or(undefined)?;
+    let sizes: Vec<usize> = blocks.iter().map(|block| block.block.len()).collect();
+    let per_block = contributions(&residual_x, &residual_y, &sizes);
+    let test = ResidualPermutation { basis: &basis, sizes: &sizes, x: &residual_x, y: &y, residual_y: &residual_y };
+    Ok(PartialCorrelation {
+        coefficient,
+        per_block,
+        samples,
+        blocks: blocks.len(),
+        degrees_of_freedom: samples - blocks.len() - count,
+        p_value: test.p_value(coefficient, settings),
+        permutations: settings.draws + 1,
+    })
+}
+
+/// Checks the lists, and returns the numbers of runs and of covariates.
+fn checked(blocks: &[CovariateBlock<'_>]) -> Result<(usize, usize)> {
     let count = blocks.first().map_or(0, |block| block.covariates.len());
     for CovariateBlock { block, covariates } in blocks {
         block.check(NAME, 2)?;
@@ -93,28 +127,72 @@ pub fn partial_rank_correlation(
     if samples < needed {
         return Err(Error::TooFewValues { statistic: NAME, needed, got: samples });
     }
-    let column = |of: &dyn Fn(&CovariateBlock<'_>) -> Vec<f64>| blocks.iter().flat_map(of).collect::<Vec<f64>>();
-    let covariates = (0..count).map(|index| column(&|block| centred_ranks(block.covariates[index])));
-    let basis = orthonormal(covariates);
-    let (x, y) = (column(&|block| centred_ranks(block.block.x)), column(&|block| centred_ranks(block.block.y)));
-    let (residual_x, residual_y) = (residual(&x, &basis), residual(&y, &basis));
-    for (which, values, rest) in [("first", &x, &residual_x), ("second", &y, &residual_y)] {
-        if norm(rest) <= COLLINEAR * norm(values) {
-            return Err(Error::NoVariation { statistic: NAME, which, count: samples });
+    Ok((samples, count))
+}
+
+/// A value of each run, seed by seed.
+fn column(blocks: &[CovariateBlock<'_>], of: &dyn Fn(&CovariateBlock<'_>) -> Vec<f64>) -> Vec<f64> {
+    blocks.iter().flat_map(of).collect()
+}
+
+/// An orthonormal basis of the within-seed ranks of the covariates.
+fn covariate_basis(blocks: &[CovariateBlock<'_>], count: usize) -> Vec<Vec<f64>> {
+    orthonormal((0..count).map(|index| column(blocks, &|block| centred_ranks(block.covariates[index]))))
+}
+
+/// The slope of `y` on `x` within each seed, given covariates.
+///
+/// **Definition** x and y (values, not ranks) less their mean within each seed are replaced by their residuals from the
+/// least-squares regression on the within-seed ranks of the covariates, over all seeds together. The slope of a seed is
+/// Σ r_x r_y/Σ r_x² over its runs. Take the slopes to [`Effect::over_seeds`](crate::Effect::over_seeds).
+///
+/// **Conventions** take logarithms first where factors are meant. Unlike a correlation, a slope is not bounded: slopes that
+/// differ in sign from seed to seed are far from normal as correlations near ±1, and three of them would agree too often.
+///
+/// **Errors** as for [`partial_rank_correlation`]; [`Error::NoVariation`] where the covariates explain x completely in a
+/// seed.
+///
+/// **Source** Frisch and Waugh, Partial time regressions as compared with individual trends, Econometrica 1933.
+///
+/// ```
+/// use statistics::{Block, CovariateBlock, partial_slopes};
+/// // y = 2x + 10·rank(z): given z, the slope is 2.
+/// let (x, z) = ([1.0, 5.0, 2.0, 4.0], [1.0, 2.0, 3.0, 4.0]);
+/// let y = [12.0, 30.0, 34.0, 48.0];
+/// let slopes = partial_slopes(&[CovariateBlock { block: Block { x: &x, y: &y }, covariates: &[&z] }])?;
+/// assert!(slopes.len() == 1 && (slopes[0] - 2.0).abs() < 1e-12);
+/// # statistics::Result::Ok(())
+/// ```
+pub fn partial_slopes(blocks: &[CovariateBlock<'_>]) -> Result<Vec<f64>> {
+    let (samples, count) = checked(blocks)?;
+    let basis = covariate_basis(blocks, count);
+    let centred_x = column(blocks, &|block| centred(block.block.x));
+    let (x, y) = (residual(&centred_x, &basis), residual(&column(blocks, &|block| centred(block.block.y)), &basis));
+    let mut slopes = Vec::with_capacity(blocks.len());
+    let mut start = 0;
+    for block in blocks {
+        let runs = start..start + block.block.len();
+        start = runs.end;
+        let (x, y) = (&x[runs.clone()], &y[runs]);
+        if norm(x) <= COLLINEAR * norm(&centred_x) {
+            return Err(Error::NoVariation { statistic: NAME, which: "first", count: samples });
         }
+        slopes.push(x.iter().zip(y).map(|(x, y)| x * y).sum::<f64>() / norm(x).powi(2));
     }
-    let undefined = Error::NoVariation { statistic: NAME, which: "second", count: samples };
-    let coefficient = pearson(&residual_x, &residual_y).ok_or(undefined)?;
-    let sizes: Vec<usize> = blocks.iter().map(|block| block.block.len()).collect();
-    let test = ResidualPermutation { basis: &basis, sizes: &sizes, x: &residual_x, y: &y, residual_y: &residual_y };
-    Ok(PartialCorrelation {
-        coefficient,
-        samples,
-        blocks: blocks.len(),
-        degrees_of_freedom: samples - blocks.len() - count,
-        p_value: test.p_value(coefficient, settings),
-        permutations: settings.draws + 1,
-    })
+    Ok(slopes)
+}
+
+/// Values less their mean.
+fn centred(values: &[f64]) -> Vec<f64> {
+    let mean = values.iter().sum::<f64>() / values.len() as f64;
+    values.iter().map(|value| value - mean).collect()
+}
+
+/// The contribution of each seed to the correlation of residuals.
+fn contributions(x: &[f64], y: &[f64], sizes: &[usize]) -> Vec<f64> {
+    let scale = sizes.len() as f64 / (norm(x) * norm(y));
+    let mut products = x.iter().zip(y).map(|(x, y)| x * y);
+    sizes.iter().map(|&size| scale * products.by_ref().take(size).sum::<f64>()).collect()
 }
 
 /// The inputs of the permutation test of Freedman and Lane.
@@ -215,6 +293,8 @@ mod tests {
         let found = of(&[first, second]).unwrap();
         assert!((found.coefficient - 0.6420438881391065).abs() < 1e-12, "{}", found.coefficient);
         assert_eq!((found.samples, found.blocks, found.degrees_of_freedom), (11, 2, 7));
+        let mean = found.per_block.iter().sum::<f64>() / 2.0;
+        assert!(found.per_block.len() == 2 && (mean - found.coefficient).abs() < 1e-12, "{:?}", found.per_block);
         // A third covariate that repeats the first changes nothing.
         let again = |block: &CovariateBlock<'_>| block.covariates[0].to_vec();
         let (a1_again, a2_again) = (again(&first), again(&second));
@@ -268,6 +348,8 @@ mod tests {
         let short: [&[f64]; 1] = [&[1.0]];
         let with = |covariates| CovariateBlock { block: Block { x: &x, y: &y }, covariates };
         assert!(matches!(of(&[with(&by_x)]), Err(Error::NoVariation { which: "first", .. })));
+        assert!(matches!(partial_slopes(&[with(&by_x)]), Err(Error::NoVariation { which: "first", .. })));
+        assert!(matches!(partial_slopes(&[with(&short)]), Err(Error::UnequalLengths { .. })));
         assert!(matches!(of(&[with(&by_y)]), Err(Error::NoVariation { which: "second", .. })));
         let three: [&[f64]; 3] = [&[1.0, 3.0, 2.0, 5.0, 4.0], &[5.0, 1.0, 2.0, 3.0, 4.0], &[2.0, 5.0, 1.0, 3.0, 4.0]];
         assert!(matches!(of(&[with(&three)]), Err(Error::TooFewValues { needed: 6, got: 5, .. })));

@@ -84,13 +84,7 @@ pub struct SweepChange {
 pub fn sweep_change(blocks: &[Block<'_>], scale: ChangeScale, level: f64) -> Result<SweepChange> {
     check(SLOPE, blocks, level)?;
     let (from, to) = ends(blocks);
-    let mut changes = Vec::with_capacity(blocks.len());
-    for block in blocks {
-        let x = logarithms(SLOPE, block.x)?;
-        let y = scale.transform(SLOPE, block.y)?;
-        let slope = slope(&x, &y).ok_or(Error::NoVariation { statistic: SLOPE, which: "first", count: x.len() })?;
-        changes.push(slope * (to.ln() - from.ln()));
-    }
+    let changes = blocks.iter().map(|block| slope_over(block, scale, (from, to))).collect::<Result<Vec<f64>>>()?;
     Ok(SweepChange::over_seeds(scale, (from, to), changes, level))
 }
 
@@ -121,19 +115,29 @@ pub fn end_to_end_change(blocks: &[Block<'_>], scale: ChangeScale, level: f64) -
     if from == to {
         return Err(Error::NoVariation { statistic: CONTRAST, which: "first", count: blocks.len() });
     }
-    let mut changes = Vec::with_capacity(blocks.len());
-    for block in blocks {
-        let y = scale.transform(CONTRAST, block.y)?;
-        let at = |end: f64| {
-            let values: RunningMean = block.x.iter().zip(&y).filter(|(x, _)| **x == end).map(|(_, y)| *y).collect();
-            match values.count() {
-                0 => Err(Error::TooFewValues { statistic: CONTRAST, needed: 2, got: 1 }),
-                _ => Ok(values.mean()),
-            }
-        };
-        changes.push(at(to)? - at(from)?);
-    }
+    let changes = blocks.iter().map(|block| contrast(block, scale, (from, to))).collect::<Result<Vec<f64>>>()?;
     Ok(SweepChange::over_seeds(scale, (from, to), changes, level))
+}
+
+/// The slope of one seed over logarithms of x, times the logarithm of the range; before the scale is undone.
+pub(crate) fn slope_over(block: &Block<'_>, scale: ChangeScale, (from, to): (f64, f64)) -> Result<f64> {
+    let x = logarithms(SLOPE, block.x)?;
+    let y = scale.transform(SLOPE, block.y)?;
+    let slope = slope(&x, &y).ok_or(Error::NoVariation { statistic: SLOPE, which: "first", count: x.len() })?;
+    Ok(slope * (to.ln() - from.ln()))
+}
+
+/// The contrast of one seed between the two ends; before the scale is undone.
+pub(crate) fn contrast(block: &Block<'_>, scale: ChangeScale, (from, to): (f64, f64)) -> Result<f64> {
+    let y = scale.transform(CONTRAST, block.y)?;
+    let at = |end: f64| {
+        let values: RunningMean = block.x.iter().zip(&y).filter(|(x, _)| **x == end).map(|(_, y)| *y).collect();
+        match values.count() {
+            0 => Err(Error::TooFewValues { statistic: CONTRAST, needed: 2, got: 1 }),
+            _ => Ok(values.mean()),
+        }
+    };
+    Ok(at(to)? - at(from)?)
 }
 
 impl SweepChange {

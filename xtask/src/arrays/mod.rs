@@ -99,11 +99,11 @@ impl Arrays {
         self.arrays.insert(name.to_owned(), array);
     }
 
-    /// Adds the array `name` of another file under the name `as_name`.
-    pub(crate) fn adopt(&mut self, name: &str, mut other: Self, as_name: &str) -> Result<()> {
+    /// Moves the array `name` of another file here, under the name `as_name`.
+    pub(crate) fn adopt(&mut self, name: &str, other: &mut Self, as_name: &str) -> Result<()> {
         let Some(array) = other.arrays.remove(name) else { return Err(other.unknown(name, "")) };
         self.arrays.insert(as_name.to_owned(), array);
-        self.adopted.insert(as_name.to_owned(), other.path);
+        self.adopted.insert(as_name.to_owned(), other.path.clone());
         Ok(())
     }
 

@@ -11,8 +11,8 @@ use crate::output::note;
 /// Shape of the features, for messages.
 const FEATURES: &str = "[n, p], a row of features for each sample";
 
-/// Entries of the class means, 1 GiB of f64, beyond which labels are taken for numbers of another kind.
-const MOST_MEANS: usize = 1 << 27;
+/// Number of classes, 1 GiB of f64 with one number each, beyond which labels are taken for numbers of another kind.
+const MOST_CLASSES: usize = 1 << 27;
 
 /// Names that other libraries give to labels, in the order of preference.
 const LABEL_NAMES: [&str; 8] = ["labels", "label", "y", "targets", "target", "class", "class_id", "class_name"];
@@ -20,11 +20,11 @@ const LABEL_NAMES: [&str; 8] = ["labels", "label", "y", "targets", "target", "cl
 /// Arrays of a features file that hold something else.
 const RESERVED: [&str; 4] = ["weight", "bias", "gc", "base_mean"];
 
-/// Refuses labels so large that memory for every smaller class number would exceed 1 GiB.
-pub(crate) fn check_labels(file: &dyn std::fmt::Display, labels: &[u32], width: usize) -> Result<()> {
+/// Refuses labels so large that one number for every smaller class number would exceed 1 GiB.
+pub(crate) fn check_class_count(file: &dyn std::fmt::Display, labels: &[u32]) -> Result<()> {
     let Some((row, largest)) = labels.iter().enumerate().max_by_key(|(_, label)| **label) else { return Ok(()) };
     let classes = *largest as usize + 1;
-    if classes > labels.len() && classes.saturating_mul(width) > MOST_MEANS {
+    if classes > labels.len() && classes > MOST_CLASSES {
         bail!(
             "{file}: label {largest} of row {row} means {classes} classes, with {} samples in all; number the classes \
              from 0",
@@ -91,9 +91,9 @@ impl FeaturesArgs {
         }
         let labels_name = match &self.labels {
             Some(path) => {
-                let file = Arrays::read(path, "labels")?;
+                let mut file = Arrays::read(path, "labels")?;
                 let name = self.labels_name(&file, &features_name)?;
-                arrays.adopt(&name, file, &name)?;
+                arrays.adopt(&name, &mut file, &name)?;
                 name
             }
             None => self.labels_name(&arrays, &features_name)?,

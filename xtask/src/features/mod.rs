@@ -6,4 +6,4 @@ mod labelled;
 
 pub(crate) use collapse_measures::{Args as CollapseArgs, collapse_measures, rows as collapse_rows};
 pub(crate) use few_shot::{Args as FewShotArgs, few_shot, heads as few_shot_heads};
-pub(crate) use labelled::{FeaturesArgs, LabelledFile, check_labels};
+pub(crate) use labelled::{FeaturesArgs, LabelledFile, check_class_count};

@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use maud::{PreEscaped, html};
 
 use super::rank_table::{RankTable, Score};
-use crate::report::chart::{Axis, Group, Mark, STYLE, ScatterPanel};
+use crate::report::chart::{Axis, Better, Group, Mark, STYLE, ScatterPanel};
 use crate::study::metric::Scale;
 
 /// Size of one plot and the space around it, in the units of the view box.
@@ -50,7 +50,9 @@ fn panel(rank_table: &RankTable, score: &Score, accuracy: &Score) -> ScatterPane
     let scale = if positive { Scale::Logarithmic } else { Scale::Linear };
     let marks = rank_table.names.iter().zip(score.values.iter().zip(&accuracy.values)).map(|(name, (x, y))| Mark {
         group: 0,
+        shape: 0,
         at: (*x, *y),
+        errors: (None, None),
         excluded: false,
         label: name.clone(),
     });
@@ -59,9 +61,11 @@ fn panel(rank_table: &RankTable, score: &Score, accuracy: &Score) -> ScatterPane
         title: format!("{} against {}", accuracy.name, score.name),
         description: format!("{} networks; the rank correlation is in the table.", rank_table.names.len()),
         names: (score.name.clone(), accuracy.name.clone()),
+        better: Some(Better::Higher),
         x: Axis::over(score.values.iter().copied(), scale),
         y: Axis::over(accuracy.values.iter().copied(), Scale::Percent),
-        groups: vec![Group { label: "network".to_owned(), class: "cat-0".to_owned(), shape: 0 }],
+        groups: vec![Group { label: "network".to_owned(), class: "cat-0".to_owned() }],
         marks: marks.collect(),
+        lines: Vec::new(),
     }
 }

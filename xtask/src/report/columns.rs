@@ -1,7 +1,7 @@
 //! The measurements and the estimates as named columns, for the CSV and Parquet files.
 
 use super::results::{Results, Run};
-use crate::study::measurement::{Measurement, MeasuringPoint};
+use crate::study::measurement::{LayerMeasures, Measured, Measurement, MeasuringPoint};
 use crate::study::metric::Metric;
 
 /// A column with its values, one per line.
@@ -46,15 +46,9 @@ impl Values {
     }
 }
 
-/// The measurements: one line per run and measuring point.
-pub(crate) fn measurements(results: &Results) -> Vec<Column> {
-    let lines: Vec<(&Run, &Measurement)> = results
-        .runs
-        .iter()
-        .flat_map(|run| run.measurements.iter().map(move |measurement| (run, measurement)))
-        .collect();
-    let of = Of { lines: &lines };
-    let mut columns = vec![
+/// The settings of a run and whether it counts: the first columns of several files.
+fn settings(of: &Of) -> Vec<Column> {
+    vec![
         of.text("run", |run, _| run.planned.key.clone()),
         of.text("data", |run, _| run.planned.configuration.data.set.clone()),
         of.whole("seed", |run, _| run.planned.configuration.seed),
@@ -66,12 +60,25 @@ pub(crate) fn measurements(results: &Results) -> Vec<Column> {
             run.planned.positions.iter().map(|position| position.sweep.as_str()).collect::<Vec<_>>().join(" ")
         }),
         of.text("status", |run, _| run.status.word().to_owned()),
+    ]
+}
+
+/// The measurements: one line per run and measuring point.
+pub(crate) fn measurements(results: &Results) -> Vec<Column> {
+    let lines: Vec<(&Run, &Measurement)> = results
+        .runs
+        .iter()
+        .flat_map(|run| run.measurements.iter().map(move |measurement| (run, measurement)))
+        .collect();
+    let of = Of { lines: &lines };
+    let mut columns = settings(&of);
+    columns.extend([
         of.text("measuring_point", |_, line| measuring_point(line).0.to_owned()),
         of.number("at", |_, line| measuring_point(line).1),
         of.whole("step", |_, line| line.step as u64),
         of.number("epoch", |_, line| Some(line.epoch)),
         of.number("train_loss", |_, line| line.train_loss),
-    ];
+    ]);
     for metric in results.metrics() {
         let error = format!("{}_standard_error", metric.name());
         columns.push(of.number(metric.name(), |_, line| line.value(metric)));
@@ -87,6 +94,7 @@ fn standard_error(line: &Measurement, metric: Metric) -> Option<f64> {
 /// The kind of a measuring point, and its share or level if it has one.
 fn measuring_point(line: &Measurement) -> (&'static str, Option<f64>) {
     match line.measuring_point {
+        MeasuringPoint::Schedule { share } if line.step == 0 => ("initial-network", Some(share)),
         MeasuringPoint::Schedule { share } => ("schedule", Some(share)),
         MeasuringPoint::EqualSteps => ("equal-steps", None),
         MeasuringPoint::LossLevel { level } => ("loss-level", Some(level)),
@@ -124,6 +132,38 @@ pub(crate) fn estimates(results: &Results) -> Vec<Column> {
         number("interval_high", each(&|estimate| estimate.interval.map(|(_, high)| high))),
         Column { name: "passes".to_owned(), values: whole(&|estimate| estimate.passes) },
     ]
+}
+
+/// A measure of a layer.
+type OfLayer = fn(&LayerMeasures) -> Option<Measured>;
+
+/// The measures of single layers at the end of training: one line per run and layer.
+pub(crate) fn layers(results: &Results) -> Vec<Column> {
+    let found = results.runs.iter().flat_map(|run| Some((run, run.last()?)));
+    let found = found.flat_map(|(run, line)| line.layers.iter().map(move |layer| (run, line, layer)));
+    let found: Vec<(&Run, &Measurement, &LayerMeasures)> = found.collect();
+    let lines: Vec<(&Run, &Measurement)> = found.iter().map(|(run, line, _)| (*run, *line)).collect();
+    let of = Of { lines: &lines };
+    let mut columns = settings(&of);
+    let names = found.iter().map(|(_, _, layer)| layer.layer.clone()).collect();
+    columns.push(Column { name: "layer".to_owned(), values: Values::Text(names) });
+    let outputs = found.iter().map(|(_, _, layer)| count(layer.outputs as u64)).collect();
+    columns.push(Column { name: "outputs".to_owned(), values: Values::Whole(outputs) });
+    let measures: [(&str, OfLayer); 4] = [
+        ("gc", |layer| Some(layer.gc)),
+        ("nc_unbiased", |layer| Some(layer.nc_unbiased)),
+        ("target_nc_unbiased", |layer| layer.target_nc_unbiased),
+        ("probe_accuracy", |layer| Some(layer.probe_accuracy)),
+    ];
+    for (name, measured) in measures {
+        let values = |part: fn(Measured) -> Option<f64>| {
+            Values::Number(found.iter().map(|(_, _, layer)| measured(layer).and_then(part)).collect())
+        };
+        columns.push(Column { name: name.to_owned(), values: values(|measured| measured.value) });
+        let error = values(|measured| measured.standard_error);
+        columns.push(Column { name: format!("{name}_standard_error"), values: error });
+    }
+    columns
 }
 
 /// A count as a signed number, as Parquet has it.

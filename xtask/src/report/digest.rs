@@ -52,17 +52,24 @@ pub(crate) struct Digest {
     /// The primary claims, each with its verdict and size in words.
     #[serde(default)]
     pub(crate) primary: Vec<PrimaryClaim>,
+    /// The differences from the paper in words; none without a comparison, or in the digest of an earlier version.
+    #[serde(default)]
+    pub(crate) differences: Option<String>,
     /// Number of undecided claims.
     pub(crate) undecided: usize,
     /// Process time of all finished runs, in seconds.
     pub(crate) seconds: f64,
 }
 
-impl PrimaryClaim {
-    fn of(finding: &Finding) -> Self {
+/// The primary claims, those that fail first.
+fn primary(findings: &[Finding]) -> Vec<PrimaryClaim> {
+    let mut primary: Vec<&Finding> = findings.iter().filter(|finding| finding.primary).collect();
+    primary.sort_by_key(|finding| finding.verdict);
+    let claim = |finding: &&Finding| {
         let verdict = finding.verdict.word().to_owned();
-        Self { claim: finding.claim.clone(), verdict, size: finding.size_words() }
-    }
+        PrimaryClaim { claim: finding.claim.clone(), verdict, size: finding.size_words() }
+    };
+    primary.iter().map(claim).collect()
 }
 
 impl Digest {
@@ -82,7 +89,8 @@ impl Digest {
             fails: count(Verdict::Fails),
             negligible: count(Verdict::Negligible),
             vacuous: count(Verdict::Vacuous),
-            primary: findings.iter().filter(|finding| finding.primary).map(PrimaryClaim::of).collect(),
+            primary: primary(findings),
+            differences: super::from_paper::line(results),
             undecided: count(Verdict::Undecided),
             seconds: results.runs.iter().filter_map(|run| Some(run.record.as_ref()?.work.seconds)).sum(),
         }

@@ -3,11 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{DOCTYPE, Markup, html};
 
-use super::chart;
 use super::digest::Digest;
-use super::page::STYLE;
+use super::page::{head, sentence};
 use crate::files::write_whole;
 use crate::provenance::duration;
 use crate::study::experiment::Experiment;
@@ -59,29 +58,25 @@ fn page(entries: &[Entry], errors: &[&IndexError]) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                link rel="icon" href="data:,";
-                title { "Reproduction: all experiments" }
-                style { (PreEscaped(chart::STYLE)) (PreEscaped(STYLE)) }
-            }
+            (head("Reproduction: all experiments"))
             body {
-                header.top {
-                    p.quiet.small style="margin:0" {
-                        "Munn, Dherin, Gonzalvo (2024), " a href="https://arxiv.org/abs/2405.15706" { "arXiv 2405.15706" }
-                    }
+                header.top #top {
                     h1 { "The impact of geometric complexity on neural collapse: what was reproduced" }
-                    p.quiet { "The primary claims of each experiment, in words; all claims are in its report." }
+                    p.quiet {
+                        "Munn, Dherin, Gonzalvo (2024), " a href="https://arxiv.org/abs/2405.15706" { "arXiv 2405.15706" } ". "
+                        "The primary claims of each experiment, those that fail first; all claims, figures and tables are in its report."
+                    }
+                    nav.small aria-label="Experiments" {
+                        @for Entry { folder, digest } in entries { a href=(format!("#{}", anchor(folder))) { (digest.name) } " " }
+                    }
                 }
                 main {
                     @if !errors.is_empty() { (error_list(errors)) }
-                    (overview(entries))
-                    div.plots.cards { @for entry in entries { (card(entry)) } }
+                    div.cards { @for entry in entries { (card(entry)) } }
                 }
                 footer.quiet.small {
                     p { "Each report is one page; its figure, numbers and verdicts are files beside it." }
+                    p { a href="#top" { "↑ top" } }
                 }
             }
         }
@@ -97,58 +92,53 @@ fn error_list(errors: &[&IndexError]) -> Markup {
     }
 }
 
-fn overview(entries: &[Entry]) -> Markup {
+fn card(Entry { folder, digest }: &Entry) -> Markup {
+    let claims: Vec<(String, String)> =
+        digest.primary.iter().map(|claim| (claim.claim.clone(), claim.verdict.clone())).collect();
     html! {
-        section aria-labelledby="overview" {
-            h2 #overview { "Overview" }
-            div.wide tabindex="0" role="region" aria-label="All experiments" {
-                table {
-                    caption { "All experiments" }
-                    thead { tr {
-                        th.words scope="col" { "experiment" } th.words scope="col" { "paper" } th.words scope="col" { "preset" }
-                        th.words scope="col" { "data" } th scope="col" { "runs" } th scope="col" { "excluded" }
-                        th scope="col" { "hold" } th scope="col" { "fail" } th scope="col" { "negligible" }
-                        th scope="col" { "vacuous" } th scope="col" { "undecided" }
-                        th scope="col" { "process time" }
-                    } }
-                    tbody { @for Entry { folder, digest } in entries {
-                        tr {
-                            th.words scope="row" { a href=(link(folder)) { (digest.name) } }
-                            td.words { (digest.figure) }
-                            td.words { (digest.preset) }
-                            td.words { (digest.data) }
-                            td { (digest.runs) }
-                            td { (digest.excluded) }
-                            td.holds { (digest.holds) }
-                            td.fails { (digest.fails) }
-                            td { (digest.negligible) }
-                            td { (digest.vacuous) }
-                            td.undecided { (digest.undecided) }
-                            td { (duration(digest.seconds)) }
-                        }
-                    } }
+        article id=(anchor(folder)) {
+            h2 { a href=(link(folder)) { (digest.title) } }
+            p.quiet.small { (facts(digest)) }
+            @if let Some(differences) = &digest.differences {
+                p.small { (differences) }
+            }
+            p.sentence { (sentence(&claims)) }
+            ul.lead {
+                @for claim in &digest.primary {
+                    li {
+                        span class=(format!("verdict {}", claim.verdict)) { (claim.verdict) } " "
+                        span { (claim.claim) ". " span.quiet { (claim.size) } }
+                    }
                 }
+            }
+            // Hidden from screen readers: the heading is the same link, and the report describes its figure.
+            a href=(link(folder)) tabindex="-1" aria-hidden="true" {
+                img src=(format!("{folder}/figure.svg")) alt="" loading="lazy";
             }
         }
     }
 }
 
-fn card(Entry { folder, digest }: &Entry) -> Markup {
-    html! {
-        figure {
-            h2 { a href=(link(folder)) { (digest.title) } }
-            p.quiet.small { (digest.figure) " · " (digest.name) " · preset " (digest.preset) " · data " (digest.data) }
-            ul.lead {
-                @for claim in &digest.primary {
-                    li { (claim.claim) ": " span class=(format!("verdict {}", claim.verdict)) { (claim.verdict) } ". " span.quiet { (claim.size) } }
-                }
-            }
-            // Hidden from screen readers: the heading is the same link, and the report describes its figure.
-            a href=(link(folder)) tabindex="-1" aria-hidden="true" {
-                img src=(format!("{folder}/figure.svg")) alt="";
-            }
-        }
-    }
+/// Where the results are from, in one line.
+fn facts(digest: &Digest) -> String {
+    let excluded = match digest.excluded {
+        0 => String::new(),
+        excluded => format!(", {excluded} excluded by a rule"),
+    };
+    format!(
+        "{} · {} · preset {} · data {} · {} runs{excluded} · {}",
+        digest.figure,
+        digest.name,
+        digest.preset,
+        digest.data,
+        digest.runs,
+        duration(digest.seconds)
+    )
+}
+
+/// The id of a card.
+fn anchor(folder: &str) -> String {
+    format!("report-{folder}")
 }
 
 fn link(folder: &str) -> String {
@@ -160,32 +150,40 @@ mod tests {
     use super::*;
     use crate::report::digest::PrimaryClaim;
 
+    fn claim(claim: &str, verdict: &str) -> PrimaryClaim {
+        PrimaryClaim {
+            claim: claim.to_owned(),
+            verdict: verdict.to_owned(),
+            size: "×0.72 over the sweep, [0.66, 0.79].".to_owned(),
+        }
+    }
+
+    fn digest(name: &str) -> Digest {
+        Digest {
+            name: name.to_owned(),
+            title: format!("About {name}"),
+            figure: "Fig.".to_owned(),
+            preset: "quick".to_owned(),
+            data: "glyphs".to_owned(),
+            runs: 2,
+            excluded: 1,
+            holds: 3,
+            fails: 1,
+            undecided: 0,
+            negligible: 1,
+            vacuous: 2,
+            primary: vec![claim("larger L2 → lower NC", "fails"), claim("larger <b> → lower GC", "holds")],
+            differences: Some("This run differs from the paper: network vgg-small instead of <resnet18>.".to_owned()),
+            seconds: 60.0,
+        }
+    }
+
     #[test]
     fn reports_are_in_the_order_of_the_paper_and_errors_are_listed() {
         let root = tempfile::tempdir().unwrap();
         for name in ["gc-penalty", "fig2", "fig1"] {
-            let digest = Digest {
-                name: name.to_owned(),
-                title: format!("About {name}"),
-                figure: "Fig.".to_owned(),
-                preset: "quick".to_owned(),
-                data: "glyphs".to_owned(),
-                runs: 2,
-                excluded: 1,
-                holds: 3,
-                fails: 1,
-                undecided: 0,
-                negligible: 1,
-                vacuous: 2,
-                primary: vec![PrimaryClaim {
-                    claim: "larger <b> → lower GC".to_owned(),
-                    verdict: "holds".to_owned(),
-                    size: "×0.72 over the sweep, [0.66, 0.79].".to_owned(),
-                }],
-                seconds: 60.0,
-            };
             std::fs::create_dir(root.path().join(name)).unwrap();
-            digest.write(&root.path().join(name)).unwrap();
+            digest(name).write(&root.path().join(name)).unwrap();
         }
         std::fs::create_dir(root.path().join("broken")).unwrap();
         std::fs::write(root.path().join("broken/digest.json"), "{").unwrap();
@@ -193,12 +191,20 @@ mod tests {
         let page = std::fs::read_to_string(write_index(root.path(), &[error]).unwrap()).unwrap();
         let at = |text: &str| page.find(text).unwrap_or_else(|| panic!("{text} is not in {page}"));
         assert!(at("About fig1") < at("About fig2") && at("About fig2") < at("About gc-penalty"));
-        assert!(
-            page.contains("no such &lt;host&gt;")
-                && page.contains("larger &lt;b&gt; → lower GC")
-                && page.contains("×0.72")
-                && page.contains("broken")
-        );
+        assert!(page.contains("no such &lt;host&gt;") && page.contains("broken"));
         assert!(page.contains("href=\"fig1/report.html\"") && !page.contains("<script"));
+    }
+
+    #[test]
+    fn a_card_has_the_sentence_the_differences_and_what_fails_first() {
+        let card = card(&Entry { folder: "f\"g".to_owned(), digest: digest("fig1") }).into_string();
+        assert!(
+            card.contains("contradict “larger L2 → lower NC”; they support “larger &lt;b&gt; → lower GC”."),
+            "{card}"
+        );
+        assert!(card.contains("network vgg-small instead of &lt;resnet18&gt;."), "{card}");
+        assert!(card.contains("href=\"f&quot;g/report.html\"") && card.contains("×0.72"), "{card}");
+        assert!(card.find("larger L2 → lower NC. ").unwrap() < card.find("larger &lt;b&gt; → lower GC. ").unwrap());
+        assert!(!card.contains("claims"), "a count of claims: {card}");
     }
 }

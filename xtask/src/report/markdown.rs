@@ -5,20 +5,24 @@ use std::fmt::Write;
 use super::results::Results;
 use super::table::{self, Table};
 use super::verdict::{self, Finding};
-use super::{estimates, page};
+use super::{estimates, from_paper, page};
 
 /// Title, primary claims, tables and exclusions. Names from the experiment file are escaped: they cannot add markup.
 pub(crate) fn summary(results: &Results, findings: &[Finding]) -> String {
     let plan = &results.experiment.plan;
     let mut text =
         format!("# {}: {}\n\n{}.\n", escaped(&plan.figure), escaped(&plan.title), escaped(&page::note(results)),);
-    let primary: Vec<&Finding> = findings.iter().filter(|finding| finding.primary).collect();
-    if !primary.is_empty() {
+    if let Some(line) = from_paper::line(results) {
+        // Writing to a string cannot fail.
+        _ = writeln!(text, "\n{}", escaped(&line));
+    }
+    let lead = verdict::lead(results, findings);
+    if !lead.is_empty() {
         text.push_str("\n## Primary claims\n\n");
-        for finding in primary {
-            let (claim, words) = (escaped(&finding.claim), escaped(&finding.size_words()));
-            // Writing to a string cannot fail.
-            _ = writeln!(text, "- {claim}: **{}**. {words}", finding.verdict.word());
+        for sentence in lead {
+            let evidence = escaped(&sentence.evidence.join("; "));
+            let evidence = if evidence.is_empty() { evidence } else { format!(" {}.", capital(&evidence)) };
+            _ = writeln!(text, "- **{}**: {}.{evidence}", capital(sentence.verdict.word()), escaped(&sentence.text));
         }
     }
     let frozen = &results.frozen;
@@ -26,17 +30,25 @@ pub(crate) fn summary(results: &Results, findings: &[Finding]) -> String {
     if let Some(warning) = frozen.warning() {
         _ = writeln!(text, "\nThe experiment file: {}", escaped(&warning));
     }
-    let mut tables = table::sweeps(results, findings);
+    let mut tables = verdict::tables(results, findings);
+    tables.extend(super::explanations(results));
+    tables.extend(table::sweeps(results, findings));
     tables.extend(table::courses(results));
     tables.extend(estimates::tables(results));
-    tables.extend(table::grids(results, findings).iter().map(|grid| grid.table()));
     tables.iter().for_each(|table| push(&mut text, table));
     let excluded = verdict::exclusions(results);
     if !excluded.is_empty() {
         text.push_str("\n## Excluded from verdicts\n\n");
         excluded.iter().for_each(|(run, why)| _ = writeln!(text, "- {}: {}", escaped(run), escaped(why)));
     }
+    text.push_str("\n## Rules\n\n");
+    verdict::rules(results).iter().for_each(|rule| _ = writeln!(text, "- {}", escaped(rule)));
     text
+}
+
+fn capital(word: &str) -> String {
+    let mut characters = word.chars();
+    characters.next().map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())
 }
 
 fn push(text: &mut String, table: &Table) {

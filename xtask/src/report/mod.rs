@@ -3,10 +3,14 @@
 pub(crate) mod chart;
 mod columns;
 mod csv;
+mod decomposition;
 mod digest;
 mod estimates;
+mod from_paper;
 mod index;
+mod interpolation;
 mod markdown;
+mod mediation;
 mod page;
 mod parquet;
 mod results;
@@ -45,6 +49,8 @@ pub(crate) struct Written {
 pub(crate) struct Extras {
     /// Event files for TensorBoard.
     pub(crate) tensorboard: bool,
+    /// Whether an index of all reports is written into the parent folder, so that the page links to it.
+    pub(crate) indexed: bool,
 }
 
 /// Reads the runs in `folder` and writes the report into it.
@@ -72,17 +78,46 @@ pub(crate) fn write(
         &format!("{}: {}", plan.figure, plan.title),
         &format!("{}{}", page::note(&results), dashed(&results)),
     );
-    let page =
-        page::page(&page::Page { results: &results, findings: &findings, columns: &columns, experiment: text.clone() });
+    let decomposition = decomposition::decomposition(&results).map(|found| {
+        let panels = chart::decomposition(&results, &found);
+        (found, panels)
+    });
+    let mediation = mediation::mediation(&results);
+    let page = page::page(&page::Page {
+        results: &results,
+        findings: &findings,
+        columns: &columns,
+        scatters: &chart::scatters(&results),
+        courses: &chart::course_plots(&results),
+        decomposition: decomposition.as_ref(),
+        mediation: mediation.as_ref(),
+        layers: chart::by_layer(&results).as_ref(),
+        indexed: extras.indexed,
+        experiment: text.clone(),
+    });
     write_whole(&at("experiment.toml"), text.as_bytes())?;
     let measured = columns::measurements(&results);
     write_whole(&written.measurements, &csv::file(&measured)?)?;
     write_whole(&at("measurements.parquet"), &parquet::file(&measured)?)?;
     write_whole(&written.claims, &csv::claims(&findings)?)?;
+    write_whole(&at("claims.json"), serde_json::to_string_pretty(&findings)?.as_bytes())?;
+    if let Some((found, _)) = &decomposition {
+        write_whole(&at("decomposition.csv"), &found.csv()?)?;
+        write_whole(&at("decomposition.json"), serde_json::to_string_pretty(found)?.as_bytes())?;
+    }
+    if let Some(found) = &mediation {
+        write_whole(&at("mediation.csv"), &found.csv()?)?;
+        write_whole(&at("mediation.json"), serde_json::to_string_pretty(found)?.as_bytes())?;
+    }
     if results.experiment.plan.measure.estimators.is_some() {
         let estimates = columns::estimates(&results);
         write_whole(&at("estimates.csv"), &csv::file(&estimates)?)?;
         write_whole(&at("estimates.parquet"), &parquet::file(&estimates)?)?;
+    }
+    if !results.experiment.plan.measure.layers.is_empty() {
+        let layers = columns::layers(&results);
+        write_whole(&at("layers.csv"), &csv::file(&layers)?)?;
+        write_whole(&at("layers.parquet"), &parquet::file(&layers)?)?;
     }
     write_whole(&at("summary.md"), markdown::summary(&results, &findings).as_bytes())?;
     write_whole(&written.figure, figure.into_string().as_bytes())?;
@@ -100,19 +135,31 @@ fn dashed(results: &Results) -> &'static str {
     if results.runs.iter().any(drawn) { "; dashed: with runs that a rule excludes from verdicts" } else { "" }
 }
 
+/// The tables of the decomposition of NC and of the mediation, each only if it is measured.
+fn explanations(results: &Results) -> Vec<Table> {
+    let task = results.experiment.plan.task;
+    let decomposition = decomposition::decomposition(results).map(|found| found.table());
+    let mediation = mediation::mediation(results).map(|found| found.table(task));
+    decomposition.into_iter().chain(mediation).collect()
+}
+
 fn summary(results: &Results, findings: &[verdict::Finding]) -> String {
-    let primary = findings.iter().filter(|finding| finding.primary);
-    let primary: Vec<String> = primary
-        .map(|finding| format!("  {}: {}. {}", finding.claim, finding.verdict.word(), finding.size_words()))
-        .collect();
     let mut parts: Vec<String> = Vec::new();
-    if !primary.is_empty() {
-        parts.push(format!("Primary claims\n{}\n", primary.join("\n")));
+    parts.extend(from_paper::line(results).map(|line| format!("{line}\n")));
+    parts.extend(results.frozen.warning().map(|warning| format!("The experiment file: {warning}\n")));
+    let lead: Vec<String> = verdict::lead(results, findings)
+        .iter()
+        .map(|sentence| format!("  {}: {}.", sentence.verdict.word(), sentence.text))
+        .collect();
+    if !lead.is_empty() {
+        parts.push(format!("Primary claims\n{}\n", lead.join("\n")));
     }
+    parts.extend(verdict::tables(results, findings).iter().map(Table::text));
+    parts.extend(explanations(results).iter().map(Table::text));
     parts.extend(table::sweeps(results, findings).iter().map(Table::text));
     parts.extend(table::courses(results).iter().map(Table::text));
+    parts.extend(table::layers(results).iter().map(Table::text));
     parts.extend(estimates::tables(results).iter().map(Table::text));
-    parts.extend(table::grids(results, findings).iter().map(|grid| grid.table().text()));
     let excluded = verdict::exclusions(results);
     if !excluded.is_empty() {
         let lines: Vec<String> = excluded.iter().map(|(run, why)| format!("  {run}: {why}")).collect();

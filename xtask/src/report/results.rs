@@ -4,9 +4,10 @@ use std::path::Path;
 
 use anyhow::Result;
 
+use super::interpolation::{Point, at_loss};
 use crate::study::experiment::{ComparisonPoint, Experiment};
 use crate::study::frozen::{self, Frozen};
-use crate::study::measurement::{Measurement, MeasuringPoint, RunOutcome};
+use crate::study::measurement::{LayerMeasures, Measurement, MeasuringPoint, RunOutcome};
 use crate::study::metric::Metric;
 use crate::study::store::{RunFolder, RunProvenance, RunState, Verified};
 use crate::study::sweep::PlannedRun;
@@ -44,9 +45,9 @@ pub(crate) struct Run {
 pub(crate) enum RunStatus {
     /// The run counts.
     Counted,
-    /// The final training loss is above the share of ln k in the rules.
+    /// The training loss in evaluation mode ends above the share of ln k in the rules.
     UnderTrained {
-        /// Final training loss as a share of ln k.
+        /// This loss as a share of ln k.
         share: f64,
     },
     /// The training loss, a gradient, or the features were not finite.
@@ -91,14 +92,19 @@ impl RunStatus {
 pub(crate) struct ComparedRun<'a> {
     /// The run.
     pub(crate) run: &'a Run,
-    /// Its measurement there.
-    pub(crate) measurement: &'a Measurement,
+    /// Its measurements there.
+    at: Point<'a>,
 }
 
 impl ComparedRun<'_> {
     /// The value of a metric there.
     pub(crate) fn value(&self, metric: Metric) -> Option<f64> {
-        self.measurement.value(metric)
+        self.at.value(metric)
+    }
+
+    /// Mean training loss over the last window of images there.
+    pub(crate) fn train_loss(&self) -> Option<f64> {
+        self.at.train_loss()
     }
 }
 
@@ -166,14 +172,24 @@ impl Run {
             RunState::Done(RunOutcome::Completed { classes, images, final_loss }) => {
                 self.trained_on = Some((classes, images));
                 self.final_loss = Some(final_loss);
-                let share = final_loss / (classes as f64).ln();
-                if share > under_trained_above { RunStatus::UnderTrained { share } } else { RunStatus::Counted }
+                match self.final_share() {
+                    Some(share) if share > under_trained_above => RunStatus::UnderTrained { share },
+                    _ => RunStatus::Counted,
+                }
             }
         };
         if matches!(self.status, RunStatus::Counted | RunStatus::UnderTrained { .. } | RunStatus::Diverged { .. }) {
             self.record = Some(folder.record()?);
         }
         Ok(())
+    }
+
+    /// The training loss in evaluation mode at the end of training as a share of ln k, the loss of a uniform guess among k
+    /// classes. Where earlier versions did not measure it: the mean training loss of the last steps.
+    pub(crate) fn final_share(&self) -> Option<f64> {
+        let (classes, _) = self.trained_on?;
+        let loss = self.last().and_then(|last| last.value(Metric::EvaluationLoss)).or(self.final_loss)?;
+        Some(loss / (classes as f64).ln())
     }
 
     /// Whether it counts in verdicts.
@@ -189,6 +205,16 @@ impl Run {
         })
     }
 
+    /// The measures of single layers at the end of training.
+    pub(crate) fn layers(&self) -> &[LayerMeasures] {
+        self.last().map_or(&[], |measurement| &measurement.layers)
+    }
+
+    /// The measurement of the initial network.
+    pub(crate) fn initial(&self) -> Option<&Measurement> {
+        self.measurements.iter().find(|measurement| measurement.step == 0)
+    }
+
     /// The measurement at the end of training.
     pub(crate) fn last(&self) -> Option<&Measurement> {
         self.scheduled().find(|(share, _)| *share == 1.0).map(|(_, measurement)| measurement)
@@ -199,28 +225,37 @@ impl Run {
         self.measurements.iter().find(|measurement| measurement.measuring_point == MeasuringPoint::EqualSteps)
     }
 
-    /// The measurement where the running training loss first fell below this share of ln k.
-    pub(crate) fn at_level(&self, wanted: f64) -> Option<&Measurement> {
-        self.measurements.iter().find(
-            |measurement| matches!(measurement.measuring_point, MeasuringPoint::LossLevel { level } if level == wanted),
-        )
+    /// The point at which the evaluation loss first falls to this share of ln k; none if it never does.
+    fn at_level(&self, level: f64) -> Option<Point<'_>> {
+        let (classes, _) = self.trained_on?;
+        let losses: Vec<(&Measurement, f64)> = self
+            .in_order()
+            .into_iter()
+            .filter_map(|measurement| Some((measurement, measurement.value(Metric::EvaluationLoss)?)))
+            .collect();
+        at_loss(&losses, level * (classes as f64).ln())
+    }
+
+    /// One measurement for each measured step, in the order of steps.
+    fn in_order(&self) -> Vec<&Measurement> {
+        let mut ordered: Vec<&Measurement> = self.measurements.iter().collect();
+        ordered.sort_by_key(|measurement| measurement.step);
+        ordered.dedup_by_key(|measurement| measurement.step);
+        ordered
     }
 }
 
-/// The lowest level of training loss that all of these runs reached.
-pub(crate) fn common_level(runs: &[&Run], levels: &[f64]) -> Option<f64> {
-    let reached = |level: &&f64| !runs.is_empty() && runs.iter().all(|run| run.at_level(**level).is_some());
-    levels.iter().filter(reached).copied().min_by(f64::total_cmp)
-}
-
-/// The runs at a comparison point; empty if they have no common one.
-pub(crate) fn compared_runs<'a>(runs: &[&'a Run], comparison: ComparisonPoint, levels: &[f64]) -> Vec<ComparedRun<'a>> {
-    let at = |run: &'a Run, measurement: Option<&'a Measurement>| Some(ComparedRun { run, measurement: measurement? });
-    match comparison {
-        ComparisonPoint::EqualEpochs => runs.iter().filter_map(|run| at(run, run.last())).collect(),
-        ComparisonPoint::EqualSteps => runs.iter().filter_map(|run| at(run, run.at_equal_steps())).collect(),
-        ComparisonPoint::EqualLoss => common_level(runs, levels)
-            .map(|level| runs.iter().filter_map(|run| at(run, run.at_level(level))).collect())
-            .unwrap_or_default(),
-    }
+/// The runs at a comparison point, without those that do not reach it. `level` is the evaluation loss at which runs are
+/// compared at equal loss, as a share of ln k.
+pub(crate) fn compared_runs<'a>(runs: &[&'a Run], comparison: ComparisonPoint, level: f64) -> Vec<ComparedRun<'a>> {
+    let at = |run: &&'a Run| {
+        let run = *run;
+        let at = match comparison {
+            ComparisonPoint::EqualEpochs => Point::Measured(run.last()?),
+            ComparisonPoint::EqualSteps => Point::Measured(run.at_equal_steps()?),
+            ComparisonPoint::EqualLoss => run.at_level(level)?,
+        };
+        Some(ComparedRun { run, at })
+    };
+    runs.iter().filter_map(at).collect()
 }

@@ -1,9 +1,15 @@
-//! Tables for the terminal and the page: one for each sweep, and grids of the claims.
+//! Tables for the terminal and the page: one for each sweep, and one for each overlay.
 
-use super::results::{Results, Run};
+use std::collections::BTreeSet;
+
+use super::results::{Results, Run, compared_runs};
 use super::verdict::{ClaimKind, Finding};
-use crate::study::experiment::{ComparisonPoint, Overlay, Plan};
+use crate::study::experiment::{ComparisonPoint, Overlay};
+use crate::study::measurement::LayerMeasures;
 use crate::study::metric::{Metric, Scale};
+
+/// The name of the network before the first step, in tables.
+const INITIAL_NETWORK: &str = "initial network";
 
 /// Rows of text under a header.
 #[derive(Debug, Clone)]
@@ -30,28 +36,59 @@ fn shown(results: &Results) -> Vec<Metric> {
         Metric::NearestMeanGcBound,
         Metric::SphericalBound,
         Metric::SphericalGcBound,
+        Metric::MeanVariance,
+        Metric::MeanInverseSquaredDistance,
+        Metric::VarianceOverGc,
+        Metric::GcOverVariance,
+        Metric::GcOverTotalVariance,
+        Metric::TestGc,
+        Metric::TargetGc,
+        Metric::NcUnbiased,
+        Metric::TargetNcUnbiased,
+        Metric::GeometricCollapseUnbiased,
+        Metric::CantelliBound,
+        Metric::DirectionalBound,
+        Metric::TargetNearestMeanError,
+        Metric::TargetCantelliBound,
+        Metric::TargetDirectionalBound,
     ];
     results.metrics().into_iter().filter(|metric| !auxiliary.contains(metric)).collect()
 }
 
-/// A table for each column of the figure: the swept values, the metrics at the end of training, the rank correlations.
+/// Tables for each column of the figure: the initial network, the swept values, and the rank correlations, at the end of training
+/// and at every other comparison point at which a claim about this sweep is decided.
 pub(crate) fn sweeps(results: &Results, findings: &[Finding]) -> Vec<Table> {
-    results.experiment.plan.report.columns.iter().map(|name| sweep(results, findings, name)).collect()
+    let plan = &results.experiment.plan;
+    let others = [ComparisonPoint::EqualLoss, ComparisonPoint::EqualSteps];
+    let mut tables = Vec::new();
+    for name in &plan.report.columns {
+        let claims = || plan.claims.trends.iter().filter(|trend| trend.sweeps.contains_key(name));
+        let claimed = |point: &ComparisonPoint| claims().any(|trend| trend.comparisons.contains(point));
+        let points = std::iter::once(ComparisonPoint::EqualEpochs).chain(others.into_iter().filter(claimed));
+        tables.extend(points.map(|point| sweep(results, findings, name, point)));
+    }
+    tables
 }
 
-fn sweep(results: &Results, findings: &[Finding], name: &str) -> Table {
+fn sweep(results: &Results, findings: &[Finding], name: &str, point: ComparisonPoint) -> Table {
     let plan = &results.experiment.plan;
     let sweep = &plan.sweeps[name];
     let metrics = shown(results);
     let mut header = vec![sweep.label.clone(), "runs".to_owned(), "loss".to_owned()];
     header.extend(metrics.iter().map(|metric| metric.short().to_owned()));
-    let mut rows: Vec<Vec<String>> = Vec::new();
+    let mut rows = vec![initial(results, name, &metrics)];
     for (index, value) in sweep.numbers().iter().enumerate() {
         let runs: Vec<&Run> = results.runs.iter().filter(|run| run.planned.value_in(name) == Some(index)).collect();
-        let losses: Vec<f64> = runs.iter().filter_map(|run| run.final_loss).collect();
-        let mut row = vec![super::chart::plain(*value), counts(&runs), spread(&losses, Scale::Linear)];
+        let compared = compared_runs(&runs, point, plan.rules.equal_loss_level);
+        let losses: Vec<f64> = match point {
+            ComparisonPoint::EqualEpochs => runs.iter().filter_map(|run| run.final_loss).collect(),
+            ComparisonPoint::EqualLoss | ComparisonPoint::EqualSteps => {
+                compared.iter().filter_map(|run| run.train_loss()).collect()
+            }
+        };
+        let mut row = vec![super::chart::plain(*value), counts(&runs, compared.len()), spread(&losses, Scale::Linear)];
         row.extend(metrics.iter().map(|metric| {
-            let values: Vec<f64> = runs.iter().filter_map(|run| run.last()?.value(*metric)).collect();
+            let values: Vec<f64> = compared.iter().filter_map(|run| run.value(*metric)).collect();
             spread(&values, metric.scale())
         }));
         rows.push(row);
@@ -62,13 +99,47 @@ fn sweep(results: &Results, findings: &[Finding], name: &str) -> Table {
             finding.kind == ClaimKind::Trend
                 && finding.sweep.as_deref() == Some(name)
                 && finding.metrics == [*metric]
-                && finding.comparison == Some(ComparisonPoint::EqualEpochs)
+                && finding.comparison == Some(point)
         });
         trend.map_or_else(String::new, statistic)
     }));
     rows.push(correlations);
-    let caption = format!("Sweep of the {}, after {} epochs", sweep.label, super::chart::plain(plan.train.epochs));
-    Table { caption, header, rows, summed: true }
+    Table { caption: caption(results, name, point), header, rows, summed: true }
+}
+
+/// The sweep and the point of training of a table, with its level.
+fn caption(results: &Results, name: &str, point: ComparisonPoint) -> String {
+    let plan = &results.experiment.plan;
+    let level = plan.rules.equal_loss_level;
+    let at = match point {
+        ComparisonPoint::EqualEpochs => format!("after {} epochs", super::chart::plain(plan.train.epochs)),
+        ComparisonPoint::EqualLoss => {
+            let classes = results.runs.iter().find_map(|run| run.trained_on).map(|(classes, _)| classes as f64);
+            let nats = classes.map_or_else(String::new, |classes| format!(" = {}", three_digits(level * classes.ln())));
+            format!("at a training loss in evaluation mode of {level} ln k{nats}")
+        }
+        ComparisonPoint::EqualSteps => {
+            let steps = results.of(Some(name)).iter().find_map(|run| Some(run.at_equal_steps()?.step));
+            steps.map_or_else(|| "after equal steps".to_owned(), |steps| format!("after {steps} steps"))
+        }
+    };
+    format!("Sweep of the {}, {at}", plan.sweeps[name].label)
+}
+
+/// The row of the initial network, which is the same for all values of a training setting: one run for each seed.
+fn initial(results: &Results, name: &str, metrics: &[Metric]) -> Vec<String> {
+    let mut runs = results.of(Some(name));
+    if results.experiment.plan.sweeps[name].key.starts_with("train.") {
+        let mut seeds = BTreeSet::new();
+        runs.retain(|run| run.initial().is_some() && seeds.insert(run.planned.configuration.seed));
+    }
+    let found: Vec<_> = runs.iter().filter_map(|run| run.initial()).collect();
+    let mut row = vec![INITIAL_NETWORK.to_owned(), found.len().to_string(), "–".to_owned()];
+    row.extend(metrics.iter().map(|metric| {
+        let values: Vec<f64> = found.iter().filter_map(|measurement| measurement.value(*metric)).collect();
+        spread(&values, metric.scale())
+    }));
+    row
 }
 
 /// A table for each overlay: a row per measuring point, a column per metric.
@@ -81,7 +152,8 @@ pub(crate) fn courses(results: &Results) -> Vec<Table> {
     };
     let course = |group: &Overlay| {
         let row = |share: &f64| {
-            let mut cells = vec![super::chart::plain(share * plan.train.epochs)];
+            let epochs = super::chart::plain(share * plan.train.epochs);
+            let mut cells = vec![if *share == 0.0 { format!("{epochs} ({INITIAL_NETWORK})") } else { epochs }];
             cells.extend(group.metrics.iter().map(|metric| spread(&at(*share, *metric), metric.scale())));
             cells
         };
@@ -93,9 +165,39 @@ pub(crate) fn courses(results: &Results) -> Vec<Table> {
     plan.report.overlays.iter().map(course).collect()
 }
 
-/// The number of runs, and the numbers of those that do not count.
-fn counts(runs: &[&Run]) -> String {
-    let mut words = vec![runs.len().to_string()];
+/// The measures of single layers at the end of training, over the runs that are in every sweep; none if none were measured.
+pub(crate) fn layers(results: &Results) -> Option<Table> {
+    let plan = &results.experiment.plan;
+    let base = |run: &&Run| run.counts() && run.planned.positions.len() == plan.sweeps.len();
+    let runs: Vec<&Run> = results.runs.iter().filter(base).collect();
+    let found: Vec<&LayerMeasures> = runs.iter().flat_map(|run| run.layers()).collect();
+    let row = |layer: &String| {
+        let own: Vec<&LayerMeasures> = found.iter().copied().filter(|found| found.layer == *layer).collect();
+        let cell = |value: &dyn Fn(&LayerMeasures) -> Option<f64>, scale: Scale| {
+            spread(&own.iter().filter_map(|own| value(own)).collect::<Vec<_>>(), scale)
+        };
+        vec![
+            layer.clone(),
+            own.first().map_or_else(|| "–".to_owned(), |own| own.outputs.to_string()),
+            cell(&|own| own.gc.value, Scale::Logarithmic),
+            cell(&|own| own.nc_unbiased.value, Scale::Logarithmic),
+            cell(&|own| own.target_nc_unbiased?.value, Scale::Logarithmic),
+            cell(&|own| own.probe_accuracy.value, Scale::Percent),
+        ]
+    };
+    let header = ["layer", "outputs", "GC", "NC unb.", "target NC unb.", "probe acc."];
+    (!found.is_empty()).then(|| Table {
+        caption: format!("Layers at the end of training ({} runs)", runs.len()),
+        header: header.map(str::to_owned).to_vec(),
+        rows: plan.measure.layers.iter().map(row).collect(),
+        summed: false,
+    })
+}
+
+/// The number of runs that reach the comparison point, of all if not all do, and the numbers of those that do not count.
+fn counts(runs: &[&Run], compared: usize) -> String {
+    let mut words =
+        vec![if compared == runs.len() { runs.len().to_string() } else { format!("{compared} of {}", runs.len()) }];
     for word in ["under-trained", "diverged", "failed", "unfinished"] {
         let count = runs.iter().filter(|run| run.status.word() == word).count();
         if count > 0 {
@@ -103,106 +205,6 @@ fn counts(runs: &[&Run]) -> String {
         }
     }
     words.join(" ")
-}
-
-/// The claims as grids: a row per statement, a column per sweep.
-pub(crate) fn grids(results: &Results, findings: &[Finding]) -> Vec<Grid> {
-    let plan = &results.experiment.plan;
-    let scope = |finding: &Finding| match &finding.sweep {
-        Some(name) => plan.sweeps.get(name).map_or_else(|| name.clone(), |sweep| sweep.label.clone()),
-        None => "all runs".to_owned(),
-    };
-    let mut grids: Vec<Grid> = Vec::new();
-    for finding in findings {
-        let names: Vec<&str> = finding.metrics.iter().map(|metric| metric.label(plan.task)).collect();
-        let (caption, row) = match finding.kind {
-            ClaimKind::Trend => (format!("With the swept value, at {}", compared(finding)), names.concat()),
-            ClaimKind::Association => (format!("With each other, at {}", compared(finding)), names.join(" ↔ ")),
-            ClaimKind::Inequality => ("At every measured point".to_owned(), names.join(" ≤ ")),
-            ClaimKind::Course => ("In the course of training".to_owned(), names.join(" ↔ ")),
-            ClaimKind::Coverage => {
-                ("Share of stated intervals that contain the exact value".to_owned(), finding.claim.clone())
-            }
-        };
-        let grid = match grids.iter_mut().position(|grid| grid.caption == caption) {
-            Some(index) => &mut grids[index],
-            None => {
-                grids.push(Grid { caption, columns: Vec::new(), rows: Vec::new() });
-                let last = grids.len() - 1;
-                &mut grids[last]
-            }
-        };
-        grid.enter(row, scope(finding), finding);
-    }
-    grids.iter_mut().for_each(|grid| grid.order(&plan.report.columns, plan));
-    grids
-}
-
-fn compared(finding: &Finding) -> &'static str {
-    match finding.comparison {
-        Some(ComparisonPoint::EqualLoss) => "equal training loss",
-        Some(ComparisonPoint::EqualSteps) => "equal steps",
-        _ => "equal epochs",
-    }
-}
-
-/// Findings by row and column.
-#[derive(Debug, Clone)]
-pub(crate) struct Grid {
-    /// Its title.
-    pub(crate) caption: String,
-    /// The sweeps, or all runs.
-    pub(crate) columns: Vec<String>,
-    /// The statements, with a finding for each column that has one.
-    pub(crate) rows: Vec<(String, Vec<Option<Finding>>)>,
-}
-
-impl Grid {
-    fn enter(&mut self, row: String, column: String, finding: &Finding) {
-        let at = self.columns.iter().position(|known| *known == column).unwrap_or_else(|| {
-            self.columns.push(column);
-            self.rows.iter_mut().for_each(|(_, cells)| cells.push(None));
-            self.columns.len() - 1
-        });
-        let width = self.columns.len();
-        let line = match self.rows.iter().position(|(known, _)| *known == row) {
-            Some(line) => line,
-            None => {
-                self.rows.push((row, vec![None; width]));
-                self.rows.len() - 1
-            }
-        };
-        self.rows[line].1[at] = Some(finding.clone());
-    }
-
-    /// Sorts the columns in the order of the figure; other columns stay in front.
-    fn order(&mut self, columns: &[String], plan: &Plan) {
-        let rank = |label: &String| {
-            columns
-                .iter()
-                .position(|name| plan.sweeps.get(name).is_some_and(|sweep| sweep.label == *label))
-                .map_or(0, |at| at + 1)
-        };
-        let mut order: Vec<usize> = (0..self.columns.len()).collect();
-        order.sort_by_key(|index| rank(&self.columns[*index]));
-        self.columns = order.iter().map(|index| self.columns[*index].clone()).collect();
-        for (_, cells) in &mut self.rows {
-            *cells = order.iter().map(|index| cells[*index].clone()).collect();
-        }
-    }
-
-    /// The grid as a table.
-    pub(crate) fn table(&self) -> Table {
-        let cell = |finding: &Option<Finding>| {
-            finding
-                .as_ref()
-                .map_or_else(String::new, |finding| format!("{} {}", statistic(finding), finding.verdict.word()))
-        };
-        let header = std::iter::once(String::new()).chain(self.columns.iter().cloned());
-        let rows =
-            self.rows.iter().map(|(name, cells)| std::iter::once(name.clone()).chain(cells.iter().map(cell)).collect());
-        Table { caption: self.caption.clone(), header: header.collect(), rows: rows.collect(), summed: false }
-    }
 }
 
 /// The comparison point of a finding, with its level.

@@ -31,6 +31,11 @@ pub(super) fn reproduce(args: &Args) -> Result<Ending> {
             "--data-dir contradicts `{ALL}`: the experiments read several data sets; name one experiment"
         )));
     }
+    if !args.merge.is_empty() {
+        return Err(usage(anyhow!(
+            "--merge contradicts `{ALL}`: a results folder is of one experiment; name one experiment"
+        )));
+    }
     let experiments = Experiment::names().map(|name| args.resolve(name)).collect::<Result<Vec<_>>>()?;
     let root = args.out.clone().unwrap_or_else(|| PathBuf::from(RESULTS));
     let (watch, count) = (Stopwatch::start(), experiments.len());

@@ -7,6 +7,7 @@ use models::DeviceName;
 
 use super::engine::EngineKind;
 use super::run;
+use super::slice::Slice;
 use crate::arguments::up_to;
 use crate::data;
 use crate::study::experiment::Experiment;
@@ -18,7 +19,7 @@ pub(crate) struct Args {
     /// Which experiment: a name from --list, `all` of them, or the path of a .toml file
     #[arg(default_value = "fig4")]
     pub(super) experiment: String,
-    /// How large: quick (minutes), cpu (real data, up to an hour on two cores), paper (full size)
+    /// How large: quick (minutes), cpu (real data, hours on two cores), paper-lite (one GPU), paper (full size)
     #[arg(long, default_value = "quick")]
     pub(super) preset: String,
     /// Which data set, instead of the preset's
@@ -39,6 +40,12 @@ pub(crate) struct Args {
     /// Where results go [default: results/EXPERIMENT-PRESET-DATA; of `all`, a folder for each in results]
     #[arg(long, value_name = "DIR")]
     pub(super) out: Option<PathBuf>,
+    /// Do one of every N runs, such as 2/6 for the second of six slices; --merge combines their folders
+    #[arg(long, value_name = "I/N")]
+    pub(super) slice: Option<Slice>,
+    /// Results folder whose finished runs are copied first, such as that of a slice; may be repeated
+    #[arg(long, value_name = "DIR")]
+    pub(super) merge: Vec<PathBuf>,
     /// Where the runs are done
     #[arg(long, value_enum, default_value_t = EngineKind::Local)]
     pub(super) engine: EngineKind,
@@ -85,7 +92,7 @@ impl Args {
 
     fn checked(&self, experiment: Experiment) -> Result<Experiment> {
         data::check(&experiment.plan.data.set, self.data_dir.as_ref(), experiment.plan.task)?;
-        run::check_model(&experiment.plan.model)?;
+        run::check_model(&experiment.plan.model, &experiment.plan.measure.layers)?;
         Ok(experiment)
     }
 }

@@ -23,6 +23,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(120);
 pub(super) fn dry_run(args: &Args, experiment: &Experiment, folder: &Path) -> Result<Option<f64>> {
     super::results_folder::check_format(folder)?;
     let planned = sweep::runs(experiment)?;
+    let planned = args.slice.map_or_else(|| planned.clone(), |slice| slice.of(&planned));
     say!("{} runs in {}", planned.len(), folder.display());
     for run in &planned {
         say!("  {}  {:<44} {:<9} {}", run.key, run.description(), state(run, folder), sweep_labels(experiment, run));

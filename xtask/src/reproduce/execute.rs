@@ -9,6 +9,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use super::args::Args;
 use super::child::is_no_space;
 use super::engine::{Engine, EngineEnd, EngineKind, Job, Local, ProgressDisplay, Slurm, check_sbatch, check_slurm};
+use super::merge;
 use super::results_folder::ResultsFolder;
 use crate::output::{note, say};
 use crate::study::experiment::Experiment;
@@ -24,7 +25,9 @@ static STOP: AtomicBool = AtomicBool::new(false);
 /// Executes every run of the experiment that is not done yet, and writes the report.
 pub(super) fn execute(args: &Args, experiment: Experiment, folder: &Path) -> Result<Ending> {
     let planned = sweep::runs(&experiment)?;
+    let selected = args.slice.map_or_else(|| planned.clone(), |slice| slice.of(&planned));
     check_engine(args)?;
+    merge::check(&args.merge)?;
     let own = ResultsFolder::open(folder)?;
     if let Err(error) = data::ensure(&experiment.plan.data.set, args.data_dir.as_ref()) {
         own.abandon();
@@ -32,18 +35,22 @@ pub(super) fn execute(args: &Args, experiment: Experiment, folder: &Path) -> Res
     }
     let text = experiment.to_toml()?;
     own.settle()
-        .and_then(|()| frozen::freeze(folder, &text))
+        .and_then(|()| frozen::freeze(folder, &text, &args.merge))
+        .and_then(|()| merge::merge(&args.merge, &planned, folder, &text))
         .map_err(|error| if is_no_space(&error) { no_space_error(&planned, folder) } else { error })?;
-    let pending = pending(&planned, folder)?;
+    let pending = pending(&selected, folder)?;
     let (engine, description) = engine(args, pending.jobs.len(), folder)?;
-    announce(&experiment, &planned, &pending, &description, folder)?;
+    if let Some(slice) = args.slice {
+        say!("slice {slice}: {} of {} runs", selected.len(), planned.len());
+    }
+    announce(&experiment, &selected, &pending, &description, folder)?;
     match run_jobs(engine.as_ref(), &pending.jobs)? {
-        EngineEnd::Exhausted => conclude(args, experiment, planned, folder),
+        EngineEnd::Exhausted => conclude(args, experiment, planned, &selected, folder),
         EngineEnd::Stopped => {
-            say!("stopped with {} runs finished; the same command continues", finished(&planned, folder));
+            say!("stopped with {} runs finished; the same command continues", finished(&selected, folder));
             Ok(Ending::Interrupted)
         }
-        EngineEnd::NoSpace => Err(no_space_error(&planned, folder)),
+        EngineEnd::NoSpace => Err(no_space_error(&selected, folder)),
     }
 }
 
@@ -178,10 +185,18 @@ fn stop_on_interrupt() -> Result<()> {
     listening.context("cannot listen for Ctrl-C")
 }
 
-/// Writes the report, prints the paths of its files, and fails if a run failed.
-fn conclude(args: &Args, experiment: Experiment, planned: Vec<PlannedRun>, folder: &Path) -> Result<Ending> {
-    let failed = failures(&planned, folder);
-    let written = report::write(experiment, planned, folder, report::Extras { tensorboard: args.tensorboard })?;
+/// Writes the report of all planned runs, prints the paths of its files, and fails if a selected run failed.
+fn conclude(
+    args: &Args,
+    experiment: Experiment,
+    planned: Vec<PlannedRun>,
+    selected: &[PlannedRun],
+    folder: &Path,
+) -> Result<Ending> {
+    let failed = failures(selected, folder);
+    let indexed = args.out.is_none() || args.experiment == super::all::ALL;
+    let extras = report::Extras { tensorboard: args.tensorboard, indexed };
+    let written = report::write(experiment, planned, folder, extras)?;
     say!("\n{}", written.summary);
     say!("report   {}", written.page.display());
     say!("figure   {}", written.figure.display());

@@ -6,8 +6,10 @@ mod child;
 mod dry_run;
 mod engine;
 mod execute;
+mod merge;
 mod results_folder;
 mod run;
+mod slice;
 
 use std::path::Path;
 

@@ -22,6 +22,9 @@ pub(crate) const SECTIONS: [&str; 5] = ["task", "data", "model", "train", "measu
 /// message could be given.
 const LARGEST_COUNT: usize = 10_000_000;
 
+/// The largest number of repeats of an estimator: so many seeds lie between those of two runs.
+const MOST_REPEATS: usize = 1 << 20;
+
 /// All settings that the numbers of a run depend on. The machine and the number of threads are not among them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -119,11 +122,35 @@ pub(crate) struct Measure {
     pub(crate) gc_probes: usize,
     /// Training images per class on whose features collapse is measured.
     pub(crate) feature_images_per_class: usize,
+    /// On which images the measures of training images are computed.
+    #[serde(default, skip_serializing_if = "Protocol::is_default")]
+    pub(crate) protocol: Protocol,
+    /// Names of the layers that are measured at the end of training; none by default.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) layers: Vec<String>,
     /// Few-shot episodes on the target classes.
     pub(crate) few_shot: FewShot,
     /// Estimators of GC that are compared with its exact value, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) estimators: Option<Estimators>,
+}
+
+/// The images on which the measures of training images are computed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Protocol {
+    /// The same images of every class at every measuring point.
+    #[default]
+    #[serde(alias = "fixed images")]
+    FixedImages,
+    /// Averages over the first training batches of the first epoch, each measured on its own.
+    Batches,
+}
+
+impl Protocol {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Estimators of GC that are compared with its exact value, and the images for it.
@@ -236,6 +263,13 @@ impl Configuration {
                 shot + query
             );
         }
+        let gc = self.measure.gc_images_per_class;
+        if self.task == Task::Transfer && per_class < gc {
+            bail!(
+                "measure.gc_images_per_class = {gc} contradicts data.target_images_per_class = {per_class}: there are no more \
+                 images of each class"
+            );
+        }
         if self.task == Task::Transfer && (1..way).contains(&target_classes) {
             bail!(
                 "data.target_classes = {target_classes}: episodes of measure.few_shot.way = {way} need as many classes"
@@ -334,15 +368,15 @@ impl Measure {
 
 impl Estimators {
     fn check(&self) -> Result<()> {
-        for (name, count) in [("images", self.images), ("repeats", self.repeats)] {
-            if count == 0 {
-                bail!("measure.estimators.{name}: expected at least 1, got 0");
+        for (name, count, most) in [("images", self.images, LARGEST_COUNT), ("repeats", self.repeats, MOST_REPEATS)] {
+            if !(1..=most).contains(&count) {
+                bail!("measure.estimators.{name}: expected a whole number from 1 to {most}, got {count}");
             }
         }
         let counts = |values: &[usize]| values.iter().map(|count| *count as f64).collect::<Vec<_>>();
         rising("measure.estimators.batch_samples", &counts(&self.batch_samples), 2.0, self.images as f64)?;
         rising("measure.estimators.mask_rates", &self.mask_rates, f64::MIN_POSITIVE, 1.0)?;
-        rising("measure.estimators.output_samples", &counts(&self.output_samples), 1.0, f64::MAX)
+        rising("measure.estimators.output_samples", &counts(&self.output_samples), 1.0, LARGEST_COUNT as f64)
     }
 }
 

@@ -158,15 +158,18 @@ impl Experiment {
                 bail!("claims.trends: `{}` is primary, but not among its metrics", metric.name());
             }
         }
+        let related = plan.claims.associations.iter().map(|claim| claim.direction);
+        if related
+            .chain(plan.claims.courses.iter().map(|claim| claim.direction))
+            .any(|goes| goes == Direction::Unchanged)
+        {
+            bail!("claims: the direction `unchanged` is for trends; an association or a course `rises` or `falls`");
+        }
+        if plan.claims.coverage_primary && !plan.claims.coverage {
+            bail!("claims.coverage_primary contradicts claims.coverage = false: no coverage is claimed");
+        }
         if plan.claims.coverage && plan.measure.estimators.is_none() {
             bail!("claims.coverage contradicts measure: there are no measure.estimators");
-        }
-        if plan.claims.comparisons().any(|comparison| comparison == ComparisonPoint::EqualLoss)
-            && plan.measure.loss_levels.is_empty()
-        {
-            bail!(
-                "claims at the comparison point `equal-loss` contradict measure.loss_levels = []: there is no level to compare at"
-            );
         }
         self.plan.rules.check()
     }
@@ -259,11 +262,11 @@ mod tests {
         for name in Experiment::names() {
             for preset in Experiment::presets(name).unwrap() {
                 let experiment = Experiment::resolve(name, &preset, None, None, &[]).unwrap();
-                // A preset of minutes may compare two values of a network that is slow to train.
-                let fewest = if preset == "quick" { 2 } else { 4 };
                 for sweep in experiment.plan.sweeps.values() {
-                    assert!(sweep.values.len() >= fewest, "{name} {preset}: {} has too few values", sweep.label);
+                    assert!(sweep.values.len() >= 4, "{name} {preset}: {} has too few values", sweep.label);
                 }
+                let seeds = if preset == "quick" { 3 } else { 5 };
+                assert!(experiment.plan.seeds.len() >= seeds, "{name} {preset} has too few seeds");
             }
         }
     }
@@ -283,8 +286,14 @@ mod tests {
         assert!(fails("fig4", "quick", &["train.learning_rate=-1"]).contains("train.learning_rate"));
         assert!(fails("fig4", "quick", &["sweeps.batch-size.values=[0, 8]"]).contains("train.batch_size"));
         assert!(fails("fig4", "quick", &["measure.schedule=[0.5, 2.0]"]).contains("measure.schedule"));
-        assert!(fails("fig4", "quick", &["measure.loss_levels=[]"]).contains("contradict measure.loss_levels = []"));
+        assert!(fails("fig4", "quick", &["rules.equal_loss_level=1"]).contains("rules.equal_loss_level"));
         assert!(fails("fig4", "quick", &["rules.confidence=95"]).contains("rules.confidence"));
+        assert!(
+            fails("fig4", "quick", &["rules.negligible_factor=0.95"]).contains("expected a number from 1, got 0.95")
+        );
+        assert!(fails("fig4", "quick", &["rules.negligible_points=-1"]).contains("expected a number from 0, got -1"));
+        assert!(fails("fig4", "quick", &["rules.trained_below=0.95"]).contains("rules.trained_below"));
+        assert!(fails("fig4", "quick", &["rules.false_discovery_rate=1"]).contains("rules.false_discovery_rate"));
         assert!(fails("fig4", "quick", &["train.mixed_precision=true"]).contains("train.device is `cpu`"));
     }
 

@@ -1,6 +1,6 @@
 //! The experiment as it was before its first run, to detect claims and rules that changed after results were seen.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use toml::Table;
@@ -23,12 +23,19 @@ pub(crate) struct Frozen {
 }
 
 /// Records the resolved experiment in a results folder that has no runs and no record yet.
-pub(crate) fn freeze(folder: &Path, experiment: &str) -> Result<()> {
+///
+/// Runs that will be copied from other results folders were made earlier: then the record of one of these folders is copied, one
+/// that differs from the experiment if there is one. If one of them has no record, nothing is recorded.
+pub(crate) fn freeze(folder: &Path, experiment: &str, merged: &[PathBuf]) -> Result<()> {
     let path = folder.join(FROZEN);
     if path.exists() || folder.join("runs").exists() {
         return Ok(());
     }
-    write_whole(&path, experiment.as_bytes())
+    let records: Vec<Option<String>> =
+        merged.iter().map(|source| std::fs::read_to_string(source.join(FROZEN)).ok()).collect();
+    let Some(records) = records.into_iter().collect::<Option<Vec<String>>>() else { return Ok(()) };
+    let earlier = records.iter().find(|record| *record != experiment).map_or(experiment, String::as_str);
+    write_whole(&path, earlier.as_bytes())
 }
 
 /// Compares the resolved experiment with the one before the first run.
@@ -68,10 +75,10 @@ mod tests {
     fn a_changed_rule_is_named_with_both_values() {
         let folder = tempfile::tempdir().unwrap();
         let (first, second) = ("seeds = [0]\n[rules]\nconfidence = 0.95\n", "seeds = [0]\n[rules]\nconfidence = 0.9\n");
-        freeze(folder.path(), first).unwrap();
+        freeze(folder.path(), first, &[]).unwrap();
         assert_eq!(compare(folder.path(), first).warning(), None);
         // A later command does not replace the record.
-        freeze(folder.path(), second).unwrap();
+        freeze(folder.path(), second, &[]).unwrap();
         let changed = compare(folder.path(), second);
         let warning = changed.warning().unwrap();
         assert!(warning.contains("`rules.confidence` is 0.9, before the first run 0.95"), "{warning}");
@@ -79,10 +86,27 @@ mod tests {
     }
 
     #[test]
+    fn a_merged_folder_has_the_record_of_its_sources() {
+        let (one, two, into) =
+            (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        freeze(one.path(), "a = 1", &[]).unwrap();
+        freeze(two.path(), "a = 2", &[]).unwrap();
+        let sources = [one.path().to_owned(), two.path().to_owned()];
+        freeze(into.path(), "a = 1", &sources).unwrap();
+        assert!(compare(into.path(), "a = 1").warning().unwrap().contains("`a` is 1, before the first run 2"));
+        let (same, unknown, empty) =
+            (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        freeze(same.path(), "a = 1", &sources[..1]).unwrap();
+        assert_eq!(compare(same.path(), "a = 1").warning(), None);
+        freeze(unknown.path(), "a = 1", &[empty.path().to_owned()]).unwrap();
+        assert!(compare(unknown.path(), "a = 1").warning().unwrap().contains("was not recorded"));
+    }
+
+    #[test]
     fn results_from_before_the_record_are_called_so() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("runs")).unwrap();
-        freeze(folder.path(), "a = 1").unwrap();
+        freeze(folder.path(), "a = 1", &[]).unwrap();
         let warning = compare(folder.path(), "a = 1").warning().unwrap();
         assert!(warning.contains("was not recorded before the first run"), "{warning}");
     }

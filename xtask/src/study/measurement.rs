@@ -25,6 +25,29 @@ pub(crate) struct Measurement {
     /// Estimates of GC and its exact value, if they are configured.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) estimates: Vec<GcEstimate>,
+    /// Measures of single layers at the end of training, if they are configured.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) layers: Vec<LayerMeasures>,
+}
+
+/// Measures of the output of one layer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LayerMeasures {
+    /// Name of the layer.
+    pub(crate) layer: String,
+    /// Number of its outputs.
+    pub(crate) outputs: usize,
+    /// Geometric complexity on training images.
+    pub(crate) gc: Measured,
+    /// Neural collapse on training images, from unbiased variances and squared distances.
+    pub(crate) nc_unbiased: Measured,
+    /// The same of the target classes of a transfer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) target_nc_unbiased: Option<Measured>,
+    /// Accuracy of the ridge head on the layer's outputs: in few-shot episodes on the target classes, or, without target
+    /// classes, fitted to training images and evaluated on test images.
+    pub(crate) probe_accuracy: Measured,
 }
 
 /// A point of training at which a run measures, by its reason.

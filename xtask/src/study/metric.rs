@@ -45,6 +45,39 @@ pub(crate) enum Metric {
     SphericalBound,
     /// Bound on the nearest-mean error from c times the geometric collapse of the test images, with the same condition.
     SphericalGcBound,
+    /// Mean over training classes of the variance within the class, with divisor n.
+    MeanVariance,
+    /// Mean over pairs of training classes of 1/d², d the distance of the class means.
+    MeanInverseSquaredDistance,
+    /// NC/(GC · mean 1/d²): the variance within classes over GC, with the weights 1/d² of NC. The product of GC,
+    /// [`Self::MeanInverseSquaredDistance`] and this is NC.
+    VarianceOverGc,
+    /// GC over the mean variance within classes, which does not depend on the scale of the features.
+    GcOverVariance,
+    /// GC over the total variance tr Σ_W + tr Σ_B, which does not depend on the scale of the features.
+    GcOverTotalVariance,
+    /// Geometric complexity of the features on test images of the training classes.
+    TestGc,
+    /// Geometric complexity of the features on images of the target classes.
+    TargetGc,
+    /// Neural collapse on training images, from unbiased variances and squared distances.
+    NcUnbiased,
+    /// Neural collapse of the target classes, from unbiased variances and squared distances.
+    TargetNcUnbiased,
+    /// Mixture form of geometric collapse on training images, from unbiased squared distances.
+    GeometricCollapseUnbiased,
+    /// Mean cross-entropy in evaluation mode on the training images that are measured, without the GC penalty.
+    EvaluationLoss,
+    /// Cantelli bound on the nearest-mean test error, from the margins of the test images to the training means, at most 1.
+    CantelliBound,
+    /// Bound on the nearest-mean test error by the directional CDNV of the test images about the training means, at most 1.
+    DirectionalBound,
+    /// Few-shot error of the nearest-mean head on the target classes.
+    TargetNearestMeanError,
+    /// Mean over episodes of the Cantelli bound on the few-shot error of the nearest-mean head, at most 1.
+    TargetCantelliBound,
+    /// Mean over episodes of the bound on the few-shot error of the nearest-mean head by the directional CDNV, at most 1.
+    TargetDirectionalBound,
 }
 
 /// The scale of an axis.
@@ -60,7 +93,7 @@ pub(crate) enum Scale {
 
 impl Metric {
     /// All metrics, in the order of columns and tables.
-    pub(crate) const ALL: [Self; 18] = [
+    pub(crate) const ALL: [Self; 34] = [
         Self::Gc,
         Self::GeometricCollapse,
         Self::PairwiseGeometricCollapse,
@@ -79,12 +112,35 @@ impl Metric {
         Self::NearestMeanGcBound,
         Self::SphericalBound,
         Self::SphericalGcBound,
+        Self::MeanVariance,
+        Self::MeanInverseSquaredDistance,
+        Self::VarianceOverGc,
+        Self::GcOverVariance,
+        Self::GcOverTotalVariance,
+        Self::TestGc,
+        Self::TargetGc,
+        Self::NcUnbiased,
+        Self::TargetNcUnbiased,
+        Self::GeometricCollapseUnbiased,
+        Self::EvaluationLoss,
+        Self::CantelliBound,
+        Self::DirectionalBound,
+        Self::TargetNearestMeanError,
+        Self::TargetCantelliBound,
+        Self::TargetDirectionalBound,
     ];
 
     /// Whether runs of this task measure it.
     pub(crate) fn measured_in(self, task: Task) -> bool {
         match self {
-            Self::TargetNc | Self::NearestMeanAccuracy | Self::RidgeAccuracy => task == Task::Transfer,
+            Self::TargetNc
+            | Self::NearestMeanAccuracy
+            | Self::RidgeAccuracy
+            | Self::TargetGc
+            | Self::TargetNcUnbiased
+            | Self::TargetNearestMeanError
+            | Self::TargetCantelliBound
+            | Self::TargetDirectionalBound => task == Task::Transfer,
             Self::TestAccuracy => task == Task::Classification,
             _ => true,
         }
@@ -111,6 +167,22 @@ impl Metric {
             Self::NearestMeanGcBound => "nearest_mean_gc_bound",
             Self::SphericalBound => "spherical_bound",
             Self::SphericalGcBound => "spherical_gc_bound",
+            Self::MeanVariance => "mean_variance",
+            Self::MeanInverseSquaredDistance => "mean_inverse_squared_distance",
+            Self::VarianceOverGc => "variance_over_gc",
+            Self::GcOverVariance => "gc_over_variance",
+            Self::GcOverTotalVariance => "gc_over_total_variance",
+            Self::TestGc => "test_gc",
+            Self::TargetGc => "target_gc",
+            Self::NcUnbiased => "nc_unbiased",
+            Self::TargetNcUnbiased => "target_nc_unbiased",
+            Self::GeometricCollapseUnbiased => "geometric_collapse_unbiased",
+            Self::EvaluationLoss => "evaluation_loss",
+            Self::CantelliBound => "cantelli_bound",
+            Self::DirectionalBound => "directional_bound",
+            Self::TargetNearestMeanError => "target_nearest_mean_error",
+            Self::TargetCantelliBound => "target_cantelli_bound",
+            Self::TargetDirectionalBound => "target_directional_bound",
         }
     }
 
@@ -141,6 +213,25 @@ impl Metric {
             Self::NearestMeanGcBound => "bound by c × geometric collapse",
             Self::SphericalBound => "bound by NC, spherical classes",
             Self::SphericalGcBound => "bound by c × geometric collapse, spherical classes",
+            Self::MeanVariance => "variance within classes",
+            Self::MeanInverseSquaredDistance => "mean 1/d²",
+            Self::VarianceOverGc => "variance over GC",
+            Self::GcOverVariance => "GC over variance within classes",
+            Self::GcOverTotalVariance => "GC over total variance",
+            Self::TestGc if transfer => "source test GC",
+            Self::TestGc => "test GC",
+            Self::TargetGc => "target GC",
+            Self::NcUnbiased if transfer => "source NC, unbiased",
+            Self::NcUnbiased => "train NC, unbiased",
+            Self::TargetNcUnbiased => "target NC, unbiased",
+            Self::GeometricCollapseUnbiased if transfer => "source geometric collapse, unbiased",
+            Self::GeometricCollapseUnbiased => "geometric collapse, unbiased",
+            Self::EvaluationLoss => "training loss in evaluation mode",
+            Self::CantelliBound => "Cantelli bound",
+            Self::DirectionalBound => "bound by directional CDNV",
+            Self::TargetNearestMeanError => "5-shot error, nearest mean",
+            Self::TargetCantelliBound => "Cantelli bound, 5-shot",
+            Self::TargetDirectionalBound => "bound by directional CDNV, 5-shot",
         }
     }
 
@@ -165,15 +256,50 @@ impl Metric {
             Self::NearestMeanGcBound => "GC bound",
             Self::SphericalBound => "NC bound (sph.)",
             Self::SphericalGcBound => "GC bound (sph.)",
+            Self::MeanVariance => "Var",
+            Self::MeanInverseSquaredDistance => "1/d²",
+            Self::VarianceOverGc => "Var/GC",
+            Self::GcOverVariance => "GC/Var",
+            Self::GcOverTotalVariance => "GC/tr Σ",
+            Self::TestGc => "test GC",
+            Self::TargetGc => "target GC",
+            Self::NcUnbiased => "NC unb.",
+            Self::TargetNcUnbiased => "target NC unb.",
+            Self::GeometricCollapseUnbiased => "collapse unb.",
+            Self::EvaluationLoss => "eval. loss",
+            Self::CantelliBound => "Cantelli",
+            Self::DirectionalBound => "dir. bound",
+            Self::TargetNearestMeanError => "5-shot error",
+            Self::TargetCantelliBound => "target Cantelli",
+            Self::TargetDirectionalBound => "target dir. bound",
         }
     }
 
     /// The largest possible value; none if there is none. A bound at or above it cannot be violated.
     pub(crate) fn maximum(self) -> Option<f64> {
         match self {
-            Self::NearestMeanAccuracy | Self::RidgeAccuracy | Self::TestAccuracy | Self::NearestMeanError => Some(1.0),
+            Self::NearestMeanAccuracy
+            | Self::RidgeAccuracy
+            | Self::TestAccuracy
+            | Self::NearestMeanError
+            | Self::TargetNearestMeanError => Some(1.0),
             _ => None,
         }
+    }
+
+    /// Whether it stays the same when the features are multiplied by a number and the weights of the last layer divided by it.
+    #[cfg(test)]
+    pub(crate) fn is_scale_free(self) -> bool {
+        !matches!(
+            self,
+            Self::Gc
+                | Self::TestGc
+                | Self::TargetGc
+                | Self::MeanVariance
+                | Self::MeanInverseSquaredDistance
+                | Self::PathSlope
+                | Self::StepSlope
+        )
     }
 
     /// The scale of its axis.

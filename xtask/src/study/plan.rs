@@ -116,22 +116,43 @@ pub(crate) struct Axes {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Rules {
-    /// A run whose final training loss is above this share of ln k (the loss of a uniform guess) is under-trained.
+    /// The training loss in evaluation mode at which runs are compared at equal loss, as a share of ln k.
+    #[serde(default = "equal_loss_level")]
+    pub(crate) equal_loss_level: f64,
+    /// A run whose training loss in evaluation mode ends above this share of ln k (the loss of a uniform guess) is under-trained.
     pub(crate) under_trained_above: f64,
     /// An accuracy at or above this is saturated. A claim about accuracies is undecided if more than half are saturated.
     pub(crate) saturated_above: f64,
-    /// Level of the bootstrap intervals. A verdict also needs a p-value of the permutation test of at most 1 minus this.
+    /// A size is also computed from the swept values whose runs all ended training at or below this share of ln k.
+    #[serde(default = "trained_below")]
+    pub(crate) trained_below: f64,
+    /// Confidence level of all intervals. A primary claim is decided at 1 minus this, after Holm's correction.
     pub(crate) confidence: f64,
+    /// Level of the correction of Benjamini and Hochberg over the exploratory claims.
+    #[serde(default = "false_discovery_rate")]
+    pub(crate) false_discovery_rate: f64,
     /// A change over a sweep is negligible if its interval lies between 1 over this factor and this factor.
     #[serde(default = "negligible_factor")]
     pub(crate) negligible_factor: f64,
     /// A change of an accuracy is negligible if its interval lies within ± this number of percentage points.
     #[serde(default = "negligible_points")]
     pub(crate) negligible_points: f64,
-    /// Number of bootstrap resamples.
+    /// Number of drawn permutations, where a permutation test has too many to count all.
     pub(crate) resamples: usize,
     /// Largest shortfall of an estimator's coverage (the share of intervals with the exact value inside) from its level.
     pub(crate) coverage_tolerance: f64,
+}
+
+fn trained_below() -> f64 {
+    0.6
+}
+
+fn false_discovery_rate() -> f64 {
+    0.1
+}
+
+fn equal_loss_level() -> f64 {
+    0.6
 }
 
 fn negligible_factor() -> f64 {
@@ -158,12 +179,18 @@ pub(crate) struct Claims {
     /// Whether the intervals of the estimators are claimed to have their stated coverage.
     #[serde(default)]
     pub(crate) coverage: bool,
+    /// Whether the coverage of each kind of estimator, over all of its settings, is a primary claim.
+    #[serde(default)]
+    pub(crate) coverage_primary: bool,
 }
 
 /// Each of `metrics` rises or falls with the value of each of `sweeps`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Trend {
+    /// The source of the claim, if it is not the reproduced paper.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) source: Option<String>,
     /// The metrics.
     pub(crate) metrics: Vec<Metric>,
     /// The metrics whose claims at the first comparison point are primary.
@@ -176,17 +203,20 @@ pub(crate) struct Trend {
     pub(crate) comparisons: Vec<ComparisonPoint>,
 }
 
-/// `x` and `y` are correlated over the runs of each sweep, and of all sweeps.
+/// `x` and `y` are correlated over all runs within seeds, given the swept values and the training loss.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Association {
+    /// The source of the claim, if it is not the reproduced paper.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) source: Option<String>,
     /// One metric.
     pub(crate) x: Metric,
     /// The other metric.
     pub(crate) y: Metric,
     /// The direction of `y` as `x` rises.
     pub(crate) direction: Direction,
-    /// Whether the claim over all runs, at the first comparison point, is primary.
+    /// Whether the claim at the first comparison point is primary.
     #[serde(default)]
     pub(crate) primary: bool,
     /// Where along training the runs are compared.
@@ -211,6 +241,9 @@ pub(crate) struct Inequality {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Course {
+    /// The source of the claim, if it is not the reproduced paper.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) source: Option<String>,
     /// One metric.
     pub(crate) x: Metric,
     /// The other metric.
@@ -230,6 +263,19 @@ pub(crate) enum Direction {
     Rises,
     /// The metric falls.
     Falls,
+    /// The metric stays the same within the margin of the rules; for trends only.
+    Unchanged,
+}
+
+impl Direction {
+    /// The comparative for a metric that goes this way.
+    pub(crate) fn comparative(self) -> &'static str {
+        match self {
+            Self::Rises => "higher",
+            Self::Falls => "lower",
+            Self::Unchanged => "the same",
+        }
+    }
 }
 
 /// The point of training at which runs are compared.
@@ -241,7 +287,7 @@ pub(crate) enum ComparisonPoint {
     EqualEpochs,
     /// After the number of steps of the run with the largest batches, which has the fewest.
     EqualSteps,
-    /// Where the running training loss first fell below the lowest level that all compared runs reached.
+    /// Where the training loss in evaluation mode first falls to the level of the rules, interpolated between measured points.
     #[serde(alias = "matched-loss")]
     EqualLoss,
 }
@@ -252,7 +298,10 @@ impl Claims {
         let trends = self.trends.iter().map(|claim| claim.primary.len() * claim.sweeps.len());
         let associations = self.associations.iter().filter(|claim| claim.primary).count();
         let inequalities = self.inequalities.iter().filter(|claim| claim.primary).count();
-        trends.sum::<usize>() + associations + inequalities + self.courses.iter().filter(|claim| claim.primary).count()
+        let courses = self.courses.iter().filter(|claim| claim.primary).count();
+        // The kinds of estimators: samples of images, of entries, of outputs.
+        let coverages = if self.coverage && self.coverage_primary { 3 } else { 0 };
+        trends.sum::<usize>() + associations + inequalities + courses + coverages
     }
 
     /// The comparison points of all claims, with repetitions.
@@ -274,11 +323,24 @@ impl Rules {
         if !(self.negligible_points.is_finite() && self.negligible_points >= 0.0) {
             bail!("rules.negligible_points: expected a number from 0, got {}", self.negligible_points);
         }
+        if !(self.equal_loss_level > 0.0 && self.equal_loss_level < 1.0) {
+            bail!("rules.equal_loss_level: expected a share of ln k in (0, 1), got {}", self.equal_loss_level);
+        }
         if self.resamples < 100 {
             bail!("rules.resamples: expected at least 100, got {}", self.resamples);
         }
         if !(self.under_trained_above > 0.0 && self.under_trained_above <= 1.0) {
             bail!("rules.under_trained_above: expected a share of ln k in (0, 1], got {}", self.under_trained_above);
+        }
+        if !(self.trained_below > 0.0 && self.trained_below <= self.under_trained_above) {
+            bail!(
+                "rules.trained_below: expected a share of ln k in (0, {}], which is rules.under_trained_above, got {}",
+                self.under_trained_above,
+                self.trained_below
+            );
+        }
+        if !(self.false_discovery_rate > 0.0 && self.false_discovery_rate < 1.0) {
+            bail!("rules.false_discovery_rate: expected a share between 0 and 1, got {}", self.false_discovery_rate);
         }
         if !(self.saturated_above > 0.0 && self.saturated_above <= 1.0) {
             bail!("rules.saturated_above: expected an accuracy in (0, 1], got {}", self.saturated_above);

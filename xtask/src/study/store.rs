@@ -203,6 +203,19 @@ impl RunFolder {
         remove_partial(&self.path)
     }
 
+    /// Takes over the results of a finished run in another folder. The mark of its end is copied last.
+    pub(crate) fn copy_from(&self, source: &Self, configuration: &Configuration) -> Result<()> {
+        self.create(configuration)?;
+        let _lock = FolderLock::take(&self.path)?;
+        self.clear()?;
+        for name in [METRICS, RECORD, DONE] {
+            let from = source.path.join(name);
+            let bytes = fs::read(&from).with_context(|| format!("cannot read {}", from.display()))?;
+            write_whole(&self.path.join(name), &bytes)?;
+        }
+        Ok(())
+    }
+
     /// Appends one line to the measurements.
     pub(crate) fn append(&self, measurement: &Measurement) -> Result<()> {
         let path = self.path.join(METRICS);
@@ -279,6 +292,7 @@ mod tests {
             train_loss: Some(0.3),
             values: values.into_iter().collect(),
             estimates: Vec::new(),
+            layers: Vec::new(),
         }
     }
 

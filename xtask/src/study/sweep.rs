@@ -85,7 +85,7 @@ mod tests {
 
     fn experiment(set: &[&str]) -> Experiment {
         let set: Vec<String> = set.iter().map(|text| (*text).to_owned()).collect();
-        Experiment::resolve("fig4", "quick", None, Some(&[0, 1]), &set).unwrap()
+        Experiment::resolve("fig1", "quick", None, Some(&[0, 1]), &set).unwrap()
     }
 
     #[test]

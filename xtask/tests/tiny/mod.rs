@@ -1,4 +1,4 @@
-//! A tiny experiment of four runs, each of which takes a fraction of a second.
+//! A tiny experiment of five runs, each of which takes a fraction of a second.
 #![allow(dead_code, clippy::unwrap_used, clippy::panic, reason = "helpers of tests, which may panic")]
 
 use std::fs;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 /// Settings of `fig4`: a few classes, a few images, a narrow network, two epochs.
-pub(crate) const TINY: [&str; 16] = [
+pub(crate) const TINY: [&str; 19] = [
     "data.classes=6",
     "data.train_images_per_class=8",
     "data.test_images_per_class=3",
@@ -23,6 +23,10 @@ pub(crate) const TINY: [&str; 16] = [
     "sweeps.learning-rate.values=[0.05, 0.1]",
     "sweeps.batch-size.values=[8, 16]",
     "sweeps.l2.values=[0, 1e-2]",
+    "sweeps.gc-penalty.values=[0, 1e-2]",
+    // As in the earlier version of the experiment, of which `old_results` has runs.
+    "measure.loss_levels=[0.9, 0.75, 0.6, 0.45, 0.3]",
+    "measure.layers=[]",
 ];
 
 /// The program with these arguments, in a folder.

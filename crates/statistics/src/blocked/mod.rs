@@ -1,8 +1,12 @@
 //! The permutation test of the mean within-seed rank correlation.
 
+mod course;
+
 use rand::seq::SliceRandom;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+
+pub use course::course_correlation;
 
 use crate::permutation::for_each_permutation;
 use crate::rank::{ROUNDING, pearson};
@@ -103,49 +107,78 @@ pub fn blocked_rank_correlation(
     settings: &PermutationSettings,
 ) -> Result<BlockedCorrelation> {
     settings.check()?;
-    if blocks.is_empty() {
-        return Err(Error::TooFewValues { statistic: NAME, needed: 1, got: 0 });
-    }
     blocks.iter().try_for_each(|block| block.check(NAME, 2))?;
-    let ranked: Vec<RankedBlock> = blocks.iter().map(|block| RankedBlock::new(block, statistic)).collect();
-    let per_block: Vec<Option<f64>> = ranked.iter().map(|block| block.coefficient(&block.y)).collect();
+    let ranked = blocks.iter().map(|block| RankedBlock::new(std::slice::from_ref(block), statistic)).collect();
+    tested(NAME, ranked, statistic, settings)
+}
+
+/// The mean correlation of ranked blocks and its permutation test.
+fn tested(
+    name: &'static str,
+    ranked: Vec<RankedBlock>,
+    statistic: RankStatistic,
+    settings: &PermutationSettings,
+) -> Result<BlockedCorrelation> {
+    if ranked.is_empty() {
+        return Err(Error::TooFewValues { statistic: name, needed: 1, got: 0 });
+    }
+    let per_block: Vec<Option<f64>> = ranked.iter().map(|block| block.coefficient(&block.in_order())).collect();
     if per_block.iter().all(Option::is_none) {
-        let which = if blocks.iter().all(|block| constant(block.x)) { "first" } else { "second" };
-        return Err(Error::NoVariation { statistic: NAME, which, count: blocks.iter().map(Block::len).sum() });
+        let lists = || ranked.iter().flat_map(|block| &block.series);
+        let which = if lists().all(|(x, _)| constant(x)) { "first" } else { "second" };
+        return Err(Error::NoVariation { statistic: name, which, count: lists().map(|(x, _)| x.len()).sum() });
     }
     let sum: f64 = per_block.iter().flatten().sum();
     let (p_value, permutations, exact) = match null_distribution(&ranked, settings.exact_up_to) {
-        Some(null) => (null.beyond(sum), blocks.iter().map(|block| factorial(block.len())).product(), true),
+        Some(null) => (null.beyond(sum), ranked.iter().map(|block| factorial(block.length())).product(), true),
         None => (drawn(&ranked, sum, settings), settings.draws as f64 + 1.0, false),
     };
-    Ok(BlockedCorrelation { statistic, mean: sum / blocks.len() as f64, per_block, p_value, permutations, exact })
+    Ok(BlockedCorrelation { statistic, mean: sum / ranked.len() as f64, per_block, p_value, permutations, exact })
 }
 
-/// A block with values transformed for its statistic, such as ranks.
+/// A block with values transformed for its statistic, such as ranks: series of one length that are permuted together.
 struct RankedBlock {
     statistic: RankStatistic,
-    x: Vec<f64>,
-    y: Vec<f64>,
+    series: Vec<(Vec<f64>, Vec<f64>)>,
 }
 
 impl RankedBlock {
-    fn new(block: &Block<'_>, statistic: RankStatistic) -> Self {
+    fn new(series: &[Block<'_>], statistic: RankStatistic) -> Self {
         // Ranks do not change when their order does, so they are taken once.
-        Self { statistic, x: crate::mean_ranks(block.x), y: crate::mean_ranks(block.y) }
+        let ranks = |block: &Block<'_>| (crate::mean_ranks(block.x), crate::mean_ranks(block.y));
+        Self { statistic, series: series.iter().map(ranks).collect() }
     }
 
-    fn coefficient(&self, y: &[f64]) -> Option<f64> {
-        match self.statistic {
-            RankStatistic::Spearman => pearson(&self.x, y),
-            RankStatistic::Kendall => self.statistic.coefficient(&self.x, y),
+    fn length(&self) -> usize {
+        self.series.first().map_or(0, |(x, _)| x.len())
+    }
+
+    fn in_order(&self) -> Vec<usize> {
+        (0..self.length()).collect()
+    }
+
+    /// The mean coefficient of the series with y in this order; none where no series varies.
+    fn coefficient(&self, order: &[usize]) -> Option<f64> {
+        let (mut sum, mut count) = (0.0, 0);
+        for (x, y) in &self.series {
+            let y: Vec<f64> = order.iter().filter_map(|&index| y.get(index).copied()).collect();
+            let found = match self.statistic {
+                RankStatistic::Spearman => pearson(x, &y),
+                RankStatistic::Kendall => self.statistic.coefficient(x, &y),
+            };
+            if let Some(coefficient) = found {
+                sum += coefficient;
+                count += 1;
+            }
         }
+        (count > 0).then(|| sum / f64::from(count))
     }
 
     /// The coefficient over all orders of `y`.
     fn distribution(&self) -> Distribution {
-        let mass = 1.0 / factorial(self.y.len());
+        let mass = 1.0 / factorial(self.length());
         let mut terms = Vec::new();
-        for_each_permutation(&mut self.y.clone(), self.y.len(), &mut |order| {
+        for_each_permutation(&mut self.in_order(), self.length(), &mut |order| {
             terms.push((self.coefficient(order).unwrap_or(0.0), mass));
         });
         Distribution::merged(terms)
@@ -188,10 +221,10 @@ impl Distribution {
 
 /// The distribution of the sum of coefficients over all permutations; none where it takes more than `most` terms.
 fn null_distribution(blocks: &[RankedBlock], most: usize) -> Option<Distribution> {
-    if blocks.iter().any(|block| block.y.len() > MOST_RUNS) {
+    if blocks.iter().any(|block| block.length() > MOST_RUNS) {
         return None;
     }
-    let mut terms = blocks.iter().map(|block| factorial(block.y.len()) as usize).sum::<usize>();
+    let mut terms = blocks.iter().map(|block| factorial(block.length()) as usize).sum::<usize>();
     let mut sum = Distribution(vec![(0.0, 1.0)]);
     for block in blocks {
         if terms > most {
@@ -215,7 +248,7 @@ fn drawn(blocks: &[RankedBlock], observed: f64, settings: &PermutationSettings) 
         .filter(|&draw| {
             let stream = &mut streams::stream(settings.seed, STREAM, draw as u64);
             let coefficient = |block: &RankedBlock| {
-                let mut order = block.y.clone();
+                let mut order = block.in_order();
                 order.shuffle(stream);
                 block.coefficient(&order).unwrap_or(0.0)
             };

@@ -1,6 +1,7 @@
 //! Columns of curves by estimator of GC, as in the paper's Fig. 2: estimates and the exact value along training, and the
 //! errors of the estimates. The values are those of one seed, because the range over seeds is larger than the errors.
 
+use super::better::Better;
 use super::figure::{Column, described, epochs, point, shared_axis};
 use super::lines::{LinePanel, Point, Series};
 use super::scale::{Axis, plain};
@@ -28,9 +29,12 @@ pub(super) fn columns(results: &Results) -> Vec<Column> {
             title: format!("{name} along training, by {kind}"),
             description: described(name, kind, &row[index]),
             names: ("epochs".to_owned(), (*name).to_owned()),
+            better: (*name == ROWS[1]).then_some(Better::Lower),
             x: epochs(results.experiment.plan.train.epochs, &row[index]),
             y: y.clone(),
             series: row[index].clone(),
+            in_figure: true,
+            named: false,
         });
         Column { label: estimates::unit(kind).to_owned(), panels: panels.collect() }
     };
@@ -99,5 +103,6 @@ fn curve(
         excluded: false,
         diverged: false,
         points: results.experiment.plan.measure.schedule.iter().filter_map(at).collect(),
+        seeds: Vec::new(),
     }
 }

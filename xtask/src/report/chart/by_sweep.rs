@@ -1,50 +1,57 @@
 //! Columns of curves by swept value, as in the paper's Figs. 1 and 4.
 
-use super::figure::{Column, described, epochs, points, shared_axis};
+use super::figure::{Column, described, epochs, points, seed_lines, shared_axis};
 use super::lines::{LinePanel, Series};
+use super::quantity::Quantity;
 use super::scale::{Axis, plain};
 use super::step;
 use crate::report::results::{Results, Run, RunStatus};
-use crate::study::metric::Metric;
 
-/// A column for each sweep that the figure shows, a panel for each metric; panels of a row share their vertical axis.
+/// A column for each sweep that the figure shows, a panel for each quantity; panels of a row share their vertical axis.
 pub(super) fn columns(results: &Results) -> Vec<Column> {
     let plan = &results.experiment.plan;
-    let rows: Vec<Vec<Vec<Series>>> = plan
-        .report
-        .rows
-        .iter()
-        .map(|metric| plan.report.columns.iter().map(|name| curves(results, name, *metric)).collect())
-        .collect();
-    let axes: Vec<Axis> =
-        plan.report.rows.iter().zip(&rows).map(|(metric, row)| shared_axis(metric.scale(), row)).collect();
+    let drawn = |quantity: &Quantity| -> Option<Row> {
+        let columns: Vec<Vec<Series>> =
+            plan.report.columns.iter().map(|name| curves(results, name, *quantity)).collect();
+        let shown = columns.iter().flatten().any(|series| !series.points.is_empty()) || quantity.in_figure(results);
+        let axis = shared_axis(quantity.scale(), &columns);
+        shown.then_some(Row { quantity: *quantity, axis, columns })
+    };
+    let rows: Vec<Row> = Quantity::rows(results).iter().filter_map(drawn).collect();
     let column = |(index, name): (usize, &String)| {
-        let sweep = &plan.sweeps[name];
-        let panels = plan.report.rows.iter().enumerate().map(|(row, metric)| {
-            let series = rows[row][index].clone();
-            panel(results, name, *metric, axes[row].clone(), series)
-        });
-        Column { label: sweep.label.clone(), panels: panels.collect() }
+        let panels = rows.iter().map(|row| panel(results, name, row, row.columns[index].clone()));
+        Column { label: plan.sweeps[name].label.clone(), panels: panels.collect() }
     };
     plan.report.columns.iter().enumerate().map(column).collect()
 }
 
-fn panel(results: &Results, name: &str, metric: Metric, y: Axis, series: Vec<Series>) -> LinePanel {
+/// A row of panels.
+struct Row {
+    quantity: Quantity,
+    axis: Axis,
+    /// The curves of each column.
+    columns: Vec<Vec<Series>>,
+}
+
+fn panel(results: &Results, name: &str, row: &Row, series: Vec<Series>) -> LinePanel {
     let plan = &results.experiment.plan;
     let sweep = &plan.sweeps[name];
-    let label = metric.label(plan.task);
+    let label = row.quantity.label(plan.task);
     LinePanel {
-        id: format!("{name}-{}", metric.name()),
+        id: format!("{name}-{}", row.quantity.name()),
         title: format!("{label} along training, by {}", sweep.label),
         description: described(label, &sweep.label, &series),
         names: ("epochs".to_owned(), label.to_owned()),
+        better: row.quantity.better(),
         x: epochs(plan.train.epochs, &series),
-        y,
+        y: row.axis.clone(),
         series,
+        in_figure: row.quantity.in_figure(results),
+        named: false,
     }
 }
 
-fn curves(results: &Results, name: &str, metric: Metric) -> Vec<Series> {
+fn curves(results: &Results, name: &str, quantity: Quantity) -> Vec<Series> {
     let values = results.experiment.plan.sweeps[name].numbers();
     let curve = |(index, value): (usize, &f64)| {
         let at_value = |run: &&Run| run.planned.value_in(name) == Some(index) && run.trained_on.is_some();
@@ -56,7 +63,8 @@ fn curves(results: &Results, name: &str, metric: Metric) -> Vec<Series> {
             shape: index,
             excluded: runs.iter().any(|run| !run.counts()),
             diverged,
-            points: points(results, &runs, metric),
+            points: points(results, &runs, quantity),
+            seeds: seed_lines(&runs, quantity),
         }
     };
     values.iter().enumerate().map(curve).collect()

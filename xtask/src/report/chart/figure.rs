@@ -3,11 +3,12 @@
 use maud::{Markup, PreEscaped, html};
 
 use super::STYLE;
-use super::lines::{LinePanel, PANEL, Point, Series};
+use super::lines::{Detail, LinePanel, PANEL, Point, SeedLine, Series};
 use super::plot_area::marker;
+use super::quantity::Quantity;
 use super::scale::Axis;
 use crate::report::results::{Results, Run};
-use crate::study::metric::{Metric, Scale};
+use crate::study::metric::Scale;
 
 /// Panels of a single column that are placed side by side.
 const ACROSS: usize = 2;
@@ -25,6 +26,12 @@ pub(crate) struct Column {
 }
 
 impl Column {
+    /// The column with the panels of the paper's figure alone.
+    fn in_figure(&self) -> Self {
+        let panels = self.panels.iter().filter(|panel| panel.in_figure).cloned().collect();
+        Self { label: self.label.clone(), panels }
+    }
+
     /// The curves of the key, which are the same in every panel of the column.
     pub(crate) fn key(&self) -> &[Series] {
         self.panels.first().map_or(&[], |panel| &panel.series)
@@ -52,20 +59,29 @@ pub(super) fn significant(value: f64) -> String {
     crate::report::table::three_digits(value)
 }
 
-/// A point for each scheduled share of training at which all of the runs measured the metric.
-pub(super) fn points(results: &Results, runs: &[&Run], metric: Metric) -> Vec<Point> {
+/// A point for each scheduled share of training at which all of the runs measured the quantity.
+pub(super) fn points(results: &Results, runs: &[&Run], quantity: Quantity) -> Vec<Point> {
     let at = |wanted: f64| -> Option<Point> {
         let found: Vec<(f64, f64)> = runs
             .iter()
             .map(|run| {
                 let (_, measurement) = run.scheduled().find(|(share, _)| *share == wanted)?;
-                Some((measurement.epoch, measurement.value(metric)?))
+                Some((measurement.epoch, quantity.value(measurement)?))
             })
             .collect::<Option<_>>()?;
         let (x, _) = *found.first()?;
-        point(x, &found.iter().map(|(_, value)| *value).collect::<Vec<_>>(), metric.scale())
+        point(x, &found.iter().map(|(_, value)| *value).collect::<Vec<_>>(), quantity.scale())
     };
     results.experiment.plan.measure.schedule.iter().filter_map(|share| at(*share)).collect()
+}
+
+/// The line of each run; none of a single run, which is the curve itself.
+pub(super) fn seed_lines(runs: &[&Run], quantity: Quantity) -> Vec<SeedLine> {
+    let line = |run: &&Run| {
+        let points = run.scheduled().filter_map(|(_, at)| Some((at.epoch, quantity.value(at)?))).collect();
+        SeedLine { seed: run.planned.configuration.seed, points }
+    };
+    if runs.len() > 1 { runs.iter().map(line).collect() } else { Vec::new() }
 }
 
 /// The mean of values; on a logarithmic scale the geometric mean.
@@ -97,8 +113,11 @@ pub(super) fn shared_axis(scale: Scale, row: &[Vec<Series>]) -> Axis {
     Axis::over(values, scale)
 }
 
-/// The grid as one drawing with its own style, for other pages. The panels of a single column are placed side by side.
+/// The panels of the paper's figure as one drawing with its own style, for other pages. The panels of a single column are
+/// placed side by side.
 pub(crate) fn standalone(columns: &[Column], title: &str, note: &str) -> Markup {
+    let columns: Vec<Column> = columns.iter().map(Column::in_figure).collect();
+    let columns = &columns[..];
     let lines = columns.iter().map(|column| key_lines(column).len()).max().unwrap_or(1).max(1);
     let (gap, top) = (14.0, 98.0 + (lines - 1) as f64 * KEY_LINE);
     let panels = columns.iter().map(|column| column.panels.len()).max().unwrap_or(0);
@@ -120,7 +139,7 @@ pub(crate) fn standalone(columns: &[Column], title: &str, note: &str) -> Markup 
             @for (index, column) in columns.iter().enumerate() {
                 g transform=(format!("translate({} 64)", gap + index as f64 * (PANEL.0 + gap))) { (key(column)) }
                 @for (row, panel) in column.panels.iter().enumerate() {
-                    g transform=(place(index, row)) { (panel.draw()) }
+                    g transform=(place(index, row)) { (panel.draw(Detail::Drawing)) }
                 }
             }
             text.quiet x=(gap + 6.0) y=(height - 14.0) { (note) }

@@ -1,15 +1,26 @@
 //! Charts as SVG. Every colour is a custom property, so that a drawing fits light and dark pages.
 
+mod better;
 mod by_estimator;
+mod by_layer;
 mod by_sweep;
+mod course_plots;
+mod decomposition;
 mod figure;
 mod lines;
 mod overlay;
+#[cfg(test)]
+mod palette;
 mod plot_area;
+mod quantity;
 mod scale;
 mod scatter;
 mod scatter_plots;
 
+pub(crate) use better::Better;
+pub(crate) use by_layer::by_layer;
+pub(crate) use course_plots::course_plots;
+pub(crate) use decomposition::{DecompositionPanels, decomposition};
 pub(crate) use figure::{Column, standalone};
 pub(crate) use lines::{LinePanel, Series};
 pub(crate) use plot_area::marker;

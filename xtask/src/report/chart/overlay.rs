@@ -1,7 +1,9 @@
 //! Columns with several metrics in one panel, as in the paper's Fig. 3: an error and the bounds on it.
 
-use super::figure::{Column, described, epochs, points, shared_axis};
+use super::better::Better;
+use super::figure::{Column, described, epochs, points, seed_lines, shared_axis};
 use super::lines::{LinePanel, Series};
+use super::quantity::Quantity;
 use crate::report::results::{Results, Run, RunStatus};
 use crate::study::experiment::Overlay;
 use crate::study::metric::Scale;
@@ -29,7 +31,8 @@ fn panel(results: &Results, index: usize, group: &Overlay) -> LinePanel {
             shape: index,
             excluded: runs.iter().any(|run| !run.counts()),
             diverged: runs.iter().any(|run| matches!(run.status, RunStatus::Diverged { .. })),
-            points: points(results, &runs, *metric),
+            points: points(results, &runs, Quantity::Metric(*metric)),
+            seeds: seed_lines(&runs, Quantity::Metric(*metric)),
         })
         .collect();
     LinePanel {
@@ -37,8 +40,11 @@ fn panel(results: &Results, index: usize, group: &Overlay) -> LinePanel {
         title: format!("{} along training", group.label),
         description: described("value", "of", &series),
         names: ("epochs".to_owned(), String::new()),
+        better: group.metrics.first().copied().and_then(Better::of),
         x: epochs(plan.train.epochs, &series),
         y: shared_axis(Scale::Logarithmic, std::slice::from_ref(&series)),
         series,
+        in_figure: true,
+        named: false,
     }
 }

@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 
+use super::better::Better;
 use super::scale::Axis;
 
 /// The rectangle inside the axes, in the units of the view box.
@@ -34,8 +35,24 @@ impl PlotArea {
         Some((self.x(x), self.y(y)))
     }
 
-    /// Grid, ticks and names of both axes. The name of the vertical axis is horizontal, above it.
-    pub(super) fn draw(&self, axes: (&Axis, &Axis), names: (&str, &str)) -> Markup {
+    /// The position of a value on the vertical axis, moved to the nearest edge if it is outside.
+    pub(super) fn y_inside(&self, axis: &Axis, value: f64) -> f64 {
+        self.y(axis.place(value).unwrap_or(0.0).clamp(0.0, 1.0))
+    }
+
+    /// The position of a value on the horizontal axis, moved to the nearest edge if it is outside.
+    pub(super) fn x_inside(&self, axis: &Axis, value: f64) -> f64 {
+        self.x(axis.place(value).unwrap_or(0.0).clamp(0.0, 1.0))
+    }
+
+    /// Its left, top, right and bottom edge, as the script of the page reads them.
+    pub(super) fn corners(&self) -> String {
+        format!("{} {} {} {}", self.left, self.top, self.left + self.width, self.top + self.height)
+    }
+
+    /// Grid, ticks and names of both axes, and the direction in which the vertical quantity is better. The name of the
+    /// vertical axis is horizontal, above it.
+    pub(super) fn draw(&self, axes: (&Axis, &Axis), names: (&str, &str), better: Option<Better>) -> Markup {
         let (right, bottom) = (self.left + self.width, self.top + self.height);
         html! {
             @for tick in &axes.1.ticks {
@@ -54,6 +71,9 @@ impl PlotArea {
                 }
             }
             text x=(round(self.left - 40.0)) y=(round(self.top - 12.0)) { (names.1) }
+            @if let Some(better) = better {
+                text.quiet x=(round(right)) y=(round(self.top - 12.0)) text-anchor="end" { (better.words()) }
+            }
             text.quiet x=(round(right)) y=(round(bottom + 33.0)) text-anchor="end" { (names.0) }
         }
     }

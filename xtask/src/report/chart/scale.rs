@@ -8,6 +8,7 @@ pub(crate) struct Axis {
     low: f64,
     high: f64,
     logarithmic: bool,
+    percent: bool,
     /// The ticks.
     pub(crate) ticks: Vec<Tick>,
 }
@@ -34,7 +35,7 @@ impl Axis {
         match scale {
             Scale::Logarithmic => Self::logarithmic(range.unwrap_or((1.0, 10.0))),
             Scale::Linear => Self::linear(range.unwrap_or((0.0, 1.0)), 1.0, ""),
-            Scale::Percent => Self::linear(range.unwrap_or((0.0, 1.0)), 100.0, " %"),
+            Scale::Percent => Self { percent: true, ..Self::linear(range.unwrap_or((0.0, 1.0)), 100.0, " %") },
         }
     }
 
@@ -44,6 +45,29 @@ impl Axis {
         (axis.low, axis.high) = (low, high);
         axis.ticks.retain(|tick| (low..=high).contains(&tick.value));
         axis
+    }
+
+    /// Whether its values are shares that are written in percent.
+    pub(crate) fn is_percent(&self) -> bool {
+        self.percent
+    }
+
+    /// An axis of names, at 0, 1, 2 and so on.
+    pub(crate) fn named(names: &[String]) -> Self {
+        let tick = |(index, name): (usize, &String)| Tick { value: index as f64, label: name.clone() };
+        let high = names.len().max(1) as f64 - 0.5;
+        Self {
+            low: -0.5,
+            high,
+            logarithmic: false,
+            percent: false,
+            ticks: names.iter().enumerate().map(tick).collect(),
+        }
+    }
+
+    /// The label of a value that has a tick of its own; none elsewhere.
+    pub(crate) fn name_of(&self, value: f64) -> Option<&str> {
+        self.ticks.iter().find(|tick| tick.value == value).map(|tick| tick.label.as_str())
     }
 
     /// The position of a value, 0 to 1 inside the axis; none if the scale cannot represent it.
@@ -64,7 +88,13 @@ impl Axis {
             // Adding zero turns −0 into 0.
             Tick { value, label: format!("{:.decimals$}{unit}", value * factor + 0.0) }
         });
-        Self { low: first as f64 * step, high: last as f64 * step, logarithmic: false, ticks: ticks.collect() }
+        Self {
+            low: first as f64 * step,
+            high: last as f64 * step,
+            logarithmic: false,
+            percent: false,
+            ticks: ticks.collect(),
+        }
     }
 
     fn logarithmic((low, high): (f64, f64)) -> Self {
@@ -73,7 +103,7 @@ impl Axis {
         let (low, high) = (low / margin, high * margin);
         let decades = (high / low).log10();
         let ticks = if decades < 0.6 { even_ticks(low, high) } else { decade_ticks(low, high, decades) };
-        Self { low, high, logarithmic: true, ticks }
+        Self { low, high, logarithmic: true, percent: false, ticks }
     }
 }
 

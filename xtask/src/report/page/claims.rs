@@ -1,77 +1,112 @@
-//! The section of verdicts on the claims, with their rules.
+//! The tables of claims with their statistics: primary ones, then exploratory ones, and the rules.
 
 use maud::{Markup, html};
 
+use super::lead::word;
 use super::rules::rules;
-use super::{Page, scrolling};
-use crate::report::table::{self, Grid};
-use crate::report::verdict::Finding;
+use super::{Page, exact_as, scrolling};
+use crate::report::table::{self, signed};
+use crate::report::verdict::{self, ClaimKind, Finding, Size};
 
-/// The verdicts, the rules, and every claim.
+/// The two tables, and the rules.
 pub(super) fn claims(page: &Page) -> Markup {
     html! {
         section aria-labelledby="claims" {
-            h2 #claims { "Verdicts on the claims" }
-            @for grid in &table::grids(page.results, page.findings) { (verdicts(grid)) }
-            (rules(page.results))
-            details {
-            summary { "All " (page.findings.len()) " claims with intervals, tests and reasons" }
-            (scrolling("Claims and verdicts", html! {
-                table {
-                    caption { "Claims and verdicts" }
-                    thead { tr {
-                        th.words scope="col" { "claim" } th.words scope="col" { "compared at" } th scope="col" { "runs" }
-                        th scope="col" { "ρ or share" } th scope="col" { "interval" } th scope="col" { "p" } th.words scope="col" { "size" } th scope="col" { "with excluded" }
-                        th.words scope="col" { "verdict" } th.words scope="col" { "reason" }
-                    } }
-                    tbody { @for finding in page.findings { (claim(finding)) } }
-                }
-            }))
-            }
+            h2 #claims { "Claims with their statistics" }
+            p.quiet.small { (intervals(page)) }
+            (claim_table("Primary claims", &ordered(page, true)))
+            (claim_table("Exploratory claims", &ordered(page, false)))
+            details { summary { "The rules of these verdicts" } (rules(page.results)) }
         }
     }
 }
 
-fn verdicts(grid: &Grid) -> Markup {
-    scrolling(
-        &grid.caption,
-        html! {
-            table.verdicts {
-                caption { (grid.caption) }
-                thead { tr { th scope="col" {} @for name in &grid.columns { th scope="col" { (name) } } } }
-                tbody {
-                    @for (name, cells) in &grid.rows {
-                        tr {
-                            th scope="row" { (name) }
-                            @for cell in cells {
-                                td { @if let Some(finding) = cell {
-                                    @let word = finding.verdict.word();
-                                    (table::statistic(finding)) " "
-                                    span class=(format!("verdict {word}")) title=(finding.reason) { (word) }
-                                } }
-                            }
-                        }
-                    }
-                }
-            }
-        },
+/// The findings of one table, those that fail first.
+fn ordered<'a>(page: &Page<'a>, primary: bool) -> Vec<&'a Finding> {
+    let mut own: Vec<&Finding> = page.findings.iter().filter(|finding| finding.primary == primary).collect();
+    own.sort_by_key(|finding| finding.verdict);
+    own
+}
+
+fn intervals(page: &Page) -> String {
+    let confidence = 100.0 * page.results.experiment.plan.rules.confidence;
+    format!(
+        "Intervals are Student's t-intervals over seeds at {confidence:.0} %. A claim is decided when its corrected p is at most its \
+         level, and its statistic and the interval of its size lie on one side."
     )
 }
 
-fn claim(finding: &Finding) -> Markup {
-    let word = finding.verdict.word();
+fn claim_table(caption: &str, findings: &[&Finding]) -> Markup {
     html! {
-        tr {
-            th.words scope="row" { (finding.claim) @if finding.primary { " (primary)" } }
-            td.words { (table::comparison(finding)) }
-            td { (table::runs(finding)) }
-            td { (table::statistic(finding)) }
-            td { (table::interval(finding)) }
-            td { (finding.p_value.map_or_else(|| "–".to_owned(), |p| format!("{p:.3}"))) }
-            td.words { (finding.size.map_or_else(|| "–".to_owned(), |size| size.words())) }
-            td { (finding.with_excluded.map_or_else(|| "–".to_owned(), table::signed)) }
-            td.words { span class=(format!("verdict {word}")) { (word) } }
-            td.words.quiet { (finding.reason) }
+        @if !findings.is_empty() {
+            (scrolling(caption, html! {
+                table.claims {
+                    caption { (caption) (correction(findings)) }
+                    thead { tr {
+                        th.words scope="col" { "claim" } th.words scope="col" { "verdict" } th.words scope="col" { "size, interval" }
+                        th.words scope="col" { "trained runs alone" } th scope="col" { "statistic" } th.words scope="col" { "interval" }
+                        th scope="col" { "p" } th scope="col" { "corrected p" } th scope="col" { "level" }
+                        th.words scope="col" { "compared at" } th scope="col" { "runs" } th scope="col" { "seeds" }
+                        th scope="col" { "with excluded" } th.words scope="col" { "reason" }
+                    } }
+                    tbody { @for finding in findings { (claim(finding)) } }
+                }
+            }))
         }
     }
+}
+
+/// How the p-values of a table are corrected.
+fn correction(findings: &[&Finding]) -> String {
+    let tested = findings.iter().find_map(|finding| Some((finding.correction?, finding.family)));
+    tested.map_or_else(String::new, |(correction, family)| {
+        format!("; p corrected by {} over {family} tests", verdict::correction_words(correction))
+    })
+}
+
+fn claim(finding: &Finding) -> Markup {
+    let size = |size: Option<Size>| size.map_or_else(|| "–".to_owned(), |size| finding.size_cell(Some(size)));
+    html! {
+        tr {
+            th.words scope="row" { (finding.claim) @if let Some(source) = &finding.source { " (" (source) ")" } }
+            td.words { (word(finding.verdict, &finding.reason)) }
+            td.words { (finding.size_cell(finding.size)) }
+            td.words { (size(finding.trained_size)) }
+            td { (name(finding.kind)) " " (number(finding.statistic, table::statistic(finding))) }
+            td.words { (table::interval(finding)) }
+            td { (p_value(finding.p_value)) }
+            td { (p_value(finding.corrected_p_value)) }
+            td { (number(finding.decision_level, finding.decision_level.map_or_else(String::new, |level| level.to_string()))) }
+            td.words { (table::comparison(finding)) }
+            td { (table::runs(finding)) }
+            td { (finding.seeds) }
+            td { (number(finding.with_excluded, finding.with_excluded.map_or_else(String::new, signed))) }
+            td.words.quiet { (finding.reason) (concordance(finding)) }
+        }
+    }
+}
+
+/// The name of the statistic of a kind of claim.
+fn name(kind: ClaimKind) -> &'static str {
+    match kind {
+        ClaimKind::Trend | ClaimKind::Course => "mean ρ",
+        ClaimKind::Association => "partial ρ",
+        ClaimKind::Inequality | ClaimKind::Coverage => "share",
+    }
+}
+
+/// The granulated coefficient and the sign error of an association.
+fn concordance(finding: &Finding) -> String {
+    let granulated = finding.granulated_coefficient.map(|value| format!("; granulated τ {}", signed(value)));
+    let sign = finding.sign_error.map(|value| format!("; worst sign error {value:.2}"));
+    granulated.into_iter().chain(sign).collect()
+}
+
+fn p_value(value: Option<f64>) -> Markup {
+    number(value, value.map_or_else(String::new, verdict::p_value))
+}
+
+/// A number as it is shown, with the exact one for the CSV; a dash without one.
+fn number(value: Option<f64>, shown: String) -> Markup {
+    html! { @match value { Some(value) => (exact_as(value, &shown)), None => "–" } }
 }

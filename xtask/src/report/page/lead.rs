@@ -1,29 +1,127 @@
-//! The lead of the report: the primary claims in words, each with its verdict and size.
+//! The lead of the report: one sentence of verdict, then the primary claims in words with their sizes.
 
 use maud::{Markup, html};
 
 use super::Page;
-use crate::report::verdict::Finding;
+use crate::report::verdict::{self, Finding, LeadSentence, Verdict};
 
-/// The primary claims; a sentence without them.
+/// The order of verdicts on the page: what fails before what holds, then the others.
+const ORDER: [Verdict; 5] = [Verdict::Fails, Verdict::Holds, Verdict::Negligible, Verdict::Vacuous, Verdict::Undecided];
+
+/// The verdict in one sentence, from the primary claims with the words of their verdicts. It names the claims and does not
+/// count them.
+pub(crate) fn sentence(claims: &[(String, String)]) -> String {
+    let part = |verdict: &Verdict| -> Option<String> {
+        let named: Vec<&str> =
+            claims.iter().filter(|(_, word)| word == verdict.word()).map(|(claim, _)| claim.as_str()).collect();
+        (!named.is_empty()).then(|| format!("{} {}", predicate(*verdict), listed(&named)))
+    };
+    let parts: Vec<String> = ORDER.iter().filter_map(part).collect();
+    if parts.is_empty() {
+        return "The experiment file names no primary claim, so there is no verdict on the paper.".to_owned();
+    }
+    format!("These runs {}.", parts.join("; they "))
+}
+
+fn predicate(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Holds => "support",
+        Verdict::Fails => "contradict",
+        Verdict::Negligible => "find a negligible change for",
+        Verdict::Vacuous => "cannot test",
+        Verdict::Undecided => "do not decide",
+    }
+}
+
+/// Claims in quotation marks, the last one after “and”.
+fn listed(claims: &[&str]) -> String {
+    let quoted: Vec<String> = claims.iter().map(|claim| format!("“{claim}”")).collect();
+    match quoted.split_last() {
+        Some((last, others)) if !others.is_empty() => format!("{} and {last}", others.join(", ")),
+        _ => quoted.concat(),
+    }
+}
+
+/// The sentence, the primary claims, and a warning about a changed file.
 pub(super) fn lead(page: &Page) -> Markup {
-    let primary: Vec<&Finding> = page.findings.iter().filter(|finding| finding.primary).collect();
+    let primary = page.findings.iter().filter(|finding| finding.primary);
+    let words: Vec<(String, String)> =
+        primary.map(|finding| (finding.claim.clone(), finding.verdict.word().to_owned())).collect();
+    let sentences = verdict::lead(page.results, page.findings);
     html! {
-        @if primary.is_empty() {
-            p { "The experiment file has no primary claims; all of its claims are exploratory." }
-        } @else {
-            ul.lead aria-label="Primary claims of the paper" {
-                @for finding in primary {
-                    @let word = finding.verdict.word();
-                    li {
-                        (finding.claim) ": " span class=(format!("verdict {word}")) { (word) } ". "
-                        span.quiet { (finding.size_words()) }
+        section aria-labelledby="verdict" {
+            h2.hidden #verdict { "Verdict" }
+            p.sentence { (sentence(&words)) }
+            @if !sentences.is_empty() {
+                ul.lead aria-label="Primary claims of the paper" {
+                    @for sentence in &sentences {
+                        li { (word(sentence.verdict, &sentence.claims.join("; "))) " " span { (capital(&sentence.text)) ". " (link(page, sentence)) } }
                     }
                 }
             }
+            @if let Some(warning) = page.results.frozen.warning() {
+                p role="note" { b { "The experiment file: " } (warning) }
+            }
         }
-        @if let Some(warning) = page.results.frozen.warning() {
-            p role="note" { b { "The experiment file: " } (warning) }
+    }
+}
+
+/// The word of a verdict; more about it when the pointer is on it.
+pub(super) fn word(verdict: Verdict, more: &str) -> Markup {
+    let word = verdict.word();
+    html! { span class=(format!("verdict {word}")) title=(more) { (word) } }
+}
+
+fn capital(text: &str) -> String {
+    let mut characters = text.chars();
+    // A variable such as λ stays small.
+    match characters.next().filter(char::is_ascii_lowercase) {
+        Some(first) => first.to_uppercase().chain(characters).collect(),
+        None => text.to_owned(),
+    }
+}
+
+/// A link to the panel of the first claim of a sentence that has one.
+fn link(page: &Page, sentence: &LeadSentence) -> Markup {
+    let about = |finding: &&Finding| finding.primary && sentence.claims.contains(&finding.claim);
+    let panels = page.findings.iter().filter(about).filter_map(panel);
+    let found = panels.into_iter().find(|id| page.has_panel(id));
+    html! { @if let Some(id) = found { a.small href=(format!("#{id}")) { "figure" } } }
+}
+
+/// The id of the panel that shows a claim.
+fn panel(finding: &Finding) -> Option<String> {
+    match (&finding.sweep, &finding.metrics[..]) {
+        (Some(sweep), [metric]) => Some(format!("{sweep}-{}", metric.name())),
+        (None, [x, y]) if finding.kind == verdict::ClaimKind::Course => {
+            Some(format!("course-{}-{}", x.name(), y.name()))
         }
+        (None, [x, y]) => Some(format!("scatter-{}-{}", x.name(), y.name())),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claims(claims: &[(&str, &str)]) -> Vec<(String, String)> {
+        claims.iter().map(|(claim, word)| ((*claim).to_owned(), (*word).to_owned())).collect()
+    }
+
+    #[test]
+    fn the_sentence_names_what_fails_first_and_counts_nothing() {
+        let text =
+            sentence(&claims(&[("a", "holds"), ("b", "fails"), ("c", "holds"), ("d", "undecided"), ("e", "vacuous")]));
+        assert_eq!(
+            text,
+            "These runs contradict “b”; they support “a” and “c”; they cannot test “e”; they do not decide “d”."
+        );
+        assert_eq!(text.matches(". ").count(), 0, "one sentence");
+        assert_eq!(
+            sentence(&claims(&[("a", "fails"), ("b", "fails"), ("c", "fails")])),
+            "These runs contradict “a”, “b” and “c”."
+        );
+        assert!(sentence(&[]).contains("no primary claim"));
     }
 }

@@ -14,19 +14,26 @@ pub(super) fn tables(page: &Page) -> Markup {
     let sweeps = table::sweeps(page.results, page.findings);
     let courses = table::courses(page.results);
     let estimates = estimates::tables(page.results);
+    let layers = table::layers(page.results);
     html! {
         @if !sweeps.is_empty() {
             section aria-labelledby="sweeps" {
-                h2 #sweeps { "At the end of training" }
+                h2 #sweeps { "The sweeps in numbers" }
                 p.quiet.small { "Means over the seeds; ± is half their range. GC, geometric collapse (mixture and pairwise form) and NC are those of the training classes." }
                 @for table in &sweeps { (scrolling(&table.caption, plain_table(table))) }
             }
         }
         @if !courses.is_empty() {
-            section aria-labelledby="courses" {
-                h2 #courses { "Along training, in numbers" }
+            section aria-labelledby="numbers" {
+                h2 #numbers { "Along training, in numbers" }
                 p.quiet.small { "Means over the seeds; ± is half their range." }
                 @for table in &courses { (scrolling(&table.caption, plain_table(table))) }
+            }
+        }
+        @if let Some(table) = &layers {
+            section aria-labelledby="layer-numbers" {
+                h2 #layer-numbers { "Layers in numbers" }
+                (scrolling(&table.caption, plain_table(table)))
             }
         }
         @if !estimates.is_empty() {
@@ -42,7 +49,8 @@ pub(super) fn tables(page: &Page) -> Markup {
     }
 }
 
-fn plain_table(table: &Table) -> Markup {
+/// A table of text.
+pub(super) fn plain_table(table: &Table) -> Markup {
     html! {
         table {
             caption { (table.caption) }
@@ -66,7 +74,7 @@ pub(super) fn runs(results: &Results) -> Markup {
         section aria-labelledby="runs" {
             h2 #runs { "Runs" }
             details {
-                summary { "All " (results.runs.len()) " runs with their folders and their status" }
+                summary { "All runs with their folders and their status" }
                 (scrolling("All runs", html! {
                     table {
                         caption { "All runs" }
@@ -78,7 +86,7 @@ pub(super) fn runs(results: &Results) -> Markup {
                             @for run in &results.runs {
                                 tr {
                                     th.words scope="row" { (run.planned.description()) }
-                                    td.words { code { "runs/" (run.planned.key) } }
+                                    td.words { a href=(format!("runs/{}/", run.planned.key)) { code { "runs/" (run.planned.key) } } }
                                     td { (run.final_loss.map_or_else(|| "–".to_owned(), table::three_digits)) }
                                     td { (run.record.as_ref().map_or_else(|| "–".to_owned(), |record| duration(record.work.seconds))) }
                                     td.words { (run.status.explained()) @if run.verified == Verified::Unsigned { " (unsigned)" } }

@@ -1,204 +1,182 @@
-//! Claims about rank correlations over runs: trends with a swept value, and associations of two metrics.
+//! Trends: a metric over a swept value, with seeds as blocks.
 
-use statistics::{IntervalSettings, RankCorrelation, RankStatistic};
+use statistics::{ChangeScale, ClaimTest, Effect, SeedValue, SweepRun, trend_evidence, trend_size};
 
-use super::size::{Size, SweepPoint, size};
-use super::{ClaimKind, Finding, Verdict, settings};
-use crate::report::results::{ComparedRun, Results, Run, common_level, compared_runs};
-use crate::study::experiment::{ComparisonPoint, Direction, Rules};
+use super::claim::Claim;
+use super::covariates::seeds;
+use super::size::{Size, margin};
+use super::{ClaimKind, Finding, permutations, reasons};
+use crate::report::results::{ComparedRun, Results, Run, compared_runs};
+use crate::study::experiment::{ComparisonPoint, Direction, Rules, Sweep};
 use crate::study::metric::{Metric, Scale};
+use crate::study::plan::Trend;
 
-/// A finding for each metric, sweep and comparison of each claimed trend.
-pub(super) fn trends(results: &Results) -> Vec<Finding> {
+/// A claim for each metric, sweep and comparison of each claimed trend.
+pub(super) fn trends(results: &Results) -> Vec<Claim> {
     let plan = &results.experiment.plan;
-    let mut findings = Vec::new();
+    let mut claims = Vec::new();
     for trend in &plan.claims.trends {
-        for column in plan.sweeps.keys().filter(|name| trend.sweeps.contains_key(*name)) {
-            let (sweep, direction) = (&plan.sweeps[column], trend.sweeps[column]);
-            let numbers = sweep.numbers();
-            for (metric, comparison) in pairs(&trend.metrics, &trend.comparisons) {
-                let goes = if direction == Direction::Rises { "higher" } else { "lower" };
-                let claim = format!("larger {} → {goes} {}", sweep.label, metric.label(plan.task));
-                let about = Correlated {
-                    kind: ClaimKind::Trend,
-                    sweep: Some(column.as_str()),
-                    metrics: vec![metric],
-                    comparison,
-                    direction,
-                    primary: trend.primary.contains(&metric) && trend.comparisons.first() == Some(&comparison),
-                    values: &numbers,
-                };
-                let point = |run: &ComparedRun| Some((numbers[run.run.planned.value_in(column)?], run.value(metric)?));
-                findings.push(about.decide(results, claim, &point));
+        for (column, sweep) in plan.sweeps.iter().filter(|(name, _)| trend.sweeps.contains_key(*name)) {
+            for comparison in &trend.comparisons {
+                for metric in &trend.metrics {
+                    let about = OneTrend { trend, column, sweep, metric: *metric, comparison: *comparison };
+                    claims.push(about.claim(results));
+                }
             }
         }
     }
-    findings
+    claims
 }
 
-/// A finding for each scope and comparison of each claimed association.
-pub(super) fn associations(results: &Results) -> Vec<Finding> {
-    let plan = &results.experiment.plan;
-    let sweeps = plan.report.columns.iter().map(|name| Some(name.as_str()));
-    let scopes: Vec<Option<&str>> = std::iter::once(None).chain(sweeps).collect();
-    let mut findings = Vec::new();
-    for claim in &plan.claims.associations {
-        for (scope, comparison) in pairs(&scopes, &claim.comparisons) {
-            let (x, y) = (claim.x.label(plan.task), claim.y.label(plan.task));
-            let goes = if claim.direction == Direction::Rises { "lower" } else { "higher" };
-            let where_ = scope.map_or_else(
-                || "over all runs".to_owned(),
-                |name| format!("over the {} sweep", plan.sweeps[name].label),
-            );
-            let about = Correlated {
-                kind: ClaimKind::Association,
-                sweep: scope,
-                metrics: vec![claim.x, claim.y],
-                comparison,
-                direction: claim.direction,
-                primary: claim.primary && scope.is_none() && claim.comparisons.first() == Some(&comparison),
-                values: &[],
-            };
-            let point = |run: &ComparedRun| Some((run.value(claim.x)?, run.value(claim.y)?));
-            findings.push(about.decide(results, format!("lower {x} ↔ {goes} {y}, {where_}"), &point));
-        }
-    }
-    findings
-}
-
-fn pairs<A: Copy, B: Copy>(first: &[A], second: &[B]) -> Vec<(A, B)> {
-    second.iter().flat_map(|b| first.iter().map(move |a| (*a, *b))).collect()
-}
-
-/// A claim about a rank correlation.
-struct Correlated<'a> {
-    kind: ClaimKind,
-    sweep: Option<&'a str>,
-    metrics: Vec<Metric>,
+/// The runs at a comparison point, and its level of training loss (a share of ln k) if it has one.
+pub(super) fn compared<'a>(
+    results: &Results,
+    runs: &[&'a Run],
     comparison: ComparisonPoint,
-    direction: Direction,
-    primary: bool,
-    /// The swept values of a trend.
-    values: &'a [f64],
+) -> (Vec<ComparedRun<'a>>, Option<f64>) {
+    let level = results.experiment.plan.rules.equal_loss_level;
+    (compared_runs(runs, comparison, level), (comparison == ComparisonPoint::EqualLoss).then_some(level))
 }
 
-impl Correlated<'_> {
-    fn decide(self, results: &Results, claim: String, point: &dyn Fn(&ComparedRun) -> Option<(f64, f64)>) -> Finding {
-        let plan = &results.experiment.plan;
-        let levels = &plan.measure.loss_levels;
-        let all = results.of(self.sweep);
-        let counted: Vec<&Run> = all.iter().copied().filter(|run| run.counts()).collect();
-        let collect = |runs: &[&Run]| -> Vec<(f64, f64)> {
-            compared_runs(runs, self.comparison, levels).iter().filter_map(point).collect()
+/// The claim about one metric in one sweep at one comparison point.
+struct OneTrend<'a> {
+    trend: &'a Trend,
+    column: &'a str,
+    sweep: &'a Sweep,
+    metric: Metric,
+    comparison: ComparisonPoint,
+}
+
+impl OneTrend<'_> {
+    fn claim(&self, results: &Results) -> Claim {
+        let (plan, rules) = (&results.experiment.plan, &results.experiment.plan.rules);
+        let direction = self.trend.sweeps.get(self.column).copied().unwrap_or(Direction::Rises);
+        let goes = direction.comparative();
+        let words = format!("larger {} → {goes} {}", self.sweep.label, self.metric.label(plan.task));
+        let all = results.of(Some(self.column));
+        let runs: Vec<&Run> = all.iter().copied().filter(|run| run.counts()).collect();
+        let (at, level) = compared(results, &runs, self.comparison);
+        let points = self.points(&at);
+        let mut finding = Finding::new(words, ClaimKind::Trend, vec![self.metric], rules.confidence);
+        finding.source.clone_from(&self.trend.source);
+        finding.sweep = Some(self.column.to_owned());
+        finding.direction = Some(direction);
+        (finding.comparison, finding.level) = (Some(self.comparison), level);
+        (finding.runs, finding.excluded) = (points.len(), all.len() - runs.len());
+        finding.primary =
+            self.trend.primary.contains(&self.metric) && self.trend.comparisons.first() == Some(&self.comparison);
+        finding.seeds = seeds(at.iter().map(|at| at.run)).len();
+        finding.with_excluded = (finding.excluded > 0).then(|| self.with_excluded(results, &all)).flatten();
+        if let Some(reason) = reasons::without_runs(results, &all, &finding.metrics, finding.comparison, points.len()) {
+            return Claim::untested(finding, reason);
+        }
+        let claim = self.test(finding, &points, direction, rules);
+        self.finish(claim, &at, &all, &points, rules)
+    }
+
+    fn points(&self, at: &[ComparedRun]) -> Vec<SweepRun> {
+        let numbers = self.sweep.numbers();
+        let factor = if self.metric.scale() == Scale::Percent { 100.0 } else { 1.0 };
+        let point = |at: &ComparedRun| {
+            let x = *numbers.get(at.run.planned.value_in(self.column)?)?;
+            Some(SweepRun { seed: at.run.planned.configuration.seed, x, y: factor * at.value(self.metric)? })
         };
-        let points = collect(&counted);
-        let compared = compared_runs(&counted, self.comparison, levels);
-        let size = self.size(&compared, point, &plan.rules);
-        let found = spearman(&points, &plan.rules);
-        let saturated = self.saturated(&compared, &plan.rules);
-        // A saturated accuracy hides changes, so it cannot show that they are negligible.
-        let negligible = 2 * saturated <= points.len() && size.is_some_and(|size| size.is_negligible(&plan.rules));
-        let (verdict, reason) = if negligible {
-            (Verdict::Negligible, "the interval of the size lies within the margin of the rules".to_owned())
-        } else {
-            self.judge(points.len(), saturated, found.as_ref(), &plan.rules)
+        at.iter().filter_map(point).collect()
+    }
+
+    fn with_excluded(&self, results: &Results, all: &[&Run]) -> Option<f64> {
+        let points = self.points(&compared(results, all, self.comparison).0);
+        let settings = permutations(&results.experiment.plan.rules);
+        trend_evidence(&points, &settings).ok().map(|found| found.correlation.mean)
+    }
+
+    fn test(&self, mut finding: Finding, points: &[SweepRun], direction: Direction, rules: &Rules) -> Claim {
+        let evidence = match trend_evidence(points, &permutations(rules)) {
+            Ok(evidence) => evidence,
+            Err(error) => return Claim::untested(finding, self.without_evidence(&error)),
         };
-        let found = found.ok();
-        let excluded = all.len() - counted.len();
-        Finding {
-            claim,
-            kind: self.kind,
-            sweep: self.sweep.map(str::to_owned),
-            metrics: self.metrics,
-            comparison: Some(self.comparison),
-            level: (self.comparison == ComparisonPoint::EqualLoss).then(|| common_level(&counted, levels)).flatten(),
-            statistic: found.as_ref().map(|found| found.coefficient),
-            interval: found.as_ref().map(|found| (found.bootstrap.low, found.bootstrap.high)),
-            p_value: found.as_ref().map(|found| found.p_value),
-            runs: points.len(),
-            with_excluded: (excluded > 0)
-                .then(|| spearman(&collect(&all), &plan.rules).ok().map(|found| found.coefficient))
-                .flatten(),
-            excluded,
-            size,
-            primary: self.primary,
-            verdict,
-            reason,
+        (finding.seeds, finding.single_runs) = (evidence.seeds.len(), evidence.single_runs);
+        let values = evidence.seeds.iter().zip(&evidence.correlation.per_block);
+        finding.per_seed = values.map(|(&seed, value)| SeedValue { seed, value: value.unwrap_or(0.0) }).collect();
+        finding.interval = interval_of_coefficients(&finding.per_seed, rules.confidence);
+        finding.statistic = Some(evidence.correlation.mean);
+        finding.permutation_p_value = Some(evidence.correlation.p_value);
+        finding.smallest_p_value = Some(evidence.smallest_p_value);
+        let scale = self.scale();
+        match trend_size(points, scale, rules.confidence) {
+            Err(statistics::Error::TooFewValues { .. }) => {
+                Claim::untested(finding, "fewer than two swept values have a counted run in every seed".to_owned())
+            }
+            Err(error) => Claim::untested(finding, error.to_string()),
+            Ok((effect, range)) => {
+                finding.size = Some(Size::of(&effect, range, scale, &self.sweep.numbers()));
+                let test = ClaimTest {
+                    positive: direction == Direction::Rises,
+                    coefficient: evidence.correlation.mean,
+                    permutation_p_value: evidence.correlation.p_value,
+                    smallest_p_value: evidence.smallest_p_value,
+                    effect,
+                    margin: Some(margin(scale, rules)),
+                };
+                Claim::tested(finding, test)
+            }
         }
     }
 
-    /// The size of a trend over the runs that count.
-    fn size(
-        &self,
-        compared: &[ComparedRun],
-        point: &dyn Fn(&ComparedRun) -> Option<(f64, f64)>,
-        rules: &Rules,
-    ) -> Option<Size> {
-        let ([metric], ClaimKind::Trend) = (&self.metrics[..], self.kind) else { return None };
-        let points = compared.iter().filter_map(|run| {
-            let (x, y) = point(run)?;
-            Some(SweepPoint { seed: run.run.planned.configuration.seed, x, y })
-        });
-        size(&points.collect::<Vec<_>>(), self.values, metric.scale(), rules.confidence)
+    fn without_evidence(&self, error: &statistics::Error) -> String {
+        match error {
+            statistics::Error::TooFewValues { .. } => "no seed has two counted runs".to_owned(),
+            statistics::Error::NoVariation { .. } => {
+                format!("`{}` is the same in all runs of each seed", self.metric.name())
+            }
+            other => other.to_string(),
+        }
     }
 
-    /// Number of runs with a saturated accuracy among the metrics of the claim.
-    fn saturated(&self, compared_runs: &[ComparedRun], rules: &Rules) -> usize {
-        let accuracies: Vec<Metric> =
-            self.metrics.iter().copied().filter(|metric| metric.scale() == Scale::Percent).collect();
-        let high = |run: &ComparedRun, metric: &Metric| {
-            run.value(*metric).is_some_and(|accuracy| accuracy >= rules.saturated_above)
-        };
-        compared_runs.iter().filter(|run| accuracies.iter().any(|metric| high(run, metric))).count()
+    fn scale(&self) -> ChangeScale {
+        if self.metric.scale() == Scale::Percent { ChangeScale::Difference } else { ChangeScale::Factor }
     }
 
-    fn judge(
-        &self,
-        points: usize,
-        saturated: usize,
-        found: std::result::Result<&RankCorrelation, &statistics::Error>,
-        rules: &Rules,
-    ) -> (Verdict, String) {
-        if points == 0 && self.comparison == ComparisonPoint::EqualLoss {
-            return (Verdict::Undecided, "no level of training loss was reached by all counted runs".to_owned());
+    /// Adds the size from trained runs alone, and a reason that prevents a verdict.
+    fn finish(&self, mut claim: Claim, at: &[ComparedRun], all: &[&Run], points: &[SweepRun], rules: &Rules) -> Claim {
+        let trained: Vec<SweepRun> =
+            points.iter().copied().filter(|point| self.is_trained(all, point.x, rules.trained_below)).collect();
+        claim.finding.trained_size = trend_size(&trained, self.scale(), rules.confidence)
+            .ok()
+            .map(|(effect, range)| Size::of(&effect, range, self.scale(), &self.sweep.numbers()));
+        // A saturated accuracy hides changes, so it can neither show a change nor that it is negligible.
+        let saturated = saturated(at, &claim.finding.metrics, rules);
+        if 2 * saturated > points.len() {
+            claim.prevented = Some(saturation(saturated, points.len(), rules));
         }
-        if 2 * saturated > points {
-            let limit = rules.saturated_above * 100.0;
-            return (
-                Verdict::Undecided,
-                format!("{saturated} of {points} accuracies are saturated, at {limit} % or above"),
-            );
-        }
-        let found = match found {
-            Ok(found) => found,
-            Err(error) => return (Verdict::Undecided, error.to_string()),
-        };
-        let chance = 1.0 - rules.confidence;
-        if found.p_value > chance {
-            return (Verdict::Undecided, format!("by chance alone such a ρ has probability {:.2}", found.p_value));
-        }
-        let (low, high) = (found.bootstrap.low, found.bootstrap.high);
-        let (low, high) = if self.direction == Direction::Rises { (low, high) } else { (-high, -low) };
-        if low > 0.0 {
-            (Verdict::Holds, "the whole interval lies on the claimed side of zero".to_owned())
-        } else if high < 0.0 {
-            (Verdict::Fails, "the whole interval lies on the other side of zero".to_owned())
-        } else {
-            (Verdict::Undecided, "the interval contains zero".to_owned())
-        }
+        claim
+    }
+
+    /// Whether all runs at a swept value ended training below this share of ln k.
+    fn is_trained(&self, all: &[&Run], value: f64, below: f64) -> bool {
+        let numbers = self.sweep.numbers();
+        let at = |run: &Run| run.planned.value_in(self.column).and_then(|index| numbers.get(index)) == Some(&value);
+        let mut own = all.iter().filter(|run| at(run)).peekable();
+        own.peek().is_some() && own.all(|run| run.counts() && run.final_share().is_some_and(|share| share <= below))
     }
 }
 
-/// Spearman's rank correlation of the points with its interval and test.
-fn spearman(points: &[(f64, f64)], rules: &Rules) -> statistics::Result<RankCorrelation> {
-    let (x, y): (Vec<f64>, Vec<f64>) = points.iter().copied().unzip();
-    statistics::rank_correlation(&x, &y, RankStatistic::Spearman, &settings(rules))
+/// Student's t-interval over seeds of correlation coefficients, within −1 to 1; none for one seed.
+pub(super) fn interval_of_coefficients(per_seed: &[SeedValue], level: f64) -> Option<(f64, f64)> {
+    let interval = Effect::over_seeds(per_seed.to_vec(), level).ok()?.interval?;
+    Some((interval.low.max(-1.0), interval.high.min(1.0)))
 }
 
-/// Spearman's ρ of the points, if it is defined.
-pub(super) fn rank_coefficient(points: &[(f64, f64)]) -> Option<f64> {
-    let (x, y): (Vec<f64>, Vec<f64>) = points.iter().copied().unzip();
-    // The interval and the test are not used: the smallest number of resamples is enough.
-    let settings = IntervalSettings { level: 0.95, resamples: 100, seed: 0 };
-    statistics::rank_correlation(&x, &y, RankStatistic::Spearman, &settings).ok().map(|found| found.coefficient)
+/// Number of runs with a saturated accuracy among these metrics.
+pub(super) fn saturated(runs: &[ComparedRun], metrics: &[Metric], rules: &Rules) -> usize {
+    let accuracies: Vec<Metric> = metrics.iter().copied().filter(|metric| metric.scale() == Scale::Percent).collect();
+    let high = |run: &ComparedRun, metric: &Metric| {
+        run.value(*metric).is_some_and(|accuracy| accuracy >= rules.saturated_above)
+    };
+    runs.iter().filter(|run| accuracies.iter().any(|metric| high(run, metric))).count()
+}
+
+/// The reason of a claim that is undecided because of saturated accuracies.
+pub(super) fn saturation(saturated: usize, points: usize, rules: &Rules) -> String {
+    format!("{saturated} of {points} accuracies are saturated, at {} % or above", rules.saturated_above * 100.0)
 }

@@ -1,135 +1,79 @@
-//! Verdicts: the statistic of each claim with its interval, and the verdict by rules that were fixed beforehand.
+//! Verdicts: the evidence and the size of each claim over seeds, and the verdict by rules that were fixed beforehand.
 
 mod across_runs;
+mod association;
+mod claim;
+mod course;
+mod covariates;
+mod coverage;
+mod finding;
+mod inequality;
+mod reasons;
+mod rule_words;
 mod size;
-mod within_runs;
+mod tables;
+mod words;
 
 use std::collections::BTreeSet;
 
-use serde::Serialize;
-use statistics::IntervalSettings;
+use statistics::{Correction, DecisionRules, PermutationSettings};
 
-use super::results::Results;
-use crate::study::experiment::{ComparisonPoint, Rules};
-use crate::study::metric::Metric;
+use super::results::{Results, Run};
+use crate::study::experiment::Rules;
+use claim::Claim;
 
-pub(crate) use size::Size;
+pub(crate) use covariates::seeds;
+pub(crate) use finding::{ClaimKind, Finding, Verdict};
+pub(crate) use reasons::p_value;
+pub(crate) use rule_words::rules;
+pub(crate) use size::{Size, SizeOver};
+pub(crate) use tables::tables;
+pub(crate) use words::{LeadSentence, correction_words, lead};
 
-/// The statistic and the verdict of one claim.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct Finding {
-    /// The claim in words.
-    pub(crate) claim: String,
-    /// The kind of claim.
-    pub(crate) kind: ClaimKind,
-    /// The sweep; none for all runs.
-    pub(crate) sweep: Option<String>,
-    /// The metrics of the claim.
-    pub(crate) metrics: Vec<Metric>,
-    /// The comparison point; none for claims along training.
-    pub(crate) comparison: Option<ComparisonPoint>,
-    /// The level of training loss of a comparison at equal loss, as a share of ln k.
-    pub(crate) level: Option<f64>,
-    /// Spearman's rank correlation, or the share of points that satisfy an inequality.
-    pub(crate) statistic: Option<f64>,
-    /// Lower and upper end of its bootstrap interval.
-    pub(crate) interval: Option<(f64, f64)>,
-    /// Two-sided p-value of a permutation test of a rank correlation.
-    pub(crate) p_value: Option<f64>,
-    /// Number of runs in the statistic.
-    pub(crate) runs: usize,
-    /// The same statistic with the excluded runs that reached the comparison point.
-    pub(crate) with_excluded: Option<f64>,
-    /// Number of excluded runs.
-    pub(crate) excluded: usize,
-    /// The size of a trend.
-    pub(crate) size: Option<Size>,
-    /// Whether the claim is primary; the other claims are exploratory.
-    pub(crate) primary: bool,
-    /// The verdict.
-    pub(crate) verdict: Verdict,
-    /// The reason of the verdict, in words.
-    pub(crate) reason: String,
-}
-
-impl Finding {
-    /// The size of the effect in words; for a claim without a size, its statistic or reason.
-    pub(crate) fn size_words(&self) -> String {
-        let statistic = self.statistic.map(|rho| size::correlation_words(rho, self.interval));
-        match (self.kind, self.size, statistic) {
-            (_, Some(size), _) => format!("{}.", capital(&size.words())),
-            (ClaimKind::Association | ClaimKind::Course, _, Some(words)) => format!("{words}."),
-            _ => format!("{}.", capital(&self.reason)),
-        }
-    }
-}
-
-fn capital(text: &str) -> String {
-    let mut characters = text.chars();
-    characters.next().map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())
-}
-
-/// The kind of a claim.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum ClaimKind {
-    /// A metric rises or falls with a swept value.
-    Trend,
-    /// Two metrics are correlated over runs.
-    Association,
-    /// A metric is never larger than another.
-    Inequality,
-    /// Two metrics are correlated along the training of each run.
-    Course,
-    /// The intervals of an estimator have their stated coverage.
-    Coverage,
-}
-
-/// A verdict on a claim.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Verdict {
-    /// The interval lies on the claimed side.
-    Holds,
-    /// The interval lies on the other side.
-    Fails,
-    /// The interval of the size lies within the margin of the rules.
-    Negligible,
-    /// The claim could not have been violated: a bound is at or above the largest possible value at every point.
-    Vacuous,
-    /// None of the others.
-    Undecided,
-}
-
-impl Verdict {
-    /// The word in tables.
-    pub(crate) fn word(self) -> &'static str {
-        match self {
-            Self::Holds => "holds",
-            Self::Fails => "fails",
-            Self::Negligible => "negligible",
-            Self::Vacuous => "vacuous",
-            Self::Undecided => "undecided",
-        }
-    }
-}
-
-/// The verdicts on all claims of the experiment.
+/// The verdicts on all claims of the experiment: those of trends, associations and courses after a correction for the number
+/// of claims, separately for the primary and the exploratory ones.
 pub(crate) fn findings(results: &Results) -> Vec<Finding> {
-    let claims = &results.experiment.plan.claims;
-    let mut findings = across_runs::trends(results);
-    findings.extend(across_runs::associations(results));
-    findings.extend(claims.inequalities.iter().map(|claim| within_runs::inequality(results, claim)));
-    findings.extend(claims.courses.iter().map(|claim| within_runs::course(results, claim)));
-    if claims.coverage {
-        findings.extend(within_runs::coverage(results));
+    let plan = &results.experiment.plan;
+    let mut claims = across_runs::trends(results);
+    claims.extend(plan.claims.associations.iter().flat_map(|claim| association::claims(results, claim)));
+    claims.extend(plan.claims.courses.iter().map(|claim| course::claim(results, claim)));
+    decide(&mut claims, &plan.rules);
+    let mut findings: Vec<Finding> = claims.into_iter().map(|claim| claim.finding).collect();
+    findings.extend(plan.claims.inequalities.iter().map(|claim| inequality::finding(results, claim)));
+    if plan.claims.coverage {
+        findings.extend(coverage::findings(results));
     }
     findings
 }
 
-/// The settings of intervals, from the rules.
-fn settings(rules: &Rules) -> IntervalSettings {
-    IntervalSettings { level: rules.confidence, resamples: rules.resamples, seed: 0 }
+/// Decides the claims that have a test: Holm's correction over the primary ones at 1 minus the confidence level, Benjamini and
+/// Hochberg's over the exploratory ones at the false discovery rate of the rules.
+fn decide(claims: &mut [Claim], rules: &Rules) {
+    let families = [
+        (true, DecisionRules { correction: Correction::Holm, level: 1.0 - rules.confidence }),
+        (false, DecisionRules { correction: Correction::BenjaminiHochberg, level: rules.false_discovery_rate }),
+    ];
+    for (primary, how) in families {
+        let mut family: Vec<&mut Claim> = claims.iter_mut().filter(|claim| claim.finding.primary == primary).collect();
+        let tests: Vec<_> = family.iter().map(|claim| claim.test.clone()).collect();
+        let size = family.len();
+        match statistics::decide_claims(&tests, &how) {
+            Ok(judged) => {
+                family.iter_mut().zip(judged).for_each(|(claim, judged)| claim.apply(judged, &how, size, rules));
+            }
+            Err(error) => family.iter_mut().for_each(|claim| claim.finding.undecided(error.to_string())),
+        }
+    }
+}
+
+/// How permutation tests are computed, from the rules.
+fn permutations(rules: &Rules) -> PermutationSettings {
+    PermutationSettings { draws: rules.resamples, ..PermutationSettings::default() }
+}
+
+/// The runs that count.
+fn counted(results: &Results) -> impl Iterator<Item = &Run> {
+    results.runs.iter().filter(|run| run.counts())
 }
 
 /// The excluded runs with their reasons.
@@ -137,3 +81,6 @@ pub(crate) fn exclusions(results: &Results) -> BTreeSet<(String, String)> {
     let excluded = results.runs.iter().filter(|run| !run.counts());
     excluded.map(|run| (run.planned.description(), run.status.explained())).collect()
 }
+
+#[cfg(test)]
+mod tests;

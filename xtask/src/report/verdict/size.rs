@@ -1,25 +1,23 @@
-//! The size of a trend: the change of a metric over a sweep, with an interval over seeds.
+//! The size of a trend or an association: a factor or percentage points, with an interval over seeds.
 
 use serde::Serialize;
+use statistics::{ChangeScale, Effect};
 
 use crate::report::chart::plain;
-use crate::report::table::signed;
+use crate::report::table::three_digits;
 use crate::study::experiment::Rules;
-use crate::study::metric::Scale;
 
-/// The size of a trend.
+/// The size of a trend or an association.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(crate) struct Size {
-    /// Mean over seeds: a factor, or a difference in percentage points.
+    /// Mean over seeds: a factor (geometric mean), or a difference in percentage points.
     pub(crate) change: f64,
     /// Student's t-interval over seeds; none for one seed.
     pub(crate) interval: Option<(f64, f64)>,
     /// The unit of the change.
     pub(crate) unit: SizeUnit,
-    /// The smallest and the largest of the values that have a run in every seed; the change is from one to the other.
-    pub(crate) range: (f64, f64),
-    /// Whether these are the smallest and the largest value of the sweep.
-    pub(crate) whole_sweep: bool,
+    /// What the change is over.
+    pub(crate) over: SizeOver,
     /// Number of seeds.
     pub(crate) seeds: usize,
 }
@@ -28,10 +26,27 @@ pub(crate) struct Size {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum SizeUnit {
-    /// The metric is multiplied by this factor over the sweep.
+    /// The metric is multiplied by this factor.
     Factor,
-    /// This is added to the metric over the sweep, in percentage points.
+    /// This is added to the metric, in percentage points.
     Points,
+}
+
+/// What the change of a size is over.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub(crate) enum SizeOver {
+    /// From the smallest to the largest of the swept values that have a run in every seed.
+    Sweep {
+        /// The smallest of these values.
+        from: f64,
+        /// The largest of these values.
+        to: f64,
+        /// Whether these are the smallest and the largest value of the sweep.
+        whole: bool,
+    },
+    /// For each doubling of the other metric of an association.
+    Doubling,
 }
 
 impl SizeUnit {
@@ -44,159 +59,110 @@ impl SizeUnit {
     }
 }
 
-/// One run of a sweep.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct SweepPoint {
-    pub(super) seed: u64,
-    /// The swept value.
-    pub(super) x: f64,
-    /// The metric.
-    pub(super) y: f64,
-}
-
-/// The size of the trend over these runs.
-///
-/// **Definition** the change from the smallest to the largest of the values x that have a run in every seed. Within each
-/// seed it is the least-squares slope of log y (of y, for an accuracy) on log x, times the log of the ratio of these two
-/// values. If the smallest is 0, it is the difference of log y (of y) between the two. Then the mean over seeds with
-/// Student's t-interval; for log y, the exponentials of these. Seeds with runs at fewer than two values are left out.
-///
-/// None without two such values, and if a value of y has no logarithm.
-pub(super) fn size(points: &[SweepPoint], values: &[f64], scale: Scale, level: f64) -> Option<Size> {
-    let unit = if scale == Scale::Percent { SizeUnit::Points } else { SizeUnit::Factor };
-    let transformed = |y: f64| if unit == SizeUnit::Points { 100.0 * y } else { y.ln() };
-    let mut seeds: Vec<u64> = points.iter().map(|point| point.seed).collect();
-    seeds.sort_unstable();
-    seeds.dedup();
-    let has = |seed: u64, x: f64| points.iter().any(|point| point.seed == seed && point.x == x);
-    seeds.retain(|seed| values.iter().filter(|x| has(*seed, **x)).count() >= 2);
-    let common: Vec<f64> = values.iter().copied().filter(|x| seeds.iter().all(|seed| has(*seed, *x))).collect();
-    let (low, high) = (*common.first()?, *common.last()?);
-    if low == high {
-        return None;
-    }
-    let change = |seed: &u64| -> Option<f64> {
-        let own = points.iter().filter(|point| point.seed == *seed);
-        let own: Vec<(f64, f64)> = own.map(|point| (point.x, transformed(point.y))).collect();
-        if low > 0.0 {
-            return slope(&own).map(|slope| slope * (high / low).ln());
-        }
-        let at = |x: f64| own.iter().find(|point| point.0 == x).map(|point| point.1);
-        Some(at(high)? - at(low)?)
-    };
-    let changes: Vec<f64> = seeds.iter().filter_map(change).collect();
-    if changes.is_empty() || changes.iter().any(|change| !change.is_finite()) {
-        return None;
-    }
-    let (mean, interval) = with_interval(&changes, level);
-    let back = |value: f64| if unit == SizeUnit::Points { value } else { value.exp() };
-    let interval = interval.map(|(low, high)| (back(low), back(high)));
-    let whole_sweep = values.first() == Some(&low) && values.last() == Some(&high);
-    Some(Size { change: back(mean), interval, unit, range: (low, high), whole_sweep, seeds: changes.len() })
-}
-
-/// Least-squares slope of y on log x; none without two different x.
-fn slope(points: &[(f64, f64)]) -> Option<f64> {
-    let count = points.len() as f64;
-    let (mean_x, mean_y) =
-        (points.iter().map(|(x, _)| x.ln()).sum::<f64>() / count, points.iter().map(|(_, y)| y).sum::<f64>() / count);
-    let square: f64 = points.iter().map(|(x, _)| (x.ln() - mean_x).powi(2)).sum();
-    let product: f64 = points.iter().map(|(x, y)| (x.ln() - mean_x) * (y - mean_y)).sum();
-    (square > 0.0).then(|| product / square)
-}
-
-/// The mean, and Student's t-interval of it if there are two values.
-fn with_interval(values: &[f64], level: f64) -> (f64, Option<(f64, f64)>) {
-    let count = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / count;
-    if values.len() < 2 {
-        return (mean, None);
-    }
-    let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (count - 1.0);
-    let interval = statistics::student_interval(mean, (variance / count).sqrt(), count - 1.0, level);
-    (mean, Some((interval.low, interval.high)))
-}
-
 impl Size {
-    /// Whether the whole interval is within the margin in which the rules call a change negligible.
-    pub(super) fn is_negligible(&self, rules: &Rules) -> bool {
-        let (low, high) = match self.unit {
-            SizeUnit::Factor => (1.0 / rules.negligible_factor, rules.negligible_factor),
-            SizeUnit::Points => (-rules.negligible_points, rules.negligible_points),
+    /// The size of a trend from its effect: the logarithm of a factor, or a difference.
+    pub(crate) fn of(effect: &Effect, (from, to): (f64, f64), scale: ChangeScale, values: &[f64]) -> Self {
+        let whole = values.first() == Some(&from) && values.last() == Some(&to);
+        Self::from_effect(effect, scale, 1.0, SizeOver::Sweep { from, to, whole })
+    }
+
+    /// The size of an association from its slope on the logarithm of the other metric.
+    pub(crate) fn of_doubling(slope: &Effect, scale: ChangeScale) -> Self {
+        Self::from_effect(slope, scale, std::f64::consts::LN_2, SizeOver::Doubling)
+    }
+
+    fn from_effect(effect: &Effect, scale: ChangeScale, times: f64, over: SizeOver) -> Self {
+        let (unit, back): (SizeUnit, fn(f64) -> f64) = match scale {
+            ChangeScale::Factor => (SizeUnit::Factor, f64::exp),
+            ChangeScale::Difference => (SizeUnit::Points, |value| value),
         };
-        self.interval.is_some_and(|interval| low <= interval.0 && interval.1 <= high)
+        let interval = effect.interval.map(|interval| (back(times * interval.low), back(times * interval.high)));
+        Self { change: back(times * effect.mean), interval, unit, over, seeds: effect.per_seed.len() }
+    }
+
+    /// The swept values at the ends of a trend.
+    pub(crate) fn range(&self) -> Option<(f64, f64)> {
+        match self.over {
+            SizeOver::Sweep { from, to, .. } => Some((from, to)),
+            SizeOver::Doubling => None,
+        }
+    }
+
+    /// The number with its interval, such as `0.72 [0.66, 0.79]` or `+4.0 points [+1.2, +6.8]`.
+    pub(crate) fn number(&self) -> String {
+        let unit = if self.unit == SizeUnit::Points { " points" } else { "" };
+        let interval =
+            self.interval.map_or_else(String::new, |(low, high)| format!(" [{}, {}]", self.one(low), self.one(high)));
+        format!("{}{unit}{interval}", self.one(self.change))
+    }
+
+    fn one(&self, value: f64) -> String {
+        match self.unit {
+            SizeUnit::Factor => three_digits(value),
+            SizeUnit::Points => format!("{value:+.1}").replace('-', "−"),
+        }
     }
 
     /// The size in words, such as `×0.72 over the sweep, [0.66, 0.79]`.
     pub(crate) fn words(&self) -> String {
-        let number = |value: f64| match self.unit {
-            SizeUnit::Factor => crate::report::table::three_digits(value),
-            SizeUnit::Points => format!("{value:+.1}").replace('-', "−"),
-        };
-        let interval = self
-            .interval
-            .map_or_else(|| ", one seed".to_owned(), |(low, high)| format!(", [{}, {}]", number(low), number(high)));
-        let range = if self.whole_sweep {
-            "over the sweep".to_owned()
-        } else {
-            format!("from {} to {}", plain(self.range.0), plain(self.range.1))
+        let interval = self.interval.map_or_else(
+            || ", one seed".to_owned(),
+            |(low, high)| format!(", [{}, {}]", self.one(low), self.one(high)),
+        );
+        let over = match self.over {
+            SizeOver::Sweep { whole: true, .. } => "over the sweep".to_owned(),
+            SizeOver::Sweep { from, to, .. } => format!("from {} to {}", plain(from), plain(to)),
+            SizeOver::Doubling => "for each doubling".to_owned(),
         };
         match self.unit {
-            SizeUnit::Factor => format!("×{} {range}{interval}", number(self.change)),
-            SizeUnit::Points => format!("{} points {range}{interval}", number(self.change)),
+            SizeUnit::Factor => format!("×{} {over}{interval}", self.one(self.change)),
+            SizeUnit::Points => format!("{} points {over}{interval}", self.one(self.change)),
         }
     }
 }
 
-/// A correlation in words, such as `ρ −0.53, [−0.75, −0.20]`.
-pub(super) fn correlation_words(rho: f64, interval: Option<(f64, f64)>) -> String {
-    let interval = interval.map_or_else(String::new, |(low, high)| format!(", [{}, {}]", signed(low), signed(high)));
-    format!("ρ {}{interval}", signed(rho))
+/// The margin within which the rules call a change negligible, on the scale of an effect.
+pub(super) fn margin(scale: ChangeScale, rules: &Rules) -> (f64, f64) {
+    match scale {
+        ChangeScale::Factor => (-rules.negligible_factor.ln(), rules.negligible_factor.ln()),
+        ChangeScale::Difference => (-rules.negligible_points, rules.negligible_points),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use statistics::{SeedValue, SweepRun, trend_size};
 
-    fn points(rows: &[(u64, f64, f64)]) -> Vec<SweepPoint> {
-        rows.iter().map(|&(seed, x, y)| SweepPoint { seed, x, y }).collect()
+    #[test]
+    fn sizes_have_their_range_unit_and_interval_in_words() {
+        let run = |seed, x, y| SweepRun { seed, x, y };
+        let rows = [run(0, 0.0, 50.0), run(0, 1.0, 53.0), run(1, 0.0, 50.0), run(1, 1.0, 55.0)];
+        let (effect, range) = trend_size(&rows, ChangeScale::Difference, 0.95).unwrap();
+        let size = Size::of(&effect, range, ChangeScale::Difference, &[0.0, 0.1, 1.0]);
+        // Mean of 3 and 5 points; s = √2, t(1, 97.5 %) = 12.7062.
+        assert_eq!(size.words(), "+4.0 points over the sweep, [−8.7, +16.7]");
+        assert_eq!((size.number(), size.seeds), ("+4.0 points [−8.7, +16.7]".to_owned(), 2));
+        let (effect, range) = trend_size(&rows[..2], ChangeScale::Factor, 0.95).unwrap();
+        let size = Size::of(&effect, range, ChangeScale::Factor, &[0.0, 1.0, 2.0]);
+        assert_eq!((size.words(), size.interval), ("×1.06 from 0 to 1, one seed".to_owned(), None));
     }
 
     #[test]
-    fn a_power_law_has_its_factor_over_the_sweep() {
-        // y = x^(−1/2) times a factor per seed: over 0.01 to 1 the factor is 10^(−1) exactly, in both seeds.
-        let values = [0.01f64, 0.1, 1.0];
-        let rows: Vec<(u64, f64, f64)> =
-            [0, 1].iter().flat_map(|&seed| values.map(|x| (seed, x, (2.0 + seed as f64) / x.sqrt()))).collect();
-        let found = size(&points(&rows), &values, Scale::Logarithmic, 0.95).unwrap();
-        assert!((found.change - 0.1).abs() < 1e-12);
-        let (low, high) = found.interval.unwrap();
-        assert!((low - 0.1).abs() < 1e-9 && (high - 0.1).abs() < 1e-9);
-        assert_eq!((found.unit, found.seeds), (SizeUnit::Factor, 2));
-        // Where a seed lacks the smallest value, nothing is extrapolated to it: from 0.1 to 1 the factor is 10^(−1/2).
-        let fewer = size(&points(&rows[1..]), &values, Scale::Logarithmic, 0.95).unwrap();
-        assert!((fewer.change - 0.1f64.sqrt()).abs() < 1e-12);
-        assert!(fewer.words().starts_with("×0.316 from 0.1 to 1, ["), "{}", fewer.words());
+    fn the_size_of_an_association_is_for_a_doubling() {
+        // y ∝ x^0.5: each doubling multiplies y by √2.
+        let seeds = (0..2).map(|seed| SeedValue { seed, value: 0.5 }).collect();
+        let effect = statistics::Effect::over_seeds(seeds, 0.95).unwrap();
+        let size = Size::of_doubling(&effect, ChangeScale::Factor);
+        assert!((size.change - 2f64.sqrt()).abs() < 1e-12 && size.range().is_none());
+        assert_eq!(size.words(), "×1.41 for each doubling, [1.41, 1.41]");
     }
 
     #[test]
-    fn a_sweep_with_zero_compares_its_ends_and_accuracies_have_points() {
-        let rows = [(0, 0.0, 0.50), (0, 0.1, 0.9), (0, 1.0, 0.53), (1, 0.0, 0.50), (1, 1.0, 0.55), (2, 0.1, 0.7)];
-        let found = size(&points(&rows), &[0.0, 0.1, 1.0], Scale::Percent, 0.95).unwrap();
-        // Seed 2 has one value alone. Mean of 3 and 5 points; s = √2, t(1, 97.5 %) = 12.7062.
-        assert!((found.change - 4.0).abs() < 1e-9, "{found:?}");
-        assert_eq!((found.unit, found.seeds), (SizeUnit::Points, 2));
-        let (low, high) = found.interval.unwrap();
-        assert!((low - (4.0 - 12.706_204_736)).abs() < 1e-6 && (high - (4.0 + 12.706_204_736)).abs() < 1e-6);
-        assert_eq!(found.words(), "+4.0 points over the sweep, [−8.7, +16.7]");
-    }
-
-    #[test]
-    fn sizes_that_are_not_defined_are_none() {
-        assert_eq!(size(&[], &[0.1, 1.0], Scale::Logarithmic, 0.95), None);
-        assert_eq!(size(&points(&[(0, 0.1, 2.0), (1, 0.1, 3.0)]), &[0.1, 1.0], Scale::Logarithmic, 0.95), None);
-        assert_eq!(size(&points(&[(0, 0.1, 0.0), (0, 1.0, 3.0)]), &[0.1, 1.0], Scale::Logarithmic, 0.95), None);
-        let one = size(&points(&[(0, 0.1, 2.0), (0, 1.0, 4.0)]), &[0.1, 1.0], Scale::Logarithmic, 0.95).unwrap();
-        assert_eq!((one.interval, one.words()), (None, "×2.00 over the sweep, one seed".to_owned()));
+    fn margins_are_on_the_scale_of_the_effect() {
+        let rules = crate::study::experiment::Experiment::resolve("fig4", "quick", None, None, &[]).unwrap().plan.rules;
+        let (low, high) = margin(ChangeScale::Factor, &rules);
+        assert!((low + 1.05f64.ln()).abs() < 1e-15 && (high - 1.05f64.ln()).abs() < 1e-15);
+        assert_eq!(margin(ChangeScale::Difference, &rules), (-1.0, 1.0));
     }
 }

@@ -1,14 +1,24 @@
 //! The network of a run, from its configuration.
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use candle_core::{DType, Device};
-use models::{Architecture, Initialisation, Network};
+use models::{Architecture, Initialisation, Network, Pass, VggConfig};
 
 use crate::study::configuration::Model;
 
-/// Refuses a model that does not exist, before any run is started.
-pub(crate) fn check_model(model: &Model) -> Result<()> {
-    architecture(model).map(|_| ())
+/// Refuses a model that does not exist, and layers that it does not have, before any run is started.
+pub(crate) fn check_model(model: &Model, layers: &[String]) -> Result<()> {
+    let architecture = architecture(model)?;
+    if layers.is_empty() {
+        return Ok(());
+    }
+    check_layers(&Network::new(&architecture, Initialisation::HeNormal, 0, DType::F32, &Device::Cpu)?, layers)
+}
+
+/// Refuses layers that the network does not have.
+pub(super) fn check_layers(network: &Network, layers: &[String]) -> Result<()> {
+    let map = |layer: &String| network.frozen().feature_map(Pass::evaluation(), Some(layer)).map(|_| ());
+    layers.iter().try_for_each(map).context("measure.layers")
 }
 
 /// A freshly initialised network.
@@ -25,7 +35,7 @@ pub(super) fn build(
 
 fn architecture(model: &Model) -> Result<Architecture> {
     let mut architecture = Architecture::named(&model.architecture)?.with_width(model.width);
-    if let Architecture::Vgg(vgg) = &mut architecture {
+    if let Some(vgg) = architecture.config_mut::<VggConfig>() {
         vgg.batch_norm = model.batch_norm;
     } else if architecture.has_batch_norm() != model.batch_norm {
         bail!(

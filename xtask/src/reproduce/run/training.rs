@@ -61,10 +61,12 @@ impl<'a> Training<'a> {
         let steps = configuration.steps(count);
         let measuring = Measuring::new(configuration, images)?;
         let estimating = Estimating::new(configuration, images)?;
+        let network = network(configuration, images)?;
+        measuring.check(&network)?;
         Ok(Self {
             configuration,
             folder,
-            network: network(configuration, images)?,
+            network,
             batches: batches(configuration, images)?,
             steps,
             training_log: TrainingLog::new(configuration, &images.train, measuring, estimating),

@@ -139,6 +139,8 @@ impl<'a> TrainingLog<'a> {
             None => Vec::new(),
         };
         for measuring_point in points {
+            let at_end = measuring_point == MeasuringPoint::Schedule { share: 1.0 };
+            let layers = if at_end { self.measuring.measure_layers(network) } else { Ok(Vec::new()) };
             let measurement = Measurement {
                 measuring_point,
                 step,
@@ -146,6 +148,7 @@ impl<'a> TrainingLog<'a> {
                 train_loss: self.window.mean(),
                 values: values.clone(),
                 estimates: estimates.clone(),
+                layers: layers.with_context(|| format!("measuring layers after step {step}"))?,
             };
             folder.append(&measurement)?;
             self.state.measurements.push(measurement);

@@ -1,0 +1,73 @@
+//! The claims as tables: the primary ones, and the exploratory ones apart.
+
+use statistics::Correction;
+
+use super::{Finding, correction_words, reasons};
+use crate::report::results::Results;
+use crate::report::table::{self, Table, signed};
+use crate::study::experiment::Rules;
+
+/// A table of the primary claims and one of the exploratory claims, each only if there are some. Claims that fail come first.
+pub(crate) fn tables(results: &Results, findings: &[Finding]) -> Vec<Table> {
+    let rules = &results.experiment.plan.rules;
+    [true, false].into_iter().filter_map(|primary| one(findings, primary, rules)).collect()
+}
+
+fn one(findings: &[Finding], primary: bool, rules: &Rules) -> Option<Table> {
+    let mut own: Vec<&Finding> = findings.iter().filter(|finding| finding.primary == primary).collect();
+    if own.is_empty() {
+        return None;
+    }
+    own.sort_by_key(|finding| finding.verdict);
+    let header = [
+        "claim",
+        "compared at",
+        "runs",
+        "statistic",
+        "interval",
+        "size",
+        "trained alone",
+        "granulated",
+        "sign error",
+        "p",
+        "corrected p",
+        "verdict",
+    ];
+    let caption = caption(&own, primary, rules);
+    let rows = own.into_iter().map(row).collect();
+    Some(Table { caption, header: header.map(str::to_owned).to_vec(), rows, summed: false })
+}
+
+fn caption(findings: &[&Finding], primary: bool, rules: &Rules) -> String {
+    let (name, correction, level) = if primary {
+        ("Primary claims", Correction::Holm, 1.0 - rules.confidence)
+    } else {
+        ("Exploratory claims", Correction::BenjaminiHochberg, rules.false_discovery_rate)
+    };
+    let tested = findings.iter().map(|finding| finding.family).max().unwrap_or(0);
+    let by = if tested == 0 {
+        String::new()
+    } else {
+        format!("; p corrected over {tested} claims by {}, decided at {level:.2}", correction_words(correction))
+    };
+    format!("{name}; {:.0} % intervals over seeds{by}", 100.0 * rules.confidence)
+}
+
+fn row(finding: &Finding) -> Vec<String> {
+    let dash = || "–".to_owned();
+    let source = finding.source.as_ref().map_or_else(String::new, |source| format!(" ({source})"));
+    vec![
+        format!("{}{source}", finding.claim),
+        table::comparison(finding),
+        table::runs(finding),
+        table::statistic(finding),
+        table::interval(finding),
+        finding.size_cell(finding.size),
+        finding.trained_size.map_or_else(dash, |size| finding.size_cell(Some(size))),
+        finding.granulated_coefficient.map_or_else(dash, signed),
+        finding.sign_error.map_or_else(dash, |error| format!("{error:.2}")),
+        finding.p_value.map_or_else(dash, reasons::p_value),
+        finding.corrected_p_value.map_or_else(dash, reasons::p_value),
+        finding.verdict.word().to_owned(),
+    ]
+}

@@ -1,0 +1,371 @@
+//! Verdicts on synthetic runs, for which every statistic is known.
+
+use super::*;
+use crate::report::decomposition::decomposition;
+use crate::report::mediation::mediation;
+use crate::report::results::RunStatus;
+use crate::study::experiment::{ComparisonPoint, Direction, Experiment};
+use crate::study::frozen::Frozen;
+use crate::study::measurement::{Measured, Measurement, MeasuringPoint};
+use crate::study::metric::Metric;
+use crate::study::store::Verified;
+use crate::study::sweep::{self, PlannedRun};
+
+/// Number of classes.
+const CLASSES: usize = 64;
+
+/// Runs in which `value` gives each metric at each share of training.
+fn results(
+    experiment: Experiment,
+    value: impl Fn(&PlannedRun, f64, Metric) -> Option<f64>,
+    status: impl Fn(&PlannedRun) -> RunStatus,
+) -> Results {
+    let planned = sweep::runs(&experiment).unwrap();
+    let run = |planned: PlannedRun| {
+        let point = |share: f64| Measurement {
+            measuring_point: MeasuringPoint::Schedule { share },
+            step: (share * 900.0) as usize,
+            epoch: share * 5.0,
+            train_loss: (share > 0.0).then_some(4.2 - 2.0 * share),
+            values: Metric::ALL
+                .into_iter()
+                .filter_map(|metric| Some((metric, Measured::new(value(&planned, share, metric)?, Some(0.01), 256))))
+                .collect(),
+            estimates: Vec::new(),
+            layers: Vec::new(),
+        };
+        Run {
+            status: status(&planned),
+            measurements: planned.configuration.measure.schedule.iter().map(|share| point(*share)).collect(),
+            trained_on: Some((CLASSES, 6400)),
+            final_loss: Some(if planned.configuration.train.learning_rate < 0.03 { 3.0 } else { 1.0 }),
+            record: None,
+            verified: Verified::Signed,
+            planned,
+        }
+    };
+    let runs = planned.into_iter().map(run).collect();
+    Results { experiment, frozen: Frozen { sha256: String::new(), before: None, changes: Vec::new() }, runs }
+}
+
+fn experiment(seeds: &[u64], more: &[&str]) -> Experiment {
+    let mut settings: Vec<String> =
+        vec!["sweeps.learning-rate.values=[0.02, 0.1, 0.2, 0.4]".to_owned(), "rules.trained_below=0.5".to_owned()];
+    settings.extend(more.iter().map(|text| (*text).to_owned()));
+    Experiment::resolve("fig4", "quick", None, Some(seeds), &settings).unwrap()
+}
+
+/// A number of a run that looks random and is the same every time.
+fn noise(run: &PlannedRun, purpose: u64) -> f64 {
+    let key = run.key.bytes().fold(purpose, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte)));
+    streams::standard_normal(&mut streams::stream(key, "verdict/tests", 0), 1)[0]
+}
+
+/// GC falls strongly with the learning rate and the penalty, target NC with GC, the accuracy rises; NC rises with the rate.
+fn lively(run: &PlannedRun, share: f64, metric: Metric) -> Option<f64> {
+    let train = &run.configuration.train;
+    let strength = train.learning_rate.powf(-0.5) * (train.batch_size as f64 / 32.0).sqrt()
+        / (1.0 + 500.0 * train.l2 + 500.0 * train.gc_penalty);
+    let gc = 60.0 * strength * (0.2 + share) * (1.0 + 0.02 * noise(run, 1));
+    match metric {
+        Metric::Gc => Some(gc),
+        Metric::GeometricCollapse => Some(gc / 2.5),
+        Metric::PairwiseGeometricCollapse => Some(gc / 80.0),
+        Metric::Nc => Some(3.0 * train.learning_rate.powf(0.3) * (1.5 - share) * (1.0 + 0.01 * noise(run, 2))),
+        Metric::MeanInverseSquaredDistance => Some(0.01),
+        Metric::VarianceOverGc => Some(lively(run, share, Metric::Nc)? / (0.01 * gc)),
+        Metric::MeanVariance => Some(0.3 * gc),
+        Metric::PoincareConstant => Some(0.2 * (1.0 + 0.001 * noise(run, 3))),
+        Metric::TargetNc => Some(gc.powf(0.2) * (1.0 + 0.01 * noise(run, 4))),
+        Metric::NearestMeanAccuracy => Some(0.6 - 0.02 * gc.ln() + 0.001 * noise(run, 5)),
+        Metric::RidgeAccuracy => Some(0.5),
+        Metric::EvaluationLoss => Some(4.0 * (if train.learning_rate < 0.03 { -0.6 } else { -1.0 } * share).exp()),
+        Metric::NearestMeanError => Some(0.4),
+        Metric::NearestMeanBound => Some(1.0 + gc),
+        Metric::CantelliBound => Some(0.3 + 0.005 * share),
+        Metric::TestNc => Some(1.0),
+        Metric::TestBound => Some(0.999),
+        _ => None,
+    }
+}
+
+fn counted_run(_: &PlannedRun) -> RunStatus {
+    RunStatus::Counted
+}
+
+fn trend<'a>(findings: &'a [Finding], sweep: &str, metric: Metric, comparison: ComparisonPoint) -> &'a Finding {
+    let about = |finding: &&Finding| {
+        finding.kind == ClaimKind::Trend
+            && finding.sweep.as_deref() == Some(sweep)
+            && finding.metrics == [metric]
+            && finding.comparison == Some(comparison)
+    };
+    findings.iter().find(about).unwrap()
+}
+
+fn inequality(findings: &[Finding], greater: Metric) -> &Finding {
+    let about = |finding: &&Finding| finding.kind == ClaimKind::Inequality && finding.metrics[1] == greater;
+    findings.iter().find(about).unwrap()
+}
+
+#[test]
+fn a_trend_has_evidence_size_correction_and_a_size_of_trained_runs() {
+    let results = results(experiment(&[0, 1, 2], &[]), lively, counted_run);
+    let findings = findings(&results);
+    let gc = trend(&findings, "learning-rate", Metric::Gc, ComparisonPoint::EqualEpochs);
+    assert!(gc.primary && gc.verdict == Verdict::Holds, "{gc:?}");
+    assert_eq!((gc.statistic, gc.runs, gc.seeds, gc.correction), (Some(-1.0), 12, 3, Some(Correction::Holm)));
+    assert!((gc.permutation_p_value.unwrap() - 2.0 / 24f64.powi(3)).abs() < 1e-15);
+    assert_eq!(gc.p_value, Some(gc.permutation_p_value.unwrap().max(gc.size_p_value.unwrap())));
+    assert_eq!(gc.family, results.experiment.plan.claims.primary_count());
+    assert!(gc.corrected_p_value.unwrap() >= gc.p_value.unwrap());
+    // GC ∝ rate^−1/2: from 0.02 to 0.4 the factor is 20^−1/2 = 0.2236. The runs at 0.02 ended at 3.0/ln 64 = 0.72 ln k.
+    let (size, trained) = (gc.size.unwrap(), gc.trained_size.unwrap());
+    assert!((size.change - 20f64.powf(-0.5)).abs() < 0.02 && size.range() == Some((0.02, 0.4)), "{size:?}");
+    assert!((trained.change - 0.5).abs() < 0.02 && trained.range() == Some((0.1, 0.4)), "{trained:?}");
+    // NC rises with the rate, against the claim; exploratory claims are corrected apart.
+    let nc = trend(&findings, "learning-rate", Metric::Nc, ComparisonPoint::EqualEpochs);
+    assert_eq!(
+        (nc.verdict, nc.correction, nc.decision_level),
+        (Verdict::Fails, Some(Correction::BenjaminiHochberg), Some(0.1))
+    );
+    // The same accuracy in every run: no variation, and the reason in words.
+    let ridge = trend(&findings, "learning-rate", Metric::RidgeAccuracy, ComparisonPoint::EqualEpochs);
+    assert_eq!(ridge.verdict, Verdict::Undecided);
+    assert_eq!(ridge.reason, "`ridge_accuracy` is the same in all runs of each seed");
+}
+
+#[test]
+fn the_claim_that_nothing_changes_holds_within_the_margin_and_fails_with_a_trend() {
+    let results = results(experiment(&[0, 1, 2], &[]), lively, counted_run);
+    let findings = findings(&results);
+    let constant = trend(&findings, "learning-rate", Metric::PoincareConstant, ComparisonPoint::EqualEpochs);
+    assert_eq!((constant.direction, constant.verdict), (Some(Direction::Unchanged), Verdict::Holds), "{constant:?}");
+    assert!(constant.claim.contains("→ the same"), "{}", constant.claim);
+    let ratio = trend(&findings, "learning-rate", Metric::VarianceOverGc, ComparisonPoint::EqualEpochs);
+    assert_eq!(ratio.verdict, Verdict::Fails, "{ratio:?}");
+}
+
+#[test]
+fn the_lead_has_claims_that_fail_first_and_sizes_in_words() {
+    let mut results = results(experiment(&[0, 1, 2], &[]), lively, counted_run);
+    for trend in &mut results.experiment.plan.claims.trends {
+        trend.primary = if trend.metrics.contains(&Metric::Nc) && trend.sweeps.contains_key("l2") {
+            vec![Metric::Gc, Metric::Nc]
+        } else {
+            Vec::new()
+        };
+    }
+    let findings = findings(&results);
+    let lead = lead(&results, &findings);
+    assert_eq!((lead[0].verdict, lead[1].verdict), (Verdict::Fails, Verdict::Holds));
+    let first = &lead[0].text;
+    assert!(first.starts_with("learning rate 0.02 → 0.4 multiplies source NC by 2."), "{first}");
+    assert!(first.contains('[') && first.contains("(claimed: lower)") && first.contains("at equal epochs"), "{first}");
+    assert!(first.contains("trained runs alone, 0.1 → 0.4"), "{first}");
+    assert!(lead[0].evidence[0].contains("corrected") && lead[0].evidence[0].contains("Holm, 6 claims, level 0.05"));
+    let tables = tables(&results, &findings);
+    assert_eq!(tables.len(), 2, "one table of primary and one of exploratory claims");
+    assert!(
+        tables[0].caption.starts_with("Primary claims; 95 % intervals over seeds; p corrected over 6 claims by Holm")
+    );
+    let verdicts: Vec<&str> = tables[1].rows.iter().map(|row| row.last().unwrap().as_str()).collect();
+    let first_held = verdicts.iter().position(|word| *word == "holds").unwrap();
+    assert!(verdicts[first_held..].iter().all(|word| *word != "fails"), "{verdicts:?}");
+    assert!(tables[1].rows.iter().any(|row| row[0].contains("(Hui, Belkin and Nakkiran 2022")));
+}
+
+#[test]
+fn associations_count_each_run_once_and_are_adjusted() {
+    let results = results(experiment(&[0, 1, 2], &[]), lively, counted_run);
+    let findings = findings(&results);
+    let about = |x: Metric, y: Metric| {
+        findings.iter().find(|finding| finding.kind == ClaimKind::Association && finding.metrics == [x, y]).unwrap()
+    };
+    let found = about(Metric::Gc, Metric::TargetNc);
+    assert_eq!((found.runs, found.seeds, found.sweep.as_deref()), (results.runs.len(), 3, None));
+    assert!(found.claim.contains("given") && found.claim.ends_with("and training loss"), "{}", found.claim);
+    assert!(found.granulated_coefficient.unwrap() > 0.5 && found.sign_error.unwrap() < 0.5, "{found:?}");
+    assert!(found.sign_error_in.as_ref().unwrap().contains("sweep, seed"));
+    assert!(found.size.unwrap().range().is_none() && found.per_seed.len() == 3);
+    // The ridge accuracy is the same in every run.
+    let flat = about(Metric::Gc, Metric::RidgeAccuracy);
+    assert_eq!(flat.verdict, Verdict::Undecided);
+    assert!(flat.reason.starts_with("5-shot accuracy, ridge does not vary within seeds given"), "{}", flat.reason);
+}
+
+#[test]
+fn courses_are_over_seeds() {
+    let results = results(experiment(&[0, 1, 2], &[]), lively, counted_run);
+    let findings = findings(&results);
+    let course = findings.iter().find(|finding| finding.kind == ClaimKind::Course).unwrap();
+    // Along training GC rises and NC falls in every run.
+    assert_eq!((course.metrics.as_slice(), course.statistic), (&[Metric::Gc, Metric::Nc][..], Some(-1.0)));
+    assert_eq!((course.verdict, course.runs, course.seeds), (Verdict::Fails, results.runs.len(), 3));
+    // Five points in each of three seeds: 2/120³.
+    assert!((course.smallest_p_value.unwrap() - 2.0 / 120f64.powi(3)).abs() < 1e-15, "{course:?}");
+}
+
+#[test]
+fn an_inequality_fails_by_one_point_beyond_its_error_and_a_trivial_bound_is_vacuous() {
+    let results = results(experiment(&[0, 1], &[]), lively, counted_run);
+    let findings = findings(&results);
+    let vacuous = inequality(&findings, Metric::NearestMeanBound);
+    assert_eq!((vacuous.verdict, vacuous.statistic), (Verdict::Vacuous, Some(1.0)));
+    // 0.4 ≤ 0.3 + 0.005 t with standard errors 0.01 on both sides: the distance is at least six errors of 0.0141.
+    let violated = inequality(&findings, Metric::CantelliBound);
+    assert_eq!((violated.verdict, violated.statistic), (Verdict::Fails, Some(0.0)));
+    assert!((violated.largest_ratio.unwrap() - 0.4 / 0.3005).abs() < 1e-3, "{violated:?}");
+    // 1 ≤ 0.999 is violated by a tenth of its error.
+    let close = inequality(&findings, Metric::TestBound);
+    assert_eq!((close.verdict, close.statistic), (Verdict::Undecided, Some(0.0)));
+    assert!(close.reason.contains("within the error"), "{}", close.reason);
+    let missing = inequality(&findings, Metric::DirectionalBound);
+    assert_eq!(missing.reason, "`directional_bound` is not measured in these runs");
+}
+
+#[test]
+fn one_seed_and_too_few_values_are_named() {
+    let one_seed = results(experiment(&[0], &[]), lively, counted_run);
+    let found = findings(&one_seed);
+    let gc = trend(&found, "learning-rate", Metric::Gc, ComparisonPoint::EqualEpochs);
+    assert_eq!(gc.reason, "one seed has no interval: run at least two");
+    assert!((gc.size.unwrap().change - 20f64.powf(-0.5)).abs() < 0.02 && gc.size.unwrap().interval.is_none());
+    let few = experiment(&[0, 1, 2], &["sweeps.learning-rate.values=[0.1, 0.4]"]);
+    let found = findings(&results(few, lively, counted_run));
+    let gc = trend(&found, "learning-rate", Metric::Gc, ComparisonPoint::EqualEpochs);
+    // 2/2!³ = 0.25, times 8 claims.
+    assert!(
+        gc.reason.starts_with("too few values for its test: the smallest p-value that 6 runs of 3 seeds"),
+        "{}",
+        gc.reason
+    );
+    assert_eq!((gc.smallest_p_value, gc.verdict), (Some(0.25), Verdict::Undecided));
+}
+
+#[test]
+fn exclusions_are_counted_and_named() {
+    let none = results(experiment(&[0, 1], &[]), lively, |_| RunStatus::Unfinished);
+    let found = findings(&none);
+    assert!(found.iter().all(|finding| finding.verdict == Verdict::Undecided && finding.statistic.is_none()));
+    let trends = found.iter().filter(|finding| finding.metrics.iter().all(|metric| none.metrics().contains(metric)));
+    assert!(trends.into_iter().all(|finding| finding.reason == "all runs are excluded"));
+    // One run of seed 1 is left in the learning-rate sweep: its block is dropped and counted.
+    let single = results(experiment(&[0, 1, 2], &[]), lively, |run| {
+        let lost = run.configuration.seed == 1 && run.configuration.train.learning_rate != 0.4;
+        if lost { RunStatus::Diverged { step: 3 } } else { RunStatus::Counted }
+    });
+    let found = findings(&single);
+    let gc = trend(&found, "learning-rate", Metric::Gc, ComparisonPoint::EqualEpochs);
+    assert_eq!((gc.runs, gc.seeds, gc.single_runs, gc.excluded), (9, 2, 1, 3));
+    assert!(gc.with_excluded.unwrap() < -0.9);
+    // Every seed has two runs, but no two values are common to all.
+    let disjoint = results(experiment(&[0, 1], &[]), lively, |run| {
+        let low = run.configuration.train.learning_rate < 0.15;
+        if low == (run.configuration.seed == 0) { RunStatus::Counted } else { RunStatus::Unfinished }
+    });
+    let found = findings(&disjoint);
+    let gc = trend(&found, "learning-rate", Metric::Gc, ComparisonPoint::EqualEpochs);
+    assert_eq!(gc.reason, "fewer than two swept values have a counted run in every seed");
+    assert_eq!((gc.verdict, gc.statistic), (Verdict::Undecided, Some(-1.0)));
+}
+
+#[test]
+fn metrics_that_are_not_measured_and_levels_that_no_run_reaches_are_named() {
+    let without = |run: &PlannedRun, share: f64, metric: Metric| {
+        if metric == Metric::TargetNc { None } else { lively(run, share, metric) }
+    };
+    let found = findings(&results(experiment(&[0, 1], &[]), without, counted_run));
+    let target = trend(&found, "learning-rate", Metric::TargetNc, ComparisonPoint::EqualEpochs);
+    assert_eq!(target.reason, "`target_nc` is not measured in these runs");
+    // The evaluation loss ends at 4/e = 1.47, which is 0.35 ln 64.
+    let low = experiment(&[0, 1], &["rules.equal_loss_level=0.1"]);
+    let found = findings(&results(low, lively, counted_run));
+    let gc = trend(&found, "learning-rate", Metric::Gc, ComparisonPoint::EqualLoss);
+    assert_eq!(gc.reason, "no counted run reached a training loss of 0.1 ln k in evaluation mode");
+    let unmeasured = |run: &PlannedRun, share: f64, metric: Metric| {
+        if metric == Metric::EvaluationLoss { None } else { lively(run, share, metric) }
+    };
+    let found = findings(&results(experiment(&[0, 1], &[]), unmeasured, counted_run));
+    let gc = trend(&found, "learning-rate", Metric::Gc, ComparisonPoint::EqualLoss);
+    assert_eq!(gc.reason, "equal loss cannot be found: `evaluation_loss` is not measured in these runs");
+}
+
+#[test]
+fn the_decomposition_and_the_mediation_are_those_of_the_synthetic_numbers() {
+    let results = results(experiment(&[0, 1, 2], &[]), lively, counted_run);
+    let found = decomposition(&results).unwrap();
+    let rate = found.shares.iter().find(|shares| shares.sweep.as_deref() == Some("learning-rate")).unwrap();
+    // NC ∝ rate^0.3, GC ∝ rate^−0.5, mean 1/d² constant: shares −5/3, 0 and 8/3.
+    for (share, expected) in rate.terms.iter().zip([-5.0 / 3.0, 0.0, 8.0 / 3.0]) {
+        assert!((share.share - expected).abs() < 0.1, "{rate:?}");
+    }
+    let sums = found.shares.iter().map(|shares| shares.terms.iter().map(|term| term.share).sum::<f64>());
+    assert!(sums.into_iter().all(|sum| (sum - 1.0).abs() < 1e-9));
+    assert_eq!(found.points.len(), results.runs.len() * results.experiment.plan.measure.schedule.len());
+    let csv = String::from_utf8(found.csv().unwrap()).unwrap();
+    assert_eq!(csv.lines().count(), found.points.len() + 1);
+    let found = mediation(&results).unwrap();
+    assert_eq!(found.sweep, "gc-penalty");
+    let path = found.paths.iter().find(|path| path.outcome == Metric::TargetNc && path.mediator == Metric::Gc).unwrap();
+    // Target NC ∝ GC^0.2: a doubling of GC multiplies it by 2^0.2, and the whole effect goes through GC.
+    assert!((path.of_mediator.change - 2f64.powf(0.2)).abs() < 0.05, "{path:?}");
+    let (indirect, direct, total) = (path.indirect.change, path.direct.change, path.total.change);
+    assert!((indirect * direct / total - 1.0).abs() < 1e-9 && indirect < 0.95, "{path:?}");
+    let csv = String::from_utf8(found.csv().unwrap()).unwrap();
+    assert_eq!(csv.lines().count(), 5 * found.paths.len() + 1);
+}
+
+#[test]
+fn the_terminal_says_first_how_the_run_differs_and_whether_the_file_has_changed() {
+    let mut results = results(experiment(&[0, 1, 2], &[]), lively, counted_run);
+    results.frozen.before = Some("before".to_owned());
+    results.frozen.changes = vec!["`rules.confidence` is 0.95, before the first run 0.9".to_owned()];
+    let text = crate::report::summary(&results, &findings(&results));
+    assert!(text.starts_with("This run differs from the paper: network vgg-small"), "{text}");
+    let at = |needle: &str| text.find(needle).unwrap_or_else(|| panic!("{needle} is not in {text}"));
+    assert!(at("has changed since the first run") < at("Primary claims\n"));
+    assert!(
+        at("Primary claims\n") < at("Primary claims; 95 % intervals") && at("corrected p") < at("Exploratory claims;")
+    );
+    assert!(at("Exploratory claims;") < at("share of each term in the variance of log NC"));
+    assert!(text.contains("Mediation of the penalty") && text.contains("λ → source GC → target NC"), "{text}");
+    let markdown = crate::report::markdown::summary(&results, &findings(&results));
+    let at = |needle: &str| markdown.find(needle).unwrap_or_else(|| panic!("{needle} is not in {markdown}"));
+    assert!(
+        at("This run differs from the paper") < at("## Primary claims") && at("## Primary claims") < at("## Rules")
+    );
+}
+
+#[test]
+fn a_sentence_about_a_sweep_says_what_it_did_to_gc() {
+    let results = results(experiment(&[0, 1, 2], &[]), lively, counted_run);
+    let lead = lead(&results, &findings(&results));
+    let penalty =
+        lead.iter().find(|sentence| sentence.text.starts_with("λ 0 → 0.01 multiplies target NC by 0.")).unwrap();
+    // 1/(1 + 500 · 0.01) = 0.167.
+    assert!(penalty.text.contains("; it multiplies source GC by 0.1"), "{}", penalty.text);
+    let rate = lead.iter().find(|sentence| sentence.text.starts_with("learning rate")).unwrap();
+    assert!(!rate.text.contains("it multiplies"), "{}", rate.text);
+}
+
+#[test]
+fn the_primary_trends_of_every_preset_have_enough_values_and_seeds_to_be_decided() {
+    for name in Experiment::names() {
+        for preset in Experiment::presets(name).unwrap() {
+            let plan = Experiment::resolve(name, &preset, None, None, &[]).unwrap().plan;
+            let claims = &plan.claims;
+            let trends: usize = claims.trends.iter().map(|trend| trend.primary.len() * trend.sweeps.len()).sum();
+            let tested = trends
+                + claims.associations.iter().filter(|claim| claim.primary).count()
+                + claims.courses.iter().filter(|claim| claim.primary).count();
+            for trend in claims.trends.iter().filter(|trend| !trend.primary.is_empty()) {
+                for sweep in trend.sweeps.keys() {
+                    let sizes = vec![plan.sweeps[sweep].values.len(); plan.seeds.len()];
+                    let smallest = tested as f64 * statistics::smallest_trend_p_value(&sizes);
+                    assert!(smallest <= 1.0 - plan.rules.confidence, "{name} {preset} {sweep}: {sizes:?}, {smallest}");
+                }
+            }
+        }
+    }
+}
