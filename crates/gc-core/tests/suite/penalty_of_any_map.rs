@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Tensor, Var};
 use candle_nn::{VarBuilder, VarMap};
-use gc_core::{Error, InputUnits, Penalty, Probe, Tangent};
+use gc_core::{Error, InputUnits, Penalty, Probe, Quantity, Tangent};
 
 use crate::networks::{Attention, Cnn, Pooling, variables};
 use crate::support::{Activation, CPU, entries, normal, perceptron, random_weights, relative_difference, tracked};
@@ -201,7 +201,7 @@ fn maps_without_a_gradient_are_refused_by_name() {
     let classes = term(&|x| x.matmul(&weight)?.argmax_keepdim(1));
     assert!(matches!(classes, Error::FeatureDType { got: DType::U32 }), "{classes}");
     let logarithms = term(&|x| x.matmul(&weight)?.log());
-    assert!(matches!(logarithms, Error::NonFinite { sample: 0, .. }), "{logarithms}");
+    assert!(matches!(logarithms, Error::NonFinite { quantity: Quantity::Features, .. }), "{logarithms}");
     let pooled = term(&|x| x.matmul(&weight)?.sum_keepdim(0));
     assert!(matches!(pooled, Error::FeatureShape { samples: 8, .. }), "{pooled}");
     let detached = term(&|x| x.detach().matmul(&weight));
