@@ -223,6 +223,11 @@ pub(crate) fn rows(report: &CollapseReport) -> Vec<Row> {
     add("geometric_collapse", report.geometric_collapse, mixture, "GC over squared distances, mixture form");
     let pairwise = report.pairwise_geometric_collapse_std_error;
     add("pairwise_geometric_collapse", report.pairwise_geometric_collapse, pairwise, "with each class's own GC");
+    let (mixture, error) = (report.geometric_collapse_unbiased, report.geometric_collapse_unbiased_std_error);
+    add("geometric_collapse_unbiased", mixture, error, "mixture form from unbiased squared distances");
+    let pairwise = report.pairwise_geometric_collapse_unbiased;
+    let error = report.pairwise_geometric_collapse_unbiased_std_error;
+    add("pairwise_geometric_collapse_unbiased", pairwise, error, "pairwise form from unbiased squared distances");
     add("poincare_constant", report.poincare_constant, None, "largest variance over GC of a class");
     add("nc1", report.nc1, None, "tr(Σ_W Σ_B⁺)/K");
     add("trace_ratio", report.trace_ratio, None, "tr Σ_W / tr Σ_B");

@@ -24,22 +24,29 @@ fn trained<N>(golden: &HashMap<String, Tensor>, build: impl FnOnce(&VarBuilder) 
     (variables, network)
 }
 
-fn compare(golden: &HashMap<String, Tensor>, variables: &VarMap, map: &impl Fn(&Tensor) -> Result<Tensor>) {
+/// Compares complexity, penalty and the gradient of the penalty, with these relative tolerances of values and of the gradient.
+fn compare(
+    golden: &HashMap<String, Tensor>,
+    variables: &VarMap,
+    map: &impl Fn(&Tensor) -> Result<Tensor>,
+    (of_value, of_gradient): (f64, f64),
+) {
+    let close = |what: &str, found: &[f64], name: &str, tolerance: f64| {
+        let difference = relative_difference(found, &entries(&golden[name]));
+        assert!(difference < tolerance, "{what}: relative difference {difference:.2e}, allowed {tolerance:.0e}");
+    };
     let x = &golden["x"];
-    assert!(relative_difference(&entries(&map(x).unwrap()), &entries(&golden["features"])) < 1e-12);
+    close("features", &entries(&map(x).unwrap()), "features", 1e-12);
     let exact = GeometricComplexity::exact().per_sample().measure_inputs(map, x).unwrap();
-    assert!(relative_difference(&exact.per_sample.unwrap(), &entries(&golden["gc_per_sample"])) < 1e-12);
-    assert!(relative_difference(&[exact.value], &entries(&golden["mean_gc"])) < 1e-12);
-
-    let probes = GeometricComplexity::projections(Probe::Orthogonal { block: 5 }, 5);
-    if golden["features"].dims()[1] == 5 {
-        // A block as large as the feature dimension has no variance.
-        let estimate = probes.measure_inputs(map, x).unwrap();
-        assert!(relative_difference(&[estimate.value], &entries(&golden["mean_gc"])) < 1e-10);
-    }
+    close("samples", &exact.per_sample.unwrap(), "gc_per_sample", of_value);
+    close("mean", &[exact.value], "mean_gc", of_value);
+    // A block of as many orthogonal directions as features has no variance.
+    let block = golden["features"].dims()[1];
+    let probes = GeometricComplexity::projections(Probe::Orthogonal { block }, block);
+    close("orthogonal probes", &[probes.measure_inputs(map, x).unwrap().value], "mean_gc", of_value.max(1e-10));
 
     let term = Penalty::exact().term(map, x, 0).unwrap();
-    assert!(relative_difference(&[term.value], &entries(&golden["mean_gc"])) < 1e-12);
+    close("penalty", &[term.value], "mean_gc", of_value);
     let gradients = term.loss.backward().unwrap();
     let (mut found, mut expected) = (Vec::new(), Vec::new());
     for (name, variable) in variables.data().lock().unwrap().iter() {
@@ -47,23 +54,24 @@ fn compare(golden: &HashMap<String, Tensor>, variables: &VarMap, map: &impl Fn(&
         expected.extend(entries(golden));
         found.extend(gradients.get(variable).map_or_else(|| vec![0.0; golden.elem_count()], entries));
     }
-    // The tangent is a central difference: the gradient is exact to about 1e-7.
     let difference = relative_difference(&found, &expected);
-    assert!(difference < 1e-6, "{difference}");
+    assert!(difference < of_gradient, "gradient: relative difference {difference:.2e}, allowed {of_gradient:.0e}");
 }
 
 #[test]
 fn a_convolutional_network_of_candle_nn_equals_torch_func() {
     let golden = golden("cnn");
     let (variables, network) = trained(&golden, |builder| Cnn::new(builder, 3, 8, Pooling::Max));
-    compare(&golden, &variables, &|x: &Tensor| network.features(x));
+    // The tangent of the penalty is a central difference.
+    compare(&golden, &variables, &|x: &Tensor| network.features(x), (1e-12, 1e-6));
 }
 
 #[test]
 fn an_attention_block_of_candle_nn_equals_torch_func() {
     let golden = golden("attention");
     let (variables, network) = trained(&golden, Attention::new);
-    compare(&golden, &variables, &|x: &Tensor| network.features(x));
+    // The constants in the derivative of candle's `gelu` have six digits.
+    compare(&golden, &variables, &|x: &Tensor| network.features(x), (1e-5, 1e-4));
 }
 
 #[test]
