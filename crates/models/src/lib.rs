@@ -35,5 +35,6 @@ pub use view::View;
 pub use zoo::{
     Architecture, Block, BodyAndHead, Conv4Config, ConvNextConfig, DecoderConfig, DenseNetConfig, EfficientNetConfig,
     EncoderConfig, Family, MixerConfig, MlpConfig, MobileBlock, MobileNetV2Config, MobileNetV3Config, MobileStage,
-    OwnLayers, ResNetConfig, ResNetStage, Stem, TokenFeatures, VggConfig, VitConfig, WideResNetConfig,
+    OwnLayers, RegNetConfig, RegNetStage, ResNetConfig, ResNetStage, Stem, SwinConfig, TokenFeatures, VggConfig,
+    VitConfig, WideResNetConfig,
 };

@@ -14,7 +14,7 @@ use models::{Architecture, Error, Initialisation, Network, Pass};
 use support::{assert_close, labelled, numbers};
 
 /// Name in the fixture, description, shape of the inputs.
-const NETS: [(&str, &str, &[usize]); 15] = [
+const NETS: [(&str, &str, &[usize]); 18] = [
     (
         "vit",
         "family = 'vit'\npatch = 4\nwidth = 12\ndepth = 2\nheads = 3\ninput_size = [8, 12]\nclasses = 5",
@@ -36,6 +36,12 @@ const NETS: [(&str, &str, &[usize]); 15] = [
         "convnext-linear",
         "family = 'convnext'\nchannels = [4, 4, 6, 8]\nblocks = [1, 1, 1, 1]\ninput_size = [32, 32]\nclasses = 5",
         &[2, 3, 32, 32],
+    ),
+    (
+        "swin",
+        "family = 'swin'\nwidth = 6\nblocks = [2, 2]\nheads = [2, 3]\nwindow = 2\nmlp_ratio = 2\ninput_size = [32, 48]\n\
+         classes = 5",
+        &[2, 3, 32, 48],
     ),
     (
         "mixer",
@@ -106,6 +112,18 @@ const NETS: [(&str, &str, &[usize]); 15] = [
          { channels = 4, blocks = 1, stride = 1 }, { channels = 4, blocks = 1, stride = 2 },\n\
          { channels = 6, blocks = 1, stride = 2 }, { channels = 6, blocks = 1, stride = 2 }]",
         &[2, 3, 33, 40],
+    ),
+    (
+        "regnet-x",
+        "family = 'regnet'\nstem_channels = 6\ngroup_width = 4\ninput_size = [12, 18]\nclasses = 5\n\
+         stages = [{ channels = 8, blocks = 1 }, { channels = 12, blocks = 2 }]",
+        &[2, 3, 12, 18],
+    ),
+    (
+        "regnet-y",
+        "family = 'regnet'\nstem_channels = 6\ngroup_width = 4\nsqueeze = true\ninput_size = [12, 18]\nclasses = 5\n\
+         stages = [{ channels = 8, blocks = 1 }, { channels = 12, blocks = 2 }]",
+        &[2, 3, 12, 18],
     ),
 ];
 
@@ -238,6 +256,7 @@ fn known_names_build_their_sizes() {
     for (name, parameters) in [
         ("vit_tiny_patch16_224", 5_717_416),
         ("deit_small_patch16_224", 22_050_664),
+        ("swin_tiny_patch4_window7_224", 28_288_354),
         ("convnext_atto", 3_695_520),
         ("mixer_s16_224", 18_528_264),
         ("mobilenet_v2", 3_504_872),
@@ -245,6 +264,8 @@ fn known_names_build_their_sizes() {
         ("mobilenet_v3_large", 5_483_032),
         ("efficientnet_b0", 5_288_548),
         ("densenet121", 7_978_856),
+        ("regnet_x_400mf", 5_495_976),
+        ("regnet_y_400mf", 4_344_144),
         ("resnext50_32x4d", 25_028_904),
         ("resnet18d", 11_708_744),
     ] {
@@ -273,6 +294,8 @@ fn impossible_sizes_are_errors() {
     assert!(matches!(patch, Err(Error::Setting { name: "patch", .. })));
     let stages = build("family = 'convnext'\nchannels = [4, 6]\nblocks = [1]\ninput_size = [32, 32]");
     assert!(matches!(stages, Err(Error::Setting { name: "channels", .. })));
+    let window = build("family = 'swin'\nwidth = 6\nblocks = [1]\nheads = [2]\nwindow = 3\ninput_size = [32, 48]");
+    assert!(matches!(window, Err(Error::Setting { name: "window", .. })));
     let groups = build("family = 'resnet'\ngroups = 2\nstages = [{ channels = 4, blocks = 1, stride = 1 }]");
     assert!(matches!(groups, Err(Error::Setting { name: "groups", .. })));
     let depth = build(&format!("{vit}heads = 3\nstochastic_depth = 1.0"));

@@ -8,8 +8,9 @@ mod support;
 use candle_core::Tensor;
 use models::layer::{
     ActivationLayer, AdaptiveAvgPool, Attention, AvgPool, ChannelShuffle, ClassToken, Concatenation, Conv1d, Conv2d,
-    ConvSizes, GlobalAvgPool, Layer, LayerScale, Linear, PositionEmbedding, Prelu, SampleNorm, Sequential,
-    SqueezeExcitation, StochasticDepth, Sum, TokenPool, Tokens, TransposeTokens,
+    ConvSizes, DivideWindows, GlobalAvgPool, JoinWindows, Layer, LayerScale, Linear, MergePatches, PositionEmbedding,
+    Prelu, SampleNorm, Sequential, SqueezeExcitation, StochasticDepth, Sum, TokenPool, Tokens, TransposeTokens,
+    WindowAttention, Windows,
 };
 use models::ops::{Activation, AttentionMask, AttentionSettings, Conv1dSettings, ConvSettings, PoolSettings};
 use models::{Builder, Error, Pass, Result};
@@ -134,6 +135,29 @@ fn gates_and_concatenations() {
         Ok(layers)
     })
     .run();
+}
+
+#[test]
+fn shifted_windows() {
+    for shift in [0, 1] {
+        let windows = Windows { size: [4, 6], window: 2, shift };
+        let what = |name: &str| format!("{name} with shift {shift}");
+        LayerCheck::new(&what("windows"), &[2, 4, 6, 3], |_| Ok(DivideWindows(windows))).run();
+        LayerCheck::new(&what("windows and back"), &[2, 4, 6, 6], |mut builder| {
+            let mut layers = Sequential::default();
+            layers.push("divide", DivideWindows(windows));
+            layers.push("attention", WindowAttention::new(builder.under("attn"), windows, 2)?);
+            layers.push("join", JoinWindows(windows));
+            layers.push("merge", MergePatches);
+            Ok(layers)
+        })
+        .run();
+    }
+    let windows = Windows { size: [4, 6], window: 2, shift: 1 };
+    let (x, pass) = (draw(&[2, 4, 6, 3], 1), Pass::evaluation());
+    let there = DivideWindows(windows).forward(&x, &pass).unwrap();
+    assert_eq!(support::numbers(&JoinWindows(windows).forward(&there, &pass).unwrap()), support::numbers(&x));
+    assert!(matches!(DivideWindows(windows).forward(&draw(&[2, 4, 5, 3], 1), &pass), Err(Error::Shape { .. })));
 }
 
 /// A whole pre-norm transformer block with layer scale.

@@ -90,6 +90,7 @@ mod stochastic_depth;
 mod sum;
 mod tape;
 mod tokens;
+mod windows;
 
 use candle_core::Tensor;
 
@@ -119,6 +120,7 @@ pub use stochastic_depth::StochasticDepth;
 pub use sum::Sum;
 pub use tape::{Footprint, LayerLinearization, LinearTape, Tape};
 pub use tokens::{ClassToken, PositionEmbedding, TokenPool, Tokens, TransposeTokens};
+pub use windows::{DivideWindows, JoinWindows, MergePatches, WindowAttention, Windows};
 
 use crate::{Pass, Result};
 

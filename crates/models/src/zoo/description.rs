@@ -20,12 +20,14 @@ impl Architecture {
     /// | `wide_resnet` | `depth`, `widen_factor`, `base_channels`, `dropout`, `activation` |
     /// | `conv4` | `channels`, `activation` |
     /// | `vit` | `patch`, `width`, `depth`, `heads`, `mlp_ratio` (4), `features` (`token` or `mean`), `layer_scale`, `stochastic_depth`, `activation` |
+    /// | `swin` | `patch` (4), `width`, `blocks`, `heads`, `window`, `mlp_ratio` (4), `stochastic_depth`, `activation` |
     /// | `convnext` | `channels`, `blocks`, `conv_mlp`, `patch` (4), `layer_scale`, `stochastic_depth`, `activation` |
     /// | `mixer` | `patch`, `width`, `depth`, `token_width`, `channel_width`, `activation` |
     /// | `mobilenet_v2` | `stem_channels`, `stem_stride`, `stages` (`expansion`, `channels`, `blocks`, `stride`, `kernel`), `last_channels`, `activation` |
     /// | `mobilenet_v3` | `stem_channels`, `stem_stride`, `blocks` (`kernel`, `expanded`, `channels`, `squeeze`, `activation`, `stride`), `last_channels`, `activation` |
     /// | `efficientnet` | `stem_channels`, `stem_stride`, `stages`, `stochastic_depth`, `activation` |
     /// | `densenet` | `stem_channels`, `imagenet_stem`, `growth`, `bottleneck` (4), `blocks`, `activation` |
+    /// | `regnet` | `stem_channels`, `stages` (`channels`, `blocks`), `group_width`, `squeeze`, `activation` |
     /// | `decoder`, `encoder` | `tokens`, `width`, `depth`, `heads`, `mlp_ratio` (4), `activation`, `classes` |
     ///
     /// All families but `mlp`, `decoder` and `encoder` also have `in_channels` (default 3), `input_size` and `classes`. The defaults of

@@ -141,7 +141,7 @@ impl InvertedResidual<'_> {
 }
 
 impl Squeeze {
-    fn layer(self, mut builder: Builder<'_>, width: usize) -> Result<SqueezeExcitation> {
+    pub(super) fn layer(self, mut builder: Builder<'_>, width: usize) -> Result<SqueezeExcitation> {
         let pointwise = |builder: Builder<'_>, inputs, outputs| {
             Conv2d::new(builder, ConvSizes { inputs, outputs, kernel: 1 }, ConvSettings::new(1, 0), true)
         };

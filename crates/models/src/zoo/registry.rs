@@ -7,8 +7,8 @@ use super::keys::keys_of;
 use super::own_layers::OwnLayers;
 use super::{
     Architecture, Conv4Config, ConvNextConfig, DecoderConfig, DenseNetConfig, EfficientNetConfig, EncoderConfig,
-    Family, MixerConfig, MlpConfig, MobileNetV2Config, MobileNetV3Config, ResNetConfig, VggConfig, VitConfig,
-    WideResNetConfig,
+    Family, MixerConfig, MlpConfig, MobileNetV2Config, MobileNetV3Config, RegNetConfig, ResNetConfig, SwinConfig,
+    VggConfig, VitConfig, WideResNetConfig,
 };
 use crate::similar_names::most_similar;
 use crate::{Error, Result};
@@ -21,12 +21,14 @@ const FAMILIES: &[Entry] = &[
     Entry::of::<Conv4Config>(),
     Entry::of::<MlpConfig>(),
     Entry::of::<VitConfig>(),
+    Entry::of::<SwinConfig>(),
     Entry::of::<ConvNextConfig>(),
     Entry::of::<MixerConfig>(),
     Entry::of::<MobileNetV2Config>(),
     Entry::of::<MobileNetV3Config>(),
     Entry::of::<EfficientNetConfig>(),
     Entry::of::<DenseNetConfig>(),
+    Entry::of::<RegNetConfig>(),
     Entry::of::<DecoderConfig>(),
     Entry::of::<EncoderConfig>(),
     Entry::of::<OwnLayers>(),

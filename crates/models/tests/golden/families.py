@@ -21,11 +21,13 @@ from safetensors.torch import save_file
 from timm.models.convnext import ConvNeXt
 from timm.models.mlp_mixer import MlpMixer
 from timm.models.resnet import Bottleneck, ResNet as TimmResNet
+from timm.models.swin_transformer import SwinTransformer
 from timm.models.vision_transformer import VisionTransformer
 from torchvision.models.densenet import DenseNet
 from torchvision.models.efficientnet import EfficientNet, MBConvConfig
 from torchvision.models.mobilenetv2 import MobileNetV2
 from torchvision.models.mobilenetv3 import InvertedResidualConfig, MobileNetV3
+from torchvision.models.regnet import BlockParams, RegNet
 from torchvision.models.resnet import Bottleneck as TorchvisionBottleneck, ResNet
 
 torch.set_default_dtype(torch.float64)
@@ -186,6 +188,11 @@ nets = {
         ConvNeXt(in_chans=3, num_classes=5, depths=(1, 1, 1, 1), dims=(4, 4, 6, 8)),
         timm_features, (2, 3, 32, 32), "head.fc",
     ),
+    "swin": (
+        SwinTransformer(img_size=(32, 48), patch_size=4, embed_dim=6, depths=(2, 2), num_heads=(2, 3), window_size=2,
+                        mlp_ratio=2.0, num_classes=5),
+        timm_features, (2, 3, 32, 48), "head.fc",
+    ),
     "mixer": (
         MlpMixer(num_classes=5, img_size=(8, 12), patch_size=4, num_blocks=2, embed_dim=12, mlp_ratio=(0.5, 2.0)),
         timm_features, (2, 3, 8, 12), "head",
@@ -232,6 +239,15 @@ def narrow(layers, widths, groups, group_width):
 # 16 channels with 4 groups of 16/64·16 = 4 channels, and twice the width inside.
 nets["resnext"] = (narrow([1, 1, 1, 1], [8, 8, 8, 8], 2, 16), resnet_features, (2, 3, 33, 40), "fc")
 nets["wide-resnet"] = (narrow([1, 1, 1, 1], [4, 4, 6, 6], 1, 128), resnet_features, (2, 3, 33, 40), "fc")
+
+regnet = lambda ratio: RegNet(
+    BlockParams(depths=[1, 2], widths=[8, 12], group_widths=[4, 4], bottleneck_multipliers=[1.0, 1.0], strides=[2, 2],
+                se_ratio=ratio),
+    num_classes=5, stem_width=6,
+)
+regnet_features = lambda net, x: net.trunk_output(net.stem(x)).mean((2, 3))
+nets["regnet-x"] = (regnet(None), regnet_features, (2, 3, 12, 18), "fc")
+nets["regnet-y"] = (regnet(0.25), regnet_features, (2, 3, 12, 18), "fc")
 
 results = {}
 for name, (net, features, shape, head) in nets.items():

@@ -1,13 +1,14 @@
 //! The family of networks that the names of tensors look like.
 
 /// Parts of names that a family's tensors have, the more specific families first.
-const SIGNS: [(&str, &[&str]); 22] = [
+const SIGNS: [(&str, &[&str]); 23] = [
     ("a vision transformer of timm (`vit`)", &["blocks.0.attn.qkv", "patch_embed.proj"]),
     ("a vision transformer of torchvision", &["encoder.layers.encoder_layer_0."]),
-    ("a Swin transformer", &["relative_position_bias_table"]),
+    ("a Swin transformer (`swin`, in timm's form)", &["relative_position_bias_table"]),
     ("a ConvNeXt (`convnext`, in timm's form)", &["stages.0.blocks.0.conv_dw", "stages.0.blocks.0.gamma"]),
     ("a ConvNeXt of torchvision", &["features.1.0.layer_scale"]),
     ("an MLP-Mixer (`mixer`)", &["mlp_tokens.fc1"]),
+    ("a RegNet of torchvision (`regnet`)", &["trunk_output.block1"]),
     ("a DenseNet (`densenet`)", &["denseblock1."]),
     ("an EfficientNet or MobileNetV3 of timm", &["blocks.0.0.conv_dw", "blocks.0.0.conv_pw"]),
     ("an EfficientNet of torchvision (`efficientnet`)", &["features.1.0.block.0"]),
