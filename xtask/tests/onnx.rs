@@ -107,7 +107,11 @@ fn graphs_are_ranked() {
 fn what_cannot_be_measured_is_refused_with_the_way_out() {
     let folder = tempfile::tempdir().unwrap();
     let x = folder.path().join("x.safetensors");
-    safetensors::save(&[("x", Tensor::zeros((2, 3, 9, 11), candle_core::DType::F32, &Device::Cpu).unwrap())].into(), &x).unwrap();
+    safetensors::save(
+        &[("x", Tensor::zeros((2, 3, 9, 11), candle_core::DType::F32, &Device::Cpu).unwrap())].into(),
+        &x,
+    )
+    .unwrap();
     let refused = |args: &[&str]| {
         let output = xtask(&[&["measure", "--inputs", x.to_str().unwrap()], args].concat());
         assert_eq!(output.status.code(), Some(1), "{args:?}");

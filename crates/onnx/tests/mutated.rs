@@ -1,5 +1,11 @@
 //! A short run of mutated graphs, the same on every machine: no panic, and bounded memory.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, clippy::print_stdout, reason = "helpers of tests, which may panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "helpers of tests, which may panic"
+)]
 
 use std::path::Path;
 use std::process::Command;
@@ -15,7 +21,8 @@ const KILOBYTES: u64 = 4 << 20;
 /// Graphs with their weights inside, of many operators.
 fn seeds() -> Vec<Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/networks");
-    let names = ["tiny_vit_ts", "windows_ts", "pools_ts", "padded_ts", "lstm_ts", "upsampled_dynamo", "group_norm_dynamo"];
+    let names =
+        ["tiny_vit_ts", "windows_ts", "pools_ts", "padded_ts", "lstm_ts", "upsampled_dynamo", "group_norm_dynamo"];
     let mut seeds: Vec<Vec<u8>> =
         names.iter().map(|name| std::fs::read(folder.join(name).with_extension("onnx")).unwrap()).collect();
     let cases = candle_core::safetensors::load(

@@ -56,10 +56,8 @@ fn external(name: &str, dims: &[u64], entries: &[(&str, &str)]) -> Vec<u8> {
 
 /// A value with an element type and sizes; 0 is a free size.
 fn value(name: &str, element: u64, sizes: &[u64]) -> Vec<u8> {
-    let dims: Vec<u8> = sizes
-        .iter()
-        .flat_map(|size| field(1, &if *size == 0 { field(2, b"n") } else { number(1, *size) }))
-        .collect();
+    let dims: Vec<u8> =
+        sizes.iter().flat_map(|size| field(1, &if *size == 0 { field(2, b"n") } else { number(1, *size) })).collect();
     let tensor = [number(1, element), field(2, &dims)].concat();
     [field(1, name.as_bytes()), field(2, &field(1, &tensor))].concat()
 }
@@ -126,7 +124,10 @@ fn features_are_the_input_of_the_classifier_and_marked_as_a_guess() {
     let graph = perceptron().model().graph(&Layer::Features, DType::F64, &Device::Cpu).unwrap();
     assert_eq!(graph.tensor().name, "h");
     assert!(graph.tensor().is_guess);
-    assert_eq!(graph.tensor().to_string(), "`h`, input of the linear layer `fc2`, taken as the classifier (a guess: name it with --layer)");
+    assert_eq!(
+        graph.tensor().to_string(),
+        "`h`, input of the linear layer `fc2`, taken as the classifier (a guess: name it with --layer)"
+    );
     // All hidden units are positive, so GC is ‖W₁‖² = 91.
     let gc = GeometricComplexity::exact().measure_inputs(&graph, &x()).unwrap();
     assert!((gc.value - 91.0).abs() < 1e-9, "{}", gc.value);
@@ -138,7 +139,9 @@ fn features_are_the_input_of_the_classifier_and_marked_as_a_guess() {
 #[test]
 fn a_named_layer_is_no_guess() {
     let of = |layer: &str| perceptron().model().graph(&Layer::of(layer), DType::F64, &Device::Cpu).unwrap();
-    for (layer, tensor, head) in [("head", "h", true), ("output", "y", false), ("act", "h", true), ("h", "h", true), ("fc1", "a", false)] {
+    for (layer, tensor, head) in
+        [("head", "h", true), ("output", "y", false), ("act", "h", true), ("h", "h", true), ("fc1", "a", false)]
+    {
         let graph = of(layer);
         assert_eq!((graph.tensor().name.as_str(), graph.tensor().is_guess), (tensor, false), "{layer}");
         assert_eq!(graph.head().unwrap().is_some(), head, "{layer}");
@@ -162,7 +165,10 @@ fn a_graph_without_a_classifier_is_refused_with_the_way_out() {
     parts.nodes.push(node("Relu", "last", &["y"], &["q"], &[]));
     parts.output = "q";
     let message = parts.refused(&Layer::Features).to_string();
-    assert!(message.contains("--layer output") && message.contains("`--layer head` measures its input `h`"), "{message}");
+    assert!(
+        message.contains("--layer output") && message.contains("`--layer head` measures its input `h`"),
+        "{message}"
+    );
     assert_eq!(parts.model().graph(&Layer::Head, DType::F64, &Device::Cpu).unwrap().tensor().name, "h");
     let only = Parts { nodes: vec![node("Relu", "r", &["x"], &["y"], &[])], ..perceptron() };
     assert!(matches!(only.refused(&Layer::Features), Error::NoLinearLayer));
@@ -246,7 +252,8 @@ fn functions_are_inlined_with_their_attributes() {
     parts.functions.push(function());
     let graph = parts.model().graph(&Layer::Features, DType::F64, &Device::Cpu).unwrap();
     assert_eq!(graph.tensor().name, "h");
-    let y: Vec<Vec<f64>> = graph.evaluate(&Tensor::new(&[[-1f64, 0.0]], &Device::Cpu).unwrap()).unwrap().to_vec2().unwrap();
+    let y: Vec<Vec<f64>> =
+        graph.evaluate(&Tensor::new(&[[-1f64, 0.0]], &Device::Cpu).unwrap()).unwrap().to_vec2().unwrap();
     for (own, known) in y[0].iter().zip([-0.45, -1.4, -2.35]) {
         assert!((own - known).abs() < 1e-6, "{y:?}");
     }
@@ -254,7 +261,9 @@ fn functions_are_inlined_with_their_attributes() {
     let mut endless = perceptron();
     endless.nodes[1] = [node("Leaky", "act", &["a"], &["h"], &[]), field(7, b"own")].concat();
     let inner = [node("Leaky", "again", &["v"], &["w"], &[]), field(7, b"own")].concat();
-    endless.functions.push([field(1, b"Leaky"), field(4, b"v"), field(5, b"w"), field(7, &inner), field(10, b"own")].concat());
+    endless
+        .functions
+        .push([field(1, b"Leaky"), field(4, b"v"), field(5, b"w"), field(7, &inner), field(10, b"own")].concat());
     assert!(matches!(endless.refused(&Layer::Features), Error::Malformed { what: "FunctionProto", .. }));
 }
 

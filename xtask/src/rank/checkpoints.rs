@@ -159,12 +159,9 @@ impl CheckpointArgs {
             WeightsSource::File(path) if path.extension().is_some_and(|extension| extension == "onnx") => {
                 Listed { onnx: Some(path.clone()), ..unnamed }
             }
-            weights => Listed {
-                weights: Some(weights.clone()),
-                model: self.model.clone(),
-                arch: self.arch.clone(),
-                ..unnamed
-            },
+            weights => {
+                Listed { weights: Some(weights.clone()), model: self.model.clone(), arch: self.arch.clone(), ..unnamed }
+            }
         }
     }
 

@@ -416,8 +416,26 @@ pub(super) fn prelu(call: &Call) -> Result<Vec<Value>> {
 /// Whether an operator is an elementwise function for which [`value_and_slope`] is defined.
 pub(super) fn with_slope_rule(op: &str) -> bool {
     const ELEMENTWISE: [&str; 20] = [
-        "Celu", "Elu", "Erf", "Exp", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu", "Mish", "Neg", "Selu", "Sigmoid", "Sin", "Cos",
-        "Softplus", "Softsign", "Swish", "Tanh", "ThresholdedRelu", "Abs",
+        "Celu",
+        "Elu",
+        "Erf",
+        "Exp",
+        "Gelu",
+        "HardSigmoid",
+        "HardSwish",
+        "LeakyRelu",
+        "Mish",
+        "Neg",
+        "Selu",
+        "Sigmoid",
+        "Sin",
+        "Cos",
+        "Softplus",
+        "Softsign",
+        "Swish",
+        "Tanh",
+        "ThresholdedRelu",
+        "Abs",
     ];
     ELEMENTWISE.contains(&op)
 }

@@ -17,8 +17,29 @@ use crate::value::{Value, Whole, axis};
 
 /// Operators with a rule here, beside elementwise functions and integer operators.
 const OPERATORS: [&str; 23] = [
-    "Add", "AveragePool", "BatchNormalization", "Concat", "Conv", "Div", "Dropout", "Flatten", "Gemm", "GlobalAveragePool",
-    "Identity", "MatMul", "MaxPool", "Mul", "ReduceMean", "Relu", "Reshape", "Squeeze", "Sub", "Clip", "Cast", "Shape", "Unsqueeze",
+    "Add",
+    "AveragePool",
+    "BatchNormalization",
+    "Concat",
+    "Conv",
+    "Div",
+    "Dropout",
+    "Flatten",
+    "Gemm",
+    "GlobalAveragePool",
+    "Identity",
+    "MatMul",
+    "MaxPool",
+    "Mul",
+    "ReduceMean",
+    "Relu",
+    "Reshape",
+    "Squeeze",
+    "Sub",
+    "Clip",
+    "Cast",
+    "Shape",
+    "Unsqueeze",
 ];
 
 /// Operators on shapes, evaluated as they are.
@@ -103,25 +124,26 @@ fn convolution(node: &Node, output: Id, pass: &mut Pass) -> Result<Option<()>> {
     let (x, weight, shape) = (entry.tensor.clone(), weight.clone(), [n, h, w, c]);
     let preceding = entry.is_relu.then(|| x.clone());
     let mut result = output;
-    let (y, followed_by) = match pass.only_consumer(output, "Relu").map(|(at, relu)| (at, relu.outputs.first().copied().flatten())) {
-        Some((at, Some(after))) => {
-            let bias = match bias {
-                Some(bias) => bias,
-                None => Tensor::zeros(weight.dim(0)?, x.dtype(), x.device())?,
-            };
-            let y = nhwc::conv2d_relu(&x, &weight, &bias, settings)?;
-            pass.skip(at);
-            result = after;
-            match fused_pool(after, &y, pass)? {
-                Some((pooled, positions, last)) => {
-                    result = last;
-                    (pooled.clone(), FollowedBy::ReluMaxPool(positions, pooled))
+    let (y, followed_by) =
+        match pass.only_consumer(output, "Relu").map(|(at, relu)| (at, relu.outputs.first().copied().flatten())) {
+            Some((at, Some(after))) => {
+                let bias = match bias {
+                    Some(bias) => bias,
+                    None => Tensor::zeros(weight.dim(0)?, x.dtype(), x.device())?,
+                };
+                let y = nhwc::conv2d_relu(&x, &weight, &bias, settings)?;
+                pass.skip(at);
+                result = after;
+                match fused_pool(after, &y, pass)? {
+                    Some((pooled, positions, last)) => {
+                        result = last;
+                        (pooled.clone(), FollowedBy::ReluMaxPool(positions, pooled))
+                    }
+                    None => (y.clone(), FollowedBy::Relu(y)),
                 }
-                None => (y.clone(), FollowedBy::Relu(y)),
             }
-        }
-        _ => (nhwc::conv2d(&x, &weight, bias.as_ref(), settings)?, FollowedBy::Nothing),
-    };
+            _ => (nhwc::conv2d(&x, &weight, bias.as_ref(), settings)?, FollowedBy::Nothing),
+        };
     let is_relu = !matches!(followed_by, FollowedBy::Nothing);
     let vjp: Vjp = Box::new(move |g| {
         let masks = ReluMasks { followed_by: &followed_by, preceding_relu: preceding.as_ref() };
@@ -394,7 +416,8 @@ fn two(op: &str, [(first, a), (second, b)]: [(Id, Entry); 2], output: Id, pass: 
     let ids = vec![first, second];
     match op {
         "Add" if same => {
-            let relu = pass.only_consumer(output, "Relu").map(|(at, relu)| (at, relu.outputs.first().copied().flatten()));
+            let relu =
+                pass.only_consumer(output, "Relu").map(|(at, relu)| (at, relu.outputs.first().copied().flatten()));
             if let Some((at, Some(after))) = relu {
                 pass.skip(at);
                 let y = ops::add_detached(&a.tensor, &b.tensor, true)?;
@@ -453,7 +476,8 @@ fn elementwise(node: &Node, output: Id, pass: &mut Pass) -> Result<Option<()>> {
 
 fn pass_through(node: &Node, output: Id, pass: &mut Pass) -> Option<()> {
     let (id, entry) = input(node, pass)?;
-    let is_float = node.op != "Cast" || node.integer("to", 0).ok().and_then(|to| Kind::of(to).ok()).is_some_and(Kind::is_float);
+    let is_float =
+        node.op != "Cast" || node.integer("to", 0).ok().and_then(|to| Kind::of(to).ok()).is_some_and(Kind::is_float);
     let entry = entry.clone();
     pass.push(vec![id], output, entry, Box::new(|g| Ok(vec![g.clone()])));
     is_float.then_some(())

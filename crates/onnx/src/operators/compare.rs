@@ -70,7 +70,13 @@ pub(super) fn shift(call: &Call) -> Result<Vec<Value>> {
             (None, true) => 0,
             (Some(by), false) if is_signed => a.wrapping_shr(by),
             (Some(by), false) => a.cast_unsigned().wrapping_shr(by).cast_signed(),
-            (None, false) => if is_signed && a < 0 { -1 } else { 0 },
+            (None, false) => {
+                if is_signed && a < 0 {
+                    -1
+                } else {
+                    0
+                }
+            }
         })
     };
     one(zip(a, b, kind, of)?)

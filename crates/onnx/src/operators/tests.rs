@@ -65,7 +65,11 @@ fn node(op: &str, attributes: Vec<(&str, Attribute)>, inputs: usize) -> Node {
 
 /// A case that varies its first `varied` inputs.
 fn case<const N: usize>(op: &str, attributes: Vec<(&str, Attribute)>, inputs: [Value; N], varied: usize) -> Case {
-    Case { node: node(op, attributes, N), inputs: inputs.into_iter().map(Some).collect(), varied: (0..varied).collect() }
+    Case {
+        node: node(op, attributes, N),
+        inputs: inputs.into_iter().map(Some).collect(),
+        varied: (0..varied).collect(),
+    }
 }
 
 fn t(shape: &[usize], from: f64) -> Value {
@@ -84,9 +88,39 @@ fn cases() -> Vec<Case> {
 fn elementwise_cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for op in [
-        "Abs", "Asinh", "Atan", "Ceil", "Celu", "Cos", "Cosh", "Elu", "Erf", "Exp", "Floor", "Gelu", "HardSigmoid", "HardSwish",
-        "Identity", "LeakyRelu", "Mish", "Neg", "Relu", "Round", "Selu", "Shrink", "Sigmoid", "Sign", "Sin", "Sinh", "Softplus",
-        "Softsign", "Swish", "Tan", "Tanh", "ThresholdedRelu", "Hardmax",
+        "Abs",
+        "Asinh",
+        "Atan",
+        "Ceil",
+        "Celu",
+        "Cos",
+        "Cosh",
+        "Elu",
+        "Erf",
+        "Exp",
+        "Floor",
+        "Gelu",
+        "HardSigmoid",
+        "HardSwish",
+        "Identity",
+        "LeakyRelu",
+        "Mish",
+        "Neg",
+        "Relu",
+        "Round",
+        "Selu",
+        "Shrink",
+        "Sigmoid",
+        "Sign",
+        "Sin",
+        "Sinh",
+        "Softplus",
+        "Softsign",
+        "Swish",
+        "Tan",
+        "Tanh",
+        "ThresholdedRelu",
+        "Hardmax",
     ] {
         cases.push(case(op, vec![], [t(&[3, 4], 0.2)], 1));
     }
@@ -136,19 +170,19 @@ fn arithmetic_cases() -> Vec<Case> {
         case("Einsum", vec![("equation", text("bij, bjk -> bik"))], [t(&[2, 3, 4], 0.1), t(&[2, 4, 2], 0.0)], 2),
         case("Einsum", vec![("equation", text("...ii->...i"))], [t(&[2, 3, 3], 0.1)], 1),
         case("CumSum", vec![("reverse", integer(1)), ("exclusive", integer(1))], [rows(), whole(&[1])], 1),
-        case(
-            "Where",
-            vec![],
-            [shaped(Kind::Bool, &[4], &[1, 0, 0, 1]), rows(), t(&[3, 1], 0.1)],
-            0,
-        ),
+        case("Where", vec![], [shaped(Kind::Bool, &[4], &[1, 0, 0, 1]), rows(), t(&[3, 1], 0.1)], 0),
     ];
     if let Some(choice) = cases.last_mut() {
         choice.varied = vec![1, 2];
     }
     for op in ["L1", "L2", "LogSumExp", "Max", "Mean", "Min", "Prod", "Sum", "SumSquare"] {
         cases.push(case(&format!("Reduce{op}"), vec![], [t(&[2, 3, 4], 0.2), whole(&[1, -1])], 1));
-        cases.push(case(&format!("Reduce{op}"), vec![("axes", integers(&[1])), ("keepdims", integer(0))], [t(&[2, 3, 4], 0.2)], 1));
+        cases.push(case(
+            &format!("Reduce{op}"),
+            vec![("axes", integers(&[1])), ("keepdims", integer(0))],
+            [t(&[2, 3, 4], 0.2)],
+            1,
+        ));
     }
     cases.push(case("ReduceLogSum", vec![], [t(&[2, 3, 4], 2.2), whole(&[1])], 1));
     cases
@@ -163,36 +197,104 @@ fn window_cases() -> Vec<Case> {
             [image(), t(&[6, 2, 3, 3], 0.0), t(&[6], 0.0)],
             3,
         ),
-        case("Conv", vec![("dilations", integers(&[1, 2])), ("auto_pad", text("SAME_LOWER"))], [image(), t(&[3, 4, 2, 2], 0.0)], 2),
-        case("Conv", vec![("strides", integers(&[2])), ("pads", integers(&[1, 1]))], [t(&[2, 3, 7], 0.1), t(&[4, 3, 3], 0.0)], 2),
         case(
             "Conv",
-            vec![("strides", integers(&[2, 1, 1])), ("pads", integers(&[1, 0, 1, 1, 0, 1])), ("dilations", integers(&[1, 2, 1]))],
+            vec![("dilations", integers(&[1, 2])), ("auto_pad", text("SAME_LOWER"))],
+            [image(), t(&[3, 4, 2, 2], 0.0)],
+            2,
+        ),
+        case(
+            "Conv",
+            vec![("strides", integers(&[2])), ("pads", integers(&[1, 1]))],
+            [t(&[2, 3, 7], 0.1), t(&[4, 3, 3], 0.0)],
+            2,
+        ),
+        case(
+            "Conv",
+            vec![
+                ("strides", integers(&[2, 1, 1])),
+                ("pads", integers(&[1, 0, 1, 1, 0, 1])),
+                ("dilations", integers(&[1, 2, 1])),
+            ],
             [t(&[1, 2, 4, 5, 3], 0.1), t(&[3, 2, 2, 2, 3], 0.0), t(&[3], 0.0)],
             3,
         ),
         case(
             "ConvTranspose",
-            vec![("strides", integers(&[2, 1])), ("pads", integers(&[1, 0, 0, 1])), ("output_padding", integers(&[1, 0])), ("group", integer(2))],
+            vec![
+                ("strides", integers(&[2, 1])),
+                ("pads", integers(&[1, 0, 0, 1])),
+                ("output_padding", integers(&[1, 0])),
+                ("group", integer(2)),
+            ],
             [t(&[2, 4, 3, 4], 0.1), t(&[4, 3, 3, 2], 0.0), t(&[6], 0.0)],
             3,
         ),
         case("ConvTranspose", vec![("strides", integers(&[3]))], [t(&[2, 2, 4], 0.1), t(&[2, 3, 2], 0.0)], 2),
-        case("ConvTranspose", vec![("strides", integers(&[2, 1, 2]))], [t(&[1, 2, 2, 3, 2], 0.1), t(&[2, 2, 3, 2, 2], 0.0)], 2),
-        case("MaxPool", vec![("kernel_shape", integers(&[3, 2])), ("strides", integers(&[2, 2])), ("pads", integers(&[1, 0, 1, 1]))], [image()], 1),
-        case("MaxPool", vec![("kernel_shape", integers(&[2, 2])), ("strides", integers(&[2, 2])), ("ceil_mode", integer(1))], [image()], 1),
+        case(
+            "ConvTranspose",
+            vec![("strides", integers(&[2, 1, 2]))],
+            [t(&[1, 2, 2, 3, 2], 0.1), t(&[2, 2, 3, 2, 2], 0.0)],
+            2,
+        ),
+        case(
+            "MaxPool",
+            vec![
+                ("kernel_shape", integers(&[3, 2])),
+                ("strides", integers(&[2, 2])),
+                ("pads", integers(&[1, 0, 1, 1])),
+            ],
+            [image()],
+            1,
+        ),
+        case(
+            "MaxPool",
+            vec![("kernel_shape", integers(&[2, 2])), ("strides", integers(&[2, 2])), ("ceil_mode", integer(1))],
+            [image()],
+            1,
+        ),
         case("MaxPool", vec![("kernel_shape", integers(&[2, 2])), ("dilations", integers(&[2, 3]))], [image()], 1),
-        case("MaxPool", vec![("kernel_shape", integers(&[2, 2, 2])), ("strides", integers(&[2, 1, 2]))], [t(&[1, 2, 4, 3, 4], 0.1)], 1),
-        case("AveragePool", vec![("kernel_shape", integers(&[3, 3])), ("strides", integers(&[2, 2])), ("pads", integers(&[1, 1, 1, 1])), ("ceil_mode", integer(1))], [image()], 1),
-        case("AveragePool", vec![("kernel_shape", integers(&[3])), ("pads", integers(&[1, 1])), ("count_include_pad", integer(1))], [t(&[2, 3, 6], 0.1)], 1),
+        case(
+            "MaxPool",
+            vec![("kernel_shape", integers(&[2, 2, 2])), ("strides", integers(&[2, 1, 2]))],
+            [t(&[1, 2, 4, 3, 4], 0.1)],
+            1,
+        ),
+        case(
+            "AveragePool",
+            vec![
+                ("kernel_shape", integers(&[3, 3])),
+                ("strides", integers(&[2, 2])),
+                ("pads", integers(&[1, 1, 1, 1])),
+                ("ceil_mode", integer(1)),
+            ],
+            [image()],
+            1,
+        ),
+        case(
+            "AveragePool",
+            vec![("kernel_shape", integers(&[3])), ("pads", integers(&[1, 1])), ("count_include_pad", integer(1))],
+            [t(&[2, 3, 6], 0.1)],
+            1,
+        ),
         case("AveragePool", vec![("kernel_shape", integers(&[2, 2])), ("dilations", integers(&[2, 1]))], [image()], 1),
         case("LpPool", vec![("kernel_shape", integers(&[2, 3])), ("p", integer(3))], [image()], 1),
         case("GlobalAveragePool", vec![], [image()], 1),
         case("GlobalAveragePool", vec![], [t(&[2, 3, 4], 0.1)], 1),
         case("GlobalMaxPool", vec![], [image()], 1),
         case("GlobalLpPool", vec![], [image()], 1),
-        case("Resize", vec![("mode", text("linear"))], [image(), Value::Float(Tensor::zeros(0, DType::F64, &Device::Cpu).unwrap()), t4(&[1.0, 1.0, 2.0, 1.5])], 1),
-        case("Resize", vec![("mode", text("cubic")), ("coordinate_transformation_mode", text("align_corners"))], [image(), Value::Float(Tensor::zeros(0, DType::F64, &Device::Cpu).unwrap()), t4(&[1.0, 1.0, 0.7, 1.5])], 1),
+        case(
+            "Resize",
+            vec![("mode", text("linear"))],
+            [image(), Value::Float(Tensor::zeros(0, DType::F64, &Device::Cpu).unwrap()), t4(&[1.0, 1.0, 2.0, 1.5])],
+            1,
+        ),
+        case(
+            "Resize",
+            vec![("mode", text("cubic")), ("coordinate_transformation_mode", text("align_corners"))],
+            [image(), Value::Float(Tensor::zeros(0, DType::F64, &Device::Cpu).unwrap()), t4(&[1.0, 1.0, 0.7, 1.5])],
+            1,
+        ),
         case("Upsample", vec![("scales", Attribute::Floats(vec![1.0, 1.0, 2.0, 2.0]))], [image()], 1),
         case("LRN", vec![("size", integer(3)), ("alpha", float(0.3))], [image()], 1),
     ]
@@ -220,9 +322,24 @@ fn shape_cases() -> Vec<Case> {
         case("Gather", vec![("axis", integer(1))], [rows(), positions()], 1),
         case("GatherElements", vec![("axis", integer(1))], [rows(), positions()], 1),
         case("GatherND", vec![], [image(), shaped(Kind::I64, &[2, 2], &[0, 3, 1, -1])], 1),
-        case("ScatterElements", vec![("axis", integer(1))], [rows(), shaped(Kind::I64, &[2, 2], &[2, 1, 0, 3]), t(&[2, 2], 0.7)], 1),
-        case("Scatter", vec![("axis", integer(1))], [rows(), shaped(Kind::I64, &[2, 2], &[2, 1, 0, 3]), t(&[2, 2], 0.7)], 1),
-        case("ScatterND", vec![("reduction", text("add"))], [rows(), shaped(Kind::I64, &[2, 1], &[2, 0]), t(&[2, 4], 0.7)], 1),
+        case(
+            "ScatterElements",
+            vec![("axis", integer(1))],
+            [rows(), shaped(Kind::I64, &[2, 2], &[2, 1, 0, 3]), t(&[2, 2], 0.7)],
+            1,
+        ),
+        case(
+            "Scatter",
+            vec![("axis", integer(1))],
+            [rows(), shaped(Kind::I64, &[2, 2], &[2, 1, 0, 3]), t(&[2, 2], 0.7)],
+            1,
+        ),
+        case(
+            "ScatterND",
+            vec![("reduction", text("add"))],
+            [rows(), shaped(Kind::I64, &[2, 1], &[2, 0]), t(&[2, 4], 0.7)],
+            1,
+        ),
         case("Pad", vec![("mode", text("reflect"))], [image(), whole(&[0, 0, 1, 2, 0, 0, 2, 1])], 1),
         case("Pad", vec![("mode", text("wrap"))], [image(), whole(&[0, 0, 1, 2, 0, 0, 2, 1])], 1),
         case("Pad", vec![("mode", text("edge"))], [image(), whole(&[0, 0, 1, 2, 0, 0, 2, 1])], 1),
@@ -246,8 +363,18 @@ fn network_cases() -> Vec<Case> {
         case
     };
     vec![
-        case("BatchNormalization", vec![("epsilon", float(1e-3))], [image(), t(&[4], 2.5), t(&[4], 0.0), t(&[4], 0.3), t(&[4], 2.5)], 3),
-        case("LayerNormalization", vec![("axis", integer(-2))], [t(&[2, 3, 4], 0.1), t(&[3, 4], 0.7), t(&[3, 4], 0.2)], 3),
+        case(
+            "BatchNormalization",
+            vec![("epsilon", float(1e-3))],
+            [image(), t(&[4], 2.5), t(&[4], 0.0), t(&[4], 0.3), t(&[4], 2.5)],
+            3,
+        ),
+        case(
+            "LayerNormalization",
+            vec![("axis", integer(-2))],
+            [t(&[2, 3, 4], 0.1), t(&[3, 4], 0.7), t(&[3, 4], 0.2)],
+            3,
+        ),
         case("RMSNormalization", vec![], [t(&[2, 3, 4], 0.1), t(&[4], 0.7)], 2),
         case("InstanceNormalization", vec![], [image(), t(&[4], 0.7), t(&[4], 0.2)], 3),
         case("GroupNormalization", vec![("num_groups", integer(2))], [image(), t(&[2], 0.7), t(&[2], 0.2)], 3),
@@ -261,28 +388,90 @@ fn network_cases() -> Vec<Case> {
         case("Attention", vec![], [t(&[2, 4, 3, 2], 0.1), t(&[2, 2, 5, 2], 0.3), t(&[2, 2, 5, 3], 0.2)], 3),
         case(
             "Attention",
-            vec![("q_num_heads", integer(2)), ("kv_num_heads", integer(2)), ("is_causal", integer(1)), ("softcap", float(2.0))],
+            vec![
+                ("q_num_heads", integer(2)),
+                ("kv_num_heads", integer(2)),
+                ("is_causal", integer(1)),
+                ("softcap", float(2.0)),
+            ],
             [t(&[2, 3, 4], 0.1), t(&[2, 3, 4], 0.3), t(&[2, 3, 4], 0.2)],
             3,
         ),
-        case("RotaryEmbedding", vec![("interleaved", integer(1))], [t(&[1, 2, 3, 4], 0.1), t(&[1, 3, 2], 0.3), t(&[1, 3, 2], 0.2)], 1),
+        case(
+            "RotaryEmbedding",
+            vec![("interleaved", integer(1))],
+            [t(&[1, 2, 3, 4], 0.1), t(&[1, 3, 2], 0.3), t(&[1, 3, 2], 0.2)],
+            1,
+        ),
         case("RotaryEmbedding", vec![], [t(&[1, 2, 3, 4], 0.1), t(&[1, 3, 2], 0.3), t(&[1, 3, 2], 0.2)], 1),
-        case("LSTM", vec![("direction", text("bidirectional"))], [t(&[3, 2, 3], 0.1), t(&[2, 8, 3], 0.0), t(&[2, 8, 2], 0.0), t(&[2, 16], 0.0)], 4),
-        case("GRU", vec![("direction", text("reverse"))], [t(&[3, 2, 3], 0.1), t(&[1, 6, 3], 0.0), t(&[1, 6, 2], 0.0), t(&[1, 12], 0.0)], 4),
-        case("GRU", vec![("linear_before_reset", integer(1)), ("layout", integer(1))], [t(&[2, 3, 3], 0.1), t(&[1, 6, 3], 0.0), t(&[1, 6, 2], 0.0), t(&[1, 12], 0.0)], 4),
+        case(
+            "LSTM",
+            vec![("direction", text("bidirectional"))],
+            [t(&[3, 2, 3], 0.1), t(&[2, 8, 3], 0.0), t(&[2, 8, 2], 0.0), t(&[2, 16], 0.0)],
+            4,
+        ),
+        case(
+            "GRU",
+            vec![("direction", text("reverse"))],
+            [t(&[3, 2, 3], 0.1), t(&[1, 6, 3], 0.0), t(&[1, 6, 2], 0.0), t(&[1, 12], 0.0)],
+            4,
+        ),
+        case(
+            "GRU",
+            vec![("linear_before_reset", integer(1)), ("layout", integer(1))],
+            [t(&[2, 3, 3], 0.1), t(&[1, 6, 3], 0.0), t(&[1, 6, 2], 0.0), t(&[1, 12], 0.0)],
+            4,
+        ),
         case("RNN", vec![], [t(&[3, 2, 3], 0.1), t(&[1, 2, 3], 0.0), t(&[1, 2, 2], 0.0), t(&[1, 4], 0.0)], 4),
     ]
 }
 
 /// The operators without a derivative: their results are integers, or constants.
 const CONSTANT: [&str; 33] = [
-    "And", "ArgMax", "ArgMin", "BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor", "Constant", "ConstantOfShape",
-    "Equal", "EyeLike", "Greater", "GreaterOrEqual", "IsInf", "IsNaN", "Less", "LessOrEqual", "NonZero", "Not", "OneHot", "Or",
-    "Range", "Shape", "Size", "Xor", "Ceil", "Floor", "Round", "Sign", "Hardmax", "Identity", "Dropout",
+    "And",
+    "ArgMax",
+    "ArgMin",
+    "BitShift",
+    "BitwiseAnd",
+    "BitwiseNot",
+    "BitwiseOr",
+    "BitwiseXor",
+    "Constant",
+    "ConstantOfShape",
+    "Equal",
+    "EyeLike",
+    "Greater",
+    "GreaterOrEqual",
+    "IsInf",
+    "IsNaN",
+    "Less",
+    "LessOrEqual",
+    "NonZero",
+    "Not",
+    "OneHot",
+    "Or",
+    "Range",
+    "Shape",
+    "Size",
+    "Xor",
+    "Ceil",
+    "Floor",
+    "Round",
+    "Sign",
+    "Hardmax",
+    "Identity",
+    "Dropout",
 ];
 
 fn outputs(node: &Node, inputs: &[Option<Value>]) -> Vec<Value> {
-    let context = Context { dtype: DType::F64, device: &Device::Cpu, names: &[], freed: None, most: MOST_ELEMENTS, rounds: false };
+    let context = Context {
+        dtype: DType::F64,
+        device: &Device::Cpu,
+        names: &[],
+        freed: None,
+        most: MOST_ELEMENTS,
+        rounds: false,
+    };
     apply(&Call { node, inputs, context }).unwrap_or_else(|error| panic!("{}: {error}", node.op))
 }
 
@@ -301,7 +490,11 @@ fn derivatives_are_those_of_central_differences() {
         for at in varied {
             let x = Var::from_tensor(inputs[at].as_ref().unwrap().float().unwrap()).unwrap();
             let with = |x: &Tensor| -> Vec<Option<Value>> {
-                inputs.iter().enumerate().map(|(own, other)| if own == at { Some(x.clone().into()) } else { other.clone() }).collect()
+                inputs
+                    .iter()
+                    .enumerate()
+                    .map(|(own, other)| if own == at { Some(x.clone().into()) } else { other.clone() })
+                    .collect()
             };
             let gradients = weighted(&node, &with(x.as_tensor())).0.backward().unwrap();
             let gradient = gradients.get(&x).cloned().unwrap_or_else(|| x.zeros_like().unwrap());
@@ -312,7 +505,10 @@ fn derivatives_are_those_of_central_differences() {
             let difference = (moved(step) - moved(-step)) / (2.0 * step);
             let error = (along - difference).abs() / difference.abs().max(1.0);
             if error.is_nan() || error > 1e-7 {
-                wrong.push(format!("{} {:?} by input {at}: {along}, by differences {difference}", node.op, node.attributes));
+                wrong.push(format!(
+                    "{} {:?} by input {at}: {along}, by differences {difference}",
+                    node.op, node.attributes
+                ));
             }
         }
     }
