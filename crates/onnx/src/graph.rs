@@ -210,8 +210,14 @@ impl Graph {
     }
 
     fn run(&self, x: &Tensor, freed: Option<&Reference>, record: &mut dyn FnMut(Id, &Value)) -> Result<Value> {
-        let context =
-            Context { dtype: self.dtype, device: &self.device, names: &self.names, freed, most: MOST_ELEMENTS, rounds: false };
+        let context = Context {
+            dtype: self.dtype,
+            device: &self.device,
+            names: &self.names,
+            freed,
+            most: MOST_ELEMENTS,
+            rounds: false,
+        };
         let mut values = Values::new(&self.constants);
         values.insert(self.input.id, x.clone().into());
         for (node, last) in self.nodes.iter().zip(&self.last) {

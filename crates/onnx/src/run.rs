@@ -87,7 +87,14 @@ impl Model {
                 },
             );
         }
-        let context = Context { dtype, device: &Device::Cpu, names: &program.names, freed: None, most: MOST_ELEMENTS, rounds: true };
+        let context = Context {
+            dtype,
+            device: &Device::Cpu,
+            names: &program.names,
+            freed: None,
+            most: MOST_ELEMENTS,
+            rounds: true,
+        };
         let half: HashMap<Id, i64> = message
             .graph
             .inputs

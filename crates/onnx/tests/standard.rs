@@ -1,7 +1,13 @@
 //! The smallest test case of each operator of the Python package `onnx`, and with `ONNX_STANDARD` those of another file.
 //!
 //! With `ONNX_TABLE` the page of the book is written to that file.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, clippy::print_stdout, reason = "helpers of tests, which may panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "helpers of tests, which may panic"
+)]
 
 use std::path::{Path, PathBuf};
 

@@ -141,7 +141,8 @@ pub(crate) fn table(cases: &[Case]) -> String {
     );
     for (operator, [passed, unsupported, failed]) in counts {
         let reason = reasons.get(operator).and_then(|reason| reason.lines().next()).unwrap_or("");
-        let reason = reason.replace("the measured tensor depends on what is not supported here: ", "").replace('|', "\\|");
+        let reason =
+            reason.replace("the measured tensor depends on what is not supported here: ", "").replace('|', "\\|");
         let short: String = reason.chars().take(90).collect();
         let cut = if short.len() < reason.len() { "…" } else { "" };
         page.push_str(&format!("| {operator} | {passed} | {unsupported} | {failed} | {short}{cut} |\n"));

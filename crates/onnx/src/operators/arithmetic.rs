@@ -223,6 +223,17 @@ pub(super) fn modulo(call: &Call) -> Result<Vec<Value>> {
             };
             one(zip(a, b, a.kind, of)?)
         }
+        (Value::Float(a), Value::Float(b)) if !a.track_op() && !b.track_op() => {
+            let dims = broadcast_dims(&[a.dims(), b.dims()])?;
+            let (left, right) = (Value::from(a.clone()).numbers()?, Value::from(b.clone()).numbers()?);
+            let of = |(at, other): (usize, usize)| {
+                let (rest, divisor) = (left[at] % right[other], right[other]);
+                if !by_dividend && rest != 0.0 && (rest < 0.0) != (divisor < 0.0) { rest + divisor } else { rest }
+            };
+            let pairs = broadcast_positions(a.dims(), &dims).into_iter().zip(broadcast_positions(b.dims(), &dims));
+            let rests: Vec<f64> = pairs.map(of).collect();
+            one(Tensor::from_vec(rests, dims, &candle_core::Device::Cpu)?.to_dtype(a.dtype())?.to_device(a.device())?)
+        }
         (Value::Float(a), Value::Float(b)) => {
             // a − b·⌊a/b⌋, or with the quotient cut: the quotient is constant around a.
             let quotient = a.detach().broadcast_div(&b.detach())?;

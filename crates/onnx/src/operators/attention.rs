@@ -95,7 +95,8 @@ fn masked_softmax(scores: &Tensor, summands: Vec<Tensor>) -> Result<Tensor> {
     let Some(total) = total.filter(|total| total.rank() > 0) else { return softmax_along(scores, 3) };
     let last = total.rank() - 1;
     let hidden = total.detach().max_keepdim(last)?;
-    let hidden = hidden.eq(&Tensor::full(f64::NEG_INFINITY, hidden.dims(), hidden.device())?.to_dtype(hidden.dtype())?)?;
+    let hidden =
+        hidden.eq(&Tensor::full(f64::NEG_INFINITY, hidden.dims(), hidden.device())?.to_dtype(hidden.dtype())?)?;
     let rows = hidden.broadcast_as(total.dims())?.contiguous()?;
     let visible = rows.where_cond(&total.detach().zeros_like()?, &total)?;
     let kept = hidden.to_dtype(total.dtype())?.affine(-1.0, 1.0)?;

@@ -57,15 +57,27 @@ pub(super) fn negation(call: &Call) -> Result<Vec<Value>> {
     one(Whole::new(x.kind, x.dims.clone(), x.data.iter().map(of).collect()))
 }
 
-/// `BitShift` of unsigned integers.
+/// `BitShift`. A shift by the width or more, or by a negative number, leaves the sign alone.
 pub(super) fn shift(call: &Call) -> Result<Vec<Value>> {
     let (a, b) = (call.at(0)?.whole()?, call.at(1)?.whole()?);
     let left = call.node.text("direction", "")? == "LEFT";
     let kind = a.kind;
+    let is_signed = matches!(kind, Kind::I8 | Kind::I16 | Kind::I32 | Kind::I64);
     let of = |a: i64, b: i64| {
-        let by = u32::try_from(b).unwrap_or(u32::MAX);
-        let shifted = if left { a.cast_unsigned().checked_shl(by) } else { a.cast_unsigned().checked_shr(by) };
-        Ok(wrapped(kind, shifted.unwrap_or(0).cast_signed()))
+        let by = u32::try_from(b).ok().filter(|by| (*by as usize) < 8 * kind.size());
+        Ok(match (by, left) {
+            (Some(by), true) => wrapped(kind, a.wrapping_shl(by)),
+            (None, true) => 0,
+            (Some(by), false) if is_signed => a.wrapping_shr(by),
+            (Some(by), false) => a.cast_unsigned().wrapping_shr(by).cast_signed(),
+            (None, false) => {
+                if is_signed && a < 0 {
+                    -1
+                } else {
+                    0
+                }
+            }
+        })
     };
     one(zip(a, b, kind, of)?)
 }

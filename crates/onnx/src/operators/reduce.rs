@@ -9,6 +9,7 @@ use super::shape::permuted;
 use super::{Call, one};
 use crate::Result;
 use crate::error::operand;
+use crate::message::Kind;
 use crate::value::{Value, Whole, axis};
 
 /// The dimensions of a reduction, an attribute in old operator sets and an input in new ones. `None`: nothing is reduced.
@@ -153,8 +154,8 @@ fn integers(op: &str, x: &Whole, axes: &[usize]) -> Result<Value> {
             "Sum" => fold(0, i64::wrapping_add),
             "Mean" => fold(0, i64::wrapping_add) / row.len().max(1) as i64,
             "Prod" => fold(1, i64::wrapping_mul),
-            "Max" => row.iter().copied().max().ok_or_else(|| operand("the largest of no integers"))?,
-            "Min" => row.iter().copied().min().ok_or_else(|| operand("the smallest of no integers"))?,
+            "Max" => row.iter().copied().max().unwrap_or(bounds(x.kind)[0]),
+            "Min" => row.iter().copied().min().unwrap_or(bounds(x.kind)[1]),
             "L1" => fold(0, |sum, value| sum.wrapping_add(value.wrapping_abs())),
             "SumSquare" => fold(0, |sum, value| sum.wrapping_add(value.wrapping_mul(value))),
             other => return Err(operand(format!("`{other}` of integers"))),
@@ -168,6 +169,18 @@ fn integers(op: &str, x: &Whole, axes: &[usize]) -> Result<Value> {
         rows.data.chunks(columns).map(of).collect::<Result<_>>()?
     };
     Ok(Whole::new(x.kind, vec![data.len()], data).into())
+}
+
+/// The smallest and the largest integer of a kind.
+fn bounds(kind: Kind) -> [i64; 2] {
+    let bits = 8 * kind.size() as u32;
+    match kind {
+        Kind::Bool => [0, 1],
+        Kind::U8 | Kind::U16 | Kind::U32 => [0, (1 << bits) - 1],
+        Kind::U64 => [0, u64::MAX.cast_signed()],
+        Kind::I8 | Kind::I16 | Kind::I32 => [-(1 << (bits - 1)), (1 << (bits - 1)) - 1],
+        _ => [i64::MIN, i64::MAX],
+    }
 }
 
 /// `LpNormalization`: x / ‖x‖ₚ along a dimension.

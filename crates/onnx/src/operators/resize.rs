@@ -24,7 +24,8 @@ impl Coordinates<'_> {
         match self.mode {
             "asymmetric" => x / scale,
             "align_corners" if self.output == 1 => 0.0,
-            "align_corners" => x * (input - 1.0) / (output - 1.0),
+            // The standard uses the length before it is rounded down.
+            "align_corners" => x * (input - 1.0) / (scale * input - 1.0),
             "pytorch_half_pixel" if self.output == 1 => 0.0,
             "half_pixel_symmetric" => {
                 let adjusted = output / (scale * input);
@@ -55,7 +56,7 @@ fn weights(mode: &str, source: f64, coordinates: Coordinates, call: &Call) -> Re
     let (first, last) = ((source - reach).floor() as i64, (source + reach).ceil() as i64);
     let mut taps: Vec<(i64, f64)> = (first..=last).map(|at| (at, filter((at as f64 - source) * stretch))).collect();
     let size = coordinates.input as i64;
-    if antialias || call.node.flag("exclude_outside", false)? {
+    if call.node.flag("exclude_outside", false)? {
         taps.retain(|(at, _)| (0..size).contains(at));
     }
     taps.retain(|(_, weight)| *weight != 0.0);

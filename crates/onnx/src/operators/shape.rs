@@ -149,7 +149,8 @@ pub(super) fn dropout(call: &Call) -> Result<Vec<Value>> {
 fn cast(call: &Call, x: &Value, kind: Kind) -> Result<Value> {
     Ok(match (x, kind.is_float()) {
         (Value::Float(tensor), true) if call.context.rounds && matches!(kind, Kind::F16 | Kind::Bf16) => {
-            let rounded = |x: f64| if kind == Kind::F16 { f16::from_f64(x).to_f64() } else { bf16::from_f64(x).to_f64() };
+            let rounded =
+                |x: f64| if kind == Kind::F16 { f16::from_f64(x).to_f64() } else { bf16::from_f64(x).to_f64() };
             let numbers: Vec<f64> = x.numbers()?.into_iter().map(rounded).collect();
             let rounded = Tensor::from_vec(numbers, tensor.dims(), &candle_core::Device::Cpu)?;
             rounded.to_dtype(tensor.dtype())?.to_device(tensor.device())?.into()

@@ -464,7 +464,14 @@ const CONSTANT: [&str; 33] = [
 ];
 
 fn outputs(node: &Node, inputs: &[Option<Value>]) -> Vec<Value> {
-    let context = Context { dtype: DType::F64, device: &Device::Cpu, names: &[], freed: None, most: MOST_ELEMENTS, rounds: false };
+    let context = Context {
+        dtype: DType::F64,
+        device: &Device::Cpu,
+        names: &[],
+        freed: None,
+        most: MOST_ELEMENTS,
+        rounds: false,
+    };
     apply(&Call { node, inputs, context }).unwrap_or_else(|error| panic!("{}: {error}", node.op))
 }
 

@@ -123,7 +123,7 @@ def main():
             smallest[own] = (size, name, case)
     for _, name, case in smallest.values():
         tensors.update(prefixed(name, case))
-    save_file({key: np.ascontiguousarray(value) for key, value in tensors.items()}, path)
+    save_file({key: np.asarray(value, order="C") for key, value in tensors.items()}, path)
     print(len({key.rsplit("//", 1)[0] for key in tensors}), "cases")
 
 
