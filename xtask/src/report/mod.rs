@@ -89,7 +89,7 @@ pub(crate) fn write(
         columns: &columns,
         scatters: &chart::scatters(&results),
         courses: &chart::course_plots(&results),
-        decomposition: decomposition.as_ref(),
+        decomposition: decomposition.as_ref().filter(|(found, _)| !found.shares.is_empty()),
         mediation: mediation.as_ref(),
         layers: chart::by_layer(&results).as_ref(),
         indexed: extras.indexed,
@@ -154,7 +154,7 @@ fn summary(results: &Results, findings: &[verdict::Finding]) -> String {
     if !lead.is_empty() {
         parts.push(format!("Primary claims\n{}\n", lead.join("\n")));
     }
-    parts.extend(verdict::tables(results, findings).iter().map(Table::text));
+    parts.extend(verdict::short_tables(results, findings).iter().map(Table::text));
     parts.extend(explanations(results).iter().map(Table::text));
     parts.extend(table::sweeps(results, findings).iter().map(Table::text));
     parts.extend(table::courses(results).iter().map(Table::text));

@@ -105,8 +105,8 @@ pub struct Judged {
 /// *holds* (*fails*) if the corrected p-value is at most `rules.level` and both coefficient and interval lie on the claimed
 /// (other) side of 0. Otherwise it is *undecided*.
 ///
-/// **Conventions** a claim without a test (none) stays in the family with a p-value of 1: the number of claims is fixed by
-/// the file and not by the outcome of the runs.
+/// **Conventions** a claim without a test (none) stays in the family of [`Correction::Holm`] with a p-value of 1, so that the
+/// number of claims is fixed before the runs; from the family of [`Correction::BenjaminiHochberg`] it is left out.
 ///
 /// **Errors** [`Error::InvalidSetting`](crate::Error::InvalidSetting) for a level outside (0, 1) or a p-value outside [0, 1].
 ///
@@ -134,18 +134,21 @@ pub struct Judged {
 /// ```
 pub fn decide_claims(claims: &[Option<ClaimTest>], rules: &DecisionRules) -> Result<Vec<Option<Judged>>> {
     check_level(rules.level)?;
-    let p_values: Vec<f64> = claims.iter().map(|claim| claim.as_ref().map_or(1.0, ClaimTest::p_value)).collect();
-    let corrected = match rules.correction {
-        Correction::Holm => holm(&p_values)?,
-        Correction::BenjaminiHochberg => benjamini_hochberg(&p_values)?,
-    };
+    let tested: Vec<&ClaimTest> = claims.iter().flatten().collect();
+    let mut p_values: Vec<f64> = tested.iter().map(|claim| claim.p_value()).collect();
     // The factor of the smallest p-value: all claims for Holm; 1 for Benjamini and Hochberg where all p-values are equal.
-    let factor = if rules.correction == Correction::Holm { claims.len() as f64 } else { 1.0 };
-    let judged = claims.iter().zip(p_values).zip(corrected).map(|((claim, p_value), corrected_p_value)| {
-        let decision = claim.as_ref()?.decision(corrected_p_value, factor, rules.level);
-        Some(Judged { p_value, corrected_p_value, decision })
+    let (corrected, factor) = match rules.correction {
+        Correction::Holm => {
+            p_values.resize(claims.len(), 1.0);
+            (holm(&p_values)?, claims.len() as f64)
+        }
+        Correction::BenjaminiHochberg => (benjamini_hochberg(&p_values)?, 1.0),
+    };
+    let mut judged = tested.into_iter().zip(p_values).zip(corrected).map(|((claim, p_value), corrected_p_value)| {
+        let decision = claim.decision(corrected_p_value, factor, rules.level);
+        Judged { p_value, corrected_p_value, decision }
     });
-    Ok(judged.collect())
+    Ok(claims.iter().map(|claim| claim.as_ref().and_then(|_| judged.next())).collect())
 }
 
 impl ClaimTest {
@@ -222,6 +225,9 @@ mod tests {
         let rules = DecisionRules { correction: Correction::Holm, level: 0.05 };
         let found = decide_claims(&[Some(strong()), None], &rules).unwrap();
         assert_eq!((found[0].unwrap().corrected_p_value, found[1]), (0.06, None));
+        let rules = DecisionRules { correction: Correction::BenjaminiHochberg, level: 0.05 };
+        let found = decide_claims(&[None, Some(strong())], &rules).unwrap();
+        assert_eq!((found[0], found[1].unwrap().corrected_p_value), (None, 0.03));
         // 0.0093 is below 0.05, but 7 times it is not.
         let few = || ClaimTest { smallest_p_value: 2.0 / 216.0, ..claim(&[1.0, 1.0, 1.0], 1.0, 2.0 / 216.0) };
         let seven = decide((0..7).map(|_| few()).collect(), Correction::Holm, 0.05);

@@ -24,7 +24,7 @@ fn one(results: &Results, claim: &Association, comparison: ComparisonPoint) -> C
     let (plan, rules) = (&results.experiment.plan, &results.experiment.plan.rules);
     let (x, y) = (claim.x.label(plan.task), claim.y.label(plan.task));
     let goes = if claim.direction == Direction::Rises { "lower" } else { "higher" };
-    let words = format!("lower {x} ↔ {goes} {y}, given {}", names(plan));
+    let words = format!("lower {x} ↔ {goes} {y}, given swept values and loss");
     let all: Vec<&Run> = results.runs.iter().collect();
     let runs: Vec<&Run> = all.iter().copied().filter(|run| run.counts()).collect();
     let (at, level) = compared(results, &runs, comparison);

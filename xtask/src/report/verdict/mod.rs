@@ -27,7 +27,7 @@ pub(crate) use finding::{ClaimKind, Finding, Verdict};
 pub(crate) use reasons::p_value;
 pub(crate) use rule_words::rules;
 pub(crate) use size::{Size, SizeOver};
-pub(crate) use tables::tables;
+pub(crate) use tables::{short_tables, tables};
 pub(crate) use words::{LeadSentence, correction_words, lead};
 
 /// The verdicts on all claims of the experiment: those of trends, associations and courses after a correction for the number
@@ -56,7 +56,8 @@ fn decide(claims: &mut [Claim], rules: &Rules) {
     for (primary, how) in families {
         let mut family: Vec<&mut Claim> = claims.iter_mut().filter(|claim| claim.finding.primary == primary).collect();
         let tests: Vec<_> = family.iter().map(|claim| claim.test.clone()).collect();
-        let size = family.len();
+        let tested = tests.iter().flatten().count();
+        let size = if how.correction == Correction::Holm { family.len() } else { tested };
         match statistics::decide_claims(&tests, &how) {
             Ok(judged) => {
                 family.iter_mut().zip(judged).for_each(|(claim, judged)| claim.apply(judged, &how, size, rules));

@@ -2,7 +2,7 @@
 
 use statistics::Correction;
 
-use super::{Finding, correction_words, reasons};
+use super::{Finding, Verdict, correction_words, reasons};
 use crate::report::results::Results;
 use crate::report::table::{self, Table, signed};
 use crate::study::experiment::Rules;
@@ -10,11 +10,26 @@ use crate::study::experiment::Rules;
 /// A table of the primary claims and one of the exploratory claims, each only if there are some. Claims that fail come first.
 pub(crate) fn tables(results: &Results, findings: &[Finding]) -> Vec<Table> {
     let rules = &results.experiment.plan.rules;
-    [true, false].into_iter().filter_map(|primary| one(findings, primary, rules)).collect()
+    [true, false].into_iter().filter_map(|primary| one(findings.iter(), primary, rules)).collect()
 }
 
-fn one(findings: &[Finding], primary: bool, rules: &Rules) -> Option<Table> {
-    let mut own: Vec<&Finding> = findings.iter().filter(|finding| finding.primary == primary).collect();
+/// The same for the terminal, without exploratory claims that are undecided.
+pub(crate) fn short_tables(results: &Results, findings: &[Finding]) -> Vec<Table> {
+    let rules = &results.experiment.plan.rules;
+    let decided = findings.iter().filter(|finding| finding.verdict != Verdict::Undecided);
+    let mut tables: Vec<Table> = one(findings.iter(), true, rules).into_iter().collect();
+    let left_out = findings.iter().any(|finding| !finding.primary && finding.verdict == Verdict::Undecided);
+    tables.extend(one(decided, false, rules).map(|mut table| {
+        if left_out {
+            table.caption.push_str("; the undecided ones are in summary.md");
+        }
+        table
+    }));
+    tables
+}
+
+fn one<'a>(findings: impl Iterator<Item = &'a Finding>, primary: bool, rules: &Rules) -> Option<Table> {
+    let mut own: Vec<&Finding> = findings.filter(|finding| finding.primary == primary).collect();
     if own.is_empty() {
         return None;
     }
@@ -35,7 +50,18 @@ fn one(findings: &[Finding], primary: bool, rules: &Rules) -> Option<Table> {
     ];
     let caption = caption(&own, primary, rules);
     let rows = own.into_iter().map(row).collect();
-    Some(Table { caption, header: header.map(str::to_owned).to_vec(), rows, summed: false })
+    Some(without_empty_columns(Table { caption, header: header.map(str::to_owned).to_vec(), rows, summed: false }))
+}
+
+/// The table without columns that have no value in any row.
+fn without_empty_columns(table: Table) -> Table {
+    let used = |column: usize| table.rows.iter().any(|row| row.get(column).is_some_and(|cell| cell != "–"));
+    let kept: Vec<bool> = (0..table.header.len()).map(used).collect();
+    let keep = |cells: &[String]| -> Vec<String> {
+        cells.iter().zip(&kept).filter(|(_, kept)| **kept).map(|(cell, _)| cell.clone()).collect()
+    };
+    let rows = table.rows.iter().map(|row| keep(row)).collect();
+    Table { header: keep(&table.header), rows, ..table }
 }
 
 fn caption(findings: &[&Finding], primary: bool, rules: &Rules) -> String {

@@ -161,8 +161,8 @@ fn the_lead_has_claims_that_fail_first_and_sizes_in_words() {
     assert_eq!((lead[0].verdict, lead[1].verdict), (Verdict::Fails, Verdict::Holds));
     let first = &lead[0].text;
     assert!(first.starts_with("learning rate 0.02 → 0.4 multiplies source NC by 2."), "{first}");
-    assert!(first.contains('[') && first.contains("(claimed: lower)") && first.contains("at equal epochs"), "{first}");
-    assert!(first.contains("trained runs alone, 0.1 → 0.4"), "{first}");
+    assert!(first.contains('[') && first.contains("claimed: lower)") && first.contains("at equal epochs"), "{first}");
+    assert!(first.contains("(trained runs alone, 0.1 → 0.4"), "{first}");
     assert!(lead[0].evidence[0].contains("corrected") && lead[0].evidence[0].contains("Holm, 6 claims, level 0.05"));
     let tables = tables(&results, &findings);
     assert_eq!(tables.len(), 2, "one table of primary and one of exploratory claims");
@@ -173,6 +173,17 @@ fn the_lead_has_claims_that_fail_first_and_sizes_in_words() {
     let first_held = verdicts.iter().position(|word| *word == "holds").unwrap();
     assert!(verdicts[first_held..].iter().all(|word| *word != "fails"), "{verdicts:?}");
     assert!(tables[1].rows.iter().any(|row| row[0].contains("(Hui, Belkin and Nakkiran 2022")));
+    let short = short_tables(&results, &findings);
+    assert_eq!(short[0].rows, tables[0].rows);
+    assert!(
+        short[1].rows.iter().all(|row| row.last().unwrap() != "undecided")
+            && short[1].rows.len() < tables[1].rows.len()
+    );
+    assert!(short[1].caption.ends_with("the undecided ones are in summary.md"), "{}", short[1].caption);
+    // No primary claim is an association: the table has no column for them.
+    assert!(
+        !tables[0].header.contains(&"granulated".to_owned()) && tables[1].header.contains(&"granulated".to_owned())
+    );
 }
 
 #[test]
@@ -184,14 +195,17 @@ fn associations_count_each_run_once_and_are_adjusted() {
     };
     let found = about(Metric::Gc, Metric::TargetNc);
     assert_eq!((found.runs, found.seeds, found.sweep.as_deref()), (results.runs.len(), 3, None));
-    assert!(found.claim.contains("given") && found.claim.ends_with("and training loss"), "{}", found.claim);
+    assert_eq!(found.claim, "lower source GC ↔ lower target NC, given swept values and loss");
     assert!(found.granulated_coefficient.unwrap() > 0.5 && found.sign_error.unwrap() < 0.5, "{found:?}");
     assert!(found.sign_error_in.as_ref().unwrap().contains("sweep, seed"));
     assert!(found.size.unwrap().range().is_none() && found.per_seed.len() == 3);
     // The ridge accuracy is the same in every run.
     let flat = about(Metric::Gc, Metric::RidgeAccuracy);
     assert_eq!(flat.verdict, Verdict::Undecided);
-    assert!(flat.reason.starts_with("5-shot accuracy, ridge does not vary within seeds given"), "{}", flat.reason);
+    assert_eq!(
+        flat.reason,
+        "5-shot accuracy, ridge does not vary within seeds given batch size, λ, L2, learning rate and training loss"
+    );
 }
 
 #[test]

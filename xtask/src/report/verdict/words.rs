@@ -44,10 +44,7 @@ pub(crate) fn lead(results: &Results, findings: &[Finding]) -> Vec<LeadSentence>
 fn same_sentence(one: &Finding, other: &Finding) -> bool {
     let trends = one.kind == ClaimKind::Trend && other.kind == ClaimKind::Trend;
     let sizes = one.size.zip(other.size).is_some_and(|(one, other)| one.over == other.over);
-    trends
-        && sizes
-        && (one.verdict, &one.sweep, one.comparison) == (other.verdict, &other.sweep, other.comparison)
-        && (one.verdict != Verdict::Undecided || one.reason == other.reason)
+    trends && sizes && (one.verdict, &one.sweep, one.comparison) == (other.verdict, &other.sweep, other.comparison)
 }
 
 fn sentence(plan: &Plan, group: &[&Finding], findings: &[Finding]) -> Option<LeadSentence> {
@@ -86,12 +83,7 @@ fn trends(plan: &Plan, group: &[&Finding], size: Size) -> String {
     let one = |finding: &&&Finding, between: &str| {
         let name = metric(plan, finding, 0);
         let number = finding.size.map_or_else(String::new, |size| size.number());
-        let claimed = if contradicts(finding) {
-            format!(" (claimed: {})", finding.direction.map_or("", Direction::comparative))
-        } else {
-            String::new()
-        };
-        format!("{name}{between}{number}{}{claimed}", trained(finding))
+        format!("{name}{between}{number}{}", remarks(finding))
     };
     let factors: Vec<String> = of(SizeUnit::Factor).map(|finding| one(&finding, " by ")).collect();
     let points: Vec<String> = of(SizeUnit::Points).map(|finding| one(&finding, " by ")).collect();
@@ -107,20 +99,25 @@ fn trends(plan: &Plan, group: &[&Finding], size: Size) -> String {
     } else {
         ""
     };
-    let reason = if first.verdict == Verdict::Undecided { format!(": {}", first.reason) } else { String::new() };
-    format!("{label}{range} {} at {}{reason}{untrained}", listed(&parts), table::comparison(first))
+    format!("{label}{range} {} at {}{untrained}", listed(&parts), table::comparison(first))
+}
+
+/// What belongs to the size of a finding: the size from trained runs alone, the claim where the size contradicts it, and the reason
+/// of a finding that is undecided.
+fn remarks(finding: &Finding) -> String {
+    let claimed = finding.direction.filter(|_| contradicts(finding));
+    let claimed = claimed.map(|direction| format!("claimed: {}", direction.comparative()));
+    let reason = (finding.verdict == Verdict::Undecided).then(|| finding.reason.clone());
+    let remarks: Vec<String> = trained(finding).into_iter().chain(claimed).chain(reason).collect();
+    if remarks.is_empty() { String::new() } else { format!(" ({})", remarks.join("; ")) }
 }
 
 /// The size from trained runs alone, if it is over fewer values.
-fn trained(finding: &Finding) -> String {
-    match (finding.size, finding.trained_size) {
-        (Some(size), Some(trained)) if size.over != trained.over => {
-            let range =
-                trained.range().map_or_else(String::new, |(from, to)| format!(", {} → {}", plain(from), plain(to)));
-            format!(" (trained runs alone{range}: {})", trained.number())
-        }
-        _ => String::new(),
-    }
+fn trained(finding: &Finding) -> Option<String> {
+    let (size, trained) = (finding.size?, finding.trained_size?);
+    let (from, to) = trained.range()?;
+    let words = || format!("trained runs alone, {} → {}: {}", plain(from), plain(to), trained.number());
+    (size.over != trained.over).then(words)
 }
 
 /// Whether the size lies on the other side than claimed.
@@ -195,7 +192,10 @@ impl Finding {
     /// The size of the effect in words; for a claim without a size, its statistic or reason.
     pub(crate) fn size_words(&self) -> String {
         match (self.kind, self.size) {
-            (ClaimKind::Trend, Some(size)) => format!("{}.", capital(&format!("{}{}", size.words(), trained(self)))),
+            (ClaimKind::Trend, Some(size)) => {
+                let trained = trained(self).map_or_else(String::new, |words| format!(" ({words})"));
+                format!("{}{trained}.", capital(&size.words()))
+            }
             (ClaimKind::Association | ClaimKind::Course, size) if self.statistic.is_some() => {
                 let size = size.map_or_else(String::new, |size| format!("; {}", size.words()));
                 format!("{}{size}.", capital(&self.statistic_words()))
