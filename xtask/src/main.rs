@@ -8,8 +8,6 @@ mod data;
 mod features;
 mod files;
 mod measure;
-#[cfg(feature = "onnx")]
-mod onnx;
 mod output;
 mod provenance;
 mod rank;

@@ -163,3 +163,42 @@ fn an_error_that_is_not_reached_is_reported_beside_the_result() {
     assert!(note.contains("0.001 of --until-rel") && note.contains("--population data-set"), "{note}");
     assert!(serde_json::from_slice::<Value>(&output.stdout).is_ok(), "the note is not in the document");
 }
+
+#[test]
+fn weights_in_several_files_of_the_hubs_cache_are_fetched_by_their_index() {
+    let case = cases().into_iter().find(|case| case.name.starts_with("resnet")).unwrap();
+    let tensors = safetensors::load(case.folder.path().join("w.safetensors"), &Device::Cpu).unwrap();
+    let snapshot = case.folder.path().join("cache/models--owner--name/snapshots/c0ffee");
+    std::fs::create_dir_all(snapshot.join("weights")).unwrap();
+    let mut names: Vec<&String> = tensors.keys().collect();
+    names.sort();
+    let mut map = serde_json::Map::new();
+    for (part, names) in names.chunks(names.len().div_ceil(2)).enumerate() {
+        let file = format!("part-{part}.safetensors");
+        let held: HashMap<&str, Tensor> = names.iter().map(|name| (name.as_str(), tensors[*name].clone())).collect();
+        safetensors::save(&held, snapshot.join("weights").join(&file)).unwrap();
+        map.extend(names.iter().map(|name| ((*name).clone(), file.clone().into())));
+    }
+    let index = serde_json::json!({ "weight_map": map }).to_string();
+    std::fs::write(snapshot.join("weights/model.safetensors.index.json"), index).unwrap();
+    let run = || {
+        Command::new(env!("CARGO_BIN_EXE_xtask"))
+            .current_dir(case.folder.path())
+            .env("HF_HUB_CACHE", case.folder.path().join("cache"))
+            .env("HF_HUB_OFFLINE", "1")
+            .args(["measure", "--arch", "net.toml", "--inputs", "x.safetensors", "--json", "--dtype", "f64"])
+            .args(["--weights", "hub:owner/name@c0ffee:weights/model.safetensors.index.json"])
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
+    };
+    let output = run();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    near(&case.name, number(&document, "/gc/value"), case.mean(), 1e-11);
+    // A part that the cache lacks is named.
+    std::fs::remove_file(snapshot.join("weights/part-1.safetensors")).unwrap();
+    let output = run();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && error.contains("weights/part-1.safetensors"), "{error}");
+}

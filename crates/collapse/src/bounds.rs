@@ -88,9 +88,9 @@ pub fn collapse_chain(moments: &ClassMoments, gc_per_class: &[f64], constant: f6
     let pairs = Pairs::new(operation, moments, Singletons::LeftOut)?;
     let gc: Vec<f64> = pairs.classes.iter().map(|&class| gc_per_class[class]).collect();
     let total: f64 = gc.iter().sum();
-    let pairwise = pairs.summarize(operation, |i, j, squared| [(gc[i] + gc[j]) / (2.0 * squared)])?.mean;
+    let pairwise = pairs.average(operation, |i, j, squared| [(gc[i] + gc[j]) / (2.0 * squared)])?.mean;
     // Over the same pairs: GC/(k−1)·Σ_{i<j} 1/d² is the mean over pairs of (Σ_l GC_l)/(2 d²).
-    let mixture = pairs.summarize(operation, |_, _, squared| [total / (2.0 * squared)])?.mean;
+    let mixture = pairs.average(operation, |_, _, squared| [total / (2.0 * squared)])?.mean;
     let below = |left: f64, right: f64| left <= right * (1.0 + 1e-12);
     Ok(CollapseChain {
         nc: nc.mean,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::convention::{CdnvConvention, CdnvForm, Singletons};
-use crate::pairs::{ExcludedPairs, PairMatrix, Pairs};
+use crate::pairs::{ExcludedPairs, PairAverage, PairMatrix, Pairs};
 use crate::quantiles::Quantiles;
 use crate::{ClassMoments, Result};
 
@@ -68,27 +68,36 @@ pub(crate) fn cdnv_with(moments: &ClassMoments, convention: CdnvConvention, sing
     let operation = "class-distance normalised variance";
     let pairs = Pairs::new(operation, moments, singletons)?;
     let variances = variances(moments, &pairs, convention);
-    let summary = match convention.form {
-        CdnvForm::Halved => {
-            pairs.summarize(operation, |i, j, squared| [(variances[i] + variances[j]) / (2.0 * squared)])
-        }
-        CdnvForm::Unhalved => pairs.summarize(operation, |i, j, squared| [(variances[i] + variances[j]) / squared]),
-        CdnvForm::Ordered => {
-            pairs.summarize(operation, |i, j, squared| [variances[i] / squared, variances[j] / squared])
-        }
+    let halved = |i: usize, j: usize, squared: f64| [(variances[i] + variances[j]) / (2.0 * squared)];
+    let unhalved = |i: usize, j: usize, squared: f64| [(variances[i] + variances[j]) / squared];
+    let ordered = |i: usize, j: usize, squared: f64| [variances[i] / squared, variances[j] / squared];
+    let (average, quantiles) = match convention.form {
+        CdnvForm::Halved => summary(operation, &pairs, halved),
+        CdnvForm::Unhalved => summary(operation, &pairs, unhalved),
+        CdnvForm::Ordered => summary(operation, &pairs, ordered),
     }?;
     Ok(Cdnv {
-        mean: summary.mean,
+        mean: average.mean,
         std_error: None,
-        max: summary.max,
-        max_pair: summary.max_pair,
-        quantiles: summary.quantiles,
-        pairs: summary.values,
-        excluded_pairs: summary.excluded,
+        max: average.max,
+        max_pair: (pairs.classes[average.max_pair.0], pairs.classes[average.max_pair.1]),
+        quantiles,
+        pairs: average.values,
+        excluded_pairs: average.excluded,
         singleton_classes: moments.singleton_count(),
         samples: moments.measured_samples(),
         convention,
     })
+}
+
+fn summary<const N: usize>(
+    operation: &'static str,
+    pairs: &Pairs,
+    values: impl Fn(usize, usize, f64) -> [f64; N] + Sync + Copy,
+) -> Result<(PairAverage, Quantiles)> {
+    let average = pairs.average(operation, values)?;
+    let quantiles = pairs.quantiles(average.values, values);
+    Ok((average, quantiles))
 }
 
 /// The CDNV of every pair as a K×K matrix; row i, column j holds V_ij (in the ordered form Var_i/d_ij²).

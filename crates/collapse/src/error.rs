@@ -209,6 +209,13 @@ pub enum Error {
         /// The order of the matrix.
         size: usize,
     },
+    /// The measure needs an eigendecomposition, which this build leaves out.
+    #[cfg(not(feature = "faer"))]
+    #[error("{operation}: needs the feature `faer` of the crate `collapse`, which is off; build with it")]
+    NeedsFaer {
+        /// The operation that failed.
+        operation: &'static str,
+    },
     /// A tensor operation failed.
     #[cfg(feature = "candle")]
     #[error(transparent)]

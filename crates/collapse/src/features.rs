@@ -6,12 +6,8 @@ use candle_core::{CpuStorage, DType, Device, Storage, Tensor};
 use crate::{Error, Result};
 
 pub(crate) mod sealed {
-    use faer::{MatMut, MatRef};
-
     /// Seals [`super::Element`]: the tile code is written for exactly f32 and f64.
-    pub trait Sealed: Sized {
-        /// `target` += `left` · `right`, summed in f64 over stretches of the inner dimension.
-        fn add_product(target: MatMut<'_, f64>, left: MatRef<'_, Self>, right: MatRef<'_, Self>);
+    pub trait Sealed: crate::products::Multiply {
         /// Whether the sum of squares of any realistic number of these values is finite in f64.
         const SQUARES_FIT: bool;
         /// Whether products of deviations neither overflow nor underflow in this type, given the sum of the squares of
@@ -21,7 +17,7 @@ pub(crate) mod sealed {
 }
 
 /// The type of one feature: f32 or f64. All sums are in f64 either way.
-pub trait Element: sealed::Sealed + Copy + Send + Sync + faer::traits::ComplexField + 'static {
+pub trait Element: sealed::Sealed + Copy + Send + Sync + 'static {
     /// Unit round-off of products taken in this type.
     const EPSILON: f64;
     /// The same number in f64, exactly.

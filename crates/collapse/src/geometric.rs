@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::convention::{Divisor, Singletons};
-use crate::pairs::{ExcludedPairs, PairSummary, Pairs};
+use crate::pairs::{ExcludedPairs, PairAverage, Pairs};
 use crate::{ClassMoments, Error, Result};
 
 /// The geometric complexity in the numerator.
@@ -27,6 +27,9 @@ pub struct GeometricCollapse {
     pub std_error: Option<f64>,
     /// The form: mixture or pairwise.
     pub form: GeometricForm,
+    /// Whether the squared distances are unbiased estimates; otherwise they are those of the estimated means.
+    #[serde(default)]
+    pub unbiased: bool,
     /// Unordered pairs that took part.
     pub pairs: u64,
     /// Unordered pairs left out.
@@ -43,6 +46,9 @@ pub struct GeometricCollapse {
 /// mean is over the pairs that are not excluded, and k counts the classes of at least two samples.
 ///
 /// **Units** those of `gc`, the squared norm of the features' input Jacobian, over squared feature units.
+///
+/// **Conventions** The distances are those of the estimated means, which are too large by Var_i/n_i + Var_j/n_j on average:
+/// see [`crate::geometric_collapse_unbiased()`].
 ///
 /// **Errors** [`Error::OutOfRange`] for a negative or non-finite `gc`, [`Error::TooFewClasses`], [`Error::NoPair`].
 ///
@@ -62,9 +68,9 @@ pub fn geometric_collapse(moments: &ClassMoments, gc: f64) -> Result<GeometricCo
     let operation = "geometric collapse";
     require_complexity(operation, gc)?;
     let pairs = Pairs::new(operation, moments, Singletons::LeftOut)?;
-    let summary = pairs.summarize(operation, |_, _, squared| [1.0 / squared])?;
-    let value = gc * pairs.classes.len() as f64 / 2.0 * summary.mean;
-    Ok(GeometricCollapse::new(value, GeometricForm::Mixture, &summary, moments))
+    let average = pairs.average(operation, |_, _, squared| [1.0 / squared])?;
+    let value = gc * pairs.classes.len() as f64 / 2.0 * average.mean;
+    Ok(GeometricCollapse::new(value, GeometricForm::Mixture, false, &average, moments))
 }
 
 /// Geometric collapse in the pairwise form.
@@ -96,18 +102,25 @@ pub(crate) fn pairwise_by(moments: &ClassMoments, gc: &dyn Fn(usize) -> f64) -> 
     let operation = "pairwise geometric collapse";
     let pairs = Pairs::new(operation, moments, Singletons::LeftOut)?;
     let gc: Vec<f64> = pairs.classes.iter().map(|&class| gc(class)).collect();
-    let summary = pairs.summarize(operation, |i, j, squared| [(gc[i] + gc[j]) / (2.0 * squared)])?;
-    Ok(GeometricCollapse::new(summary.mean, GeometricForm::Pairwise, &summary, moments))
+    let average = pairs.average(operation, |i, j, squared| [(gc[i] + gc[j]) / (2.0 * squared)])?;
+    Ok(GeometricCollapse::new(average.mean, GeometricForm::Pairwise, false, &average, moments))
 }
 
 impl GeometricCollapse {
-    fn new(value: f64, form: GeometricForm, summary: &PairSummary, moments: &ClassMoments) -> Self {
+    pub(crate) fn new(
+        value: f64,
+        form: GeometricForm,
+        unbiased: bool,
+        average: &PairAverage,
+        moments: &ClassMoments,
+    ) -> Self {
         Self {
             value,
             std_error: None,
             form,
-            pairs: summary.values,
-            excluded_pairs: summary.excluded,
+            unbiased,
+            pairs: average.values,
+            excluded_pairs: average.excluded,
             singleton_classes: moments.singleton_count(),
             samples: moments.measured_samples(),
         }

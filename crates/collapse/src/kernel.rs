@@ -3,7 +3,7 @@
 //! The loops are plain Rust. [`vectorized`] selects the vector instructions at run time. Each sum keeps its eight lanes and
 //! no multiply is fused with an add, so wider registers change the speed and not the result.
 
-use statistics::{LANES, lane_sums, vectorized};
+use reductions::{LANES, lane_sums, vectorized};
 
 use crate::features::Element;
 
@@ -112,6 +112,7 @@ pub(crate) fn squared_length<T: Element>(row: &[T]) -> f64 {
 }
 
 /// Adds f32 numbers to f64 sums.
+#[cfg(feature = "faer")]
 pub(crate) fn add_widened(sums: &mut [f64], terms: &[f32]) {
     vectorized(
         #[inline(always)]
@@ -119,10 +120,10 @@ pub(crate) fn add_widened(sums: &mut [f64], terms: &[f32]) {
     );
 }
 
-/// Σ_j a_j t_j², Σ_j b_j t_j, Σ_j c_j t_j and Σ_j d_j t_j with t_j = own − `others[j]`.
-pub(crate) fn along_axes(own: f64, others: &[f64], [a, b, c, d]: [&[f64]; 4]) -> [f64; 4] {
+/// Σ_j a_j t_j², Σ_j b_j t_j, Σ_j c_j t_j, Σ_j d_j t_j and Σ_j e_j t_j with t_j = own − `others[j]`.
+pub(crate) fn along_axes(own: f64, others: &[f64], [a, b, c, d, e]: [&[f64]; 5]) -> [f64; 5] {
     let count = others.len();
-    let (a, b, c, d) = (&a[..count], &b[..count], &c[..count], &d[..count]);
+    let (a, b, c, d, e) = (&a[..count], &b[..count], &c[..count], &d[..count], &e[..count]);
     vectorized(
         #[inline(always)]
         || {
@@ -131,9 +132,25 @@ pub(crate) fn along_axes(own: f64, others: &[f64], [a, b, c, d]: [&[f64]; 4]) ->
                 #[inline(always)]
                 |at| {
                     let along = own - others[at];
-                    [a[at] * along * along, b[at] * along, c[at] * along, d[at] * along]
+                    [a[at] * along * along, b[at] * along, c[at] * along, d[at] * along, e[at] * along]
                 },
             )
+        },
+    )
+}
+
+/// Σ_j f_j t_j with t_j = own − `others[j]`.
+pub(crate) fn along_axis(own: f64, others: &[f64], factors: &[f64]) -> f64 {
+    let count = others.len().min(factors.len());
+    let (others, factors) = (&others[..count], &factors[..count]);
+    vectorized(
+        #[inline(always)]
+        || {
+            lane_sums(
+                count,
+                #[inline(always)]
+                |at| [factors[at] * (own - others[at])],
+            )[0]
         },
     )
 }
@@ -205,8 +222,10 @@ mod tests {
 
     #[test]
     fn sums_along_axes_and_the_near_highest() {
-        let sums = along_axes(2.0, &[1.0, 4.0], [&[1.0, 10.0], &[3.0, 5.0], &[1.0, 1.0], &[7.0, 2.0]]);
-        assert_eq!(sums, [1.0 + 40.0, 3.0 - 10.0, 1.0 - 2.0, 7.0 - 4.0]);
+        let factors: [&[f64]; 5] = [&[1.0, 10.0], &[3.0, 5.0], &[1.0, 1.0], &[7.0, 2.0], &[0.5, 8.0]];
+        let sums = along_axes(2.0, &[1.0, 4.0], factors);
+        assert_eq!(along_axis(2.0, &[1.0, 4.0], factors[4]), sums[4]);
+        assert_eq!(sums, [1.0 + 40.0, 3.0 - 10.0, 1.0 - 2.0, 7.0 - 4.0, 0.5 - 16.0]);
         let values = [1.0, 5.0, 4.5, 0.0, -1.0, 2.0, 3.0, 4.0, 4.9];
         assert_eq!(near_highest(&values, 0.0), (5.0, 1));
         assert_eq!(near_highest(&values, 0.5), (5.0, 3));

@@ -16,18 +16,17 @@ mod kernel;
 mod memory;
 mod moments;
 mod pairs;
-mod presets;
 mod products;
 mod quantiles;
-mod rank;
 mod report;
 mod sample_pass;
 mod sample_tile;
 mod simplex;
-mod spectrum;
+#[cfg(feature = "faer")]
+mod spectral;
 mod tiles;
+mod trace_ratio;
 mod unbiased;
-mod variability;
 
 #[cfg(feature = "candle")]
 pub use candle_core;
@@ -47,9 +46,7 @@ pub use geometric::{
 pub use head::Head;
 pub use moments::{ClassMoments, Scatter};
 pub use pairs::{ExcludedPairs, PairMatrix};
-pub use presets::{Preset, PresetMeasures};
 pub use quantiles::Quantiles;
-pub use rank::{Centring, RankMe, rank_me};
 #[cfg(feature = "candle")]
 pub use report::report;
 pub use report::{CollapseReport, HeadReport, ReportOptions, Trajectory, Undefined, report_slice};
@@ -57,5 +54,9 @@ pub use report::{CollapseReport, HeadReport, ReportOptions, Trajectory, Undefine
 pub use sample_pass::nearest_mean_error;
 pub use sample_pass::{Agreement, DirectionalCdnv, NearestMeanError, SamplePass, nearest_mean_error_slice};
 pub use simplex::{SimplexGeometry, Uniformity, simplex, simplex_of_head};
-pub use unbiased::{UnbiasedCdnv, cdnv_unbiased};
-pub use variability::{TraceRatio, Variability, VariabilityIndex, trace_ratio, variability, vci};
+#[cfg(feature = "faer")]
+pub use spectral::{
+    Centring, Preset, PresetMeasures, RankMe, Variability, VariabilityIndex, rank_me, variability, vci,
+};
+pub use trace_ratio::{TraceRatio, trace_ratio};
+pub use unbiased::{UnbiasedCdnv, cdnv_unbiased, geometric_collapse_unbiased, pairwise_geometric_collapse_unbiased};

@@ -450,16 +450,19 @@ impl ClassMoments {
     }
 
     /// Σ‖x − μ_c‖² over all classes.
+    #[cfg(feature = "faer")]
     pub(crate) fn square_total(&self) -> f64 {
         self.squares.iter().sum()
     }
 
     /// Pooled scatter, row-major `[p, p]` with a valid lower triangle, if it is kept and there are samples.
+    #[cfg(feature = "faer")]
     pub(crate) fn products(&self) -> Option<&[f64]> {
         (self.scatter == Scatter::Full && !self.classes.is_empty()).then_some(&self.products[..])
     }
 
     /// Moves the pooled scatter out, so that its memory can be reused. Afterwards the moments hold variances only.
+    #[cfg(feature = "faer")]
     pub(crate) fn take_products(&mut self) -> Option<Vec<f64>> {
         let products = std::mem::take(&mut self.products);
         let full = std::mem::replace(&mut self.scatter, Scatter::Trace) == Scatter::Full;
@@ -526,6 +529,18 @@ impl TryFrom<Parts> for ClassMoments {
                     parts.class_count
                 ),
                 actual: format!("lengths {actual:?}, {} classes", classes.len()),
+            });
+        }
+        // Counts of more samples than any data set has would overflow their sum.
+        let samples: u128 = parts.counts.iter().map(|&count| u128::from(count)).sum();
+        if samples > 1 << 53 || parts.squares.iter().any(|&square| square < 0.0) {
+            return Err(Error::Shape {
+                operation: "reading class moments",
+                expected: "at most 2^53 samples, and squares that are not negative".to_owned(),
+                actual: format!(
+                    "{samples} samples, and squares from {:?}",
+                    parts.squares.iter().copied().reduce(f64::min)
+                ),
             });
         }
         let mut moments = Self::new(parts.class_count, width, parts.scatter).with_precision(parts.precision);

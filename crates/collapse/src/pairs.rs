@@ -4,13 +4,12 @@
 
 use std::ops::Range;
 
-use faer::{MatMut, MatRef};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::convention::Singletons;
-use crate::features::sealed::Sealed;
 use crate::kernel::squared_distance;
 use crate::memory;
+use crate::products::Multiply;
 use crate::quantiles::{Quantiles, quantiles};
 use crate::tiles::visit_upper;
 use crate::{ClassMoments, Error, Result};
@@ -154,7 +153,9 @@ impl Pairs {
     pub(crate) fn new(operation: &'static str, moments: &ClassMoments, singletons: Singletons) -> Result<Self> {
         let classes = moments.two_classes_with(operation, singletons)?;
         let present = moments.classes();
-        let pairs = |count: usize| (count as u64) * (count as u64).saturating_sub(1) / 2;
+        // A stated class count may be any number.
+        let pairs =
+            |count: usize| u64::try_from(count as u128 * (count as u128).saturating_sub(1) / 2).unwrap_or(u64::MAX);
         let excluded = ExcludedPairs {
             missing: pairs(moments.class_count()) - pairs(present.len()),
             singleton: pairs(present.len()) - pairs(classes.len()),
@@ -193,11 +194,7 @@ impl Pairs {
     fn squared(&self, rows: &[usize], left: &[f64], columns: Range<usize>) -> Vec<f64> {
         let right = &self.centred[columns.start * self.width..columns.end * self.width];
         let mut squared = vec![0.0; rows.len() * columns.len()];
-        f64::add_product(
-            MatMut::from_row_major_slice_mut(&mut squared, rows.len(), columns.len()),
-            MatRef::from_row_major_slice(left, rows.len(), self.width),
-            MatRef::from_row_major_slice(right, columns.len(), self.width).transpose(),
-        );
+        f64::add_row_products(&mut squared, left, right, self.width);
         for (line, &row) in squared.chunks_mut(columns.len().max(1)).zip(rows) {
             for (value, column) in line.iter_mut().zip(columns.clone()) {
                 let lengths = self.norms[row] + self.norms[column];
@@ -225,42 +222,44 @@ impl Pairs {
         visit_upper(self.classes.len(), |rows, columns| map(self.tile(rows, columns)), visit);
     }
 
-    /// Mean, maximum and quantiles of `values(row, column, d²)` over all pairs whose means differ.
-    pub(crate) fn summarize<const N: usize>(
+    /// Mean and maximum of `values(row, column, d²)` over all pairs whose means differ.
+    pub(crate) fn average<const N: usize>(
         &self,
         operation: &'static str,
         values: impl Fn(usize, usize, f64) -> [f64; N] + Sync,
-    ) -> Result<PairSummary> {
-        let mut summary = Partial::default();
-        self.visit(|tile| Partial::of(&tile, &values), |part| summary.join(&part));
-        let excluded = ExcludedPairs { coincident: summary.coincident, ..self.excluded };
-        if summary.values == 0 {
+    ) -> Result<PairAverage> {
+        let mut sums = Partial::default();
+        self.visit(|tile| Partial::of(&tile, &values), |part| sums.join(&part));
+        let excluded = ExcludedPairs { coincident: sums.coincident, ..self.excluded };
+        if sums.values == 0 {
             let ExcludedPairs { missing, singleton, coincident } = excluded;
             return Err(Error::NoPair { operation, missing, singleton, coincident });
         }
-        let quantiles = quantiles(summary.values, |take| {
+        let (mean, Partial { values, max, max_pair, .. }) = (sums.sum / sums.values as f64, sums);
+        Ok(PairAverage { mean, max, max_pair, values, excluded })
+    }
+
+    /// Quantiles of the same values, of which there are `count`.
+    pub(crate) fn quantiles<const N: usize>(
+        &self,
+        count: u64,
+        values: impl Fn(usize, usize, f64) -> [f64; N] + Sync,
+    ) -> Quantiles {
+        quantiles(count, |take| {
             let part = |tile: Tile| -> Vec<f64> {
                 tile.pairs().filter(|pair| pair.2 > 0.0).flat_map(|(row, column, d)| values(row, column, d)).collect()
             };
             self.visit(part, |part| part.into_iter().for_each(&mut *take));
-        });
-        Ok(PairSummary {
-            mean: summary.sum / summary.values as f64,
-            max: summary.max,
-            max_pair: (self.classes[summary.max_pair.0], self.classes[summary.max_pair.1]),
-            quantiles,
-            values: summary.values,
-            excluded,
         })
     }
 }
 
-/// Summary of the values of all pairs.
-pub(crate) struct PairSummary {
+/// Mean and maximum of the values of all pairs.
+pub(crate) struct PairAverage {
     pub(crate) mean: f64,
     pub(crate) max: f64,
+    /// The rows of the pair with the maximum.
     pub(crate) max_pair: (usize, usize),
-    pub(crate) quantiles: Quantiles,
     pub(crate) values: u64,
     pub(crate) excluded: ExcludedPairs,
 }

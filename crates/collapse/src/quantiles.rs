@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 /// **Conventions** Linear interpolation between order statistics (type 7, NumPy's default); exact for any number of
 /// pairs.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Quantiles {
     /// The smallest value.
     pub min: f64,
@@ -25,7 +26,7 @@ pub struct Quantiles {
 /// The quantiles of `count` ≥ 1 values. Each call of `stream` passes all of them to its argument.
 pub(crate) fn quantiles(count: u64, stream: impl Fn(&mut dyn FnMut(f64))) -> Quantiles {
     const SHARES: [f64; 6] = [0.0, 0.05, 0.25, 0.5, 0.75, 0.95];
-    let [min, q05, q25, median, q75, q95] = statistics::quantiles_of_stream(count, SHARES, stream);
+    let [min, q05, q25, median, q75, q95] = reductions::quantiles_of_stream(count, SHARES, stream);
     Quantiles { min, q05, q25, median, q75, q95 }
 }
 

@@ -16,7 +16,7 @@ use crate::features::{Rows, with_rows};
 use crate::geometric::require_per_class;
 use crate::head::Head;
 use crate::pairs::Pairs;
-use crate::sample_tile::{Basis, ClassSums, PassInputs, Rows as OrderedRows, Task};
+use crate::sample_tile::{Basis, ClassSums, Influence, PassInputs, Rows as OrderedRows, Task};
 use crate::{ClassMoments, Error, Result};
 
 const OPERATION: &str = "sample pass";
@@ -116,6 +116,7 @@ impl<'a> SamplePass<'a> {
     }
 
     /// Also sums ‖R d‖² for the rows R of a row-major `[r, p]` matrix.
+    #[cfg(feature = "faer")]
     pub(crate) fn with_whitening(mut self, whitening: Vec<f64>) -> Self {
         self.whitening = whitening;
         self
@@ -285,7 +286,7 @@ impl<'a> SamplePass<'a> {
         let operation = "directional CDNV";
         let samples = self.samples(operation)?;
         let varied = Pairs::new(operation, self.moments, Singletons::LeftOut)?;
-        let summary = varied.summarize(operation, |_, _, squared| [1.0 / squared])?;
+        let summary = varied.average(operation, |_, _, squared| [1.0 / squared])?;
         let place = |class: &usize| self.pairs.classes.binary_search(class).ok();
         let seen = varied.classes.iter().filter_map(place).map(|row| &self.sums[row]);
         if seen.clone().any(|sums| sums.samples == 0) {
@@ -296,30 +297,48 @@ impl<'a> SamplePass<'a> {
         Ok(DirectionalCdnv { mean: sum / pairs as f64, pairs, excluded_pairs: summary.excluded, samples })
     }
 
-    /// Standard errors of the mean CDNV (halved form), of the mean of 1/d², of the pairwise geometric collapse, and of the
-    /// unbiased CDNV. The variance of a mean of n influences has divisor n² for the plug-in measures and n(n − 1) for the
-    /// unbiased CDNV.
+    /// Standard errors of means over pairs. The variance of a mean of n influences has divisor n² for the plug-in measures and
+    /// n(n − 1) for the unbiased ones.
     ///
     /// `None` unless every class has at least two samples and as many samples were added as the moments hold.
-    pub(crate) fn standard_errors(&self) -> Option<[f64; 4]> {
+    pub(crate) fn standard_errors(&self) -> Option<StandardErrors> {
         let varied = self.variances.iter().all(Option::is_some);
         if !(self.complete() && varied) {
             return None;
         }
         let pairs = self.pairs.apart() as f64;
-        let error = |index: usize, less: u64| {
-            let each = |sums: &ClassSums| sums.influence[index] / (sums.samples * (sums.samples - less)) as f64;
+        let error = |of: Influence, less: u64| {
+            let each = |sums: &ClassSums| sums.influence[of as usize] / (sums.samples * (sums.samples - less)) as f64;
             let variance: f64 = self.sums.iter().filter(|sums| sums.samples > 0).map(each).sum();
             variance.sqrt() / pairs
         };
-        Some([error(0, 0), error(1, 0), error(2, 0), error(3, 1)])
+        Some(StandardErrors {
+            cdnv: error(Influence::Cdnv, 0),
+            inverse: error(Influence::Inverse, 0),
+            complexity: error(Influence::Complexity, 0),
+            unbiased_cdnv: error(Influence::UnbiasedCdnv, 1),
+            unbiased_inverse: error(Influence::UnbiasedInverse, 1),
+            unbiased_complexity: error(Influence::UnbiasedComplexity, 1),
+        })
     }
 
     /// Σ w_c E_{x∈c}‖R d‖² over the classes of this pass, one weight for each.
+    #[cfg(feature = "faer")]
     pub(crate) fn whitened(&self, weights: &[f64]) -> f64 {
         let means = self.sums.iter().map(|sums| sums.whitened / sums.samples.max(1) as f64);
         means.zip(weights).map(|(mean, weight)| weight * mean).sum()
     }
+}
+
+/// Standard errors of means over pairs, named as the [`Influence`]s.
+#[derive(Clone, Copy)]
+pub(crate) struct StandardErrors {
+    pub(crate) cdnv: f64,
+    pub(crate) inverse: f64,
+    pub(crate) complexity: f64,
+    pub(crate) unbiased_cdnv: f64,
+    pub(crate) unbiased_inverse: f64,
+    pub(crate) unbiased_complexity: f64,
 }
 
 /// Binomial standard error of a share of `samples` independent samples.

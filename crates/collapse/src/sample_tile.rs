@@ -5,15 +5,34 @@
 
 use std::ops::Range;
 
-use faer::{MatMut, MatRef};
-
 use crate::class_order::ClassOrder;
-use crate::features::sealed::Sealed;
 use crate::features::{Element, Labelled};
 use crate::head::Head;
-use crate::kernel::{along_axes, deviate, near_highest, scaled_sum, squared_distance, squared_length};
+use crate::kernel::{along_axes, along_axis, deviate, near_highest, scaled_sum, squared_distance, squared_length};
 use crate::pairs::Pairs;
+use crate::products::Multiply;
 use crate::unbiased::{self, VarianceEstimate};
+
+/// A quantity whose mean over pairs has a standard error, as an index of the influences of a sample.
+#[derive(Clone, Copy)]
+pub(crate) enum Influence {
+    /// The CDNV (halved form, divisor n).
+    Cdnv,
+    /// 1/d².
+    Inverse,
+    /// (GC_i + GC_j)/(2 d²).
+    Complexity,
+    /// The CDNV from unbiased variances and squared distances.
+    UnbiasedCdnv,
+    /// 1/D², D² the unbiased squared distance.
+    UnbiasedInverse,
+    /// (GC_i + GC_j)/(2 D²).
+    UnbiasedComplexity,
+}
+
+impl Influence {
+    const COUNT: usize = 6;
+}
 
 /// Sums over the samples of one class.
 #[derive(Clone, Copy, Debug, Default)]
@@ -29,9 +48,8 @@ pub(crate) struct ClassSums {
     pub(crate) directional: f64,
     /// Σ_x ‖R d‖², R the whitening.
     pub(crate) whitened: f64,
-    /// Σ_x of the squared influence of x on the sum over pairs of the CDNV, of 1/d², of (GC_i + GC_j)/(2 d²), and of the
-    /// unbiased CDNV.
-    pub(crate) influence: [f64; 4],
+    /// Σ_x of the squared influence of x on the sum over pairs of each [`Influence`].
+    pub(crate) influence: [f64; Influence::COUNT],
 }
 
 impl ClassSums {
@@ -147,11 +165,7 @@ impl<'a, E: Element, T: Element> Task<'a, E, T> {
             let mean = self.ordered.places[self.ordered.slots[at] as usize] * width;
             deviate(self.data.row(row as usize), &self.inputs.means[mean..mean + width], deviation);
         }
-        T::add_product(
-            MatMut::from_row_major_slice_mut(&mut self.projections, rows.len(), count),
-            MatRef::from_row_major_slice(&self.deviations, rows.len(), width),
-            MatRef::from_row_major_slice(&self.basis.rows, count, width).transpose(),
-        );
+        T::add_row_products(&mut self.projections, &self.deviations, &self.basis.rows, width);
         let mut start = tile.start;
         while start < tile.end {
             let row = self.row_of_pairs(start);
@@ -218,10 +232,9 @@ struct ClassTerms<'a> {
     /// 1/d_ij⁴ and (GC_i + GC_j)/d_ij⁴ wherever the means differ, else 0.
     inverse: Vec<f64>,
     complex: Vec<f64>,
-    /// (s_i² + s_j²)/D_ij⁴ where both classes vary and D_ij² > 0, else 0, with s² and D² unbiased.
-    unbiased: Vec<f64>,
-    /// Influence of ‖d‖² − Var_i on the sum of unbiased CDNVs.
-    unbiased_of_variance: f64,
+    unbiased_cdnv: UnbiasedTerms,
+    unbiased_inverse: UnbiasedTerms,
+    unbiased_complex: Option<UnbiasedTerms>,
     variance: f64,
     /// Σ_j 1/(2 d_ij²) over classes that vary.
     half_inverse: f64,
@@ -238,11 +251,7 @@ impl<'a> ClassTerms<'a> {
         if let Some(head) = inputs.head {
             let means: Vec<f64> = rows.iter().flat_map(|row| &inputs.means[row * width..][..width]).copied().collect();
             offsets = (0..rows.len() * head.class_count()).map(|at| head.offset(at % head.class_count())).collect();
-            f64::add_product(
-                MatMut::from_row_major_slice_mut(&mut offsets, rows.len(), head.class_count()),
-                MatRef::from_row_major_slice(&means, rows.len(), width),
-                MatRef::from_row_major_slice(head.weight(), head.class_count(), width).transpose(),
-            );
+            f64::add_row_products(&mut offsets, &means, head.weight(), width);
         }
         let scores = offsets.len() / rows.len().max(1);
         let each = |(index, &row): (usize, &usize)| {
@@ -264,7 +273,13 @@ impl<'a> ClassTerms<'a> {
         let complex = |gc: &[f64], row: usize| if apart(row) { over(row, gc[at] + gc[row]) } else { 0.0 };
         let complex = inputs.complexity.map(|gc| (0..count).map(|row| complex(gc, row)).collect()).unwrap_or_default();
         let half_inverse = (0..count).filter_map(|row| both(row).map(|_| 0.5 / squared[row])).sum();
-        let (unbiased, unbiased_of_variance) = unbiased_influence(inputs, at, squared);
+        let variance_of = |row: usize| VarianceEstimate::new(inputs.variances[row], inputs.counts[row]).variance;
+        let unbiased = |derivative: f64, numerator: &dyn Fn(usize) -> f64| {
+            UnbiasedTerms::new(inputs, at, squared, derivative, numerator)
+        };
+        let unbiased_cdnv = unbiased(1.0, &|row| variance_of(at) + variance_of(row));
+        let unbiased_inverse = unbiased(0.0, &|_| 2.0);
+        let unbiased_complex = inputs.complexity.map(|gc| unbiased(0.0, &|row| gc[at] + gc[row]));
         let away = squared.iter().map(|squared| -squared).collect();
         let variance = inputs.variances[at].unwrap_or(0.0);
         let class = inputs.pairs.classes[at];
@@ -277,8 +292,9 @@ impl<'a> ClassTerms<'a> {
             spread,
             inverse,
             complex,
-            unbiased,
-            unbiased_of_variance,
+            unbiased_cdnv,
+            unbiased_inverse,
+            unbiased_complex,
             variance,
             half_inverse,
             offsets,
@@ -300,15 +316,20 @@ impl<'a> ClassTerms<'a> {
         if !square.is_finite() {
             return false;
         }
-        let factors: [&[f64]; 4] = [&self.quartic, &self.spread, &self.inverse, &self.unbiased];
-        let [directional, spread, inverse, unbiased] = along_axes(own, projections, factors);
+        let factors: [&[f64]; 5] =
+            [&self.quartic, &self.spread, &self.inverse, &self.unbiased_cdnv.of_means, &self.unbiased_inverse.of_means];
+        let [directional, spread, inverse, unbiased_cdnv, unbiased_inverse] = along_axes(own, projections, factors);
         let complex: f64 = self.complex.iter().zip(projections).map(|(factor, other)| factor * (own - other)).sum();
         let excess = square - self.variance;
         let influence = [
             self.half_inverse * excess - spread,
             -2.0 * inverse,
             -complex,
-            self.unbiased_of_variance * excess - unbiased,
+            self.unbiased_cdnv.of_variance * excess - unbiased_cdnv,
+            self.unbiased_inverse.of_variance * excess - unbiased_inverse,
+            self.unbiased_complex
+                .as_ref()
+                .map_or(0.0, |terms| terms.of_variance * excess - along_axis(own, projections, &terms.of_means)),
         ];
         sums.samples += 1;
         sums.directional += directional;
@@ -377,28 +398,43 @@ impl<'a> ClassTerms<'a> {
     }
 }
 
-/// Derivatives of the sum over j of the unbiased CDNV (s_i² + s_j²)/(2 D_ij²) for the class i of row `at`: the factors of
-/// d·(μ_i − μ_j) for every j (with the sign reversed), and the factor of ‖d‖² − Var_i.
-///
-/// ∂/∂s_i² = 1/(2 D²) + (s_i² + s_j²)/(2 n_i D⁴), because D² contains −s_i²/n_i; s_i² is n/(n − 1) times Var_i.
-fn unbiased_influence(inputs: &PassInputs<'_>, at: usize, squared: &[f64]) -> (Vec<f64>, f64) {
-    let estimate = |row: usize| VarianceEstimate::new(inputs.variances[row], inputs.counts[row]);
-    let own = estimate(at);
-    let mut of_variance = 0.0;
-    let mut of_mean = |row: usize| {
-        let varies = inputs.variances[at].is_some() && inputs.variances[row].is_some();
-        let other = estimate(row);
-        let distance = unbiased::squared_distance(squared[row], own, other);
-        if row == at || !varies || squared[row] == 0.0 || distance <= 0.0 {
-            return 0.0;
-        }
-        let factor = (own.variance + other.variance) / (distance * distance);
-        of_variance += (1.0 / distance + factor / own.samples) / 2.0;
-        factor
-    };
-    let of_means = (0..squared.len()).map(&mut of_mean).collect();
-    // Without a second sample there is no variance, and the sum above is 0.
-    (of_means, of_variance * own.samples / (own.samples - 1.0).max(1.0))
+/// Derivatives of the sum over j of N_ij/(2 D_ij²) for the class i of one row, D_ij² = d_ij² − s_i²/n_i − s_j²/n_j.
+struct UnbiasedTerms {
+    /// N_ij/D_ij⁴ for every j, the factor of d·(μ_i − μ_j) with the sign reversed; 0 where the pair has no value.
+    of_means: Vec<f64>,
+    /// Factor of ‖d‖² − Var_i.
+    of_variance: f64,
+}
+
+impl UnbiasedTerms {
+    /// The terms for `numerator(j)` = N_ij, of which `derivative` is ∂N_ij/∂s_i².
+    ///
+    /// ∂/∂s_i² of the quotient is (∂N_ij/∂s_i²)/(2 D_ij²) + N_ij/(2 n_i D_ij⁴), because D_ij² contains −s_i²/n_i; s_i² is
+    /// n/(n − 1) times Var_i.
+    fn new(
+        inputs: &PassInputs<'_>,
+        at: usize,
+        squared: &[f64],
+        derivative: f64,
+        numerator: &dyn Fn(usize) -> f64,
+    ) -> Self {
+        let estimate = |row: usize| VarianceEstimate::new(inputs.variances[row], inputs.counts[row]);
+        let own = estimate(at);
+        let mut of_variance = 0.0;
+        let of_mean = |row: usize| {
+            let varies = inputs.variances[at].is_some() && inputs.variances[row].is_some();
+            let distance = unbiased::squared_distance(squared[row], own, estimate(row));
+            if row == at || !varies || squared[row] == 0.0 || distance <= 0.0 {
+                return 0.0;
+            }
+            let factor = numerator(row) / (distance * distance);
+            of_variance += (derivative / distance + factor / own.samples) / 2.0;
+            factor
+        };
+        let of_means = (0..squared.len()).map(of_mean).collect();
+        // Without a second sample there is no variance, and the sum above is 0.
+        Self { of_means, of_variance: of_variance * own.samples / (own.samples - 1.0).max(1.0) }
+    }
 }
 
 /// The first index of the highest `exact` value, given that `fast` differs from `exact` by a common constant and an error

@@ -2,10 +2,9 @@
 
 use std::ops::Range;
 
-use faer::{MatMut, MatRef};
 use rayon::prelude::*;
 
-use crate::features::sealed::Sealed;
+use crate::products::Multiply;
 
 /// Rows along one side of a tile.
 const SIDE: usize = 128;
@@ -62,11 +61,7 @@ impl Products<'_> {
         };
         let (left, right) = (block(self.left, &rows), block(self.right, &columns));
         let mut values = vec![0.0; rows.len() * columns.len()];
-        f64::add_product(
-            MatMut::from_row_major_slice_mut(&mut values, rows.len(), columns.len()),
-            MatRef::from_row_major_slice(&left, rows.len(), self.width),
-            MatRef::from_row_major_slice(&right, columns.len(), self.width).transpose(),
-        );
+        f64::add_row_products(&mut values, &left, &right, self.width);
         let places = rows.flat_map(|row| columns.clone().map(move |column| (row, column)));
         places.zip(values).map(|((row, column), value)| (row, column, value)).collect()
     }

@@ -1,10 +1,11 @@
-//! The CDNV from unbiased estimates of variances and of squared distances between class means.
+//! CDNV and geometric collapse from unbiased estimates of variances and of squared distances between class means.
 
 use serde::{Deserialize, Serialize};
 
 use crate::convention::{Divisor, Singletons};
-use crate::pairs::{ExcludedPairs, Pairs};
-use crate::{ClassMoments, Error, Result};
+use crate::geometric::{GeometricForm, require_complexity, require_per_class};
+use crate::pairs::{ExcludedPairs, PairAverage, Pairs};
+use crate::{ClassMoments, Error, GeometricCollapse, Result};
 
 /// Mean over pairs of classes of the CDNV from unbiased variances and squared distances.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -50,37 +51,113 @@ pub struct UnbiasedCdnv {
 /// # Ok::<(), collapse::Error>(())
 /// ```
 pub fn cdnv_unbiased(moments: &ClassMoments) -> Result<UnbiasedCdnv> {
-    let operation = "unbiased CDNV";
+    let average = average_over("unbiased CDNV", moments, |estimates, i, j| {
+        (estimates[i].variance + estimates[j].variance) / 2.0
+    })?;
+    Ok(UnbiasedCdnv {
+        mean: average.mean,
+        std_error: None,
+        pairs: average.values,
+        excluded_pairs: average.excluded,
+        singleton_classes: moments.singleton_count(),
+        samples: moments.measured_samples(),
+    })
+}
+
+/// Geometric collapse in the mixture form, with the sampling bias of the squared distances removed.
+///
+/// **Definition** (k/2)·GC times the mean over pairs of 1/D_ij², with D_ij² as in [`cdnv_unbiased`] and k the number of classes
+/// of at least two samples.
+///
+/// **Conventions** D_ij² is an unbiased estimate of the squared distance of the true means. Two biases are left. The mean of
+/// 1/D_ij² is too large by about the relative variance of D_ij². And a `gc` that was measured on the same samples is correlated
+/// with D_ij², which is an effect of the order of their covariance, 1/n. The plug-in form ([`crate::geometric_collapse()`]) is
+/// smaller: its squared distances are too large by Var_i/n_i + Var_j/n_j on average. Pairs are excluded as there, and none
+/// because of its estimate.
+///
+/// **Units** as of [`crate::geometric_collapse()`].
+///
+/// **Errors** as of [`crate::geometric_collapse()`], and [`Error::OutOfRange`] when D_ij² of a pair is not positive.
+///
+/// **Source** ours, after Proposition 4.1 of arXiv 2405.15706.
+///
+/// ```
+/// use collapse::{ClassMoments, Scatter, geometric_collapse_unbiased};
+/// let mut moments = ClassMoments::new(2, 1, Scatter::Trace);
+/// moments.update_slice(&[-1.0f64, 1.0, 8.0, 12.0], &[0, 0, 1, 1])?;
+/// // D² = 100 − 2/2 − 8/2 = 95, k/2 = 1.
+/// assert!((geometric_collapse_unbiased(&moments, 3.0)?.value - 3.0 / 95.0).abs() < 1e-15);
+/// # Ok::<(), collapse::Error>(())
+/// ```
+pub fn geometric_collapse_unbiased(moments: &ClassMoments, gc: f64) -> Result<GeometricCollapse> {
+    let operation = "unbiased geometric collapse";
+    require_complexity(operation, gc)?;
+    let average = average_over(operation, moments, |_, _, _| 1.0)?;
+    let classes = moments.classes_with(Singletons::LeftOut).len();
+    let value = gc * classes as f64 / 2.0 * average.mean;
+    Ok(GeometricCollapse::new(value, GeometricForm::Mixture, true, &average, moments))
+}
+
+/// Geometric collapse in the pairwise form, with the sampling bias of the squared distances removed.
+///
+/// **Definition** mean over pairs of (GC_i + GC_j)/(2 D_ij²), with D_ij² as in [`cdnv_unbiased`].
+///
+/// **Shapes** `gc_per_class` `[K]`; entries of classes without samples or of one sample are not read.
+///
+/// **Conventions** Two biases are left, as in [`geometric_collapse_unbiased`].
+///
+/// **Errors** as of [`crate::pairwise_geometric_collapse()`], and [`Error::OutOfRange`] when D_ij² of a pair is not positive.
+///
+/// **Source** ours, after Proposition 4.1 of arXiv 2405.15706.
+///
+/// ```
+/// use collapse::{ClassMoments, Scatter, pairwise_geometric_collapse_unbiased};
+/// let mut moments = ClassMoments::new(2, 1, Scatter::Trace);
+/// moments.update_slice(&[-1.0f64, 1.0, 8.0, 12.0], &[0, 0, 1, 1])?;
+/// assert_eq!(pairwise_geometric_collapse_unbiased(&moments, &[1.0, 3.0])?.value, 2.0 / 95.0);
+/// # Ok::<(), collapse::Error>(())
+/// ```
+pub fn pairwise_geometric_collapse_unbiased(moments: &ClassMoments, gc_per_class: &[f64]) -> Result<GeometricCollapse> {
+    require_per_class(PAIRWISE, moments, gc_per_class)?;
+    pairwise_unbiased_by(moments, &|class| gc_per_class[class])
+}
+
+const PAIRWISE: &str = "unbiased pairwise geometric collapse";
+
+/// The unbiased pairwise form, with the complexity of each class that takes part given by a function of the class.
+pub(crate) fn pairwise_unbiased_by(moments: &ClassMoments, gc: &dyn Fn(usize) -> f64) -> Result<GeometricCollapse> {
+    let gc: Vec<f64> = moments.classes_with(Singletons::LeftOut).into_iter().map(gc).collect();
+    let average = average_over(PAIRWISE, moments, |_, i, j| (gc[i] + gc[j]) / 2.0)?;
+    Ok(GeometricCollapse::new(average.mean, GeometricForm::Pairwise, true, &average, moments))
+}
+
+/// Mean over pairs of `numerator(estimates, i, j)`/D_ij², with i and j positions in the list of classes of at least two samples.
+/// It is an error if a D_ij² is not positive.
+fn average_over(
+    operation: &'static str,
+    moments: &ClassMoments,
+    numerator: impl Fn(&[VarianceEstimate], usize, usize) -> f64 + Sync,
+) -> Result<PairAverage> {
     let pairs = Pairs::new(operation, moments, Singletons::LeftOut)?;
-    let estimates: Vec<VarianceEstimate> = pairs
-        .classes
-        .iter()
-        .map(|&class| VarianceEstimate::new(moments.variance(class, Divisor::Samples), moments.count(class)))
-        .collect();
+    let estimate =
+        |&class: &usize| VarianceEstimate::new(moments.variance(class, Divisor::Samples), moments.count(class));
+    let estimates: Vec<VarianceEstimate> = pairs.classes.iter().map(estimate).collect();
     // A pair without a value makes the mean infinite and is the pair of the maximum.
     let value = |i: usize, j: usize, squared: f64| {
         let unbiased = squared_distance(squared, estimates[i], estimates[j]);
-        if unbiased > 0.0 { (estimates[i].variance + estimates[j].variance) / (2.0 * unbiased) } else { f64::INFINITY }
+        [if unbiased > 0.0 { numerator(&estimates, i, j) / unbiased } else { f64::INFINITY }]
     };
-    let summary = pairs.summarize(operation, |i, j, squared| [value(i, j, squared)])?;
-    if summary.max == f64::INFINITY {
-        let row = |class: usize| pairs.classes.binary_search(&class).unwrap_or_default();
-        let (i, j) = (row(summary.max_pair.0), row(summary.max_pair.1));
-        let squared = pairs.squared_from(&[i]).get(j).copied().unwrap_or_default();
-        return Err(Error::OutOfRange {
-            operation,
-            what: "the unbiased squared distance of every two class means",
-            range: "positive (give more samples of each class)",
-            value: squared_distance(squared, estimates[i], estimates[j]),
-        });
+    let average = pairs.average(operation, value)?;
+    if average.max < f64::INFINITY {
+        return Ok(average);
     }
-    Ok(UnbiasedCdnv {
-        mean: summary.mean,
-        std_error: None,
-        pairs: summary.values,
-        excluded_pairs: summary.excluded,
-        singleton_classes: moments.singleton_count(),
-        samples: moments.measured_samples(),
+    let (i, j) = average.max_pair;
+    let squared = pairs.squared_from(&[i]).get(j).copied().unwrap_or_default();
+    Err(Error::OutOfRange {
+        operation,
+        what: "the unbiased squared distance of every two class means",
+        range: "positive (give more samples of each class)",
+        value: squared_distance(squared, estimates[i], estimates[j]),
     })
 }
 

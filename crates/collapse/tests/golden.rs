@@ -68,7 +68,7 @@ fn expected() -> Value {
 
 fn measure(set: &Set, weighting: Weighting) -> CollapseReport {
     let head = Head::from_slices(&set.weight, Some(&set.bias), set.classes).unwrap();
-    let options = ReportOptions { weighting, gc_per_sample: Some(set.gc.clone()), ..ReportOptions::default() };
+    let options = ReportOptions::default().with_weighting(weighting).with_gc_per_sample(set.gc.clone());
     report_slice(&set.features, set.width, &set.labels, Some(&head), &options).unwrap()
 }
 
@@ -186,7 +186,7 @@ fn features_in_single_precision_stay_close() {
     for name in SETS {
         let set = set(name);
         let narrow: Vec<f32> = set.features.iter().map(|&value| value as f32).collect();
-        let options = ReportOptions { gc_per_sample: Some(set.gc.clone()), ..ReportOptions::default() };
+        let options = ReportOptions::default().with_gc_per_sample(set.gc.clone());
         let head = Head::from_slices(&set.weight, Some(&set.bias), set.classes).unwrap();
         let single = report_slice(&narrow, set.width, &set.labels, Some(&head), &options).unwrap();
         let double = measure(&set, Weighting::ClassBalanced);

@@ -8,7 +8,7 @@ use collapse::{
 
 #[test]
 fn a_scatter_matrix_that_exceeds_the_limit_is_an_error_that_names_the_option() {
-    let options = ReportOptions { memory_limit: Some(1 << 20), ..ReportOptions::default() };
+    let options = ReportOptions::default().with_memory_limit(1 << 20);
     let features = vec![0.0f32; 4 * 1000];
     let error = report_slice(&features, 1000, &[0, 0, 1, 1], None, &options).unwrap_err();
     assert!(matches!(error, Error::Memory { needed: 16_000_000, limit: 1_048_576, .. }), "{error:?}");
@@ -34,7 +34,7 @@ fn a_scatter_matrix_beyond_the_available_memory_is_an_error() {
 #[test]
 fn a_single_large_label_costs_no_memory_proportional_to_it() {
     let (features, largest) = ([-1.0f64, 1.0, 8.0, 12.0, 3.0], 16_000_000u32);
-    let options = ReportOptions { memory_limit: Some(4096), ..ReportOptions::default() };
+    let options = ReportOptions::default().with_memory_limit(4096);
     let labels = [0, 0, largest - 1, largest - 1, largest];
     let report = report_slice(&features, 1, &labels, None, &options).unwrap();
     assert!((report.cdnv - 0.025).abs() < 1e-15);
@@ -87,7 +87,7 @@ fn matrices_heads_and_empty_moments_are_read_back() {
     let text = serde_json::to_string(&head).unwrap();
     assert_eq!(serde_json::from_str::<Head>(&text).unwrap(), head);
     assert!(serde_json::from_str::<Head>(&text.replace("\"feature_count\":2", "\"feature_count\":3")).is_err());
-    let options = ReportOptions { gc: Some(2.0), ..ReportOptions::default() };
+    let options = ReportOptions::default().with_gc(2.0);
     let report = report_slice(&[-1.0f64, 1.0, 8.0, 12.0], 1, &[0, 0, 1, 1], None, &options).unwrap();
     let read = serde_json::from_str::<collapse::CollapseReport>(&serde_json::to_string(&report).unwrap()).unwrap();
     assert_eq!(read, report);

@@ -195,7 +195,7 @@ fn missing_single_and_coincident_classes_are_excluded_and_counted() {
         1,
         &[0, 0, 2, 2, 4, 4],
         None,
-        &ReportOptions { class_count: Some(5), ..ReportOptions::default() },
+        &ReportOptions::default().with_class_count(5),
     );
     let error = without.unwrap().cdnv_std_error;
     assert!(error.is_some() && report.cdnv_std_error == error, "{:?} and {error:?}", report.cdnv_std_error);
@@ -364,7 +364,7 @@ fn candle_errors_and_heads_of_another_shape_are_errors() {
         incompatible(SamplePass::new(&moments).unwrap().with_head(&head).map(|_| ()));
         incompatible(collapse::self_duality(&head, &moments, Weighting::default()).map(|_| ()));
         incompatible(collapse::bias_collapse(&head, &moments, Weighting::default()).map(|_| ()));
-        let options = ReportOptions { class_count: Some(4), ..ReportOptions::default() };
+        let options = ReportOptions::default().with_class_count(4);
         incompatible(report_slice(&features, 3, &labels, Some(&head), &options).map(|_| ()));
     }
 }
@@ -374,7 +374,7 @@ fn one_feature_by_hand() {
     // Classes −1, 1 | 8, 12 | 20, 20: means 0, 10, 20, variances 1, 4, 0; head (−1, 0, 1)·x with a bias.
     let (features, labels) = ([-1.0f64, 1.0, 8.0, 12.0, 20.0, 20.0], [0, 0, 1, 1, 2, 2]);
     let head = Head::from_slices(&[-1.0f64, 0.0, 1.0], Some(&[5.0, 0.0, -15.0]), 3).unwrap();
-    let options = ReportOptions { gc_per_class: Some(vec![1.0, 2.0, 0.5]), gc: Some(1.0), ..ReportOptions::default() };
+    let options = ReportOptions::default().with_gc_per_class(vec![1.0, 2.0, 0.5]).with_gc(1.0);
     let report = report_slice(&features, 1, &labels, Some(&head), &options).unwrap();
     let part = report.head.unwrap();
     let share = |value: f64, expected: f64| close(value, expected, 1e-12);
@@ -438,7 +438,7 @@ fn products_in_double_precision_match_f64_features_and_those_in_single_precision
     let narrow: Vec<f32> = features.iter().map(|&value| value as f32).collect();
     let exact: Vec<f64> = narrow.iter().map(|&value| f64::from(value)).collect();
     let measure = |precision| {
-        let options = ReportOptions { precision, ..ReportOptions::default() };
+        let options = ReportOptions::default().with_precision(precision);
         report_slice(&narrow, width, &labels, None, &options).unwrap()
     };
     let reference = report_slice(&exact, width, &labels, None, &ReportOptions::default()).unwrap();

@@ -77,8 +77,7 @@ fn a_report_is_the_same_as_without_the_singleton() {
     let gc = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 1000.0];
     for weighting in [Weighting::ClassBalanced, Weighting::SampleWeighted] {
         let measure = |count: usize| {
-            let options =
-                ReportOptions { weighting, gc_per_sample: Some(gc[..count].to_vec()), ..ReportOptions::default() };
+            let options = ReportOptions::default().with_weighting(weighting).with_gc_per_sample(gc[..count].to_vec());
             report_slice(&features[..2 * count], 2, &labels[..count], None, &options).unwrap()
         };
         let (with, without) = (measure(8), measure(7));

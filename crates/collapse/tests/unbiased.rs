@@ -1,9 +1,10 @@
-//! The CDNV from unbiased variances and distances: values worked by hand, and simulations with known classes.
+//! CDNV and geometric collapse from unbiased variances and distances: values worked by hand, and simulations with known classes.
 
 #![allow(clippy::unwrap_used, clippy::panic)] // a failed test panics
 
 use collapse::{
-    CdnvConvention, ClassMoments, CollapseReport, Error, ReportOptions, Scatter, cdnv, cdnv_unbiased, report_slice,
+    CdnvConvention, ClassMoments, CollapseReport, Error, ReportOptions, Scatter, cdnv, cdnv_unbiased,
+    geometric_collapse_unbiased, pairwise_geometric_collapse_unbiased, report_slice,
 };
 
 fn report(features: &[f64], width: usize, labels: &[u32]) -> CollapseReport {
@@ -43,6 +44,73 @@ fn variances_contribute_to_the_standard_error() {
 }
 
 #[test]
+fn geometric_collapse_and_its_standard_error_by_hand() {
+    // D² = 95 as above. A sample's influence is −(GC_0 + GC_1)/D⁴ · d·(μ_0 − μ_1), which is ±40/95² and ±80/95².
+    let options = ReportOptions::default().with_gc_per_class(vec![1.0, 3.0]).with_gc(5.0);
+    let report = report_slice(&[-1.0, 1.0, 8.0, 12.0], 1, &[0, 0, 1, 1], None, &options).unwrap();
+    assert_eq!(report.pairwise_geometric_collapse_unbiased, Some(2.0 / 95.0));
+    let expected = (40f64.powi(2) + 80f64.powi(2)).sqrt() / 95f64.powi(2);
+    assert!((report.pairwise_geometric_collapse_unbiased_std_error.unwrap() - expected).abs() < 1e-15);
+    // The mixture form is GC·(2/2)·1/D²: the influences are those of GC_0 + GC_1 = 2, times 5.
+    assert!((report.geometric_collapse_unbiased.unwrap() - 5.0 / 95.0).abs() < 1e-15);
+    let expected = 5.0 * (20f64.powi(2) + 40f64.powi(2)).sqrt() / 95f64.powi(2);
+    assert!((report.geometric_collapse_unbiased_std_error.unwrap() - expected).abs() < 1e-14);
+    assert_eq!(report.geometric_collapse, Some(5.0 / 100.0));
+}
+
+#[test]
+fn variances_contribute_to_the_standard_error_of_geometric_collapse() {
+    // D² = 100² − 3 − 1/3, ‖d‖² − Var is (3, −6, 3) and (1, −2, 1)/3, s² = 3/2·Var, and ∂(1/D²)/∂s² = 1/(3 D⁴).
+    let options = ReportOptions::default().with_gc_per_class(vec![2.0, 4.0]);
+    let features = [-3.0, 0.0, 3.0, 99.0, 100.0, 101.0];
+    let report = report_slice(&features, 1, &[0, 0, 0, 1, 1, 1], None, &options).unwrap();
+    let squared = 10_000.0 - 3.0 - 1.0 / 3.0;
+    let factor = 6.0 / (squared * squared);
+    let influences =
+        [3.0 / 4.0 - 300.0, -6.0 / 4.0, 3.0 / 4.0 + 300.0, 1.0 / 12.0 + 100.0, -2.0 / 12.0, 1.0 / 12.0 - 100.0];
+    let expected = factor * (influences.iter().map(|value| value * value).sum::<f64>() / 6.0).sqrt();
+    assert!((report.pairwise_geometric_collapse_unbiased.unwrap() - 3.0 / squared).abs() < 1e-15);
+    let found = report.pairwise_geometric_collapse_unbiased_std_error.unwrap();
+    assert!((found / expected - 1.0).abs() < 1e-10, "{found} for {expected}");
+    assert_eq!((report.geometric_collapse_unbiased, report.geometric_collapse_unbiased_std_error), (None, None));
+}
+
+#[test]
+fn functions_of_moments_give_the_values_of_the_report() {
+    let noise = streams::standard_normal(&mut streams::stream(9, "collapse/tests/unbiased-forms", 0), 90);
+    let labels: Vec<u32> = (0..30).map(|row| row % 3).collect();
+    let value = |(at, noise): (usize, &f64)| noise + if at % 3 == at / 3 % 3 { 9.0 } else { 0.0 };
+    let features: Vec<f64> = noise.iter().enumerate().map(value).collect();
+    let mut moments = ClassMoments::new(3, 3, Scatter::Trace);
+    moments.update_slice(&features, &labels).unwrap();
+    let gc = vec![1.0, 2.0, 4.0];
+    let options = ReportOptions::default().with_gc(3.0).with_gc_per_class(gc.clone());
+    let report = report_slice(&features, 3, &labels, None, &options).unwrap();
+    let (mixture, pairwise) = (
+        geometric_collapse_unbiased(&moments, 3.0).unwrap(),
+        pairwise_geometric_collapse_unbiased(&moments, &gc).unwrap(),
+    );
+    assert_eq!(Some(mixture.value), report.geometric_collapse_unbiased);
+    assert_eq!(Some(pairwise.value), report.pairwise_geometric_collapse_unbiased);
+    assert!(mixture.unbiased && pairwise.unbiased && mixture.std_error.is_none());
+    assert!(report.geometric_collapse.unwrap() < mixture.value && mixture.pairs == 3 && mixture.samples == 30);
+    let negative = geometric_collapse_unbiased(&moments, -1.0);
+    assert!(matches!(negative, Err(Error::OutOfRange { value: -1.0, .. })), "{negative:?}");
+    let short = pairwise_geometric_collapse_unbiased(&moments, &[1.0]);
+    assert!(matches!(short, Err(Error::PerClassLength { expected: 3, actual: 1, .. })), "{short:?}");
+}
+
+#[test]
+fn a_report_without_the_unbiased_measures_still_opens() {
+    let report = report(&[-1.0, 1.0, 8.0, 12.0], 1, &[0, 0, 1, 1]);
+    let mut old = serde_json::to_value(&report).unwrap();
+    let fields = old.as_object_mut().unwrap();
+    fields.retain(|name, _| !name.contains("unbiased"));
+    let opened: CollapseReport = serde_json::from_value(old).unwrap();
+    assert_eq!((opened.cdnv, opened.geometric_collapse_unbiased), (report.cdnv, None));
+}
+
+#[test]
 fn few_samples_do_not_shrink_it_as_they_shrink_the_plug_in() {
     // Four samples of each of three normal classes around means with squared distances 800: the CDNV is 400/800.
     let (width, trials) = (400, 200);
@@ -54,21 +122,36 @@ fn few_samples_do_not_shrink_it_as_they_shrink_the_plug_in() {
         // Class c has mean 20 along axis c.
         let value = |(at, noise): (usize, &f64)| noise + if at % width == at / width % 3 { 20.0 } else { 0.0 };
         let features: Vec<f64> = noise.iter().enumerate().map(value).collect();
-        let report = report(&features, width, &labels);
-        found.push((report.cdnv_unbiased.unwrap(), report.cdnv_unbiased_std_error.unwrap(), report.cdnv));
+        let options = ReportOptions::default().with_gc(200.0).with_gc_per_class(vec![100.0, 200.0, 300.0]);
+        let report = report_slice(&features, width, &labels, None, &options).unwrap();
+        found.push([
+            [report.cdnv_unbiased, report.cdnv_unbiased_std_error, Some(report.cdnv)],
+            [
+                report.geometric_collapse_unbiased,
+                report.geometric_collapse_unbiased_std_error,
+                report.geometric_collapse,
+            ],
+            [
+                report.pairwise_geometric_collapse_unbiased,
+                report.pairwise_geometric_collapse_unbiased_std_error,
+                report.pairwise_geometric_collapse,
+            ],
+        ]);
     }
-    let mean = |of: &dyn Fn(&(f64, f64, f64)) -> f64| found.iter().map(of).sum::<f64>() / trials as f64;
-    let unbiased = mean(&|found| found.0);
-    let spread = (found.iter().map(|found| (found.0 - unbiased).powi(2)).sum::<f64>() / (trials - 1) as f64).sqrt();
-    // The ratio has a bias of about the relative variance of D², which is 0.3 %.
-    let tolerance = 4.0 * spread / (trials as f64).sqrt() + 0.003 * 0.5;
-    assert!((unbiased - 0.5).abs() < tolerance, "{unbiased} for 0.5, tolerance {tolerance}");
-    // The plug-in: 0.75 of the variance over 1.25 of the squared distance.
-    let plug_in = mean(&|found| found.2);
-    assert!((plug_in - 0.3).abs() < 0.01, "{plug_in}");
-    let stated = mean(&|found| found.1);
-    // The spread of 200 trials has a relative standard error of 5 %; four samples add to it.
-    assert!((stated / spread - 1.0).abs() < 0.35, "stated {stated}, seen {spread}");
+    // The plug-in has 0.75 of the variance and 1.25 of the squared distance. GC is 200 and k/2 is 1.5.
+    let expected = [(0.5, 0.3), (1.5 * 200.0 / 800.0, 1.5 * 200.0 / 1000.0), (200.0 / 800.0, 200.0 / 1000.0)];
+    for (measure, (truth, plug_in)) in expected.into_iter().enumerate() {
+        let mean = |at: usize| found.iter().map(|found| found[measure][at].unwrap()).sum::<f64>() / trials as f64;
+        let unbiased = mean(0);
+        let square = |found: &[[Option<f64>; 3]; 3]| (found[measure][0].unwrap() - unbiased).powi(2);
+        let spread = (found.iter().map(square).sum::<f64>() / (trials - 1) as f64).sqrt();
+        // The ratio has a bias of about the relative variance of D², which is 0.3 %.
+        let tolerance = 4.0 * spread / (trials as f64).sqrt() + 0.003 * truth;
+        assert!((unbiased - truth).abs() < tolerance, "{unbiased} for {truth}, tolerance {tolerance}");
+        assert!((mean(2) / plug_in - 1.0).abs() < 0.04, "{} for {plug_in}", mean(2));
+        // The spread of 200 trials has a relative standard error of 5 %; four samples add to it.
+        assert!((mean(1) / spread - 1.0).abs() < 0.35, "stated {}, seen {spread}", mean(1));
+    }
 }
 
 #[test]

@@ -15,6 +15,7 @@ pub struct FileRecord {
 ///
 /// **Conventions** `train`, `validation` and `test` have the same shape, classes and label order, and share no image.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Dataset {
     /// The name in the registry, of the repository or of the folder.
     pub name: String,

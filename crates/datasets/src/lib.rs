@@ -1,7 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![allow(unexpected_cfgs, reason = "`cargo fuzz` sets `fuzzing`")]
 
-pub use candle_core::Device;
+pub use candle_core::{self, Device};
 
 mod augment;
 mod batches;

@@ -67,7 +67,7 @@ pub trait FeatureMap {
     /// Whether the map computes its derivatives with tested rules of its own, not with those of candle's operations.
     ///
     /// Measuring and the penalty compare derivatives with finite differences first, unless this is `true` or
-    /// [`FeatureMap::linearize`] returns a linearization.
+    /// [`FeatureMap::linearize`] returns a linearization with [rules of its own](Linearization::has_own_derivatives).
     fn has_own_derivatives(&self) -> bool {
         false
     }
@@ -129,6 +129,12 @@ pub trait Linearization {
     /// The VJP Jᵀv for cotangents v `[k·n, p]`, shaped `[k·n, …]` as the inputs. k ≥ 1 is the number of cotangents per
     /// sample; row r of both belongs to sample r mod n. Can be called repeatedly.
     fn vjp(&self, cotangents: &Tensor) -> Result<Tensor>;
+
+    /// Whether the VJPs follow tested rules of the map's own, as for most linearizations. If not, measuring compares them with
+    /// finite differences first: see [`FeatureMap::has_own_derivatives`].
+    fn has_own_derivatives(&self) -> bool {
+        true
+    }
 
     /// The memory of the tensors that are kept for the VJPs.
     fn bytes(&self) -> ResidualBytes;

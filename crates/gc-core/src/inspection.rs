@@ -16,6 +16,8 @@ pub(crate) struct Inspection {
     pub(crate) bytes_per_sample: usize,
     /// Whether the map has its own linearization, whose VJPs take many cotangents per sample.
     pub(crate) has_linearization: bool,
+    /// Whether that linearization follows tested rules of its own.
+    pub(crate) has_own_derivatives: bool,
     /// The weights whose gradients each backward pass computes in addition.
     pub(crate) tracked_weights: Option<TrackedWeights>,
 }
@@ -57,6 +59,7 @@ pub(crate) fn inspect(
         outputs,
         bytes_per_sample: seen.bytes_per_sample,
         has_linearization: seen.has_linearization,
+        has_own_derivatives: seen.has_own_derivatives,
         tracked_weights: seen.tracked_weights,
     })
 }
@@ -77,6 +80,7 @@ struct PairOutcome {
     cross: Vec<f64>,
     bytes_per_sample: usize,
     has_linearization: bool,
+    has_own_derivatives: bool,
     tracked_weights: Option<TrackedWeights>,
 }
 
@@ -98,6 +102,7 @@ fn by_rows(map: &dyn FeatureMap, pair: &Tensor, outputs: usize) -> Result<PairOu
         // A backward pass holds about four gradients of the largest size beside the graph.
         bytes_per_sample: (total + 4 * largest) / 2,
         has_linearization: matches!(reverse, ReverseMode::Own(_)),
+        has_own_derivatives: matches!(&reverse, ReverseMode::Own(own) if own.has_own_derivatives()),
         tracked_weights: reverse.tracked_weights(),
     })
 }
@@ -116,7 +121,14 @@ fn by_columns(map: &dyn FeatureMap, pair: &Tensor) -> Result<PairOutcome> {
     let graph = ReverseMode::new(map, pair, 1)
         .map(|reverse| reverse.bytes().total)
         .unwrap_or_else(|_| 10 * (pair.elem_count() + features.elem_count()) * pair.dtype().size_in_bytes());
-    Ok(PairOutcome { features, cross, bytes_per_sample: graph, has_linearization: false, tracked_weights: None })
+    Ok(PairOutcome {
+        features,
+        cross,
+        bytes_per_sample: graph,
+        has_linearization: false,
+        has_own_derivatives: false,
+        tracked_weights: None,
+    })
 }
 
 /// Returns an error if a second pass on the same inputs gives other features.

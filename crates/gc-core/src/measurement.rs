@@ -257,7 +257,7 @@ struct Step {
 
 /// The reason not to check the derivatives of a map, if there is one.
 fn unchecked(settings: &GeometricComplexity, map: &dyn FeatureMap, seen: &Inspection) -> Option<Derivatives> {
-    let own = seen.has_linearization || map.has_own_derivatives();
+    let own = seen.has_own_derivatives || map.has_own_derivatives();
     if own { Some(Derivatives::OwnRules) } else { settings.trust_derivatives.then_some(Derivatives::Trusted) }
 }
 

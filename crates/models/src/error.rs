@@ -31,6 +31,33 @@ pub enum Error {
         /// The dtype found.
         got: String,
     },
+    /// A layer without a derivative rule of its own gave an output that candle's graph does not lead back to its input.
+    #[error(
+        "the output {shape:?} of a layer does not depend on its input in candle's graph; use operations that candle can \
+             differentiate and no `detach`, or implement `Layer::linearize`"
+    )]
+    NotDifferentiable {
+        /// The shape of the output.
+        shape: Vec<usize>,
+    },
+    /// The VJPs and the JVPs of layers without derivative rules of their own contradict each other.
+    #[error(
+        "the VJPs and the JVPs of a layer that candle's graph differentiates differ by {mismatch:.1e}: a derivative rule of \
+             candle is wrong there, or the layer jumps; `gc_core::check_derivatives` finds the operation, and `ops` has right ones"
+    )]
+    TangentMismatch {
+        /// |Σ⟨v, J u⟩/Σ‖u‖² − 1| with u = Jᵀv.
+        mismatch: f64,
+    },
+    /// A layer without a derivative rule of its own gives different outputs at almost the same input.
+    #[error(
+        "two passes of a layer at almost the same input differ by {difference:.1e} of the output: it draws random numbers or \
+             jumps, and its JVP, a difference of two passes, would be wrong; make it deterministic, or implement `Layer::linearize`"
+    )]
+    NotDeterministic {
+        /// The relative difference.
+        difference: f64,
+    },
     /// A setting outside its range.
     #[error("{op}: {name} is {value}, but {rule}")]
     Setting {

@@ -1,10 +1,10 @@
 //! A view of a network as a feature map of `gc-core`.
 
 use candle_core::Tensor;
-use gc_core::{BatchNormMode, FeatureMap, InputUnits, Linearization, SquaredPullbacks};
+use gc_core::{BatchNormMode, FeatureMap, InputUnits, Linearization, SquaredPullbacks, Tangent};
 
-use crate::layer::{Sequential, TangentCotangentTerms};
-use crate::squared_vjp::ForwardResiduals;
+use crate::layer::{GradientAccumulator, Layer, LayerInput, Sequential, SequentialTape, relative_change};
+use crate::squared_vjp::{SquaredVjp, SquaredVjps, mismatch};
 use crate::view::View;
 use crate::{Error, Pass, Result};
 
@@ -35,17 +35,44 @@ impl Features<'_> {
         draw: &dyn Fn(&Tensor) -> gc_core::Result<Vec<Tensor>>,
         units: &InputUnits,
     ) -> gc_core::Result<SquaredPullbacks> {
-        let layers = &self.layers;
         let inside = self.view.to_inside(x).map_err(Error::into_candle)?;
-        let residuals = layers.forward_with_residuals(&inside, &self.pass).map_err(Error::into_candle)?;
-        let features = residuals.last().map_or(&inside, |last| &last.output).clone();
-        let forward = ForwardResiduals { view: self.view, layers, residuals, images: x, pass: &self.pass };
-        let (mut terms, mut norms) = (TangentCotangentTerms::Scalars(Vec::new()), Vec::new());
-        for cotangent in draw(&features.detach())? {
-            norms.push(forward.squared_vjp(&cotangent, units, 1.0, &mut terms).map_err(Error::into_candle)?);
+        let features = self.layers.forward(&inside, &self.pass).map_err(Error::into_candle)?;
+        let cotangents = draw(&features.detach())?;
+        let terms = || -> Result<(Vec<SquaredVjp>, Tensor, bool)> {
+            let input = LayerInput::new(&inside).by_input().with_tangents();
+            let (_, tape) = self.layers.tape(&input, &self.pass.without_update())?;
+            let vjps = SquaredVjps { view: self.view, tape: &tape, images: x, units };
+            let mut gradients = GradientAccumulator::of_parameters();
+            let vjps = cotangents.iter().map(|v| vjps.of(v, 1.0, &mut gradients)).collect::<Result<_>>()?;
+            let by_graph = tape.by_graph();
+            Ok((vjps, self.scalar(tape, gradients, &features)?, by_graph))
+        };
+        let (vjps, term, by_graph) = terms().map_err(Error::into_candle)?;
+        let difference = Tangent::CentralDifference { step: relative_change(x.dtype()), mismatch: mismatch(&vjps) };
+        let norms = vjps.into_iter().map(|vjp| vjp.norms).collect();
+        let mut pullbacks = SquaredPullbacks::new(features, norms, term);
+        if by_graph {
+            pullbacks.tangent = difference;
         }
-        let tangent_cotangent_term = terms.total(&features).map_err(Error::into_candle)?;
-        Ok(SquaredPullbacks::new(features, norms, tangent_cotangent_term))
+        Ok(pullbacks)
+    }
+
+    /// A scalar in candle's graph that has these gradients by the variables, after those by the inputs of layers went on to them.
+    fn scalar(
+        &self,
+        tape: SequentialTape<'_>,
+        mut gradients: GradientAccumulator,
+        features: &Tensor,
+    ) -> Result<Tensor> {
+        let variables = self.view.variables();
+        if gradients.len() > variables.iter().filter(|variable| gradients.holds(variable)).count() {
+            tape.into_vjp(features.zeros_like()?.detach(), &mut gradients)?;
+        }
+        let zero = Tensor::zeros((), features.dtype(), features.device())?;
+        variables.iter().try_fold(zero, |sum, variable| match gradients.take(variable) {
+            Some(gradient) => Ok((sum + ops::with_gradient(variable, &gradient)?)?),
+            None => Ok(sum),
+        })
     }
 }
 
@@ -56,16 +83,17 @@ impl FeatureMap for Features<'_> {
     }
 
     fn jvp(&self, x: &Tensor, dx: &Tensor) -> gc_core::Result<(Tensor, Tensor)> {
-        let both = self.view.to_inside(x).and_then(|x| self.layers.jvp(&x, &self.view.to_inside(dx)?, &self.pass));
+        let both = self.view.jvp_up_to(&self.layers, x, dx, &self.pass);
         Ok(both.map_err(Error::into_candle)?)
     }
 
+    /// Measuring prefers VJPs where JVPs are central differences.
     fn has_jvp(&self) -> bool {
-        true
+        self.has_own_derivatives()
     }
 
     fn has_own_derivatives(&self) -> bool {
-        true
+        !self.view.is_by_graph(&self.layers, &self.pass)
     }
 
     fn frozen(&self) -> Option<Box<dyn FeatureMap + '_>> {

@@ -1,10 +1,10 @@
-//! The order of images outside a network, `[n, c, h, w]`, and inside, `[n, h, w, c]`.
+//! The order of images outside a network, `[n, c, h, w]`, and inside, `[n, h, w, c]`. Tokens `[n, t, d]` have one order.
 
 use candle_core::Tensor;
 
 use crate::{Error, Result};
 
-/// A batch of samples of this shape in the order inside a network. Vectors are flattened.
+/// A batch of samples of this shape in the order inside a network. Vectors are flattened, tokens stay as they are.
 ///
 /// # Errors
 /// [`Error::Shape`] when the samples have another shape.
@@ -13,6 +13,7 @@ pub(crate) fn to_inside(batch: &Tensor, sample_shape: &[usize]) -> Result<Tensor
     let numbers: usize = dims.iter().skip(1).product();
     match sample_shape {
         &[inputs] if dims.len() >= 2 && numbers == inputs => Ok(batch.flatten_from(1)?.contiguous()?),
+        &[_, _] if dims.get(1..) == Some(sample_shape) => Ok(batch.contiguous()?),
         expected if dims.len() == 4 && dims.get(1..) == Some(expected) => {
             Ok(batch.permute((0, 2, 3, 1))?.contiguous()?)
         }

@@ -3,7 +3,7 @@
 mod device;
 mod error;
 mod feature_map;
-mod layer;
+pub mod layer;
 mod layout;
 mod linearization;
 mod network;
@@ -11,12 +11,14 @@ mod params;
 mod pass;
 mod similar_names;
 mod squared_vjp;
+mod tangent;
 mod threads;
 pub mod train;
 mod view;
 mod write_file;
 mod zoo;
 
+pub use candle_core;
 pub use device::{DeviceName, DeviceProblem};
 pub use error::{Error, Result};
 pub use feature_map::Features;
@@ -24,12 +26,14 @@ pub use linearization::Linearization;
 pub use network::Network;
 pub use ops::{self, Accuracy, kernels};
 pub use params::{
-    Initialisation, Parameter, Params, RenamedTensor, Role, ShapeMismatch, TensorShape, WeightsFile, WeightsReport,
-    WeightsSource,
+    Access, Builder, Initialisation, Parameter, Params, RenamedTensor, Role, ShapeMismatch, TensorShape, WeightsFile,
+    WeightsReport, WeightsSource,
 };
 pub use pass::Pass;
 pub use threads::with_threads;
 pub use view::View;
 pub use zoo::{
-    Architecture, Block, Conv4Config, MlpConfig, ResNetConfig, ResNetStage, Stem, VggConfig, WideResNetConfig,
+    Architecture, Block, BodyAndHead, Conv4Config, ConvNextConfig, DecoderConfig, DenseNetConfig, EfficientNetConfig,
+    EncoderConfig, Family, MixerConfig, MlpConfig, MobileBlock, MobileNetV2Config, MobileNetV3Config, MobileStage,
+    OwnLayers, ResNetConfig, ResNetStage, Stem, TokenFeatures, VggConfig, VitConfig, WideResNetConfig,
 };

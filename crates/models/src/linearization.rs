@@ -2,9 +2,11 @@
 
 use candle_core::Tensor;
 
-use crate::layer::{Footprint, GradientAccumulator, Layer, LayerInput, LayerResiduals, Sequential, Tape};
+use crate::layer::{
+    Footprint, GradientAccumulator, Layer, LayerInput, LayerLinearization, Sequential, SequentialTape, Tape,
+};
 use crate::layout::to_outside;
-use crate::view::View;
+use crate::view::{View, as_vectors};
 use crate::{Error, Pass, Result};
 
 /// The features of a batch and the backward pass from them to the images, without a graph.
@@ -29,19 +31,30 @@ use crate::{Error, Pass, Result};
 pub struct Linearization<'a> {
     images: Tensor,
     features: Tensor,
-    tape: Tape<'a>,
+    tape: SequentialTape<'a>,
 }
 
 /// Features and class scores of a batch with the backward pass from the class scores to the parameters.
 pub(crate) struct LogitsTape<'a> {
     /// `[n, p]`.
     pub(crate) features: Tensor,
-    /// Of the layers up to the features, one entry for each layer; empty unless residuals were kept.
-    pub(crate) residuals: Vec<LayerResiduals>,
-    /// `[n, k]`.
-    pub(crate) logits: Tensor,
-    /// From the class scores to the parameters.
-    pub(crate) tape: Tape<'a>,
+    /// From the features to the images.
+    pub(crate) body: SequentialTape<'a>,
+    /// The class scores `[n, k]`, with the derivatives of the head.
+    pub(crate) head: LayerLinearization<'a>,
+}
+
+impl LogitsTape<'_> {
+    /// The backward pass from the class scores to the parameters. What a layer holds is freed as soon as the pass has left it.
+    pub(crate) fn into_vjp(self, cotangent: &Tensor, into: &mut GradientAccumulator) -> Result<()> {
+        let Self { features, body, head, .. } = self;
+        let at_features = into.asking_input(body.has_variables(), |into| head.tape.vjp(cotangent, into))?;
+        drop((head, features));
+        if let Some(at_features) = at_features.filter(|_| body.has_variables()) {
+            body.into_vjp(at_features, into)?;
+        }
+        Ok(())
+    }
 }
 
 impl View {
@@ -59,24 +72,22 @@ impl View {
         images: &Tensor,
         pass: &Pass,
     ) -> Result<Linearization<'a>> {
-        let (features, tape) = layers.linearize(LayerInput::first(&self.to_inside(images)?, true), pass)?;
+        let input = LayerInput::new(&self.to_inside(images)?).by_input();
+        let (features, tape) = layers.tape(&input, pass)?;
         Ok(Linearization { images: images.detach(), features, tape })
     }
 
-    /// The class scores with the backward pass to the parameters that are variables. With `keeps_residuals`, also the residuals
-    /// of every layer up to the features.
-    pub(crate) fn linearize_logits(
-        &self,
-        images: &Tensor,
-        keeps_residuals: bool,
-        pass: &Pass,
-    ) -> Result<LogitsTape<'_>> {
-        let first = LayerInput { keeps_residuals, ..LayerInput::first(&self.to_inside(images)?, false) };
-        let (features, mut tape) = self.layers().body.linearize(first, pass)?;
-        let residuals = std::mem::take(&mut tape.residuals);
-        let head_input = LayerInput::first(&features, !tape.is_empty());
-        let (logits, _) = tape.push(&head_input, self.layers().head.linearize(&head_input, pass)?, false);
-        Ok(LogitsTape { features, residuals, logits, tape })
+    /// The class scores with the backward pass to the parameters that are variables; with `tangents`, also with what the penalty
+    /// needs of the layers up to the features.
+    pub(crate) fn linearize_logits(&self, images: &Tensor, tangents: bool, pass: &Pass) -> Result<LogitsTape<'_>> {
+        let input = LayerInput::new(&self.to_inside(images)?);
+        let input = if tangents { input.by_input().with_tangents() } else { input };
+        let (features, body) = self.layers().body.tape(&input, pass)?;
+        let features = as_vectors(features)?;
+        let head = LayerInput::new(&features);
+        let head = if body.has_variables() { head.by_input() } else { head };
+        let head = self.layers().head.linearize(&head, pass)?;
+        Ok(LogitsTape { features, body, head })
     }
 }
 
@@ -89,8 +100,12 @@ impl gc_core::Linearization for Linearization<'_> {
         Ok(Linearization::vjp(self, cotangents).map_err(Error::into_candle)?)
     }
 
+    fn has_own_derivatives(&self) -> bool {
+        !self.tape.by_graph()
+    }
+
     fn bytes(&self) -> gc_core::ResidualBytes {
-        let Footprint { total, largest } = self.tape.footprint.and(Footprint::of(&self.images));
+        let Footprint { total, largest } = self.tape.footprint().and(Footprint::of(&self.images));
         gc_core::ResidualBytes { total, largest }
     }
 }
@@ -99,6 +114,11 @@ impl Linearization<'_> {
     /// The features, `[n, p]`, outside any graph.
     pub fn features(&self) -> &Tensor {
         &self.features
+    }
+
+    /// Whether candle's graph differentiates one of the layers: see [`Layer::linearize`].
+    pub fn by_graph(&self) -> bool {
+        self.tape.by_graph()
     }
 
     /// Jᵀv for cotangents `[k·n, p]`, k for each image. The result is `[k·n, …]` with the shape of the images; row r of both
@@ -121,8 +141,7 @@ impl Linearization<'_> {
                 rule: "cotangents are [k·n, p] for features [n, p], with k at least 1".into(),
             });
         }
-        // Gradients by parameters that are variables are computed and dropped; measuring uses the frozen view, which has none.
-        let inside = self.tape.vjp(&cotangents.detach(), &mut GradientAccumulator::default())?;
+        let inside = self.tape.vjp(&cotangents.detach(), &mut GradientAccumulator::of_input())?;
         match inside {
             Some(inside) => to_outside(&inside, &self.images),
             None => {

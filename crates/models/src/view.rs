@@ -1,15 +1,14 @@
 //! One view of a network's parameters, tracked or frozen, and its forward passes.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use candle_core::Tensor;
 use gc_core::BatchNormMode;
 
-use crate::layer::{Flatten, Layer, Sequential};
+use crate::layer::{Flatten, Layer, LayerInput, Sequential};
 use crate::layout::to_inside;
-use crate::params::Builder;
-use crate::zoo::{Architecture, BodyAndHead};
-use crate::{Pass, Result};
+use crate::zoo::BodyAndHead;
+use crate::{Error, Pass, Result};
 
 /// A network whose parameters are all variables (tracked) or all constants (frozen).
 pub struct View {
@@ -18,18 +17,33 @@ pub struct View {
     has_batch_norm: bool,
     /// The same parameters as constants; none if this view is frozen itself.
     frozen: Option<Arc<View>>,
+    /// The trainable parameters; none if this view is frozen.
+    variables: Vec<Tensor>,
+    /// Whether candle's graph differentiates a layer of the body, once it is known.
+    by_graph: OnceLock<bool>,
 }
 
 impl View {
-    pub(crate) fn new(architecture: &Architecture, builder: Builder<'_>, frozen: Option<Arc<View>>) -> Result<Self> {
-        let layers = architecture.build(builder)?;
-        let (input_shape, has_batch_norm) = (architecture.input_shape(), architecture.has_batch_norm());
-        Ok(Self { layers, input_shape, has_batch_norm, frozen })
+    /// These layers, for inputs of this shape.
+    pub(crate) fn new(layers: BodyAndHead, input_shape: Vec<usize>, frozen: Option<Arc<View>>) -> Self {
+        let has_batch_norm = layers.body.has_batch_norm();
+        Self { layers, input_shape, has_batch_norm, frozen, variables: Vec::new(), by_graph: OnceLock::new() }
+    }
+
+    /// This view, in which these parameters are variables.
+    pub(crate) fn with_variables(self, variables: Vec<Tensor>) -> Self {
+        Self { variables, ..self }
+    }
+
+    /// The trainable parameters, in the order of their names; none if this view is frozen.
+    pub(crate) fn variables(&self) -> &[Tensor] {
+        &self.variables
     }
 
     /// Class scores `[n, k]`.
     ///
-    /// **Errors** [`Error::Shape`](crate::Error::Shape) when the images do not have the architecture's size.
+    /// **Errors** [`Error::Shape`](crate::Error::Shape) when the images do not have the architecture's size, or the features are not
+    /// `[n, p]`.
     pub fn logits(&self, images: &Tensor, pass: &Pass) -> Result<Tensor> {
         self.layers.head.forward(&self.features(images, pass)?, pass)
     }
@@ -38,14 +52,7 @@ impl View {
     ///
     /// **Errors** as [`View::logits`].
     pub fn features(&self, images: &Tensor, pass: &Pass) -> Result<Tensor> {
-        self.layers.body.forward(&self.to_inside(images)?, pass)
-    }
-
-    /// The features and their directional derivative along `tangent`.
-    ///
-    /// **Errors** as [`View::logits`], for the tangent too.
-    pub fn features_jvp(&self, images: &Tensor, tangent: &Tensor, pass: &Pass) -> Result<(Tensor, Tensor)> {
-        self.layers.body.jvp(&self.to_inside(images)?, &self.to_inside(tangent)?, pass)
+        as_vectors(self.layers.body.forward(&self.to_inside(images)?, pass)?)
     }
 
     /// The class scores of features.
@@ -57,7 +64,7 @@ impl View {
 
     /// Weight `[k, p]` and bias `[k]` of the head.
     pub fn head_parameters(&self) -> (&Tensor, &Tensor) {
-        (self.layers.head.weight(), self.layers.head.bias())
+        (self.layers.head.weight(), &self.layers.head_bias)
     }
 
     /// The names of the layers in forward order; the layers inside a residual block come before the block.
@@ -132,6 +139,24 @@ impl View {
         }
     }
 
+    /// Whether candle's graph differentiates one of `layers`, which are the first layers of this view.
+    pub(crate) fn is_by_graph(&self, layers: &Sequential, pass: &Pass) -> bool {
+        // Without such a layer in the body there is none among its first layers.
+        *self.by_graph.get_or_init(|| self.finds_graph(&self.layers.body, pass)) && self.finds_graph(layers, pass)
+    }
+
+    /// Whether candle's graph differentiates one of `layers`, seen at an input of zeros; `true` where that pass fails.
+    fn finds_graph(&self, layers: &Sequential, pass: &Pass) -> bool {
+        let weight = self.layers.head.weight();
+        let shape: Vec<usize> = [1].into_iter().chain(self.input_shape.iter().copied()).collect();
+        let by_graph = || -> Result<bool> {
+            let zeros = Tensor::zeros(shape, weight.dtype(), weight.device())?;
+            let input = LayerInput::new(&self.to_inside(&zeros)?).by_input();
+            Ok(layers.tape(&input, &pass.without_update())?.1.by_graph())
+        };
+        by_graph().unwrap_or(true)
+    }
+
     /// The first layer whose output is not finite, found with constant parameters and unchanged running statistics.
     pub(crate) fn first_non_finite_layer(&self, images: &Tensor, pass: &Pass) -> Option<String> {
         let view = self.as_frozen().unwrap_or(self);
@@ -151,4 +176,19 @@ impl View {
     pub(crate) fn to_inside(&self, batch: &Tensor) -> Result<Tensor> {
         to_inside(batch, &self.input_shape)
     }
+}
+
+/// The features, after a check that they are vectors `[n, p]`.
+pub(crate) fn as_vectors(features: Tensor) -> Result<Tensor> {
+    if features.rank() == 2 {
+        return Ok(features);
+    }
+    Err(Error::Shape {
+        op: "features",
+        left: features.dims().to_vec(),
+        right: Vec::new(),
+        rule: "the input of the head is [n, p]; end the body with a layer that reduces images or tokens, such as a mean over the \
+               tokens, a class token, `GlobalAvgPool` or `Flatten`"
+            .into(),
+    })
 }

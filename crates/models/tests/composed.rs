@@ -73,6 +73,8 @@ proptest! {
             kernel: [vertical[0], horizontal[0]],
             stride: [vertical[1], horizontal[1]],
             padding: [vertical[2].min(vertical[0] / 2), horizontal[2].min(horizontal[0] / 2)],
+            ceil_mode: seed % 2 == 1,
+            count_include_pad: seed % 3 == 1,
         };
         prop_assume!(height + 2 * settings.padding[0] >= settings.kernel[0]);
         prop_assume!(width + 2 * settings.padding[1] >= settings.kernel[1]);

@@ -72,7 +72,7 @@ fn every_operation_and_its_gradients() {
             ops::nhwc::conv2d(&a[0], &a[1], Some(&a[2]), settings)
         });
     }
-    let window = PoolSettings { kernel: [3, 2], stride: [2, 1], padding: [1, 1] };
+    let window = PoolSettings { kernel: [3, 2], stride: [2, 1], padding: [1, 1], ..Default::default() };
     let image: &[usize] = &[2, 7, 5, 3];
     compare("max pool", &device, &[image], &|a| ops::nhwc::max_pool2d(&a[0], window));
     compare("mean pool", &device, &[image], &|a| ops::nhwc::avg_pool2d(&a[0], window));

@@ -8,8 +8,8 @@ use std::ops::ControlFlow;
 
 use candle_core::{DType, Device, Tensor, Var};
 use models::train::{
-    Adam, Divergence, Fit, FitOutcome, Gradients, Observation, Optimizer, OptimizerState, Progress, Schedule, Sgd,
-    TargetLoss,
+    Adam, Divergence, Fit, FitOutcome, GcPenalty, Gradients, Observation, Optimizer, OptimizerState, Progress,
+    Schedule, Sgd, TargetLoss,
 };
 use models::{Architecture, Error, Initialisation, Network};
 use support::numbers;
@@ -331,4 +331,18 @@ fn batches_that_do_not_fit_are_refused() {
     );
     let error = run(zeros(&[2, 4], f64s), zeros(&[2], DType::I64));
     assert!(matches!(error, Error::Operation(models::ops::Error::DType { .. })), "i64 labels: {error}");
+}
+
+#[test]
+fn the_settings_of_a_run_can_be_written_and_read() {
+    let penalty =
+        GcPenalty { strength: 1e-3, estimator: gc_core::Penalty::projections(gc_core::Probe::Sphere, 2).seed(3) };
+    let fit = Fit {
+        penalty: Some(penalty),
+        schedule: Schedule::cosine().over(8),
+        target_loss: Some(TargetLoss { loss: 0.9, window: 3 }),
+        ..Fit::new(400, Adam::new(0.02))
+    };
+    let restored: Fit = serde_json::from_str(&serde_json::to_string(&fit).unwrap()).unwrap();
+    assert_eq!(restored, fit);
 }

@@ -5,7 +5,7 @@ use candle_core::{CpuStorage, CustomOp1, Layout, Result as CandleResult, Shape, 
 use super::composed::{self, Compose, apply1, on_cuda};
 use super::cpu::{dispatch_float, elements, require_float};
 use super::product::{hadamard, relu_mask};
-use crate::kernels::{Activation, activation, elementwise};
+use crate::kernels::{Activation, activation, elementwise, gelu};
 use crate::{Error, Result};
 
 impl Activation {
@@ -69,7 +69,9 @@ pub fn relu(x: &Tensor) -> Result<Tensor> {
     Activation::Relu.forward(x)
 }
 
-/// The derivative of this order of a smooth activation at each element. It is differentiable up to order 3.
+/// The derivative of this order (0 to 3) of an activation at each element, itself differentiable up to order 3.
+///
+/// At a kink it is the derivative of one side: see [`Activation`].
 ///
 /// **Shapes** that of `x`.
 ///
@@ -123,7 +125,7 @@ impl Smooth {
             op: "smooth-activation",
             name: "derivative",
             value: format!("order {} of {:?}", self.order, self.activation),
-            rule: "only orders 0 to 3 of GELU, SiLU, tanh and softplus are implemented",
+            rule: "only orders 0 to 3 are implemented, and none of ReLU and the identity",
         }
     }
 }
@@ -149,6 +151,12 @@ impl CustomOp1 for Smooth {
     }
 
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> CandleResult<(CpuStorage, Shape)> {
+        if let (CpuStorage::F32(_), Activation::Gelu, 0 | 1) = (x, self.activation, self.order) {
+            let x = elements::<f32>(self.name(), x, layout)?;
+            let y =
+                if self.order == 0 { elementwise::map(x, gelu::gelu) } else { elementwise::map(x, gelu::gelu_slope) };
+            return Ok((CpuStorage::F32(y), layout.shape().clone()));
+        }
         let function = activation::smooth_derivative(self.activation, self.order)
             .ok_or_else(|| self.not_implemented().into_candle())?;
         dispatch_float!(self.name(), x, T => {

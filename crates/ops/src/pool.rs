@@ -13,35 +13,66 @@ use crate::{Error, Result};
 
 /// The settings of a pooling.
 ///
-/// **Conventions** PyTorch's: `[vertical, horizontal]`, output sizes rounded down, padding at most half the kernel.
+/// **Conventions** PyTorch's: `[vertical, horizontal]`, padding at most half the kernel. By default output sizes are rounded down, and
+/// padding is not part of a mean (PyTorch's default is to count it).
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use ops::{PoolSettings, nhwc::avg_pool2d};
+/// let x = Tensor::new(&[2f64, 4., 6.], &Device::Cpu)?.reshape((1, 1, 3, 1))?;
+/// let pooled = |settings| avg_pool2d(&x, settings)?.flatten_all()?.to_vec1::<f64>();
+/// let settings = PoolSettings { kernel: [1, 2], stride: [1, 2], ..PoolSettings::default() };
+/// assert_eq!(pooled(settings)?, [3.]);
+/// assert_eq!(pooled(PoolSettings { ceil_mode: true, ..settings })?, [3., 6.]);
+/// let padded = PoolSettings { padding: [0, 1], ..settings };
+/// assert_eq!(pooled(padded)?, [2., 5.]);
+/// assert_eq!(pooled(PoolSettings { count_include_pad: true, ..padded })?, [1., 5.]);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolSettings {
     /// Size of the window.
     pub kernel: [usize; 2],
     /// Step between neighbouring windows.
     pub stride: [usize; 2],
-    /// Rows and columns of padding on each side. Padding is not part of a maximum or a mean.
+    /// Rows and columns of padding on each side. Padding is never a maximum.
     pub padding: [usize; 2],
+    /// Whether output sizes are rounded up, so that the last window may reach beyond the padded image. Every window starts inside the
+    /// image or the padding before it.
+    pub ceil_mode: bool,
+    /// Whether a mean divides by the number of values of the window inside the padded image instead of inside the image.
+    pub count_include_pad: bool,
+}
+
+impl Default for PoolSettings {
+    fn default() -> Self {
+        Self::square(1)
+    }
 }
 
 impl PoolSettings {
     /// Square windows of this size without overlap and padding.
     pub fn square(size: usize) -> Self {
-        Self { kernel: [size; 2], stride: [size; 2], padding: [0; 2] }
+        Self { kernel: [size; 2], stride: [size; 2], padding: [0; 2], ceil_mode: false, count_include_pad: false }
     }
 
     pub(crate) fn geometry(&self, op: &'static str, x: &Tensor) -> Result<PoolGeometry> {
         require_float(op, x)?;
+        self.geometry_of(op, x.dims())
+    }
+
+    /// The geometry of a pooling of images of this shape.
+    fn geometry_of(&self, op: &'static str, dims: &[usize]) -> Result<PoolGeometry> {
         let refuse = |rule: &str| Error::Shape {
             op,
-            left: x.dims().to_vec(),
+            left: dims.to_vec(),
             right: vec![self.kernel[0], self.kernel[1]],
             rule: rule.into(),
         };
-        let &[batch, height, width, channels] = x.dims() else {
+        let &[batch, height, width, channels] = dims else {
             return Err(refuse("the input is [n, h, w, c]"));
         };
-        if x.elem_count() == 0 || self.kernel.contains(&0) || self.stride.contains(&0) {
+        if dims.contains(&0) || self.kernel.contains(&0) || self.stride.contains(&0) {
             return Err(refuse("no dimension, kernel size or stride is zero"));
         }
         if (0..2).any(|axis| self.padding[axis] * 2 > self.kernel[axis]) {
@@ -53,8 +84,8 @@ impl PoolSettings {
         if height * width > u32::MAX as usize {
             return Err(refuse("one image holds fewer than 2³² pixels"));
         }
-        let Self { kernel, stride, padding } = *self;
-        Ok(PoolGeometry { batch, height, width, channels, kernel, stride, padding })
+        let Self { kernel, stride, padding, ceil_mode, count_include_pad } = *self;
+        Ok(PoolGeometry { batch, height, width, channels, kernel, stride, padding, ceil_mode, count_include_pad })
     }
 }
 
@@ -159,7 +190,7 @@ pub fn global_avg_pool2d_vjp(g: &Tensor, [height, width]: [usize; 2]) -> Result<
     Ok(spread.broadcast_as((batch, height, width, channels))?.contiguous()?)
 }
 
-/// The mean over each window. Padding is not counted (PyTorch's `count_include_pad=False`).
+/// The mean over each window.
 ///
 /// The operation is linear, so its JVP is the operation itself.
 ///
@@ -177,6 +208,36 @@ pub fn global_avg_pool2d_vjp(g: &Tensor, [height, width]: [usize; 2]) -> Result<
 pub fn avg_pool2d(x: &Tensor, settings: PoolSettings) -> Result<Tensor> {
     let geometry = settings.geometry("avg-pool", x)?;
     apply1(x, Average(geometry))
+}
+
+/// The VJP of [`avg_pool2d`] of images of this height and width: each cotangent is divided equally among its window.
+///
+/// **Shapes** `g` `[n, h', w', c]`, result `[n, h, w, c]`.
+///
+/// **Errors** [`Error::Shape`] if `g` does not have the shape of an output, and as [`avg_pool2d`].
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use ops::{PoolSettings, nhwc::avg_pool2d_vjp};
+/// let g = Tensor::new(&[8f64], &Device::Cpu)?.reshape((1, 1, 1, 1))?;
+/// let dx = avg_pool2d_vjp(&g, [2, 2], PoolSettings::square(2))?;
+/// assert_eq!(dx.flatten_all()?.to_vec1::<f64>()?, [2., 2., 2., 2.]);
+/// # Ok::<(), ops::Error>(())
+/// ```
+pub fn avg_pool2d_vjp(g: &Tensor, [height, width]: [usize; 2], settings: PoolSettings) -> Result<Tensor> {
+    const OP: &str = "avg-pool-spread";
+    require_float(OP, g)?;
+    let &[batch, rows, columns, channels] = g.dims() else {
+        let rule = "the cotangent is [n, h', w', c]".into();
+        return Err(Error::Shape { op: OP, left: g.dims().to_vec(), right: vec![], rule });
+    };
+    let geometry = settings.geometry_of(OP, &[batch, height, width, channels])?;
+    let expected = [geometry.out_height(), geometry.out_width()];
+    if [rows, columns] != expected {
+        let rule = "a cotangent has the shape of the output".into();
+        return Err(Error::Shape { op: OP, left: g.dims().to_vec(), right: expected.to_vec(), rule });
+    }
+    apply1(&g.detach(), Spread(geometry))
 }
 
 /// The mean over all pixels.
@@ -200,7 +261,7 @@ pub fn global_avg_pool2d(x: &Tensor) -> Result<Tensor> {
             rule: "the input is [n, h, w, c]".into(),
         });
     };
-    let settings = PoolSettings { kernel: [height, width], stride: [1; 2], padding: [0; 2] };
+    let settings = PoolSettings { kernel: [height, width], ..PoolSettings::default() };
     Ok(avg_pool2d(x, settings)?.reshape((batch, channels))?)
 }
 

@@ -121,7 +121,7 @@ fn rows() -> Vec<Row> {
         at_zero(row("relu at 0", "wrong", image, Tensor::relu, Some(nchw::relu))),
         at_zero(row("abs at 0", "wrong", image, Tensor::abs, None)),
         at_ones(row("gelu_erf", "wrong", image, Tensor::gelu_erf, Some(|x| Activation::Gelu.forward(x)))),
-        at_ones(row("gelu", "wrong", image, Tensor::gelu, Some(|x| Activation::Gelu.forward(x)))),
+        at_ones(row("gelu", "wrong", image, Tensor::gelu, Some(|x| Activation::GeluTanh.forward(x)))),
         row("silu", "right", image, Tensor::silu, Some(|x| Activation::Silu.forward(x))),
         row("tanh", "right", image, Tensor::tanh, Some(|x| Activation::Tanh.forward(x))),
         row("elu", "right", image, |x| x.elu(1.3), None),

@@ -9,7 +9,7 @@ mod support;
 
 use candle_core::{DType, Device, Tensor, Var};
 use ops::{Accuracy, Result};
-use ops::{Activation, ConvSettings, PoolSettings};
+use ops::{Activation, Conv1dSettings, ConvSettings, PoolSettings};
 use proptest::prelude::*;
 use support::{assert_close, numbers};
 
@@ -195,8 +195,11 @@ fn pooling_and_its_tangents() {
     let x = draw(&[2, 7, 5, 3], 1);
     let windows = [
         PoolSettings::square(2),
-        PoolSettings { kernel: [3, 2], stride: [2, 1], padding: [1, 1] },
-        PoolSettings { kernel: [3, 3], stride: [2, 2], padding: [1, 1] },
+        PoolSettings { kernel: [3, 2], stride: [2, 1], padding: [1, 1], ..PoolSettings::default() },
+        PoolSettings { kernel: [3, 3], stride: [2, 2], padding: [1, 1], ..PoolSettings::default() },
+        PoolSettings { ceil_mode: true, ..PoolSettings::square(2) },
+        PoolSettings { kernel: [3, 2], stride: [3, 4], padding: [1, 0], ceil_mode: true, count_include_pad: true },
+        PoolSettings { kernel: [3, 3], stride: [2, 3], padding: [1, 1], ceil_mode: false, count_include_pad: true },
     ];
     for window in windows {
         check_gradients("max pool", std::slice::from_ref(&x), |a| ops::nhwc::max_pool2d(&a[0], window));
@@ -311,6 +314,90 @@ fn dropout_is_reproducible_from_its_stream() {
     let kept = numbers(&first).iter().filter(|value| **value != 0.0).count();
     assert!((120..180).contains(&kept), "{kept} of 200 kept");
     check_gradients("dropout", &[x], |a| ops::dropout(&a[0], 0.25, &mut open()));
+}
+
+/// ⟨f(x), g⟩ = ⟨x, fᵀ(g)⟩ for a linear operation.
+fn check_adjoint(what: &str, x: &Tensor, y: &Tensor, g: &Tensor, adjoint: &Tensor) {
+    let (left, right) = (inner(y, g), inner(x, adjoint));
+    assert!((left - right).abs() <= 1e-12 * left.abs().max(1.0), "{what}: {left} against {right}");
+}
+
+#[test]
+fn convolution_of_sequences() {
+    use ops::nhwc::{conv1d, conv1d_input_gradient, conv1d_weight_gradient};
+    let x = draw(&[3, 11, 4], 1);
+    for settings in [
+        Conv1dSettings::default(),
+        Conv1dSettings { stride: 2, padding: 1, ..Conv1dSettings::default() },
+        Conv1dSettings { dilation: 3, padding: 2, groups: 2, ..Conv1dSettings::default() },
+    ] {
+        let what = format!("conv1d {settings:?}");
+        let (weight, bias) = (draw(&[6, 4 / settings.groups, 3], 2), draw(&[6], 3));
+        check_gradients(&what, &[x.clone(), weight.clone(), bias], |a| conv1d(&a[0], &a[1], Some(&a[2]), settings));
+        check_tangent(
+            &what,
+            &x,
+            std::slice::from_ref(&weight),
+            |x, rest| conv1d(x, &rest[0], None, settings),
+            |x, dx, rest| Ok((conv1d(x, &rest[0], None, settings)?, conv1d(dx, &rest[0], None, settings)?)),
+        );
+        let y = conv1d(&x, &weight, None, settings).unwrap();
+        let g = draw(y.dims(), 4);
+        check_adjoint(&what, &x, &y, &g, &conv1d_input_gradient(&g, &weight, x.dims(), settings).unwrap());
+        check_adjoint(&what, &weight, &y, &g, &conv1d_weight_gradient(&x, &g, weight.dims(), settings).unwrap());
+    }
+    let wrong = [
+        conv1d(&draw(&[3, 4], 1), &draw(&[6, 4, 3], 2), None, Conv1dSettings::default()),
+        conv1d(&x, &draw(&[6, 3, 3], 2), None, Conv1dSettings::default()),
+        conv1d(&x, &draw(&[6, 4, 12], 2), None, Conv1dSettings::default()),
+    ];
+    assert!(wrong.iter().all(|wrong| matches!(wrong, Err(ops::Error::Shape { .. }))));
+}
+
+#[test]
+fn adaptive_pools_divide_images_of_any_size() {
+    use ops::nhwc::{adaptive_avg_pool2d, adaptive_avg_pool2d_vjp};
+    let x = draw(&[2, 7, 5, 3], 1);
+    for out in [[1, 1], [7, 5], [3, 2], [4, 9]] {
+        check_gradients("adaptive pool", std::slice::from_ref(&x), |a| adaptive_avg_pool2d(&a[0], out));
+        let y = adaptive_avg_pool2d(&x, out).unwrap();
+        let g = draw(y.dims(), 2);
+        check_adjoint("adaptive pool", &x, &y, &g, &adaptive_avg_pool2d_vjp(&g, [7, 5]).unwrap());
+    }
+    assert_eq!(numbers(&adaptive_avg_pool2d(&x, [7, 5]).unwrap()), numbers(&x));
+    let mean = ops::nhwc::global_avg_pool2d(&x).unwrap();
+    assert_close("one window", &adaptive_avg_pool2d(&x, [1, 1]).unwrap().reshape((2, 3)).unwrap(), &mean, 1e-14);
+    assert!(matches!(adaptive_avg_pool2d(&x, [0, 1]), Err(ops::Error::Shape { .. })));
+    assert!(matches!(adaptive_avg_pool2d(&draw(&[2, 3], 1), [1, 1]), Err(ops::Error::Shape { .. })));
+}
+
+#[test]
+fn scales_of_each_sample_and_the_channel_shuffle() {
+    use ops::nhwc::{channel_shuffle, sample_dot, sample_scale};
+    let (x, s) = (draw(&[3, 4, 5, 6], 1), draw(&[3, 6], 2));
+    check_gradients("sample scale", &[x.clone(), s.clone()], |a| sample_scale(&a[0], &a[1]));
+    check_tangent(
+        "sample scale",
+        &x,
+        std::slice::from_ref(&s),
+        |x, rest| sample_scale(x, &rest[0]),
+        |x, dx, rest| Ok((sample_scale(x, &rest[0])?, sample_scale(dx, &rest[0])?)),
+    );
+    let twice = Tensor::cat(&[&x, &x], 0).unwrap();
+    let once = sample_scale(&x, &s).unwrap();
+    assert_close("two cotangents", &sample_scale(&twice, &s).unwrap(), &Tensor::cat(&[&once, &once], 0).unwrap(), 0.0);
+    let dots = sample_dot(&x, &x).unwrap();
+    assert_close("two cotangents", &sample_dot(&twice, &x).unwrap(), &Tensor::cat(&[&dots, &dots], 0).unwrap(), 0.0);
+    check_gradients("channel shuffle", std::slice::from_ref(&x), |a| channel_shuffle(&a[0], 2));
+    let (y, g) = (channel_shuffle(&x, 2).unwrap(), draw(&[3, 4, 5, 6], 3));
+    check_adjoint("channel shuffle", &x, &y, &g, &channel_shuffle(&g, 3).unwrap());
+    assert!(matches!(sample_scale(&x, &draw(&[2, 6], 1)), Err(ops::Error::Shape { .. })));
+    assert!(matches!(sample_dot(&x, &draw(&[3, 4, 5, 5], 1)), Err(ops::Error::Shape { .. })));
+    assert!(matches!(channel_shuffle(&x, 4), Err(ops::Error::Setting { .. })));
+    assert!(matches!(
+        ops::stochastic_depth_mask(&x, 1.0, &mut streams::stream(1, "t", 0)),
+        Err(ops::Error::Setting { .. })
+    ));
 }
 
 #[test]

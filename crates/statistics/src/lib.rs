@@ -8,14 +8,12 @@ mod concordance;
 mod equivalence;
 mod error;
 mod interval;
-mod lanes;
 mod mean;
 mod mediation;
 mod multiple;
 mod partial;
 mod permutation;
 mod proportion;
-mod quantile;
 mod rank;
 mod running;
 mod settings;
@@ -33,14 +31,14 @@ pub use concordance::{GranulatedCoefficient, SignError, granulated_coefficient, 
 pub use equivalence::{Equivalence, equivalence_test};
 pub use error::{Error, Result, check_values};
 pub use interval::{Interval, SkewnessCorrection, expanded_percentile_interval, percentile_interval, student_interval};
-pub use lanes::{LANES, Widen, lane_sums, vectorized};
 pub use mean::{MeanEstimate, estimate_mean, mean_with_resamples};
 pub use mediation::{MediationEffects, mediation_effects};
 pub use multiple::{benjamini_hochberg, holm};
 pub use partial::{CovariateBlock, PartialCorrelation, partial_rank_correlation, partial_slopes};
 pub use proportion::{clopper_pearson_interval, wilson_interval};
-pub use quantile::{quantile_of_sorted, quantiles_of_stream};
 pub use rank::{RankCorrelation, RankStatistic, mean_ranks, pearson, rank_correlation, rank_correlation_in_groups};
+/// The vectorized sums and quantiles of the crate `reductions`.
+pub use reductions::{LANES, Widen, lane_sums, quantile_of_sorted, quantiles_of_stream, row_sums, vectorized};
 pub use running::{RunningMean, RunningMoments};
 pub use settings::IntervalSettings;
 pub use student::{

@@ -1,5 +1,7 @@
-//! One's own network in candle: GC, training with the GC penalty, neural collapse and few-shot accuracy of its features.
+//! One's own network in candle: GC, training with the GC penalty, neural collapse and few-shot accuracy of its features. First as a
+//! closure on tensors with a training loop of one's own, then as layers of `models`.
 
+mod layers;
 mod network;
 
 use candle_core::{DType, Device, Tensor, safetensors};
@@ -40,6 +42,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let sampler = EpisodeSampler::fixed(&labels, 4, 1, 3, 0)?;
     let evaluation = fewshot::evaluate(&LabelledFeatures::from_tensor(&trained, &labels)?, &sampler, 200, &[NearestMean])?;
     println!("{}", evaluation.heads[0]);
+    layers::run(images, targets, format!("{folder}weights.safetensors").as_ref(), expected)?;
     assert!(report.cdnv < 0.5 && evaluation.heads[0].accuracy.mean > 0.8);
     Ok(())
 }

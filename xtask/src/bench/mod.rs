@@ -62,6 +62,8 @@ enum Topic {
     Data,
     /// Whole training runs
     Train,
+    /// Tests and sizes of claims
+    Statistics,
 }
 
 impl Topic {
@@ -74,6 +76,7 @@ impl Topic {
             Self::Fewshot => "fewshot",
             Self::Data => "data",
             Self::Train => "train",
+            Self::Statistics => "statistics",
         }
     }
 }

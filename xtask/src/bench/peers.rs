@@ -40,6 +40,7 @@ fn arguments(topic: Topic, args: &Args, root: &Path, peers: &Path) -> Vec<Vec<St
     let path = |path: PathBuf| path.display().to_string();
     let target_path = path(target.clone());
     match topic {
+        Topic::Statistics => Vec::new(),
         Topic::Ops => {
             let mut line = words(&["--threads", &threads, "--target", &target_path]);
             line.extend(args.quick.then(|| "--quick".to_owned()));

@@ -116,18 +116,17 @@ pub(crate) fn collapse_measures(args: &Args) -> Result<()> {
     }
     let [count, width] = [features.dim(0)?, features.dim(1)?];
     let head = head(&arrays, width, if args.classes.is_none() { &labels } else { &[] })?;
-    let options = ReportOptions {
-        class_count: args.classes,
-        weighting: match args.weighting {
-            WeightingName::ClassBalanced => Weighting::ClassBalanced,
-            WeightingName::SampleWeighted => Weighting::SampleWeighted,
-        },
-        scatter: if args.no_full_scatter { Scatter::Trace } else { Scatter::Full },
-        gc_per_sample: arrays.get("gc").map(|_| arrays.numbers("gc", "features", count)).transpose()?,
-        // A file is measured once, so accuracy counts for more than time.
-        precision: Precision::Double,
-        ..ReportOptions::default()
+    let weighting = match args.weighting {
+        WeightingName::ClassBalanced => Weighting::ClassBalanced,
+        WeightingName::SampleWeighted => Weighting::SampleWeighted,
     };
+    // A file is measured once, so accuracy counts for more than time.
+    let options = ReportOptions::default()
+        .with_class_count(args.classes)
+        .with_weighting(weighting)
+        .with_scatter(if args.no_full_scatter { Scatter::Trace } else { Scatter::Full })
+        .with_gc_per_sample(arrays.get("gc").map(|_| arrays.numbers("gc", "features", count)).transpose()?)
+        .with_precision(Precision::Double);
     let report = collapse::report(&features, &labels, head.as_ref(), &options).with_context(|| args.input.path())?;
     let class_count = report.classes + report.singleton_classes + report.missing_classes;
     let presets = presets(&args.preset, &features, &labels, head.as_ref(), class_count)?;
@@ -224,6 +223,11 @@ pub(crate) fn rows(report: &CollapseReport) -> Vec<Row> {
     add("geometric_collapse", report.geometric_collapse, mixture, "GC over squared distances, mixture form");
     let pairwise = report.pairwise_geometric_collapse_std_error;
     add("pairwise_geometric_collapse", report.pairwise_geometric_collapse, pairwise, "with each class's own GC");
+    let (mixture, error) = (report.geometric_collapse_unbiased, report.geometric_collapse_unbiased_std_error);
+    add("geometric_collapse_unbiased", mixture, error, "mixture form from unbiased squared distances");
+    let pairwise = report.pairwise_geometric_collapse_unbiased;
+    let error = report.pairwise_geometric_collapse_unbiased_std_error;
+    add("pairwise_geometric_collapse_unbiased", pairwise, error, "pairwise form from unbiased squared distances");
     add("poincare_constant", report.poincare_constant, None, "largest variance over GC of a class");
     add("nc1", report.nc1, None, "tr(Σ_W Σ_B⁺)/K");
     add("trace_ratio", report.trace_ratio, None, "tr Σ_W / tr Σ_B");

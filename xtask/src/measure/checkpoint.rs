@@ -10,6 +10,7 @@ use gc_core::FeatureMap;
 use models::{Architecture, DeviceName, Initialisation, Network, Pass, WeightsFile, WeightsSource};
 
 use super::Inputs;
+use super::onnx::OnnxGraph;
 
 /// The network.
 #[allow(rustdoc::broken_intra_doc_links, reason = "the texts are help in a terminal, where shapes need no escapes")]
@@ -25,7 +26,7 @@ pub(crate) struct NetworkArgs {
     /// Weights with PyTorch's parameter names: a safetensors or PyTorch file, an index, a folder, or hub:OWNER/NAME[@REVISION][:FILE]
     #[arg(long, value_name = "FILE", required_unless_present = "onnx")]
     weights: Option<WeightsSource>,
-    /// Instead of an architecture and weights: a graph as an ONNX file, if this program was built with the feature onnx
+    /// Instead of an architecture and weights: a graph as an ONNX file, with external weights in its folder
     #[arg(long, value_name = "FILE", conflicts_with_all = ["model", "arch", "weights"])]
     onnx: Option<PathBuf>,
     /// Device: cpu, cuda:N or metal, if this program was built with it
@@ -38,8 +39,7 @@ pub(crate) enum Subject {
     /// An architecture with weights.
     Checkpoint(Checkpoint),
     /// A graph of an ONNX file.
-    #[cfg(feature = "onnx")]
-    Graph(crate::onnx::OnnxFeatures),
+    Graph(Box<OnnxGraph>),
 }
 
 /// A network with its weights.
@@ -61,7 +61,9 @@ impl NetworkArgs {
     pub(crate) fn load(&self, inputs: &Inputs, dtype: DType, layer: Option<&str>) -> Result<Subject> {
         let device = self.device.open()?;
         if let Some(path) = &self.onnx {
-            return graph(path, inputs, dtype, layer, &device);
+            let graph = OnnxGraph::read(path, layer, &inputs.shape(), dtype, &device)
+                .with_context(|| format!("--onnx on {}", inputs.name()))?;
+            return Ok(Subject::Graph(Box::new(graph)));
         }
         let description = Description::read(self.model.as_deref(), self.arch.as_deref())?;
         let weights = self.weights.as_ref().context("neither --weights nor --onnx was given")?;
@@ -80,26 +82,19 @@ pub(crate) fn fetched(weights: &WeightsSource) -> Result<PathBuf> {
     match weights {
         WeightsSource::File(path) => Ok(path.clone()),
         WeightsSource::Hub { repository, revision, file } => {
-            let file = HubFile::model(repository, revision, file);
-            crate::data::watched(None).hub.file(&file).with_context(|| format!("cannot fetch the weights {weights}"))
+            let hub = crate::data::watched(None).hub;
+            let fetch = |path: &str| {
+                let fetched = hub.file(&HubFile::model(repository, revision, path));
+                fetched.with_context(|| format!("cannot fetch {path} of the weights {weights}"))
+            };
+            let path = fetch(file)?;
+            // The files of an index are beside it in the repository, and so in the cache.
+            for part in WeightsFile::files_of_index(&path)?.unwrap_or_default() {
+                fetch(&Path::new(file).with_file_name(part).to_string_lossy())?;
+            }
+            Ok(path)
         }
     }
-}
-
-#[cfg(feature = "onnx")]
-fn graph(path: &Path, inputs: &Inputs, dtype: DType, layer: Option<&str>, device: &Device) -> Result<Subject> {
-    let graph = crate::onnx::OnnxFeatures::read(path, layer, dtype, device)?;
-    graph.check_inputs(&inputs.shape()).with_context(|| format!("{} on {}", path.display(), inputs.name()))?;
-    Ok(Subject::Graph(graph))
-}
-
-#[cfg(not(feature = "onnx"))]
-fn graph(path: &Path, _: &Inputs, _: DType, _: Option<&str>, _: &Device) -> Result<Subject> {
-    bail!(
-        "--onnx {}: this program was built without ONNX; install the protobuf compiler `protoc` and run \
-         `cargo run --release -p xtask --features onnx -- measure …`",
-        path.display()
-    )
 }
 
 impl Subject {
@@ -107,8 +102,7 @@ impl Subject {
     pub(crate) fn name(&self) -> &str {
         match self {
             Subject::Checkpoint(checkpoint) => &checkpoint.name,
-            #[cfg(feature = "onnx")]
-            Subject::Graph(graph) => graph.name(),
+            Subject::Graph(graph) => &graph.name,
         }
     }
 
@@ -116,7 +110,6 @@ impl Subject {
     pub(crate) fn architecture(&self) -> Option<&Architecture> {
         match self {
             Subject::Checkpoint(checkpoint) => Some(&checkpoint.architecture),
-            #[cfg(feature = "onnx")]
             Subject::Graph(_) => None,
         }
     }
@@ -124,13 +117,20 @@ impl Subject {
     /// The tensor whose complexity is measured, in words.
     pub(crate) fn tensor(&self, layer: Option<&str>) -> Option<String> {
         match (self, layer) {
+            (Subject::Graph(graph), _) => Some(graph.graph.tensor().to_string()),
             (_, Some(layer)) => Some(format!("output of `{layer}`")),
             (Subject::Checkpoint(checkpoint), None) => {
                 let view = checkpoint.network.frozen();
                 Some(format!("input of the head `{}`, output of `{}`", view.head_name(), view.feature_layer()?))
             }
-            #[cfg(feature = "onnx")]
-            (Subject::Graph(_), None) => None,
+        }
+    }
+
+    /// Whether the measured tensor is a guess. `None` for a checkpoint, whose architecture says what its features are.
+    pub(crate) fn tensor_is_guess(&self) -> Option<bool> {
+        match self {
+            Subject::Checkpoint(_) => None,
+            Subject::Graph(graph) => Some(graph.graph.tensor().is_guess),
         }
     }
 
@@ -138,7 +138,6 @@ impl Subject {
     pub(crate) fn notes(&self) -> &[String] {
         match self {
             Subject::Checkpoint(checkpoint) => &checkpoint.notes,
-            #[cfg(feature = "onnx")]
             Subject::Graph(_) => &[],
         }
     }
@@ -149,17 +148,17 @@ impl Subject {
             Subject::Checkpoint(checkpoint) => {
                 Box::new(checkpoint.network.frozen().feature_map(Pass::evaluation(), layer)?)
             }
-            #[cfg(feature = "onnx")]
-            Subject::Graph(graph) => Box::new(graph),
+            Subject::Graph(graph) => Box::new(&graph.graph),
         })
     }
 
-    /// The last linear layer, where it is known.
-    pub(crate) fn head(&self) -> Result<Option<Head>> {
-        match self {
-            Subject::Checkpoint(checkpoint) => checkpoint.head(),
-            #[cfg(feature = "onnx")]
-            Subject::Graph(_) => Ok(None),
+    /// The head that takes the measured tensor of this many features, where it is known.
+    pub(crate) fn head(&self, layer: Option<&str>, features: usize) -> Result<Option<Head>> {
+        match (self, layer) {
+            (Subject::Checkpoint(checkpoint), None) => checkpoint.head(),
+            (Subject::Checkpoint(_), Some(_)) => Ok(None),
+            // A head that acts on each token has another number of inputs than there are features.
+            (Subject::Graph(graph), _) => Ok(graph.head()?.filter(|head| head.feature_count() == features)),
         }
     }
 }

@@ -88,7 +88,7 @@ impl InputsArgs {
 
     fn tensors(&self, path: &Path) -> Result<Inputs> {
         let arrays = Arrays::read(path, "x")?;
-        let x = arrays.floats("x", &[2, 4], "[n, c, h, w] or [n, d]")?;
+        let x = arrays.floats("x", &[2, 3, 4, 5], "[n, c, h, w], [n, d], or another shape of 2 to 5 dimensions")?;
         let count = x.dim(0)?;
         if count == 0 {
             bail!("{}: tensor `x` has no samples", path.display());

@@ -3,6 +3,7 @@
 pub(crate) mod checkpoint;
 mod estimator;
 mod inputs;
+pub(crate) mod onnx;
 mod report;
 
 use std::path::PathBuf;
@@ -28,6 +29,7 @@ Examples:
   cargo xtask measure --arch net.toml --weights net.safetensors --inputs inputs.safetensors --dtype f64 --json
   cargo xtask measure --model vgg13 --weights vgg13.safetensors --data cifar10:test --until-rel 0.01
   cargo xtask measure --model resnet18 --weights hub:timm/resnet18.a1_in1k --data folder:photos
+  cargo xtask measure --onnx net.onnx --data folder:photos --size 224
 
 Standard output holds the result, standard error the progress. Exit codes: 0 done, 1 failed, 2 wrong usage.";
 
@@ -44,7 +46,8 @@ pub(crate) struct Args {
     /// Units of the inputs: as the network sees them, or pixels in [0, 1]
     #[arg(long, value_enum, default_value_t)]
     units: UnitsName,
-    /// Layer whose output is measured [default: the features, the input of the last linear layer]
+    /// Layer whose output is measured [default: the features, the input of the last linear layer]; of an ONNX graph also the
+    /// name of a tensor, `output`, or `head` for the input of the last linear layer
     #[arg(long, value_name = "NAME")]
     layer: Option<String>,
     /// Numbers to compute with [default: those of the inputs; images are f32]
@@ -154,10 +157,7 @@ impl Measurement<'_> {
             return Ok(Measured { gc, collapse: None, undefined: self.inputs.unlabelled(), without_head: None });
         };
         let features = self.features().with_context(|| self.title())?;
-        let head = match self.args.layer {
-            None => self.subject.head()?,
-            Some(_) => None,
-        };
+        let head = self.subject.head(self.args.layer.as_deref(), features.dim(1)?)?;
         let without_head = head.as_ref().and_then(|head| other_classes(head, self.inputs.class_count(), labels));
         let head = head.filter(|_| without_head.is_none());
         let named = labels.iter().max().map_or(0, |last| *last as usize + 1);
@@ -233,12 +233,10 @@ fn collapse_of(
     head: Option<Head>,
     gc: &Estimate,
 ) -> collapse::Result<CollapseReport> {
-    let options = ReportOptions {
-        class_count: Some(classes),
-        gc: Some(gc.value),
-        gc_per_class: complexity_per_class(labels, classes, gc),
-        ..ReportOptions::default()
-    };
+    let options = ReportOptions::default()
+        .with_class_count(classes)
+        .with_gc(gc.value)
+        .with_gc_per_class(complexity_per_class(labels, classes, gc));
     collapse::report(features, labels, head.as_ref(), &options)
 }
 

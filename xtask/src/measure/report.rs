@@ -36,6 +36,7 @@ pub(super) fn document(
         "inputs": { "name": inputs.name(), "samples": inputs.count(), "shape": inputs.shape() },
         "layer": layer,
         "tensor": subject.tensor(layer),
+        "tensor_is_guess": subject.tensor_is_guess(),
         "dtype": dtype.as_str(),
         "gc": complexity(&measured.gc)?,
         "collapse": measured.collapse,

@@ -7,7 +7,9 @@ use std::path::Path;
 use crate::decode::{Collector, ImagePlace};
 use crate::formats::omniglot::Characters;
 use crate::formats::{idx, parquet};
-use crate::{Form, decoded};
+#[cfg(feature = "hub")]
+use crate::hub;
+use crate::{Form, decoded, registry};
 
 /// IDX files of images and of labels, plain or gzipped.
 pub fn idx(bytes: &[u8]) {
@@ -32,6 +34,21 @@ pub fn decoded(bytes: &[u8]) {
 pub fn image(bytes: &[u8]) {
     let mut collector = Collector::new(Form { channels: None, size: Some([32, 32]) });
     let _ = collector.extend(&[bytes], &|_| ImagePlace { context: "fuzz".to_owned(), row: None });
+}
+
+/// The card of a data set, as text.
+pub fn card(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let _ = registry::class_names(&text, "plain", None);
+    let _ = registry::class_names(&text, "plain", Some("label"));
+}
+
+/// The Hub's description of a repository.
+#[cfg(feature = "hub")]
+pub fn listing(bytes: &[u8]) {
+    for path in hub::files_of_description(&String::from_utf8_lossy(bytes)).unwrap_or_default() {
+        assert!(!Path::new(&path).components().any(|part| part == std::path::Component::ParentDir), "{path}");
+    }
 }
 
 /// A table in a file: its columns are found and read. The parquet library panics on some invalid files; the reader catches

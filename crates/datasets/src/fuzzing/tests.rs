@@ -91,30 +91,17 @@ fn decoded_seeds() -> Vec<Vec<u8>> {
     vec![std::fs::read(file).unwrap()]
 }
 
-/// The seed with bits flipped, numbers made extreme, pieces cut out, doubled or moved.
-fn mutated(seed: &[u8], stream: &mut streams::Stream) -> Vec<u8> {
-    let mut bytes = seed.to_vec();
-    for _ in 0..stream.random_range(1..=4) {
-        let length = bytes.len();
-        if length == 0 {
-            break;
-        }
-        let at = stream.random_range(0..length);
-        let end = (at + stream.random_range(1..=8)).min(length);
-        match stream.random_range(0..6) {
-            0 => bytes[at] ^= 1 << stream.random_range(0..8),
-            1 => bytes[at] = stream.random(),
-            2 => bytes[at..end].fill(if stream.random() { 0xff } else { 0x7f }),
-            3 => bytes.truncate(at),
-            4 => drop(bytes.drain(at..end)),
-            _ => {
-                let piece = bytes[at..end].to_vec();
-                let to = stream.random_range(0..=length);
-                bytes.splice(to..to, piece);
-            }
-        }
-    }
-    bytes
+fn card_seeds() -> Vec<Vec<u8>> {
+    let card = "---\ndataset_info:\n- config_name: plain\n  features:\n  - name: label\n    dtype:\n      class_label:\n        \
+                names:\n          '0': cat\n          '1': 'it''s'\n          \"2\": \"a\\u0041\"\n---\n";
+    vec![card.as_bytes().to_vec()]
+}
+
+#[cfg(feature = "hub")]
+fn listing_seeds() -> Vec<Vec<u8>> {
+    vec![
+        br#"{"id": "a/b", "siblings": [{"rfilename": "data/0.parquet"}, {"rfilename": "../x"}, {"size": 3}]}"#.to_vec(),
+    ]
 }
 
 fn run(name: &str, seeds: &[Vec<u8>], target: impl Fn(&[u8])) {
@@ -122,7 +109,8 @@ fn run(name: &str, seeds: &[Vec<u8>], target: impl Fn(&[u8])) {
         target(seed);
         for round in 0..ROUNDS {
             let purpose = format!("datasets/fuzzing/{name}/{number}");
-            target(&mutated(seed, &mut streams::stream(0, &purpose, round)));
+            let mut stream = streams::stream(0, &purpose, round);
+            target(&support::damaged(seed, &mut |n| stream.random_range(0..n)));
         }
     }
 }
@@ -137,6 +125,9 @@ fn as_limited_process() {
     run("zip", &zip_seeds(), zip);
     run("decoded", &decoded_seeds(), decoded);
     run("image", &image_seeds(), image);
+    run("card", &card_seeds(), card);
+    #[cfg(feature = "hub")]
+    run("listing", &listing_seeds(), listing);
     let file = tempfile::NamedTempFile::new().unwrap();
     run("parquet", &parquet_seeds(), |bytes| {
         std::fs::write(file.path(), bytes).unwrap();
@@ -178,6 +169,8 @@ fn the_seeds_are_valid() {
     }
     assert!(Characters::default().add(Cursor::new(&zip_seeds()[0])).is_ok());
     assert!(idx::parse::<3>(&idx_seeds()[1][..], 100, [None; 3]).is_ok());
+    let names = registry::class_names(&String::from_utf8(card_seeds().remove(0)).unwrap(), "plain", None).unwrap();
+    assert_eq!(names, ["cat", "it's", "aA"]);
     let refused = decoded::parse(&decoded_seeds()[0], "key").unwrap_err();
     assert!(refused.contains("other files"), "only its key differs: {refused}");
 }

@@ -1,5 +1,7 @@
 //! The files of a repository at a revision.
 
+#[cfg(feature = "hub")]
+use super::file::is_inside;
 use super::file::{RepositoryKind, check_inside, check_repository};
 use super::layout::Layout;
 use super::settings::Hub;
@@ -10,6 +12,19 @@ use crate::Result;
 pub(crate) struct Listing {
     pub(crate) revision: String,
     pub(crate) files: Vec<String>,
+}
+
+/// The files in the Hub's description of a repository (JSON), sorted; none if the text is no such description. Names that lead
+/// out of the repository are left out.
+#[cfg(feature = "hub")]
+pub(crate) fn files_of_description(text: &str) -> Option<Vec<String>> {
+    let response: serde_json::Value = serde_json::from_str(text).ok()?;
+    let files = response.get("siblings")?.as_array()?;
+    let mut files: Vec<String> =
+        files.iter().filter_map(|file| file.get("rfilename")?.as_str().map(str::to_owned)).collect();
+    files.retain(|path| is_inside(path));
+    files.sort();
+    Some(files)
 }
 
 impl Hub {
@@ -32,7 +47,6 @@ impl Hub {
         layout: &Layout,
         known: impl Fn() -> Vec<String>,
     ) -> Result<Vec<String>> {
-        use super::file::is_inside;
         use super::transport::Transport;
         use super::{address, settings::redacted};
         use crate::Error;
@@ -54,12 +68,7 @@ impl Hub {
             attempts: 1,
             reason: "the response is not the description of a repository".to_owned(),
         };
-        let response: serde_json::Value = serde_json::from_str(&text).map_err(|_| invalid_response())?;
-        let files = response.get("siblings").and_then(|list| list.as_array()).ok_or_else(invalid_response)?;
-        let mut files: Vec<String> =
-            files.iter().filter_map(|file| file.get("rfilename")?.as_str().map(str::to_owned)).collect();
-        files.retain(|path| is_inside(path));
-        files.sort();
+        let files = files_of_description(&text).ok_or_else(invalid_response)?;
         // If the list cannot be written, neither can a file of the repository, and that write reports the error.
         let _ = layout.remember(revision, &files);
         Ok(files)

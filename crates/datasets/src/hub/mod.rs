@@ -20,4 +20,6 @@ mod settings;
 mod transport;
 
 pub use file::{HubFile, RepositoryKind};
+#[cfg(all(any(test, fuzzing), feature = "hub"))]
+pub(crate) use listing::files_of_description;
 pub use settings::Hub;

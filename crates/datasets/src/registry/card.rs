@@ -7,7 +7,7 @@
 type Line<'a> = (usize, &'a str);
 
 /// The class names of a column, in the order of the labels. Without a column: those of the only column that has names.
-pub(super) fn class_names(card: &str, configuration: &str, column: Option<&str>) -> Option<Vec<String>> {
+pub(crate) fn class_names(card: &str, configuration: &str, column: Option<&str>) -> Option<Vec<String>> {
     let lines: Vec<Line<'_>> = front_matter(card)?;
     let several = lines.iter().any(|(_, text)| text.starts_with("- config_name:"));
     let mut current = None;

@@ -26,6 +26,8 @@ mod tables;
 #[cfg(feature = "image")]
 mod unlabelled;
 
+#[cfg(all(any(test, fuzzing), feature = "parquet"))]
+pub(crate) use card::class_names;
 pub use class_lists::SplitName;
 pub use entries::{entries, find};
 pub use entry::{Entry, Origin};

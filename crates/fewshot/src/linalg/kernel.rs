@@ -3,7 +3,7 @@
 //! The loops are plain Rust. `pulp` dispatches to the widest vector unit at run time. Every sum has eight lanes and no
 //! multiply-add is fused, so the vector width changes the speed and not the result.
 
-use statistics::{LANES, Widen, vectorized};
+use statistics::{Widen, row_sums, vectorized};
 
 /// One row of features in its own precision.
 #[derive(Clone, Copy, Debug)]
@@ -51,88 +51,27 @@ pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
 /// ⟨row, r⟩ for each row r of the matrix `rows`.
 pub(crate) fn dots(row: Row<'_>, rows: &[f64], products: &mut [f64]) {
     match row {
-        Row::F32(row) => sums(row, rows, products, Product),
-        Row::F64(row) => sums(row, rows, products, Product),
+        Row::F32(row) => row_sums(row, rows, products, product),
+        Row::F64(row) => row_sums(row, rows, products, product),
     }
 }
 
 /// ‖row − r‖² for each row r of the matrix `rows`, from the differences themselves: nothing cancels.
 pub(crate) fn squared_distances(row: Row<'_>, rows: &[f64], distances: &mut [f64]) {
     match row {
-        Row::F32(row) => sums(row, rows, distances, SquaredDifference),
-        Row::F64(row) => sums(row, rows, distances, SquaredDifference),
+        Row::F32(row) => row_sums(row, rows, distances, squared_difference),
+        Row::F64(row) => row_sums(row, rows, distances, squared_difference),
     }
-}
-
-/// The term that is summed over two rows.
-trait Term: Copy {
-    fn of(a: f64, b: f64) -> f64;
-}
-
-#[derive(Clone, Copy)]
-struct Product;
-
-impl Term for Product {
-    #[inline(always)]
-    fn of(a: f64, b: f64) -> f64 {
-        a * b
-    }
-}
-
-#[derive(Clone, Copy)]
-struct SquaredDifference;
-
-impl Term for SquaredDifference {
-    #[inline(always)]
-    fn of(a: f64, b: f64) -> f64 {
-        (a - b) * (a - b)
-    }
-}
-
-/// The sum of terms of `row` with each row of the matrix `rows`.
-fn sums<T: Widen, S: Term>(row: &[T], rows: &[f64], sums: &mut [f64], term: S) {
-    vectorized(
-        #[inline(always)]
-        || {
-            let dimension = row.len();
-            let mut at = 0;
-            // Four matrix rows at a time: the sums stay in registers, and the feature row is read once for all four.
-            while at + 4 <= sums.len() {
-                block::<T, S, 4>(row, &rows[at * dimension..][..4 * dimension], &mut sums[at..at + 4], term);
-                at += 4;
-            }
-            while at < sums.len() {
-                block::<T, S, 1>(row, &rows[at * dimension..][..dimension], &mut sums[at..at + 1], term);
-                at += 1;
-            }
-        },
-    );
 }
 
 #[inline(always)]
-fn block<T: Widen, S: Term, const ROWS: usize>(row: &[T], rows: &[f64], sums: &mut [f64], _: S) {
-    let dimension = row.len();
-    let (chunks, tail) = row.as_chunks::<LANES>();
-    let others: [&[[f64; LANES]]; ROWS] =
-        std::array::from_fn(|r| &rows[r * dimension..][..dimension].as_chunks::<LANES>().0[..chunks.len()]);
-    let mut lanes = [[0.0f64; LANES]; ROWS];
-    for (k, chunk) in chunks.iter().enumerate() {
-        let values: [f64; LANES] = std::array::from_fn(|lane| chunk[lane].widen());
-        for r in 0..ROWS {
-            let other = &others[r][k];
-            for lane in 0..LANES {
-                lanes[r][lane] += S::of(values[lane], other[lane]);
-            }
-        }
-    }
-    for r in 0..ROWS {
-        let other = &rows[(r + 1) * dimension - tail.len()..(r + 1) * dimension];
-        for (lane, (&value, &other)) in tail.iter().zip(other).enumerate() {
-            lanes[r][lane] += S::of(value.widen(), other);
-        }
-        let l = &lanes[r];
-        sums[r] = ((l[0] + l[4]) + (l[2] + l[6])) + ((l[1] + l[5]) + (l[3] + l[7]));
-    }
+fn product(a: f64, b: f64) -> f64 {
+    a * b
+}
+
+#[inline(always)]
+fn squared_difference(a: f64, b: f64) -> f64 {
+    (a - b) * (a - b)
 }
 
 /// Adds `scale` times the row to `sum`.

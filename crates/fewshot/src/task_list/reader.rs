@@ -1,12 +1,15 @@
 //! Reads task lists episode by episode, and refuses lists of other data.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 use super::{FORMAT, Header, Line, VERSION};
 use crate::checksum::{EpisodesChecksum, episode_checksum, labels_checksum};
 use crate::{Episode, Error, Result};
+
+/// The longest line, in bytes: rows of more than ten million samples.
+const LONGEST_LINE: u64 = 128 << 20;
 
 /// An iterator over the episodes of a task list, each checked against the labels.
 ///
@@ -49,7 +52,7 @@ impl<'a, R: BufRead> TaskListReader<'a, R> {
     /// **Errors** [`Error::TaskListHeader`], [`Error::TaskListChecksum`], [`Error::Stream`].
     pub fn new(mut reader: R, labels: &'a [u32]) -> Result<Self> {
         let mut first = String::new();
-        reader.read_line(&mut first).map_err(Error::Stream)?;
+        reader.by_ref().take(LONGEST_LINE).read_line(&mut first).map_err(Error::Stream)?;
         let refuse = |reason: String| Error::TaskListHeader { version: VERSION, reason };
         let header: Header = serde_json::from_str(&first).map_err(|error| refuse(error.to_string()))?;
         if header.format != FORMAT || header.version != VERSION {
@@ -103,10 +106,13 @@ impl<'a, R: BufRead> TaskListReader<'a, R> {
     fn next_line(&mut self) -> Result<Option<String>> {
         loop {
             let mut text = String::new();
-            if self.reader.read_line(&mut text).map_err(Error::Stream)? == 0 {
+            if self.reader.by_ref().take(LONGEST_LINE).read_line(&mut text).map_err(Error::Stream)? == 0 {
                 return Ok(None);
             }
             self.line += 1;
+            if text.len() as u64 == LONGEST_LINE && !text.ends_with('\n') {
+                return Err(self.refuse(format!("it is longer than {LONGEST_LINE} bytes, as no episode is")));
+            }
             if !text.trim().is_empty() {
                 return Ok(Some(text));
             }

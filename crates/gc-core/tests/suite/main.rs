@@ -13,3 +13,4 @@ mod penalty_of_any_map;
 mod refusals;
 mod streaming;
 mod support;
+mod torch_func;

@@ -192,6 +192,23 @@ fn a_map_that_draws_random_numbers_is_refused() {
 }
 
 #[test]
+fn maps_without_a_gradient_are_refused_by_name() {
+    let weight = Var::from_tensor(&normal(&[6, 6], 96, 0)).unwrap();
+    let x = normal(&[8, 6], 96, 1);
+    let term = |map: &dyn Fn(&Tensor) -> candle_core::Result<Tensor>| {
+        Penalty::projections(Probe::Rademacher, 1).term(&|x: &Tensor| map(x), &x, 0).unwrap_err()
+    };
+    let classes = term(&|x| x.matmul(&weight)?.argmax_keepdim(1));
+    assert!(matches!(classes, Error::FeatureDType { got: DType::U32 }), "{classes}");
+    let logarithms = term(&|x| x.matmul(&weight)?.log());
+    assert!(matches!(logarithms, Error::NonFinite { sample: 0, .. }), "{logarithms}");
+    let pooled = term(&|x| x.matmul(&weight)?.sum_keepdim(0));
+    assert!(matches!(pooled, Error::FeatureShape { samples: 8, .. }), "{pooled}");
+    let detached = term(&|x| x.detach().matmul(&weight));
+    assert!(matches!(detached, Error::NotDifferentiable), "{detached}");
+}
+
+#[test]
 fn batch_statistics_are_differentiated() {
     // Standardised over the batch, so that samples are mixed.
     let mixed = variables(DType::F64, |builder| candle_nn::linear(6, 4, builder.pp("0")).map(|_| ()), 6);

@@ -3,70 +3,76 @@
 use candle_core::Tensor;
 use ops::{Activation, derivative, hadamard, relu_mask, relu_mask_rows, repeat_rows};
 
-use super::{
-    Cotangents, GradientAccumulator, Layer, LayerInput, LayerLinearization, LayerResiduals, TangentCotangentTerms,
-};
+use super::{GradientAccumulator, Kind, Layer, LayerInput, LayerLinearization, Tape};
 use crate::{Pass, Result};
 
 /// An activation φ, applied to every element.
-pub(crate) struct ActivationLayer(pub(crate) Activation);
-
-impl ActivationLayer {
-    /// φ′(x)·v at the input x of the forward pass. The derivative of ReLU is computed from the output.
-    fn derivative_times(&self, residuals: &LayerResiduals, v: &Tensor) -> Result<Tensor> {
-        Ok(match self.0 {
-            Activation::Relu => relu_mask(v, &residuals.output.detach())?,
-            Activation::Identity => v.clone(),
-            smooth => hadamard(v, &derivative(smooth, 1, &residuals.input.detach())?)?,
-        })
-    }
-}
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use models::Pass;
+/// use models::layer::{ActivationLayer, Layer};
+/// use models::ops::Activation;
+/// let y = ActivationLayer(Activation::Relu).forward(&Tensor::new(&[[-1f64, 2.]], &Device::Cpu)?, &Pass::evaluation())?;
+/// assert_eq!(y.to_vec2::<f64>()?, [[0., 2.]]);
+/// # Ok::<(), models::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct ActivationLayer(
+    /// φ.
+    pub Activation,
+);
 
 impl Layer for ActivationLayer {
     fn forward(&self, x: &Tensor, _: &Pass) -> Result<Tensor> {
         Ok(self.0.forward(x)?)
     }
 
-    fn is_relu(&self) -> bool {
-        self.0 == Activation::Relu
+    fn kind(&self) -> Kind<'_> {
+        if self.0 == Activation::Relu { Kind::Relu } else { Kind::Other }
     }
 
     fn linearize<'a>(&'a self, input: &LayerInput, _: &Pass) -> Result<LayerLinearization<'a>> {
         let y = self.0.forward(&input.x)?;
         // The derivative of ReLU is computed from its output, that of any other activation from the input.
-        let evaluated_at = if self.is_relu() { y.clone() } else { input.x.clone() };
-        let vjp = move |g: &Tensor, _: &mut GradientAccumulator| {
-            Ok(Some(match self.0 {
-                Activation::Relu => relu_mask_rows(g, &evaluated_at)?,
-                smooth => smooth.jvp(&repeat_rows("activation", &evaluated_at, g)?, g)?.1,
-            }))
-        };
-        Ok(LayerLinearization::new(y, input.needs_gradient, vjp))
+        let at = if self.0 == Activation::Relu { y.clone() } else { input.x.clone() };
+        Ok(LayerLinearization::new(y, ActivationTape { activation: self.0, at }))
     }
+}
 
-    fn jvp(&self, x: &Tensor, dx: &Tensor, _: &Pass) -> Result<(Tensor, Tensor)> {
-        Ok(self.0.jvp(x, dx)?)
-    }
+struct ActivationTape {
+    activation: Activation,
+    /// The input; for ReLU the output.
+    at: Tensor,
+}
 
-    fn vjp(&self, residuals: &LayerResiduals, g: &Tensor, _: &Pass) -> Result<Cotangents> {
-        // The Jacobian is diagonal, hence its own transpose.
-        Ok(Cotangents::leaf(g, self.derivative_times(residuals, g)?))
-    }
-
-    fn penalty_jvp(
-        &self,
-        residuals: &LayerResiduals,
-        cotangents: Cotangents,
-        t: &Tensor,
-        _: &Pass,
-        terms: &mut TangentCotangentTerms<'_>,
-    ) -> Result<Tensor> {
-        // ⟨g, φ′(x)·t⟩ has the gradient φ″(x)·t·g by x, which is 0 for a piecewise linear φ.
-        let is_piecewise_linear = matches!(self.0, Activation::Relu | Activation::Identity);
-        if !is_piecewise_linear && terms.reaches_parameter(&residuals.input) {
-            let curvature = derivative(self.0, 2, &residuals.input.detach())?;
-            terms.add(&residuals.input, hadamard(&hadamard(t, &cotangents.output)?, &curvature)?)?;
+impl Tape for ActivationTape {
+    fn vjp(&self, g: &Tensor, into: &mut GradientAccumulator) -> Result<Option<Tensor>> {
+        if !into.wants_input() {
+            return Ok(None);
         }
-        self.derivative_times(residuals, t)
+        Ok(Some(match self.activation {
+            Activation::Relu => relu_mask_rows(g, &self.at)?,
+            Activation::Identity => g.clone(),
+            smooth => hadamard(g, &derivative(smooth, 1, &repeat_rows("activation", &self.at, g)?)?)?,
+        }))
+    }
+
+    fn jvp(&self, t: &Tensor) -> Result<Tensor> {
+        // The Jacobian is diagonal, hence its own transpose.
+        Ok(match self.activation {
+            Activation::Relu => relu_mask(t, &self.at)?,
+            Activation::Identity => t.clone(),
+            smooth => hadamard(t, &derivative(smooth, 1, &self.at)?)?,
+        })
+    }
+
+    fn penalty(&self, g: &Tensor, t: &Tensor, into: &mut GradientAccumulator) -> Result<Tensor> {
+        // ⟨g, φ′(x)·t⟩ has the gradient φ″(x)·t·g by x, which is 0 for a piecewise linear φ.
+        if !matches!(self.activation, Activation::Relu | Activation::Identity) {
+            let curvature = derivative(self.activation, 2, &self.at)?;
+            into.add(&self.at, hadamard(&hadamard(t, g)?, &curvature)?)?;
+        }
+        self.jvp(t)
     }
 }

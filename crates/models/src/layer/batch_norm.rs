@@ -6,12 +6,10 @@ use ops::nhwc::{
     batch_norm_train_jvp, channel_affine, channel_dot, channel_scale, channel_sum,
 };
 
-use super::{
-    Cotangents, GradientAccumulator, Layer, LayerInput, LayerLinearization, LayerResiduals, ReluMask, Residuals,
-    TangentCotangentTerms,
-};
+use super::conv::ReluMask;
+use super::{GradientAccumulator, Kind, Layer, LayerInput, LayerLinearization, Tape};
 use crate::params::{Builder, Role};
-use crate::{Error, Pass, Result};
+use crate::{Pass, Result};
 
 /// PyTorch's default ε.
 const EPSILON: f64 = 1e-5;
@@ -19,17 +17,49 @@ const EPSILON: f64 = 1e-5;
 const MOMENTUM: f64 = 0.1;
 
 /// Batch norm with PyTorch's names `weight`, `bias`, `running_mean`, `running_var`, `num_batches_tracked`.
-pub(crate) struct BatchNorm2d {
+///
+/// **Shapes** `[…, c]`, normalised per channel. In training mode the statistics are those of the batch.
+///
+/// **Conventions** PyTorch's: ε = 1e-5 and a momentum of 0.1; the running variance is that of the batch with divisor n − 1.
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use models::layer::{BatchNorm2d, Layer};
+/// use models::{Access, Initialisation, Params, Pass};
+/// let mut params = Params::new(DType::F64, &Device::Cpu);
+/// let norm = BatchNorm2d::new(params.builder(Initialisation::Pytorch, 0, Access::Tracked), 1)?;
+/// let x = Tensor::new(&[[[[1f64]]], [[[3.]]]], &Device::Cpu)?;
+/// let y = norm.forward(&x, &Pass::training(0, 0))?.flatten_all()?.to_vec1::<f64>()?;
+/// assert!((y[0] + 1.0).abs() < 1e-5 && (y[1] - 1.0).abs() < 1e-5);
+/// assert_eq!(params.get("running_mean").unwrap().var.to_vec1::<f64>()?, [0.2]);
+/// # Ok::<(), models::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct BatchNorm2d {
     gamma: Tensor,
     beta: Tensor,
     running_mean: Var,
     running_variance: Var,
     batch_count: Var,
+    epsilon: f64,
 }
 
 impl BatchNorm2d {
-    pub(crate) fn new(mut builder: Builder<'_>, channels: usize) -> Result<Self> {
+    /// Batch norm of this many channels.
+    ///
+    /// # Errors
+    /// [`Error::Shape`](crate::Error::Shape) when a parameter of this name exists with another shape.
+    pub fn new(builder: Builder<'_>, channels: usize) -> Result<Self> {
+        Self::with_epsilon(builder, channels, EPSILON)
+    }
+
+    /// The same with another summand ε of the variance than PyTorch's default 1e-5.
+    ///
+    /// # Errors
+    /// As [`BatchNorm2d::new`].
+    pub fn with_epsilon(mut builder: Builder<'_>, channels: usize, epsilon: f64) -> Result<Self> {
         Ok(Self {
+            epsilon,
             gamma: builder.tensor("weight", &[channels], Role::NormScale)?,
             beta: builder.tensor("bias", &[channels], Role::NormShift)?,
             running_mean: builder.var("running_mean", &[channels], Role::RunningMean)?,
@@ -46,45 +76,31 @@ impl BatchNorm2d {
     }
 
     /// Factor and summand in evaluation mode; γ and β stay in the graph, the statistics do not.
-    fn affine(&self) -> Result<(Tensor, Tensor)> {
+    pub(super) fn affine(&self) -> Result<(Tensor, Tensor)> {
         let (mean, variance) = (self.running_mean.as_detached_tensor(), self.running_variance.as_detached_tensor());
-        Ok(batch_norm_eval_affine(&self.gamma, &self.beta, &mean, &variance, EPSILON)?)
+        Ok(batch_norm_eval_affine(&self.gamma, &self.beta, &mean, &variance, self.epsilon)?)
     }
 
-    /// Factor and summand in evaluation mode, unless one of γ and β is a variable.
-    pub(super) fn constants(&self) -> Result<Option<(Tensor, Tensor)>> {
-        let tracked = self.gamma.track_op() || self.beta.track_op();
-        (!tracked).then(|| self.affine()).transpose()
+    /// Whether a parameter is a variable.
+    pub(super) fn is_tracked(&self) -> bool {
+        self.gamma.track_op() || self.beta.track_op()
     }
 
-    /// In training mode. `mask` is the layer that applies the mask of a fused ReLU; none without a ReLU.
-    fn linearize_training<'a>(
+    /// In training mode, with a fused ReLU or without one.
+    pub(super) fn linearize_training<'a>(
         &'a self,
+        relu: Option<ReluMask>,
         input: &LayerInput,
-        mask: Option<ReluMask>,
         pass: &Pass,
     ) -> Result<LayerLinearization<'a>> {
-        let batch = BatchNormLinearization::of_batch(&input.x, &self.gamma, &self.beta, EPSILON, mask.is_some())?;
+        let batch = BatchNormLinearization::of_batch(&input.x, &self.gamma, &self.beta, self.epsilon, relu.is_some())?;
         let y = batch.value()?;
         if pass.update_running {
             self.update(batch.moments())?;
         }
-        let batch = batch.with_fused_relu(mask == Some(ReluMask::ThisLayer));
-        let residuals = input.residuals(|| Residuals::Moments(batch.moments().clone()));
-        let (needs_gradient, x) = (input.needs_gradient, input.x.clone());
-        let vjp = move |g: &Tensor, into: &mut GradientAccumulator| -> Result<Option<Tensor>> {
-            // The penalty's gradient by this input is added in the same pass over the memory.
-            let penalty = into.take(&x);
-            let gradients = batch.gradients(g, needs_gradient, penalty.as_ref())?;
-            for (parameter, gradient) in [(&self.gamma, gradients.gamma), (&self.beta, gradients.beta)] {
-                if parameter.track_op() {
-                    into.add(parameter, gradient)?;
-                }
-            }
-            Ok(gradients.input.filter(|_| needs_gradient))
-        };
-        let any = input.needs_gradient_for(&[&self.gamma, &self.beta]);
-        Ok(LayerLinearization { residuals, ..LayerLinearization::new(y, any, vjp) })
+        let relu_output = (input.tangents && relu.is_some()).then(|| y.clone());
+        let tape = BatchTape { norm: self, x: input.x.clone(), batch, relu, relu_output };
+        Ok(LayerLinearization::new(y, tape).with_parameters([&self.gamma, &self.beta]))
     }
 
     /// In evaluation mode.
@@ -92,52 +108,13 @@ impl BatchNorm2d {
         let (factor, summand) = self.affine()?;
         let (factor, summand) = (factor.detach(), summand.detach());
         let y = channel_affine(&input.x, &factor, &summand)?;
-        let (needs_gradient, x) = (input.needs_gradient, self.gamma.track_op().then(|| input.x.clone()));
-        let vjp = move |g: &Tensor, into: &mut GradientAccumulator| -> Result<Option<Tensor>> {
-            if let Some(x) = &x {
-                into.add(&self.gamma, self.gamma_gradient(x, g)?)?;
-            }
-            if self.beta.track_op() {
-                into.add(&self.beta, channel_sum(g)?)?;
-            }
-            Ok(if needs_gradient { Some(channel_scale(g, &factor)?) } else { None })
-        };
-        Ok(LayerLinearization::new(y, input.needs_gradient_for(&[&self.gamma, &self.beta]), vjp))
-    }
-
-    /// Σ g·(x − μ)/√(σ² + ε) with the running statistics.
-    fn gamma_gradient(&self, x: &Tensor, g: &Tensor) -> Result<Tensor> {
-        let mean = self.running_mean.as_detached_tensor();
-        let centred = (channel_dot(x, g)? - (mean * channel_sum(g)?)?)?;
-        Ok((centred / self.running_deviation()?)?)
+        let tape = AffineTape { norm: self, x: self.gamma.track_op().then(|| input.x.clone()), factor };
+        Ok(LayerLinearization::new(y, tape).with_parameters([&self.gamma, &self.beta]))
     }
 
     /// √(σ² + ε) with the running variance.
     fn running_deviation(&self) -> Result<Tensor> {
-        Ok(self.running_variance.as_detached_tensor().affine(1.0, EPSILON)?.sqrt()?)
-    }
-
-    /// The normalised batch of the forward pass; none where the running statistics normalised it.
-    fn normalised(&self, residuals: &LayerResiduals, with_relu: bool) -> Result<Option<BatchNormLinearization>> {
-        let Residuals::Moments(moments) = &residuals.extra else { return Ok(None) };
-        let (x, gamma, beta) = (&residuals.input, &self.gamma, &self.beta);
-        Ok(Some(BatchNormLinearization::with_moments(x, gamma, beta, EPSILON, moments, with_relu)?))
-    }
-
-    fn penalty_jvp_of_batch(
-        &self,
-        batch: &BatchNormLinearization,
-        residuals: &LayerResiduals,
-        cotangents: &Cotangents,
-        t: &Tensor,
-        terms: &mut TangentCotangentTerms<'_>,
-    ) -> Result<Tensor> {
-        let BatchNormTangent { tangent, by_input, by_gamma } = batch.tangent_cotangent_term(&cotangents.output, t)?;
-        terms.add(&residuals.input, by_input)?;
-        if self.gamma.track_op() {
-            terms.add(&self.gamma, by_gamma)?;
-        }
-        Ok(tangent)
+        Ok(self.running_variance.as_detached_tensor().affine(1.0, self.epsilon)?.sqrt()?)
     }
 }
 
@@ -151,91 +128,114 @@ fn blend(running: &Var, batch: &[f64]) -> Result<()> {
 
 impl Layer for BatchNorm2d {
     fn forward(&self, x: &Tensor, pass: &Pass) -> Result<Tensor> {
-        Ok(self.forward_with_residuals(x, pass)?.output)
-    }
-
-    fn forward_with_residuals(&self, x: &Tensor, pass: &Pass) -> Result<LayerResiduals> {
         if !pass.batch_statistics {
             let (factor, summand) = self.affine()?;
-            return Ok(LayerResiduals::new(x, channel_affine(x, &factor, &summand)?));
+            return Ok(channel_affine(x, &factor, &summand)?);
         }
-        let (y, moments) = batch_norm_train(x, &self.gamma, &self.beta, EPSILON)?;
+        let (y, moments) = batch_norm_train(x, &self.gamma, &self.beta, self.epsilon)?;
         if pass.update_running {
             self.update(&moments)?;
         }
-        Ok(LayerResiduals { extra: Residuals::Moments(moments), ..LayerResiduals::new(x, y) })
+        Ok(y)
     }
 
     fn linearize<'a>(&'a self, input: &LayerInput, pass: &Pass) -> Result<LayerLinearization<'a>> {
         if pass.batch_statistics {
-            self.linearize_training(input, None, pass)
+            self.linearize_training(None, input, pass)
         } else {
             self.linearize_evaluation(input)
         }
     }
 
-    fn linearize_with_relu<'a>(
-        &'a self,
-        input: &LayerInput,
-        mask: ReluMask,
-        pass: &Pass,
-    ) -> Result<Option<LayerLinearization<'a>>> {
-        pass.batch_statistics.then(|| self.linearize_training(input, Some(mask), pass)).transpose()
+    fn kind(&self) -> Kind<'_> {
+        Kind::BatchNorm2d(self)
     }
+}
 
-    fn as_batch_norm(&self) -> Option<&BatchNorm2d> {
-        Some(self)
-    }
+/// Training-mode batch norm, perhaps with a ReLU.
+struct BatchTape<'a> {
+    norm: &'a BatchNorm2d,
+    x: Tensor,
+    /// With the fused ReLU, if there is one.
+    batch: BatchNormLinearization,
+    relu: Option<ReluMask>,
+    /// The output of the fused ReLU, for tangents.
+    relu_output: Option<Tensor>,
+}
 
-    fn jvp(&self, x: &Tensor, dx: &Tensor, pass: &Pass) -> Result<(Tensor, Tensor)> {
-        if pass.batch_statistics {
-            return Ok(batch_norm_train_jvp(x, dx, &self.gamma, &self.beta, EPSILON)?);
+impl Tape for BatchTape<'_> {
+    fn vjp(&self, g: &Tensor, into: &mut GradientAccumulator) -> Result<Option<Tensor>> {
+        let BatchNorm2d { gamma, beta, .. } = self.norm;
+        // The penalty's gradient by this input is added in the same pass over the memory.
+        let kept = into.take(&self.x);
+        let batch = self.batch.clone().with_fused_relu(self.relu == Some(ReluMask::ThisLayer));
+        let gradients = batch.gradients(g, into.wants_input(), kept.as_ref())?;
+        for (parameter, gradient) in [(gamma, gradients.gamma), (beta, gradients.beta)] {
+            if into.wants(parameter) {
+                into.add(parameter, gradient)?;
+            }
         }
-        let (factor, summand) = self.affine()?;
-        Ok((channel_affine(x, &factor, &summand)?, channel_scale(dx, &factor)?))
+        Ok(gradients.input.filter(|_| into.wants_input()))
     }
 
-    fn vjp(&self, residuals: &LayerResiduals, g: &Tensor, _: &Pass) -> Result<Cotangents> {
-        let input = match self.normalised(residuals, false)? {
-            Some(batch) => batch.input_gradient(g)?,
-            None => channel_scale(g, &self.affine()?.0.detach())?,
-        };
-        Ok(Cotangents::leaf(g, input))
-    }
-
-    fn vjp_with_relu(&self, residuals: &LayerResiduals, g: &Tensor) -> Result<Option<Cotangents>> {
-        let Some(batch) = self.normalised(residuals, true)? else { return Ok(None) };
-        Ok(Some(Cotangents::leaf(g, batch.input_gradient(g)?)))
-    }
-
-    fn penalty_jvp(
-        &self,
-        residuals: &LayerResiduals,
-        cotangents: Cotangents,
-        t: &Tensor,
-        _: &Pass,
-        terms: &mut TangentCotangentTerms<'_>,
-    ) -> Result<Tensor> {
-        if let Some(batch) = self.normalised(residuals, false)? {
-            return self.penalty_jvp_of_batch(&batch, residuals, &cotangents, t, terms);
+    fn jvp(&self, t: &Tensor) -> Result<Tensor> {
+        let BatchNorm2d { gamma, beta, .. } = self.norm;
+        let (_, tangent) = batch_norm_train_jvp(&self.x, t, &gamma.detach(), &beta.detach(), self.norm.epsilon)?;
+        match (&self.relu_output, self.relu) {
+            (Some(y), _) => Ok(ops::relu_mask(&tangent, y)?),
+            (None, Some(_)) => Err(super::tape::without_tangents()),
+            (None, None) => Ok(tangent),
         }
-        if self.gamma.track_op() {
-            let by_factor = channel_dot(t, &cotangents.output)?;
-            terms.add(&self.gamma, (by_factor / self.running_deviation()?)?)?;
-        }
-        Ok(channel_scale(t, &self.affine()?.0.detach())?)
     }
 
-    fn penalty_jvp_with_relu(
-        &self,
-        residuals: &LayerResiduals,
-        cotangents: Cotangents,
-        t: &Tensor,
-        terms: &mut TangentCotangentTerms<'_>,
-    ) -> Result<Tensor> {
-        match self.normalised(residuals, true)? {
-            Some(batch) => self.penalty_jvp_of_batch(&batch, residuals, &cotangents, t, terms),
-            None => Err(Error::Candle(candle_core::Error::BackwardNotSupported { op: "penalty-jvp-with-relu" })),
+    fn penalty(&self, g: &Tensor, t: &Tensor, into: &mut GradientAccumulator) -> Result<Tensor> {
+        let BatchNormTangent { tangent, by_input, by_gamma } = self.batch.tangent_cotangent_term(g, t)?;
+        into.add(&self.x, by_input)?;
+        if into.wants(&self.norm.gamma) {
+            into.add(&self.norm.gamma, by_gamma)?;
         }
+        Ok(tangent)
+    }
+}
+
+/// Evaluation-mode batch norm: an affine map per channel.
+struct AffineTape<'a> {
+    norm: &'a BatchNorm2d,
+    /// The input, if γ is a variable.
+    x: Option<Tensor>,
+    factor: Tensor,
+}
+
+impl AffineTape<'_> {
+    /// Σ g·(x − μ)/√(σ² + ε) with the running statistics.
+    fn gamma_gradient(&self, x: &Tensor, g: &Tensor) -> Result<Tensor> {
+        let mean = self.norm.running_mean.as_detached_tensor();
+        let centred = (channel_dot(x, g)? - (mean * channel_sum(g)?)?)?;
+        Ok((centred / self.norm.running_deviation()?)?)
+    }
+}
+
+impl Tape for AffineTape<'_> {
+    fn vjp(&self, g: &Tensor, into: &mut GradientAccumulator) -> Result<Option<Tensor>> {
+        let BatchNorm2d { gamma, beta, .. } = self.norm;
+        if let Some(x) = self.x.as_ref().filter(|_| into.wants(gamma)) {
+            into.add(gamma, self.gamma_gradient(x, g)?)?;
+        }
+        if into.wants(beta) {
+            into.add(beta, channel_sum(g)?)?;
+        }
+        Ok(if into.wants_input() { Some(channel_scale(g, &self.factor)?) } else { None })
+    }
+
+    fn jvp(&self, t: &Tensor) -> Result<Tensor> {
+        Ok(channel_scale(t, &self.factor)?)
+    }
+
+    fn penalty(&self, g: &Tensor, t: &Tensor, into: &mut GradientAccumulator) -> Result<Tensor> {
+        let gamma = &self.norm.gamma;
+        if into.wants(gamma) {
+            into.add(gamma, (channel_dot(t, g)? / self.norm.running_deviation()?)?)?;
+        }
+        self.jvp(t)
     }
 }

@@ -1,45 +1,80 @@
-//! Convolution as a layer.
+//! Convolution as a layer, alone or fused with its neighbours.
 
 use candle_core::Tensor;
 use ops::nhwc::{
     FollowedBy, ReluMasks, channel_sum, conv2d, conv2d_input_gradient, conv2d_input_gradient_masked, conv2d_relu,
     conv2d_weight_gradient, max_pool2d_with_positions, relu_mask_with_sum,
 };
-use ops::{ConvSettings, relu_mask};
+use ops::{ConvSettings, PoolSettings, relu_mask};
 
-use super::{
-    BatchNorm2d, Cotangents, Footprint, GradientAccumulator, Layer, LayerInput, LayerLinearization, LayerResiduals,
-    MaxPool, ReluMask, TangentCotangentTerms,
-};
+use super::memo::Memo;
+use super::tape::without_tangents;
+use super::{BatchNorm2d, Footprint, GradientAccumulator, Kind, Layer, LayerInput, LayerLinearization, Tape};
 use crate::params::{Builder, Role};
 use crate::{Pass, Result};
 
 /// Convolution with PyTorch's parameter names `weight` and `bias`.
-#[derive(Clone)]
-pub(crate) struct Conv2d {
+///
+/// **Shapes** `[n, h, w, in]` to `[n, h', w', out]`; the weight has PyTorch's shape `[out, in/groups, kernel, kernel]`.
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use models::layer::{Conv2d, ConvSizes, Layer};
+/// use models::ops::ConvSettings;
+/// use models::{Access, Initialisation, Params, Pass};
+/// let mut params = Params::new(DType::F32, &Device::Cpu);
+/// let builder = params.builder(Initialisation::Pytorch, 0, Access::Tracked);
+/// let sizes = ConvSizes { inputs: 3, outputs: 8, kernel: 3 };
+/// // Stride 2 and padding 1.
+/// let layer = Conv2d::new(builder, sizes, ConvSettings::new(2, 1), true)?;
+/// let images = Tensor::zeros((2, 32, 32, 3), DType::F32, &Device::Cpu)?;
+/// assert_eq!(layer.forward(&images, &Pass::evaluation())?.dims(), [2, 16, 16, 8]);
+/// # Ok::<(), models::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Conv2d {
     weight: Tensor,
     bias: Option<Tensor>,
     settings: ConvSettings,
 }
 
 /// The sizes of a convolution with a square window.
-#[derive(Clone, Copy)]
-pub(crate) struct ConvSizes {
+#[derive(Debug, Clone, Copy)]
+pub struct ConvSizes {
     /// Channels of the input.
-    pub(crate) inputs: usize,
+    pub inputs: usize,
     /// Channels of the output.
-    pub(crate) outputs: usize,
+    pub outputs: usize,
     /// Side of the window, in pixels.
-    pub(crate) kernel: usize,
+    pub kernel: usize,
+}
+
+/// The neighbours that a convolution is fused with.
+#[derive(Clone, Copy, Default)]
+pub(super) struct ConvFusion {
+    /// Whether the input is the output of a ReLU whose mask the VJP of this layer applies.
+    pub(super) masks_input: bool,
+    /// The layer whose VJP applies the mask of the ReLU after the convolution, if there is one.
+    pub(super) relu: Option<ReluMask>,
+    /// The max pool after that ReLU. Only for a convolution with constant weights and without tangents.
+    pub(super) pool: Option<PoolSettings>,
+}
+
+/// The layer whose VJP applies the mask of a ReLU that is fused with the layer in front of it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum ReluMask {
+    /// The fused layer itself.
+    ThisLayer,
+    /// The layer after the ReLU.
+    NextLayer,
 }
 
 impl Conv2d {
-    pub(crate) fn new(
-        mut builder: Builder<'_>,
-        sizes: ConvSizes,
-        settings: ConvSettings,
-        with_bias: bool,
-    ) -> Result<Self> {
+    /// A convolution of these sizes.
+    ///
+    /// # Errors
+    /// [`Error::Shape`](crate::Error::Shape) when a parameter of this name exists with another shape.
+    pub fn new(mut builder: Builder<'_>, sizes: ConvSizes, settings: ConvSettings, with_bias: bool) -> Result<Self> {
         let ConvSizes { inputs, outputs, kernel } = sizes;
         let per_group = inputs / settings.groups.max(1);
         let weight = builder.tensor("weight", &[outputs, per_group, kernel, kernel], Role::Weight)?;
@@ -52,131 +87,70 @@ impl Conv2d {
         ConvSettings { accuracy: pass.accuracy, ..self.settings }
     }
 
-    /// This convolution with the evaluation-mode batch norm after it folded into its weights. None where a parameter of either
-    /// is a variable: its gradient could not be computed from the folded weights.
-    pub(super) fn with_batch_norm(&self, norm: &BatchNorm2d) -> Result<Option<Conv2d>> {
-        let Some((factor, summand)) = norm.constants()?.filter(|_| !self.is_tracked()) else { return Ok(None) };
+    /// This convolution with the evaluation-mode batch norm after it folded into its weights, which are constants.
+    pub(super) fn with_batch_norm(&self, norm: &BatchNorm2d) -> Result<Conv2d> {
+        let (factor, summand) = norm.affine()?;
         let weight = self.weight.broadcast_mul(&factor.reshape(((), 1, 1, 1))?)?;
         let bias = match &self.bias {
             Some(bias) => ((bias * &factor)? + summand)?,
             None => summand,
         };
-        Ok(Some(Self { weight, bias: Some(bias), settings: self.settings }))
+        Ok(Self { weight, bias: Some(bias), settings: self.settings })
     }
 
-    fn is_tracked(&self) -> bool {
+    /// Whether a parameter is a variable.
+    pub(super) fn is_tracked(&self) -> bool {
         self.weight.track_op() || self.bias.as_ref().is_some_and(Tensor::track_op)
     }
 
-    /// As [`Layer::linearize`]; the result does not borrow this layer.
-    pub(super) fn linearize_owned(&self, input: &LayerInput, pass: &Pass) -> Result<LayerLinearization<'static>> {
-        let bias = self.bias.as_ref().map(Tensor::detach);
-        let y = conv2d(&input.x, &self.weight.detach(), bias.as_ref(), self.settings(pass))?;
-        Ok(self.linearization(y, None, input, pass))
+    pub(super) fn has_bias(&self) -> bool {
+        self.bias.is_some()
     }
 
-    /// As [`Layer::linearize_with_relu`]; the result does not borrow this layer.
-    pub(super) fn linearize_with_own_relu(
-        &self,
-        input: &LayerInput,
-        mask: ReluMask,
-        pass: &Pass,
-    ) -> Result<Option<LayerLinearization<'static>>> {
-        let Some(y) = self.forward_relu_detached(input, pass)? else { return Ok(None) };
-        let mask = (mask == ReluMask::ThisLayer).then(|| y.clone());
-        Ok(Some(self.linearization(y, mask, input, pass)))
-    }
-
-    /// This convolution, the ReLU and the max pool after it, fused: the three together store less for the backward pass
-    /// than each by itself, and skip more products with zeros. None where a parameter is a variable or residuals are kept.
-    pub(super) fn linearize_with_relu_and_pool(
-        &self,
-        input: &LayerInput,
-        pool: &MaxPool,
-        pass: &Pass,
-    ) -> Result<Option<LayerLinearization<'static>>> {
-        if self.is_tracked() || input.keeps_residuals {
-            return Ok(None);
-        }
-        let Some(y) = self.forward_relu_detached(input, pass)? else { return Ok(None) };
-        let (pooled, positions) = max_pool2d_with_positions(&y, pool.0)?;
-        // The output before the pool is not kept, but tensors of its size are allocated during the passes.
-        let inside = Footprint { total: positions.bytes(), ..Footprint::of(&y) };
-        let followed_by = FollowedBy::ReluMaxPool(positions, pooled.clone());
-        Ok(Some(LayerLinearization { inside, ..self.constant_linearization(pooled, followed_by, input, pass) }))
-    }
-
-    /// ReLU of the output, outside any graph. None for a convolution without bias, which has no fused operation.
-    fn forward_relu_detached(&self, input: &LayerInput, pass: &Pass) -> Result<Option<Tensor>> {
+    /// The convolution and a ReLU in one operation, with candle's graph; none without a bias, which that operation needs.
+    pub(super) fn forward_with_relu(&self, x: &Tensor, pass: &Pass) -> Result<Option<Tensor>> {
         let Some(bias) = &self.bias else { return Ok(None) };
-        Ok(Some(conv2d_relu(&input.x, &self.weight.detach(), &bias.detach(), self.settings(pass))?))
+        Ok(Some(conv2d_relu(x, &self.weight, bias, self.settings(pass))?))
     }
 
-    /// The output `y` with its backward pass; `mask` is the output of a fused ReLU whose mask this layer applies.
-    fn linearization(
+    /// As [`Layer::linearize`] for the convolution with its neighbours; the result does not borrow this layer.
+    pub(super) fn linearize_fused(
         &self,
-        y: Tensor,
-        mask: Option<Tensor>,
+        fusion: ConvFusion,
         input: &LayerInput,
         pass: &Pass,
-    ) -> LayerLinearization<'static> {
-        if self.is_tracked() {
-            return self.tracked_linearization(y, mask, input, pass);
-        }
-        self.constant_linearization(y, mask.map_or(FollowedBy::Nothing, FollowedBy::Relu), input, pass)
-    }
-
-    /// The same with constant weights; `followed_by` lists the operations between the convolution and `y`.
-    fn constant_linearization(
-        &self,
-        y: Tensor,
-        followed_by: FollowedBy,
-        input: &LayerInput,
-        pass: &Pass,
-    ) -> LayerLinearization<'static> {
-        let (weight, settings, shape) = (self.weight.clone(), self.settings(pass), input.x.dims().to_vec());
-        let input_mask = input.relu_mask_pending.then(|| input.x.clone());
-        let vjp = move |g: &Tensor, _: &mut GradientAccumulator| {
-            let masks = ReluMasks { followed_by: &followed_by, preceding_relu: input_mask.as_ref() };
-            Ok(Some(conv2d_input_gradient_masked(g, &weight, &shape, masks, settings)?))
+    ) -> Result<LayerLinearization<'static>> {
+        let (weight, settings) = (self.weight.detach(), self.settings(pass));
+        let bias = self.bias.as_ref().map(Tensor::detach);
+        let y = match (fusion.relu, &bias) {
+            (Some(_), Some(bias)) => conv2d_relu(&input.x, &weight, bias, settings)?,
+            (Some(_), None) => ops::relu(&conv2d(&input.x, &weight, None, settings)?)?,
+            (None, bias) => conv2d(&input.x, &weight, bias.as_ref(), settings)?,
         };
-        LayerLinearization::new(y, input.needs_gradient, vjp)
-    }
-
-    /// The same where weight or bias is a variable.
-    fn tracked_linearization(
-        &self,
-        y: Tensor,
-        mask: Option<Tensor>,
-        input: &LayerInput,
-        pass: &Pass,
-    ) -> LayerLinearization<'static> {
-        let (weight, settings, needs_gradient) = (self.weight.clone(), self.settings(pass), input.needs_gradient);
-        let bias = self.bias.clone().filter(Tensor::track_op);
-        let (shape, x) = (input.x.dims().to_vec(), weight.track_op().then(|| input.x.clone()));
-        let vjp = move |g: &Tensor, into: &mut GradientAccumulator| -> Result<Option<Tensor>> {
-            let g = match (&mask, &bias) {
-                (Some(mask), Some(bias)) => {
-                    let (g, sum) = relu_mask_with_sum(g, mask)?;
-                    into.add(bias, sum)?;
-                    g
-                }
-                (Some(mask), None) => relu_mask(g, mask)?,
-                (None, Some(bias)) => {
-                    into.add(bias, channel_sum(g)?)?;
-                    g.clone()
-                }
-                (None, None) => g.clone(),
-            };
-            if let Some(x) = &x {
-                into.add(&weight, conv2d_weight_gradient(x, &g, weight.dims(), settings)?)?;
+        let mut inside = Footprint::default();
+        let (output, followed_by) = match (fusion.pool, fusion.relu) {
+            (Some(pool), _) => {
+                let (pooled, positions) = max_pool2d_with_positions(&y, pool)?;
+                // The output before the pool is not kept, but tensors of its size are allocated during the passes.
+                inside = Footprint::of(&y).with_total(positions.bytes());
+                (pooled.clone(), FollowedBy::ReluMaxPool(positions, pooled))
             }
-            if !needs_gradient {
-                return Ok(None);
-            }
-            Ok(Some(conv2d_input_gradient(&g, &weight.detach(), &shape, settings)?))
+            (None, Some(ReluMask::ThisLayer)) => (y.clone(), FollowedBy::Relu(y)),
+            (None, _) => (y, FollowedBy::Nothing),
         };
-        LayerLinearization::new(y, true, vjp)
+        let tape = ConvTape {
+            settings,
+            shape: input.x.dims().to_vec(),
+            x: self.weight.track_op().then(|| input.x.clone()),
+            input_mask: fusion.masks_input.then(|| input.x.clone()),
+            relu_output: (input.tangents && fusion.relu.is_some()).then(|| output.clone()),
+            tangents: input.tangents,
+            followed_by,
+            masked: Memo::default(),
+            layer: self.clone(),
+        };
+        let parameters = [&self.weight].into_iter().chain(&self.bias);
+        Ok(LayerLinearization::new(output, tape).with_parameters(parameters).with_memory(inside))
     }
 }
 
@@ -185,56 +159,107 @@ impl Layer for Conv2d {
         Ok(conv2d(x, &self.weight, self.bias.as_ref(), self.settings(pass))?)
     }
 
-    fn forward_with_relu(&self, x: &Tensor, pass: &Pass) -> Result<Option<Tensor>> {
-        let Some(bias) = &self.bias else { return Ok(None) };
-        Ok(Some(conv2d_relu(x, &self.weight, bias, self.settings(pass))?))
-    }
-
     fn linearize<'a>(&'a self, input: &LayerInput, pass: &Pass) -> Result<LayerLinearization<'a>> {
-        self.linearize_owned(input, pass)
+        self.linearize_fused(ConvFusion::default(), input, pass)
     }
 
-    fn linearize_with_relu<'a>(
-        &'a self,
-        input: &LayerInput,
-        mask: ReluMask,
-        pass: &Pass,
-    ) -> Result<Option<LayerLinearization<'a>>> {
-        self.linearize_with_own_relu(input, mask, pass)
+    fn kind(&self) -> Kind<'_> {
+        Kind::Conv2d(self)
+    }
+}
+
+struct ConvTape {
+    layer: Conv2d,
+    settings: ConvSettings,
+    /// The shape of the input.
+    shape: Vec<usize>,
+    /// The input, if the weight is a variable.
+    x: Option<Tensor>,
+    /// The input, if its ReLU mask is applied here.
+    input_mask: Option<Tensor>,
+    followed_by: FollowedBy,
+    /// The output of a fused ReLU, for tangents.
+    relu_output: Option<Tensor>,
+    tangents: bool,
+    /// The cotangent behind the mask of the fused ReLU.
+    masked: Memo<Tensor>,
+}
+
+impl ConvTape {
+    /// The cotangent of the convolution itself. The gradient by the bias is added on the way.
+    fn behind_relu(&self, g: &Tensor, into: &mut GradientAccumulator) -> Result<Tensor> {
+        let bias = self.layer.bias.as_ref().filter(|bias| into.wants(bias));
+        Ok(match (&self.followed_by, bias) {
+            (FollowedBy::Relu(y), Some(bias)) => {
+                let (g, sum) = relu_mask_with_sum(g, y)?;
+                into.add(bias, sum)?;
+                g
+            }
+            (FollowedBy::Relu(y), None) => relu_mask(g, y)?,
+            (_, Some(bias)) => {
+                into.add(bias, channel_sum(g)?)?;
+                g.clone()
+            }
+            (_, None) => g.clone(),
+        })
     }
 
-    fn applies_relu_mask(&self) -> bool {
-        // With variables, the layer in front computes the mask and its bias gradient in one pass over the memory.
-        !self.is_tracked()
-    }
-
-    fn as_convolution(&self) -> Option<&Conv2d> {
-        Some(self)
-    }
-
-    fn jvp(&self, x: &Tensor, dx: &Tensor, pass: &Pass) -> Result<(Tensor, Tensor)> {
-        Ok((self.forward(x, pass)?, conv2d(dx, &self.weight, None, self.settings(pass))?))
-    }
-
-    fn vjp(&self, residuals: &LayerResiduals, g: &Tensor, pass: &Pass) -> Result<Cotangents> {
-        let shape = residuals.input.dims();
-        let input = conv2d_input_gradient(g, &self.weight.detach(), shape, self.settings(pass))?;
-        Ok(Cotangents::leaf(g, input))
-    }
-
-    fn penalty_jvp(
-        &self,
-        _: &LayerResiduals,
-        cotangents: Cotangents,
-        t: &Tensor,
-        pass: &Pass,
-        terms: &mut TangentCotangentTerms<'_>,
-    ) -> Result<Tensor> {
-        if self.weight.track_op() {
-            let settings = self.settings(pass);
-            let gradient = conv2d_weight_gradient(t, &cotangents.output, self.weight.dims(), settings)?;
-            terms.add(&self.weight, gradient)?;
+    /// The VJP where weight or bias is a variable.
+    fn vjp_of_variables(&self, g: &Tensor, into: &mut GradientAccumulator) -> Result<Option<Tensor>> {
+        let weight = &self.layer.weight;
+        let behind = self.behind_relu(g, into)?;
+        if let Some(x) = self.x.as_ref().filter(|_| into.wants(weight)) {
+            into.add(weight, conv2d_weight_gradient(x, &behind, weight.dims(), self.settings)?)?;
         }
-        Ok(conv2d(t, &self.weight.detach(), None, self.settings(pass))?)
+        if !into.wants_input() {
+            return Ok(None);
+        }
+        let mut at_input = conv2d_input_gradient(&behind, &weight.detach(), &self.shape, self.settings)?;
+        if let Some(mask) = &self.input_mask {
+            at_input = relu_mask(&at_input, mask)?;
+        }
+        if self.tangents && !into.wants_parameters() {
+            self.masked.keep(g, behind);
+        }
+        Ok(Some(at_input))
+    }
+}
+
+impl Tape for ConvTape {
+    fn vjp(&self, g: &Tensor, into: &mut GradientAccumulator) -> Result<Option<Tensor>> {
+        if self.layer.is_tracked() {
+            return self.vjp_of_variables(g, into);
+        }
+        if !into.wants_input() {
+            return Ok(None);
+        }
+        let masks = ReluMasks { followed_by: &self.followed_by, preceding_relu: self.input_mask.as_ref() };
+        Ok(Some(conv2d_input_gradient_masked(g, &self.layer.weight, &self.shape, masks, self.settings)?))
+    }
+
+    fn jvp(&self, t: &Tensor) -> Result<Tensor> {
+        if !self.tangents {
+            return Err(without_tangents());
+        }
+        let mut t = conv2d(t, &self.layer.weight.detach(), None, self.settings)?;
+        if let FollowedBy::ReluMaxPool(positions, _) = &self.followed_by {
+            t = positions.gather(&t)?;
+        }
+        match &self.relu_output {
+            Some(y) => Ok(relu_mask(&t, y)?),
+            None => Ok(t),
+        }
+    }
+
+    fn penalty(&self, g: &Tensor, t: &Tensor, into: &mut GradientAccumulator) -> Result<Tensor> {
+        let weight = &self.layer.weight;
+        if into.wants(weight) {
+            let behind = match self.masked.take(g) {
+                Some(behind) => behind,
+                None => self.behind_relu(g, &mut GradientAccumulator::of_input())?,
+            };
+            into.add(weight, conv2d_weight_gradient(t, &behind, weight.dims(), self.settings)?)?;
+        }
+        self.jvp(t)
     }
 }

@@ -3,15 +3,28 @@
 use candle_core::Tensor;
 use ops::{dropout_mask, hadamard, repeat_rows};
 
-use super::{
-    Cotangents, GradientAccumulator, Layer, LayerInput, LayerLinearization, LayerResiduals, TangentCotangentTerms,
-};
+use super::{Layer, LayerInput, LayerLinearization, LinearTape};
 use crate::{Pass, Result};
 
 /// Dropout. Its random stream is addressed by the seed and the step of the pass and by the layer's name.
-pub(crate) struct Dropout {
-    pub(crate) name: String,
-    pub(crate) probability: f64,
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use models::Pass;
+/// use models::layer::{Dropout, Layer};
+/// let (dropout, x) = (Dropout { name: "drop".into(), probability: 0.5 }, Tensor::ones((1, 4), DType::F64, &Device::Cpu)?);
+/// assert_eq!(dropout.forward(&x, &Pass::evaluation())?.to_vec2::<f64>()?, [[1.; 4]]);
+/// // The same seed and step give the same mask.
+/// let run = || -> models::Result<_> { Ok(dropout.forward(&x, &Pass::training(3, 7))?.to_vec2::<f64>()?) };
+/// assert_eq!(run()?, run()?);
+/// # Ok::<(), models::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Dropout {
+    /// The layer's full name in the network.
+    pub name: String,
+    /// The probability with which a value is dropped; the others are multiplied by 1/(1 − probability).
+    pub probability: f64,
 }
 
 impl Dropout {
@@ -23,55 +36,26 @@ impl Dropout {
         let mut stream = streams::stream(seed, &format!("models/dropout/{}", self.name), step);
         Ok(Some(dropout_mask(x, self.probability, &mut stream)?))
     }
+}
 
-    /// `v` times the mask of this pass, whose shape is that of `x`.
-    fn masked(&self, x: &Tensor, v: &Tensor, pass: &Pass) -> Result<Tensor> {
-        Ok(match self.mask(x, pass)? {
-            Some(mask) => hadamard(v, &mask)?,
-            None => v.clone(),
-        })
-    }
+/// `v` times the mask, if there is one, for one or more rows of `v` per row of the mask.
+fn masked(v: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
+    Ok(match mask {
+        Some(mask) => hadamard(v, &repeat_rows("dropout", mask, v)?)?,
+        None => v.clone(),
+    })
 }
 
 impl Layer for Dropout {
     fn forward(&self, x: &Tensor, pass: &Pass) -> Result<Tensor> {
-        self.masked(x, x, pass)
+        masked(x, self.mask(x, pass)?.as_ref())
     }
 
     fn linearize<'a>(&'a self, input: &LayerInput, pass: &Pass) -> Result<LayerLinearization<'a>> {
         let mask = self.mask(&input.x, pass)?;
-        let y = match &mask {
-            Some(mask) => hadamard(&input.x, mask)?,
-            None => input.x.clone(),
-        };
-        let vjp = move |g: &Tensor, _: &mut GradientAccumulator| {
-            Ok(Some(match &mask {
-                Some(mask) => hadamard(g, &repeat_rows("dropout", mask, g)?)?,
-                None => g.clone(),
-            }))
-        };
-        Ok(LayerLinearization::new(y, input.needs_gradient, vjp))
-    }
-
-    fn jvp(&self, x: &Tensor, dx: &Tensor, pass: &Pass) -> Result<(Tensor, Tensor)> {
-        match self.mask(x, pass)? {
-            Some(mask) => Ok((hadamard(x, &mask)?, hadamard(dx, &mask)?)),
-            None => Ok((x.clone(), dx.clone())),
-        }
-    }
-
-    fn vjp(&self, residuals: &LayerResiduals, g: &Tensor, pass: &Pass) -> Result<Cotangents> {
-        Ok(Cotangents::leaf(g, self.masked(&residuals.input, g, pass)?))
-    }
-
-    fn penalty_jvp(
-        &self,
-        residuals: &LayerResiduals,
-        _: Cotangents,
-        t: &Tensor,
-        pass: &Pass,
-        _: &mut TangentCotangentTerms<'_>,
-    ) -> Result<Tensor> {
-        self.masked(&residuals.input, t, pass)
+        let (y, other) = (masked(&input.x, mask.as_ref())?, mask.clone());
+        let tape =
+            LinearTape::new(move |t: &Tensor| masked(t, mask.as_ref()), move |g: &Tensor| masked(g, other.as_ref()));
+        Ok(LayerLinearization::new(y, tape))
     }
 }

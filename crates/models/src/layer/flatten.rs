@@ -1,21 +1,32 @@
-//! Images to vectors.
+//! Images and tokens to vectors.
 
 use candle_core::Tensor;
 
-use super::{
-    Cotangents, GradientAccumulator, Layer, LayerInput, LayerLinearization, LayerResiduals, TangentCotangentTerms,
-};
+use super::{Layer, LayerInput, LayerLinearization, LinearTape};
 use crate::{Pass, Result};
 
-/// `[n, h, w, c]` to `[n, c·h·w]` in PyTorch's order: channel first, then row, then column. Vectors stay as they are.
-pub(crate) struct Flatten;
+/// `[n, h, w, c]` to `[n, c·h·w]` in PyTorch's order: channel first, then row, then column. Tokens `[n, t, d]` become `[n, t·d]`;
+/// vectors stay as they are.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use models::Pass;
+/// use models::layer::{Flatten, Layer};
+/// // One row of two pixels with two channels.
+/// let x = Tensor::new(&[1f64, 10., 2., 20.], &Device::Cpu)?.reshape((1, 1, 2, 2))?;
+/// assert_eq!(Flatten.forward(&x, &Pass::evaluation())?.to_vec2::<f64>()?, [[1., 2., 10., 20.]]);
+/// # Ok::<(), models::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct Flatten;
 
 impl Flatten {
     fn apply(x: &Tensor) -> Result<Tensor> {
-        if x.rank() == 2 {
-            return Ok(x.clone());
-        }
-        Ok(x.permute((0, 3, 1, 2))?.contiguous()?.flatten_from(1)?)
+        Ok(match x.rank() {
+            2 => x.clone(),
+            4 => x.permute((0, 3, 1, 2))?.contiguous()?.flatten_from(1)?,
+            _ => x.contiguous()?.flatten_from(1)?,
+        })
     }
 
     /// The transpose, for inputs of this shape; the number of samples may differ.
@@ -24,7 +35,8 @@ impl Flatten {
             &[_, height, width, channels] => {
                 Ok(g.reshape(((), channels, height, width))?.permute((0, 2, 3, 1))?.contiguous()?)
             }
-            _ => Ok(g.clone()),
+            [_, _] => Ok(g.clone()),
+            shape => Ok(g.reshape([&g.dims()[..1], &shape[1..]].concat())?),
         }
     }
 }
@@ -36,27 +48,7 @@ impl Layer for Flatten {
 
     fn linearize<'a>(&'a self, input: &LayerInput, _: &Pass) -> Result<LayerLinearization<'a>> {
         let shape = input.x.dims().to_vec();
-        let vjp = move |g: &Tensor, _: &mut GradientAccumulator| Flatten::undo(g, &shape).map(Some);
-        let y = Flatten::apply(&input.x)?;
-        Ok(LayerLinearization::new(y, input.needs_gradient, vjp))
-    }
-
-    fn jvp(&self, x: &Tensor, dx: &Tensor, _: &Pass) -> Result<(Tensor, Tensor)> {
-        Ok((Flatten::apply(x)?, Flatten::apply(dx)?))
-    }
-
-    fn vjp(&self, residuals: &LayerResiduals, g: &Tensor, _: &Pass) -> Result<Cotangents> {
-        Ok(Cotangents::leaf(g, Flatten::undo(g, residuals.input.dims())?))
-    }
-
-    fn penalty_jvp(
-        &self,
-        _: &LayerResiduals,
-        _: Cotangents,
-        t: &Tensor,
-        _: &Pass,
-        _: &mut TangentCotangentTerms<'_>,
-    ) -> Result<Tensor> {
-        Flatten::apply(t)
+        let tape = LinearTape::new(Flatten::apply, move |g: &Tensor| Flatten::undo(g, &shape));
+        Ok(LayerLinearization::new(Flatten::apply(&input.x)?, tape))
     }
 }

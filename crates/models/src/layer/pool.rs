@@ -1,19 +1,45 @@
 //! Pooling layers.
 
 use candle_core::Tensor;
-use ops::nhwc::{
-    global_avg_pool2d, global_avg_pool2d_vjp, max_pool2d, max_pool2d_jvp, max_pool2d_vjp, max_pool2d_with_positions,
-};
+use ops::nhwc::{MaxPositions, global_avg_pool2d, global_avg_pool2d_vjp, max_pool2d, max_pool2d_with_positions};
 use ops::{PoolSettings, relu_mask_rows};
 
-use super::{
-    Cotangents, GradientAccumulator, Layer, LayerInput, LayerLinearization, LayerResiduals, Residuals,
-    TangentCotangentTerms,
-};
+use super::{GradientAccumulator, Kind, Layer, LayerInput, LayerLinearization, LinearTape, Tape};
 use crate::{Pass, Result};
 
 /// Max pooling.
-pub(crate) struct MaxPool(pub(crate) PoolSettings);
+///
+/// **Shapes** `[n, h, w, c]` to `[n, h', w', c]`. Of equal values the first in row-major order is the maximum.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use models::Pass;
+/// use models::layer::{Layer, MaxPool};
+/// use models::ops::PoolSettings;
+/// let x = Tensor::new(&[1f64, 2., 3., 4.], &Device::Cpu)?.reshape((1, 2, 2, 1))?;
+/// let y = MaxPool(PoolSettings::square(2)).forward(&x, &Pass::evaluation())?;
+/// assert_eq!(y.flatten_all()?.to_vec1::<f64>()?, [4.]);
+/// # Ok::<(), models::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct MaxPool(
+    /// Window, stride and padding.
+    pub PoolSettings,
+);
+
+impl MaxPool {
+    /// As [`Layer::linearize`]. With `masks_input`, the input is the output of a ReLU whose mask this layer's VJP applies.
+    pub(super) fn linearize_masking(
+        &self,
+        masks_input: bool,
+        input: &LayerInput,
+    ) -> Result<LayerLinearization<'static>> {
+        let (y, positions) = max_pool2d_with_positions(&input.x, self.0)?;
+        // Each maximum equals its pixel, so the pooled images, which are smaller, give the same mask.
+        let mask = masks_input.then(|| y.clone());
+        Ok(LayerLinearization::new(y, MaxPoolTape { positions, mask }))
+    }
+}
 
 impl Layer for MaxPool {
     fn forward(&self, x: &Tensor, _: &Pass) -> Result<Tensor> {
@@ -21,56 +47,51 @@ impl Layer for MaxPool {
     }
 
     fn linearize<'a>(&'a self, input: &LayerInput, _: &Pass) -> Result<LayerLinearization<'a>> {
-        let (y, positions) = max_pool2d_with_positions(&input.x, self.0)?;
-        let residuals = input.residuals(|| Residuals::Positions(positions.clone()));
-        // Each maximum equals its pixel, so the pooled images, which are smaller, give the same mask.
-        let mask = input.relu_mask_pending.then(|| y.clone());
-        let vjp = move |g: &Tensor, _: &mut GradientAccumulator| {
-            Ok(Some(match &mask {
-                Some(mask) => positions.scatter(&relu_mask_rows(g, mask)?)?,
-                None => positions.scatter(g)?,
-            }))
-        };
-        Ok(LayerLinearization { residuals, ..LayerLinearization::new(y, input.needs_gradient, vjp) })
+        self.linearize_masking(false, input)
     }
 
-    fn applies_relu_mask(&self) -> bool {
-        true
+    fn kind(&self) -> Kind<'_> {
+        Kind::MaxPool(self)
+    }
+}
+
+struct MaxPoolTape {
+    positions: MaxPositions,
+    mask: Option<Tensor>,
+}
+
+impl Tape for MaxPoolTape {
+    fn vjp(&self, g: &Tensor, into: &mut GradientAccumulator) -> Result<Option<Tensor>> {
+        if !into.wants_input() {
+            return Ok(None);
+        }
+        Ok(Some(match &self.mask {
+            Some(mask) => self.positions.scatter(&relu_mask_rows(g, mask)?)?,
+            None => self.positions.scatter(g)?,
+        }))
     }
 
-    fn as_max_pool(&self) -> Option<&MaxPool> {
-        Some(self)
+    fn jvp(&self, t: &Tensor) -> Result<Tensor> {
+        Ok(self.positions.gather(t)?)
     }
 
-    fn jvp(&self, x: &Tensor, dx: &Tensor, _: &Pass) -> Result<(Tensor, Tensor)> {
-        Ok(max_pool2d_jvp(x, dx, self.0)?)
-    }
-
-    fn vjp(&self, residuals: &LayerResiduals, g: &Tensor, _: &Pass) -> Result<Cotangents> {
-        let input = match &residuals.extra {
-            Residuals::Positions(positions) => positions.scatter(g)?,
-            _ => max_pool2d_vjp(&residuals.input.detach(), g, self.0)?,
-        };
-        Ok(Cotangents::leaf(g, input))
-    }
-
-    fn penalty_jvp(
-        &self,
-        residuals: &LayerResiduals,
-        _: Cotangents,
-        t: &Tensor,
-        _: &Pass,
-        _: &mut TangentCotangentTerms<'_>,
-    ) -> Result<Tensor> {
-        Ok(match &residuals.extra {
-            Residuals::Positions(positions) => positions.gather(t)?,
-            _ => max_pool2d_jvp(&residuals.input.detach(), t, self.0)?.1,
-        })
+    fn penalty(&self, _: &Tensor, t: &Tensor, _: &mut GradientAccumulator) -> Result<Tensor> {
+        self.jvp(t)
     }
 }
 
 /// The mean over all pixels: `[n, h, w, c]` to `[n, c]`.
-pub(crate) struct GlobalAvgPool;
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use models::Pass;
+/// use models::layer::{GlobalAvgPool, Layer};
+/// let x = Tensor::new(&[1f64, 2., 3., 4.], &Device::Cpu)?.reshape((1, 2, 2, 1))?;
+/// assert_eq!(GlobalAvgPool.forward(&x, &Pass::evaluation())?.to_vec2::<f64>()?, [[2.5]]);
+/// # Ok::<(), models::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct GlobalAvgPool;
 
 impl Layer for GlobalAvgPool {
     fn forward(&self, x: &Tensor, _: &Pass) -> Result<Tensor> {
@@ -79,28 +100,10 @@ impl Layer for GlobalAvgPool {
 
     fn linearize<'a>(&'a self, input: &LayerInput, _: &Pass) -> Result<LayerLinearization<'a>> {
         let (_, height, width, _) = input.x.dims4()?;
-        let vjp = move |g: &Tensor, _: &mut GradientAccumulator| Ok(Some(global_avg_pool2d_vjp(g, [height, width])?));
-        let y = global_avg_pool2d(&input.x)?;
-        Ok(LayerLinearization::new(y, input.needs_gradient, vjp))
-    }
-
-    fn jvp(&self, x: &Tensor, dx: &Tensor, _: &Pass) -> Result<(Tensor, Tensor)> {
-        Ok((global_avg_pool2d(x)?, global_avg_pool2d(dx)?))
-    }
-
-    fn vjp(&self, residuals: &LayerResiduals, g: &Tensor, _: &Pass) -> Result<Cotangents> {
-        let (_, height, width, _) = residuals.input.dims4()?;
-        Ok(Cotangents::leaf(g, global_avg_pool2d_vjp(g, [height, width])?))
-    }
-
-    fn penalty_jvp(
-        &self,
-        _: &LayerResiduals,
-        _: Cotangents,
-        t: &Tensor,
-        _: &Pass,
-        _: &mut TangentCotangentTerms<'_>,
-    ) -> Result<Tensor> {
-        Ok(global_avg_pool2d(t)?)
+        let tape = LinearTape::new(
+            |t: &Tensor| Ok(global_avg_pool2d(t)?),
+            move |g: &Tensor| Ok(global_avg_pool2d_vjp(g, [height, width])?),
+        );
+        Ok(LayerLinearization::new(global_avg_pool2d(&input.x)?, tape))
     }
 }

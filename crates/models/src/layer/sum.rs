@@ -1,134 +1,129 @@
 //! Two paths from one input whose outputs are added, as in residual networks.
 
-use std::mem::take;
-
 use candle_core::Tensor;
-use ops::{add_detached, relu_mask_rows};
+use ops::{add_detached, relu_mask, relu_mask_rows};
 
-use super::{
-    Cotangents, GradientAccumulator, Layer, LayerInput, LayerLinearization, LayerResiduals, ReluMask, Residuals,
-    Sequential, TangentCotangentTerms,
-};
-use crate::{Error, Pass, Result};
+use super::conv::ReluMask;
+use super::memo::Memo;
+use super::{GradientAccumulator, Kind, Layer, LayerInput, LayerLinearization, Sequential, SequentialTape, Tape};
+use crate::{Pass, Result};
 
 /// branch(x) + shortcut(x); an empty shortcut is the identity.
-pub(crate) struct Sum {
-    pub(crate) branch: Sequential,
-    pub(crate) shortcut: Sequential,
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use models::Pass;
+/// use models::layer::{ActivationLayer, Layer, Sequential, Sum};
+/// use models::ops::Activation;
+/// let mut branch = Sequential::default();
+/// branch.push("relu", ActivationLayer(Activation::Relu));
+/// let y = Sum::residual(branch).forward(&Tensor::new(&[[-1f64, 2.]], &Device::Cpu)?, &Pass::evaluation())?;
+/// assert_eq!(y.to_vec2::<f64>()?, [[-1., 4.]]);
+/// # Ok::<(), models::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Sum {
+    /// The layers of the branch.
+    pub branch: Sequential,
+    /// The layers of the shortcut.
+    pub shortcut: Sequential,
 }
 
 impl Sum {
-    /// `mask` is the layer that applies the mask of a fused ReLU; none without a ReLU.
-    fn linearize_fused<'a>(
+    /// branch(x) + x.
+    pub fn residual(branch: Sequential) -> Self {
+        Self { branch, shortcut: Sequential::default() }
+    }
+
+    /// As [`Layer::linearize`], with a fused ReLU or without one.
+    pub(super) fn linearize_fused<'a>(
         &'a self,
+        relu: Option<ReluMask>,
         input: &LayerInput,
-        mask: Option<ReluMask>,
         pass: &Pass,
     ) -> Result<LayerLinearization<'a>> {
-        let needs_gradient = input.needs_gradient;
-        let path_input =
-            || LayerInput { keeps_residuals: input.keeps_residuals, ..LayerInput::first(&input.x, needs_gradient) };
-        let (of_branch, mut branch) = self.branch.linearize(path_input(), pass)?;
-        let (of_shortcut, mut shortcut) = self.shortcut.linearize(path_input(), pass)?;
-        let residuals =
-            input.residuals(|| Residuals::Paths(vec![take(&mut branch.residuals), take(&mut shortcut.residuals)]));
-        let y = add_detached(&of_branch, &of_shortcut, mask.is_some())?;
-        let inside = branch.footprint.and(shortcut.footprint);
-        let any = needs_gradient || !branch.is_empty() || !shortcut.is_empty();
-        let own_mask = (mask == Some(ReluMask::ThisLayer)).then(|| y.clone());
-        let vjp = move |g: &Tensor, into: &mut GradientAccumulator| -> Result<Option<Tensor>> {
-            let g = match &own_mask {
-                Some(mask) => relu_mask_rows(g, mask)?,
-                None => g.clone(),
-            };
-            let (by_branch, by_shortcut) = (branch.vjp(&g, into)?, shortcut.vjp(&g, into)?);
-            Ok(match (by_branch, by_shortcut) {
-                (Some(one), Some(other)) if needs_gradient => Some(add_detached(&one, &other, false)?),
-                _ => None,
-            })
-        };
-        Ok(LayerLinearization { inside, residuals, ..LayerLinearization::new(y, any, vjp) })
+        let (of_branch, branch) = self.branch.tape(input, pass)?;
+        let (of_shortcut, shortcut) = self.shortcut.tape(input, pass)?;
+        let y = add_detached(&of_branch, &of_shortcut, relu.is_some())?;
+        let inside = branch.footprint().and(shortcut.footprint());
+        let has_variables = branch.has_variables() || shortcut.has_variables();
+        let by_graph = branch.by_graph() || shortcut.by_graph();
+        let output = relu.filter(|mask| input.tangents || *mask == ReluMask::ThisLayer).map(|_| y.clone());
+        let tape = SumTape { branch, shortcut, relu, output, masked: Memo::default(), tangents: input.tangents };
+        Ok(LayerLinearization::new(y, tape).with_memory(inside).with_inside(has_variables, by_graph))
     }
 }
 
 impl Layer for Sum {
-    fn linearize<'a>(&'a self, input: &LayerInput, pass: &Pass) -> Result<LayerLinearization<'a>> {
-        self.linearize_fused(input, None, pass)
-    }
-
-    fn linearize_with_relu<'a>(
-        &'a self,
-        input: &LayerInput,
-        mask: ReluMask,
-        pass: &Pass,
-    ) -> Result<Option<LayerLinearization<'a>>> {
-        self.linearize_fused(input, Some(mask), pass).map(Some)
-    }
-
     fn forward(&self, x: &Tensor, pass: &Pass) -> Result<Tensor> {
         Ok((self.branch.forward(x, pass)? + self.shortcut.forward(x, pass)?)?)
     }
 
-    fn jvp(&self, x: &Tensor, dx: &Tensor, pass: &Pass) -> Result<(Tensor, Tensor)> {
-        let (branch, d_branch) = self.branch.jvp(x, dx, pass)?;
-        let (shortcut, d_shortcut) = self.shortcut.jvp(x, dx, pass)?;
-        Ok(((branch + shortcut)?, (d_branch + d_shortcut)?))
+    fn linearize<'a>(&'a self, input: &LayerInput, pass: &Pass) -> Result<LayerLinearization<'a>> {
+        self.linearize_fused(None, input, pass)
     }
 
-    fn names_inside(&self) -> Vec<String> {
-        [self.branch.names(), self.shortcut.names()].concat()
+    fn kind(&self) -> Kind<'_> {
+        Kind::Sum(self)
     }
 
-    fn find_inside(&self, name: &str) -> Option<Sequential> {
-        self.branch.find(name).or_else(|| self.shortcut.find(name))
-    }
-
-    fn forward_with_residuals(&self, x: &Tensor, pass: &Pass) -> Result<LayerResiduals> {
-        let branch = self.branch.forward_with_residuals(x, pass)?;
-        let shortcut = self.shortcut.forward_with_residuals(x, pass)?;
-        let output = |layers: &[LayerResiduals]| layers.last().map_or(x, |last| &last.output).clone();
-        let y = (output(&branch) + output(&shortcut))?;
-        Ok(LayerResiduals { extra: Residuals::Paths(vec![branch, shortcut]), ..LayerResiduals::new(x, y) })
-    }
-
-    fn vjp(&self, residuals: &LayerResiduals, g: &Tensor, pass: &Pass) -> Result<Cotangents> {
-        let [branch, shortcut] = both(paths(residuals))?;
-        let (branch, by_branch) = self.branch.vjp(branch, g, pass)?;
-        let (shortcut, by_shortcut) = self.shortcut.vjp(shortcut, g, pass)?;
-        let input = (by_branch + by_shortcut)?;
-        Ok(Cotangents { output: g.clone(), input, inner: vec![branch, shortcut] })
-    }
-
-    fn penalty_jvp(
-        &self,
-        residuals: &LayerResiduals,
-        cotangents: Cotangents,
-        t: &Tensor,
-        pass: &Pass,
-        terms: &mut TangentCotangentTerms<'_>,
-    ) -> Result<Tensor> {
-        let ([branch, shortcut], [at_branch, at_shortcut]) = (both(paths(residuals))?, both(cotangents.inner)?);
-        let of_branch = self.branch.penalty_jvp(branch, at_branch, t, pass, terms)?;
-        let of_shortcut = self.shortcut.penalty_jvp(shortcut, at_shortcut, t, pass, terms)?;
-        Ok((of_branch + of_shortcut)?)
+    fn paths(&self) -> Vec<&Sequential> {
+        vec![&self.branch, &self.shortcut]
     }
 }
 
-/// The residuals of the two paths.
-fn paths(residuals: &LayerResiduals) -> &[Vec<LayerResiduals>] {
-    match &residuals.extra {
-        Residuals::Paths(paths) => paths,
-        _ => &[],
+struct SumTape<'a> {
+    branch: SequentialTape<'a>,
+    shortcut: SequentialTape<'a>,
+    relu: Option<ReluMask>,
+    /// The output of a fused ReLU, if its mask is applied here.
+    output: Option<Tensor>,
+    /// The cotangent behind that mask.
+    masked: Memo<Tensor>,
+    tangents: bool,
+}
+
+impl SumTape<'_> {
+    /// The cotangent of the sum itself.
+    fn behind_relu(&self, g: &Tensor) -> Result<Tensor> {
+        match (&self.output, self.relu) {
+            (Some(y), Some(ReluMask::ThisLayer)) => Ok(relu_mask_rows(g, y)?),
+            _ => Ok(g.clone()),
+        }
     }
 }
 
-/// The two entries of a list: that of the branch and that of the shortcut.
-fn both<T>(inner: impl IntoIterator<Item = T>) -> Result<[T; 2]> {
-    let inner: Vec<T> = inner.into_iter().collect();
-    inner.try_into().map_err(|inner: Vec<T>| Error::Setting {
-        op: "sum of two paths",
-        name: "number of paths with residuals",
-        value: inner.len().to_string(),
-        rule: "there are two, the branch and the shortcut",
-    })
+impl Tape for SumTape<'_> {
+    fn vjp(&self, g: &Tensor, into: &mut GradientAccumulator) -> Result<Option<Tensor>> {
+        let behind = self.behind_relu(g)?;
+        let (by_branch, by_shortcut) = (self.branch.vjp(&behind, into)?, self.shortcut.vjp(&behind, into)?);
+        if self.tangents && !into.wants_parameters() {
+            self.masked.keep(g, behind);
+        }
+        Ok(match (by_branch, by_shortcut) {
+            (Some(one), Some(other)) if into.wants_input() => Some(add_detached(&one, &other, false)?),
+            _ => None,
+        })
+    }
+
+    fn jvp(&self, t: &Tensor) -> Result<Tensor> {
+        self.masked_sum(&self.branch.jvp(t)?, &self.shortcut.jvp(t)?)
+    }
+
+    fn penalty(&self, g: &Tensor, t: &Tensor, into: &mut GradientAccumulator) -> Result<Tensor> {
+        let behind = self.masked.take(g).map_or_else(|| self.behind_relu(g), Ok)?;
+        self.masked_sum(&self.branch.penalty(&behind, t, into)?, &self.shortcut.penalty(&behind, t, into)?)
+    }
+}
+
+impl SumTape<'_> {
+    /// The tangent of the sum from those of its two paths.
+    fn masked_sum(&self, branch: &Tensor, shortcut: &Tensor) -> Result<Tensor> {
+        let sum = add_detached(branch, shortcut, false)?;
+        match (&self.output, self.relu) {
+            (Some(y), _) => Ok(relu_mask(&sum, y)?),
+            (None, Some(_)) => Err(super::tape::without_tangents()),
+            (None, None) => Ok(sum),
+        }
+    }
 }

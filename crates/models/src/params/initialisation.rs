@@ -76,6 +76,14 @@ impl Initialisation {
                 let bound = 1.0 / (fan_in.max(1) as f64).sqrt();
                 streams::uniform(&mut stream, count, -bound, bound)
             }
+            Role::Constant { value } => vec![value; count],
+            Role::TruncatedNormal { deviation } => {
+                truncated_normal(&mut stream, count).into_iter().map(|draw| deviation * draw).collect()
+            }
+            Role::Normal { mean, deviation } => {
+                streams::standard_normal(&mut stream, count).into_iter().map(|draw| mean + deviation * draw).collect()
+            }
+            Role::Uniform { low, high } => streams::uniform(&mut stream, count, low, high),
             Role::NormScale | Role::RunningVariance => vec![1.0; count],
             Role::Bias { .. } | Role::NormShift | Role::RunningMean | Role::BatchCount => vec![0.0; count],
         };

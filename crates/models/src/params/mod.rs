@@ -11,7 +11,7 @@ use std::path::Path;
 use candle_core::{DType, Device, Tensor, Var};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use builder::{Access, Builder};
+pub use builder::{Access, Builder};
 pub use initialisation::Initialisation;
 pub use weights::{RenamedTensor, ShapeMismatch, TensorShape, WeightsFile, WeightsReport};
 pub(crate) use weights::{encode_tensors, parse_tensors};
@@ -20,7 +20,7 @@ pub use weights_source::WeightsSource;
 use crate::{Error, Result};
 
 /// The role of a parameter, which decides its initial values and whether an optimiser changes it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Role {
@@ -35,6 +35,31 @@ pub enum Role {
     NormScale,
     /// The summand β of a normalisation.
     NormShift,
+    /// A trainable parameter that starts with this value everywhere, such as a layer scale.
+    Constant {
+        /// The value.
+        value: f64,
+    },
+    /// A trainable parameter drawn from a normal distribution truncated at two standard deviations, whatever the initialisation
+    /// of the network: class tokens, position embeddings.
+    TruncatedNormal {
+        /// Standard deviation before the truncation.
+        deviation: f64,
+    },
+    /// A trainable parameter drawn from a normal distribution, whatever the initialisation of the network.
+    Normal {
+        /// Mean.
+        mean: f64,
+        /// Standard deviation.
+        deviation: f64,
+    },
+    /// A trainable parameter drawn uniformly from an interval, whatever the initialisation of the network.
+    Uniform {
+        /// The lower end.
+        low: f64,
+        /// The upper end.
+        high: f64,
+    },
     /// A running mean: a statistic, which no optimiser changes.
     RunningMean,
     /// A running variance: a statistic, which no optimiser changes.
@@ -164,8 +189,13 @@ impl Statistics {
 }
 
 impl Params {
-    /// No parameters yet; `head` is the name of the last linear layer.
-    pub(crate) fn empty(dtype: DType, device: &Device, head: Option<String>) -> Self {
-        Self { entries: BTreeMap::new(), dtype, device: device.clone(), head }
+    /// No parameters yet.
+    pub fn new(dtype: DType, device: &Device) -> Self {
+        Self { entries: BTreeMap::new(), dtype, device: device.clone(), head: None }
+    }
+
+    /// The same with the name of the last linear layer.
+    pub(crate) fn with_head(self, head: String) -> Self {
+        Self { head: Some(head), ..self }
     }
 }

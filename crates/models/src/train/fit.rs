@@ -29,7 +29,7 @@ impl<F: FnMut(u64) -> candle_core::Result<(Tensor, Tensor)>> BatchSource for F {
 }
 
 /// How a network is trained.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Fit {
     /// Number of steps of the whole run.
     pub steps: u64,
@@ -288,7 +288,7 @@ impl Fit {
         if self.has_diverged(loss) {
             return Ok(Attempt::Diverged { loss });
         }
-        let (complexity, gradients) = forward.gradients(penalty, index)?;
+        let (complexity, _, gradients) = forward.gradients(penalty, index)?;
         Ok(Attempt::Done(BatchLoss { loss, complexity: Some(complexity), gradients }))
     }
 

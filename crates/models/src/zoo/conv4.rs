@@ -55,13 +55,14 @@ impl Default for Conv4Config {
     }
 }
 
-impl Conv4Config {
-    /// The keys of its description.
-    pub(super) const KEYS: &'static [&'static str] =
-        &["channels", "activation", "in_channels", "input_size", "classes"];
-}
-
 impl Family for Conv4Config {
+    const NAME: &'static str = "conv4";
+    const PRESETS: &'static [&'static str] = &["conv4"];
+
+    fn preset(name: &str) -> Option<Self> {
+        (name == "conv4").then(Self::default)
+    }
+
     takes_images!();
 
     fn scale_width(&mut self, factor: f64) {

@@ -2,21 +2,12 @@
 
 use std::path::Path;
 
-use serde::Deserialize;
 use toml::{Table, Value};
 
-use super::{Architecture, Conv4Config, MlpConfig, ResNetConfig, VggConfig, WideResNetConfig};
+use super::Architecture;
+use super::registry::{families, family};
 use crate::similar_names::most_similar;
 use crate::{Error, Result};
-
-/// The families by name, with the keys of each.
-const FAMILIES: [(&str, &[&str]); 5] = [
-    ("mlp", MlpConfig::KEYS),
-    ("vgg", VggConfig::KEYS),
-    ("resnet", ResNetConfig::KEYS),
-    ("wide_resnet", WideResNetConfig::KEYS),
-    ("conv4", Conv4Config::KEYS),
-];
 
 impl Architecture {
     /// The architecture that a TOML text describes: the key `family`, then the keys of that family and no others.
@@ -24,12 +15,21 @@ impl Architecture {
     /// | family | keys |
     /// |---|---|
     /// | `mlp` | `inputs`, `hidden`, `activation`, `activation_before_head` (default true), `classes` |
-    /// | `vgg` | `stages` (channels of each convolution, stage by stage), `batch_norm`, `activation`, `hidden`, `dropout` |
-    /// | `resnet` | `block`, `stem`, `stem_channels`, `stages` (`channels`, `blocks`, `stride`), `activation` |
+    /// | `vgg` | `stages` (channels of each convolution, stage by stage), `batch_norm`, `activation`, `hidden`, `pool`, `dropout` |
+    /// | `resnet` | `block`, `stem` (`cifar`, `imagenet`, `deep`), `stem_channels`, `stages` (`channels`, `blocks`, `stride`), `groups` (1), `group_width` (64), `average_down`, `activation` |
     /// | `wide_resnet` | `depth`, `widen_factor`, `base_channels`, `dropout`, `activation` |
     /// | `conv4` | `channels`, `activation` |
+    /// | `vit` | `patch`, `width`, `depth`, `heads`, `mlp_ratio` (4), `features` (`token` or `mean`), `layer_scale`, `stochastic_depth`, `activation` |
+    /// | `convnext` | `channels`, `blocks`, `conv_mlp`, `patch` (4), `layer_scale`, `stochastic_depth`, `activation` |
+    /// | `mixer` | `patch`, `width`, `depth`, `token_width`, `channel_width`, `activation` |
+    /// | `mobilenet_v2` | `stem_channels`, `stem_stride`, `stages` (`expansion`, `channels`, `blocks`, `stride`, `kernel`), `last_channels`, `activation` |
+    /// | `mobilenet_v3` | `stem_channels`, `stem_stride`, `blocks` (`kernel`, `expanded`, `channels`, `squeeze`, `activation`, `stride`), `last_channels`, `activation` |
+    /// | `efficientnet` | `stem_channels`, `stem_stride`, `stages`, `stochastic_depth`, `activation` |
+    /// | `densenet` | `stem_channels`, `imagenet_stem`, `growth`, `bottleneck` (4), `blocks`, `activation` |
+    /// | `decoder`, `encoder` | `tokens`, `width`, `depth`, `heads`, `mlp_ratio` (4), `activation`, `classes` |
     ///
-    /// All families but `mlp` also have `in_channels` (default 3), `input_size` (`[32, 32]`) and `classes` (10).
+    /// All families but `mlp`, `decoder` and `encoder` also have `in_channels` (default 3), `input_size` and `classes`. The defaults of
+    /// the last two are `[32, 32]` and 10, from `vit` on `[224, 224]` and 1000.
     ///
     /// Before the family `mlp` had the key `activation_before_head`, it had no activation before its head. A file without the key now
     /// means a network with one; set the key to `false` for the former meaning.
@@ -68,24 +68,22 @@ impl Architecture {
     ///
     /// **Errors** [`Error::Description`] for sizes that TOML cannot hold.
     pub fn to_toml(&self) -> Result<String> {
-        toml::to_string(self).map_err(|error| refused("the architecture", &error.to_string()))
+        self.description().map_err(|error| refused("the architecture", &error.to_string()))
     }
 
     fn parse(text: &str, origin: &str) -> Result<Self> {
-        let table: Table = text.parse().map_err(|error: toml::de::Error| refused(origin, &error.to_string()))?;
-        let Some(Value::String(name)) = table.get("family") else {
-            let families = FAMILIES.map(|(name, _)| format!("`{name}`")).join(", ");
+        let mut table: Table = text.parse().map_err(|error: toml::de::Error| refused(origin, &error.to_string()))?;
+        let Some(Value::String(name)) = table.remove("family") else {
+            let families = families().iter().map(|entry| format!("`{}`", entry.name)).collect::<Vec<_>>().join(", ");
             return Err(refused(origin, &format!("the key `family` is missing; it is one of {families}")));
         };
-        let Some((family, keys)) = FAMILIES.into_iter().find(|(known, _)| known == name) else {
-            let nearest = most_similar(name, FAMILIES.into_iter().map(|(known, _)| known));
-            return Err(Error::UnknownName { what: "architecture family", name: name.clone(), nearest });
-        };
-        if let Some(key) = table.keys().find(|key| *key != "family" && !keys.contains(&key.as_str())) {
+        let entry = family(&name)?;
+        let keys = (entry.keys)();
+        if let Some(key) = table.keys().find(|key| !keys.contains(&key.as_str())) {
             let nearest = most_similar(key, keys.iter().copied());
-            return Err(Error::UnknownKey { origin: origin.to_owned(), key: key.clone(), family, nearest });
+            return Err(Error::UnknownKey { origin: origin.to_owned(), key: key.clone(), family: entry.name, nearest });
         }
-        Architecture::deserialize(table).map_err(|error| refused(origin, &error.to_string()))
+        (entry.from_toml)(table).map_err(|error| refused(origin, &error.to_string()))
     }
 }
 

@@ -1,19 +1,91 @@
 //! The trait of all families of architectures, their common defaults and checks.
 
+use std::fmt::Debug;
+
 use ops::Activation;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::BodyAndHead;
 use crate::params::Builder;
 use crate::{Error, Result};
 
-/// The sizes of one family.
-pub(crate) trait Family {
+/// A family of networks: sizes as data, and the layers that they describe.
+///
+/// The struct's fields are the keys of its TOML description (see [`Architecture::from_toml`](crate::Architecture::from_toml)). With
+/// [`Architecture::of`](crate::Architecture::of) any family is an architecture; one that is
+/// [registered](crate::Architecture::register) is also read from descriptions and checkpoints.
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use models::layer::{ActivationLayer, Flatten, Linear, Sequential};
+/// use models::ops::Activation;
+/// use models::{Architecture, BodyAndHead, Builder, Family, Initialisation, Network, Pass, takes_images};
+/// use serde::{Deserialize, Serialize};
+///
+/// /// One hidden layer on flattened images.
+/// #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// #[serde(deny_unknown_fields)]
+/// struct Shallow {
+///     width: usize,
+///     activation: Activation,
+///     in_channels: usize,
+///     input_size: [usize; 2],
+///     classes: usize,
+/// }
+///
+/// impl Family for Shallow {
+///     const NAME: &'static str = "shallow";
+///     takes_images!();
+///
+///     fn scale_width(&mut self, factor: f64) {
+///         self.width = (self.width as f64 * factor).round() as usize;
+///     }
+///
+///     fn has_batch_norm(&self) -> bool {
+///         false
+///     }
+///
+///     fn head_name(&self) -> String {
+///         "head".into()
+///     }
+///
+///     fn build(&self, mut builder: Builder<'_>) -> models::Result<BodyAndHead> {
+///         let inputs = self.in_channels * self.input_size[0] * self.input_size[1];
+///         let mut body = Sequential::default();
+///         body.push("flatten", Flatten);
+///         body.push("hidden", Linear::new(builder.under("hidden"), inputs, self.width)?);
+///         body.push("act", ActivationLayer(self.activation));
+///         BodyAndHead::new(body, builder, &self.head_name(), self.width, self.classes)
+///     }
+/// }
+///
+/// Architecture::register::<Shallow>()?;
+/// let text = "family = 'shallow'\nwidth = 5\nactivation = 'gelu'\nin_channels = 1\ninput_size = [4, 4]\nclasses = 3";
+/// let net = Network::new(&Architecture::from_toml(text)?, Initialisation::HeNormal, 0, DType::F32, &Device::Cpu)?;
+/// let images = Tensor::zeros((2, 1, 4, 4), DType::F32, &Device::Cpu)?;
+/// assert_eq!(net.frozen().features(&images, &Pass::evaluation())?.dims(), [2, 5]);
+/// # Ok::<(), models::Error>(())
+/// ```
+pub trait Family: Debug + Clone + PartialEq + Serialize + DeserializeOwned + Send + Sync + 'static {
+    /// The name of the family, the value of the key `family`.
+    const NAME: &'static str;
+
+    /// The names of its presets.
+    const PRESETS: &'static [&'static str] = &[];
+
+    /// The preset of this name.
+    fn preset(_name: &str) -> Option<Self> {
+        None
+    }
+
     /// Outputs of the head.
     fn classes(&self) -> usize;
 
+    /// Sets the outputs of the head.
     fn set_classes(&mut self, classes: usize);
 
-    /// Shape of one input, without the batch.
+    /// Shape of one input, without the batch: `[c, h, w]`, `[t, d]` or `[d]`.
     fn input_shape(&self) -> Vec<usize>;
 
     /// Sets the channels and the `[height, width]` of the images.
@@ -31,7 +103,7 @@ pub(crate) trait Family {
     /// The name of the head.
     fn head_name(&self) -> String;
 
-    /// The layers.
+    /// The layers, with parameters from `builder`.
     ///
     /// # Errors
     /// [`Error::Setting`] for impossible sizes.
@@ -44,6 +116,18 @@ pub(super) fn relu() -> Activation {
 
 pub(super) fn is_relu(activation: &Activation) -> bool {
     *activation == relu()
+}
+
+pub(super) fn gelu() -> Activation {
+    Activation::Gelu
+}
+
+pub(super) fn imagenet_size() -> [usize; 2] {
+    [224, 224]
+}
+
+pub(super) fn thousand() -> usize {
+    1000
 }
 
 pub(super) fn rgb() -> usize {
@@ -63,7 +147,9 @@ pub(super) fn scaled(width: usize, factor: f64) -> usize {
     if factor.is_finite() && factor > 0.0 { ((width as f64 * factor).round() as usize).max(1) } else { 0 }
 }
 
-/// The methods of [`Family`] that the families for images share; they have fields of these names.
+/// The methods of [`Family`] that families for images share: `classes`, `set_classes`, `input_shape`, `set_input` and
+/// `set_activation`, for a struct with the fields `classes`, `in_channels`, `input_size` and `activation`.
+#[macro_export]
 macro_rules! takes_images {
     () => {
         fn classes(&self) -> usize {
@@ -74,20 +160,51 @@ macro_rules! takes_images {
             self.classes = classes;
         }
 
-        fn input_shape(&self) -> Vec<usize> {
-            vec![self.in_channels, self.input_size[0], self.input_size[1]]
+        fn input_shape(&self) -> ::std::vec::Vec<usize> {
+            ::std::vec![self.in_channels, self.input_size[0], self.input_size[1]]
         }
 
         fn set_input(&mut self, channels: usize, size: [usize; 2]) {
             (self.in_channels, self.input_size) = (channels, size);
         }
 
-        fn set_activation(&mut self, activation: Activation) {
+        fn set_activation(&mut self, activation: $crate::ops::Activation) {
             self.activation = activation;
         }
     };
 }
-pub(super) use takes_images;
+pub(super) use crate::takes_images;
+
+/// The methods of [`Family`] that the families for embedded sequences share; they have fields of these names.
+macro_rules! takes_sequences {
+    () => {
+        fn classes(&self) -> usize {
+            self.classes
+        }
+
+        fn set_classes(&mut self, classes: usize) {
+            self.classes = classes;
+        }
+
+        fn input_shape(&self) -> Vec<usize> {
+            vec![self.tokens, self.width]
+        }
+
+        /// The pixels become tokens, and the channels the numbers in each.
+        fn set_input(&mut self, channels: usize, size: [usize; 2]) {
+            (self.tokens, self.width) = (size[0].saturating_mul(size[1]), channels);
+        }
+
+        fn set_activation(&mut self, activation: Activation) {
+            self.activation = activation;
+        }
+
+        fn has_batch_norm(&self) -> bool {
+            false
+        }
+    };
+}
+pub(super) use takes_sequences;
 
 /// Larger sizes are mistakes, and products of them would overflow.
 const LARGEST_SIZE: usize = 1 << 24;

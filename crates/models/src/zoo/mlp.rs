@@ -41,7 +41,7 @@ fn yes() -> bool {
 
 impl MlpConfig {
     /// `mlp`: two hidden layers of 512 on flattened images.
-    pub(super) fn named(name: &str) -> Option<Self> {
+    fn named(name: &str) -> Option<Self> {
         let images = 3 * cifar_size()[0] * cifar_size()[1];
         (name == "mlp").then(|| Self {
             inputs: images,
@@ -51,13 +51,16 @@ impl MlpConfig {
             classes: ten(),
         })
     }
-
-    /// The keys of its description.
-    pub(super) const KEYS: &'static [&'static str] =
-        &["inputs", "hidden", "activation", "activation_before_head", "classes"];
 }
 
 impl Family for MlpConfig {
+    const NAME: &'static str = "mlp";
+    const PRESETS: &'static [&'static str] = &["mlp"];
+
+    fn preset(name: &str) -> Option<Self> {
+        Self::named(name)
+    }
+
     fn classes(&self) -> usize {
         self.classes
     }

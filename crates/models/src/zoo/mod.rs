@@ -1,19 +1,46 @@
 //! Architectures: families of networks, by name or by description.
 
+mod any_family;
 mod architecture;
+mod blocks;
 mod body_and_head;
 mod conv4;
+mod convnext;
+mod decoder;
+mod densenet;
 mod description;
+mod efficientnet;
+mod encoder;
 mod family;
+mod inverted_residual;
+mod keys;
+mod mixer;
 mod mlp;
+mod mobilenet_v2;
+mod mobilenet_v3;
+mod own_layers;
+mod registry;
 mod resnet;
 mod vgg;
+mod vit;
 mod wide_resnet;
 
 pub use architecture::Architecture;
-pub(crate) use body_and_head::BodyAndHead;
+pub use body_and_head::BodyAndHead;
 pub use conv4::Conv4Config;
+pub use convnext::ConvNextConfig;
+pub use decoder::DecoderConfig;
+pub use densenet::DenseNetConfig;
+pub use efficientnet::EfficientNetConfig;
+pub use encoder::EncoderConfig;
+pub use family::Family;
+pub use inverted_residual::MobileStage;
+pub use mixer::MixerConfig;
 pub use mlp::MlpConfig;
+pub use mobilenet_v2::MobileNetV2Config;
+pub use mobilenet_v3::{MobileBlock, MobileNetV3Config};
+pub use own_layers::OwnLayers;
 pub use resnet::{Block, ResNetConfig, ResNetStage, Stem};
 pub use vgg::VggConfig;
+pub use vit::{TokenFeatures, VitConfig};
 pub use wide_resnet::WideResNetConfig;

@@ -4,10 +4,11 @@ use ops::{Activation, ConvSettings, PoolSettings};
 use serde::{Deserialize, Serialize};
 
 use super::BodyAndHead;
+use super::blocks::ConvNorm;
 use super::family::{
     Family, cifar_size, is_relu, relu, require_count, require_images, require_size, rgb, scaled, takes_images, ten,
 };
-use crate::layer::{ActivationLayer, BatchNorm2d, Conv2d, ConvSizes, GlobalAvgPool, MaxPool, Sequential, Sum};
+use crate::layer::{ActivationLayer, AvgPool, BatchNorm2d, Conv2d, ConvSizes, GlobalAvgPool, MaxPool, Sequential, Sum};
 use crate::params::Builder;
 use crate::{Error, Result};
 
@@ -42,6 +43,8 @@ pub enum Stem {
     Cifar,
     /// A 7×7 convolution with stride 2 and 3×3 max pooling with stride 2.
     Imagenet,
+    /// Three 3×3 convolutions, the first with stride 2, and 3×3 max pooling with stride 2 (ResNet-D).
+    Deep,
 }
 
 /// Blocks of one width.
@@ -76,6 +79,15 @@ pub struct ResNetConfig {
     pub stem_channels: Option<usize>,
     /// The stages.
     pub stages: Vec<ResNetStage>,
+    /// Groups of the 3×3 convolution of a bottleneck block (ResNeXt).
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub groups: usize,
+    /// Channels of each group of a block of 64 channels: 64, 4 for ResNeXt-50 32x4d, 128 for Wide ResNet-50-2.
+    #[serde(default = "sixty_four", skip_serializing_if = "is_sixty_four")]
+    pub group_width: usize,
+    /// Whether a shortcut with stride averages 2×2 pixels before its convolution with stride 1 (ResNet-D).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub average_down: bool,
     /// The activation after each batch norm of the stem and inside the blocks, and after each sum.
     #[serde(default = "relu", skip_serializing_if = "is_relu")]
     pub activation: Activation,
@@ -90,15 +102,40 @@ pub struct ResNetConfig {
     pub classes: usize,
 }
 
+fn one() -> usize {
+    1
+}
+
+fn is_one(groups: &usize) -> bool {
+    *groups == one()
+}
+
+fn sixty_four() -> usize {
+    64
+}
+
+fn is_sixty_four(width: &usize) -> bool {
+    *width == sixty_four()
+}
+
 impl ResNetConfig {
-    /// `resnet18`, `resnet34`, `resnet50` (ImageNet stem), with `-cifar` for the CIFAR stem.
-    pub(super) fn named(name: &str) -> Option<Self> {
+    /// `resnet18`, `resnet34`, `resnet50` (ImageNet stem), with `-cifar` for the CIFAR stem; torchvision's `resnext50_32x4d` and
+    /// `wide_resnet50_2`; timm's `resnet18d` and `resnet50d`.
+    fn named(name: &str) -> Option<Self> {
         let (base, stem) = name.strip_suffix("-cifar").map_or((name, Stem::Imagenet), |base| (base, Stem::Cifar));
+        let stem = if matches!(base, "resnet18d" | "resnet50d") { Stem::Deep } else { stem };
         let (block, counts) = match base {
             "resnet18" => (Block::Basic, [2, 2, 2, 2]),
             "resnet34" => (Block::Basic, [3, 4, 6, 3]),
             "resnet50" => (Block::Bottleneck, [3, 4, 6, 3]),
+            "resnext50_32x4d" | "wide_resnet50_2" | "resnet50d" if name == base => (Block::Bottleneck, [3, 4, 6, 3]),
+            "resnet18d" if name == base => (Block::Basic, [2, 2, 2, 2]),
             _ => return None,
+        };
+        let (groups, group_width) = match base {
+            "resnext50_32x4d" => (32, 4),
+            "wide_resnet50_2" => (1, 128),
+            _ => (one(), sixty_four()),
         };
         let stages = [64, 128, 256, 512]
             .into_iter()
@@ -108,13 +145,16 @@ impl ResNetConfig {
             .collect();
         let (input_size, classes) = match stem {
             Stem::Cifar => (cifar_size(), ten()),
-            Stem::Imagenet => ([224, 224], 1000),
+            Stem::Imagenet | Stem::Deep => ([224, 224], 1000),
         };
         Some(Self {
             block,
             stem,
             stem_channels: None,
             stages,
+            groups,
+            group_width,
+            average_down: stem == Stem::Deep,
             activation: relu(),
             in_channels: rgb(),
             input_size,
@@ -133,28 +173,67 @@ impl ResNetConfig {
         };
         let channels = self.stem_channels.unwrap_or(first.channels);
         require_size("stem_channels", channels)?;
+        if self.stem == Stem::Deep {
+            self.push_deep_stem(body, builder, channels)?;
+        }
         let (kernel, settings) = match self.stem {
             Stem::Cifar => (3, ConvSettings::new(1, 1)),
             Stem::Imagenet => (7, ConvSettings::new(2, 3)),
+            Stem::Deep => return Ok(channels),
         };
         let sizes = ConvSizes { inputs: self.in_channels, outputs: channels, kernel };
         body.push("conv1", Conv2d::new(builder.under("conv1"), sizes, settings, false)?);
         body.push("bn1", BatchNorm2d::new(builder.under("bn1"), channels)?);
         body.push("relu", ActivationLayer(self.activation));
         if self.stem == Stem::Imagenet {
-            body.push("maxpool", MaxPool(PoolSettings { kernel: [3; 2], stride: [2; 2], padding: [1; 2] }));
+            body.push(
+                "maxpool",
+                MaxPool(PoolSettings { kernel: [3; 2], stride: [2; 2], padding: [1; 2], ..Default::default() }),
+            );
         }
         Ok(channels)
     }
-}
 
-impl ResNetConfig {
-    /// The keys of its description.
-    pub(super) const KEYS: &'static [&'static str] =
-        &["block", "stem", "stem_channels", "stages", "activation", "in_channels", "input_size", "classes"];
+    /// timm's names of the three convolutions: `conv1.0`, `conv1.3`, `conv1.6`; the first two have half of the channels.
+    fn push_deep_stem(&self, body: &mut Sequential, builder: &mut Builder<'_>, channels: usize) -> Result<()> {
+        let half = channels / 2;
+        require_size("stem_channels", half)?;
+        let layers = [
+            ("conv1.0", "conv1.1", [self.in_channels, half], 2),
+            ("conv1.3", "conv1.4", [half, half], 1),
+            ("conv1.6", "bn1", [half, channels], 1),
+        ];
+        for (conv, norm, [inputs, outputs], stride) in layers {
+            let (sizes, settings) = (ConvSizes { inputs, outputs, kernel: 3 }, ConvSettings::new(stride, 1));
+            let epsilon = super::blocks::BATCH_NORM_EPSILON;
+            let activation = Some(self.activation);
+            ConvNorm { names: [conv, norm], sizes, settings, epsilon, activation }.push(body, builder)?;
+        }
+        let pool = PoolSettings { kernel: [3; 2], stride: [2; 2], padding: [1; 2], ..Default::default() };
+        body.push("maxpool", MaxPool(pool));
+        Ok(())
+    }
 }
 
 impl Family for ResNetConfig {
+    const NAME: &'static str = "resnet";
+    const PRESETS: &'static [&'static str] = &[
+        "resnet18",
+        "resnet34",
+        "resnet50",
+        "resnet18-cifar",
+        "resnet34-cifar",
+        "resnet50-cifar",
+        "resnext50_32x4d",
+        "wide_resnet50_2",
+        "resnet18d",
+        "resnet50d",
+    ];
+
+    fn preset(name: &str) -> Option<Self> {
+        Self::named(name)
+    }
+
     takes_images!();
 
     fn scale_width(&mut self, factor: f64) {
@@ -183,7 +262,14 @@ impl Family for ResNetConfig {
             for block in 0..stage.blocks {
                 let name = format!("layer{}.{block}", index + 1);
                 let stride = if block == 0 { stage.stride } else { 1 };
-                let sizes = BlockSizes { inputs: channels, width: stage.channels, stride };
+                let sizes = BlockSizes {
+                    inputs: channels,
+                    width: stage.channels,
+                    inside: self.width_inside(stage.channels)?,
+                    groups: self.groups,
+                    stride,
+                    average_down: self.average_down,
+                };
                 channels = self.block.push(&mut body, &name, builder.under(&name), sizes, self.activation)?;
             }
         }
@@ -196,9 +282,29 @@ impl Family for ResNetConfig {
 struct BlockSizes {
     /// Channels of its input.
     inputs: usize,
-    /// Channels inside it.
+    /// Channels of its stage.
     width: usize,
+    /// Channels of the 3×3 convolution of a bottleneck block.
+    inside: usize,
+    /// Groups of that convolution.
+    groups: usize,
     stride: usize,
+    average_down: bool,
+}
+
+impl ResNetConfig {
+    /// torchvision's width of the 3×3 convolution of a bottleneck block.
+    fn width_inside(&self, channels: usize) -> Result<usize> {
+        require_size("groups", self.groups)?;
+        require_size("group_width", self.group_width)?;
+        if self.block == Block::Basic && !(is_one(&self.groups) && is_sixty_four(&self.group_width)) {
+            let rule = "only bottleneck blocks have groups or another width inside";
+            return Err(Error::Setting { op: "architecture", name: "groups", value: self.groups.to_string(), rule });
+        }
+        let inside = (channels as f64 * (self.group_width as f64 / 64.0)) as usize * self.groups;
+        require_size("group_width", inside)?;
+        Ok(inside)
+    }
 }
 
 impl Block {
@@ -208,7 +314,7 @@ impl Block {
         body: &mut Sequential,
         name: &str,
         mut builder: Builder<'_>,
-        BlockSizes { inputs, width, stride }: BlockSizes,
+        BlockSizes { inputs, width, inside, groups, stride, average_down }: BlockSizes,
         activation: Activation,
     ) -> Result<usize> {
         let outputs = width * self.expansion();
@@ -218,7 +324,9 @@ impl Block {
         let convolutions: Vec<(ConvSizes, ConvSettings)> = match self {
             Block::Basic => vec![conv(inputs, width, 3, stride), conv(width, width, 3, 1)],
             Block::Bottleneck => {
-                vec![conv(inputs, width, 1, 1), conv(width, width, 3, stride), conv(width, outputs, 1, 1)]
+                let (sizes, settings) = conv(inside, inside, 3, stride);
+                let grouped = (sizes, ConvSettings { groups, ..settings });
+                vec![conv(inputs, inside, 1, 1), grouped, conv(inside, outputs, 1, 1)]
             }
         };
         let mut branch = Sequential::default();
@@ -232,8 +340,15 @@ impl Block {
         }
         let mut shortcut = Sequential::default();
         if stride != 1 || inputs != outputs {
-            let (conv, norm) = ("downsample.0", "downsample.1");
-            let settings = ConvSettings::new(stride, 0);
+            // timm numbers an average pool before the convolution, which then has stride 1.
+            let (mut conv, mut norm, mut settings) = ("downsample.0", "downsample.1", ConvSettings::new(stride, 0));
+            if average_down {
+                (conv, norm, settings) = ("downsample.1", "downsample.2", ConvSettings::new(1, 0));
+                if stride > 1 {
+                    let pool = PoolSettings { ceil_mode: true, ..PoolSettings::square(stride) };
+                    shortcut.push("downsample.0", AvgPool(pool));
+                }
+            }
             let sizes = ConvSizes { inputs, outputs, kernel: 1 };
             shortcut.push(conv, Conv2d::new(builder.under(conv), sizes, settings, false)?);
             shortcut.push(norm, BatchNorm2d::new(builder.under(norm), outputs)?);

@@ -8,7 +8,9 @@ use super::family::{
     Family, cifar_size, is_relu, pixels_after_halving, relu, require_images, require_probability, require_size, rgb,
     scaled, takes_images, ten,
 };
-use crate::layer::{ActivationLayer, BatchNorm2d, Conv2d, ConvSizes, Dropout, Flatten, Linear, MaxPool, Sequential};
+use crate::layer::{
+    ActivationLayer, AdaptiveAvgPool, BatchNorm2d, Conv2d, ConvSizes, Dropout, Flatten, Linear, MaxPool, Sequential,
+};
 use crate::params::Builder;
 use crate::{Error, Result};
 
@@ -36,6 +38,10 @@ pub struct VggConfig {
     /// Widths of hidden fully connected layers before the head: `[4096, 4096]` is torchvision's form.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hidden: Vec<usize>,
+    /// Rows and columns to which adaptive average pooling brings the last stage, so that the hidden layers fit images of any size:
+    /// `[7, 7]` is torchvision's form. None without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<[usize; 2]>,
     /// Probability with which dropout after each hidden layer drops a value.
     #[serde(default = "half", skip_serializing_if = "is_half")]
     pub dropout: f64,
@@ -61,7 +67,7 @@ fn is_half(dropout: &f64) -> bool {
 impl VggConfig {
     /// `vgg11`, `vgg13`, `vgg16`, with `_bn` for batch norm and `-imagenet` for torchvision's hidden layers, and `vgg-small`:
     /// six narrow convolutions with batch norm, which train in seconds on a CPU.
-    pub(super) fn named(name: &str) -> Option<Self> {
+    fn named(name: &str) -> Option<Self> {
         let (name, imagenet) = name.strip_suffix("-imagenet").map_or((name, false), |name| (name, true));
         let (base, batch_norm) = name.strip_suffix("_bn").map_or((name, false), |base| (base, true));
         let deep = |convolutions: [usize; 5]| -> Vec<Vec<usize>> {
@@ -80,6 +86,7 @@ impl VggConfig {
             batch_norm,
             activation: Activation::Relu,
             hidden: if imagenet { vec![4096; 2] } else { Vec::new() },
+            pool: imagenet.then_some([7; 2]),
             dropout: half(),
             in_channels: rgb(),
             input_size: if imagenet { [224; 2] } else { cifar_size() },
@@ -112,18 +119,37 @@ impl VggConfig {
             });
         }
         self.stages.iter().flatten().try_for_each(|width| require_size("stages", *width))?;
-        let pixels = pixels_after_halving(self.input_size, self.stages.len())?;
+        let mut pixels = pixels_after_halving(self.input_size, self.stages.len())?;
+        if let Some(pool) = self.pool {
+            pool.into_iter().try_for_each(|size| require_size("pool", size))?;
+            pixels = pool.iter().product();
+        }
         Ok(pixels * widths.last().copied().unwrap_or(0))
     }
 }
 
-impl VggConfig {
-    /// The keys of its description.
-    pub(super) const KEYS: &'static [&'static str] =
-        &["stages", "batch_norm", "activation", "hidden", "dropout", "in_channels", "input_size", "classes"];
-}
-
 impl Family for VggConfig {
+    const NAME: &'static str = "vgg";
+    const PRESETS: &'static [&'static str] = &[
+        "vgg11",
+        "vgg11_bn",
+        "vgg13",
+        "vgg13_bn",
+        "vgg16",
+        "vgg16_bn",
+        "vgg11-imagenet",
+        "vgg11_bn-imagenet",
+        "vgg13-imagenet",
+        "vgg13_bn-imagenet",
+        "vgg16-imagenet",
+        "vgg16_bn-imagenet",
+        "vgg-small",
+    ];
+
+    fn preset(name: &str) -> Option<Self> {
+        Self::named(name)
+    }
+
     takes_images!();
 
     fn scale_width(&mut self, factor: f64) {
@@ -165,6 +191,11 @@ impl Family for VggConfig {
                 channels = *width;
             }
             body.push(next(), MaxPool(PoolSettings::square(2)));
+        }
+        let size = self.input_size.map(|side| self.stages.iter().fold(side, |side, _| side / 2));
+        // Windows of one pixel each would change nothing.
+        if let Some(pool) = self.pool.filter(|pool| *pool != size) {
+            body.push("avgpool", AdaptiveAvgPool(pool));
         }
         body.push("flatten", Flatten);
         let features = self.push_hidden(&mut body, &mut builder, features)?;

@@ -61,7 +61,7 @@ struct BlockSizes {
 
 impl WideResNetConfig {
     /// `wide-resnet28-4` and the like: `wide-resnet<depth>-<widen factor>`.
-    pub(super) fn named(name: &str) -> Option<Self> {
+    fn named(name: &str) -> Option<Self> {
         let (depth, widen_factor) = match name {
             "wide-resnet16-4" => (16, 4),
             "wide-resnet28-4" => (28, 4),
@@ -102,7 +102,7 @@ impl WideResNetConfig {
         if inputs == outputs {
             branch = before;
         } else {
-            for (inside, layer) in before.into_layers() {
+            for (inside, layer) in before {
                 body.push_shared(format!("{name}.{inside}"), layer);
             }
             let settings = ConvSettings::new(stride, 0);
@@ -126,13 +126,14 @@ impl WideResNetConfig {
     }
 }
 
-impl WideResNetConfig {
-    /// The keys of its description.
-    pub(super) const KEYS: &'static [&'static str] =
-        &["depth", "widen_factor", "base_channels", "dropout", "activation", "in_channels", "input_size", "classes"];
-}
-
 impl Family for WideResNetConfig {
+    const NAME: &'static str = "wide_resnet";
+    const PRESETS: &'static [&'static str] = &["wide-resnet16-4", "wide-resnet28-4", "wide-resnet28-10"];
+
+    fn preset(name: &str) -> Option<Self> {
+        Self::named(name)
+    }
+
     takes_images!();
 
     fn scale_width(&mut self, factor: f64) {

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on may panic")]
 #![allow(dead_code, unreachable_pub, reason = "a module of several test binaries, each of which uses its own part")]
 
+pub mod layer_check;
+
 use std::collections::HashMap;
 use std::path::PathBuf;
 

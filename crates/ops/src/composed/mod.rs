@@ -8,10 +8,13 @@
 //! the module `cuda`, and convolutions with the feature `cudnn`, do not use them. Metal has not been run.
 
 mod activation;
+mod attention;
 mod batch_norm;
 mod convolution;
+mod graph;
 mod loss;
 mod pool;
+mod sample_norm;
 mod windows;
 
 use std::cell::Cell;
@@ -22,10 +25,13 @@ use candle_core::{
 };
 
 pub(crate) use activation::smooth_derivative;
+pub(crate) use attention::{Attention, softmax, softmax_product, softmax_term};
 pub(crate) use batch_norm::{moments, normalised, training_gradients, training_tangent_cotangent_term};
 pub(crate) use convolution::{input_gradient, is_pointwise, output, weight_gradient};
+pub(crate) use graph::in_graph;
 pub(crate) use loss::{cross_entropy, cross_entropy_gradient};
 pub(crate) use pool::{average, gather, max_positions, scatter, spread};
+pub(crate) use sample_norm::SampleNorm;
 
 use crate::{Error, Result};
 
@@ -97,6 +103,15 @@ where
         return Ok(value);
     }
     Ok(x.apply_op1(Ruled { value, rule: op })?)
+}
+
+/// `value`, computed elsewhere, as the result of `rule` at `x`.
+pub(crate) fn value_with_rule<O>(x: &Tensor, value: &Tensor, rule: O) -> Result<Tensor>
+where
+    O: CustomOp1 + Send + Sync + 'static,
+{
+    same_device(rule.name(), x, value)?;
+    Ok(x.apply_op1(Ruled { value: value.detach(), rule })?)
 }
 
 /// `op` of two tensors, by kernel or composed.

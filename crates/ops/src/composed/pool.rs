@@ -44,7 +44,7 @@ pub(crate) fn scatter(g: &PoolGeometry, cotangent: &Tensor, positions: &Tensor) 
     Ok(pixels.reshape((g.batch, g.height, g.width, g.channels))?)
 }
 
-/// The mean of each window over the pixels inside the image.
+/// The mean of each window.
 pub(crate) fn average(g: &PoolGeometry, x: &Tensor) -> Result<Tensor> {
     let windows = windows(g);
     let padded = windows.padded(x, 0.0)?;
@@ -78,9 +78,11 @@ fn windows(g: &PoolGeometry) -> Windows {
     }
 }
 
-/// The number of pixels of each window inside the image, `[1, h', w', 1]`, in the dtype of `like`.
+/// The divisor of each window, `[1, h', w', 1]`, in the dtype of `like`.
 fn counts(g: &PoolGeometry, like: &Tensor) -> Result<Tensor> {
-    Ok(per_position(g, like, |pixels| pixels.len() as u32)?.to_dtype(like.dtype())?)
+    let (height, width) = (g.out_height(), g.out_width());
+    let divisors: Vec<u32> = (0..height).flat_map(|i| (0..width).map(move |j| g.divisor(i, j) as u32)).collect();
+    Ok(Tensor::from_vec(divisors, (1, height, width, 1), like.device())?.to_dtype(like.dtype())?)
 }
 
 /// `value` of the taps inside the image and their pixels, for each position of the window: `[1, h', w', 1]`, u32.

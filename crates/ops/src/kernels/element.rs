@@ -42,6 +42,9 @@ pub trait Element:
 
     /// The same number in f64.
     fn to_f64(self) -> f64;
+
+    /// e to the power of this number.
+    fn exp(self) -> Self;
 }
 
 macro_rules! element {
@@ -65,6 +68,11 @@ macro_rules! element {
             #[inline(always)]
             fn to_f64(self) -> f64 {
                 f64::from(self)
+            }
+
+            #[inline(always)]
+            fn exp(self) -> Self {
+                self.exp()
             }
         }
     };

@@ -102,3 +102,52 @@ pub fn matmul<T: Element>(a: Matrix<'_, T>, b: Matrix<'_, T>, out: &mut [T]) {
         }
     });
 }
+
+/// Writes the product of `a` `[m, k]` and `b` `[k, n]`, times `factor`, to a matrix with `stride` elements between neighbouring rows,
+/// or adds it to that matrix, on the calling thread.
+///
+/// # Safety
+/// `out` points to m rows of n elements with this stride. No other thread accesses them, and they are initialised if `accumulate`.
+///
+/// # Panics
+/// If the inner sizes differ, or if a slice is too short for its sizes and strides.
+pub(crate) unsafe fn product_into<T: Element>(
+    factor: f64,
+    a: Matrix<'_, T>,
+    b: Matrix<'_, T>,
+    (out, stride): (*mut T, usize),
+    accumulate: bool,
+) {
+    let ([m, k], [inner, n]) = (a.sizes, b.sizes);
+    assert_eq!(k, inner, "columns of the left operand and rows of the right one");
+    if m == 0 || n == 0 || k == 0 {
+        return;
+    }
+    assert!(a.last() < a.elements.len(), "the left operand is too short");
+    assert!(b.last() < b.elements.len(), "the right operand is too short");
+    let strides = [a.strides, b.strides].map(|pair| pair.map(|stride| stride as isize));
+    // SAFETY: by the assertions above every element of both operands lies within its slice; the caller vouches for `out`.
+    unsafe {
+        gemm::gemm(
+            m,
+            n,
+            k,
+            out,
+            1,
+            stride as isize,
+            accumulate,
+            a.elements.as_ptr(),
+            strides[0][1],
+            strides[0][0],
+            b.elements.as_ptr(),
+            strides[1][1],
+            strides[1][0],
+            T::from_f64(1.0),
+            T::from_f64(factor),
+            false,
+            false,
+            false,
+            Parallelism::None,
+        );
+    }
+}

@@ -5,12 +5,14 @@
 //! work is split by shape, and every sum has a fixed order.
 
 pub(crate) mod activation;
+pub(crate) mod attention;
 pub(crate) mod batch_norm;
 pub(crate) mod channel;
 mod conv;
 mod direct;
 mod element;
 pub(crate) mod elementwise;
+pub(crate) mod gelu;
 mod geometry;
 mod instruction_set;
 pub(crate) mod loss;
@@ -18,9 +20,12 @@ mod matmul;
 mod operands;
 mod panel;
 pub(crate) mod pool;
+pub(crate) mod sample_norm;
+pub(crate) mod sample_scale;
 mod scratch;
 mod shared;
 mod simd;
+pub(crate) mod softmax;
 pub(crate) mod sparse;
 #[cfg(test)]
 mod tests;

@@ -17,15 +17,41 @@ pub(crate) struct PoolGeometry {
     pub(crate) kernel: [usize; 2],
     pub(crate) stride: [usize; 2],
     pub(crate) padding: [usize; 2],
+    /// Whether output sizes are rounded up.
+    pub(crate) ceil_mode: bool,
+    /// Whether a mean counts the padding.
+    pub(crate) count_include_pad: bool,
 }
 
 impl PoolGeometry {
     pub(crate) fn out_height(&self) -> usize {
-        (self.height + 2 * self.padding[0] - self.kernel[0]) / self.stride[0] + 1
+        self.out_size(0, self.height)
     }
 
     pub(crate) fn out_width(&self) -> usize {
-        (self.width + 2 * self.padding[1] - self.kernel[1]) / self.stride[1] + 1
+        self.out_size(1, self.width)
+    }
+
+    /// Windows along an axis. Rounded up, a last window that would start in the padding behind the image is left out, as in PyTorch.
+    fn out_size(&self, axis: usize, size: usize) -> usize {
+        let (stride, padding) = (self.stride[axis], self.padding[axis]);
+        let steps = size + 2 * padding - self.kernel[axis];
+        if !self.ceil_mode {
+            return steps / stride + 1;
+        }
+        let windows = steps.div_ceil(stride) + 1;
+        if (windows - 1) * stride >= size + padding { windows - 1 } else { windows }
+    }
+
+    /// The number by which the mean of the window at (i, j) divides.
+    pub(crate) fn divisor(&self, i: usize, j: usize) -> usize {
+        let count = |axis: usize, index: usize, size: usize| {
+            let at = index * self.stride[axis];
+            let (first, end) = (self.padding[axis], self.padding[axis] + size);
+            let stop = at + self.kernel[axis];
+            if self.count_include_pad { stop.min(end + self.padding[axis]) - at } else { stop.min(end) - at.max(first) }
+        };
+        count(0, i, self.height) * count(1, j, self.width)
     }
 
     pub(crate) fn image_len(&self) -> usize {
@@ -119,7 +145,7 @@ pub(crate) fn max_positions<T: Element>(geometry: &PoolGeometry, x: &[T]) -> Vec
 }
 
 fn max_of_image<T: Element>(g: &PoolGeometry, image: &[T], values: &mut [MaybeUninit<T>], positions: &mut [u32]) {
-    if g.channels == 1 && g.kernel == [2, 2] && g.padding == [0, 0] {
+    if g.channels == 1 && g.kernel == [2, 2] && g.padding == [0, 0] && !g.ceil_mode {
         return max_of_plane(g, image, values, positions);
     }
     let channels = g.channels;
@@ -294,19 +320,17 @@ fn scatter_to_pixel<T: Element>(g: &[T], positions: &[u32], pixel: u32, values: 
     }
 }
 
-/// The mean of each window over its pixels inside the image.
+/// The mean of each window.
 pub(crate) fn average<T: Element>(geometry: &PoolGeometry, x: &[T]) -> Vec<T> {
     let channels = geometry.channels;
     uninitialised::filled(T::default(), geometry.batch * geometry.pooled_len(), geometry.pooled_len(), |index, y| {
         let image = &x[index * geometry.image_len()..][..geometry.image_len()];
         for (i, j, at) in geometry.outputs() {
             let y = &mut y[at..at + channels];
-            let mut count = 0usize;
             for pixel in geometry.window(i, j).pixels() {
-                count += 1;
                 y.iter_mut().zip(&image[pixel * channels..]).for_each(|(y, x)| *y += *x);
             }
-            let share = T::from_f64(1.0 / count as f64);
+            let share = T::from_f64(1.0 / geometry.divisor(i, j) as f64);
             y.iter_mut().for_each(|y| *y = *y * share);
         }
     })
@@ -318,7 +342,7 @@ pub(crate) fn spread<T: Element>(geometry: &PoolGeometry, g: &[T]) -> Vec<T> {
     uninitialised::filled(T::default(), geometry.batch * geometry.image_len(), geometry.image_len(), |index, image| {
         let g = &g[index * geometry.pooled_len()..][..geometry.pooled_len()];
         for (i, j, at) in geometry.outputs() {
-            let share = T::from_f64(1.0 / geometry.window(i, j).pixels().count() as f64);
+            let share = T::from_f64(1.0 / geometry.divisor(i, j) as f64);
             for pixel in geometry.window(i, j).pixels() {
                 let start = pixel * channels;
                 image[start..start + channels].iter_mut().zip(&g[at..]).for_each(|(x, g)| *x += *g * share);

@@ -96,7 +96,7 @@ pub fn global_avg_pool2d(x: &Tensor) -> Result<Tensor> {
 
 fn settings<T: ToUsize2>(kernel_size: T, stride: T) -> PoolSettings {
     let (kernel, stride) = (kernel_size.to_usize2(), stride.to_usize2());
-    PoolSettings { kernel: kernel.into(), stride: stride.into(), padding: [0; 2] }
+    PoolSettings { kernel: kernel.into(), stride: stride.into(), ..PoolSettings::default() }
 }
 
 /// `[n, c]` and the planes `[n·c, h, w, 1]` of `x`.

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use candle_core::{DType, Device};
-use models::{Architecture, Initialisation, Network, Pass};
+use models::{Architecture, Initialisation, Network, Pass, VggConfig};
 
 use crate::study::configuration::Model;
 
@@ -35,7 +35,7 @@ pub(super) fn build(
 
 fn architecture(model: &Model) -> Result<Architecture> {
     let mut architecture = Architecture::named(&model.architecture)?.with_width(model.width);
-    if let Architecture::Vgg(vgg) = &mut architecture {
+    if let Some(vgg) = architecture.config_mut::<VggConfig>() {
         vgg.batch_norm = model.batch_norm;
     } else if architecture.has_batch_norm() != model.batch_norm {
         bail!(

@@ -1,7 +1,9 @@
 //! Dual against primal problem, and closed forms against brute force, for s < p and s > p and unequal classes.
 
 use super::*;
-use crate::{Episode, Error, LabelledFeatures};
+#[cfg(feature = "faer")]
+use crate::Error;
+use crate::{Episode, LabelledFeatures};
 
 /// Features and an episode with 3, 5 and 4 shots and 2 queries per class.
 fn features(dimension: usize) -> (LabelledFeatures, Episode) {

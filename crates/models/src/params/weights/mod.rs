@@ -84,6 +84,27 @@ impl WeightsFile {
         Self::of_file(path)
     }
 
+    /// The names of the files that an index (`*.index.json`) lists, all in the folder of the index: for fetching them before
+    /// [`WeightsFile::open`] reads the index. None for a path that is no index by its name.
+    ///
+    /// **Errors** [`Error::Io`]; [`Error::WeightsShards`] for text that is no index, and for files outside its folder.
+    ///
+    /// ```
+    /// let path = std::env::temp_dir().join(format!("{}-model.safetensors.index.json", std::process::id()));
+    /// std::fs::write(&path, r#"{"weight_map": {"a": "1.safetensors", "b": "2.safetensors", "c": "1.safetensors"}}"#).unwrap();
+    /// assert_eq!(models::WeightsFile::files_of_index(&path)?.unwrap(), ["1.safetensors", "2.safetensors"]);
+    /// # std::fs::remove_file(path).unwrap();
+    /// # Ok::<(), models::Error>(())
+    /// ```
+    pub fn files_of_index(path: impl AsRef<Path>) -> Result<Option<Vec<String>>> {
+        let path = path.as_ref();
+        if !path.to_string_lossy().ends_with(shards::INDEX) {
+            return Ok(None);
+        }
+        let names = shards::of_index(path)?.into_keys();
+        Ok(Some(names.filter_map(|file| Some(file.file_name()?.to_string_lossy().into_owned())).collect()))
+    }
+
     /// The names of the tensors as the file has them.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.tensors.keys().map(String::as_str)

@@ -186,6 +186,11 @@ impl WeightsReport {
         let looks = self.looks_like.as_ref().map(|family| format!("; its names look like those of {family}"));
         let looks = looks.unwrap_or_default();
         let differing = self.missing.len() + self.misshapen.len();
+        if self.missing.is_empty() && self.unexpected.is_empty() && self.misshapen.iter().all(is_position) {
+            return "only the positions differ: they belong to images or sequences of another size; set `input_size` (or `tokens`) to \
+                    that of the weights"
+                .into();
+        }
         if self.missing.is_empty() && self.unexpected.is_empty() {
             return format!(
                 "the names fit but {differing} shapes do not: they are of another width, kernel or input size{looks}; \
@@ -223,6 +228,11 @@ impl WeightsReport {
         let head_alone = self.missing.is_empty() && self.unexpected.is_empty();
         (head_alone && others.iter().all(|rows| rows == classes)).then_some(*classes)
     }
+}
+
+/// Whether a tensor holds one vector for each position: `[1, tokens, width]`.
+fn is_position(tensor: &ShapeMismatch) -> bool {
+    matches!((tensor.expected.as_slice(), tensor.found.as_slice()), ([1, _, width], [1, _, other]) if width == other)
 }
 
 fn quoted(names: &[String]) -> String {

@@ -190,6 +190,8 @@ fn check_pool(size: [usize; 2], kernel: usize, stride: usize, padding: usize) {
         kernel: [kernel; 2],
         stride: [stride; 2],
         padding: [padding; 2],
+        ceil_mode: false,
+        count_include_pad: false,
     };
     let y: Vec<f64> = case.y.iter().map(|value| value.max(0.0)).collect();
     let (values, positions) = pool::max_and_positions(&geometry, &y);

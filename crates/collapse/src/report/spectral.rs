@@ -1,0 +1,117 @@
+//! The measures of a report that need an eigendecomposition: NC1, VCI and RankMe.
+
+use faer::Mat;
+
+use super::ReportOptions;
+use super::record::Gaps;
+use crate::between::Between;
+use crate::convention::{Truncation, Weighting};
+use crate::spectral::{Variability, equal_counts, rank_me_within, variability_with, vci_with};
+use crate::{Centring, ClassMoments, Result, SamplePass, Scatter};
+
+/// NC1, its trace and rank, and VCI, where they are defined.
+#[derive(Default)]
+pub(super) struct SpectralMeasures {
+    pub(super) nc1: Option<f64>,
+    pub(super) nc1_trace: Option<f64>,
+    pub(super) nc1_rank: Option<usize>,
+    pub(super) vci: Option<f64>,
+}
+
+/// Eigenvalues and eigenvectors of Σ_B.
+type Spectrum = (Vec<f64>, Mat<f64>);
+
+/// The decomposition of Σ_B, before the second pass or after it.
+pub(super) struct Spectral<'a> {
+    options: &'a ReportOptions,
+    /// Whether the pooled scatter gives NC1. The centred means and the basis of Σ_B are then allocated after the pass only.
+    pooled_fits: bool,
+    early: Option<(Between, Result<Spectrum>)>,
+    /// tr(Σ_W Σ_B⁺) from the second pass.
+    whitened: Option<f64>,
+}
+
+impl<'a> Spectral<'a> {
+    pub(super) fn new(options: &'a ReportOptions, moments: &ClassMoments) -> Result<Self> {
+        let sample_weighted = options.weighting == Weighting::SampleWeighted;
+        let pooled_fits = options.scatter() == Scatter::Full && (sample_weighted || equal_counts(moments));
+        let mut spectral = Self { options, pooled_fits, early: None, whitened: None };
+        if !pooled_fits {
+            spectral.early = Some(spectral.decompose(moments)?);
+        }
+        Ok(spectral)
+    }
+
+    fn decompose(&self, moments: &ClassMoments) -> Result<(Between, Result<Spectrum>)> {
+        let between = Between::new("report", moments, self.options.weighting)?;
+        let spectrum = between.spectrum("within-class variability", self.options.truncation);
+        Ok((between, spectrum))
+    }
+
+    /// Lets the pass sum what NC1 needs.
+    pub(super) fn prepare<'m>(&self, pass: SamplePass<'m>) -> SamplePass<'m> {
+        match &self.early {
+            Some((_, Ok((values, basis)))) => pass.with_whitening(whitening(values, basis)),
+            _ => pass,
+        }
+    }
+
+    /// Reads what the pass has summed.
+    pub(super) fn read(&mut self, pass: &SamplePass<'_>) {
+        self.whitened = self.early.as_ref().map(|(between, _)| pass.whitened(&between.weights));
+    }
+
+    /// NC1 and VCI.
+    pub(super) fn measure(mut self, moments: &ClassMoments, undefined: &mut Gaps) -> Result<SpectralMeasures> {
+        let truncation = self.options.truncation;
+        let early = self.early.take();
+        let (between, spectrum) = early.map_or_else(|| self.decompose(moments), Ok)?;
+        let variability = undefined.keep(
+            "nc1",
+            spectrum.and_then(|spectrum| {
+                if let (Some(products), true) = (moments.products(), self.pooled_fits) {
+                    return variability_with(moments, truncation, &between, &spectrum, products);
+                }
+                let trace = self.whitened.unwrap_or_default();
+                Ok(Variability::new(trace, spectrum.0.len(), truncation, &between, moments))
+            }),
+        );
+        let full = self.options.scatter() == Scatter::Full;
+        let index = || undefined.keep("vci", self.index(moments, &between, variability.as_ref()));
+        let vci = full.then(index).flatten();
+        Ok(SpectralMeasures {
+            nc1: variability.map(|variability| variability.nc1),
+            nc1_trace: variability.map(|variability| variability.trace),
+            nc1_rank: variability.map(|variability| variability.rank),
+            vci,
+        })
+    }
+
+    /// VCI is sample-weighted. It reuses the rank from NC1 where the weighting and truncation are the same.
+    fn index(&self, moments: &ClassMoments, between: &Between, variability: Option<&Variability>) -> Result<f64> {
+        let ReportOptions { weighting, truncation, .. } = *self.options;
+        let same = weighting == Weighting::SampleWeighted || equal_counts(moments);
+        match variability {
+            Some(variability) if same && truncation == Truncation::default() => {
+                Ok(vci_with(moments, weighting, between, variability.rank)?.vci)
+            }
+            _ => Ok(crate::vci(moments, Weighting::SampleWeighted)?.vci),
+        }
+    }
+}
+
+/// RankMe, the last measure of a report: it overwrites the scatter matrix.
+pub(super) fn rank_me(options: &ReportOptions, moments: &mut ClassMoments, undefined: &mut Gaps) -> Option<f64> {
+    let full = options.scatter() == Scatter::Full;
+    let rank = full.then(|| undefined.keep("rank_me", rank_me_within(moments, Centring::Uncentred))).flatten();
+    rank.map(|rank| rank.rank_me)
+}
+
+/// Rows q_kᵀ/√λ_k, row-major, so that ‖R d‖² = dᵀ Σ_B⁺ d.
+fn whitening(values: &[f64], basis: &Mat<f64>) -> Vec<f64> {
+    let row = |(column, value): (usize, &f64)| {
+        let scale = 1.0 / value.sqrt();
+        basis.col(column).iter().map(move |entry| entry * scale).collect::<Vec<_>>()
+    };
+    values.iter().enumerate().flat_map(row).collect()
+}

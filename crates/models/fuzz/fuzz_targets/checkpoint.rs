@@ -1,0 +1,8 @@
+//! Checkpoints of a run.
+#![no_main]
+
+#[allow(dead_code)] // each target uses one reader
+#[path = "../readers.rs"]
+mod readers;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| readers::checkpoint(bytes));

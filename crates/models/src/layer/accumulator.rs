@@ -1,0 +1,118 @@
+//! The gradients that a backward pass is asked for, and their sums.
+
+use std::collections::HashMap;
+
+use candle_core::{Tensor, TensorId};
+use ops::add_detached;
+
+use crate::Result;
+
+/// What a backward pass is asked for, and the sums of the gradients that it gives.
+///
+/// Gradients are kept by tensor: by parameter, and by the input of a layer. A gradient by the input of a layer that the penalty
+/// gives stays here until the backward pass of the loss comes to that layer and adds it to the cotangent there.
+///
+/// ```
+/// use candle_core::{Device, Tensor, Var};
+/// use models::layer::GradientAccumulator;
+/// let weight = Var::new(&[1f64], &Device::Cpu)?;
+/// let mut gradients = GradientAccumulator::of_parameters();
+/// assert!(gradients.wants(&weight) && !gradients.wants(&weight.as_detached_tensor()) && !gradients.wants_input());
+/// gradients.add(&weight, Tensor::new(&[2f64], &Device::Cpu)?)?;
+/// gradients.add(&weight, Tensor::new(&[3f64], &Device::Cpu)?)?;
+/// assert_eq!(gradients.take(&weight).unwrap().to_vec1::<f64>()?, [5.]);
+/// # Ok::<(), models::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct GradientAccumulator {
+    sums: HashMap<TensorId, Tensor>,
+    parameters: bool,
+    input: bool,
+}
+
+impl GradientAccumulator {
+    /// Gradients by the parameters alone.
+    pub fn of_parameters() -> Self {
+        Self { sums: HashMap::new(), parameters: true, input: false }
+    }
+
+    /// The gradient by the input alone.
+    pub fn of_input() -> Self {
+        Self { sums: HashMap::new(), parameters: false, input: true }
+    }
+
+    /// Gradients by the parameters and by the input.
+    pub fn of_all() -> Self {
+        Self { sums: HashMap::new(), parameters: true, input: true }
+    }
+
+    /// Whether the gradient by this parameter is asked for: it is a variable, and the pass is by parameters.
+    pub fn wants(&self, parameter: &Tensor) -> bool {
+        self.parameters && parameter.track_op()
+    }
+
+    /// Whether gradients by parameters are asked for.
+    pub fn wants_parameters(&self) -> bool {
+        self.parameters
+    }
+
+    /// Whether the cotangent of the layer's input is asked for.
+    pub fn wants_input(&self) -> bool {
+        self.input
+    }
+
+    /// Runs `pass`, in which the cotangent of the input is asked for or not. For layers with layers inside.
+    ///
+    /// # Errors
+    /// Those of `pass`.
+    pub fn asking_input<R>(&mut self, wants_input: bool, pass: impl FnOnce(&mut Self) -> Result<R>) -> Result<R> {
+        let before = std::mem::replace(&mut self.input, wants_input);
+        let result = pass(self);
+        self.input = before;
+        result
+    }
+
+    /// Adds a gradient by this parameter, or by this input of a layer.
+    ///
+    /// # Errors
+    /// When the gradients by one tensor have two shapes.
+    pub fn add(&mut self, tensor: &Tensor, gradient: Tensor) -> Result<()> {
+        self.add_to(tensor.id(), gradient)
+    }
+
+    pub(super) fn add_to(&mut self, id: TensorId, gradient: Tensor) -> Result<()> {
+        let total = self.take_sum(id, gradient)?;
+        self.sums.insert(id, total);
+        Ok(())
+    }
+
+    /// The cotangent of a tensor plus the gradient kept for the same tensor, which is removed.
+    ///
+    /// # Errors
+    /// When the two have different shapes.
+    pub fn with_kept(&mut self, tensor: &Tensor, cotangent: Tensor) -> Result<Tensor> {
+        self.take_sum(tensor.id(), cotangent)
+    }
+
+    pub(super) fn take_sum(&mut self, id: TensorId, cotangent: Tensor) -> Result<Tensor> {
+        match self.sums.remove(&id) {
+            Some(known) => Ok(add_detached(&known, &cotangent, false)?),
+            None => Ok(cotangent),
+        }
+    }
+
+    /// Removes and returns the gradient by this tensor, if there is one.
+    pub fn take(&mut self, tensor: &Tensor) -> Option<Tensor> {
+        self.sums.remove(&tensor.id())
+    }
+
+    /// The number of tensors for which a gradient is kept.
+    pub(crate) fn len(&self) -> usize {
+        self.sums.len()
+    }
+
+    /// Whether a gradient by this tensor is kept.
+    pub(crate) fn holds(&self, tensor: &Tensor) -> bool {
+        self.sums.contains_key(&tensor.id())
+    }
+}

@@ -1,0 +1,238 @@
+//! Fusion: neighbours in a sequence that one operation computes, as layers with the same contract.
+//!
+//! | fused | when |
+//! |---|---|
+//! | batch norm into the weights of the convolution in front of it | constants, evaluation mode, without tangents |
+//! | a ReLU with the convolution with bias, batch norm of a batch or sum in front of it | always |
+//! | convolution, ReLU and max pool | constants, without tangents |
+//! | the mask of such a ReLU with the VJP of the layer after it | a max pool, or a convolution with constants |
+//!
+//! A convolution with a ReLU and a max pool stores less for the VJP than the three by themselves, and skips more products with
+//! zeros. With variables, the layer in front of the ReLU computes the mask and its bias gradient in one pass over the memory.
+
+use std::sync::Arc;
+
+use candle_core::Tensor;
+
+use super::conv::{ConvFusion, ReluMask};
+use super::{BatchNorm2d, Conv2d, Kind, Layer, LayerInput, LayerLinearization, MaxPool, Sum};
+use crate::{Pass, Result};
+
+/// What fusion depends on beside the layers.
+#[derive(Clone, Copy)]
+pub(super) struct Mode {
+    /// Whether batch norm uses the statistics of the batch.
+    pub(super) batch_statistics: bool,
+    /// Whether tangents are asked for; also set for passes with candle's graph.
+    pub(super) tangents: bool,
+}
+
+impl Mode {
+    /// The number of modes.
+    pub(super) const COUNT: usize = 4;
+
+    /// The place of this mode among all.
+    pub(super) fn index(self) -> usize {
+        2 * usize::from(self.batch_statistics) + usize::from(self.tangents)
+    }
+}
+
+/// The layers with neighbours fused.
+pub(super) fn compile<'a>(layers: impl Iterator<Item = &'a Arc<dyn Layer>>, mode: Mode) -> Vec<Arc<dyn Layer>> {
+    let layers: Vec<_> = layers.collect();
+    let (mut compiled, mut rest, mut masks_input) = (Vec::new(), layers.as_slice(), false);
+    while let Some(first) = rest.first() {
+        let Fused { layer, count, mask } = fuse(rest, masks_input, mode);
+        compiled.push(layer.unwrap_or_else(|| Arc::clone(first)));
+        masks_input = mask == Some(ReluMask::NextLayer);
+        rest = rest.get(count..).unwrap_or_default();
+    }
+    compiled
+}
+
+/// The first layers of a sequence as one.
+struct Fused {
+    /// None for the first layer as it is.
+    layer: Option<Arc<dyn Layer>>,
+    /// The number of layers.
+    count: usize,
+    /// Who applies the mask of the ReLU at the end, if there is one.
+    mask: Option<ReluMask>,
+}
+
+fn fuse(layers: &[&Arc<dyn Layer>], masks_input: bool, mode: Mode) -> Fused {
+    let kind = |index: usize| layers.get(index).map_or(Kind::Other, |layer| layer.kind());
+    // The mask of a ReLU at this place.
+    let relu = |index: usize| {
+        matches!(kind(index), Kind::Relu).then(|| match kind(index + 1) {
+            Kind::MaxPool(_) => ReluMask::NextLayer,
+            Kind::Conv2d(next) if !next.is_tracked() => ReluMask::NextLayer,
+            _ => ReluMask::ThisLayer,
+        })
+    };
+    match kind(0) {
+        Kind::Conv2d(conv) => {
+            let constant = !conv.is_tracked();
+            let norm = match kind(1) {
+                Kind::BatchNorm2d(norm) if constant && !norm.is_tracked() => Some(norm.clone()),
+                _ => None,
+            };
+            let norm = norm.filter(|_| !mode.batch_statistics && !mode.tangents);
+            let mut count = 1 + usize::from(norm.is_some());
+            let mut mask = relu(count).filter(|_| norm.is_some() || conv.has_bias());
+            let mut pool = None;
+            if mask.is_some() {
+                count += 1;
+                if let Kind::MaxPool(after) = kind(count)
+                    && constant
+                    && !mode.tangents
+                {
+                    (pool, mask, count) = (Some(*after), Some(ReluMask::ThisLayer), count + 1);
+                }
+            }
+            let fusion = ConvFusion { masks_input, relu: mask, pool: pool.map(|pool| pool.0) };
+            let layer: Arc<dyn Layer> = Arc::new(FusedConv { conv: conv.clone(), norm, fusion });
+            Fused { layer: Some(layer), count, mask }
+        }
+        Kind::BatchNorm2d(norm) if mode.batch_statistics => match relu(1) {
+            Some(mask) => {
+                Fused { layer: Some(Arc::new(NormRelu { norm: norm.clone(), mask })), count: 2, mask: Some(mask) }
+            }
+            None => Fused { layer: None, count: 1, mask: None },
+        },
+        Kind::Sum(sum) => match relu(1) {
+            Some(mask) => {
+                Fused { layer: Some(Arc::new(SumRelu { sum: sum.clone(), mask })), count: 2, mask: Some(mask) }
+            }
+            None => Fused { layer: None, count: 1, mask: None },
+        },
+        Kind::MaxPool(pool) if masks_input => {
+            Fused { layer: Some(Arc::new(MaskingMaxPool(*pool))), count: 1, mask: None }
+        }
+        _ => Fused { layer: None, count: 1, mask: None },
+    }
+}
+
+/// A convolution with batch norm, ReLU and max pool after it, as far as they are fused.
+struct FusedConv {
+    conv: Conv2d,
+    norm: Option<BatchNorm2d>,
+    fusion: ConvFusion,
+}
+
+impl Layer for FusedConv {
+    fn forward(&self, x: &Tensor, pass: &Pass) -> Result<Tensor> {
+        let Self { conv, norm, fusion } = self;
+        let fused = if norm.is_none() && fusion.relu.is_some() { conv.forward_with_relu(x, pass)? } else { None };
+        let mut y = match (fused, norm) {
+            (Some(y), _) => y,
+            (None, Some(norm)) => norm.forward(&conv.forward(x, pass)?, pass)?,
+            (None, None) => conv.forward(x, pass)?,
+        };
+        if norm.is_some() && fusion.relu.is_some() {
+            y = ops::relu(&y)?;
+        }
+        fusion.pool.map_or(Ok(y.clone()), |pool| MaxPool(pool).forward(&y, pass))
+    }
+
+    fn linearize<'a>(&'a self, input: &LayerInput, pass: &Pass) -> Result<LayerLinearization<'a>> {
+        match &self.norm {
+            // The running statistics may have changed since the last pass.
+            Some(norm) => self.conv.with_batch_norm(norm)?.linearize_fused(self.fusion, input, pass),
+            None => self.conv.linearize_fused(self.fusion, input, pass),
+        }
+    }
+}
+
+/// Batch norm with the statistics of the batch, and a ReLU.
+struct NormRelu {
+    norm: BatchNorm2d,
+    mask: ReluMask,
+}
+
+impl Layer for NormRelu {
+    fn forward(&self, x: &Tensor, pass: &Pass) -> Result<Tensor> {
+        Ok(ops::relu(&self.norm.forward(x, pass)?)?)
+    }
+
+    fn linearize<'a>(&'a self, input: &LayerInput, pass: &Pass) -> Result<LayerLinearization<'a>> {
+        self.norm.linearize_training(Some(self.mask), input, pass)
+    }
+}
+
+/// A sum of two paths, and a ReLU.
+struct SumRelu {
+    sum: Sum,
+    mask: ReluMask,
+}
+
+impl Layer for SumRelu {
+    fn forward(&self, x: &Tensor, pass: &Pass) -> Result<Tensor> {
+        Ok(ops::relu(&self.sum.forward(x, pass)?)?)
+    }
+
+    fn linearize<'a>(&'a self, input: &LayerInput, pass: &Pass) -> Result<LayerLinearization<'a>> {
+        self.sum.linearize_fused(Some(self.mask), input, pass)
+    }
+}
+
+/// Max pooling of the output of a ReLU whose mask its VJP applies.
+struct MaskingMaxPool(MaxPool);
+
+impl Layer for MaskingMaxPool {
+    fn forward(&self, x: &Tensor, pass: &Pass) -> Result<Tensor> {
+        self.0.forward(x, pass)
+    }
+
+    fn linearize<'a>(&'a self, input: &LayerInput, _: &Pass) -> Result<LayerLinearization<'a>> {
+        self.0.linearize_masking(true, input)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{DType, Device};
+    use ops::{Activation, ConvSettings, PoolSettings};
+
+    use super::*;
+    use crate::layer::{ActivationLayer, ConvSizes, Flatten, Sequential};
+    use crate::{Access, Builder, Initialisation, Params};
+
+    fn conv(builder: Builder<'_>, bias: bool) -> Conv2d {
+        let sizes = ConvSizes { inputs: 2, outputs: 2, kernel: 3 };
+        Conv2d::new(builder, sizes, ConvSettings::new(1, 1), bias).unwrap()
+    }
+
+    /// The results are the same without fusion, so only the number of layers shows it.
+    #[test]
+    fn neighbours_are_fused_as_the_table_says() {
+        let mut params = Params::new(DType::F64, &Device::Cpu);
+        let mut fused = |access, batch_statistics, tangents| {
+            let mut builder = params.builder(Initialisation::HeNormal, 0, access);
+            let relu = || -> Arc<dyn Layer> { Arc::new(ActivationLayer(Activation::Relu)) };
+            let layers: Vec<Arc<dyn Layer>> = vec![
+                Arc::new(conv(builder.under("a"), true)),
+                relu(),
+                Arc::new(MaxPool(PoolSettings::square(2))),
+                Arc::new(conv(builder.under("b"), false)),
+                Arc::new(BatchNorm2d::new(builder.under("norm"), 2).unwrap()),
+                relu(),
+                Arc::new(conv(builder.under("c"), true)),
+                relu(),
+                Arc::new(Sum::residual(Sequential::default())),
+                relu(),
+                Arc::new(Flatten),
+            ];
+            compile(layers.iter(), Mode { batch_statistics, tangents }).len()
+        };
+        // conv+relu+pool, conv+norm+relu, conv+relu, sum+relu, flatten.
+        assert_eq!(fused(Access::Frozen, false, false), 5);
+        // conv+relu, pool, conv, norm, relu, conv+relu, sum+relu, flatten.
+        assert_eq!(fused(Access::Frozen, false, true), 8);
+        assert_eq!(fused(Access::Tracked, false, false), 8);
+        // conv+relu+pool, conv, norm+relu, conv+relu, sum+relu, flatten.
+        assert_eq!(fused(Access::Frozen, true, false), 6);
+        assert_eq!(fused(Access::Tracked, true, false), 7);
+        assert_eq!(fused(Access::Tracked, true, true), 7);
+    }
+}

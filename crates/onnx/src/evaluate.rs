@@ -1,0 +1,126 @@
+//! Evaluates nodes in order.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use candle_core::{DType, Device};
+
+use crate::error::{operand, unsupported};
+use crate::free_batch::Reference;
+use crate::node::{Attribute, Branch, Id, Node};
+use crate::operators::{self, Call};
+use crate::value::Value;
+use crate::{Error, Result};
+
+/// What evaluation needs to know beside the values.
+#[derive(Clone, Copy)]
+pub(crate) struct Context<'a> {
+    /// The dtype of floats.
+    pub(crate) dtype: DType,
+    pub(crate) device: &'a Device,
+    /// The name of each value, for messages.
+    pub(crate) names: &'a [String],
+    /// Shapes at the batch size of the file, where that is fixed and another one is evaluated.
+    pub(crate) freed: Option<&'a Reference>,
+    /// How many elements a node may produce from nothing.
+    pub(crate) most: usize,
+}
+
+/// The values that are known so far.
+pub(crate) struct Values<'a> {
+    constants: &'a HashMap<Id, Value>,
+    computed: HashMap<Id, Value>,
+}
+
+impl<'a> Values<'a> {
+    pub(crate) fn new(constants: &'a HashMap<Id, Value>) -> Self {
+        Self { constants, computed: HashMap::new() }
+    }
+
+    pub(crate) fn get(&self, id: Id) -> Option<&Value> {
+        self.computed.get(&id).or_else(|| self.constants.get(&id))
+    }
+
+    pub(crate) fn insert(&mut self, id: Id, value: Value) {
+        self.computed.insert(id, value);
+    }
+
+    /// Frees a value that no later node needs.
+    pub(crate) fn release(&mut self, id: Id) {
+        self.computed.remove(&id);
+    }
+}
+
+/// Evaluates one node and stores its outputs.
+pub(crate) fn evaluate(node: &Node, values: &mut Values, context: Context) -> Result<()> {
+    let mut inputs: Vec<Option<Value>> = Vec::with_capacity(node.inputs.len());
+    for input in &node.inputs {
+        let value = match input {
+            None => None,
+            Some(id) => {
+                let name = || context.names.get(*id).map_or("", String::as_str);
+                Some(values.get(*id).ok_or_else(|| unsupported(format!("the tensor `{}`", name())))?.clone())
+            }
+        };
+        inputs.push(value);
+    }
+    let described = |error: Error| match error {
+        error @ Error::Node { .. } => error,
+        error => Error::Node {
+            node: node.display(context.names).to_owned(),
+            op: node.op.clone(),
+            shapes: shapes(&inputs),
+            is_unsupported: matches!(error, Error::UnsupportedForm(_)),
+            reason: error.to_string(),
+        },
+    };
+    let outputs = match branches(node) {
+        Some(branches) => branch(branches, &inputs, values, context).map_err(described)?,
+        None => {
+            let adapted = match context.freed {
+                Some(reference) => reference.adapted(node, inputs.clone()).map_err(described)?,
+                None => inputs.clone(),
+            };
+            operators::apply(&Call { node, inputs: &adapted, context }).map_err(described)?
+        }
+    };
+    for (id, value) in node.outputs.iter().zip(outputs) {
+        if let Some(id) = id {
+            values.insert(*id, value);
+        }
+    }
+    Ok(())
+}
+
+fn shapes(inputs: &[Option<Value>]) -> String {
+    let shape = |input: &Option<Value>| input.as_ref().map_or("–".to_owned(), |value| format!("{:?}", value.dims()));
+    inputs.iter().map(shape).collect::<Vec<_>>().join(", ")
+}
+
+/// The branches of `If`: then, else.
+fn branches(node: &Node) -> Option<[&Arc<Branch>; 2]> {
+    let branch = |name: &str| match node.attribute(name) {
+        Some(Attribute::Branch(branch)) => Some(branch),
+        _ => None,
+    };
+    if node.op != "If" || !node.domain.is_empty() {
+        return None;
+    }
+    Some([branch("then_branch")?, branch("else_branch")?])
+}
+
+/// Evaluates the branch of an `If` whose condition holds.
+fn branch(
+    branches: [&Arc<Branch>; 2],
+    inputs: &[Option<Value>],
+    values: &mut Values,
+    context: Context,
+) -> Result<Vec<Value>> {
+    let condition = inputs.first().and_then(Option::as_ref).ok_or_else(|| operand("the condition is missing"))?;
+    let branch = if condition.number()? != 0.0 { branches[0] } else { branches[1] };
+    for node in &branch.nodes {
+        evaluate(node, values, context)?;
+    }
+    let value = |id: &Id| values.get(*id).cloned().ok_or_else(|| operand("a branch does not compute its output"));
+    branch.outputs.iter().map(value).collect()
+}

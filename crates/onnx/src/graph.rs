@@ -1,0 +1,274 @@
+//! A graph up to the measured tensor, as a feature map.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use candle_core::{DType, Device, Tensor};
+use gc_core::{BatchNormMode, FeatureMap};
+
+use crate::evaluate::{Context, Values, evaluate};
+use crate::free_batch::Reference;
+use crate::measured::{Chosen, LinearNode, MeasuredTensor};
+use crate::model::{Input, taken};
+use crate::node::{Id, Node};
+use crate::value::{MOST_ELEMENTS, Value};
+use crate::{Error, Result};
+
+/// Integer values of at most this many numbers are recorded for a graph with a fixed batch.
+const RECORDED: usize = 64;
+
+/// A graph up to the measured tensor, with its weights.
+///
+/// It is a [`FeatureMap`]: the features are the measured tensor, with all dimensions after the first flattened. If the file
+/// fixes the batch size, other sizes are evaluated all the same.
+///
+/// ```no_run
+/// use candle_core::{DType, Device, Tensor};
+/// use gc_core::GeometricComplexity;
+/// use onnx_graph::{Layer, Model};
+///
+/// let graph = Model::open("net.onnx".as_ref())?.graph(&Layer::Features, DType::F32, &Device::Cpu)?;
+/// println!("measured: {}", graph.tensor());
+/// let x = Tensor::zeros((8, 3, 32, 32), DType::F32, &Device::Cpu)?;
+/// println!("{}", GeometricComplexity::exact().measure_inputs(&graph, &x)?.value);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Graph {
+    input: Input,
+    nodes: Vec<Node>,
+    /// For each node, the values that no later node takes.
+    last: Vec<Vec<Id>>,
+    constants: HashMap<Id, Value>,
+    names: Vec<String>,
+    id: Id,
+    tensor: MeasuredTensor,
+    head: Option<LinearNode>,
+    dtype: DType,
+    device: Device,
+    /// Shapes at the batch size of the file, by the shape of a sample.
+    shapes: Mutex<HashMap<Vec<usize>, Arc<Recorded>>>,
+}
+
+/// The shapes and small integer values of a run at the batch size of the file.
+#[derive(Debug, Default)]
+struct Recorded {
+    shapes: HashMap<Id, Vec<usize>>,
+    wholes: HashMap<Id, Vec<i64>>,
+}
+
+/// What a graph is made of.
+pub(crate) struct Parts {
+    pub(crate) input: Input,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) constants: HashMap<Id, Value>,
+    pub(crate) names: Vec<String>,
+    pub(crate) chosen: Chosen,
+    pub(crate) dtype: DType,
+    pub(crate) device: Device,
+}
+
+/// The weights of a linear layer y = x·weightᵀ + bias.
+#[derive(Debug, Clone)]
+pub struct LinearHead {
+    /// `[out, in]`.
+    pub weight: Tensor,
+    /// `[out]`.
+    pub bias: Option<Tensor>,
+}
+
+impl Graph {
+    pub(crate) fn new(parts: Parts) -> Result<Self> {
+        let Parts { input, nodes, constants, names, chosen, dtype, device } = parts;
+        let Chosen { id, tensor, head } = chosen;
+        let last = last_uses(&nodes, id);
+        let shapes = Mutex::default();
+        Ok(Self { input, nodes, last, constants, names, id, tensor, head, dtype, device, shapes })
+    }
+
+    /// The tensor that is measured.
+    pub fn tensor(&self) -> &MeasuredTensor {
+        &self.tensor
+    }
+
+    /// The name of the input.
+    pub fn input(&self) -> &str {
+        &self.input.name
+    }
+
+    /// The dtype of the weights and of the inputs.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// The weights of the linear layer that takes the measured tensor, where that layer is the classifier.
+    ///
+    /// # Errors
+    /// Weights of a shape that no linear layer has.
+    pub fn head(&self) -> Result<Option<LinearHead>> {
+        let Some(layer) = &self.head else { return Ok(None) };
+        let constant = |id: Id| self.constants.get(&id).map(Value::float).transpose();
+        let Some(weight) = constant(layer.weight)? else { return Ok(None) };
+        if weight.rank() != 2 {
+            return Ok(None);
+        }
+        let weight = if layer.is_transposed { weight.clone() } else { weight.t()?.contiguous()? };
+        let weight = weight.affine(layer.factors[0], 0.0)?;
+        let outputs = weight.dim(0)?;
+        let bias = match layer.bias.map(constant).transpose()?.flatten() {
+            None => None,
+            Some(bias) if bias.elem_count() == outputs => Some(bias.flatten_all()?.affine(layer.factors[1], 0.0)?),
+            Some(bias) if bias.elem_count() == 1 => {
+                let bias = bias.flatten_all()?.affine(layer.factors[1], 0.0)?;
+                Some(bias.broadcast_as(outputs)?.contiguous()?)
+            }
+            Some(_) => return Ok(None),
+        };
+        Ok(Some(LinearHead { weight, bias }))
+    }
+
+    /// Refuses samples of another shape than the graph states.
+    ///
+    /// # Errors
+    /// [`Error::SampleShape`].
+    pub fn check_sample(&self, sample: &[usize]) -> Result<()> {
+        let Some((_, stated)) = self.input.sizes.as_deref().and_then(<[_]>::split_first) else { return Ok(()) };
+        let fits = |(stated, size): (&Option<usize>, &usize)| stated.is_none_or(|stated| stated == *size);
+        if stated.len() == sample.len() && stated.iter().zip(sample).all(fits) {
+            return Ok(());
+        }
+        let size = |size: &Option<usize>| size.map_or_else(|| "any".to_owned(), |size| size.to_string());
+        let expected = stated.iter().map(size).collect::<Vec<_>>().join(", ");
+        Err(Error::SampleShape { input: self.input.name.clone(), expected, got: sample.to_vec() })
+    }
+
+    /// The measured tensor for a batch `[n, …]`, in its own shape.
+    ///
+    /// # Errors
+    /// [`Error::SampleShape`], [`Error::DType`], [`Error::Node`] for a node that cannot be evaluated, [`Error::Rows`] if the
+    /// first dimension of the tensor is not n.
+    pub fn evaluate(&self, x: &Tensor) -> Result<Tensor> {
+        let (samples, sample) = x.dims().split_first().map_or((0, &[][..]), |(samples, sample)| (*samples, sample));
+        self.check_sample(sample)?;
+        if x.dtype() != self.dtype {
+            return Err(Error::DType { expected: self.dtype, got: x.dtype() });
+        }
+        let stated = self.input.sizes.as_deref().and_then(|sizes| *sizes.first()?);
+        let reference = match stated {
+            Some(stated) if stated != samples && stated > 0 => Some(self.reference(stated, samples, sample)?),
+            _ => None,
+        };
+        let value = self.run(x, reference.as_ref(), &mut |_, _| {})?;
+        let Value::Float(tensor) = value else {
+            return Err(Error::IntegerLayer { tensor: self.tensor.name.clone() });
+        };
+        if tensor.dims().first() != Some(&samples) {
+            return Err(Error::Rows { tensor: self.tensor.name.clone(), got: tensor.dims().to_vec(), samples });
+        }
+        Ok(tensor)
+    }
+
+    /// The shapes at the batch size of the file, for an evaluation of `samples`.
+    fn reference(&self, stated: usize, samples: usize, sample: &[usize]) -> Result<Reference> {
+        let mut known = self.shapes.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let recorded = match known.get(sample) {
+            Some(recorded) => recorded.clone(),
+            None => {
+                let recorded = Arc::new(self.record(stated, sample)?);
+                known.insert(sample.to_vec(), recorded.clone());
+                recorded
+            }
+        };
+        Ok(Reference {
+            stated,
+            samples,
+            shapes: recorded.shapes.clone(),
+            wholes: recorded.wholes.clone(),
+            outer: std::cell::RefCell::default(),
+        })
+    }
+
+    /// Evaluates the graph at the batch size of the file and records shapes. They do not depend on the numbers of the input.
+    fn record(&self, stated: usize, sample: &[usize]) -> Result<Recorded> {
+        let mut recorded = Recorded::default();
+        let mut record = |id: Id, value: &Value| {
+            recorded.shapes.insert(id, value.dims().to_vec());
+            if let Value::Whole(whole) = value
+                && whole.data.len() <= RECORDED
+            {
+                recorded.wholes.insert(id, whole.data.to_vec());
+            }
+        };
+        for (id, value) in &self.constants {
+            record(*id, value);
+        }
+        let dims: Vec<usize> = std::iter::once(stated).chain(sample.iter().copied()).collect();
+        let x = Tensor::zeros(dims, self.dtype, &self.device)?;
+        record(self.input.id, &x.clone().into());
+        self.run(&x, None, &mut record)?;
+        Ok(recorded)
+    }
+
+    fn run(&self, x: &Tensor, freed: Option<&Reference>, record: &mut dyn FnMut(Id, &Value)) -> Result<Value> {
+        let context =
+            Context { dtype: self.dtype, device: &self.device, names: &self.names, freed, most: MOST_ELEMENTS };
+        let mut values = Values::new(&self.constants);
+        values.insert(self.input.id, x.clone().into());
+        for (node, last) in self.nodes.iter().zip(&self.last) {
+            evaluate(node, &mut values, context)?;
+            for id in node.outputs.iter().flatten() {
+                if let Some(value) = values.get(*id) {
+                    record(*id, value);
+                }
+            }
+            last.iter().for_each(|id| values.release(*id));
+        }
+        let missing = || Error::Operand(format!("the tensor `{}` has no value", self.tensor.name));
+        values.get(self.id).cloned().ok_or_else(missing)
+    }
+
+    fn has_batch_norm(&self) -> bool {
+        self.nodes.iter().any(|node| node.op == "BatchNormalization")
+    }
+}
+
+/// For each node, the values that it is the last to take.
+fn last_uses(nodes: &[Node], kept: Id) -> Vec<Vec<Id>> {
+    let mut seen = std::collections::HashSet::from([kept]);
+    let mut last: Vec<Vec<Id>> = Vec::with_capacity(nodes.len());
+    for node in nodes.iter().rev() {
+        let outputs = node.outputs.iter().flatten().copied();
+        last.push(taken(node).chain(outputs).filter(|id| seen.insert(*id)).collect());
+    }
+    last.reverse();
+    last
+}
+
+impl FeatureMap for &Graph {
+    fn features(&self, x: &Tensor) -> gc_core::Result<Tensor> {
+        (**self).features(x)
+    }
+
+    fn batch_norm(&self) -> BatchNormMode {
+        (**self).batch_norm()
+    }
+}
+
+impl FeatureMap for Graph {
+    fn features(&self, x: &Tensor) -> gc_core::Result<Tensor> {
+        let features = self.evaluate(x).and_then(|tensor| Ok(tensor.flatten_from(1)?));
+        Ok(features.map_err(|error| match error {
+            Error::Candle(error) => error,
+            error => candle_core::Error::Msg(error.to_string()),
+        })?)
+    }
+
+    fn batch_norm(&self) -> BatchNormMode {
+        if self.has_batch_norm() { BatchNormMode::Evaluation } else { BatchNormMode::Unstated }
+    }
+}
+
+impl std::fmt::Debug for Graph {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Graph").field("tensor", &self.tensor).field("nodes", &self.nodes.len()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,151 @@
+//! `Attention` and `RotaryEmbedding` of operator set 23.
+
+use candle_core::Tensor;
+
+use super::arithmetic::{add, multiply};
+use super::linear::product;
+use super::softmax::softmax_along;
+use super::{Call, one};
+use crate::Result;
+use crate::error::{operand, unsupported};
+use crate::message::Kind;
+use crate::node::Node;
+use crate::value::{Value, Whole};
+
+/// `[n, heads, t, d]` of a tensor `[n, t, heads·d]`, or the tensor itself.
+fn by_head(x: &Tensor, heads: i64) -> Result<Tensor> {
+    if x.rank() == 4 {
+        return Ok(x.clone());
+    }
+    let (n, t, width) = x.dims3()?;
+    let heads = usize::try_from(heads).ok().filter(|heads| *heads > 0 && width % heads == 0);
+    let heads = heads.ok_or_else(|| operand(format!("the number of heads for a width of {width}")))?;
+    Ok(x.reshape((n, t, heads, width / heads))?.transpose(1, 2)?.contiguous()?)
+}
+
+/// Scaled dot-product attention: softmax(scale·Q·Kᵀ + mask)·V, by head.
+pub(super) fn attention(call: &Call) -> Result<Vec<Value>> {
+    let node = call.node;
+    let is_flat = call.float(0)?.rank() == 3;
+    let (heads, shared) = (node.integer("q_num_heads", 0)?, node.integer("kv_num_heads", 0)?);
+    let q = by_head(call.float(0)?, heads)?;
+    let (k, v) = (by_head(call.float(1)?, shared)?, by_head(call.float(2)?, shared)?);
+    if call.optional(4).is_some() || call.optional(5).is_some() || call.optional(6).is_some() {
+        return Err(unsupported("attention with past keys and values"));
+    }
+    let (n, heads, tokens, width) = q.dims4()?;
+    let (_, groups, keys, _) = k.dims4()?;
+    if groups == 0 || heads % groups != 0 {
+        return Err(operand(format!("{heads} heads share {groups} keys")));
+    }
+    // Each key serves heads / groups neighbouring heads.
+    let repeated = |x: &Tensor| -> Result<Tensor> {
+        if groups == heads {
+            return Ok(x.clone());
+        }
+        let (n, groups, t, d) = x.dims4()?;
+        Ok(x.unsqueeze(2)?.broadcast_as((n, groups, heads / groups, t, d))?.contiguous()?.reshape((n, heads, t, d))?)
+    };
+    let (k, v) = (repeated(&k)?, repeated(&v)?);
+    let scale = node.float("scale", (1.0 / (width as f64).sqrt()) as f32)?;
+    let scale = if node.attribute("scale").is_some() { scale } else { 1.0 / (width as f64).sqrt() };
+    let mut scores = product(&q.affine(scale, 0.0)?, &k.transpose(2, 3)?.contiguous()?)?;
+    let cap = node.float("softcap", 0.0)?;
+    if cap > 0.0 {
+        scores = ops::Activation::Tanh.forward(&scores.affine(1.0 / cap, 0.0)?)?.affine(cap, 0.0)?;
+    }
+    if let Some(mask) = call.optional(3) {
+        scores = add(&scores, &bias(call, mask, keys)?)?;
+    }
+    if node.flag("is_causal", false)? {
+        let hidden = (0..tokens * keys).map(|at| i64::from(at % keys <= at / keys)).collect();
+        let mask = Value::Whole(Whole::new(Kind::Bool, vec![tokens, keys], hidden));
+        scores = add(&scores, &bias(call, &mask, keys)?)?;
+    }
+    let y = product(&softmax_along(&scores, 3)?, &v)?;
+    if !is_flat {
+        return one(y);
+    }
+    let (_, _, _, width) = y.dims4()?;
+    one(y.transpose(1, 2)?.contiguous()?.reshape((n, tokens, heads * width))?)
+}
+
+/// A mask as a summand of the scores: −∞ where a boolean mask is false.
+fn bias(call: &Call, mask: &Value, keys: usize) -> Result<Tensor> {
+    let tensor = match mask {
+        Value::Float(tensor) => tensor.clone(),
+        Value::Whole(mask) => {
+            let allowed = mask.to_mask(call.context.device)?;
+            let dims = mask.dims.as_slice();
+            let fill = |number: f64| super::shape::full(call, number, dims);
+            allowed.where_cond(&fill(0.0)?, &fill(f64::NEG_INFINITY)?)?
+        }
+    };
+    // A shorter mask hides the keys beyond it.
+    let given = tensor.dims().last().copied().unwrap_or(0);
+    if given >= keys || given <= 1 {
+        return Ok(tensor);
+    }
+    let last = tensor.rank() - 1;
+    Ok(super::padding::pad_constant(&tensor.into(), last, [0, (keys - given) as i64], f64::NEG_INFINITY)?
+        .float()?
+        .clone())
+}
+
+pub(super) fn refuses(node: &Node) -> Option<String> {
+    let mode = node.integer("qk_matmul_output_mode", 0).ok()?;
+    (mode != 0 && node.outputs.len() > 3).then(|| format!("qk_matmul_output_mode = {mode}"))
+}
+
+/// `RotaryEmbedding`: pairs of coordinates rotated by position.
+pub(super) fn rotary(call: &Call) -> Result<Vec<Value>> {
+    let node = call.node;
+    let input = call.float(0)?;
+    let is_flat = input.rank() == 3;
+    let x = by_head(input, node.integer("num_heads", 0)?)?;
+    let (n, heads, tokens, width) = x.dims4()?;
+    let rotated = usize::try_from(node.integer("rotary_embedding_dim", 0)?).unwrap_or(0);
+    let rotated = if rotated == 0 { width } else { rotated };
+    if rotated % 2 != 0 || rotated > width {
+        return Err(operand(format!("{rotated} of {width} coordinates are rotated")));
+    }
+    let half = rotated / 2;
+    let table = |at: usize| -> Result<Tensor> {
+        let table = Value::from(call.float(at)?.clone());
+        let chosen = match call.optional(3) {
+            None => table,
+            Some(positions) => {
+                let positions = positions.whole()?;
+                let indices: Vec<usize> = positions
+                    .data
+                    .iter()
+                    .map(|at| usize::try_from(*at).map_err(|_| operand("a negative position")))
+                    .collect::<Result<_>>()?;
+                super::indexing::select(&table, 0, &indices)?
+            }
+        };
+        let batch = chosen.count() / (tokens * half).max(1);
+        Ok(chosen.float()?.contiguous()?.reshape((batch, 1, tokens, half))?)
+    };
+    let (cosine, sine) = (table(1)?, table(2)?);
+    let interleaved = node.flag("interleaved", false)?;
+    let pairs = x.narrow(3, 0, rotated)?.contiguous()?;
+    let (a, b) = if interleaved {
+        let pairs = pairs.reshape((n, heads, tokens, half, 2))?;
+        (pairs.narrow(4, 0, 1)?.squeeze(4)?.contiguous()?, pairs.narrow(4, 1, 1)?.squeeze(4)?.contiguous()?)
+    } else {
+        (pairs.narrow(3, 0, half)?.contiguous()?, pairs.narrow(3, half, half)?.contiguous()?)
+    };
+    let real = multiply(&a, &cosine)?.sub(&multiply(&b, &sine)?)?;
+    let imaginary = multiply(&a, &sine)?.add(&multiply(&b, &cosine)?)?;
+    let turned = if interleaved {
+        Tensor::stack(&[&real, &imaginary], 4)?.reshape((n, heads, tokens, rotated))?
+    } else {
+        Tensor::cat(&[&real, &imaginary], 3)?
+    };
+    let y = if rotated < width { Tensor::cat(&[&turned, &x.narrow(3, rotated, width - rotated)?], 3)? } else { turned };
+    if !is_flat {
+        return one(y);
+    }
+    one(y.transpose(1, 2)?.contiguous()?.reshape((n, tokens, heads * width))?)
+}

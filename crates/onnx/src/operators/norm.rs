@@ -1,0 +1,157 @@
+//! Normalisation.
+
+use candle_core::Tensor;
+
+use super::activation::Function;
+use super::arithmetic::{add, multiply, scaled, shifted};
+use super::differentiable::with_rule;
+use super::{Call, one};
+use crate::Result;
+use crate::error::operand;
+use crate::node::Node;
+use crate::value::{Value, axis};
+
+/// The mean over dimensions, which keep size 1.
+fn mean(x: &Tensor, axes: &[usize]) -> candle_core::Result<Tensor> {
+    let count: usize = axes.iter().map(|at| x.dims()[*at]).product();
+    x.contiguous()?.sum_keepdim(axes)?.affine(1.0 / count.max(1) as f64, 0.0)
+}
+
+/// (x − mean) / √(variance + ε) over dimensions, the variance divided by the number of elements.
+///
+/// With r = 1/√(variance + ε) and y the result, the VJP is r·(g − mean g − y·mean(g·y)): Ioffe and Szegedy, 2015, section 3.
+fn normalised(x: &Tensor, axes: &[usize], epsilon: f64) -> Result<Tensor> {
+    let detached = x.detach();
+    let centred = detached.broadcast_sub(&mean(&detached, axes)?)?;
+    let variance = mean(&centred.sqr()?, axes)?;
+    let rate = (variance + epsilon)?.sqrt()?.recip()?;
+    let y = centred.broadcast_mul(&rate)?;
+    let (axes, kept) = (axes.to_vec(), y.clone());
+    with_rule(x, y, move |g| {
+        let projected = kept.broadcast_mul(&mean(&g.mul(&kept)?, &axes)?)?;
+        g.broadcast_sub(&mean(g, &axes)?)?.sub(&projected)?.broadcast_mul(&rate)
+    })
+}
+
+/// x / √(mean x² + ε) over dimensions. With r = 1/√(mean x² + ε), the VJP is r·(g − y·mean(g·y)).
+fn scaled_by_rms(x: &Tensor, axes: &[usize], epsilon: f64) -> Result<Tensor> {
+    let detached = x.detach();
+    let rate = (mean(&detached.sqr()?, axes)? + epsilon)?.sqrt()?.recip()?;
+    let y = detached.broadcast_mul(&rate)?;
+    let (axes, kept) = (axes.to_vec(), y.clone());
+    with_rule(x, y, move |g| {
+        let projected = kept.broadcast_mul(&mean(&g.mul(&kept)?, &axes)?)?;
+        g.sub(&projected)?.broadcast_mul(&rate)
+    })
+}
+
+/// y·scale + shift.
+fn affine(y: &Tensor, scale: Option<&Tensor>, shift: Option<&Tensor>) -> Result<Tensor> {
+    let y = match scale {
+        Some(scale) => multiply(y, scale)?,
+        None => y.clone(),
+    };
+    match shift {
+        Some(shift) => add(&y, shift),
+        None => Ok(y),
+    }
+}
+
+/// One number for each channel, for tensors of this rank.
+fn by_channel(values: &Tensor, rank: usize) -> Result<Tensor> {
+    let mut dims = vec![1; rank];
+    *dims.get_mut(1).ok_or_else(|| operand("expected [n, c, …]"))? = values.elem_count();
+    Ok(values.reshape(dims)?)
+}
+
+/// `BatchNormalization` with running statistics.
+pub(super) fn batch_norm(call: &Call) -> Result<Vec<Value>> {
+    let x = call.float(0)?;
+    let values = [call.float(1)?, call.float(2)?, call.float(3)?, call.float(4)?];
+    let [gamma, beta, running_mean, variance] = values;
+    let channels = x.dims().get(1).copied().unwrap_or(0);
+    if values.iter().any(|value| value.elem_count() != channels) {
+        return Err(operand(format!("expected {channels} numbers, one for each channel")));
+    }
+    let factor = gamma.div(&(variance + call.node.float("epsilon", 1e-5)?)?.sqrt()?)?;
+    let shift = beta.sub(&running_mean.mul(&factor)?)?;
+    one(shifted(&scaled(x, &by_channel(&factor, x.rank())?)?, &by_channel(&shift, x.rank())?)?)
+}
+
+pub(super) fn refuses_training(node: &Node) -> Option<String> {
+    node.flag("training_mode", false).ok()?.then(|| {
+        "training_mode = 1, which mixes the samples of a batch; export the network in evaluation mode".to_owned()
+    })
+}
+
+/// `LayerNormalization`: over the dimensions from `axis` on. The other outputs are not computed.
+pub(super) fn layer_norm(call: &Call) -> Result<Vec<Value>> {
+    let x = call.float(0)?;
+    let axes: Vec<usize> = (call.axis(-1, x.rank())?..x.rank()).collect();
+    let epsilon = call.node.float("epsilon", 1e-5)?;
+    let y = if call.node.op == "RMSNormalization" {
+        scaled_by_rms(x, &axes, epsilon)?
+    } else {
+        normalised(x, &axes, epsilon)?
+    };
+    one(affine(&y, call.optional_float(1)?, call.optional_float(2)?)?)
+}
+
+pub(super) fn instance_norm(call: &Call) -> Result<Vec<Value>> {
+    let x = call.float(0)?;
+    let axes: Vec<usize> = (2..x.rank()).collect();
+    let y = normalised(x, &axes, call.node.float("epsilon", 1e-5)?)?;
+    let (scale, shift) = (by_channel(call.float(1)?, x.rank())?, by_channel(call.float(2)?, x.rank())?);
+    one(affine(&y, Some(&scale), Some(&shift))?)
+}
+
+/// `GroupNormalization`: scale and shift by group up to operator set 20, then by channel.
+pub(super) fn group_norm(call: &Call) -> Result<Vec<Value>> {
+    let x = call.float(0)?;
+    let groups = usize::try_from(call.node.integer("num_groups", 1)?).unwrap_or(0);
+    let &[n, channels, ..] = x.dims() else { return Err(operand("expected [n, c, …]")) };
+    if groups == 0 || channels % groups != 0 {
+        return Err(operand(format!("{channels} channels in {groups} groups")));
+    }
+    let rows = x.contiguous()?.reshape((n, groups, x.elem_count() / (n * groups).max(1)))?;
+    let y = normalised(&rows, &[2], call.node.float("epsilon", 1e-5)?)?.reshape(x.dims())?;
+    let spread = |values: &Tensor| -> Result<Tensor> {
+        let repeated = if values.elem_count() == channels {
+            values.clone()
+        } else {
+            values.reshape((groups, 1))?.broadcast_as((groups, channels / groups))?.contiguous()?.flatten_all()?
+        };
+        by_channel(&repeated, x.rank())
+    };
+    one(affine(&y, Some(&spread(call.float(1)?)?), Some(&spread(call.float(2)?)?))?)
+}
+
+/// `MeanVarianceNormalization`, whose ε is 1e-9 beside the standard deviation.
+pub(super) fn mean_variance(call: &Call) -> Result<Vec<Value>> {
+    let x = call.float(0)?;
+    let axes = call.node.integers("axes")?.unwrap_or(&[0, 2, 3]);
+    let axes: Vec<usize> = axes.iter().map(|at| axis(*at, x.rank())).collect::<Result<_>>()?;
+    one(normalised(x, &axes, 1e-18)?)
+}
+
+/// `LRN`: x / (bias + α/size · Σ x²)^β over neighbouring channels.
+pub(super) fn local_response(call: &Call) -> Result<Vec<Value>> {
+    let x = call.float(0)?;
+    let size = usize::try_from(call.node.integer("size", 1)?).ok().filter(|size| *size > 0 && *size < 1 << 16);
+    let size = size.ok_or_else(|| operand("`size` is not positive"))?;
+    let before = (size - 1) / 2;
+    let squares = super::padding::pad_constant(&x.sqr()?.into(), 1, [before as i64, (size - 1 - before) as i64], 0.0)?;
+    let channels = x.dims().get(1).copied().unwrap_or(0);
+    let mut total: Option<Tensor> = None;
+    for shift in 0..size {
+        let part = squares.float()?.narrow(1, shift, channels)?;
+        total = Some(match total {
+            None => part,
+            Some(total) => total.add(&part)?,
+        });
+    }
+    let total = total.ok_or_else(|| operand("`size` is 0"))?;
+    let factor = call.node.float("alpha", 1e-4)? / size as f64;
+    let base = total.affine(factor, call.node.float("bias", 1.0)?)?;
+    one(x.mul(&Function::Power(-call.node.float("beta", 0.75)?).apply(&base)?)?)
+}

@@ -1,0 +1,75 @@
+//! Exports of PyTorch compared with autograd: features and VJPs. The files are described in `networks/export.py`.
+//!
+//! The committed networks are small ones. With the environment variable `ONNX_NETWORKS`, those of that folder are compared.
+
+use std::path::{Path, PathBuf};
+
+use candle_core::{DType, Device, Tensor, Var};
+use onnx_graph::{Layer, Model};
+
+fn folder() -> PathBuf {
+    std::env::var_os("ONNX_NETWORKS")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/networks"), PathBuf::from)
+}
+
+/// ‖a − b‖ / ‖b‖.
+fn relative(a: &Tensor, b: &Tensor) -> f64 {
+    let norm = |x: &Tensor| {
+        x.to_dtype(DType::F64).unwrap().sqr().unwrap().sum_all().unwrap().to_scalar::<f64>().unwrap().sqrt()
+    };
+    let difference = a.to_dtype(DType::F64).unwrap().sub(&b.to_dtype(DType::F64).unwrap()).unwrap();
+    norm(&difference) / norm(b).max(1e-300)
+}
+
+/// The relative errors of features and VJP.
+fn errors(path: &Path, dtype: DType) -> Result<[f64; 2], String> {
+    let known = candle_core::safetensors::load(path.with_extension("safetensors"), &Device::Cpu).unwrap();
+    let model = Model::open(path).map_err(|error| error.to_string())?;
+    let graph = model.graph(&Layer::Features, dtype, &Device::Cpu).map_err(|error| error.to_string())?;
+    let x = Var::from_tensor(&known["x"].to_dtype(dtype).unwrap()).unwrap();
+    let features = graph.evaluate(x.as_tensor()).map_err(|error| error.to_string())?.flatten_from(1).unwrap();
+    if features.dims() != known["f"].dims() {
+        return Err(format!("features of shape {:?}, expected {:?}", features.dims(), known["f"].dims()));
+    }
+    let weighted = features.mul(&known["v"].to_dtype(dtype).unwrap()).unwrap().sum_all().unwrap();
+    let gradients = weighted.backward().map_err(|error| error.to_string())?;
+    Ok([relative(&features, &known["f"]), relative(gradients.get(&x).unwrap(), &known["g"])])
+}
+
+fn compare(dtype: DType, tolerance: f64) {
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "onnx"));
+    files.sort();
+    assert!(!files.is_empty());
+    let mut wrong = Vec::new();
+    for path in files {
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        let start = std::time::Instant::now();
+        match errors(&path, dtype) {
+            Ok(errors) => {
+                println!(
+                    "{name}: features {:.1e}, VJP {:.1e}, {:.1} s",
+                    errors[0],
+                    errors[1],
+                    start.elapsed().as_secs_f64()
+                );
+                if !errors.iter().all(|error| *error < tolerance) {
+                    wrong.push(format!("{name}: features {:.1e}, VJP {:.1e}", errors[0], errors[1]));
+                }
+            }
+            Err(error) => wrong.push(format!("{name}: {error}")),
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn features_and_vjps_are_those_of_autograd_in_f32() {
+    compare(DType::F32, 1e-5);
+}
+
+#[test]
+fn features_and_vjps_are_those_of_autograd_in_f64() {
+    // Exporters fold batch norm into convolutions and round attributes, both in f32.
+    compare(DType::F64, 1e-7);
+}

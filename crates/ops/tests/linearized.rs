@@ -1,0 +1,295 @@
+//! The operations of transformers and light convolutional networks, linearized: every derivative in f64 against central
+//! differences, against their compositions of candle operations, in candle's graph, and in f32.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on may panic")]
+
+#[path = "support/linearized.rs"]
+mod check;
+mod support;
+
+use candle_core::{DType, Device, Tensor};
+use check::{Operation, draw};
+use ops::{
+    Activation, ActivationLinearization, AttentionLinearization, AttentionMask, AttentionSettings, Error, Linearized,
+    PreluLinearization, SampleNormLinearization, SampleNormSettings, SoftmaxLinearization,
+};
+use support::numbers;
+
+fn check_norm(name: &str, settings: SampleNormSettings, x: &Tensor, parameters: &[Tensor]) {
+    Operation {
+        name,
+        at: &|x, p| Ok(Box::new(SampleNormLinearization::at(x, p.first(), p.get(1), settings)?)),
+        value: &|x, p| ops::sample_norm(x, p.first(), p.get(1), settings),
+        jvp: &|x, dx, p| ops::sample_norm_jvp(x, dx, p.first(), p.get(1), settings),
+    }
+    .check(x, parameters);
+}
+
+#[test]
+fn norms_of_each_sample() {
+    // The channels are neither a multiple of the vector width nor below it.
+    for channels in [6, 42] {
+        let x = draw(&[3, 5, 2, channels], 100);
+        let (gamma, beta) = (draw(&[channels], 101), draw(&[channels], 102));
+        let both = [gamma.clone(), beta];
+        for epsilon in [1e-5, 0.3] {
+            check_norm("layer norm", SampleNormSettings::layer_norm(epsilon), &x, &both);
+            check_norm("layer norm without parameters", SampleNormSettings::layer_norm(epsilon), &x, &[]);
+            check_norm("RMS norm", SampleNormSettings::rms_norm(epsilon), &x, std::slice::from_ref(&gamma));
+            check_norm("group norm", SampleNormSettings::group_norm(3, epsilon), &x, &both);
+            check_norm("group norm of one group", SampleNormSettings::group_norm(1, epsilon), &x, &both);
+            check_norm("instance norm", SampleNormSettings::instance_norm(epsilon), &x, &[]);
+        }
+    }
+    // Several tasks, whose sums are added in order.
+    let (x, gamma, beta) = (draw(&[9, 70, 65], 103), draw(&[65], 104), draw(&[65], 105));
+    check_norm("layer norm of many rows", SampleNormSettings::layer_norm(1e-6), &x, &[gamma.clone(), beta.clone()]);
+    check_norm("group norm of many pixels", SampleNormSettings::group_norm(5, 1e-6), &x, &[gamma, beta]);
+}
+
+#[test]
+fn norms_of_constant_rows_and_large_values() {
+    let constant = Tensor::new(&[[7f64, 7., 7.], [1e150, -1e150, 0.]], &Device::Cpu).unwrap();
+    let norm = SampleNormLinearization::at(&constant, None, None, SampleNormSettings::layer_norm(1e-5)).unwrap();
+    let y = numbers(&norm.value().unwrap());
+    assert_eq!(y[..3], [0.0; 3]);
+    assert!((y[3] - 1.5f64.sqrt()).abs() < 1e-12, "{y:?}");
+    // The gradient of a constant row is g minus its mean, divided by √ε.
+    let g = Tensor::new(&[[3f64, 0., 0.], [1., 0., 0.]], &Device::Cpu).unwrap();
+    let by_input = numbers(&norm.gradients(&g, false).unwrap().input);
+    let scale = 1e-5f64.sqrt();
+    for (found, expected) in by_input.iter().zip([2.0, -1.0, -1.0]) {
+        assert!((found * scale - expected).abs() < 1e-12, "{by_input:?}");
+    }
+    assert!(by_input.iter().all(|value| value.is_finite()));
+}
+
+#[test]
+fn softmax_of_rows() {
+    let operation = Operation {
+        name: "softmax",
+        at: &|x, _| Ok(Box::new(SoftmaxLinearization::at(x)?)),
+        value: &|x, _| ops::softmax(x),
+        jvp: &|x, dx, _| ops::softmax_jvp(x, dx),
+    };
+    operation.check(&draw(&[3, 4, 7], 110), &[]);
+    operation.check(&draw(&[2, 19], 111), &[]);
+    // Differences of 1e4 between logits: exact zeros and ones, and no NaN.
+    let far = Tensor::new(&[[1e4f32, -1e4, 0.], [-3e38, -3e38, -3e38]], &Device::Cpu).unwrap();
+    let y = ops::softmax(&far).unwrap().to_vec2::<f32>().unwrap();
+    assert_eq!(y[0], [1.0, 0.0, 0.0]);
+    assert!(y[1].iter().all(|value| (value - 1.0 / 3.0).abs() < 1e-7));
+    let undefined = Tensor::new(&[[f64::NAN, 1.]], &Device::Cpu).unwrap();
+    assert!(numbers(&ops::softmax(&undefined).unwrap()).iter().all(|value| value.is_nan()));
+}
+
+fn check_attention(
+    name: &str,
+    settings: AttentionSettings,
+    mask: Option<&AttentionMask>,
+    x: &Tensor,
+    parameters: &[Tensor],
+) {
+    Operation {
+        name,
+        at: &|x, p| Ok(Box::new(AttentionLinearization::at(x, p.first(), mask, settings)?)),
+        value: &|x, p| ops::attention(x, p.first(), mask, settings),
+        jvp: &|x, dx, p| ops::attention_jvp(x, dx, p.first(), mask, settings),
+    }
+    .check(x, parameters);
+}
+
+/// Masks of two samples of 5 tokens: padding of the last tokens, and arbitrary ones.
+fn masks() -> [AttentionMask; 2] {
+    let padding = Tensor::new(&[[[1u8, 1, 1, 0, 0]], [[1, 1, 1, 1, 0]]], &Device::Cpu).unwrap();
+    let arbitrary: Vec<u8> = (0..50).map(|index| u8::from(index % 3 != 1)).collect();
+    let arbitrary = Tensor::from_vec(arbitrary, (2, 5, 5), &Device::Cpu).unwrap();
+    [padding, arbitrary].map(|mask| AttentionMask::new(&mask).unwrap())
+}
+
+#[test]
+fn attention_with_every_setting() {
+    let x = draw(&[4, 5, 18], 120);
+    for heads in [1, 2, 3] {
+        for causal in [false, true] {
+            for scale in [None, Some(0.7)] {
+                let settings = AttentionSettings { heads, causal, scale };
+                let what = format!("{settings:?}");
+                check_attention(&what, settings, None, &x, &[]);
+                check_attention(&format!("{what} with bias"), settings, None, &x, &[draw(&[heads, 5, 5], 121)]);
+            }
+        }
+    }
+    for mask in &masks() {
+        let settings = AttentionSettings::new(2);
+        check_attention("masked", settings, Some(mask), &x, &[draw(&[2, 5, 5], 121)]);
+        check_attention("masked and causal", AttentionSettings { causal: true, ..settings }, Some(mask), &x, &[]);
+    }
+    // More samples than parts, and enough work for several tasks.
+    check_attention(
+        "many samples",
+        AttentionSettings::new(2),
+        None,
+        &draw(&[19, 33, 60], 122),
+        &[draw(&[2, 33, 33], 123)],
+    );
+}
+
+/// Large logits give exact one-hot weights, and a token that sees nothing has value and derivative 0.
+#[test]
+fn attention_of_large_logits_and_hidden_rows() {
+    let x = (draw(&[2, 5, 12], 130) * 1e4).unwrap();
+    let attention = AttentionLinearization::at(&x, None, None, AttentionSettings::new(2)).unwrap();
+    assert!(numbers(&attention.value().unwrap()).iter().all(|value| value.is_finite()));
+    let (g, t) = (draw(&[2, 5, 4], 131), draw(&[2, 5, 12], 132));
+    let term = attention.tangent_cotangent_term(&g, &t).unwrap();
+    for results in [attention.gradients(&g, true).unwrap().input, term.tangent, term.by_input.unwrap()] {
+        assert!(numbers(&results).iter().all(|value| value.is_finite()));
+    }
+    let hidden = Tensor::new(&[[[0u8, 0], [1, 1]]], &Device::Cpu).unwrap();
+    let mask = AttentionMask::new(&hidden).unwrap();
+    let x = draw(&[3, 2, 12], 133);
+    check_attention("a hidden row", AttentionSettings::new(2), Some(&mask), &x, &[]);
+    let y = ops::attention(&x, None, Some(&mask), AttentionSettings::new(2)).unwrap();
+    assert!(numbers(&y.narrow(1, 0, 1).unwrap()).iter().all(|value| *value == 0.0));
+    assert!(numbers(&y.narrow(1, 1, 1).unwrap()).iter().all(|value| *value != 0.0));
+}
+
+#[test]
+fn the_number_of_threads_changes_no_bit() {
+    let x = draw(&[19, 33, 60], 122).to_dtype(DType::F32).unwrap();
+    let (gamma, bias) = (draw(&[60], 124).to_dtype(DType::F32).unwrap(), draw(&[2, 33, 33], 123).to_dtype(DType::F32));
+    let bias = bias.unwrap();
+    let all = || {
+        let norm = SampleNormLinearization::at(&x, Some(&gamma), Some(&gamma), SampleNormSettings::layer_norm(1e-5));
+        let attention = AttentionLinearization::at(&x, Some(&bias), None, AttentionSettings::new(2));
+        let operations: [Box<dyn Linearized>; 2] = [Box::new(norm.unwrap()), Box::new(attention.unwrap())];
+        let mut values = Vec::new();
+        for operation in operations {
+            let y = operation.value().unwrap();
+            let gradients = operation.gradients(&y, true).unwrap();
+            values.extend(numbers(&y));
+            values.extend(gradients.parameters.iter().chain([&gradients.input]).flat_map(numbers));
+            let term = operation.tangent_cotangent_term(&y, &x).unwrap();
+            values.extend(term.by_parameters.iter().flatten().chain(&term.by_input).flat_map(numbers));
+        }
+        values
+    };
+    let with_threads = |threads| rayon_pool(threads, all);
+    assert_eq!(with_threads(1), with_threads(3));
+}
+
+fn rayon_pool<R: Send>(threads: usize, work: impl FnOnce() -> R + Send) -> R {
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(work)
+}
+
+#[test]
+fn wrong_settings_shapes_and_dtypes_are_errors() {
+    let x = draw(&[2, 5, 12], 140);
+    let of_norm = |settings, gamma: &Tensor| SampleNormLinearization::at(&x, Some(gamma), None, settings).map(|_| ());
+    let of_attention = |x: &Tensor, heads, bias: Option<&Tensor>, mask: Option<&AttentionMask>| {
+        AttentionLinearization::at(x, bias, mask, AttentionSettings::new(heads)).map(|_| ())
+    };
+    for error in [
+        of_norm(SampleNormSettings::group_norm(5, 1e-5), &draw(&[12], 1)),
+        of_norm(SampleNormSettings::group_norm(0, 1e-5), &draw(&[12], 1)),
+        of_norm(SampleNormSettings::layer_norm(-1.0), &draw(&[12], 1)),
+        of_norm(SampleNormSettings::layer_norm(f64::NAN), &draw(&[12], 1)),
+        of_attention(&x, 3, None, None),
+        of_attention(&x, 0, None, None),
+    ] {
+        assert!(matches!(error, Err(Error::Setting { .. })), "{error:?}");
+    }
+    let wrong = of_attention(&x, 3, None, None).unwrap_err().to_string();
+    assert!(wrong.contains("3 for a width of 4") && wrong.contains("divides the width"), "{wrong}");
+    let three_tokens = AttentionMask::new(&Tensor::ones((1, 1, 3), DType::U8, &Device::Cpu).unwrap()).unwrap();
+    let three_samples = AttentionMask::new(&Tensor::ones((3, 1, 5), DType::U8, &Device::Cpu).unwrap()).unwrap();
+    let norm = SampleNormLinearization::at(&x, None, None, SampleNormSettings::layer_norm(1e-5)).unwrap();
+    let attention = AttentionLinearization::at(&x, None, None, AttentionSettings::new(2)).unwrap();
+    let softmax = SoftmaxLinearization::at(&x).unwrap();
+    for error in [
+        of_norm(SampleNormSettings::layer_norm(1e-5), &draw(&[5], 1)),
+        SampleNormLinearization::at(&draw(&[0, 3], 1), None, None, SampleNormSettings::layer_norm(1e-5)).map(|_| ()),
+        of_attention(&draw(&[2, 5, 10], 1), 1, None, None),
+        of_attention(&draw(&[5, 12], 1), 1, None, None),
+        of_attention(&x, 2, Some(&draw(&[2, 5, 4], 1)), None),
+        of_attention(&x, 2, None, Some(&three_tokens)),
+        of_attention(&x, 2, None, Some(&three_samples)),
+        AttentionMask::new(&Tensor::ones((1, 2, 3), DType::U8, &Device::Cpu).unwrap()).map(|_| ()),
+        SoftmaxLinearization::at(&draw(&[0, 3], 1)).map(|_| ()),
+        norm.gradients(&draw(&[2, 5, 11], 1), true).map(|_| ()),
+        norm.gradients(&draw(&[3, 5, 12], 1), true).map(|_| ()),
+        norm.tangent(&draw(&[4, 5, 12], 1)).map(|_| ()),
+        norm.tangent_cotangent_term(&draw(&[4, 5, 12], 1), &x).map(|_| ()),
+        attention.gradients(&x, true).map(|_| ()),
+        attention.tangent(&draw(&[2, 5, 4], 1)).map(|_| ()),
+        attention.tangent_cotangent_term(&x, &x).map(|_| ()),
+        softmax.gradients(&draw(&[2, 5, 11], 1), true).map(|_| ()),
+        softmax.tangent_cotangent_term(&draw(&[4, 5, 12], 1), &x).map(|_| ()),
+    ] {
+        assert!(matches!(error, Err(Error::Shape { .. })), "{error:?}");
+    }
+    let single = x.to_dtype(DType::F32).unwrap();
+    for error in [
+        SoftmaxLinearization::at(&x.to_dtype(DType::F16).unwrap()).map(|_| ()),
+        norm.gradients(&single, true).map(|_| ()),
+        norm.tangent(&single).map(|_| ()),
+        attention.tangent(&single).map(|_| ()),
+        softmax.tangent(&single).map(|_| ()),
+        of_attention(&x, 2, Some(&draw(&[2, 5, 5], 1).to_dtype(DType::F32).unwrap()), None),
+        AttentionMask::new(&single).map(|_| ()),
+    ] {
+        assert!(matches!(error, Err(Error::DType { .. })), "{error:?}");
+    }
+}
+
+#[test]
+fn activations() {
+    let x = draw(&[4, 3, 7], 150);
+    // Both bounds of the piecewise activations lie inside.
+    let wide = (draw(&[4, 3, 7], 151) * 4.0).unwrap();
+    for activation in [
+        Activation::Identity,
+        Activation::Relu,
+        Activation::Gelu,
+        Activation::GeluTanh,
+        Activation::Silu,
+        Activation::Tanh,
+        Activation::Softplus,
+        Activation::Sigmoid,
+        Activation::Mish,
+        Activation::Relu6,
+        Activation::HardSigmoid,
+        Activation::HardSwish,
+        Activation::LeakyRelu { negative_slope: 0.1 },
+        Activation::Elu { alpha: 0.7 },
+    ] {
+        for x in [&x, &wide] {
+            Operation {
+                name: &format!("{activation:?}"),
+                at: &|x, _| Ok(Box::new(ActivationLinearization::at(activation, x)?)),
+                value: &|x, _| activation.forward(x),
+                jvp: &|x, dx, _| activation.jvp(x, dx),
+            }
+            .check(x, &[]);
+        }
+    }
+}
+
+#[test]
+fn prelu_with_one_and_several_slopes() {
+    let x = draw(&[4, 3, 7], 152);
+    let operation = Operation {
+        name: "PReLU",
+        at: &|x, p| Ok(Box::new(PreluLinearization::at(x, &p[0])?)),
+        value: &|x, p| ops::prelu(x, &p[0]),
+        jvp: &|x, dx, p| ops::prelu_jvp(x, dx, &p[0]),
+    };
+    operation.check(&x, &[draw(&[7], 153)]);
+    operation.check(&x, &[draw(&[1], 154)]);
+    assert!(matches!(ops::prelu(&x, &draw(&[3], 1)), Err(Error::Shape { op: "prelu", .. })));
+    let zero = Tensor::new(&[[0f64]], &Device::Cpu).unwrap();
+    let at_zero = PreluLinearization::at(&zero, &Tensor::new(&[0.25f64], &Device::Cpu).unwrap()).unwrap();
+    let gradients = at_zero.gradients(&Tensor::ones((1, 1), DType::F64, &Device::Cpu).unwrap(), true).unwrap();
+    assert_eq!((numbers(&gradients.input), numbers(&gradients.parameters[0])), (vec![0.25], vec![0.0]));
+}

@@ -1,0 +1,256 @@
+"""Feature maps of torch modules: features up to a layer, vector–Jacobian products, and the penalty."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from . import _native
+
+_BATCH_NORM = nn.modules.batchnorm._BatchNorm
+
+
+class _Reached(Exception):
+    """Ends a forward pass at the layer whose output (or input) is wanted."""
+
+
+class Layer:
+    """The features of a module: the input of its last ``Linear``, or the output of a named layer."""
+
+    def __init__(self, module: nn.Module | Callable[[torch.Tensor], torch.Tensor], layer: str | None) -> None:
+        if not callable(module):
+            raise TypeError(f"module: expected a torch module or a function on tensors, got {type(module).__name__}")
+        self.module = module
+        self.target: nn.Module | None = None
+        self.takes_input = False
+        self.name = layer or "output"
+        if not isinstance(module, nn.Module):
+            if layer:
+                raise ValueError(f"layer: a function has no layer {layer!r}; give a module")
+            return
+        layers = dict(module.named_modules())
+        if layer is None:
+            linear = [(name, child) for name, child in layers.items() if name and isinstance(child, nn.Linear)]
+            if linear:
+                name, self.target = linear[-1]
+                self.takes_input = True
+                self.name = f"input of {name}"
+        elif layer:
+            if layer not in layers:
+                names = ", ".join(name for name in layers if name)
+                raise ValueError(f"layer: the module has no layer {layer!r}; it has {names}")
+            self.target = layers[layer]
+
+    def __call__(self, x: torch.Tensor, call: Callable[[torch.Tensor], Any]) -> torch.Tensor:
+        """The features ``[n, p]`` of ``x`` in a forward pass by ``call``."""
+        output = call(x) if self.target is None else self._reach(x, call)
+        if not isinstance(output, torch.Tensor):
+            raise TypeError(f"layer {self.name!r}: expected a tensor, got {type(output).__name__}; choose a layer that returns one")
+        return output.flatten(1) if output.ndim > 2 else output
+
+    def _reach(self, x: torch.Tensor, call: Callable[[torch.Tensor], Any]) -> Any:
+        found: list[Any] = []
+
+        def before(_module: nn.Module, inputs: tuple[Any, ...]) -> None:
+            found.append(inputs[0])
+            raise _Reached
+
+        def after(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            found.append(output)
+            raise _Reached
+
+        hook = self.target.register_forward_pre_hook(before) if self.takes_input else self.target.register_forward_hook(after)
+        try:
+            call(x)
+        except _Reached:
+            return found[0]
+        finally:
+            hook.remove()
+        raise ValueError(f"layer: the forward pass does not call the layer {self.name!r}")
+
+
+class TorchMap:
+    """A module in evaluation mode as a feature map on NumPy arrays."""
+
+    def __init__(self, module: nn.Module | Callable[[torch.Tensor], torch.Tensor], layer: str | None) -> None:
+        self._layer = Layer(module, layer)
+        self._module = module
+        self.layer = self._layer.name
+        self._parameters: dict[str, torch.Tensor] = {}
+        self.batch_norm = "unstated"
+        self._device, self._dtype = torch.device("cpu"), None
+        if isinstance(module, nn.Module):
+            _check_evaluation(module)
+            norms = any(isinstance(child, _BATCH_NORM) for child in module.modules())
+            self.batch_norm = "evaluation" if norms else "absent"
+            self._parameters = {name: weight.detach() for name, weight in module.named_parameters()}
+            first = next((tensor for tensor in _state(module) if tensor.is_floating_point()), None)
+            if first is not None:
+                self._device, self._dtype = first.device, first.dtype
+        self.input_dtype = np.float64 if self._dtype == torch.float64 else (None if self._dtype is None else np.float32)
+        self._bytes_per_sample: tuple[int, int] | None = None
+
+    def features(self, x: np.ndarray) -> np.ndarray:
+        """The features ``[n, p]`` of inputs ``[n, …]``."""
+        with torch.inference_mode(False), torch.no_grad():
+            return _to_numpy(self._features(self._tensor(x)))
+
+    def linearize(self, x: np.ndarray) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray], tuple[int, int]] | None:
+        """The features, their vector–Jacobian product, and the bytes that it keeps."""
+        with torch.inference_mode(False), torch.enable_grad():
+            inputs = self._tensor(x).requires_grad_(True)
+            if self._bytes_per_sample is None:
+                with _count_saved(self._parameters.values()) as saved:
+                    features = self._features(inputs)
+                largest = max(saved.values(), default=0)
+                self._bytes_per_sample = (sum(saved.values()) // len(x), largest // len(x))
+            else:
+                features = self._features(inputs)
+        if not features.requires_grad:
+            return None
+        total, largest = (size * len(x) for size in self._bytes_per_sample)
+
+        def vjp(cotangents: np.ndarray) -> np.ndarray:
+            given = torch.from_numpy(cotangents).to(features.device, features.dtype)
+            return _to_numpy(_products(features, inputs, given.reshape(-1, *features.shape)))
+
+        return _to_numpy(features), vjp, (total, largest)
+
+    def _features(self, inputs: torch.Tensor) -> torch.Tensor:
+        # A copy, so that a first layer that works in place changes no leaf of the graph.
+        inputs = inputs.clone()
+        if not self._parameters:
+            return self._layer(inputs, self._module)
+        # Constant weights, so that torch computes no gradient of a weight.
+        return self._layer(inputs, lambda x: torch.func.functional_call(self._module, self._parameters, (x,)))
+
+    def _tensor(self, x: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(x).to(self._device, self._dtype)
+
+
+def _products(features: torch.Tensor, inputs: torch.Tensor, cotangents: torch.Tensor) -> torch.Tensor:
+    """Jᵀv ``[k·n, …]`` for cotangents ``[k, n, p]``: all at once where torch can vectorise the backward pass."""
+
+    def product(cotangent: torch.Tensor, batched: bool) -> torch.Tensor:
+        (gradient,) = torch.autograd.grad(
+            features, inputs, cotangent, retain_graph=True, is_grads_batched=batched, materialize_grads=True
+        )
+        return gradient
+
+    if len(cotangents) == 1:
+        return product(cotangents[0], False)
+    try:
+        with warnings.catch_warnings():
+            # Operations whose derivative torch cannot vectorise are applied to one cotangent after the other.
+            warnings.filterwarnings("ignore", message="There is a performance drop")
+            return product(cotangents, True).flatten(0, 1)
+    except (RuntimeError, NotImplementedError):
+        # Some operations have no vectorised derivative; one pass for each cotangent gives the same products.
+        return torch.cat([product(cotangent, False) for cotangent in cotangents])
+
+
+def penalty_term(
+    module: nn.Module | Callable[[torch.Tensor], torch.Tensor],
+    x: torch.Tensor,
+    layer: str | None,
+    probes: int | None,
+    probe: Any,
+    seed: int,
+    step: int,
+    std: list[float] | None,
+) -> torch.Tensor:
+    """The mean of ‖Jᵀv‖² over samples and probes as a scalar with a graph."""
+    if not isinstance(x, torch.Tensor) or not x.is_floating_point():
+        kind = x.dtype if isinstance(x, torch.Tensor) else type(x).__name__
+        raise TypeError(f"penalty: expected a floating-point tensor [n, …], got {kind}")
+    if x.ndim < 2 or len(x) == 0:
+        raise ValueError(f"penalty: expected inputs [n, …] with n at least 1, got {list(x.shape)}")
+    with torch.enable_grad():
+        inputs = x if x.requires_grad else x.detach().requires_grad_(True)
+        features = Layer(module, layer)(inputs.clone(), module)
+        if features.ndim != 2 or len(features) != len(x):
+            raise ValueError(f"feature map: expected features of shape [{len(x)}, p], got {list(features.shape)}")
+        if not features.requires_grad:
+            raise ValueError("feature map: the features are not connected to the inputs by differentiable operations")
+        double = features.dtype == torch.float64
+        shape, mixes = tuple(features.shape), _mixes_samples(module)
+        drawn, factor = _native.penalty_probes(shape, double, probe, probes, mixes, (seed, step))
+        total = features.new_zeros(())
+        for cotangent in drawn:
+            given = torch.from_numpy(cotangent).to(features.device, features.dtype)
+            (gradient,) = torch.autograd.grad(features, inputs, given, create_graph=True, materialize_grads=True)
+            total = total + _in_pixels(gradient, std).square().sum()
+    return total * factor
+
+
+def _in_pixels(gradient: torch.Tensor, std: list[float] | None) -> torch.Tensor:
+    if std is None:
+        return gradient
+    if len(std) != gradient.shape[1] or not all(value > 0 for value in std):
+        raise ValueError(f"std: expected {gradient.shape[1]} positive standard deviations, one per channel, got {std}")
+    return gradient / gradient.new_tensor(std).reshape(1, -1, *(1,) * (gradient.ndim - 2))
+
+
+def _mixes_samples(module: Any) -> bool:
+    modules = module.modules() if isinstance(module, nn.Module) else ()
+    return any(isinstance(child, _BATCH_NORM) and child.training for child in modules)
+
+
+def _check_evaluation(module: nn.Module) -> None:
+    for name, child in module.named_modules():
+        if child.training:
+            where = f"its layer {name!r}" if name else "it"
+            raise ValueError(f"module: {where} is in training mode; call module.eval() before measuring")
+
+
+def _state(module: nn.Module) -> Iterator[torch.Tensor]:
+    yield from module.parameters()
+    yield from module.buffers()
+
+
+def _to_numpy(tensor: torch.Tensor) -> np.ndarray:
+    tensor = tensor.detach()
+    if tensor.dtype not in (torch.float32, torch.float64):
+        if not tensor.is_floating_point():
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise TypeError(f"feature map: expected features of a floating-point dtype, got {kind}, which has no derivative")
+        tensor = tensor.float()
+    return tensor.cpu().contiguous().numpy()
+
+
+@contextmanager
+def _count_saved(parameters: Any) -> Iterator[dict[int, int]]:
+    """Bytes of every storage that torch keeps for the backward pass, weights excluded."""
+    weights = {weight.untyped_storage().data_ptr() for weight in parameters}
+    saved: dict[int, int] = {}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            saved[storage.data_ptr()] = storage.nbytes()
+        # Without its graph, because a saved output that refers to its own graph would never be freed.
+        return tensor.detach()
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        yield saved
+
+
+def features_and_head(
+    feature_map: TorchMap, images: torch.Tensor, batch_size: int
+) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray | None] | None]:
+    """The features ``[n, p]`` of all images, and the last ``Linear`` where the features are its input."""
+    parts = []
+    for start in range(0, len(images), batch_size):
+        batch = images[start : start + batch_size].detach().cpu()
+        parts.append(feature_map.features(np.ascontiguousarray(_to_numpy(batch))))
+    layer = feature_map._layer
+    if not layer.takes_input or not isinstance(layer.target, nn.Linear):
+        return np.concatenate(parts), None
+    bias = None if layer.target.bias is None else _to_numpy(layer.target.bias)
+    return np.concatenate(parts), (_to_numpy(layer.target.weight), bias)

@@ -1,0 +1,10 @@
+//! Geometric complexity: of a map that Python computes, and of a network of the crate `models`.
+
+mod interruptible;
+mod network;
+mod python_map;
+mod settings;
+
+pub(crate) use network::measure_network;
+pub(crate) use python_map::measure_map;
+pub(crate) use settings::penalty_probes;

@@ -1,0 +1,36 @@
+"""The code of the book's chapter on Python runs, and prints what the chapter shows."""
+
+import contextlib
+import importlib.util
+import io
+import re
+
+import pytest
+from conftest import CRATES
+
+CHAPTER = CRATES.parent / "docs" / "src" / "python.md"
+BLOCK = re.compile(r"(<!-- needs torch -->\n)?```python\n(.*?)```\n(?:```text\n(.*?)```\n)?", re.DOTALL)
+
+
+def run(with_torch: bool) -> int:
+    namespace: dict = {}
+    ran = 0
+    for needs_torch, code, shown in BLOCK.findall(CHAPTER.read_text()):
+        if needs_torch and not with_torch:
+            continue
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            exec(compile(code, str(CHAPTER), "exec"), namespace)
+        assert printed.getvalue() == shown, code
+        ran += 1
+    return ran
+
+
+def test_the_code_without_torch():
+    assert run(with_torch=False) == 4
+
+
+def test_all_code():
+    if importlib.util.find_spec("torch") is None:
+        pytest.skip("PyTorch is not installed: three blocks of the chapter are not run")
+    assert run(with_torch=True) == 7
