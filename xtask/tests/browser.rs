@@ -95,7 +95,7 @@ fn pages_render_without_errors_from_a_phone_to_a_large_screen_in_light_and_dark(
     let results = folder.path().join("results");
     ["fig2", "fig3", "fig4"].iter().for_each(|experiment| reproduce(folder.path(), experiment));
     let pages = [
-        "fig1-quick-glyphs/report.html",
+        "fig4-quick-glyphs/report.html",
         "fig2-quick-glyphs/report.html",
         "fig3-quick-glyphs/report.html",
         "index.html",
@@ -150,24 +150,31 @@ fn pointed(answer: &serde_json::Value, place: &str) {
         };
         let found = rows.iter().map(row).any(|row| match drawing["kind"].as_str() {
             Some("column") => {
+                // The name of the curve, then x if it is a number, the mean, and the range.
                 let (name, values) = (&row[0], &row[1..]);
-                let line = format!("{name}: {}", written(&values[1], percent));
-                shown[0].starts_with(&written(&values[0], false))
-                    && shown[1..].iter().any(|shown| shown.starts_with(&line))
+                let (x, mean) = if values.len() == 3 { (None, &values[0]) } else { (Some(&values[0]), &values[1]) };
+                let own = |line: &&&str| line.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with(": "));
+                x.is_none_or(|x| shows(shown[0], x, false))
+                    && shown[1..].iter().filter(own).any(|line| shows(line, mean, percent))
             }
             _ => {
                 // The name of the run, then x and y, each with its standard error if there is one.
-                let y = row[2..].iter().any(|value| shown[2].contains(&written(value, percent)));
-                shown[0] == row[0] && shown[1].contains(&written(&row[1], false)) && y
+                let y = row[2..].iter().any(|value| shows(shown[2], value, percent));
+                shown[0] == row[0] && shows(shown[1], &row[1], false) && y
             }
         });
         assert!(found, "{place}: {shown:?} is no row of {rows:?}");
     }
 }
 
+/// Whether a text contains a number as the script writes it. A tie may be rounded to either side.
+fn shows(text: &str, number: &str, percent: bool) -> bool {
+    let value: f64 = number.parse().unwrap();
+    [value, value * (1.0 + 1e-12), value * (1.0 - 1e-12)].iter().any(|value| text.contains(&written(*value, percent)))
+}
+
 /// A number as the script writes it: four significant digits, or a share in percent.
-fn written(text: &str, percent: bool) -> String {
-    let value: f64 = text.parse().unwrap();
+fn written(value: f64, percent: bool) -> String {
     if percent {
         return format!("{:.1} %", 100.0 * value);
     }

@@ -379,8 +379,8 @@ fn errors_of_inputs_name_file_tensor_and_shapes() {
         |file: &str| refused(path, &["measure", "--arch", "net.toml", "--weights", "w.safetensors", "--inputs", file]);
     for (file, parts) in [
         ("flat.safetensors", &["flat.safetensors", "[192]", "[3, 8, 8]"][..]),
-        ("cube.safetensors", &["cube.safetensors", "`x`", "[5, 3, 64]", "[n, c, h, w] or [n, d]"]),
-        ("labels.safetensors", &["labels.safetensors", "`x`", "[5]"]),
+        ("cube.safetensors", &["cube.safetensors", "[3, 64]", "[3, 8, 8]"]),
+        ("labels.safetensors", &["labels.safetensors", "`x`", "[5]", "2 to 5 dimensions"]),
         ("w.safetensors", &["w.safetensors", "unknown tensor `x`"]),
         ("nowhere.safetensors", &["nowhere.safetensors"]),
     ] {

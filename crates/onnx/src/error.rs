@@ -190,3 +190,13 @@ pub(crate) fn operand(reason: impl Into<String>) -> Error {
 pub(crate) fn unsupported(what: impl Into<String>) -> Error {
     Error::UnsupportedForm(what.into())
 }
+
+impl Error {
+    /// The error as one of candle, for traits whose errors are candle's.
+    pub(crate) fn into_candle(self) -> candle_core::Error {
+        match self {
+            Self::Candle(error) => error,
+            error => candle_core::Error::Msg(error.to_string()),
+        }
+    }
+}

@@ -24,6 +24,8 @@ pub(crate) struct Context<'a> {
     pub(crate) freed: Option<&'a Reference>,
     /// How many elements a node may produce from nothing.
     pub(crate) most: usize,
+    /// Whether a cast to 16-bit floats rounds. A measured network does not round, because rounding has no useful derivative.
+    pub(crate) rounds: bool,
 }
 
 /// The values that are known so far.

@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use candle_core::{DType, Device, Tensor};
-use gc_core::{BatchNormMode, FeatureMap};
+use gc_core::{BatchNormMode, FeatureMap, Linearization};
 
 use crate::evaluate::{Context, Values, evaluate};
 use crate::free_batch::Reference;
+use crate::linearization::{Network, linearized};
 use crate::measured::{Chosen, LinearNode, MeasuredTensor};
 use crate::model::{Input, taken};
 use crate::node::{Id, Node};
@@ -210,7 +211,7 @@ impl Graph {
 
     fn run(&self, x: &Tensor, freed: Option<&Reference>, record: &mut dyn FnMut(Id, &Value)) -> Result<Value> {
         let context =
-            Context { dtype: self.dtype, device: &self.device, names: &self.names, freed, most: MOST_ELEMENTS };
+            Context { dtype: self.dtype, device: &self.device, names: &self.names, freed, most: MOST_ELEMENTS, rounds: false };
         let mut values = Values::new(&self.constants);
         values.insert(self.input.id, x.clone().into());
         for (node, last) in self.nodes.iter().zip(&self.last) {
@@ -248,6 +249,10 @@ impl FeatureMap for &Graph {
         (**self).features(x)
     }
 
+    fn linearize(&self, x: &Tensor) -> gc_core::Result<Option<Box<dyn Linearization + '_>>> {
+        (**self).linearize(x)
+    }
+
     fn batch_norm(&self) -> BatchNormMode {
         (**self).batch_norm()
     }
@@ -256,10 +261,32 @@ impl FeatureMap for &Graph {
 impl FeatureMap for Graph {
     fn features(&self, x: &Tensor) -> gc_core::Result<Tensor> {
         let features = self.evaluate(x).and_then(|tensor| Ok(tensor.flatten_from(1)?));
-        Ok(features.map_err(|error| match error {
-            Error::Candle(error) => error,
-            error => candle_core::Error::Msg(error.to_string()),
-        })?)
+        Ok(features.map_err(Error::into_candle)?)
+    }
+
+    fn linearize(&self, x: &Tensor) -> gc_core::Result<Option<Box<dyn Linearization + '_>>> {
+        let fits = self.check_sample(x.dims().get(1..).unwrap_or_default()).is_ok() && x.dtype() == self.dtype;
+        if !fits {
+            return Ok(None);
+        }
+        let context = Context {
+            dtype: self.dtype,
+            device: &self.device,
+            names: &self.names,
+            freed: None,
+            most: MOST_ELEMENTS,
+            rounds: false,
+        };
+        let stated = self.input.sizes.as_deref().and_then(|sizes| *sizes.first()?);
+        let network = Network {
+            nodes: &self.nodes,
+            constants: &self.constants,
+            context,
+            stated,
+            input: self.input.id,
+            output: self.id,
+        };
+        Ok(linearized(&network, x).map_err(Error::into_candle)?)
     }
 
     fn batch_norm(&self) -> BatchNormMode {

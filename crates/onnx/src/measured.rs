@@ -161,10 +161,11 @@ fn role(program: &Program, id: Id) -> String {
 fn before(program: &Program, output: Id) -> Id {
     let mut id = output;
     for node in program.nodes.iter().rev() {
-        if node.outputs.first() == Some(&Some(id)) && AFTER.contains(&node.op.as_str()) {
-            if let Some(Some(input)) = node.inputs.first() {
-                id = *input;
-            }
+        if node.outputs.first() == Some(&Some(id))
+            && AFTER.contains(&node.op.as_str())
+            && let Some(Some(input)) = node.inputs.first()
+        {
+            id = *input;
         }
     }
     id

@@ -253,7 +253,7 @@ fn fold(
         }
     }
     let device = weights.device;
-    let context = Context { dtype: weights.dtype, device, names: &program.names, freed: None, most: MOST_FOLDED };
+    let context = Context { dtype: weights.dtype, device, names: &program.names, freed: None, most: MOST_FOLDED, rounds: false };
     let mut left = Vec::new();
     for node in nodes {
         if taken(&node).any(|id| dependent.contains(&id)) {

@@ -8,7 +8,7 @@ use crate::build::{Constant, build};
 use crate::evaluate::{Context, Values, evaluate};
 use crate::message::Kind;
 use crate::model::taken;
-use crate::node::Id;
+use crate::node::{Attribute, Id, Node};
 use crate::operators;
 use crate::value::{MOST_ELEMENTS, Value, Whole};
 use crate::weights::Weights;
@@ -87,9 +87,24 @@ impl Model {
                 },
             );
         }
-        let context = Context { dtype, device: &Device::Cpu, names: &program.names, freed: None, most: MOST_ELEMENTS };
+        let context = Context { dtype, device: &Device::Cpu, names: &program.names, freed: None, most: MOST_ELEMENTS, rounds: true };
+        let half: HashMap<Id, i64> = message
+            .graph
+            .inputs
+            .iter()
+            .filter(|input| matches!(Kind::of(input.element), Ok(Kind::F16 | Kind::Bf16)))
+            .filter_map(|input| Some((*program.scope.get(input.name)?, input.element)))
+            .collect();
         for node in &program.nodes {
-            evaluate(node, &mut values, context)?;
+            // The type of a float is not kept with its value. An input states it.
+            let like = node.inputs.get(1).copied().flatten().and_then(|id| half.get(&id));
+            match like {
+                Some(kind) if node.op == "CastLike" => {
+                    let attributes = vec![("to".to_owned(), Attribute::Integer(*kind))];
+                    evaluate(&Node { op: "Cast".to_owned(), attributes, ..node.clone() }, &mut values, context)?;
+                }
+                _ => evaluate(node, &mut values, context)?,
+            }
         }
         let array = |id: &Id| match values.get(*id) {
             Some(Value::Float(tensor)) => Ok(Array::Floats(tensor.clone())),

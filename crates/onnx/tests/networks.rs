@@ -1,10 +1,18 @@
 //! Exports of PyTorch compared with autograd: features and VJPs. The files are described in `networks/export.py`.
 //!
 //! The committed networks are small ones. With the environment variable `ONNX_NETWORKS`, those of that folder are compared.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "helpers of tests, which may panic"
+)]
 
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor, Var};
+use gc_core::FeatureMap;
 use onnx_graph::{Layer, Model};
 
 fn folder() -> PathBuf {
@@ -19,6 +27,19 @@ fn relative(a: &Tensor, b: &Tensor) -> f64 {
     };
     let difference = a.to_dtype(DType::F64).unwrap().sub(&b.to_dtype(DType::F64).unwrap()).unwrap();
     norm(&difference) / norm(b).max(1e-300)
+}
+
+/// The relative errors of features and VJPs of the linearization for two cotangents per sample; `None` if there is none.
+fn errors_of_linearization(path: &Path, dtype: DType) -> Option<[f64; 2]> {
+    let known = candle_core::safetensors::load(path.with_extension("safetensors"), &Device::Cpu).unwrap();
+    let graph = Model::open(path).unwrap().graph(&Layer::Features, dtype, &Device::Cpu).unwrap();
+    let linearization = graph.linearize(&known["x"].to_dtype(dtype).unwrap()).unwrap()?;
+    let v = known["v"].to_dtype(dtype).unwrap();
+    let both = Tensor::cat(&[&v, &(&v * -2.0).unwrap()], 0).unwrap();
+    let expected = Tensor::cat(&[&known["g"], &(&known["g"] * -2.0).unwrap()], 0).unwrap();
+    let vjp = linearization.vjp(&both).unwrap();
+    assert_eq!(vjp.dims(), expected.dims());
+    Some([relative(linearization.features(), &known["f"]), relative(&vjp, &expected)])
 }
 
 /// The relative errors of features and VJP.
@@ -61,6 +82,27 @@ fn compare(dtype: DType, tolerance: f64) {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn linearizations_of_convolutional_networks_are_those_of_autograd() {
+    let mut names = Vec::new();
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "onnx"));
+    for path in files {
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        if let Some(errors) = errors_of_linearization(&path, DType::F64) {
+            println!("{name}: features {:.1e}, VJP {:.1e}", errors[0], errors[1]);
+            assert!(errors.iter().all(|error| *error < 1e-7), "{name}: {errors:?}");
+            names.push(name);
+        }
+    }
+    if std::env::var_os("ONNX_NETWORKS").is_none() {
+        for name in ["squeezed_ts", "residual_ts", "residual_dynamo", "branches_ts", "branches_dynamo"] {
+            assert!(names.iter().any(|known| known == name), "{names:?}");
+        }
+        assert!(names.len() < 30, "recurrent networks and transformers have none");
+    }
 }
 
 #[test]

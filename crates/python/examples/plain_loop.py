@@ -6,7 +6,6 @@ Run: python examples/plain_loop.py
 from __future__ import annotations
 
 import torch
-
 from geometric_collapse import gc, training
 
 
@@ -32,8 +31,13 @@ def main(steps: int = 200, penalty_weight: float = 1e-3) -> training.Monitor:
     torch.manual_seed(0)
     images, labels = data(512, 4)
     net = torch.nn.Sequential(
-        torch.nn.Conv2d(1, 8, 3), torch.nn.BatchNorm2d(8), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(800, 32),
-        torch.nn.ReLU(), torch.nn.Linear(32, 4),
+        torch.nn.Conv2d(1, 8, 3),
+        torch.nn.BatchNorm2d(8),
+        torch.nn.ReLU(),
+        torch.nn.Flatten(),
+        torch.nn.Linear(800, 32),
+        torch.nn.ReLU(),
+        torch.nn.Linear(32, 4),
     )
     optimizer = torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.9)
     monitor = training.Monitor(images, labels, log=log())

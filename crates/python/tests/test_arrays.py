@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-
 from geometric_collapse import collapse
 from geometric_collapse._arrays import as_labels, as_matrix
 

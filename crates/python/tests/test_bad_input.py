@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-
 from geometric_collapse import collapse, fewshot, gc, heads, statistics
 
 
@@ -123,9 +122,7 @@ def test_an_exception_in_the_progress_function_is_raised(clusters, monkeypatch):
     rules = fewshot._fixed_rules(3, 1, 5)
     source = {"drawn": {"rules": rules, "seed": 0, "episodes": 5000}}
     with pytest.raises(KeyboardInterrupt):
-        fewshot._native.evaluate(
-            features, labels, ["ncm"], source, {"level": 0.95, "resamples": 100, "seed": 0}, None, interrupt
-        )
+        fewshot._native.evaluate(features, labels, ["ncm"], source, {"level": 0.95, "resamples": 100, "seed": 0}, None, interrupt)
 
 
 def test_heads(clusters):

@@ -1,8 +1,9 @@
-"""The code of the book's chapter on Python runs, and prints what the chapter shows."""
+"""The code of the book's chapter on Python runs, and prints what the chapter shows; the notebooks run."""
 
 import contextlib
 import importlib.util
 import io
+import json
 import re
 
 import pytest
@@ -34,3 +35,16 @@ def test_all_code():
     if importlib.util.find_spec("torch") is None:
         pytest.skip("PyTorch is not installed: three blocks of the chapter are not run")
     assert run(with_torch=True) == 7
+
+
+@pytest.mark.parametrize(
+    ("name", "needed"), [("own_features", ["sklearn", "pandas"]), ("timm_vit", ["torch", "timm", "sklearn", "pandas"])]
+)
+def test_notebooks(name, needed):
+    for module in needed:
+        pytest.importorskip(module, reason=f"{module} is not installed")
+    notebook = json.loads((CRATES / "python" / "examples" / f"{name}.ipynb").read_text())
+    namespace: dict = {}
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            exec(compile("".join(cell["source"]), name, "exec"), namespace)

@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 from conftest import CRATES, read_safetensors
-
 from geometric_collapse import collapse, fewshot, heads
 
 COLLAPSE = CRATES / "collapse" / "tests" / "golden"

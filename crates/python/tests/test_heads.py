@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-
 from geometric_collapse import fewshot, heads
 
 ALL = [

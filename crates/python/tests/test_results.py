@@ -1,14 +1,16 @@
 """Results: frozen, with dictionaries, tables, texts and a form for notebooks; moments that can be pickled."""
 
+import ast
+import inspect
 import pickle
 import subprocess
 import sys
-import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-
-from geometric_collapse import collapse, fewshot, statistics
+from geometric_collapse import _native, collapse, fewshot, gc, heads, statistics
 from geometric_collapse._results import plus_minus
 
 
@@ -125,3 +127,20 @@ def test_the_import_loads_neither_numpy_nor_torch():
     code = "import sys, geometric_collapse; print(sorted({'numpy', 'torch', 'pandas'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_stubs_name_everything_native():
+    stubs = ast.parse((Path(_native.__file__).parent / "_native.pyi").read_text())
+    named = {entry.name: entry for entry in stubs.body if isinstance(entry, (ast.FunctionDef, ast.ClassDef))}
+    native = {name for name in dir(_native) if not name.startswith("_")}
+    assert set(named) == native
+    for name in ("Moments", "Sampler"):
+        declared = {entry.name for entry in named[name].body if isinstance(entry, ast.FunctionDef)}
+        declared |= {entry.target.id for entry in named[name].body if isinstance(entry, ast.AnnAssign)}
+        assert declared - {"__new__"} == {entry for entry in dir(getattr(_native, name)) if not entry.startswith("_")}
+
+
+def test_every_public_function_has_a_docstring():
+    for module in (collapse, fewshot, gc, heads, statistics):
+        for name in module.__all__:
+            assert inspect.getdoc(getattr(module, name)), f"{module.__name__}.{name}"

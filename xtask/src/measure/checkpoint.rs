@@ -37,7 +37,7 @@ pub(crate) struct NetworkArgs {
 /// A network of either origin.
 pub(crate) enum Subject {
     /// An architecture with weights.
-    Checkpoint(Checkpoint),
+    Checkpoint(Box<Checkpoint>),
     /// A graph of an ONNX file.
     Graph(Box<OnnxGraph>),
 }
@@ -68,7 +68,7 @@ impl NetworkArgs {
         let description = Description::read(self.model.as_deref(), self.arch.as_deref())?;
         let weights = self.weights.as_ref().context("neither --weights nor --onnx was given")?;
         let checkpoint = description.load(&fetched(weights)?, inputs, dtype, &device)?;
-        Ok(Subject::Checkpoint(Checkpoint { name: weights.to_string(), ..checkpoint }))
+        Ok(Subject::Checkpoint(Box::new(Checkpoint { name: weights.to_string(), ..checkpoint })))
     }
 
     /// The device.

@@ -38,7 +38,7 @@ pub(crate) struct InputsArgs {
     /// Column of the labels of a hub: data set [default: the only one that qualifies]
     #[arg(long, value_name = "NAME", conflicts_with = "inputs")]
     label_column: Option<String>,
-    /// File with `x` [n, c, h, w] or [n, d], as the network sees it, and `y` [n] if there are labels
+    /// File with `x` [n, c, h, w], [n, d] or what an ONNX graph takes, as the network sees it, and `y` [n] if there are labels
     #[arg(long, value_name = "FILE")]
     inputs: Option<PathBuf>,
     /// Size that images of hub: and folder: get, scaled to cover it and cropped at the centre: 224 or 224x160

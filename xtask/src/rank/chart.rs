@@ -54,6 +54,7 @@ fn panel(rank_table: &RankTable, score: &Score, accuracy: &Score) -> ScatterPane
         at: (*x, *y),
         errors: (None, None),
         excluded: false,
+        small: false,
         label: name.clone(),
     });
     ScatterPanel {

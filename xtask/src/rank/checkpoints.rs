@@ -7,19 +7,21 @@ use candle_core::Device;
 use collapse::{CdnvConvention, ClassMoments, Scatter};
 use fewshot::{EpisodeSampler, LabelledFeatures, transfer_scores};
 use gc_core::{FeatureMap, GeometricComplexity, Probe};
-use models::{Pass, WeightsSource};
+use models::WeightsSource;
 use serde::Deserialize;
 
 use super::rank_table::{RankTable, Score};
 use crate::arguments::up_to;
 use crate::features::few_shot_heads;
-use crate::measure::checkpoint::{Checkpoint, Description, fetched};
+use crate::measure::checkpoint::{Description, Subject, fetched};
+use crate::measure::onnx::OnnxGraph;
 use crate::measure::{Inputs, InputsArgs, features};
+use crate::output::note;
 
 /// The networks, and the settings of their scores.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct CheckpointArgs {
-    /// Weights of networks of one architecture: safetensors files, or `hub:OWNER/NAME[@REVISION][:FILE]`
+    /// Networks: weights of one architecture (safetensors files, or `hub:OWNER/NAME[@REVISION][:FILE]`), or ONNX files
     #[arg(value_name = "WEIGHTS", conflicts_with = "list")]
     weights: Vec<WeightsSource>,
     /// Their architecture by name
@@ -66,14 +68,41 @@ struct List {
 #[serde(deny_unknown_fields)]
 struct Listed {
     name: String,
-    #[serde(deserialize_with = "weights_source")]
-    weights: WeightsSource,
+    #[serde(default, deserialize_with = "weights_source")]
+    weights: Option<WeightsSource>,
     model: Option<String>,
     arch: Option<PathBuf>,
+    /// A graph instead of weights and their architecture.
+    onnx: Option<PathBuf>,
+    /// The layer of the graph that is measured.
+    layer: Option<String>,
 }
 
-fn weights_source<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<WeightsSource, D::Error> {
-    String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+fn weights_source<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<WeightsSource>, D::Error> {
+    String::deserialize(deserializer)?.parse().map(Some).map_err(serde::de::Error::custom)
+}
+
+impl Listed {
+    /// Reads the network for these inputs.
+    fn load(&self, inputs: &Inputs) -> Result<Subject> {
+        match (&self.weights, &self.onnx) {
+            (Some(weights), None) => {
+                if self.layer.is_some() {
+                    bail!("`layer` is that of an ONNX graph; weights are ranked by their features");
+                }
+                let description = Description::read(self.model.as_deref(), self.arch.as_deref())?;
+                let checkpoint = description.load(&fetched(weights)?, inputs, inputs.dtype(), &Device::Cpu)?;
+                Ok(Subject::Checkpoint(Box::new(checkpoint)))
+            }
+            (None, Some(path)) => {
+                let layer = self.layer.as_deref();
+                let graph = OnnxGraph::read(path, layer, &inputs.shape(), inputs.dtype(), &Device::Cpu)?;
+                note!("{}: {}", self.name, graph.graph.tensor());
+                Ok(Subject::Graph(Box::new(graph)))
+            }
+            _ => bail!("a network has either `weights` or `onnx`"),
+        }
+    }
 }
 
 /// The scores of one network.
@@ -99,10 +128,7 @@ impl CheckpointArgs {
         let order: Vec<usize> = (0..inputs.count()).collect();
         let bar = indicatif::ProgressBar::new(listed.len() as u64);
         let score = |listed: &Listed| -> Result<Scored> {
-            let description = Description::read(listed.model.as_deref(), listed.arch.as_deref())?;
-            let weights = fetched(&listed.weights)?;
-            let checkpoint = description.load(&weights, inputs, inputs.dtype(), &Device::Cpu)?;
-            let scored = self.score(&checkpoint, inputs, &order)?;
+            let scored = self.score(listed.load(inputs)?.features(None)?.as_ref(), inputs, &order)?;
             bar.inc(1);
             Ok(scored)
         };
@@ -128,16 +154,23 @@ impl CheckpointArgs {
             WeightsSource::File(path) => path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned(),
             WeightsSource::Hub { .. } => weights.to_string(),
         };
-        Listed { name, weights: weights.clone(), model: self.model.clone(), arch: self.arch.clone() }
+        let unnamed = Listed { name, weights: None, model: None, arch: None, onnx: None, layer: None };
+        match weights {
+            WeightsSource::File(path) if path.extension().is_some_and(|extension| extension == "onnx") => {
+                Listed { onnx: Some(path.clone()), ..unnamed }
+            }
+            weights => {
+                Listed { weights: Some(weights.clone()), model: self.model.clone(), arch: self.arch.clone(), ..unnamed }
+            }
+        }
     }
 
-    fn score(&self, checkpoint: &Checkpoint, inputs: &Inputs, order: &[usize]) -> Result<Scored> {
+    fn score(&self, map: &dyn FeatureMap, inputs: &Inputs, order: &[usize]) -> Result<Scored> {
         let quiet = indicatif::ProgressBar::hidden();
-        let map = checkpoint.network.frozen().feature_map(Pass::evaluation(), None)?;
         let gc = GeometricComplexity::projections(Probe::Rademacher, self.probes)
             .seed(self.seed)
-            .measure(&map, inputs.batches(order, inputs.dtype(), &Device::Cpu, &quiet))?;
-        let labelled = inputs.labels().map(|labels| self.score_labelled(&map, inputs, order, labels));
+            .measure(map, inputs.batches(order, inputs.dtype(), &Device::Cpu, &quiet))?;
+        let labelled = inputs.labels().map(|labels| self.score_labelled(map, inputs, order, labels));
         Ok(Scored { gc: gc.value, gc_error: gc.standard_error.total, labelled: labelled.transpose()? })
     }
 
@@ -178,8 +211,9 @@ fn read_list(path: &Path) -> Result<Vec<Listed>> {
         hub @ WeightsSource::Hub { .. } => hub,
     };
     let placed = |listed: Listed| Listed {
-        weights: at(listed.weights.clone()),
+        weights: listed.weights.clone().map(at),
         arch: listed.arch.as_ref().map(|arch| beside.join(arch)),
+        onnx: listed.onnx.as_ref().map(|onnx| beside.join(onnx)),
         ..listed
     };
     Ok(list.checkpoint.into_iter().map(placed).collect())

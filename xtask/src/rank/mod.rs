@@ -18,9 +18,11 @@ const EXAMPLES: &str = "\
 Examples:
   cargo xtask rank --model resnet18-cifar a.safetensors b.safetensors c.safetensors --data cifar10:test
   cargo xtask rank --list backbones.toml --inputs inputs.safetensors --chart rank.svg
+  cargo xtask rank a.onnx b.onnx --data cifar10:test
   cargo xtask rank --runs results/fig4-quick-glyphs --against ridge_accuracy
 
-A list names its checkpoints, each with weights and a model or an architecture file, relative to the list:
+A list names its checkpoints, each with weights and a model or an architecture file, or with an ONNX file (`onnx`, `layer`);
+paths are relative to the list:
   [[checkpoint]]
   name = \"small\"
   weights = \"small.safetensors\"

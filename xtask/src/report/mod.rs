@@ -89,7 +89,7 @@ pub(crate) fn write(
         columns: &columns,
         scatters: &chart::scatters(&results),
         courses: &chart::course_plots(&results),
-        decomposition: decomposition.as_ref(),
+        decomposition: decomposition.as_ref().filter(|(found, _)| !found.shares.is_empty()),
         mediation: mediation.as_ref(),
         layers: chart::by_layer(&results).as_ref(),
         indexed: extras.indexed,

@@ -16,8 +16,8 @@ use crate::study::sweep;
 const CLASSES: usize = 64;
 
 pub(super) fn experiment() -> Experiment {
-    let rates = "sweeps.learning-rate.values=[0.005, 0.02, 0.1, 0.4]".to_owned();
-    Experiment::resolve("fig4", "quick", None, Some(&[0, 1]), &[rates]).unwrap()
+    let settings = ["sweeps.learning-rate.values=[0.005, 0.02, 0.1, 0.4]", "measure.layers=[]"];
+    Experiment::resolve("fig4", "quick", None, Some(&[0, 1]), &settings.map(str::to_owned)).unwrap()
 }
 
 /// Synthetic values: GC falls with the learning rate and L2 and rises with the batch size, target NC likewise but less,
@@ -209,12 +209,12 @@ fn the_report_is_complete_self_contained_and_reproducible() {
     for needle in ["<script", "src=\"http", "url(", "@import", "NaN", "inf"] {
         assert!(!page.contains(&format!("{needle}\"")) && !figure.contains(needle), "{needle}");
     }
-    // The panels of the figure, the two of the decomposition, four courses, and four scatter plots.
+    // The panels of the figure with training loss and NC added, the two of the decomposition, four courses, and four scatter plots.
     let plan = experiment().plan;
-    let panels = plan.report.columns.len() * plan.report.rows.len();
+    let (columns, panels) = (plan.report.columns.len(), plan.report.columns.len() * plan.report.rows.len());
     assert_eq!(
         page.matches("role=\"img\"").count(),
-        panels + 2 + plan.claims.courses.len() + plan.report.scatter.len()
+        panels + 2 * columns + 2 + plan.claims.courses.len() + plan.report.scatter.len()
     );
     assert_eq!(figure.matches("text-anchor=\"end\">epochs").count(), panels);
     for fact in ["version ", "candle 0.", std::env::consts::ARCH, "The program draws the images"] {

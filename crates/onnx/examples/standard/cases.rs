@@ -103,11 +103,48 @@ fn difference(found: &Array, known: &Tensor, [relative, absolute]: [f64; 2]) -> 
     let known: Vec<f64> = known.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?;
     let differs = |a: f64, b: f64| {
         let same = a == b || (a.is_nan() && b.is_nan());
-        !same && !((a - b).abs() <= absolute + relative * b.abs())
+        let is_close = (a - b).abs() <= absolute + relative * b.abs();
+        !same && !is_close
     };
     Ok(values
         .iter()
         .zip(&known)
         .position(|(a, b)| differs(*a, *b))
         .map(|at| format!("{} at {at}, expected {}", values[at], known[at])))
+}
+
+/// The page of the book: the number of cases of each operator by outcome.
+pub(crate) fn table(cases: &[Case]) -> String {
+    let mut counts: BTreeMap<&str, [usize; 3]> = BTreeMap::new();
+    let mut reasons: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut total = [0; 3];
+    for case in cases {
+        let at = match &case.outcome {
+            Outcome::Passed => 0,
+            Outcome::Unsupported(reason) => {
+                reasons.entry(&case.operator).or_insert(reason);
+                1
+            }
+            Outcome::Failed(_) => 2,
+        };
+        counts.entry(&case.operator).or_default()[at] += 1;
+        total[at] += 1;
+    }
+    let [passed, unsupported, failed] = total;
+    let mut page = format!(
+        "# ONNX operators\n\nThe test cases of the Python package `onnx`: those of its operators, its models, and its classic \
+         networks. A case passes if\nall outputs agree within the tolerances of the package. A case is unsupported if the graph is \
+         refused with what is missing. The\npage is written by `cargo run --release -p geometric-onnx --example standard` from the \
+         cases that\n`crates/onnx/tests/standard/export.py` exports.\n\n{} cases: {passed} passed, {unsupported} unsupported, {failed} \
+         failed.\n\n| operator | passed | unsupported | failed | first reason |\n|---|---|---|---|---|\n",
+        cases.len()
+    );
+    for (operator, [passed, unsupported, failed]) in counts {
+        let reason = reasons.get(operator).and_then(|reason| reason.lines().next()).unwrap_or("");
+        let reason = reason.replace("the measured tensor depends on what is not supported here: ", "").replace('|', "\\|");
+        let short: String = reason.chars().take(90).collect();
+        let cut = if short.len() < reason.len() { "…" } else { "" };
+        page.push_str(&format!("| {operator} | {passed} | {unsupported} | {failed} | {short}{cut} |\n"));
+    }
+    page
 }

@@ -381,8 +381,8 @@ pub(super) fn with_integers(call: &Call) -> Result<Vec<Value>> {
     }
 }
 
-/// `Clip`, whose bounds are attributes up to operator set 10, then inputs.
-pub(super) fn clip(call: &Call) -> Result<Vec<Value>> {
+/// The function of a `Clip`, whose bounds are attributes up to operator set 10, then inputs.
+fn clip_function(call: &Call) -> Result<Function> {
     let bound = |name: &str, at: usize, default: f64| -> Result<f64> {
         match (call.node.attribute(name), call.optional(at)) {
             (Some(_), _) => call.node.float(name, 0.0),
@@ -390,10 +390,15 @@ pub(super) fn clip(call: &Call) -> Result<Vec<Value>> {
             (None, None) => Ok(default),
         }
     };
-    let (low, high) = (bound("min", 1, f64::NEG_INFINITY)?, bound("max", 2, f64::INFINITY)?);
+    Ok(Function::Clip(bound("min", 1, f64::NEG_INFINITY)?, bound("max", 2, f64::INFINITY)?))
+}
+
+pub(super) fn clip(call: &Call) -> Result<Vec<Value>> {
+    let function = clip_function(call)?;
     match call.at(0)? {
-        Value::Float(x) => one(Function::Clip(low, high).apply(x)?),
+        Value::Float(x) => one(function.apply(x)?),
         Value::Whole(x) => {
+            let Function::Clip(low, high) = function else { return Err(operand("there are no bounds")) };
             let of = |x: &i64| (*x).max(low as i64).min(high as i64);
             one(Whole::new(x.kind, x.dims.clone(), x.data.iter().map(of).collect()))
         }
@@ -406,4 +411,50 @@ pub(super) fn prelu(call: &Call) -> Result<Vec<Value>> {
     let positive = Activation::Relu.forward(x)?;
     let negative = Activation::Relu.forward(&x.neg()?)?;
     one(positive.sub(&negative.broadcast_mul(slope)?)?)
+}
+
+/// Whether an operator is an elementwise function for which [`value_and_slope`] is defined.
+pub(super) fn with_slope_rule(op: &str) -> bool {
+    const ELEMENTWISE: [&str; 20] = [
+        "Celu",
+        "Elu",
+        "Erf",
+        "Exp",
+        "Gelu",
+        "HardSigmoid",
+        "HardSwish",
+        "LeakyRelu",
+        "Mish",
+        "Neg",
+        "Selu",
+        "Sigmoid",
+        "Sin",
+        "Cos",
+        "Softplus",
+        "Softsign",
+        "Swish",
+        "Tanh",
+        "ThresholdedRelu",
+        "Abs",
+    ];
+    ELEMENTWISE.contains(&op)
+}
+
+/// The value of an elementwise node at `x`, which is its first input in any layout, and its derivative there.
+pub(super) fn value_and_slope(call: &Call, x: &Tensor) -> Result<(Tensor, Tensor)> {
+    let kernel = |activation: Activation| -> Result<(Tensor, Tensor)> {
+        Ok((activation.forward(x)?, ops::derivative(activation, 1, x)?))
+    };
+    let function = match call.node.op.as_str() {
+        "Tanh" => return kernel(Activation::Tanh),
+        "Softplus" => return kernel(Activation::Softplus),
+        "Gelu" if call.node.text("approximate", "none")? != "tanh" => return kernel(Activation::Gelu),
+        "Gelu" => Function::GeluTanh,
+        "Abs" => Function::Abs,
+        "Neg" => Function::Neg,
+        "Clip" => clip_function(call)?,
+        _ => function(call.node)?,
+    };
+    let slope = x.contiguous()?.to_device(&Device::Cpu)?.apply_op1_no_bwd(&Pointwise { function, is_slope: true })?;
+    Ok((function.apply(x)?, slope.to_device(x.device())?))
 }

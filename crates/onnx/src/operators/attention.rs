@@ -23,18 +23,26 @@ fn by_head(x: &Tensor, heads: i64) -> Result<Tensor> {
     Ok(x.reshape((n, t, heads, width / heads))?.transpose(1, 2)?.contiguous()?)
 }
 
-/// Scaled dot-product attention: softmax(scale·Q·Kᵀ + mask)·V, by head.
+/// Scaled dot-product attention: softmax(scale·Q·Kᵀ + mask)·V, by head. Past keys and values come before the given ones.
 pub(super) fn attention(call: &Call) -> Result<Vec<Value>> {
     let node = call.node;
     let is_flat = call.float(0)?.rank() == 3;
     let (heads, shared) = (node.integer("q_num_heads", 0)?, node.integer("kv_num_heads", 0)?);
     let q = by_head(call.float(0)?, heads)?;
-    let (k, v) = (by_head(call.float(1)?, shared)?, by_head(call.float(2)?, shared)?);
-    if call.optional(4).is_some() || call.optional(5).is_some() || call.optional(6).is_some() {
-        return Err(unsupported("attention with past keys and values"));
+    let (given_k, given_v) = (by_head(call.float(1)?, shared)?, by_head(call.float(2)?, shared)?);
+    if call.optional(6).is_some() {
+        return Err(unsupported("attention with numbers of valid keys"));
     }
+    let with_past = |past: Option<&Tensor>, given: Tensor| -> Result<Tensor> {
+        match past {
+            Some(past) => Ok(Tensor::cat(&[past, &given], 2)?),
+            None => Ok(given),
+        }
+    };
+    let past = call.optional_float(4)?.map_or(0, |past| past.dims().get(2).copied().unwrap_or(0));
+    let present = [with_past(call.optional_float(4)?, given_k)?, with_past(call.optional_float(5)?, given_v)?];
     let (n, heads, tokens, width) = q.dims4()?;
-    let (_, groups, keys, _) = k.dims4()?;
+    let (_, groups, keys, _) = present[0].dims4()?;
     if groups == 0 || heads % groups != 0 {
         return Err(operand(format!("{heads} heads share {groups} keys")));
     }
@@ -46,28 +54,52 @@ pub(super) fn attention(call: &Call) -> Result<Vec<Value>> {
         let (n, groups, t, d) = x.dims4()?;
         Ok(x.unsqueeze(2)?.broadcast_as((n, groups, heads / groups, t, d))?.contiguous()?.reshape((n, heads, t, d))?)
     };
-    let (k, v) = (repeated(&k)?, repeated(&v)?);
-    let scale = node.float("scale", (1.0 / (width as f64).sqrt()) as f32)?;
-    let scale = if node.attribute("scale").is_some() { scale } else { 1.0 / (width as f64).sqrt() };
+    let (k, v) = (repeated(&present[0])?, repeated(&present[1])?);
+    let scale = match node.attribute("scale") {
+        Some(_) => node.float("scale", 1.0)?,
+        None => 1.0 / (width as f64).sqrt(),
+    };
     let mut scores = product(&q.affine(scale, 0.0)?, &k.transpose(2, 3)?.contiguous()?)?;
     let cap = node.float("softcap", 0.0)?;
     if cap > 0.0 {
         scores = ops::Activation::Tanh.forward(&scores.affine(1.0 / cap, 0.0)?)?.affine(cap, 0.0)?;
     }
+    let mut summands = Vec::new();
     if let Some(mask) = call.optional(3) {
-        scores = add(&scores, &bias(call, mask, keys)?)?;
+        summands.push(bias(call, mask, keys)?);
     }
     if node.flag("is_causal", false)? {
-        let hidden = (0..tokens * keys).map(|at| i64::from(at % keys <= at / keys)).collect();
-        let mask = Value::Whole(Whole::new(Kind::Bool, vec![tokens, keys], hidden));
-        scores = add(&scores, &bias(call, &mask, keys)?)?;
+        let seen = (0..tokens * keys).map(|at| i64::from(at % keys <= at / keys + past)).collect();
+        summands.push(bias(call, &Whole::new(Kind::Bool, vec![tokens, keys], seen).into(), keys)?);
     }
-    let y = product(&softmax_along(&scores, 3)?, &v)?;
-    if !is_flat {
-        return one(y);
+    let y = product(&masked_softmax(&scores, summands)?, &v)?;
+    let y = if is_flat {
+        let (_, _, _, width) = y.dims4()?;
+        y.transpose(1, 2)?.contiguous()?.reshape((n, tokens, heads * width))?
+    } else {
+        y
+    };
+    let [k, v] = present;
+    Ok(vec![y.into(), k.into(), v.into()])
+}
+
+/// Softmax of the scores plus summands over the keys. The probabilities of a row without a visible key are 0.
+fn masked_softmax(scores: &Tensor, summands: Vec<Tensor>) -> Result<Tensor> {
+    let mut total: Option<Tensor> = None;
+    for summand in summands {
+        total = Some(match total {
+            None => summand,
+            Some(total) => add(&total, &summand)?,
+        });
     }
-    let (_, _, _, width) = y.dims4()?;
-    one(y.transpose(1, 2)?.contiguous()?.reshape((n, tokens, heads * width))?)
+    let Some(total) = total.filter(|total| total.rank() > 0) else { return softmax_along(scores, 3) };
+    let last = total.rank() - 1;
+    let hidden = total.detach().max_keepdim(last)?;
+    let hidden = hidden.eq(&Tensor::full(f64::NEG_INFINITY, hidden.dims(), hidden.device())?.to_dtype(hidden.dtype())?)?;
+    let rows = hidden.broadcast_as(total.dims())?.contiguous()?;
+    let visible = rows.where_cond(&total.detach().zeros_like()?, &total)?;
+    let kept = hidden.to_dtype(total.dtype())?.affine(-1.0, 1.0)?;
+    multiply(&softmax_along(&add(scores, &visible)?, 3)?, &kept)
 }
 
 /// A mask as a summand of the scores: −∞ where a boolean mask is false.
@@ -83,7 +115,7 @@ fn bias(call: &Call, mask: &Value, keys: usize) -> Result<Tensor> {
     };
     // A shorter mask hides the keys beyond it.
     let given = tensor.dims().last().copied().unwrap_or(0);
-    if given >= keys || given <= 1 {
+    if given >= keys || tensor.rank() == 0 {
         return Ok(tensor);
     }
     let last = tensor.rank() - 1;

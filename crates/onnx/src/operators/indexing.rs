@@ -17,8 +17,13 @@ pub(super) fn select(x: &Value, axis: usize, indices: &[usize]) -> Result<Value>
     }
     match x {
         Value::Float(tensor) => {
+            if indices.is_empty() {
+                let mut dims = tensor.dims().to_vec();
+                dims[axis] = 0;
+                return Ok(Tensor::zeros(dims, tensor.dtype(), tensor.device())?.into());
+            }
             let consecutive = indices.windows(2).all(|pair| pair[1] == pair[0] + 1);
-            if consecutive && !indices.is_empty() {
+            if consecutive {
                 return Ok(tensor.narrow(axis, indices[0], indices.len())?.into());
             }
             Ok(tensor.contiguous()?.index_select(&positions_tensor(indices, tensor)?, axis)?.into())
@@ -50,6 +55,9 @@ fn positions_tensor(positions: &[usize], like: &Tensor) -> Result<Tensor> {
 pub(super) fn take(x: &Value, positions: &[usize], dims: Vec<usize>) -> Result<Value> {
     match x {
         Value::Float(tensor) => {
+            if positions.is_empty() {
+                return Ok(Tensor::zeros(dims, tensor.dtype(), tensor.device())?.into());
+            }
             let flat = tensor.flatten_all()?.contiguous()?;
             Ok(flat.index_select(&positions_tensor(positions, tensor)?, 0)?.reshape(dims)?.into())
         }

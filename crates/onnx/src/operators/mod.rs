@@ -6,6 +6,7 @@
 mod activation;
 mod arithmetic;
 mod attention;
+pub(crate) mod batched;
 mod compare;
 mod conv;
 mod differentiable;

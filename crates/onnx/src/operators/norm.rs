@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 
 use super::activation::Function;
-use super::arithmetic::{add, multiply, scaled, shifted};
+use super::arithmetic::{add, multiply};
 use super::differentiable::with_rule;
 use super::{Call, one};
 use crate::Result;
@@ -75,7 +75,7 @@ pub(super) fn batch_norm(call: &Call) -> Result<Vec<Value>> {
     }
     let factor = gamma.div(&(variance + call.node.float("epsilon", 1e-5)?)?.sqrt()?)?;
     let shift = beta.sub(&running_mean.mul(&factor)?)?;
-    one(shifted(&scaled(x, &by_channel(&factor, x.rank())?)?, &by_channel(&shift, x.rank())?)?)
+    one(affine(x, Some(&by_channel(&factor, x.rank())?), Some(&by_channel(&shift, x.rank())?))?)
 }
 
 pub(super) fn refuses_training(node: &Node) -> Option<String> {
@@ -84,7 +84,7 @@ pub(super) fn refuses_training(node: &Node) -> Option<String> {
     })
 }
 
-/// `LayerNormalization`: over the dimensions from `axis` on. The other outputs are not computed.
+/// `LayerNormalization` and `RMSNormalization`: over the dimensions from `axis` on.
 pub(super) fn layer_norm(call: &Call) -> Result<Vec<Value>> {
     let x = call.float(0)?;
     let axes: Vec<usize> = (call.axis(-1, x.rank())?..x.rank()).collect();
@@ -94,7 +94,15 @@ pub(super) fn layer_norm(call: &Call) -> Result<Vec<Value>> {
     } else {
         normalised(x, &axes, epsilon)?
     };
-    one(affine(&y, call.optional_float(1)?, call.optional_float(2)?)?)
+    let mut outputs = one(affine(&y, call.optional_float(1)?, call.optional_float(2)?)?)?;
+    // The mean, and the reciprocal of the standard deviation.
+    if call.node.outputs.len() > 1 && call.node.op == "LayerNormalization" {
+        let center = mean(x, &axes)?;
+        let variance = mean(&x.broadcast_sub(&center)?.sqr()?, &axes)?;
+        outputs.push(center.into());
+        outputs.push((variance + epsilon)?.sqrt()?.recip()?.into());
+    }
+    Ok(outputs)
 }
 
 pub(super) fn instance_norm(call: &Call) -> Result<Vec<Value>> {

@@ -55,8 +55,9 @@ fn elementwise(op: &str, x: &Tensor) -> Result<Tensor> {
 }
 
 fn float(op: &str, x: &Tensor, axes: &[usize]) -> Result<Value> {
-    // One row for each result, the reduced elements within it.
-    let is_empty = x.elem_count() == 0;
+    if x.elem_count() == 0 {
+        return of_nothing(op, x, axes);
+    }
     Ok(match op {
         "Sum" => sum(x, axes)?.into(),
         "Mean" => {
@@ -68,12 +69,6 @@ fn float(op: &str, x: &Tensor, axes: &[usize]) -> Result<Value> {
         "L2" => norm(x, axes)?.into(),
         "LogSum" => Function::Log.apply(&sum(x, axes)?)?.into(),
         "LogSumExp" => log_sum_exp(x, axes)?.into(),
-        "Max" | "Min" if is_empty => {
-            let number = if op == "Max" { f64::NEG_INFINITY } else { f64::INFINITY };
-            let dims: Vec<usize> =
-                x.dims().iter().enumerate().map(|(at, size)| if axes.contains(&at) { 1 } else { *size }).collect();
-            Tensor::new(&[number], x.device())?.to_dtype(x.dtype())?.broadcast_as(dims)?.contiguous()?.into()
-        }
         "Max" | "Min" => {
             let rows = rows(&x.clone().into(), axes)?;
             extreme(&rows, op == "Max")?
@@ -89,6 +84,20 @@ fn float(op: &str, x: &Tensor, axes: &[usize]) -> Result<Value> {
         }
         other => return Err(operand(format!("there is no reduction `{other}`"))),
     })
+}
+
+/// The reduction of no elements.
+fn of_nothing(op: &str, x: &Tensor, axes: &[usize]) -> Result<Value> {
+    let number = match op {
+        "Prod" => 1.0,
+        "Max" | "LogSum" | "LogSumExp" => f64::NEG_INFINITY,
+        "Min" => f64::INFINITY,
+        "Mean" => f64::NAN,
+        _ => 0.0,
+    };
+    let size = |(at, size): (usize, &usize)| if axes.contains(&at) { 1 } else { *size };
+    let dims: Vec<usize> = x.dims().iter().enumerate().map(size).collect();
+    Ok(Tensor::full(number, dims, x.device())?.to_dtype(x.dtype())?.into())
 }
 
 /// The sum, with the reduced dimensions of size 1.

@@ -1,11 +1,12 @@
 //! Shapes, types and constants.
 
 use candle_core::Tensor;
+use half::{bf16, f16};
 
 use super::arithmetic::wrapped;
 use super::{Call, one, sizes};
 use crate::Result;
-use crate::error::operand;
+use crate::error::{operand, unsupported};
 use crate::message::Kind;
 use crate::node::{Attribute, Node};
 use crate::value::{Value, Whole, axis, checked_count};
@@ -54,7 +55,9 @@ pub(super) fn reshape(call: &Call) -> Result<Vec<Value>> {
 
 pub(super) fn flatten(call: &Call) -> Result<Vec<Value>> {
     let x = call.at(0)?;
-    let axis = axis(call.node.integer("axis", 1)?, x.dims().len() + 1)?;
+    let (stated, rank) = (call.node.integer("axis", 1)?, x.dims().len());
+    // A negative axis counts from the rank, but the rank itself is allowed.
+    let axis = axis(if stated < 0 { stated.saturating_add(rank as i64) } else { stated }, rank + 1)?;
     let rows: usize = x.dims()[..axis].iter().product();
     let columns: usize = x.dims()[axis..].iter().product();
     one(x.reshaped(vec![rows, columns])?)
@@ -134,7 +137,7 @@ pub(super) fn identity(call: &Call) -> Result<Vec<Value>> {
 /// `Dropout` outside training.
 pub(super) fn dropout(call: &Call) -> Result<Vec<Value>> {
     if call.optional(2).map(Value::number).transpose()?.is_some_and(|training| training != 0.0) {
-        return Err(operand("the network was exported in training mode; export it in evaluation mode"));
+        return Err(unsupported("dropout in training mode (export the network in evaluation mode)"));
     }
     let x = call.at(0)?;
     let all =
@@ -145,6 +148,12 @@ pub(super) fn dropout(call: &Call) -> Result<Vec<Value>> {
 /// The value as another type. Floats of every width are those of the network.
 fn cast(call: &Call, x: &Value, kind: Kind) -> Result<Value> {
     Ok(match (x, kind.is_float()) {
+        (Value::Float(tensor), true) if call.context.rounds && matches!(kind, Kind::F16 | Kind::Bf16) => {
+            let rounded = |x: f64| if kind == Kind::F16 { f16::from_f64(x).to_f64() } else { bf16::from_f64(x).to_f64() };
+            let numbers: Vec<f64> = x.numbers()?.into_iter().map(rounded).collect();
+            let rounded = Tensor::from_vec(numbers, tensor.dims(), &candle_core::Device::Cpu)?;
+            rounded.to_dtype(tensor.dtype())?.to_device(tensor.device())?.into()
+        }
         (Value::Float(tensor), true) => tensor.clone().into(),
         (Value::Whole(whole), true) => call.as_float(whole)?.into(),
         (Value::Whole(whole), false) => {

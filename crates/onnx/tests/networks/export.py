@@ -175,6 +175,29 @@ class Squeeze(nn.Module):
         return x * torch.sigmoid(scale)
 
 
+class Residual(nn.Module):
+    def __init__(self, inside, outside, stride):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(inside, outside, 3, stride, 1, bias=False), nn.Conv2d(outside, outside, 3, 1, 1, bias=False)
+        self.norm1, self.norm2 = nn.BatchNorm2d(outside), nn.BatchNorm2d(outside)
+        self.shortcut = nn.Identity() if stride == 1 else nn.Conv2d(inside, outside, 1, stride)
+
+    def forward(self, x):
+        return torch.relu(self.norm2(self.second(torch.relu(self.norm1(self.first(x))))) + self.shortcut(x))
+
+
+class Branches(nn.Module):
+    """Densely connected: the input goes through each branch and beside them, with batch norm before the convolution."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm, self.a, self.b = nn.BatchNorm2d(3), nn.Conv2d(3, 2, 1), nn.Conv2d(3, 1, 3, padding=1)
+
+    def forward(self, x):
+        y = torch.relu(self.norm(x))
+        return torch.cat([x, torch.relu(self.a(y)), self.b(nn.functional.max_pool2d(y, 3, 1, 1))], 1)
+
+
 def convolutional(*layers, features=6, classes=4):
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(features, classes))
 
@@ -196,6 +219,9 @@ SMALL = {
         nn.Upsample(scale_factor=2, mode="bilinear"), nn.Hardtanh()), (3, 9, 9)),
     "squeezed": (lambda: convolutional(
         nn.Conv2d(3, 6, 3, padding=1, bias=False), nn.BatchNorm2d(6), nn.SiLU(), Squeeze(6), nn.Hardswish()), (3, 6, 6)),
+    "residual": (lambda: convolutional(
+        nn.Conv2d(3, 4, 3, 2, 1), nn.ReLU(), nn.MaxPool2d(3, 2, 1), Residual(4, 4, 1), Residual(4, 6, 2)), (3, 13, 13)),
+    "branches": (lambda: convolutional(Branches(), nn.ReLU6(), nn.AvgPool2d(2)), (3, 8, 8)),
     "group_norm": (lambda: convolutional(
         nn.Conv2d(3, 6, 3), nn.GroupNorm(2, 6), nn.PReLU(), nn.InstanceNorm2d(6, affine=True), nn.Softplus()), (3, 6, 6)),
     "line": (lambda: nn.Sequential(

@@ -45,7 +45,9 @@ def as_matrix(value: Any, name: str = "features") -> np.ndarray:
     """Features ``[n, p]`` as a contiguous array of f32 or f64."""
     array = as_floats(value, name)
     if array.ndim != 2 or array.shape[1] == 0:
-        raise ValueError(f"{name}: expected shape [n, p] with p at least 1, got {list(array.shape)}; flatten all but the first axis")
+        raise ValueError(
+            f"{name}: expected shape [n, p] with p at least 1, got {list(array.shape)}; flatten all but the first axis"
+        )
     return array
 
 

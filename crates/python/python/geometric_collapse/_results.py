@@ -93,6 +93,10 @@ class Result:
 
     def __repr__(self) -> str:
         name = type(self).__name__
+        if "\n" in self._text:
+            # The first line says what the result is of; every other line is one value.
+            first, *lines = self._text.splitlines()
+            return "\n".join([f"{name}({first})", *(f"  {line}" for line in lines)])
         if self._text:
             return f"{name}({self._text})"
         shown = ((key, value) for key, value in self._values.items() if not isinstance(value, (tuple, Result)))
@@ -104,15 +108,22 @@ class Result:
 
     def _lines(self) -> list[tuple[str, str]]:
         """Names and values for a notebook."""
+        lines = self._text.splitlines()[1:]
+        if lines:
+            return [(name, value) for name, _, value in (line.partition(": ") for line in lines)]
         return [(key, number(value)) for key, value in _flat(self._values, "")]
+
+    def _title(self) -> str:
+        """One line for a notebook."""
+        name = type(self).__name__
+        return f"{name}: {self._text.splitlines()[0]}" if self._text else name
 
     def _repr_html_(self) -> str:
         cells = "".join(
             f"<tr><th style='text-align:left'>{html.escape(key)}</th><td style='text-align:left'>{html.escape(value)}</td></tr>"
             for key, value in self._lines()
         )
-        title = html.escape(self._text or type(self).__name__)
-        return f"<div><b>{title}</b>{self._plot()}<table>{cells}</table></div>"
+        return f"<div><b>{html.escape(self._title())}</b><br/>{self._plot()}<table>{cells}</table></div>"
 
 
 def table(results: list[Result], kind: str) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -49,12 +48,12 @@ class Layer:
 
     def __call__(self, x: torch.Tensor, call: Callable[[torch.Tensor], Any]) -> torch.Tensor:
         """The features ``[n, p]`` of ``x`` in a forward pass by ``call``."""
-        output = call(x) if self.target is None else self._reach(x, call)
+        output = call(x) if self.target is None else self._reach(self.target, x, call)
         if not isinstance(output, torch.Tensor):
             raise TypeError(f"layer {self.name!r}: expected a tensor, got {type(output).__name__}; choose a layer that returns one")
         return output.flatten(1) if output.ndim > 2 else output
 
-    def _reach(self, x: torch.Tensor, call: Callable[[torch.Tensor], Any]) -> Any:
+    def _reach(self, target: nn.Module, x: torch.Tensor, call: Callable[[torch.Tensor], Any]) -> Any:
         found: list[Any] = []
 
         def before(_module: nn.Module, inputs: tuple[Any, ...]) -> None:
@@ -65,7 +64,7 @@ class Layer:
             found.append(output)
             raise _Reached
 
-        hook = self.target.register_forward_pre_hook(before) if self.takes_input else self.target.register_forward_hook(after)
+        hook = target.register_forward_pre_hook(before) if self.takes_input else target.register_forward_hook(after)
         try:
             call(x)
         except _Reached:
@@ -103,24 +102,17 @@ class TorchMap:
 
     def linearize(self, x: np.ndarray) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray], tuple[int, int]] | None:
         """The features, their vector–Jacobian product, and the bytes that it keeps."""
-        with torch.inference_mode(False), torch.enable_grad():
-            inputs = self._tensor(x).requires_grad_(True)
-            if self._bytes_per_sample is None:
-                with _count_saved(self._parameters.values()) as saved:
-                    features = self._features(inputs)
-                largest = max(saved.values(), default=0)
-                self._bytes_per_sample = (sum(saved.values()) // len(x), largest // len(x))
-            else:
-                features = self._features(inputs)
+        products = _Products(self, x)
+        if self._bytes_per_sample is None:
+            with _count_saved(self._parameters.values()) as saved:
+                features = products.features()
+            self._bytes_per_sample = sum(saved.values()) // len(x), max(saved.values(), default=0) // len(x)
+        else:
+            features = products.features()
         if not features.requires_grad:
             return None
         total, largest = (size * len(x) for size in self._bytes_per_sample)
-
-        def vjp(cotangents: np.ndarray) -> np.ndarray:
-            given = torch.from_numpy(cotangents).to(features.device, features.dtype)
-            return _to_numpy(_products(features, inputs, given.reshape(-1, *features.shape)))
-
-        return _to_numpy(features), vjp, (total, largest)
+        return _to_numpy(features), products, (total, largest)
 
     def _features(self, inputs: torch.Tensor) -> torch.Tensor:
         # A copy, so that a first layer that works in place changes no leaf of the graph.
@@ -134,25 +126,40 @@ class TorchMap:
         return torch.from_numpy(x).to(self._device, self._dtype)
 
 
-def _products(features: torch.Tensor, inputs: torch.Tensor, cotangents: torch.Tensor) -> torch.Tensor:
-    """Jᵀv ``[k·n, …]`` for cotangents ``[k, n, p]``: all at once where torch can vectorise the backward pass."""
+class _Products:
+    """The map from cotangents ``[k·n, p]`` to Jᵀv ``[k·n, …]`` at inputs ``[n, …]``.
 
-    def product(cotangent: torch.Tensor, batched: bool) -> torch.Tensor:
-        (gradient,) = torch.autograd.grad(
-            features, inputs, cotangent, retain_graph=True, is_grads_batched=batched, materialize_grads=True
-        )
-        return gradient
+    For k > 1 the inputs are repeated k times, so that one backward pass gives k products of each sample. The graph is kept for further
+    calls. Vectorising the backward pass over one graph instead takes several times as long, because some operations have no vectorised
+    derivative.
+    """
 
-    if len(cotangents) == 1:
-        return product(cotangents[0], False)
-    try:
-        with warnings.catch_warnings():
-            # Operations whose derivative torch cannot vectorise are applied to one cotangent after the other.
-            warnings.filterwarnings("ignore", message="There is a performance drop")
-            return product(cotangents, True).flatten(0, 1)
-    except (RuntimeError, NotImplementedError):
-        # Some operations have no vectorised derivative; one pass for each cotangent gives the same products.
-        return torch.cat([product(cotangent, False) for cotangent in cotangents])
+    def __init__(self, feature_map: TorchMap, x: np.ndarray) -> None:
+        self._map, self._x = feature_map, x
+        self._count, self._graph = 0, (torch.empty(0), torch.empty(0))
+
+    def features(self) -> torch.Tensor:
+        """The features ``[n, p]``."""
+        self._run(1)
+        return self._graph[1]
+
+    def __call__(self, cotangents: np.ndarray) -> np.ndarray:
+        rows = len(cotangents)
+        count = rows // len(self._x)
+        if count > self._count:
+            self._run(count)
+        inputs, features = self._graph
+        given = features.new_zeros(features.shape)
+        given[:rows] = torch.from_numpy(cotangents)
+        (gradient,) = torch.autograd.grad(features, inputs, given, retain_graph=True, materialize_grads=True)
+        return _to_numpy(gradient[:rows])
+
+    def _run(self, count: int) -> None:
+        self._graph = (torch.empty(0), torch.empty(0))  # frees the graph before the larger one is computed
+        repeated = np.concatenate([self._x] * count) if count > 1 else self._x
+        with torch.inference_mode(False), torch.enable_grad():
+            inputs = self._map._tensor(repeated).requires_grad_(True)
+            self._count, self._graph = count, (inputs, self._map._features(inputs))
 
 
 def penalty_term(

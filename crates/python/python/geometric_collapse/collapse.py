@@ -13,7 +13,7 @@ import numpy as np
 
 from . import _native, _svg
 from ._arrays import as_head, as_labels, as_matrix, as_vector
-from ._results import Result, number, plus_minus
+from ._results import Result, plus_minus
 
 __all__ = [
     "CollapseReport",
@@ -133,11 +133,13 @@ class CollapseReport(Result):
         q = self.cdnv_quantiles
         return _svg.quantiles("CDNV over pairs", q.min, q.q05, q.q25, q.median, q.q75, q.q95, self.cdnv_max)
 
+    def _title(self) -> str:
+        return f"CollapseReport({self.samples} samples × {self.features} features, {self.classes} classes)"
+
     def __repr__(self) -> str:
         lines = self._lines()
         width = max(len(name) for name, _ in lines)
-        head = f"CollapseReport({self.samples} samples × {self.features} features, {self.classes} classes)"
-        return "\n".join([head, *(f"  {name:<{width}}  {value}" for name, value in lines)])
+        return "\n".join([self._title(), *(f"  {name:<{width}}  {value}" for name, value in lines)])
 
 
 class Cdnv(Result):
@@ -336,9 +338,7 @@ class Moments:
         """tr Σ_W / tr Σ_B and its other forms."""
         return Result(self._native.trace_ratio(weighting))
 
-    def variability(
-        self, weighting: Weighting = "class_balanced", truncation: float | Literal["rank"] | None = None
-    ) -> Result:
+    def variability(self, weighting: Weighting = "class_balanced", truncation: float | Literal["rank"] | None = None) -> Result:
         """NC1: tr(Σ_W Σ_B⁺)/K. Needs ``scatter="full"``."""
         return Result(self._native.variability(weighting, None if truncation is None else _truncation(truncation)))
 
@@ -418,6 +418,3 @@ def _truncation(value: float | str) -> Any:
 
 def _list_or_none(value: Any, name: str) -> list[float] | None:
     return None if value is None else as_vector(value, name).tolist()
-
-
-_ = number

@@ -11,7 +11,7 @@ import numpy as np
 from . import _native, _svg
 from ._arrays import as_labels, as_matrix, as_vector
 from ._progress import progress_bar
-from ._results import Result, plus_minus, table
+from ._results import Result, table
 
 __all__ = [
     "AcrossModels",
@@ -125,21 +125,12 @@ class Evaluation(Result):
     def _plot(self) -> str:
         return _svg.intervals([(head.head, *_ends(head.accuracy)) for head in self.heads])
 
-    def _lines(self) -> list[tuple[str, str]]:
-        return [(head.head, plus_minus(head.accuracy.mean, head.accuracy.standard_error)) for head in self.heads]
-
-    def __repr__(self) -> str:
-        return f"Evaluation({self.episodes} episodes)\n" + "\n".join(f"  {line}" for line in self._text.splitlines())
-
 
 class AcrossModels(Result):
     """The accuracies of heads over several models (training seeds)."""
 
     models: int
     same_episodes: bool
-
-    def __repr__(self) -> str:
-        return f"AcrossModels({self.models} models)\n" + "\n".join(f"  {line}" for line in self._text.splitlines())
 
 
 class TransferScores(Result):
@@ -198,12 +189,6 @@ class RankTable(Result):
         ends = [(rank.score, rank.spearman) for rank in self.ranks]
         rows = [(score, rho.coefficient, rho.bootstrap.low, rho.bootstrap.high) for score, rho in ends]
         return _svg.intervals(rows, bounds=(-1.0, 1.0))
-
-    def _lines(self) -> list[tuple[str, str]]:
-        return [(rank.score, f"ρ {rank.spearman.coefficient:.2f}, p = {rank.spearman.p_value:.2g}") for rank in self.ranks]
-
-    def __repr__(self) -> str:
-        return "RankTable\n" + "\n".join(f"  {line}" for line in self._text.splitlines())
 
 
 class Sampler:
@@ -321,7 +306,8 @@ def rank_scores(
     settings = {"level": level, "resamples": resamples, "seed": seed}
     given = [score.to_dict() for score in scores]
     ranks = _native.rank_scores(given, as_vector(accuracies, "accuracies"), settings)
-    return RankTable({"ranks": [values for values, _ in ranks]}, "\n".join(text for _, text in ranks))
+    lines = [f"{len(given)} representations", *(text for _, text in ranks)]
+    return RankTable({"ranks": [values for values, _ in ranks]}, "\n".join(lines))
 
 
 def to_table(results: Sequence[Result], kind: str = "pandas") -> Any:

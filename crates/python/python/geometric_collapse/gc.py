@@ -38,9 +38,7 @@ class FeatureMap(Protocol):
         """The features ``[n, p]`` of inputs ``[n, …]``."""
         ...
 
-    def linearize(
-        self, x: np.ndarray
-    ) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray], tuple[int, int]] | None:
+    def linearize(self, x: np.ndarray) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray], tuple[int, int]] | None:
         """The features; a function from cotangents ``[k·n, p]`` (row r is of sample r mod n) to Jᵀv ``[k·n, …]``; and the bytes
         that it keeps: of all tensors, and of the largest. ``None`` if the features do not depend on the inputs."""
         ...
@@ -74,7 +72,11 @@ class Estimate(Result):
         if self.per_class:
             errors = [(entry, entry.standard_error.total) for entry in self.per_class]
             rows = [
-                (f"class {entry.label}", entry.value, *((None, None) if error is None else (entry.value - error, entry.value + error)))
+                (
+                    f"class {entry.label}",
+                    entry.value,
+                    *((None, None) if error is None else (entry.value - error, entry.value + error)),
+                )
                 for entry, error in errors
             ]
             return _svg.intervals(rows[:40])
@@ -158,8 +160,20 @@ def measure(
         For other dtypes.
     """
     settings = _settings(
-        until_rel, probes, exact, probe, seed, std, dataset_size, max_passes, time_limit, confidence, chunk_bytes,
-        chunk_samples, per_sample, per_class,
+        until_rel,
+        probes,
+        exact,
+        probe,
+        seed,
+        std,
+        dataset_size,
+        max_passes,
+        time_limit,
+        confidence,
+        chunk_bytes,
+        chunk_samples,
+        per_sample,
+        per_class,
     )
     feature_map, name = _as_map(module, layer)
     with progress_bar(progress, _count(images), "samples") as advance:
@@ -207,8 +221,20 @@ def measure_weights(
     The other parameters are those of :func:`measure`. ``notes`` of the result say how names of tensors were matched.
     """
     settings = _settings(
-        until_rel, probes, exact, probe, seed, std, dataset_size, max_passes, time_limit, confidence, chunk_bytes,
-        chunk_samples, per_sample, per_class,
+        until_rel,
+        probes,
+        exact,
+        probe,
+        seed,
+        std,
+        dataset_size,
+        max_passes,
+        time_limit,
+        confidence,
+        chunk_bytes,
+        chunk_samples,
+        per_sample,
+        per_class,
     )
     source = os.fspath(weights) if isinstance(weights, (str, os.PathLike)) else _state_dict(weights)
     with progress_bar(progress, _count(images), "samples") as advance:

@@ -25,7 +25,14 @@ class GeometryCallback(Callback):
     """
 
     def __init__(
-        self, images: Any, labels: Any, *, attribute: str | None = None, every_n_epochs: int = 1, prefix: str = "geometry/", **settings: Any
+        self,
+        images: Any,
+        labels: Any,
+        *,
+        attribute: str | None = None,
+        every_n_epochs: int = 1,
+        prefix: str = "geometry/",
+        **settings: Any,
     ) -> None:
         super().__init__()
         if every_n_epochs < 1:

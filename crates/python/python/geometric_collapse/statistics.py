@@ -129,9 +129,7 @@ def clopper_pearson_interval(successes: int, trials: int, *, level: float = 0.95
     return Interval(*_native.clopper_pearson_interval(successes, trials, level))
 
 
-def equivalence_test(
-    estimate: float, standard_error: float, degrees_of_freedom: float, margins: tuple[float, float]
-) -> Result:
+def equivalence_test(estimate: float, standard_error: float, degrees_of_freedom: float, margins: tuple[float, float]) -> Result:
     """Tests that an effect lies within the margins ``(low, high)``, by two one-sided t-tests."""
     return Result(_native.equivalence_test(estimate, standard_error, degrees_of_freedom, margins))
 

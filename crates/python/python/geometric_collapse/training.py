@@ -24,8 +24,18 @@ __all__ = ["MEASURES", "Monitor", "log_to"]
 
 #: The measures that are logged, where they are defined.
 MEASURES = (
-    "gc", "gc_std_error", "cdnv", "cdnv_std_error", "geometric_collapse", "nc1", "equinorm", "equiangularity", "self_duality",
-    "ncc_agreement", "nearest_mean_error", "head_accuracy",
+    "gc",
+    "gc_std_error",
+    "cdnv",
+    "cdnv_std_error",
+    "geometric_collapse",
+    "nc1",
+    "equinorm",
+    "equiangularity",
+    "self_duality",
+    "ncc_agreement",
+    "nearest_mean_error",
+    "head_accuracy",
 )
 
 
@@ -87,9 +97,7 @@ class Monitor:
         values: dict[str, Any] = {}
         if self.probes:
             samples = min(self.gc_samples, len(self.images))
-            estimate = gc.measure(
-                module, self.images[:samples], layer=self.layer, probes=self.probes, seed=self.seed
-            )
+            estimate = gc.measure(module, self.images[:samples], layer=self.layer, probes=self.probes, seed=self.seed)
             values.update(gc=estimate.value, gc_std_error=estimate.standard_error.total)
         features, head = features_and_head(TorchMap(module, self.layer), self.images, self.batch_size)
         report = collapse.report(features, self.labels, head, gc=values.get("gc"))

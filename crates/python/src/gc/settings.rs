@@ -111,9 +111,10 @@ pub(crate) fn penalty_probes<'py>(
     probe: &Bound<'py, PyAny>,
     probes: Option<usize>,
     mixes_samples: bool,
-    (seed, step): (u64, u64),
+    address: (u64, u64),
 ) -> PyResult<(Vec<Bound<'py, PyAny>>, f64)> {
     let probe: Probe = from_python("probe", probe)?;
+    let (seed, step) = address;
     let penalty = match probes {
         Some(probes) => Penalty::projections(probe, probes),
         None => Penalty::exact(),

@@ -7,7 +7,7 @@ use super::scatter_plots::{group, groups, shape};
 use crate::report::results::{Results, Run};
 use crate::study::metric::Metric;
 
-/// A plot for each pair of metrics of which the experiment file claims something along training.
+/// A plot for each pair of metrics of which the experiment file claims something along training, if they were measured.
 pub(crate) fn course_plots(results: &Results) -> Vec<ScatterPanel> {
     let mut pairs: Vec<(Metric, Metric)> = Vec::new();
     for course in &results.experiment.plan.claims.courses {
@@ -15,7 +15,7 @@ pub(crate) fn course_plots(results: &Results) -> Vec<ScatterPanel> {
             pairs.push((course.x, course.y));
         }
     }
-    pairs.into_iter().map(|(x, y)| plot(results, x, y)).collect()
+    pairs.into_iter().map(|(x, y)| plot(results, x, y)).filter(|plot| !plot.marks.is_empty()).collect()
 }
 
 fn plot(results: &Results, x: Metric, y: Metric) -> ScatterPanel {
@@ -47,7 +47,7 @@ fn plot(results: &Results, x: Metric, y: Metric) -> ScatterPanel {
     }
 }
 
-/// The points of a run after the initial network. The mark of the end is filled, the others are hollow.
+/// The points of a run after the initial network. The mark of the end is large.
 fn marks(results: &Results, run: &Run, x: Metric, y: Metric) -> Vec<Mark> {
     let trained = run.scheduled().filter(|(_, measurement)| measurement.step > 0);
     let mark = |(share, measurement): (f64, &crate::study::measurement::Measurement)| {
@@ -56,7 +56,8 @@ fn marks(results: &Results, run: &Run, x: Metric, y: Metric) -> Vec<Mark> {
             shape: shape(results, run),
             at: (measurement.value(x)?, measurement.value(y)?),
             errors: (None, None),
-            excluded: share < 1.0,
+            excluded: !run.counts(),
+            small: share < 1.0,
             label: format!("{}, after {:.2} epochs", run.planned.description(), measurement.epoch),
         })
     };

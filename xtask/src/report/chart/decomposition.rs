@@ -69,6 +69,7 @@ fn against_nc(results: &Results, found: &Decomposition, shares: &Shares) -> Scat
             at: (point.nc, terms(point)[term] / means[term]),
             errors: (None, None),
             excluded: !point.counts,
+            small: false,
             label: format!("{}: {} ({})", NAMES[term], run.planned.description(), run.status.word()),
         })
     };
@@ -140,7 +141,8 @@ fn along_training(results: &Results, found: &Decomposition) -> Option<LinePanel>
         Series {
             label: NAMES[term].to_owned(),
             class: CLASSES[term].to_owned(),
-            shape: term,
+            // Shapes are seeds in the key.
+            shape: 0,
             excluded: false,
             diverged: false,
             points: schedule.iter().filter_map(point).collect(),

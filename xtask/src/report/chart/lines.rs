@@ -96,9 +96,8 @@ impl LinePanel {
         let area = PlotArea::within(width, height);
         html! {
             svg.chart xmlns="http://www.w3.org/2000/svg" viewBox=(format!("0 0 {width} {height}")) role="img" tabindex="0"
-                aria-labelledby=(format!("{id}-t {id}-d", id = self.id))
+                aria-label=(self.title) aria-describedby=(format!("{}-d", self.id))
                 data-hover="column" data-area=(area.corners()) data-x=(self.names.0) data-percent[self.y.is_percent()] {
-                title id=(format!("{}-t", self.id)) { (self.title) }
                 desc id=(format!("{}-d", self.id)) { (self.description) }
                 (self.draw(Detail::Page))
             }

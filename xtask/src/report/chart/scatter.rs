@@ -59,6 +59,8 @@ pub(crate) struct Mark {
     pub(crate) errors: (Option<f64>, Option<f64>),
     /// Whether a rule excludes it from verdicts.
     pub(crate) excluded: bool,
+    /// Whether it is small, as the measuring points of a run before the end of training are.
+    pub(crate) small: bool,
     /// Its name in the tooltip.
     pub(crate) label: String,
 }
@@ -95,10 +97,9 @@ impl ScatterPanel {
         let axes = (&self.x, &self.y);
         html! {
             svg.chart xmlns="http://www.w3.org/2000/svg" viewBox=(format!("0 0 {width} {height}")) role="img" tabindex="0"
-                aria-labelledby=(format!("{id}-t {id}-d", id = self.id))
+                aria-label=(self.title) aria-describedby=(format!("{}-d", self.id))
                 data-hover="point" data-area=(area.corners()) data-x=(self.names.0) data-y=(self.names.1)
                 data-percent[self.y.is_percent()] {
-                title id=(format!("{}-t", self.id)) { (self.title) }
                 desc id=(format!("{}-d", self.id)) { (self.description) }
                 (area.draw(axes, (&self.names.0, &self.names.1), self.better))
                 @for line in &self.lines { (self.line(line, &area)) }
@@ -125,14 +126,19 @@ impl ScatterPanel {
 
     fn mark(&self, mark: &Mark, area: &PlotArea) -> Markup {
         let axes = (&self.x, &self.y);
-        let class = if mark.excluded { "mark hollow" } else { "mark" };
+        let class = match (mark.small, mark.excluded) {
+            (true, _) => "mark small",
+            (false, true) => "mark hollow",
+            (false, false) => "mark",
+        };
+        let size = if mark.small { 1.7 } else { 4.2 };
         html! {
             @if let Some(place) = area.at(axes, mark.at) {
                 g class=(format!("point {}", self.groups[mark.group].class)) data-series=(keys(mark.group, Some(mark.shape)))
                     data-label=(mark.label) data-x=(mark.at.0) data-y=(mark.at.1)
                     data-x-error=[mark.errors.0] data-y-error=[mark.errors.1] {
                     (error_bars(mark, area, axes, place))
-                    (marker(mark.shape, place, 4.2, class, Some(&mark.label)))
+                    (marker(mark.shape, place, size, class, Some(&mark.label)))
                 }
             }
         }
@@ -173,6 +179,7 @@ mod tests {
             at: (10.0, 0.5),
             errors: (Some(20.0), Some(0.1)),
             excluded: false,
+            small: false,
             label: "run".to_owned(),
         };
         let axes = (Axis::over([1.0, 100.0], Scale::Logarithmic), Axis::over([0.0, 1.0], Scale::Percent));

@@ -64,6 +64,7 @@ fn mark(results: &Results, run: &Run, axes: Axes) -> Option<Mark> {
         at: (last.value(axes.x)?, last.value(axes.y)?),
         errors: (error(last, axes.x), error(last, axes.y)),
         excluded: !run.counts(),
+        small: false,
         label: format!("{} ({})", run.planned.description(), run.status.word()),
     })
 }

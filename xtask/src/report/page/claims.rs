@@ -76,7 +76,7 @@ fn claim(finding: &Finding) -> Markup {
             td.words { (table::interval(finding)) }
             td { (p_value(finding.p_value)) }
             td { (p_value(finding.corrected_p_value)) }
-            td { (number(finding.decision_level, finding.decision_level.map_or_else(String::new, |level| level.to_string()))) }
+            td { (finding.decision_level.map_or_else(|| "–".to_owned(), |level| format!("{level:.2}"))) }
             td.words { (table::comparison(finding)) }
             td { (table::runs(finding)) }
             td { (finding.seeds) }

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::{Page, exact, scrolling};
+use super::{Page, exact, scrolling, side_by_side};
 use crate::report::chart::{self, LinePanel, Series};
 
 /// The grid of panels; empty without panels.
@@ -10,7 +10,7 @@ pub(super) fn grid(page: &Page) -> Markup {
     let rows = page.columns.iter().map(|column| column.panels.len()).max().unwrap_or(0);
     let lone = page.columns.len() == 1;
     let many = page.columns.len() > 3;
-    let style = format!("--columns:{};--rows:{};--across:{}", page.columns.len().max(1), rows + 1, super::across(rows));
+    let style = format!("--columns:{};--rows:{};{}", page.columns.len().max(1), rows + 1, side_by_side(rows));
     html! {
         @if rows > 0 {
             section aria-labelledby="curves" {

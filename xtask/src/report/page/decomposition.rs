@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::tables::plain_table;
-use super::{Page, across, curves, scatter, scrolling};
+use super::{Page, curves, scatter, scrolling, side_by_side};
 use crate::report::mediation::METHOD;
 
 /// The terms of log NC over runs and along training, with their shares; empty if they are not measured.
@@ -12,7 +12,7 @@ pub(super) fn decomposition(page: &Page) -> Markup {
     let runs = panels.runs.as_ref();
     let drawn = usize::from(runs.is_some()) + usize::from(panels.training.is_some());
     html! {
-        section aria-labelledby="decomposition" data-scope {
+        section aria-labelledby="decomposition" data-scope[drawn > 0] {
             h2 #decomposition { "What moves NC" }
             p.quiet.small {
                 "log NC = log GC + log mean(1/d²) + log(Var/GC), with d the distance of two class means and Var the variance within \
@@ -21,12 +21,12 @@ pub(super) fn decomposition(page: &Page) -> Markup {
             }
             @if let Some((panel, _)) = runs { (scatter::key(page, std::slice::from_ref(panel))) }
             @else if let Some((panel, _)) = &panels.training { (curves::key(&panel.series)) }
-            div.plots style=(format!("--across:{}", across(drawn))) {
+            @if drawn > 0 { div.plots style=(side_by_side(drawn)) {
                 @if let Some((panel, shares)) = runs { (scatter::figure(panel, Some(&format!("Over runs: {shares}")))) }
                 @if let Some((panel, shares)) = &panels.training {
                     (curves::figure(panel, Some(&format!("Along training: {shares}"))))
                 }
-            }
+            } }
             @let table = found.table();
             (scrolling(&table.caption, plain_table(&table)))
         }
@@ -57,7 +57,7 @@ pub(super) fn layers(page: &Page) -> Markup {
                 ", over the runs that count. The band is the range over seeds."
             }
             (curves::key(column.key()))
-            div.plots style=(format!("--across:{}", across(column.panels.len()))) {
+            div.plots style=(side_by_side(column.panels.len())) {
                 @for panel in &column.panels { (curves::figure(panel, None)) }
             }
         }

@@ -11,16 +11,19 @@ const ORDER: [Verdict; 5] = [Verdict::Fails, Verdict::Holds, Verdict::Negligible
 /// The verdict in one sentence, from the primary claims with the words of their verdicts. It names the claims and does not
 /// count them.
 pub(crate) fn sentence(claims: &[(String, String)]) -> String {
-    let part = |verdict: &Verdict| -> Option<String> {
-        let named: Vec<&str> =
-            claims.iter().filter(|(_, word)| word == verdict.word()).map(|(claim, _)| claim.as_str()).collect();
-        (!named.is_empty()).then(|| format!("{} {}", predicate(*verdict), listed(&named)))
+    let of = |verdict: &Verdict| -> Vec<&str> {
+        claims.iter().filter(|(_, word)| word == verdict.word()).map(|(claim, _)| claim.as_str()).collect()
     };
-    let parts: Vec<String> = ORDER.iter().filter_map(part).collect();
-    if parts.is_empty() {
-        return "The experiment file names no primary claim, so there is no verdict on the paper.".to_owned();
+    let found: Vec<(Verdict, Vec<&str>)> =
+        ORDER.into_iter().map(|verdict| (verdict, of(&verdict))).filter(|(_, named)| !named.is_empty()).collect();
+    match &found[..] {
+        [] => "The experiment file names no primary claim, so there is no verdict on the paper.".to_owned(),
+        [(verdict, named)] if named.len() > 1 => format!("These runs {}.", of_all(*verdict)),
+        _ => {
+            let part = |(verdict, named): &(Verdict, Vec<&str>)| format!("{} {}", predicate(*verdict), listed(named));
+            format!("These runs {}.", found.iter().map(part).collect::<Vec<_>>().join("; they "))
+        }
     }
-    format!("These runs {}.", parts.join("; they "))
 }
 
 fn predicate(verdict: Verdict) -> &'static str {
@@ -33,12 +36,43 @@ fn predicate(verdict: Verdict) -> &'static str {
     }
 }
 
-/// Claims in quotation marks, the last one after “and”.
+/// The same verdict on all claims.
+fn of_all(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Holds => "support every primary claim of the paper",
+        Verdict::Fails => "contradict every primary claim of the paper",
+        Verdict::Negligible => "find negligible changes for every primary claim of the paper",
+        Verdict::Vacuous => "cannot test any primary claim of the paper",
+        Verdict::Undecided => "do not decide any primary claim of the paper",
+    }
+}
+
+/// What joins the two sides of a claim.
+const JOINTS: [&str; 3] = [" → ", " ≤ ", " goes with "];
+
+/// Claims in quotation marks, the last one after “and”. Claims with the same left side are one.
 fn listed(claims: &[&str]) -> String {
-    let quoted: Vec<String> = claims.iter().map(|claim| format!("“{claim}”")).collect();
-    match quoted.split_last() {
+    let mut groups: Vec<(String, Vec<&str>)> = Vec::new();
+    for claim in claims {
+        let sides = JOINTS.iter().find_map(|joint| Some((*joint, claim.split_once(joint)?)));
+        let (left, right) =
+            sides.map_or_else(|| ((*claim).to_owned(), ""), |(joint, (left, right))| (format!("{left}{joint}"), right));
+        match groups.iter_mut().find(|(known, _)| *known == left) {
+            Some((_, rights)) => rights.push(right),
+            None => groups.push((left, vec![right])),
+        }
+    }
+    let quoted = groups
+        .iter()
+        .map(|(left, rights)| format!("“{left}{}”", joined(rights.iter().map(|right| (*right).to_owned()).collect())));
+    joined(quoted.collect())
+}
+
+/// `a`, `a and b`, `a, b and c`.
+fn joined(parts: Vec<String>) -> String {
+    match parts.split_last() {
         Some((last, others)) if !others.is_empty() => format!("{} and {last}", others.join(", ")),
-        _ => quoted.concat(),
+        _ => parts.concat(),
     }
 }
 
@@ -118,10 +152,10 @@ mod tests {
             "These runs contradict “b”; they support “a” and “c”; they cannot test “e”; they do not decide “d”."
         );
         assert_eq!(text.matches(". ").count(), 0, "one sentence");
-        assert_eq!(
-            sentence(&claims(&[("a", "fails"), ("b", "fails"), ("c", "fails")])),
-            "These runs contradict “a”, “b” and “c”."
-        );
+        let same = [("x → a", "fails"), ("x → b", "fails"), ("y → c", "fails"), ("d", "holds")];
+        assert_eq!(sentence(&claims(&same)), "These runs contradict “x → a and b” and “y → c”; they support “d”.");
+        assert_eq!(sentence(&claims(&same[..3])), "These runs contradict every primary claim of the paper.");
+        assert_eq!(sentence(&claims(&same[3..])), "These runs support “d”.");
         assert!(sentence(&[]).contains("no primary claim"));
     }
 }

@@ -195,15 +195,17 @@ fn exact_as(value: f64, shown: &str) -> Markup {
     html! { data value=(value) { (shown) } }
 }
 
-/// Number of plots side by side, at most three, so that no row has a single one if that can be.
-fn across(plots: usize) -> usize {
-    match plots {
-        0 | 1 => 1,
-        2 | 4 => 2,
-        // A last row of one.
-        _ if plots % 3 == 1 && plots % 2 == 0 => 2,
-        _ => 3,
-    }
+/// The style of a group of plots: how many are side by side, and how many on a page with many columns. No row has a single
+/// plot if that can be.
+fn side_by_side(plots: usize) -> String {
+    format!("--across:{};--wide:{}", across(plots, 3), across(plots, 4))
+}
+
+/// Number of plots side by side, at most `most`.
+fn across(plots: usize, most: usize) -> usize {
+    let widest = plots.clamp(1, most);
+    let alone = |across: &usize| plots % across == 1 && *across > 1;
+    (2..=widest).rev().find(|across| !alone(across)).unwrap_or(widest)
 }
 
 #[cfg(test)]
@@ -215,11 +217,7 @@ mod layout {
 
     #[test]
     fn the_last_row_of_plots_has_more_than_one_if_that_can_be() {
-        for plots in 2..30 {
-            let across = across(plots);
-            let last = plots % across;
-            assert!(last != 1 || plots == 7 || plots % 6 == 1, "{plots} plots, {across} side by side");
-        }
-        assert_eq!([1, 2, 3, 4, 5, 6, 8, 10].map(across), [1, 2, 3, 2, 3, 3, 3, 2]);
+        assert_eq!([1, 2, 3, 4, 5, 6, 7, 8, 10].map(|plots| across(plots, 3)), [1, 2, 3, 2, 3, 3, 3, 3, 2]);
+        assert_eq!([1, 2, 3, 4, 5, 6, 7, 8, 9].map(|plots| across(plots, 4)), [1, 2, 3, 4, 3, 4, 4, 4, 3]);
     }
 }

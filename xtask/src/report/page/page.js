@@ -85,9 +85,6 @@ const crosshair = svg => {
   Object.entries({ pointermove: pointed, pointerdown: pointed, pointerleave: hide, blur: hide, keydown: keyed })
     .forEach(([event, action]) => svg.addEventListener(event, action));
   // The browser's own tooltips would cover this one.
-  svg.setAttribute("aria-label", svg.querySelector("title").textContent);
-  svg.setAttribute("aria-describedby", svg.querySelector("desc").id);
-  svg.removeAttribute("aria-labelledby");
   all(svg, "title").forEach(title => title.remove());
 };
 all(document, "svg.chart").forEach(crosshair);

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::{Page, across, exact, scrolling};
+use super::{Page, exact, scrolling, side_by_side};
 use crate::report::chart::{self, ScatterPanel};
 
 /// The scatter plots at the end of training; empty without them.
@@ -15,7 +15,7 @@ pub(super) fn scatter(page: &Page) -> Markup {
 /// The courses along training; empty without claims about them.
 pub(super) fn courses(page: &Page) -> Markup {
     let note = "A line for each run, from the first measuring point after the initial network to the end of training, which is the \
-                filled mark. Colour is the sweep, shape the seed.";
+                large mark, hollow if a rule excludes the run. Colour is the sweep, shape the seed.";
     plots(page, "courses", "Two quantities along training", note, page.courses)
 }
 
@@ -26,7 +26,7 @@ fn plots(page: &Page, id: &str, title: &str, note: &str, panels: &[ScatterPanel]
                 h2 id=(id) { (title) }
                 p.quiet.small { (note) }
                 (key(page, panels))
-                div.plots style=(format!("--across:{}", across(panels.len()))) { @for panel in panels { (figure(panel, None)) } }
+                div.plots style=(side_by_side(panels.len())) { @for panel in panels { (figure(panel, None)) } }
             }
         }
     }

@@ -68,6 +68,11 @@ impl Decomposed<'_> {
         let means = reported(|report| report.pairwise_geometric_collapse_std_error);
         let error = combined(pairwise, [relative(means, pairwise), of_gc]);
         values.insert(Metric::PairwiseGeometricCollapse, measured(pairwise, error));
+        let unbiased = gc.value.and_then(|gc| defined(collapse::geometric_collapse_unbiased(moments, gc)));
+        let unbiased = unbiased.map(|form| form.value);
+        let means = reported(|report| report.geometric_collapse_unbiased_std_error);
+        let error = combined(unbiased, [relative(means, unbiased), of_gc]);
+        values.insert(Metric::GeometricCollapseUnbiased, measured(unbiased, error));
 
         let nc = defined(collapse::cdnv(moments, CdnvConvention::default())).map(|cdnv| cdnv.mean);
         values.insert(Metric::Nc, measured(nc, reported(|report| report.cdnv_std_error)));

@@ -228,7 +228,7 @@ fn report(
     gc: Option<f64>,
     gc_per_class: Option<&[f64]>,
 ) -> Option<CollapseReport> {
-    let plain = ReportOptions::default().with_class_count(Some(classes)).with_scatter(Scatter::Trace);
+    let plain = ReportOptions::default().with_class_count(classes).with_scatter(Scatter::Trace);
     let with_gc = plain.clone().with_gc(gc).with_gc_per_class(gc_per_class.map(<[f64]>::to_vec));
     defined(collapse::report(rows, labels, None, &with_gc).or_else(|_| collapse::report(rows, labels, None, &plain)))
 }

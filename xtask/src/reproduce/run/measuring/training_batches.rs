@@ -22,10 +22,11 @@ use crate::study::measurement::Measured;
 use crate::study::metric::Metric;
 
 /// The measures that are averaged.
-const AVERAGED: [Metric; 9] = [
+const AVERAGED: [Metric; 10] = [
     Metric::Gc,
     Metric::GeometricCollapse,
     Metric::PairwiseGeometricCollapse,
+    Metric::GeometricCollapseUnbiased,
     Metric::Nc,
     Metric::NcUnbiased,
     Metric::MeanVariance,
