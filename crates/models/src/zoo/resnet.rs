@@ -293,7 +293,7 @@ struct BlockSizes {
 }
 
 impl ResNetConfig {
-    /// torchvision's width of the 3×3 convolution of a bottleneck block.
+    /// torchvision's width of the 3×3 convolution of a bottleneck block, with at least one channel in a group.
     fn width_inside(&self, channels: usize) -> Result<usize> {
         require_size("groups", self.groups)?;
         require_size("group_width", self.group_width)?;
@@ -301,7 +301,8 @@ impl ResNetConfig {
             let rule = "only bottleneck blocks have groups or another width inside";
             return Err(Error::Setting { op: "architecture", name: "groups", value: self.groups.to_string(), rule });
         }
-        let inside = (channels as f64 * (self.group_width as f64 / 64.0)) as usize * self.groups;
+        let in_group = (channels as f64 * (self.group_width as f64 / 64.0)) as usize;
+        let inside = in_group.max(1) * self.groups;
         require_size("group_width", inside)?;
         Ok(inside)
     }
