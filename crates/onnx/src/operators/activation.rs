@@ -405,12 +405,19 @@ pub(super) fn clip(call: &Call) -> Result<Vec<Value>> {
     }
 }
 
-/// `PRelu`: x for x > 0, slope·x else. The slopes broadcast.
+/// `PRelu`: x for x > 0, slope·x else. The slopes broadcast; up to operator set 6 there is one for each channel.
 pub(super) fn prelu(call: &Call) -> Result<Vec<Value>> {
     let (x, slope) = (call.float(0)?, call.float(1)?);
+    let slope = if call.node.version < 7 && slope.rank() == 1 && x.rank() > 1 && slope.elem_count() > 1 {
+        let mut dims = vec![1; x.rank()];
+        dims[1] = slope.elem_count();
+        slope.reshape(dims)?
+    } else {
+        slope.clone()
+    };
     let positive = Activation::Relu.forward(x)?;
     let negative = Activation::Relu.forward(&x.neg()?)?;
-    one(positive.sub(&negative.broadcast_mul(slope)?)?)
+    one(positive.sub(&negative.broadcast_mul(&slope)?)?)
 }
 
 /// Whether an operator is an elementwise function for which [`value_and_slope`] is defined.
