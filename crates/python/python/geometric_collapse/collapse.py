@@ -36,6 +36,12 @@ _SHOWN = [
     ("directional_cdnv", None, "directional CDNV"),
     ("geometric_collapse", "geometric_collapse_std_error", "geometric collapse, mixture form"),
     ("pairwise_geometric_collapse", "pairwise_geometric_collapse_std_error", "geometric collapse, pairwise form"),
+    ("geometric_collapse_unbiased", "geometric_collapse_unbiased_std_error", "mixture form from unbiased estimates"),
+    (
+        "pairwise_geometric_collapse_unbiased",
+        "pairwise_geometric_collapse_unbiased_std_error",
+        "pairwise form from unbiased estimates",
+    ),
     ("nc1", None, "NC1: tr(Σ_W Σ_B⁺)/K"),
     ("trace_ratio", None, "tr Σ_W / tr Σ_B"),
     ("vci", None, "variability collapse index"),
@@ -89,6 +95,10 @@ class CollapseReport(Result):
     geometric_collapse_std_error: float | None
     pairwise_geometric_collapse: float | None
     pairwise_geometric_collapse_std_error: float | None
+    geometric_collapse_unbiased: float | None
+    geometric_collapse_unbiased_std_error: float | None
+    pairwise_geometric_collapse_unbiased: float | None
+    pairwise_geometric_collapse_unbiased_std_error: float | None
     poincare_constant: float | None
     nc1: float | None
     nc1_trace: float | None
