@@ -197,7 +197,6 @@ impl ResNetConfig {
     /// timm's names of the three convolutions: `conv1.0`, `conv1.3`, `conv1.6`; the first two have half of the channels.
     fn push_deep_stem(&self, body: &mut Sequential, builder: &mut Builder<'_>, channels: usize) -> Result<()> {
         let half = (channels / 2).max(1);
-        require_size("stem_channels", half)?;
         let layers = [
             ("conv1.0", "conv1.1", [self.in_channels, half], 2),
             ("conv1.3", "conv1.4", [half, half], 1),
