@@ -94,7 +94,8 @@ fn few_shot_results(single: &[f32], labels: &[u32]) -> Result<Value, Error> {
 }
 
 fn statistics_results() -> Result<Value, Error> {
-    let (x, y, z) = (normal(4, 12), normal(5, 12), normal(6, 12));
+    // Four swept values in each of three seeds.
+    let (x, y, z) = ([0.1, 0.2, 0.4, 0.8].repeat(3), normal(5, 12), normal(6, 12));
     let blocks: Vec<Block<'_>> =
         (0..3).map(|seed| Block { x: &x[4 * seed..4 * seed + 4], y: &y[4 * seed..4 * seed + 4] }).collect();
     let lists: Vec<[&[f64]; 1]> = (0..3).map(|seed| [&z[4 * seed..4 * seed + 4]]).collect();

@@ -24,7 +24,7 @@
 //! # How to write a layer
 //!
 //! 1. Make a struct that takes its parameters from a [`Builder`](crate::Builder), by PyTorch's names.
-//! 2. Write `forward` with operations that candle's graph differentiates rightly (those of [`ops`](crate::ops) do). The layer now
+//! 2. Write `forward` with operations that candle's graph differentiates rightly (those of [`ops`] do). The layer now
 //!    works everywhere: training, checkpoints, exact geometric complexity, the penalty.
 //! 3. For speed, write `linearize`: compute the output from `input.x` and detached parameters, and return a struct that implements
 //!    [`Tape`]. It keeps the tensors that its three methods need.
