@@ -11,10 +11,13 @@ import numpy as np
 import pytest
 from geometric_collapse import collapse, fewshot
 
+# A process started in the background of a shell ignores SIGINT, and so would Python: its handler is set again.
 LONG = """
+import signal
 import numpy as np
 from geometric_collapse import fewshot, gc
 
+signal.signal(signal.SIGINT, signal.default_int_handler)
 features = np.random.default_rng(0).normal(size=(600, 64)).astype(np.float32)
 print("started", flush=True)
 {work}
@@ -39,7 +42,10 @@ def test_ctrl_c_ends_a_computation(work):
         time.sleep(1.0)
         assert process.poll() is None, process.stderr.read()
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
+        try:
+            _, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert "KeyboardInterrupt" in errors
     assert "panicked" not in errors
 
