@@ -86,7 +86,11 @@ impl SimpleBackend for ByName<'_> {
             (_, Init::Kaiming { .. }) => Role::Weight,
         };
         let mut builder = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        builder.tensor(name, shape.dims(), role).map_err(Error::into_candle)
+        let tensor = builder.tensor(name, shape.dims(), role).map_err(Error::into_candle)?;
+        // candle-nn's batch norm copies running statistics that are no variables, so that it would not see them loaded or updated.
+        let statistics = matches!(role, Role::RunningMean | Role::RunningVariance);
+        let entry = statistics.then(|| builder.params.entries.get(&builder.path(name))).flatten();
+        Ok(entry.map_or(tensor, |entry| entry.var.as_tensor().clone()))
     }
 
     fn get_unchecked(&self, name: &str, _: DType, _: &Device) -> candle_core::Result<Tensor> {
