@@ -7,7 +7,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// The checks of a page, which its frame is told.
+/// The checks of a page, sent to its frame.
 const CHECKS: &str = include_str!("browser/checks.js");
 
 /// A frame, which can be narrower than a window.

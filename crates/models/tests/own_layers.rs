@@ -463,3 +463,25 @@ fn a_network_of_code_is_not_built_from_its_description() {
     assert!(refused.to_string().contains("Network::of_layers"), "{refused}");
     assert_close("same", &images(1), &images(1), 0.0);
 }
+
+/// candle-nn's batch norm copies constants, so its running statistics must be the variables of the network.
+#[test]
+fn a_frozen_batch_norm_of_candle_sees_statistics_that_are_loaded() {
+    let build = |mut builder: Builder<'_>| {
+        let mut body = Sequential::default();
+        body.push("norm", CandleModule::new(candle_nn::batch_norm(2, 0.0, builder.under("norm").var_builder())?));
+        body.push("pool", GlobalAvgPool);
+        BodyAndHead::new(body, builder, "head", 2, 2)
+    };
+    let on = (DType::F64, &Device::Cpu);
+    let net = Network::of_layers("norm", &[2, 1, 1], Initialisation::Pytorch, 0, on, build).unwrap();
+    for (name, values) in [("norm.running_mean", [1f64, -2.0]), ("norm.running_var", [4.0, 0.25])] {
+        net.params().get(name).unwrap().var.set(&Tensor::new(&values, &Device::Cpu).unwrap()).unwrap();
+    }
+    let image = Tensor::new(&[3f64, 1.0], &Device::Cpu).unwrap().reshape((1, 2, 1, 1)).unwrap();
+    for view in [net.frozen(), net.tracked()] {
+        // (3 − 1)/2 and (1 + 2)/0.5.
+        let features = view.features(&image, &Pass::evaluation()).unwrap();
+        assert_eq!(features.to_vec2::<f64>().unwrap(), [[1.0, 6.0]]);
+    }
+}

@@ -33,7 +33,7 @@ pub struct SampleNormSettings {
 enum Grouping {
     /// The values of the last dimension.
     LastDimension,
-    /// All pixels of each of so many groups of channels.
+    /// All pixels of each group of channels; the number of groups.
     Groups(usize),
     /// All pixels of each channel.
     Channel,

@@ -22,7 +22,7 @@ pub(crate) const SECTIONS: [&str; 5] = ["task", "data", "model", "train", "measu
 /// message could be given.
 const LARGEST_COUNT: usize = 10_000_000;
 
-/// The largest number of repeats of an estimator: so many seeds lie between those of two runs.
+/// The largest number of repeats of an estimator, which is the distance between the seeds of two runs.
 const MOST_REPEATS: usize = 1 << 20;
 
 /// All settings that the numbers of a run depend on. The machine and the number of threads are not among them.

@@ -152,7 +152,7 @@ pub struct WindowAttention {
 }
 
 impl WindowAttention {
-    /// The attention of so many heads, with the parameter `relative_position_bias_table`.
+    /// The attention of this number of heads, with the parameter `relative_position_bias_table`.
     ///
     /// # Errors
     /// [`Error::Shape`] when a parameter of this name exists with another shape.

@@ -86,18 +86,14 @@ impl SimpleBackend for ByName<'_> {
             (_, Init::Kaiming { .. }) => Role::Weight,
         };
         let mut builder = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let tensor = builder.tensor(name, shape.dims(), role).map_err(Error::into_candle)?;
-        // candle-nn's batch norm copies running statistics that are no variables, so that it would not see them loaded or updated.
-        let statistics = matches!(role, Role::RunningMean | Role::RunningVariance);
-        let entry = statistics.then(|| builder.params.entries.get(&builder.path(name))).flatten();
-        Ok(entry.map_or(tensor, |entry| entry.var.as_tensor().clone()))
+        builder.shared(name, shape.dims(), role).map_err(Error::into_candle)
     }
 
     fn get_unchecked(&self, name: &str, _: DType, _: &Device) -> candle_core::Result<Tensor> {
         let mut builder = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let known = builder.params.entries.get(&builder.path(name)).cloned();
         match known {
-            Some(Parameter { var, role }) => builder.tensor(name, var.dims(), role).map_err(Error::into_candle),
+            Some(Parameter { var, role }) => builder.shared(name, var.dims(), role).map_err(Error::into_candle),
             None => Err(candle_core::Error::CannotFindTensor { path: builder.path(name) }.bt()),
         }
     }
@@ -109,6 +105,15 @@ impl SimpleBackend for ByName<'_> {
 }
 
 impl Builder<'_> {
+    /// As [`Builder::tensor`], but running statistics are always the variable itself: candle-nn's batch norm copies constants, and would
+    /// not see statistics that are loaded or updated later.
+    fn shared(&mut self, name: &str, shape: &[usize], role: Role) -> Result<Tensor> {
+        match role {
+            Role::RunningMean | Role::RunningVariance => Ok(self.var(name, shape, role)?.as_tensor().clone()),
+            _ => self.tensor(name, shape, role),
+        }
+    }
+
     /// Takes an existing variable, such as one of a `VarMap`, as the parameter `name`.
     ///
     /// # Errors
