@@ -37,6 +37,14 @@ pub(crate) fn refuse_irregular(path: &Path) -> Result<()> {
     }
 }
 
+/// Checks that a path exists.
+///
+/// # Errors
+/// A path that does not exist, or that cannot be looked at.
+pub(crate) fn existing(path: &Path) -> Result<()> {
+    fs::metadata(path).map(|_| ()).with_context(|| format!("cannot read {}", path.display()))
+}
+
 /// Opens a file of lines for appending. A last line that was cut, by a kill or a full disk, is ended first.
 ///
 /// # Errors

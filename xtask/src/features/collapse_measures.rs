@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use super::{FeaturesArgs, LabelledFile};
 use crate::arguments::up_to;
 use crate::arrays::Arrays;
+use crate::invocation::Invocation;
 use crate::output::{self, Row};
 
 const EXAMPLES: &str = "\
@@ -105,7 +106,7 @@ struct Output<'a> {
 }
 
 /// Runs the command.
-pub(crate) fn collapse_measures(args: &Args) -> Result<()> {
+pub(crate) fn collapse_measures(args: &Args, invocation: &Invocation<'_>) -> Result<()> {
     let LabelledFile { features, labels, mut arrays, class_names } = args.input.read()?;
     if let Some(path) = &args.head {
         let mut file = Arrays::read(path, "weight")?;
@@ -137,7 +138,7 @@ pub(crate) fn collapse_measures(args: &Args) -> Result<()> {
             class_names: class_names.as_deref(),
             collapse: &report,
             presets: &presets,
-        });
+        }, invocation);
     }
     output::table(&args.input.path(), &rows(&report));
     for (name, measures) in &presets {

@@ -11,7 +11,9 @@ use serde_json::{Map, Value, json};
 
 use super::{FeaturesArgs, LabelledFile};
 use crate::arguments::up_to;
+use crate::invocation::Invocation;
 use crate::output::{self, Row};
+use crate::usage::usage;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -77,14 +79,14 @@ struct Output {
 }
 
 /// Runs the command.
-pub(crate) fn few_shot(args: &Args) -> Result<()> {
+pub(crate) fn few_shot(args: &Args, invocation: &Invocation<'_>) -> Result<()> {
+    let heads = heads(&args.heads).map_err(usage)?;
     let LabelledFile { features, labels, arrays, class_names } = args.input.read()?;
     let mut features = LabelledFeatures::from_tensor(&features, &labels).with_context(|| args.input.path())?;
     if arrays.get("base_mean").is_some() {
         let width = features.dimension();
         features = features.with_base_mean(arrays.numbers("base_mean", "features, transposed", width)?)?;
     }
-    let heads = heads(&args.heads)?;
     if let (Some(text), None) = (args.heads.iter().find(|text| text.contains("cl2n")), arrays.get("base_mean")) {
         let (file, width) = (args.input.path(), features.dimension());
         bail!(
@@ -105,7 +107,7 @@ pub(crate) fn few_shot(args: &Args) -> Result<()> {
             fewshot: results,
             differences: serde_json::to_value(&evaluation.differences)?,
             transfer_scores: scores,
-        });
+        }, invocation);
     }
     let mut rows = rows(&evaluation);
     if let Some(scores) = &scores {
@@ -114,6 +116,7 @@ pub(crate) fn few_shot(args: &Args) -> Result<()> {
         rows.push(Row::measured("separation", scores.separation.value, None, "class separation by the CDNV"));
     }
     output::table(&args.input.path(), &rows);
+    output::say!("± is {NORMAL_QUANTILE} standard errors, as in few-shot papers; intervals are at 95 %");
     Ok(())
 }
 
@@ -175,28 +178,15 @@ fn rows(evaluation: &Evaluation) -> Vec<Row> {
     let mut rows = vec![Row::text("episodes", evaluation.episodes.to_string())];
     rows.extend(evaluation.heads.iter().map(|head| {
         let student = head.accuracy.student;
-        Row::text(
-            &head.head,
-            format!(
-                "{:.2} % ± {:.2} (1.96 standard errors); t-interval {:.2} to {:.2}",
-                100.0 * head.accuracy.mean,
-                100.0 * ci95(head),
-                100.0 * student.low,
-                100.0 * student.high
-            ),
-        )
+        let value = format!("{:.2} % ± {:.2}", 100.0 * head.accuracy.mean, 100.0 * ci95(head));
+        let interval = format!("t-interval {:.2} to {:.2}", 100.0 * student.low, 100.0 * student.high);
+        Row::worded(&head.head, value, &interval)
     }));
     rows.extend(evaluation.differences.iter().map(|pair| {
         let student = pair.difference.student;
-        Row::text(
-            &format!("{} − {}", pair.first, pair.second),
-            format!(
-                "{:+.2} points, paired t-interval {:+.2} to {:+.2}",
-                100.0 * pair.difference.mean,
-                100.0 * student.low,
-                100.0 * student.high
-            ),
-        )
+        let value = format!("{:+.2} points", 100.0 * pair.difference.mean);
+        let interval = format!("paired t-interval {:+.2} to {:+.2}", 100.0 * student.low, 100.0 * student.high);
+        Row::worded(&format!("{} − {}", pair.first, pair.second), value, &interval)
     }));
     rows
 }

@@ -3,7 +3,9 @@
 pub(crate) mod checkpoint;
 mod estimator;
 mod inputs;
+mod list_models;
 pub(crate) mod onnx;
+mod progress;
 mod report;
 
 use std::path::PathBuf;
@@ -20,6 +22,7 @@ pub(crate) use inputs::{Inputs, InputsArgs};
 
 use crate::features::check_class_count;
 use crate::files::refuse_irregular;
+use crate::invocation::Invocation;
 use crate::output::{self, note};
 use crate::usage::usage;
 
@@ -37,6 +40,9 @@ Standard output holds the result, standard error the progress. Exit codes: 0 don
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
+    /// List the architectures that --model takes, and do nothing
+    #[arg(long, exclusive = true)]
+    list_models: bool,
     #[command(flatten)]
     network: NetworkArgs,
     #[command(flatten)]
@@ -89,10 +95,12 @@ pub(crate) struct Measured {
 }
 
 /// Runs the command.
-pub(crate) fn measure(args: &Args) -> Result<()> {
-    if let Some(path) = &args.per_sample {
-        refuse_irregular(path).context("--per-sample")?;
+pub(crate) fn measure(args: &Args, invocation: &Invocation<'_>) -> Result<()> {
+    if args.list_models {
+        list_models::list();
+        return Ok(());
     }
+    args.check()?;
     let inputs = args.inputs.read()?;
     let dtype = match args.dtype {
         Some(DTypeName::F32) => DType::F32,
@@ -115,7 +123,7 @@ pub(crate) fn measure(args: &Args) -> Result<()> {
         report::per_sample(path, &measured.gc, &order, inputs.labels())?;
     }
     if args.json {
-        return output::json(&report::document(&subject, &inputs, args.layer.as_deref(), dtype, &measured)?);
+        return output::json(&report::document(&subject, &inputs, args.layer.as_deref(), dtype, &measured)?, invocation);
     }
     let tensor = subject.tensor(args.layer.as_deref()).map(|tensor| format!(" ({tensor})")).unwrap_or_default();
     output::table(&format!("{} on {}{tensor}", subject.name(), inputs.name()), &report::rows(&measured));
@@ -123,12 +131,24 @@ pub(crate) fn measure(args: &Args) -> Result<()> {
 }
 
 impl Args {
-    fn units(&self, inputs: &Inputs) -> Result<InputUnits> {
-        match self.units {
-            UnitsName::Input if self.inputs.is_tensor_with_std() => Err(usage(anyhow!(
+    /// Checks all arguments before anything is downloaded.
+    fn check(&self) -> Result<()> {
+        if let Some(path) = &self.per_sample {
+            refuse_irregular(path).context("--per-sample")?;
+        }
+        self.network.check()?;
+        self.inputs.check()?;
+        if self.units == UnitsName::Input && self.inputs.is_tensor_with_std() {
+            return Err(usage(anyhow!(
                 "--std with --inputs is used by --units pixel alone: `x` is taken as the network sees it; leave --std out, or add \
                  --units pixel"
-            ))),
+            )));
+        }
+        Ok(())
+    }
+
+    fn units(&self, inputs: &Inputs) -> Result<InputUnits> {
+        match self.units {
             UnitsName::Input => Ok(InputUnits::Normalised),
             UnitsName::Pixel => Ok(InputUnits::Pixel { std: inputs.std()? }),
         }
@@ -179,14 +199,14 @@ impl Measurement<'_> {
             settings = settings.per_sample();
         }
         let map = self.subject.features(self.args.layer.as_deref())?;
-        let bar = report::bar(self.order.len());
-        let batches = self.inputs.batches(self.order, self.dtype, self.device, &bar);
-        let estimate = settings.measure(map.as_ref(), batches).map_err(|error| match estimator::flag(&error) {
+        let bar = self.args.estimator.bar(self.order.len());
+        let batches = self.inputs.batches(self.order, self.dtype, self.device);
+        let measured = settings.measure_watched(map.as_ref(), batches, &|progress| bar.show(progress));
+        bar.close();
+        measured.map_err(|error| match estimator::flag(&error) {
             Some(flag) => anyhow::Error::new(error).context(flag),
             None => error.into(),
-        })?;
-        bar.finish_and_clear();
-        Ok(estimate)
+        })
     }
 
     /// The features of all inputs, in their own order.
@@ -205,8 +225,7 @@ pub(crate) fn features(
     dtype: DType,
     device: &Device,
 ) -> Result<Tensor> {
-    let bar = indicatif::ProgressBar::hidden();
-    let batches = inputs.batches(positions, dtype, device, &bar);
+    let batches = inputs.batches(positions, dtype, device);
     let rows = batches.map(|batch| Ok(map.features(&batch?.0)?.flatten_from(1)?.to_device(&Device::Cpu)?));
     Ok(Tensor::cat(&rows.collect::<Result<Vec<_>>>()?, 0)?)
 }

@@ -11,21 +11,24 @@ use models::WeightsSource;
 use serde::Deserialize;
 
 use super::rank_table::{RankTable, Score};
-use crate::arguments::up_to;
+use crate::arguments::{architecture, up_to};
 use crate::features::few_shot_heads;
+use crate::files::existing;
 use crate::measure::checkpoint::{Description, Subject, fetched};
 use crate::measure::onnx::OnnxGraph;
 use crate::measure::{Inputs, InputsArgs, features};
 use crate::output::note;
+use crate::usage::usage;
 
 /// The networks, and the settings of their scores.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct CheckpointArgs {
     /// Networks: weights of one architecture (safetensors files, or `hub:OWNER/NAME[@REVISION][:FILE]`), or ONNX files
-    #[arg(value_name = "WEIGHTS", conflicts_with = "list")]
+    #[arg(value_name = "WEIGHTS", conflicts_with = "list", value_hint = clap::ValueHint::FilePath)]
     weights: Vec<WeightsSource>,
     /// Their architecture by name
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["arch", "list"])]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["arch", "list"], value_parser = architecture(),
+        hide_possible_values = true)]
     model: Option<String>,
     /// Their architecture as a TOML file
     #[arg(long, value_name = "FILE", conflicts_with = "list")]
@@ -83,6 +86,18 @@ fn weights_source<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<O
 }
 
 impl Listed {
+    /// Checks names and files without a download.
+    fn check(&self) -> Result<()> {
+        if let (None, Some(path)) = (&self.weights, &self.onnx) {
+            return existing(path);
+        }
+        Description::read(self.model.as_deref(), self.arch.as_deref())?;
+        match &self.weights {
+            Some(WeightsSource::File(path)) => existing(path),
+            _ => Ok(()),
+        }
+    }
+
     /// Reads the network for these inputs.
     fn load(&self, inputs: &Inputs) -> Result<Subject> {
         match (&self.weights, &self.onnx) {
@@ -124,6 +139,8 @@ impl CheckpointArgs {
     /// Measures every network on the inputs.
     pub(super) fn measure(&self, inputs: &InputsArgs) -> Result<RankTable> {
         let listed = self.listed()?;
+        self.check(&listed)?;
+        inputs.check()?;
         let inputs = &inputs.read()?;
         let order: Vec<usize> = (0..inputs.count()).collect();
         let bar = indicatif::ProgressBar::new(listed.len() as u64);
@@ -138,13 +155,19 @@ impl CheckpointArgs {
         Ok(rank_table(inputs.name(), listed.into_iter().map(|listed| listed.name).collect(), &scored, &self.head))
     }
 
+    /// Checks the arguments without a download.
+    fn check(&self, listed: &[Listed]) -> Result<()> {
+        few_shot_heads(std::slice::from_ref(&self.head)).map_err(usage)?;
+        listed.iter().try_for_each(|listed| listed.check().with_context(|| listed.name.clone()))
+    }
+
     fn listed(&self) -> Result<Vec<Listed>> {
         let listed = match &self.list {
             Some(path) => read_list(path)?,
             None => self.weights.iter().map(|weights| self.of_weights(weights)).collect(),
         };
         if listed.is_empty() {
-            bail!("no networks: give files of weights, --list or --runs");
+            return Err(usage(anyhow!("no networks: give files of weights, --list or --runs")));
         }
         Ok(listed)
     }
@@ -166,10 +189,9 @@ impl CheckpointArgs {
     }
 
     fn score(&self, map: &dyn FeatureMap, inputs: &Inputs, order: &[usize]) -> Result<Scored> {
-        let quiet = indicatif::ProgressBar::hidden();
         let gc = GeometricComplexity::projections(Probe::Rademacher, self.probes)
             .seed(self.seed)
-            .measure(map, inputs.batches(order, inputs.dtype(), &Device::Cpu, &quiet))?;
+            .measure(map, inputs.batches(order, inputs.dtype(), &Device::Cpu))?;
         let labelled = inputs.labels().map(|labels| self.score_labelled(map, inputs, order, labels));
         Ok(Scored { gc: gc.value, gc_error: gc.standard_error.total, labelled: labelled.transpose()? })
     }

@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 use super::rank_table::{RankTable, Score};
 use crate::suggest;
+use crate::usage::usage;
 
 /// Scores that need no few-shot episodes, in the order of the table.
 const SCORES: [&str; 5] = ["gc", "geometric_collapse", "pairwise_geometric_collapse", "nc", "target_nc"];
@@ -47,7 +48,8 @@ pub(super) fn read(folder: &Path, against: &str) -> Result<RankTable> {
     if !header.iter().any(|column| column == against) {
         let metrics =
             header.iter().filter(|column| header.iter().any(|other| other == format!("{column}_standard_error")));
-        bail!("--against {against}: {} ({})", suggest::unknown("metric", against, metrics), path.display());
+        let unknown = suggest::unknown("metric", against, metrics);
+        return Err(usage(anyhow!("--against {against}: {unknown} ({})", path.display())));
     }
     let rows = reader.records().map(|cells| Ok(Row { cells: cells?, header: &header }));
     let rows: Vec<Row<'_>> = rows.collect::<Result<_>>().with_context(advice)?;

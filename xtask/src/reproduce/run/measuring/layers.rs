@@ -4,6 +4,7 @@ use anyhow::{Context, Result};
 use datasets::LabelledImages;
 use fewshot::{Episode, EpisodeSampler, Head, LabelledFeatures, Task};
 use models::Network;
+use statistics::proportion_standard_error;
 
 use super::chunks::Chunks;
 use super::transfer::ridge_head;
@@ -122,6 +123,6 @@ impl Layers {
         let guesses = ridge_head(self.few_shot.ridge)?.scores(&Task::new(features, &episode)?)?.predictions();
         let right = guesses.iter().zip(episode.query_classes()).filter(|(guess, class)| guess == class).count();
         let share = right as f64 / guesses.len() as f64;
-        Ok(Measured::new(share, Some((share * (1.0 - share) / guesses.len() as f64).sqrt()), guesses.len()))
+        Ok(Measured::new(share, Some(proportion_standard_error(right as u64, guesses.len() as u64)?), guesses.len()))
     }
 }

@@ -16,6 +16,7 @@ use collapse::{CdnvConvention, ClassMoments, CollapseReport, ReportOptions, Scat
 use datasets::LabelledImages;
 use gc_core::{GeometricComplexity, Probe};
 use models::{Network, Pass};
+use statistics::proportion_standard_error;
 
 use super::images::Images;
 use crate::study::configuration::{Configuration, FewShot, Protocol};
@@ -153,8 +154,7 @@ impl Measuring {
         }
         let count = self.test.features.images;
         let share = right as f64 / count as f64;
-        // The standard error of a share: √(p(1−p)/n).
-        Ok(Measured::new(share, Some((share * (1.0 - share) / count as f64).sqrt()), count))
+        Ok(Measured::new(share, Some(proportion_standard_error(right as u64, count as u64)?), count))
     }
 }
 
