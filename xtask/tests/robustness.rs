@@ -322,7 +322,7 @@ fn escape_codes_in_names_are_not_printed() {
     for (args, code) in [
         (&["collapse", "--features", "\u{1b}[2J.npz"][..], 1),
         (&["collapse", "--features", "f.npz", "--weighting", "\u{1b}[2J"], 2),
-        (&["data", "verify", "\u{1b}[2J"], 1),
+        (&["data", "verify", "\u{1b}[2J"], 2),
     ] {
         let message = ended(path, args, code);
         assert!(!message.contains('\u{1b}'), "{message:?}");

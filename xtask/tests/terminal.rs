@@ -23,8 +23,8 @@ fn printing() -> Vec<Vec<&'static str>> {
         vec!["collapse", "--features", "f.csv"],
         vec!["collapse", "--features", "f.csv", "--json"],
         vec!["fewshot", "--features", "f.csv", "--ways", "2", "--shots", "1", "--queries", "1", "--episodes", "20"],
-        vec!["rank", "--runs", "out"],
-        vec!["rank", "--runs", "out", "--json"],
+        vec!["rank", "--runs", "ranked"],
+        vec!["rank", "--runs", "ranked", "--json"],
         vec!["data", "verify", "glyphs", "--faces", "1"],
         vec!["bench", "--help"],
         vec!["data", "list", "--long"],
@@ -38,6 +38,10 @@ fn printing() -> Vec<Vec<&'static str>> {
 /// Makes what the commands of [`printing`] need.
 fn prepare(root: &Path) {
     text(&xtask(root, &reproduce("out", &[])), 0);
+    fs::create_dir(root.join("ranked")).unwrap();
+    let columns = "seed,status,measuring_point,at,gc,gc_standard_error,ridge_accuracy,ridge_accuracy_standard_error\n";
+    let rows: String = (1..6).map(|run| format!("{run},counted,schedule,1,{run},0.1,0.{run},0.01\n")).collect();
+    fs::write(root.join("ranked/measurements.csv"), columns.to_owned() + &rows).unwrap();
     fs::write(root.join("f.csv"), "f0,f1,label\n0,0,0\n0,2,0\n1,1,0\n4,0,1\n4,3,1\n5,1,1\n").unwrap();
 }
 

@@ -303,8 +303,7 @@ impl Inputs {
         let count = self.count();
         let wanted = samples.unwrap_or(count);
         if wanted > count {
-            let message = format!("--samples {wanted}: {} has {count} samples; give at most {count}", self.name);
-            return Err(usage(anyhow!(message)));
+            bail!("--samples {wanted}: {} has {count} samples; give at most {count}", self.name);
         }
         if wanted == count && !shuffled {
             return Ok((0..count).collect());
