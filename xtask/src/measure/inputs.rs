@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use assess::BatchResult;
 use candle_core::{DType, Device, Tensor};
 use datasets::{Form, LabelledImages, Normalisation, Source, UnlabelledImages};
 use indicatif::ProgressBar;
@@ -302,6 +303,17 @@ impl Inputs {
             bar.inc(positions.len() as u64);
             Ok((x, labels))
         })
+    }
+
+    /// The same as a source for an assessment.
+    pub(crate) fn source<'a>(
+        &'a self,
+        positions: &'a [usize],
+        dtype: DType,
+        device: &'a Device,
+        bar: &'a ProgressBar,
+    ) -> impl Iterator<Item = BatchResult> + 'a {
+        self.batches(positions, dtype, device, bar).map(|batch| Ok(batch?.into()))
     }
 
     fn batch(&self, positions: &[usize]) -> Result<Tensor> {
