@@ -118,7 +118,7 @@ fn presets_keep_the_singleton_as_their_codebases_do() {
 fn the_total_scatter_of_fewer_samples_than_features_gives_no_index() {
     let wide: Vec<f64> = (0..20).map(|at| f64::from(at * at % 11)).collect();
     let report = report_slice(&wide, 5, &[0, 0, 1, 1], None, &ReportOptions::default()).unwrap();
-    assert_eq!(report.vci, None);
+    assert_eq!(report.variability.vci, None);
     let gap = report.undefined.iter().find(|gap| gap.measure == "vci").unwrap();
     assert!(gap.reason.contains("singular (rank at most 3)"), "{}", gap.reason);
 }
