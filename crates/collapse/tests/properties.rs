@@ -197,7 +197,7 @@ fn missing_single_and_coincident_classes_are_excluded_and_counted() {
         None,
         &ReportOptions::default().with_class_count(5),
     );
-    let error = without.unwrap().cdnv_std_error;
+    let error = without.unwrap().cdnv.std_error;
     assert!(error.is_some() && report.cdnv.std_error == error, "{:?} and {error:?}", report.cdnv.std_error);
 }
 

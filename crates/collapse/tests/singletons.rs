@@ -81,9 +81,10 @@ fn a_report_is_the_same_as_without_the_singleton() {
             report_slice(&features[..2 * count], 2, &labels[..count], None, &options).unwrap()
         };
         let (with, without) = (measure(8), measure(7));
-        assert_eq!((with.singleton_classes, with.left_out_samples, with.samples, with.classes), (1, 1, 7, 3));
-        assert_eq!(with.excluded_pairs.singleton, 3);
-        assert!(with.cdnv_std_error.is_some() && with.vci.is_some());
+        let counts = with.counts;
+        assert_eq!((counts.singleton_classes, counts.left_out_samples, counts.samples, counts.classes), (1, 1, 7, 3));
+        assert_eq!(with.cdnv.excluded_pairs.singleton, 3);
+        assert!(with.cdnv.std_error.is_some() && with.variability.vci.is_some());
         same(&with, &without);
     }
 }
