@@ -32,7 +32,7 @@ measures! {
     TRAIN_NEAREST_MEAN_ERROR = "train_nearest_mean_error":
         "Share of training images that are nearer to the mean of another class than to that of their own." {
         read: |assessment| reported_with_error(&assessment.train, |report| {
-            (Some(report.nearest_mean_error), Some(report.nearest_mean_std_error))
+            (Some(report.nearest_mean.error), Some(report.nearest_mean.std_error))
         }),
         symbol: "P(nearest mean wrong)", label: "nearest-mean train error", transfer_label: Some("source nearest-mean error"),
         short: "NM train", source: "share of wrong decisions", direction: Some(Direction::Lower), maximum: Some(1.0),

@@ -35,7 +35,7 @@ part_measures! {
     }
 
     CDNV_MAX, TEST_CDNV_MAX, TARGET_CDNV_MAX = "cdnv_max", "NC of the worst pair", "max NC": "The largest CDNV of a pair of classes." {
-        read: |part| reported(part, |report| Some(report.cdnv_max)),
+        read: |part| reported(part, |report| Some(report.cdnv.max)),
         symbol: "max_ij (Var_i + Var_j)/(2 d_ij²)",
         source: CDNV,
         direction: Some(Direction::Lower),
@@ -44,7 +44,7 @@ part_measures! {
 
     DIRECTIONAL_CDNV, TEST_DIRECTIONAL_CDNV, TARGET_DIRECTIONAL_CDNV = "directional_cdnv", "directional CDNV", "dir. CDNV":
         "Mean over ordered pairs of classes of the variance of class i along the axis between the means, over d_ij²." {
-        read: |part| reported(part, |report| report.directional_cdnv),
+        read: |part| reported(part, |report| report.cdnv.directional),
         symbol: "mean E[(u_ij·(x − μ_i))²]/d_ij²",
         source: "the CDNV (Galanti, György and Hutter, 2022) of the features projected on the axis between two means",
         direction: Some(Direction::Lower),
@@ -90,7 +90,7 @@ part_measures! {
         read: |part| {
             part.gc.as_ref()?;
             reported_with_error(part, |report| {
-                (report.pairwise_geometric_collapse_unbiased, report.pairwise_geometric_collapse_unbiased_std_error)
+                (report.geometric.pairwise_unbiased, report.geometric.pairwise_unbiased_std_error)
             })
         },
         symbol: "mean (GC_i + GC_j)/(2 D_ij²)",

@@ -17,7 +17,7 @@ fn of_full_scatter(part: &Part, name: &str, value: Option<f64>) -> Option<Measur
 
 part_measures! {
     NC1, TEST_NC1, TARGET_NC1 = "nc1", "NC1", "NC1": "Within-class variability tr(Σ_W Σ_B⁺)/K." {
-        read: |part| reported(part, |report| report.nc1),
+        read: |part| reported(part, |report| report.variability.nc1),
         symbol: "tr(Σ_W Σ_B⁺)/K",
         source: PAPYAN,
         direction: Some(Direction::Lower),
@@ -25,7 +25,7 @@ part_measures! {
     } train {}
 
     NC1_TRACE, TEST_NC1_TRACE, TARGET_NC1_TRACE = "nc1_trace", "NC1, not over K", "NC1·K": "Within-class variability tr(Σ_W Σ_B⁺), not divided by the number of classes." {
-        read: |part| reported(part, |report| report.nc1_trace),
+        read: |part| reported(part, |report| report.variability.nc1_trace),
         symbol: "tr(Σ_W Σ_B⁺)",
         source: PAPYAN,
         direction: Some(Direction::Lower),
@@ -33,7 +33,7 @@ part_measures! {
     } train {}
 
     TRACE_RATIO, TEST_TRACE_RATIO, TARGET_TRACE_RATIO = "trace_ratio", "trace ratio", "tr Σ_W/tr Σ_B": "Ratio of traces tr Σ_W / tr Σ_B." {
-        read: |part| reported(part, |report| report.trace_ratio),
+        read: |part| reported(part, |report| report.variability.trace_ratio),
         symbol: "tr Σ_W / tr Σ_B",
         source: TRACES,
         direction: Some(Direction::Lower),
@@ -41,7 +41,7 @@ part_measures! {
     } train {}
 
     SIGNAL_TO_NOISE, TEST_SIGNAL_TO_NOISE, TARGET_SIGNAL_TO_NOISE = "signal_to_noise", "signal to noise", "tr Σ_B/tr Σ_W": "Ratio of traces tr Σ_B / tr Σ_W." {
-        read: |part| reported(part, |report| report.signal_to_noise),
+        read: |part| reported(part, |report| report.variability.signal_to_noise),
         symbol: "tr Σ_B / tr Σ_W",
         source: TRACES,
         direction: Some(Direction::Higher),
@@ -49,7 +49,7 @@ part_measures! {
     } train {}
 
     WITHIN_SHARE, TEST_WITHIN_SHARE, TARGET_WITHIN_SHARE = "within_share", "share of variance within classes", "within": "Share of the variance within classes, tr Σ_W / (tr Σ_W + tr Σ_B)." {
-        read: |part| reported(part, |report| report.within_share),
+        read: |part| reported(part, |report| report.variability.within_share),
         symbol: "tr Σ_W / tr Σ_T",
         source: TRACES,
         scale: Scale::Percent,
@@ -59,21 +59,21 @@ part_measures! {
     } train {}
 
     TRACE_WITHIN, TEST_TRACE_WITHIN, TARGET_TRACE_WITHIN = "trace_within", "tr Σ_W", "tr Σ_W": "Total variance within classes, tr Σ_W, with equal weights of classes." {
-        read: |part| reported(part, |report| report.trace_within),
+        read: |part| reported(part, |report| report.variability.trace_within),
         symbol: "tr Σ_W",
         source: TRACES,
         unit: "features²",
     } train {}
 
     TRACE_BETWEEN, TEST_TRACE_BETWEEN, TARGET_TRACE_BETWEEN = "trace_between", "tr Σ_B", "tr Σ_B": "Variance of the class means, tr Σ_B, with equal weights of classes." {
-        read: |part| reported(part, |report| report.trace_between),
+        read: |part| reported(part, |report| report.variability.trace_between),
         symbol: "tr Σ_B",
         source: TRACES,
         unit: "features²",
     } train {}
 
     VCI, TEST_VCI, TARGET_VCI = "vci", "VCI", "VCI": "Variability collapse index 1 − tr(Σ_T⁻¹ Σ_B)/rank Σ_B; undefined where Σ_T is singular." {
-        read: |part| of_full_scatter(part, "vci", part.collapse.as_ref()?.vci),
+        read: |part| of_full_scatter(part, "vci", part.collapse.as_ref()?.variability.vci),
         symbol: "1 − tr(Σ_T⁻¹ Σ_B)/rank Σ_B",
         needs: Some(Needs::FullScatter),
         source: "Xu and Liu, 2023 (arXiv 2306.03440)",

@@ -48,7 +48,7 @@ impl Factors<'_> {
         let of_gc = relative(gc.standard_error, gc.value);
 
         let inverse = mean_inverse_squared_distance(moments);
-        let inverse_error = reported(|report| report.mean_inverse_squared_distance_std_error);
+        let inverse_error = reported(|report| report.factors.mean_inverse_squared_distance_std_error);
         let mixture = gc.value.and_then(|gc| defined(collapse::geometric_collapse(moments, gc)));
         let mixture = mixture.map(|form| form.value);
         let pairwise = defined(collapse::pairwise_geometric_collapse(moments, gc_per_class)).map(|form| form.value);
@@ -56,8 +56,8 @@ impl Factors<'_> {
         let unbiased = unbiased.map(|form| form.value);
         // The errors of GC_i count as an error of one common factor.
         let with_gc = |value: Option<f64>, of_means: Option<f64>| measured(value, combined(value, [of_means, of_gc]));
-        let pairwise_error = reported(|report| report.pairwise_geometric_collapse_std_error);
-        let unbiased_error = reported(|report| report.geometric_collapse_unbiased_std_error);
+        let pairwise_error = reported(|report| report.geometric.pairwise_std_error);
+        let unbiased_error = reported(|report| report.geometric.mixture_unbiased_std_error);
 
         let nc = defined(collapse::cdnv(moments, CdnvConvention::default())).map(|cdnv| cdnv.mean);
         let found = variances(moments);
@@ -71,10 +71,10 @@ impl Factors<'_> {
             geometric_collapse: with_gc(mixture, relative(inverse_error, inverse)),
             pairwise_geometric_collapse: with_gc(pairwise, relative(pairwise_error, pairwise)),
             geometric_collapse_unbiased: with_gc(unbiased, relative(unbiased_error, unbiased)),
-            nc: measured(nc, reported(|report| report.cdnv_std_error)),
+            nc: measured(nc, reported(|report| report.cdnv.std_error)),
             nc_unbiased: measured(
-                reported(|report| report.cdnv_unbiased),
-                reported(|report| report.cdnv_unbiased_std_error),
+                reported(|report| report.cdnv.unbiased),
+                reported(|report| report.cdnv.unbiased_std_error),
             ),
             mean_variance: measured(of(0), errors.map(|errors| errors[0])),
             variance_over_gc: with_gc(ratio(of(1)).map(f64::recip), relative_of(1)),

@@ -153,6 +153,6 @@ fn fitted_accuracy(
 fn unbiased(rows: &Tensor, labels: &[u32], classes: usize) -> Measured {
     let options = ReportOptions::default().with_class_count(classes).with_scatter(Scatter::Trace);
     let report: Option<CollapseReport> = collapse::report(rows, labels, None, &options).ok();
-    let value = report.as_ref().and_then(|report| report.cdnv_unbiased);
-    Measured::maybe(value, report.and_then(|report| report.cdnv_unbiased_std_error), labels.len())
+    let value = report.as_ref().and_then(|report| report.cdnv.unbiased);
+    Measured::maybe(value, report.and_then(|report| report.cdnv.unbiased_std_error), labels.len())
 }

@@ -80,7 +80,7 @@ pub type Read = fn(&Assessment) -> Option<Measured>;
 ///     scale_free: true,
 ///     ..Entry::new("doc_spread", "Coefficient of variation of the norms of class means.", |assessment| {
 ///         let report = assessment.train.collapse.as_ref()?;
-///         Some(assess::Measured::maybe(report.equinorm, None, report.samples as usize))
+///         Some(assess::Measured::maybe(report.simplex.equinorm, None, report.counts.samples as usize))
 ///     })
 /// };
 /// assert_eq!((SPREAD.key, SPREAD.short), ("doc_spread", "doc_spread"));
