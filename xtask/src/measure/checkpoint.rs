@@ -175,13 +175,14 @@ impl Subject {
         })
     }
 
-    /// The head that takes the measured tensor of this many features, where it is known.
-    pub(crate) fn head(&self, layer: Option<&str>, features: usize) -> Result<Option<Head>> {
+    /// The head that takes the measured tensor, where it is known.
+    ///
+    /// A head that acts on each token has another number of inputs than there are features; an assessment leaves it out.
+    pub(crate) fn head(&self, layer: Option<&str>) -> Result<Option<Head>> {
         match (self, layer) {
             (Subject::Checkpoint(checkpoint), None) => checkpoint.head(),
             (Subject::Checkpoint(_), Some(_)) => Ok(None),
-            // A head that acts on each token has another number of inputs than there are features.
-            (Subject::Graph(graph), _) => Ok(graph.head()?.filter(|head| head.feature_count() == features)),
+            (Subject::Graph(graph), _) => graph.head(),
         }
     }
 }

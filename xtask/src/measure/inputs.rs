@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
+use assess::BatchResult;
 use candle_core::{DType, Device, Tensor};
 use datasets::{Form, LabelledImages, Normalisation, Source, UnlabelledImages};
 
@@ -329,6 +330,16 @@ impl Inputs {
             let labels = self.labels.as_ref().map(|labels| positions.iter().map(|at| labels[*at]).collect());
             Ok((x, labels))
         })
+    }
+
+    /// The same as a source for an assessment.
+    pub(crate) fn source<'a>(
+        &'a self,
+        positions: &'a [usize],
+        dtype: DType,
+        device: &'a Device,
+    ) -> impl Iterator<Item = BatchResult> + 'a {
+        self.batches(positions, dtype, device).map(|batch| Ok(batch?.into()))
     }
 
     fn batch(&self, positions: &[usize]) -> Result<Tensor> {

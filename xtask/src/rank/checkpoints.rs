@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
+use assess::{Assessment, Data, FewShot, FewShotResult, Images, Measure, Network, Options, measures};
 use candle_core::Device;
-use collapse::{CdnvConvention, ClassMoments, Scatter};
-use fewshot::{EpisodeSampler, LabelledFeatures, transfer_scores};
+use collapse::{ReportOptions, Scatter};
 use gc_core::{FeatureMap, GeometricComplexity, Probe};
 use models::WeightsSource;
 use serde::Deserialize;
@@ -16,7 +16,7 @@ use crate::features::few_shot_heads;
 use crate::files::existing;
 use crate::measure::checkpoint::{Description, Subject, fetched};
 use crate::measure::onnx::OnnxGraph;
-use crate::measure::{Inputs, InputsArgs, features};
+use crate::measure::{Inputs, InputsArgs};
 use crate::output::note;
 use crate::usage::usage;
 
@@ -142,10 +142,9 @@ impl CheckpointArgs {
         self.check(&listed)?;
         inputs.check()?;
         let inputs = &inputs.read()?;
-        let order: Vec<usize> = (0..inputs.count()).collect();
         let bar = indicatif::ProgressBar::new(listed.len() as u64);
         let score = |listed: &Listed| -> Result<Scored> {
-            let scored = self.score(listed.load(inputs)?.features(None)?.as_ref(), inputs, &order)?;
+            let scored = self.score(listed.load(inputs)?.features(None)?.as_ref(), inputs)?;
             bar.inc(1);
             Ok(scored)
         };
@@ -188,39 +187,46 @@ impl CheckpointArgs {
         }
     }
 
-    fn score(&self, map: &dyn FeatureMap, inputs: &Inputs, order: &[usize]) -> Result<Scored> {
-        let gc = GeometricComplexity::projections(Probe::Rademacher, self.probes)
-            .seed(self.seed)
-            .measure(map, inputs.batches(order, inputs.dtype(), &Device::Cpu))?;
-        let labelled = inputs.labels().map(|labels| self.score_labelled(map, inputs, order, labels));
-        Ok(Scored { gc: gc.value, gc_error: gc.standard_error.total, labelled: labelled.transpose()? })
+    fn score(&self, map: &dyn FeatureMap, inputs: &Inputs) -> Result<Scored> {
+        let order: Vec<usize> = (0..inputs.count()).collect();
+        let images = || inputs.source(&order, inputs.dtype(), &Device::Cpu);
+        let complexity = GeometricComplexity::projections(Probe::Rademacher, self.probes).seed(self.seed);
+        let report = ReportOptions::default().with_scatter(Scatter::Trace);
+        let mut options = Options::default().with_complexity(complexity).with_report(report);
+        if inputs.labels().is_some() {
+            let heads = few_shot_heads(std::slice::from_ref(&self.head))?;
+            let (way, shot, query, episodes) = (self.ways, self.shots, self.queries, self.episodes);
+            let few_shot = FewShot { way, shot, query, episodes, seed: self.seed, heads };
+            options = options.with_few_shot(few_shot).with_transfer_scores();
+        }
+        let assessment = Assessment::of(&Network::new(map), &Data::new(Images::new(&images)), &options)?;
+        let gc = assessment.train.complexity().context("geometric complexity was not measured")?;
+        let gc_value = gc.value.context("the geometric complexity is not finite")?;
+        let labelled = assessment.few_shot.as_ref().map(|few_shot| labelled_scores(&assessment, few_shot));
+        Ok(Scored { gc: gc_value, gc_error: gc.standard_error, labelled: labelled.transpose()? })
     }
+}
 
-    fn score_labelled(
-        &self,
-        map: &dyn FeatureMap,
-        inputs: &Inputs,
-        order: &[usize],
-        labels: &[u32],
-    ) -> Result<LabelledScores> {
-        let rows = features(map, inputs, order, inputs.dtype(), &Device::Cpu)?;
-        let classes = labels.iter().max().map_or(0, |last| *last as usize + 1);
-        let mut moments = ClassMoments::new(classes, rows.dim(1)?, Scatter::Trace);
-        moments.update(&rows, labels)?;
-        let features = LabelledFeatures::from_tensor(&rows, labels)?;
-        let scores = transfer_scores(&features)?;
-        let sampler = EpisodeSampler::fixed(labels, self.ways, self.shots, self.queries, self.seed)?;
-        let heads = few_shot_heads(std::slice::from_ref(&self.head))?;
-        let evaluation = fewshot::evaluate(&features, &sampler, self.episodes, &heads)?;
-        let accuracy = evaluation.heads.first().context("the evaluation has no head")?.accuracy;
-        Ok(LabelledScores {
-            cdnv: collapse::cdnv(&moments, CdnvConvention::default())?.mean,
-            log_me: scores.log_me.value,
-            h_score: scores.h_score.value,
-            accuracy: accuracy.mean,
-            accuracy_error: accuracy.standard_error,
-        })
-    }
+/// The scores that need labels.
+fn labelled_scores(assessment: &Assessment, few_shot: &FewShotResult) -> Result<LabelledScores> {
+    let value = |measure: Measure| -> Result<f64> {
+        let value = measure.read(assessment).and_then(|measured| measured.value);
+        value.with_context(|| reason(assessment).unwrap_or_else(|| format!("{} is undefined", measure.label())))
+    };
+    let accuracy = few_shot.evaluation.heads.first().context("the evaluation has no head")?.accuracy;
+    Ok(LabelledScores {
+        cdnv: value(measures::NC)?,
+        log_me: value(measures::LOG_ME)?,
+        h_score: value(measures::H_SCORE)?,
+        accuracy: accuracy.mean,
+        accuracy_error: accuracy.standard_error,
+    })
+}
+
+/// Why a score is undefined.
+fn reason(assessment: &Assessment) -> Option<String> {
+    let of_scores = assessment.transfer.as_ref().and_then(|transfer| transfer.undefined.clone());
+    assessment.train.undefined.clone().or(of_scores)
 }
 
 fn read_list(path: &Path) -> Result<Vec<Listed>> {

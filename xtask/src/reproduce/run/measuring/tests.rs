@@ -29,7 +29,7 @@ fn measured(configuration: &Configuration, change: impl Fn(&Network)) -> (Values
     change(&network);
     let measuring = Measuring::new(configuration, &images).unwrap();
     measuring.check(&network).unwrap();
-    (measuring.measure(&network).unwrap(), measuring.measure_layers(&network).unwrap())
+    (measuring.measure(&network, Slopes::default()).unwrap(), measuring.measure_layers(&network).unwrap())
 }
 
 /// Multiplies parameters by a power of two, which changes no digit.
