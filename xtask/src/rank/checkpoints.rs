@@ -128,7 +128,7 @@ struct Scored {
 }
 
 struct LabelledScores {
-    cdnv: f64,
+    nc: f64,
     log_me: f64,
     h_score: f64,
     accuracy: f64,
@@ -215,7 +215,7 @@ fn labelled_scores(assessment: &Assessment, few_shot: &FewShotResult) -> Result<
     };
     let accuracy = few_shot.evaluation.heads.first().context("the evaluation has no head")?.accuracy;
     Ok(LabelledScores {
-        cdnv: value(measures::NC)?,
+        nc: value(measures::NC)?,
         log_me: value(measures::LOG_ME)?,
         h_score: value(measures::H_SCORE)?,
         accuracy: accuracy.mean,
@@ -248,7 +248,7 @@ fn read_list(path: &Path) -> Result<Vec<Listed>> {
 }
 
 fn rank_table(on: &str, names: Vec<String>, scored: &[Scored], head: &str) -> RankTable {
-    let mut gc = Score::new("gc", scored.iter().map(|scored| scored.gc).collect());
+    let mut gc = Score::new(measures::GC.key(), scored.iter().map(|scored| scored.gc).collect());
     gc.standard_errors = Some(scored.iter().map(|scored| scored.gc_error).collect());
     let labelled: Option<Vec<&LabelledScores>> = scored.iter().map(|scored| scored.labelled.as_ref()).collect();
     let column = |name: &str, value: fn(&LabelledScores) -> f64| {
@@ -256,9 +256,9 @@ fn rank_table(on: &str, names: Vec<String>, scored: &[Scored], head: &str) -> Ra
         Some(Score::new(name, labelled.iter().map(|labelled| value(labelled)).collect()))
     };
     let others = [
-        column("cdnv", |labelled| labelled.cdnv),
-        column("log_me", |labelled| labelled.log_me),
-        column("h_score", |labelled| labelled.h_score),
+        column(measures::NC.key(), |labelled| labelled.nc),
+        column(measures::LOG_ME.key(), |labelled| labelled.log_me),
+        column(measures::H_SCORE.key(), |labelled| labelled.h_score),
     ];
     let errors = labelled.as_ref().map(|all| all.iter().map(|labelled| Some(labelled.accuracy_error)).collect());
     let accuracy = column(&format!("{head} accuracy"), |labelled| labelled.accuracy);

@@ -45,6 +45,16 @@ pub struct Part {
 }
 
 impl Part {
+    /// A part of which the collapse report alone is known, such as that of features in a file.
+    pub fn of_report(report: CollapseReport) -> Self {
+        Self {
+            samples: usize::try_from(report.counts.samples).unwrap_or(usize::MAX),
+            classes: report.counts.classes + report.counts.singleton_classes + report.counts.missing_classes,
+            collapse: Some(report),
+            ..Self::unlabelled(None)
+        }
+    }
+
     /// The geometric complexity with its standard error: the average over batches where these were given
     /// ([`crate::Data::with_training_batches`]), else of the images.
     pub fn complexity(&self) -> Option<Measured> {

@@ -1,6 +1,6 @@
 //! Neural collapse as the paper measures it: CDNV and geometric collapse, and the factors of NC.
 
-use super::{part_measures, reported, reported_with_error};
+use super::{factor, factor_of_complexity, part_measures, reported, reported_with_error};
 use crate::Direction;
 
 /// Where the CDNV is defined.
@@ -12,7 +12,7 @@ const AFTER: &str = "ours, after Munn, Dherin and Gonzalvo, 2024 (arXiv 2405.157
 
 part_measures! {
     NC, TEST_NC, TARGET_NC = "nc", "NC", "NC": "Neural collapse: the mean over pairs of classes of (Var_i + Var_j)/(2 d_ij²), the CDNV, with divisor n." {
-        read: |part| part.decomposition.as_ref().map(|factors| factors.nc),
+        read: |part| factor(part, |factors| factors.nc, |report| (Some(report.cdnv.mean), report.cdnv.std_error)),
         symbol: "NC(f, D)",
         source: CDNV,
         direction: Some(Direction::Lower),
@@ -24,7 +24,9 @@ part_measures! {
 
     NC_UNBIASED, TEST_NC_UNBIASED, TARGET_NC_UNBIASED = "nc_unbiased", "NC, unbiased", "NC unb.":
         "Neural collapse from unbiased variances and squared distances." {
-        read: |part| part.decomposition.as_ref().map(|factors| factors.nc_unbiased),
+        read: |part| {
+            factor(part, |factors| factors.nc_unbiased, |report| (report.cdnv.unbiased, report.cdnv.unbiased_std_error))
+        },
         symbol: "mean (s_i² + s_j²)/(2 D_ij²)",
         source: "ours: the CDNV without its sampling bias",
         direction: Some(Direction::Lower),
@@ -53,7 +55,11 @@ part_measures! {
 
     GEOMETRIC_COLLAPSE, TEST_GEOMETRIC_COLLAPSE, TARGET_GEOMETRIC_COLLAPSE = "geometric_collapse", "geometric collapse", "collapse":
         "Mixture form of geometric collapse, GC/(k−1) · Σ_{i<j} 1/d_ij²." {
-        read: |part| part.gc.as_ref().and(part.decomposition.as_ref()).map(|factors| factors.geometric_collapse),
+        read: |part| {
+            factor_of_complexity(part, |factors| factors.geometric_collapse, |report| {
+                (report.geometric.mixture, report.geometric.mixture_std_error)
+            })
+        },
         symbol: "GC/(k−1) · Σ 1/d_ij²",
         source: PROPOSITION,
         unit: "1 per input²",
@@ -64,7 +70,11 @@ part_measures! {
 
     PAIRWISE_GEOMETRIC_COLLAPSE, TEST_PAIRWISE_GEOMETRIC_COLLAPSE, TARGET_PAIRWISE_GEOMETRIC_COLLAPSE = "pairwise_geometric_collapse", "geometric collapse, pairwise", "pairwise":
         "Pairwise form of geometric collapse, the mean over i≠j of (GC_i + GC_j)/(2 d_ij²)." {
-        read: |part| part.gc.as_ref().and(part.decomposition.as_ref()).map(|factors| factors.pairwise_geometric_collapse),
+        read: |part| {
+            factor_of_complexity(part, |factors| factors.pairwise_geometric_collapse, |report| {
+                (report.geometric.pairwise, report.geometric.pairwise_std_error)
+            })
+        },
         symbol: "mean (GC_i + GC_j)/(2 d_ij²)",
         source: AFTER,
         unit: "1 per input²",
@@ -75,7 +85,11 @@ part_measures! {
 
     GEOMETRIC_COLLAPSE_UNBIASED, TEST_GEOMETRIC_COLLAPSE_UNBIASED, TARGET_GEOMETRIC_COLLAPSE_UNBIASED = "geometric_collapse_unbiased", "geometric collapse, unbiased", "collapse unb.":
         "Mixture form of geometric collapse, from unbiased squared distances." {
-        read: |part| part.gc.as_ref().and(part.decomposition.as_ref()).map(|factors| factors.geometric_collapse_unbiased),
+        read: |part| {
+            factor_of_complexity(part, |factors| factors.geometric_collapse_unbiased, |report| {
+                (report.geometric.mixture_unbiased, report.geometric.mixture_unbiased_std_error)
+            })
+        },
         symbol: "GC/(k−1) · Σ 1/D_ij²",
         source: AFTER,
         unit: "1 per input²",
@@ -88,7 +102,7 @@ part_measures! {
         "pairwise_geometric_collapse_unbiased", "geometric collapse, pairwise and unbiased", "pairwise unb.":
         "Pairwise form of geometric collapse, from unbiased squared distances." {
         read: |part| {
-            part.gc.as_ref()?;
+            (part.gc.is_some() || part.decomposition.is_none()).then_some(())?;
             reported_with_error(part, |report| {
                 (report.geometric.pairwise_unbiased, report.geometric.pairwise_unbiased_std_error)
             })
@@ -103,7 +117,11 @@ part_measures! {
 
     POINCARE_CONSTANT, TEST_POINCARE_CONSTANT, TARGET_POINCARE_CONSTANT = "poincare_constant", "effective Poincaré constant", "c":
         "Effective Poincaré constant, the largest Var_i / GC_i of a class." {
-        read: |part| part.gc.as_ref().and(part.decomposition.as_ref()).map(|factors| factors.poincare_constant),
+        read: |part| {
+            factor_of_complexity(part, |factors| factors.poincare_constant, |report| {
+                (report.geometric.poincare_constant, None)
+            })
+        },
         symbol: "c = max Var_i / GC_i",
         source: "Munn, Dherin and Gonzalvo, 2024 (arXiv 2405.15706), Section 4",
         unit: "input²",
@@ -114,7 +132,7 @@ part_measures! {
 
     MEAN_VARIANCE, TEST_MEAN_VARIANCE, TARGET_MEAN_VARIANCE = "mean_variance", "variance within classes", "Var":
         "Mean over classes of the variance within the class, with divisor n." {
-        read: |part| part.decomposition.as_ref().map(|factors| factors.mean_variance),
+        read: |part| factor(part, |factors| factors.mean_variance, |report| (report.factors.mean_variance, None)),
         symbol: "mean Var_i",
         source: "a factor of the CDNV",
         unit: "features²",
@@ -125,7 +143,12 @@ part_measures! {
 
     MEAN_INVERSE_SQUARED_DISTANCE, TEST_MEAN_INVERSE_SQUARED_DISTANCE, TARGET_MEAN_INVERSE_SQUARED_DISTANCE = "mean_inverse_squared_distance", "mean 1/d²", "1/d²":
         "Mean over pairs of classes of 1/d², d the distance of the class means." {
-        read: |part| part.decomposition.as_ref().map(|factors| factors.mean_inverse_squared_distance),
+        read: |part| {
+            factor(part, |factors| factors.mean_inverse_squared_distance, |report| {
+                let factors = report.factors;
+                (factors.mean_inverse_squared_distance, factors.mean_inverse_squared_distance_std_error)
+            })
+        },
         symbol: "mean 1/d_ij²",
         source: "a factor of the CDNV and of geometric collapse",
         unit: "1 per features²",

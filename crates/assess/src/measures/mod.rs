@@ -25,7 +25,7 @@ pub use training::*;
 pub use transfer::*;
 pub use variability::*;
 
-use crate::{Measure, Measured, Part};
+use crate::{Decomposition, Measure, Measured, Part};
 use ::collapse::CollapseReport;
 
 /// All measures by idea.
@@ -44,9 +44,38 @@ pub(crate) fn groups() -> [&'static [Measure]; 10] {
     ]
 }
 
+/// Whether collapse was measured, or found to be undefined.
+fn has_collapse(part: &Part) -> bool {
+    part.moments.is_some() || part.collapse.is_some()
+}
+
+/// A factor of the decomposition, or where that was not measured, the value of the collapse report.
+fn factor(
+    part: &Part,
+    factor: fn(&Decomposition) -> Measured,
+    value: fn(&CollapseReport) -> (Option<f64>, Option<f64>),
+) -> Option<Measured> {
+    match &part.decomposition {
+        Some(factors) => Some(factor(factors)),
+        None => reported_with_error(part, value),
+    }
+}
+
+/// The same for a measure that needs geometric complexity.
+fn factor_of_complexity(
+    part: &Part,
+    factor: fn(&Decomposition) -> Measured,
+    value: fn(&CollapseReport) -> (Option<f64>, Option<f64>),
+) -> Option<Measured> {
+    match &part.decomposition {
+        Some(factors) => part.gc.is_some().then(|| factor(factors)),
+        None => reported_with_error(part, value),
+    }
+}
+
 /// A measure that the collapse report of a part has, in it or in the list of undefined ones.
 fn reported(part: &Part, value: fn(&CollapseReport) -> Option<f64>) -> Option<Measured> {
-    part.moments.as_ref()?;
+    has_collapse(part).then_some(())?;
     Some(Measured::maybe(part.collapse.as_ref().and_then(value), None, part.samples))
 }
 
@@ -55,7 +84,7 @@ fn reported_with_error(
     part: &Part,
     value: fn(&CollapseReport) -> (Option<f64>, Option<f64>),
 ) -> Option<Measured> {
-    part.moments.as_ref()?;
+    has_collapse(part).then_some(())?;
     let (value, error) = part.collapse.as_ref().map_or((None, None), value);
     Some(Measured::maybe(value, error, part.samples))
 }

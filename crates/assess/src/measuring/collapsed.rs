@@ -12,7 +12,7 @@ use crate::{Error, Measured, Part, PartOf, Result};
 
 impl Part {
     /// A part without labels: geometric complexity alone.
-    pub(super) fn unlabelled(gc: Option<Estimate>) -> Self {
+    pub(crate) fn unlabelled(gc: Option<Estimate>) -> Self {
         let samples = gc.as_ref().map_or(0, |gc| gc.samples);
         Self {
             samples,

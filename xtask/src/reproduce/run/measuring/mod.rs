@@ -6,7 +6,7 @@ mod layers;
 use std::collections::BTreeMap;
 
 use anyhow::{Result, anyhow};
-use assess::{Assessment, Data, FewShot, LayerMeasures, Measure, Measured, Network, Options, Slopes};
+use assess::{Assessment, Data, FewShot, LayerMeasures, Measured, Needs, Network, Options, Slopes};
 use candle_core::Tensor;
 use collapse::{ReportOptions, Scatter};
 use datasets::{LabelledImages, Position};
@@ -27,6 +27,8 @@ type Values = BTreeMap<Metric, Measured>;
 /// The normalised images on which a run measures, and its settings.
 pub(super) struct Measuring {
     task: Task,
+    /// Measures beyond the standard ones.
+    also: Vec<Metric>,
     classes: usize,
     options: Options<'static>,
     train: SplitImages,
@@ -54,6 +56,7 @@ impl Measuring {
         let batches = (measure.protocol == Protocol::Batches).then(|| training_batches(configuration, images));
         Ok(Self {
             task: configuration.task,
+            also: measure.also.clone(),
             classes: images.train.class_count(),
             options: options(configuration, images.target.is_some())?,
             train: part(&images.train, measure.feature_images_per_class)?,
@@ -73,11 +76,8 @@ impl Measuring {
     pub(super) fn measure(&self, network: &models::Network, slopes: Slopes) -> Result<Values> {
         let mut assessment = Assessment::of(&subject(network)?, &self.data(), &self.options)?;
         assessment.slopes = Some(slopes);
-        let recorded = Metric::ALL.into_iter().filter(|metric| metric.measured_in(self.task));
-        let read = |metric: Metric| -> Result<Option<(Metric, Measured)>> {
-            Ok(Measure::named(metric.name())?.read(&assessment).map(|measured| (metric, measured)))
-        };
-        recorded.filter_map(|metric| read(metric).transpose()).collect()
+        let recorded = Metric::standard().into_iter().chain(self.also.iter().copied());
+        Ok(assessment.values(recorded.filter(|metric| self.task.measures(*metric))))
     }
 
     /// Measures the configured layers in evaluation mode.
@@ -112,8 +112,13 @@ fn subject(network: &models::Network) -> Result<Network<'_>> {
 fn options(configuration: &Configuration, transfer: bool) -> Result<Options<'static>> {
     let measure = &configuration.measure;
     let complexity = GeometricComplexity::projections(Probe::Rademacher, measure.gc_probes).seed(configuration.seed);
-    let report = ReportOptions::default().with_scatter(Scatter::Trace);
+    let needs = |what: Needs| measure.also.iter().any(|also| also.needs() == Some(what));
+    let scatter = if needs(Needs::FullScatter) { Scatter::Full } else { Scatter::Trace };
+    let report = ReportOptions::default().with_scatter(scatter);
     let mut options = Options::default().with_complexity(complexity).with_report(report);
+    if needs(Needs::TransferScores) {
+        options = options.with_transfer_scores();
+    }
     if transfer {
         options = options.with_few_shot(few_shot(&measure.few_shot, configuration.seed)?);
     }
