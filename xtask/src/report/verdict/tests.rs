@@ -27,7 +27,7 @@ fn results(
             step: (share * 900.0) as usize,
             epoch: share * 5.0,
             train_loss: (share > 0.0).then_some(4.2 - 2.0 * share),
-            values: Metric::ALL
+            values: Metric::standard()
                 .into_iter()
                 .filter_map(|metric| Some((metric, Measured::new(value(&planned, share, metric)?, Some(0.01), 256))))
                 .collect(),
@@ -67,24 +67,24 @@ fn lively(run: &PlannedRun, share: f64, metric: Metric) -> Option<f64> {
     let strength = train.learning_rate.powf(-0.5) * (train.batch_size as f64 / 32.0).sqrt()
         / (1.0 + 500.0 * train.l2 + 500.0 * train.gc_penalty);
     let gc = 60.0 * strength * (0.2 + share) * (1.0 + 0.02 * noise(run, 1));
-    match metric {
-        measures::GC => Some(gc),
-        measures::GEOMETRIC_COLLAPSE => Some(gc / 2.5),
-        measures::PAIRWISE_GEOMETRIC_COLLAPSE => Some(gc / 80.0),
-        measures::NC => Some(3.0 * train.learning_rate.powf(0.3) * (1.5 - share) * (1.0 + 0.01 * noise(run, 2))),
-        measures::MEAN_INVERSE_SQUARED_DISTANCE => Some(0.01),
-        measures::VARIANCE_OVER_GC => Some(lively(run, share, measures::NC)? / (0.01 * gc)),
-        measures::MEAN_VARIANCE => Some(0.3 * gc),
-        measures::POINCARE_CONSTANT => Some(0.2 * (1.0 + 0.001 * noise(run, 3))),
-        measures::TARGET_NC => Some(gc.powf(0.2) * (1.0 + 0.01 * noise(run, 4))),
-        measures::NEAREST_MEAN_ACCURACY => Some(0.6 - 0.02 * gc.ln() + 0.001 * noise(run, 5)),
-        measures::RIDGE_ACCURACY => Some(0.5),
-        measures::EVALUATION_LOSS => Some(4.0 * (if train.learning_rate < 0.03 { -0.6 } else { -1.0 } * share).exp()),
-        measures::NEAREST_MEAN_ERROR => Some(0.4),
-        measures::NEAREST_MEAN_BOUND => Some(1.0 + gc),
-        measures::CANTELLI_BOUND => Some(0.3 + 0.005 * share),
-        measures::TEST_NC => Some(1.0),
-        measures::TEST_BOUND => Some(0.999),
+    match metric.key() {
+        "gc" => Some(gc),
+        "geometric_collapse" => Some(gc / 2.5),
+        "pairwise_geometric_collapse" => Some(gc / 80.0),
+        "nc" => Some(3.0 * train.learning_rate.powf(0.3) * (1.5 - share) * (1.0 + 0.01 * noise(run, 2))),
+        "mean_inverse_squared_distance" => Some(0.01),
+        "variance_over_gc" => Some(lively(run, share, measures::NC)? / (0.01 * gc)),
+        "mean_variance" => Some(0.3 * gc),
+        "poincare_constant" => Some(0.2 * (1.0 + 0.001 * noise(run, 3))),
+        "target_nc" => Some(gc.powf(0.2) * (1.0 + 0.01 * noise(run, 4))),
+        "nearest_mean_accuracy" => Some(0.6 - 0.02 * gc.ln() + 0.001 * noise(run, 5)),
+        "ridge_accuracy" => Some(0.5),
+        "evaluation_loss" => Some(4.0 * (if train.learning_rate < 0.03 { -0.6 } else { -1.0 } * share).exp()),
+        "nearest_mean_error" => Some(0.4),
+        "nearest_mean_bound" => Some(1.0 + gc),
+        "cantelli_bound" => Some(0.3 + 0.005 * share),
+        "test_nc" => Some(1.0),
+        "test_bound" => Some(0.999),
         _ => None,
     }
 }

@@ -1,5 +1,7 @@
 //! One run: the only module that calls the crates that train and measure.
 
+#[cfg(test)]
+mod added_measure;
 mod estimating;
 mod images;
 mod measuring;
