@@ -9,7 +9,7 @@ mod report;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, anyhow};
-use assess::{Assessment, Data, Images, Network, Options};
+use assess::{Assessment, Data, Images, Network, Options, Source};
 use candle_core::{DType, Device};
 use clap::ValueEnum;
 use collapse::CollapseReport;
@@ -161,8 +161,8 @@ impl Measurement<'_> {
         }
         let (bar, hidden) = (report::bar(self.order.len()), ProgressBar::hidden());
         let all: Vec<usize> = (0..self.inputs.count()).collect();
-        let measured = || self.inputs.source(self.order, self.dtype, self.device, &bar);
-        let every = || self.inputs.source(&all, self.dtype, self.device, &hidden);
+        let measured = Source::new(|| self.inputs.source(self.order, self.dtype, self.device, &bar));
+        let every = Source::new(|| self.inputs.source(&all, self.dtype, self.device, &hidden));
         let images = Images::new(&every).with_complexity(&measured).with_classes(self.inputs.class_count());
         let network = Network::new(map.as_ref()).with_head(self.subject.head(layer)?);
         let mut settings = self.args.estimator.settings(units, self.order.len());
