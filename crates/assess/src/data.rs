@@ -13,16 +13,16 @@ pub type BatchResult = std::result::Result<Batch, BoxError>;
 
 /// A source of batches that can be read more than once: geometric complexity needs passes of its own.
 ///
-/// Batches in memory are a source, and so is a closure that returns an iterator of them:
+/// Batches in memory are a source, and so is a [`Source`] of a closure that returns an iterator of them:
 ///
 /// ```
-/// use assess::{Batches, BoxError};
+/// use assess::{Batches, BoxError, Source};
 /// use candle_core::{DType, Device, Tensor};
 /// use gc_core::Batch;
 /// let zeros = || Tensor::zeros((2, 3), DType::F32, &Device::Cpu);
 /// let in_memory = vec![(zeros()?, vec![0u32, 1]), (zeros()?, vec![1, 0])];
 /// assert_eq!(in_memory.batches().count(), 2);
-/// let drawn = || (0..3).map(|_| Ok::<_, BoxError>(Batch::from((zeros()?, vec![0, 1]))));
+/// let drawn = Source::new(|| (0..3).map(|_| Ok::<_, BoxError>(Batch::from((zeros()?, vec![0u32, 1])))));
 /// assert_eq!(drawn.batches().count(), 3);
 /// # Ok::<(), candle_core::Error>(())
 /// ```
@@ -43,13 +43,24 @@ impl Batches for Vec<Batch> {
     }
 }
 
-impl<F, I> Batches for F
-where
-    F: Fn() -> I,
-    I: Iterator<Item = BatchResult>,
-{
+/// A closure that reads the batches from the first one on.
+pub struct Source<'s>(Read<'s>);
+
+type Read<'s> = Box<dyn Fn() -> Box<dyn Iterator<Item = BatchResult> + 's> + 's>;
+
+impl<'s> Source<'s> {
+    /// The source of a closure, which is called once for the features and once for geometric complexity.
+    pub fn new<I>(read: impl Fn() -> I + 's) -> Self
+    where
+        I: Iterator<Item = BatchResult> + 's,
+    {
+        Self(Box::new(move || Box::new(read())))
+    }
+}
+
+impl Batches for Source<'_> {
     fn batches(&self) -> Box<dyn Iterator<Item = BatchResult> + '_> {
-        Box::new(self())
+        (self.0)()
     }
 }
 

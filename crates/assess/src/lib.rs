@@ -20,7 +20,7 @@ pub use candle_core;
 
 pub use assessment::{Assessment, Features, FewShotResult, Part, Slopes, TransferResult};
 pub use bounds::Bounds;
-pub use data::{BatchResult, Batches, BoxError, Data, Images, LayerImages};
+pub use data::{BatchResult, Batches, BoxError, Data, Images, LayerImages, Source};
 pub use decomposition::Decomposition;
 pub use error::{Error, Result};
 pub use layers::LayerMeasures;

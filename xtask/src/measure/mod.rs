@@ -11,7 +11,7 @@ mod report;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, anyhow};
-use assess::{Assessment, Data, Images, Network, Options};
+use assess::{Assessment, Data, Images, Network, Options, Source};
 use candle_core::{DType, Device};
 use clap::ValueEnum;
 use collapse::CollapseReport;
@@ -180,8 +180,8 @@ impl Measurement<'_> {
         }
         let bar = self.args.estimator.bar(self.order.len());
         let all: Vec<usize> = (0..self.inputs.count()).collect();
-        let measured = || self.inputs.source(self.order, self.dtype, self.device);
-        let every = || self.inputs.source(&all, self.dtype, self.device);
+        let measured = Source::new(|| self.inputs.source(self.order, self.dtype, self.device));
+        let every = Source::new(|| self.inputs.source(&all, self.dtype, self.device));
         let images = Images::new(&every).with_complexity(&measured).with_classes(self.inputs.class_count());
         let network = Network::new(map.as_ref()).with_head(self.subject.head(layer)?);
         let mut settings = self.args.estimator.settings(units, self.order.len());

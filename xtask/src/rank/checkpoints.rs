@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
-use assess::{Assessment, Data, FewShot, FewShotResult, Images, Measure, Network, Options, measures};
+use assess::{Assessment, Data, FewShot, FewShotResult, Images, Measure, Network, Options, Source, measures};
 use candle_core::Device;
 use collapse::{ReportOptions, Scatter};
 use gc_core::{FeatureMap, GeometricComplexity, Probe};
@@ -189,7 +189,7 @@ impl CheckpointArgs {
 
     fn score(&self, map: &dyn FeatureMap, inputs: &Inputs) -> Result<Scored> {
         let order: Vec<usize> = (0..inputs.count()).collect();
-        let images = || inputs.source(&order, inputs.dtype(), &Device::Cpu);
+        let images = Source::new(|| inputs.source(&order, inputs.dtype(), &Device::Cpu));
         let complexity = GeometricComplexity::projections(Probe::Rademacher, self.probes).seed(self.seed);
         let report = ReportOptions::default().with_scatter(Scatter::Trace);
         let mut options = Options::default().with_complexity(complexity).with_report(report);
