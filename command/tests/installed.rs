@@ -46,7 +46,10 @@ fn json_names_the_command_and_the_program() {
     let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let record = &document["record"];
     assert_eq!(record["command"], "geometric-collapse collapse --features 'my f.csv' --json");
-    assert_eq!((&record["program"], &record["version"]), (&"geometric-collapse".into(), &env!("CARGO_PKG_VERSION").into()));
+    assert_eq!(
+        (&record["program"], &record["version"]),
+        (&"geometric-collapse".into(), &env!("CARGO_PKG_VERSION").into())
+    );
     assert_eq!(record["time"].as_str().unwrap().len(), "2026-11-24T01:30:00Z".len());
     assert!(record["commit"].is_string() || record["commit"].is_null());
 }
@@ -109,10 +112,21 @@ fn completions_fire_for_models_experiments_data_sets_and_files() {
 #[test]
 fn runs_are_processes_of_the_installed_program() {
     let folder = tempfile::tempdir().unwrap();
-    let tiny = ["data.classes=4", "data.train_images_per_class=6", "data.test_images_per_class=3", "train.epochs=1",
-        "train.batch_size=8", "measure.schedule=[0, 1]", "measure.loss_window=8", "measure.feature_images_per_class=3",
-        "measure.gc_images_per_class=2", "rules.resamples=100", "sweeps.learning-rate.values=[0.05, 0.1]",
-        "sweeps.batch-size.values=[8, 12]", "sweeps.l2.values=[0, 1e-2]"];
+    let tiny = [
+        "data.classes=4",
+        "data.train_images_per_class=6",
+        "data.test_images_per_class=3",
+        "train.epochs=1",
+        "train.batch_size=8",
+        "measure.schedule=[0, 1]",
+        "measure.loss_window=8",
+        "measure.feature_images_per_class=3",
+        "measure.gc_images_per_class=2",
+        "rules.resamples=100",
+        "sweeps.learning-rate.values=[0.05, 0.1]",
+        "sweeps.batch-size.values=[8, 12]",
+        "sweeps.l2.values=[0, 1e-2]",
+    ];
     let mut arguments = vec!["reproduce", "fig1", "--seed", "0", "--out", "out"];
     tiny.iter().for_each(|setting| arguments.extend(["--set", setting]));
     let printed = text(folder.path(), &arguments, 0);

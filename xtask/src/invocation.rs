@@ -63,7 +63,10 @@ mod tests {
         let arguments = ["collapse", "--features", "my file.npz"].map(OsString::from);
         let record = serde_json::to_value(Invocation::new(&program, &arguments).record()).unwrap();
         assert_eq!(record["command"], "geometric-collapse collapse --features 'my file.npz'");
-        assert_eq!((&record["program"], &record["version"]), (&"geometric-collapse".into(), &provenance::VERSION.into()));
+        assert_eq!(
+            (&record["program"], &record["version"]),
+            (&"geometric-collapse".into(), &provenance::VERSION.into())
+        );
         assert!(record["time"].as_str().unwrap().ends_with('Z'));
     }
 }

@@ -34,7 +34,8 @@ pub(crate) fn man(args: &Args, program: &Program) -> Result<()> {
         return Ok(());
     }
     let pages = pages(definition)?;
-    let wanted = args.command.as_ref().map_or_else(|| program.name().to_owned(), |name| format!("{}-{name}", program.name()));
+    let wanted =
+        args.command.as_ref().map_or_else(|| program.name().to_owned(), |name| format!("{}-{name}", program.name()));
     let page = pages.iter().find(|(name, _)| *name == wanted).map(|(_, page)| page);
     let page = page.ok_or_else(|| {
         let prefix = format!("{}-", program.name());

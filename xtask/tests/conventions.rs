@@ -36,7 +36,11 @@ fn table() -> String {
     let mut text = "| key | name | definition | standard error | source |\n|---|---|---|---|---|\n".to_owned();
     for measure in Measure::all().into_iter().filter(|measure| has_row(*measure)) {
         let entry = measure.entry();
-        let name = if measure.label() == entry.symbol { cell(entry.symbol) } else { format!("{}: {}", cell(measure.label()), cell(entry.symbol)) };
+        let name = if measure.label() == entry.symbol {
+            cell(entry.symbol)
+        } else {
+            format!("{}: {}", cell(measure.label()), cell(entry.symbol))
+        };
         let [definition, error, source] = [entry.definition, entry.standard_error, entry.source].map(cell);
         writeln!(text, "| {} | {name} | {definition} | {error} | {source} |", keys(measure)).unwrap();
     }

@@ -133,13 +133,16 @@ pub(crate) fn collapse_measures(args: &Args, invocation: &Invocation<'_>) -> Res
     let class_count = report.counts.classes + report.counts.singleton_classes + report.counts.missing_classes;
     let presets = presets(&args.preset, &features, &labels, head.as_ref(), class_count)?;
     if args.json {
-        return output::json(&Output {
-            format: output::FORMAT,
-            features: args.input.path(),
-            class_names: class_names.as_deref(),
-            collapse: &report,
-            presets: &presets,
-        }, invocation);
+        return output::json(
+            &Output {
+                format: output::FORMAT,
+                features: args.input.path(),
+                class_names: class_names.as_deref(),
+                collapse: &report,
+                presets: &presets,
+            },
+            invocation,
+        );
     }
     output::table(&args.input.path(), &rows(&report));
     for (name, measures) in &presets {

@@ -98,16 +98,19 @@ pub(crate) fn few_shot(args: &Args, invocation: &Invocation<'_>) -> Result<()> {
     let scores = args.transfer_scores.then(|| fewshot::transfer_scores(&features)).transpose();
     let scores = scores.with_context(|| format!("{}: --transfer-scores", args.input.path()))?;
     if args.json {
-        return output::json(&Output {
-            format: output::FORMAT,
-            features: args.input.path(),
-            class_names,
-            episodes: evaluation.episodes,
-            episodes_sha256: evaluation.episodes_checksum.clone(),
-            fewshot: results,
-            differences: serde_json::to_value(&evaluation.differences)?,
-            transfer_scores: scores,
-        }, invocation);
+        return output::json(
+            &Output {
+                format: output::FORMAT,
+                features: args.input.path(),
+                class_names,
+                episodes: evaluation.episodes,
+                episodes_sha256: evaluation.episodes_checksum.clone(),
+                fewshot: results,
+                differences: serde_json::to_value(&evaluation.differences)?,
+                transfer_scores: scores,
+            },
+            invocation,
+        );
     }
     let mut rows = rows(&evaluation);
     if let Some(scores) = &scores {

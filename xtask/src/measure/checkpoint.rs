@@ -10,10 +10,10 @@ use gc_core::FeatureMap;
 use models::{Architecture, DeviceName, Initialisation, Network, Pass, WeightsFile, WeightsSource};
 
 use super::Inputs;
+use super::onnx::OnnxGraph;
 use crate::arguments::architecture;
 use crate::files::existing;
 use crate::usage::usage;
-use super::onnx::OnnxGraph;
 
 /// The network.
 #[allow(rustdoc::broken_intra_doc_links, reason = "the texts are help in a terminal, where shapes need no escapes")]

@@ -124,7 +124,10 @@ pub(crate) fn measure(args: &Args, invocation: &Invocation<'_>) -> Result<()> {
         report::per_sample(path, &measured.gc, &order, inputs.labels())?;
     }
     if args.json {
-        return output::json(&report::document(&subject, &inputs, args.layer.as_deref(), dtype, &measured)?, invocation);
+        return output::json(
+            &report::document(&subject, &inputs, args.layer.as_deref(), dtype, &measured)?,
+            invocation,
+        );
     }
     let tensor = subject.tensor(args.layer.as_deref()).map(|tensor| format!(" ({tensor})")).unwrap_or_default();
     output::table(&format!("{} on {}{tensor}", subject.name(), inputs.name()), &report::rows(&measured));

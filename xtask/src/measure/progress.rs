@@ -67,7 +67,8 @@ impl PassBar {
             _ => return None,
         };
         // The error falls with the square root of the number of samples.
-        let all = if samples > self.available { error * (samples as f64 / self.available as f64).sqrt() } else { error };
+        let all =
+            if samples > self.available { error * (samples as f64 / self.available as f64).sqrt() } else { error };
         Some(Needed {
             tolerance,
             samples,
@@ -167,7 +168,9 @@ mod tests {
     #[test]
     fn the_samples_that_a_tolerance_needs_are_told() {
         let needed = |available: usize, error: f64| {
-            PassBar::new(available, Some(0.01), None).needed(&seen(40, 80, 2, Some(error))).map(|needed| needed.described())
+            PassBar::new(available, Some(0.01), None)
+                .needed(&seen(40, 80, 2, Some(error)))
+                .map(|needed| needed.described())
         };
         // Four times the error needs sixteen times the samples.
         assert_eq!(needed(5000, 0.04).unwrap(), "1 % needs about 640 samples; there are 5000");

@@ -90,7 +90,8 @@ mod tests {
 
     #[test]
     fn without_an_error_there_are_four_digits() {
-        let read: Vec<String> = [0.0, 1.5, 123.456_789, 0.012_345_678, 1.0e-7, 2.5e9, 42_137.0].map(|x| measured(x, None)).to_vec();
+        let read: Vec<String> =
+            [0.0, 1.5, 123.456_789, 0.012_345_678, 1.0e-7, 2.5e9, 42_137.0].map(|x| measured(x, None)).to_vec();
         assert_eq!(read, ["0", "1.500", "123.5", "0.01235", "1.000e-7", "2.500e9", "42137"]);
         assert_eq!(measured(42.0, Some(0.0)), "42.00 ± 0");
         assert_eq!(measured(f64::NAN, Some(1.0)), "NaN");

@@ -79,7 +79,8 @@ mod tests {
 
     #[test]
     fn every_line_fits_into_80_columns_and_no_word_is_broken() {
-        let meaning = "the mean over pairs of classes of the variance within classes over the squared distance of their means";
+        let meaning =
+            "the mean over pairs of classes of the variance within classes over the squared distance of their means";
         let rows = [
             Row::measured("gc", 17.234, Some(0.62), "geometric complexity: mean ‖∂f/∂x‖²_F"),
             Row::measured("pairwise_geometric_collapse_unbiased", 1.234e-7, Some(3.4e-9), meaning),

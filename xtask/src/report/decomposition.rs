@@ -10,7 +10,8 @@ use crate::study::measurement::{Measurement, MeasuringPoint};
 use crate::study::metric::{Metric, measures};
 
 /// The three terms, in the order of all lists.
-pub(crate) const TERMS: [Metric; 3] = [measures::GC, measures::MEAN_INVERSE_SQUARED_DISTANCE, measures::VARIANCE_OVER_GC];
+pub(crate) const TERMS: [Metric; 3] =
+    [measures::GC, measures::MEAN_INVERSE_SQUARED_DISTANCE, measures::VARIANCE_OVER_GC];
 
 /// Confidence level of the intervals of shares.
 const LEVEL: f64 = 0.95;

@@ -73,9 +73,11 @@ pub(crate) fn mediation(results: &Results) -> Option<Mediation> {
             (measures::NC, measures::NEAREST_MEAN_ACCURACY),
             (measures::TARGET_NC, measures::NEAREST_MEAN_ACCURACY),
         ],
-        Task::Classification => {
-            &[(measures::GC, measures::NC), (measures::GC, measures::TEST_ACCURACY), (measures::NC, measures::TEST_ACCURACY)]
-        }
+        Task::Classification => &[
+            (measures::GC, measures::NC),
+            (measures::GC, measures::TEST_ACCURACY),
+            (measures::NC, measures::TEST_ACCURACY),
+        ],
     };
     let runs: Vec<(u64, usize, &Run)> = results
         .runs
@@ -175,8 +177,8 @@ impl Mediation {
                 let end = |end: Option<f64>| end.map_or_else(String::new, |end| end.to_string());
                 writer.write_record([
                     self.sweep.clone(),
-                    path.mediator.name().to_owned(),
-                    path.outcome.name().to_owned(),
+                    path.mediator.key().to_owned(),
+                    path.outcome.key().to_owned(),
                     effect.to_owned(),
                     path.runs.to_string(),
                     path.seeds.to_string(),

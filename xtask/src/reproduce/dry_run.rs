@@ -120,7 +120,8 @@ fn alike(configuration: &Configuration) -> Result<String> {
 /// Runs a pilot in its own process, so that its memory can be measured, and in a temporary folder.
 fn pilot(args: &Args, program: &Program, run: &PlannedRun, threads: usize) -> Result<Pilot> {
     let folder = std::env::temp_dir().join(format!("reproduce-pilot-{}-{}", std::process::id(), run.key));
-    let piloted = RunFolder::at(&folder).create(&run.configuration).and_then(|()| watched(args, program, &folder, threads));
+    let piloted =
+        RunFolder::at(&folder).create(&run.configuration).and_then(|()| watched(args, program, &folder, threads));
     // If the folder cannot be removed now, the system removes it with its other temporary folders.
     let _ = std::fs::remove_dir_all(&folder);
     piloted

@@ -52,7 +52,9 @@ pub(super) fn execute(
 /// Makes the folders of the runs that are not done yet, and returns the command of each.
 pub(super) fn plan(args: &Args, program: &Program, experiment: &Experiment, folder: &Path) -> Result<Vec<String>> {
     if args.engine == EngineKind::Slurm {
-        return Err(usage(anyhow!("--plan contradicts --engine slurm, which submits the runs itself; leave one of them out")));
+        return Err(usage(anyhow!(
+            "--plan contradicts --engine slurm, which submits the runs itself; leave one of them out"
+        )));
     }
     let Prepared { planned, selected, pending, folder: _own } = prepare(args, experiment, folder)?;
     let threads = args.threads.unwrap_or(1);

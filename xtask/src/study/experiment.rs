@@ -7,8 +7,8 @@ use anyhow::{Context, Result, anyhow, bail};
 use toml::Table;
 
 use super::configuration::{Configuration, SECTIONS};
-pub(crate) use super::plan::{Axes, ComparisonPoint, Course, Direction, Inequality, Overlay, Plan, Rules, Sweep};
 use super::metric::Metric;
+pub(crate) use super::plan::{Axes, ComparisonPoint, Course, Direction, Inequality, Overlay, Plan, Rules, Sweep};
 use super::settings;
 use crate::suggest;
 use crate::usage::usage;

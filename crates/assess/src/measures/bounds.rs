@@ -6,7 +6,8 @@ use crate::{Direction, PartOf};
 /// Where the bound by the CDNV comes from.
 const GALANTI: &str = "after Galanti, György and Hutter, 2022 (arXiv 2112.15121), Proposition 5";
 /// The same with geometric collapse.
-const BY_GC: &str = "Munn, Dherin and Gonzalvo, 2024 (arXiv 2405.15706), Proposition 4.1 with Proposition 5 of arXiv 2112.15121";
+const BY_GC: &str =
+    "Munn, Dherin and Gonzalvo, 2024 (arXiv 2405.15706), Proposition 4.1 with Proposition 5 of arXiv 2112.15121";
 
 measures! {
     TEST_BOUND = "test_bound":

@@ -80,10 +80,7 @@ fn reported(part: &Part, value: fn(&CollapseReport) -> Option<f64>) -> Option<Me
 }
 
 /// The same with a standard error.
-fn reported_with_error(
-    part: &Part,
-    value: fn(&CollapseReport) -> (Option<f64>, Option<f64>),
-) -> Option<Measured> {
+fn reported_with_error(part: &Part, value: fn(&CollapseReport) -> (Option<f64>, Option<f64>)) -> Option<Measured> {
     has_collapse(part).then_some(())?;
     let (value, error) = part.collapse.as_ref().map_or((None, None), value);
     Some(Measured::maybe(value, error, part.samples))

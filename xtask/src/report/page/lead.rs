@@ -127,9 +127,7 @@ fn link(page: &Page, sentence: &LeadSentence) -> Markup {
 fn panel(finding: &Finding) -> Option<String> {
     match (&finding.sweep, &finding.metrics[..]) {
         (Some(sweep), [metric]) => Some(format!("{sweep}-{}", metric.key())),
-        (None, [x, y]) if finding.kind == verdict::ClaimKind::Course => {
-            Some(format!("course-{}-{}", x.key(), y.key()))
-        }
+        (None, [x, y]) if finding.kind == verdict::ClaimKind::Course => Some(format!("course-{}-{}", x.key(), y.key())),
         (None, [x, y]) => Some(format!("scatter-{}-{}", x.key(), y.key())),
         _ => None,
     }

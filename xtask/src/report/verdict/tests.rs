@@ -321,7 +321,8 @@ fn the_decomposition_and_the_mediation_are_those_of_the_synthetic_numbers() {
     assert_eq!(csv.lines().count(), found.points.len() + 1);
     let found = mediation(&results).unwrap();
     assert_eq!(found.sweep, "gc-penalty");
-    let path = found.paths.iter().find(|path| path.outcome == measures::TARGET_NC && path.mediator == measures::GC).unwrap();
+    let path =
+        found.paths.iter().find(|path| path.outcome == measures::TARGET_NC && path.mediator == measures::GC).unwrap();
     // Target NC ∝ GC^0.2: a doubling of GC multiplies it by 2^0.2, and the whole effect goes through GC.
     assert!((path.of_mediator.change - 2f64.powf(0.2)).abs() < 0.05, "{path:?}");
     let (indirect, direct, total) = (path.indirect.change, path.direct.change, path.total.change);

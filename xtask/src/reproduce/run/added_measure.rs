@@ -92,7 +92,10 @@ fn a_measure_added_by_one_entry_is_in_table_csv_json_plot_and_claim() {
     assert!(read("claims.json").contains(key) && read("claims.csv").contains("spread of the class means"));
     assert!(read("figure.svg").contains("spread of the class means"), "the figure");
     let page = read("report.html");
-    assert!(page.contains(&format!("learning-rate-{key}")) && page.contains(&format!("scatter-{key}-nc")), "both plots");
+    assert!(
+        page.contains(&format!("learning-rate-{key}")) && page.contains(&format!("scatter-{key}-nc")),
+        "both plots"
+    );
     let events = fs::read_dir(root.path().join("tensorboard")).unwrap().next().unwrap().unwrap().path();
     let events = fs::read(events.join("events.out.tfevents.0.reproduce")).unwrap();
     assert!(String::from_utf8_lossy(&events).contains(key));
