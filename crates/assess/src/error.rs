@@ -28,7 +28,9 @@ pub enum Error {
         key: String,
     },
     /// A key has characters that files and command lines do not take.
-    #[error("cannot register the measure `{key}`: a key is lower-case letters, digits and underscores, and starts with a letter")]
+    #[error(
+        "cannot register the measure `{key}`: a key is lower-case letters, digits and underscores, and starts with a letter"
+    )]
     MeasureKey {
         /// The key.
         key: String,
@@ -72,7 +74,9 @@ pub enum Error {
         layer: Option<String>,
     },
     /// The features of a part would take more memory than allowed.
-    #[error("{part}: features of {images} images and more take over {limit} bytes; raise `Options::memory_limit`, or give fewer images")]
+    #[error(
+        "{part}: features of {images} images and more take over {limit} bytes; raise `Options::memory_limit`, or give fewer images"
+    )]
     Memory {
         /// The part.
         part: &'static str,

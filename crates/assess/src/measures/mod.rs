@@ -51,10 +51,7 @@ fn reported(part: &Part, value: fn(&CollapseReport) -> Option<f64>) -> Option<Me
 }
 
 /// The same with a standard error.
-fn reported_with_error(
-    part: &Part,
-    value: fn(&CollapseReport) -> (Option<f64>, Option<f64>),
-) -> Option<Measured> {
+fn reported_with_error(part: &Part, value: fn(&CollapseReport) -> (Option<f64>, Option<f64>)) -> Option<Measured> {
     part.moments.as_ref()?;
     let (value, error) = part.collapse.as_ref().map_or((None, None), value);
     Some(Measured::maybe(value, error, part.samples))

@@ -34,7 +34,8 @@ impl Assembly<'_> {
             if count == 0 {
                 continue;
             }
-            let features = self.network.map().features(&batch.inputs).and_then(|features| Ok(features.flatten_from(1)?));
+            let features =
+                self.network.map().features(&batch.inputs).and_then(|features| Ok(features.flatten_from(1)?));
             let features = features.map_err(|error| Error::Network { part: name, source: error.into() })?;
             if !is_finite(&features)? {
                 let layer = self.network.map().first_non_finite_layer(&batch.inputs);

@@ -4,9 +4,9 @@ use candle_core::Tensor;
 use collapse::{CollapseReport, ReportOptions, Scatter};
 use fewshot::{Episode, EpisodeSampler, Head, LabelledFeatures, Task};
 
-use super::watcher::Watcher;
 use super::Assembly;
 use super::forward::is_finite;
+use super::watcher::Watcher;
 use crate::data::LayerImages;
 use crate::network::Layers;
 use crate::options::{FewShot, LayerOptions, Stage};
@@ -47,8 +47,10 @@ impl Assembly<'_> {
         classes: usize,
     ) -> Result<Vec<LayerMeasures>> {
         let setting = |setting, reason: &str| Error::Setting { setting, reason: reason.into() };
-        let of_network =
-            self.network.layers.ok_or_else(|| setting("Options::with_layers", "give them with `Network::with_layers`"))?;
+        let of_network = self
+            .network
+            .layers
+            .ok_or_else(|| setting("Options::with_layers", "give them with `Network::with_layers`"))?;
         let images = images.ok_or_else(|| {
             setting("Options::with_layers", "give the images of layers with `Data::with_layer_images`")
         })?;

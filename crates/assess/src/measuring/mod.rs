@@ -96,7 +96,8 @@ impl Assembly<'_> {
     fn part(&self, part: PartOf, images: &Images<'_>) -> Result<Part> {
         let complexity = images.complexity.unwrap_or(images.features);
         let settings = self.options.complexity.as_ref();
-        let gc = settings.map(|settings| self.complexity(part, self.network.map(), settings, complexity)).transpose()?;
+        let gc =
+            settings.map(|settings| self.complexity(part, self.network.map(), settings, complexity)).transpose()?;
         let Some(forward) = self.features(part, images.features)? else {
             return Ok(Part::unlabelled(gc));
         };

@@ -21,7 +21,8 @@ impl Assembly<'_> {
     /// Replaces the decomposition of training images by its average over batches.
     pub(super) fn average_over(&self, batches: &dyn Batches, train: &mut Part) -> Result<()> {
         let (Some(settings), Some(whole)) = (&self.options.complexity, &mut train.decomposition) else {
-            let reason = "averages over training batches need geometric complexity and the decomposition; leave neither out";
+            let reason =
+                "averages over training batches need geometric complexity and the decomposition; leave neither out";
             return Err(Error::Setting { setting: "Data::with_training_batches", reason: reason.into() });
         };
         let stage = Stage::TrainingBatches;

@@ -92,8 +92,8 @@ impl Measuring {
     }
 
     fn data(&self) -> Data<'_> {
-        let mut data =
-            Data::new(self.train.images().with_classes(self.classes)).with_test(self.test.images().with_classes(self.classes));
+        let mut data = Data::new(self.train.images().with_classes(self.classes))
+            .with_test(self.test.images().with_classes(self.classes));
         if let Some(target) = &self.target {
             data = data.with_target(target.images());
         }
