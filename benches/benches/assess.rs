@@ -30,7 +30,8 @@ type Batch = (Tensor, Vec<u32>);
 fn images(count: usize) -> Vec<Batch> {
     let batch = |first: usize| {
         let labels: Vec<u32> = (first..first + BATCH).map(|image| (image % CLASSES) as u32).collect();
-        let noise = streams::standard_normal(&mut streams::stream(1, "bench/assess", first as u64), BATCH * 3 * 32 * 32);
+        let noise =
+            streams::standard_normal(&mut streams::stream(1, "bench/assess", first as u64), BATCH * 3 * 32 * 32);
         let pixel = |(at, noise): (usize, f64)| noise as f32 + labels[at / (3 * 32 * 32)] as f32 * 0.2;
         let pixels: Vec<f32> = noise.into_iter().enumerate().map(pixel).collect();
         (Tensor::from_vec(pixels, (BATCH, 3, 32, 32), &Device::Cpu).expect("images"), labels)

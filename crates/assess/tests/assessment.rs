@@ -4,8 +4,8 @@ use std::cell::{Cell, RefCell};
 use std::ops::ControlFlow;
 
 use assess::{
-    Assessment, BatchResult, Batches, BoxError, Data, Entry, FewShot, Images, LayerImages, LayerMeasures, LayerOptions, Layers,
-    Measure, Measured, Network, Options, Slopes, Source, Stage, measures, register,
+    Assessment, BatchResult, Batches, BoxError, Data, Entry, FewShot, Images, LayerImages, LayerMeasures, LayerOptions,
+    Layers, Measure, Measured, Network, Options, Slopes, Source, Stage, measures, register,
 };
 use candle_core::{DType, Device, Tensor};
 use collapse::{Head, ReportOptions, Scatter};
@@ -40,11 +40,8 @@ fn smooth(x: &Tensor) -> candle_core::Result<Tensor> {
 
 /// A head of three classes on four features.
 fn head() -> (Tensor, Head) {
-    let weight = Tensor::new(
-        &[[1f64, -0.2, 0.1, 0.0], [-0.3, 0.9, 0.0, 0.2], [0.1, -0.1, 1.1, -0.3]],
-        &Device::Cpu,
-    )
-    .unwrap();
+    let weight =
+        Tensor::new(&[[1f64, -0.2, 0.1, 0.0], [-0.3, 0.9, 0.0, 0.2], [0.1, -0.1, 1.1, -0.3]], &Device::Cpu).unwrap();
     (weight.clone(), Head::new(&weight, None).unwrap())
 }
 
@@ -167,7 +164,8 @@ fn every_standard_measure_is_read_and_batches_do_not_matter() {
     assert!((log(measures::NC) - sum).abs() < 1e-12);
     // The error is at most the Cantelli bound, which is at most the directional one.
     let [error, cantelli, directional] =
-        [measures::NEAREST_MEAN_ERROR, measures::CANTELLI_BOUND, measures::DIRECTIONAL_BOUND].map(|m| values[&m].value.unwrap());
+        [measures::NEAREST_MEAN_ERROR, measures::CANTELLI_BOUND, measures::DIRECTIONAL_BOUND]
+            .map(|m| values[&m].value.unwrap());
     assert!(error <= cantelli + 1e-12 && cantelli <= directional + 1e-12 && directional <= 1.0);
 }
 
@@ -188,7 +186,11 @@ fn measures_without_a_scale_do_not_change_with_the_scale_of_features() {
     for (measure, before) in one.iter().filter(|(measure, _)| !measure.key().starts_with("mine_")) {
         let [before, after] = [before, &other[measure]].map(|measured| measured.value);
         let close = before.zip(after).map(|(before, after)| (before - after).abs() <= 1e-6 * before.abs().max(1e-6));
-        assert_eq!(close.unwrap_or(true), measure.is_scale_free() || before == Some(0.0), "{measure}: {before:?} {after:?}");
+        assert_eq!(
+            close.unwrap_or(true),
+            measure.is_scale_free() || before == Some(0.0),
+            "{measure}: {before:?} {after:?}"
+        );
     }
     assert!(one.len() > 70);
 }
@@ -234,7 +236,13 @@ fn coinciding_means_leave_collapse_undefined_and_complexity_defined() {
     let assessment =
         Assessment::of(&Network::new(&identity), &Data::new(Images::new(&train)), &Options::default()).unwrap();
     assert_eq!(value(&assessment, measures::GC), 1.0);
-    assert!(assessment.train.undefined.as_ref().is_some_and(|reason| reason.contains("coincid") || reason.contains("equal")));
+    assert!(
+        assessment
+            .train
+            .undefined
+            .as_ref()
+            .is_some_and(|reason| reason.contains("coincid") || reason.contains("equal"))
+    );
     assert_eq!(measures::NC.read(&assessment), Some(Measured::maybe(None, None, 4)));
     assert_eq!(measures::NC1.read(&assessment), Some(Measured::maybe(None, None, 4)));
 }
@@ -353,7 +361,8 @@ fn progress_counts_images_and_sources_are_read_again_for_complexity() {
     assert_eq!(reads.get(), 3);
     let seen = seen.into_inner();
     let train = assess::PartOf::Train;
-    let counts = |stage: Stage| seen.iter().filter(|(of, _)| *of == stage).map(|(_, images)| *images).collect::<Vec<_>>();
+    let counts =
+        |stage: Stage| seen.iter().filter(|(of, _)| *of == stage).map(|(_, images)| *images).collect::<Vec<_>>();
     assert_eq!(counts(Stage::Features(train)), [0, 5, 10, 12]);
     assert_eq!(counts(Stage::Complexity(train)), [0, 0, 5, 10]);
     assert_eq!(counts(Stage::Collapse(train)), [0]);

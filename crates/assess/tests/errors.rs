@@ -3,8 +3,8 @@
 use std::ops::ControlFlow;
 
 use assess::{
-    Assessment, BatchResult, Data, Error, FewShot, Images, LayerImages, LayerMeasures, LayerOptions, Network, Options, Progress,
-    Source, Stage,
+    Assessment, BatchResult, Data, Error, FewShot, Images, LayerImages, LayerMeasures, LayerOptions, Network, Options,
+    Progress, Source, Stage,
 };
 use candle_core::{Device, Tensor};
 use gc_core::{Batch, GeometricComplexity};
@@ -50,7 +50,10 @@ fn images_that_are_missing_or_badly_labelled() {
 
     let short = vec![(x.clone(), vec![0u32, 1])];
     let (kind, text) = error(&Data::new(Images::new(&short)), &plain());
-    assert!(matches!(kind, Error::LabelCount { images: 4, labels: 2, .. }) && text.contains("4 images but 2 labels"), "{text}");
+    assert!(
+        matches!(kind, Error::LabelCount { images: 4, labels: 2, .. }) && text.contains("4 images but 2 labels"),
+        "{text}"
+    );
 
     let train = train();
     let (kind, text) = error(&Data::new(Images::new(&train).with_classes(1)), &plain());
@@ -107,8 +110,7 @@ fn memory_and_settings_of_complexity() {
 #[test]
 fn episodes_that_the_data_cannot_fill() {
     let train = train();
-    let few_shot =
-        FewShot { way: 5, shot: 1, query: 1, episodes: 3, seed: 0, heads: vec!["ncm".parse().unwrap()] };
+    let few_shot = FewShot { way: 5, shot: 1, query: 1, episodes: 3, seed: 0, heads: vec!["ncm".parse().unwrap()] };
     let (kind, text) = error(&Data::new(Images::new(&train)), &plain().with_few_shot(few_shot.clone()));
     assert!(matches!(kind, Error::FewShot { .. }) && text.starts_with("training images: few-shot episodes"), "{text}");
 
@@ -169,7 +171,8 @@ fn an_assessment_can_be_cancelled_at_every_stage() {
     let all = seen.into_inner();
     assert!(all.iter().any(|progress| progress.stage == Stage::Bounds) && all.len() > 10);
     for stop in all {
-        let watch = |progress: Progress| if progress == stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+        let watch =
+            |progress: Progress| if progress == stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
         let (kind, text) = error(&data, &Options::default().with_watch(&watch));
         let expected = format!("the assessment was cancelled while measuring {}", stop.stage);
         assert!(matches!(kind, Error::Cancelled { .. }) && text == expected, "{text}");

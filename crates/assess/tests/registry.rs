@@ -13,7 +13,10 @@ fn keys_are_unique_and_every_entry_is_complete() {
         let Entry { key, symbol, label, short, definition, source, .. } = *measure.entry();
         assert!([symbol, label, short, definition, source].iter().all(|text| !text.is_empty()), "{key}");
         assert!(definition.ends_with('.') && label != key, "{key}: {definition}");
-        assert_eq!(measure.scale() == Scale::Percent, measure.scale() == Scale::Percent && measure.maximum() == Some(1.0));
+        assert_eq!(
+            measure.scale() == Scale::Percent,
+            measure.scale() == Scale::Percent && measure.maximum() == Some(1.0)
+        );
         assert_eq!(key.starts_with("test_"), key.starts_with("test_") && measure.part() == PartOf::Test, "{key}");
         assert_eq!(key.starts_with("target_"), key.starts_with("target_") && measure.part() == PartOf::Target, "{key}");
         assert_eq!(Measure::named(key).unwrap(), *measure);
@@ -66,7 +69,8 @@ fn measures_are_written_as_their_keys_and_ordered_as_columns() {
 #[test]
 fn an_entry_is_added_once_after_all_others() {
     let before = Measure::all().len();
-    let entry = Entry { label: "mine", ..Entry::new("mine_added", "A test's measure.", |_| Some(Measured::new(1.0, None, 1))) };
+    let entry =
+        Entry { label: "mine", ..Entry::new("mine_added", "A test's measure.", |_| Some(Measured::new(1.0, None, 1))) };
     let measure = register(entry).unwrap();
     assert_eq!(Measure::named("mine_added").unwrap(), measure);
     assert!(Measure::all().len() > before && measure > measures::STEP_SLOPE && measure > measures::SEPARATION);

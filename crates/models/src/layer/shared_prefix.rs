@@ -50,8 +50,7 @@ impl Sequential {
     fn can_continue(&self, earlier: &Self, mode: Mode) -> bool {
         let start = earlier.layers.len();
         let operations = |sequence: &Self| sequence.compiled(mode).count();
-        self.common_start(earlier) == start
-            && operations(earlier) + operations(&self.after(start)) == operations(self)
+        self.common_start(earlier) == start && operations(earlier) + operations(&self.after(start)) == operations(self)
     }
 
     fn first(&self, count: usize) -> Self {
