@@ -78,12 +78,13 @@ impl NetworkArgs {
     /// Checks the arguments without a download: names, files and the device.
     ///
     /// # Errors
-    /// An unknown architecture and a device that this program or machine does not have, as errors in the command line; a file
+    /// An unknown architecture or layer, and a device that this program or machine does not have, as errors in the command line; a file
     /// that is missing, and an architecture file that is none.
-    pub(crate) fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self, layer: Option<&str>) -> Result<()> {
         self.device.open().map_err(|error| usage(error.into()))?;
         if self.onnx.is_none() {
-            Description::read(self.model.as_deref(), self.arch.as_deref())?;
+            let description = Description::read(self.model.as_deref(), self.arch.as_deref())?;
+            layer.map_or(Ok(()), |layer| description.check_layer(layer))?;
         }
         if let Some(path) = &self.onnx {
             existing(path).context("--onnx")?;
@@ -216,6 +217,14 @@ impl Description {
             }
             (None, None) => Err(usage(anyhow!("neither --model nor --arch was given"))),
         }
+    }
+
+    /// Refuses a layer that the architecture does not have, as an error in the command line.
+    fn check_layer(&self, layer: &str) -> Result<()> {
+        let network = Network::new(&self.architecture, Initialisation::HeNormal, 0, DType::F32, &Device::Cpu)
+            .with_context(|| self.origin.clone())?;
+        let found = network.frozen().feature_map(Pass::evaluation(), Some(layer)).map(|_| ());
+        found.map_err(|error| usage(anyhow!(error).context("--layer")))
     }
 
     /// Builds the network for these inputs and reads its weights.
