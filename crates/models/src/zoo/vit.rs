@@ -74,19 +74,24 @@ fn four() -> usize {
 }
 
 impl VitConfig {
-    /// timm's names; `vit-tiny-cifar` has patches of 4×4 pixels for 32×32 images.
+    /// timm's names; `vit-tiny-cifar` and `vit-mini-cifar` are for 32×32 images, with patches of 4×4 and 8×8 pixels.
     fn named(name: &str) -> Option<Self> {
-        let (width, heads) = match name {
-            "vit_tiny_patch16_224" | "deit_tiny_patch16_224" | "vit-tiny-cifar" => (192, 3),
-            "vit_small_patch16_224" | "deit_small_patch16_224" => (384, 6),
-            "vit_base_patch16_224" | "deit_base_patch16_224" => (768, 12),
+        let (width, heads, depth) = match name {
+            "vit_tiny_patch16_224" | "deit_tiny_patch16_224" | "vit-tiny-cifar" => (192, 3, 12),
+            "vit_small_patch16_224" | "deit_small_patch16_224" => (384, 6, 12),
+            "vit_base_patch16_224" | "deit_base_patch16_224" => (768, 12, 12),
+            "vit-mini-cifar" => (128, 4, 4),
             _ => return None,
         };
-        let (patch, side, classes) = if name == "vit-tiny-cifar" { (4, 32, 10) } else { (16, 224, 1000) };
+        let (patch, side, classes) = match name {
+            "vit-tiny-cifar" => (4, 32, 10),
+            "vit-mini-cifar" => (8, 32, 10),
+            _ => (16, 224, 1000),
+        };
         Some(Self {
             patch,
             width,
-            depth: 12,
+            depth,
             heads,
             mlp_ratio: four(),
             features: TokenFeatures::Token,
@@ -171,6 +176,7 @@ impl Family for VitConfig {
         "deit_small_patch16_224",
         "deit_base_patch16_224",
         "vit-tiny-cifar",
+        "vit-mini-cifar",
     ];
 
     fn preset(name: &str) -> Option<Self> {
