@@ -173,10 +173,14 @@ pub(crate) fn courses(results: &Results) -> Vec<Table> {
     plan.report.overlays.iter().map(course).collect()
 }
 
-/// The measures of single layers at the end of training, over the runs that are in every sweep; none if none were measured.
+/// The measures of single layers at the end of training, over the runs with the settings of the file that no sweep changes; none if
+/// none were measured.
 pub(crate) fn layers(results: &Results) -> Option<Table> {
     let plan = &results.experiment.plan;
-    let base = |run: &&Run| run.counts() && run.planned.positions.len() == plan.sweeps.len();
+    let settings = |seed: u64| results.experiment.configuration(seed, None).and_then(|base| base.key()).ok();
+    let base = |run: &&Run| {
+        run.counts() && settings(run.planned.configuration.seed).is_some_and(|key| key == run.planned.key)
+    };
     let runs: Vec<&Run> = results.runs.iter().filter(base).collect();
     let found: Vec<&LayerMeasures> = runs.iter().flat_map(|run| run.layers()).collect();
     let row = |layer: &String| {
