@@ -64,7 +64,10 @@ pub(super) fn finding(results: &Results, claim: &Inequality) -> Finding {
         });
         let satisfied = format!("satisfied at all {} points{informative}", points.len());
         if is_theorem(claim) {
-            (Verdict::Vacuous, format!("a theorem for the images of both sides, so no data can violate it; {satisfied}"))
+            (
+                Verdict::Vacuous,
+                format!("a theorem for the images of both sides, so no data can violate it; {satisfied}"),
+            )
         } else {
             (Verdict::Holds, satisfied)
         }
