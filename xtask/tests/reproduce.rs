@@ -219,8 +219,11 @@ fn bad_input_is_named_with_what_was_expected_and_makes_no_folder() {
     fs::write(folder.path().join("file"), "").unwrap();
     fs::write(folder.path().join("odd.toml"), "title = \"odd\"\nsurprise = 1\n[presets.quick]\n").unwrap();
     let cases: [(&[&str], &[&str]); 36] = [
-        (&["fig1", "--set", "measure.gc_images_per_class=17"], &["gc_images_per_class = 17 contradicts", "= 16"]),
-        (&["fig1", "--set", "measure.feature_images_per_class=151"], &["contradicts data.train_images_per_class = 40"]),
+        (&["fig1", "--set", "measure.gc_images_per_class=33"], &["gc_images_per_class = 33 contradicts", "= 32"]),
+        (
+            &["fig1", "--set", "measure.feature_images_per_class=151"],
+            &["contradicts data.train_images_per_class = 130"],
+        ),
         (&["fig4", "--set", "data.target_classes=4"], &["data.target_classes = 4", "way = 5"]),
         (&["fig1", "--set", "sweeps.l2.key=rules.confidence"], &["`rules.confidence` is no setting of a run"]),
         (&["fig1", "--set", "sweeps.l2.key=train.learning_rate"], &["vary the same key `train.learning_rate`"]),

@@ -6,13 +6,16 @@ use serde::{Deserialize, Serialize};
 
 use super::BodyAndHead;
 use super::blocks::{LAYER_NORM_EPSILON, append, push_mlp, push_stochastic_depth, scaled_in_steps};
-use super::family::{Family, gelu, require_count, require_images, require_size, rgb, takes_images};
+use super::family::{Family, ImagePositions, gelu, require_count, require_images, require_size, rgb, takes_images};
 use crate::layer::{
     Attention, ClassToken, Conv2d, ConvSizes, LayerScale, PositionEmbedding, SampleNorm, Sequential, Sum, TokenPool,
     Tokens, require_heads,
 };
 use crate::params::Builder;
 use crate::{Error, Result};
+
+/// The name of the position embeddings.
+const POSITIONS: &str = "pos_embed";
 
 /// How the tokens become the features.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,7 +34,8 @@ pub enum TokenFeatures {
 /// **Features** timm's `forward_head(pre_logits=True)`: the class token after `norm`, or `fc_norm` of the mean over all tokens.
 ///
 /// **Conventions** timm's names: `cls_token`, `pos_embed`, `patch_embed.proj`, `blocks.0.norm1`, `blocks.0.attn.qkv`,
-/// `blocks.0.mlp.fc1`, `norm`, `head`. Layer norms have ε = 1e-6. The positions belong to one image size.
+/// `blocks.0.mlp.fc1`, `norm`, `head`. Layer norms have ε = 1e-6. The positions belong to one image size
+/// (see [`WeightsFile::interpolate_positions`](crate::WeightsFile::interpolate_positions)).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VitConfig {
@@ -197,6 +201,15 @@ impl Family for VitConfig {
         "head".into()
     }
 
+    fn image_positions(&self) -> Option<ImagePositions> {
+        let grid = self.input_size.map(|side| side / self.patch.max(1));
+        Some(ImagePositions {
+            name: POSITIONS,
+            tokens_before: usize::from(self.features == TokenFeatures::Token),
+            grid,
+        })
+    }
+
     fn build(&self, mut builder: Builder<'_>) -> Result<BodyAndHead> {
         require_images(self.in_channels, self.input_size, self.classes)?;
         require_size("width", self.width)?;
@@ -211,7 +224,7 @@ impl Family for VitConfig {
             body.push("cls_token", ClassToken::new(builder.under(""), "cls_token", self.width)?);
         }
         let positions = tokens + usize::from(by_token);
-        body.push("pos_embed", PositionEmbedding::new(builder.under(""), "pos_embed", positions, self.width)?);
+        body.push(POSITIONS, PositionEmbedding::new(builder.under(""), POSITIONS, positions, self.width)?);
         for block in 0..self.depth {
             self.push_block(&mut body, &mut builder, block)?;
         }

@@ -68,7 +68,7 @@ pub(crate) fn rules(results: &Results) -> Vec<String> {
         words.push(format!(
             "An inequality fails when one measured point violates it by more than its own error (at {confidence:.0} %, corrected \
              for the number of points). It is vacuous when the bound is at or above the largest possible value of the other side \
-             at every point, so that it could not have been violated."
+             at every point, so that it could not have been violated, and when it is a theorem for the images that are measured."
         ));
     }
     if claims.coverage {

@@ -239,6 +239,18 @@ fn an_inequality_fails_by_one_point_beyond_its_error_and_a_trivial_bound_is_vacu
 }
 
 #[test]
+fn an_inequality_that_is_a_theorem_for_its_images_is_vacuous_though_its_bound_is_below_one() {
+    let satisfied = |run: &PlannedRun, share: f64, metric: Metric| match metric {
+        Metric::CantelliBound => Some(0.5),
+        other => lively(run, share, other),
+    };
+    let findings = findings(&results(experiment(&[0, 1], &[]), satisfied, counted_run));
+    let theorem = inequality(&findings, Metric::CantelliBound);
+    assert_eq!((theorem.verdict, theorem.statistic), (Verdict::Vacuous, Some(1.0)));
+    assert!(theorem.reason.contains("a theorem") && theorem.reason.contains("below 1"), "{}", theorem.reason);
+}
+
+#[test]
 fn one_seed_and_too_few_values_are_named() {
     let one_seed = results(experiment(&[0], &[]), lively, counted_run);
     let found = findings(&one_seed);
