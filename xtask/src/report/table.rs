@@ -178,9 +178,8 @@ pub(crate) fn courses(results: &Results) -> Vec<Table> {
 pub(crate) fn layers(results: &Results) -> Option<Table> {
     let plan = &results.experiment.plan;
     let settings = |seed: u64| results.experiment.configuration(seed, None).and_then(|base| base.key()).ok();
-    let base = |run: &&Run| {
-        run.counts() && settings(run.planned.configuration.seed).is_some_and(|key| key == run.planned.key)
-    };
+    let base =
+        |run: &&Run| run.counts() && settings(run.planned.configuration.seed).is_some_and(|key| key == run.planned.key);
     let runs: Vec<&Run> = results.runs.iter().filter(base).collect();
     let found: Vec<&LayerMeasures> = runs.iter().flat_map(|run| run.layers()).collect();
     let row = |layer: &String| {
