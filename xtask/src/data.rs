@@ -13,6 +13,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use crate::files::write_whole;
 use crate::output::{note, say};
 use crate::task::Task;
+use crate::usage::usage;
 
 /// Arguments of `data`.
 #[derive(Debug, clap::Args)]
@@ -148,6 +149,14 @@ pub(crate) fn check(set: &str, data_dir: Option<&PathBuf>, task: Task) -> Result
     Ok(())
 }
 
+/// Marks the error of a name that does not exist as one in the command line.
+pub(crate) fn named<T>(result: datasets::Result<T>) -> Result<T> {
+    result.map_err(|error| match error {
+        datasets::Error::UnknownDataset { .. } => usage(error.into()),
+        _ => error.into(),
+    })
+}
+
 /// Whether the name is the address of a folder.
 pub(crate) fn is_folder(set: &str) -> bool {
     set.starts_with("folder:")
@@ -199,7 +208,7 @@ fn origin(origin: datasets::Origin) -> String {
 }
 
 fn fetch(name: &str, source: &Source) -> Result<()> {
-    let files = datasets::fetch(name, source).with_context(|| format!("cannot fetch the data set `{name}`"))?;
+    let files = named(datasets::fetch(name, source)).with_context(|| format!("cannot fetch the data set `{name}`"))?;
     if files.is_empty() {
         say!("{name} is drawn by this program: no file to download");
     }
@@ -210,7 +219,7 @@ fn fetch(name: &str, source: &Source) -> Result<()> {
 fn verify(name: &str, source: &Source) -> Result<()> {
     // The files themselves are read, not the decoded cache.
     let source = Source { decoded: None, ..source.clone() };
-    let data = datasets::load(name, &source).with_context(|| format!("cannot verify the data set `{name}`"))?;
+    let data = named(datasets::load(name, &source)).with_context(|| format!("cannot verify the data set `{name}`"))?;
     print_files(&data.files);
     let validation =
         data.validation.as_ref().map_or_else(String::new, |images| format!(", {} validation", images.len()));
@@ -250,7 +259,7 @@ struct Shown {
 fn show(name: &str, source: Source, out: Option<&PathBuf>, shown: Shown) -> Result<()> {
     let Shown { classes, per_class } = shown;
     let source = Source { train_per_class: Some(per_class), test_per_class: Some(per_class), ..source };
-    let data = datasets::load(name, &source).with_context(|| format!("cannot show the data set `{name}`"))?;
+    let data = named(datasets::load(name, &source)).with_context(|| format!("cannot show the data set `{name}`"))?;
     let all = data.train.classes();
     let wanted = classes.min(all.len());
     let names: Vec<String> = (0..wanted).map(|index| all[index * all.len() / wanted].clone()).collect();

@@ -91,7 +91,7 @@ fn main() -> ExitCode {
             if std::env::args_os().all(printable) {
                 let _ = error.print();
             } else {
-                output::note!("{}", error.render().to_string().trim_end());
+                output::note_error!("{}", error.render().to_string().trim_end());
             }
             return ExitCode::from(USAGE);
         }
@@ -104,7 +104,7 @@ fn main() -> ExitCode {
         Ok(Ending::Complete) => ExitCode::SUCCESS,
         Ok(Ending::Interrupted) => ExitCode::from(INTERRUPTED),
         Err(error) => {
-            output::note!("error: {}", message(&error));
+            output::note_error!("error: {}", message(&error));
             if usage::is_usage(&error) { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
         }
     }

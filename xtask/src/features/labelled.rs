@@ -2,37 +2,21 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use candle_core::Tensor;
 
 use crate::arrays::{Array, Arrays};
 use crate::output::note;
+use crate::usage::usage;
 
 /// Shape of the features, for messages.
 const FEATURES: &str = "[n, p], a row of features for each sample";
-
-/// Number of classes, 1 GiB of f64 with one number each, beyond which labels are taken for numbers of another kind.
-const MOST_CLASSES: usize = 1 << 27;
 
 /// Names that other libraries give to labels, in the order of preference.
 const LABEL_NAMES: [&str; 8] = ["labels", "label", "y", "targets", "target", "class", "class_id", "class_name"];
 
 /// Arrays of a features file that hold something else.
 const RESERVED: [&str; 4] = ["weight", "bias", "gc", "base_mean"];
-
-/// Refuses labels so large that one number for every smaller class number would exceed 1 GiB.
-pub(crate) fn check_class_count(file: &dyn std::fmt::Display, labels: &[u32]) -> Result<()> {
-    let Some((row, largest)) = labels.iter().enumerate().max_by_key(|(_, label)| **label) else { return Ok(()) };
-    let classes = *largest as usize + 1;
-    if classes > labels.len() && classes > MOST_CLASSES {
-        bail!(
-            "{file}: label {largest} of row {row} means {classes} classes, with {} samples in all; number the classes \
-             from 0",
-            labels.len()
-        );
-    }
-    Ok(())
-}
 
 /// The files of labelled features.
 #[allow(rustdoc::broken_intra_doc_links, reason = "the texts are help in a terminal, where shapes need no escapes")]
@@ -66,9 +50,7 @@ impl FeaturesArgs {
     /// Reads features and labels.
     pub(crate) fn read(&self) -> Result<LabelledFile> {
         let [first, others @ ..] = self.features.as_slice() else { bail!("--features names no file") };
-        if !others.is_empty() && self.labels.is_some() {
-            bail!("--labels goes with one file of features; of several, each has its own labels");
-        }
+        self.require_own_labels()?;
         let mut file = self.read_one(first)?;
         for path in others {
             self.append(&mut file, path)?;
@@ -79,6 +61,27 @@ impl FeaturesArgs {
     /// The files of the features, as they were given.
     pub(crate) fn path(&self) -> String {
         self.features.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+    }
+
+    /// The files of the features.
+    pub(super) fn files(&self) -> &[PathBuf] {
+        &self.features
+    }
+
+    /// Reads features and labels of each file by itself.
+    ///
+    /// # Errors
+    /// Those of [`FeaturesArgs::read`]; --labels beside several files.
+    pub(super) fn read_each(&self) -> Result<impl Iterator<Item = Result<LabelledFile>>> {
+        self.require_own_labels()?;
+        Ok(self.features.iter().map(|path| self.read_one(path)))
+    }
+
+    fn require_own_labels(&self) -> Result<()> {
+        if self.features.len() > 1 && self.labels.is_some() {
+            return Err(usage(anyhow!("--labels goes with one file of features; of several, each has its own labels")));
+        }
+        Ok(())
     }
 
     fn read_one(&self, path: &Path) -> Result<LabelledFile> {

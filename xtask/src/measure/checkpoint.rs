@@ -11,6 +11,7 @@ use models::{Architecture, DeviceName, Initialisation, Network, Pass, WeightsFil
 
 use super::Inputs;
 use super::onnx::OnnxGraph;
+use crate::usage::usage;
 
 /// The network.
 #[allow(rustdoc::broken_intra_doc_links, reason = "the texts are help in a terminal, where shapes need no escapes")]
@@ -187,7 +188,7 @@ impl Description {
                 Ok(Self { origin, architecture, sized, classed: says("classes") })
             }
             (Some(name), None) => {
-                let architecture = Architecture::named(name)?;
+                let architecture = Architecture::named(name).map_err(|error| usage(error.into()))?;
                 Ok(Self { origin: name.to_owned(), architecture, sized: false, classed: false })
             }
             (None, None) => bail!("neither --model nor --arch was given"),

@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use candle_core::{DType, Device, Tensor};
 use datasets::{Form, LabelledImages, Normalisation, Source, UnlabelledImages};
 use indicatif::ProgressBar;
 
 use crate::arrays::Arrays;
 use crate::output::note;
+use crate::usage::usage;
 use crate::{data, suggest};
 
 /// The largest height or width that images can be scaled to, in pixels.
@@ -103,9 +104,8 @@ impl InputsArgs {
     fn images(&self, data: &str) -> Result<Inputs> {
         let (name, part) =
             data.rsplit_once(':').filter(|(_, part)| PARTS.contains(part)).unwrap_or((data, default_part(data)));
-        let wrong = data.rsplit_once(':').filter(|(set, part)| datasets::find(set).is_ok() && !PARTS.contains(part));
-        if let Some((_, part)) = wrong {
-            bail!("--data {data}: {}", suggest::unknown("part", part, PARTS));
+        if let Some(part) = unknown_part(data) {
+            return Err(usage(anyhow!("--data {data}: {}", suggest::unknown("part", part, PARTS))));
         }
         let form = Form { size: self.size, ..Form::default() };
         let source = Source {
@@ -119,9 +119,11 @@ impl InputsArgs {
             return self.unlabelled(data, &folder, &source);
         }
         if self.data_dir.is_none() && !data::is_folder(name) {
-            datasets::fetch(name, &source).with_context(|| format!("cannot fetch the data set `{name}`"))?;
+            data::named(datasets::fetch(name, &source))
+                .with_context(|| format!("cannot fetch the data set `{name}`"))?;
         }
-        let set = datasets::load(name, &source).with_context(|| format!("cannot read the data set `{name}`"))?;
+        let set =
+            data::named(datasets::load(name, &source)).with_context(|| format!("cannot read the data set `{name}`"))?;
         note_skipped(data, set.skipped_files);
         let normalisation = match self.normalisation()? {
             Some(normalisation) => normalisation,
@@ -161,15 +163,25 @@ impl InputsArgs {
     }
 }
 
-/// The folder of `folder:PATH`, if it is a folder without subfolders, so that its images have no classes.
+/// The folder of `folder:PATH`, if its images have no classes.
 ///
-/// Hidden subfolders are not counted. A folder that cannot be read gives `None`: reading the data set gives its error.
+/// A folder that cannot be read gives `None`: reading the data set gives its error.
 fn folder_without_classes(data: &str) -> Option<PathBuf> {
     let path = PathBuf::from(data.strip_prefix("folder:")?);
-    let entries: Vec<_> = std::fs::read_dir(&path).ok()?.collect::<Result<_, _>>().ok()?;
-    let is_class =
-        |entry: &std::fs::DirEntry| entry.path().is_dir() && !entry.file_name().as_encoded_bytes().starts_with(b".");
-    (!entries.iter().any(is_class)).then_some(path)
+    let classes = datasets::has_class_folders(&path).ok()?;
+    (!classes).then_some(path)
+}
+
+/// The part of `NAME:PART`, if there is none of this name.
+fn unknown_part(data: &str) -> Option<&str> {
+    let (set, part) = data.rsplit_once(':').filter(|(_, part)| !PARTS.contains(part))?;
+    let known = match (set.strip_prefix("hub:"), set.strip_prefix("folder:")) {
+        // Names of the Hub have no colon.
+        (Some(_), _) => true,
+        (_, Some(folder)) => Path::new(folder).is_dir() && !Path::new(&format!("{folder}:{part}")).exists(),
+        _ => datasets::find(set).is_ok(),
+    };
+    known.then_some(part)
 }
 
 /// Notes how many files of a data set are no images.

@@ -6,6 +6,7 @@ mod inputs;
 pub(crate) mod onnx;
 mod report;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, anyhow};
@@ -13,13 +14,12 @@ use candle_core::{DType, Device, Tensor};
 use clap::ValueEnum;
 use collapse::{CollapseReport, Head, ReportOptions};
 use gc_core::{Estimate, FeatureMap, InputUnits};
+use support::refuse_irregular;
 
 use checkpoint::{NetworkArgs, Subject};
 use estimator::EstimatorArgs;
 pub(crate) use inputs::{Inputs, InputsArgs};
 
-use crate::features::check_class_count;
-use crate::files::refuse_irregular;
 use crate::output::{self, note};
 use crate::usage::usage;
 
@@ -162,7 +162,6 @@ impl Measurement<'_> {
         let head = head.filter(|_| without_head.is_none());
         let named = labels.iter().max().map_or(0, |last| *last as usize + 1);
         let classes = head.as_ref().map_or(0, Head::class_count).max(self.inputs.class_count().unwrap_or(named));
-        check_class_count(&self.inputs.name(), labels)?;
         // Collapse is undefined without classes or where class means coincide; GC is defined all the same.
         Ok(match collapse_of(&features, labels, classes, head, &gc) {
             Ok(report) => Measured { gc, collapse: Some(report), undefined: None, without_head },
@@ -233,19 +232,17 @@ fn collapse_of(
     head: Option<Head>,
     gc: &Estimate,
 ) -> collapse::Result<CollapseReport> {
-    let options = ReportOptions::default()
-        .with_class_count(classes)
-        .with_gc(gc.value)
-        .with_gc_per_class(complexity_per_class(labels, classes, gc));
+    let options = ReportOptions::default().with_class_count(classes).with_gc(gc.value);
+    let options = match complexity_by_label(labels, gc) {
+        Some(of_class) => options.with_gc_by_label(of_class),
+        None => options,
+    };
     collapse::report(features, labels, head.as_ref(), &options)
 }
 
-/// GC of each class. `None` where no sample of a labelled class was measured.
-fn complexity_per_class(labels: &[u32], classes: usize, gc: &Estimate) -> Option<Vec<f64>> {
-    let mut present = vec![false; classes];
-    labels.iter().for_each(|label| present[*label as usize] = true);
-    let measured = gc.per_class.as_deref().unwrap_or_default();
-    let of_class = |label: usize| measured.iter().find(|class| class.label as usize == label).map(|class| class.value);
-    // The value of a class without samples is never read.
-    (0..classes).map(|label| if present[label] { of_class(label) } else { Some(0.0) }).collect()
+/// GC of each class. `None` where no sample of a class was measured.
+fn complexity_by_label(labels: &[u32], gc: &Estimate) -> Option<BTreeMap<u32, f64>> {
+    let measured = gc.per_class.as_deref()?.iter().map(|class| (class.label, class.value));
+    let measured: BTreeMap<u32, f64> = measured.collect();
+    labels.iter().all(|label| measured.contains_key(label)).then_some(measured)
 }

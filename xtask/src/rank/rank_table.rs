@@ -1,11 +1,12 @@
 //! The rank table: one row a network, one column a score, and the rank correlation of each score with the accuracy.
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow};
 use serde::Serialize;
 use serde_json::{Value, json};
 use statistics::{IntervalSettings, RankCorrelation, RankStatistic, rank_correlation, rank_correlation_in_groups};
 
 use crate::report::Table;
+use crate::usage::usage;
 use crate::{output, suggest};
 
 /// Networks with their scores.
@@ -51,7 +52,8 @@ impl RankTable {
     pub(super) fn sorted(mut self, by: &str) -> Result<Self> {
         let columns = self.scores.iter().chain(&self.accuracy);
         let Some(score) = columns.clone().find(|score| score.name == by) else {
-            bail!("--by {by}: {}", suggest::unknown("score", by, columns.map(|score| score.name.as_str())));
+            let unknown = suggest::unknown("score", by, columns.map(|score| score.name.as_str()));
+            return Err(usage(anyhow!("--by {by}: {unknown}")));
         };
         let mut order: Vec<usize> = (0..self.names.len()).collect();
         order.sort_by(|a, b| score.values[*a].total_cmp(&score.values[*b]));

@@ -7,7 +7,7 @@ use anyhow::{Result, anyhow, bail};
 use super::args::Args;
 use super::results_folder::{RESULTS, default_folder};
 use super::{dry_run, execute};
-use crate::output::{note, say};
+use crate::output::{note_error, say};
 use crate::provenance::{Stopwatch, duration};
 use crate::study::experiment::Experiment;
 use crate::usage::usage;
@@ -51,7 +51,7 @@ pub(super) fn reproduce(args: &Args) -> Result<Ending> {
             Ok(Ending::Complete) => {}
             Ok(Ending::Interrupted) => return Ok(Ending::Interrupted),
             Err(error) => {
-                note!("{name}: {error:#}");
+                note_error!("{name}: {error:#}");
                 errors.push(report::IndexError { name, reason: format!("{error:#}") });
             }
         }

@@ -11,7 +11,7 @@ use super::child::is_no_space;
 use super::engine::{Engine, EngineEnd, EngineKind, Job, Local, ProgressDisplay, Slurm, check_sbatch, check_slurm};
 use super::merge;
 use super::results_folder::ResultsFolder;
-use crate::output::{note, say};
+use crate::output::{note_error, say};
 use crate::study::experiment::Experiment;
 use crate::study::frozen;
 use crate::study::store::{RunFolder, RunState, Verified};
@@ -94,12 +94,12 @@ fn pending(planned: &[PlannedRun], folder: &Path) -> Result<Pending> {
         match own.prepare(&run.configuration) {
             Ok(()) => {
                 if let Err(mismatch) = verified {
-                    note!("done again {}: {mismatch:#}", run.description());
+                    note_error!("done again {}: {mismatch:#}", run.description());
                 }
                 pending.push((run.configuration.train.batch_size, Job { folder: own, description: run.description() }));
             }
             Err(error) if is_no_space(&error) => return Err(no_space_error(planned, folder)),
-            Err(error) => note!("skipped {}: {error:#}", run.description()),
+            Err(error) => note_error!("skipped {}: {error:#}", run.description()),
         }
     }
     pending.sort_by_key(|(batch_size, _)| *batch_size);

@@ -8,6 +8,7 @@ use toml::Table;
 use super::configuration::{Configuration, SECTIONS};
 pub(crate) use super::plan::{Axes, ComparisonPoint, Course, Direction, Inequality, Overlay, Plan, Rules, Sweep};
 use super::settings;
+use crate::files::LARGEST_TEXT;
 use crate::suggest;
 use crate::usage::usage;
 
@@ -179,7 +180,7 @@ impl ExperimentFile {
     fn read(name: &str) -> Result<Self> {
         if name.ends_with(".toml") {
             let path = Path::new(name);
-            let text = std::fs::read_to_string(path)
+            let text = support::read_text(path, LARGEST_TEXT)
                 .with_context(|| format!("cannot read the experiment file {}", path.display()))?;
             let stem = path.file_stem().map_or_else(|| name.to_owned(), |stem| stem.to_string_lossy().into_owned());
             return Self::parse(&stem, &text);

@@ -1,7 +1,6 @@
-//! A short run of mutated inputs, the same on every machine: no panic, and bounded memory.
+//! Damaged files: no panic, and bounded memory.
 
 use std::io::Write;
-use std::process::Command;
 use std::sync::Arc;
 
 use ::parquet::basic::Compression;
@@ -9,13 +8,13 @@ use ::parquet::data_type::{ByteArray, ByteArrayType, Int64Type};
 use ::parquet::file::properties::WriterProperties;
 use ::parquet::file::writer::SerializedFileWriter;
 use ::parquet::schema::parser::parse_message_type;
-use rand::Rng;
+use damaged_inputs::{is_limited, read_damaged, run_in_limited_memory};
 
 use super::*;
 use crate::decoded::{Decoded, Input, Inputs};
 use crate::{Hub, LabelledImages, Source};
 
-/// The number of mutations of each seed.
+/// The number of damaged copies of each seed.
 const ROUNDS: u64 = 1500;
 
 /// The limit of the address space in KiB. Without the checks, one false claim in a file takes 80 GB.
@@ -106,19 +105,14 @@ fn listing_seeds() -> Vec<Vec<u8>> {
 
 fn run(name: &str, seeds: &[Vec<u8>], target: impl Fn(&[u8])) {
     for (number, seed) in seeds.iter().enumerate() {
-        target(seed);
-        for round in 0..ROUNDS {
-            let purpose = format!("datasets/fuzzing/{name}/{number}");
-            let mut stream = streams::stream(0, &purpose, round);
-            target(&support::damaged(seed, &mut |n| stream.random_range(0..n)));
-        }
+        read_damaged(&format!("datasets/fuzzing/{name}/{number}"), seed, ROUNDS, &target);
     }
 }
 
 #[test]
 #[ignore = "the test below starts it in a process of limited memory"]
-fn as_limited_process() {
-    if std::env::var_os("FUZZ_IN_LIMITED_PROCESS").is_none() {
+fn damaged_inputs_are_read() {
+    if !is_limited() {
         return;
     }
     run("idx", &idx_seeds(), idx);
@@ -133,24 +127,11 @@ fn as_limited_process() {
         std::fs::write(file.path(), bytes).unwrap();
         parquet(file.path());
     });
-    println!("ALL READ");
 }
 
-/// Runs the mutated inputs in a process whose memory is limited to [`KILOBYTES`]. A larger allocation aborts it.
 #[test]
-#[cfg(target_os = "linux")]
-fn mutated_inputs_neither_panic_nor_fill_the_memory() {
-    let script = format!("ulimit -v {KILOBYTES} && exec \"$@\"");
-    let output = Command::new("sh")
-        .args(["-c", &script, "sh"])
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", "fuzzing::tests::as_limited_process", "--ignored", "--nocapture"])
-        .env("FUZZ_IN_LIMITED_PROCESS", "1")
-        .env("RAYON_NUM_THREADS", "2")
-        .output()
-        .unwrap();
-    let printed = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success() && printed.contains("ALL READ"), "{printed}");
+fn damaged_inputs_neither_panic_nor_fill_the_memory() {
+    run_in_limited_memory("fuzzing::tests::damaged_inputs_are_read", KILOBYTES);
 }
 
 #[test]

@@ -16,7 +16,7 @@ use anyhow::{Context, Result, bail};
 
 use super::child::{NO_SPACE, end_with_parent, is_no_space};
 use crate::arguments::at_least_one;
-use crate::output::{note, say};
+use crate::output::{note_error, say};
 use crate::provenance::Stopwatch;
 use crate::study::lock::FolderLock;
 use crate::study::measurement::RunOutcome;
@@ -70,7 +70,7 @@ pub(crate) fn run_folder(args: &Args) -> Result<()> {
     match folder.verify(&configuration) {
         Ok(verified) if verified.is_done() => return Ok(()),
         Ok(_) => {}
-        Err(mismatch) => note!("done again: {mismatch:#}"),
+        Err(mismatch) => note_error!("done again: {mismatch:#}"),
     }
     start_threads(threads)?;
     folder.clear()?;
