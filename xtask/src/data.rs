@@ -28,7 +28,7 @@ pub(crate) struct Args {
 #[derive(Debug, clap::Args)]
 struct SourceArgs {
     /// Folder that holds the data set, instead of the Hub and its cache
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     data_dir: Option<PathBuf>,
     /// Branch, tag or commit of the Hub's repository [default: the registry's pinned commit, else main]
     #[arg(long, global = true, value_name = "REVISION")]
@@ -81,16 +81,19 @@ enum Command {
     /// Download a data set's files into the Hub's cache
     Fetch {
         /// Name of the data set: one of `data list`, or hub:OWNER/NAME
+        #[arg(value_parser = crate::arguments::data_set(), hide_possible_values = true)]
         name: String,
     },
     /// Read a data set completely: checksums of its files, every image, the counts
     Verify {
         /// Name of the data set: one of `data list`, hub:OWNER/NAME, or folder:PATH
+        #[arg(value_parser = crate::arguments::data_set(), hide_possible_values = true)]
         name: String,
     },
     /// Write a sheet of example images as PNG
     Show {
         /// Name of the data set: one of `data list`, hub:OWNER/NAME, or folder:PATH
+        #[arg(value_parser = crate::arguments::data_set(), hide_possible_values = true)]
         name: String,
         /// File to write [default: NAME.png]
         #[arg(long)]
@@ -109,9 +112,10 @@ pub(crate) fn data(args: &Args) -> Result<()> {
     let source = args.source.source();
     match &args.command {
         Command::List { long } => list(*long),
-        Command::Fetch { name } => fetch(name, &source),
-        Command::Verify { name } => verify(name, &source),
+        Command::Fetch { name } => known(name).and_then(|()| fetch(name, &source)),
+        Command::Verify { name } => known(name).and_then(|()| verify(name, &source)),
         Command::Show { name, out, classes, per_class } => {
+            known(name)?;
             show(name, source, out.as_ref(), Shown { classes: *classes, per_class: *per_class })
         }
     }
@@ -149,12 +153,15 @@ pub(crate) fn check(set: &str, data_dir: Option<&PathBuf>, task: Task) -> Result
     Ok(())
 }
 
-/// Marks the error of a name that does not exist as one in the command line.
-pub(crate) fn named<T>(result: datasets::Result<T>) -> Result<T> {
-    result.map_err(|error| match error {
-        datasets::Error::UnknownDataset { .. } => usage(error.into()),
-        _ => error.into(),
-    })
+/// Refuses a name that is neither an address nor that of a data set.
+///
+/// # Errors
+/// An unknown name, as an error in the command line.
+pub(crate) fn known(name: &str) -> Result<()> {
+    if is_folder(name) || name.starts_with("hub:") {
+        return Ok(());
+    }
+    datasets::find(name).map(|_| ()).map_err(|error| usage(error.into()))
 }
 
 /// Whether the name is the address of a folder.
@@ -208,7 +215,7 @@ fn origin(origin: datasets::Origin) -> String {
 }
 
 fn fetch(name: &str, source: &Source) -> Result<()> {
-    let files = named(datasets::fetch(name, source)).with_context(|| format!("cannot fetch the data set `{name}`"))?;
+    let files = datasets::fetch(name, source).with_context(|| format!("cannot fetch the data set `{name}`"))?;
     if files.is_empty() {
         say!("{name} is drawn by this program: no file to download");
     }
@@ -219,7 +226,7 @@ fn fetch(name: &str, source: &Source) -> Result<()> {
 fn verify(name: &str, source: &Source) -> Result<()> {
     // The files themselves are read, not the decoded cache.
     let source = Source { decoded: None, ..source.clone() };
-    let data = named(datasets::load(name, &source)).with_context(|| format!("cannot verify the data set `{name}`"))?;
+    let data = datasets::load(name, &source).with_context(|| format!("cannot verify the data set `{name}`"))?;
     print_files(&data.files);
     let validation =
         data.validation.as_ref().map_or_else(String::new, |images| format!(", {} validation", images.len()));
@@ -259,7 +266,7 @@ struct Shown {
 fn show(name: &str, source: Source, out: Option<&PathBuf>, shown: Shown) -> Result<()> {
     let Shown { classes, per_class } = shown;
     let source = Source { train_per_class: Some(per_class), test_per_class: Some(per_class), ..source };
-    let data = named(datasets::load(name, &source)).with_context(|| format!("cannot show the data set `{name}`"))?;
+    let data = datasets::load(name, &source).with_context(|| format!("cannot show the data set `{name}`"))?;
     let all = data.train.classes();
     let wanted = classes.min(all.len());
     let names: Vec<String> = (0..wanted).map(|index| all[index * all.len() / wanted].clone()).collect();

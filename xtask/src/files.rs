@@ -22,6 +22,14 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     Ok(support::write_file(path, bytes)?)
 }
 
+/// Checks that a path exists.
+///
+/// # Errors
+/// A path that does not exist, or that cannot be looked at.
+pub(crate) fn existing(path: &Path) -> Result<()> {
+    fs::metadata(path).map(|_| ()).with_context(|| format!("cannot read {}", path.display()))
+}
+
 /// Opens a file of lines for appending. A last line that was cut, by a kill or a full disk, is ended first.
 ///
 /// # Errors

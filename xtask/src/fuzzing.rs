@@ -183,7 +183,8 @@ mod tests {
     fn run_folder_files() -> Vec<u8> {
         let experiment = Experiment::resolve("fig4", "quick", None, None, &[]).unwrap();
         let configuration = experiment.configuration(0, None).unwrap().to_toml().unwrap();
-        let measurement = r#"{"measuring_point":{"schedule":{"share":0.5}},"step":1,"epoch":0.5,"train_loss":null,"values":{}}"#;
+        let measurement =
+            r#"{"measuring_point":{"schedule":{"share":0.5}},"step":1,"epoch":0.5,"train_loss":null,"values":{}}"#;
         [configuration.as_bytes(), measurement.as_bytes(), b"{}", b"{}"].join(&[0u8][..])
     }
 

@@ -113,14 +113,6 @@ pub enum Error {
         /// Numbers given.
         actual: usize,
     },
-    /// A class that takes part has no geometric complexity.
-    #[error("{operation}: class {class} has no geometric complexity; give one for every class of at least two samples")]
-    MissingComplexity {
-        /// The operation that failed.
-        operation: &'static str,
-        /// The class.
-        class: usize,
-    },
     /// A number is outside the range in which the measure is defined.
     #[error("{operation}: {what} must be {range}, got {value}")]
     OutOfRange {

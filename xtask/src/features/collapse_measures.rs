@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, anyhow, bail};
+use assess::{Assessment, Measure, Part};
 use candle_core::{DType, Tensor};
 use clap::ValueEnum;
 use collapse::{ClassMoments, CollapseReport, Counts, Head, Precision, Preset, PresetMeasures, ReportOptions, Scatter};
@@ -16,6 +17,7 @@ use super::training_path::TrainingPath;
 use super::{FeaturesArgs, LabelledFile, class_pairs};
 use crate::arguments::up_to;
 use crate::arrays::Arrays;
+use crate::invocation::Invocation;
 use crate::output::{self, Row};
 use crate::usage::usage;
 
@@ -114,9 +116,9 @@ struct Output<'a> {
 }
 
 /// Runs the command.
-pub(crate) fn collapse_measures(args: &Args) -> Result<()> {
+pub(crate) fn collapse_measures(args: &Args, invocation: &Invocation<'_>) -> Result<()> {
     if !args.steps.is_empty() {
-        return along_training(args);
+        return along_training(args, invocation);
     }
     let mut file = args.input.read()?;
     args.adopt_head(&mut file.arrays)?;
@@ -131,14 +133,17 @@ pub(crate) fn collapse_measures(args: &Args) -> Result<()> {
         class_pairs::write(path, features, labels, class_names.as_deref(), args.conventions.cdnv())?;
     }
     if args.json {
-        return output::json(&Output {
-            format: output::FORMAT,
-            features: args.input.path(),
-            class_names: class_names.as_deref(),
-            collapse: &report,
-            presets: &presets,
-            bounds: bounds.as_ref(),
-        });
+        return output::json(
+            &Output {
+                format: output::FORMAT,
+                features: args.input.path(),
+                class_names: class_names.as_deref(),
+                collapse: &report,
+                presets: &presets,
+                bounds: bounds.as_ref(),
+            },
+            invocation,
+        );
     }
     output::table(&args.input.path(), &rows(&report));
     for (name, measures) in &presets {
@@ -154,7 +159,7 @@ pub(crate) fn collapse_measures(args: &Args) -> Result<()> {
 }
 
 /// One report for each file of --features, at the steps of --steps.
-fn along_training(args: &Args) -> Result<()> {
+fn along_training(args: &Args, invocation: &Invocation<'_>) -> Result<()> {
     let (files, steps) = (args.input.files(), &args.steps);
     if files.len() != steps.len() {
         let (files, steps) = (files.len(), steps.len());
@@ -172,7 +177,7 @@ fn along_training(args: &Args) -> Result<()> {
         path.add(step, name, report)?;
     }
     if args.json {
-        return output::json(&path.document());
+        return output::json(&path.document(), invocation);
     }
     output::say!("{}", path.table().text());
     Ok(())
@@ -269,53 +274,14 @@ fn head(arrays: &Arrays, width: usize, labels: &[u32]) -> Result<Option<Head>> {
     Ok(Some(Head::new(&weight, bias.as_ref()).with_context(|| arrays.file("weight").to_string())?))
 }
 
-/// The report as lines of a table, with the names of the JSON fields.
+/// The report as lines of a table: every measure of the registry that it has.
 pub(crate) fn rows(report: &CollapseReport) -> Vec<Row> {
     let Counts { samples, features, classes, .. } = report.counts;
     let mut rows = vec![Row::text("samples", format!("{samples} of {classes} classes, {features} features"))];
-    let mut add = |name: &str, value: Option<f64>, error: Option<f64>, meaning: &'static str| {
-        if let Some(value) = value {
-            rows.push(Row::measured(name, value, error, meaning));
-        }
-    };
-    add(
-        "cdnv",
-        Some(report.cdnv.mean),
-        report.cdnv.std_error,
-        "mean class-distance normalised variance: NC of the paper",
-    );
-    let unbiased = report.cdnv.unbiased_std_error;
-    add("cdnv_unbiased", report.cdnv.unbiased, unbiased, "the same from unbiased variances and squared distances");
-    add("cdnv_max", Some(report.cdnv.max), None, "of the worst pair");
-    add("directional_cdnv", report.cdnv.directional, None, "variance along the axis between two means only");
-    let mixture = report.geometric.mixture_std_error;
-    add("geometric_collapse", report.geometric.mixture, mixture, "GC over squared distances, mixture form");
-    let pairwise = report.geometric.pairwise_std_error;
-    add("pairwise_geometric_collapse", report.geometric.pairwise, pairwise, "with each class's own GC");
-    let (mixture, error) = (report.geometric.mixture_unbiased, report.geometric.mixture_unbiased_std_error);
-    add("geometric_collapse_unbiased", mixture, error, "mixture form from unbiased squared distances");
-    let pairwise = report.geometric.pairwise_unbiased;
-    let error = report.geometric.pairwise_unbiased_std_error;
-    add("pairwise_geometric_collapse_unbiased", pairwise, error, "pairwise form from unbiased squared distances");
-    add("poincare_constant", report.geometric.poincare_constant, None, "largest variance over GC of a class");
-    add("nc1", report.variability.nc1, None, "tr(Σ_W Σ_B⁺)/K");
-    add("trace_ratio", report.variability.trace_ratio, None, "tr Σ_W / tr Σ_B");
-    add("vci", report.variability.vci, None, "variability collapse index");
-    add("rank_me", report.rank_me, None, "effective rank of the features");
-    add("equinorm", report.simplex.equinorm, None, "NC2: variation of the norms of class means");
-    add("equiangularity", report.simplex.equiangularity, None, "NC2: mean |cos + 1/(K−1)|");
-    add("etf_error", report.simplex.etf_error, None, "NC2: distance of the means from a simplex");
-    add("log_energy_excess", report.simplex.log_energy_excess, None, "hyperspherical uniformity beyond the simplex's");
-    add("nearest_mean_error", Some(report.nearest_mean.error), Some(report.nearest_mean.std_error), "on these samples");
-    if let Some(head) = &report.head {
-        add("self_duality", head.duality.difference, None, "NC3: ‖W/‖W‖ − M/‖M‖‖");
-        add("duality_etf_error", head.duality.product_error, None, "NC3: ‖WMᵀ/‖WMᵀ‖ − ETF‖");
-        add("head_etf_error", head.simplex.etf_error, None, "distance of the head's rows from a simplex");
-        add("bias_collapse", head.bias_collapse, None, "‖W μ_G + b‖");
-        let agreement = Some(head.agreement.std_error);
-        add("ncc_agreement", Some(head.agreement.share), agreement, "NC4: head and nearest mean agree");
-        add("head_accuracy", Some(head.agreement.head_accuracy), None, "on these samples");
-    }
+    let assessment = Assessment::of_parts(Part::of_report(report.clone()));
+    rows.extend(assessment.values(Measure::all()).into_iter().filter_map(|(measure, measured)| {
+        Some(Row::measured(measure.key(), measured.value?, measured.standard_error, &meaning(measure)))
+    }));
     if report.counts.singleton_classes > 0 {
         let [classes, samples] = [report.counts.singleton_classes as u64, report.counts.left_out_samples];
         rows.push(Row::text("left out", format!("{samples} samples of {classes} classes of one sample")));
@@ -332,4 +298,11 @@ pub(crate) fn rows(report: &CollapseReport) -> Vec<Row> {
         rows.push(Row::text(&gap.measure, format!("undefined: {}", gap.reason)));
     }
     rows
+}
+
+/// The name and the formula of a measure. The samples of a file are no training images.
+fn meaning(measure: Measure) -> String {
+    let label = measure.label().trim_start_matches("train ");
+    let symbol = measure.entry().symbol;
+    if label == symbol || symbol == measure.key() { label.to_owned() } else { format!("{label}: {symbol}") }
 }

@@ -10,6 +10,7 @@ use statistics::equivalence_test;
 
 use super::episodes::EpisodeArgs;
 use super::{FeaturesArgs, LabelledFile, networks};
+use crate::invocation::Invocation;
 use crate::output::{self, Row};
 use crate::report::Table;
 use crate::usage::usage;
@@ -96,10 +97,10 @@ pub(super) struct Prepared {
 }
 
 /// Runs the command.
-pub(crate) fn few_shot(args: &Args) -> Result<()> {
-    let heads = heads(&args.heads)?;
+pub(crate) fn few_shot(args: &Args, invocation: &Invocation<'_>) -> Result<()> {
+    let heads = heads(&args.heads).map_err(usage)?;
     if args.across_networks {
-        return networks::across_networks(args, &heads);
+        return networks::across_networks(args, &heads, invocation);
     }
     let source = args.input.path();
     let Prepared { features, class_names } = prepared(args.input.read()?, &args.heads, &source)?;
@@ -110,18 +111,21 @@ pub(crate) fn few_shot(args: &Args) -> Result<()> {
     let scores = args.transfer_scores.then(|| fewshot::transfer_scores(&features)).transpose();
     let scores = scores.with_context(|| format!("{source}: --transfer-scores"))?;
     if args.json {
-        return output::json(&Output {
-            format: output::FORMAT,
-            features: source,
-            class_names,
-            episodes: evaluation.episodes,
-            episodes_sha256: evaluation.episodes_checksum.clone(),
-            fewshot: results(&args.heads, &evaluation),
-            differences: serde_json::to_value(&evaluation.differences)?,
-            equivalence,
-            confusion,
-            transfer_scores: scores,
-        });
+        return output::json(
+            &Output {
+                format: output::FORMAT,
+                features: source,
+                class_names,
+                episodes: evaluation.episodes,
+                episodes_sha256: evaluation.episodes_checksum.clone(),
+                fewshot: results(&args.heads, &evaluation),
+                differences: serde_json::to_value(&evaluation.differences)?,
+                equivalence,
+                confusion,
+                transfer_scores: scores,
+            },
+            invocation,
+        );
     }
     let mut rows = rows(&evaluation);
     rows.extend(equivalence.iter().flatten().map(|pair| {
@@ -130,6 +134,7 @@ pub(crate) fn few_shot(args: &Args) -> Result<()> {
     }));
     rows.extend(scores.iter().flat_map(score_rows));
     output::table(&source, &rows);
+    explain_errors();
     for confusion in confusion.iter().flatten() {
         output::say!("{}", confusion_table(confusion, class_names.as_deref()).text());
     }
@@ -189,8 +194,7 @@ fn equivalence(evaluation: &Evaluation, margin: f64) -> Result<Vec<EqualWithin>>
 
 /// The heads of these texts, which must differ.
 pub(crate) fn heads(texts: &[String]) -> Result<Vec<HeadKind>> {
-    let head = |text: &String| text.trim().parse().with_context(|| format!("--heads {text}")).map_err(usage);
-    texts.iter().map(head).collect()
+    texts.iter().map(|text| text.trim().parse().with_context(|| format!("--heads {text}"))).collect()
 }
 
 /// One JSON object for each head, under the text of --heads.
@@ -216,16 +220,14 @@ fn result(head: &HeadAccuracy) -> Value {
 fn rows(evaluation: &Evaluation) -> Vec<Row> {
     let mut rows = vec![Row::text("episodes", evaluation.episodes.to_string())];
     rows.extend(accuracy_rows(evaluation));
-    let pair = |pair: &Difference| {
-        Row::text(&format!("{} − {}", pair.first, pair.second), format!("{} (paired)", difference(&pair.difference)))
-    };
+    let pair = |pair: &Difference| difference(&format!("{} − {}", pair.first, pair.second), &pair.difference);
     rows.extend(evaluation.differences.iter().map(pair));
     rows
 }
 
 /// One row for each head.
 pub(super) fn accuracy_rows(evaluation: &Evaluation) -> Vec<Row> {
-    evaluation.heads.iter().map(|head| Row::text(&head.head, accuracy(&head.accuracy))).collect()
+    evaluation.heads.iter().map(|head| accuracy(&head.head, &head.accuracy)).collect()
 }
 
 /// The transfer scores.
@@ -238,19 +240,20 @@ pub(super) fn score_rows(scores: &TransferScores) -> Vec<Row> {
 }
 
 /// An accuracy in percent, with the ± of few-shot papers and the t-interval.
-pub(super) fn accuracy(accuracy: &MeanEstimate) -> String {
+pub(super) fn accuracy(name: &str, accuracy: &MeanEstimate) -> Row {
     let Interval { low, high, .. } = accuracy.student;
-    format!(
-        "{:.2} % ± {:.2} (1.96 standard errors); t-interval {:.2} to {:.2}",
-        100.0 * accuracy.mean,
-        100.0 * NORMAL_QUANTILE * accuracy.standard_error,
-        100.0 * low,
-        100.0 * high
-    )
+    let value = format!("{:.2} % ± {:.2}", 100.0 * accuracy.mean, 100.0 * NORMAL_QUANTILE * accuracy.standard_error);
+    Row::worded(name, value, &format!("t-interval {:.2} to {:.2}", 100.0 * low, 100.0 * high))
 }
 
 /// A difference of accuracies in percentage points, with its t-interval.
-pub(super) fn difference(difference: &MeanEstimate) -> String {
+pub(super) fn difference(name: &str, difference: &MeanEstimate) -> Row {
     let Interval { low, high, .. } = difference.student;
-    format!("{:+.2} points, t-interval {:+.2} to {:+.2}", 100.0 * difference.mean, 100.0 * low, 100.0 * high)
+    let value = format!("{:+.2} points", 100.0 * difference.mean);
+    Row::worded(name, value, &format!("paired t-interval {:+.2} to {:+.2}", 100.0 * low, 100.0 * high))
+}
+
+/// What ± means.
+pub(super) fn explain_errors() {
+    output::say!("± is {NORMAL_QUANTILE} standard errors, as in few-shot papers; intervals are at 95 %");
 }

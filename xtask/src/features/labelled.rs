@@ -12,11 +12,28 @@ use crate::usage::usage;
 /// Shape of the features, for messages.
 const FEATURES: &str = "[n, p], a row of features for each sample";
 
+/// Number of classes, 1 GiB of f64 with one number each, beyond which labels are taken for numbers of another kind.
+const MOST_CLASSES: usize = 1 << 27;
+
 /// Names that other libraries give to labels, in the order of preference.
 const LABEL_NAMES: [&str; 8] = ["labels", "label", "y", "targets", "target", "class", "class_id", "class_name"];
 
 /// Arrays of a features file that hold something else.
 const RESERVED: [&str; 4] = ["weight", "bias", "gc", "base_mean"];
+
+/// Refuses labels so large that one number for every smaller class number would exceed 1 GiB.
+pub(crate) fn check_class_count(file: &dyn std::fmt::Display, labels: &[u32]) -> Result<()> {
+    let Some((row, largest)) = labels.iter().enumerate().max_by_key(|(_, label)| **label) else { return Ok(()) };
+    let classes = *largest as usize + 1;
+    if classes > labels.len() && classes > MOST_CLASSES {
+        bail!(
+            "{file}: label {largest} of row {row} means {classes} classes, with {} samples in all; number the classes \
+             from 0",
+            labels.len()
+        );
+    }
+    Ok(())
+}
 
 /// The files of labelled features.
 #[allow(rustdoc::broken_intra_doc_links, reason = "the texts are help in a terminal, where shapes need no escapes")]

@@ -12,4 +12,4 @@ mod training_path;
 
 pub(crate) use collapse_measures::{Args as CollapseArgs, collapse_measures, rows as collapse_rows};
 pub(crate) use few_shot::{Args as FewShotArgs, few_shot, heads as few_shot_heads};
-pub(crate) use labelled::{FeaturesArgs, LabelledFile};
+pub(crate) use labelled::{FeaturesArgs, LabelledFile, check_class_count};

@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::few_shot::{self, Args, Prepared};
+use crate::invocation::Invocation;
 use crate::output::{self, Row};
 use crate::usage::usage;
 
@@ -60,7 +61,7 @@ struct HeadRanks {
 ///
 /// # Errors
 /// A single file, files whose labels differ, and those of one file.
-pub(super) fn across_networks(args: &Args, heads: &[HeadKind]) -> Result<()> {
+pub(super) fn across_networks(args: &Args, heads: &[HeadKind], invocation: &Invocation<'_>) -> Result<()> {
     let names: Vec<String> = args.input.files().iter().map(|path| path.display().to_string()).collect();
     if names.len() < 2 {
         return Err(usage(anyhow!("--across-networks: give two files of --features or more, one for each network")));
@@ -87,7 +88,7 @@ pub(super) fn across_networks(args: &Args, heads: &[HeadKind]) -> Result<()> {
     }
     let document = document(args, names, &evaluations, scores)?;
     if args.json {
-        return output::json(&document);
+        return output::json(&document, invocation);
     }
     print(args, &document, &evaluations);
     Ok(())
@@ -158,15 +159,13 @@ fn print(args: &Args, document: &Document, evaluations: &[Evaluation]) {
     }
     let across = &document.across_networks;
     let mut rows = vec![Row::text("episodes", document.episodes.to_string())];
-    rows.extend(across.heads.iter().map(|head| Row::text(&head.head, few_shot::accuracy(&head.accuracy))));
-    rows.extend(across.differences.iter().map(|pair| Row::text(&pair.head, few_shot::difference(&pair.accuracy))));
+    rows.extend(across.heads.iter().map(|head| few_shot::accuracy(&head.head, &head.accuracy)));
+    rows.extend(across.differences.iter().map(|pair| few_shot::difference(&pair.head, &pair.accuracy)));
     output::table(&format!("mean over {} networks; the intervals are those of further networks", across.models), &rows);
+    few_shot::explain_errors();
     if let Some(comparisons) = &document.comparisons {
         let row = |pair: &Comparison| {
-            Row::text(
-                &pair.head,
-                format!("{}: {} − {}", few_shot::difference(&pair.difference), pair.first, pair.second),
-            )
+            few_shot::difference(&format!("{}: {} − {}", pair.head, pair.first, pair.second), &pair.difference)
         };
         output::table("differences of networks, paired by episode", &comparisons.iter().map(row).collect::<Vec<_>>());
     }

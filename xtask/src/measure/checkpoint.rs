@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use candle_core::{DType, Device};
 use collapse::Head;
 use datasets::HubFile;
@@ -11,6 +11,9 @@ use models::{Architecture, DeviceName, Initialisation, Network, Pass, WeightsFil
 
 use super::Inputs;
 use super::onnx::OnnxGraph;
+use crate::arguments::architecture;
+use crate::files::existing;
+use crate::usage::usage;
 use crate::usage::usage;
 
 /// The network.
@@ -19,13 +22,14 @@ use crate::usage::usage;
 #[command(next_help_heading = "Network")]
 pub(crate) struct NetworkArgs {
     /// Architecture by name, such as vgg13 or resnet18-cifar; classes follow the weights, the input size the data
-    #[arg(long, value_name = "NAME", required_unless_present_any = ["arch", "onnx"], conflicts_with = "arch")]
+    #[arg(long, value_name = "NAME", required_unless_present_any = ["arch", "onnx"], conflicts_with = "arch",
+        value_parser = architecture(), hide_possible_values = true)]
     model: Option<String>,
     /// Architecture as a TOML file
     #[arg(long, value_name = "FILE")]
     arch: Option<PathBuf>,
     /// Weights with PyTorch's parameter names: a safetensors or PyTorch file, an index, a folder, or hub:OWNER/NAME[@REVISION][:FILE]
-    #[arg(long, value_name = "FILE", required_unless_present = "onnx")]
+    #[arg(long, value_name = "FILE", required_unless_present = "onnx", value_hint = clap::ValueHint::FilePath)]
     weights: Option<WeightsSource>,
     /// Instead of an architecture and weights: a graph as an ONNX file, with external weights in its folder
     #[arg(long, value_name = "FILE", conflicts_with_all = ["model", "arch", "weights"])]
@@ -70,6 +74,25 @@ impl NetworkArgs {
         let weights = self.weights.as_ref().context("neither --weights nor --onnx was given")?;
         let checkpoint = description.load(&fetched(weights)?, inputs, dtype, &device)?;
         Ok(Subject::Checkpoint(Box::new(Checkpoint { name: weights.to_string(), ..checkpoint })))
+    }
+
+    /// Checks the arguments without a download: names, files and the device.
+    ///
+    /// # Errors
+    /// An unknown architecture and a device that this program or machine does not have, as errors in the command line; a file
+    /// that is missing, and an architecture file that is none.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.device.open().map_err(|error| usage(error.into()))?;
+        if self.onnx.is_none() {
+            Description::read(self.model.as_deref(), self.arch.as_deref())?;
+        }
+        if let Some(path) = &self.onnx {
+            existing(path).context("--onnx")?;
+        }
+        match &self.weights {
+            Some(WeightsSource::File(path)) => existing(path).context("--weights"),
+            _ => Ok(()),
+        }
     }
 
     /// The device.
@@ -153,13 +176,14 @@ impl Subject {
         })
     }
 
-    /// The head that takes the measured tensor of this many features, where it is known.
-    pub(crate) fn head(&self, layer: Option<&str>, features: usize) -> Result<Option<Head>> {
+    /// The head that takes the measured tensor, where it is known.
+    ///
+    /// A head that acts on each token has another number of inputs than there are features; an assessment leaves it out.
+    pub(crate) fn head(&self, layer: Option<&str>) -> Result<Option<Head>> {
         match (self, layer) {
             (Subject::Checkpoint(checkpoint), None) => checkpoint.head(),
             (Subject::Checkpoint(_), Some(_)) => Ok(None),
-            // A head that acts on each token has another number of inputs than there are features.
-            (Subject::Graph(graph), _) => Ok(graph.head()?.filter(|head| head.feature_count() == features)),
+            (Subject::Graph(graph), _) => graph.head(),
         }
     }
 }
@@ -191,7 +215,7 @@ impl Description {
                 let architecture = Architecture::named(name).map_err(|error| usage(error.into()))?;
                 Ok(Self { origin: name.to_owned(), architecture, sized: false, classed: false })
             }
-            (None, None) => bail!("neither --model nor --arch was given"),
+            (None, None) => Err(usage(anyhow!("neither --model nor --arch was given"))),
         }
     }
 

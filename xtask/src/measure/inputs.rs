@@ -3,11 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
+use assess::BatchResult;
 use candle_core::{DType, Device, Tensor};
 use datasets::{Form, LabelledImages, Normalisation, Source, UnlabelledImages};
-use indicatif::ProgressBar;
 
+use crate::arguments::data_set;
 use crate::arrays::Arrays;
+use crate::files::existing;
 use crate::output::note;
 use crate::usage::usage;
 use crate::{data, suggest};
@@ -25,10 +27,10 @@ const BATCH: usize = 128;
 pub(crate) struct InputsArgs {
     /// Data set, with its part: NAME, NAME:train (the same), NAME:test or NAME:all; hub:OWNER/NAME for any of the Hub,
     /// folder:PATH for folders of images (all of them unless a part is named; images without class folders have no labels)
-    #[arg(long, value_name = "NAME[:PART]", conflicts_with = "inputs")]
+    #[arg(long, value_name = "NAME[:PART]", conflicts_with = "inputs", value_parser = data_set(), hide_possible_values = true)]
     data: Option<String>,
     /// Folder that holds the data set, instead of the Hub and its cache
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     data_dir: Option<PathBuf>,
     /// Configuration of a hub: data set with several
     #[arg(long, value_name = "NAME", conflicts_with = "inputs")]
@@ -78,6 +80,29 @@ impl InputsArgs {
         self.inputs.is_some() && self.std.is_some()
     }
 
+    /// Checks the arguments without a download: the data set, its part, and files.
+    ///
+    /// # Errors
+    /// No inputs, an unknown data set or part, and a normalisation that is none, as errors in the command line; a file or folder
+    /// that is missing.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.normalisation().map_err(usage)?;
+        match (&self.inputs, &self.data) {
+            (Some(path), _) => existing(path).context("--inputs"),
+            (None, Some(data)) => {
+                let (name, _) = set_and_part(data)?;
+                if let Some(path) = name.strip_prefix("folder:") {
+                    return existing(Path::new(path)).context("--data");
+                }
+                if let Some(path) = &self.data_dir {
+                    existing(path).context("--data-dir")?;
+                }
+                data::known(name).context("--data")
+            }
+            (None, None) => Err(usage(anyhow!("no inputs: give --data NAME or --inputs FILE"))),
+        }
+    }
+
     /// Reads the inputs.
     pub(crate) fn read(&self) -> Result<Inputs> {
         match (&self.inputs, &self.data) {
@@ -102,11 +127,7 @@ impl InputsArgs {
     }
 
     fn images(&self, data: &str) -> Result<Inputs> {
-        let (name, part) =
-            data.rsplit_once(':').filter(|(_, part)| PARTS.contains(part)).unwrap_or((data, default_part(data)));
-        if let Some(part) = unknown_part(data) {
-            return Err(usage(anyhow!("--data {data}: {}", suggest::unknown("part", part, PARTS))));
-        }
+        let (name, part) = set_and_part(data)?;
         let form = Form { size: self.size, ..Form::default() };
         let source = Source {
             form,
@@ -119,11 +140,9 @@ impl InputsArgs {
             return self.unlabelled(data, &folder, &source);
         }
         if self.data_dir.is_none() && !data::is_folder(name) {
-            data::named(datasets::fetch(name, &source))
-                .with_context(|| format!("cannot fetch the data set `{name}`"))?;
+            datasets::fetch(name, &source).with_context(|| format!("cannot fetch the data set `{name}`"))?;
         }
-        let set =
-            data::named(datasets::load(name, &source)).with_context(|| format!("cannot read the data set `{name}`"))?;
+        let set = datasets::load(name, &source).with_context(|| format!("cannot read the data set `{name}`"))?;
         note_skipped(data, set.skipped_files);
         let normalisation = match self.normalisation()? {
             Some(normalisation) => normalisation,
@@ -161,6 +180,14 @@ impl InputsArgs {
         let std: Vec<f32> = std.iter().map(|std| *std as f32).collect();
         Ok(Some(Normalisation::new(mean, &std).context("--mean and --std")?))
     }
+}
+
+/// The data set and its part, of `NAME` or `NAME:PART`.
+fn set_and_part(data: &str) -> Result<(&str, &str)> {
+    if let Some(part) = unknown_part(data) {
+        return Err(usage(anyhow!("--data {data}: {}", suggest::unknown("part", part, PARTS))));
+    }
+    Ok(data.rsplit_once(':').filter(|(_, part)| PARTS.contains(part)).unwrap_or((data, default_part(data))))
 }
 
 /// The folder of `folder:PATH`, if its images have no classes.
@@ -272,11 +299,11 @@ impl Inputs {
 
     /// The standard deviation by which each channel was divided.
     pub(crate) fn std(&self) -> Result<Vec<f64>> {
-        self.std.clone().with_context(|| {
-            format!(
+        self.std.clone().ok_or_else(|| {
+            usage(anyhow!(
                 "--units pixel: {} does not hold the divisors of `x`; give them as --std, one number for each channel",
                 self.name
-            )
+            ))
         })
     }
 
@@ -300,20 +327,28 @@ impl Inputs {
         Ok(order)
     }
 
-    /// The samples at these positions in batches; `bar` counts the samples.
+    /// The samples at these positions in batches.
     pub(crate) fn batches<'a>(
         &'a self,
         positions: &'a [usize],
         dtype: DType,
         device: &'a Device,
-        bar: &'a ProgressBar,
     ) -> impl Iterator<Item = Result<(Tensor, Option<Vec<u32>>)>> + 'a {
         positions.chunks(BATCH).map(move |positions| {
             let x = self.batch(positions)?.to_dtype(dtype)?.to_device(device)?;
             let labels = self.labels.as_ref().map(|labels| positions.iter().map(|at| labels[*at]).collect());
-            bar.inc(positions.len() as u64);
             Ok((x, labels))
         })
+    }
+
+    /// The same as a source for an assessment.
+    pub(crate) fn source<'a>(
+        &'a self,
+        positions: &'a [usize],
+        dtype: DType,
+        device: &'a Device,
+    ) -> impl Iterator<Item = BatchResult> + 'a {
+        self.batches(positions, dtype, device).map(|batch| Ok(batch?.into()))
     }
 
     fn batch(&self, positions: &[usize]) -> Result<Tensor> {

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use crate::files::write_whole;
+use crate::invocation::Invocation;
 use crate::measure::InputsArgs;
 use crate::output;
 use checkpoints::CheckpointArgs;
@@ -54,7 +55,7 @@ pub(crate) struct Args {
 }
 
 /// Runs the command.
-pub(crate) fn rank(args: &Args) -> Result<()> {
+pub(crate) fn rank(args: &Args, invocation: &Invocation<'_>) -> Result<()> {
     let rank_table = match &args.runs {
         Some(folder) => finished_runs::read(folder, &args.against)?,
         None => args.checkpoints.measure(&args.inputs)?,
@@ -64,7 +65,7 @@ pub(crate) fn rank(args: &Args) -> Result<()> {
         write_whole(path, chart::svg(&rank_table)?.as_bytes())?;
     }
     if args.json {
-        return output::json(&rank_table.document());
+        return output::json(&rank_table.document(), invocation);
     }
     output::say!("{}", rank_table.text());
     Ok(())

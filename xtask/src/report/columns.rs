@@ -80,8 +80,8 @@ pub(crate) fn measurements(results: &Results) -> Vec<Column> {
         of.number("train_loss", |_, line| line.train_loss),
     ]);
     for metric in results.metrics() {
-        let error = format!("{}_standard_error", metric.name());
-        columns.push(of.number(metric.name(), |_, line| line.value(metric)));
+        let error = format!("{}_standard_error", metric.key());
+        columns.push(of.number(metric.key(), |_, line| line.value(metric)));
         columns.push(of.number(&error, |_, line| standard_error(line, metric)));
     }
     columns

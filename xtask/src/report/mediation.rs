@@ -6,7 +6,7 @@ use statistics::{ChangeScale, Effect, MediationEffects, SeedValue, mediation_eff
 use super::results::{Results, Run};
 use super::table::Table;
 use super::verdict::{Size, seeds};
-use crate::study::metric::{Metric, Scale};
+use crate::study::metric::{Metric, Scale, measures};
 use crate::task::Task;
 
 /// The key that a sweep of interventions varies.
@@ -66,16 +66,18 @@ pub(crate) fn mediation(results: &Results) -> Option<Mediation> {
     let (name, sweep) = plan.sweeps.iter().find(|(_, sweep)| sweep.key == PENALTY)?;
     let pairs: &[(Metric, Metric)] = match plan.task {
         Task::Transfer => &[
-            (Metric::Gc, Metric::Nc),
-            (Metric::Gc, Metric::TargetNc),
-            (Metric::Nc, Metric::TargetNc),
-            (Metric::Gc, Metric::NearestMeanAccuracy),
-            (Metric::Nc, Metric::NearestMeanAccuracy),
-            (Metric::TargetNc, Metric::NearestMeanAccuracy),
+            (measures::GC, measures::NC),
+            (measures::GC, measures::TARGET_NC),
+            (measures::NC, measures::TARGET_NC),
+            (measures::GC, measures::NEAREST_MEAN_ACCURACY),
+            (measures::NC, measures::NEAREST_MEAN_ACCURACY),
+            (measures::TARGET_NC, measures::NEAREST_MEAN_ACCURACY),
         ],
-        Task::Classification => {
-            &[(Metric::Gc, Metric::Nc), (Metric::Gc, Metric::TestAccuracy), (Metric::Nc, Metric::TestAccuracy)]
-        }
+        Task::Classification => &[
+            (measures::GC, measures::NC),
+            (measures::GC, measures::TEST_ACCURACY),
+            (measures::NC, measures::TEST_ACCURACY),
+        ],
     };
     let runs: Vec<(u64, usize, &Run)> = results
         .runs
@@ -142,7 +144,7 @@ impl Mediation {
     pub(crate) fn table(&self, task: Task) -> Table {
         let header = ["path", "runs", "λ on mediator", "doubling of mediator", "indirect", "direct", "total"];
         let row = |path: &MediatedPath| {
-            let names = format!("{} → {} → {}", self.label, path.mediator.label(task), path.outcome.label(task));
+            let names = format!("{} → {} → {}", self.label, task.label_of(path.mediator), task.label_of(path.outcome));
             let mut row = vec![names, path.runs.to_string()];
             row.extend(path.sizes().map(|(_, size)| times(&size)));
             row

@@ -6,7 +6,7 @@ use super::results::{Results, Run, compared_runs};
 use super::verdict::{ClaimKind, Finding};
 use crate::study::experiment::{ComparisonPoint, Overlay};
 use crate::study::measurement::LayerMeasures;
-use crate::study::metric::{Metric, Scale};
+use crate::study::metric::{Metric, Scale, measures};
 
 /// The name of the network before the first step, in tables.
 const INITIAL_NETWORK: &str = "initial network";
@@ -24,35 +24,23 @@ pub(crate) struct Table {
     pub(crate) summed: bool,
 }
 
-/// The metrics in the table of a sweep; the others are in the CSV.
+/// The standard measures in the table of a sweep; the others are in the CSV.
+const SHOWN: [Metric; 10] = [
+    measures::GC,
+    measures::GEOMETRIC_COLLAPSE,
+    measures::PAIRWISE_GEOMETRIC_COLLAPSE,
+    measures::NC,
+    measures::TARGET_NC,
+    measures::NEAREST_MEAN_ACCURACY,
+    measures::RIDGE_ACCURACY,
+    measures::TEST_NC,
+    measures::TEST_ACCURACY,
+    measures::EVALUATION_LOSS,
+];
+
+/// The measures in the table of a sweep: the main ones, and those that the experiment asks for beyond the standard ones.
 fn shown(results: &Results) -> Vec<Metric> {
-    let auxiliary = [
-        Metric::PoincareConstant,
-        Metric::PathSlope,
-        Metric::StepSlope,
-        Metric::TestBound,
-        Metric::NearestMeanError,
-        Metric::NearestMeanBound,
-        Metric::NearestMeanGcBound,
-        Metric::SphericalBound,
-        Metric::SphericalGcBound,
-        Metric::MeanVariance,
-        Metric::MeanInverseSquaredDistance,
-        Metric::VarianceOverGc,
-        Metric::GcOverVariance,
-        Metric::GcOverTotalVariance,
-        Metric::TestGc,
-        Metric::TargetGc,
-        Metric::NcUnbiased,
-        Metric::TargetNcUnbiased,
-        Metric::GeometricCollapseUnbiased,
-        Metric::CantelliBound,
-        Metric::DirectionalBound,
-        Metric::TargetNearestMeanError,
-        Metric::TargetCantelliBound,
-        Metric::TargetDirectionalBound,
-    ];
-    results.metrics().into_iter().filter(|metric| !auxiliary.contains(metric)).collect()
+    results.metrics().into_iter().filter(|metric| !metric.is_standard() || SHOWN.contains(metric)).collect()
 }
 
 /// Tables for each column of the figure: the initial network, the swept values, and the rank correlations, at the end of training
@@ -158,7 +146,7 @@ pub(crate) fn courses(results: &Results) -> Vec<Table> {
             cells
         };
         let mut header = vec!["epochs".to_owned()];
-        header.extend(group.metrics.iter().map(|metric| metric.label(plan.task).to_owned()));
+        header.extend(group.metrics.iter().map(|metric| plan.task.label_of(*metric).to_owned()));
         let rows = plan.measure.schedule.iter().map(row).collect();
         Table { caption: format!("{} ({} runs)", group.label, runs.len()), header, rows, summed: false }
     };

@@ -5,6 +5,7 @@ use models::DeviceName;
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
+use super::metric::Metric;
 use super::settings::differences;
 use crate::task::Task;
 
@@ -128,6 +129,9 @@ pub(crate) struct Measure {
     /// Names of the layers that are measured at the end of training; none by default.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) layers: Vec<String>,
+    /// Measures of the registry beyond the standard ones, by their keys. Those that figures and claims name are added.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) also: Vec<Metric>,
     /// Few-shot episodes on the target classes.
     pub(crate) few_shot: FewShot,
     /// Estimators of GC that are compared with its exact value, if any.

@@ -1,11 +1,13 @@
 //! Experiment files, and how a preset and the command line are applied to them.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
 use toml::Table;
 
 use super::configuration::{Configuration, SECTIONS};
+use super::metric::Metric;
 pub(crate) use super::plan::{Axes, ComparisonPoint, Course, Direction, Inequality, Overlay, Plan, Rules, Sweep};
 use super::settings;
 use crate::files::LARGEST_TEXT;
@@ -98,8 +100,17 @@ impl Experiment {
         if let Some((key, value)) = swept {
             settings::put(&mut tree, key, value)?;
         }
-        Configuration::from_experiment(&tree, seed, self.largest_batch_size())
-            .with_context(|| swept.map_or_else(String::new, |(key, value)| format!("sweep of `{key}` at {value}")))
+        let mut configuration = Configuration::from_experiment(&tree, seed, self.largest_batch_size())
+            .with_context(|| swept.map_or_else(String::new, |(key, value)| format!("sweep of `{key}` at {value}")))?;
+        configuration.measure.also = self.also();
+        Ok(configuration)
+    }
+
+    /// The measures beyond the standard ones that the file lists, and those that its figures and claims name.
+    fn also(&self) -> Vec<Metric> {
+        let named = self.plan.metrics().chain(self.plan.measure.also.iter().copied());
+        let also: BTreeSet<Metric> = named.filter(|metric| !metric.is_standard()).collect();
+        also.into_iter().collect()
     }
 
     /// The largest batch size among all runs.
@@ -144,10 +155,11 @@ impl Experiment {
                 bail!(suggest::unknown("sweep", name, plan.sweeps.keys().map(String::as_str)));
             }
         }
-        if let Some(metric) = plan.metrics().find(|metric| !metric.measured_in(plan.task)) {
+        let mut measured = plan.metrics().chain(plan.measure.also.iter().copied());
+        if let Some(metric) = measured.find(|metric| !plan.task.measures(*metric)) {
             bail!(
-                "the metric `{}` is drawn or claimed, but the task `{}` does not measure it",
-                metric.name(),
+                "the measure `{}` is drawn, claimed or in measure.also, but the task `{}` does not measure it",
+                metric.key(),
                 plan.task.name()
             );
         }
@@ -156,7 +168,7 @@ impl Experiment {
         }
         for trend in &plan.claims.trends {
             if let Some(metric) = trend.primary.iter().find(|metric| !trend.metrics.contains(metric)) {
-                bail!("claims.trends: `{}` is primary, but not among its metrics", metric.name());
+                bail!("claims.trends: `{}` is primary, but not among its metrics", metric.key());
             }
         }
         let related = plan.claims.associations.iter().map(|claim| claim.direction);

@@ -24,14 +24,6 @@ impl Complexity {
             require_per_class(OPERATION, moments, gc)?;
             per_class = Some(classes.iter().map(|&class| (class, gc[class])).collect());
         }
-        if let Some(gc) = &options.gc_by_label {
-            let of_class = |&class: &usize| {
-                let gc = u32::try_from(class).ok().and_then(|label| gc.get(&label)).copied();
-                let gc = gc.ok_or(Error::MissingComplexity { operation: OPERATION, class })?;
-                require_complexity(OPERATION, gc).map(|()| (class, gc))
-            };
-            per_class = Some(classes.iter().map(of_class).collect::<Result<_>>()?);
-        }
         if let Some(gc) = &options.gc_per_sample {
             if gc.len() != labels.len() {
                 return Err(Error::Shape {

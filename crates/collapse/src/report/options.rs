@@ -1,7 +1,5 @@
 //! Options of a report.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use crate::convention::{CdnvConvention, Precision, Truncation, Weighting};
@@ -31,7 +29,6 @@ pub struct ReportOptions {
     pub(super) gc_per_sample: Option<Vec<f64>>,
     pub(super) gc: Option<f64>,
     pub(super) gc_per_class: Option<Vec<f64>>,
-    pub(super) gc_by_label: Option<BTreeMap<u32, f64>>,
 }
 
 impl Default for ReportOptions {
@@ -47,7 +44,6 @@ impl Default for ReportOptions {
             gc_per_sample: None,
             gc: None,
             gc_per_class: None,
-            gc_by_label: None,
         }
     }
 }
@@ -112,26 +108,6 @@ impl ReportOptions {
     /// Sets the geometric complexity of each class `[K]`; by default these are the class means of the per-sample values.
     pub fn with_gc_per_class(mut self, gc_per_class: impl Into<Option<Vec<f64>>>) -> Self {
         self.gc_per_class = gc_per_class.into();
-        self
-    }
-
-    /// Sets the geometric complexity of each class by its label, instead of [`ReportOptions::with_gc_per_class`]: classes that do
-    /// not occur need no entry and no memory. A class of at least two samples without an entry is
-    /// [`crate::Error::MissingComplexity`].
-    ///
-    /// ```
-    /// use collapse::{ReportOptions, report_slice};
-    /// let (far, labels) = (4_000_000_000, [7, 7, 4_000_000_000, 4_000_000_000]);
-    /// let options = ReportOptions::default().with_gc_by_label([(7, 1.0), (far, 3.0)]);
-    /// let report = report_slice(&[-1.0, 1.0, 8.0, 12.0], 1, &labels, None, &options)?;
-    /// assert_eq!(report.geometric.pairwise, Some(0.02));
-    /// let options = ReportOptions::default().with_gc_by_label([(7, 1.0)]);
-    /// let missing = report_slice(&[-1.0, 1.0, 8.0, 12.0], 1, &labels, None, &options);
-    /// assert!(matches!(missing, Err(collapse::Error::MissingComplexity { class: 4_000_000_000, .. })));
-    /// # Ok::<(), collapse::Error>(())
-    /// ```
-    pub fn with_gc_by_label(mut self, gc_by_label: impl IntoIterator<Item = (u32, f64)>) -> Self {
-        self.gc_by_label = Some(gc_by_label.into_iter().collect());
         self
     }
 

@@ -126,11 +126,9 @@ fn link(page: &Page, sentence: &LeadSentence) -> Markup {
 /// The id of the panel that shows a claim.
 fn panel(finding: &Finding) -> Option<String> {
     match (&finding.sweep, &finding.metrics[..]) {
-        (Some(sweep), [metric]) => Some(format!("{sweep}-{}", metric.name())),
-        (None, [x, y]) if finding.kind == verdict::ClaimKind::Course => {
-            Some(format!("course-{}-{}", x.name(), y.name()))
-        }
-        (None, [x, y]) => Some(format!("scatter-{}-{}", x.name(), y.name())),
+        (Some(sweep), [metric]) => Some(format!("{sweep}-{}", metric.key())),
+        (None, [x, y]) if finding.kind == verdict::ClaimKind::Course => Some(format!("course-{}-{}", x.key(), y.key())),
+        (None, [x, y]) => Some(format!("scatter-{}-{}", x.key(), y.key())),
         _ => None,
     }
 }

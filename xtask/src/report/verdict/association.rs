@@ -22,7 +22,7 @@ pub(super) fn claims(results: &Results, claim: &Association) -> Vec<Claim> {
 /// Every run counts once, in whatever number of sweeps it is.
 fn one(results: &Results, claim: &Association, comparison: ComparisonPoint) -> Claim {
     let (plan, rules) = (&results.experiment.plan, &results.experiment.plan.rules);
-    let (x, y) = (claim.x.label(plan.task), claim.y.label(plan.task));
+    let (x, y) = (plan.task.label_of(claim.x), plan.task.label_of(claim.y));
     let goes = if claim.direction == Direction::Rises { "lower" } else { "higher" };
     let words = format!("lower {x} ↔ {goes} {y}, given swept values and loss");
     let all: Vec<&Run> = results.runs.iter().collect();
@@ -61,7 +61,7 @@ fn test(mut finding: Finding, points: &Points, results: &Results, direction: Dir
         Ok(found) => found,
         Err(statistics::Error::NoVariation { which, .. }) => {
             let metric = if which == "first" { finding.metrics.first() } else { finding.metrics.last() };
-            let label = metric.map_or("a metric", |metric| metric.label(results.experiment.plan.task));
+            let label = metric.map_or("a metric", |metric| results.experiment.plan.task.label_of(metric));
             let given = names(&results.experiment.plan);
             return Claim::untested(finding, format!("{label} does not vary within seeds given {given}"));
         }

@@ -12,7 +12,7 @@ use crate::study::experiment::{Course, Direction};
 /// The claim about the correlation of two metrics within each run, over the scheduled points after the initial network.
 pub(super) fn claim(results: &Results, claim: &Course) -> Claim {
     let (plan, rules) = (&results.experiment.plan, &results.experiment.plan.rules);
-    let (x, y) = (claim.x.label(plan.task), claim.y.label(plan.task));
+    let (x, y) = (plan.task.label_of(claim.x), plan.task.label_of(claim.y));
     let goes = if claim.direction == Direction::Rises { "with" } else { "against" };
     let words = format!("{y} goes {goes} {x} in the course of training");
     let all: Vec<&Run> = results.runs.iter().collect();

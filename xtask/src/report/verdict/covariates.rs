@@ -2,7 +2,7 @@
 
 use crate::report::results::{ComparedRun, Run};
 use crate::study::experiment::Plan;
-use crate::study::metric::Metric;
+use crate::study::metric::measures;
 use crate::study::plan::number;
 
 /// The value of every swept key in the configuration of a run, and its training loss: in evaluation mode at the comparison
@@ -10,7 +10,7 @@ use crate::study::plan::number;
 pub(super) fn covariates(plan: &Plan, run: &ComparedRun) -> Option<Vec<f64>> {
     let configuration = toml::Value::try_from(&run.run.planned.configuration).ok()?;
     let swept = plan.sweeps.values().map(|sweep| value_at(&configuration, &sweep.key));
-    let loss = run.value(Metric::EvaluationLoss).or(run.run.final_loss);
+    let loss = run.value(measures::EVALUATION_LOSS).or(run.run.final_loss);
     swept.chain([loss]).collect()
 }
 

@@ -25,7 +25,7 @@ struct Point {
 /// when the bound is at or above the largest possible value at every point.
 pub(super) fn finding(results: &Results, claim: &Inequality) -> Finding {
     let (plan, rules) = (&results.experiment.plan, &results.experiment.plan.rules);
-    let (lesser, greater) = (claim.lesser.label(plan.task), claim.greater.label(plan.task));
+    let (lesser, greater) = (plan.task.label_of(claim.lesser), plan.task.label_of(claim.greater));
     let words = format!("{lesser} ≤ {greater} at every measured point");
     let mut finding = Finding::new(words, ClaimKind::Inequality, vec![claim.lesser, claim.greater], rules.confidence);
     let all: Vec<&Run> = results.runs.iter().collect();

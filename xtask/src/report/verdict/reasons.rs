@@ -6,7 +6,7 @@ use super::{ClaimKind, Finding};
 use crate::report::results::{Results, Run};
 use crate::report::table::three_digits;
 use crate::study::experiment::{ComparisonPoint, Direction, Rules};
-use crate::study::metric::Metric;
+use crate::study::metric::{Metric, measures};
 
 /// A p-value in words and tables.
 pub(crate) fn p_value(value: f64) -> String {
@@ -52,7 +52,7 @@ pub(super) fn of_decision(judged: &Judged, finding: &Finding, how: &DecisionRule
 }
 
 fn not_measured(metric: Metric) -> String {
-    format!("`{}` is not measured in these runs", metric.name())
+    format!("`{}` is not measured in these runs", metric.key())
 }
 
 /// Why no runs are left for a claim; none if there are some.
@@ -73,8 +73,8 @@ pub(super) fn without_runs(
         return Some("all runs are excluded".to_owned());
     }
     Some(match comparison {
-        Some(ComparisonPoint::EqualLoss) if !results.metrics().contains(&Metric::EvaluationLoss) => {
-            format!("equal loss cannot be found: {}", not_measured(Metric::EvaluationLoss))
+        Some(ComparisonPoint::EqualLoss) if !results.metrics().contains(&measures::EVALUATION_LOSS) => {
+            format!("equal loss cannot be found: {}", not_measured(measures::EVALUATION_LOSS))
         }
         Some(ComparisonPoint::EqualLoss) => {
             let level = results.experiment.plan.rules.equal_loss_level;

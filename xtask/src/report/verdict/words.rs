@@ -9,7 +9,7 @@ use crate::report::chart::plain;
 use crate::report::results::Results;
 use crate::report::table::{self, signed, three_digits};
 use crate::study::experiment::{Direction, Plan};
-use crate::study::metric::Metric;
+use crate::study::metric::measures;
 
 /// A sentence about one or more primary claims that have the same verdict.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -61,7 +61,7 @@ fn sentence(plan: &Plan, group: &[&Finding], findings: &[Finding]) -> Option<Lea
 /// The size of GC in the same sweep, where no primary claim is about it: what the sweep did to GC belongs to the sentence.
 fn beside(plan: &Plan, first: &Finding, findings: &[Finding]) -> String {
     let same = |finding: &&Finding| {
-        finding.metrics == [Metric::Gc]
+        finding.metrics == [measures::GC]
             && finding.kind == ClaimKind::Trend
             && (&finding.sweep, finding.comparison) == (&first.sweep, first.comparison)
     };
@@ -135,7 +135,7 @@ fn contradicts(finding: &Finding) -> bool {
 }
 
 fn metric(plan: &Plan, finding: &Finding, index: usize) -> &'static str {
-    finding.metrics.get(index).map_or("", |metric| metric.label(plan.task))
+    finding.metrics.get(index).map_or("", |metric| plan.task.label_of(*metric))
 }
 
 /// `a`, `a and b`, `a, b and c`.

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use assess::Slopes;
 use models::Network;
 use models::train::Progress;
 use serde::{Deserialize, Serialize};
@@ -54,7 +55,7 @@ impl Pilot {
             Ok(if since.elapsed() > TIME_LIMIT { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         })?;
         let since = Instant::now();
-        measuring.measure(&network)?;
+        measuring.measure(&network, Slopes::default())?;
         let mut measurement = since.elapsed().as_secs_f64();
         if let Some(estimating) = &estimating {
             measurement += estimators_seconds(estimating, &network)?;

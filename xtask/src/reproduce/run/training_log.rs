@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use anyhow::{Context, Result};
+use assess::Slopes;
 use datasets::LabelledImages;
 use models::Network;
 use models::train::Observation;
@@ -11,8 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::estimating::Estimating;
 use super::measuring::Measuring;
 use crate::study::configuration::Configuration;
-use crate::study::measurement::{Measured, Measurement, MeasuringPoint};
-use crate::study::metric::Metric;
+use crate::study::measurement::{Measurement, MeasuringPoint};
 use crate::study::store::RunFolder;
 
 /// Running averages along training, and the measuring points that are still to come.
@@ -121,17 +121,12 @@ impl<'a> TrainingLog<'a> {
         if points.is_empty() {
             return Ok(None);
         }
-        let mut values = match self.measuring.measure(network) {
+        let slopes = Slopes::new(self.state.slope, step, observation.squared_gradient_norm);
+        let values = match self.measuring.measure(network, slopes) {
             Ok(values) => values,
             Err(_) if step > 0 && !self.measuring.is_finite(network)? => return Ok(Some(Diverged { step })),
             Err(error) => return Err(error.context(format!("measuring after step {step}"))),
         };
-        if step > 0 {
-            values.insert(Metric::PathSlope, Measured::new(self.state.slope / step as f64, None, step));
-        }
-        if let Some(slope) = observation.squared_gradient_norm {
-            values.insert(Metric::StepSlope, Measured::new(slope, None, 1));
-        }
         let estimates = match &self.estimating {
             Some(estimating) => estimating
                 .estimate(network, estimating.repeats())

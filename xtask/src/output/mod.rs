@@ -4,19 +4,28 @@
 //! is dropped and the command goes on with its work. Any other error of standard output, such as a full disk, is kept, and
 //! the command ends with it ([`failure`]).
 
+mod numbers;
+mod table;
+mod wrap;
+
 use std::borrow::Cow;
 use std::fmt::{Arguments, Display};
-use std::io::{ErrorKind, Write};
-use std::sync::OnceLock;
+use std::io::{ErrorKind, IsTerminal, Write};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::Result;
 use serde::Serialize;
+
+use crate::invocation::{Invocation, Record};
+pub(crate) use numbers::interval;
+pub(crate) use table::{Row, table};
+use wrap::{WIDTH, wrapped};
 
 /// Version of the JSON's layout, which `docs/src/output.schema.json` describes.
 pub(crate) const FORMAT: u32 = 1;
 
 /// The first error of standard output, other than a closed pipe.
-static FAILURE: OnceLock<String> = OnceLock::new();
+static FAILURE: Mutex<Option<String>> = Mutex::new(None);
 
 /// Prints a line to standard output, with the syntax of `println!`, and never panics.
 macro_rules! say {
@@ -62,7 +71,8 @@ pub(crate) fn print(text: &str) {
     if let Err(error) = output.write_all(text.as_bytes()).and_then(|()| output.flush())
         && error.kind() != ErrorKind::BrokenPipe
     {
-        FAILURE.get_or_init(|| format!("cannot write to standard output: {error}"));
+        let mut failure = FAILURE.lock().unwrap_or_else(PoisonError::into_inner);
+        failure.get_or_insert_with(|| format!("cannot write to standard output: {error}"));
     }
 }
 
@@ -71,18 +81,16 @@ fn on_one_line(text: &str) -> String {
     printable(text).replace('\n', "\\n")
 }
 
-/// Prints a line to standard error, with control characters escaped; [`note!`] calls it. An error has no other place to be
-/// reported and is ignored.
+/// Prints a line to standard error, with control characters escaped; [`note!`] calls it.
 pub(crate) fn note_line(text: impl Display) {
-    let _ = writeln!(std::io::stderr().lock(), "{}", on_one_line(&text.to_string()));
+    write_error(on_one_line(&text.to_string()));
 }
 
 /// Prints lines to standard error; [`note_error!`] calls it. Control characters are escaped, and line feeds where they are
 /// those of a command-line argument, such as a file's name.
 pub(crate) fn note_lines(text: impl Display) {
     let arguments: Vec<String> = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
-    let text = with_names_on_one_line(&text.to_string(), &arguments);
-    let _ = writeln!(std::io::stderr().lock(), "{}", printable(&text));
+    write_error(printable(&with_names_on_one_line(&text.to_string(), &arguments)).into_owned());
 }
 
 /// The text, with the line feeds of these names escaped.
@@ -91,67 +99,44 @@ fn with_names_on_one_line(text: &str, names: &[String]) -> String {
     broken.fold(text.to_owned(), |text, name| text.replace(name.as_str(), &name.replace('\n', "\\n")))
 }
 
-/// The first error of standard output so far, other than a closed pipe.
-pub(crate) fn failure() -> Option<&'static str> {
-    FAILURE.get().map(String::as_str)
+/// Writes to standard error. An error of that has no other place to be reported and is ignored.
+fn write_error(text: String) {
+    let mut errors = std::io::stderr().lock();
+    // A terminal would break lines within words; other programs search in whole lines.
+    let text = if errors.is_terminal() { wrapped(&text, WIDTH, "  ") } else { text };
+    let _ = writeln!(errors, "{text}");
 }
 
-/// One line for people.
-pub(crate) struct Row {
-    name: String,
-    value: String,
-    meaning: &'static str,
+/// The first error of standard output in this command, other than a closed pipe.
+pub(crate) fn failure() -> Option<String> {
+    FAILURE.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
-impl Row {
-    /// A number, with its standard error where it has one.
-    pub(crate) fn measured(name: &str, value: f64, error: Option<f64>, meaning: &'static str) -> Self {
-        let error = error.map_or_else(String::new, |error| format!(" ± {error:.2e}"));
-        Self { name: name.to_owned(), value: format!("{}{error}", number(value)), meaning }
-    }
-
-    /// A value in words.
-    pub(crate) fn text(name: &str, value: String) -> Self {
-        Self { name: name.to_owned(), value, meaning: "" }
-    }
+/// Forgets the error of an earlier command of this process.
+pub(crate) fn forget_failure() {
+    *FAILURE.lock().unwrap_or_else(PoisonError::into_inner) = None;
 }
 
-/// A number with six digits, in the shorter of the two notations.
-fn number(value: f64) -> String {
-    let size = value.abs();
-    if value == 0.0 || (1e-3..1e6).contains(&size) {
-        let decimals = (5 - size.max(1.0).log10().floor() as i64).clamp(0, 6) as usize;
-        format!("{value:.decimals$}")
-    } else {
-        format!("{value:.5e}")
-    }
-}
-
-/// Prints a title and lines below it, with names and values aligned.
-pub(crate) fn table(title: &str, rows: &[Row]) {
-    let width = |text: fn(&Row) -> &str| rows.iter().map(|row| text(row).chars().count()).max().unwrap_or(0);
-    let name = width(|row| &row.name);
-    let value = width(|row| if row.meaning.is_empty() { "" } else { &row.value });
-    say!("{}", title.replace('\n', "\\n"));
-    for row in rows {
-        let line = format!("  {:<name$}  {:<value$}  {}", row.name, row.value, row.meaning);
-        say!("{}", line.trim_end());
-    }
-}
-
-/// Prints one JSON document.
+/// Prints one JSON document, with the record of its command.
 ///
 /// # Errors
 /// A document that is not JSON.
-pub(crate) fn json(document: &impl Serialize) -> Result<()> {
+pub(crate) fn json(document: &impl Serialize, invocation: &Invocation<'_>) -> Result<()> {
+    #[derive(Serialize)]
+    struct Recorded<'a, D> {
+        #[serde(flatten)]
+        document: &'a D,
+        record: Record,
+    }
+    let recorded = Recorded { document, record: invocation.record() };
     // JSON has escapes of its own.
-    print(&format!("{}\n", serde_json::to_string_pretty(document)?));
+    print(&format!("{}\n", serde_json::to_string_pretty(&recorded)?));
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{number, on_one_line, printable, with_names_on_one_line};
+    use super::{on_one_line, printable, with_names_on_one_line};
 
     #[test]
     fn names_with_line_feeds_stay_on_one_line() {
@@ -165,11 +150,5 @@ mod tests {
     fn control_characters_are_escaped_and_lines_stay() {
         assert_eq!(printable("a\u{1b}[31mb\r\u{9b}c\n\td é"), "a\\u{1b}[31mb\\u{d}\\u{9b}c\n\td é");
         assert!(matches!(printable("photos/ü.png"), std::borrow::Cow::Borrowed(_)));
-    }
-
-    #[test]
-    fn numbers_have_six_digits() {
-        let read: Vec<String> = [0.0, 1.5, 123.456_789, 0.012_345_678, 1.0e-7, 2.5e9].map(number).to_vec();
-        assert_eq!(read, ["0.00000", "1.50000", "123.457", "0.01235", "1.00000e-7", "2.50000e9"]);
     }
 }
