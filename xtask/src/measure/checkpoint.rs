@@ -14,7 +14,6 @@ use super::onnx::OnnxGraph;
 use crate::arguments::architecture;
 use crate::files::existing;
 use crate::usage::usage;
-use crate::usage::usage;
 
 /// The network.
 #[allow(rustdoc::broken_intra_doc_links, reason = "the texts are help in a terminal, where shapes need no escapes")]
