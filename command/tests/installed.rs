@@ -123,9 +123,9 @@ fn runs_are_processes_of_the_installed_program() {
         "measure.feature_images_per_class=3",
         "measure.gc_images_per_class=2",
         "rules.resamples=100",
-        "sweeps.learning-rate.values=[0.05]",
-        "sweeps.batch-size.values=[8]",
-        "sweeps.l2.values=[0]",
+        "sweeps.learning-rate.values=[0.05, 0.1]",
+        "sweeps.batch-size.values=[8, 12]",
+        "sweeps.l2.values=[0, 1e-2]",
     ];
     let mut arguments = vec!["reproduce", "fig1", "--seed", "0", "--out", "out"];
     tiny.iter().for_each(|setting| arguments.extend(["--set", setting]));

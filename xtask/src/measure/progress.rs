@@ -1,4 +1,4 @@
-//! The progress of a measurement in a terminal, counted in passes, and the images that a tolerance needs.
+//! The progress of a measurement in a terminal, counted in passes, and the samples that a tolerance needs.
 
 use std::cell::Cell;
 
@@ -39,7 +39,7 @@ impl PassBar {
         }
         self.bar.set_length(self.total(&seen));
         self.bar.set_position(seen.passes);
-        self.bar.set_message(format!("{}/{} images", seen.samples, self.available));
+        self.bar.set_message(format!("{}/{} samples", seen.samples, self.available));
     }
 
     /// Removes the bar.
@@ -137,9 +137,9 @@ impl Needed {
         let Self { samples, available, .. } = self;
         let percent = 100.0 * self.tolerance;
         match self.short {
-            None => format!("{percent} % needs about {samples} images{probes}; there are {available}"),
+            None => format!("{percent} % needs about {samples} samples{probes}; there are {available}"),
             Some(error) => format!(
-                "{percent} % needs more than the {available} images there are (about {samples}{probes}); expect about {:.2} %",
+                "{percent} % needs more than the {available} samples there are (about {samples}{probes}); expect about {:.2} %",
                 100.0 * error
             ),
         }
@@ -166,23 +166,23 @@ mod tests {
     }
 
     #[test]
-    fn the_images_that_a_tolerance_needs_are_told() {
+    fn the_samples_that_a_tolerance_needs_are_told() {
         let needed = |available: usize, error: f64| {
             PassBar::new(available, Some(0.01), None)
                 .needed(&seen(40, 80, 2, Some(error)))
                 .map(|needed| needed.described())
         };
-        // Four times the error needs sixteen times the images.
-        assert_eq!(needed(5000, 0.04).unwrap(), "1 % needs about 640 images; there are 5000");
+        // Four times the error needs sixteen times the samples.
+        assert_eq!(needed(5000, 0.04).unwrap(), "1 % needs about 640 samples; there are 5000");
         let short = needed(160, 0.04).unwrap();
-        assert_eq!(short, "1 % needs more than the 160 images there are (about 640); expect about 2.00 %");
+        assert_eq!(short, "1 % needs more than the 160 samples there are (about 640); expect about 2.00 %");
         assert!(PassBar::new(100, Some(0.01), None).needed(&seen(8, 16, 2, Some(0.04))).is_none(), "too few to say");
         let planned = Planned { samples: 310, probes: 2, relative_error: 0.01 };
         let with_plan = |available| {
             let seen = Seen { planned: Some(planned), ..seen(32, 96, 3, Some(0.05)) };
             PassBar::new(available, Some(0.01), None).needed(&seen).unwrap().described()
         };
-        assert_eq!(with_plan(5000), "1 % needs about 310 images with 2 probes each; there are 5000");
+        assert_eq!(with_plan(5000), "1 % needs about 310 samples with 2 probes each; there are 5000");
         assert!(with_plan(100).contains("expect about 1.76 %"), "{}", with_plan(100));
     }
 }

@@ -1,7 +1,7 @@
 //! Values between two measured points of a run, at a given evaluation loss.
 
 use crate::study::measurement::Measurement;
-use crate::study::metric::{Metric, Scale, measures};
+use crate::study::metric::{Metric, Scale};
 
 /// A measured point of a run, or a point between two of them.
 #[derive(Clone, Copy)]
@@ -69,6 +69,7 @@ impl Point<'_> {
 mod tests {
     use super::*;
     use crate::study::measurement::{Measured, MeasuringPoint};
+    use crate::study::metric::measures;
 
     fn measurement(step: usize, loss: f64, gc: f64, accuracy: f64) -> Measurement {
         let values = [(measures::EVALUATION_LOSS, loss), (measures::GC, gc), (measures::TEST_ACCURACY, accuracy)];

@@ -177,8 +177,8 @@ impl Mediation {
                 let end = |end: Option<f64>| end.map_or_else(String::new, |end| end.to_string());
                 writer.write_record([
                     self.sweep.clone(),
-                    path.mediator.name().to_owned(),
-                    path.outcome.name().to_owned(),
+                    path.mediator.key().to_owned(),
+                    path.outcome.key().to_owned(),
                     effect.to_owned(),
                     path.runs.to_string(),
                     path.seeds.to_string(),

@@ -136,7 +136,7 @@ impl Results {
             let mut lines = self.runs.iter().flat_map(|run| &run.measurements);
             lines.any(|line| line.values.contains_key(metric))
         };
-        Metric::standard().into_iter().filter(logged).collect()
+        Metric::all().into_iter().filter(logged).collect()
     }
 }
 

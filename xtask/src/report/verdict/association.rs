@@ -61,7 +61,7 @@ fn test(mut finding: Finding, points: &Points, results: &Results, direction: Dir
         Ok(found) => found,
         Err(statistics::Error::NoVariation { which, .. }) => {
             let metric = if which == "first" { finding.metrics.first() } else { finding.metrics.last() };
-            let label = metric.map_or("a metric", |metric| results.experiment.plan.task.label_of(metric));
+            let label = metric.map_or("a metric", |metric| results.experiment.plan.task.label_of(*metric));
             let given = names(&results.experiment.plan);
             return Claim::untested(finding, format!("{label} does not vary within seeds given {given}"));
         }
