@@ -42,7 +42,7 @@ pub(crate) enum Command {
 #[derive(Debug, Subcommand)]
 pub(crate) enum WorkspaceCommand {
     #[command(flatten)]
-    Everywhere(Command),
+    Everywhere(Box<Command>),
     /// Measure our benchmarks beside the peers' and write the book's page of them
     Bench(bench::Args),
 }
@@ -50,7 +50,7 @@ pub(crate) enum WorkspaceCommand {
 /// What a command line is.
 pub(crate) enum Parsed {
     /// A command.
-    Command(Box<WorkspaceCommand>),
+    Command(WorkspaceCommand),
     /// A request for this text.
     Help(String),
     /// An error, which was printed.
@@ -62,7 +62,7 @@ pub(crate) fn parse(program: &Program, arguments: &[OsString]) -> Parsed {
     let words = std::iter::once(OsString::from(program.name())).chain(arguments.iter().cloned());
     let matches = definition(program).try_get_matches_from(words);
     let error = match matches.and_then(|matches| WorkspaceCommand::from_arg_matches(&matches)) {
-        Ok(command) => return Parsed::Command(Box::new(command)),
+        Ok(command) => return Parsed::Command(command),
         Err(error) => error,
     };
     // Help and version are errors of the parser too.

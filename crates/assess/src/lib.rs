@@ -14,6 +14,8 @@ mod network;
 mod network_of_models;
 mod options;
 mod registry;
+#[cfg(feature = "datasets")]
+mod source_of_datasets;
 
 /// The version of candle whose tensors this crate takes and returns.
 pub use candle_core;

@@ -37,7 +37,8 @@ measures! {
         source: BY_GC, part: PartOf::Test, scale_free: true,
     }
     SPHERICAL_BOUND = "spherical_bound":
-        "Bound on the nearest-mean error from the NC of the test images, if the features of a class are spherically symmetric." {
+        "Bound on the nearest-mean error from the NC of the test images, if the features of a class are \
+         spherically symmetric." {
         read: |assessment| Some(assessment.bounds.as_ref()?.spherical_by_nc),
         symbol: "bound(NC), spherical", label: "bound by NC, spherical classes", short: "NC bound (sph.)",
         source: GALANTI, part: PartOf::Test, scale_free: true,
@@ -50,14 +51,16 @@ measures! {
         short: "GC bound (sph.)", source: BY_GC, part: PartOf::Test, scale_free: true,
     }
     CANTELLI_BOUND = "cantelli_bound":
-        "Cantelli bound on the nearest-mean test error, from the margins of the test images to the training means, at most 1." {
+        "Cantelli bound on the nearest-mean test error, from the margins of the test images to the training \
+         means, at most 1." {
         read: |assessment| Some(assessment.bounds.as_ref()?.cantelli),
         symbol: "mean min(1, Σ_j v/(v + a²))", label: "Cantelli bound", short: "Cantelli",
         source: "Cantelli, 1928", part: PartOf::Test, scale_free: true,
         standard_error: "jackknife over groups of test images",
     }
     DIRECTIONAL_BOUND = "directional_bound":
-        "Bound on the nearest-mean test error by the directional CDNV of the test images about the training means, at most 1." {
+        "Bound on the nearest-mean test error by the directional CDNV of the test images about the training \
+         means, at most 1." {
         read: |assessment| Some(assessment.bounds.as_ref()?.directional),
         symbol: "mean min(1, Σ_j 4 V_ij)", label: "bound by directional CDNV", short: "dir. bound",
         source: "Chebyshev's inequality on the margins", part: PartOf::Test, scale_free: true,

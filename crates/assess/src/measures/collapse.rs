@@ -11,7 +11,8 @@ const PROPOSITION: &str = "Munn, Dherin and Gonzalvo, 2024 (arXiv 2405.15706), P
 const AFTER: &str = "ours, after Munn, Dherin and Gonzalvo, 2024 (arXiv 2405.15706), Proposition 4.1";
 
 part_measures! {
-    NC, TEST_NC, TARGET_NC = "nc", "NC", "NC": "Neural collapse: the mean over pairs of classes of (Var_i + Var_j)/(2 d_ij²), the CDNV, with divisor n." {
+    NC, TEST_NC, TARGET_NC = "nc", "NC", "NC":
+        "Neural collapse: the mean over pairs of classes of (Var_i + Var_j)/(2 d_ij²), the CDNV, with divisor n." {
         read: |part| factor(part, |factors| factors.nc, |report| (Some(report.cdnv.mean), report.cdnv.std_error)),
         symbol: "NC(f, D)",
         source: CDNV,
@@ -36,7 +37,8 @@ part_measures! {
         label: "train NC, unbiased",
     }
 
-    CDNV_MAX, TEST_CDNV_MAX, TARGET_CDNV_MAX = "cdnv_max", "NC of the worst pair", "max NC": "The largest CDNV of a pair of classes." {
+    CDNV_MAX, TEST_CDNV_MAX, TARGET_CDNV_MAX = "cdnv_max", "NC of the worst pair", "max NC":
+        "The largest CDNV of a pair of classes." {
         read: |part| reported(part, |report| Some(report.cdnv.max)),
         symbol: "max_ij (Var_i + Var_j)/(2 d_ij²)",
         source: CDNV,

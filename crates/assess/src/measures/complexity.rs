@@ -7,7 +7,8 @@ use crate::Direction;
 const DEFINED: &str = "Munn, Dherin and Gonzalvo, 2024 (arXiv 2405.15706), after Dherin, Munn, Rosca and Barrett, 2022 (arXiv 2209.13083), Definition 1";
 
 part_measures! {
-    GC, TEST_GC, TARGET_GC = "gc", "GC", "GC": "Geometric complexity of the features: the mean over images of ‖∂f/∂x‖²_F." {
+    GC, TEST_GC, TARGET_GC = "gc", "GC", "GC":
+        "Geometric complexity of the features: the mean over images of ‖∂f/∂x‖²_F." {
         read: |part| part.complexity(),
         symbol: "GC(f, D)",
         source: DEFINED,

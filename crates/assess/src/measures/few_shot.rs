@@ -38,7 +38,8 @@ measures! {
         source: "Cantelli, 1928", part: PartOf::Target, scale_free: true, standard_error: "over episodes",
     }
     TARGET_DIRECTIONAL_BOUND = "target_directional_bound":
-        "Mean over episodes of the bound on the few-shot error of the nearest-mean head by the directional CDNV, at most 1." {
+        "Mean over episodes of the bound on the few-shot error of the nearest-mean head by the directional \
+         CDNV, at most 1." {
         read: |assessment| assessment.few_shot.as_ref()?.directional_bound,
         symbol: "mean min(1, Σ_j 4 V_ij)", label: "bound by directional CDNV, 5-shot", short: "target dir. bound",
         source: "Chebyshev's inequality on the margins", part: PartOf::Target, scale_free: true,

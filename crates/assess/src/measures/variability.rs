@@ -24,7 +24,8 @@ part_measures! {
         scale_free: true,
     } train {}
 
-    NC1_TRACE, TEST_NC1_TRACE, TARGET_NC1_TRACE = "nc1_trace", "NC1, not over K", "NC1·K": "Within-class variability tr(Σ_W Σ_B⁺), not divided by the number of classes." {
+    NC1_TRACE, TEST_NC1_TRACE, TARGET_NC1_TRACE = "nc1_trace", "NC1, not over K", "NC1·K":
+        "Within-class variability tr(Σ_W Σ_B⁺), not divided by the number of classes." {
         read: |part| reported(part, |report| report.variability.nc1_trace),
         symbol: "tr(Σ_W Σ_B⁺)",
         source: PAPYAN,
@@ -32,7 +33,8 @@ part_measures! {
         scale_free: true,
     } train {}
 
-    TRACE_RATIO, TEST_TRACE_RATIO, TARGET_TRACE_RATIO = "trace_ratio", "trace ratio", "tr Σ_W/tr Σ_B": "Ratio of traces tr Σ_W / tr Σ_B." {
+    TRACE_RATIO, TEST_TRACE_RATIO, TARGET_TRACE_RATIO = "trace_ratio", "trace ratio", "tr Σ_W/tr Σ_B":
+        "Ratio of traces tr Σ_W / tr Σ_B." {
         read: |part| reported(part, |report| report.variability.trace_ratio),
         symbol: "tr Σ_W / tr Σ_B",
         source: TRACES,
@@ -40,7 +42,8 @@ part_measures! {
         scale_free: true,
     } train {}
 
-    SIGNAL_TO_NOISE, TEST_SIGNAL_TO_NOISE, TARGET_SIGNAL_TO_NOISE = "signal_to_noise", "signal to noise", "tr Σ_B/tr Σ_W": "Ratio of traces tr Σ_B / tr Σ_W." {
+    SIGNAL_TO_NOISE, TEST_SIGNAL_TO_NOISE, TARGET_SIGNAL_TO_NOISE = "signal_to_noise", "signal to noise", "tr Σ_B/tr Σ_W":
+        "Ratio of traces tr Σ_B / tr Σ_W." {
         read: |part| reported(part, |report| report.variability.signal_to_noise),
         symbol: "tr Σ_B / tr Σ_W",
         source: TRACES,
@@ -48,7 +51,8 @@ part_measures! {
         scale_free: true,
     } train {}
 
-    WITHIN_SHARE, TEST_WITHIN_SHARE, TARGET_WITHIN_SHARE = "within_share", "share of variance within classes", "within": "Share of the variance within classes, tr Σ_W / (tr Σ_W + tr Σ_B)." {
+    WITHIN_SHARE, TEST_WITHIN_SHARE, TARGET_WITHIN_SHARE = "within_share", "share of variance within classes", "within":
+        "Share of the variance within classes, tr Σ_W / (tr Σ_W + tr Σ_B)." {
         read: |part| reported(part, |report| report.variability.within_share),
         symbol: "tr Σ_W / tr Σ_T",
         source: TRACES,
@@ -58,21 +62,24 @@ part_measures! {
         scale_free: true,
     } train {}
 
-    TRACE_WITHIN, TEST_TRACE_WITHIN, TARGET_TRACE_WITHIN = "trace_within", "tr Σ_W", "tr Σ_W": "Total variance within classes, tr Σ_W, with equal weights of classes." {
+    TRACE_WITHIN, TEST_TRACE_WITHIN, TARGET_TRACE_WITHIN = "trace_within", "tr Σ_W", "tr Σ_W":
+        "Total variance within classes, tr Σ_W, with equal weights of classes." {
         read: |part| reported(part, |report| report.variability.trace_within),
         symbol: "tr Σ_W",
         source: TRACES,
         unit: "features²",
     } train {}
 
-    TRACE_BETWEEN, TEST_TRACE_BETWEEN, TARGET_TRACE_BETWEEN = "trace_between", "tr Σ_B", "tr Σ_B": "Variance of the class means, tr Σ_B, with equal weights of classes." {
+    TRACE_BETWEEN, TEST_TRACE_BETWEEN, TARGET_TRACE_BETWEEN = "trace_between", "tr Σ_B", "tr Σ_B":
+        "Variance of the class means, tr Σ_B, with equal weights of classes." {
         read: |part| reported(part, |report| report.variability.trace_between),
         symbol: "tr Σ_B",
         source: TRACES,
         unit: "features²",
     } train {}
 
-    VCI, TEST_VCI, TARGET_VCI = "vci", "VCI", "VCI": "Variability collapse index 1 − tr(Σ_T⁻¹ Σ_B)/rank Σ_B; undefined where Σ_T is singular." {
+    VCI, TEST_VCI, TARGET_VCI = "vci", "VCI", "VCI":
+        "Variability collapse index 1 − tr(Σ_T⁻¹ Σ_B)/rank Σ_B; undefined where Σ_T is singular." {
         read: |part| of_full_scatter(part, "vci", part.collapse.as_ref()?.variability.vci),
         symbol: "1 − tr(Σ_T⁻¹ Σ_B)/rank Σ_B",
         needs: Some(Needs::FullScatter),
@@ -83,7 +90,8 @@ part_measures! {
         scale_free: true,
     } train {}
 
-    RANK_ME, TEST_RANK_ME, TARGET_RANK_ME = "rank_me", "RankMe", "RankMe": "Effective rank of the features: exp of the entropy of their normalised singular values." {
+    RANK_ME, TEST_RANK_ME, TARGET_RANK_ME = "rank_me", "RankMe", "RankMe":
+        "Effective rank of the features: exp of the entropy of their normalised singular values." {
         read: |part| of_full_scatter(part, "rank_me", part.collapse.as_ref()?.rank_me),
         symbol: "exp(−Σ p_k ln p_k)",
         needs: Some(Needs::FullScatter),

@@ -3,6 +3,7 @@
 use super::*;
 use crate::reproduce::run::training;
 use crate::study::experiment::Experiment;
+use crate::study::metric::measures;
 
 /// A transfer of a few classes and images, with more settings.
 fn configuration(more: &[&str]) -> Configuration {
@@ -23,7 +24,7 @@ fn configuration(more: &[&str]) -> Configuration {
     Experiment::resolve("fig4", "quick", None, None, &set).unwrap().configuration(0, None).unwrap()
 }
 
-fn measured(configuration: &Configuration, change: impl Fn(&Network)) -> (Values, Vec<LayerMeasures>) {
+fn measured(configuration: &Configuration, change: impl Fn(&models::Network)) -> (Values, Vec<LayerMeasures>) {
     let images = Images::load(configuration, None).unwrap();
     let network = training::network(configuration, &images).unwrap();
     change(&network);
@@ -33,7 +34,7 @@ fn measured(configuration: &Configuration, change: impl Fn(&Network)) -> (Values
 }
 
 /// Multiplies parameters by a power of two, which changes no digit.
-fn scale(network: &Network, names: &[&str], factor: f64) {
+fn scale(network: &models::Network, names: &[&str], factor: f64) {
     for name in names {
         let var = &network.params().get(name).unwrap().var;
         var.set(&var.affine(factor, 0.0).unwrap()).unwrap();
