@@ -8,7 +8,7 @@ use ::parquet::data_type::{ByteArray, ByteArrayType, Int64Type};
 use ::parquet::file::properties::WriterProperties;
 use ::parquet::file::writer::SerializedFileWriter;
 use ::parquet::schema::parser::parse_message_type;
-use damaged_inputs::{is_limited, read_damaged, run_in_limited_memory};
+use damaged_inputs::{Reader, is_limited, read_damaged, replay, run_in_limited_memory};
 
 use super::*;
 use crate::decoded::{Decoded, Input, Inputs};
@@ -19,6 +19,24 @@ const ROUNDS: u64 = 1500;
 
 /// The limit of the address space in KiB. Without the checks, one false claim in a file takes 80 GB.
 const KILOBYTES: u64 = 4 << 20;
+
+/// The readers, by the start of the names of files in `fuzz/found`.
+const READERS: &[(&str, Reader)] = &[
+    ("idx", idx),
+    ("zip", zip),
+    ("decoded", decoded),
+    ("image", image),
+    ("card", card),
+    #[cfg(feature = "hub")]
+    ("listing", listing),
+    ("parquet", parquet_of_bytes),
+];
+
+fn parquet_of_bytes(bytes: &[u8]) {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), bytes).unwrap();
+    parquet(file.path());
+}
 
 fn png() -> Vec<u8> {
     encoded(image::ImageFormat::Png)
@@ -122,11 +140,7 @@ fn damaged_inputs_are_read() {
     run("card", &card_seeds(), card);
     #[cfg(feature = "hub")]
     run("listing", &listing_seeds(), listing);
-    let file = tempfile::NamedTempFile::new().unwrap();
-    run("parquet", &parquet_seeds(), |bytes| {
-        std::fs::write(file.path(), bytes).unwrap();
-        parquet(file.path());
-    });
+    run("parquet", &parquet_seeds(), parquet_of_bytes);
 }
 
 #[test]
@@ -157,10 +171,15 @@ fn the_seeds_are_valid() {
 }
 
 #[test]
-fn inputs_found_by_fuzzing_are_errors() {
+fn inputs_found_by_fuzzing_are_errors_or_values() {
+    replay(concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/found"), READERS);
+}
+
+#[test]
+fn a_panic_of_the_parquet_library_is_an_error() {
     // The library panics: the dictionary claims more values than its bytes hold.
     let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), include_bytes!("found/parquet-dictionary-ends-early")).unwrap();
+    std::fs::write(file.path(), include_bytes!("../../fuzz/found/parquet-dictionary-ends-early")).unwrap();
     let columns = crate::formats::parquet::columns(file.path(), None, None).unwrap();
     let failed = crate::formats::parquet::read(file.path(), &columns, &mut Collector::new(Form::default()));
     assert!(matches!(failed, Err(crate::Error::Malformed { format: "parquet", .. })), "{failed:?}");
