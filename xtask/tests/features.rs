@@ -247,7 +247,7 @@ fn the_confusion_matrix_has_all_remaining_samples_as_queries() {
     assert_eq!(sums, [17; 3]);
     assert_eq!(ridge["queries"], 51);
     assert!(printed(path, &args).contains("All classes, 51 queries: ncm: "));
-    let message = ended(path, &[&args[..4], &["--shots", "20"]].concat(), 1);
-    assert!(message.contains("shots"), "{message}");
+    let message = ended(path, &[&args[..4], &["--ways", "3", "--shots", "20"]].concat(), 1);
+    assert!(message.contains("leave no query beside 20 shots"), "{message}");
     ended(path, &[&args[..4], &["--shots", "1-2"]].concat(), 2);
 }

@@ -318,7 +318,7 @@ fn unknown_names_on_the_command_line_are_wrong_usage() {
     for (args, part) in [
         (
             &["measure", "--arch", "net.toml", "--weights", "w.safetensors", "--data", "glifs"][..],
-            "did you mean `glyphs`",
+            "did you mean glyphs",
         ),
         (
             &["measure", "--arch", "net.toml", "--weights", "w.safetensors", "--data", "glyphs:tst"],
@@ -330,8 +330,8 @@ fn unknown_names_on_the_command_line_are_wrong_usage() {
         ),
         (&["measure", "--arch", "net.toml", "--weights", "w.safetensors", "--data", "folder:photos:tst"], "part `tst`"),
         (&["measure", "--model", "vgg31", "--weights", "w.safetensors", "--inputs", "x.safetensors"], "vgg13"),
-        (&["data", "verify", "glifs"], "did you mean `glyphs`"),
-        (&["data", "show", "glifs"], "did you mean `glyphs`"),
+        (&["data", "verify", "glifs"], "did you mean glyphs"),
+        (&["data", "show", "glifs"], "did you mean glyphs"),
         (&["reproduce", "fig9", "--dry-run"], "unknown experiment `fig9`"),
         (&[&few_shot[..], &["--heads", "ncm,rigde:1"]].concat(), "rigde"),
         (&["collapse", "--features", "f.safetensors", "--preset", "papian"], "papyan"),
@@ -427,7 +427,8 @@ fn devices_and_pipes_are_refused_and_closed_pipes_are_no_error() {
         &["reproduce", "pipe.toml", "--dry-run"],
     ] {
         let message = ended(path, args, 1);
-        assert!(message.contains("regular file") || message.contains("named pipe"), "{args:?}: {message}");
+        let refused = ["regular file", "device or pipe"].iter().any(|part| message.contains(part));
+        assert!(refused, "{args:?}: {message}");
     }
     for target in ["/dev/null", "/dev/full", "pipe.npz"] {
         let message = ended(path, &[&NET[..], &["--inputs", "x.safetensors", "--per-sample", target]].concat(), 1);

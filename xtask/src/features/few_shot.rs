@@ -105,9 +105,9 @@ pub(crate) fn few_shot(args: &Args, invocation: &Invocation<'_>) -> Result<()> {
     let source = args.input.path();
     let Prepared { features, class_names } = prepared(args.input.read()?, &args.heads, &source)?;
     args.episodes.write_tasks(features.labels())?;
+    let confusion = args.confusion.then(|| args.episodes.all_classes(&features, &heads)).transpose()?;
     let evaluation = args.episodes.evaluate(&features, &heads, &source)?;
     let equivalence = args.margin.map(|points| equivalence(&evaluation, points / 100.0)).transpose()?;
-    let confusion = args.confusion.then(|| args.episodes.all_classes(&features, &heads)).transpose()?;
     let scores = args.transfer_scores.then(|| fewshot::transfer_scores(&features)).transpose();
     let scores = scores.with_context(|| format!("{source}: --transfer-scores"))?;
     if args.json {
