@@ -49,15 +49,21 @@ pub(crate) fn man(args: &Args, program: &Program) -> Result<()> {
 /// The name and the text of the page of each command that is not hidden, that of the program first.
 fn pages(definition: clap::Command) -> Result<Vec<(String, Vec<u8>)>> {
     let name = definition.get_name().to_owned();
-    let subcommands: Vec<clap::Command> =
-        definition.get_subcommands().filter(|command| !command.is_hide_set()).cloned().collect();
-    let mut pages = vec![(name.clone(), page(definition)?)];
-    for command in subcommands {
-        let full = format!("{name}-{}", command.get_name());
-        let shown = format!("{name} {}", command.get_name());
-        pages.push((full.clone(), page(command.display_name(full).bin_name(shown))?));
-    }
+    let mut pages = Vec::new();
+    add_pages(definition, &name, &name, &mut pages)?;
     Ok(pages)
+}
+
+/// Adds the page of a command and those of its subcommands.
+fn add_pages(command: clap::Command, name: &str, shown: &str, pages: &mut Vec<(String, Vec<u8>)>) -> Result<()> {
+    let subcommands: Vec<clap::Command> =
+        command.get_subcommands().filter(|command| !command.is_hide_set()).cloned().collect();
+    pages.push((name.to_owned(), page(command.display_name(name.to_owned()).bin_name(shown.to_owned()))?));
+    for command in subcommands {
+        let own = command.get_name().to_owned();
+        add_pages(command, &format!("{name}-{own}"), &format!("{shown} {own}"), pages)?;
+    }
+    Ok(())
 }
 
 fn page(command: clap::Command) -> Result<Vec<u8>> {

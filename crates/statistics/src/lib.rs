@@ -24,8 +24,8 @@ pub use block::Block;
 pub use blocked::{BlockedCorrelation, PermutationSettings, blocked_rank_correlation, course_correlation};
 pub use bootstrap::{bootstrap_means, bootstrap_model_means};
 pub use claim::{
-    ClaimTest, Correction, Decision, DecisionRules, Effect, Judged, SeedValue, SweepRun, TrendEvidence, Undecided,
-    decide_claims, smallest_trend_p_value, trend_evidence, trend_size,
+    ClaimTest, Contrast, Correction, Decision, DecisionRules, Effect, Judged, SeedPair, SeedValue, SweepRun,
+    TrendEvidence, Undecided, decide_claims, paired_contrast, smallest_trend_p_value, trend_evidence, trend_size,
 };
 pub use concordance::{GranulatedCoefficient, SignError, granulated_coefficient, worst_sign_error};
 pub use equivalence::{Equivalence, equivalence_test};

@@ -140,7 +140,7 @@ impl Args {
         if let Some(path) = &self.per_sample {
             refuse_irregular(path).context("--per-sample")?;
         }
-        self.network.check()?;
+        self.network.check(self.layer.as_deref())?;
         self.inputs.check()?;
         if self.units == UnitsName::Input && self.inputs.is_tensor_with_std() {
             return Err(usage(anyhow!(

@@ -18,6 +18,7 @@ use crate::measure::checkpoint::{Description, Subject, fetched};
 use crate::measure::onnx::OnnxGraph;
 use crate::measure::{Inputs, InputsArgs};
 use crate::output::note;
+use crate::suggest;
 use crate::usage::usage;
 
 /// The networks, and the settings of their scores.
@@ -137,9 +138,9 @@ struct LabelledScores {
 
 impl CheckpointArgs {
     /// Measures every network on the inputs.
-    pub(super) fn measure(&self, inputs: &InputsArgs) -> Result<RankTable> {
+    pub(super) fn measure(&self, inputs: &InputsArgs, by: &str) -> Result<RankTable> {
         let listed = self.listed()?;
-        self.check(&listed)?;
+        self.check(&listed, by)?;
         inputs.check()?;
         let inputs = &inputs.read()?;
         let bar = indicatif::ProgressBar::new(listed.len() as u64);
@@ -155,8 +156,13 @@ impl CheckpointArgs {
     }
 
     /// Checks the arguments without a download.
-    fn check(&self, listed: &[Listed]) -> Result<()> {
+    fn check(&self, listed: &[Listed], by: &str) -> Result<()> {
         few_shot_heads(std::slice::from_ref(&self.head)).map_err(usage)?;
+        let accuracy = accuracy_name(&self.head);
+        let names = SCORES.map(Measure::key).into_iter().chain([accuracy.as_str()]);
+        if !names.clone().any(|name| name == by) {
+            return Err(usage(anyhow!("--by {by}: {}", suggest::unknown("score", by, names))));
+        }
         listed.iter().try_for_each(|listed| listed.check().with_context(|| listed.name.clone()))
     }
 
@@ -248,8 +254,17 @@ fn read_list(path: &Path) -> Result<Vec<Listed>> {
     Ok(list.checkpoint.into_iter().map(placed).collect())
 }
 
+/// The scores of the table; the last three need labels.
+const SCORES: [Measure; 4] = [measures::GC, measures::NC, measures::LOG_ME, measures::H_SCORE];
+
+/// The name of the accuracy of a head.
+fn accuracy_name(head: &str) -> String {
+    format!("{head} accuracy")
+}
+
 fn rank_table(on: &str, names: Vec<String>, scored: &[Scored], head: &str) -> RankTable {
-    let mut gc = Score::new(measures::GC.key(), scored.iter().map(|scored| scored.gc).collect());
+    let [gc, nc, log_me, h_score] = SCORES.map(Measure::key);
+    let mut gc = Score::new(gc, scored.iter().map(|scored| scored.gc).collect());
     gc.standard_errors = Some(scored.iter().map(|scored| scored.gc_error).collect());
     let labelled: Option<Vec<&LabelledScores>> = scored.iter().map(|scored| scored.labelled.as_ref()).collect();
     let column = |name: &str, value: fn(&LabelledScores) -> f64| {
@@ -257,12 +272,12 @@ fn rank_table(on: &str, names: Vec<String>, scored: &[Scored], head: &str) -> Ra
         Some(Score::new(name, labelled.iter().map(|labelled| value(labelled)).collect()))
     };
     let others = [
-        column(measures::NC.key(), |labelled| labelled.nc),
-        column(measures::LOG_ME.key(), |labelled| labelled.log_me),
-        column(measures::H_SCORE.key(), |labelled| labelled.h_score),
+        column(nc, |labelled| labelled.nc),
+        column(log_me, |labelled| labelled.log_me),
+        column(h_score, |labelled| labelled.h_score),
     ];
     let errors = labelled.as_ref().map(|all| all.iter().map(|labelled| Some(labelled.accuracy_error)).collect());
-    let accuracy = column(&format!("{head} accuracy"), |labelled| labelled.accuracy);
+    let accuracy = column(&accuracy_name(head), |labelled| labelled.accuracy);
     RankTable {
         on: on.to_owned(),
         names,

@@ -66,7 +66,11 @@ pub(super) fn read(folder: &Path, against: &str) -> Result<RankTable> {
     }
     let rows = reader.records().map(|cells| Ok(Row { cells: cells?, header: &header }));
     let rows: Vec<Row<'_>> = rows.collect::<Result<_>>().with_context(advice)?;
+    let counted = rows.iter().filter(|row| row.counts()).count();
     let rows: Vec<&Row<'_>> = rows.iter().filter(|row| row.counts() && row.number(against).is_some()).collect();
+    if counted == 0 {
+        bail!("{}: all runs are excluded by the rules, so 0 counted runs have `{against}`", path.display());
+    }
     if rows.len() < 3 {
         bail!("{}: {} counted runs have `{against}`; ranking needs at least 3", path.display(), rows.len());
     }

@@ -7,9 +7,9 @@ mod rank_table;
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
-use crate::files::write_whole;
+use crate::files::{refuse_irregular, write_whole};
 use crate::invocation::Invocation;
 use crate::measure::InputsArgs;
 use crate::output;
@@ -56,9 +56,12 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(crate) fn rank(args: &Args, invocation: &Invocation<'_>) -> Result<()> {
+    if let Some(path) = &args.chart {
+        refuse_irregular(path).context("--chart")?;
+    }
     let rank_table = match &args.runs {
         Some(folder) => finished_runs::read(folder, &args.against)?,
-        None => args.checkpoints.measure(&args.inputs)?,
+        None => args.checkpoints.measure(&args.inputs, &args.by)?,
     };
     let rank_table = rank_table.sorted(&args.by)?;
     if let Some(path) = &args.chart {

@@ -63,7 +63,7 @@ pub(crate) struct MediatedPath {
 /// The mediation table; none without a sweep of the GC penalty or without enough runs.
 pub(crate) fn mediation(results: &Results) -> Option<Mediation> {
     let plan = &results.experiment.plan;
-    let (name, sweep) = plan.sweeps.iter().find(|(_, sweep)| sweep.key == PENALTY)?;
+    let (name, sweep) = plan.sweeps.iter().find(|(_, sweep)| sweep.number_key() == Some(PENALTY))?;
     let pairs: &[(Metric, Metric)] = match plan.task {
         Task::Transfer => &[
             (measures::GC, measures::NC),

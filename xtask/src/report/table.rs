@@ -43,15 +43,19 @@ fn shown(results: &Results) -> Vec<Metric> {
     results.metrics().into_iter().filter(|metric| !metric.is_standard() || SHOWN.contains(metric)).collect()
 }
 
-/// Tables for each column of the figure: the initial network, the swept values, and the rank correlations, at the end of training
+/// Tables for each column of the figure: the initial network, the swept values, and the rank correlations of ordered ones, at the end of training
 /// and at every other comparison point at which a claim about this sweep is decided.
 pub(crate) fn sweeps(results: &Results, findings: &[Finding]) -> Vec<Table> {
     let plan = &results.experiment.plan;
     let others = [ComparisonPoint::EqualLoss, ComparisonPoint::EqualSteps];
     let mut tables = Vec::new();
     for name in &plan.report.columns {
-        let claims = || plan.claims.trends.iter().filter(|trend| trend.sweeps.contains_key(name));
-        let claimed = |point: &ComparisonPoint| claims().any(|trend| trend.comparisons.contains(point));
+        let trends = || plan.claims.trends.iter().filter(|trend| trend.sweeps.contains_key(name));
+        let contrasts = || plan.claims.contrasts.iter().filter(|contrast| contrast.sweep == *name);
+        let claimed = |point: &ComparisonPoint| {
+            trends().any(|trend| trend.comparisons.contains(point))
+                || contrasts().any(|contrast| contrast.comparisons.contains(point))
+        };
         let points = std::iter::once(ComparisonPoint::EqualEpochs).chain(others.into_iter().filter(claimed));
         tables.extend(points.map(|point| sweep(results, findings, name, point)));
     }
@@ -65,7 +69,7 @@ fn sweep(results: &Results, findings: &[Finding], name: &str, point: ComparisonP
     let mut header = vec![sweep.label.clone(), "runs".to_owned(), "loss".to_owned()];
     header.extend(metrics.iter().map(|metric| metric.short().to_owned()));
     let mut rows = vec![initial(results, name, &metrics)];
-    for (index, value) in sweep.numbers().iter().enumerate() {
+    for (index, level) in super::chart::level_names(sweep).into_iter().enumerate() {
         let runs: Vec<&Run> = results.runs.iter().filter(|run| run.planned.value_in(name) == Some(index)).collect();
         let compared = compared_runs(&runs, point, plan.rules.equal_loss_level);
         let losses: Vec<f64> = match point {
@@ -74,12 +78,16 @@ fn sweep(results: &Results, findings: &[Finding], name: &str, point: ComparisonP
                 compared.iter().filter_map(|run| run.train_loss()).collect()
             }
         };
-        let mut row = vec![super::chart::plain(*value), counts(&runs, compared.len()), spread(&losses, Scale::Linear)];
+        let mut row = vec![level, counts(&runs, compared.len()), spread(&losses, Scale::Linear)];
         row.extend(metrics.iter().map(|metric| {
             let values: Vec<f64> = compared.iter().filter_map(|run| run.value(*metric)).collect();
             spread(&values, metric.scale())
         }));
         rows.push(row);
+    }
+    let caption = caption(results, name, point);
+    if !sweep.is_ordered() {
+        return Table { caption, header, rows, summed: false };
     }
     let mut correlations = vec!["ρ".to_owned(), String::new(), String::new()];
     correlations.extend(metrics.iter().map(|metric| {
@@ -92,7 +100,7 @@ fn sweep(results: &Results, findings: &[Finding], name: &str, point: ComparisonP
         trend.map_or_else(String::new, statistic)
     }));
     rows.push(correlations);
-    Table { caption: caption(results, name, point), header, rows, summed: true }
+    Table { caption, header, rows, summed: true }
 }
 
 /// The sweep and the point of training of a table, with its level.
@@ -117,7 +125,7 @@ fn caption(results: &Results, name: &str, point: ComparisonPoint) -> String {
 /// The row of the initial network, which is the same for all values of a training setting: one run for each seed.
 fn initial(results: &Results, name: &str, metrics: &[Metric]) -> Vec<String> {
     let mut runs = results.of(Some(name));
-    if results.experiment.plan.sweeps[name].key.starts_with("train.") {
+    if results.experiment.plan.sweeps[name].keys().iter().all(|key| key.starts_with("train.")) {
         let mut seeds = BTreeSet::new();
         runs.retain(|run| run.initial().is_some() && seeds.insert(run.planned.configuration.seed));
     }
@@ -153,10 +161,13 @@ pub(crate) fn courses(results: &Results) -> Vec<Table> {
     plan.report.overlays.iter().map(course).collect()
 }
 
-/// The measures of single layers at the end of training, over the runs that are in every sweep; none if none were measured.
+/// The measures of single layers at the end of training, over the runs with the settings of the file that no sweep changes; none if
+/// none were measured.
 pub(crate) fn layers(results: &Results) -> Option<Table> {
     let plan = &results.experiment.plan;
-    let base = |run: &&Run| run.counts() && run.planned.positions.len() == plan.sweeps.len();
+    let settings = |seed: u64| results.experiment.configuration(seed, None).and_then(|base| base.key()).ok();
+    let base =
+        |run: &&Run| run.counts() && settings(run.planned.configuration.seed).is_some_and(|key| key == run.planned.key);
     let runs: Vec<&Run> = results.runs.iter().filter(base).collect();
     let found: Vec<&LayerMeasures> = runs.iter().flat_map(|run| run.layers()).collect();
     let row = |layer: &String| {
@@ -226,7 +237,7 @@ pub(crate) fn statistic(finding: &Finding) -> String {
 fn number(kind: ClaimKind, value: f64) -> String {
     match kind {
         ClaimKind::Inequality | ClaimKind::Coverage => format!("{value:.3}"),
-        ClaimKind::Trend | ClaimKind::Association | ClaimKind::Course => signed(value),
+        ClaimKind::Trend | ClaimKind::Contrast | ClaimKind::Association | ClaimKind::Course => signed(value),
     }
 }
 

@@ -17,6 +17,14 @@ use crate::{Ending, report};
 /// The name for all experiments on the command line.
 pub(super) const ALL: &str = "all";
 
+/// Whether an experiment has this preset. Those beyond the paper have no preset `paper`; those of the paper have all, and name an
+/// unknown one.
+fn has_preset(name: &str, preset: &str) -> bool {
+    let of = |name: &str| Experiment::presets(name).unwrap_or_default();
+    of(name).iter().any(|own| own == preset)
+        || !Experiment::names().any(|other| of(other).iter().any(|own| own == preset))
+}
+
 /// Reproduces every embedded experiment. An error of one does not stop the others.
 ///
 /// # Errors
@@ -37,7 +45,8 @@ pub(super) fn reproduce(args: &Args, invocation: &Invocation<'_>) -> Result<Endi
             "--merge contradicts `{ALL}`: a results folder is of one experiment; name one experiment"
         )));
     }
-    let experiments = Experiment::names().map(|name| args.resolve(name)).collect::<Result<Vec<_>>>()?;
+    let experiments = Experiment::names().filter(|name| has_preset(name, &args.preset)).map(|name| args.resolve(name));
+    let experiments = experiments.collect::<Result<Vec<_>>>()?;
     let root = args.out.clone().unwrap_or_else(|| PathBuf::from(RESULTS));
     let (watch, count) = (Stopwatch::start(), experiments.len());
     let (mut errors, mut estimated, mut commands) = (Vec::new(), 0.0, Vec::new());

@@ -96,7 +96,7 @@ impl Args {
 
     fn checked(&self, experiment: Experiment) -> Result<Experiment> {
         data::check(&experiment.plan.data.set, self.data_dir.as_ref(), experiment.plan.task)?;
-        run::check_model(&experiment.plan.model, &experiment.plan.measure.layers)?;
+        run::check_models(&experiment)?;
         Ok(experiment)
     }
 }

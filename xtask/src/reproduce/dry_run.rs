@@ -16,6 +16,7 @@ use crate::study::configuration::Configuration;
 use crate::study::experiment::Experiment;
 use crate::study::store::{RunFolder, RunState, Verified};
 use crate::study::sweep::{self, PlannedRun};
+use crate::study::train::LearningRateSchedule;
 
 /// Time after which a pilot is stopped.
 const TIME_LIMIT: Duration = Duration::from_secs(120);
@@ -23,6 +24,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(120);
 /// Lists the runs with their estimated time and memory; returns the seconds, if the pilots succeeded.
 pub(super) fn dry_run(args: &Args, program: &Program, experiment: &Experiment, folder: &Path) -> Result<Option<f64>> {
     super::results_folder::check_format(folder)?;
+    super::results_folder::check_experiment(folder, &experiment.name)?;
     let planned = sweep::runs(experiment)?;
     let planned = args.slice.map_or_else(|| planned.clone(), |slice| slice.of(&planned));
     say!("{} runs in {}", planned.len(), folder.display());
@@ -113,6 +115,7 @@ fn alike(configuration: &Configuration) -> Result<String> {
     let mut alike = configuration.clone();
     alike.seed = 0;
     (alike.train.learning_rate, alike.train.l2, alike.train.momentum) = (1.0, 0.0, 0.0);
+    alike.train.schedule = LearningRateSchedule::default();
     alike.train.gc_penalty = f64::from(u8::from(alike.train.gc_penalty > 0.0));
     alike.to_toml()
 }

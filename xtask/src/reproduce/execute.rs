@@ -76,8 +76,8 @@ fn prepare(args: &Args, experiment: &Experiment, folder: &Path) -> Result<Prepar
     let planned = sweep::runs(experiment)?;
     let selected = args.slice.map_or_else(|| planned.clone(), |slice| slice.of(&planned));
     check_engine(args)?;
-    merge::check(&args.merge)?;
-    let own = ResultsFolder::open(folder)?;
+    merge::check(&args.merge, &experiment.name)?;
+    let own = ResultsFolder::open(folder, &experiment.name)?;
     if let Err(error) = data::ensure(&experiment.plan.data.set, args.data_dir.as_ref()) {
         own.abandon();
         return Err(error);
@@ -161,9 +161,6 @@ fn announce(
     say!("{runs} runs, {before} of them finished before; {engine}; results in {}", folder.display());
     let frozen = frozen::compare(folder, &experiment.to_toml()?);
     say!("experiment file with all settings: SHA-256 {}", frozen.sha256);
-    if let Some(warning) = frozen.warning() {
-        say!("experiment file: {warning}");
-    }
     if pending.unsigned > 0 {
         say!(
             "{} of the finished runs are unsigned: an earlier version wrote their results, and alterations cannot be detected",

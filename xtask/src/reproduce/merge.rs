@@ -4,17 +4,18 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
-use super::results_folder::check_format;
+use super::results_folder::{check_experiment, check_format};
 use crate::output::{note, note_error, say};
 use crate::study::frozen;
 use crate::study::store::{RunFolder, Verified};
 use crate::study::sweep::PlannedRun;
 use crate::usage::usage;
 
-/// Refuses folders without results, and results of a later version.
-pub(super) fn check(sources: &[PathBuf]) -> Result<()> {
+/// Refuses folders without results, and results of a later version or of another experiment.
+pub(super) fn check(sources: &[PathBuf], experiment: &str) -> Result<()> {
     for source in sources {
         check_format(source)?;
+        check_experiment(source, experiment)?;
         if !source.join("runs").is_dir() {
             return Err(usage(anyhow::anyhow!(
                 "--merge {}: expected a results folder of `reproduce`, but it has no folder `runs`",

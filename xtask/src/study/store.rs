@@ -175,7 +175,7 @@ impl RunFolder {
         let metrics = read_if_there(&self.path.join(METRICS))?.unwrap_or_default();
         let parts = [
             SIGNATURE.to_owned(),
-            configuration.to_toml()?,
+            configuration.identity()?,
             serde_json::to_string(outcome)?,
             serde_json::to_string(data)?,
             metrics,

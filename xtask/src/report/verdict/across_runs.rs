@@ -113,7 +113,7 @@ impl OneTrend<'_> {
                 let test = ClaimTest {
                     positive: direction == Direction::Rises,
                     coefficient: evidence.correlation.mean,
-                    permutation_p_value: evidence.correlation.p_value,
+                    permutation_p_value: Some(evidence.correlation.p_value),
                     smallest_p_value: evidence.smallest_p_value,
                     effect,
                     margin: Some(margin(scale, rules)),

@@ -55,7 +55,7 @@ pub(super) fn claim(results: &Results, claim: &Course) -> Claim {
             let test = ClaimTest {
                 positive: claim.direction == Direction::Rises,
                 coefficient: found.mean,
-                permutation_p_value: found.p_value,
+                permutation_p_value: Some(found.p_value),
                 smallest_p_value: if found.exact { smallest } else { smallest.max(1.0 / found.permutations) },
                 effect,
                 margin: None,

@@ -15,7 +15,8 @@ pub(crate) fn p_value(value: f64) -> String {
 
 /// The reason of a decision.
 pub(super) fn of_decision(judged: &Judged, finding: &Finding, how: &DecisionRules, rules: &Rules) -> String {
-    let what = if finding.kind == ClaimKind::Trend { "the size" } else { "the statistic" };
+    let sized = matches!(finding.kind, ClaimKind::Trend | ClaimKind::Contrast);
+    let what = if sized { "the size" } else { "the statistic" };
     let corrected = format!("corrected p {}", p_value(judged.corrected_p_value));
     let unchanged = finding.direction == Some(Direction::Unchanged);
     match judged.decision {
@@ -45,9 +46,10 @@ pub(super) fn of_decision(judged: &Judged, finding: &Finding, how: &DecisionRule
         ),
         Decision::Undecided(Undecided::NotSignificant) => format!("{corrected} is above {:.2}", how.level),
         Decision::Undecided(Undecided::IntervalContainsZero) => format!("the interval of {what} contains no effect"),
-        Decision::Undecided(Undecided::OppositeSigns) => {
-            "rank correlation and size point in opposite directions".to_owned()
-        }
+        Decision::Undecided(Undecided::OppositeSigns) => match finding.kind {
+            ClaimKind::Contrast => "most seeds and the size point in opposite directions".to_owned(),
+            _ => "rank correlation and size point in opposite directions".to_owned(),
+        },
     }
 }
 

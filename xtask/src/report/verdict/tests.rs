@@ -239,6 +239,18 @@ fn an_inequality_fails_by_one_point_beyond_its_error_and_a_trivial_bound_is_vacu
 }
 
 #[test]
+fn an_inequality_that_is_a_theorem_for_its_images_is_vacuous_though_its_bound_is_below_one() {
+    let satisfied = |run: &PlannedRun, share: f64, metric: Metric| match metric.key() {
+        "cantelli_bound" => Some(0.5),
+        _ => lively(run, share, metric),
+    };
+    let findings = findings(&results(experiment(&[0, 1], &[]), satisfied, counted_run));
+    let theorem = inequality(&findings, measures::CANTELLI_BOUND);
+    assert_eq!((theorem.verdict, theorem.statistic), (Verdict::Vacuous, Some(1.0)));
+    assert!(theorem.reason.contains("a theorem") && theorem.reason.contains("below 1"), "{}", theorem.reason);
+}
+
+#[test]
 fn one_seed_and_too_few_values_are_named() {
     let one_seed = results(experiment(&[0], &[]), lively, counted_run);
     let found = findings(&one_seed);
@@ -371,7 +383,9 @@ fn the_primary_trends_of_every_preset_have_enough_values_and_seeds_to_be_decided
             let plan = Experiment::resolve(name, &preset, None, None, &[]).unwrap().plan;
             let claims = &plan.claims;
             let trends: usize = claims.trends.iter().map(|trend| trend.primary.len() * trend.sweeps.len()).sum();
+            let contrasts: usize = claims.contrasts.iter().map(|contrast| contrast.primary.len()).sum();
             let tested = trends
+                + contrasts
                 + claims.associations.iter().filter(|claim| claim.primary).count()
                 + claims.courses.iter().filter(|claim| claim.primary).count();
             for trend in claims.trends.iter().filter(|trend| !trend.primary.is_empty()) {
@@ -383,4 +397,123 @@ fn the_primary_trends_of_every_preset_have_enough_values_and_seeds_to_be_decided
             }
         }
     }
+}
+
+/// The example of recipes with runs in which each level has its factor on GC and NC, and the seeds differ by more than the levels.
+fn recipes(seeds: &[u64], factor: fn(&PlannedRun, Metric) -> f64) -> Results {
+    let experiment = Experiment::resolve("recipes", "quick", None, Some(seeds), &[]).unwrap();
+    let value = move |run: &PlannedRun, share: f64, metric: Metric| match metric.key() {
+        "gc" | "nc" | "gc_over_variance" | "test_nc" => {
+            let seed = f64::from(run.configuration.seed as u32 + 1);
+            Some(seed * factor(run, metric) * (1.0 + share) * (1.0 + 0.01 * noise(run, 7)))
+        }
+        "test_accuracy" => Some(0.5 + 0.1 * factor(run, metric)),
+        "evaluation_loss" => Some(4.0 * (1.0 - 0.9 * share)),
+        _ => None,
+    };
+    results(experiment, value, counted_run)
+}
+
+fn is_vit(run: &PlannedRun) -> bool {
+    run.configuration.model.architecture == "vit-mini-cifar"
+}
+
+fn contrast<'a>(findings: &'a [Finding], to: &str, metric: Metric) -> &'a Finding {
+    let about = |finding: &&Finding| {
+        finding.levels.as_ref().is_some_and(|levels| levels[1] == to) && finding.metrics == [metric]
+    };
+    findings.iter().find(about).unwrap()
+}
+
+#[test]
+fn a_contrast_compares_two_levels_within_seeds() {
+    let results = recipes(&[0, 1, 2, 3, 4], |run, metric| match metric.key() {
+        "gc_over_variance" if is_vit(run) => 2.0,
+        "nc" if is_vit(run) => 0.5,
+        _ => 1.0,
+    });
+    let found = findings(&results);
+    let vit = contrast(&found, "ViT", measures::GC_OVER_VARIANCE);
+    assert_eq!((vit.kind, vit.verdict, vit.primary), (ClaimKind::Contrast, Verdict::Holds, true), "{vit:?}");
+    assert_eq!((vit.runs, vit.seeds, vit.statistic, vit.excluded), (10, 5, Some(1.0), 0));
+    assert_eq!(vit.claim, "ViT instead of VGG → higher GC over variance within classes");
+    assert!((vit.size.unwrap().change - 2.0).abs() < 0.05, "{vit:?}");
+    // 3 primary claims and 5 seeds: 3 · 2/2⁵ is above 0.05, so the t-test over seeds decides alone.
+    assert_eq!((vit.family, vit.permutation_p_value, vit.p_value), (3, None, vit.size_p_value));
+    // Exploratory, at 0.1: 9 · 2/2⁵ is above it too.
+    let nc = contrast(&found, "ViT", measures::NC);
+    assert_eq!((nc.verdict, nc.permutation_p_value, nc.statistic), (Verdict::Fails, None, Some(-1.0)));
+    // With nine seeds 9 · 2/2⁹ is below 0.05, and the sign flips take part.
+    let many = recipes(&[0, 1, 2, 3, 4, 5, 6, 7, 8], |run, metric| match metric.key() {
+        "nc" if is_vit(run) => 0.5,
+        _ => 1.0,
+    });
+    let many = findings(&many);
+    let flipped = contrast(&many, "ViT", measures::NC);
+    assert_eq!((flipped.verdict, flipped.permutation_p_value), (Verdict::Fails, Some(2.0 / 512.0)), "{flipped:?}");
+    // No difference beyond one percent: negligible.
+    let gc = contrast(&found, "crop and flip", measures::GC);
+    assert_eq!(gc.verdict, Verdict::Negligible, "{gc:?}");
+    let lead = lead(&results, &found);
+    let sentence = lead.iter().find(|sentence| sentence.text.starts_with("architecture VGG → ViT multiplies")).unwrap();
+    assert!(
+        sentence.text.contains("GC over variance within classes by 2.") && sentence.text.ends_with("at equal epochs"),
+        "{sentence:?}"
+    );
+    let summary = crate::report::markdown::summary(&results, &found);
+    assert!(summary.contains("A contrast compares two levels of a sweep"), "{summary}");
+    let csv = String::from_utf8(crate::report::csv::claims(&found).unwrap()).unwrap();
+    let line = csv.lines().find(|line| {
+        line.starts_with("ViT instead of VGG → higher GC over variance within classes,contrast,architecture")
+    });
+    assert!(line.unwrap().contains(",VGG,ViT,"), "{line:?}");
+    // The table of a sweep of categories has their names and no correlation.
+    let tables = crate::report::table::sweeps(&results, &found);
+    let table = tables.iter().find(|table| table.caption.starts_with("Sweep of the architecture")).unwrap();
+    let names: Vec<&str> = table.rows.iter().map(|row| row[0].as_str()).collect();
+    assert_eq!(names, ["initial network", "VGG", "ResNet", "ViT"]);
+}
+
+#[test]
+fn contrasts_say_why_they_are_undecided() {
+    let same = recipes(&[0, 1, 2], |_, _| 1.0);
+    let found = findings(&same);
+    assert!(found.iter().all(|finding| finding.verdict != Verdict::Holds), "{found:?}");
+    let accuracy = contrast(&found, "crop and flip", measures::TEST_ACCURACY);
+    assert_eq!((accuracy.verdict, accuracy.size.unwrap().change), (Verdict::Negligible, 0.0));
+    // Seed 1 has a run at one level only, seed 2 at none.
+    let mut lost = recipes(&[0, 1, 2], |_, _| 1.0);
+    for run in &mut lost.runs {
+        let seed = run.planned.configuration.seed;
+        if seed == 2 || (seed == 1 && is_vit(&run.planned)) {
+            run.status = RunStatus::Diverged { step: 1 };
+        }
+    }
+    let found = findings(&lost);
+    let vit = contrast(&found, "ViT", measures::NC);
+    assert_eq!((vit.seeds, vit.single_runs, vit.excluded), (1, 1, 3), "{vit:?}");
+    assert_eq!(vit.reason, "one seed has no interval: run at least two");
+    for run in &mut lost.runs {
+        run.status = RunStatus::Unfinished;
+    }
+    let all = findings(&lost);
+    let excluded = |finding: &&Finding| finding.reason == "all runs are excluded";
+    assert_eq!(all.iter().filter(excluded).count(), all.len());
+}
+
+#[test]
+fn associations_take_categories_as_indicators() {
+    let results = results(
+        Experiment::resolve("vit", "quick", None, Some(&[0, 1, 2]), &[]).unwrap(),
+        |run, share, metric| match metric.key() {
+            "gc" => Some((1.0 + share) * (0.3 * noise(run, 1)).exp()),
+            "nc" => Some((1.0 + share) * (0.3 * noise(run, 1) + 0.01 * noise(run, 2)).exp()),
+            "evaluation_loss" => Some(2.0 - share + 0.01 * noise(run, 3)),
+            _ => None,
+        },
+        counted_run,
+    );
+    let found = findings(&results);
+    let gc = found.iter().find(|finding| finding.kind == ClaimKind::Association && finding.primary).unwrap();
+    assert_eq!((gc.verdict, gc.runs, gc.seeds), (Verdict::Holds, 51, 3), "{gc:?}");
 }

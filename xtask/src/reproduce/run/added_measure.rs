@@ -25,7 +25,15 @@ const SPREAD: Entry = Entry {
     })
 };
 
-fn experiment() -> Experiment {
+/// `fig1` with further measures, as a file in a folder.
+fn file(root: &Path, also: &str) -> String {
+    let text = include_str!("../../../experiments/fig1.toml");
+    let path = root.join("fig1.toml");
+    fs::write(&path, text.replacen("\n[measure]\n", &format!("\n[measure]\nalso = ['{also}']\n"), 1)).unwrap();
+    path.display().to_string()
+}
+
+fn experiment(root: &Path) -> Experiment {
     let settings = [
         "data.classes=4",
         "data.train_images_per_class=6",
@@ -38,7 +46,6 @@ fn experiment() -> Experiment {
         "measure.feature_images_per_class=4",
         "measure.gc_images_per_class=2",
         "measure.layers=[]",
-        "measure.also=['equinorm']",
         "rules.resamples=100",
         "sweeps.learning-rate.values=[0.02, 0.1]",
         "sweeps.batch-size.values=[8, 12]",
@@ -53,7 +60,7 @@ fn experiment() -> Experiment {
         "claims.courses=[]",
     ];
     let settings: Vec<String> = settings.iter().map(|setting| (*setting).to_owned()).collect();
-    Experiment::resolve("fig1", "quick", None, Some(&[0]), &settings).unwrap()
+    Experiment::resolve(&file(root, "equinorm"), "quick", None, Some(&[0]), &settings).unwrap()
 }
 
 /// Executes a run in this process.
@@ -71,7 +78,7 @@ fn a_measure_added_by_one_entry_is_in_table_csv_json_plot_and_claim() {
     let spread = register(SPREAD).unwrap();
     let key = spread.key();
     let root = tempfile::tempdir().unwrap();
-    let experiment = experiment();
+    let experiment = experiment(root.path());
     let planned = sweep::runs(&experiment).unwrap();
     let also: Vec<&str> = planned[0].configuration.measure.also.iter().map(|measure| measure.key()).collect();
     assert_eq!(also, ["equinorm", key], "what figures and claims name is recorded, and what the file lists");
@@ -103,12 +110,13 @@ fn a_measure_added_by_one_entry_is_in_table_csv_json_plot_and_claim() {
 
 #[test]
 fn unknown_measures_are_refused_with_the_nearest_keys() {
-    for setting in ["report.rows=['equinrom']", "measure.also=['equinrom']"] {
-        let error = Experiment::resolve("fig1", "quick", None, None, &[setting.to_owned()]).unwrap_err();
-        let message = format!("{error:#}");
+    let root = tempfile::tempdir().unwrap();
+    let resolve =
+        |name: &str, set: &[String]| format!("{:#}", Experiment::resolve(name, "quick", None, None, set).unwrap_err());
+    let drawn = resolve("fig1", &["report.rows=['equinrom']".to_owned()]);
+    for message in [drawn, resolve(&file(root.path(), "equinrom"), &[])] {
         assert!(message.contains("equinrom") && message.contains("did you mean `equinorm`"), "{message}");
     }
-    let transfer = Experiment::resolve("fig1", "quick", None, None, &["measure.also=['target_nc1']".to_owned()]);
-    let message = format!("{:#}", transfer.unwrap_err());
+    let message = resolve(&file(root.path(), "target_nc1"), &[]);
     assert!(message.contains("`target_nc1`") && message.contains("classification"), "{message}");
 }

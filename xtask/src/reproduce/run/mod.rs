@@ -26,7 +26,7 @@ use crate::study::store::RunFolder;
 use images::Images;
 use training::{Training, TrainingOptions};
 
-pub(crate) use network::check_model;
+pub(crate) use network::check_models;
 pub(crate) use pilot::Pilot;
 
 /// Arguments of `run`.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use assess::Slopes;
 use models::Network;
-use models::train::Progress;
+use models::train::{Fit, Progress, Schedule};
 use serde::{Deserialize, Serialize};
 
 use super::estimating::Estimating;
@@ -14,6 +14,7 @@ use super::images::Images;
 use super::measuring::Measuring;
 use super::training;
 use crate::study::configuration::Configuration;
+use crate::study::train::TrainingSet;
 
 /// Steps of a pilot. The first allocates memory and is not timed.
 const STEPS: u64 = 9;
@@ -45,10 +46,12 @@ impl Pilot {
         let estimating = Estimating::new(configuration, &images)?;
         let load = since.elapsed().as_secs_f64();
         let network = training::network(configuration, &images)?;
-        let batches = training::batches(configuration, &images)?;
-        let fit = training::fit(configuration, STEPS);
+        let batches = training::augmented_batches(configuration, &images)?;
+        let set = TrainingSet { images: images.train.len(), classes: images.train.class_count() };
+        // A few steps are not the whole schedule, and they do not end early.
+        let fit = Fit { schedule: Schedule::constant(), target_loss: None, ..training::fit(configuration, set, STEPS) };
         let mut ends = Vec::new();
-        let mut batch = training::source(&batches);
+        let mut batch = training::source(&batches, configuration.data.prefetch);
         let since = Instant::now();
         fit.run(&network, &mut Progress::default(), &mut batch, |_, _| {
             ends.push(since.elapsed());

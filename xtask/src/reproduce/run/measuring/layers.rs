@@ -9,7 +9,7 @@ use super::chunks::Chunks;
 use super::ridge_head;
 use crate::reproduce::run::images::Images;
 use crate::reproduce::run::network::check_layers;
-use crate::study::configuration::{Configuration, FewShot, Measure};
+use crate::study::configuration::{Configuration, FewShot};
 
 /// Training images, and test images, per class.
 const IMAGES_PER_CLASS: usize = 8;
@@ -19,7 +19,8 @@ const EPISODES: usize = 100;
 
 /// The layers that are measured, and the images for it.
 pub(super) struct Layers {
-    names: Vec<String>,
+    /// What is measured of them.
+    pub(super) options: LayerOptions,
     train: Chunks,
     complexity: Chunks,
     /// Images of the target classes; without target classes, test images.
@@ -41,7 +42,11 @@ impl Layers {
         let FewShot { shot, query, .. } = measure.few_shot;
         let per_class = IMAGES_PER_CLASS.min(measure.feature_images_per_class);
         Ok(Some(Self {
-            names: measure.layers.clone(),
+            options: LayerOptions {
+                names: measure.layers.clone(),
+                head: ridge_head(measure.few_shot.ridge)?,
+                most_episodes: EPISODES,
+            },
             train: few(&images.train, per_class)?,
             complexity: few(&images.train, measure.gc_images_per_class)?,
             probe: match &images.target {
@@ -54,7 +59,7 @@ impl Layers {
 
     /// Refuses layers that the network does not have.
     pub(super) fn check(&self, network: &Network) -> Result<()> {
-        check_layers(network, &self.names)
+        check_layers(network, &self.options.names)
     }
 
     /// The images as an assessment takes them.
@@ -62,10 +67,4 @@ impl Layers {
         let of = if self.transfer { LayerImages::with_target } else { LayerImages::new };
         of(&self.train.0, &self.complexity.0, &self.probe.0)
     }
-}
-
-/// What is measured of a layer.
-pub(super) fn options(measure: &Measure) -> Result<LayerOptions> {
-    let head = ridge_head(measure.few_shot.ridge)?;
-    Ok(LayerOptions { names: measure.layers.clone(), head, most_episodes: EPISODES })
 }

@@ -83,7 +83,8 @@ impl Measuring {
     /// Measures the configured layers in evaluation mode.
     pub(super) fn measure_layers(&self, network: &models::Network) -> Result<Vec<LayerMeasures>> {
         let Some(layers) = &self.layers else { return Ok(Vec::new()) };
-        Ok(LayerMeasures::of(&subject(network)?, &layers.images(), self.classes, &self.options)?)
+        let options = self.options.clone().with_layers(layers.options.clone());
+        Ok(LayerMeasures::of(&subject(network)?, &layers.images(), self.classes, &options)?)
     }
 
     /// Whether the features of the measured images are finite.
@@ -121,9 +122,6 @@ fn options(configuration: &Configuration, transfer: bool) -> Result<Options<'sta
     }
     if transfer {
         options = options.with_few_shot(few_shot(&measure.few_shot, configuration.seed)?);
-    }
-    if !measure.layers.is_empty() {
-        options = options.with_layers(layers::options(measure)?);
     }
     Ok(options)
 }
