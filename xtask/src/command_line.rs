@@ -74,7 +74,7 @@ pub(crate) fn parse(program: &Program, arguments: &[OsString]) -> Parsed {
     if arguments.iter().all(printable) {
         let _ = error.print();
     } else {
-        output::note!("{}", error.render().to_string().trim_end());
+        output::note_error!("{}", error.render().to_string().trim_end());
     }
     Parsed::Wrong
 }

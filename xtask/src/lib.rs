@@ -10,6 +10,8 @@ mod command_line;
 mod data;
 mod features;
 mod files;
+#[doc(hidden)]
+pub mod fuzzing;
 mod invocation;
 mod man;
 mod measure;
@@ -91,7 +93,7 @@ pub fn run<A: Into<OsString>>(program: &Program, arguments: impl IntoIterator<It
         Ok(Ending::Interrupted) => INTERRUPTED,
         Ok(Ending::NoSpace) => reproduce::NO_SPACE,
         Err(error) => {
-            output::note!("error: {}", message(&error));
+            output::note_error!("error: {}", message(&error));
             if usage::is_usage(&error) { USAGE } else { FAILURE }
         }
     }

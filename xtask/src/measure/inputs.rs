@@ -184,22 +184,31 @@ impl InputsArgs {
 
 /// The data set and its part, of `NAME` or `NAME:PART`.
 fn set_and_part(data: &str) -> Result<(&str, &str)> {
-    let wrong = data.rsplit_once(':').filter(|(set, part)| datasets::find(set).is_ok() && !PARTS.contains(part));
-    if let Some((_, part)) = wrong {
+    if let Some(part) = unknown_part(data) {
         return Err(usage(anyhow!("--data {data}: {}", suggest::unknown("part", part, PARTS))));
     }
     Ok(data.rsplit_once(':').filter(|(_, part)| PARTS.contains(part)).unwrap_or((data, default_part(data))))
 }
 
-/// The folder of `folder:PATH`, if it is a folder without subfolders, so that its images have no classes.
+/// The folder of `folder:PATH`, if its images have no classes.
 ///
-/// Hidden subfolders are not counted. A folder that cannot be read gives `None`: reading the data set gives its error.
+/// A folder that cannot be read gives `None`: reading the data set gives its error.
 fn folder_without_classes(data: &str) -> Option<PathBuf> {
     let path = PathBuf::from(data.strip_prefix("folder:")?);
-    let entries: Vec<_> = std::fs::read_dir(&path).ok()?.collect::<Result<_, _>>().ok()?;
-    let is_class =
-        |entry: &std::fs::DirEntry| entry.path().is_dir() && !entry.file_name().as_encoded_bytes().starts_with(b".");
-    (!entries.iter().any(is_class)).then_some(path)
+    let classes = datasets::has_class_folders(&path).ok()?;
+    (!classes).then_some(path)
+}
+
+/// The part of `NAME:PART`, if there is none of this name.
+fn unknown_part(data: &str) -> Option<&str> {
+    let (set, part) = data.rsplit_once(':').filter(|(_, part)| !PARTS.contains(part))?;
+    let known = match (set.strip_prefix("hub:"), set.strip_prefix("folder:")) {
+        // Names of the Hub have no colon.
+        (Some(_), _) => true,
+        (_, Some(folder)) => Path::new(folder).is_dir() && !Path::new(&format!("{folder}:{part}")).exists(),
+        _ => datasets::find(set).is_ok(),
+    };
+    known.then_some(part)
 }
 
 /// Notes how many files of a data set are no images.

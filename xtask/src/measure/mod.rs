@@ -16,13 +16,13 @@ use candle_core::{DType, Device};
 use clap::ValueEnum;
 use collapse::CollapseReport;
 use gc_core::{Estimate, InputUnits};
+use support::refuse_irregular;
 
 use checkpoint::{NetworkArgs, Subject};
 use estimator::EstimatorArgs;
 pub(crate) use inputs::{Inputs, InputsArgs};
 
 use crate::features::check_class_count;
-use crate::files::refuse_irregular;
 use crate::invocation::Invocation;
 use crate::output::{self, note};
 use crate::usage::usage;

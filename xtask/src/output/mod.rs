@@ -33,12 +33,17 @@ macro_rules! say {
     ($($text:tt)*) => { $crate::output::line(format_args!($($text)*)) };
 }
 
-/// Prints a line to standard error, with the syntax of `eprintln!`, and never panics.
+/// Prints one line to standard error, with the syntax of `eprintln!`, and never panics.
 macro_rules! note {
     ($($text:tt)*) => { $crate::output::note_line(format_args!($($text)*)) };
 }
 
-pub(crate) use {note, say};
+/// Prints an error, which may have several lines, to standard error, and never panics.
+macro_rules! note_error {
+    ($($text:tt)*) => { $crate::output::note_lines(format_args!($($text)*)) };
+}
+
+pub(crate) use {note, note_error, say};
 
 /// Text with every control character but line feed and tab as an escape such as `\u{1b}`.
 ///
@@ -71,14 +76,34 @@ pub(crate) fn print(text: &str) {
     }
 }
 
-/// Prints a line to standard error, with control characters escaped; [`note!`] calls it. An error has no other place to be
-/// reported and is ignored.
+/// Text with every control character as an escape, line feeds too: a name with a line feed stays on its line.
+fn on_one_line(text: &str) -> String {
+    printable(text).replace('\n', "\\n")
+}
+
+/// Prints a line to standard error, with control characters escaped; [`note!`] calls it.
 pub(crate) fn note_line(text: impl Display) {
-    let text = text.to_string();
-    let text = printable(&text);
+    write_error(on_one_line(&text.to_string()));
+}
+
+/// Prints lines to standard error; [`note_error!`] calls it. Control characters are escaped, and line feeds where they are
+/// those of a command-line argument, such as a file's name.
+pub(crate) fn note_lines(text: impl Display) {
+    let arguments: Vec<String> = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
+    write_error(printable(&with_names_on_one_line(&text.to_string(), &arguments)).into_owned());
+}
+
+/// The text, with the line feeds of these names escaped.
+fn with_names_on_one_line(text: &str, names: &[String]) -> String {
+    let broken = names.iter().filter(|name| name.trim_matches('\n').contains('\n'));
+    broken.fold(text.to_owned(), |text, name| text.replace(name.as_str(), &name.replace('\n', "\\n")))
+}
+
+/// Writes to standard error. An error of that has no other place to be reported and is ignored.
+fn write_error(text: String) {
     let mut errors = std::io::stderr().lock();
     // A terminal would break lines within words; other programs search in whole lines.
-    let text = if errors.is_terminal() { wrapped(&text, WIDTH, "  ") } else { text.into_owned() };
+    let text = if errors.is_terminal() { wrapped(&text, WIDTH, "  ") } else { text };
     let _ = writeln!(errors, "{text}");
 }
 
@@ -111,7 +136,15 @@ pub(crate) fn json(document: &impl Serialize, invocation: &Invocation<'_>) -> Re
 
 #[cfg(test)]
 mod tests {
-    use super::printable;
+    use super::{on_one_line, printable, with_names_on_one_line};
+
+    #[test]
+    fn names_with_line_feeds_stay_on_one_line() {
+        assert_eq!(on_one_line("note: a\nb\u{1b}: 3 files"), "note: a\\nb\\u{1b}: 3 files");
+        let names = ["measure".to_owned(), "\n".to_owned(), "a\nb.npz".to_owned()];
+        let text = with_names_on_one_line("cannot read a\nb.npz: unknown\n  known: x", &names);
+        assert_eq!(text, "cannot read a\\nb.npz: unknown\n  known: x");
+    }
 
     #[test]
     fn control_characters_are_escaped_and_lines_stay() {

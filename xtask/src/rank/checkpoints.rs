@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::rank_table::{RankTable, Score};
 use crate::arguments::{architecture, up_to};
 use crate::features::few_shot_heads;
-use crate::files::existing;
+use crate::files::{LARGEST_TEXT, existing};
 use crate::measure::checkpoint::{Description, Subject, fetched};
 use crate::measure::onnx::OnnxGraph;
 use crate::measure::{Inputs, InputsArgs};
@@ -236,7 +236,8 @@ fn reason(assessment: &Assessment) -> Option<String> {
 }
 
 fn read_list(path: &Path) -> Result<Vec<Listed>> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read the list {}", path.display()))?;
+    let text =
+        support::read_text(path, LARGEST_TEXT).with_context(|| format!("cannot read the list {}", path.display()))?;
     let list: List =
         toml::from_str(&text).map_err(|error| anyhow!("{}: {}", path.display(), error.to_string().trim()))?;
     let beside = path.parent().unwrap_or(Path::new(""));

@@ -8,7 +8,7 @@ use super::args::Args;
 use super::results_folder::{RESULTS, default_folder};
 use super::{dry_run, execute, plan};
 use crate::invocation::Invocation;
-use crate::output::{note, say};
+use crate::output::{note_error, say};
 use crate::provenance::{Stopwatch, duration};
 use crate::study::experiment::Experiment;
 use crate::usage::usage;
@@ -65,7 +65,7 @@ pub(super) fn reproduce(args: &Args, invocation: &Invocation<'_>) -> Result<Endi
             Ok(Ending::Complete) => {}
             Ok(ending @ (Ending::Interrupted | Ending::NoSpace)) => return Ok(ending),
             Err(error) => {
-                note!("{name}: {error:#}");
+                note_error!("{name}: {error:#}");
                 errors.push(report::IndexError { name, reason: format!("{error:#}") });
             }
         }

@@ -14,7 +14,7 @@ use super::plan::commands;
 use super::results_folder::ResultsFolder;
 use crate::files::write_whole;
 use crate::invocation::Invocation;
-use crate::output::{note, say};
+use crate::output::{note_error, say};
 use crate::program::Program;
 use crate::study::experiment::Experiment;
 use crate::study::frozen;
@@ -131,12 +131,12 @@ fn pending(planned: &[PlannedRun], folder: &Path) -> Result<Pending> {
         match own.prepare(&run.configuration) {
             Ok(()) => {
                 if let Err(mismatch) = verified {
-                    note!("done again {}: {mismatch:#}", run.description());
+                    note_error!("done again {}: {mismatch:#}", run.description());
                 }
                 pending.push((run.configuration.train.batch_size, Job { folder: own, description: run.description() }));
             }
             Err(error) if is_no_space(&error) => return Err(no_space_error(planned, folder)),
-            Err(error) => note!("skipped {}: {error:#}", run.description()),
+            Err(error) => note_error!("skipped {}: {error:#}", run.description()),
         }
     }
     pending.sort_by_key(|(batch_size, _)| *batch_size);

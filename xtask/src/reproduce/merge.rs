@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 
 use super::results_folder::{check_experiment, check_format};
-use crate::output::{note, say};
+use crate::output::{note, note_error, say};
 use crate::study::frozen;
 use crate::study::store::{RunFolder, Verified};
 use crate::study::sweep::PlannedRun;
@@ -48,7 +48,7 @@ pub(super) fn merge(sources: &[PathBuf], planned: &[PlannedRun], folder: &Path, 
                     copied += 1;
                 }
                 Ok(Verified::Unfinished) => {}
-                Err(mismatch) => note!("not merged {}: {mismatch:#}", run.description()),
+                Err(mismatch) => note_error!("not merged {}: {mismatch:#}", run.description()),
             }
         }
         say!("{copied} finished runs copied from {}", source.display());

@@ -12,6 +12,7 @@ pub(crate) use super::plan::{
     Axes, ComparisonPoint, Contrast, Course, Direction, Inequality, Overlay, Plan, Rules, Sweep,
 };
 use super::settings;
+use crate::files::LARGEST_TEXT;
 use crate::suggest;
 use crate::usage::usage;
 
@@ -220,7 +221,7 @@ impl ExperimentFile {
     fn read(name: &str) -> Result<Self> {
         if name.ends_with(".toml") {
             let path = Path::new(name);
-            let text = std::fs::read_to_string(path)
+            let text = support::read_text(path, LARGEST_TEXT)
                 .with_context(|| format!("cannot read the experiment file {}", path.display()))?;
             let stem = path.file_stem().map_or_else(|| name.to_owned(), |stem| stem.to_string_lossy().into_owned());
             return Self::parse(&stem, &text);

@@ -10,9 +10,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
+use support::refuse_irregular;
 
 use super::{Engine, EngineEnd, Event, Job, failed};
-use crate::files::refuse_irregular;
 use crate::program::start;
 use crate::reproduce::child::{NO_SPACE, RunProgress, is_no_space};
 use crate::study::store::RunState;

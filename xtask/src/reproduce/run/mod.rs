@@ -18,7 +18,7 @@ use anyhow::{Context, Result, bail};
 use super::child::{end_with_parent, is_no_space};
 use crate::Ending;
 use crate::arguments::at_least_one;
-use crate::output::{note, say};
+use crate::output::{note_error, say};
 use crate::provenance::Stopwatch;
 use crate::study::lock::FolderLock;
 use crate::study::measurement::RunOutcome;
@@ -72,7 +72,7 @@ pub(crate) fn run_folder(args: &Args) -> Result<Ending> {
     match folder.verify(&configuration) {
         Ok(verified) if verified.is_done() => return Ok(Ending::Complete),
         Ok(_) => {}
-        Err(mismatch) => note!("done again: {mismatch:#}"),
+        Err(mismatch) => note_error!("done again: {mismatch:#}"),
     }
     start_threads(threads)?;
     folder.clear()?;
@@ -96,7 +96,7 @@ pub(crate) fn run_folder(args: &Args) -> Result<Ending> {
         }
         Err(error) if is_no_space(&error) => {
             // Neither the folder nor the log may have space for the error: the exit code reports it.
-            note!("error: {error:#}");
+            note_error!("error: {error:#}");
             Ok(Ending::NoSpace)
         }
         Err(error) => {
