@@ -5,6 +5,7 @@
 
 mod arrays;
 mod collapse_functions;
+mod command_line;
 mod error;
 mod fewshot_functions;
 mod gc;
@@ -19,6 +20,8 @@ use pyo3::prelude::*;
 mod _native {
     #[pymodule_export]
     use crate::collapse_functions::{collapse_chain, collapse_report, nearest_mean_bound, zero_sum};
+    #[pymodule_export]
+    use crate::command_line::run_command_line;
     #[pymodule_export]
     use crate::fewshot_functions::{
         Sampler, across_models, check_support, compare_on_same_episodes, evaluate, head_scores, rank_scores,
