@@ -25,6 +25,7 @@ fn help_errors_and_examples_have_the_name_of_the_program() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
     let help = text(root, &["--help"], 0);
+    assert!(help.starts_with("Geometric complexity, neural collapse and few-shot accuracy"), "{help}");
     assert!(help.contains("Usage: geometric-collapse <COMMAND>") && !help.contains("bench"), "{help}");
     for command in ["measure", "collapse", "fewshot", "rank", "data", "reproduce", "completions", "man"] {
         assert!(help.contains(command), "{help}");

@@ -79,6 +79,10 @@ pub(crate) fn parse(program: &Program, arguments: &[OsString]) -> Parsed {
     Parsed::Wrong
 }
 
+/// What the program is for.
+const ABOUT: &str = "Geometric complexity, neural collapse and few-shot accuracy of neural networks, and the experiments of Munn, \
+                     Dherin and Gonzalvo (NeurIPS 2024)";
+
 /// The version with the commit, if it was known.
 static VERSION: LazyLock<String> = LazyLock::new(|| match provenance::COMMIT {
     Some(commit) => format!("{} (commit {commit})", provenance::VERSION),
@@ -89,10 +93,6 @@ static VERSION: LazyLock<String> = LazyLock::new(|| match provenance::COMMIT {
 pub(crate) fn definition(program: &Program) -> clap::Command {
     let command = clap::Command::new(program.name())
         .bin_name(program.shown())
-        .about(
-            "Geometric complexity, neural collapse and few-shot accuracy of neural networks, and the experiments of Munn, Dherin \
-             and Gonzalvo (NeurIPS 2024)",
-        )
         .version(VERSION.as_str())
         .subcommand_required(true)
         .arg_required_else_help(true)
@@ -102,6 +102,8 @@ pub(crate) fn definition(program: &Program) -> clap::Command {
     } else {
         Command::augment_subcommands(command)
     };
+    // The commands have set the text of their enum.
+    let command = command.about(ABOUT);
     named(command, program)
 }
 
