@@ -84,7 +84,7 @@ const ABOUT: &str = "Geometric complexity, neural collapse and few-shot accuracy
                      Dherin and Gonzalvo (NeurIPS 2024)";
 
 /// The version with the commit, if it was known.
-static VERSION: LazyLock<String> = LazyLock::new(|| match provenance::COMMIT {
+pub(crate) static VERSION: LazyLock<String> = LazyLock::new(|| match provenance::COMMIT {
     Some(commit) => format!("{} (commit {commit})", provenance::VERSION),
     None => provenance::VERSION.to_owned(),
 });
@@ -109,13 +109,25 @@ pub(crate) fn definition(program: &Program) -> clap::Command {
 
 /// The same command and its subcommands, with the name of the program in their examples.
 fn named(command: clap::Command, program: &Program) -> clap::Command {
-    let examples = command.get_after_help().map(|text| text.to_string().replace(WORKSPACE, program.shown()));
+    let examples = command.get_after_help().map(|text| examples(&text.to_string(), program));
     let command = match examples {
         Some(examples) => command.after_help(examples),
         None => command,
     };
     let names: Vec<String> = command.get_subcommands().map(|command| command.get_name().to_owned()).collect();
     names.into_iter().fold(command, |command, name| command.mut_subcommand(name, |own| named(own, program)))
+}
+
+/// The text below a help, with the name of the program in its examples. Long ones are continued as a shell takes them, because
+/// the help would break them anywhere.
+fn examples(text: &str, program: &Program) -> String {
+    const WIDTH: usize = 76;
+    let text = text.replace(WORKSPACE, program.shown());
+    let line = |line: &str| {
+        let is_example = line.trim_start().starts_with(program.shown());
+        if is_example { output::wrapped_lines(line, WIDTH, "      ").join(" \\\n") } else { line.to_owned() }
+    };
+    text.lines().map(line).collect::<Vec<_>>().join("\n")
 }
 
 impl WorkspaceCommand {
@@ -164,6 +176,8 @@ mod tests {
             let measure = definition.find_subcommand("measure").unwrap().get_after_help().unwrap().to_string();
             assert!(measure.contains(&format!("{} measure --model", program.shown())), "{measure}");
             assert_eq!(measure.contains(WORKSPACE), benches, "{measure}");
+            let shell_lines = measure.lines().filter(|line| line.starts_with("  "));
+            assert!(shell_lines.clone().all(|line| line.chars().count() <= 80) && shell_lines.count() > 5, "{measure}");
         }
     }
 }
