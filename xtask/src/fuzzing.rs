@@ -45,9 +45,9 @@ pub fn experiment(bytes: &[u8]) {
     for preset in Experiment::presets(&name).unwrap_or_default() {
         let Ok(experiment) = Experiment::resolve(&name, &preset, None, None, &[]) else { continue };
         let _ = experiment.to_toml();
-        for sweep in experiment.plan.sweeps.values() {
-            for value in sweep.values.iter().take(4) {
-                let _ = experiment.configuration(0, Some((&sweep.key, value)));
+        for (name, sweep) in &experiment.plan.sweeps {
+            for level in 0..sweep.values.len().min(4) {
+                let _ = experiment.configuration(0, Some((name, level)));
             }
         }
     }
