@@ -202,3 +202,28 @@ fn weights_in_several_files_of_the_hubs_cache_are_fetched_by_their_index() {
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.code() == Some(1) && error.contains("weights/part-1.safetensors"), "{error}");
 }
+
+#[test]
+fn all_layers_are_those_that_are_measured_alone() {
+    let case = cases().into_iter().next().unwrap();
+    let output = case.run(&["--dtype", "f64", "--layers", "all"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let all: Value = serde_json::from_slice(&output.stdout).unwrap();
+    schema::check("measure_layers", &all);
+    let layers = all["layers"].as_array().unwrap();
+    assert!(layers.len() > 1, "{all}");
+    for layer in layers {
+        let name = layer["layer"].as_str().unwrap();
+        let alone = case.measure(&["--dtype", "f64", "--layer", name]);
+        assert_eq!(
+            (&alone["gc"]["value"], &alone["gc"]["outputs"]),
+            (&layer["gc"]["value"], &layer["gc"]["outputs"]),
+            "{name}"
+        );
+    }
+    for (layers, needle) in [("all,head", "stands alone"), ("no-such-layer", "no-such-layer")] {
+        let refused = case.run(&["--layers", layers]);
+        let message = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(refused.status.code() == Some(2) && message.contains(needle), "{layers}: {message}");
+    }
+}

@@ -126,3 +126,22 @@ fn what_cannot_be_measured_is_refused_with_the_way_out() {
     let message = refused(&["--onnx", &file("small.safetensors")]);
     assert!(message.contains("reading ONNX"), "{message}");
 }
+
+#[test]
+fn layers_of_a_graph_are_measured_one_by_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let x = safetensors::load(file("small.safetensors"), &Device::Cpu).unwrap()["x"].clone();
+    let (graph, inputs) = (file("small.onnx"), labelled(folder.path(), &x));
+    let args = ["measure", "--onnx", &graph, "--inputs", &inputs, "--dtype", "f64", "--json"];
+    let output = xtask(&[&args[..], &["--layers", "all"]].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let all: Value = serde_json::from_slice(&output.stdout).unwrap();
+    schema::check("measure_layers", &all);
+    let layers = all["layers"].as_array().unwrap();
+    assert!(layers.len() > 1, "{all}");
+    for layer in layers {
+        let alone = json(&[&args[..], &["--layer", layer["layer"].as_str().unwrap()]].concat());
+        assert_eq!((&alone["gc"]["value"], &alone["tensor"]), (&layer["gc"]["value"], &layer["tensor"]));
+        assert_eq!(alone["collapse"]["cdnv"], layer["collapse"]["cdnv"]);
+    }
+}

@@ -3,6 +3,7 @@
 pub(crate) mod checkpoint;
 mod estimator;
 mod inputs;
+mod layers;
 mod list_models;
 pub(crate) mod onnx;
 mod progress;
@@ -34,6 +35,7 @@ Examples:
   cargo xtask measure --model vgg13 --weights vgg13.safetensors --data cifar10:test --until-rel 0.01
   cargo xtask measure --model resnet18 --weights hub:timm/resnet18.a1_in1k --data folder:photos
   cargo xtask measure --onnx net.onnx --data folder:photos --size 224
+  cargo xtask measure --model vgg13 --weights vgg13.safetensors --data cifar10:test --probes 1 --layers all
 
 Standard output holds the result, standard error the progress. Exit codes: 0 done, 1 failed, 2 wrong usage.";
 
@@ -57,6 +59,10 @@ pub(crate) struct Args {
     /// name of a tensor, `output`, or `head` for the input of the last linear layer
     #[arg(long, value_name = "NAME")]
     layer: Option<String>,
+    /// Layers whose outputs are measured one after another, separated by commas: names as for --layer, or `all` for every layer of an
+    /// architecture, or every convolution and linear layer of a graph
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', conflicts_with_all = ["layer", "per_sample"])]
+    layers: Vec<String>,
     /// Numbers to compute with [default: those of the inputs; images are f32]
     #[arg(long, value_enum)]
     dtype: Option<DTypeName>,
@@ -108,12 +114,17 @@ pub(crate) fn measure(args: &Args, invocation: &Invocation<'_>) -> Result<()> {
         Some(DTypeName::F64) => DType::F64,
         None => inputs.dtype(),
     };
-    let subject = args.network.load(&inputs, dtype, args.layer.as_deref())?;
-    let device = args.network.device()?;
     let units = args.units(&inputs)?;
+    if !args.layers.is_empty() {
+        return layers::measure(args, invocation, &inputs, dtype, &units);
+    }
+    let layer = args.layer.as_deref();
+    let subject = args.network.load(&inputs, dtype, layer)?;
+    let device = args.network.device()?;
     let order = inputs.order(args.estimator.samples, args.estimator.may_stop(), args.estimator.seed)?;
-    let measured = Measurement { args, subject: &subject, inputs: &inputs, dtype, device: &device, order: &order }
-        .measure(units)?;
+    let measured =
+        Measurement { args, layer, subject: &subject, inputs: &inputs, dtype, device: &device, order: &order }
+            .measure(units)?;
     for note in subject.notes() {
         note!("{}: {note}", subject.name());
     }
@@ -124,12 +135,9 @@ pub(crate) fn measure(args: &Args, invocation: &Invocation<'_>) -> Result<()> {
         report::per_sample(path, &measured.gc, &order, inputs.labels())?;
     }
     if args.json {
-        return output::json(
-            &report::document(&subject, &inputs, args.layer.as_deref(), dtype, &measured)?,
-            invocation,
-        );
+        return output::json(&report::document(&subject, &inputs, layer, dtype, &measured)?, invocation);
     }
-    let tensor = subject.tensor(args.layer.as_deref()).map(|tensor| format!(" ({tensor})")).unwrap_or_default();
+    let tensor = subject.tensor(layer).map(|tensor| format!(" ({tensor})")).unwrap_or_default();
     output::table(&format!("{} on {}{tensor}", subject.name(), inputs.name()), &report::rows(&measured));
     Ok(())
 }
@@ -141,6 +149,12 @@ impl Args {
             refuse_irregular(path).context("--per-sample")?;
         }
         self.network.check(self.layer.as_deref())?;
+        for layer in self.layers.iter().filter(|layer| *layer != layers::ALL) {
+            self.network.check(Some(layer))?;
+        }
+        if self.layers.len() > 1 && self.layers.iter().any(|layer| layer == layers::ALL) {
+            return Err(usage(anyhow!("--layers: `{}` stands alone, it is every layer", layers::ALL)));
+        }
         self.inputs.check()?;
         if self.units == UnitsName::Input && self.inputs.is_tensor_with_std() {
             return Err(usage(anyhow!(
@@ -162,6 +176,8 @@ impl Args {
 /// One measurement: a network, its inputs and the options.
 struct Measurement<'a> {
     args: &'a Args,
+    /// The layer whose output is measured, if not the features.
+    layer: Option<&'a str>,
     subject: &'a Subject,
     inputs: &'a Inputs,
     dtype: DType,
@@ -176,7 +192,7 @@ impl Measurement<'_> {
     }
 
     fn measure(&self, units: InputUnits) -> Result<Measured> {
-        let layer = self.args.layer.as_deref();
+        let layer = self.layer;
         let map = self.subject.features(layer)?;
         if let Some(labels) = self.inputs.labels() {
             check_class_count(&self.inputs.name(), labels)?;

@@ -17,7 +17,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use crate::invocation::{Invocation, Record};
-pub(crate) use numbers::interval;
+pub(crate) use numbers::{interval, measured};
 pub(crate) use table::{Row, table};
 pub(crate) use wrap::lines as wrapped_lines;
 use wrap::{WIDTH, wrapped};
