@@ -421,6 +421,7 @@ fn every_experiment_has_its_figure_and_all_of_them_an_index() {
         "measure.schedule=[0, 1]",
         "measure.loss_window=16",
         "measure.feature_images_per_class=4",
+        "measure.layer_images_per_class=4",
         "measure.gc_images_per_class=2",
         "measure.few_shot={ way = 3, shot = 2, query = 3, episodes = 20, ridge = 0.1 }",
     ];
