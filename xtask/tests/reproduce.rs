@@ -414,24 +414,27 @@ fn every_experiment_has_its_figure_and_all_of_them_an_index() {
     let mut args = vec!["reproduce", "all", "--seed", "0", "--out", "everything", "--preset", "quick"];
     let all = [
         "data.classes=5",
-        "data.train_images_per_class=8",
+        "data.train_images_per_class=32",
         "data.test_images_per_class=3",
-        "train.epochs=1",
+        "train.epochs=1.5",
         "train.batch_size=8",
         "measure.schedule=[0, 1]",
         "measure.loss_window=16",
         "measure.feature_images_per_class=4",
+        "measure.layer_images_per_class=4",
         "measure.gc_images_per_class=2",
         "measure.few_shot={ way = 3, shot = 2, query = 3, episodes = 20, ridge = 0.1 }",
     ];
     for setting in all {
         args.extend(["--set", setting]);
     }
-    // Batch sizes above the number of images fail, and the other experiments are executed nevertheless.
+    // A folder with other results is refused, and the other experiments are executed nevertheless.
+    fs::create_dir_all(root.join("everything/fig1-quick-glyphs")).unwrap();
+    fs::write(root.join("everything/fig1-quick-glyphs/experiment"), "another\n").unwrap();
     let message = refused(&xtask(root, &args));
-    assert!(message.contains("of 10 experiments ended with an error: fig1"), "{message}");
+    assert!(message.contains("1 of 12 experiments ended with an error: fig1"), "{message}");
     let index = read(root.join("everything/index.html"));
-    for name in ["fig1", "fig2", "fig3", "fig4", "gc-penalty", "mini-imagenet", "resnet50-cifar100"] {
+    for name in ["fig2", "fig3", "fig4", "gc-penalty", "mini-imagenet", "resnet50-cifar100", "vit", "recipes"] {
         let own = root.join(format!("everything/{name}-quick-glyphs"));
         assert!(index.contains(&format!("href=\"{name}-quick-glyphs/report.html\"")), "{name}");
         let page = read(own.join("report.html"));

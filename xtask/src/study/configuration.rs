@@ -119,6 +119,10 @@ pub(crate) struct Measure {
     pub(crate) gc_probes: usize,
     /// Training images per class on whose features collapse is measured.
     pub(crate) feature_images_per_class: usize,
+    /// Training images, and test images, per class on which layers are measured; by default 8, or `feature_images_per_class` where that
+    /// is smaller.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) layer_images_per_class: Option<usize>,
     /// On which images the measures of training images are computed.
     #[serde(default, skip_serializing_if = "Protocol::is_default")]
     pub(crate) protocol: Protocol,
@@ -333,8 +337,10 @@ impl Configuration {
     fn check_counts(&self) -> Result<()> {
         let Data { train_images_per_class: train, test_images_per_class: test, .. } = self.data;
         let Measure { gc_images_per_class: gc, feature_images_per_class: features, .. } = self.measure;
+        let layers = self.measure.layer_images_per_class.unwrap_or(1);
         for (name, wanted, of, there) in [
             ("measure.feature_images_per_class", features, "data.train_images_per_class", train),
+            ("measure.layer_images_per_class", layers, "data.train_images_per_class", train),
             ("measure.gc_images_per_class", gc, "measure.feature_images_per_class", features),
             ("measure.gc_images_per_class", gc, "data.test_images_per_class", test),
         ] {
@@ -374,6 +380,7 @@ impl Measure {
             ("measure.gc_images_per_class", self.gc_images_per_class),
             ("measure.gc_probes", self.gc_probes),
             ("measure.feature_images_per_class", self.feature_images_per_class),
+            ("measure.layer_images_per_class", self.layer_images_per_class.unwrap_or(1)),
             ("measure.few_shot.way", self.few_shot.way),
             ("measure.few_shot.shot", self.few_shot.shot),
             ("measure.few_shot.query", self.few_shot.query),

@@ -415,6 +415,8 @@ mod tests {
         assert!(fails("fig4", "quick", &["rules.negligible_points=-1"]).contains("expected a number from 0, got -1"));
         assert!(fails("fig4", "quick", &["rules.trained_below=0.95"]).contains("rules.trained_below"));
         assert!(fails("fig4", "quick", &["rules.false_discovery_rate=1"]).contains("rules.false_discovery_rate"));
+        let layers = fails("vit", "quick", &["measure.layer_images_per_class=151"]);
+        assert!(layers.contains("= 151 contradicts data.train_images_per_class = 150"), "{layers}");
         assert!(fails("fig4", "quick", &["train.mixed_precision=true"]).contains("train.device is `cpu`"));
     }
 

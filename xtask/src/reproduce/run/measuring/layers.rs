@@ -11,7 +11,7 @@ use crate::reproduce::run::images::Images;
 use crate::reproduce::run::network::check_layers;
 use crate::study::configuration::{Configuration, FewShot};
 
-/// Training images, and test images, per class.
+/// Training images, and test images, per class, where the configuration does not say.
 const IMAGES_PER_CLASS: usize = 8;
 
 /// Largest number of few-shot episodes.
@@ -40,7 +40,8 @@ impl Layers {
             Chunks::of(&part.limit_per_class(per_class, configuration.seed), &images.normalisation, &device)
         };
         let FewShot { shot, query, .. } = measure.few_shot;
-        let per_class = IMAGES_PER_CLASS.min(measure.feature_images_per_class);
+        let default = IMAGES_PER_CLASS.min(measure.feature_images_per_class);
+        let per_class = measure.layer_images_per_class.unwrap_or(default);
         Ok(Some(Self {
             options: LayerOptions {
                 names: measure.layers.clone(),
@@ -51,7 +52,7 @@ impl Layers {
             complexity: few(&images.train, measure.gc_images_per_class)?,
             probe: match &images.target {
                 Some(target) => few(target, shot + query)?,
-                None => few(&images.test, IMAGES_PER_CLASS)?,
+                None => few(&images.test, measure.layer_images_per_class.unwrap_or(IMAGES_PER_CLASS))?,
             },
             transfer: images.target.is_some(),
         }))
