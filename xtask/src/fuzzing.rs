@@ -44,12 +44,7 @@ pub fn experiment(bytes: &[u8]) {
     let name = file.0.display().to_string();
     for preset in Experiment::presets(&name).unwrap_or_default() {
         let Ok(experiment) = Experiment::resolve(&name, &preset, None, None, &[]) else { continue };
-        let _ = experiment.to_toml();
-        for sweep in experiment.plan.sweeps.values() {
-            for value in sweep.values.iter().take(4) {
-                let _ = experiment.configuration(0, Some((&sweep.key, value)));
-            }
-        }
+        let _ = (experiment.to_toml(), experiment.configurations());
     }
 }
 

@@ -8,8 +8,9 @@ mod rank_table;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use support::refuse_irregular;
 
-use crate::files::{refuse_irregular, write_whole};
+use crate::files::write_whole;
 use crate::invocation::Invocation;
 use crate::measure::InputsArgs;
 use crate::output;
