@@ -22,7 +22,7 @@ const TINY: [&str; 10] = [
 ];
 
 fn recipes<'a>(out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
-    let mut args = vec!["reproduce", "recipes", "--seed", "0,1", "--out", out];
+    let mut args = vec!["reproduce", "recipes", "--out", out];
     for setting in TINY {
         args.extend(["--set", setting]);
     }
@@ -38,7 +38,7 @@ fn refused(root: &Path, args: &[&str], code: i32) -> String {
 fn recipes_are_run_and_compared_by_contrasts() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
-    let printed = text(&xtask(root, &recipes("one", &["--jobs", "1", "--threads", "1"])), 0);
+    let printed = text(&xtask(root, &recipes("one", &["--seed", "0,1", "--jobs", "1", "--threads", "1"])), 0);
     assert!(printed.contains("10 runs, 0 of them finished before"), "{printed}");
     assert!(printed.contains("Sweep of the recipe") && printed.contains("SGD, constant"), "{printed}");
     let claims = read(root.join("one/claims.csv"));
@@ -53,7 +53,7 @@ fn recipes_are_run_and_compared_by_contrasts() {
     assert!(!page.contains("NaN"));
 
     // Batches that are prepared ahead, and more threads, change no number.
-    let more = ["--jobs", "2", "--threads", "4", "--set", "data.prefetch=3"];
+    let more = ["--seed", "0,1", "--jobs", "2", "--threads", "4", "--set", "data.prefetch=3"];
     text(&xtask(root, &recipes("two", &more)), 0);
     for file in ["measurements.csv", "claims.csv", "figure.svg"] {
         assert_eq!(read(root.join("one").join(file)), read(root.join("two").join(file)), "{file}");
@@ -64,7 +64,7 @@ fn recipes_are_run_and_compared_by_contrasts() {
     assert!(message.contains("one has results of the experiment `recipes`, not of `vit`"), "{message}");
     assert_eq!(files(&root.join("one")), before);
     // A rule that changed since the runs is reported once.
-    let changed = text(&xtask(root, &recipes("one", &["--set", "rules.confidence=0.9"])), 0);
+    let changed = text(&xtask(root, &recipes("one", &["--seed", "0,1", "--set", "rules.confidence=0.9"])), 0);
     assert_eq!(changed.matches("has changed since the first run").count(), 1, "{changed}");
 }
 
@@ -98,7 +98,7 @@ fn what_makes_no_sense_is_refused_before_any_run() {
         ("train.optimiser=sgd", "did you mean `train.optimizer`?"),
         ("data.augmentation.flip=always", "unknown variant `always`"),
         ("sweeps.architecture.values=[{ name = \"VGG\" }]", "expected at least two values"),
-        ("measure.layers=[\"blocks.0.mlp\"]", "unknown layer"),
+        ("measure.layers=[\"blocks.0.mlp\"]", "layer `blocks.0.mlp` is not known"),
     ] {
         let message = refused(root, &recipes("out", &["--set", setting]), 2);
         assert!(message.contains(words), "{setting}: {message}");

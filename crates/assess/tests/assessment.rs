@@ -1,4 +1,5 @@
 //! Assessments of small maps: by hand, their invariants, and the number of forward passes.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests, which may panic")]
 
 use std::cell::{Cell, RefCell};
 use std::ops::ControlFlow;

@@ -1,4 +1,5 @@
 //! Every error of an assessment, with the words of its message.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests, which may panic")]
 
 use std::ops::ControlFlow;
 

@@ -2,7 +2,7 @@
 
 use statistics::{ChangeScale, Correction, DecisionRules, SeedPair, SeedValue, paired_contrast};
 
-use super::across_runs::{compared, interval_of_coefficients, saturated, saturation};
+use super::across_runs::{compared, saturated, saturation};
 use super::claim::Claim;
 use super::covariates::seeds;
 use super::size::{Size, margin};
@@ -119,7 +119,6 @@ impl OneContrast<'_> {
         };
         let sign = |seed: &SeedValue| SeedValue { seed: seed.seed, value: seed.value.signum() };
         finding.per_seed = found.effect.per_seed.iter().map(sign).collect();
-        finding.interval = interval_of_coefficients(&finding.per_seed, rules.confidence);
         finding.size = Some(Size::of_contrast(&found.effect, scale));
         let (family, correction, level) = if finding.primary {
             (primary, Correction::Holm, 1.0 - rules.confidence)

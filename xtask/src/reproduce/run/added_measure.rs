@@ -52,7 +52,6 @@ fn experiment(root: &Path) -> Experiment {
         "sweeps.l2.values=[0, 1e-2]",
         "report.columns=['learning-rate']",
         "report.rows=['gc', 'test_added_spread']",
-        "report.overlays=[]",
         "report.scatter=[{ x = 'test_added_spread', y = 'nc' }]",
         "claims.trends=[{ metrics = ['test_added_spread'], sweeps = { learning-rate = 'rises' }, comparisons = ['equal-epochs'] }]",
         "claims.associations=[{ x = 'test_added_spread', y = 'nc', direction = 'rises', comparisons = ['equal-epochs'] }]",
