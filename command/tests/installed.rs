@@ -25,6 +25,7 @@ fn help_errors_and_examples_have_the_name_of_the_program() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
     let help = text(root, &["--help"], 0);
+    assert!(help.starts_with("Geometric complexity, neural collapse and few-shot accuracy"), "{help}");
     assert!(help.contains("Usage: geometric-collapse <COMMAND>") && !help.contains("bench"), "{help}");
     for command in ["measure", "collapse", "fewshot", "rank", "data", "reproduce", "completions", "man"] {
         assert!(help.contains(command), "{help}");
@@ -59,7 +60,8 @@ fn a_manual_page_is_printed_or_one_for_each_command_is_written() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
     assert!(text(root, &["man"], 0).contains(".TH geometric-collapse 1"));
-    assert!(text(root, &["man", "measure"], 0).contains("geometric-collapse measure"));
+    let measure = text(root, &["man", "measure"], 0);
+    assert!(measure.contains(".TH geometric-collapse-measure 1") && measure.contains("measure 0."), "{measure}");
     text(root, &["man", "--out", "man1"], 0);
     for name in ["geometric-collapse", "geometric-collapse-measure", "geometric-collapse-reproduce"] {
         let page = fs::read_to_string(root.join("man1").join(format!("{name}.1"))).unwrap();
@@ -73,7 +75,7 @@ fn a_manual_page_is_printed_or_one_for_each_command_is_written() {
 fn completed(root: &Path, line: &str) -> Vec<String> {
     let script = "source completions.bash; COMP_LINE=$1; COMP_POINT=${#1}; read -ra COMP_WORDS <<< \"$1\"; \
                   [[ $1 == *' ' ]] && COMP_WORDS+=(''); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); \
-                  _geometric-collapse geometric-collapse \"${COMP_WORDS[COMP_CWORD]}\" \"${COMP_WORDS[COMP_CWORD-1]}\"; \
+                  $(complete -p geometric-collapse | sed 's/.*-F \\([^ ]*\\).*/\\1/') geometric-collapse \"${COMP_WORDS[COMP_CWORD]}\" \"${COMP_WORDS[COMP_CWORD-1]}\"; \
                   printf '%s\\n' \"${COMPREPLY[@]}\"";
     let output = Command::new("bash").current_dir(root).args(["-c", script, "bash", line]).output().unwrap();
     assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));

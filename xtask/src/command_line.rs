@@ -79,8 +79,12 @@ pub(crate) fn parse(program: &Program, arguments: &[OsString]) -> Parsed {
     Parsed::Wrong
 }
 
+/// What the program is for.
+const ABOUT: &str = "Geometric complexity, neural collapse and few-shot accuracy of neural networks, and the experiments of Munn, \
+                     Dherin and Gonzalvo (NeurIPS 2024)";
+
 /// The version with the commit, if it was known.
-static VERSION: LazyLock<String> = LazyLock::new(|| match provenance::COMMIT {
+pub(crate) static VERSION: LazyLock<String> = LazyLock::new(|| match provenance::COMMIT {
     Some(commit) => format!("{} (commit {commit})", provenance::VERSION),
     None => provenance::VERSION.to_owned(),
 });
@@ -89,10 +93,6 @@ static VERSION: LazyLock<String> = LazyLock::new(|| match provenance::COMMIT {
 pub(crate) fn definition(program: &Program) -> clap::Command {
     let command = clap::Command::new(program.name())
         .bin_name(program.shown())
-        .about(
-            "Geometric complexity, neural collapse and few-shot accuracy of neural networks, and the experiments of Munn, Dherin \
-             and Gonzalvo (NeurIPS 2024)",
-        )
         .version(VERSION.as_str())
         .subcommand_required(true)
         .arg_required_else_help(true)
@@ -102,18 +102,32 @@ pub(crate) fn definition(program: &Program) -> clap::Command {
     } else {
         Command::augment_subcommands(command)
     };
+    // The commands have set the text of their enum.
+    let command = command.about(ABOUT);
     named(command, program)
 }
 
 /// The same command and its subcommands, with the name of the program in their examples.
 fn named(command: clap::Command, program: &Program) -> clap::Command {
-    let examples = command.get_after_help().map(|text| text.to_string().replace(WORKSPACE, program.shown()));
+    let examples = command.get_after_help().map(|text| examples(&text.to_string(), program));
     let command = match examples {
         Some(examples) => command.after_help(examples),
         None => command,
     };
     let names: Vec<String> = command.get_subcommands().map(|command| command.get_name().to_owned()).collect();
     names.into_iter().fold(command, |command, name| command.mut_subcommand(name, |own| named(own, program)))
+}
+
+/// The text below a help, with the name of the program in its examples. Long ones are continued as a shell takes them, because
+/// the help would break them anywhere.
+fn examples(text: &str, program: &Program) -> String {
+    const WIDTH: usize = 76;
+    let text = text.replace(WORKSPACE, program.shown());
+    let line = |line: &str| {
+        let is_example = line.trim_start().starts_with(program.shown());
+        if is_example { output::wrapped_lines(line, WIDTH, "      ").join(" \\\n") } else { line.to_owned() }
+    };
+    text.lines().map(line).collect::<Vec<_>>().join("\n")
 }
 
 impl WorkspaceCommand {
@@ -162,6 +176,8 @@ mod tests {
             let measure = definition.find_subcommand("measure").unwrap().get_after_help().unwrap().to_string();
             assert!(measure.contains(&format!("{} measure --model", program.shown())), "{measure}");
             assert_eq!(measure.contains(WORKSPACE), benches, "{measure}");
+            let shell_lines = measure.lines().filter(|line| line.starts_with("  "));
+            assert!(shell_lines.clone().all(|line| line.chars().count() <= 80) && shell_lines.count() > 5, "{measure}");
         }
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, anyhow};
 use clap_mangen::Man;
 
+use crate::command_line::VERSION;
 use crate::files::{writable_folder, write_whole};
 use crate::output::{self, say};
 use crate::program::Program;
@@ -58,7 +59,10 @@ fn pages(definition: clap::Command) -> Result<Vec<(String, Vec<u8>)>> {
 fn add_pages(command: clap::Command, name: &str, shown: &str, pages: &mut Vec<(String, Vec<u8>)>) -> Result<()> {
     let subcommands: Vec<clap::Command> =
         command.get_subcommands().filter(|command| !command.is_hide_set()).cloned().collect();
-    pages.push((name.to_owned(), page(command.display_name(name.to_owned()).bin_name(shown.to_owned()))?));
+    pages.push((
+        name.to_owned(),
+        page(command.display_name(name.to_owned()).bin_name(shown.to_owned()).version(VERSION.as_str()))?,
+    ));
     for command in subcommands {
         let own = command.get_name().to_owned();
         add_pages(command, &format!("{name}-{own}"), &format!("{shown} {own}"), pages)?;

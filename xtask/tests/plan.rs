@@ -61,7 +61,7 @@ fn xargs_executes_a_plan_in_a_folder_with_a_space_and_a_quote() {
 
 #[test]
 fn plain_lines_need_no_shell() {
-    a_list_gives_the_results_of_one_command(&["xargs", "-L", "1", "-P", "4"], "out");
+    a_list_gives_the_results_of_one_command(&["xargs", "-L", "1", "-P", "4", "env"], "out");
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn slices_of_a_plan_and_what_contradicts_it() {
     }
     fs::create_dir(root.join("folder")).unwrap();
     let printed = text(&xtask(root, &planned("out", &["--plan", "folder"])), 1);
-    assert!(printed.contains("--plan: cannot write to folder: it is a folder"), "{printed}");
+    assert!(printed.contains("--plan: ") && printed.contains("it is a folder"), "{printed}");
     // A run that fails ends its command with 1, so that the scheduler sees it, and the report names it.
     let first = all.lines().next().unwrap();
     let run = first.rsplit(' ').next().unwrap();

@@ -19,6 +19,7 @@ use serde::Serialize;
 use crate::invocation::{Invocation, Record};
 pub(crate) use numbers::interval;
 pub(crate) use table::{Row, table};
+pub(crate) use wrap::lines as wrapped_lines;
 use wrap::{WIDTH, wrapped};
 
 /// Version of the JSON's layout, which `docs/src/output.schema.json` describes.

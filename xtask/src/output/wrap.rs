@@ -10,7 +10,7 @@ pub(super) fn wrapped(text: &str, width: usize, indent: &str) -> String {
 
 /// One line as lines of at most `width` characters; all but the first of them begin with `indent`. Words are never broken. The
 /// spaces at the beginning of the line stay.
-pub(super) fn lines(line: &str, width: usize, indent: &str) -> Vec<String> {
+pub(crate) fn lines(line: &str, width: usize, indent: &str) -> Vec<String> {
     let start = &line[..line.len() - line.trim_start().len()];
     let mut lines = vec![start.to_owned()];
     let mut is_empty = true;

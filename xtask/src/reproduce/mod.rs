@@ -14,7 +14,8 @@ mod slice;
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use support::refuse_irregular;
 
 use crate::invocation::Invocation;
 use crate::output::say;
@@ -30,6 +31,9 @@ pub(crate) use run::{Args as RunArgs, run_folder};
 pub(crate) fn reproduce(args: &Args, invocation: &Invocation<'_>) -> Result<Ending> {
     if args.list {
         return list().map(|()| Ending::Complete);
+    }
+    if let Some(list) = &args.plan {
+        refuse_irregular(list).context("--plan")?;
     }
     if args.experiment == all::ALL {
         return all::reproduce(args, invocation);
