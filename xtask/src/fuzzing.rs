@@ -44,12 +44,7 @@ pub fn experiment(bytes: &[u8]) {
     let name = file.0.display().to_string();
     for preset in Experiment::presets(&name).unwrap_or_default() {
         let Ok(experiment) = Experiment::resolve(&name, &preset, None, None, &[]) else { continue };
-        let _ = experiment.to_toml();
-        for (name, sweep) in &experiment.plan.sweeps {
-            for level in 0..sweep.values.len().min(4) {
-                let _ = experiment.configuration(0, Some((name, level)));
-            }
-        }
+        let _ = (experiment.to_toml(), experiment.configurations());
     }
 }
 
