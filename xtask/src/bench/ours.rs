@@ -18,7 +18,10 @@ pub(super) fn run(topic: Topic, args: &Args, root: &Path) -> Result<Vec<Figure>>
     // In whole seconds, so that a file written within the first second counts as new.
     let started = UNIX_EPOCH + Duration::from_secs(crate::provenance::now());
     // `-p xtask` gives the dependencies the features of this command's own build, so that nothing is built twice.
-    let mut command = cargo(root, args.threads, &["bench", "-p", "xtask", "-p", "benches", "--bench", topic.name()]);
+    let mut line = vec!["bench", "-p", "xtask", "-p", "benches", "--bench", topic.name()];
+    let only = args.only.as_deref().map(literal);
+    line.extend(only.as_deref().into_iter().flat_map(|only| ["--", only]));
+    let mut command = cargo(root, args.threads, &line);
     if args.quick {
         command.env("BENCH_QUICK", "1");
     }
@@ -28,14 +31,28 @@ pub(super) fn run(topic: Topic, args: &Args, root: &Path) -> Result<Vec<Figure>>
         bail!("the benchmark `{}` failed ({status})", topic.name());
     }
     let mut figures = read_criterion(&target.join("criterion"), started)?;
-    if figures.is_empty() {
-        bail!("the benchmark `{}` left no samples in {}", topic.name(), target.join("criterion").display());
-    }
     add_least_work(&mut figures, &target.join(format!("tmp/work-{}.json", topic.name())))?;
-    for (example, package, arguments) in examples(topic, args.quick) {
+    for (example, package, arguments, work) in examples(topic, args.quick) {
+        if !args.wants(&work) {
+            continue;
+        }
         figures.extend(run_example(root, args.threads, example, package, arguments)?);
     }
+    figures.retain(|figure| args.wants(&figure.work));
+    if figures.is_empty() {
+        let only = args.only.as_deref().map_or(String::new(), |only| format!(" whose name contains `{only}`"));
+        bail!("the target `{}` has no benchmark{only}: it left no samples in {}", topic.name(), target.display());
+    }
     Ok(figures)
+}
+
+/// The text as a regular expression that matches it alone: criterion takes its filter as one.
+fn literal(text: &str) -> String {
+    let escaped = |character: char| match character {
+        '.' | '+' | '*' | '?' | '(' | ')' | '|' | '[' | ']' | '{' | '}' | '^' | '$' | '\\' => vec!['\\', character],
+        other => vec![other],
+    };
+    text.chars().flat_map(escaped).collect()
 }
 
 /// Adds the least work of each point of a cost curve, which the target writes to a file. A topic without curves has none.
@@ -49,10 +66,20 @@ fn add_least_work(figures: &mut [Figure], path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The examples of a topic that run in processes of their own, to read the peak memory of each: example, package, arguments.
-fn examples(topic: Topic, quick: bool) -> Vec<(&'static str, &'static str, &'static str)> {
+/// The examples of a topic that run in processes of their own, to read the peak memory of each: example, package, arguments, and
+/// the work that it measures.
+fn examples(topic: Topic, quick: bool) -> Vec<(&'static str, &'static str, &'static str, String)> {
+    let memory = |shape: &'static str| {
+        let work = match shape.split(' ').collect::<Vec<_>>()[..] {
+            [samples, features, classes] => {
+                format!("collapse/memory beyond the input/{samples}x{features}-{classes}-classes-f32")
+            }
+            _ => shape.to_owned(),
+        };
+        ("full_report", "geometric-collapse", shape, work)
+    };
     match topic {
-        Topic::Collapse => shapes(quick).map(|shape| ("full_report", "geometric-collapse", shape)).to_vec(),
+        Topic::Collapse => shapes(quick).map(memory).to_vec(),
         _ => Vec::new(),
     }
 }
@@ -144,6 +171,11 @@ fn read_sample(folder: &Path) -> Result<Figure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_filter_is_taken_literally() {
+        assert_eq!(literal("gc/exact, p=10 (1.5 %)"), "gc/exact, p=10 \\(1\\.5 %\\)");
+    }
 
     #[test]
     fn samples_are_read_from_where_criterion_writes_them() {
