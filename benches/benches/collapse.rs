@@ -102,23 +102,23 @@ fn write_case(path: &Path) -> candle_core::Result<()> {
     let head = report.head.expect("a head was given");
     let cpu = &Device::Cpu;
     let measures = [
-        ("cdnv", Some(report.cdnv)),
-        ("cdnv_max", Some(report.cdnv_max)),
-        ("nc1", report.nc1),
-        ("trace_ratio", report.trace_ratio),
-        ("equinorm", report.equinorm),
-        ("equiangularity", report.equiangularity),
-        ("etf_error", report.etf_error),
-        ("log_energy", report.log_energy),
-        ("vci", report.vci),
+        ("cdnv", Some(report.cdnv.mean)),
+        ("cdnv_max", Some(report.cdnv.max)),
+        ("nc1", report.variability.nc1),
+        ("trace_ratio", report.variability.trace_ratio),
+        ("equinorm", report.simplex.equinorm),
+        ("equiangularity", report.simplex.equiangularity),
+        ("etf_error", report.simplex.etf_error),
+        ("log_energy", report.simplex.log_energy),
+        ("vci", report.variability.vci),
         ("rank_me", report.rank_me),
-        ("self_duality", head.self_duality),
-        ("duality_etf_error", head.duality_etf_error),
-        ("alignment", head.alignment),
+        ("self_duality", head.duality.difference),
+        ("duality_etf_error", head.duality.product_error),
+        ("alignment", head.duality.alignment),
         ("bias_collapse", head.bias_collapse),
-        ("nc0", head.nc0),
-        ("agreement", Some(head.ncc_agreement)),
-        ("nearest_mean_accuracy", Some(1.0 - report.nearest_mean_error)),
+        ("nc0", head.zero_sum.norm),
+        ("agreement", Some(head.agreement.share)),
+        ("nearest_mean_accuracy", Some(1.0 - report.nearest_mean.error)),
     ];
     for (name, value) in measures {
         let value = value.expect("every measure is defined on random features");

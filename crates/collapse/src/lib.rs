@@ -49,7 +49,11 @@ pub use pairs::{ExcludedPairs, PairMatrix};
 pub use quantiles::Quantiles;
 #[cfg(feature = "candle")]
 pub use report::report;
-pub use report::{CollapseReport, HeadReport, ReportOptions, Trajectory, Undefined, report_slice};
+pub use report::{
+    AgreementMeasures, CdnvMeasures, CollapseReport, Counts, DistanceAndVariance, DualityMeasures, GeometricMeasures,
+    HeadReport, HeadSimplexMeasures, NearestMeanMeasures, ReportOptions, SimplexMeasures, Trajectory, Undefined,
+    VariabilityMeasures, ZeroSumMeasures, report_slice,
+};
 #[cfg(feature = "candle")]
 pub use sample_pass::nearest_mean_error;
 pub use sample_pass::{Agreement, DirectionalCdnv, NearestMeanError, SamplePass, nearest_mean_error_slice};

@@ -86,14 +86,14 @@ fn measures_of_pairs_and_decisions() {
         let (set, golden) = (set(name), &golden[name]);
         let report = measure(&set, Weighting::ClassBalanced);
         let head = report.head.unwrap();
-        close("cdnv", report.cdnv, &golden["cdnv_mean"]);
-        close("cdnv_max", report.cdnv_max, &golden["cdnv_max"]);
-        close("geometric", report.geometric_collapse.unwrap(), &golden["geo_mixture"]);
-        close("pairwise", report.pairwise_geometric_collapse.unwrap(), &golden["geo_pairwise"]);
-        close("nc4", head.ncc_agreement, &golden["nc4_agreement"]);
-        close("ncc", 1.0 - report.nearest_mean_error, &golden["ncc_acc"]);
-        close("head", head.head_accuracy, &golden["head_acc"]);
-        assert_eq!(report.excluded_pairs.total(), 0);
+        close("cdnv", report.cdnv.mean, &golden["cdnv_mean"]);
+        close("cdnv_max", report.cdnv.max, &golden["cdnv_max"]);
+        close("geometric", report.geometric.mixture.unwrap(), &golden["geo_mixture"]);
+        close("pairwise", report.geometric.pairwise.unwrap(), &golden["geo_pairwise"]);
+        close("nc4", head.agreement.share, &golden["nc4_agreement"]);
+        close("ncc", 1.0 - report.nearest_mean.error, &golden["ncc_acc"]);
+        close("head", head.agreement.head_accuracy, &golden["head_acc"]);
+        assert_eq!(report.cdnv.excluded_pairs.total(), 0);
     }
 }
 
@@ -139,23 +139,23 @@ fn measures_in_both_weightings() {
             let report = measure(&set, weighting);
             let head = report.head.unwrap();
             let pairs = [
-                ("nc1", report.nc1),
-                ("tr_ratio", report.trace_ratio),
-                ("tr_SW", report.trace_within),
-                ("tr_SB", report.trace_between),
-                ("nc2_equinorm_cv", report.equinorm),
-                ("equiang_cos_mean", report.cosine_mean),
-                ("equiang_cos_std", report.cosine_std),
-                ("equiang_mean_abs_dev", report.equiangularity),
-                ("equiang_max_abs_dev", report.equiangularity_max),
-                ("etf_dev", report.etf_error),
-                ("nc3", head.self_duality),
-                ("nc3_sq", head.self_duality_squared),
+                ("nc1", report.variability.nc1),
+                ("tr_ratio", report.variability.trace_ratio),
+                ("tr_SW", report.variability.trace_within),
+                ("tr_SB", report.variability.trace_between),
+                ("nc2_equinorm_cv", report.simplex.equinorm),
+                ("equiang_cos_mean", report.simplex.cosine_mean),
+                ("equiang_cos_std", report.simplex.cosine_std),
+                ("equiang_mean_abs_dev", report.simplex.equiangularity),
+                ("equiang_max_abs_dev", report.simplex.equiangularity_max),
+                ("etf_dev", report.simplex.etf_error),
+                ("nc3", head.duality.difference),
+                ("nc3_sq", head.duality.difference_squared),
             ];
             for (key, value) in pairs {
                 close(&format!("{name} {tag} {key}"), value.unwrap(), &golden[key]);
             }
-            assert_eq!(report.nc1_rank.unwrap() as u64, golden["rank_SB"].as_u64().unwrap());
+            assert_eq!(report.variability.nc1_rank.unwrap() as u64, golden["rank_SB"].as_u64().unwrap());
             // The sets whose total covariance is singular have no VCI.
             assert!(report.undefined.iter().all(|gap| gap.measure == "vci"), "{:?}", report.undefined);
         }
@@ -191,16 +191,16 @@ fn features_in_single_precision_stay_close() {
         let single = report_slice(&narrow, set.width, &set.labels, Some(&head), &options).unwrap();
         let double = measure(&set, Weighting::ClassBalanced);
         let pairs = [
-            (single.cdnv, double.cdnv, 1e-14),
-            (single.nc1.unwrap(), double.nc1.unwrap(), 1e-5),
+            (single.cdnv.mean, double.cdnv.mean, 1e-14),
+            (single.variability.nc1.unwrap(), double.variability.nc1.unwrap(), 1e-5),
             (single.rank_me.unwrap(), double.rank_me.unwrap(), 1e-4),
-            (single.directional_cdnv.unwrap(), double.directional_cdnv.unwrap(), 1e-5),
+            (single.cdnv.directional.unwrap(), double.cdnv.directional.unwrap(), 1e-5),
         ];
-        assert!(single.vci.is_some() || double.vci.is_none(), "{name}");
-        let vci = single.vci.zip(double.vci).map(|(single, double)| (single, double, 1e-5));
+        assert!(single.variability.vci.is_some() || double.variability.vci.is_none(), "{name}");
+        let vci = single.variability.vci.zip(double.variability.vci).map(|(single, double)| (single, double, 1e-5));
         for (single, double, tolerance) in pairs.into_iter().chain(vci) {
             assert!((single - double).abs() <= tolerance * double.abs(), "{name}: {single} for {double}");
         }
-        assert_eq!(single.head.unwrap().ncc_agreement, double.head.unwrap().ncc_agreement);
+        assert_eq!(single.head.unwrap().agreement.share, double.head.unwrap().agreement.share);
     }
 }

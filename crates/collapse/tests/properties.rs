@@ -38,12 +38,12 @@ fn close(left: f64, right: f64, relative: f64) {
 fn numbers(features: &[f64], labels: &[u32], width: usize) -> [f64; 6] {
     let report = report_slice(features, width, labels, None, &ReportOptions::default()).unwrap();
     [
-        report.cdnv,
-        report.nc1.unwrap(),
-        report.vci.unwrap(),
-        report.equinorm.unwrap(),
-        report.etf_error.unwrap(),
-        report.directional_cdnv.unwrap(),
+        report.cdnv.mean,
+        report.variability.nc1.unwrap(),
+        report.variability.vci.unwrap(),
+        report.simplex.equinorm.unwrap(),
+        report.simplex.etf_error.unwrap(),
+        report.cdnv.directional.unwrap(),
     ]
 }
 
@@ -163,17 +163,17 @@ fn an_exact_simplex_collapses_to_zero() {
     let report = report_slice(&features, 5, &labels, Some(&head), &ReportOptions::default()).unwrap();
     let part = report.head.unwrap();
     let zeros = [
-        report.cdnv,
-        report.nc1.unwrap(),
-        report.equinorm.unwrap(),
-        report.equiangularity.unwrap(),
-        report.etf_error.unwrap(),
-        report.log_energy_excess.unwrap(),
-        part.self_duality.unwrap(),
-        part.duality_etf_error.unwrap(),
+        report.cdnv.mean,
+        report.variability.nc1.unwrap(),
+        report.simplex.equinorm.unwrap(),
+        report.simplex.equiangularity.unwrap(),
+        report.simplex.etf_error.unwrap(),
+        report.simplex.log_energy_excess.unwrap(),
+        part.duality.difference.unwrap(),
+        part.duality.product_error.unwrap(),
         part.bias_collapse.unwrap(),
-        part.nc0.unwrap(),
-        1.0 - part.ncc_agreement,
+        part.zero_sum.norm.unwrap(),
+        1.0 - part.agreement.share,
     ];
     assert!(zeros.iter().all(|zero| zero.abs() < 1e-12), "{zeros:?}");
 }
@@ -189,7 +189,7 @@ fn missing_single_and_coincident_classes_are_excluded_and_counted() {
     close(cdnv.mean, ((1.0 + 1.0) / 162.0 + (0.25 + 1.0) / 162.0) / 2.0, 1e-14);
     assert_eq!(geometric_collapse(&moments, 1.0).unwrap().excluded_pairs.coincident, 1);
     let report = report_slice(&features, 1, &labels, None, &ReportOptions::default()).unwrap();
-    assert_eq!((report.missing_classes, report.singleton_classes, report.cdnv), (1, 1, cdnv.mean));
+    assert_eq!((report.counts.missing_classes, report.counts.singleton_classes, report.cdnv.mean), (1, 1, cdnv.mean));
     let without = report_slice(
         &[0.0f64, 2.0, 1.5, 0.5, 9.0, 11.0],
         1,
@@ -197,8 +197,8 @@ fn missing_single_and_coincident_classes_are_excluded_and_counted() {
         None,
         &ReportOptions::default().with_class_count(5),
     );
-    let error = without.unwrap().cdnv_std_error;
-    assert!(error.is_some() && report.cdnv_std_error == error, "{:?} and {error:?}", report.cdnv_std_error);
+    let error = without.unwrap().cdnv.std_error;
+    assert!(error.is_some() && report.cdnv.std_error == error, "{:?} and {error:?}", report.cdnv.std_error);
 }
 
 #[test]
@@ -223,7 +223,7 @@ fn the_standard_error_of_the_cdnv_covers_its_spread() {
         let value = |(at, noise): (usize, &f64)| noise + 2.0 * means[(at / width % 3) * width + at % width];
         let features: Vec<f64> = noise.iter().enumerate().map(value).collect();
         let report = report_slice(&features, width, &labels, None, &ReportOptions::default()).unwrap();
-        found.push((report.cdnv, report.cdnv_std_error.unwrap()));
+        found.push((report.cdnv.mean, report.cdnv.std_error.unwrap()));
     }
     let mean = found.iter().map(|pair| pair.0).sum::<f64>() / trials as f64;
     let spread = (found.iter().map(|pair| (pair.0 - mean).powi(2)).sum::<f64>() / (trials - 1) as f64).sqrt();
@@ -378,24 +378,24 @@ fn one_feature_by_hand() {
     let report = report_slice(&features, 1, &labels, Some(&head), &options).unwrap();
     let part = report.head.unwrap();
     let share = |value: f64, expected: f64| close(value, expected, 1e-12);
-    share(report.cdnv, (5.0 / 200.0 + 1.0 / 800.0 + 4.0 / 200.0) / 3.0);
+    share(report.cdnv.mean, (5.0 / 200.0 + 1.0 / 800.0 + 4.0 / 200.0) / 3.0);
     // With one feature the directional CDNV is the CDNV.
-    share(report.directional_cdnv.unwrap(), report.cdnv);
-    share(report.geometric_collapse.unwrap(), (1.0 / 100.0 + 1.0 / 400.0 + 1.0 / 100.0) / 2.0);
-    share(report.pairwise_geometric_collapse.unwrap(), (3.0 / 200.0 + 1.5 / 800.0 + 2.5 / 200.0) / 3.0);
-    share(report.poincare_constant.unwrap(), 2.0);
+    share(report.cdnv.directional.unwrap(), report.cdnv.mean);
+    share(report.geometric.mixture.unwrap(), (1.0 / 100.0 + 1.0 / 400.0 + 1.0 / 100.0) / 2.0);
+    share(report.geometric.pairwise.unwrap(), (3.0 / 200.0 + 1.5 / 800.0 + 2.5 / 200.0) / 3.0);
+    share(report.geometric.poincare_constant.unwrap(), 2.0);
     let (within, between) = (5.0 / 3.0, 200.0 / 3.0);
-    share(report.trace_ratio.unwrap(), within / between);
-    share(report.nc1.unwrap(), within / between / 3.0);
-    share(report.vci.unwrap(), 1.0 - between / (within + between));
-    assert_eq!(report.nc1_rank, Some(1));
+    share(report.variability.trace_ratio.unwrap(), within / between);
+    share(report.variability.nc1.unwrap(), within / between / 3.0);
+    share(report.variability.vci.unwrap(), 1.0 - between / (within + between));
+    assert_eq!(report.variability.nc1_rank, Some(1));
     assert!((report.rank_me.unwrap() - 1.0).abs() < 1e-5);
     // The head scores (5 − x, 0, x − 15): every sample is classified correctly, as by the nearest mean.
-    assert_eq!((report.nearest_mean_error, part.ncc_agreement, part.head_accuracy), (0.0, 1.0, 1.0));
+    assert_eq!((report.nearest_mean.error, part.agreement.share, part.agreement.head_accuracy), (0.0, 1.0, 1.0));
     share(part.bias_collapse.unwrap(), (25.0f64 + 25.0).sqrt());
-    assert_eq!(part.nc0, Some(0.0));
+    assert_eq!(part.zero_sum.norm, Some(0.0));
     // The mean of class 1 is the global mean, so directions are undefined.
-    assert_eq!(report.equinorm, None);
+    assert_eq!(report.simplex.equinorm, None);
     assert!(report.undefined.iter().any(|gap| gap.measure == "equinorm"));
 }
 
@@ -406,7 +406,7 @@ fn more_classes_than_features_match_plain_sums() {
     let weight = standard_normal(&mut stream(4, "collapse/tests/head", 0), classes * width);
     let head = Head::from_slices(&weight, None, classes).unwrap();
     let report = report_slice(&features, width, &labels, Some(&head), &ReportOptions::default()).unwrap();
-    assert_eq!(report.nc1_rank, Some(width));
+    assert_eq!(report.variability.nc1_rank, Some(width));
     // Plain sums, class by class, over the classes that occur.
     let rows =
         |class: usize| features.chunks(width).zip(&labels).filter(move |(_, l)| **l == class as u32).map(|p| p.0);
@@ -427,8 +427,8 @@ fn more_classes_than_features_match_plain_sums() {
             directional += spread / (square * square);
         }
     }
-    close(report.directional_cdnv.unwrap(), directional / (present.len() * (present.len() - 1)) as f64, 1e-12);
-    close(1.0 - report.nearest_mean_error, right as f64 / labels.len() as f64, 1e-15);
+    close(report.cdnv.directional.unwrap(), directional / (present.len() * (present.len() - 1)) as f64, 1e-12);
+    close(1.0 - report.nearest_mean.error, right as f64 / labels.len() as f64, 1e-15);
 }
 
 #[test]
@@ -445,9 +445,9 @@ fn products_in_double_precision_match_f64_features_and_those_in_single_precision
     assert_eq!(measure(Precision::Double), reference);
     let single = measure(Precision::OfFeatures);
     assert_ne!(single, reference);
-    close(single.nc1.unwrap(), reference.nc1.unwrap(), 1e-6);
-    close(single.vci.unwrap(), reference.vci.unwrap(), 1e-6);
-    close(single.directional_cdnv.unwrap(), reference.directional_cdnv.unwrap(), 1e-6);
+    close(single.variability.nc1.unwrap(), reference.variability.nc1.unwrap(), 1e-6);
+    close(single.variability.vci.unwrap(), reference.variability.vci.unwrap(), 1e-6);
+    close(single.cdnv.directional.unwrap(), reference.cdnv.directional.unwrap(), 1e-6);
 }
 
 #[test]
@@ -459,7 +459,7 @@ fn features_whose_squares_leave_single_precision_lose_nothing() {
     let plain = measure(&scaled(0));
     for power in [70, -80] {
         let report = measure(&scaled(power));
-        close(report.nc1.unwrap(), plain.nc1.unwrap(), 1e-6);
-        close(report.vci.unwrap(), plain.vci.unwrap(), 1e-6);
+        close(report.variability.nc1.unwrap(), plain.variability.nc1.unwrap(), 1e-6);
+        close(report.variability.vci.unwrap(), plain.variability.vci.unwrap(), 1e-6);
     }
 }

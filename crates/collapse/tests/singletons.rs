@@ -81,9 +81,10 @@ fn a_report_is_the_same_as_without_the_singleton() {
             report_slice(&features[..2 * count], 2, &labels[..count], None, &options).unwrap()
         };
         let (with, without) = (measure(8), measure(7));
-        assert_eq!((with.singleton_classes, with.left_out_samples, with.samples, with.classes), (1, 1, 7, 3));
-        assert_eq!(with.excluded_pairs.singleton, 3);
-        assert!(with.cdnv_std_error.is_some() && with.vci.is_some());
+        let counts = with.counts;
+        assert_eq!((counts.singleton_classes, counts.left_out_samples, counts.samples, counts.classes), (1, 1, 7, 3));
+        assert_eq!(with.cdnv.excluded_pairs.singleton, 3);
+        assert!(with.cdnv.std_error.is_some() && with.variability.vci.is_some());
         same(&with, &without);
     }
 }
@@ -118,7 +119,7 @@ fn presets_keep_the_singleton_as_their_codebases_do() {
 fn the_total_scatter_of_fewer_samples_than_features_gives_no_index() {
     let wide: Vec<f64> = (0..20).map(|at| f64::from(at * at % 11)).collect();
     let report = report_slice(&wide, 5, &[0, 0, 1, 1], None, &ReportOptions::default()).unwrap();
-    assert_eq!(report.vci, None);
+    assert_eq!(report.variability.vci, None);
     let gap = report.undefined.iter().find(|gap| gap.measure == "vci").unwrap();
     assert!(gap.reason.contains("singular (rank at most 3)"), "{}", gap.reason);
 }

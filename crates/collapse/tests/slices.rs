@@ -80,14 +80,14 @@ fn measures_equal_the_sums_of_their_definitions() {
     let wrong = rows.iter().zip(labels).filter(|(row, label)| nearest(row) != Some(**label as usize)).count();
     let gc = |class: usize| (0..40).filter(|row| row % CLASSES == class).map(|row| row as f64).sum::<f64>() / 8.0;
     for (report, tolerance) in &reports {
-        close(report.cdnv, reference.over_pairs(|i, j| variances[i] / distance(i, j)), 1e-12);
-        close(report.directional_cdnv.unwrap(), directional, *tolerance);
+        close(report.cdnv.mean, reference.over_pairs(|i, j| variances[i] / distance(i, j)), 1e-12);
+        close(report.cdnv.directional.unwrap(), directional, *tolerance);
         let pairwise = reference.over_pairs(|i, j| (gc(i) + gc(j)) / 2.0 / distance(i, j));
-        close(report.pairwise_geometric_collapse.unwrap(), pairwise, 1e-12);
+        close(report.geometric.pairwise.unwrap(), pairwise, 1e-12);
         let mixture = 19.5 * 2.5 * reference.over_pairs(|i, j| 1.0 / distance(i, j));
-        close(report.geometric_collapse.unwrap(), mixture, 1e-12);
-        assert_eq!(report.nearest_mean_error, wrong as f64 / 40.0);
-        assert!(report.cdnv_std_error.unwrap() > 0.0 && report.head.unwrap().self_duality.is_some());
+        close(report.geometric.mixture.unwrap(), mixture, 1e-12);
+        assert_eq!(report.nearest_mean.error, wrong as f64 / 40.0);
+        assert!(report.cdnv.std_error.unwrap() > 0.0 && report.head.unwrap().duality.difference.is_some());
     }
 }
 
@@ -115,7 +115,10 @@ fn moments(scatter: Scatter) -> ClassMoments {
 fn measures_that_need_faer_are_undefined_and_the_reason_names_the_feature() {
     let (features, labels) = samples();
     let report = report_slice(&features, WIDTH, &labels, None, &ReportOptions::default()).unwrap();
-    assert_eq!((report.nc1, report.nc1_rank, report.vci, report.rank_me), (None, None, None, None));
+    assert_eq!(
+        (report.variability.nc1, report.variability.nc1_rank, report.variability.vci, report.rank_me),
+        (None, None, None, None)
+    );
     let named: Vec<&str> = report.undefined.iter().map(|gap| gap.measure.as_str()).collect();
     assert_eq!(named, ["nc1", "vci", "rank_me"]);
     assert!(report.undefined.iter().all(|gap| gap.reason.contains("feature `faer`")), "{:?}", report.undefined);

@@ -16,10 +16,10 @@ fn the_value_and_its_standard_error_by_hand() {
     // Classes −1, 1 | 8, 12: s² = 2 and 8, D² = 100 − 2/2 − 8/2 = 95. Every ‖d‖² is Var_i, so that only the means contribute
     // to the error: a sample's influence is (s_0² + s_1²)/D⁴ · d·(μ_0 − μ_1), which is ±100/95² and ±200/95².
     let report = report(&[-1.0, 1.0, 8.0, 12.0], 1, &[0, 0, 1, 1]);
-    assert!((report.cdnv_unbiased.unwrap() - 10.0 / 190.0).abs() < 1e-15);
+    assert!((report.cdnv.unbiased.unwrap() - 10.0 / 190.0).abs() < 1e-15);
     let expected = (100f64.powi(2) + 200f64.powi(2)).sqrt() / 95f64.powi(2);
-    assert!((report.cdnv_unbiased_std_error.unwrap() - expected).abs() < 1e-15);
-    assert!((report.cdnv - 0.025).abs() < 1e-15);
+    assert!((report.cdnv.unbiased_std_error.unwrap() - expected).abs() < 1e-15);
+    assert!((report.cdnv.mean - 0.025).abs() < 1e-15);
 }
 
 #[test]
@@ -28,7 +28,7 @@ fn variances_contribute_to_the_standard_error() {
     let report = report(&[-3.0, 0.0, 3.0, 99.0, 100.0, 101.0], 1, &[0, 0, 0, 1, 1, 1]);
     let squared = 10_000.0 - 3.0 - 1.0 / 3.0;
     let spread = 10.0 / (squared * squared);
-    assert!((report.cdnv_unbiased.unwrap() - 5.0 / squared).abs() < 1e-15);
+    assert!((report.cdnv.unbiased.unwrap() - 5.0 / squared).abs() < 1e-15);
     let variance = 1.5 * (0.5 / squared + spread / 6.0);
     let influences = [
         variance * 3.0 + spread * -300.0,
@@ -39,7 +39,7 @@ fn variances_contribute_to_the_standard_error() {
         variance / 3.0 - spread * 100.0,
     ];
     let expected = (influences.iter().map(|value| value * value).sum::<f64>() / 6.0).sqrt();
-    let found = report.cdnv_unbiased_std_error.unwrap();
+    let found = report.cdnv.unbiased_std_error.unwrap();
     assert!((found / expected - 1.0).abs() < 1e-10, "{found} for {expected}");
 }
 
@@ -48,14 +48,14 @@ fn geometric_collapse_and_its_standard_error_by_hand() {
     // D² = 95 as above. A sample's influence is −(GC_0 + GC_1)/D⁴ · d·(μ_0 − μ_1), which is ±40/95² and ±80/95².
     let options = ReportOptions::default().with_gc_per_class(vec![1.0, 3.0]).with_gc(5.0);
     let report = report_slice(&[-1.0, 1.0, 8.0, 12.0], 1, &[0, 0, 1, 1], None, &options).unwrap();
-    assert_eq!(report.pairwise_geometric_collapse_unbiased, Some(2.0 / 95.0));
+    assert_eq!(report.geometric.pairwise_unbiased, Some(2.0 / 95.0));
     let expected = (40f64.powi(2) + 80f64.powi(2)).sqrt() / 95f64.powi(2);
-    assert!((report.pairwise_geometric_collapse_unbiased_std_error.unwrap() - expected).abs() < 1e-15);
+    assert!((report.geometric.pairwise_unbiased_std_error.unwrap() - expected).abs() < 1e-15);
     // The mixture form is GC·(2/2)·1/D²: the influences are those of GC_0 + GC_1 = 2, times 5.
-    assert!((report.geometric_collapse_unbiased.unwrap() - 5.0 / 95.0).abs() < 1e-15);
+    assert!((report.geometric.mixture_unbiased.unwrap() - 5.0 / 95.0).abs() < 1e-15);
     let expected = 5.0 * (20f64.powi(2) + 40f64.powi(2)).sqrt() / 95f64.powi(2);
-    assert!((report.geometric_collapse_unbiased_std_error.unwrap() - expected).abs() < 1e-14);
-    assert_eq!(report.geometric_collapse, Some(5.0 / 100.0));
+    assert!((report.geometric.mixture_unbiased_std_error.unwrap() - expected).abs() < 1e-14);
+    assert_eq!(report.geometric.mixture, Some(5.0 / 100.0));
 }
 
 #[test]
@@ -69,10 +69,10 @@ fn variances_contribute_to_the_standard_error_of_geometric_collapse() {
     let influences =
         [3.0 / 4.0 - 300.0, -6.0 / 4.0, 3.0 / 4.0 + 300.0, 1.0 / 12.0 + 100.0, -2.0 / 12.0, 1.0 / 12.0 - 100.0];
     let expected = factor * (influences.iter().map(|value| value * value).sum::<f64>() / 6.0).sqrt();
-    assert!((report.pairwise_geometric_collapse_unbiased.unwrap() - 3.0 / squared).abs() < 1e-15);
-    let found = report.pairwise_geometric_collapse_unbiased_std_error.unwrap();
+    assert!((report.geometric.pairwise_unbiased.unwrap() - 3.0 / squared).abs() < 1e-15);
+    let found = report.geometric.pairwise_unbiased_std_error.unwrap();
     assert!((found / expected - 1.0).abs() < 1e-10, "{found} for {expected}");
-    assert_eq!((report.geometric_collapse_unbiased, report.geometric_collapse_unbiased_std_error), (None, None));
+    assert_eq!((report.geometric.mixture_unbiased, report.geometric.mixture_unbiased_std_error), (None, None));
 }
 
 #[test]
@@ -90,10 +90,10 @@ fn functions_of_moments_give_the_values_of_the_report() {
         geometric_collapse_unbiased(&moments, 3.0).unwrap(),
         pairwise_geometric_collapse_unbiased(&moments, &gc).unwrap(),
     );
-    assert_eq!(Some(mixture.value), report.geometric_collapse_unbiased);
-    assert_eq!(Some(pairwise.value), report.pairwise_geometric_collapse_unbiased);
+    assert_eq!(Some(mixture.value), report.geometric.mixture_unbiased);
+    assert_eq!(Some(pairwise.value), report.geometric.pairwise_unbiased);
     assert!(mixture.unbiased && pairwise.unbiased && mixture.std_error.is_none());
-    assert!(report.geometric_collapse.unwrap() < mixture.value && mixture.pairs == 3 && mixture.samples == 30);
+    assert!(report.geometric.mixture.unwrap() < mixture.value && mixture.pairs == 3 && mixture.samples == 30);
     let negative = geometric_collapse_unbiased(&moments, -1.0);
     assert!(matches!(negative, Err(Error::OutOfRange { value: -1.0, .. })), "{negative:?}");
     let short = pairwise_geometric_collapse_unbiased(&moments, &[1.0]);
@@ -107,7 +107,7 @@ fn a_report_without_the_unbiased_measures_still_opens() {
     let fields = old.as_object_mut().unwrap();
     fields.retain(|name, _| !name.contains("unbiased"));
     let opened: CollapseReport = serde_json::from_value(old).unwrap();
-    assert_eq!((opened.cdnv, opened.geometric_collapse_unbiased), (report.cdnv, None));
+    assert_eq!((opened.cdnv.mean, opened.geometric.mixture_unbiased), (report.cdnv.mean, None));
 }
 
 #[test]
@@ -125,16 +125,12 @@ fn few_samples_do_not_shrink_it_as_they_shrink_the_plug_in() {
         let options = ReportOptions::default().with_gc(200.0).with_gc_per_class(vec![100.0, 200.0, 300.0]);
         let report = report_slice(&features, width, &labels, None, &options).unwrap();
         found.push([
-            [report.cdnv_unbiased, report.cdnv_unbiased_std_error, Some(report.cdnv)],
+            [report.cdnv.unbiased, report.cdnv.unbiased_std_error, Some(report.cdnv.mean)],
+            [report.geometric.mixture_unbiased, report.geometric.mixture_unbiased_std_error, report.geometric.mixture],
             [
-                report.geometric_collapse_unbiased,
-                report.geometric_collapse_unbiased_std_error,
-                report.geometric_collapse,
-            ],
-            [
-                report.pairwise_geometric_collapse_unbiased,
-                report.pairwise_geometric_collapse_unbiased_std_error,
-                report.pairwise_geometric_collapse,
+                report.geometric.pairwise_unbiased,
+                report.geometric.pairwise_unbiased_std_error,
+                report.geometric.pairwise,
             ],
         ]);
     }
@@ -163,7 +159,7 @@ fn means_that_do_not_differ_beyond_their_errors_have_no_value_and_the_reason_is_
     let failed = cdnv_unbiased(&moments);
     assert!(matches!(failed, Err(Error::OutOfRange { value: -1.0, .. })), "{failed:?}");
     let report = report(&features, 1, &labels);
-    assert_eq!((report.cdnv_unbiased, report.cdnv_unbiased_std_error, report.cdnv), (None, None, 1.0));
+    assert_eq!((report.cdnv.unbiased, report.cdnv.unbiased_std_error, report.cdnv.mean), (None, None, 1.0));
     let gap = report.undefined.iter().find(|gap| gap.measure == "cdnv_unbiased").unwrap();
     assert!(gap.reason.contains("must be positive") && gap.reason.contains("got -1"), "{}", gap.reason);
 }

@@ -38,11 +38,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let trained: Tensor = features(images)?.detach();
     println!("GC {} after training", GeometricComplexity::exact().measure_inputs(&features, images)?);
     let report = collapse::report(&trained, &labels, None, &ReportOptions::default())?;
-    println!("CDNV {:.3} ± {:.3}", report.cdnv, report.cdnv_std_error.unwrap_or(f64::NAN));
+    println!("CDNV {:.3} ± {:.3}", report.cdnv.mean, report.cdnv.std_error.unwrap_or(f64::NAN));
     let sampler = EpisodeSampler::fixed(&labels, 4, 1, 3, 0)?;
     let evaluation = fewshot::evaluate(&LabelledFeatures::from_tensor(&trained, &labels)?, &sampler, 200, &[NearestMean])?;
     println!("{}", evaluation.heads[0]);
     layers::run(images, targets, format!("{folder}weights.safetensors").as_ref(), expected)?;
-    assert!(report.cdnv < 0.5 && evaluation.heads[0].accuracy.mean > 0.8);
+    assert!(report.cdnv.mean < 0.5 && evaluation.heads[0].accuracy.mean > 0.8);
     Ok(())
 }

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use candle_core::{DType, Tensor};
 use clap::ValueEnum;
 use collapse::{
-    ClassMoments, CollapseReport, Head, Precision, Preset, PresetMeasures, ReportOptions, Scatter, Weighting,
+    ClassMoments, CollapseReport, Counts, Head, Precision, Preset, PresetMeasures, ReportOptions, Scatter, Weighting,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -128,7 +128,7 @@ pub(crate) fn collapse_measures(args: &Args) -> Result<()> {
         .with_gc_per_sample(arrays.get("gc").map(|_| arrays.numbers("gc", "features", count)).transpose()?)
         .with_precision(Precision::Double);
     let report = collapse::report(&features, &labels, head.as_ref(), &options).with_context(|| args.input.path())?;
-    let class_count = report.classes + report.singleton_classes + report.missing_classes;
+    let class_count = report.counts.classes + report.counts.singleton_classes + report.counts.missing_classes;
     let presets = presets(&args.preset, &features, &labels, head.as_ref(), class_count)?;
     if args.json {
         return output::json(&Output {
@@ -207,56 +207,61 @@ fn head(arrays: &Arrays, width: usize, labels: &[u32]) -> Result<Option<Head>> {
 
 /// The report as lines of a table, with the names of the JSON fields.
 pub(crate) fn rows(report: &CollapseReport) -> Vec<Row> {
-    let CollapseReport { samples, features, classes, pairs, .. } = report;
+    let Counts { samples, features, classes, .. } = report.counts;
     let mut rows = vec![Row::text("samples", format!("{samples} of {classes} classes, {features} features"))];
     let mut add = |name: &str, value: Option<f64>, error: Option<f64>, meaning: &'static str| {
         if let Some(value) = value {
             rows.push(Row::measured(name, value, error, meaning));
         }
     };
-    add("cdnv", Some(report.cdnv), report.cdnv_std_error, "mean class-distance normalised variance: NC of the paper");
-    let unbiased = report.cdnv_unbiased_std_error;
-    add("cdnv_unbiased", report.cdnv_unbiased, unbiased, "the same from unbiased variances and squared distances");
-    add("cdnv_max", Some(report.cdnv_max), None, "of the worst pair");
-    add("directional_cdnv", report.directional_cdnv, None, "variance along the axis between two means only");
-    let mixture = report.geometric_collapse_std_error;
-    add("geometric_collapse", report.geometric_collapse, mixture, "GC over squared distances, mixture form");
-    let pairwise = report.pairwise_geometric_collapse_std_error;
-    add("pairwise_geometric_collapse", report.pairwise_geometric_collapse, pairwise, "with each class's own GC");
-    let (mixture, error) = (report.geometric_collapse_unbiased, report.geometric_collapse_unbiased_std_error);
+    add(
+        "cdnv",
+        Some(report.cdnv.mean),
+        report.cdnv.std_error,
+        "mean class-distance normalised variance: NC of the paper",
+    );
+    let unbiased = report.cdnv.unbiased_std_error;
+    add("cdnv_unbiased", report.cdnv.unbiased, unbiased, "the same from unbiased variances and squared distances");
+    add("cdnv_max", Some(report.cdnv.max), None, "of the worst pair");
+    add("directional_cdnv", report.cdnv.directional, None, "variance along the axis between two means only");
+    let mixture = report.geometric.mixture_std_error;
+    add("geometric_collapse", report.geometric.mixture, mixture, "GC over squared distances, mixture form");
+    let pairwise = report.geometric.pairwise_std_error;
+    add("pairwise_geometric_collapse", report.geometric.pairwise, pairwise, "with each class's own GC");
+    let (mixture, error) = (report.geometric.mixture_unbiased, report.geometric.mixture_unbiased_std_error);
     add("geometric_collapse_unbiased", mixture, error, "mixture form from unbiased squared distances");
-    let pairwise = report.pairwise_geometric_collapse_unbiased;
-    let error = report.pairwise_geometric_collapse_unbiased_std_error;
+    let pairwise = report.geometric.pairwise_unbiased;
+    let error = report.geometric.pairwise_unbiased_std_error;
     add("pairwise_geometric_collapse_unbiased", pairwise, error, "pairwise form from unbiased squared distances");
-    add("poincare_constant", report.poincare_constant, None, "largest variance over GC of a class");
-    add("nc1", report.nc1, None, "tr(Σ_W Σ_B⁺)/K");
-    add("trace_ratio", report.trace_ratio, None, "tr Σ_W / tr Σ_B");
-    add("vci", report.vci, None, "variability collapse index");
+    add("poincare_constant", report.geometric.poincare_constant, None, "largest variance over GC of a class");
+    add("nc1", report.variability.nc1, None, "tr(Σ_W Σ_B⁺)/K");
+    add("trace_ratio", report.variability.trace_ratio, None, "tr Σ_W / tr Σ_B");
+    add("vci", report.variability.vci, None, "variability collapse index");
     add("rank_me", report.rank_me, None, "effective rank of the features");
-    add("equinorm", report.equinorm, None, "NC2: variation of the norms of class means");
-    add("equiangularity", report.equiangularity, None, "NC2: mean |cos + 1/(K−1)|");
-    add("etf_error", report.etf_error, None, "NC2: distance of the means from a simplex");
-    add("log_energy_excess", report.log_energy_excess, None, "hyperspherical uniformity beyond the simplex's");
-    add("nearest_mean_error", Some(report.nearest_mean_error), Some(report.nearest_mean_std_error), "on these samples");
+    add("equinorm", report.simplex.equinorm, None, "NC2: variation of the norms of class means");
+    add("equiangularity", report.simplex.equiangularity, None, "NC2: mean |cos + 1/(K−1)|");
+    add("etf_error", report.simplex.etf_error, None, "NC2: distance of the means from a simplex");
+    add("log_energy_excess", report.simplex.log_energy_excess, None, "hyperspherical uniformity beyond the simplex's");
+    add("nearest_mean_error", Some(report.nearest_mean.error), Some(report.nearest_mean.std_error), "on these samples");
     if let Some(head) = &report.head {
-        add("self_duality", head.self_duality, None, "NC3: ‖W/‖W‖ − M/‖M‖‖");
-        add("duality_etf_error", head.duality_etf_error, None, "NC3: ‖WMᵀ/‖WMᵀ‖ − ETF‖");
-        add("head_etf_error", head.head_etf_error, None, "distance of the head's rows from a simplex");
+        add("self_duality", head.duality.difference, None, "NC3: ‖W/‖W‖ − M/‖M‖‖");
+        add("duality_etf_error", head.duality.product_error, None, "NC3: ‖WMᵀ/‖WMᵀ‖ − ETF‖");
+        add("head_etf_error", head.simplex.etf_error, None, "distance of the head's rows from a simplex");
         add("bias_collapse", head.bias_collapse, None, "‖W μ_G + b‖");
-        let agreement = Some(head.ncc_agreement_std_error);
-        add("ncc_agreement", Some(head.ncc_agreement), agreement, "NC4: head and nearest mean agree");
-        add("head_accuracy", Some(head.head_accuracy), None, "on these samples");
+        let agreement = Some(head.agreement.std_error);
+        add("ncc_agreement", Some(head.agreement.share), agreement, "NC4: head and nearest mean agree");
+        add("head_accuracy", Some(head.agreement.head_accuracy), None, "on these samples");
     }
-    if report.singleton_classes > 0 {
-        let [classes, samples] = [report.singleton_classes as u64, report.left_out_samples];
+    if report.counts.singleton_classes > 0 {
+        let [classes, samples] = [report.counts.singleton_classes as u64, report.counts.left_out_samples];
         rows.push(Row::text("left out", format!("{samples} samples of {classes} classes of one sample")));
     }
-    let excluded = report.excluded_pairs;
+    let excluded = report.cdnv.excluded_pairs;
     rows.push(Row::text(
         "pairs",
         format!(
-            "{pairs} averaged; excluded: {} with a missing class, {} with a class of one sample, {} with equal means",
-            excluded.missing, excluded.singleton, excluded.coincident
+            "{} averaged; excluded: {} with a missing class, {} with a class of one sample, {} with equal means",
+            report.cdnv.pairs, excluded.missing, excluded.singleton, excluded.coincident
         ),
     ));
     for gap in &report.undefined {

@@ -1,6 +1,7 @@
 //! Geometric collapse and its parts in a report: both forms, plug-in and unbiased.
 
 use super::complexity::Complexity;
+use super::measures::GeometricMeasures;
 use super::record::Gaps;
 use crate::convention::Singletons;
 use crate::geometric::{largest_ratio, pairwise_by};
@@ -11,49 +12,41 @@ use crate::{ClassMoments, Result, geometric_collapse, geometric_collapse_unbiase
 /// A value with its standard error.
 type Measured = Option<(f64, Option<f64>)>;
 
-pub(super) struct GeometricMeasures {
-    pub(super) mixture: Measured,
-    pub(super) pairwise: Measured,
-    pub(super) unbiased_mixture: Measured,
-    pub(super) unbiased_pairwise: Measured,
-    /// Mean over pairs of 1/d².
-    pub(super) inverse: Measured,
-    pub(super) poincare_constant: Option<f64>,
-}
+/// Geometric collapse, and the mean over pairs of 1/d².
+pub(super) fn measure(
+    moments: &ClassMoments,
+    complexity: &Complexity,
+    errors: Option<&StandardErrors>,
+    undefined: &mut Gaps,
+) -> Result<(GeometricMeasures, Measured)> {
+    let classes = moments.classes_with(Singletons::LeftOut).len() as f64;
+    let error = |scale: f64, of: fn(&StandardErrors) -> f64| errors.map(|errors| scale * of(errors));
+    let gc = complexity.mean;
+    let of_class = complexity.per_class.as_ref().map(|gc| |class| gc.get(&class).copied().unwrap_or_default());
 
-impl GeometricMeasures {
-    pub(super) fn new(
-        moments: &ClassMoments,
-        complexity: &Complexity,
-        errors: Option<&StandardErrors>,
-        undefined: &mut Gaps,
-    ) -> Result<Self> {
-        let classes = moments.classes_with(Singletons::LeftOut).len() as f64;
-        let error = |scale: f64, of: fn(&StandardErrors) -> f64| errors.map(|errors| scale * of(errors));
-        let gc = complexity.mean;
-        let of_class = complexity.per_class.as_ref().map(|gc| |class| gc.get(&class).copied().unwrap_or_default());
+    let mixture = gc.map(|gc| geometric_collapse(moments, gc)).transpose()?;
+    let unit = undefined.keep("mean_inverse_squared_distance", geometric_collapse(moments, 1.0));
+    let pairwise = of_class.as_ref().map(|gc| pairwise_by(moments, gc)).transpose()?;
+    let constant =
+        of_class.as_ref().and_then(|gc| undefined.keep("poincare_constant", largest_ratio(moments, gc, |_, _| ())));
+    let mixture_unbiased =
+        gc.and_then(|gc| undefined.keep("geometric_collapse_unbiased", geometric_collapse_unbiased(moments, gc)));
+    let pairwise_unbiased = of_class
+        .as_ref()
+        .and_then(|gc| undefined.keep("pairwise_geometric_collapse_unbiased", pairwise_unbiased_by(moments, gc)));
 
-        let mixture = gc.map(|gc| geometric_collapse(moments, gc)).transpose()?;
-        let unit = undefined.keep("mean_inverse_squared_distance", geometric_collapse(moments, 1.0));
-        let pairwise = of_class.as_ref().map(|gc| pairwise_by(moments, gc)).transpose()?;
-        let constant =
-            of_class.as_ref().and_then(|gc| undefined.keep("poincare_constant", largest_ratio(moments, gc, |_, _| ())));
-        let unbiased_mixture =
-            gc.and_then(|gc| undefined.keep("geometric_collapse_unbiased", geometric_collapse_unbiased(moments, gc)));
-        let unbiased_pairwise = of_class
-            .as_ref()
-            .and_then(|gc| undefined.keep("pairwise_geometric_collapse_unbiased", pairwise_unbiased_by(moments, gc)));
-
-        let scale = gc.unwrap_or_default() * classes / 2.0;
-        Ok(Self {
-            mixture: mixture.map(|found| (found.value, error(scale, |errors| errors.inverse))),
-            pairwise: pairwise.map(|found| (found.value, error(1.0, |errors| errors.complexity))),
-            unbiased_mixture: unbiased_mixture
-                .map(|found| (found.value, error(scale, |errors| errors.unbiased_inverse))),
-            unbiased_pairwise: unbiased_pairwise
-                .map(|found| (found.value, error(1.0, |errors| errors.unbiased_complexity))),
-            inverse: unit.map(|unit| (unit.value * 2.0 / classes, error(1.0, |errors| errors.inverse))),
-            poincare_constant: constant.map(|(_, ratio)| ratio),
-        })
-    }
+    let scale = gc.unwrap_or_default() * classes / 2.0;
+    let measures = GeometricMeasures {
+        mixture: mixture.map(|found| found.value),
+        mixture_std_error: mixture.and_then(|_| error(scale, |errors| errors.inverse)),
+        pairwise: pairwise.map(|found| found.value),
+        pairwise_std_error: pairwise.and_then(|_| error(1.0, |errors| errors.complexity)),
+        mixture_unbiased: mixture_unbiased.map(|found| found.value),
+        mixture_unbiased_std_error: mixture_unbiased.and_then(|_| error(scale, |errors| errors.unbiased_inverse)),
+        pairwise_unbiased: pairwise_unbiased.map(|found| found.value),
+        pairwise_unbiased_std_error: pairwise_unbiased.and_then(|_| error(1.0, |errors| errors.unbiased_complexity)),
+        poincare_constant: constant.map(|(_, ratio)| ratio),
+    };
+    let inverse = unit.map(|unit| (unit.value * 2.0 / classes, error(1.0, |errors| errors.inverse)));
+    Ok((measures, inverse))
 }

@@ -1,7 +1,9 @@
-//! All measures of labelled features, with or without a head, in one flat record; and a series of such records along training.
+//! All measures of labelled features, with or without a head, in one record; and a series of such records along training.
 
 mod complexity;
 mod geometric;
+mod head_measures;
+mod measures;
 #[cfg(not(feature = "faer"))]
 mod no_spectral;
 mod options;
@@ -19,12 +21,16 @@ use crate::{
     CdnvConvention, ClassMoments, Divisor, Head, Result, SamplePass, cdnv, cdnv_unbiased, simplex, trace_ratio,
 };
 use complexity::Complexity;
-use geometric::GeometricMeasures;
+pub use head_measures::{AgreementMeasures, DualityMeasures, HeadReport, HeadSimplexMeasures, ZeroSumMeasures};
+pub use measures::{
+    CdnvMeasures, Counts, DistanceAndVariance, GeometricMeasures, NearestMeanMeasures, SimplexMeasures,
+    VariabilityMeasures,
+};
 #[cfg(not(feature = "faer"))]
 use no_spectral::{Spectral, rank_me};
 pub use options::ReportOptions;
 use record::Gaps;
-pub use record::{CollapseReport, HeadReport, Undefined};
+pub use record::{CollapseReport, Undefined};
 #[cfg(feature = "faer")]
 use spectral::{Spectral, rank_me};
 pub use trajectory::Trajectory;
@@ -43,9 +49,9 @@ pub use trajectory::Trajectory;
 /// use collapse::{ReportOptions, report};
 /// let features = Tensor::new(&[[-1f32, 0.0], [1.0, 0.0], [0.0, 8.0], [0.0, 12.0]], &Device::Cpu)?;
 /// let report = report(&features, &[0, 0, 1, 1], None, &ReportOptions::default())?;
-/// assert_eq!((report.samples, report.classes), (4, 2));
-/// assert!((report.cdnv - 0.025).abs() < 1e-15);
-/// assert_eq!(report.trace_ratio, Some(0.1));
+/// assert_eq!((report.counts.samples, report.counts.classes), (4, 2));
+/// assert!((report.cdnv.mean - 0.025).abs() < 1e-15);
+/// assert_eq!(report.variability.trace_ratio, Some(0.1));
 /// # Ok::<(), collapse::Error>(())
 /// ```
 #[cfg(feature = "candle")]
@@ -68,7 +74,7 @@ pub fn report(
 /// ```
 /// use collapse::{ReportOptions, report_slice};
 /// let report = report_slice(&[-1.0f64, 1.0, 8.0, 12.0], 1, &[0, 0, 1, 1], None, &ReportOptions::default())?;
-/// assert!((report.cdnv - 0.025).abs() < 1e-15 && report.trace_ratio == Some(0.1));
+/// assert!((report.cdnv.mean - 0.025).abs() < 1e-15 && report.variability.trace_ratio == Some(0.1));
 /// # Ok::<(), collapse::Error>(())
 /// ```
 pub fn report_slice<E: Element>(
@@ -124,66 +130,68 @@ fn assemble(
     let spectral = spectral.measure(&moments, &mut undefined)?;
     let traces = undefined.keep("trace_ratio", trace_ratio(&moments, options.weighting));
     let geometry = undefined.keep("equinorm", simplex(&moments, options.weighting));
-    let geometric = GeometricMeasures::new(&moments, &complexity, errors.as_ref(), &mut undefined)?;
-    let classes = moments.classes_with(Singletons::LeftOut);
-    let variances = classes.iter().filter_map(|&class| moments.variance(class, Divisor::Samples));
-    let mean_variance = variances.sum::<f64>() / classes.len() as f64;
+    let (geometric, inverse) = geometric::measure(&moments, &complexity, errors.as_ref(), &mut undefined)?;
     let head = head
         .zip(agreement)
         .map(|(head, agreement)| HeadReport::new(head, &moments, options.weighting, &agreement, &mut undefined));
     let rank_me = rank_me(options, &mut moments, &mut undefined);
     let plain = options.cdnv == CdnvConvention::default();
     Ok(CollapseReport {
-        samples: moments.measured_samples(),
-        features: width,
-        classes: classes.len(),
-        missing_classes: class_count - moments.classes().len(),
-        singleton_classes: moments.singleton_count(),
-        left_out_samples: moments.singleton_count() as u64,
+        counts: Counts {
+            samples: moments.measured_samples(),
+            features: width,
+            classes: moments.classes_with(Singletons::LeftOut).len(),
+            missing_classes: class_count - moments.classes().len(),
+            singleton_classes: moments.singleton_count(),
+            left_out_samples: moments.singleton_count() as u64,
+        },
         weighting: options.weighting,
-        cdnv: cdnv.mean,
-        cdnv_std_error: errors.map(|errors| errors.cdnv).filter(|_| plain),
-        cdnv_unbiased: unbiased.map(|unbiased| unbiased.mean),
-        cdnv_unbiased_std_error: unbiased.and(errors).map(|errors| errors.unbiased_cdnv),
-        cdnv_max: cdnv.max,
-        cdnv_quantiles: cdnv.quantiles,
-        cdnv_convention: cdnv.convention,
-        pairs: cdnv.pairs,
-        excluded_pairs: cdnv.excluded_pairs,
-        mean_inverse_squared_distance: geometric.inverse.map(|inverse| inverse.0),
-        mean_inverse_squared_distance_std_error: geometric.inverse.and_then(|inverse| inverse.1),
-        mean_variance: Some(mean_variance),
-        directional_cdnv: directional.map(|directional| directional.mean),
-        geometric_collapse: geometric.mixture.map(|mixture| mixture.0),
-        geometric_collapse_std_error: geometric.mixture.and_then(|mixture| mixture.1),
-        pairwise_geometric_collapse: geometric.pairwise.map(|pairwise| pairwise.0),
-        pairwise_geometric_collapse_std_error: geometric.pairwise.and_then(|pairwise| pairwise.1),
-        geometric_collapse_unbiased: geometric.unbiased_mixture.map(|mixture| mixture.0),
-        geometric_collapse_unbiased_std_error: geometric.unbiased_mixture.and_then(|mixture| mixture.1),
-        pairwise_geometric_collapse_unbiased: geometric.unbiased_pairwise.map(|pairwise| pairwise.0),
-        pairwise_geometric_collapse_unbiased_std_error: geometric.unbiased_pairwise.and_then(|pairwise| pairwise.1),
-        poincare_constant: geometric.poincare_constant,
-        nc1: spectral.nc1,
-        nc1_trace: spectral.nc1_trace,
-        nc1_rank: spectral.nc1_rank,
-        trace_ratio: traces.map(|traces| traces.ratio),
-        signal_to_noise: traces.and_then(|traces| traces.signal_to_noise),
-        within_share: traces.map(|traces| traces.within_share),
-        trace_within: traces.map(|traces| traces.within),
-        trace_between: traces.map(|traces| traces.between),
-        vci: spectral.vci,
+        cdnv: CdnvMeasures {
+            mean: cdnv.mean,
+            std_error: errors.map(|errors| errors.cdnv).filter(|_| plain),
+            unbiased: unbiased.map(|unbiased| unbiased.mean),
+            unbiased_std_error: unbiased.and(errors).map(|errors| errors.unbiased_cdnv),
+            max: cdnv.max,
+            quantiles: cdnv.quantiles,
+            convention: cdnv.convention,
+            pairs: cdnv.pairs,
+            excluded_pairs: cdnv.excluded_pairs,
+            directional: directional.map(|directional| directional.mean),
+        },
+        factors: DistanceAndVariance {
+            mean_inverse_squared_distance: inverse.map(|inverse| inverse.0),
+            mean_inverse_squared_distance_std_error: inverse.and_then(|inverse| inverse.1),
+            mean_variance: Some(mean_variance(&moments)),
+        },
+        geometric,
+        variability: VariabilityMeasures {
+            trace_ratio: traces.map(|traces| traces.ratio),
+            signal_to_noise: traces.and_then(|traces| traces.signal_to_noise),
+            within_share: traces.map(|traces| traces.within_share),
+            trace_within: traces.map(|traces| traces.within),
+            trace_between: traces.map(|traces| traces.between),
+            ..spectral
+        },
         rank_me,
-        equinorm: geometry.map(|geometry| geometry.equinorm),
-        equiangularity: geometry.map(|geometry| geometry.equiangularity),
-        equiangularity_max: geometry.map(|geometry| geometry.equiangularity_max),
-        cosine_mean: geometry.map(|geometry| geometry.cosine_mean),
-        cosine_std: geometry.map(|geometry| geometry.cosine_std),
-        etf_error: geometry.map(|geometry| geometry.etf_error),
-        log_energy: geometry.map(|geometry| geometry.uniformity.log_energy),
-        log_energy_excess: geometry.map(|geometry| geometry.uniformity.excess),
-        nearest_mean_error: nearest.error,
-        nearest_mean_std_error: nearest.std_error,
+        simplex: SimplexMeasures {
+            equinorm: geometry.map(|geometry| geometry.equinorm),
+            equiangularity: geometry.map(|geometry| geometry.equiangularity),
+            equiangularity_max: geometry.map(|geometry| geometry.equiangularity_max),
+            cosine_mean: geometry.map(|geometry| geometry.cosine_mean),
+            cosine_std: geometry.map(|geometry| geometry.cosine_std),
+            etf_error: geometry.map(|geometry| geometry.etf_error),
+            log_energy: geometry.map(|geometry| geometry.uniformity.log_energy),
+            log_energy_excess: geometry.map(|geometry| geometry.uniformity.excess),
+        },
+        nearest_mean: NearestMeanMeasures { error: nearest.error, std_error: nearest.std_error },
         head,
         undefined: undefined.0,
     })
+}
+
+/// Mean over classes of Var_i (divisor n).
+fn mean_variance(moments: &ClassMoments) -> f64 {
+    let classes = moments.classes_with(Singletons::LeftOut);
+    let variances = classes.iter().filter_map(|&class| moments.variance(class, Divisor::Samples));
+    variances.sum::<f64>() / classes.len() as f64
 }

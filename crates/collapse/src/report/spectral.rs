@@ -3,20 +3,12 @@
 use faer::Mat;
 
 use super::ReportOptions;
+use super::measures::VariabilityMeasures;
 use super::record::Gaps;
 use crate::between::Between;
 use crate::convention::{Truncation, Weighting};
 use crate::spectral::{Variability, equal_counts, rank_me_within, variability_with, vci_with};
 use crate::{Centring, ClassMoments, Result, SamplePass, Scatter};
-
-/// NC1, its trace and rank, and VCI, where they are defined.
-#[derive(Default)]
-pub(super) struct SpectralMeasures {
-    pub(super) nc1: Option<f64>,
-    pub(super) nc1_trace: Option<f64>,
-    pub(super) nc1_rank: Option<usize>,
-    pub(super) vci: Option<f64>,
-}
 
 /// Eigenvalues and eigenvectors of Σ_B.
 type Spectrum = (Vec<f64>, Mat<f64>);
@@ -61,8 +53,8 @@ impl<'a> Spectral<'a> {
         self.whitened = self.early.as_ref().map(|(between, _)| pass.whitened(&between.weights));
     }
 
-    /// NC1 and VCI.
-    pub(super) fn measure(mut self, moments: &ClassMoments, undefined: &mut Gaps) -> Result<SpectralMeasures> {
+    /// NC1, its trace and rank, and VCI, where they are defined.
+    pub(super) fn measure(mut self, moments: &ClassMoments, undefined: &mut Gaps) -> Result<VariabilityMeasures> {
         let truncation = self.options.truncation;
         let early = self.early.take();
         let (between, spectrum) = early.map_or_else(|| self.decompose(moments), Ok)?;
@@ -79,11 +71,12 @@ impl<'a> Spectral<'a> {
         let full = self.options.scatter() == Scatter::Full;
         let index = || undefined.keep("vci", self.index(moments, &between, variability.as_ref()));
         let vci = full.then(index).flatten();
-        Ok(SpectralMeasures {
+        Ok(VariabilityMeasures {
             nc1: variability.map(|variability| variability.nc1),
             nc1_trace: variability.map(|variability| variability.trace),
             nc1_rank: variability.map(|variability| variability.rank),
             vci,
+            ..VariabilityMeasures::default()
         })
     }
 

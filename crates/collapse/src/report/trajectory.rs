@@ -18,7 +18,7 @@ use crate::{Error, Head, Result};
 /// for (step, spread) in [(0, 2f32), (100, 1.0)] {
 ///     path.record_slice(step, &[-spread, spread, 8.0, 12.0], 1, &[0, 0, 1, 1], None)?;
 /// }
-/// let cdnv = path.series(|report| Some(report.cdnv));
+/// let cdnv = path.series(|report| Some(report.cdnv.mean));
 /// assert!(cdnv[0].0 == 0 && cdnv[1].1 < cdnv[0].1);
 /// # Ok::<(), collapse::Error>(())
 /// ```
@@ -65,9 +65,10 @@ impl Trajectory {
     }
 
     fn insert(&mut self, step: u64, report: CollapseReport) -> Result<&CollapseReport> {
-        let shape = |of: &CollapseReport| (of.features, of.classes, of.missing_classes);
+        let shape = |of: &CollapseReport| (of.counts.features, of.counts.classes, of.counts.missing_classes);
         if let Some((first, earlier)) = self.points.first().filter(|(_, earlier)| shape(earlier) != shape(&report)) {
-            let describe = |of: &CollapseReport| format!("{} features, {} classes", of.features, of.classes);
+            let describe =
+                |of: &CollapseReport| format!("{} features, {} classes", of.counts.features, of.counts.classes);
             return Err(Error::Incompatible {
                 operation: "trajectory of reports",
                 what: "the checkpoints' features",

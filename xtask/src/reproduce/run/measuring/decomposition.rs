@@ -55,7 +55,7 @@ impl Decomposed<'_> {
         values.insert(Metric::Gc, gc);
 
         let inverse = mean_inverse_squared_distance(moments);
-        let inverse_error = reported(|report| report.mean_inverse_squared_distance_std_error);
+        let inverse_error = reported(|report| report.factors.mean_inverse_squared_distance_std_error);
         values.insert(Metric::MeanInverseSquaredDistance, measured(inverse, inverse_error));
         let of_gc = relative(gc.standard_error, gc.value);
 
@@ -65,19 +65,19 @@ impl Decomposed<'_> {
         values.insert(Metric::GeometricCollapse, measured(mixture, error));
         let pairwise = defined(collapse::pairwise_geometric_collapse(moments, gc_per_class)).map(|form| form.value);
         // The errors of GC_i count as an error of one common factor.
-        let means = reported(|report| report.pairwise_geometric_collapse_std_error);
+        let means = reported(|report| report.geometric.pairwise_std_error);
         let error = combined(pairwise, [relative(means, pairwise), of_gc]);
         values.insert(Metric::PairwiseGeometricCollapse, measured(pairwise, error));
         let unbiased = gc.value.and_then(|gc| defined(collapse::geometric_collapse_unbiased(moments, gc)));
         let unbiased = unbiased.map(|form| form.value);
-        let means = reported(|report| report.geometric_collapse_unbiased_std_error);
+        let means = reported(|report| report.geometric.mixture_unbiased_std_error);
         let error = combined(unbiased, [relative(means, unbiased), of_gc]);
         values.insert(Metric::GeometricCollapseUnbiased, measured(unbiased, error));
 
         let nc = defined(collapse::cdnv(moments, CdnvConvention::default())).map(|cdnv| cdnv.mean);
-        values.insert(Metric::Nc, measured(nc, reported(|report| report.cdnv_std_error)));
-        let unbiased = reported(|report| report.cdnv_unbiased);
-        values.insert(Metric::NcUnbiased, measured(unbiased, reported(|report| report.cdnv_unbiased_std_error)));
+        values.insert(Metric::Nc, measured(nc, reported(|report| report.cdnv.std_error)));
+        let unbiased = reported(|report| report.cdnv.unbiased);
+        values.insert(Metric::NcUnbiased, measured(unbiased, reported(|report| report.cdnv.unbiased_std_error)));
 
         let found = variances(moments);
         let of = |index: usize| found.map(|found| found[index]);

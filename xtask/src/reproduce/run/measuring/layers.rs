@@ -79,8 +79,8 @@ impl Layers {
         let probe = self.probe.features(network, Some(layer))?;
         let (train_labels, probe_labels) = (self.train.labels(), self.probe.labels());
         let unbiased = |report: Option<collapse::CollapseReport>, images: usize| {
-            let value = report.as_ref().and_then(|report| report.cdnv_unbiased).unwrap_or(f64::NAN);
-            Measured::new(value, report.and_then(|report| report.cdnv_unbiased_std_error), images)
+            let value = report.as_ref().and_then(|report| report.cdnv.unbiased).unwrap_or(f64::NAN);
+            Measured::new(value, report.and_then(|report| report.cdnv.unbiased_std_error), images)
         };
         let classes = probe_labels.iter().max().map_or(0, |last| *last as usize + 1);
         let target = || unbiased(report(&probe, &probe_labels, classes, None, None), self.probe.images);

@@ -235,14 +235,14 @@ fn report(
 
 fn neural_collapse(measured: &MeasuredFeatures) -> Measured {
     let found = defined(collapse::cdnv(&measured.moments, CdnvConvention::default()));
-    let error = measured.report.as_ref().and_then(|report| report.cdnv_std_error);
+    let error = measured.report.as_ref().and_then(|report| report.cdnv.std_error);
     Measured::new(found.map_or(f64::NAN, |cdnv| cdnv.mean), error, measured.labels.len())
 }
 
 fn unbiased_collapse(measured: &MeasuredFeatures) -> Measured {
     let report = measured.report.as_ref();
-    let value = report.and_then(|report| report.cdnv_unbiased).unwrap_or(f64::NAN);
-    Measured::new(value, report.and_then(|report| report.cdnv_unbiased_std_error), measured.labels.len())
+    let value = report.and_then(|report| report.cdnv.unbiased).unwrap_or(f64::NAN);
+    Measured::new(value, report.and_then(|report| report.cdnv.unbiased_std_error), measured.labels.len())
 }
 
 /// A measure that is not defined on these features (coinciding class means, overflow) has no value, and the run continues.
