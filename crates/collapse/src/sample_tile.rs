@@ -78,6 +78,8 @@ pub(crate) struct PassInputs<'a> {
     pub(crate) head: Option<&'a Head>,
     /// Rows of the whitening, row-major [rank, width]; empty without whitening.
     pub(crate) whitening: &'a [f64],
+    /// For each row of `pairs` the factor of its samples' projections in their scatter; empty if that is not wanted.
+    pub(crate) scales: &'a [f64],
     /// Longest centred mean, longest raw mean and longest weight row: scales of rounding errors.
     pub(crate) longest: [f64; 3],
 }
@@ -119,6 +121,8 @@ pub(crate) struct Task<'a, E, T> {
     deviations: Vec<T>,
     projections: Vec<f64>,
     decisions: Vec<f64>,
+    /// The scaled projections on the means of all rows so far, row-major; empty unless they are wanted.
+    projected: Vec<T>,
     /// Terms of the next classes of the task, in descending order of their rows of `pairs`.
     terms: Vec<ClassTerms<'a>>,
 }
@@ -131,7 +135,12 @@ impl<'a, E: Element, T: Element> Task<'a, E, T> {
         ordered: &'a Rows<'a>,
     ) -> Self {
         let (deviations, projections, decisions, terms) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { inputs, basis, data, ordered, deviations, projections, decisions, terms }
+        Self { inputs, basis, data, ordered, deviations, projections, decisions, projected: Vec::new(), terms }
+    }
+
+    /// The scaled projections on the means, in the order of the rows.
+    pub(crate) fn into_projected(self) -> Vec<T> {
+        self.projected
     }
 
     /// Sums over a stretch of the class order in tiles of `rows` rows: (row of `pairs`, sums) for each run of one class.
@@ -180,6 +189,10 @@ impl<'a, E: Element, T: Element> Task<'a, E, T> {
                     projections: &self.projections[offset * count..(offset + 1) * count],
                 };
                 let terms = &self.terms[self.terms.len() - 1];
+                if let Some(scale) = self.inputs.scales.get(row) {
+                    let means = &sample.projections[..self.inputs.pairs.classes.len()];
+                    self.projected.extend(means.iter().map(|value| T::narrow(value * scale)));
+                }
                 if !terms.accumulate(&sample, &mut self.decisions, &mut class_sums) {
                     return Err(terms.class);
                 }

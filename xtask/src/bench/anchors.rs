@@ -71,10 +71,10 @@ pub(super) fn filled(page: &str, recorded: &Recorded) -> Result<String> {
 fn value(request: &str, recorded: &Recorded) -> Result<String> {
     let words: Vec<&str> = request.split_whitespace().collect();
     match words[..] {
-        ["summary"] => Ok(format!("\n{}", named::summary(recorded))),
+        ["summary"] => Ok(format!("\n\n{}\n", named::summary(recorded))),
         ["table", ref keys @ ..] if !keys.is_empty() => {
             let rows = keys.iter().map(|key| Named::find(key)).collect::<Result<Vec<_>>>()?;
-            Ok(format!("\n{}", named::table(rows, recorded)))
+            Ok(format!("\n\n{}\n", named::table(rows, recorded)))
         }
         [field @ ("ratio" | "range" | "ours" | "theirs"), key] => {
             let missing = || format!("`{key}` is not among the recorded figures: measure it or take the anchor out");
@@ -124,8 +124,8 @@ mod tests {
     fn a_table_stands_on_lines_of_its_own() {
         let text = filled("<!-- bench table exact-gc --><!-- /bench -->", &recorded()).unwrap();
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!((lines.len(), lines[0], lines[4]), (5, "<!-- bench table exact-gc -->", "<!-- /bench -->"));
-        assert_eq!(lines[3], "| exact GC of VGG-13, an image | 150 ms | PyTorch | 300 ms | 2.2 | 2 rounds |");
+        assert_eq!((lines.len(), lines[0], lines[6]), (7, "<!-- bench table exact-gc -->", "<!-- /bench -->"));
+        assert_eq!(lines[4], "| exact GC of VGG-13, an image | 150 ms | PyTorch | 300 ms | 2.2 | 2 rounds |");
     }
 
     #[test]

@@ -48,7 +48,7 @@ pub(super) const SUMMARY: [Named; 10] = [
     Named {
         key: "gc-estimate",
         words: "GC of VGG-13 on 2,048 images to 1 %",
-        work: "gc/estimate, vgg13, 2048 images/1 % by rows, cpu",
+        work: "gc/estimate, vgg13, 2048 images/1 % by rows, regression, cpu",
         peer: "jacobian_regularizer",
     },
     Named {

@@ -32,11 +32,8 @@ pub(super) fn run(topic: Topic, args: &Args, root: &Path) -> Result<Vec<Figure>>
     }
     let mut figures = read_criterion(&target.join("criterion"), started)?;
     add_least_work(&mut figures, &target.join(format!("tmp/work-{}.json", topic.name())))?;
-    for (example, package, arguments, work) in examples(topic, args.quick) {
-        if !args.wants(&work) {
-            continue;
-        }
-        figures.extend(run_example(root, args.threads, example, package, arguments)?);
+    for example in examples(topic, args.quick).iter().filter(|example| args.wants(&example.work)) {
+        figures.extend(run_example(root, args.threads, example)?);
     }
     figures.retain(|figure| args.wants(&figure.work));
     if figures.is_empty() {
@@ -66,25 +63,37 @@ fn add_least_work(figures: &mut [Figure], path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The examples of a topic that run in processes of their own, to read the peak memory of each: example, package, arguments, and
-/// the work that it measures.
-fn examples(topic: Topic, quick: bool) -> Vec<(&'static str, &'static str, &'static str, String)> {
-    let memory = |shape: &'static str| {
-        let work = match shape.split(' ').collect::<Vec<_>>()[..] {
-            [samples, features, classes] => {
-                format!("collapse/memory beyond the input/{samples}x{features}-{classes}-classes-f32")
-            }
-            _ => shape.to_owned(),
-        };
-        ("full_report", "geometric-collapse", shape, work)
+/// An example that runs in a process of its own, to read its peak memory.
+struct Example {
+    name: &'static str,
+    package: &'static str,
+    arguments: String,
+    /// The name of the figure that it prints.
+    work: String,
+}
+
+/// The examples of a topic.
+fn examples(topic: Topic, quick: bool) -> Vec<Example> {
+    let memory = |shape: &str, arguments: &str, what: &str| Example {
+        name: "full_report",
+        package: "geometric-collapse",
+        arguments: format!("{shape}{arguments}"),
+        work: {
+            let sizes: Vec<&str> = shape.splitn(2, ' ').collect();
+            format!("collapse/{what}/{}-classes-f32", sizes.join("x").replace(' ', "-"))
+        },
+    };
+    let both = |shape: &'static str| {
+        [memory(shape, "", "memory beyond the input"), memory(shape, " projected", "memory without scatter, beyond the input")]
     };
     match topic {
-        Topic::Collapse => shapes(quick).map(memory).to_vec(),
+        Topic::Collapse => shapes(quick).into_iter().flat_map(both).collect(),
         _ => Vec::new(),
     }
 }
 
-fn run_example(root: &Path, threads: usize, example: &str, package: &str, arguments: &str) -> Result<Vec<Figure>> {
+fn run_example(root: &Path, threads: usize, example: &Example) -> Result<Vec<Figure>> {
+    let Example { name: example, package, arguments, .. } = example;
     let build = ["build", "--release", "-p", "xtask", "-p", "benches", "-p", package, "--example", example];
     let status = cargo(root, threads, &build).status().context("cannot start cargo")?;
     if !status.success() {
@@ -171,6 +180,13 @@ fn read_sample(folder: &Path) -> Result<Figure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn examples_print_the_work_that_they_are_asked_for() {
+        let works: Vec<String> = examples(Topic::Collapse, false).into_iter().map(|example| example.work).collect();
+        assert_eq!(works[0], "collapse/memory beyond the input/1000000x512-100-classes-f32");
+        assert_eq!(works[3], "collapse/memory without scatter, beyond the input/50000x2048-1000-classes-f32");
+    }
 
     #[test]
     fn a_filter_is_taken_literally() {
