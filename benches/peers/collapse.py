@@ -26,7 +26,7 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[name] = str(args.threads)
 import numpy as np  # noqa: E402  (after the thread counts)
 
-from figures import figure  # noqa: E402
+from figures import figure, wanted  # noqa: E402
 
 
 def draw():
@@ -156,6 +156,8 @@ def by_numpy(case, batch=1 << 14):
 work = f"collapse/full-report/{args.samples}x{args.features}-{args.classes}-classes-f32"
 light = f"collapse/measures without scatter/{args.samples}x{args.features}-{args.classes}-classes-f32"
 memory = f"collapse/memory beyond the input/{args.samples}x{args.features}-{args.classes}-classes-f32"
+if not any(wanted(name) for name in (f"{work}, cpu", f"{light}, cpu", memory)):
+    sys.exit(0)
 peers = {}
 if args.peer and args.only != "numpy":
     sys.path.insert(0, args.peer)

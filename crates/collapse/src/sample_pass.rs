@@ -22,8 +22,8 @@ use crate::sample_tile::{Basis, ClassSums, Influence, PassInputs, Rows as Ordere
 use crate::{ClassMoments, Error, Result};
 
 const OPERATION: &str = "sample pass";
-/// Tasks whose projections are held at a time; fixed, like their order.
-const TOGETHER: usize = 4;
+/// Projections that are held at a time, at least those of two tasks. Fixed by the sizes alone, like the order of the tasks.
+const PROJECTIONS: usize = 1 << 22;
 /// Tiles of one task; fixed, so that sums do not depend on the number of threads.
 const TILES: usize = 8;
 /// Numbers in a tile of deviations.
@@ -236,7 +236,10 @@ impl<'a> SamplePass<'a> {
         let (stretch, total) = (rows * TILES, ordered.order.rows.len());
         let tasks = total.div_ceil(stretch);
         // The projections of a few tasks at a time are held for their scatter.
-        let together = if scatter.is_some() { TOGETHER } else { tasks.max(1) };
+        let together = match scatter {
+            Some(_) => (PROJECTIONS / (stretch * self.pairs.classes.len())).max(2),
+            None => tasks.max(1),
+        };
         for first in (0..tasks).step_by(together) {
             let run = |task: usize| {
                 let start = task * stretch;

@@ -52,7 +52,8 @@ impl<'a> Spectral<'a> {
         let spectrum = between.decomposition("within-class variability", self.options.truncation);
         let close = |values: &[f64]| values.first().zip(values.last()).is_some_and(|(most, least)| most / least <= SPREAD);
         let exact = spectrum.as_ref().is_ok_and(|(values, _)| close(values));
-        Ok(exact.then_some((between, spectrum)))
+        // The pass needs the weights alone.
+        Ok(exact.then(|| (Between { centred: Vec::new(), ..between }, spectrum)))
     }
 
     fn decompose(&self, moments: &ClassMoments) -> Result<(Between, Result<Spectrum>)> {

@@ -62,6 +62,7 @@ impl Between {
             }
         }
         let (mut values, vectors) = eigen(operation, gram.as_ref())?;
+        drop(gram);
         let largest = values.first().copied().unwrap_or(0.0);
         if largest <= 0.0 {
             return Err(Error::Vanishing { operation, what: "the between-class covariance" });
