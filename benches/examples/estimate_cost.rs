@@ -61,7 +61,12 @@ fn trained(network: &Network, images: &Tensor, labels: &Tensor, epochs: u64) -> 
 }
 
 /// Mean passes, and the root mean square of the relative error where the truth is known.
-fn cost(estimator: &GeometricComplexity, map: &dyn FeatureMap, images: &Tensor, truth: Option<f64>) -> Result<(f64, f64), Failure> {
+fn cost(
+    estimator: &GeometricComplexity,
+    map: &dyn FeatureMap,
+    images: &Tensor,
+    truth: Option<f64>,
+) -> Result<(f64, f64), Failure> {
     let (mut passes, mut square) = (0.0, 0.0);
     for seed in 0..SEEDS {
         let order = Tensor::new(shuffled(IMAGES, seed), &Device::Cpu)?;
@@ -97,7 +102,9 @@ fn row(name: &str, network: &Network, images: &Tensor, exact: bool) -> Result<()
 }
 
 fn main() -> Result<(), Failure> {
-    println!("| net | S² | τ² | jacobian_regularizer, n = 1 | its best n | planned (error) | with regression (error) | ratio |");
+    println!(
+        "| net | S² | τ² | jacobian_regularizer, n = 1 | its best n | planned (error) | with regression (error) | ratio |"
+    );
     println!("|---|---|---|---|---|---|---|---|");
     let (images, labels) = glyphs()?;
     let some = Tensor::new(&shuffled(images.dim(0)?, 99)[..IMAGES], &Device::Cpu)?;

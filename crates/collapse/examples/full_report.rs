@@ -18,7 +18,9 @@ fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let projected = words.last().is_some_and(|word| word == "projected");
     let numbers: Vec<usize> = words.iter().take(3).map(|text| text.parse().unwrap()).collect();
-    let [samples, features, classes] = numbers[..] else { panic!("usage: full_report SAMPLES FEATURES CLASSES [projected]") };
+    let [samples, features, classes] = numbers[..] else {
+        panic!("usage: full_report SAMPLES FEATURES CLASSES [projected]")
+    };
     let full = ReportOptions::default();
     let (options, kind) = match projected {
         true => (full.with_projected_scatter(), "memory without scatter, beyond the input"),

@@ -164,8 +164,12 @@ impl<'a> SamplePass<'a> {
         let added = with_rows(OPERATION, features, width, |start, data| {
             let scatter = projected.as_mut();
             match data {
-                Rows::F32(data) => self.accumulate(data, &labels[start..start + data.len() / width], &mut sums, scatter),
-                Rows::F64(data) => self.accumulate(data, &labels[start..start + data.len() / width], &mut sums, scatter),
+                Rows::F32(data) => {
+                    self.accumulate(data, &labels[start..start + data.len() / width], &mut sums, scatter)
+                }
+                Rows::F64(data) => {
+                    self.accumulate(data, &labels[start..start + data.len() / width], &mut sums, scatter)
+                }
             }
             .map_err(|error| error.at_row(start))
         });
@@ -241,14 +245,13 @@ impl<'a> SamplePass<'a> {
             None => tasks.max(1),
         };
         for first in (0..tasks).step_by(together) {
-            let run = |task: usize| {
-                let start = task * stretch;
-                let end = total.min(start + stretch);
-                let mut task = Task::new(&inputs, &basis, data, ordered);
-                let part = task.accumulate(start..end, rows);
-                (part, task.into_projected())
+            let run = |task: &mut Task<'_, E, T>, index: usize| {
+                let start = index * stretch;
+                let part = task.accumulate(start..total.min(start + stretch), rows);
+                (part, task.take_projected())
             };
-            let parts: Vec<_> = (first..tasks.min(first + together)).into_par_iter().map(run).collect();
+            let fresh = || Task::new(&inputs, &basis, data, ordered);
+            let parts: Vec<_> = (first..tasks.min(first + together)).into_par_iter().map_init(fresh, run).collect();
             for (part, projected) in parts {
                 let overflow = |class| Error::Overflow { operation: OPERATION, class };
                 let part = part.map_err(|class| data.non_finite(OPERATION).unwrap_or_else(|| overflow(class)))?;

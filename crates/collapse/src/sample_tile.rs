@@ -112,7 +112,7 @@ pub(crate) struct Rows<'a> {
 /// Classes whose terms are computed at once, by one product of that many means with all means and weights.
 const GROUP: usize = 32;
 
-/// One task: a stretch of the class order, tile by tile, with the memory that its tiles share.
+/// Stretches of the class order, tile by tile, with the memory that all tiles share.
 pub(crate) struct Task<'a, E, T> {
     inputs: &'a PassInputs<'a>,
     basis: &'a Basis<T>,
@@ -138,15 +138,20 @@ impl<'a, E: Element, T: Element> Task<'a, E, T> {
         Self { inputs, basis, data, ordered, deviations, projections, decisions, projected: Vec::new(), terms }
     }
 
-    /// The scaled projections on the means, in the order of the rows.
-    pub(crate) fn into_projected(self) -> Vec<T> {
-        self.projected
+    /// The scaled projections on the means of the last stretch, in the order of the rows.
+    pub(crate) fn take_projected(&mut self) -> Vec<T> {
+        std::mem::take(&mut self.projected)
     }
 
     /// Sums over a stretch of the class order in tiles of `rows` rows: (row of `pairs`, sums) for each run of one class.
     ///
     /// The error is a class with a sample whose deviation is not finite.
     pub(crate) fn accumulate(&mut self, stretch: Range<usize>, rows: usize) -> Result<Vec<(usize, ClassSums)>, usize> {
+        // Which classes share a product is decided anew, so that it does not depend on earlier stretches.
+        self.terms.clear();
+        if !self.inputs.scales.is_empty() {
+            self.projected.reserve(stretch.len() * self.inputs.pairs.classes.len());
+        }
         let mut sums = Vec::new();
         for start in stretch.clone().step_by(rows) {
             self.accumulate_tile(start..stretch.end.min(start + rows), stretch.end, &mut sums)?;

@@ -45,10 +45,9 @@ fn nc1_is_that_of_the_scatter_matrix_in_both_weightings_and_precisions() {
     let (wide, labels) = data(12, WIDTH, |_| 1.0);
     let narrow: Vec<f32> = wide.iter().map(|&value| value as f32).collect();
     for weighting in [Weighting::ClassBalanced, Weighting::SampleWeighted] {
-        for (reports, tolerance) in [
-            (reports(&wide, WIDTH, &labels, weighting), 1e-10),
-            (reports(&narrow, WIDTH, &labels, weighting), 1e-5),
-        ] {
+        for (reports, tolerance) in
+            [(reports(&wide, WIDTH, &labels, weighting), 1e-10), (reports(&narrow, WIDTH, &labels, weighting), 1e-5)]
+        {
             let [full, trace, light] = reports.each_ref().map(|report| report.variability.nc1.unwrap());
             assert!((light / full - 1.0).abs() < tolerance, "{weighting:?}: {light} {full}");
             assert!((light / trace - 1.0).abs() < tolerance, "{weighting:?}: {light} {trace}");

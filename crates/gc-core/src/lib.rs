@@ -32,7 +32,8 @@ pub use covariates::Covariate;
 pub use derivative_check::{Agreement, DerivativeCheck, Derivatives, check_derivatives};
 pub use error::{Error, Quantity, Result};
 pub use estimate::{
-    ChunkReport, ClassEstimate, Estimate, Method, Passes, Population, Regression, Side, StandardError, Stopped, TrackedWeights,
+    ChunkReport, ClassEstimate, Estimate, Method, Passes, Population, Regression, Side, StandardError, Stopped,
+    TrackedWeights,
 };
 pub use feature_map::{BatchNormMode, FeatureMap, Linearization, ResidualBytes};
 pub use geometric_complexity::GeometricComplexity;

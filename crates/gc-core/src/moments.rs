@@ -134,16 +134,17 @@ impl Moments {
     ///   §11.4). If ω̄ is unknown, s²/n is an upper bound.
     pub(crate) fn standard_error(&self, population: Population) -> ErrorOfMean {
         let degrees_of_freedom = self.count() as f64 - 1.0;
-        self.standard_error_around(population, self.variance().map(|variance| Residuals { variance, degrees_of_freedom }))
+        self.standard_error_around(
+            population,
+            self.variance().map(|variance| Residuals { variance, degrees_of_freedom }),
+        )
     }
 
     /// The same where the estimates vary by `residuals` around their prediction: those of the regression estimator.
     pub(crate) fn standard_error_around(&self, population: Population, residuals: Option<Residuals>) -> ErrorOfMean {
         let n = self.count() as f64;
-        let spread = residuals.map(|Residuals { variance, degrees_of_freedom }| Component {
-            variance: variance / n,
-            degrees_of_freedom,
-        });
+        let spread = residuals
+            .map(|Residuals { variance, degrees_of_freedom }| Component { variance: variance / n, degrees_of_freedom });
         let omega = self.estimate_variance();
         let probe = omega.map(|omega| omega / n);
         let (total, conservative) = match (population, omega) {

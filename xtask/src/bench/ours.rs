@@ -84,7 +84,10 @@ fn examples(topic: Topic, quick: bool) -> Vec<Example> {
         },
     };
     let both = |shape: &'static str| {
-        [memory(shape, "", "memory beyond the input"), memory(shape, " projected", "memory without scatter, beyond the input")]
+        [
+            memory(shape, "", "memory beyond the input"),
+            memory(shape, " projected", "memory without scatter, beyond the input"),
+        ]
     };
     match topic {
         Topic::Collapse => shapes(quick).into_iter().flat_map(both).collect(),

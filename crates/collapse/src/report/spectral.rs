@@ -7,7 +7,7 @@ use super::measures::VariabilityMeasures;
 use super::record::Gaps;
 use crate::between::Between;
 use crate::convention::{Truncation, Weighting};
-use crate::spectral::{Variability, equal_counts, weighted_trace, rank_me_within, variability_with, vci_with};
+use crate::spectral::{Variability, equal_counts, rank_me_within, variability_with, vci_with, weighted_trace};
 use crate::{Centring, ClassMoments, Result, SamplePass, Scatter};
 
 /// Eigenvalues and eigenvectors of Σ_B.
@@ -50,7 +50,8 @@ impl<'a> Spectral<'a> {
             return Ok(None);
         }
         let spectrum = between.decomposition("within-class variability", self.options.truncation);
-        let close = |values: &[f64]| values.first().zip(values.last()).is_some_and(|(most, least)| most / least <= SPREAD);
+        let close =
+            |values: &[f64]| values.first().zip(values.last()).is_some_and(|(most, least)| most / least <= SPREAD);
         let exact = spectrum.as_ref().is_ok_and(|(values, _)| close(values));
         // The pass needs the weights alone.
         Ok(exact.then(|| (Between { centred: Vec::new(), ..between }, spectrum)))

@@ -31,7 +31,8 @@ fn weights(trained: bool) -> Vec<Tensor> {
     let data = data();
     // The class of a sample is that of its largest of six coordinates.
     let classes: Vec<u32> = data.narrow(1, 0, 6).unwrap().argmax(D::Minus1).unwrap().to_vec1().unwrap();
-    let targets: Vec<f64> = classes.iter().flat_map(|&class| (0..6).map(move |k| f64::from(u8::from(k == class)))).collect();
+    let targets: Vec<f64> =
+        classes.iter().flat_map(|&class| (0..6).map(move |k| f64::from(u8::from(k == class)))).collect();
     let targets = Tensor::from_vec(targets, (SIZE, 6), &CPU).unwrap();
     for _ in 0..if trained { 150 } else { 0 } {
         let features = of_squares(tensors())(&data).unwrap();
@@ -78,7 +79,10 @@ fn values_are_unbiased_and_intervals_cover_before_and_after_training() {
         for (name, estimator) in [
             ("exact", GeometricComplexity::exact().max_passes(7 * 60)),
             ("probes", GeometricComplexity::projections(Probe::Rademacher, 2).max_passes(3 * 100)),
-            ("one probe, replicated", GeometricComplexity::projections(Probe::Rademacher, 1).replicate(40).max_passes(280)),
+            (
+                "one probe, replicated",
+                GeometricComplexity::projections(Probe::Rademacher, 1).replicate(40).max_passes(280),
+            ),
         ] {
             let found = estimates(&net, &regressed(estimator));
             let count = found.len() as f64;
@@ -114,10 +118,12 @@ fn a_planned_measurement_reaches_its_error_with_fewer_passes() {
     for trained in [false, true] {
         let net = net(trained);
         let truth = truth(&net);
-        let plain = GeometricComplexity::planned(Probe::Rademacher, 0.05).population(Population::DataSet { size: SIZE });
+        let plain =
+            GeometricComplexity::planned(Probe::Rademacher, 0.05).population(Population::DataSet { size: SIZE });
         let found = estimates(&net, &regressed(GeometricComplexity::planned(Probe::Rademacher, 0.05)));
         let plain = estimates(&net, &plain.trust_derivatives());
-        let passes = |of: &[Estimate]| of.iter().map(|estimate| estimate.passes.total() as f64).sum::<f64>() / of.len() as f64;
+        let passes =
+            |of: &[Estimate]| of.iter().map(|estimate| estimate.passes.total() as f64).sum::<f64>() / of.len() as f64;
         assert!(passes(&found) < passes(&plain), "trained {trained}: {} {}", passes(&found), passes(&plain));
         let squares: f64 = found.iter().map(|estimate| (estimate.value / truth - 1.0).powi(2)).sum();
         let error = (squares / found.len() as f64).sqrt();
