@@ -51,7 +51,8 @@ fn nc1_is_that_of_the_scatter_matrix_in_both_weightings_and_precisions() {
             let [full, trace, light] = reports.each_ref().map(|report| report.variability.nc1.unwrap());
             assert!((light / full - 1.0).abs() < tolerance, "{weighting:?}: {light} {full}");
             assert!((light / trace - 1.0).abs() < tolerance, "{weighting:?}: {light} {trace}");
-            assert_ne!(light, trace, "the projections are another sum");
+            // Two sums in f64 may round to the same number; in f32 they differ.
+            assert!(tolerance < 1e-9 || light != trace, "the projections are another sum");
         }
     }
 }
