@@ -172,7 +172,8 @@ impl GeometricComplexity {
     ///
     /// **Conventions** the population must be a [data set](Population::DataSet), in random order. After the measurement has stopped,
     /// the rest of the stream is read, and not mapped. A planned measurement has a pilot of 20 samples with four probes each, and
-    /// plans again each time that the samples have doubled.
+    /// plans again each time that the samples have doubled. The interval has no correction for skewness: where few samples dominate
+    /// the mean, as for a ReLU perceptron of squared inputs, an interval of level 0.95 from 60 samples covered 89 %.
     ///
     /// **Source** Mickey, 1959 (unbiased regression estimators); Cochran, 1977, chapter 7; Särndal, Swensson and Wretman, 1992, chapter 6.
     ///
