@@ -88,8 +88,11 @@ impl Data {
     }
 
     fn report(&self) -> CollapseReport {
-        let options = ReportOptions::default();
-        report_slice(&self.features, self.shape.features, &self.labels, Some(&self.head), &options).expect("a report")
+        self.report_with(&ReportOptions::default())
+    }
+
+    fn report_with(&self, options: &ReportOptions) -> CollapseReport {
+        report_slice(&self.features, self.shape.features, &self.labels, Some(&self.head), options).expect("a report")
     }
 }
 
@@ -133,17 +136,22 @@ fn write_case(path: &Path) -> candle_core::Result<()> {
 
 fn full_report(criterion: &mut Criterion) {
     write_case(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("collapse.safetensors")).expect("a case for the peers");
-    let mut group = criterion.benchmark_group("collapse/full-report");
-    group.sample_size(10).warm_up_time(Duration::from_millis(100)).measurement_time(Duration::from_secs(5));
+    let full = ReportOptions::default();
+    // The measures of the package neural-collapse, which has no VCI and RankMe.
+    let light = full.clone().with_projected_scatter();
     for shape in if quick() { SMALL } else { LARGE } {
         let data = LazyCell::new(|| Data::draw(shape));
-        group.throughput(Throughput::Elements(shape.samples as u64));
-        group.bench_function(BenchmarkId::from_parameter(shape.id()), |bencher| {
-            LazyCell::force(&data);
-            bencher.iter(|| data.report());
-        });
+        for (name, options) in [("full-report", &full), ("measures without scatter", &light)] {
+            let mut group = criterion.benchmark_group(format!("collapse/{name}"));
+            group.sample_size(10).warm_up_time(Duration::from_millis(100)).measurement_time(Duration::from_secs(5));
+            group.throughput(Throughput::Elements(shape.samples as u64));
+            group.bench_function(BenchmarkId::from_parameter(shape.id()), |bencher| {
+                LazyCell::force(&data);
+                bencher.iter(|| data.report_with(options));
+            });
+            group.finish();
+        }
     }
-    group.finish();
 }
 
 /// The cost against one size; the other two are fixed at 20,000 samples, 512 features and 100 classes.

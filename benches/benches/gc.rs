@@ -161,6 +161,10 @@ fn estimated(criterion: &mut Criterion) {
     for (name, estimator) in [
         ("1 % by rows", GeometricComplexity::planned(Probe::Rademacher, 0.01).population(population)),
         (
+            "1 % by rows, regression",
+            GeometricComplexity::planned(Probe::Rademacher, 0.01).population(population).regress_on_inputs(),
+        ),
+        (
             "1 % by columns",
             GeometricComplexity::planned(Probe::Rademacher, 0.01).by(Side::Columns).population(population),
         ),
@@ -169,20 +173,27 @@ fn estimated(criterion: &mut Criterion) {
         group.bench_function(on.id(name), |bencher| {
             bencher.iter(|| on.finished(|| *value.borrow_mut() = Some(measure(&estimator, &map, &images))))
         });
-        let value = value.take();
-        if name == "1 % by rows" {
-            value.iter().for_each(plan_for_the_peer);
-        }
-        report(name, value);
+        report(name, value.take());
     }
     group.finish();
+    plan_for_the_peer(&map, &images);
 }
 
-/// Writes the number of samples and probes that reached 1 %, so that the peer's estimate has an equal error.
-fn plan_for_the_peer(estimate: &Estimate) {
+/// Writes how many images the peer needs for 1 % with 1, 2, 4 and 8 of its projections on each, so that its estimate has an equal
+/// error.
+///
+/// Its images and unit directions are independent draws, so its variance is (S² + τ²/n)/m, with S² between images and τ² of
+/// one direction. Both are measured on 256 images.
+fn plan_for_the_peer(map: &dyn FeatureMap, images: &Tensor) {
     let Some(folder) = std::env::var_os("GC_PEER_FILES") else { return };
-    let plan = format!("{{\"samples\": {}, \"probes\": {}}}\n", estimate.samples, estimate.probes);
-    std::fs::write(Path::new(&folder).join("plan.json"), plan).expect("a folder that can be written");
+    let count = images.dim(0).expect("images").min(256);
+    let pilot = images.narrow(0, 0, count).expect("enough images");
+    let estimate = measure(&GeometricComplexity::projections(Probe::Sphere, 2), map, &pilot);
+    let part = |error: Option<f64>| (error.expect("two probes") / estimate.value / 0.01).powi(2) * count as f64;
+    let (between, of_direction) = (part(estimate.standard_error.data), 2.0 * part(estimate.standard_error.probe));
+    let needed = |directions: f64| (between + of_direction / directions).ceil();
+    let rows: Vec<String> = [1, 2, 4, 8].map(|n| format!("\"{n}\": {}", needed(f64::from(n)))).to_vec();
+    std::fs::write(Path::new(&folder).join("plan.json"), format!("{{{}}}\n", rows.join(", "))).expect("a folder");
 }
 
 /// The cost against one size, with the others fixed. A backward pass to the images costs as much as a forward pass.

@@ -26,7 +26,7 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[name] = str(args.threads)
 import numpy as np  # noqa: E402  (after the thread counts)
 
-from figures import figure  # noqa: E402
+from figures import figure, wanted  # noqa: E402
 
 
 def draw():
@@ -154,7 +154,10 @@ def by_numpy(case, batch=1 << 14):
 
 
 work = f"collapse/full-report/{args.samples}x{args.features}-{args.classes}-classes-f32"
+light = f"collapse/measures without scatter/{args.samples}x{args.features}-{args.classes}-classes-f32"
 memory = f"collapse/memory beyond the input/{args.samples}x{args.features}-{args.classes}-classes-f32"
+if not any(wanted(name) for name in (f"{work}, cpu", f"{light}, cpu", memory)):
+    sys.exit(0)
 peers = {}
 if args.peer and args.only != "numpy":
     sys.path.insert(0, args.peer)
@@ -169,5 +172,9 @@ case = draw()
 for name, ways in peers.items():
     # The better of its ways, in time and in memory each.
     outcomes = [timed(name if len(ways) == 1 else f"{name}, way {at + 1}", way, case) for at, way in enumerate(ways)]
-    figure(work, name, min((seconds for seconds, _ in outcomes), key=np.median))
+    seconds = min((seconds for seconds, _ in outcomes), key=np.median)
+    figure(work, name, seconds)
+    if name == "neural-collapse":
+        # Its measures are those of our report without a scatter matrix.
+        figure(light, name, seconds)
     figure(memory, name, [outcomes[0][1]], unit="MiB", device=None)

@@ -1,5 +1,6 @@
 """The line by which a peer's script hands a figure to `cargo xtask bench`; everything else it prints is for people."""
 import json
+import os
 
 
 def figure(work, side, values, unit="s", elements=None, device="cpu"):
@@ -11,3 +12,8 @@ def figure(work, side, values, unit="s", elements=None, device="cpu"):
     if elements is not None:
         about["elements"] = float(elements)
     print("figure " + json.dumps(about), flush=True)
+
+
+def wanted(work):
+    """Whether `cargo xtask bench --only TEXT` asks for this work; without the option all work is wanted."""
+    return os.environ.get("BENCH_ONLY", "") in work

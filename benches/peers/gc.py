@@ -26,7 +26,7 @@ import torchvision
 from safetensors.torch import load_file
 from torch.func import functional_call, jacrev, vmap
 
-from figures import figure
+from figures import figure, wanted
 
 BATCH = 64
 
@@ -167,7 +167,7 @@ def exact(net, images, rows, regularizer, quick):
     if regularizer:
         seconds.append(scaled("jacobian_regularizer, exact", lambda model, x: by_regularizer(regularizer, model, x, -1, rows)))
     print(f"best exact on {BATCH} images: {min(seconds):.2f} s", flush=True)
-    figure("gc/exact, vgg13, p=512/each image of 3x32x32", "PyTorch", [min(seconds)], elements=BATCH)
+    figure(EXACT, "PyTorch", [min(seconds)], elements=BATCH, device=None)
 
 
 def candle_cnn(folder, images):
@@ -188,12 +188,20 @@ def candle_cnn(folder, images):
         return lambda: by_jacrev(model, x, 10, None)
 
     seconds = best("candle CNN, vmap(jacrev)", prepare, repeats=10)
-    figure("gc/exact, candle CNN, p=10/each image of 3x32x32", "PyTorch", [seconds], elements=BATCH)
+    figure(CANDLE, "PyTorch", [seconds], elements=BATCH, device=None)
 
 
-def estimate(net, images, samples, probes, regularizer, planned, repeats):
-    def prepare(layout, estimator):
-        model, x = frozen(net, layout), images[:samples].to(memory_format=layout)
+EXACT = "gc/exact, vgg13, p=512/each image of 3x32x32, cpu"
+CANDLE = "gc/exact, candle CNN, p=10/each image of 3x32x32"
+ESTIMATES = ("gc/estimate, vgg13, 2048 images/1 % by rows", "gc/estimate, vgg13, 2048 images/1 % by rows, regression")
+
+
+def estimate(net, images, plan, regularizer, quick):
+    """The estimate to 1 % with 1, 2, 4 and 8 directions for each image, on as many images as each needs."""
+    def prepare(layout, estimator, samples):
+        model = frozen(net, layout)
+        # Draws with replacement: beyond 2,048 images they are taken again.
+        x = images[torch.arange(samples) % len(images)].to(memory_format=layout)
 
         def work():
             values = [estimator(model, batch) * len(batch) for batch in x.split(BATCH)]
@@ -201,25 +209,33 @@ def estimate(net, images, samples, probes, regularizer, planned, repeats):
 
         return work
 
-    def plain(model, batch):
-        batch = batch.clone(memory_format=torch.preserve_format).requires_grad_(True)
-        features, total = model(batch), 0.0
-        for _ in range(probes):
-            signs = torch.randint(0, 2, features.shape).float() * 2 - 1
-            (gradient,) = torch.autograd.grad(features, batch, signs, retain_graph=True)
-            total += gradient.double().pow(2).sum().item()
-        return total / probes / len(batch)
+    def plain(probes):
+        def one(model, batch):
+            batch = batch.clone(memory_format=torch.preserve_format).requires_grad_(True)
+            features, total = model(batch), 0.0
+            for _ in range(probes):
+                signs = torch.randint(0, 2, features.shape).float() * 2 - 1
+                (gradient,) = torch.autograd.grad(features, batch, signs, retain_graph=True)
+                total += gradient.double().pow(2).sum().item()
+            return total / probes / len(batch)
+        return one
 
-    work = f"{samples} images × {probes} probes"
-    seconds = best(f"estimate, plain autograd, {work}", lambda layout: prepare(layout, plain), repeats)
-    # The same accuracy on the same 2,048 images is the same work: only the samples and probes of our plan have an equal error.
-    if planned:
-        figure("gc/estimate, vgg13, 2048 images/1 % by rows", "PyTorch", [seconds])
+    sides = {"PyTorch": plain}
     if regularizer:
-        regularized = lambda model, batch: by_regularizer(regularizer, model, batch, probes)
-        seconds = best(f"estimate, jacobian_regularizer, {work}", lambda layout: prepare(layout, regularized), repeats)
-        if planned:
-            figure("gc/estimate, vgg13, 2048 images/1 % by rows", "jacobian_regularizer", [seconds])
+        sides["jacobian_regularizer"] = lambda probes: lambda model, batch: by_regularizer(regularizer, model, batch, probes)
+    for side, estimator in sides.items():
+        seconds = {}
+        for probes, samples in plan.items():
+            name = f"estimate, {side}, {samples} images × {probes} directions"
+            one = estimator(int(probes))
+            seconds[probes] = best(name, lambda layout: prepare(layout, one, samples), 1 if quick else 3)
+        for work in filter(wanted, (f"{name}, cpu" for name in ESTIMATES)):
+            if side == "jacobian_regularizer":
+                # n = 1 is the package's default.
+                figure(work, side, [seconds["1"]], device=None)
+                figure(work, f"{side}, its best n", [min(seconds.values())], device=None)
+            else:
+                figure(work, side, [min(seconds.values())], device=None)
 
 
 def our_plan(folder):
@@ -272,8 +288,6 @@ def main():
     parser.add_argument("folder")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rows", type=int, default=32)
-    parser.add_argument("--samples", type=int, help="instead of those of our plan; no figure is given then")
-    parser.add_argument("--probes", type=int, help="likewise")
     parser.add_argument("--only", default="check,exact,candle,estimate,step")
     parser.add_argument("--quick", action="store_true", help="8 rows, one repetition, VGG-13 without batch norm only")
     options = parser.parse_args()
@@ -286,7 +300,12 @@ def main():
         print("jacobian_regularizer cannot be imported and is left out", file=sys.stderr)
         regularizer = None
     images = load_file(os.path.join(options.folder, "images.safetensors"))["images"]
+    # Work of which nothing is asked for is not measured.
+    works = {"exact": [EXACT], "candle": [CANDLE], "estimate": [f"{name}, cpu" for name in ESTIMATES],
+             "step": [f"gc/training step, batch {BATCH}/{name}/{kind}, cpu" for name in ("vgg13", "vgg13_bn") for kind in ("plain", "penalised")]}
     for part in options.only.split(","):
+        if part in works and not any(map(wanted, works[part])):
+            continue
         net, head = backbone(options.folder, "vgg13")
         if part == "check":
             check(options.folder, regularizer)
@@ -295,10 +314,7 @@ def main():
         elif part == "candle":
             candle_cnn(options.folder, images)
         elif part == "estimate":
-            plan = our_plan(options.folder)
-            samples, probes = options.samples or plan["samples"], options.probes or plan["probes"]
-            planned = plan == {"samples": samples, "probes": probes}
-            estimate(net, images, samples, probes, regularizer, planned, 1 if options.quick else 3)
+            estimate(net, images, our_plan(options.folder), regularizer, options.quick)
         elif part == "step":
             step("vgg13", net, head, images, regularizer, options.quick)
             if not options.quick:

@@ -27,7 +27,7 @@ os.environ["OMP_NUM_THREADS"] = str(arguments.threads)
 import torch  # noqa: E402  (after the thread count)
 from torch import nn  # noqa: E402
 
-from figures import figure  # noqa: E402
+from figures import figure, wanted  # noqa: E402
 
 torch.set_num_threads(arguments.threads)
 torch.manual_seed(1)
@@ -133,6 +133,8 @@ def convolutions():
             weight = torch.randn(outputs, inputs, kernel, kernel).to(memory_format=memory_format)
             gradient = torch.randn_like(torch.conv2d(x, weight, stride=stride, padding=kernel // 2))
             for function, work in derivatives(x, weight, gradient, stride, kernel // 2).items():
+                if not wanted(f"convolution/{function}/{name(layer)}, batch {arguments.batch}, cpu"):
+                    continue
                 times.setdefault(function, []).append(timed(work, 0.3))
         products = arguments.batch * (size // stride) ** 2 * inputs * outputs * kernel**2
         for function, candidates in times.items():
@@ -199,6 +201,8 @@ def steps():
         times = {}
         for memory_format in FORMATS.values():
             for function, work in step_functions(kind, memory_format).items():
+                if not wanted(f"step/{function}/{kind} {arguments.batch}x3x32x32, cpu"):
+                    continue
                 times.setdefault(function, []).append(timed(work, 2))
         for function, candidates in times.items():
             shape = f"{kind} {arguments.batch}x3x32x32"

@@ -41,7 +41,7 @@ import torchvision  # noqa: E402
 from torch import nn  # noqa: E402
 
 import zoo  # noqa: E402
-from figures import figure  # noqa: E402
+from figures import figure, wanted  # noqa: E402
 
 torch.set_num_threads(arguments.threads)
 BATCH = arguments.batch
@@ -140,7 +140,8 @@ def check(name, make):
 def bench():
     if arguments.device != "cpu":
         return bench_gpu()
-    chosen = {name: make for name, make in NETS.items() if arguments.only in (None, name)}
+    chosen = {name: make for name, make in NETS.items()
+              if arguments.only in (None, name) and wanted(f"train/{name}/64x3x32x32, cpu")}
     if arguments.case:
         for name, make in chosen.items():
             check(name, make)

@@ -15,11 +15,15 @@ use crate::features::{Element, Labelled};
 use crate::features::{Rows, with_rows};
 use crate::geometric::require_per_class;
 use crate::head::Head;
+use crate::kernel::squared_length;
 use crate::pairs::Pairs;
+use crate::products::add_scatter;
 use crate::sample_tile::{Basis, ClassSums, Influence, PassInputs, Rows as OrderedRows, Task};
 use crate::{ClassMoments, Error, Result};
 
 const OPERATION: &str = "sample pass";
+/// Projections that are held at a time, at least those of two tasks. Fixed by the sizes alone, like the order of the tasks.
+const PROJECTIONS: usize = 1 << 22;
 /// Tiles of one task; fixed, so that sums do not depend on the number of threads.
 const TILES: usize = 8;
 /// Numbers in a tile of deviations.
@@ -63,6 +67,8 @@ pub struct SamplePass<'a> {
     counts: Vec<u64>,
     complexity: Option<Vec<f64>>,
     whitening: Vec<f64>,
+    /// The scatter of the projections on the means, if it is wanted.
+    projected: Option<ProjectedScatter>,
     /// Whether samples of classes of one sample are skipped.
     singletons: Singletons,
     /// Sums over the samples of each row of `pairs`.
@@ -88,8 +94,20 @@ impl<'a> SamplePass<'a> {
         let variances = pairs.classes.iter().map(|&class| moments.variance(class, Divisor::Samples)).collect();
         let sums = vec![ClassSums::default(); pairs.classes.len()];
         let counts = moments.counts_of(&pairs.classes);
-        let (complexity, whitening) = (None, Vec::new());
-        Ok(Self { moments, head: None, pairs, means, variances, counts, complexity, whitening, singletons, sums })
+        let (complexity, whitening, projected) = (None, Vec::new(), None);
+        Ok(Self {
+            moments,
+            head: None,
+            pairs,
+            means,
+            variances,
+            counts,
+            complexity,
+            whitening,
+            projected,
+            singletons,
+            sums,
+        })
     }
 
     /// Also compares the samples with the scores of this head.
@@ -122,6 +140,15 @@ impl<'a> SamplePass<'a> {
         self
     }
 
+    /// Also sums w/n·t tᵀ with t the projections of d on the centred means, w the weight of the class and n its samples.
+    #[cfg(feature = "faer")]
+    pub(crate) fn with_projected_scatter(mut self, weights: &[f64]) -> Self {
+        let scales = weights.iter().zip(&self.counts).map(|(weight, &count)| (weight / count as f64).sqrt()).collect();
+        let size = self.pairs.classes.len();
+        self.projected = Some(ProjectedScatter { scales, sums: vec![0.0; size * size] });
+        self
+    }
+
     /// Adds a batch: `features` `[n, p]`, `labels` `[n]`.
     ///
     /// **Errors** as of [`ClassMoments::update`], and [`Error::ClassWithoutMean`].
@@ -133,13 +160,21 @@ impl<'a> SamplePass<'a> {
         }
         let width = self.moments.feature_count();
         let mut sums = self.sums.clone();
-        with_rows(OPERATION, features, width, |start, data| {
+        let mut projected = self.projected.take();
+        let added = with_rows(OPERATION, features, width, |start, data| {
+            let scatter = projected.as_mut();
             match data {
-                Rows::F32(data) => self.accumulate(data, &labels[start..start + data.len() / width], &mut sums),
-                Rows::F64(data) => self.accumulate(data, &labels[start..start + data.len() / width], &mut sums),
+                Rows::F32(data) => {
+                    self.accumulate(data, &labels[start..start + data.len() / width], &mut sums, scatter)
+                }
+                Rows::F64(data) => {
+                    self.accumulate(data, &labels[start..start + data.len() / width], &mut sums, scatter)
+                }
             }
             .map_err(|error| error.at_row(start))
-        })?;
+        });
+        self.projected = projected;
+        added?;
         self.sums = sums;
         Ok(())
     }
@@ -149,12 +184,21 @@ impl<'a> SamplePass<'a> {
     /// **Errors** as of [`ClassMoments::update_slice`], and [`Error::ClassWithoutMean`].
     pub fn update_slice<E: Element>(&mut self, features: &[E], labels: &[u32]) -> Result<()> {
         let mut sums = self.sums.clone();
-        self.accumulate(features, labels, &mut sums)?;
+        let mut projected = self.projected.take();
+        let added = self.accumulate(features, labels, &mut sums, projected.as_mut());
+        self.projected = projected;
+        added?;
         self.sums = sums;
         Ok(())
     }
 
-    fn accumulate<E: Element>(&self, features: &[E], labels: &[u32], sums: &mut [ClassSums]) -> Result<()> {
+    fn accumulate<E: Element>(
+        &self,
+        features: &[E],
+        labels: &[u32],
+        sums: &mut [ClassSums],
+        scatter: Option<&mut ProjectedScatter>,
+    ) -> Result<()> {
         let width = self.moments.feature_count();
         let data = Labelled::new(OPERATION, features, labels, width, self.moments.class_count())?;
         let order = match self.singletons {
@@ -177,8 +221,8 @@ impl<'a> SamplePass<'a> {
         let slots = order.slots();
         let rows = OrderedRows { order: &order, slots: &slots, places: &places };
         match self.moments.precision() {
-            Precision::OfFeatures => self.accumulate_in::<E, E>(&data, &rows, sums),
-            Precision::Double => self.accumulate_in::<E, f64>(&data, &rows, sums),
+            Precision::OfFeatures => self.accumulate_in::<E, E>(&data, &rows, sums, scatter),
+            Precision::Double => self.accumulate_in::<E, f64>(&data, &rows, sums, scatter),
         }
     }
 
@@ -187,28 +231,40 @@ impl<'a> SamplePass<'a> {
         data: &Labelled<'_, E>,
         ordered: &OrderedRows<'_>,
         sums: &mut [ClassSums],
+        mut scatter: Option<&mut ProjectedScatter>,
     ) -> Result<()> {
-        let inputs = self.inputs();
+        let scales = scatter.as_deref().map_or_else(Vec::new, |scatter| scatter.scales.clone());
+        let inputs = self.inputs(&scales);
         let basis = Basis::<T>::new(&inputs);
         let rows = (TILE / data.width).clamp(64, 1024);
         let (stretch, total) = (rows * TILES, ordered.order.rows.len());
-        let parts: Vec<std::result::Result<Vec<(usize, ClassSums)>, usize>> = (0..total.div_ceil(stretch))
-            .into_par_iter()
-            .map(|task| {
-                let start = task * stretch;
-                let end = total.min(start + stretch);
-                Task::new(&inputs, &basis, data, ordered).accumulate(start..end, rows)
-            })
-            .collect();
-        for part in parts {
-            let overflow = |class| Error::Overflow { operation: OPERATION, class };
-            let part = part.map_err(|class| data.non_finite(OPERATION).unwrap_or_else(|| overflow(class)))?;
-            part.into_iter().for_each(|(row, part)| sums[row].join(&part));
+        let tasks = total.div_ceil(stretch);
+        // The projections of a few tasks at a time are held for their scatter.
+        let together = match scatter {
+            Some(_) => (PROJECTIONS / (stretch * self.pairs.classes.len())).max(2),
+            None => tasks.max(1),
+        };
+        for first in (0..tasks).step_by(together) {
+            let run = |task: &mut Task<'_, E, T>, index: usize| {
+                let start = index * stretch;
+                let part = task.accumulate(start..total.min(start + stretch), rows);
+                (part, task.take_projected())
+            };
+            let fresh = || Task::new(&inputs, &basis, data, ordered);
+            let parts: Vec<_> = (first..tasks.min(first + together)).into_par_iter().map_init(fresh, run).collect();
+            for (part, projected) in parts {
+                let overflow = |class| Error::Overflow { operation: OPERATION, class };
+                let part = part.map_err(|class| data.non_finite(OPERATION).unwrap_or_else(|| overflow(class)))?;
+                part.into_iter().for_each(|(row, part)| sums[row].join(&part));
+                if let Some(scatter) = scatter.as_deref_mut() {
+                    scatter.add(&projected);
+                }
+            }
         }
         Ok(())
     }
 
-    fn inputs(&self) -> PassInputs<'_> {
+    fn inputs<'b>(&'b self, scales: &'b [f64]) -> PassInputs<'b> {
         let width = self.pairs.width;
         let longest = |rows: &[f64]| {
             let square = |row: &[f64]| row.iter().map(|value| value * value).sum::<f64>();
@@ -225,6 +281,7 @@ impl<'a> SamplePass<'a> {
             complexity: self.complexity.as_deref(),
             head: self.head,
             whitening: &self.whitening,
+            scales,
             longest: [longest(&self.pairs.centred), longest(&self.means).max(1.0), weight],
         }
     }
@@ -322,11 +379,37 @@ impl<'a> SamplePass<'a> {
         })
     }
 
+    /// The scatter of the projections on the means, row-major with a valid lower triangle.
+    #[cfg(feature = "faer")]
+    pub(crate) fn projected_scatter(&self) -> Option<&[f64]> {
+        self.projected.as_ref().map(|scatter| &scatter.sums[..])
+    }
+
     /// Σ w_c E_{x∈c}‖R d‖² over the classes of this pass, one weight for each.
     #[cfg(feature = "faer")]
     pub(crate) fn whitened(&self, weights: &[f64]) -> f64 {
         let means = self.sums.iter().map(|sums| sums.whitened / sums.samples.max(1) as f64);
         means.zip(weights).map(|(mean, weight)| weight * mean).sum()
+    }
+}
+
+/// The weighted scatter of the samples' projections on the centred means: K² numbers.
+struct ProjectedScatter {
+    /// For each class the root of its weight over its samples.
+    scales: Vec<f64>,
+    /// Row-major, valid in the lower triangle.
+    sums: Vec<f64>,
+}
+
+impl ProjectedScatter {
+    /// Adds scaled projections, row by row; in f64 where products in the type of the rows would under- or overflow.
+    fn add<T: Element>(&mut self, rows: &[T]) {
+        if T::holds_products(squared_length(rows), rows.len()) {
+            add_scatter(&mut self.sums, self.scales.len(), rows);
+        } else {
+            let wide: Vec<f64> = rows.iter().map(|value| value.wide()).collect();
+            add_scatter(&mut self.sums, self.scales.len(), &wide);
+        }
     }
 }
 

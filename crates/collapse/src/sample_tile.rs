@@ -78,6 +78,8 @@ pub(crate) struct PassInputs<'a> {
     pub(crate) head: Option<&'a Head>,
     /// Rows of the whitening, row-major [rank, width]; empty without whitening.
     pub(crate) whitening: &'a [f64],
+    /// For each row of `pairs` the factor of its samples' projections in their scatter; empty if that is not wanted.
+    pub(crate) scales: &'a [f64],
     /// Longest centred mean, longest raw mean and longest weight row: scales of rounding errors.
     pub(crate) longest: [f64; 3],
 }
@@ -110,7 +112,7 @@ pub(crate) struct Rows<'a> {
 /// Classes whose terms are computed at once, by one product of that many means with all means and weights.
 const GROUP: usize = 32;
 
-/// One task: a stretch of the class order, tile by tile, with the memory that its tiles share.
+/// Stretches of the class order, tile by tile, with the memory that all tiles share.
 pub(crate) struct Task<'a, E, T> {
     inputs: &'a PassInputs<'a>,
     basis: &'a Basis<T>,
@@ -119,6 +121,8 @@ pub(crate) struct Task<'a, E, T> {
     deviations: Vec<T>,
     projections: Vec<f64>,
     decisions: Vec<f64>,
+    /// The scaled projections on the means of all rows so far, row-major; empty unless they are wanted.
+    projected: Vec<T>,
     /// Terms of the next classes of the task, in descending order of their rows of `pairs`.
     terms: Vec<ClassTerms<'a>>,
 }
@@ -131,13 +135,23 @@ impl<'a, E: Element, T: Element> Task<'a, E, T> {
         ordered: &'a Rows<'a>,
     ) -> Self {
         let (deviations, projections, decisions, terms) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { inputs, basis, data, ordered, deviations, projections, decisions, terms }
+        Self { inputs, basis, data, ordered, deviations, projections, decisions, projected: Vec::new(), terms }
+    }
+
+    /// The scaled projections on the means of the last stretch, in the order of the rows.
+    pub(crate) fn take_projected(&mut self) -> Vec<T> {
+        std::mem::take(&mut self.projected)
     }
 
     /// Sums over a stretch of the class order in tiles of `rows` rows: (row of `pairs`, sums) for each run of one class.
     ///
     /// The error is a class with a sample whose deviation is not finite.
     pub(crate) fn accumulate(&mut self, stretch: Range<usize>, rows: usize) -> Result<Vec<(usize, ClassSums)>, usize> {
+        // Which classes share a product is decided anew, so that it does not depend on earlier stretches.
+        self.terms.clear();
+        if !self.inputs.scales.is_empty() {
+            self.projected.reserve(stretch.len() * self.inputs.pairs.classes.len());
+        }
         let mut sums = Vec::new();
         for start in stretch.clone().step_by(rows) {
             self.accumulate_tile(start..stretch.end.min(start + rows), stretch.end, &mut sums)?;
@@ -180,6 +194,10 @@ impl<'a, E: Element, T: Element> Task<'a, E, T> {
                     projections: &self.projections[offset * count..(offset + 1) * count],
                 };
                 let terms = &self.terms[self.terms.len() - 1];
+                if let Some(scale) = self.inputs.scales.get(row) {
+                    let means = &sample.projections[..self.inputs.pairs.classes.len()];
+                    self.projected.extend(means.iter().map(|value| T::narrow(value * scale)));
+                }
                 if !terms.accumulate(&sample, &mut self.decisions, &mut class_sums) {
                     return Err(terms.class);
                 }

@@ -1,5 +1,8 @@
 //! NC2: the deviation of class means, or of a head's weights, from a simplex equiangular tight frame (ETF).
 
+use std::ops::Range;
+
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::between::Between;
@@ -124,7 +127,7 @@ fn geometry(operation: &'static str, what: &'static str, rows: &[f64], width: us
     }
     let mean = norms.iter().sum::<f64>() / classes as f64;
     let variance = norms.iter().map(|norm| (norm - mean).powi(2)).sum::<f64>() / classes as f64;
-    let directions = Directions { rows, width, norms: &norms };
+    let directions = Directions::new(rows, width, &norms);
     let angles = Angles::of(&directions);
     let pairs = angles.pairs as f64;
     let cosine_mean = angles.cosine / pairs;
@@ -206,26 +209,44 @@ struct Directions<'a> {
     rows: &'a [f64],
     width: usize,
     norms: &'a [f64],
+    /// The (cosine, ln 1/distance) of every tile in the order of the visits, where the pairs are few enough.
+    kept: Vec<Vec<(f64, f64)>>,
 }
 
-impl Directions<'_> {
+/// Pairs whose angles are kept between the three passes over them; those of more pairs are computed again.
+const KEPT: usize = 1 << 20;
+
+impl<'a> Directions<'a> {
+    fn new(rows: &'a [f64], width: usize, norms: &'a [f64]) -> Self {
+        let mut directions = Self { rows, width, norms, kept: Vec::new() };
+        if norms.len().saturating_mul(norms.len()) / 2 <= KEPT {
+            let mut kept = Vec::new();
+            visit_upper(norms.len(), |rows, columns| directions.angles(rows, columns), |tile| kept.push(tile));
+            directions.kept = kept;
+        }
+        directions
+    }
+
     /// Maps the (cosine, ln 1/distance) of all pairs, tile by tile, and visits the results in a fixed order.
-    fn visit_angles<R: Send>(&self, map: impl Fn(&[(f64, f64)]) -> R + Sync, visit: impl FnMut(R)) {
-        let products = Products { left: self.rows, right: self.rows, width: self.width };
+    fn visit_angles<R: Send>(&self, map: impl Fn(&[(f64, f64)]) -> R + Sync, mut visit: impl FnMut(R)) {
+        if self.kept.is_empty() {
+            visit_upper(self.norms.len(), |rows, columns| map(&self.angles(rows, columns)), visit);
+        } else {
+            let parts: Vec<R> = self.kept.par_iter().map(|tile| map(tile)).collect();
+            parts.into_iter().for_each(&mut visit);
+        }
+    }
+
+    /// The (cosine, ln 1/distance) of the pairs of a tile.
+    fn angles(&self, rows: Range<usize>, columns: Range<usize>) -> Vec<(f64, f64)> {
         let angle = |(i, j, product): (usize, usize, f64)| {
             let cosine = (product / (self.norms[i] * self.norms[j])).clamp(-1.0, 1.0);
             // For near-parallel directions the cosine has lost the distance, so it is computed from the difference.
             let squared = if cosine > 0.99 { self.squared_distance(i, j) } else { 2.0 - 2.0 * cosine };
             (cosine, -0.5 * squared.ln())
         };
-        visit_upper(
-            self.norms.len(),
-            |rows, columns| {
-                let tile = products.entries(rows, columns).into_iter().filter(|(i, j, _)| i < j);
-                map(&tile.map(angle).collect::<Vec<_>>())
-            },
-            visit,
-        );
+        let entries = Products::new(self.rows, self.rows, self.width).entries(rows, columns);
+        entries.into_iter().filter(|(i, j, _)| i < j).map(angle).collect()
     }
 
     fn squared_distance(&self, i: usize, j: usize) -> f64 {
@@ -239,7 +260,7 @@ impl Directions<'_> {
 /// ‖P/‖P‖ − (I − 11ᵀ/K)/√(K−1)‖ with P = left·rightᵀ, all norms Frobenius.
 pub(crate) fn etf_distance(operation: &'static str, left: &[f64], right: &[f64], width: usize) -> Result<f64> {
     let classes = (left.len() / width) as f64;
-    let products = Products { left, right, width };
+    let products = Products::kept(left, right, width);
     let norm = products.sum(|_, _, value| value * value).sqrt();
     if norm == 0.0 {
         return Err(Error::Vanishing { operation, what: "the product of the two sets of vectors" });

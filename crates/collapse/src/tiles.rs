@@ -36,33 +36,78 @@ fn visit_where<R: Send>(
     }
 }
 
-/// Inner products of two sets of rows, tile by tile: a function of the entries, summed.
+/// Numbers of a matrix of products that is kept between two sums over it; those of a larger one are computed again.
+const KEPT: usize = 1 << 21;
+
+/// Inner products of two sets of rows, tile by tile.
 pub(crate) struct Products<'a> {
-    pub(crate) left: &'a [f64],
-    pub(crate) right: &'a [f64],
-    pub(crate) width: usize,
+    left: &'a [f64],
+    right: &'a [f64],
+    width: usize,
+    /// The products of every tile in the order of the visits, where they are few enough.
+    kept: Vec<Block>,
 }
 
-impl Products<'_> {
+/// The products of a stretch of rows with a stretch of columns, row-major.
+struct Block {
+    rows: Range<usize>,
+    columns: Range<usize>,
+    values: Vec<f64>,
+}
+
+impl Block {
+    /// (row, column, inner product) of all entries, row by row.
+    fn entries(&self) -> impl Iterator<Item = (usize, usize, f64)> {
+        let lines = self.rows.clone().zip(self.values.chunks_exact(self.columns.len().max(1)));
+        lines.flat_map(|(row, line)| self.columns.clone().zip(line).map(move |(column, &value)| (row, column, value)))
+    }
+
+    fn sum(&self, term: &impl Fn(usize, usize, f64) -> f64) -> f64 {
+        self.entries().map(|(row, column, value)| term(row, column, value)).sum()
+    }
+}
+
+impl<'a> Products<'a> {
+    /// Products that are computed tile by tile, each time.
+    pub(crate) fn new(left: &'a [f64], right: &'a [f64], width: usize) -> Self {
+        Self { left, right, width, kept: Vec::new() }
+    }
+
+    /// The same, computed once where they are few enough.
+    pub(crate) fn kept(left: &'a [f64], right: &'a [f64], width: usize) -> Self {
+        let mut products = Self::new(left, right, width);
+        let (rows, columns) = (left.len() / width, right.len() / width);
+        if rows.saturating_mul(columns) <= KEPT {
+            let mut kept = Vec::new();
+            visit_where(rows, |_, _| true, |rows, columns| products.block(rows, columns), |block| kept.push(block));
+            products.kept = kept;
+        }
+        products
+    }
+
     /// Σ over all rows i and columns j of `term(i, j, left_i · right_j)`.
     pub(crate) fn sum(&self, term: impl Fn(usize, usize, f64) -> f64 + Sync) -> f64 {
         let mut total = 0.0;
-        let map = |rows: Range<usize>, columns: Range<usize>| -> f64 {
-            self.entries(rows, columns).into_iter().map(|(row, column, value)| term(row, column, value)).sum()
-        };
-        visit_where(self.left.len() / self.width, |_, _| true, map, |part| total += part);
+        if self.kept.is_empty() {
+            let map = |rows: Range<usize>, columns: Range<usize>| self.block(rows, columns).sum(&term);
+            visit_where(self.left.len() / self.width, |_, _| true, map, |part| total += part);
+        } else {
+            let parts: Vec<f64> = self.kept.par_iter().map(|block| block.sum(&term)).collect();
+            parts.into_iter().for_each(|part| total += part);
+        }
         total
     }
 
     /// (row, column, inner product) of a tile.
     pub(crate) fn entries(&self, rows: Range<usize>, columns: Range<usize>) -> Vec<(usize, usize, f64)> {
-        let block = |from: &'_ [f64], range: &Range<usize>| -> Vec<f64> {
-            from[range.start * self.width..range.end * self.width].to_vec()
-        };
-        let (left, right) = (block(self.left, &rows), block(self.right, &columns));
+        self.block(rows, columns).entries().collect()
+    }
+
+    fn block(&self, rows: Range<usize>, columns: Range<usize>) -> Block {
+        let left = &self.left[rows.start * self.width..rows.end * self.width];
+        let right = &self.right[columns.start * self.width..columns.end * self.width];
         let mut values = vec![0.0; rows.len() * columns.len()];
-        f64::add_row_products(&mut values, &left, &right, self.width);
-        let places = rows.flat_map(|row| columns.clone().map(move |column| (row, column)));
-        places.zip(values).map(|((row, column), value)| (row, column, value)).collect()
+        f64::add_row_products(&mut values, left, right, self.width);
+        Block { rows, columns, values }
     }
 }

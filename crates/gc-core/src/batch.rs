@@ -92,6 +92,11 @@ where
         }
     }
 
+    /// The shape of a sample; empty before the first batch.
+    pub(crate) fn sample_shape(&self) -> &[usize] {
+        self.sample_shape.as_ref().map_or(&[], |(shape, _)| shape)
+    }
+
     /// The next `count` inputs (fewer if the stream is shorter), without removing them.
     pub(crate) fn peek(&mut self, count: usize) -> Result<Tensor> {
         self.fill(count)?;

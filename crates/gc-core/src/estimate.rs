@@ -6,7 +6,7 @@ use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use crate::plan::Plan;
-use crate::{BatchNormMode, Derivatives, InputUnits, Interval, Probe};
+use crate::{BatchNormMode, Covariate, Derivatives, InputUnits, Interval, Probe};
 
 /// The population that a value is a statement about, and that its standard error and interval refer to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -179,9 +179,24 @@ pub struct ClassEstimate {
     pub samples: usize,
 }
 
+/// The regression on covariates of the inputs that gave the value; see
+/// [`GeometricComplexity::regress_on_inputs`](crate::GeometricComplexity::regress_on_inputs).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Regression {
+    /// The covariates, known for all samples of the data set.
+    pub covariates: Vec<Covariate>,
+    /// The share of the variance of the measured estimates, including that of probes, that the covariates predict for samples
+    /// outside the fit; at or below 0 they predict nothing.
+    pub explained: f64,
+    /// The plain mean of the measured estimates, which the regression adjusts.
+    pub plain_mean: f64,
+}
+
 /// Geometric complexity with its standard error, and how it was obtained.
 ///
-/// **Definition** `value` = (1/n) Σ ‖∂f/∂x‖²_F over the n measured samples, or an unbiased estimate of it.
+/// **Definition** `value` = (1/n) Σ ‖∂f/∂x‖²_F over the n measured samples, or an unbiased estimate of it. With a
+/// [regression](Estimate::regression) it is an unbiased estimate of the mean over the data set.
 ///
 /// **Units** squared features per squared input, inputs in `units`.
 ///
@@ -248,6 +263,9 @@ pub struct Estimate {
     /// Weights that are variables, and the cost of measuring with them; `None` if all weights were constants.
     #[serde(default)]
     pub tracked_weights: Option<TrackedWeights>,
+    /// The regression on covariates of the inputs, if one was requested.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub regression: Option<Regression>,
 }
 
 impl Estimate {

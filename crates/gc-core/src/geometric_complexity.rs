@@ -43,7 +43,9 @@ pub struct GeometricComplexity {
     pub(crate) probes: usize,
     /// The relative error that is planned for; `None` for no plan.
     pub(crate) planned: Option<f64>,
-    pub(crate) pilot: usize,
+    /// The samples of its pilot; `None` for the default.
+    pub(crate) pilot: Option<usize>,
+    pub(crate) regression: bool,
     pub(crate) replicate: usize,
     pub(crate) seed: u64,
     pub(crate) units: InputUnits,
@@ -75,7 +77,8 @@ impl GeometricComplexity {
             estimator,
             probes,
             planned: None,
-            pilot: 32,
+            pilot: None,
+            regression: false,
             replicate: 0,
             seed: 0,
             units: InputUnits::Normalised,
@@ -161,6 +164,43 @@ impl GeometricComplexity {
         self
     }
 
+    /// Estimates the mean over the data set by regression of the measured samples on statistics of their inputs, which are known
+    /// for all samples without a pass: see [`Covariate`](crate::Covariate).
+    ///
+    /// **Definition** the measured samples form eight groups. The slope for a group is fitted outside it, by least squares, and
+    /// shrunk where the inputs explain little. Given the other groups, a group is a simple random sample, so the value is unbiased
+    /// whatever the relation is. The standard error is that of two-stage sampling with the variance of cross-fitted residuals.
+    ///
+    /// **Conventions** the population must be a [data set](Population::DataSet), in random order. After the measurement has stopped,
+    /// the rest of the stream is read, and not mapped. A planned measurement has a pilot of 20 samples with four probes each, and
+    /// plans again each time that the samples have doubled. The interval has no correction for skewness: where few samples dominate
+    /// the mean, as for a ReLU perceptron of squared inputs, an interval of level 0.95 from 60 samples covered 89 %.
+    ///
+    /// **Source** Mickey, 1959 (unbiased regression estimators); Cochran, 1977, chapter 7; Särndal, Swensson and Wretman, 1992, chapter 6.
+    ///
+    /// ```
+    /// use candle_core::{Device, Tensor};
+    /// use gc_core::{GeometricComplexity, Population};
+    ///
+    /// // f(x) = x²/2 has ‖J‖² = ‖x‖², which the mean square of the inputs predicts exactly.
+    /// let x = Tensor::arange(0f64, 1200., &Device::Cpu)?.sin()?.reshape((400, 3))?;
+    /// let square = |x: &Tensor| x.sqr()? / 2.0;
+    /// let estimate = GeometricComplexity::exact()
+    ///     .population(Population::DataSet { size: 400 })
+    ///     .until_relative_error(0.01)
+    ///     .chunk_samples(25)
+    ///     .regress_on_inputs()
+    ///     .measure_inputs(&square, &x)?;
+    /// let all = x.sqr()?.sum_all()?.to_scalar::<f64>()? / 400.0;
+    /// assert_eq!(estimate.samples, 25);
+    /// assert!((estimate.value / all - 1.0).abs() < 1e-9);
+    /// # Ok::<(), gc_core::Error>(())
+    /// ```
+    pub fn regress_on_inputs(mut self) -> Self {
+        self.regression = true;
+        self
+    }
+
     /// Draws at least two independent replicates of the probes for each of the first `samples` samples, so that the data
     /// part and the probe part of the error are identified although the other samples have one replicate.
     pub fn replicate(mut self, samples: usize) -> Self {
@@ -168,9 +208,10 @@ impl GeometricComplexity {
         self
     }
 
-    /// The number of samples in the pilot of a planned measurement (32 unless set).
+    /// The number of samples in the pilot of a planned measurement (32 unless set; 20 with a
+    /// [regression](GeometricComplexity::regress_on_inputs)).
     pub fn pilot(mut self, samples: usize) -> Self {
-        self.pilot = samples;
+        self.pilot = Some(samples);
         self
     }
 
@@ -315,8 +356,14 @@ impl GeometricComplexity {
         };
         positive("probes", self.probes)?;
         positive("chunk_samples", self.chunk_samples)?;
-        if self.planned.is_some() && self.pilot < 2 {
-            return Err(Error::setting("pilot", "at least 2 samples", self.pilot));
+        if let (Some(_), pilot @ ..2) = (self.planned, self.pilot_samples()) {
+            return Err(Error::setting("pilot", "at least 2 samples", pilot));
+        }
+        if self.regression && !matches!(self.population, Population::DataSet { .. }) {
+            return Err(Error::setting("regress_on_inputs", "Population::DataSet", "Population::Distribution"));
+        }
+        if let (true, Some(BatchSample { samples, .. })) = (self.regression, self.batch_sample) {
+            return Err(Error::setting("regress_on_inputs", "no batch_sample, which hides the other samples", samples));
         }
         if let Population::DataSet { size } = self.population {
             positive("Population::DataSet", size)?;

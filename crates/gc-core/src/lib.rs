@@ -3,6 +3,7 @@
 mod batch;
 pub mod bounds;
 mod by_reference;
+mod covariates;
 mod derivative_check;
 mod error;
 mod estimate;
@@ -18,6 +19,7 @@ mod penalty;
 mod plan;
 mod probe;
 mod progress;
+mod regression;
 mod reverse_mode;
 mod squared_pullbacks;
 mod tensors;
@@ -27,10 +29,12 @@ mod units;
 pub use candle_core;
 
 pub use batch::Batch;
+pub use covariates::Covariate;
 pub use derivative_check::{Agreement, DerivativeCheck, Derivatives, check_derivatives};
 pub use error::{Error, Quantity, Result};
 pub use estimate::{
-    ChunkReport, ClassEstimate, Estimate, Method, Passes, Population, Side, StandardError, Stopped, TrackedWeights,
+    ChunkReport, ClassEstimate, Estimate, Method, Passes, Population, Regression, Side, StandardError, Stopped,
+    TrackedWeights,
 };
 pub use feature_map::{BatchNormMode, FeatureMap, Linearization, ResidualBytes};
 pub use geometric_complexity::GeometricComplexity;

@@ -5,8 +5,10 @@ use std::error::Error as StdError;
 use std::time::Instant;
 
 use candle_core::Tensor;
+use statistics::SkewnessCorrection;
 
 use crate::batch::{Batch, Chunk, Chunks};
+use crate::covariates::{self, Covariate};
 use crate::derivative_check::{Comparison, SAMPLES};
 use crate::estimate::relative;
 use crate::estimators::{Estimator, Task};
@@ -14,14 +16,17 @@ use crate::inspection::{Inspection, inspect};
 use crate::moments::{ErrorOfMean, Moments, SampleEstimate};
 use crate::plan::{Pilot, Plan};
 use crate::progress::Watch;
+use crate::regression::CrossFit;
 use crate::tensors::check_finite;
 use crate::{
     BatchNormMode, ChunkReport, ClassEstimate, Derivatives, Error, Estimate, FeatureMap, GeometricComplexity, Interval,
-    Method, Passes, Population, Quantity, Result, Side, Stopped, TrackedWeights,
+    Method, Passes, Population, Quantity, Regression, Result, Side, Stopped, TrackedWeights,
 };
 
 /// The smallest number of samples from which a relative error is estimated to stop by it.
 const FEWEST: usize = 32;
+/// The same with a regression, whose pilot has several probes per sample.
+const FEWEST_REGRESSED: usize = 20;
 
 /// A measurement in progress.
 pub(crate) struct Measurement<'a, I> {
@@ -35,6 +40,8 @@ pub(crate) struct Measurement<'a, I> {
     plan: Option<Plan>,
     passes: Passes,
     moments: Moments,
+    /// The regression on covariates of the inputs, if one was requested.
+    fit: Option<CrossFit>,
     classes: BTreeMap<u32, Moments>,
     per_sample: Vec<f64>,
     largest: f64,
@@ -93,6 +100,7 @@ where
             plan: None,
             passes: Passes::default(),
             moments: Moments::default(),
+            fit: settings.regression.then(CrossFit::default),
             classes: BTreeMap::new(),
             per_sample: Vec::new(),
             largest: 0.0,
@@ -134,6 +142,11 @@ where
         let ahead = self.plan.as_ref().map_or(0, |plan| plan.samples.saturating_sub(done));
         // Full chunks up to the planned number, then small ones, so that few samples too many are measured.
         let samples = match &self.plan {
+            Some(plan) if self.fit.is_some() && ahead > 0 => {
+                // Not beyond the next plan.
+                ahead.min(self.chunk.samples).min((2 * plan.pilot_samples).saturating_sub(done).max(1))
+            }
+            Some(_) if self.fit.is_some() => (done / 16).clamp(1, FEWEST).min(self.chunk.samples),
             Some(_) if ahead > 0 => ahead.min(self.chunk.samples),
             Some(_) => FEWEST.min(self.chunk.samples),
             None => self.chunk.samples,
@@ -171,7 +184,7 @@ where
 
     /// The relative standard error so far.
     fn relative_error(&self) -> Option<f64> {
-        let error = self.moments.standard_error(self.settings.population);
+        let error = self.error_of_mean();
         error.standard_error.total.and_then(|total| relative(self.moments.mean(), total))
     }
 
@@ -181,6 +194,10 @@ where
         self.task.watch.report(|progress| progress.passes_per_sample = cost);
         let (estimates, passes) = self.method.estimate(&self.task, chunk, probes)?;
         self.passes.add(passes);
+        if let Some(fit) = &mut self.fit {
+            let rows = covariates::of_inputs(&chunk.inputs)?;
+            rows.iter().zip(&estimates).for_each(|(row, estimate)| fit.push(row, estimate.value));
+        }
         for (row, estimate) in estimates.into_iter().enumerate() {
             self.push(estimate, chunk.labels.as_ref().map(|labels| labels[row]));
         }
@@ -198,20 +215,34 @@ where
         }
     }
 
-    /// Plans the split between samples and probes once the pilot is complete.
+    /// Whether the split between samples and probes is to be planned now: once the pilot is complete, and with a regression each
+    /// time that the samples have doubled, because a small pilot fits few samples closely.
+    fn plan_is_due(&self) -> bool {
+        let done = self.moments.count();
+        match &self.plan {
+            None => done >= self.settings.replicated(),
+            Some(plan) => self.fit.is_some() && done >= 2 * plan.pilot_samples,
+        }
+    }
+
+    /// Plans the split between samples and probes where that is due.
     fn plan_if_due(&mut self) -> Result<()> {
         let Some(target) = self.settings.planned else { return Ok(()) };
-        let (true, Estimator::Projections(side, probe)) =
-            (self.plan.is_none() && self.moments.count() >= self.settings.replicated(), self.settings.estimator)
-        else {
+        let (true, Estimator::Projections(side, probe)) = (self.plan_is_due(), self.settings.estimator) else {
             return Ok(());
+        };
+        let probes = self.settings.first_probes();
+        let (variance, replicates) = match &self.fit {
+            Some(fit) => (fit.residuals().map(|residuals| residuals.variance), self.moments.replicates()),
+            None => (self.moments.variance(), (probes / probe.block()) as f64),
         };
         let plan = Pilot {
             samples: self.moments.count(),
-            probes: self.settings.first_probes(),
+            probes,
             mean: self.moments.mean(),
-            variance: self.moments.variance().unwrap_or(0.0),
+            variance: variance.unwrap_or(0.0),
             replicate_variance: self.moments.replicate_variance().unwrap_or(0.0),
+            replicates,
             passes: self.passes.total(),
             target,
             population: self.settings.population,
@@ -225,8 +256,18 @@ where
         Ok(())
     }
 
+    /// The standard error of the value with its degrees of freedom.
+    fn error_of_mean(&self) -> ErrorOfMean {
+        let population = self.settings.population;
+        match &self.fit {
+            Some(fit) => self.moments.standard_error_around(population, fit.residuals()),
+            None => self.moments.standard_error(population),
+        }
+    }
+
     fn stopped(&self) -> Result<Option<Stopped>> {
-        if let Some(target) = self.settings.relative_error.filter(|_| self.moments.count() >= FEWEST)
+        let fewest = if self.fit.is_some() { FEWEST_REGRESSED } else { FEWEST };
+        if let Some(target) = self.settings.relative_error.filter(|_| self.moments.count() >= fewest)
             && self.relative_error().is_some_and(|reached| reached <= target)
         {
             return Ok(Some(Stopped::RelativeError));
@@ -235,14 +276,36 @@ where
         Ok(over.then_some(Stopped::Time))
     }
 
-    fn estimate(self, stopped: Stopped) -> Result<Estimate> {
+    /// The value of the regression and how it was obtained. The covariates of the samples that are not measured are read first.
+    fn regress(&mut self) -> Result<Option<(f64, Regression)>> {
+        let Some(mut fit) = self.fit.take() else { return Ok(None) };
+        while let Some(chunk) = self.chunks.next(self.chunk.samples)? {
+            check_finite(&chunk.inputs, &chunk.indices, Quantity::Inputs, || None)?;
+            covariates::of_inputs(&chunk.inputs)?.iter().for_each(|row| fit.see(row));
+        }
+        let variance = self.moments.variance().unwrap_or(0.0);
+        let residual = fit.residuals().map_or(variance, |residuals| residuals.variance);
+        let regression = Regression {
+            covariates: Covariate::of_shape(self.chunks.sample_shape()),
+            explained: if variance > 0.0 { 1.0 - residual / variance } else { 0.0 },
+            plain_mean: self.moments.mean(),
+        };
+        Ok(Some((fit.mean(), regression)))
+    }
+
+    fn estimate(mut self, stopped: Stopped) -> Result<Estimate> {
         if self.moments.count() == 0 {
             return Err(Error::EmptyData);
         }
         let settings = self.settings;
-        let ErrorOfMean { standard_error, degrees_of_freedom } = self.moments.standard_error(settings.population);
-        let value = self.moments.mean();
-        let skewness = self.moments.skewness_of_mean(settings.population);
+        let ErrorOfMean { standard_error, degrees_of_freedom } = self.error_of_mean();
+        let skewness = match self.fit {
+            // Residuals of a regression have no correction for skewness.
+            Some(_) => SkewnessCorrection::default(),
+            None => self.moments.skewness_of_mean(settings.population),
+        };
+        let regressed = self.regress()?;
+        let value = regressed.as_ref().map_or_else(|| self.moments.mean(), |(value, _)| *value);
         let interval = standard_error
             .total
             .zip(degrees_of_freedom)
@@ -272,6 +335,7 @@ where
             per_class: settings.per_class.then(|| self.classes.iter().map(class_estimate).collect()),
             derivatives: self.derivatives,
             tracked_weights: self.tracked_weights,
+            regression: regressed.map(|(_, regression)| regression),
         })
     }
 }
@@ -297,14 +361,23 @@ fn check_derivatives(seed: u64, map: &dyn FeatureMap, side: Side, first: &Tensor
 }
 
 impl GeometricComplexity {
+    /// The number of samples in the pilot of a planned measurement.
+    pub(crate) fn pilot_samples(&self) -> usize {
+        self.pilot.unwrap_or(if self.regression { FEWEST_REGRESSED } else { FEWEST })
+    }
+
     /// The number of samples at the start with at least two replicates of the probes.
     fn replicated(&self) -> usize {
-        if self.planned.is_some() { self.pilot.max(self.replicate) } else { self.replicate }
+        if self.planned.is_some() { self.pilot_samples().max(self.replicate) } else { self.replicate }
     }
 
     /// Probes of each of these samples; without such samples, those of all.
     fn first_probes(&self) -> usize {
         match self.estimator {
+            // Four probes on each of few samples cost less than two on each of twice as many, and a regression needs no more samples.
+            Estimator::Projections(_, probe) if self.regression && self.planned.is_some() => {
+                self.probes.max(4 * probe.block())
+            }
             Estimator::Projections(_, probe) if self.replicated() > 0 => self.probes.max(2 * probe.block()),
             Estimator::Projections(_, probe) if self.planned.is_some() => self.probes.max(probe.block()),
             _ => self.probes,

@@ -2,6 +2,7 @@
 
 use statistics::{RunningMoments, SkewnessCorrection};
 
+use crate::regression::Residuals;
 use crate::{Population, StandardError};
 
 /// An unbiased estimate of ‖J‖²_F of one sample, with its variance.
@@ -89,6 +90,11 @@ impl Moments {
         (self.known > 0).then(|| self.replicate_variances / self.known as f64)
     }
 
+    /// The number of replicates of each estimate, where all have the same; else their harmonic mean.
+    pub(crate) fn replicates(&self) -> f64 {
+        self.count() as f64 / self.inverse_replicates
+    }
+
     /// ω̄, the mean over samples of the probe variance of an estimate. If only some samples have at least two replicates, their
     /// replicate variance is used for all samples, divided by the number of replicates of each.
     pub(crate) fn estimate_variance(&self) -> Option<f64> {
@@ -127,8 +133,18 @@ impl Moments {
     /// - Data set of N: Var = (1 − n/N) S²/n + ω̄/n, estimated by (1 − n/N) s²/n + ω̄/N (two-stage sampling, Cochran 1977,
     ///   §11.4). If ω̄ is unknown, s²/n is an upper bound.
     pub(crate) fn standard_error(&self, population: Population) -> ErrorOfMean {
+        let degrees_of_freedom = self.count() as f64 - 1.0;
+        self.standard_error_around(
+            population,
+            self.variance().map(|variance| Residuals { variance, degrees_of_freedom }),
+        )
+    }
+
+    /// The same where the estimates vary by `residuals` around their prediction: those of the regression estimator.
+    pub(crate) fn standard_error_around(&self, population: Population, residuals: Option<Residuals>) -> ErrorOfMean {
         let n = self.count() as f64;
-        let spread = self.variance().map(|variance| Component { variance: variance / n, degrees_of_freedom: n - 1.0 });
+        let spread = residuals
+            .map(|Residuals { variance, degrees_of_freedom }| Component { variance: variance / n, degrees_of_freedom });
         let omega = self.estimate_variance();
         let probe = omega.map(|omega| omega / n);
         let (total, conservative) = match (population, omega) {

@@ -47,6 +47,8 @@ pub(crate) struct Pilot {
     /// s², the variance of the pilot's estimates, and τ², the variance of one replicate.
     pub(crate) variance: f64,
     pub(crate) replicate_variance: f64,
+    /// Replicates of the probes of each sample so far.
+    pub(crate) replicates: f64,
     pub(crate) passes: u64,
     pub(crate) target: f64,
     pub(crate) population: Population,
@@ -58,8 +60,7 @@ pub(crate) struct Pilot {
 
 impl Pilot {
     pub(crate) fn plan(&self) -> Plan {
-        let replicates = self.probes / self.block;
-        let between = (self.variance - self.replicate_variance / replicates as f64).max(0.0);
+        let between = (self.variance - self.replicate_variance / self.replicates).max(0.0);
         let candidates =
             (1..=(self.dimension / self.block).max(1)).map(|replicates| self.candidate(replicates, between));
         let best = candidates.reduce(|best, next| if next.rank() < best.rank() { next } else { best });
@@ -79,7 +80,7 @@ impl Pilot {
 
     fn candidate(&self, replicates: usize, between: f64) -> Candidate {
         let spread = |replicates: usize| self.replicate_variance / replicates as f64;
-        let (early, late) = (spread(self.probes / self.block), spread(replicates));
+        let (early, late) = (self.replicate_variance / self.replicates, spread(replicates));
         let (unseen, most) = match self.population {
             Population::Distribution => (0.0, f64::INFINITY),
             Population::DataSet { size } => (between / size as f64, size as f64),
@@ -132,6 +133,7 @@ mod tests {
             mean: 1.0,
             variance: between + replicate_variance / 2.0,
             replicate_variance,
+            replicates: 2.0,
             passes: 30,
             target: 0.01,
             population,

@@ -16,7 +16,7 @@ const COLUMNS: usize = 2;
 
 /// The picture of all curves; `None` without curves.
 pub(super) fn picture(recorded: &Recorded) -> Option<Markup> {
-    let curves: Vec<Curve> = recorded.topics.values().flat_map(curves).collect();
+    let curves: Vec<Curve> = recorded.topics.values().flatten().flat_map(curves).collect();
     if curves.is_empty() {
         return None;
     }
@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn a_panel_holds_points_fit_and_roofline() {
-        let recorded = Recorded { topics: BTreeMap::from([("collapse".to_owned(), session())]) };
+        let recorded = Recorded { topics: BTreeMap::from([("collapse".to_owned(), vec![session()])]) };
         let drawn = picture(&recorded).unwrap().into_string();
         assert_eq!(drawn.matches("<circle").count(), 4, "three points and the legend's");
         assert_eq!((drawn.matches("<polyline").count(), drawn.contains("NaN")), (2, false));

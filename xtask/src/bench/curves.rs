@@ -172,7 +172,7 @@ pub(super) mod tests {
 
     /// Linear in the samples, at half of what products allow; 1e9 operations and 1e9 bytes a second at best.
     pub(crate) fn session() -> Session {
-        let mut session = example().topics.remove("collapse").unwrap();
+        let mut session = example().topics.remove("collapse").unwrap().remove(0);
         let point = |size: f64| Figure {
             least: Some(Least { operations: 5e5 * size, bytes: 10.0 * size }),
             ..figure(&format!("report against samples/{size}, cpu"), OURS, &[0.001 * size], None)

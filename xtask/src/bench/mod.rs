@@ -1,11 +1,12 @@
 //! `bench`: runs our benchmarks and the same work in other libraries in turn, records both, and writes the book's page.
 
+mod anchors;
+mod appendix;
 mod curve_svg;
 mod curves;
-mod headlines;
 mod machine;
+mod named;
 mod ours;
-mod page;
 mod peers;
 mod printed_figures;
 mod recorded;
@@ -30,6 +31,9 @@ pub(crate) struct Args {
     /// Folder of the peers: `venv/bin/python`, and checkouts such as `neural-collapse`; without it only our benchmarks run
     #[arg(long, value_name = "DIR")]
     peers: Option<PathBuf>,
+    /// Only benchmarks whose name contains this text; the other figures of the topic stay, with their own commit and machine
+    #[arg(long, value_name = "TEXT", requires = "topics", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    only: Option<String>,
     /// Threads of each side
     #[arg(long, default_value_t = 2, value_name = "COUNT", value_parser = up_to::<4_096>)]
     threads: usize,
@@ -39,12 +43,19 @@ pub(crate) struct Args {
     /// Smaller shapes and fewer repetitions, for a trial; page and pictures go to target/bench-quick, not to the book
     #[arg(long)]
     quick: bool,
-    /// Measure nothing; fail if README or book state a ratio to a peer that is not recorded
+    /// Measure nothing; fail if README or book state other figures than those recorded
     #[arg(long, conflicts_with_all = ["peers", "quick", "topics"])]
     check: bool,
-    /// Measure nothing; write page and pictures from the recorded figures
+    /// Measure nothing; write the recorded figures into README, book and pictures
     #[arg(long, conflicts_with_all = ["peers", "quick", "topics", "check"])]
     page: bool,
+}
+
+impl Args {
+    /// Whether a piece of work is to be measured.
+    fn wants(&self, work: &str) -> bool {
+        self.only.as_deref().is_none_or(|only| work.contains(only))
+    }
 }
 
 /// A criterion target; the peers' script has the same name.
@@ -81,9 +92,9 @@ impl Topic {
     }
 }
 
-/// The book's folder, and in it the page, the recorded figures and the pictures.
+/// The book's folder, and in it the appendix, the recorded figures and the pictures.
 const BOOK: &str = "docs/src";
-const PAGE: &str = "benchmarks.md";
+const APPENDIX: &str = "benchmark-figures.md";
 const RECORDED: &str = "results/benchmarks.json";
 const RATIOS: &str = "results/benchmarks.svg";
 const CURVES: &str = "results/benchmark-curves.svg";
@@ -100,19 +111,31 @@ pub(crate) fn bench(args: &Args) -> Result<()> {
     if !args.page {
         for topic in chosen(args, &root)? {
             let session = measure(topic, args, &root)?;
-            recorded.topics.insert(topic.name().to_owned(), session);
+            match args.only {
+                Some(_) => recorded.merge(topic.name(), session),
+                None => recorded.replace(topic.name(), session),
+            }
             // Written after each topic, so that an interruption loses the figures of one topic only.
             recorded.write(&folder.join(RECORDED))?;
         }
     }
-    write_page(&folder, &recorded)
+    write_appendix(&folder, &recorded)?;
+    if args.quick {
+        return Ok(());
+    }
+    for (path, _, after) in changed(&root, &recorded)? {
+        write_whole(&path, after.as_bytes())?;
+        say!("{} states the figures of {RECORDED}", path.display());
+    }
+    Ok(())
 }
 
 /// A folder like the book's, for the figures of a trial.
 fn trial(root: &Path, book: &Path) -> Result<PathBuf> {
     let folder = ours::target_folder(root).join("bench-quick");
     std::fs::create_dir_all(folder.join("results")).with_context(|| format!("cannot make {}", folder.display()))?;
-    std::fs::copy(book.join(PAGE), folder.join(PAGE)).with_context(|| format!("cannot copy {BOOK}/{PAGE}"))?;
+    std::fs::copy(book.join(APPENDIX), folder.join(APPENDIX))
+        .with_context(|| format!("cannot copy {BOOK}/{APPENDIX}"))?;
     Ok(folder)
 }
 
@@ -172,6 +195,9 @@ fn timed<T>(topic: Topic, round: usize, side: &str, turn: impl FnOnce() -> Resul
 /// The command that measures one topic's figures again.
 fn command(topic: Topic, args: &Args) -> String {
     let mut command = format!("cargo xtask bench {} --threads {}", topic.name(), args.threads);
+    if let Some(only) = &args.only {
+        command.push_str(&format!(" --only '{only}'"));
+    }
     if args.peers.is_some() {
         command.push_str(" --peers DIR");
     }
@@ -184,10 +210,10 @@ fn command(topic: Topic, args: &Args) -> String {
     command
 }
 
-fn write_page(folder: &Path, recorded: &Recorded) -> Result<()> {
-    let path = folder.join(PAGE);
+fn write_appendix(folder: &Path, recorded: &Recorded) -> Result<()> {
+    let path = folder.join(APPENDIX);
     let before = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let after = page::with_recorded(&before, recorded)?;
+    let after = appendix::with_recorded(&before, recorded)?;
     write_whole(&folder.join(RATIOS), svg::picture(recorded).into_string().as_bytes())?;
     if let Some(curves) = curve_svg::picture(recorded) {
         write_whole(&folder.join(CURVES), curves.into_string().as_bytes())?;
@@ -197,29 +223,34 @@ fn write_page(folder: &Path, recorded: &Recorded) -> Result<()> {
     Ok(())
 }
 
-fn check(root: &Path, recorded: &Recorded) -> Result<()> {
-    let mut stray = Vec::new();
-    let mut checked = 0;
-    for path in headlines::pages(root)? {
-        let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let shown = path.strip_prefix(root).unwrap_or(&path).display().to_string();
-        for headline in headlines::headlines(page::without_recorded(&text)) {
-            checked += 1;
-            if !headlines::is_recorded(&headline, recorded) {
-                stray.push(format!("{shown}, line {}: {} ({})", headline.line, headline.text, headline.peer));
-            }
+/// The pages whose anchors have another text than what is recorded: path, text, and text with the recorded figures.
+fn changed(root: &Path, recorded: &Recorded) -> Result<Vec<(PathBuf, String, String)>> {
+    let mut changed = Vec::new();
+    for path in anchors::pages(root)? {
+        let before = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let after = anchors::filled(&before, recorded).with_context(|| path.display().to_string())?;
+        if after != before {
+            changed.push((path, before, after));
         }
     }
-    let page = root.join(BOOK).join(PAGE);
-    let page = std::fs::read_to_string(&page).with_context(|| format!("cannot read {}", page.display()))?;
-    if page::with_recorded(&page, recorded)? != page {
-        stray.push(format!("{PAGE} states other figures than {RECORDED}: run `cargo xtask bench --page`"));
+    Ok(changed)
+}
+
+fn check(root: &Path, recorded: &Recorded) -> Result<()> {
+    let mut stale = Vec::new();
+    for (path, before, after) in changed(root, recorded)? {
+        let shown = path.strip_prefix(root).unwrap_or(&path).display();
+        let different = before.lines().zip(after.lines()).position(|(before, after)| before != after);
+        stale.push(format!("{shown}, line {}", different.map_or(before.lines().count(), |line| line + 1)));
     }
-    if stray.is_empty() {
-        say!(
-            "{checked} ratios against peers in README and book are recorded, and the page's tables are those recorded"
-        );
+    let path = root.join(BOOK).join(APPENDIX);
+    let page = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    if appendix::with_recorded(&page, recorded)? != page {
+        stale.push(format!("{BOOK}/{APPENDIX}"));
+    }
+    if stale.is_empty() {
+        say!("README and book state the figures of {RECORDED}");
         return Ok(());
     }
-    bail!("not among the recorded figures of {RECORDED}:\n  {}\nmeasure them or take them out", stray.join("\n  "))
+    bail!("other figures than those of {RECORDED}:\n  {}\nrun `cargo xtask bench --page`", stale.join("\n  "))
 }

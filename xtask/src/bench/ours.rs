@@ -18,7 +18,10 @@ pub(super) fn run(topic: Topic, args: &Args, root: &Path) -> Result<Vec<Figure>>
     // In whole seconds, so that a file written within the first second counts as new.
     let started = UNIX_EPOCH + Duration::from_secs(crate::provenance::now());
     // `-p xtask` gives the dependencies the features of this command's own build, so that nothing is built twice.
-    let mut command = cargo(root, args.threads, &["bench", "-p", "xtask", "-p", "benches", "--bench", topic.name()]);
+    let mut line = vec!["bench", "-p", "xtask", "-p", "benches", "--bench", topic.name()];
+    let only = args.only.as_deref().map(literal);
+    line.extend(only.as_deref().into_iter().flat_map(|only| ["--", only]));
+    let mut command = cargo(root, args.threads, &line);
     if args.quick {
         command.env("BENCH_QUICK", "1");
     }
@@ -28,14 +31,25 @@ pub(super) fn run(topic: Topic, args: &Args, root: &Path) -> Result<Vec<Figure>>
         bail!("the benchmark `{}` failed ({status})", topic.name());
     }
     let mut figures = read_criterion(&target.join("criterion"), started)?;
-    if figures.is_empty() {
-        bail!("the benchmark `{}` left no samples in {}", topic.name(), target.join("criterion").display());
-    }
     add_least_work(&mut figures, &target.join(format!("tmp/work-{}.json", topic.name())))?;
-    for (example, package, arguments) in examples(topic, args.quick) {
-        figures.extend(run_example(root, args.threads, example, package, arguments)?);
+    for example in examples(topic, args.quick).iter().filter(|example| args.wants(&example.work)) {
+        figures.extend(run_example(root, args.threads, example)?);
+    }
+    figures.retain(|figure| args.wants(&figure.work));
+    if figures.is_empty() {
+        let only = args.only.as_deref().map_or(String::new(), |only| format!(" whose name contains `{only}`"));
+        bail!("the target `{}` has no benchmark{only}: it left no samples in {}", topic.name(), target.display());
     }
     Ok(figures)
+}
+
+/// The text as a regular expression that matches it alone: criterion takes its filter as one.
+fn literal(text: &str) -> String {
+    let escaped = |character: char| match character {
+        '.' | '+' | '*' | '?' | '(' | ')' | '|' | '[' | ']' | '{' | '}' | '^' | '$' | '\\' => vec!['\\', character],
+        other => vec![other],
+    };
+    text.chars().flat_map(escaped).collect()
 }
 
 /// Adds the least work of each point of a cost curve, which the target writes to a file. A topic without curves has none.
@@ -49,15 +63,40 @@ fn add_least_work(figures: &mut [Figure], path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The examples of a topic that run in processes of their own, to read the peak memory of each: example, package, arguments.
-fn examples(topic: Topic, quick: bool) -> Vec<(&'static str, &'static str, &'static str)> {
+/// An example that runs in a process of its own, to read its peak memory.
+struct Example {
+    name: &'static str,
+    package: &'static str,
+    arguments: String,
+    /// The name of the figure that it prints.
+    work: String,
+}
+
+/// The examples of a topic.
+fn examples(topic: Topic, quick: bool) -> Vec<Example> {
+    let memory = |shape: &str, arguments: &str, what: &str| Example {
+        name: "full_report",
+        package: "geometric-collapse",
+        arguments: format!("{shape}{arguments}"),
+        work: {
+            let sizes: Vec<&str> = shape.splitn(2, ' ').collect();
+            format!("collapse/{what}/{}-classes-f32", sizes.join("x").replace(' ', "-"))
+        },
+    };
+    let both = |shape: &'static str| {
+        [
+            memory(shape, "", "memory beyond the input"),
+            memory(shape, " projected", "memory without scatter, beyond the input"),
+        ]
+    };
     match topic {
-        Topic::Collapse => shapes(quick).map(|shape| ("full_report", "geometric-collapse", shape)).to_vec(),
+        Topic::Collapse => shapes(quick).into_iter().flat_map(both).collect(),
         _ => Vec::new(),
     }
 }
 
-fn run_example(root: &Path, threads: usize, example: &str, package: &str, arguments: &str) -> Result<Vec<Figure>> {
+fn run_example(root: &Path, threads: usize, example: &Example) -> Result<Vec<Figure>> {
+    let Example { name: example, package, arguments, .. } = example;
     let build = ["build", "--release", "-p", "xtask", "-p", "benches", "-p", package, "--example", example];
     let status = cargo(root, threads, &build).status().context("cannot start cargo")?;
     if !status.success() {
@@ -144,6 +183,18 @@ fn read_sample(folder: &Path) -> Result<Figure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn examples_print_the_work_that_they_are_asked_for() {
+        let works: Vec<String> = examples(Topic::Collapse, false).into_iter().map(|example| example.work).collect();
+        assert_eq!(works[0], "collapse/memory beyond the input/1000000x512-100-classes-f32");
+        assert_eq!(works[3], "collapse/memory without scatter, beyond the input/50000x2048-1000-classes-f32");
+    }
+
+    #[test]
+    fn a_filter_is_taken_literally() {
+        assert_eq!(literal("gc/exact, p=10 (1.5 %)"), "gc/exact, p=10 \\(1\\.5 %\\)");
+    }
 
     #[test]
     fn samples_are_read_from_where_criterion_writes_them() {

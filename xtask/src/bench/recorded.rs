@@ -11,13 +11,13 @@ use crate::files::write_whole;
 /// The name of our own side among the figures.
 pub(super) const OURS: &str = "ours";
 
-/// Everything recorded, by topic.
+/// Everything recorded, by topic. A topic has more than one session where single benchmarks were recorded again.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Recorded {
-    pub(super) topics: BTreeMap<String, Session>,
+    pub(super) topics: BTreeMap<String, Vec<Session>>,
 }
 
-/// One topic's figures, measured in one session.
+/// Figures of one topic, measured in one session: at one commit, on one machine.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Session {
     pub(super) command: String,
@@ -86,6 +86,8 @@ pub(super) struct Ratio {
     pub(super) ratio: f64,
     /// Lowest and highest over the rounds.
     pub(super) range: (f64, f64),
+    /// Rounds in which both sides ran.
+    pub(super) rounds: usize,
     /// Whether no other peer does the same work at less cost.
     pub(super) best_peer: bool,
 }
@@ -106,13 +108,38 @@ impl Recorded {
         write_whole(path, format!("{}\n", serde_json::to_string_pretty(self)?).as_bytes())
     }
 
+    /// Records a session of a whole topic in place of all earlier ones.
+    pub(super) fn replace(&mut self, topic: &str, session: Session) {
+        self.topics.insert(topic.to_owned(), vec![session]);
+    }
+
+    /// Records a session of some of a topic's benchmarks. Earlier figures of the same work, also those of peers, are removed:
+    /// two sides are compared within a session only.
+    pub(super) fn merge(&mut self, topic: &str, session: Session) {
+        let sessions = self.topics.entry(topic.to_owned()).or_default();
+        let measured = |figure: &Figure| session.figures.iter().any(|new| new.work == figure.work);
+        sessions.iter_mut().for_each(|earlier| earlier.figures.retain(|figure| !measured(figure)));
+        sessions.retain(|earlier| !earlier.figures.is_empty());
+        sessions.push(session);
+    }
+
     /// The ratio of each peer's figure to ours of the same work.
     pub(super) fn ratios(&self) -> Vec<Ratio> {
-        self.topics.iter().flat_map(|(topic, session)| session.ratios(topic)).collect()
+        let each = |(topic, sessions): (&String, &Vec<Session>)| -> Vec<Ratio> {
+            sessions.iter().flat_map(|session| session.ratios(topic)).collect()
+        };
+        self.topics.iter().flat_map(each).collect()
     }
 }
 
 impl Session {
+    /// Commit, machine and threads.
+    pub(super) fn place(&self) -> String {
+        let commit =
+            self.versions.get("commit").map_or("an unknown commit".to_owned(), |commit| format!("commit {commit}"));
+        format!("{commit}, {}, {} threads", self.machine, self.threads)
+    }
+
     pub(super) fn ratios(&self, topic: &str) -> Vec<Ratio> {
         let ours = self.figures.iter().filter(|figure| figure.side == OURS);
         let mut ratios: Vec<Ratio> = ours
@@ -144,6 +171,7 @@ impl Ratio {
             theirs: costs(peer, ours),
             ratio: median(&rounds),
             range: ends,
+            rounds: rounds.len(),
             best_peer: false,
         })
     }
@@ -189,10 +217,34 @@ pub(super) mod tests {
             threads: 2,
             quick: false,
             machine: "2 cores".into(),
-            versions: BTreeMap::from([("rustc".to_owned(), "1.95".to_owned())]),
+            versions: BTreeMap::from([
+                ("commit".to_owned(), "1234abc".to_owned()),
+                ("rustc".to_owned(), "1.95".to_owned()),
+            ]),
             figures,
         };
-        Recorded { topics: BTreeMap::from([("collapse".to_owned(), session)]) }
+        Recorded { topics: BTreeMap::from([("collapse".to_owned(), vec![session])]) }
+    }
+
+    #[test]
+    fn a_single_benchmark_is_recorded_beside_the_others() {
+        let mut recorded = example();
+        let mut again = recorded.topics["collapse"][0].clone();
+        again.figures = vec![figure("episodes", OURS, &[1.0, 1.0, 1.0], Some(100.0))];
+        again.versions.insert("commit".into(), "5678def".into());
+        recorded.merge("collapse", again.clone());
+        let sessions = &recorded.topics["collapse"];
+        assert_eq!(sessions.iter().map(|session| session.figures.len()).collect::<Vec<_>>(), [3, 1]);
+        assert_eq!(sessions[0].versions["commit"], "1234abc");
+        assert!(
+            !recorded.ratios().iter().any(|ratio| ratio.work == "episodes"),
+            "the peer's figure is of another session"
+        );
+        // The same benchmark once more leaves no empty session.
+        recorded.merge("collapse", again.clone());
+        assert_eq!(recorded.topics["collapse"].len(), 2);
+        recorded.replace("collapse", again);
+        assert_eq!(recorded.topics["collapse"].len(), 1);
     }
 
     #[test]
@@ -200,7 +252,7 @@ pub(super) mod tests {
         let ratios = example().ratios();
         // Rounds 3/1, 5/2, 4/1: the median is 3, not the ratio of the medians.
         assert_eq!((ratios[0].peer.as_str(), ratios[0].ratio, ratios[0].range), ("NumPy", 3.0, (2.5, 4.0)));
-        assert!(ratios[0].best_peer && !ratios[1].best_peer);
+        assert!(ratios[0].best_peer && !ratios[1].best_peer && ratios[0].rounds == 3);
         // An episode takes us 0.02 s and the peer 0.2 s.
         assert!((ratios[2].ratio - 10.0).abs() < 1e-12 && (ratios[2].ours - 0.02).abs() < 1e-15);
     }

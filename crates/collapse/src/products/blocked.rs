@@ -1,13 +1,20 @@
 //! Products of tiles by faer's blocked matrix product, on the calling thread.
 
+use std::cell::Cell;
+
 use faer::linalg::matmul::matmul;
-use faer::{Accum, Mat, MatMut, MatRef, Par};
+use faer::{Accum, MatMut, MatRef, Par};
 
 use super::Multiply;
 use crate::kernel::add_widened;
 
 /// Terms that are summed in f32 before the sum is widened.
 const STRETCH: usize = 512;
+thread_local! {
+    /// The sums of one stretch. The memory is kept between products, because clearing new pages would take as long as a product.
+    static SUMS: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
+}
+
 /// Rows of the blocks into which a strip is cut where it crosses the diagonal.
 const DIAGONAL: usize = 64;
 
@@ -53,7 +60,12 @@ impl Product for f64 {
 impl Product for f32 {
     fn add_product(mut target: MatMut<'_, f64>, left: MatRef<'_, f32>, right: MatRef<'_, f32>) {
         // Row-major like the target, so that the sum below reads both in memory order.
-        let mut stretch = Mat::<f32>::zeros(right.ncols(), left.nrows());
+        let mut sums = SUMS.take();
+        let size = right.ncols() * left.nrows();
+        if sums.len() < size {
+            sums.resize(size, 0.0);
+        }
+        let mut stretch = MatMut::from_column_major_slice_mut(&mut sums[..size], right.ncols(), left.nrows());
         for start in (0..left.ncols()).step_by(STRETCH) {
             let length = STRETCH.min(left.ncols() - start);
             matmul(
@@ -65,7 +77,7 @@ impl Product for f32 {
                 Par::Seq,
             );
             for row in 0..left.nrows() {
-                let from = stretch.col(row).try_as_col_major().map(|column| column.as_slice());
+                let from = stretch.as_ref().col(row).try_as_col_major().map(|column| column.as_slice());
                 let into = target.as_mut().row_mut(row).transpose_mut();
                 match (from, into.try_as_col_major_mut()) {
                     (Some(from), Some(into)) => add_widened(into.as_slice_mut(), from),
@@ -75,5 +87,6 @@ impl Product for f32 {
                 }
             }
         }
+        SUMS.set(sums);
     }
 }

@@ -7,7 +7,7 @@ use super::measures::VariabilityMeasures;
 use super::record::Gaps;
 use crate::between::Between;
 use crate::convention::{Truncation, Weighting};
-use crate::spectral::{Variability, equal_counts, rank_me_within, variability_with, vci_with};
+use crate::spectral::{Variability, equal_counts, rank_me_within, variability_with, vci_with, weighted_trace};
 use crate::{Centring, ClassMoments, Result, SamplePass, Scatter};
 
 /// Eigenvalues and eigenvectors of Σ_B.
@@ -19,19 +19,42 @@ pub(super) struct Spectral<'a> {
     /// Whether the pooled scatter gives NC1. The centred means and the basis of Σ_B are then allocated after the pass only.
     pooled_fits: bool,
     early: Option<(Between, Result<Spectrum>)>,
+    /// Whether the spectrum holds coefficients of the centred means instead of eigenvectors.
+    projected: bool,
     /// tr(Σ_W Σ_B⁺) from the second pass.
     whitened: Option<f64>,
 }
+
+/// The largest quotient of eigenvalues of Σ_B for which f32 projections on the means give NC1.
+const SPREAD: f64 = 1e5;
 
 impl<'a> Spectral<'a> {
     pub(super) fn new(options: &'a ReportOptions, moments: &ClassMoments) -> Result<Self> {
         let sample_weighted = options.weighting == Weighting::SampleWeighted;
         let pooled_fits = options.scatter() == Scatter::Full && (sample_weighted || equal_counts(moments));
-        let mut spectral = Self { options, pooled_fits, early: None, whitened: None };
-        if !pooled_fits {
+        let mut spectral = Self { options, pooled_fits, early: None, projected: false, whitened: None };
+        if options.projected {
+            spectral.early = spectral.coefficients(moments)?;
+            spectral.projected = spectral.early.is_some();
+        }
+        if !pooled_fits && !spectral.projected {
             spectral.early = Some(spectral.decompose(moments)?);
         }
         Ok(spectral)
+    }
+
+    /// Eigenvalues, and eigenvectors as sums of centred means; `None` where these are too inexact or too many.
+    fn coefficients(&self, moments: &ClassMoments) -> Result<Option<(Between, Result<Spectrum>)>> {
+        let between = Between::new("report", moments, self.options.weighting)?;
+        if between.classes.len() > between.width {
+            return Ok(None);
+        }
+        let spectrum = between.decomposition("within-class variability", self.options.truncation);
+        let close =
+            |values: &[f64]| values.first().zip(values.last()).is_some_and(|(most, least)| most / least <= SPREAD);
+        let exact = spectrum.as_ref().is_ok_and(|(values, _)| close(values));
+        // The pass needs the weights alone.
+        Ok(exact.then(|| (Between { centred: Vec::new(), ..between }, spectrum)))
     }
 
     fn decompose(&self, moments: &ClassMoments) -> Result<(Between, Result<Spectrum>)> {
@@ -43,6 +66,7 @@ impl<'a> Spectral<'a> {
     /// Lets the pass sum what NC1 needs.
     pub(super) fn prepare<'m>(&self, pass: SamplePass<'m>) -> SamplePass<'m> {
         match &self.early {
+            Some((between, _)) if self.projected => pass.with_projected_scatter(&between.weights),
             Some((_, Ok((values, basis)))) => pass.with_whitening(whitening(values, basis)),
             _ => pass,
         }
@@ -50,7 +74,11 @@ impl<'a> Spectral<'a> {
 
     /// Reads what the pass has summed.
     pub(super) fn read(&mut self, pass: &SamplePass<'_>) {
-        self.whitened = self.early.as_ref().map(|(between, _)| pass.whitened(&between.weights));
+        self.whitened = match (&self.early, pass.projected_scatter()) {
+            (Some((between, Ok(spectrum))), Some(scatter)) => Some(of_projections(between, spectrum, scatter)),
+            (Some((between, _)), _) => Some(pass.whitened(&between.weights)),
+            (None, _) => None,
+        };
     }
 
     /// NC1, its trace and rank, and VCI, where they are defined.
@@ -98,6 +126,19 @@ pub(super) fn rank_me(options: &ReportOptions, moments: &mut ClassMoments, undef
     let full = options.scatter() == Scatter::Full;
     let rank = full.then(|| undefined.keep("rank_me", rank_me_within(moments, Centring::Uncentred))).flatten();
     rank.map(|rank| rank.rank_me)
+}
+
+/// tr(Σ_W Σ_B⁺) from the scatter T of t, the projections on means around the unweighted centre.
+///
+/// With the weights w of the classes, t − 1(wᵀt) are the projections on means around the global mean. The projection on q_k, whose
+/// coefficients are c_k, is therefore (c_k − w(1ᵀc_k))ᵀt.
+fn of_projections(between: &Between, (values, coefficients): &Spectrum, scatter: &[f64]) -> f64 {
+    let size = between.classes.len();
+    let sums: Vec<f64> = (0..values.len()).map(|column| coefficients.col(column).iter().sum()).collect();
+    let centred = Mat::from_fn(size, values.len(), |row, column| {
+        coefficients[(row, column)] - between.weights[row] * sums[column]
+    });
+    weighted_trace(scatter, size, centred.as_ref(), values)
 }
 
 /// Rows q_kᵀ/√λ_k, row-major, so that ‖R d‖² = dᵀ Σ_B⁺ d.

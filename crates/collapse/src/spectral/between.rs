@@ -30,6 +30,24 @@ impl Between {
     /// spectrum is the same.
     pub(crate) fn spectrum(&self, operation: &'static str, truncation: Truncation) -> Result<(Vec<f64>, Mat<f64>)> {
         let (count, width) = (self.classes.len(), self.width);
+        let (values, kept) = self.decomposition(operation, truncation)?;
+        if count > width {
+            return Ok((values, kept));
+        }
+        let rows = MatRef::from_row_major_slice(&self.centred, count, width);
+        let mut basis = Mat::<f64>::zeros(width, values.len());
+        matmul(basis.as_mut(), Accum::Replace, rows.transpose(), kept.as_ref(), 1.0, parallelism(count.min(width)));
+        Ok((values, basis))
+    }
+
+    /// The same eigenvalues, and for each eigenvector q the coefficients of the rows μ_c − μ_G of which it is the sum, as columns
+    /// [classes, rank]; the eigenvectors themselves with more classes than features.
+    pub(crate) fn decomposition(
+        &self,
+        operation: &'static str,
+        truncation: Truncation,
+    ) -> Result<(Vec<f64>, Mat<f64>)> {
+        let (count, width) = (self.classes.len(), self.width);
         let rows = MatRef::from_row_major_slice(&self.centred, count, width);
         let roots: Vec<f64> = self.weights.iter().map(|weight| weight.sqrt()).collect();
         let mut gram = Mat::<f64>::zeros(count.min(width), count.min(width));
@@ -44,6 +62,7 @@ impl Between {
             }
         }
         let (mut values, vectors) = eigen(operation, gram.as_ref())?;
+        drop(gram);
         let largest = values.first().copied().unwrap_or(0.0);
         if largest <= 0.0 {
             return Err(Error::Vanishing { operation, what: "the between-class covariance" });
@@ -57,19 +76,14 @@ impl Between {
                 }
             }
         }
-        if count > width {
-            let kept = vectors.subcols(0, values.len()).to_owned();
-            return Ok((values, kept));
+        let mut kept = vectors.subcols(0, values.len()).to_owned();
+        if count <= width {
+            for (column, value) in values.iter().enumerate() {
+                let scale = 1.0 / value.sqrt();
+                (0..count).for_each(|row| kept[(row, column)] *= scale * roots[row]);
+            }
         }
-        let mut vectors = vectors;
-        let mut kept = vectors.as_mut().subcols_mut(0, values.len());
-        for (column, value) in values.iter().enumerate() {
-            let scale = 1.0 / value.sqrt();
-            (0..count).for_each(|row| kept[(row, column)] *= scale * roots[row]);
-        }
-        let mut basis = Mat::<f64>::zeros(width, values.len());
-        matmul(basis.as_mut(), Accum::Replace, rows.transpose(), kept.as_ref(), 1.0, par);
-        Ok((values, basis))
+        Ok((values, kept))
     }
 }
 

@@ -7,6 +7,7 @@ mod rank;
 mod variability;
 mod variability_index;
 
+pub(crate) use between::weighted_trace;
 pub use presets::{Preset, PresetMeasures};
 pub(crate) use rank::rank_me_within;
 pub use rank::{Centring, RankMe, rank_me};

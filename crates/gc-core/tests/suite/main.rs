@@ -11,6 +11,7 @@ mod networks;
 mod penalty;
 mod penalty_of_any_map;
 mod refusals;
+mod regression;
 mod streaming;
 mod support;
 mod torch_func;
