@@ -118,6 +118,21 @@ fn named(command: clap::Command, program: &Program) -> clap::Command {
     names.into_iter().fold(command, |command, name| command.mut_subcommand(name, |own| named(own, program)))
 }
 
+/// The script that completes the commands of a program in a shell.
+fn completions(shell: clap_complete::Shell, program: &Program) -> String {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut definition(program), program.name(), &mut script);
+    let script = String::from_utf8_lossy(&script).into_owned();
+    // The generator for bash takes a hyphen in the name of the program for the beginning of a subcommand in its labels, but not
+    // where it computes them, so that nothing behind a subcommand would be completed.
+    match shell {
+        clap_complete::Shell::Bash => {
+            script.replace(&program.name().replace('-', "__subcmd__"), &program.name().replace('-', "__"))
+        }
+        _ => script,
+    }
+}
+
 /// The text below a help, with the name of the program in its examples. Long ones are continued as a shell takes them, because
 /// the help would break them anywhere.
 fn examples(text: &str, program: &Program) -> String {
@@ -153,9 +168,7 @@ impl Command {
             Self::Data(args) => data::data(args),
             Self::Man(args) => man::man(args, invocation.program),
             Self::Completions { shell } => {
-                let (mut script, program) = (Vec::new(), invocation.program);
-                clap_complete::generate(*shell, &mut definition(program), program.name(), &mut script);
-                output::print(&String::from_utf8_lossy(&script));
+                output::print(&completions(*shell, invocation.program));
                 Ok(())
             }
         };
