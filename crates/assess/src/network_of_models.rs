@@ -37,7 +37,7 @@ impl<'a> Network<'a> {
     /// let assessment = Assessment::of(&network, &Data::new(Images::new(&train)), &Options::default())?;
     /// let values = assessment.values([measures::GC, measures::SELF_DUALITY, measures::TRAIN_ACCURACY]);
     /// assert_eq!(values.len(), 3);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # Ok::<(), assess::BoxError>(())
     /// ```
     pub fn of_view(view: &'a View) -> Result<Self, BoxError> {
         let (weight, bias) = view.head_parameters();
