@@ -1,5 +1,48 @@
 //! Parsers of command-line values that several commands share.
 
+use std::ffi::OsStr;
+
+use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
+use models::Architecture;
+
+use crate::study::experiment::Experiment;
+
+/// A parser of any text that names the usual values, so that shells complete them.
+#[derive(Clone)]
+pub(crate) struct Suggested(fn() -> Vec<&'static str>);
+
+impl TypedValueParser for Suggested {
+    type Value = String;
+
+    fn parse_ref(&self, command: &clap::Command, arg: Option<&clap::Arg>, text: &OsStr) -> Result<String, clap::Error> {
+        StringValueParser::new().parse_ref(command, arg, text)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new((self.0)().into_iter().map(PossibleValue::new)))
+    }
+}
+
+/// A name of an architecture.
+pub(crate) fn architecture() -> Suggested {
+    Suggested(Architecture::names)
+}
+
+/// A name of a data set; the beginnings of addresses are suggested too.
+pub(crate) fn data_set() -> Suggested {
+    Suggested(|| datasets::entries().iter().map(|entry| entry.name).chain(["hub:", "folder:"]).collect())
+}
+
+/// A name of an experiment, or `all`.
+pub(crate) fn experiment() -> Suggested {
+    Suggested(|| Experiment::names().chain(["all"]).collect())
+}
+
+/// A name of a preset of the experiments.
+pub(crate) fn preset() -> Suggested {
+    Suggested(|| vec!["quick", "cpu", "paper-lite", "paper"])
+}
+
 /// Parses a count of at least one.
 ///
 /// # Errors

@@ -13,6 +13,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use crate::files::write_whole;
 use crate::output::{note, say};
 use crate::task::Task;
+use crate::usage::usage;
 
 /// Arguments of `data`.
 #[derive(Debug, clap::Args)]
@@ -27,7 +28,7 @@ pub(crate) struct Args {
 #[derive(Debug, clap::Args)]
 struct SourceArgs {
     /// Folder that holds the data set, instead of the Hub and its cache
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     data_dir: Option<PathBuf>,
     /// Branch, tag or commit of the Hub's repository [default: the registry's pinned commit, else main]
     #[arg(long, global = true, value_name = "REVISION")]
@@ -80,16 +81,19 @@ enum Command {
     /// Download a data set's files into the Hub's cache
     Fetch {
         /// Name of the data set: one of `data list`, or hub:OWNER/NAME
+        #[arg(value_parser = crate::arguments::data_set(), hide_possible_values = true)]
         name: String,
     },
     /// Read a data set completely: checksums of its files, every image, the counts
     Verify {
         /// Name of the data set: one of `data list`, hub:OWNER/NAME, or folder:PATH
+        #[arg(value_parser = crate::arguments::data_set(), hide_possible_values = true)]
         name: String,
     },
     /// Write a sheet of example images as PNG
     Show {
         /// Name of the data set: one of `data list`, hub:OWNER/NAME, or folder:PATH
+        #[arg(value_parser = crate::arguments::data_set(), hide_possible_values = true)]
         name: String,
         /// File to write [default: NAME.png]
         #[arg(long)]
@@ -108,9 +112,10 @@ pub(crate) fn data(args: &Args) -> Result<()> {
     let source = args.source.source();
     match &args.command {
         Command::List { long } => list(*long),
-        Command::Fetch { name } => fetch(name, &source),
-        Command::Verify { name } => verify(name, &source),
+        Command::Fetch { name } => known(name).and_then(|()| fetch(name, &source)),
+        Command::Verify { name } => known(name).and_then(|()| verify(name, &source)),
         Command::Show { name, out, classes, per_class } => {
+            known(name)?;
             show(name, source, out.as_ref(), Shown { classes: *classes, per_class: *per_class })
         }
     }
@@ -146,6 +151,17 @@ pub(crate) fn check(set: &str, data_dir: Option<&PathBuf>, task: Task) -> Result
         );
     }
     Ok(())
+}
+
+/// Refuses a name that is neither an address nor that of a data set.
+///
+/// # Errors
+/// An unknown name, as an error in the command line.
+pub(crate) fn known(name: &str) -> Result<()> {
+    if is_folder(name) || name.starts_with("hub:") {
+        return Ok(());
+    }
+    datasets::find(name).map(|_| ()).map_err(|error| usage(error.into()))
 }
 
 /// Whether the name is the address of a folder.

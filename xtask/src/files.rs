@@ -1,10 +1,14 @@
 //! Files that are written as a whole or not at all, and what may be written to.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
+use support::refuse_irregular;
+
+/// The largest experiment file or list that is read, in bytes.
+pub(crate) const LARGEST_TEXT: u64 = 16 << 20;
 
 /// End of the names of temporary files, those of [`support::write_file`] too.
 const PARTIAL: &str = ".partial";
@@ -18,23 +22,12 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     Ok(support::write_file(path, bytes)?)
 }
 
-/// Refuses a path that exists and is not a regular file.
+/// Checks that a path exists.
 ///
-/// A link or a device at the place of a result would send it somewhere else, and a rename would replace the device.
-pub(crate) fn refuse_irregular(path: &Path) -> Result<()> {
-    match fs::symlink_metadata(path) {
-        Ok(found) if found.is_file() => Ok(()),
-        Ok(found) => {
-            let kind = match found.file_type() {
-                kind if kind.is_symlink() => "a link",
-                kind if kind.is_dir() => "a folder",
-                _ => "a device, a pipe or a socket",
-            };
-            bail!("cannot write to {}: it is {kind}, expected a regular file; give another path", path.display())
-        }
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error).with_context(|| format!("cannot write to {}", path.display())),
-    }
+/// # Errors
+/// A path that does not exist, or that cannot be looked at.
+pub(crate) fn existing(path: &Path) -> Result<()> {
+    fs::metadata(path).map(|_| ()).with_context(|| format!("cannot read {}", path.display()))
 }
 
 /// Opens a file of lines for appending. A last line that was cut, by a kill or a full disk, is ended first.
@@ -112,10 +105,10 @@ mod tests {
         fs::create_dir(at("folder")).unwrap();
         let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
         for (name, kind) in [
-            ("link", "a link"),
-            ("dangling", "a link"),
+            ("link", "a symbolic link"),
+            ("dangling", "a symbolic link"),
             ("folder", "a folder"),
-            ("socket", "a device, a pipe or a socket"),
+            ("socket", "a socket"),
         ] {
             for message in [write_whole(&at(name), b"x").unwrap_err(), append_to(&at(name)).unwrap_err()] {
                 let message = format!("{message:#}");
@@ -123,7 +116,7 @@ mod tests {
             }
         }
         assert_eq!(fs::read(at("target")).unwrap(), b"kept");
-        assert!(refuse_irregular(Path::new("/dev/null")).is_err());
+        assert!(write_whole(Path::new("/dev/null"), b"").is_err());
     }
 
     #[test]

@@ -5,6 +5,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+/// Version of this workspace.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The commit that the program was built from, if it was known.
+pub(crate) const COMMIT: Option<&str> = option_env!("REPRODUCE_COMMIT");
+
 /// The provenance of some work, saved beside its results.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Provenance {
@@ -45,6 +51,11 @@ impl Stopwatch {
         Self { started: now(), since: std::time::Instant::now() }
     }
 
+    /// Seconds since 1970-01-01 UTC at the start.
+    pub(crate) fn started(&self) -> u64 {
+        self.started
+    }
+
     pub(crate) fn seconds(&self) -> f64 {
         self.since.elapsed().as_secs_f64()
     }
@@ -52,8 +63,8 @@ impl Stopwatch {
     /// The provenance of the work since the start.
     pub(crate) fn record(&self, threads: usize) -> Provenance {
         Provenance {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            commit: option_env!("REPRODUCE_COMMIT").map(str::to_owned),
+            version: VERSION.to_owned(),
+            commit: COMMIT.map(str::to_owned),
             candle: option_env!("REPRODUCE_CANDLE").map(str::to_owned),
             host: host(),
             platform: format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH),
@@ -108,6 +119,13 @@ pub(crate) fn utc(seconds: u64) -> String {
     format!("{year:04}-{month:02}-{day:02} {:02}:{:02} UTC", rest / 3600, rest % 3600 / 60)
 }
 
+/// A date and time such as `2026-11-24T01:30:00Z`, as ISO 8601 writes it.
+pub(crate) fn iso(seconds: u64) -> String {
+    let (days, rest) = (seconds / 86_400, seconds % 86_400);
+    let (year, month, day) = civil(days);
+    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", rest / 3600, rest % 3600 / 60, rest % 60)
+}
+
 /// Year, month and day of a day count since 1970-01-01 in the proleptic Gregorian calendar.
 ///
 /// Source: H. Hinnant, "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`.
@@ -142,6 +160,7 @@ mod tests {
         // 2024-02-29 is day 19782: 54 years of 365 days, 13 leap days, 31 days of January, 28 of February.
         assert_eq!(utc(19_782 * 86_400 + 3_661), "2024-02-29 01:01 UTC");
         assert_eq!(utc(1_795_478_400), "2026-11-24 00:00 UTC");
+        assert_eq!(iso(19_782 * 86_400 + 3_661), "2024-02-29T01:01:01Z");
     }
 
     #[test]

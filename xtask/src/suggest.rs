@@ -8,6 +8,20 @@ pub(crate) fn unknown<'a>(kind: &str, name: &str, known: impl IntoIterator<Item 
     format!("unknown {kind} `{name}`{hint}\n  known: {}", all.join(", "))
 }
 
+/// The message of serde about an unknown field or variant, with the nearest of those that it expects.
+pub(crate) fn with_nearest(message: &str) -> String {
+    let first = message.lines().next().unwrap_or_default();
+    let names: Vec<&str> = first.split('`').skip(1).step_by(2).collect();
+    match names.split_first() {
+        Some((name, known)) if message.starts_with("unknown ") => {
+            let near = support::nearest_names(name, known.iter().copied());
+            let hint = if near.is_empty() { String::new() } else { format!("; did you mean {}?", quoted(&near)) };
+            format!("{message}{hint}")
+        }
+        _ => message.to_owned(),
+    }
+}
+
 fn quoted(names: &[&str]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" or ")
 }
@@ -15,6 +29,15 @@ fn quoted(names: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn messages_of_serde_get_the_nearest_name() {
+        let message = with_nearest("unknown variant `adamv`, expected one of `sgd`, `adam`, `adamw`");
+        assert!(
+            message.starts_with("unknown variant `adamv`, expected one of") && message.contains("did you mean `adam")
+        );
+        assert_eq!(with_nearest("invalid type `x`"), "invalid type `x`");
+    }
 
     #[test]
     fn the_message_names_the_thing_and_all_that_is_known() {

@@ -171,7 +171,11 @@ fn outputs_that_are_links_or_pipes_are_refused_and_stay() {
         let output = xtask(root, &reproduce("out", &[]));
         if code == 1 {
             let printed = text(&output, 1);
-            assert!(printed.contains("it is a link, expected a regular file"), "{}: {printed}", path.display());
+            assert!(
+                printed.contains("it is a symbolic link, expected a regular file"),
+                "{}: {printed}",
+                path.display()
+            );
         }
         assert_eq!(read(root.join("target")), "kept", "{}", path.display());
         fs::remove_file(&path).unwrap();

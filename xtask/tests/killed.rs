@@ -38,9 +38,14 @@ fn xtask() -> Command {
 
 /// A folder with the configuration of one run, which `reproduce` wrote.
 fn template(root: &Path) -> PathBuf {
+    template_with(root, &[])
+}
+
+/// The same with more settings.
+fn template_with(root: &Path, more: &[&str]) -> PathBuf {
     let mut command = xtask();
     command.current_dir(root).args(["reproduce", "fig4", "--seed", "0", "--out", "made"]);
-    for setting in SETTINGS {
+    for setting in SETTINGS.iter().chain(more) {
         command.args(["--set", setting]);
     }
     let output = command.stderr(Stdio::piped()).output().unwrap();
@@ -163,4 +168,39 @@ fn a_killed_run_continues_from_its_checkpoint_and_a_damaged_one_is_not_used() {
     let name = newest.file_name().unwrap().to_str().unwrap();
     assert!(output.status.success() && printed.contains(name) && printed.contains("is ignored"), "{printed}");
     assert_eq!(results(&folder), expected);
+}
+
+#[test]
+fn an_averaged_run_on_augmented_images_continues_with_the_same_bits() {
+    let more = [
+        "train.ema=0.9",
+        "train.accumulate=2",
+        "train.nesterov=true",
+        "train.clip=1",
+        "train.label_smoothing=0.1",
+        "train.schedule={ kind = \"cosine\", warmup_epochs = 1 }",
+        "data.augmentation={ crop_padding = 2, flip = \"random\" }",
+        "data.prefetch=2",
+    ];
+    let root = tempfile::tempdir().unwrap();
+    let template = template_with(root.path(), &more);
+    let text = fs::read_to_string(template.join("run.toml")).unwrap();
+    assert!(
+        text.contains("ema = 0.9") && text.contains("[data.augmentation]") && text.contains("[train.schedule]"),
+        "{text}"
+    );
+    let undisturbed = fresh(root.path(), "undisturbed", &template);
+    assert!(ends_within(&mut start(&undisturbed), Duration::from_secs(120)));
+    let expected = results(&undisturbed);
+    let killed = fresh(root.path(), "killed", &template);
+    for count in [1, 2] {
+        kill_with_checkpoints(&killed, count);
+    }
+    assert!(ends_within(&mut start(&killed), Duration::from_secs(120)));
+    assert_eq!(results(&killed), expected);
+    // Without batches prepared ahead the numbers are the same.
+    let alone = fresh(root.path(), "alone", &template);
+    fs::write(alone.join("run.toml"), text.replace("prefetch = 2\n", "")).unwrap();
+    assert!(ends_within(&mut start(&alone), Duration::from_secs(120)));
+    assert_eq!(results(&alone), expected);
 }

@@ -47,8 +47,17 @@ fn json(folder: &Path, args: &[&str]) -> Value {
 }
 
 fn refused(folder: &Path, args: &[&str]) -> String {
+    ended(folder, args, 1)
+}
+
+/// The message of an error in the command line.
+fn misused(folder: &Path, args: &[&str]) -> String {
+    ended(folder, args, 2)
+}
+
+fn ended(folder: &Path, args: &[&str], code: i32) -> String {
     let output = xtask(folder, args);
-    assert_eq!(output.status.code(), Some(1), "{args:?}");
+    assert_eq!(output.status.code(), Some(code), "{args:?}");
     assert!(output.stdout.is_empty(), "{args:?} wrote to standard output before it failed");
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
@@ -129,7 +138,7 @@ fn pixel_units_divide_by_the_deviation_of_the_channel() {
     let document = json(folder.path(), &[&NET[..], &["--units", "pixel", "--std", "0.5,0.5,0.5", "--json"]].concat());
     let expected = 4.0 * scalar(&tensors["mean_gc"]);
     assert!((number(&document, "/gc/value") / expected - 1.0).abs() < 1e-12);
-    let message = refused(folder.path(), &[&NET[..], &["--units", "pixel"]].concat());
+    let message = misused(folder.path(), &[&NET[..], &["--units", "pixel"]].concat());
     assert!(message.contains("--std"), "{message}");
 }
 

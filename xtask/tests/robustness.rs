@@ -242,9 +242,127 @@ fn images_without_class_folders_give_the_complexity_alone() {
     assert!(notes.contains("folder:photos: 1 files are not images"), "{notes}");
     let table = String::from_utf8(xtask(path, &args).stdout).unwrap();
     assert!(table.contains("undefined: the images have no labels"), "{table}");
+    // Folders of other programs are no classes; nor are folders without images, but these may be meant as classes.
+    fs::create_dir_all(path.join("photos/__MACOSX/x")).unwrap();
+    assert_eq!(json(path, &args)["inputs"]["samples"], 3);
+    fs::create_dir(path.join("photos/lists")).unwrap();
+    fs::write(path.join("photos/lists/all.txt"), "20.png").unwrap();
+    let message = ended(path, &args, 1);
+    assert!(message.contains("3 images, and no folder in it (lists) holds any"), "{message}");
     fs::remove_dir_all(path.join("photos")).unwrap();
     fs::create_dir(path.join("photos")).unwrap();
     assert!(ended(path, &args, 1).contains("photos"));
+}
+
+/// A table of the Hub with two columns of images, as its files lie in a folder.
+fn save_hub_table(folder: &Path) {
+    let schema = "message m { required group front { required binary bytes; } \
+                  required group back { required binary bytes; } required int64 kind; }";
+    let schema = Arc::new(parse_message_type(schema).unwrap());
+    fs::create_dir_all(folder).unwrap();
+    for (part, count) in [("train", 4u8), ("test", 2)] {
+        let file = File::create(folder.join(format!("{part}-00000-of-00001.parquet"))).unwrap();
+        let mut writer =
+            SerializedFileWriter::new(file, schema.clone(), Arc::new(WriterProperties::default())).unwrap();
+        let mut group = writer.next_row_group().unwrap();
+        for side in [1, 100] {
+            let image = |row: u8| {
+                let image = image::GrayImage::from_raw(2, 2, vec![side, side + row, 2 * side, 7]).unwrap();
+                let mut bytes = std::io::Cursor::new(Vec::new());
+                image.write_to(&mut bytes, image::ImageFormat::Png).unwrap();
+                parquet::data_type::ByteArray::from(bytes.into_inner())
+            };
+            let images: Vec<_> = (0..count).map(image).collect();
+            let mut column = group.next_column().unwrap().unwrap();
+            column.typed::<parquet::data_type::ByteArrayType>().write_batch(&images, None, None).unwrap();
+            column.close().unwrap();
+        }
+        let kinds: Vec<i64> = (0..i64::from(count)).map(|row| row % 2).collect();
+        let mut column = group.next_column().unwrap().unwrap();
+        column.typed::<parquet::data_type::Int64Type>().write_batch(&kinds, None, None).unwrap();
+        column.close().unwrap();
+        group.close().unwrap();
+        writer.close().unwrap();
+    }
+}
+
+#[test]
+fn columns_of_a_table_of_the_hub_are_chosen_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    save_net(path);
+    save_hub_table(&path.join("tables/owner/sides/data"));
+    let args = [&NET[..], &["--data", "hub:owner/sides", "--data-dir", "tables"]].concat();
+    let message = ended(path, &args, 1);
+    assert!(message.contains("front") && message.contains("back") && message.contains("image"), "{message}");
+    let of = |column: &str| {
+        let document = json(path, &[&args[..], &["--image-column", column, "--label-column", "kind"]].concat());
+        assert_eq!(document["inputs"]["samples"], 4, "the training part");
+        document["gc"]["value"].as_f64().unwrap()
+    };
+    assert_ne!(of("front"), of("back"));
+    let message = ended(path, &[&args[..], &["--image-column", "side"]].concat(), 1);
+    assert!(message.contains("`side`") && message.contains("front"), "{message}");
+    let message = ended(path, &[&args[..], &["--image-column", "front", "--label-column", "back"]].concat(), 1);
+    assert!(message.contains("back"), "{message}");
+}
+
+#[test]
+fn unknown_names_on_the_command_line_are_wrong_usage() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    save_net(path);
+    save_safetensors(&path.join("f.safetensors"));
+    fs::create_dir(path.join("photos")).unwrap();
+    let few_shot = ["fewshot", "--features", "f.safetensors", "--ways", "2", "--shots", "1", "--queries", "1"];
+    for (args, part) in [
+        (
+            &["measure", "--arch", "net.toml", "--weights", "w.safetensors", "--data", "glifs"][..],
+            "did you mean glyphs",
+        ),
+        (
+            &["measure", "--arch", "net.toml", "--weights", "w.safetensors", "--data", "glyphs:tst"],
+            "unknown part `tst`",
+        ),
+        (
+            &["measure", "--arch", "net.toml", "--weights", "w.safetensors", "--data", "hub:a/b:tst"],
+            "unknown part `tst`",
+        ),
+        (&["measure", "--arch", "net.toml", "--weights", "w.safetensors", "--data", "folder:photos:tst"], "part `tst`"),
+        (&["measure", "--model", "vgg31", "--weights", "w.safetensors", "--inputs", "x.safetensors"], "vgg13"),
+        (&["data", "verify", "glifs"], "did you mean glyphs"),
+        (&["data", "show", "glifs"], "did you mean glyphs"),
+        (&["reproduce", "fig9", "--dry-run"], "unknown experiment `fig9`"),
+        (&[&few_shot[..], &["--heads", "ncm,rigde:1"]].concat(), "rigde"),
+        (&["collapse", "--features", "f.safetensors", "--preset", "papian"], "papyan"),
+    ] {
+        let message = ended(path, args, 2);
+        assert!(message.contains(part), "{args:?}: {message}");
+    }
+    // A name in a file is input.
+    fs::write(path.join("wrong.toml"), "family = 'mpl'").unwrap();
+    ended(path, &["measure", "--arch", "wrong.toml", "--weights", "w.safetensors", "--inputs", "x.safetensors"], 1);
+}
+
+#[test]
+fn line_feeds_in_names_do_not_break_lines() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    save_net(path);
+    fs::create_dir(path.join("two\nlines")).unwrap();
+    image::GrayImage::from_raw(2, 2, vec![1, 9, 70, 7]).unwrap().save(path.join("two\nlines/1.png")).unwrap();
+    fs::write(path.join("two\nlines/Thumbs.db"), "no image").unwrap();
+    let args = [&NET[..], &["--data", "folder:two\nlines"]].concat();
+    let notes = ended(path, &args, 0);
+    assert!(notes.contains("note: folder:two\\nlines: 1 files are not images and were skipped\n"), "{notes}");
+    for (args, name) in [
+        (&["collapse", "--features", "a\nb.npz"][..], "a\\nb.npz"),
+        (&["fewshot", "--features", "a\nb.npz"], "a\\nb.npz"),
+        (&[&NET[..], &["--inputs", "a\nb.safetensors"]].concat(), "a\\nb.safetensors"),
+    ] {
+        let message = ended(path, args, 1);
+        assert!(message.contains(name) && message.trim_end().lines().count() == 1, "{message}");
+    }
 }
 
 #[test]
@@ -289,10 +407,28 @@ fn devices_and_pipes_are_refused_and_closed_pipes_are_no_error() {
     let path = folder.path();
     save_net(path);
     save_safetensors(&path.join("f.safetensors"));
-    assert!(Command::new("mkfifo").arg(path.join("pipe.npz")).status().unwrap().success());
+    fs::write(path.join("f.npy"), features_npy()).unwrap();
+    for pipe in ["pipe.npz", "pipe.toml"] {
+        assert!(Command::new("mkfifo").arg(path.join(pipe)).status().unwrap().success());
+    }
     for input in ["pipe.npz", "/dev/null", "/dev/zero", "."] {
         let message = ended(path, &["collapse", "--features", input], 1);
-        assert!(message.contains("no regular file"), "{message}");
+        assert!(message.contains("expected a regular file"), "{message}");
+    }
+    for args in [
+        &["collapse", "--features", "f.safetensors", "--head", "pipe.npz"][..],
+        &["collapse", "--features", "f.npy", "--labels", "pipe.npz"],
+        &["fewshot", "--features", "f.safetensors", "--tasks", "pipe.npz"],
+        &["measure", "--arch", "pipe.npz", "--weights", "w.safetensors", "--inputs", "x.safetensors"],
+        &["measure", "--arch", "net.toml", "--weights", "pipe.npz", "--inputs", "x.safetensors"],
+        &["measure", "--arch", "net.toml", "--weights", "w.safetensors", "--inputs", "pipe.npz"],
+        &["measure", "--onnx", "pipe.npz", "--inputs", "x.safetensors"],
+        &["rank", "--list", "pipe.npz", "--inputs", "x.safetensors"],
+        &["reproduce", "pipe.toml", "--dry-run"],
+    ] {
+        let message = ended(path, args, 1);
+        let refused = ["regular file", "device or pipe"].iter().any(|part| message.contains(part));
+        assert!(refused, "{args:?}: {message}");
     }
     for target in ["/dev/null", "/dev/full", "pipe.npz"] {
         let message = ended(path, &[&NET[..], &["--inputs", "x.safetensors", "--per-sample", target]].concat(), 1);
@@ -322,11 +458,11 @@ fn escape_codes_in_names_are_not_printed() {
     for (args, code) in [
         (&["collapse", "--features", "\u{1b}[2J.npz"][..], 1),
         (&["collapse", "--features", "f.npz", "--weighting", "\u{1b}[2J"], 2),
-        (&["data", "verify", "\u{1b}[2J"], 1),
+        (&["data", "verify", "\u{1b}[2J"], 2),
     ] {
         let message = ended(path, args, code);
         assert!(!message.contains('\u{1b}'), "{message:?}");
         // The parser of the command line drops them from its messages.
-        assert!(code == 2 || message.contains("\\u{1b}[2J"), "{message:?}");
+        assert!(args.contains(&"--weighting") || message.contains("\\u{1b}[2J"), "{message:?}");
     }
 }

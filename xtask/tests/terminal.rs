@@ -4,6 +4,7 @@
 mod tiny;
 
 use std::fs;
+use std::path::Path;
 use std::process::Stdio;
 
 use tiny::{command, read, reproduce, text, xtask};
@@ -15,6 +16,17 @@ fn printing() -> Vec<Vec<&'static str>> {
         vec!["--version"],
         vec!["reproduce", "--help"],
         vec!["completions", "bash"],
+        vec!["man"],
+        vec!["man", "--out", "pages"],
+        vec!["measure", "--list-models"],
+        vec!["measure", "--help"],
+        vec!["collapse", "--features", "f.csv"],
+        vec!["collapse", "--features", "f.csv", "--json"],
+        vec!["fewshot", "--features", "f.csv", "--ways", "2", "--shots", "1", "--queries", "1", "--episodes", "20"],
+        vec!["rank", "--runs", "ranked"],
+        vec!["rank", "--runs", "ranked", "--json"],
+        vec!["data", "verify", "glyphs", "--faces", "1"],
+        vec!["bench", "--help"],
         vec!["data", "list", "--long"],
         vec!["reproduce", "--list"],
         reproduce("out", &[]),
@@ -23,11 +35,21 @@ fn printing() -> Vec<Vec<&'static str>> {
     ]
 }
 
+/// Makes what the commands of [`printing`] need.
+fn prepare(root: &Path) {
+    text(&xtask(root, &reproduce("out", &[])), 0);
+    fs::create_dir(root.join("ranked")).unwrap();
+    let columns = "seed,status,measuring_point,at,gc,gc_standard_error,ridge_accuracy,ridge_accuracy_standard_error\n";
+    let rows: String = (1..6).map(|run| format!("{run},counted,schedule,1,{run},0.1,0.{run},0.01\n")).collect();
+    fs::write(root.join("ranked/measurements.csv"), columns.to_owned() + &rows).unwrap();
+    fs::write(root.join("f.csv"), "f0,f1,label\n0,0,0\n0,2,0\n1,1,0\n4,0,1\n4,3,1\n5,1,1\n").unwrap();
+}
+
 #[test]
 fn a_pipe_that_is_closed_early_is_no_error() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
-    text(&xtask(root, &reproduce("out", &[])), 0);
+    prepare(root);
     for args in printing() {
         for close_errors in [false, true] {
             let mut child = command(root, &args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -49,7 +71,7 @@ fn a_pipe_that_is_closed_early_is_no_error() {
 fn a_full_disk_on_standard_output_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
-    text(&xtask(root, &reproduce("out", &[])), 0);
+    prepare(root);
     for args in printing() {
         let full = || Stdio::from(fs::OpenOptions::new().write(true).open("/dev/full").unwrap());
         let output = command(root, &args).stdout(full()).stderr(Stdio::piped()).output().unwrap();
@@ -73,7 +95,7 @@ fn errors_in_the_command_line_end_with_2_and_others_with_1() {
     fs::write(root.join("bad.toml"), "title = 1\n[presets.quick]\n").unwrap();
     fs::create_dir(root.join("newer")).unwrap();
     fs::write(root.join("newer/format"), "4000").unwrap();
-    let wrong: [&[&str]; 14] = [
+    let wrong: [&[&str]; 29] = [
         &[],
         &["no-such-command"],
         &["reproduce", "--no-such-option"],
@@ -88,18 +110,37 @@ fn errors_in_the_command_line_end_with_2_and_others_with_1() {
         &["reproduce", "--sbatch=--partition=a"],
         &["reproduce", "all", "--data", "glyphs"],
         &["run"],
+        &["measure"],
+        &["measure", "--model", "resnet81", "--weights", "file", "--data", "glyphs"],
+        &["measure", "--model", "resnet18", "--weights", "file", "--data", "gylphs"],
+        &["measure", "--model", "resnet18", "--weights", "file", "--data", "glyphs:half"],
+        &["measure", "--model", "resnet18", "--weights", "file"],
+        &["measure", "--model", "resnet18", "--weights", "file", "--data", "glyphs", "--device", "cuda:9"],
+        &["measure", "--model", "resnet18", "--weights", "file", "--inputs", "file", "--std", "1"],
+        &["measure", "--model", "resnet18", "--weights", "file", "--data", "glyphs", "--mean", "0,0", "--std", "1"],
+        &["measure", "--list-models", "--json"],
+        &["fewshot", "--features", "file", "--heads", "no-such-head"],
+        &["rank"],
+        &["rank", "a.safetensors", "--data", "glyphs"],
+        &["rank", "file", "--model", "resnet18", "--data", "glyphs", "--head", "no-such-head"],
+        &["data", "show", "no-such-data"],
+        &["man", "no-such-command"],
     ];
     for args in wrong {
         let printed = text(&xtask(root, args), 2);
         assert!(!printed.is_empty(), "{args:?}");
     }
-    let failing: [&[&str]; 6] = [
+    let failing: [&[&str]; 9] = [
         &["reproduce", "missing.toml"],
         &["reproduce", "bad.toml"],
         &["reproduce", "--out", "file"],
         &["reproduce", "--out", "newer"],
         &["run", "file"],
         &["rank", "--runs", "missing"],
+        // Before any download.
+        &["measure", "--model", "resnet18", "--weights", "missing", "--data", "cifar10"],
+        &["measure", "--model", "resnet18", "--weights", "hub:owner/name", "--data", "folder:missing"],
+        &["rank", "missing", "--model", "resnet18", "--data", "cifar10"],
     ];
     for args in failing {
         let printed = text(&xtask(root, args), 1);

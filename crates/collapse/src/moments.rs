@@ -521,14 +521,15 @@ impl TryFrom<Parts> for ClassMoments {
         let classes = parts.classes.unwrap_or_else(|| (0..rows.min(parts.counts.len())).collect());
         let ascending =
             classes.is_sorted_by(|a, b| a < b) && classes.last().is_none_or(|&last| last < parts.class_count);
-        if expected != actual || !ascending {
+        if expected != actual || !ascending || (width == 0 && rows > 0) {
             return Err(Error::Shape {
                 operation: "reading class moments",
                 expected: format!(
-                    "counts, means, squares, products of lengths {expected:?} and ascending classes below {}",
+                    "counts, means, squares, products of lengths {expected:?}, at least one feature, and ascending classes \
+                     below {}",
                     parts.class_count
                 ),
-                actual: format!("lengths {actual:?}, {} classes", classes.len()),
+                actual: format!("lengths {actual:?}, {width} features, {} classes", classes.len()),
             });
         }
         // Counts of more samples than any data set has would overflow their sum.

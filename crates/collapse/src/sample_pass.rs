@@ -425,8 +425,15 @@ pub(crate) struct StandardErrors {
 }
 
 /// Binomial standard error of a share of `samples` independent samples.
+///
+/// For a share of 0 or 1, where that would be 0, it is the standard deviation of the share given the samples under a uniform
+/// prior, a Beta(1, samples + 1): about 1/samples.
 fn binomial(share: f64, samples: u64) -> f64 {
-    (share * (1.0 - share) / samples as f64).sqrt()
+    let n = samples as f64;
+    if share == 0.0 || share == 1.0 {
+        return ((n + 1.0) / ((n + 2.0).powi(2) * (n + 3.0))).sqrt();
+    }
+    (share * (1.0 - share) / n).sqrt()
 }
 
 /// The error of the nearest-mean rule.
@@ -435,7 +442,8 @@ fn binomial(share: f64, samples: u64) -> f64 {
 pub struct NearestMeanError {
     /// Share of samples whose nearest mean is another class's.
     pub error: f64,
-    /// Binomial standard error over samples, with the means taken as exact; 0 when no or every sample is misclassified.
+    /// Binomial standard error over samples, with the means taken as exact; about 1/n when no or every sample is
+    /// misclassified.
     pub std_error: f64,
     /// Mean over classes of the error of each class, with equal weights.
     pub class_balanced_error: f64,

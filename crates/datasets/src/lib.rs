@@ -47,6 +47,6 @@ pub use registry::{Entry, Origin, SplitName, class_split, entries, fetch, find, 
 #[cfg(feature = "parquet")]
 pub use registry::{HubTable, load_table};
 #[cfg(feature = "image")]
-pub use registry::{UnlabelledImages, load_folder, load_unlabelled};
+pub use registry::{UnlabelledImages, has_class_folders, load_folder, load_unlabelled};
 pub use source::Source;
 pub use split::ClassSplit;

@@ -5,34 +5,15 @@
 #[path = "../fuzz/readers.rs"]
 mod readers;
 
+use damaged_inputs::{Reader, read_damaged, replay};
 use fewshot::{EpisodeSampler, FeatureCache, FeatureView, TaskListWriter};
-use rand::Rng;
-
-type Reader = fn(&[u8]);
 
 /// The readers, by the start of the names of files in `fuzz/found`.
 const READERS: [(&str, Reader); 2] = [("task_list", readers::task_list), ("feature_cache", readers::feature_cache)];
 
-/// Runs a reader over the input and over damaged copies of it.
-fn run(name: &str, seed: &[u8], rounds: u64, read: impl Fn(&[u8])) {
-    read(seed);
-    for round in 0..rounds {
-        let mut stream = streams::stream(0, &format!("fewshot/damaged/{name}"), round);
-        let mut below = |n: u64| stream.random_range(0..n);
-        read(&support::damaged(seed, &mut below));
-    }
-}
-
 #[test]
 fn inputs_found_by_fuzzing_are_errors_or_values() {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/found");
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-        let bytes = std::fs::read(&path).unwrap();
-        let read = READERS.iter().find(|(reader, _)| name.starts_with(reader));
-        read.unwrap_or_else(|| panic!("{name} starts with no reader's name")).1(&bytes);
-    }
+    replay(concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/found"), &READERS);
 }
 
 #[test]
@@ -41,7 +22,7 @@ fn damaged_task_lists_are_errors_or_values() {
     let sampler = EpisodeSampler::fixed(&labels, 3, 2, 4, 9).unwrap();
     let mut writer = TaskListWriter::new(Vec::new(), &labels, Some(&sampler)).unwrap();
     sampler.episodes().take(3).for_each(|episode| writer.write(&episode).unwrap());
-    run("task list", &writer.finish().unwrap(), 3000, readers::task_list);
+    read_damaged("fewshot/damaged/task list", &writer.finish().unwrap(), 3000, readers::task_list);
 }
 
 #[test]
@@ -52,5 +33,5 @@ fn damaged_files_of_cached_features_are_errors_or_values() {
     cache.put(&readers::key(), features).unwrap();
     let seed = std::fs::read(cache.path(&readers::key())).unwrap();
     assert!(cache.get(&readers::key()).unwrap().is_some());
-    run("feature cache", &seed, 3000, readers::feature_cache);
+    read_damaged("fewshot/damaged/feature cache", &seed, 3000, readers::feature_cache);
 }

@@ -9,7 +9,8 @@ use crate::batch::{Batch, Chunks};
 use crate::by_reference::ByReference;
 use crate::estimators::Estimator;
 use crate::measurement::Measurement;
-use crate::{Error, Estimate, FeatureMap, InputUnits, Population, Probe, Result, Side};
+use crate::progress::Watch;
+use crate::{Error, Estimate, FeatureMap, InputUnits, Population, Probe, Progress, Result, Side};
 
 /// The settings of a measurement of geometric complexity: estimator, population, stopping rule.
 ///
@@ -307,11 +308,28 @@ impl GeometricComplexity {
         B: Into<Batch>,
         E: Into<Box<dyn StdError + Send + Sync>>,
     {
+        self.measure_watched(map, batches, &|_| ())
+    }
+
+    /// [`GeometricComplexity::measure`], with a function that is called after every pass through the map. It changes no result.
+    ///
+    /// # Errors
+    /// The errors of [`GeometricComplexity::measure`].
+    ///
+    /// There is an example at [`Progress`].
+    pub fn measure_watched<M, I, B, E>(&self, map: &M, batches: I, watch: &dyn Fn(&Progress)) -> Result<Estimate>
+    where
+        M: FeatureMap + ?Sized,
+        I: IntoIterator<Item = std::result::Result<B, E>>,
+        B: Into<Batch>,
+        E: Into<Box<dyn StdError + Send + Sync>>,
+    {
         self.check()?;
+        let watch = Watch::new(watch);
         let chunks = Chunks::new(batches.into_iter(), self.selection(), self.expected_samples(), self.per_class);
         match map.frozen() {
-            Some(frozen) => Measurement::new(self, frozen.as_ref(), map.batch_norm(), chunks)?.finish(),
-            None => Measurement::new(self, &ByReference(map), map.batch_norm(), chunks)?.finish(),
+            Some(frozen) => Measurement::new(self, frozen.as_ref(), map.batch_norm(), chunks, watch)?.finish(),
+            None => Measurement::new(self, &ByReference(map), map.batch_norm(), chunks, watch)?.finish(),
         }
     }
 

@@ -15,6 +15,7 @@ use crate::estimators::{Estimator, Task};
 use crate::inspection::{Inspection, inspect};
 use crate::moments::{ErrorOfMean, Moments, SampleEstimate};
 use crate::plan::{Pilot, Plan};
+use crate::progress::Watch;
 use crate::regression::CrossFit;
 use crate::tensors::check_finite;
 use crate::{
@@ -61,6 +62,7 @@ where
         map: &'a dyn FeatureMap,
         batch_norm: BatchNormMode,
         mut chunks: Chunks<I>,
+        watch: Watch<'a>,
     ) -> Result<Self> {
         let started = Instant::now();
         let first = chunks.peek(2)?;
@@ -90,6 +92,7 @@ where
                 rows_in_budget,
                 has_linearization: seen.has_linearization,
                 passes_limited: settings.max_passes.is_some(),
+                watch,
             },
             method,
             chunk: ChunkReport { samples, bytes_per_sample: seen.bytes_per_sample },
@@ -121,6 +124,7 @@ where
             };
             self.add(&chunk, step.probes)?;
             self.plan_if_due()?;
+            self.report();
             if let Some(stopped) = self.stopped()? {
                 return self.estimate(stopped);
             }
@@ -153,7 +157,7 @@ where
     /// The number of samples that the pass budget still allows; `None` without a budget.
     fn affordable(&self, probes: usize) -> Result<Option<usize>> {
         let Some(budget) = self.settings.max_passes else { return Ok(None) };
-        let needed = self.method.cost(self.method.directions(probes, self.task.inputs, self.task.outputs));
+        let needed = self.cost(probes);
         let left = budget.saturating_sub(self.passes.total());
         if self.moments.count() == 0 && left < needed {
             return Err(Error::PassBudget { needed, budget });
@@ -161,8 +165,33 @@ where
         Ok(Some((left / needed) as usize))
     }
 
+    /// The largest number of passes of one sample.
+    fn cost(&self, probes: usize) -> u64 {
+        self.method.cost(self.method.directions(probes, self.task.inputs, self.task.outputs))
+    }
+
+    /// Reports the samples so far.
+    fn report(&self) {
+        let step = self.next_step();
+        self.task.watch.report(|progress| {
+            progress.samples = self.moments.count();
+            progress.complete_passes = self.passes.total();
+            progress.passes_per_sample = self.cost(step.probes);
+            progress.relative_error = self.relative_error();
+            progress.plan = self.plan.clone();
+        });
+    }
+
+    /// The relative standard error so far.
+    fn relative_error(&self) -> Option<f64> {
+        let error = self.error_of_mean();
+        error.standard_error.total.and_then(|total| relative(self.moments.mean(), total))
+    }
+
     fn add(&mut self, chunk: &Chunk, probes: usize) -> Result<()> {
         check_finite(&chunk.inputs, &chunk.indices, Quantity::Inputs, || None)?;
+        let cost = self.cost(probes);
+        self.task.watch.report(|progress| progress.passes_per_sample = cost);
         let (estimates, passes) = self.method.estimate(&self.task, chunk, probes)?;
         self.passes.add(passes);
         if let Some(fit) = &mut self.fit {
@@ -238,12 +267,10 @@ where
 
     fn stopped(&self) -> Result<Option<Stopped>> {
         let fewest = if self.fit.is_some() { FEWEST_REGRESSED } else { FEWEST };
-        if let Some(target) = self.settings.relative_error.filter(|_| self.moments.count() >= fewest) {
-            let error = self.error_of_mean();
-            let reached = error.standard_error.total.and_then(|total| relative(self.moments.mean(), total));
-            if reached.is_some_and(|reached| reached <= target) {
-                return Ok(Some(Stopped::RelativeError));
-            }
+        if let Some(target) = self.settings.relative_error.filter(|_| self.moments.count() >= fewest)
+            && self.relative_error().is_some_and(|reached| reached <= target)
+        {
+            return Ok(Some(Stopped::RelativeError));
         }
         let over = self.settings.time_limit.is_some_and(|limit| self.started.elapsed() >= limit);
         Ok(over.then_some(Stopped::Time))

@@ -26,15 +26,15 @@ pub use linearization::Linearization;
 pub use network::Network;
 pub use ops::{self, Accuracy, kernels};
 pub use params::{
-    Access, Builder, Initialisation, Parameter, Params, RenamedTensor, Role, ShapeMismatch, TensorShape, WeightsFile,
-    WeightsReport, WeightsSource,
+    Access, Builder, Initialisation, InterpolatedPositions, Parameter, Params, RenamedTensor, Role, ShapeMismatch,
+    TensorShape, WeightsFile, WeightsReport, WeightsSource,
 };
 pub use pass::Pass;
 pub use threads::with_threads;
 pub use view::View;
 pub use zoo::{
     Architecture, Block, BodyAndHead, Conv4Config, ConvNextConfig, DecoderConfig, DenseNetConfig, EfficientNetConfig,
-    EncoderConfig, Family, MixerConfig, MlpConfig, MobileBlock, MobileNetV2Config, MobileNetV3Config, MobileStage,
-    OwnLayers, RegNetConfig, RegNetStage, ResNetConfig, ResNetStage, Stem, SwinConfig, TokenFeatures, VggConfig,
-    VitConfig, WideResNetConfig,
+    EncoderConfig, Family, ImagePositions, MixerConfig, MlpConfig, MobileBlock, MobileNetV2Config, MobileNetV3Config,
+    MobileStage, OwnLayers, RegNetConfig, RegNetStage, ResNetConfig, ResNetStage, Stem, SwinConfig, TokenFeatures,
+    VggConfig, VitConfig, WideResNetConfig,
 };

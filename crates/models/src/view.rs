@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use candle_core::Tensor;
 use gc_core::BatchNormMode;
 
-use crate::layer::{Flatten, Layer, LayerInput, Sequential};
+use crate::layer::{Flatten, Layer, LayerInput, Sequential, forward_each};
 use crate::layout::to_inside;
 use crate::zoo::BodyAndHead;
 use crate::{Error, Pass, Result};
@@ -120,6 +120,32 @@ impl View {
         self.up_to(layer)?.forward(&self.to_inside(images)?, pass)
     }
 
+    /// The outputs of several layers `[n, p]`, each as by [`View::features_at`] and with the same bits. Layers that lead to several
+    /// of them run once, so that the outputs of all layers cost one forward pass.
+    ///
+    /// **Errors** as [`View::features_at`].
+    ///
+    /// ```
+    /// use candle_core::{DType, Device, Tensor};
+    /// use models::{Architecture, Initialisation, Network, Pass};
+    /// let architecture = Architecture::named("resnet18-cifar")?.with_width(0.0625).with_input(3, [8, 8]);
+    /// let net = Network::new(&architecture, Initialisation::HeNormal, 0, DType::F32, &Device::Cpu)?;
+    /// let (images, pass) = (Tensor::ones((2, 3, 8, 8), DType::F32, &Device::Cpu)?, Pass::evaluation());
+    /// let names = ["layer1", "layer2.0.conv1", "fc"];
+    /// let outputs = net.frozen().features_at_each(&images, &names, &pass)?;
+    /// for (name, output) in names.iter().zip(outputs) {
+    ///     let alone = net.frozen().features_at(&images, name, &pass)?;
+    ///     assert_eq!(output.to_vec2::<f32>()?, alone.to_vec2::<f32>()?);
+    /// }
+    /// # Ok::<(), models::Error>(())
+    /// ```
+    pub fn features_at_each(&self, images: &Tensor, layers: &[impl AsRef<str>], pass: &Pass) -> Result<Vec<Tensor>> {
+        let whole = self.whole();
+        let sequences = layers.iter().map(|name| whole.up_to(name.as_ref())).collect::<Result<Vec<_>>>()?;
+        let outputs = forward_each(&sequences, &self.to_inside(images)?, pass)?;
+        outputs.iter().map(|output| Flatten.forward(output, pass)).collect()
+    }
+
     /// Body and head.
     pub(crate) fn layers(&self) -> &BodyAndHead {
         &self.layers
@@ -165,11 +191,16 @@ impl View {
 
     /// The layers from the images to the named one, with its output flattened.
     pub(crate) fn up_to(&self, layer: &str) -> Result<Sequential> {
-        let mut whole = self.layers.body.clone();
-        whole.push_shared(self.layers.head_name.clone(), self.layers.head.clone());
-        let mut layers = whole.up_to(layer)?;
+        let mut layers = self.whole().up_to(layer)?;
         layers.push("flatten", Flatten);
         Ok(layers)
+    }
+
+    /// All layers, with the head as the last one.
+    fn whole(&self) -> Sequential {
+        let mut whole = self.layers.body.clone();
+        whole.push_shared(self.layers.head_name.clone(), self.layers.head.clone());
+        whole
     }
 
     /// A batch in the order inside a network, after a check of its shape.

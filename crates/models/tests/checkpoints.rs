@@ -45,6 +45,7 @@ fn fits() -> Vec<Fit> {
         },
         Fit { accumulate: 2, clip: Some(0.5), penalty: Some(penalty), ..base(Adam::decoupled(1e-2, 0.1).into()) },
         Fit { target_loss: Some(TargetLoss { loss: 0.02, window: 4 }), ..base(Adam::new(1e-2).into()) },
+        Fit { ema: Some(0.7), ..base(Adam::decoupled(1e-2, 0.1).into()) },
     ]
 }
 
@@ -99,8 +100,40 @@ fn a_continued_run_gives_the_bits_of_an_uninterrupted_one() {
             assert_eq!(outcome, *ended.as_ref().unwrap());
             assert_eq!(saver.losses, expected, "{fit:?}");
             assert_eq!(weights(&other), weights(&whole), "{fit:?}");
+            assert_eq!(progress.average().is_some(), fit.ema.is_some());
         }
     }
+}
+
+#[test]
+fn the_moving_average_continues_with_the_same_bits() {
+    let fit = &fits()[4];
+    let averages = |start: &mut Progress, network: &Network| {
+        let mut seen = Vec::new();
+        let outcome = fit.run(network, start, &mut batch, |network, _| {
+            seen.push(weights(network));
+            Ok(ControlFlow::Continue(()))
+        });
+        assert_eq!(outcome.unwrap(), FitOutcome::Finished);
+        seen
+    };
+    let whole = averages(&mut Progress::default(), &network(3));
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoints = Checkpoints::new(folder.path(), Keep::default()).unwrap();
+    let mut saver = Saver { fit, checkpoints: &checkpoints, losses: Vec::new(), until: 3 };
+    fit.run_observed(&network(3), &mut Progress::default(), &mut batch, &mut saver).unwrap();
+    let (other, mut progress) = (network(77), Progress::default());
+    checkpoints.newest().unwrap().unwrap().restore(fit, &other, &mut progress).unwrap();
+    assert_eq!(averages(&mut progress, &other), whole[4..]);
+    // Another decay, or none, is another training.
+    for ema in [None, Some(0.8)] {
+        let refused =
+            checkpoints.newest().unwrap().unwrap().restore(&Fit { ema, ..fit.clone() }, &other, &mut progress);
+        assert!(matches!(refused, Err(Error::CheckpointMismatch { what: "settings of the training", .. })));
+    }
+    // Without an average the header is that of earlier versions.
+    let header = |fit: &Fit| Checkpoint::read_header(saved(folder.path(), fit, 9, None)).unwrap().fit;
+    assert!(!header(&fits()[0]).contains("ema") && header(fit).contains("ema: Some(0.7)"));
 }
 
 fn saved(folder: &Path, fit: &Fit, step: u64, metric: Option<f64>) -> std::path::PathBuf {

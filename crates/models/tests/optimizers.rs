@@ -8,10 +8,10 @@ use std::ops::ControlFlow;
 
 use candle_core::{DType, Device, Tensor, Var};
 use models::train::{
-    Adam, Divergence, Fit, FitOutcome, GcPenalty, Gradients, Observation, Optimizer, OptimizerState, Progress,
-    Schedule, Sgd, TargetLoss,
+    Adam, Divergence, Fit, FitOutcome, GcPenalty, Gradients, Observation, Observer, Optimizer, OptimizerState,
+    Progress, Schedule, Sgd, TargetLoss,
 };
-use models::{Architecture, Error, Initialisation, Network};
+use models::{Architecture, Error, Initialisation, Network, Result};
 use support::numbers;
 
 /// A net whose `head.bias` has three values.
@@ -193,6 +193,74 @@ fn schedules_give_their_factors() {
 }
 
 #[test]
+fn one_cycle_is_that_of_pytorch() {
+    // torch.optim.lr_scheduler.OneCycleLR, max_lr 1, total_steps 10, default options: it rises over 0.3 · 10 − 1 = 2 steps.
+    let cycle = Schedule::one_cycle();
+    let cosine = |progress: f64| 0.5 * (1.0 + (std::f64::consts::PI * progress).cos());
+    let down = |step: f64| 4e-6 + (1.0 - 4e-6) * cosine((step - 2.0) / 7.0);
+    for (step, expected) in [(0, 0.04), (1, 0.52), (2, 1.0), (3, down(3.0)), (6, down(6.0)), (9, 4e-6)] {
+        let found = cycle.factor(step, 10);
+        assert!((found - expected).abs() < 1e-15, "step {step}: {found} instead of {expected}");
+    }
+    // A run of one step has no cycle.
+    assert_eq!(cycle.factor(0, 1), 1.0);
+    assert!(cycle.validate(10).is_ok() && cycle.clone().with_warmup(2).validate(10).is_err());
+    let read: Schedule = toml::from_str("course = { kind = 'one-cycle' }").unwrap();
+    assert_eq!(read, cycle);
+    for bad in ["rise = 1.0", "start = 0.0", "end = -1.0"] {
+        let read: Schedule = toml::from_str(&format!("course = {{ kind = 'one-cycle', {bad} }}")).unwrap();
+        assert!(matches!(read.validate(10), Err(Error::Setting { .. })), "{bad}");
+    }
+}
+
+/// An observer that records the parameters that it sees at each step, and does not look at some steps.
+struct Seen {
+    weights: Vec<(u64, Vec<f64>)>,
+    looks: fn(u64) -> bool,
+}
+
+impl Observer for Seen {
+    fn observe(&mut self, network: &Network, seen: Observation) -> Result<ControlFlow<()>> {
+        let weights = network.params().iter().flat_map(|(_, parameter)| numbers(&parameter.var)).collect();
+        self.weights.push((seen.step, weights));
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn reads_network(&self, seen: Observation) -> bool {
+        (self.looks)(seen.step)
+    }
+}
+
+fn observed(fit: &Fit, looks: fn(u64) -> bool) -> (Vec<(u64, Vec<f64>)>, Vec<f64>) {
+    let network = network(DType::F64);
+    let mut seen = Seen { weights: Vec::new(), looks };
+    let mut batches = |index: u64| samples(index as usize % 8 * 8, 8);
+    fit.run_observed(&network, &mut Progress::default(), &mut batches, &mut seen).unwrap();
+    (seen.weights, network.params().iter().flat_map(|(_, parameter)| numbers(&parameter.var)).collect())
+}
+
+#[test]
+fn observers_see_the_moving_average_and_training_does_not() {
+    let plain = Fit::new(6, Sgd { momentum: 0.9, ..Sgd::new(0.1) });
+    let averaged = Fit { ema: Some(0.75), ..plain.clone() };
+    let ((own, end), (seen, end_averaged)) = (observed(&plain, |_| true), observed(&averaged, |_| true));
+    assert_eq!(end, end_averaged, "the average changes no step of the training");
+    // e ← ¾ e + ¼ θ by hand, from the initial parameters on.
+    let mut expected = own[0].1.clone();
+    assert_eq!(seen[0].1, expected);
+    for ((_, own), (step, seen)) in own.iter().zip(&seen).skip(1) {
+        expected.iter_mut().zip(own).for_each(|(average, own)| *average = 0.75 * *average + 0.25 * own);
+        assert!(expected.iter().zip(seen).all(|(a, b)| (a - b).abs() < 1e-14), "step {step}");
+        assert_ne!(seen, own);
+    }
+    // An observer that does not look at a step gets the parameters of the training.
+    let (some, _) = observed(&averaged, |step| step == 6);
+    assert_eq!((&some[3].1, &some[6].1), (&own[3].1, &seen[6].1));
+    // Decay 0 is no average.
+    assert_eq!(observed(&Fit { ema: Some(0.0), ..plain }, |_| true).0, own);
+}
+
+#[test]
 fn schedules_that_do_not_fit_the_run_are_refused() {
     let ends = Schedule::cosine().over(8).validate(10).unwrap_err();
     assert!(matches!(ends, Error::ScheduleEnds { schedule: 8, run: 10 }), "{ends}");
@@ -229,6 +297,7 @@ fn invalid_settings_of_runs_are_refused_by_name() {
     assert_eq!(refused(Fit { steps: 0, ..fit.clone() }), "steps");
     assert_eq!(refused(Fit { accumulate: 0, ..fit.clone() }), "accumulate");
     assert_eq!(refused(Fit { clip: Some(0.0), ..fit.clone() }), "clip");
+    assert_eq!(refused(Fit { ema: Some(1.0), ..fit.clone() }), "ema");
     assert_eq!(refused(Fit { label_smoothing: 1.0, ..fit.clone() }), "label smoothing");
     let target = |loss, window| Some(TargetLoss { loss, window });
     assert_eq!(refused(Fit { target_loss: target(-1.0, 2), ..fit.clone() }), "target loss");

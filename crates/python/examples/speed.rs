@@ -19,7 +19,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for _ in 0..3 {
         let start = Instant::now();
         let report = report_slice(&values, features, &labels, None, &ReportOptions::default())?;
-        println!("report: {:.2} s, CDNV {:.6}", start.elapsed().as_secs_f64(), report.cdnv);
+        println!("report: {:.2} s, CDNV {:.6}", start.elapsed().as_secs_f64(), report.cdnv.mean);
     }
     let heads: [HeadKind; 1] = ["ncm".parse()?];
     for _ in 0..3 {

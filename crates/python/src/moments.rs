@@ -7,6 +7,7 @@ use collapse::{
 };
 use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1};
 use pyo3::prelude::*;
+use serde::Serialize;
 
 use crate::arrays::{self, Matrix, for_values, vector};
 use crate::collapse_functions::{HeadArrays, head};
@@ -104,7 +105,7 @@ impl Moments {
 
     fn cdnv<'py>(&self, py: Python<'py>, convention: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let convention: CdnvConvention = from_python("convention", convention)?;
-        to_python(py, &self.measure(py, |moments| cdnv(moments, convention))?)
+        self.result(py, |moments| cdnv(moments, convention))
     }
 
     fn cdnv_matrix<'py>(&self, py: Python<'py>, convention: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyArray2<f64>>> {
@@ -116,12 +117,11 @@ impl Moments {
     }
 
     fn cdnv_unbiased<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        to_python(py, &self.measure(py, cdnv_unbiased)?)
+        self.result(py, cdnv_unbiased)
     }
 
     fn trace_ratio<'py>(&self, py: Python<'py>, weighting: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        let weighting: Weighting = from_python("weighting", weighting)?;
-        to_python(py, &self.measure(py, |moments| trace_ratio(moments, weighting))?)
+        self.weighted(py, weighting, trace_ratio)
     }
 
     fn variability<'py>(
@@ -130,25 +130,22 @@ impl Moments {
         weighting: &Bound<'py, PyAny>,
         truncation: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let weighting: Weighting = from_python("weighting", weighting)?;
         let truncation: Option<Truncation> = truncation.map(|value| from_python("truncation", value)).transpose()?;
         let truncation = truncation.unwrap_or_default();
-        to_python(py, &self.measure(py, |moments| variability(moments, weighting, truncation))?)
+        self.weighted(py, weighting, |moments, weighting| variability(moments, weighting, truncation))
     }
 
     fn vci<'py>(&self, py: Python<'py>, weighting: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        let weighting: Weighting = from_python("weighting", weighting)?;
-        to_python(py, &self.measure(py, |moments| vci(moments, weighting))?)
+        self.weighted(py, weighting, vci)
     }
 
     fn rank_me<'py>(&self, py: Python<'py>, centring: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let centring: Centring = from_python("centring", centring)?;
-        to_python(py, &self.measure(py, |moments| rank_me(moments, centring))?)
+        self.result(py, |moments| rank_me(moments, centring))
     }
 
     fn simplex<'py>(&self, py: Python<'py>, weighting: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        let weighting: Weighting = from_python("weighting", weighting)?;
-        to_python(py, &self.measure(py, |moments| simplex(moments, weighting))?)
+        self.weighted(py, weighting, simplex)
     }
 
     fn self_duality<'py>(
@@ -157,9 +154,8 @@ impl Moments {
         head: HeadArrays<'py>,
         weighting: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let weighting: Weighting = from_python("weighting", weighting)?;
         let head = self::head(&head)?;
-        to_python(py, &self.measure(py, |moments| self_duality(&head, moments, weighting))?)
+        self.weighted(py, weighting, |moments, weighting| self_duality(&head, moments, weighting))
     }
 
     fn bias_collapse<'py>(
@@ -168,13 +164,12 @@ impl Moments {
         head: HeadArrays<'py>,
         weighting: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let weighting: Weighting = from_python("weighting", weighting)?;
         let head = self::head(&head)?;
-        to_python(py, &self.measure(py, |moments| bias_collapse(&head, moments, weighting))?)
+        self.weighted(py, weighting, |moments, weighting| bias_collapse(&head, moments, weighting))
     }
 
     fn geometric_collapse<'py>(&self, py: Python<'py>, gc: f64) -> PyResult<Bound<'py, PyAny>> {
-        to_python(py, &self.measure(py, |moments| geometric_collapse(moments, gc))?)
+        self.result(py, |moments| geometric_collapse(moments, gc))
     }
 
     fn pairwise_geometric_collapse<'py>(
@@ -183,7 +178,7 @@ impl Moments {
         gc_per_class: PyReadonlyArray1<'py, f64>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let gc = vector("gc_per_class", &gc_per_class)?;
-        to_python(py, &self.measure(py, |moments| pairwise_geometric_collapse(moments, gc))?)
+        self.result(py, |moments| pairwise_geometric_collapse(moments, gc))
     }
 
     fn poincare_constant<'py>(
@@ -192,7 +187,7 @@ impl Moments {
         gc_per_class: PyReadonlyArray1<'py, f64>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let gc = vector("gc_per_class", &gc_per_class)?;
-        to_python(py, &self.measure(py, |moments| effective_poincare_constant(moments, gc))?)
+        self.result(py, |moments| effective_poincare_constant(moments, gc))
     }
 
     fn preset<'py>(
@@ -203,7 +198,7 @@ impl Moments {
     ) -> PyResult<Bound<'py, PyAny>> {
         let preset: Preset = from_python("preset", name)?;
         let head = head.as_ref().map(self::head).transpose()?;
-        to_python(py, &self.measure(py, |moments| preset.measure(moments, head.as_ref()))?)
+        self.result(py, |moments| preset.measure(moments, head.as_ref()))
     }
 
     fn nearest_mean_error<'py>(
@@ -217,7 +212,7 @@ impl Moments {
         let values = features.values()?;
         let measure =
             |moments: &ClassMoments| for_values!(values, slice => nearest_mean_error_slice(moments, slice, &labels));
-        to_python(py, &self.measure(py, measure)?)
+        self.result(py, measure)
     }
 }
 
@@ -230,6 +225,26 @@ impl Moments {
     ) -> Result<T> {
         let moments = &self.0;
         Ok(py.detach(|| measure(moments))?)
+    }
+
+    /// A measure of these moments as a dictionary.
+    fn result<'py, T: Serialize + Send>(
+        &self,
+        py: Python<'py>,
+        measure: impl FnOnce(&ClassMoments) -> collapse::Result<T> + Send,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        to_python(py, &self.measure(py, measure)?)
+    }
+
+    /// A measure that depends on the weights of classes.
+    fn weighted<'py, T: Serialize + Send>(
+        &self,
+        py: Python<'py>,
+        weighting: &Bound<'py, PyAny>,
+        measure: impl FnOnce(&ClassMoments, Weighting) -> collapse::Result<T> + Send,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let weighting = from_python("weighting", weighting)?;
+        self.result(py, |moments| measure(moments, weighting))
     }
 
     fn check_columns(&self, operation: &'static str, features: &Matrix<'_>) -> Result<()> {

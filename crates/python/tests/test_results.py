@@ -144,3 +144,14 @@ def test_every_public_function_has_a_docstring():
     for module in (collapse, fewshot, gc, heads, statistics):
         for name in module.__all__:
             assert inspect.getdoc(getattr(module, name)), f"{module.__name__}.{name}"
+
+
+def test_settings_of_gc_are_in_the_signatures():
+    declared = list(inspect.signature(gc._settings).parameters)
+    assert list(gc.Settings.__annotations__) == declared
+    for function in (gc.measure, gc.measure_weights):
+        shown = inspect.signature(function).parameters
+        assert list(shown)[-len(declared) :] == declared
+        assert shown["confidence"].default == 0.95 and "settings" not in shown
+        with pytest.raises(TypeError, match="unexpected keyword argument 'prob'"):
+            function(*[None] * (2 if function is gc.measure else 3), prob=1)

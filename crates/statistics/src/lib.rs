@@ -24,8 +24,8 @@ pub use block::Block;
 pub use blocked::{BlockedCorrelation, PermutationSettings, blocked_rank_correlation, course_correlation};
 pub use bootstrap::{bootstrap_means, bootstrap_model_means};
 pub use claim::{
-    ClaimTest, Correction, Decision, DecisionRules, Effect, Judged, SeedValue, SweepRun, TrendEvidence, Undecided,
-    decide_claims, smallest_trend_p_value, trend_evidence, trend_size,
+    ClaimTest, Contrast, Correction, Decision, DecisionRules, Effect, Judged, SeedPair, SeedValue, SweepRun,
+    TrendEvidence, Undecided, decide_claims, paired_contrast, smallest_trend_p_value, trend_evidence, trend_size,
 };
 pub use concordance::{GranulatedCoefficient, SignError, granulated_coefficient, worst_sign_error};
 pub use equivalence::{Equivalence, equivalence_test};
@@ -35,7 +35,7 @@ pub use mean::{MeanEstimate, estimate_mean, mean_with_resamples};
 pub use mediation::{MediationEffects, mediation_effects};
 pub use multiple::{benjamini_hochberg, holm};
 pub use partial::{CovariateBlock, PartialCorrelation, partial_rank_correlation, partial_slopes};
-pub use proportion::{clopper_pearson_interval, wilson_interval};
+pub use proportion::{clopper_pearson_interval, proportion_standard_error, wilson_interval};
 pub use rank::{RankCorrelation, RankStatistic, mean_ranks, pearson, rank_correlation, rank_correlation_in_groups};
 /// The vectorized sums and quantiles of the crate `reductions`.
 pub use reductions::{LANES, Widen, lane_sums, quantile_of_sorted, quantiles_of_stream, row_sums, vectorized};

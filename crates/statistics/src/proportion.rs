@@ -58,6 +58,30 @@ pub fn clopper_pearson_interval(successes: u64, trials: u64, level: f64) -> Resu
     Ok(Interval::new(low, high, level))
 }
 
+/// Standard error of a proportion, which is never 0.
+///
+/// **Definition** √(p̂(1 − p̂)/n) with p̂ = successes/n. For no success and for successes only, where this is 0, it is the
+/// standard deviation √((n + 1)/((n + 2)²(n + 3))) ≈ 1/n of p given the data under a uniform prior, a Beta(1, n + 1).
+///
+/// **Errors** [`Error::InvalidSetting`] for no trials, or more successes than trials.
+///
+/// ```
+/// assert_eq!(statistics::proportion_standard_error(8, 16)?, 0.125);
+/// // No failure in ten trials.
+/// let error = statistics::proportion_standard_error(10, 10)?;
+/// assert!((error - (11.0f64 / 1872.0).sqrt()).abs() < 1e-15);
+/// # statistics::Result::Ok(())
+/// ```
+pub fn proportion_standard_error(successes: u64, trials: u64) -> Result<f64> {
+    check(successes, trials, 0.5)?;
+    let n = trials as f64;
+    if successes == 0 || successes == trials {
+        return Ok(((n + 1.0) / ((n + 2.0).powi(2) * (n + 3.0))).sqrt());
+    }
+    let share = successes as f64 / n;
+    Ok((share * (1.0 - share) / n).sqrt())
+}
+
 fn check(successes: u64, trials: u64, level: f64) -> Result<()> {
     check_level(level)?;
     let invalid = |setting, value: u64, expected| Err(Error::InvalidSetting { setting, value: value as f64, expected });

@@ -19,7 +19,7 @@ pub enum ChangeScale {
 }
 
 impl ChangeScale {
-    fn transform(self, statistic: &'static str, values: &[f64]) -> Result<Vec<f64>> {
+    pub(crate) fn transform(self, statistic: &'static str, values: &[f64]) -> Result<Vec<f64>> {
         match self {
             Self::Factor => logarithms(statistic, values),
             Self::Difference => Ok(values.to_vec()),

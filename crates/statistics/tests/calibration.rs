@@ -6,8 +6,10 @@
 mod simulation;
 
 use rayon::prelude::*;
-use simulation::{FAMILY, Null, Size, association_test, course_test, decided, null_runs, trend_test};
-use statistics::{ClaimTest, Correction};
+use simulation::{
+    FAMILY, Null, NullContrast, Size, association_test, contrast_test, course_test, decided, null_runs, trend_test,
+};
+use statistics::{ClaimTest, Correction, DecisionRules};
 
 const DRAWS: u64 = 5000;
 const MOST: f64 = 0.06;
@@ -84,5 +86,40 @@ fn at_most_six_percent_of_random_walks_are_called_a_course() {
         let found = count as f64 / DRAWS as f64;
         println!("course, {size:?}: {found:.4}");
         assert!(found <= MOST && count > 0, "{size:?}: {found}");
+    }
+}
+
+#[test]
+fn at_most_six_percent_of_null_contrasts_are_decided() {
+    let nulls = [
+        NullContrast::SharedSeedEffect(0.0),
+        NullContrast::SharedSeedEffect(0.5),
+        NullContrast::HeavyTails,
+        NullContrast::RandomDifferences,
+    ];
+    let holm = DecisionRules { correction: Correction::Holm, level: 0.05 };
+    let exploratory = DecisionRules { correction: Correction::BenjaminiHochberg, level: 0.1 };
+    // With 3 seeds the sign-flip test never takes part, with 5 in exploratory claims, with 10 in every family.
+    for seeds in [3, 5, 10] {
+        for null in nulls {
+            let test =
+                |draw, claim, rules: &DecisionRules, claims| contrast_test(null, seeds, draw, claim, rules, claims);
+            let counts = (0..DRAWS)
+                .into_par_iter()
+                .map(|draw| {
+                    let one = |rules: &DecisionRules| {
+                        let decided = |claim| decided(&[test(draw, claim, rules, 1)], rules.correction, rules.level);
+                        (0..FAMILY).map(decided).sum::<usize>()
+                    };
+                    let family: Vec<ClaimTest> = (0..FAMILY).map(|claim| test(draw, claim, &holm, FAMILY)).collect();
+                    let any = usize::from(decided(&family, Correction::Holm, 0.05) > 0);
+                    [one(&holm), one(&exploratory), any * FAMILY]
+                })
+                .reduce(|| [0; 3], |a, b| [a[0] + b[0], a[1] + b[1], a[2] + b[2]]);
+            let found = counts.map(|count| count as f64 / (DRAWS as usize * FAMILY) as f64);
+            println!("contrast, {seeds} seeds, {null:?}: one primary, one exploratory, any of {FAMILY}: {found:.4?}");
+            assert!(found.iter().all(|share| *share <= MOST), "{seeds} {null:?}: {found:?}");
+            assert!(found[0] > 0.01, "{seeds} {null:?}: {found:?}");
+        }
     }
 }

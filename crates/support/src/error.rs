@@ -27,6 +27,24 @@ pub enum Error {
         /// What exists at the path.
         found: FileKind,
     },
+    /// A file to be read is not a regular file.
+    #[error("cannot read {}: it is {found}, expected a regular file; copy its contents into one first", path.display())]
+    NotAnInputFile {
+        /// The file.
+        path: PathBuf,
+        /// What exists at the path.
+        found: FileKind,
+    },
+    /// A text file is larger than any file of its kind.
+    #[error("cannot read {}: it has {bytes} bytes, expected at most {limit}; is it the right file?", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its size.
+        bytes: u64,
+        /// The largest size that is read.
+        limit: u64,
+    },
     /// The path of a write has no file name, such as an empty path.
     #[error("cannot write to `{}`: the path names no file", path.display())]
     NoFileName {
@@ -49,6 +67,8 @@ pub enum FileKind {
     Fifo,
     /// A socket.
     Socket,
+    /// A symbolic link, where none is followed.
+    Link,
     /// A symbolic link whose target does not exist, or a circle of links.
     BrokenLink,
     /// A file of another kind.
@@ -63,6 +83,7 @@ impl std::fmt::Display for FileKind {
             Self::BlockDevice => "a block device",
             Self::Fifo => "a named pipe",
             Self::Socket => "a socket",
+            Self::Link => "a symbolic link",
             Self::BrokenLink => "a broken symbolic link",
             Self::Other => "no regular file",
         })

@@ -50,9 +50,7 @@ impl Arrays {
     pub(crate) fn read(path: &Path, only: &str) -> Result<Self> {
         let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase()).unwrap_or_default();
         let cannot_read = || format!("cannot read {}", path.display());
-        if !std::fs::metadata(path).with_context(cannot_read)?.is_file() {
-            bail!("cannot read {}: it is no regular file; copy its contents into one first", path.display());
-        }
+        support::open_input(path)?;
         let mut left_out = Vec::new();
         let arrays = match ending.as_str() {
             "safetensors" => safetensors(path),

@@ -2,26 +2,32 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
+use assess::{Assessment, Measure, Part};
 use candle_core::{DType, Tensor};
 use clap::ValueEnum;
-use collapse::{
-    ClassMoments, CollapseReport, Counts, Head, Precision, Preset, PresetMeasures, ReportOptions, Scatter, Weighting,
-};
+use collapse::{ClassMoments, CollapseReport, Counts, Head, Precision, Preset, PresetMeasures, ReportOptions, Scatter};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-use super::{FeaturesArgs, LabelledFile};
+use super::bounds::Bounds;
+use super::conventions::ConventionArgs;
+use super::training_path::TrainingPath;
+use super::{FeaturesArgs, LabelledFile, class_pairs};
 use crate::arguments::up_to;
 use crate::arrays::Arrays;
+use crate::invocation::Invocation;
 use crate::output::{self, Row};
+use crate::usage::usage;
 
 const EXAMPLES: &str = "\
 Examples:
   cargo xtask collapse --features features.safetensors
   cargo xtask collapse --features features.npy --labels labels.npy --json | jq .collapse.cdnv
-  cargo xtask collapse --features features.parquet --head head.safetensors --weighting sample-weighted";
+  cargo xtask collapse --features features.parquet --head head.safetensors --weighting sample-weighted
+  cargo xtask collapse --features epoch1.npz epoch10.npz epoch100.npz --steps 1,10,100
+  cargo xtask collapse --features features.safetensors --bounds 5 --pairs pairs.csv";
 
 /// Arguments of `collapse`.
 #[allow(rustdoc::broken_intra_doc_links, reason = "the texts are help in a terminal, where shapes need no escapes")]
@@ -33,18 +39,28 @@ pub(crate) struct Args {
     /// File with the head's `weight` [K, p] and, if it has one, `bias` [K], where the features' file has none
     #[arg(long, value_name = "FILE")]
     head: Option<PathBuf>,
-    /// Whether averages weight every class or every sample equally
-    #[arg(long, value_enum, default_value_t)]
-    weighting: WeightingName,
     /// Number of classes, where some have no sample [default: the head's, or the largest label plus one]
     #[arg(long, value_name = "K", value_parser = up_to::<16_777_216>)]
     classes: Option<usize>,
+    /// The files are the features of one network at these training steps, separated by commas, and have its heads: one report for
+    /// each step
+    #[arg(long, value_name = "STEPS", value_delimiter = ',', conflicts_with_all = ["head", "bounds", "pairs", "preset"])]
+    steps: Vec<u64>,
+    /// Also compute both sides of the theory's bounds: NC against geometric collapse (with `gc`), and the error of the
+    /// nearest-mean rule with this many samples of each class
+    #[arg(long, value_name = "SHOTS", value_parser = up_to::<1_000_000>)]
+    bounds: Option<usize>,
+    /// Write the CDNV of every pair of classes as a CSV file
+    #[arg(long, value_name = "FILE")]
+    pairs: Option<PathBuf>,
     /// Leave out VCI and RankMe, which need p² numbers of memory
     #[arg(long)]
     no_full_scatter: bool,
     /// Also measure as this public codebase does; several are separated by commas
     #[arg(long, value_enum, value_name = "NAMES", value_delimiter = ',', conflicts_with = "no_full_scatter")]
     preset: Vec<PresetName>,
+    #[command(flatten)]
+    conventions: ConventionArgs,
     /// Write JSON to standard output
     #[arg(long)]
     json: bool,
@@ -82,14 +98,6 @@ impl PresetName {
     }
 }
 
-/// [`Weighting`] on the command line.
-#[derive(Debug, Clone, Copy, Default, ValueEnum)]
-enum WeightingName {
-    #[default]
-    ClassBalanced,
-    SampleWeighted,
-}
-
 /// What `--json` writes.
 #[derive(Serialize)]
 struct Output<'a> {
@@ -102,48 +110,109 @@ struct Output<'a> {
     /// The measures of each public codebase of --preset.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     presets: &'a BTreeMap<String, PresetMeasures>,
+    /// Both sides of the inequalities of --bounds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bounds: Option<&'a Bounds>,
 }
 
 /// Runs the command.
-pub(crate) fn collapse_measures(args: &Args) -> Result<()> {
-    let LabelledFile { features, labels, mut arrays, class_names } = args.input.read()?;
-    if let Some(path) = &args.head {
-        let mut file = Arrays::read(path, "weight")?;
-        if file.get("bias").is_some() {
-            arrays.adopt("bias", &mut file, "bias")?;
-        }
-        arrays.adopt("weight", &mut file, "weight")?;
+pub(crate) fn collapse_measures(args: &Args, invocation: &Invocation<'_>) -> Result<()> {
+    if !args.steps.is_empty() {
+        return along_training(args, invocation);
     }
-    let [count, width] = [features.dim(0)?, features.dim(1)?];
-    let head = head(&arrays, width, if args.classes.is_none() { &labels } else { &[] })?;
-    let weighting = match args.weighting {
-        WeightingName::ClassBalanced => Weighting::ClassBalanced,
-        WeightingName::SampleWeighted => Weighting::SampleWeighted,
-    };
-    // A file is measured once, so accuracy counts for more than time.
-    let options = ReportOptions::default()
-        .with_class_count(args.classes)
-        .with_weighting(weighting)
-        .with_scatter(if args.no_full_scatter { Scatter::Trace } else { Scatter::Full })
-        .with_gc_per_sample(arrays.get("gc").map(|_| arrays.numbers("gc", "features", count)).transpose()?)
-        .with_precision(Precision::Double);
-    let report = collapse::report(&features, &labels, head.as_ref(), &options).with_context(|| args.input.path())?;
+    let mut file = args.input.read()?;
+    args.adopt_head(&mut file.arrays)?;
+    let (report, head) = args.report(&file).with_context(|| args.input.path())?;
+    let LabelledFile { features, labels, class_names, .. } = &file;
     let class_count = report.counts.classes + report.counts.singleton_classes + report.counts.missing_classes;
-    let presets = presets(&args.preset, &features, &labels, head.as_ref(), class_count)?;
+    let presets = presets(&args.preset, features, labels, head.as_ref(), class_count)?;
+    let gc = complexities(&file)?;
+    let bounds = |shots: usize| Bounds::new(features, labels, gc.as_deref(), shots, &report);
+    let bounds = args.bounds.map(bounds).transpose().context("--bounds")?;
+    if let Some(path) = &args.pairs {
+        class_pairs::write(path, features, labels, class_names.as_deref(), args.conventions.cdnv())?;
+    }
     if args.json {
-        return output::json(&Output {
-            format: output::FORMAT,
-            features: args.input.path(),
-            class_names: class_names.as_deref(),
-            collapse: &report,
-            presets: &presets,
-        });
+        return output::json(
+            &Output {
+                format: output::FORMAT,
+                features: args.input.path(),
+                class_names: class_names.as_deref(),
+                collapse: &report,
+                presets: &presets,
+                bounds: bounds.as_ref(),
+            },
+            invocation,
+        );
     }
     output::table(&args.input.path(), &rows(&report));
     for (name, measures) in &presets {
         output::table(&format!("with the conventions of {name}"), &preset_rows(measures)?);
     }
+    if let Some(bounds) = &bounds {
+        output::table(
+            &format!("bounds, with m = {} samples of each class", args.bounds.unwrap_or_default()),
+            &bounds.rows(),
+        );
+    }
     Ok(())
+}
+
+/// One report for each file of --features, at the steps of --steps.
+fn along_training(args: &Args, invocation: &Invocation<'_>) -> Result<()> {
+    let (files, steps) = (args.input.files(), &args.steps);
+    if files.len() != steps.len() {
+        let (files, steps) = (files.len(), steps.len());
+        return Err(usage(anyhow!(
+            "--steps: {steps} steps for {files} files; give one step for each file of --features"
+        )));
+    }
+    if let Some((_, twice)) = steps.iter().enumerate().find(|(at, step)| steps[..*at].contains(step)) {
+        return Err(usage(anyhow!("--steps: {twice} is given twice")));
+    }
+    let mut path = TrainingPath::new();
+    for ((name, file), &step) in files.iter().zip(args.input.read_each()?).zip(steps) {
+        let name = name.display().to_string();
+        let (report, _) = args.report(&file?).with_context(|| name.clone())?;
+        path.add(step, name, report)?;
+    }
+    if args.json {
+        return output::json(&path.document(), invocation);
+    }
+    output::say!("{}", path.table().text());
+    Ok(())
+}
+
+impl Args {
+    /// Adds the head of --head, if it is given, to the arrays of the features.
+    fn adopt_head(&self, arrays: &mut Arrays) -> Result<()> {
+        let Some(path) = &self.head else { return Ok(()) };
+        let mut file = Arrays::read(path, "weight")?;
+        if file.get("bias").is_some() {
+            arrays.adopt("bias", &mut file, "bias")?;
+        }
+        arrays.adopt("weight", &mut file, "weight")
+    }
+
+    /// Every measure of the features, and the head that was used.
+    fn report(&self, file: &LabelledFile) -> Result<(CollapseReport, Option<Head>)> {
+        let LabelledFile { features, labels, arrays, .. } = file;
+        let head = head(arrays, features.dim(1)?, if self.classes.is_none() { labels } else { &[] })?;
+        // A file is measured once, so accuracy counts for more than time.
+        let options = ReportOptions::default()
+            .with_class_count(self.classes)
+            .with_scatter(if self.no_full_scatter { Scatter::Trace } else { Scatter::Full })
+            .with_gc_per_sample(complexities(file)?)
+            .with_precision(Precision::Double);
+        let options = self.conventions.apply(options);
+        Ok((collapse::report(features, labels, head.as_ref(), &options)?, head))
+    }
+}
+
+/// GC of each sample, if the file has it.
+fn complexities(file: &LabelledFile) -> Result<Option<Vec<f64>>> {
+    let count = file.features.dim(0)?;
+    file.arrays.get("gc").map(|_| file.arrays.numbers("gc", "features", count)).transpose()
 }
 
 /// The measures of each preset, by its name on the command line.
@@ -205,53 +274,14 @@ fn head(arrays: &Arrays, width: usize, labels: &[u32]) -> Result<Option<Head>> {
     Ok(Some(Head::new(&weight, bias.as_ref()).with_context(|| arrays.file("weight").to_string())?))
 }
 
-/// The report as lines of a table, with the names of the JSON fields.
+/// The report as lines of a table: every measure of the registry that it has.
 pub(crate) fn rows(report: &CollapseReport) -> Vec<Row> {
     let Counts { samples, features, classes, .. } = report.counts;
     let mut rows = vec![Row::text("samples", format!("{samples} of {classes} classes, {features} features"))];
-    let mut add = |name: &str, value: Option<f64>, error: Option<f64>, meaning: &'static str| {
-        if let Some(value) = value {
-            rows.push(Row::measured(name, value, error, meaning));
-        }
-    };
-    add(
-        "cdnv",
-        Some(report.cdnv.mean),
-        report.cdnv.std_error,
-        "mean class-distance normalised variance: NC of the paper",
-    );
-    let unbiased = report.cdnv.unbiased_std_error;
-    add("cdnv_unbiased", report.cdnv.unbiased, unbiased, "the same from unbiased variances and squared distances");
-    add("cdnv_max", Some(report.cdnv.max), None, "of the worst pair");
-    add("directional_cdnv", report.cdnv.directional, None, "variance along the axis between two means only");
-    let mixture = report.geometric.mixture_std_error;
-    add("geometric_collapse", report.geometric.mixture, mixture, "GC over squared distances, mixture form");
-    let pairwise = report.geometric.pairwise_std_error;
-    add("pairwise_geometric_collapse", report.geometric.pairwise, pairwise, "with each class's own GC");
-    let (mixture, error) = (report.geometric.mixture_unbiased, report.geometric.mixture_unbiased_std_error);
-    add("geometric_collapse_unbiased", mixture, error, "mixture form from unbiased squared distances");
-    let pairwise = report.geometric.pairwise_unbiased;
-    let error = report.geometric.pairwise_unbiased_std_error;
-    add("pairwise_geometric_collapse_unbiased", pairwise, error, "pairwise form from unbiased squared distances");
-    add("poincare_constant", report.geometric.poincare_constant, None, "largest variance over GC of a class");
-    add("nc1", report.variability.nc1, None, "tr(Σ_W Σ_B⁺)/K");
-    add("trace_ratio", report.variability.trace_ratio, None, "tr Σ_W / tr Σ_B");
-    add("vci", report.variability.vci, None, "variability collapse index");
-    add("rank_me", report.rank_me, None, "effective rank of the features");
-    add("equinorm", report.simplex.equinorm, None, "NC2: variation of the norms of class means");
-    add("equiangularity", report.simplex.equiangularity, None, "NC2: mean |cos + 1/(K−1)|");
-    add("etf_error", report.simplex.etf_error, None, "NC2: distance of the means from a simplex");
-    add("log_energy_excess", report.simplex.log_energy_excess, None, "hyperspherical uniformity beyond the simplex's");
-    add("nearest_mean_error", Some(report.nearest_mean.error), Some(report.nearest_mean.std_error), "on these samples");
-    if let Some(head) = &report.head {
-        add("self_duality", head.duality.difference, None, "NC3: ‖W/‖W‖ − M/‖M‖‖");
-        add("duality_etf_error", head.duality.product_error, None, "NC3: ‖WMᵀ/‖WMᵀ‖ − ETF‖");
-        add("head_etf_error", head.simplex.etf_error, None, "distance of the head's rows from a simplex");
-        add("bias_collapse", head.bias_collapse, None, "‖W μ_G + b‖");
-        let agreement = Some(head.agreement.std_error);
-        add("ncc_agreement", Some(head.agreement.share), agreement, "NC4: head and nearest mean agree");
-        add("head_accuracy", Some(head.agreement.head_accuracy), None, "on these samples");
-    }
+    let assessment = Assessment::of_parts(Part::of_report(report.clone()));
+    rows.extend(assessment.values(Measure::all()).into_iter().filter_map(|(measure, measured)| {
+        Some(Row::measured(measure.key(), measured.value?, measured.standard_error, &meaning(measure)))
+    }));
     if report.counts.singleton_classes > 0 {
         let [classes, samples] = [report.counts.singleton_classes as u64, report.counts.left_out_samples];
         rows.push(Row::text("left out", format!("{samples} samples of {classes} classes of one sample")));
@@ -268,4 +298,11 @@ pub(crate) fn rows(report: &CollapseReport) -> Vec<Row> {
         rows.push(Row::text(&gap.measure, format!("undefined: {}", gap.reason)));
     }
     rows
+}
+
+/// The name and the formula of a measure. The samples of a file are no training images.
+fn meaning(measure: Measure) -> String {
+    let label = measure.label().trim_start_matches("train ");
+    let symbol = measure.entry().symbol;
+    if label == symbol || symbol == measure.key() { label.to_owned() } else { format!("{label}: {symbol}") }
 }

@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use candle_core::Tensor;
 
 use crate::arrays::{Array, Arrays};
 use crate::output::note;
+use crate::usage::usage;
 
 /// Shape of the features, for messages.
 const FEATURES: &str = "[n, p], a row of features for each sample";
@@ -66,9 +67,7 @@ impl FeaturesArgs {
     /// Reads features and labels.
     pub(crate) fn read(&self) -> Result<LabelledFile> {
         let [first, others @ ..] = self.features.as_slice() else { bail!("--features names no file") };
-        if !others.is_empty() && self.labels.is_some() {
-            bail!("--labels goes with one file of features; of several, each has its own labels");
-        }
+        self.require_own_labels()?;
         let mut file = self.read_one(first)?;
         for path in others {
             self.append(&mut file, path)?;
@@ -79,6 +78,27 @@ impl FeaturesArgs {
     /// The files of the features, as they were given.
     pub(crate) fn path(&self) -> String {
         self.features.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+    }
+
+    /// The files of the features.
+    pub(super) fn files(&self) -> &[PathBuf] {
+        &self.features
+    }
+
+    /// Reads features and labels of each file by itself.
+    ///
+    /// # Errors
+    /// Those of [`FeaturesArgs::read`]; --labels beside several files.
+    pub(super) fn read_each(&self) -> Result<impl Iterator<Item = Result<LabelledFile>>> {
+        self.require_own_labels()?;
+        Ok(self.features.iter().map(|path| self.read_one(path)))
+    }
+
+    fn require_own_labels(&self) -> Result<()> {
+        if self.features.len() > 1 && self.labels.is_some() {
+            return Err(usage(anyhow!("--labels goes with one file of features; of several, each has its own labels")));
+        }
+        Ok(())
     }
 
     fn read_one(&self, path: &Path) -> Result<LabelledFile> {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use candle_core::{DType, Device};
 use collapse::Head;
 use datasets::HubFile;
@@ -11,6 +11,9 @@ use models::{Architecture, DeviceName, Initialisation, Network, Pass, WeightsFil
 
 use super::Inputs;
 use super::onnx::OnnxGraph;
+use crate::arguments::architecture;
+use crate::files::existing;
+use crate::usage::usage;
 
 /// The network.
 #[allow(rustdoc::broken_intra_doc_links, reason = "the texts are help in a terminal, where shapes need no escapes")]
@@ -18,17 +21,21 @@ use super::onnx::OnnxGraph;
 #[command(next_help_heading = "Network")]
 pub(crate) struct NetworkArgs {
     /// Architecture by name, such as vgg13 or resnet18-cifar; classes follow the weights, the input size the data
-    #[arg(long, value_name = "NAME", required_unless_present_any = ["arch", "onnx"], conflicts_with = "arch")]
+    #[arg(long, value_name = "NAME", required_unless_present_any = ["arch", "onnx"], conflicts_with = "arch",
+        value_parser = architecture(), hide_possible_values = true)]
     model: Option<String>,
     /// Architecture as a TOML file
     #[arg(long, value_name = "FILE")]
     arch: Option<PathBuf>,
     /// Weights with PyTorch's parameter names: a safetensors or PyTorch file, an index, a folder, or hub:OWNER/NAME[@REVISION][:FILE]
-    #[arg(long, value_name = "FILE", required_unless_present = "onnx")]
+    #[arg(long, value_name = "FILE", required_unless_present = "onnx", value_hint = clap::ValueHint::FilePath)]
     weights: Option<WeightsSource>,
     /// Instead of an architecture and weights: a graph as an ONNX file, with external weights in its folder
     #[arg(long, value_name = "FILE", conflicts_with_all = ["model", "arch", "weights"])]
     onnx: Option<PathBuf>,
+    /// Resample the position embeddings of a vision transformer to the size of the images, as timm does
+    #[arg(long, conflicts_with = "onnx")]
+    interpolate_positions: bool,
     /// Device: cpu, cuda:N or metal, if this program was built with it
     #[arg(long, value_name = "DEVICE", default_value_t)]
     device: DeviceName,
@@ -67,8 +74,29 @@ impl NetworkArgs {
         }
         let description = Description::read(self.model.as_deref(), self.arch.as_deref())?;
         let weights = self.weights.as_ref().context("neither --weights nor --onnx was given")?;
+        let description = Description { interpolates_positions: self.interpolate_positions, ..description };
         let checkpoint = description.load(&fetched(weights)?, inputs, dtype, &device)?;
         Ok(Subject::Checkpoint(Box::new(Checkpoint { name: weights.to_string(), ..checkpoint })))
+    }
+
+    /// Checks the arguments without a download: names, files and the device.
+    ///
+    /// # Errors
+    /// An unknown architecture or layer, and a device that this program or machine does not have, as errors in the command line; a file
+    /// that is missing, and an architecture file that is none.
+    pub(crate) fn check(&self, layer: Option<&str>) -> Result<()> {
+        self.device.open().map_err(|error| usage(error.into()))?;
+        if self.onnx.is_none() {
+            let description = Description::read(self.model.as_deref(), self.arch.as_deref())?;
+            layer.map_or(Ok(()), |layer| description.check_layer(layer))?;
+        }
+        if let Some(path) = &self.onnx {
+            existing(path).context("--onnx")?;
+        }
+        match &self.weights {
+            Some(WeightsSource::File(path)) => existing(path).context("--weights"),
+            _ => Ok(()),
+        }
     }
 
     /// The device.
@@ -152,13 +180,14 @@ impl Subject {
         })
     }
 
-    /// The head that takes the measured tensor of this many features, where it is known.
-    pub(crate) fn head(&self, layer: Option<&str>, features: usize) -> Result<Option<Head>> {
+    /// The head that takes the measured tensor, where it is known.
+    ///
+    /// A head that acts on each token has another number of inputs than there are features; an assessment leaves it out.
+    pub(crate) fn head(&self, layer: Option<&str>) -> Result<Option<Head>> {
         match (self, layer) {
             (Subject::Checkpoint(checkpoint), None) => checkpoint.head(),
             (Subject::Checkpoint(_), Some(_)) => Ok(None),
-            // A head that acts on each token has another number of inputs than there are features.
-            (Subject::Graph(graph), _) => Ok(graph.head()?.filter(|head| head.feature_count() == features)),
+            (Subject::Graph(graph), _) => graph.head(),
         }
     }
 }
@@ -172,6 +201,8 @@ pub(crate) struct Description {
     sized: bool,
     /// Whether the architecture states its number of classes; else the weights' is used.
     classed: bool,
+    /// Whether positions of another image size are resampled.
+    interpolates_positions: bool,
 }
 
 impl Description {
@@ -184,14 +215,28 @@ impl Description {
                 let keys: toml::Table = toml::from_str(&std::fs::read_to_string(path)?)?;
                 let says = |key: &str| keys.contains_key(key);
                 let sized = says("input_size") || says("inputs");
-                Ok(Self { origin, architecture, sized, classed: says("classes") })
+                Ok(Self { origin, architecture, sized, classed: says("classes"), interpolates_positions: false })
             }
             (Some(name), None) => {
-                let architecture = Architecture::named(name)?;
-                Ok(Self { origin: name.to_owned(), architecture, sized: false, classed: false })
+                let architecture = Architecture::named(name).map_err(|error| usage(error.into()))?;
+                Ok(Self {
+                    origin: name.to_owned(),
+                    architecture,
+                    sized: false,
+                    classed: false,
+                    interpolates_positions: false,
+                })
             }
-            (None, None) => bail!("neither --model nor --arch was given"),
+            (None, None) => Err(usage(anyhow!("neither --model nor --arch was given"))),
         }
+    }
+
+    /// Refuses a layer that the architecture does not have, as an error in the command line.
+    fn check_layer(&self, layer: &str) -> Result<()> {
+        let network = Network::new(&self.architecture, Initialisation::HeNormal, 0, DType::F32, &Device::Cpu)
+            .with_context(|| self.origin.clone())?;
+        let found = network.frozen().feature_map(Pass::evaluation(), Some(layer)).map(|_| ());
+        found.map_err(|error| usage(anyhow!(error).context("--layer")))
     }
 
     /// Builds the network for these inputs and reads its weights.
@@ -201,7 +246,7 @@ impl Description {
         if let ([channels, height, width], false) = (&shape[..], self.sized) {
             architecture = architecture.with_input(*channels, [*height, *width]);
         }
-        let file = WeightsFile::open(weights)?;
+        let mut file = WeightsFile::open(weights)?;
         if let (false, Some(classes)) = (self.classed, file.classes(&architecture)) {
             architecture = architecture.with_classes(classes);
         }
@@ -211,8 +256,11 @@ impl Description {
         }
         let network = Network::new(&architecture, Initialisation::HeNormal, 0, dtype, device)
             .with_context(|| self.origin.clone())?;
+        let positions = self.interpolates_positions.then(|| file.interpolate_positions(&architecture));
+        let positions = positions.transpose()?.flatten();
         let report = network.params().load_body(&file)?;
-        let (has_head, notes) = (!report.lacks_only_head(), report.notes());
+        let has_head = !report.lacks_only_head();
+        let notes = report.notes().into_iter().chain(positions.map(|positions| positions.to_string())).collect();
         Ok(Checkpoint { name: weights.display().to_string(), architecture, network, has_head, notes })
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use gc_core::{Estimate, GeometricComplexity, InputUnits, Population, Probe, Side, Stopped};
 
+use super::progress::PassBar;
 use crate::arguments::{at_least_one, up_to};
 
 /// How GC is estimated, and when the measurement stops.
@@ -110,6 +111,11 @@ impl EstimatorArgs {
     /// Whether the measurement may end before all samples are measured, so that their order matters.
     pub(crate) fn may_stop(&self) -> bool {
         self.until_rel.is_some() || self.max_passes.is_some() || self.max_seconds.is_some()
+    }
+
+    /// The bar of a measurement of at most this number of samples.
+    pub(crate) fn bar(&self, samples: usize) -> PassBar {
+        PassBar::new(samples, self.until_rel, self.max_passes)
     }
 
     /// The settings for a measurement of this number of samples.

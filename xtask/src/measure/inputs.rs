@@ -2,13 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
+use assess::BatchResult;
 use candle_core::{DType, Device, Tensor};
 use datasets::{Form, LabelledImages, Normalisation, Source, UnlabelledImages};
-use indicatif::ProgressBar;
 
+use crate::arguments::data_set;
 use crate::arrays::Arrays;
+use crate::files::existing;
 use crate::output::note;
+use crate::usage::usage;
 use crate::{data, suggest};
 
 /// The largest height or width that images can be scaled to, in pixels.
@@ -24,10 +27,10 @@ const BATCH: usize = 128;
 pub(crate) struct InputsArgs {
     /// Data set, with its part: NAME, NAME:train (the same), NAME:test or NAME:all; hub:OWNER/NAME for any of the Hub,
     /// folder:PATH for folders of images (all of them unless a part is named; images without class folders have no labels)
-    #[arg(long, value_name = "NAME[:PART]", conflicts_with = "inputs")]
+    #[arg(long, value_name = "NAME[:PART]", conflicts_with = "inputs", value_parser = data_set(), hide_possible_values = true)]
     data: Option<String>,
     /// Folder that holds the data set, instead of the Hub and its cache
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     data_dir: Option<PathBuf>,
     /// Configuration of a hub: data set with several
     #[arg(long, value_name = "NAME", conflicts_with = "inputs")]
@@ -77,6 +80,29 @@ impl InputsArgs {
         self.inputs.is_some() && self.std.is_some()
     }
 
+    /// Checks the arguments without a download: the data set, its part, and files.
+    ///
+    /// # Errors
+    /// No inputs, an unknown data set or part, and a normalisation that is none, as errors in the command line; a file or folder
+    /// that is missing.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.normalisation().map_err(usage)?;
+        match (&self.inputs, &self.data) {
+            (Some(path), _) => existing(path).context("--inputs"),
+            (None, Some(data)) => {
+                let (name, _) = set_and_part(data)?;
+                if let Some(path) = name.strip_prefix("folder:") {
+                    return existing(Path::new(path)).context("--data");
+                }
+                if let Some(path) = &self.data_dir {
+                    existing(path).context("--data-dir")?;
+                }
+                data::known(name).context("--data")
+            }
+            (None, None) => Err(usage(anyhow!("no inputs: give --data NAME or --inputs FILE"))),
+        }
+    }
+
     /// Reads the inputs.
     pub(crate) fn read(&self) -> Result<Inputs> {
         match (&self.inputs, &self.data) {
@@ -101,12 +127,7 @@ impl InputsArgs {
     }
 
     fn images(&self, data: &str) -> Result<Inputs> {
-        let (name, part) =
-            data.rsplit_once(':').filter(|(_, part)| PARTS.contains(part)).unwrap_or((data, default_part(data)));
-        let wrong = data.rsplit_once(':').filter(|(set, part)| datasets::find(set).is_ok() && !PARTS.contains(part));
-        if let Some((_, part)) = wrong {
-            bail!("--data {data}: {}", suggest::unknown("part", part, PARTS));
-        }
+        let (name, part) = set_and_part(data)?;
         let form = Form { size: self.size, ..Form::default() };
         let source = Source {
             form,
@@ -161,15 +182,33 @@ impl InputsArgs {
     }
 }
 
-/// The folder of `folder:PATH`, if it is a folder without subfolders, so that its images have no classes.
+/// The data set and its part, of `NAME` or `NAME:PART`.
+fn set_and_part(data: &str) -> Result<(&str, &str)> {
+    if let Some(part) = unknown_part(data) {
+        return Err(usage(anyhow!("--data {data}: {}", suggest::unknown("part", part, PARTS))));
+    }
+    Ok(data.rsplit_once(':').filter(|(_, part)| PARTS.contains(part)).unwrap_or((data, default_part(data))))
+}
+
+/// The folder of `folder:PATH`, if its images have no classes.
 ///
-/// Hidden subfolders are not counted. A folder that cannot be read gives `None`: reading the data set gives its error.
+/// A folder that cannot be read gives `None`: reading the data set gives its error.
 fn folder_without_classes(data: &str) -> Option<PathBuf> {
     let path = PathBuf::from(data.strip_prefix("folder:")?);
-    let entries: Vec<_> = std::fs::read_dir(&path).ok()?.collect::<Result<_, _>>().ok()?;
-    let is_class =
-        |entry: &std::fs::DirEntry| entry.path().is_dir() && !entry.file_name().as_encoded_bytes().starts_with(b".");
-    (!entries.iter().any(is_class)).then_some(path)
+    let classes = datasets::has_class_folders(&path).ok()?;
+    (!classes).then_some(path)
+}
+
+/// The part of `NAME:PART`, if there is none of this name.
+fn unknown_part(data: &str) -> Option<&str> {
+    let (set, part) = data.rsplit_once(':').filter(|(_, part)| !PARTS.contains(part))?;
+    let known = match (set.strip_prefix("hub:"), set.strip_prefix("folder:")) {
+        // Names of the Hub have no colon.
+        (Some(_), _) => true,
+        (_, Some(folder)) => Path::new(folder).is_dir() && !Path::new(&format!("{folder}:{part}")).exists(),
+        _ => datasets::find(set).is_ok(),
+    };
+    known.then_some(part)
 }
 
 /// Notes how many files of a data set are no images.
@@ -260,11 +299,11 @@ impl Inputs {
 
     /// The standard deviation by which each channel was divided.
     pub(crate) fn std(&self) -> Result<Vec<f64>> {
-        self.std.clone().with_context(|| {
-            format!(
+        self.std.clone().ok_or_else(|| {
+            usage(anyhow!(
                 "--units pixel: {} does not hold the divisors of `x`; give them as --std, one number for each channel",
                 self.name
-            )
+            ))
         })
     }
 
@@ -288,20 +327,28 @@ impl Inputs {
         Ok(order)
     }
 
-    /// The samples at these positions in batches; `bar` counts the samples.
+    /// The samples at these positions in batches.
     pub(crate) fn batches<'a>(
         &'a self,
         positions: &'a [usize],
         dtype: DType,
         device: &'a Device,
-        bar: &'a ProgressBar,
     ) -> impl Iterator<Item = Result<(Tensor, Option<Vec<u32>>)>> + 'a {
         positions.chunks(BATCH).map(move |positions| {
             let x = self.batch(positions)?.to_dtype(dtype)?.to_device(device)?;
             let labels = self.labels.as_ref().map(|labels| positions.iter().map(|at| labels[*at]).collect());
-            bar.inc(positions.len() as u64);
             Ok((x, labels))
         })
+    }
+
+    /// The same as a source for an assessment.
+    pub(crate) fn source<'a>(
+        &'a self,
+        positions: &'a [usize],
+        dtype: DType,
+        device: &'a Device,
+    ) -> impl Iterator<Item = BatchResult> + 'a {
+        self.batches(positions, dtype, device).map(|batch| Ok(batch?.into()))
     }
 
     fn batch(&self, positions: &[usize]) -> Result<Tensor> {

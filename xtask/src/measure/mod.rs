@@ -3,23 +3,27 @@
 pub(crate) mod checkpoint;
 mod estimator;
 mod inputs;
+mod list_models;
 pub(crate) mod onnx;
+mod progress;
 mod report;
 
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, anyhow};
-use candle_core::{DType, Device, Tensor};
+use assess::{Assessment, Data, Images, Network, Options, Source};
+use candle_core::{DType, Device};
 use clap::ValueEnum;
-use collapse::{CollapseReport, Head, ReportOptions};
-use gc_core::{Estimate, FeatureMap, InputUnits};
+use collapse::CollapseReport;
+use gc_core::{Estimate, InputUnits};
+use support::refuse_irregular;
 
 use checkpoint::{NetworkArgs, Subject};
 use estimator::EstimatorArgs;
 pub(crate) use inputs::{Inputs, InputsArgs};
 
 use crate::features::check_class_count;
-use crate::files::refuse_irregular;
+use crate::invocation::Invocation;
 use crate::output::{self, note};
 use crate::usage::usage;
 
@@ -37,6 +41,9 @@ Standard output holds the result, standard error the progress. Exit codes: 0 don
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
+    /// List the architectures that --model takes, and do nothing
+    #[arg(long, exclusive = true)]
+    list_models: bool,
     #[command(flatten)]
     network: NetworkArgs,
     #[command(flatten)]
@@ -89,10 +96,12 @@ pub(crate) struct Measured {
 }
 
 /// Runs the command.
-pub(crate) fn measure(args: &Args) -> Result<()> {
-    if let Some(path) = &args.per_sample {
-        refuse_irregular(path).context("--per-sample")?;
+pub(crate) fn measure(args: &Args, invocation: &Invocation<'_>) -> Result<()> {
+    if args.list_models {
+        list_models::list();
+        return Ok(());
     }
+    args.check()?;
     let inputs = args.inputs.read()?;
     let dtype = match args.dtype {
         Some(DTypeName::F32) => DType::F32,
@@ -115,7 +124,10 @@ pub(crate) fn measure(args: &Args) -> Result<()> {
         report::per_sample(path, &measured.gc, &order, inputs.labels())?;
     }
     if args.json {
-        return output::json(&report::document(&subject, &inputs, args.layer.as_deref(), dtype, &measured)?);
+        return output::json(
+            &report::document(&subject, &inputs, args.layer.as_deref(), dtype, &measured)?,
+            invocation,
+        );
     }
     let tensor = subject.tensor(args.layer.as_deref()).map(|tensor| format!(" ({tensor})")).unwrap_or_default();
     output::table(&format!("{} on {}{tensor}", subject.name(), inputs.name()), &report::rows(&measured));
@@ -123,12 +135,24 @@ pub(crate) fn measure(args: &Args) -> Result<()> {
 }
 
 impl Args {
-    fn units(&self, inputs: &Inputs) -> Result<InputUnits> {
-        match self.units {
-            UnitsName::Input if self.inputs.is_tensor_with_std() => Err(usage(anyhow!(
+    /// Checks all arguments before anything is downloaded.
+    fn check(&self) -> Result<()> {
+        if let Some(path) = &self.per_sample {
+            refuse_irregular(path).context("--per-sample")?;
+        }
+        self.network.check(self.layer.as_deref())?;
+        self.inputs.check()?;
+        if self.units == UnitsName::Input && self.inputs.is_tensor_with_std() {
+            return Err(usage(anyhow!(
                 "--std with --inputs is used by --units pixel alone: `x` is taken as the network sees it; leave --std out, or add \
                  --units pixel"
-            ))),
+            )));
+        }
+        Ok(())
+    }
+
+    fn units(&self, inputs: &Inputs) -> Result<InputUnits> {
+        match self.units {
             UnitsName::Input => Ok(InputUnits::Normalised),
             UnitsName::Pixel => Ok(InputUnits::Pixel { std: inputs.std()? }),
         }
@@ -152,100 +176,40 @@ impl Measurement<'_> {
     }
 
     fn measure(&self, units: InputUnits) -> Result<Measured> {
-        let gc = self.complexity(units).with_context(|| self.title())?;
-        let Some(labels) = self.inputs.labels() else {
-            return Ok(Measured { gc, collapse: None, undefined: self.inputs.unlabelled(), without_head: None });
-        };
-        let features = self.features().with_context(|| self.title())?;
-        let head = self.subject.head(self.args.layer.as_deref(), features.dim(1)?)?;
-        let without_head = head.as_ref().and_then(|head| other_classes(head, self.inputs.class_count(), labels));
-        let head = head.filter(|_| without_head.is_none());
-        let named = labels.iter().max().map_or(0, |last| *last as usize + 1);
-        let classes = head.as_ref().map_or(0, Head::class_count).max(self.inputs.class_count().unwrap_or(named));
-        check_class_count(&self.inputs.name(), labels)?;
-        // Collapse is undefined without classes or where class means coincide; GC is defined all the same.
-        Ok(match collapse_of(&features, labels, classes, head, &gc) {
-            Ok(report) => Measured { gc, collapse: Some(report), undefined: None, without_head },
-            Err(error) => Measured { gc, collapse: None, undefined: Some(error.to_string()), without_head },
-        })
-    }
-
-    fn complexity(&self, units: InputUnits) -> Result<Estimate> {
-        let mut settings = self.args.estimator.settings(units, self.order.len());
-        if self.inputs.labels().is_some() {
-            settings = settings.per_class();
+        let layer = self.args.layer.as_deref();
+        let map = self.subject.features(layer)?;
+        if let Some(labels) = self.inputs.labels() {
+            check_class_count(&self.inputs.name(), labels)?;
         }
+        let bar = self.args.estimator.bar(self.order.len());
+        let all: Vec<usize> = (0..self.inputs.count()).collect();
+        let measured = Source::new(|| self.inputs.source(self.order, self.dtype, self.device));
+        let every = Source::new(|| self.inputs.source(&all, self.dtype, self.device));
+        let images = Images::new(&every).with_complexity(&measured).with_classes(self.inputs.class_count());
+        let network = Network::new(map.as_ref()).with_head(self.subject.head(layer)?);
+        let mut settings = self.args.estimator.settings(units, self.order.len());
         if self.args.per_sample.is_some() {
             settings = settings.per_sample();
         }
-        let map = self.subject.features(self.args.layer.as_deref())?;
-        let bar = report::bar(self.order.len());
-        let batches = self.inputs.batches(self.order, self.dtype, self.device, &bar);
-        let estimate = settings.measure(map.as_ref(), batches).map_err(|error| match estimator::flag(&error) {
-            Some(flag) => anyhow::Error::new(error).context(flag),
-            None => error.into(),
-        })?;
-        bar.finish_and_clear();
-        Ok(estimate)
-    }
-
-    /// The features of all inputs, in their own order.
-    fn features(&self) -> Result<Tensor> {
-        let all: Vec<usize> = (0..self.inputs.count()).collect();
-        let map = self.subject.features(self.args.layer.as_deref())?;
-        features(map.as_ref(), self.inputs, &all, self.dtype, self.device)
+        let passes = |progress: &gc_core::Progress| bar.show(progress);
+        let options = Options::default().with_complexity(settings).without_decomposition().with_pass_watch(&passes);
+        let assessment = Assessment::of(&network, &Data::new(images), &options).map_err(flagged);
+        bar.close();
+        let part = assessment.with_context(|| self.title())?.train;
+        Ok(Measured {
+            gc: part.gc.context("geometric complexity was not measured")?,
+            collapse: part.collapse,
+            undefined: part.undefined.or_else(|| self.inputs.unlabelled()),
+            without_head: part.without_head,
+        })
     }
 }
 
-/// The features `[n, p]` of the inputs at these positions, on the CPU.
-pub(crate) fn features(
-    map: &dyn FeatureMap,
-    inputs: &Inputs,
-    positions: &[usize],
-    dtype: DType,
-    device: &Device,
-) -> Result<Tensor> {
-    let bar = indicatif::ProgressBar::hidden();
-    let batches = inputs.batches(positions, dtype, device, &bar);
-    let rows = batches.map(|batch| Ok(map.features(&batch?.0)?.flatten_from(1)?.to_device(&Device::Cpu)?));
-    Ok(Tensor::cat(&rows.collect::<Result<Vec<_>>>()?, 0)?)
-}
-
-/// The reason why the rows of a head are not the classes of the data, if they are not.
-///
-/// The head of a network for ImageNet has other classes than a folder of somebody's images, so that NC3 would compare each
-/// row with the mean of another class.
-fn other_classes(head: &Head, known: Option<usize>, labels: &[u32]) -> Option<String> {
-    let rows = head.class_count();
-    let largest = labels.iter().max().copied().unwrap_or(0);
-    match known {
-        Some(count) if count != rows => Some(format!("the head has {rows} classes, the data have {count}")),
-        _ if largest as usize >= rows => Some(format!("the head has {rows} classes, a label is {largest}")),
-        _ => None,
+/// The error of an assessment, with the flag that caused it where it is known.
+fn flagged(error: assess::Error) -> anyhow::Error {
+    let assess::Error::Complexity { source, .. } = error else { return error.into() };
+    match estimator::flag(&source) {
+        Some(flag) => anyhow::Error::new(source).context(flag),
+        None => source.into(),
     }
-}
-
-/// Every collapse measure; those that need GC get the measured one.
-fn collapse_of(
-    features: &Tensor,
-    labels: &[u32],
-    classes: usize,
-    head: Option<Head>,
-    gc: &Estimate,
-) -> collapse::Result<CollapseReport> {
-    let options = ReportOptions::default()
-        .with_class_count(classes)
-        .with_gc(gc.value)
-        .with_gc_per_class(complexity_per_class(labels, classes, gc));
-    collapse::report(features, labels, head.as_ref(), &options)
-}
-
-/// GC of each class. `None` where no sample of a labelled class was measured.
-fn complexity_per_class(labels: &[u32], classes: usize, gc: &Estimate) -> Option<Vec<f64>> {
-    let mut present = vec![false; classes];
-    labels.iter().for_each(|label| present[*label as usize] = true);
-    let measured = gc.per_class.as_deref().unwrap_or_default();
-    let of_class = |label: usize| measured.iter().find(|class| class.label as usize == label).map(|class| class.value);
-    // The value of a class without samples is never read.
-    (0..classes).map(|label| if present[label] { of_class(label) } else { Some(0.0) }).collect()
 }

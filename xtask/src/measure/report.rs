@@ -5,21 +5,13 @@ use std::path::Path;
 use anyhow::Result;
 use candle_core::DType;
 use gc_core::{Estimate, Method, Probe, Side};
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
 use super::checkpoint::Subject;
 use super::{Inputs, Measured};
 use crate::features::collapse_rows;
 use crate::files::write_whole;
-use crate::output::{FORMAT, Row};
-
-/// A progress bar with rate and time left; hidden where standard error is no terminal.
-pub(super) fn bar(samples: usize) -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:30.cyan/black.bright} {pos}/{len} samples {per_sec} {eta} left")
-        .unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(samples as u64).with_style(style)
-}
+use crate::output::{self, FORMAT, Row};
 
 /// The document that `--json` writes.
 pub(super) fn document(
@@ -96,7 +88,8 @@ pub(super) fn rows(measured: &Measured) -> Vec<Row> {
     let mut rows = vec![Row::measured("gc", gc.value, error, "geometric complexity: mean ‖∂f/∂x‖²_F")];
     if let Some(interval) = gc.interval {
         let (low, high, level) = (interval.low, interval.high, 100.0 * interval.level);
-        rows.push(Row::text("interval", format!("{low:.5e} to {high:.5e} at {level} %")));
+        let ends = output::interval(gc.value, error.unwrap_or(0.0), [low, high]);
+        rows.push(Row::text("interval", format!("{ends} at {level} %")));
     }
     let probes = if gc.probes > 1 && !matches!(gc.method, Method::Exact { .. }) {
         format!(", {} probes for each sample", gc.probes)

@@ -3,29 +3,33 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
+use assess::{Assessment, Data, FewShot, FewShotResult, Images, Measure, Network, Options, Source, measures};
 use candle_core::Device;
-use collapse::{CdnvConvention, ClassMoments, Scatter};
-use fewshot::{EpisodeSampler, LabelledFeatures, transfer_scores};
+use collapse::{ReportOptions, Scatter};
 use gc_core::{FeatureMap, GeometricComplexity, Probe};
 use models::WeightsSource;
 use serde::Deserialize;
 
 use super::rank_table::{RankTable, Score};
-use crate::arguments::up_to;
+use crate::arguments::{architecture, up_to};
 use crate::features::few_shot_heads;
+use crate::files::{LARGEST_TEXT, existing};
 use crate::measure::checkpoint::{Description, Subject, fetched};
 use crate::measure::onnx::OnnxGraph;
-use crate::measure::{Inputs, InputsArgs, features};
+use crate::measure::{Inputs, InputsArgs};
 use crate::output::note;
+use crate::suggest;
+use crate::usage::usage;
 
 /// The networks, and the settings of their scores.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct CheckpointArgs {
     /// Networks: weights of one architecture (safetensors files, or `hub:OWNER/NAME[@REVISION][:FILE]`), or ONNX files
-    #[arg(value_name = "WEIGHTS", conflicts_with = "list")]
+    #[arg(value_name = "WEIGHTS", conflicts_with = "list", value_hint = clap::ValueHint::FilePath)]
     weights: Vec<WeightsSource>,
     /// Their architecture by name
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["arch", "list"])]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["arch", "list"], value_parser = architecture(),
+        hide_possible_values = true)]
     model: Option<String>,
     /// Their architecture as a TOML file
     #[arg(long, value_name = "FILE", conflicts_with = "list")]
@@ -83,6 +87,18 @@ fn weights_source<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<O
 }
 
 impl Listed {
+    /// Checks names and files without a download.
+    fn check(&self) -> Result<()> {
+        if let (None, Some(path)) = (&self.weights, &self.onnx) {
+            return existing(path);
+        }
+        Description::read(self.model.as_deref(), self.arch.as_deref())?;
+        match &self.weights {
+            Some(WeightsSource::File(path)) => existing(path),
+            _ => Ok(()),
+        }
+    }
+
     /// Reads the network for these inputs.
     fn load(&self, inputs: &Inputs) -> Result<Subject> {
         match (&self.weights, &self.onnx) {
@@ -113,7 +129,7 @@ struct Scored {
 }
 
 struct LabelledScores {
-    cdnv: f64,
+    nc: f64,
     log_me: f64,
     h_score: f64,
     accuracy: f64,
@@ -122,13 +138,14 @@ struct LabelledScores {
 
 impl CheckpointArgs {
     /// Measures every network on the inputs.
-    pub(super) fn measure(&self, inputs: &InputsArgs) -> Result<RankTable> {
+    pub(super) fn measure(&self, inputs: &InputsArgs, by: &str) -> Result<RankTable> {
         let listed = self.listed()?;
+        self.check(&listed, by)?;
+        inputs.check()?;
         let inputs = &inputs.read()?;
-        let order: Vec<usize> = (0..inputs.count()).collect();
         let bar = indicatif::ProgressBar::new(listed.len() as u64);
         let score = |listed: &Listed| -> Result<Scored> {
-            let scored = self.score(listed.load(inputs)?.features(None)?.as_ref(), inputs, &order)?;
+            let scored = self.score(listed.load(inputs)?.features(None)?.as_ref(), inputs)?;
             bar.inc(1);
             Ok(scored)
         };
@@ -138,13 +155,24 @@ impl CheckpointArgs {
         Ok(rank_table(inputs.name(), listed.into_iter().map(|listed| listed.name).collect(), &scored, &self.head))
     }
 
+    /// Checks the arguments without a download.
+    fn check(&self, listed: &[Listed], by: &str) -> Result<()> {
+        few_shot_heads(std::slice::from_ref(&self.head)).map_err(usage)?;
+        let accuracy = accuracy_name(&self.head);
+        let names = SCORES.map(Measure::key).into_iter().chain([accuracy.as_str()]);
+        if !names.clone().any(|name| name == by) {
+            return Err(usage(anyhow!("--by {by}: {}", suggest::unknown("score", by, names))));
+        }
+        listed.iter().try_for_each(|listed| listed.check().with_context(|| listed.name.clone()))
+    }
+
     fn listed(&self) -> Result<Vec<Listed>> {
         let listed = match &self.list {
             Some(path) => read_list(path)?,
             None => self.weights.iter().map(|weights| self.of_weights(weights)).collect(),
         };
         if listed.is_empty() {
-            bail!("no networks: give files of weights, --list or --runs");
+            return Err(usage(anyhow!("no networks: give files of weights, --list or --runs")));
         }
         Ok(listed)
     }
@@ -165,44 +193,51 @@ impl CheckpointArgs {
         }
     }
 
-    fn score(&self, map: &dyn FeatureMap, inputs: &Inputs, order: &[usize]) -> Result<Scored> {
-        let quiet = indicatif::ProgressBar::hidden();
-        let gc = GeometricComplexity::projections(Probe::Rademacher, self.probes)
-            .seed(self.seed)
-            .measure(map, inputs.batches(order, inputs.dtype(), &Device::Cpu, &quiet))?;
-        let labelled = inputs.labels().map(|labels| self.score_labelled(map, inputs, order, labels));
-        Ok(Scored { gc: gc.value, gc_error: gc.standard_error.total, labelled: labelled.transpose()? })
-    }
-
-    fn score_labelled(
-        &self,
-        map: &dyn FeatureMap,
-        inputs: &Inputs,
-        order: &[usize],
-        labels: &[u32],
-    ) -> Result<LabelledScores> {
-        let rows = features(map, inputs, order, inputs.dtype(), &Device::Cpu)?;
-        let classes = labels.iter().max().map_or(0, |last| *last as usize + 1);
-        let mut moments = ClassMoments::new(classes, rows.dim(1)?, Scatter::Trace);
-        moments.update(&rows, labels)?;
-        let features = LabelledFeatures::from_tensor(&rows, labels)?;
-        let scores = transfer_scores(&features)?;
-        let sampler = EpisodeSampler::fixed(labels, self.ways, self.shots, self.queries, self.seed)?;
-        let heads = few_shot_heads(std::slice::from_ref(&self.head))?;
-        let evaluation = fewshot::evaluate(&features, &sampler, self.episodes, &heads)?;
-        let accuracy = evaluation.heads.first().context("the evaluation has no head")?.accuracy;
-        Ok(LabelledScores {
-            cdnv: collapse::cdnv(&moments, CdnvConvention::default())?.mean,
-            log_me: scores.log_me.value,
-            h_score: scores.h_score.value,
-            accuracy: accuracy.mean,
-            accuracy_error: accuracy.standard_error,
-        })
+    fn score(&self, map: &dyn FeatureMap, inputs: &Inputs) -> Result<Scored> {
+        let order: Vec<usize> = (0..inputs.count()).collect();
+        let images = Source::new(|| inputs.source(&order, inputs.dtype(), &Device::Cpu));
+        let complexity = GeometricComplexity::projections(Probe::Rademacher, self.probes).seed(self.seed);
+        let report = ReportOptions::default().with_scatter(Scatter::Trace);
+        let mut options = Options::default().with_complexity(complexity).with_report(report);
+        if inputs.labels().is_some() {
+            let heads = few_shot_heads(std::slice::from_ref(&self.head))?;
+            let (way, shot, query, episodes) = (self.ways, self.shots, self.queries, self.episodes);
+            let few_shot = FewShot { way, shot, query, episodes, seed: self.seed, heads };
+            options = options.with_few_shot(few_shot).with_transfer_scores();
+        }
+        let assessment = Assessment::of(&Network::new(map), &Data::new(Images::new(&images)), &options)?;
+        let gc = assessment.train.complexity().context("geometric complexity was not measured")?;
+        let gc_value = gc.value.context("the geometric complexity is not finite")?;
+        let labelled = assessment.few_shot.as_ref().map(|few_shot| labelled_scores(&assessment, few_shot));
+        Ok(Scored { gc: gc_value, gc_error: gc.standard_error, labelled: labelled.transpose()? })
     }
 }
 
+/// The scores that need labels.
+fn labelled_scores(assessment: &Assessment, few_shot: &FewShotResult) -> Result<LabelledScores> {
+    let value = |measure: Measure| -> Result<f64> {
+        let value = measure.read(assessment).and_then(|measured| measured.value);
+        value.with_context(|| reason(assessment).unwrap_or_else(|| format!("{} is undefined", measure.label())))
+    };
+    let accuracy = few_shot.evaluation.heads.first().context("the evaluation has no head")?.accuracy;
+    Ok(LabelledScores {
+        nc: value(measures::NC)?,
+        log_me: value(measures::LOG_ME)?,
+        h_score: value(measures::H_SCORE)?,
+        accuracy: accuracy.mean,
+        accuracy_error: accuracy.standard_error,
+    })
+}
+
+/// Why a score is undefined.
+fn reason(assessment: &Assessment) -> Option<String> {
+    let of_scores = assessment.transfer.as_ref().and_then(|transfer| transfer.undefined.clone());
+    assessment.train.undefined.clone().or(of_scores)
+}
+
 fn read_list(path: &Path) -> Result<Vec<Listed>> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read the list {}", path.display()))?;
+    let text =
+        support::read_text(path, LARGEST_TEXT).with_context(|| format!("cannot read the list {}", path.display()))?;
     let list: List =
         toml::from_str(&text).map_err(|error| anyhow!("{}: {}", path.display(), error.to_string().trim()))?;
     let beside = path.parent().unwrap_or(Path::new(""));
@@ -219,8 +254,17 @@ fn read_list(path: &Path) -> Result<Vec<Listed>> {
     Ok(list.checkpoint.into_iter().map(placed).collect())
 }
 
+/// The scores of the table; the last three need labels.
+const SCORES: [Measure; 4] = [measures::GC, measures::NC, measures::LOG_ME, measures::H_SCORE];
+
+/// The name of the accuracy of a head.
+fn accuracy_name(head: &str) -> String {
+    format!("{head} accuracy")
+}
+
 fn rank_table(on: &str, names: Vec<String>, scored: &[Scored], head: &str) -> RankTable {
-    let mut gc = Score::new("gc", scored.iter().map(|scored| scored.gc).collect());
+    let [gc, nc, log_me, h_score] = SCORES.map(Measure::key);
+    let mut gc = Score::new(gc, scored.iter().map(|scored| scored.gc).collect());
     gc.standard_errors = Some(scored.iter().map(|scored| scored.gc_error).collect());
     let labelled: Option<Vec<&LabelledScores>> = scored.iter().map(|scored| scored.labelled.as_ref()).collect();
     let column = |name: &str, value: fn(&LabelledScores) -> f64| {
@@ -228,12 +272,12 @@ fn rank_table(on: &str, names: Vec<String>, scored: &[Scored], head: &str) -> Ra
         Some(Score::new(name, labelled.iter().map(|labelled| value(labelled)).collect()))
     };
     let others = [
-        column("cdnv", |labelled| labelled.cdnv),
-        column("log_me", |labelled| labelled.log_me),
-        column("h_score", |labelled| labelled.h_score),
+        column(nc, |labelled| labelled.nc),
+        column(log_me, |labelled| labelled.log_me),
+        column(h_score, |labelled| labelled.h_score),
     ];
     let errors = labelled.as_ref().map(|all| all.iter().map(|labelled| Some(labelled.accuracy_error)).collect());
-    let accuracy = column(&format!("{head} accuracy"), |labelled| labelled.accuracy);
+    let accuracy = column(&accuracy_name(head), |labelled| labelled.accuracy);
     RankTable {
         on: on.to_owned(),
         names,

@@ -2,13 +2,27 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 use super::rank_table::{RankTable, Score};
+use crate::study::metric::{Metric, measures};
 use crate::suggest;
+use crate::usage::usage;
 
 /// Scores that need no few-shot episodes, in the order of the table.
-const SCORES: [&str; 5] = ["gc", "geometric_collapse", "pairwise_geometric_collapse", "nc", "target_nc"];
+const SCORES: [Metric; 5] = [
+    measures::GC,
+    measures::GEOMETRIC_COLLAPSE,
+    measures::PAIRWISE_GEOMETRIC_COLLAPSE,
+    measures::NC,
+    measures::TARGET_NC,
+];
+
+/// The scores of the table: those of [`SCORES`], and the measures that the experiment asks for beyond the standard ones.
+fn scores() -> impl Iterator<Item = &'static str> {
+    let asked = Metric::all().into_iter().filter(|metric| !metric.is_standard());
+    SCORES.into_iter().chain(asked).map(Metric::key)
+}
 
 /// A row of the recorded measurements.
 struct Row<'a> {
@@ -47,11 +61,16 @@ pub(super) fn read(folder: &Path, against: &str) -> Result<RankTable> {
     if !header.iter().any(|column| column == against) {
         let metrics =
             header.iter().filter(|column| header.iter().any(|other| other == format!("{column}_standard_error")));
-        bail!("--against {against}: {} ({})", suggest::unknown("metric", against, metrics), path.display());
+        let unknown = suggest::unknown("metric", against, metrics);
+        return Err(usage(anyhow!("--against {against}: {unknown} ({})", path.display())));
     }
     let rows = reader.records().map(|cells| Ok(Row { cells: cells?, header: &header }));
     let rows: Vec<Row<'_>> = rows.collect::<Result<_>>().with_context(advice)?;
+    let counted = rows.iter().filter(|row| row.counts()).count();
     let rows: Vec<&Row<'_>> = rows.iter().filter(|row| row.counts() && row.number(against).is_some()).collect();
+    if counted == 0 {
+        bail!("{}: all runs are excluded by the rules, so 0 counted runs have `{against}`", path.display());
+    }
     if rows.len() < 3 {
         bail!("{}: {} counted runs have `{against}`; ranking needs at least 3", path.display(), rows.len());
     }
@@ -64,7 +83,7 @@ pub(super) fn read(folder: &Path, against: &str) -> Result<RankTable> {
         on: folder.display().to_string(),
         names: rows.iter().map(|row| name(row)).collect(),
         groups: rows.iter().map(|row| row.cell("seed").parse().ok()).collect(),
-        scores: SCORES.iter().filter(|name| **name != against).filter_map(|name| column(name)).collect(),
+        scores: scores().filter(|name| *name != against).filter_map(column).collect(),
         accuracy: column(against),
     })
 }

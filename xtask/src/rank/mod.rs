@@ -7,9 +7,11 @@ mod rank_table;
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use support::refuse_irregular;
 
 use crate::files::write_whole;
+use crate::invocation::Invocation;
 use crate::measure::InputsArgs;
 use crate::output;
 use checkpoints::CheckpointArgs;
@@ -54,17 +56,20 @@ pub(crate) struct Args {
 }
 
 /// Runs the command.
-pub(crate) fn rank(args: &Args) -> Result<()> {
+pub(crate) fn rank(args: &Args, invocation: &Invocation<'_>) -> Result<()> {
+    if let Some(path) = &args.chart {
+        refuse_irregular(path).context("--chart")?;
+    }
     let rank_table = match &args.runs {
         Some(folder) => finished_runs::read(folder, &args.against)?,
-        None => args.checkpoints.measure(&args.inputs)?,
+        None => args.checkpoints.measure(&args.inputs, &args.by)?,
     };
     let rank_table = rank_table.sorted(&args.by)?;
     if let Some(path) = &args.chart {
         write_whole(path, chart::svg(&rank_table)?.as_bytes())?;
     }
     if args.json {
-        return output::json(&rank_table.document());
+        return output::json(&rank_table.document(), invocation);
     }
     output::say!("{}", rank_table.text());
     Ok(())

@@ -1,11 +1,12 @@
 //! The rank table: one row a network, one column a score, and the rank correlation of each score with the accuracy.
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow};
 use serde::Serialize;
 use serde_json::{Value, json};
 use statistics::{IntervalSettings, RankCorrelation, RankStatistic, rank_correlation, rank_correlation_in_groups};
 
 use crate::report::Table;
+use crate::usage::usage;
 use crate::{output, suggest};
 
 /// Networks with their scores.
@@ -51,7 +52,8 @@ impl RankTable {
     pub(super) fn sorted(mut self, by: &str) -> Result<Self> {
         let columns = self.scores.iter().chain(&self.accuracy);
         let Some(score) = columns.clone().find(|score| score.name == by) else {
-            bail!("--by {by}: {}", suggest::unknown("score", by, columns.map(|score| score.name.as_str())));
+            let names = columns.map(|score| score.name.as_str());
+            return Err(usage(anyhow!("--by {by}: {}", suggest::unknown("score", by, names))));
         };
         let mut order: Vec<usize> = (0..self.names.len()).collect();
         order.sort_by(|a, b| score.values[*a].total_cmp(&score.values[*b]));
@@ -82,7 +84,7 @@ impl RankTable {
     /// The document that `--json` writes.
     pub(super) fn document(&self) -> Value {
         let predictions = self.predictions().into_iter().map(|prediction| match prediction.correlation {
-            Ok(correlation) => json!({ "score": prediction.score.name, "correlation": correlation }),
+            Ok(correlation) => json!({ "score": prediction.score.name, "correlation": without_few(correlation) }),
             Err(reason) => json!({ "score": prediction.score.name, "correlation": null, "undefined": reason }),
         });
         json!({
@@ -148,9 +150,22 @@ fn picked<T: Clone>(values: &[T], order: &[usize]) -> Vec<T> {
     order.iter().map(|index| values[*index].clone()).collect()
 }
 
-/// The interval of a rank correlation. Below 8 networks the bootstrap covers too seldom, and none is printed.
+/// Number of networks below which the bootstrap covers too seldom, so that no interval is given.
+const FEWEST: usize = 8;
+
+/// A rank correlation as JSON, with null for the intervals of few networks.
+fn without_few(found: RankCorrelation) -> Value {
+    let mut document = json!(found);
+    if found.samples < FEWEST
+        && let Value::Object(fields) = &mut document
+    {
+        fields.values_mut().filter(|value| value.get("level").is_some()).for_each(|interval| *interval = Value::Null);
+    }
+    document
+}
+
+/// The interval of a rank correlation.
 fn interval(found: &RankCorrelation) -> String {
-    const FEWEST: usize = 8;
     match found.samples {
         few if few < FEWEST => format!("none below {FEWEST} networks"),
         _ => format!("{:+.2} to {:+.2}", found.bootstrap.low, found.bootstrap.high),

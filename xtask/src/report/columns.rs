@@ -80,11 +80,18 @@ pub(crate) fn measurements(results: &Results) -> Vec<Column> {
         of.number("train_loss", |_, line| line.train_loss),
     ]);
     for metric in results.metrics() {
-        let error = format!("{}_standard_error", metric.name());
-        columns.push(of.number(metric.name(), |_, line| line.value(metric)));
+        let error = format!("{}_standard_error", metric.key());
+        columns.push(of.number(metric.key(), |_, line| line.value(metric)));
         columns.push(of.number(&error, |_, line| standard_error(line, metric)));
     }
+    columns.extend(levels(results, &of));
     columns
+}
+
+/// The levels of a run in the sweeps that the settings do not show, if there are such sweeps.
+fn levels(results: &Results, of: &Of) -> Option<Column> {
+    let described = results.runs.iter().any(|run| !run.planned.levels.is_empty());
+    described.then(|| of.text("levels", |run, _| run.planned.levels.join("; ")))
 }
 
 fn standard_error(line: &Measurement, metric: Metric) -> Option<f64> {
@@ -163,6 +170,7 @@ pub(crate) fn layers(results: &Results) -> Vec<Column> {
         let error = values(|measured| measured.standard_error);
         columns.push(Column { name: format!("{name}_standard_error"), values: error });
     }
+    columns.extend(levels(results, &of));
     columns
 }
 

@@ -69,10 +69,14 @@ fn claim(finding: &Finding) -> Vec<String> {
     let change = |size: Option<Size>| written(size.map(|size| size.change));
     let low = |size: Option<Size>| written(size.and_then(|size| Some(size.interval?.0)));
     let high = |size: Option<Size>| written(size.and_then(|size| Some(size.interval?.1)));
-    let from = |size: Option<Size>| written(size.and_then(|size| Some(size.range()?.0)));
-    let to = |size: Option<Size>| written(size.and_then(|size| Some(size.range()?.1)));
+    // The ends of a contrast are the names of its levels.
+    let end = |size: Option<Size>, index: usize| match (&finding.levels, size.and_then(|size| size.range())) {
+        (Some(levels), _) => size.and_then(|_| levels.get(index).cloned()).unwrap_or_default(),
+        (None, range) => written(range.map(|(from, to)| [from, to][index])),
+    };
+    let (from, to) = (|size: Option<Size>| end(size, 0), |size: Option<Size>| end(size, 1));
     let unit = size.map_or_else(String::new, |size| match size.over {
-        SizeOver::Sweep { .. } => size.unit.word().to_owned(),
+        SizeOver::Sweep { .. } | SizeOver::Contrast => size.unit.word().to_owned(),
         SizeOver::Doubling => format!("{} per doubling", size.unit.word()),
     });
     vec![

@@ -7,10 +7,11 @@ use super::results::{Results, Run};
 use super::table::{Table, signed};
 use super::verdict::seeds;
 use crate::study::measurement::{Measurement, MeasuringPoint};
-use crate::study::metric::Metric;
+use crate::study::metric::{Metric, measures};
 
 /// The three terms, in the order of all lists.
-pub(crate) const TERMS: [Metric; 3] = [Metric::Gc, Metric::MeanInverseSquaredDistance, Metric::VarianceOverGc];
+pub(crate) const TERMS: [Metric; 3] =
+    [measures::GC, measures::MEAN_INVERSE_SQUARED_DISTANCE, measures::VARIANCE_OVER_GC];
 
 /// Confidence level of the intervals of shares.
 const LEVEL: f64 = 0.95;
@@ -119,7 +120,7 @@ fn points(run: &Run) -> Vec<DecomposedPoint> {
             epoch: measurement.epoch,
             nc,
             terms,
-            mean_variance: measurement.value(Metric::MeanVariance),
+            mean_variance: measurement.value(measures::MEAN_VARIANCE),
         })
     });
     each.collect()
@@ -128,7 +129,7 @@ fn points(run: &Run) -> Vec<DecomposedPoint> {
 /// NC and its terms, all positive.
 fn terms(measurement: &Measurement) -> Option<(f64, [f64; 3])> {
     let [gc, inverse, ratio] = TERMS.map(|metric| measurement.value(metric));
-    let found = (measurement.value(Metric::Nc)?, [gc?, inverse?, ratio?]);
+    let found = (measurement.value(measures::NC)?, [gc?, inverse?, ratio?]);
     (found.0 > 0.0 && found.1.iter().all(|term| *term > 0.0)).then_some(found)
 }
 
@@ -243,10 +244,10 @@ impl Decomposition {
     /// The terms of every point as CSV.
     pub(crate) fn csv(&self) -> anyhow::Result<Vec<u8>> {
         let mut writer = csv::Writer::from_writer(Vec::new());
-        let metrics = TERMS.map(Metric::name);
+        let metrics = TERMS.map(Metric::key);
         let mut header = vec!["run", "seed", "counts", "at", "step", "epoch", "nc"];
         header.extend(metrics);
-        header.push(Metric::MeanVariance.name());
+        header.push(measures::MEAN_VARIANCE.key());
         writer.write_record(header)?;
         for point in &self.points {
             let mut line = vec![

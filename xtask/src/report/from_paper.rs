@@ -57,9 +57,9 @@ fn network(plan: &Plan) -> String {
     let width = if model.width == 1.0 { String::new() } else { format!(" at width {}", plain(model.width)) };
     // Only the VGG family leaves the choice.
     let norm = match (model.architecture.starts_with("vgg"), model.batch_norm) {
-        (false, _) => "",
-        (true, true) => " with batch norm",
-        (true, false) => " without batch norm",
+        (false, _) | (_, None) => "",
+        (true, Some(true)) => " with batch norm",
+        (true, Some(false)) => " without batch norm",
     };
     format!("{}{width}{norm}", model.architecture)
 }

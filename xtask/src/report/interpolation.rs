@@ -69,9 +69,10 @@ impl Point<'_> {
 mod tests {
     use super::*;
     use crate::study::measurement::{Measured, MeasuringPoint};
+    use crate::study::metric::measures;
 
     fn measurement(step: usize, loss: f64, gc: f64, accuracy: f64) -> Measurement {
-        let values = [(Metric::EvaluationLoss, loss), (Metric::Gc, gc), (Metric::TestAccuracy, accuracy)];
+        let values = [(measures::EVALUATION_LOSS, loss), (measures::GC, gc), (measures::TEST_ACCURACY, accuracy)];
         Measurement {
             measuring_point: MeasuringPoint::Schedule { share: 0.5 },
             step,
@@ -84,7 +85,7 @@ mod tests {
     }
 
     fn point(measurements: &[Measurement], level: f64) -> Option<Point<'_>> {
-        let losses: Vec<_> = measurements.iter().map(|at| (at, at.value(Metric::EvaluationLoss).unwrap())).collect();
+        let losses: Vec<_> = measurements.iter().map(|at| (at, at.value(measures::EVALUATION_LOSS).unwrap())).collect();
         at_loss(&losses, level)
     }
 
@@ -94,10 +95,10 @@ mod tests {
         let at = |step: usize, loss: f64| measurement(step, loss, loss * loss, 1.0 - loss.ln() / 8f64.ln());
         let course = [at(0, 8.0), at(10, 4.0), at(20, 1.0), at(30, 2.0)];
         let found = point(&course, 3.0).unwrap();
-        assert!((found.value(Metric::EvaluationLoss).unwrap() - 3.0).abs() < 1e-12);
-        assert!((found.value(Metric::Gc).unwrap() - 9.0).abs() < 1e-12);
-        assert!((found.value(Metric::TestAccuracy).unwrap() - (1.0 - 3f64.ln() / 8f64.ln())).abs() < 1e-12);
-        assert_eq!(found.value(Metric::Nc), None);
+        assert!((found.value(measures::EVALUATION_LOSS).unwrap() - 3.0).abs() < 1e-12);
+        assert!((found.value(measures::GC).unwrap() - 9.0).abs() < 1e-12);
+        assert!((found.value(measures::TEST_ACCURACY).unwrap() - (1.0 - 3f64.ln() / 8f64.ln())).abs() < 1e-12);
+        assert_eq!(found.value(measures::NC), None);
         // A measured point at the level itself is taken as it is.
         assert!(matches!(point(&course, 4.0), Some(Point::Measured(measurement)) if measurement.step == 10));
     }

@@ -6,7 +6,7 @@ use statistics::{ChangeScale, Effect, MediationEffects, SeedValue, mediation_eff
 use super::results::{Results, Run};
 use super::table::Table;
 use super::verdict::{Size, seeds};
-use crate::study::metric::{Metric, Scale};
+use crate::study::metric::{Metric, Scale, measures};
 use crate::task::Task;
 
 /// The key that a sweep of interventions varies.
@@ -63,19 +63,21 @@ pub(crate) struct MediatedPath {
 /// The mediation table; none without a sweep of the GC penalty or without enough runs.
 pub(crate) fn mediation(results: &Results) -> Option<Mediation> {
     let plan = &results.experiment.plan;
-    let (name, sweep) = plan.sweeps.iter().find(|(_, sweep)| sweep.key == PENALTY)?;
+    let (name, sweep) = plan.sweeps.iter().find(|(_, sweep)| sweep.number_key() == Some(PENALTY))?;
     let pairs: &[(Metric, Metric)] = match plan.task {
         Task::Transfer => &[
-            (Metric::Gc, Metric::Nc),
-            (Metric::Gc, Metric::TargetNc),
-            (Metric::Nc, Metric::TargetNc),
-            (Metric::Gc, Metric::NearestMeanAccuracy),
-            (Metric::Nc, Metric::NearestMeanAccuracy),
-            (Metric::TargetNc, Metric::NearestMeanAccuracy),
+            (measures::GC, measures::NC),
+            (measures::GC, measures::TARGET_NC),
+            (measures::NC, measures::TARGET_NC),
+            (measures::GC, measures::NEAREST_MEAN_ACCURACY),
+            (measures::NC, measures::NEAREST_MEAN_ACCURACY),
+            (measures::TARGET_NC, measures::NEAREST_MEAN_ACCURACY),
         ],
-        Task::Classification => {
-            &[(Metric::Gc, Metric::Nc), (Metric::Gc, Metric::TestAccuracy), (Metric::Nc, Metric::TestAccuracy)]
-        }
+        Task::Classification => &[
+            (measures::GC, measures::NC),
+            (measures::GC, measures::TEST_ACCURACY),
+            (measures::NC, measures::TEST_ACCURACY),
+        ],
     };
     let runs: Vec<(u64, usize, &Run)> = results
         .runs
@@ -142,7 +144,7 @@ impl Mediation {
     pub(crate) fn table(&self, task: Task) -> Table {
         let header = ["path", "runs", "λ on mediator", "doubling of mediator", "indirect", "direct", "total"];
         let row = |path: &MediatedPath| {
-            let names = format!("{} → {} → {}", self.label, path.mediator.label(task), path.outcome.label(task));
+            let names = format!("{} → {} → {}", self.label, task.label_of(path.mediator), task.label_of(path.outcome));
             let mut row = vec![names, path.runs.to_string()];
             row.extend(path.sizes().map(|(_, size)| times(&size)));
             row
@@ -175,8 +177,8 @@ impl Mediation {
                 let end = |end: Option<f64>| end.map_or_else(String::new, |end| end.to_string());
                 writer.write_record([
                     self.sweep.clone(),
-                    path.mediator.name().to_owned(),
-                    path.outcome.name().to_owned(),
+                    path.mediator.key().to_owned(),
+                    path.outcome.key().to_owned(),
                     effect.to_owned(),
                     path.runs.to_string(),
                     path.seeds.to_string(),

@@ -8,7 +8,7 @@ use super::interpolation::{Point, at_loss};
 use crate::study::experiment::{ComparisonPoint, Experiment};
 use crate::study::frozen::{self, Frozen};
 use crate::study::measurement::{LayerMeasures, Measurement, MeasuringPoint, RunOutcome};
-use crate::study::metric::Metric;
+use crate::study::metric::{Metric, measures};
 use crate::study::store::{RunFolder, RunProvenance, RunState, Verified};
 use crate::study::sweep::PlannedRun;
 
@@ -136,7 +136,7 @@ impl Results {
             let mut lines = self.runs.iter().flat_map(|run| &run.measurements);
             lines.any(|line| line.values.contains_key(metric))
         };
-        Metric::ALL.into_iter().filter(logged).collect()
+        Metric::all().into_iter().filter(logged).collect()
     }
 }
 
@@ -188,7 +188,7 @@ impl Run {
     /// classes. Where earlier versions did not measure it: the mean training loss of the last steps.
     pub(crate) fn final_share(&self) -> Option<f64> {
         let (classes, _) = self.trained_on?;
-        let loss = self.last().and_then(|last| last.value(Metric::EvaluationLoss)).or(self.final_loss)?;
+        let loss = self.last().and_then(|last| last.value(measures::EVALUATION_LOSS)).or(self.final_loss)?;
         Some(loss / (classes as f64).ln())
     }
 
@@ -231,7 +231,7 @@ impl Run {
         let losses: Vec<(&Measurement, f64)> = self
             .in_order()
             .into_iter()
-            .filter_map(|measurement| Some((measurement, measurement.value(Metric::EvaluationLoss)?)))
+            .filter_map(|measurement| Some((measurement, measurement.value(measures::EVALUATION_LOSS)?)))
             .collect();
         at_loss(&losses, level * (classes as f64).ln())
     }

@@ -6,7 +6,7 @@ use super::results::{Results, Run, compared_runs};
 use super::verdict::{ClaimKind, Finding};
 use crate::study::experiment::{ComparisonPoint, Overlay};
 use crate::study::measurement::LayerMeasures;
-use crate::study::metric::{Metric, Scale};
+use crate::study::metric::{Metric, Scale, measures};
 
 /// The name of the network before the first step, in tables.
 const INITIAL_NETWORK: &str = "initial network";
@@ -24,46 +24,38 @@ pub(crate) struct Table {
     pub(crate) summed: bool,
 }
 
-/// The metrics in the table of a sweep; the others are in the CSV.
+/// The standard measures in the table of a sweep; the others are in the CSV.
+const SHOWN: [Metric; 10] = [
+    measures::GC,
+    measures::GEOMETRIC_COLLAPSE,
+    measures::PAIRWISE_GEOMETRIC_COLLAPSE,
+    measures::NC,
+    measures::TARGET_NC,
+    measures::NEAREST_MEAN_ACCURACY,
+    measures::RIDGE_ACCURACY,
+    measures::TEST_NC,
+    measures::TEST_ACCURACY,
+    measures::EVALUATION_LOSS,
+];
+
+/// The measures in the table of a sweep: the main ones, and those that the experiment asks for beyond the standard ones.
 fn shown(results: &Results) -> Vec<Metric> {
-    let auxiliary = [
-        Metric::PoincareConstant,
-        Metric::PathSlope,
-        Metric::StepSlope,
-        Metric::TestBound,
-        Metric::NearestMeanError,
-        Metric::NearestMeanBound,
-        Metric::NearestMeanGcBound,
-        Metric::SphericalBound,
-        Metric::SphericalGcBound,
-        Metric::MeanVariance,
-        Metric::MeanInverseSquaredDistance,
-        Metric::VarianceOverGc,
-        Metric::GcOverVariance,
-        Metric::GcOverTotalVariance,
-        Metric::TestGc,
-        Metric::TargetGc,
-        Metric::NcUnbiased,
-        Metric::TargetNcUnbiased,
-        Metric::GeometricCollapseUnbiased,
-        Metric::CantelliBound,
-        Metric::DirectionalBound,
-        Metric::TargetNearestMeanError,
-        Metric::TargetCantelliBound,
-        Metric::TargetDirectionalBound,
-    ];
-    results.metrics().into_iter().filter(|metric| !auxiliary.contains(metric)).collect()
+    results.metrics().into_iter().filter(|metric| !metric.is_standard() || SHOWN.contains(metric)).collect()
 }
 
-/// Tables for each column of the figure: the initial network, the swept values, and the rank correlations, at the end of training
+/// Tables for each column of the figure: the initial network, the swept values, and the rank correlations of ordered ones, at the end of training
 /// and at every other comparison point at which a claim about this sweep is decided.
 pub(crate) fn sweeps(results: &Results, findings: &[Finding]) -> Vec<Table> {
     let plan = &results.experiment.plan;
     let others = [ComparisonPoint::EqualLoss, ComparisonPoint::EqualSteps];
     let mut tables = Vec::new();
     for name in &plan.report.columns {
-        let claims = || plan.claims.trends.iter().filter(|trend| trend.sweeps.contains_key(name));
-        let claimed = |point: &ComparisonPoint| claims().any(|trend| trend.comparisons.contains(point));
+        let trends = || plan.claims.trends.iter().filter(|trend| trend.sweeps.contains_key(name));
+        let contrasts = || plan.claims.contrasts.iter().filter(|contrast| contrast.sweep == *name);
+        let claimed = |point: &ComparisonPoint| {
+            trends().any(|trend| trend.comparisons.contains(point))
+                || contrasts().any(|contrast| contrast.comparisons.contains(point))
+        };
         let points = std::iter::once(ComparisonPoint::EqualEpochs).chain(others.into_iter().filter(claimed));
         tables.extend(points.map(|point| sweep(results, findings, name, point)));
     }
@@ -77,7 +69,7 @@ fn sweep(results: &Results, findings: &[Finding], name: &str, point: ComparisonP
     let mut header = vec![sweep.label.clone(), "runs".to_owned(), "loss".to_owned()];
     header.extend(metrics.iter().map(|metric| metric.short().to_owned()));
     let mut rows = vec![initial(results, name, &metrics)];
-    for (index, value) in sweep.numbers().iter().enumerate() {
+    for (index, level) in super::chart::level_names(sweep).into_iter().enumerate() {
         let runs: Vec<&Run> = results.runs.iter().filter(|run| run.planned.value_in(name) == Some(index)).collect();
         let compared = compared_runs(&runs, point, plan.rules.equal_loss_level);
         let losses: Vec<f64> = match point {
@@ -86,12 +78,16 @@ fn sweep(results: &Results, findings: &[Finding], name: &str, point: ComparisonP
                 compared.iter().filter_map(|run| run.train_loss()).collect()
             }
         };
-        let mut row = vec![super::chart::plain(*value), counts(&runs, compared.len()), spread(&losses, Scale::Linear)];
+        let mut row = vec![level, counts(&runs, compared.len()), spread(&losses, Scale::Linear)];
         row.extend(metrics.iter().map(|metric| {
             let values: Vec<f64> = compared.iter().filter_map(|run| run.value(*metric)).collect();
             spread(&values, metric.scale())
         }));
         rows.push(row);
+    }
+    let caption = caption(results, name, point);
+    if !sweep.is_ordered() {
+        return Table { caption, header, rows, summed: false };
     }
     let mut correlations = vec!["ρ".to_owned(), String::new(), String::new()];
     correlations.extend(metrics.iter().map(|metric| {
@@ -104,7 +100,7 @@ fn sweep(results: &Results, findings: &[Finding], name: &str, point: ComparisonP
         trend.map_or_else(String::new, statistic)
     }));
     rows.push(correlations);
-    Table { caption: caption(results, name, point), header, rows, summed: true }
+    Table { caption, header, rows, summed: true }
 }
 
 /// The sweep and the point of training of a table, with its level.
@@ -129,7 +125,7 @@ fn caption(results: &Results, name: &str, point: ComparisonPoint) -> String {
 /// The row of the initial network, which is the same for all values of a training setting: one run for each seed.
 fn initial(results: &Results, name: &str, metrics: &[Metric]) -> Vec<String> {
     let mut runs = results.of(Some(name));
-    if results.experiment.plan.sweeps[name].key.starts_with("train.") {
+    if results.experiment.plan.sweeps[name].keys().iter().all(|key| key.starts_with("train.")) {
         let mut seeds = BTreeSet::new();
         runs.retain(|run| run.initial().is_some() && seeds.insert(run.planned.configuration.seed));
     }
@@ -158,17 +154,20 @@ pub(crate) fn courses(results: &Results) -> Vec<Table> {
             cells
         };
         let mut header = vec!["epochs".to_owned()];
-        header.extend(group.metrics.iter().map(|metric| metric.label(plan.task).to_owned()));
+        header.extend(group.metrics.iter().map(|metric| plan.task.label_of(*metric).to_owned()));
         let rows = plan.measure.schedule.iter().map(row).collect();
         Table { caption: format!("{} ({} runs)", group.label, runs.len()), header, rows, summed: false }
     };
     plan.report.overlays.iter().map(course).collect()
 }
 
-/// The measures of single layers at the end of training, over the runs that are in every sweep; none if none were measured.
+/// The measures of single layers at the end of training, over the runs with the settings of the file that no sweep changes; none if
+/// none were measured.
 pub(crate) fn layers(results: &Results) -> Option<Table> {
     let plan = &results.experiment.plan;
-    let base = |run: &&Run| run.counts() && run.planned.positions.len() == plan.sweeps.len();
+    let settings = |seed: u64| results.experiment.configuration(seed, None).and_then(|base| base.key()).ok();
+    let base =
+        |run: &&Run| run.counts() && settings(run.planned.configuration.seed).is_some_and(|key| key == run.planned.key);
     let runs: Vec<&Run> = results.runs.iter().filter(base).collect();
     let found: Vec<&LayerMeasures> = runs.iter().flat_map(|run| run.layers()).collect();
     let row = |layer: &String| {
@@ -238,7 +237,7 @@ pub(crate) fn statistic(finding: &Finding) -> String {
 fn number(kind: ClaimKind, value: f64) -> String {
     match kind {
         ClaimKind::Inequality | ClaimKind::Coverage => format!("{value:.3}"),
-        ClaimKind::Trend | ClaimKind::Association | ClaimKind::Course => signed(value),
+        ClaimKind::Trend | ClaimKind::Contrast | ClaimKind::Association | ClaimKind::Course => signed(value),
     }
 }
 

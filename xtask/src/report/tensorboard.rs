@@ -35,7 +35,7 @@ fn events(run: &Run) -> Vec<u8> {
 
 fn scalars(line: &Measurement) -> Vec<(&'static str, f64)> {
     let loss = line.train_loss.map(|loss| ("train_loss", loss));
-    let values = line.values.iter().filter_map(|(metric, measured)| Some((metric.name(), measured.value?)));
+    let values = line.values.iter().filter_map(|(metric, measured)| Some((metric.key(), measured.value?)));
     loss.into_iter().chain(values).collect()
 }
 

@@ -8,7 +8,7 @@ use super::*;
 use crate::provenance::Stopwatch;
 use crate::study::experiment::ComparisonPoint;
 use crate::study::measurement::{LayerMeasures, Measured, Measurement, MeasuringPoint, RunOutcome};
-use crate::study::metric::Metric;
+use crate::study::metric::{Metric, measures};
 use crate::study::store::RunFolder;
 use crate::study::sweep;
 
@@ -32,22 +32,22 @@ fn values(run: &PlannedRun, share: f64) -> Vec<(Metric, f64)> {
     let accuracy = (0.42 + 0.25 * share - 0.015 * noise.ln()) * wobble;
     let (nc, inverse) = (1.0 + gc.ln() / 5.0, 0.01 * gc.powf(-0.4) / wobble);
     vec![
-        (Metric::Gc, gc),
-        (Metric::GeometricCollapse, gc / 2.5),
-        (Metric::PairwiseGeometricCollapse, gc / 80.0),
-        (Metric::Nc, nc),
-        (Metric::PoincareConstant, 0.2),
-        (Metric::TestNc, 0.5),
-        (Metric::TestBound, 0.75),
-        (Metric::NearestMeanError, 0.4),
-        (Metric::NearestMeanBound, 1.0 + 600.0 * gc),
-        (Metric::TargetNc, target),
-        (Metric::NearestMeanAccuracy, accuracy),
-        (Metric::RidgeAccuracy, accuracy + 0.02),
-        (Metric::EvaluationLoss, 4.2 - if train.learning_rate == 0.005 { 0.3 } else { 2.0 } * share),
-        (Metric::MeanInverseSquaredDistance, inverse),
-        (Metric::VarianceOverGc, nc / (gc * inverse)),
-        (Metric::MeanVariance, nc / inverse),
+        (measures::GC, gc),
+        (measures::GEOMETRIC_COLLAPSE, gc / 2.5),
+        (measures::PAIRWISE_GEOMETRIC_COLLAPSE, gc / 80.0),
+        (measures::NC, nc),
+        (measures::POINCARE_CONSTANT, 0.2),
+        (measures::TEST_NC, 0.5),
+        (measures::TEST_BOUND, 0.75),
+        (measures::NEAREST_MEAN_ERROR, 0.4),
+        (measures::NEAREST_MEAN_BOUND, 1.0 + 600.0 * gc),
+        (measures::TARGET_NC, target),
+        (measures::NEAREST_MEAN_ACCURACY, accuracy),
+        (measures::RIDGE_ACCURACY, accuracy + 0.02),
+        (measures::EVALUATION_LOSS, 4.2 - if train.learning_rate == 0.005 { 0.3 } else { 2.0 } * share),
+        (measures::MEAN_INVERSE_SQUARED_DISTANCE, inverse),
+        (measures::VARIANCE_OVER_GC, nc / (gc * inverse)),
+        (measures::MEAN_VARIANCE, nc / inverse),
     ]
 }
 
@@ -121,16 +121,16 @@ fn verdicts_are_those_of_the_synthetic_numbers() {
         };
         findings.iter().find(about).unwrap()
     };
-    let batch = trend("batch-size", Metric::Gc, ComparisonPoint::EqualEpochs);
+    let batch = trend("batch-size", measures::GC, ComparisonPoint::EqualEpochs);
     assert_eq!((batch.verdict, batch.runs, batch.excluded), (Verdict::Holds, 8, 0));
     assert!(batch.statistic.unwrap() > 0.9 && batch.interval.unwrap().0 > 0.0);
-    let matched = trend("l2", Metric::Nc, ComparisonPoint::EqualLoss);
+    let matched = trend("l2", measures::NC, ComparisonPoint::EqualLoss);
     assert_eq!((matched.verdict, matched.level), (Verdict::Holds, Some(0.6)));
     // Two under-trained runs and a diverged one leave five of eight.
-    let rate = trend("learning-rate", Metric::Gc, ComparisonPoint::EqualEpochs);
+    let rate = trend("learning-rate", measures::GC, ComparisonPoint::EqualEpochs);
     assert_eq!((rate.verdict, rate.runs, rate.excluded), (Verdict::Undecided, 5, 3));
     assert!(rate.with_excluded.unwrap() < -0.9);
-    let accuracy = trend("batch-size", Metric::NearestMeanAccuracy, ComparisonPoint::EqualEpochs);
+    let accuracy = trend("batch-size", measures::NEAREST_MEAN_ACCURACY, ComparisonPoint::EqualEpochs);
     assert!(accuracy.statistic.unwrap() < 0.0);
     let inequality = findings.iter().find(|finding| finding.kind == ClaimKind::Inequality).unwrap();
     assert_eq!((inequality.verdict, inequality.statistic), (Verdict::Holds, Some(1.0)));
@@ -151,7 +151,7 @@ fn a_contradicted_claim_fails() {
     let findings = findings(&results);
     let batch = findings
         .iter()
-        .find(|finding| finding.metrics == [Metric::Gc] && finding.sweep.as_deref() == Some("batch-size"));
+        .find(|finding| finding.metrics == [measures::GC] && finding.sweep.as_deref() == Some("batch-size"));
     assert_eq!(batch.unwrap().verdict, Verdict::Fails);
 }
 
@@ -162,7 +162,7 @@ fn saturated_accuracies_leave_their_own_claims_undecided() {
     let before = findings(&results);
     results.experiment.plan.rules.saturated_above = 0.5;
     let after = findings(&results);
-    let accuracies = [Metric::NearestMeanAccuracy, Metric::RidgeAccuracy];
+    let accuracies = [measures::NEAREST_MEAN_ACCURACY, measures::RIDGE_ACCURACY];
     for (before, after) in before.iter().zip(&after) {
         if after.reason.contains("saturated") {
             assert!(after.metrics.iter().any(|metric| accuracies.contains(metric)), "{}", after.claim);

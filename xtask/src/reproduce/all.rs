@@ -6,8 +6,9 @@ use anyhow::{Result, anyhow, bail};
 
 use super::args::Args;
 use super::results_folder::{RESULTS, default_folder};
-use super::{dry_run, execute};
-use crate::output::{note, say};
+use super::{dry_run, execute, plan};
+use crate::invocation::Invocation;
+use crate::output::{note_error, say};
 use crate::provenance::{Stopwatch, duration};
 use crate::study::experiment::Experiment;
 use crate::usage::usage;
@@ -16,11 +17,19 @@ use crate::{Ending, report};
 /// The name for all experiments on the command line.
 pub(super) const ALL: &str = "all";
 
+/// Whether an experiment has this preset. Those beyond the paper have no preset `paper`; those of the paper have all, and name an
+/// unknown one.
+fn has_preset(name: &str, preset: &str) -> bool {
+    let of = |name: &str| Experiment::presets(name).unwrap_or_default();
+    of(name).iter().any(|own| own == preset)
+        || !Experiment::names().any(|other| of(other).iter().any(|own| own == preset))
+}
+
 /// Reproduces every embedded experiment. An error of one does not stop the others.
 ///
 /// # Errors
 /// Settings that an experiment refuses, before the first run; at the end, the names of the experiments with errors.
-pub(super) fn reproduce(args: &Args) -> Result<Ending> {
+pub(super) fn reproduce(args: &Args, invocation: &Invocation<'_>) -> Result<Ending> {
     if let Some(set) = &args.data {
         return Err(usage(anyhow!(
             "--data {set} contradicts `{ALL}`: each experiment has its own data set; name one experiment"
@@ -36,22 +45,27 @@ pub(super) fn reproduce(args: &Args) -> Result<Ending> {
             "--merge contradicts `{ALL}`: a results folder is of one experiment; name one experiment"
         )));
     }
-    let experiments = Experiment::names().map(|name| args.resolve(name)).collect::<Result<Vec<_>>>()?;
+    let experiments = Experiment::names().filter(|name| has_preset(name, &args.preset)).map(|name| args.resolve(name));
+    let experiments = experiments.collect::<Result<Vec<_>>>()?;
     let root = args.out.clone().unwrap_or_else(|| PathBuf::from(RESULTS));
     let (watch, count) = (Stopwatch::start(), experiments.len());
-    let (mut errors, mut estimated) = (Vec::new(), 0.0);
+    let (mut errors, mut estimated, mut commands) = (Vec::new(), 0.0, Vec::new());
     for (index, experiment) in experiments.into_iter().enumerate() {
         say!("\n[{}/{count}] {}: {}", index + 1, experiment.name, experiment.plan.title);
         let (name, folder) = (experiment.name.clone(), default_folder(&experiment, &root));
         if args.dry_run {
-            estimated += dry_run::dry_run(args, &experiment, &folder)?.unwrap_or(0.0);
+            estimated += dry_run::dry_run(args, invocation.program, &experiment, &folder)?.unwrap_or(0.0);
             continue;
         }
-        match execute::execute(args, experiment, &folder) {
+        if args.plan.is_some() {
+            commands.extend(execute::plan(args, invocation.program, &experiment, &folder)?);
+            continue;
+        }
+        match execute::execute(args, invocation, experiment, &folder) {
             Ok(Ending::Complete) => {}
-            Ok(Ending::Interrupted) => return Ok(Ending::Interrupted),
+            Ok(ending @ (Ending::Interrupted | Ending::NoSpace)) => return Ok(ending),
             Err(error) => {
-                note!("{name}: {error:#}");
+                note_error!("{name}: {error:#}");
                 errors.push(report::IndexError { name, reason: format!("{error:#}") });
             }
         }
@@ -62,6 +76,9 @@ pub(super) fn reproduce(args: &Args) -> Result<Ending> {
     if args.dry_run {
         say!("\nall {count} experiments: about {}", duration(estimated));
         return Ok(Ending::Complete);
+    }
+    if let Some(list) = &args.plan {
+        return plan::write(list, &commands).map(|()| Ending::Complete);
     }
     say!("\n{count} experiments in {}\nindex    {}", duration(watch.seconds()), root.join("index.html").display());
     if !errors.is_empty() {

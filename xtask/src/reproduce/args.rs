@@ -8,7 +8,7 @@ use models::DeviceName;
 use super::engine::EngineKind;
 use super::run;
 use super::slice::Slice;
-use crate::arguments::up_to;
+use crate::arguments::{data_set, experiment, preset, up_to};
 use crate::data;
 use crate::study::experiment::Experiment;
 use crate::usage::usage;
@@ -17,16 +17,16 @@ use crate::usage::usage;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Which experiment: a name from --list, `all` of them, or the path of a .toml file
-    #[arg(default_value = "fig4")]
+    #[arg(default_value = "fig4", value_parser = experiment(), hide_possible_values = true)]
     pub(super) experiment: String,
     /// How large: quick (minutes), cpu (real data, hours on two cores), paper-lite (one GPU), paper (full size)
-    #[arg(long, default_value = "quick")]
+    #[arg(long, default_value = "quick", value_parser = preset(), hide_possible_values = true)]
     pub(super) preset: String,
     /// Which data set, instead of the preset's
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = data_set(), hide_possible_values = true)]
     pub(super) data: Option<String>,
     /// Folder that holds the data set, instead of the Hub and its cache
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     pub(super) data_dir: Option<PathBuf>,
     /// Where networks are trained and measured: cpu, cuda:N or metal, if this program was built with it
     #[arg(long, value_name = "DEVICE")]
@@ -38,13 +38,13 @@ pub(crate) struct Args {
     #[arg(long, alias = "seeds", value_delimiter = ',', value_name = "SEEDS")]
     pub(super) seed: Option<Vec<u64>>,
     /// Where results go [default: results/EXPERIMENT-PRESET-DATA; of `all`, a folder for each in results]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     pub(super) out: Option<PathBuf>,
     /// Do one of every N runs, such as 2/6 for the second of six slices; --merge combines their folders
     #[arg(long, value_name = "I/N")]
     pub(super) slice: Option<Slice>,
     /// Results folder whose finished runs are copied first, such as that of a slice; may be repeated
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     pub(super) merge: Vec<PathBuf>,
     /// Where the runs are done
     #[arg(long, value_enum, default_value_t = EngineKind::Local)]
@@ -67,6 +67,10 @@ pub(crate) struct Args {
     /// List the runs with their time and memory, estimated by a pilot of a few steps, and do nothing
     #[arg(long)]
     pub(super) dry_run: bool,
+    /// Do nothing but write the runs that are left into this file, one command a line, for xargs, GNU parallel or any scheduler;
+    /// when they have ended, the same command without --plan makes the report
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["list", "dry_run", "jobs", "sbatch", "tensorboard"])]
+    pub(super) plan: Option<PathBuf>,
 }
 
 impl Args {
@@ -92,7 +96,7 @@ impl Args {
 
     fn checked(&self, experiment: Experiment) -> Result<Experiment> {
         data::check(&experiment.plan.data.set, self.data_dir.as_ref(), experiment.plan.task)?;
-        run::check_model(&experiment.plan.model, &experiment.plan.measure.layers)?;
+        run::check_models(&experiment)?;
         Ok(experiment)
     }
 }

@@ -6,7 +6,7 @@ use std::io::Read;
 use serde::{Deserialize, Serialize};
 
 /// Exit code of a run that could not write because the disk, or the user's share of it, is full.
-pub(super) const NO_SPACE: i32 = 4;
+pub(crate) const NO_SPACE: u8 = 4;
 
 /// Exit code of a run whose parent has ended.
 const ORPHANED: i32 = 3;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -10,18 +10,21 @@ use anyhow::{Context, Result, bail};
 use super::args::Args;
 use super::run::Pilot;
 use crate::output::say;
+use crate::program::{Program, start};
 use crate::provenance::duration;
 use crate::study::configuration::Configuration;
 use crate::study::experiment::Experiment;
 use crate::study::store::{RunFolder, RunState, Verified};
 use crate::study::sweep::{self, PlannedRun};
+use crate::study::train::LearningRateSchedule;
 
 /// Time after which a pilot is stopped.
 const TIME_LIMIT: Duration = Duration::from_secs(120);
 
 /// Lists the runs with their estimated time and memory; returns the seconds, if the pilots succeeded.
-pub(super) fn dry_run(args: &Args, experiment: &Experiment, folder: &Path) -> Result<Option<f64>> {
+pub(super) fn dry_run(args: &Args, program: &Program, experiment: &Experiment, folder: &Path) -> Result<Option<f64>> {
     super::results_folder::check_format(folder)?;
+    super::results_folder::check_experiment(folder, &experiment.name)?;
     let planned = sweep::runs(experiment)?;
     let planned = args.slice.map_or_else(|| planned.clone(), |slice| slice.of(&planned));
     say!("{} runs in {}", planned.len(), folder.display());
@@ -30,7 +33,7 @@ pub(super) fn dry_run(args: &Args, experiment: &Experiment, folder: &Path) -> Re
     }
     let left: Vec<&PlannedRun> =
         planned.iter().filter(|run| ![FINISHED, UNSIGNED].contains(&state(run, folder))).collect();
-    match estimate(args, &left) {
+    match estimate(args, program, &left) {
         Ok(estimate) => {
             say!("{}", estimate.described());
             Ok(Some(estimate.seconds()))
@@ -89,7 +92,7 @@ impl Estimate {
     }
 }
 
-fn estimate(args: &Args, runs: &[&PlannedRun]) -> Result<Estimate> {
+fn estimate(args: &Args, program: &Program, runs: &[&PlannedRun]) -> Result<Estimate> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let jobs = args.jobs.unwrap_or(cores).min(runs.len().max(1));
     let threads = (args.threads.unwrap_or(cores) / jobs).max(1);
@@ -98,7 +101,7 @@ fn estimate(args: &Args, runs: &[&PlannedRun]) -> Result<Estimate> {
     for run in runs {
         let alike = alike(&run.configuration)?;
         if !pilots.contains_key(&alike) {
-            pilots.insert(alike.clone(), pilot(args, run, threads)?);
+            pilots.insert(alike.clone(), pilot(args, program, run, threads)?);
         }
         let pilot = &pilots[&alike];
         let seconds = pilot.seconds(&run.configuration);
@@ -112,22 +115,23 @@ fn alike(configuration: &Configuration) -> Result<String> {
     let mut alike = configuration.clone();
     alike.seed = 0;
     (alike.train.learning_rate, alike.train.l2, alike.train.momentum) = (1.0, 0.0, 0.0);
+    alike.train.schedule = LearningRateSchedule::default();
     alike.train.gc_penalty = f64::from(u8::from(alike.train.gc_penalty > 0.0));
     alike.to_toml()
 }
 
 /// Runs a pilot in its own process, so that its memory can be measured, and in a temporary folder.
-fn pilot(args: &Args, run: &PlannedRun, threads: usize) -> Result<Pilot> {
+fn pilot(args: &Args, program: &Program, run: &PlannedRun, threads: usize) -> Result<Pilot> {
     let folder = std::env::temp_dir().join(format!("reproduce-pilot-{}-{}", std::process::id(), run.key));
-    let piloted = RunFolder::at(&folder).create(&run.configuration).and_then(|()| watched(args, &folder, threads));
+    let piloted =
+        RunFolder::at(&folder).create(&run.configuration).and_then(|()| watched(args, program, &folder, threads));
     // If the folder cannot be removed now, the system removes it with its other temporary folders.
     let _ = std::fs::remove_dir_all(&folder);
     piloted
 }
 
-fn watched(args: &Args, folder: &Path, threads: usize) -> Result<Pilot> {
-    let program = std::env::current_exe().context("cannot find the path of this program")?;
-    let mut command = Command::new(program);
+fn watched(args: &Args, program: &Program, folder: &Path, threads: usize) -> Result<Pilot> {
+    let mut command = start(&program.words()?)?;
     command.args(["run", "--pilot", "--attached", "--threads", &threads.to_string()]).arg(folder);
     if let Some(data_dir) = &args.data_dir {
         command.arg("--data-dir").arg(data_dir);

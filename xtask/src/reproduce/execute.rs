@@ -10,8 +10,12 @@ use super::args::Args;
 use super::child::is_no_space;
 use super::engine::{Engine, EngineEnd, EngineKind, Job, Local, ProgressDisplay, Slurm, check_sbatch, check_slurm};
 use super::merge;
+use super::plan::commands;
 use super::results_folder::ResultsFolder;
-use crate::output::{note, say};
+use crate::files::write_whole;
+use crate::invocation::Invocation;
+use crate::output::{note_error, say};
+use crate::program::Program;
 use crate::study::experiment::Experiment;
 use crate::study::frozen;
 use crate::study::store::{RunFolder, RunState, Verified};
@@ -19,16 +23,61 @@ use crate::study::sweep::{self, PlannedRun};
 use crate::usage::usage;
 use crate::{Ending, data, report};
 
+/// The record of the command that wrote the report; the report's own files are the same for equal results.
+const RECORD: &str = "record.json";
+
 /// Set by Ctrl-C: the engines check it and stop.
 static STOP: AtomicBool = AtomicBool::new(false);
 
 /// Executes every run of the experiment that is not done yet, and writes the report.
-pub(super) fn execute(args: &Args, experiment: Experiment, folder: &Path) -> Result<Ending> {
-    let planned = sweep::runs(&experiment)?;
+pub(super) fn execute(
+    args: &Args,
+    invocation: &Invocation<'_>,
+    experiment: Experiment,
+    folder: &Path,
+) -> Result<Ending> {
+    let Prepared { planned, selected, pending, folder: _own } = prepare(args, &experiment, folder)?;
+    let (engine, description) = engine(args, invocation.program, pending.jobs.len(), folder)?;
+    announce(args, &experiment, &planned, &selected, &pending, &description, folder)?;
+    match run_jobs(engine.as_ref(), &pending.jobs)? {
+        EngineEnd::Exhausted => conclude(args, invocation, experiment, planned, &selected, folder),
+        EngineEnd::Stopped => {
+            say!("stopped with {} runs finished; the same command continues", finished(&selected, folder));
+            Ok(Ending::Interrupted)
+        }
+        EngineEnd::NoSpace => Err(no_space_error(&selected, folder)),
+    }
+}
+
+/// Makes the folders of the runs that are not done yet, and returns the command of each.
+pub(super) fn plan(args: &Args, program: &Program, experiment: &Experiment, folder: &Path) -> Result<Vec<String>> {
+    if args.engine == EngineKind::Slurm {
+        return Err(usage(anyhow!(
+            "--plan contradicts --engine slurm, which submits the runs itself; leave one of them out"
+        )));
+    }
+    let Prepared { planned, selected, pending, folder: _own } = prepare(args, experiment, folder)?;
+    let threads = args.threads.unwrap_or(1);
+    announce(args, experiment, &planned, &selected, &pending, &format!("{} each", counted(threads)), folder)?;
+    commands(&program.words()?, &pending.jobs, threads, args.data_dir.as_deref())
+}
+
+/// The runs of an experiment, and its locked folder.
+struct Prepared {
+    planned: Vec<PlannedRun>,
+    /// The runs of the slice.
+    selected: Vec<PlannedRun>,
+    pending: Pending,
+    folder: ResultsFolder,
+}
+
+/// Everything before the first run: the data, the folder, and the finished runs of other folders.
+fn prepare(args: &Args, experiment: &Experiment, folder: &Path) -> Result<Prepared> {
+    let planned = sweep::runs(experiment)?;
     let selected = args.slice.map_or_else(|| planned.clone(), |slice| slice.of(&planned));
     check_engine(args)?;
-    merge::check(&args.merge)?;
-    let own = ResultsFolder::open(folder)?;
+    merge::check(&args.merge, &experiment.name)?;
+    let own = ResultsFolder::open(folder, &experiment.name)?;
     if let Err(error) = data::ensure(&experiment.plan.data.set, args.data_dir.as_ref()) {
         own.abandon();
         return Err(error);
@@ -39,19 +88,7 @@ pub(super) fn execute(args: &Args, experiment: Experiment, folder: &Path) -> Res
         .and_then(|()| merge::merge(&args.merge, &planned, folder, &text))
         .map_err(|error| if is_no_space(&error) { no_space_error(&planned, folder) } else { error })?;
     let pending = pending(&selected, folder)?;
-    let (engine, description) = engine(args, pending.jobs.len(), folder)?;
-    if let Some(slice) = args.slice {
-        say!("slice {slice}: {} of {} runs", selected.len(), planned.len());
-    }
-    announce(&experiment, &selected, &pending, &description, folder)?;
-    match run_jobs(engine.as_ref(), &pending.jobs)? {
-        EngineEnd::Exhausted => conclude(args, experiment, planned, &selected, folder),
-        EngineEnd::Stopped => {
-            say!("stopped with {} runs finished; the same command continues", finished(&selected, folder));
-            Ok(Ending::Interrupted)
-        }
-        EngineEnd::NoSpace => Err(no_space_error(&selected, folder)),
-    }
+    Ok(Prepared { planned, selected, pending, folder: own })
 }
 
 fn no_space_error(planned: &[PlannedRun], folder: &Path) -> anyhow::Error {
@@ -94,12 +131,12 @@ fn pending(planned: &[PlannedRun], folder: &Path) -> Result<Pending> {
         match own.prepare(&run.configuration) {
             Ok(()) => {
                 if let Err(mismatch) = verified {
-                    note!("done again {}: {mismatch:#}", run.description());
+                    note_error!("done again {}: {mismatch:#}", run.description());
                 }
                 pending.push((run.configuration.train.batch_size, Job { folder: own, description: run.description() }));
             }
             Err(error) if is_no_space(&error) => return Err(no_space_error(planned, folder)),
-            Err(error) => note!("skipped {}: {error:#}", run.description()),
+            Err(error) => note_error!("skipped {}: {error:#}", run.description()),
         }
     }
     pending.sort_by_key(|(batch_size, _)| *batch_size);
@@ -107,21 +144,23 @@ fn pending(planned: &[PlannedRun], folder: &Path) -> Result<Pending> {
 }
 
 fn announce(
+    args: &Args,
     experiment: &Experiment,
     planned: &[PlannedRun],
+    selected: &[PlannedRun],
     pending: &Pending,
     engine: &str,
     folder: &Path,
 ) -> Result<()> {
+    if let Some(slice) = args.slice {
+        say!("slice {slice}: {} of {} runs", selected.len(), planned.len());
+    }
     let plan = &experiment.plan;
     say!("{} · {} · preset {} · data {}", experiment.name, plan.figure, experiment.preset, plan.data.set);
-    let (runs, before) = (planned.len(), pending.finished);
+    let (runs, before) = (selected.len(), pending.finished);
     say!("{runs} runs, {before} of them finished before; {engine}; results in {}", folder.display());
     let frozen = frozen::compare(folder, &experiment.to_toml()?);
     say!("experiment file with all settings: SHA-256 {}", frozen.sha256);
-    if let Some(warning) = frozen.warning() {
-        say!("experiment file: {warning}");
-    }
     if pending.unsigned > 0 {
         say!(
             "{} of the finished runs are unsigned: an earlier version wrote their results, and alterations cannot be detected",
@@ -144,8 +183,8 @@ fn check_engine(args: &Args) -> Result<()> {
 }
 
 /// The engine, and its description for the terminal.
-fn engine(args: &Args, runs: usize, folder: &Path) -> Result<(Box<dyn Engine>, String)> {
-    let program = std::env::current_exe().context("cannot find the path of this program")?;
+fn engine(args: &Args, program: &Program, runs: usize, folder: &Path) -> Result<(Box<dyn Engine>, String)> {
+    let program = program.words()?;
     let absolute = |path: &Path| std::path::absolute(path).with_context(|| format!("cannot find {}", path.display()));
     if args.engine == EngineKind::Slurm {
         let (jobs, threads) = (args.jobs, args.threads.unwrap_or(1));
@@ -171,6 +210,7 @@ fn run_jobs(engine: &dyn Engine, jobs: &[Job]) -> Result<EngineEnd> {
         return Ok(EngineEnd::Exhausted);
     }
     stop_on_interrupt()?;
+    STOP.store(false, Ordering::SeqCst);
     let mut display = ProgressDisplay::new(jobs)?;
     let end = engine.execute(jobs, &mut |event| display.show(event));
     display.close();
@@ -188,6 +228,7 @@ fn stop_on_interrupt() -> Result<()> {
 /// Writes the report of all planned runs, prints the paths of its files, and fails if a selected run failed.
 fn conclude(
     args: &Args,
+    invocation: &Invocation<'_>,
     experiment: Experiment,
     planned: Vec<PlannedRun>,
     selected: &[PlannedRun],
@@ -197,6 +238,8 @@ fn conclude(
     let indexed = args.out.is_none() || args.experiment == super::all::ALL;
     let extras = report::Extras { tensorboard: args.tensorboard, indexed };
     let written = report::write(experiment, planned, folder, extras)?;
+    let record = serde_json::to_string_pretty(&invocation.record())?;
+    write_whole(&folder.join(RECORD), record.as_bytes())?;
     say!("\n{}", written.summary);
     say!("report   {}", written.page.display());
     say!("figure   {}", written.figure.display());

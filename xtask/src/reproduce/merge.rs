@@ -4,17 +4,18 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
-use super::results_folder::check_format;
-use crate::output::{note, say};
+use super::results_folder::{check_experiment, check_format};
+use crate::output::{note, note_error, say};
 use crate::study::frozen;
 use crate::study::store::{RunFolder, Verified};
 use crate::study::sweep::PlannedRun;
 use crate::usage::usage;
 
-/// Refuses folders without results, and results of a later version.
-pub(super) fn check(sources: &[PathBuf]) -> Result<()> {
+/// Refuses folders without results, and results of a later version or of another experiment.
+pub(super) fn check(sources: &[PathBuf], experiment: &str) -> Result<()> {
     for source in sources {
         check_format(source)?;
+        check_experiment(source, experiment)?;
         if !source.join("runs").is_dir() {
             return Err(usage(anyhow::anyhow!(
                 "--merge {}: expected a results folder of `reproduce`, but it has no folder `runs`",
@@ -47,7 +48,7 @@ pub(super) fn merge(sources: &[PathBuf], planned: &[PlannedRun], folder: &Path, 
                     copied += 1;
                 }
                 Ok(Verified::Unfinished) => {}
-                Err(mismatch) => note!("not merged {}: {mismatch:#}", run.description()),
+                Err(mismatch) => note_error!("not merged {}: {mismatch:#}", run.description()),
             }
         }
         say!("{copied} finished runs copied from {}", source.display());

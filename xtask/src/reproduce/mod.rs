@@ -7,36 +7,47 @@ mod dry_run;
 mod engine;
 mod execute;
 mod merge;
+mod plan;
 mod results_folder;
 mod run;
 mod slice;
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use support::refuse_irregular;
 
+use crate::invocation::Invocation;
 use crate::output::say;
 use crate::study::experiment::Experiment;
 use crate::{Ending, report};
 use results_folder::{RESULTS, default_folder};
 
 pub(crate) use args::Args;
+pub(crate) use child::NO_SPACE;
 pub(crate) use run::{Args as RunArgs, run_folder};
 
 /// Runs the command.
-pub(crate) fn reproduce(args: &Args) -> Result<Ending> {
+pub(crate) fn reproduce(args: &Args, invocation: &Invocation<'_>) -> Result<Ending> {
     if args.list {
         return list().map(|()| Ending::Complete);
     }
+    if let Some(list) = &args.plan {
+        refuse_irregular(list).context("--plan")?;
+    }
     if args.experiment == all::ALL {
-        return all::reproduce(args);
+        return all::reproduce(args, invocation);
     }
     let experiment = args.resolve(&args.experiment)?;
     let folder = args.out.clone().unwrap_or_else(|| default_folder(&experiment, Path::new(RESULTS)));
     if args.dry_run {
-        return dry_run::dry_run(args, &experiment, &folder).map(|_| Ending::Complete);
+        return dry_run::dry_run(args, invocation.program, &experiment, &folder).map(|_| Ending::Complete);
     }
-    let ending = execute::execute(args, experiment, &folder);
+    if let Some(list) = &args.plan {
+        let commands = execute::plan(args, invocation.program, &experiment, &folder)?;
+        return plan::write(list, &commands).map(|()| Ending::Complete);
+    }
+    let ending = execute::execute(args, invocation, experiment, &folder);
     if args.out.is_none() && !matches!(ending, Ok(Ending::Interrupted)) && folder.exists() {
         let index = report::write_index(Path::new(RESULTS), &[]);
         // An error of the experiment matters more than one of the index.

@@ -1,11 +1,16 @@
 //! The configuration of one run: all settings that its numbers depend on, and the key computed from them.
 
 use anyhow::{Context, Result, anyhow, bail};
-use models::DeviceName;
+use models::Initialisation;
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
+use super::augmentation::Augmentation;
+use super::metric::Metric;
 use super::settings::differences;
+pub(crate) use super::train::Train;
+use super::train::TrainingSet;
+use crate::suggest;
 use crate::task::Task;
 
 /// Version of run folders. It changes when the same configuration would give other numbers, or a run folder has another
@@ -35,8 +40,8 @@ pub(crate) struct Configuration {
     pub(crate) task: Task,
     /// Seed of every stream of random numbers.
     pub(crate) seed: u64,
-    /// The largest batch size among the runs of the experiment. This run also measures after the number of steps that a run
-    /// with that batch size takes.
+    /// The largest number of images per step among the runs of the experiment. This run also measures after the number of steps
+    /// that a run with that many takes.
     pub(crate) largest_batch_size: usize,
     /// The images.
     pub(crate) data: Data,
@@ -64,6 +69,12 @@ pub(crate) struct Data {
     pub(crate) target_classes: usize,
     /// Images per target class.
     pub(crate) target_images_per_class: usize,
+    /// Training batches that a thread prepares ahead; 0 for none. The results do not depend on it, and the key of a run neither.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(crate) prefetch: usize,
+    /// Random changes of the training images.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(crate) augmentation: Augmentation,
 }
 
 /// The network of a run.
@@ -73,37 +84,23 @@ pub(crate) struct Model {
     /// Name of the architecture.
     pub(crate) architecture: String,
     /// Factor on the number of channels of every layer.
+    #[serde(default = "whole")]
     pub(crate) width: f64,
-    /// Whether a batch norm follows every convolution. Only the VGG family leaves the choice.
-    pub(crate) batch_norm: bool,
+    /// Whether a batch norm follows every convolution, by default as the architecture has it. Only the VGG family leaves the choice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) batch_norm: Option<bool>,
+    /// The distribution of the initial weights.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(crate) initialisation: Initialisation,
 }
 
-/// Training by stochastic gradient descent.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Train {
-    /// Learning rate, constant.
-    pub(crate) learning_rate: f64,
-    /// Images per step.
-    pub(crate) batch_size: usize,
-    /// Weight decay: this times the parameter is added to the gradient.
-    pub(crate) l2: f64,
-    /// Momentum.
-    pub(crate) momentum: f64,
-    /// λ of the penalty λ·GC on the training loss, with GC estimated from one random projection per image; 0 for none.
-    pub(crate) gc_penalty: f64,
-    /// Passes over the training images.
-    pub(crate) epochs: f64,
-    /// The device; the last digits of the results depend on it.
-    #[serde(default, skip_serializing_if = "is_cpu")]
-    pub(crate) device: DeviceName,
-    /// Whether convolutions multiply in bf16 during training, which needs a CUDA device and cuDNN. Measurements never do.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub(crate) mixed_precision: bool,
+fn whole() -> f64 {
+    1.0
 }
 
-fn is_cpu(device: &DeviceName) -> bool {
-    *device == DeviceName::Cpu
+/// Whether a setting has its default, so that it is left out of a configuration's TOML.
+pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// When a run measures, and on how many images.
@@ -128,6 +125,9 @@ pub(crate) struct Measure {
     /// Names of the layers that are measured at the end of training; none by default.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) layers: Vec<String>,
+    /// Measures of the registry beyond the standard ones, by their keys. Those that figures and claims name are added.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) also: Vec<Metric>,
     /// Few-shot episodes on the target classes.
     pub(crate) few_shot: FewShot,
     /// Estimators of GC that are compared with its exact value, if any.
@@ -221,9 +221,19 @@ impl Configuration {
         Ok(toml::to_string(self)?)
     }
 
-    /// SHA-256 of [`Configuration::to_toml`] in hexadecimal.
+    /// The configuration as TOML without what the results do not depend on.
+    pub(crate) fn identity(&self) -> Result<String> {
+        self.without_execution().to_toml()
+    }
+
+    fn without_execution(&self) -> Self {
+        let data = Data { prefetch: 0, ..self.data.clone() };
+        Self { data, ..self.clone() }
+    }
+
+    /// SHA-256 of [`Configuration::identity`] in hexadecimal.
     pub(crate) fn digest(&self) -> Result<String> {
-        Ok(support::sha256(self.to_toml()?.as_bytes()))
+        Ok(support::sha256(self.identity()?.as_bytes()))
     }
 
     /// Name of the run's folder: the first twelve digits of [`Configuration::digest`].
@@ -233,18 +243,57 @@ impl Configuration {
 
     /// The first setting whose value differs from that in `expected`, in words; none if all are equal.
     pub(crate) fn first_difference(&self, expected: &Self) -> Result<Option<String>> {
-        let (found, expected) = (Table::try_from(self)?, Table::try_from(expected)?);
+        let table = |configuration: &Self| Table::try_from(configuration.without_execution());
+        let (found, expected) = (table(self)?, table(expected)?);
         Ok(differences(&found, &expected).first().map(|difference| difference.words("expected")))
     }
 
     /// Steps of the training on this number of images.
     pub(crate) fn steps(&self, images: usize) -> usize {
-        self.steps_with(images, self.train.batch_size)
+        self.steps_with(images, self.train.images_per_step())
     }
 
-    /// Steps of the same training with another batch size.
-    pub(crate) fn steps_with(&self, images: usize, batch_size: usize) -> usize {
-        ((self.train.epochs * images as f64 / batch_size as f64).round() as usize).max(1)
+    /// Steps of the same training with another number of images per step.
+    pub(crate) fn steps_with(&self, images: usize, per_step: usize) -> usize {
+        ((self.train.epochs * images as f64 / per_step as f64).round() as usize).max(1)
+    }
+
+    /// Number of training classes, if it is known without reading the data set.
+    fn classes(&self) -> Option<usize> {
+        if self.data.classes > 0 {
+            return Some(self.data.classes);
+        }
+        let entry = datasets::entries().iter().find(|entry| entry.name == self.data.set)?;
+        match self.task {
+            Task::Classification => Some(entry.classes),
+            Task::Transfer => entry.class_split().ok().flatten().map(|split| split.train().len()),
+        }
+    }
+
+    /// The training images. Where the number of classes is not known, it is taken for large, so that nothing is refused for it.
+    fn training_set(&self) -> TrainingSet {
+        let classes = self.classes().unwrap_or(1_000_000);
+        TrainingSet { images: classes.saturating_mul(self.data.train_images_per_class), classes }
+    }
+
+    fn check_train(&self) -> Result<()> {
+        let set = self.training_set();
+        // Zeros are refused below, and must not divide before.
+        let per_step = self.train.images_per_step().max(1);
+        self.train.check(set, self.seed, self.steps_with(set.images, per_step) as u64)?;
+        if self.train.batch_size > set.images {
+            bail!(
+                "train.batch_size = {}: there are only {} training images ({} classes of data.train_images_per_class = {})",
+                self.train.batch_size,
+                set.images,
+                set.classes,
+                self.data.train_images_per_class
+            );
+        }
+        match datasets::entries().iter().find(|entry| entry.name == self.data.set) {
+            Some(entry) => self.data.augmentation.check([entry.shape[1], entry.shape[2]]),
+            None => Ok(()),
+        }
     }
 }
 
@@ -252,7 +301,7 @@ impl Configuration {
     fn check(&self) -> Result<()> {
         self.data.check()?;
         positive("model.width", self.model.width)?;
-        self.train.check()?;
+        self.check_train()?;
         self.measure.check()?;
         self.check_counts()?;
         let FewShot { way, shot, query, .. } = self.measure.few_shot;
@@ -311,33 +360,6 @@ impl Data {
     }
 }
 
-impl Train {
-    fn check(&self) -> Result<()> {
-        positive("train.learning_rate", self.learning_rate)?;
-        positive("train.epochs", self.epochs)?;
-        if self.batch_size == 0 {
-            bail!("train.batch_size: expected at least 1, got 0");
-        }
-        if !(self.l2.is_finite() && self.l2 >= 0.0) {
-            bail!("train.l2: expected zero or a positive number, got {}", self.l2);
-        }
-        if !(0.0..1.0).contains(&self.momentum) {
-            bail!("train.momentum: expected a number in [0, 1), got {}", self.momentum);
-        }
-        if self.mixed_precision && !matches!(self.device, DeviceName::Cuda(_)) {
-            bail!(
-                "train.mixed_precision: it takes a CUDA device and cuDNN, but train.device is `{}`; set one of them to \
-                 something else",
-                self.device
-            );
-        }
-        if !(self.gc_penalty.is_finite() && self.gc_penalty >= 0.0) {
-            bail!("train.gc_penalty: expected zero or a positive number, got {}", self.gc_penalty);
-        }
-        Ok(())
-    }
-}
-
 impl Measure {
     /// Refuses schedules out of order and counts of zero.
     pub(crate) fn check(&self) -> Result<()> {
@@ -380,14 +402,14 @@ impl Estimators {
     }
 }
 
-fn positive(name: &str, value: f64) -> Result<()> {
+pub(super) fn positive(name: &str, value: f64) -> Result<()> {
     if value.is_finite() && value > 0.0 {
         return Ok(());
     }
     bail!("{name}: expected a positive number, got {value}")
 }
 
-fn rising(name: &str, values: &[f64], low: f64, high: f64) -> Result<()> {
+pub(super) fn rising(name: &str, values: &[f64], low: f64, high: f64) -> Result<()> {
     let inside = values.iter().all(|value| (low..=high).contains(value));
     if inside && values.windows(2).all(|pair| pair[0] < pair[1]) {
         return Ok(());
@@ -395,6 +417,6 @@ fn rising(name: &str, values: &[f64], low: f64, high: f64) -> Result<()> {
     bail!("{name}: expected rising numbers from {low} to {high}, got {values:?}")
 }
 
-fn one_line(error: toml::de::Error) -> anyhow::Error {
-    anyhow!(error.to_string().trim().replace('\n', " "))
+pub(super) fn one_line(error: toml::de::Error) -> anyhow::Error {
+    anyhow!(suggest::with_nearest(error.to_string().trim()).replace('\n', " "))
 }

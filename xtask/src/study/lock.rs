@@ -5,8 +5,8 @@ use std::io::{Read, Seek, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use support::refuse_irregular;
 
-use crate::files::refuse_irregular;
 use crate::provenance;
 
 /// Name of the locked file.

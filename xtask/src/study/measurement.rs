@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+pub(crate) use assess::{LayerMeasures, Measured};
 use serde::{Deserialize, Serialize};
 
 use super::estimator::GcEstimate;
@@ -30,26 +31,6 @@ pub(crate) struct Measurement {
     pub(crate) layers: Vec<LayerMeasures>,
 }
 
-/// Measures of the output of one layer.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct LayerMeasures {
-    /// Name of the layer.
-    pub(crate) layer: String,
-    /// Number of its outputs.
-    pub(crate) outputs: usize,
-    /// Geometric complexity on training images.
-    pub(crate) gc: Measured,
-    /// Neural collapse on training images, from unbiased variances and squared distances.
-    pub(crate) nc_unbiased: Measured,
-    /// The same of the target classes of a transfer.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) target_nc_unbiased: Option<Measured>,
-    /// Accuracy of the ridge head on the layer's outputs: in few-shot episodes on the target classes, or, without target
-    /// classes, fitted to training images and evaluated on test images.
-    pub(crate) probe_accuracy: Measured,
-}
-
 /// A point of training at which a run measures, by its reason.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
@@ -66,26 +47,6 @@ pub(crate) enum MeasuringPoint {
         /// The level, as a share of ln k.
         level: f64,
     },
-}
-
-/// A value with its standard error.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Measured {
-    /// The value; none if it is undefined or not finite.
-    pub(crate) value: Option<f64>,
-    /// Its standard error, if one is estimated.
-    pub(crate) standard_error: Option<f64>,
-    /// Number of images, or of episodes, in it.
-    pub(crate) samples: usize,
-}
-
-impl Measured {
-    /// A value with its standard error. Numbers that are not finite become none, because JSON cannot represent them.
-    pub(crate) fn new(value: f64, standard_error: Option<f64>, samples: usize) -> Self {
-        let finite = |number: &f64| number.is_finite();
-        Self { value: Some(value).filter(finite), standard_error: standard_error.filter(finite), samples }
-    }
 }
 
 impl Measurement {

@@ -29,7 +29,8 @@ pub(crate) struct Plan {
     pub(crate) train: Train,
     /// The measurements.
     pub(crate) measure: Measure,
-    /// The sweeps, each of one key.
+    /// The sweeps.
+    #[serde(default)]
     pub(crate) sweeps: BTreeMap<String, Sweep>,
     /// The figures of the report.
     pub(crate) report: Layout,
@@ -49,27 +50,22 @@ impl Plan {
         let associations = claims.associations.iter().flat_map(|claim| [claim.x, claim.y]);
         let inequalities = claims.inequalities.iter().flat_map(|claim| [claim.lesser, claim.greater]);
         let courses = claims.courses.iter().flat_map(|claim| [claim.x, claim.y]);
-        drawn.chain(scattered).chain(trends).chain(associations).chain(inequalities).chain(courses)
+        let contrasts = claims.contrasts.iter().flat_map(|contrast| &contrast.metrics).copied();
+        drawn.chain(scattered).chain(trends).chain(contrasts).chain(associations).chain(inequalities).chain(courses)
     }
 }
 
-/// One key of the configuration and its values.
+/// One or several keys of the configuration and their values.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Sweep {
     /// Name on axes and in tables.
     pub(crate) label: String,
-    /// Dotted key of the configuration.
-    pub(crate) key: String,
-    /// Its values, in increasing order.
+    /// Dotted key of the configuration; none where every value is a table of keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) key: Option<String>,
+    /// The levels: numbers in increasing order, names, or tables of keys.
     pub(crate) values: Vec<toml::Value>,
-}
-
-impl Sweep {
-    /// The values as numbers.
-    pub(crate) fn numbers(&self) -> Vec<f64> {
-        self.values.iter().filter_map(number).collect()
-    }
 }
 
 /// A TOML value as a number, if it is one.
@@ -168,10 +164,16 @@ fn negligible_points() -> f64 {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Claims {
     /// Metrics that rise or fall with a swept value.
+    #[serde(default)]
     pub(crate) trends: Vec<Trend>,
+    /// Metrics that differ between two levels of a sweep.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) contrasts: Vec<Contrast>,
     /// Pairs of metrics that are correlated over runs.
+    #[serde(default)]
     pub(crate) associations: Vec<Association>,
     /// Pairs of metrics of which one is never larger than the other.
+    #[serde(default)]
     pub(crate) inequalities: Vec<Inequality>,
     /// Pairs of metrics that are correlated along the training of each run.
     #[serde(default)]
@@ -200,6 +202,30 @@ pub(crate) struct Trend {
     pub(crate) sweeps: BTreeMap<String, Direction>,
     /// Where along training the runs are compared.
     #[serde(alias = "readouts")]
+    pub(crate) comparisons: Vec<ComparisonPoint>,
+}
+
+/// Each of `metrics` rises, falls or stays the same from one level of a sweep to another, with seeds as blocks.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Contrast {
+    /// The source of the claim, if it is not the reproduced paper.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) source: Option<String>,
+    /// The metrics.
+    pub(crate) metrics: Vec<Metric>,
+    /// The metrics whose claims at the first comparison point are primary.
+    #[serde(default)]
+    pub(crate) primary: Vec<Metric>,
+    /// The sweep.
+    pub(crate) sweep: String,
+    /// The level that is compared with: a name, or the number of an ordered sweep.
+    pub(crate) from: toml::Value,
+    /// The level that is compared.
+    pub(crate) to: toml::Value,
+    /// The direction from one to the other.
+    pub(crate) direction: Direction,
+    /// Where along training the runs are compared.
     pub(crate) comparisons: Vec<ComparisonPoint>,
 }
 
@@ -263,7 +289,7 @@ pub(crate) enum Direction {
     Rises,
     /// The metric falls.
     Falls,
-    /// The metric stays the same within the margin of the rules; for trends only.
+    /// The metric stays the same within the margin of the rules; for trends and contrasts only.
     Unchanged,
 }
 
@@ -299,15 +325,18 @@ impl Claims {
         let associations = self.associations.iter().filter(|claim| claim.primary).count();
         let inequalities = self.inequalities.iter().filter(|claim| claim.primary).count();
         let courses = self.courses.iter().filter(|claim| claim.primary).count();
+        let contrasts: usize = self.contrasts.iter().map(|claim| claim.primary.len()).sum();
         // The kinds of estimators: samples of images, of entries, of outputs.
         let coverages = if self.coverage && self.coverage_primary { 3 } else { 0 };
-        trends.sum::<usize>() + associations + inequalities + courses + coverages
+        trends.sum::<usize>() + contrasts + associations + inequalities + courses + coverages
     }
 
     /// The comparison points of all claims, with repetitions.
     pub(crate) fn comparisons(&self) -> impl Iterator<Item = ComparisonPoint> {
         let trends = self.trends.iter().flat_map(|claim| &claim.comparisons);
-        trends.chain(self.associations.iter().flat_map(|claim| &claim.comparisons)).copied()
+        let contrasts = self.contrasts.iter().flat_map(|claim| &claim.comparisons);
+        let associations = self.associations.iter().flat_map(|claim| &claim.comparisons);
+        trends.chain(contrasts).chain(associations).copied()
     }
 }
 

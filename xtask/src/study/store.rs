@@ -175,7 +175,7 @@ impl RunFolder {
         let metrics = read_if_there(&self.path.join(METRICS))?.unwrap_or_default();
         let parts = [
             SIGNATURE.to_owned(),
-            configuration.to_toml()?,
+            configuration.identity()?,
             serde_json::to_string(outcome)?,
             serde_json::to_string(data)?,
             metrics,
@@ -279,12 +279,12 @@ mod tests {
     use crate::provenance::Stopwatch;
     use crate::study::experiment::Experiment;
     use crate::study::measurement::Measured;
-    use crate::study::metric::Metric;
+    use crate::study::metric::measures;
 
     const COMPLETED: RunOutcome = RunOutcome::Completed { classes: 64, images: 9600, final_loss: 1.0 };
 
     fn measurement(step: usize, share: f64) -> Measurement {
-        let values = [(Metric::Gc, Measured::new(0.1 + 0.2, Some(f64::NAN), 7))];
+        let values = [(measures::GC, Measured::new(0.1 + 0.2, Some(f64::NAN), 7))];
         Measurement {
             measuring_point: MeasuringPoint::Schedule { share },
             step,
@@ -337,7 +337,7 @@ mod tests {
         text.push_str("{\"measuring_point\":{\"kind\":\"sched");
         fs::write(&path, text).unwrap();
         assert_eq!(folder.measurements().unwrap(), [measurement(1, 0.5), measurement(2, 0.5)]);
-        assert_eq!(folder.measurements().unwrap()[0].values[&Metric::Gc].standard_error, None);
+        assert_eq!(folder.measurements().unwrap()[0].values[&measures::GC].standard_error, None);
     }
 
     #[test]

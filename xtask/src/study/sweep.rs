@@ -5,6 +5,9 @@ use anyhow::Result;
 use super::configuration::Configuration;
 use super::experiment::Experiment;
 
+/// The keys that the description of every run names.
+const DESCRIBED: [&str; 4] = ["train.learning_rate", "train.batch_size", "train.l2", "train.gc_penalty"];
+
 /// One run and its positions in the sweeps.
 #[derive(Debug, Clone)]
 pub(crate) struct PlannedRun {
@@ -14,6 +17,8 @@ pub(crate) struct PlannedRun {
     pub(crate) configuration: Configuration,
     /// Its positions in the sweeps.
     pub(crate) positions: Vec<SweepPosition>,
+    /// The levels of sweeps that its description does not name otherwise, such as `optimiser AdamW`.
+    pub(crate) levels: Vec<String>,
 }
 
 /// The position of a run in a sweep.
@@ -35,8 +40,10 @@ impl PlannedRun {
     pub(crate) fn description(&self) -> String {
         let train = &self.configuration.train;
         let penalty = if train.gc_penalty > 0.0 { format!(" · λ {}", train.gc_penalty) } else { String::new() };
+        let decay = if train.decay > 0.0 { format!(" · decay {}", train.decay) } else { String::new() };
+        let levels: String = self.levels.iter().map(|level| format!(" · {level}")).collect();
         format!(
-            "lr {} · batch {} · L2 {}{penalty} · seed {}",
+            "lr {} · batch {} · L2 {}{decay}{penalty}{levels} · seed {}",
             train.learning_rate, train.batch_size, train.l2, self.configuration.seed
         )
     }
@@ -49,14 +56,20 @@ pub(crate) fn runs(experiment: &Experiment) -> Result<Vec<PlannedRun>> {
     for &seed in &experiment.plan.seeds {
         if experiment.plan.sweeps.is_empty() {
             let configuration = experiment.configuration(seed, None)?;
-            runs.push(PlannedRun { key: configuration.key()?, configuration, positions: Vec::new() });
+            runs.push(PlannedRun {
+                key: configuration.key()?,
+                configuration,
+                positions: Vec::new(),
+                levels: Vec::new(),
+            });
         }
         for name in sweep_names(experiment) {
             let Some(sweep) = experiment.plan.sweeps.get(&name) else { continue };
-            for (index, value) in sweep.values.iter().enumerate() {
-                let configuration = experiment.configuration(seed, Some((&sweep.key, value)))?;
+            for (index, level) in sweep.names().into_iter().enumerate() {
+                let configuration = experiment.configuration(seed, Some((&name, index)))?;
                 let position = SweepPosition { sweep: name.clone(), value: index };
-                add(&mut runs, configuration, position)?;
+                let described = sweep.number_key().is_some_and(|key| DESCRIBED.contains(&key));
+                add(&mut runs, configuration, position, (!described).then(|| format!("{} {level}", sweep.label)))?;
             }
         }
     }
@@ -70,11 +83,22 @@ fn sweep_names(experiment: &Experiment) -> Vec<String> {
     columns.iter().chain(others).cloned().collect()
 }
 
-fn add(runs: &mut Vec<PlannedRun>, configuration: Configuration, position: SweepPosition) -> Result<()> {
+fn add(
+    runs: &mut Vec<PlannedRun>,
+    configuration: Configuration,
+    position: SweepPosition,
+    level: Option<String>,
+) -> Result<()> {
     let key = configuration.key()?;
     match runs.iter_mut().find(|run| run.key == key) {
-        Some(shared) => shared.positions.push(position),
-        None => runs.push(PlannedRun { key, configuration, positions: vec![position] }),
+        Some(shared) => {
+            shared.positions.push(position);
+            shared.levels.extend(level);
+        }
+        None => {
+            let levels = level.into_iter().collect();
+            runs.push(PlannedRun { key, configuration, positions: vec![position], levels });
+        }
     }
     Ok(())
 }

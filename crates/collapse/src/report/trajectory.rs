@@ -64,7 +64,20 @@ impl Trajectory {
         self.insert(step, report_slice(features, feature_count, labels, head, &self.options)?)
     }
 
-    fn insert(&mut self, step: u64, report: CollapseReport) -> Result<&CollapseReport> {
+    /// Stores a report with its step. Steps are accepted in any order; a repeated step replaces the earlier report.
+    ///
+    /// **Errors** [`Error::Incompatible`] when the number of features or classes differs from the earlier checkpoints.
+    ///
+    /// ```
+    /// use collapse::{ReportOptions, Trajectory, report_slice};
+    /// let mut path = Trajectory::new(ReportOptions::default());
+    /// let options = ReportOptions::default().with_gc(2.0);
+    /// path.insert(5, report_slice(&[-1.0, 1.0, 8.0, 12.0], 1, &[0, 0, 1, 1], None, &options)?)?;
+    /// let other = report_slice(&[-1.0, 1.0, 8.0, 12.0, 0.0, 1.0], 1, &[0, 0, 1, 1, 2, 2], None, &options)?;
+    /// assert!(path.insert(9, other).is_err() && path.points().len() == 1);
+    /// # Ok::<(), collapse::Error>(())
+    /// ```
+    pub fn insert(&mut self, step: u64, report: CollapseReport) -> Result<&CollapseReport> {
         let shape = |of: &CollapseReport| (of.counts.features, of.counts.classes, of.counts.missing_classes);
         if let Some((first, earlier)) = self.points.first().filter(|(_, earlier)| shape(earlier) != shape(&report)) {
             let describe =
@@ -76,7 +89,6 @@ impl Trajectory {
                 right: format!("{} at step {step}", describe(&report)),
             });
         }
-        // Steps are accepted in any order. A repeated step replaces the earlier report.
         let at = match self.points.binary_search_by_key(&step, |point| point.0) {
             Ok(at) => {
                 self.points[at].1 = report;

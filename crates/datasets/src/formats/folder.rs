@@ -64,23 +64,35 @@ struct Contents {
 
 /// The classes of a folder: the names of its folders, sorted. Hidden folders and those of other programs do not count.
 ///
-/// **Errors** [`Error::NotFound`] if there is none.
+/// **Errors** [`Error::NotFound`] if there is none, or if the folder holds images and none of its folders does.
 pub(crate) fn classes(folder: &Path) -> Result<Vec<String>> {
-    let contents = contents(folder)?;
-    let names: Vec<String> = contents.folders.iter().map(|path| name_of(path)).collect();
-    match names.is_empty() {
-        true => Err(Error::NotFound {
-            what: "class folders".to_owned(),
-            looked_at: vec![folder.display().to_string()],
-            hint: match contents.images.len() {
-                0 => "lay images out as split/class/image, for example train/cat/1.png".to_owned(),
-                count => format!(
-                    "it holds {count} images without classes: lay them out as class/image, or read them without labels"
-                ),
-            },
-        }),
-        false => Ok(names),
-    }
+    let Contents { folders, images, .. } = contents(folder)?;
+    let names: Vec<String> = folders.iter().map(|path| name_of(path)).collect();
+    let hint = match (names.is_empty(), images.len()) {
+        (true, 0) => "lay images out as split/class/image, for example train/cat/1.png".to_owned(),
+        (true, count) => {
+            format!("it holds {count} images without classes: lay them out as class/image, or read them without labels")
+        }
+        (false, 0) => return Ok(names),
+        (false, count) => {
+            for folder in &folders {
+                if !images_below(folder)?.0.is_empty() {
+                    return Ok(names);
+                }
+            }
+            format!(
+                "it holds {count} images, and no folder in it ({}) holds any, so none is a class: move these folders away to \
+                 read the images without labels, or lay the images out as class/image",
+                names.join(", ")
+            )
+        }
+    };
+    Err(Error::NotFound { what: "class folders".to_owned(), looked_at: vec![folder.display().to_string()], hint })
+}
+
+/// Whether a folder has folders that count as classes; see [`classes`].
+pub(crate) fn has_folders(folder: &Path) -> Result<bool> {
+    Ok(!contents(folder)?.folders.is_empty())
 }
 
 /// The image files of one class.

@@ -1,7 +1,6 @@
-//! A short run of mutated inputs, the same on every machine: no panic, and bounded memory.
+//! Damaged files: no panic, and bounded memory.
 
 use std::io::Write;
-use std::process::Command;
 use std::sync::Arc;
 
 use ::parquet::basic::Compression;
@@ -9,17 +8,35 @@ use ::parquet::data_type::{ByteArray, ByteArrayType, Int64Type};
 use ::parquet::file::properties::WriterProperties;
 use ::parquet::file::writer::SerializedFileWriter;
 use ::parquet::schema::parser::parse_message_type;
-use rand::Rng;
+use damaged_inputs::{Reader, is_limited, read_damaged, replay, run_in_limited_memory};
 
 use super::*;
 use crate::decoded::{Decoded, Input, Inputs};
 use crate::{Hub, LabelledImages, Source};
 
-/// The number of mutations of each seed.
+/// The number of damaged copies of each seed.
 const ROUNDS: u64 = 1500;
 
 /// The limit of the address space in KiB. Without the checks, one false claim in a file takes 80 GB.
 const KILOBYTES: u64 = 4 << 20;
+
+/// The readers, by the start of the names of files in `fuzz/found`.
+const READERS: &[(&str, Reader)] = &[
+    ("idx", idx),
+    ("zip", zip),
+    ("decoded", decoded),
+    ("image", image),
+    ("card", card),
+    #[cfg(feature = "hub")]
+    ("listing", listing),
+    ("parquet", parquet_of_bytes),
+];
+
+fn parquet_of_bytes(bytes: &[u8]) {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), bytes).unwrap();
+    parquet(file.path());
+}
 
 fn png() -> Vec<u8> {
     encoded(image::ImageFormat::Png)
@@ -106,19 +123,14 @@ fn listing_seeds() -> Vec<Vec<u8>> {
 
 fn run(name: &str, seeds: &[Vec<u8>], target: impl Fn(&[u8])) {
     for (number, seed) in seeds.iter().enumerate() {
-        target(seed);
-        for round in 0..ROUNDS {
-            let purpose = format!("datasets/fuzzing/{name}/{number}");
-            let mut stream = streams::stream(0, &purpose, round);
-            target(&support::damaged(seed, &mut |n| stream.random_range(0..n)));
-        }
+        read_damaged(&format!("datasets/fuzzing/{name}/{number}"), seed, ROUNDS, &target);
     }
 }
 
 #[test]
 #[ignore = "the test below starts it in a process of limited memory"]
-fn as_limited_process() {
-    if std::env::var_os("FUZZ_IN_LIMITED_PROCESS").is_none() {
+fn damaged_inputs_are_read() {
+    if !is_limited() {
         return;
     }
     run("idx", &idx_seeds(), idx);
@@ -128,29 +140,12 @@ fn as_limited_process() {
     run("card", &card_seeds(), card);
     #[cfg(feature = "hub")]
     run("listing", &listing_seeds(), listing);
-    let file = tempfile::NamedTempFile::new().unwrap();
-    run("parquet", &parquet_seeds(), |bytes| {
-        std::fs::write(file.path(), bytes).unwrap();
-        parquet(file.path());
-    });
-    println!("ALL READ");
+    run("parquet", &parquet_seeds(), parquet_of_bytes);
 }
 
-/// Runs the mutated inputs in a process whose memory is limited to [`KILOBYTES`]. A larger allocation aborts it.
 #[test]
-#[cfg(target_os = "linux")]
-fn mutated_inputs_neither_panic_nor_fill_the_memory() {
-    let script = format!("ulimit -v {KILOBYTES} && exec \"$@\"");
-    let output = Command::new("sh")
-        .args(["-c", &script, "sh"])
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", "fuzzing::tests::as_limited_process", "--ignored", "--nocapture"])
-        .env("FUZZ_IN_LIMITED_PROCESS", "1")
-        .env("RAYON_NUM_THREADS", "2")
-        .output()
-        .unwrap();
-    let printed = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success() && printed.contains("ALL READ"), "{printed}");
+fn damaged_inputs_neither_panic_nor_fill_the_memory() {
+    run_in_limited_memory("fuzzing::tests::damaged_inputs_are_read", KILOBYTES);
 }
 
 #[test]
@@ -176,10 +171,15 @@ fn the_seeds_are_valid() {
 }
 
 #[test]
-fn inputs_found_by_fuzzing_are_errors() {
+fn inputs_found_by_fuzzing_are_errors_or_values() {
+    replay(concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/found"), READERS);
+}
+
+#[test]
+fn a_panic_of_the_parquet_library_is_an_error() {
     // The library panics: the dictionary claims more values than its bytes hold.
     let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), include_bytes!("found/parquet-dictionary-ends-early")).unwrap();
+    std::fs::write(file.path(), include_bytes!("../../fuzz/found/parquet-dictionary-ends-early")).unwrap();
     let columns = crate::formats::parquet::columns(file.path(), None, None).unwrap();
     let failed = crate::formats::parquet::read(file.path(), &columns, &mut Collector::new(Form::default()));
     assert!(matches!(failed, Err(crate::Error::Malformed { format: "parquet", .. })), "{failed:?}");

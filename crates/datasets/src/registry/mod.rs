@@ -38,4 +38,4 @@ pub use load::{class_split, load};
 #[cfg(feature = "parquet")]
 pub use tables::{HubTable, load_table};
 #[cfg(feature = "image")]
-pub use unlabelled::{UnlabelledImages, load_unlabelled};
+pub use unlabelled::{UnlabelledImages, has_class_folders, load_unlabelled};

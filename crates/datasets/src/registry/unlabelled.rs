@@ -63,6 +63,24 @@ pub fn load_unlabelled(path: &Path, source: &Source) -> Result<UnlabelledImages>
     })
 }
 
+/// Whether a folder of images has folders in it, so that its images may have classes.
+///
+/// Hidden folders and those of other programs, such as `__MACOSX`, are not counted.
+///
+/// **Errors** [`Error::Io`], [`Error::NotRegularFile`].
+///
+/// ```
+/// let folder = tempfile::tempdir().expect("a temporary folder");
+/// std::fs::create_dir(folder.path().join("__MACOSX")).expect("a folder");
+/// assert!(!datasets::has_class_folders(folder.path())?);
+/// std::fs::create_dir(folder.path().join("cat")).expect("a folder");
+/// assert!(datasets::has_class_folders(folder.path())?);
+/// # datasets::Result::Ok(())
+/// ```
+pub fn has_class_folders(path: &Path) -> Result<bool> {
+    folder::has_folders(path)
+}
+
 impl UnlabelledImages {
     /// The name of the folder.
     pub fn name(&self) -> &str {

@@ -42,7 +42,8 @@ impl<'a> TaskListReader<'a, BufReader<File>> {
     ///
     /// **Errors** [`Error::Io`], and those of [`TaskListReader::new`].
     pub fn open(path: &Path, labels: &'a [u32]) -> Result<Self> {
-        Self::new(BufReader::new(File::open(path).map_err(Error::io(path))?), labels)
+        let file = support::open_input(path).map_err(|error| Error::io(path)(error.into()))?;
+        Self::new(BufReader::new(file), labels)
     }
 }
 

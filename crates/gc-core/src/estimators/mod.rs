@@ -7,6 +7,7 @@ mod sampled;
 
 use crate::batch::{Chunk, split};
 use crate::moments::SampleEstimate;
+use crate::progress::Watch;
 use crate::{Error, FeatureMap, InputUnits, Method, Passes, Probe, Result, Side};
 
 /// Rows of one backward pass over a map's own linearization. A pass of this width spends little time on preparing weights,
@@ -44,6 +45,8 @@ pub(crate) struct Task<'a> {
     pub(crate) has_linearization: bool,
     /// Whether the number of passes is limited.
     pub(crate) passes_limited: bool,
+    /// Counts passes while they are made.
+    pub(crate) watch: Watch<'a>,
 }
 
 impl Task<'_> {

@@ -38,6 +38,7 @@ impl<'a> Reverse<'a> {
         }
         check_finite(features, &chunk.indices, Quantity::Features, || task.map.first_non_finite_layer(&chunk.inputs))?;
         let passes = Passes { forward: features.dim(0)? as u64, ..Passes::default() };
+        task.watch.passed(passes.forward);
         let lanes = reverse.lanes().unwrap_or_else(|| (task.width(directions) / samples).clamp(1, directions));
         Ok(Self { task, chunk, reverse, lanes, passes })
     }
@@ -48,7 +49,9 @@ impl<'a> Reverse<'a> {
         let rows = cotangents.len() / self.task.outputs;
         let cotangents = Tensor::from_vec(cotangents, (rows, self.task.outputs), features.device())?;
         let gradient = self.reverse.vjp(&cotangents.to_dtype(features.dtype())?)?;
-        self.passes.backward += self.reverse.rows(rows)? as u64;
+        let passes = self.reverse.rows(rows)? as u64;
+        self.passes.backward += passes;
+        self.task.watch.passed(passes);
         self.task.units.divide(&gradient)
     }
 
@@ -89,6 +92,7 @@ pub(super) fn forward_squared_norms(
     check_finite(&features, &chunk.indices, Quantity::Features, || task.map.first_non_finite_layer(&chunk.inputs))?;
     passes.forward += chunk.len() as u64;
     passes.tangent += chunk.len() as u64;
+    task.watch.passed(2 * chunk.len() as u64);
     let norms = row_squared_norms(&tangent)?;
     non_finite_gradient(task, chunk, &norms)?;
     Ok(norms)

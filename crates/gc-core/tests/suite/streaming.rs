@@ -1,10 +1,10 @@
 //! Streams of batches: a result does not depend on their sizes, and measuring stops when it should.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use candle_core::{DType, Tensor};
-use gc_core::{Derivatives, Error, Estimate, FeatureMap, GeometricComplexity, Population, Probe, Stopped};
+use gc_core::{Derivatives, Error, Estimate, FeatureMap, GeometricComplexity, Population, Probe, Progress, Stopped};
 
 use crate::support::{Activation, normal, perceptron, random_weights};
 
@@ -206,4 +206,31 @@ fn an_estimate_prints_as_value_and_error() {
     let (shown, shown_error) = text.split_once(" ± ").unwrap();
     assert!((shown.parse::<f64>().unwrap() - value).abs() <= 0.5 * error, "{text}");
     assert!((shown_error.parse::<f64>().unwrap() / error - 1.0).abs() < 0.3, "{text}");
+}
+
+#[test]
+fn progress_counts_every_pass_as_it_is_made() {
+    let data = data(60);
+    for estimator in [
+        GeometricComplexity::exact().by(gc_core::Side::Rows),
+        GeometricComplexity::projections(Probe::Rademacher, 3),
+        GeometricComplexity::output_sample(2),
+        GeometricComplexity::planned(Probe::Rademacher, 0.05),
+    ] {
+        let estimator = estimator.seed(5).chunk_samples(16);
+        let seen = RefCell::new(Vec::new());
+        let watch = |progress: &Progress| seen.borrow_mut().push(progress.clone());
+        let watched = estimator.measure_watched(&net(), batches(&data, &[25, 35]), &watch).unwrap();
+        assert_eq!(watched, estimator.measure_inputs(&net(), &data).unwrap(), "watching changes no result");
+        let seen = seen.into_inner();
+        assert!(seen.is_sorted_by_key(|progress| (progress.samples, progress.passes)));
+        let last = seen.last().unwrap();
+        assert_eq!((last.samples, last.passes), (watched.samples, watched.passes.total()));
+        assert_eq!((&last.plan, last.relative_error), (&watched.plan, watched.relative_error()));
+        // Many reports within the first chunk, before any sample is complete.
+        assert!(seen.iter().filter(|progress| progress.samples == 0 && progress.passes > 0).count() > 1);
+        if watched.plan.is_none() {
+            assert_eq!(last.passes_per_sample * last.samples as u64, last.passes);
+        }
+    }
 }

@@ -23,7 +23,7 @@ use crate::{Error, Pass, Result};
 /// ```
 #[derive(Default)]
 pub struct Sequential {
-    layers: Vec<Named>,
+    pub(super) layers: Vec<Named>,
     /// The layers with neighbours fused, for each [`Mode`].
     compiled: [OnceLock<Vec<Arc<dyn Layer>>>; Mode::COUNT],
 }
@@ -116,7 +116,7 @@ impl Sequential {
     }
 
     /// The layers with neighbours fused, for passes in this mode.
-    fn compiled(&self, mode: Mode) -> impl Iterator<Item = &dyn Layer> {
+    pub(super) fn compiled(&self, mode: Mode) -> impl Iterator<Item = &dyn Layer> {
         let cell = self.compiled.get(mode.index());
         let compiled = cell.map(|cell| cell.get_or_init(|| compile(self.layers.iter().map(|(_, layer)| layer), mode)));
         compiled.into_iter().flatten().map(AsRef::as_ref)

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use builder::{Access, Builder};
 pub use initialisation::Initialisation;
-pub use weights::{RenamedTensor, ShapeMismatch, TensorShape, WeightsFile, WeightsReport};
+pub use weights::{InterpolatedPositions, RenamedTensor, ShapeMismatch, TensorShape, WeightsFile, WeightsReport};
 pub(crate) use weights::{encode_tensors, parse_tensors};
 pub use weights_source::WeightsSource;
 

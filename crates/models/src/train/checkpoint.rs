@@ -1,7 +1,7 @@
 //! Checkpoints: the state of a run in one file, from which it continues with the same bits as without interruption.
 //!
-//! A checkpoint is a safetensors file: the parameters under `model/`, the optimiser's tensors under `optimizer/`, and all other
-//! state as JSON in one entry of the header. Every random number of a training has an address (seed, purpose, index), so
+//! A checkpoint is a safetensors file: the parameters under `model/`, the optimiser's tensors under `optimizer/`, the moving average of the
+//! parameters under `average/` if the run has one, and all other state as JSON in one entry of the header. Every random number of a training has an address (seed, purpose, index), so
 //! the state of random generators and data loader is the seed and the index of the next batch.
 
 use std::collections::{BTreeMap, HashMap};
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use candle_core::{Tensor, Var};
 use serde::{Deserialize, Serialize};
 
-use super::{Fit, Progress};
+use super::{Fit, MovingAverage, Progress};
 use crate::Architecture;
 use crate::params::{encode_tensors, parse_tensors};
 use crate::write_file::write_whole;
@@ -86,7 +86,7 @@ impl Checkpoint {
             build: build(),
             device: device(network),
             architecture: network.architecture().clone(),
-            fit: format!("{fit:?}"),
+            fit: settings(fit),
             step: progress.step,
             optimizer_steps: progress.optimizer.steps,
             seed: fit.seed,
@@ -145,7 +145,7 @@ impl Checkpoint {
     /// build, or with another dtype; [`Error::Weights`] when the tensors do not fit. Nothing is changed then.
     pub fn restore(&self, fit: &Fit, network: &Network, progress: &mut Progress) -> Result<()> {
         self.require("architecture", &self.header.architecture, network.architecture())?;
-        self.require("settings of the training", &self.header.fit, &format!("{fit:?}"))?;
+        self.require("settings of the training", &self.header.fit, &settings(fit))?;
         self.require("device", &self.header.device, &device(network))?;
         self.require("build", &self.header.build, &build())?;
         let under = |prefix: &str| -> BTreeMap<String, Tensor> {
@@ -153,7 +153,7 @@ impl Checkpoint {
                 |(name, tensor): (&String, &Tensor)| Some((name.strip_prefix(prefix)?.to_owned(), tensor.clone()));
             self.tensors.iter().filter_map(inside).collect()
         };
-        let (model, optimizer) = (under(MODEL), under(OPTIMIZER));
+        let (model, optimizer, average) = (under(MODEL), under(OPTIMIZER), under(AVERAGE));
         for (name, tensor) in &model {
             // Values of another dtype would be converted, and the run would continue with other bits.
             let now = network.params().get(name).map_or(tensor.dtype(), |parameter| parameter.var.dtype());
@@ -166,9 +166,24 @@ impl Checkpoint {
             let var = Var::from_tensor(&tensor.to_device(network.params().device())?)?;
             restored.optimizer.tensors.insert(name, var);
         }
+        if fit.ema.is_some() {
+            restored.average = Some(self.average(average, network)?);
+        }
         network.params().assign(&self.path, &model)?;
         *progress = restored;
         Ok(())
+    }
+
+    /// The saved moving average, which has the parameters of the network.
+    fn average(&self, saved: BTreeMap<String, Tensor>, network: &Network) -> Result<MovingAverage> {
+        let names = |names: Vec<&str>| names.join(", ");
+        let now = names(network.params().names().collect());
+        self.require("parameters of the moving average", &names(saved.keys().map(String::as_str).collect()), &now)?;
+        let mut average = MovingAverage::default();
+        for (name, tensor) in saved {
+            average.tensors.insert(name, Var::from_tensor(&tensor.to_device(network.params().device())?)?);
+        }
+        Ok(average)
     }
 
     fn require<T: PartialEq + std::fmt::Debug>(&self, what: &'static str, saved: &T, now: &T) -> Result<()> {
@@ -182,6 +197,7 @@ impl Checkpoint {
 
 const MODEL: &str = "model/";
 const OPTIMIZER: &str = "optimizer/";
+const AVERAGE: &str = "average/";
 /// The most bytes of a header.
 const MAX_HEADER: u64 = 100 << 20;
 
@@ -190,7 +206,15 @@ fn tensors(network: &Network, progress: &Progress) -> BTreeMap<String, Tensor> {
         network.params().iter().map(|(name, parameter)| (format!("{MODEL}{name}"), parameter.var.as_detached_tensor()));
     let optimizer = &progress.optimizer.tensors;
     let optimizer = optimizer.iter().map(|(name, var)| (format!("{OPTIMIZER}{name}"), var.as_detached_tensor()));
-    model.chain(optimizer).collect()
+    let average = progress.average.iter().flat_map(|average| &average.tensors);
+    let average = average.map(|(name, var)| (format!("{AVERAGE}{name}"), var.as_detached_tensor()));
+    model.chain(optimizer).chain(average).collect()
+}
+
+/// The settings of a training as text. A setting that earlier versions did not have is left out where it is off, so that their
+/// checkpoints continue.
+fn settings(fit: &Fit) -> String {
+    format!("{fit:?}").replace(", ema: None", "")
 }
 
 fn entry(path: &Path, header: &CheckpointHeader) -> Result<HashMap<String, String>> {

@@ -7,7 +7,8 @@ use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Divergence, GcPenalty, Gradients, LabelledBatch, Optimizer, OptimizerState, PenalisedPass, Schedule, TargetLoss,
+    Divergence, GcPenalty, Gradients, LabelledBatch, MovingAverage, Optimizer, OptimizerState, PenalisedPass, Schedule,
+    TargetLoss,
 };
 use crate::{Error, Network, Pass, Result};
 
@@ -49,6 +50,10 @@ pub struct Fit {
     pub accumulate: usize,
     /// Ends the run early, once the loss has come down to this level.
     pub target_loss: Option<TargetLoss>,
+    /// Decay of an exponential moving average of the parameters ([`MovingAverage`]), which observers then see in place of the
+    /// parameters themselves; none by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ema: Option<f64>,
     /// Seed of dropout.
     pub seed: u64,
     /// The rule by which the run counts as diverged.
@@ -63,6 +68,15 @@ pub struct Progress {
     pub(crate) optimizer: OptimizerState,
     /// The losses of the last steps, where a target loss is set.
     pub(crate) recent: VecDeque<f64>,
+    /// The moving average of the parameters, where the run has one.
+    pub(crate) average: Option<MovingAverage>,
+}
+
+impl Progress {
+    /// The moving average of the parameters, if the run has one ([`Fit::ema`]) and has begun.
+    pub fn average(&self) -> Option<&MovingAverage> {
+        self.average.as_ref()
+    }
 }
 
 /// The values that an observer is given after each step, and once before the first.
@@ -109,7 +123,7 @@ pub enum FitOutcome {
 
 /// Code that is called during a run: it may measure the network, end the run and save the progress.
 pub trait Observer {
-    /// Called before the first step and after every step.
+    /// Called before the first step and after every step. With [`Fit::ema`] the network has the averaged parameters.
     ///
     /// The network may be measured through its frozen view. Measuring draws from no random stream of the training, so it
     /// does not change the parameters that the training reaches.
@@ -117,6 +131,12 @@ pub trait Observer {
     /// # Errors
     /// An error ends the run.
     fn observe(&mut self, network: &Network, observation: Observation) -> Result<ControlFlow<()>>;
+
+    /// Whether [`Observer::observe`] looks at the network after this step. With [`Fit::ema`], false spares copying the averaged
+    /// parameters into the network; it then has its own ones.
+    fn reads_network(&self, _observation: Observation) -> bool {
+        true
+    }
 
     /// Called after [`Observer::observe`], after each step, with the state that a checkpoint stores.
     ///
@@ -149,6 +169,7 @@ impl Fit {
             mixed_precision: false,
             accumulate: 1,
             target_loss: None,
+            ema: None,
             seed: 0,
             divergence: Divergence::default(),
         }
@@ -179,9 +200,12 @@ impl Fit {
         observer: &mut impl Observer,
     ) -> Result<FitOutcome> {
         self.validate()?;
+        if let (Some(_), None) = (self.ema, &progress.average) {
+            progress.average = Some(MovingAverage::of(network)?);
+        }
         if progress.step == 0 {
             let start = Observation { step: 0, loss: None, penalised_complexity: None, squared_gradient_norm: None };
-            if observer.observe(network, start)?.is_break() {
+            if observed(observer, network, progress, start)?.is_break() {
                 return Ok(FitOutcome::Stopped { step: 0 });
             }
         }
@@ -194,7 +218,7 @@ impl Fit {
                 Attempt::Done(step) => step,
                 Attempt::Diverged { loss } => return Ok(FitOutcome::Diverged { step: progress.step, loss }),
             };
-            let asked_to_stop = observer.observe(network, observation)?.is_break();
+            let asked_to_stop = observed(observer, network, progress, observation)?.is_break();
             observer.save(network, progress)?;
             if reached_target {
                 return Ok(FitOutcome::ReachedTarget { step: progress.step });
@@ -228,6 +252,9 @@ impl Fit {
         }
         let factor = self.schedule.factor(progress.step, self.steps);
         self.optimizer.step(network.params(), &step.gradients, factor, &mut progress.optimizer)?;
+        if let (Some(decay), Some(average)) = (self.ema, &progress.average) {
+            average.update(network, decay)?;
+        }
         progress.step += 1;
         let reached_target = self.target_loss.is_some_and(|target| target.reached(&mut progress.recent, step.loss));
         let observation = Observation {
@@ -302,7 +329,16 @@ impl Fit {
         !loss.is_finite() || loss > self.divergence.largest_loss
     }
 
-    pub(super) fn validate(&self) -> Result<()> {
+    /// Checks the settings, without a network.
+    ///
+    /// **Errors** [`Error::Setting`] and [`Error::ScheduleEnds`] for the first invalid one.
+    ///
+    /// ```
+    /// use models::train::{Fit, Schedule, Sgd};
+    /// let fit = Fit { schedule: Schedule::cosine().with_warmup(20), ..Fit::new(20, Sgd::new(0.1)) };
+    /// assert!(fit.validate().unwrap_err().to_string().contains("the warm-up is shorter than the run"));
+    /// ```
+    pub fn validate(&self) -> Result<()> {
         self.optimizer.validate()?;
         let refuse = |name, value: String, rule| Err(Error::Setting { op: "fit", name, value, rule });
         let strength = self.penalty.as_ref().map_or(0.0, |penalty| penalty.strength);
@@ -321,8 +357,26 @@ impl Fit {
         if !(0.0..1.0).contains(&self.label_smoothing) {
             return refuse("label smoothing", self.label_smoothing.to_string(), "it lies in [0, 1)");
         }
+        if let Some(decay) = self.ema.filter(|decay| !(0.0..1.0).contains(decay)) {
+            return refuse("ema", decay.to_string(), "the decay of the moving average lies in [0, 1)");
+        }
         self.target_loss.iter().try_for_each(TargetLoss::validate)?;
         self.schedule.validate(self.steps)
+    }
+}
+
+/// Calls the observer, with the averaged parameters in the network if the run has them and the observer looks at the network.
+fn observed(
+    observer: &mut impl Observer,
+    network: &Network,
+    progress: &Progress,
+    observation: Observation,
+) -> Result<ControlFlow<()>> {
+    match &progress.average {
+        Some(average) if observer.reads_network(observation) => {
+            average.in_place(network, |network| observer.observe(network, observation))
+        }
+        _ => observer.observe(network, observation),
     }
 }
 

@@ -59,6 +59,38 @@ pub enum Course {
         #[serde(default)]
         floor: f64,
     },
+    /// One cycle: half a cosine from `start` up to 1, then half a cosine down to `end` at the last step. It takes no warm-up.
+    ///
+    /// **Source** L. Smith and N. Topin, arXiv 1708.07120; PyTorch's `OneCycleLR` with its defaults, without the cycle of the
+    /// momentum.
+    OneCycle {
+        /// Share of the steps that rise (PyTorch's `pct_start`).
+        #[serde(default = "rise")]
+        rise: f64,
+        /// The first factor (PyTorch's 1/`div_factor`).
+        #[serde(default = "start")]
+        start: f64,
+        /// The last factor (PyTorch's 1/(`div_factor` · `final_div_factor`)).
+        #[serde(default = "end")]
+        end: f64,
+    },
+}
+
+fn rise() -> f64 {
+    0.3
+}
+
+fn start() -> f64 {
+    1.0 / 25.0
+}
+
+fn end() -> f64 {
+    1.0 / 25e4
+}
+
+/// The part of the way from `from` to `to` along half a cosine.
+fn along_cosine(from: f64, to: f64, progress: f64) -> f64 {
+    to + (from - to) * 0.5 * (1.0 + (std::f64::consts::PI * progress).cos())
 }
 
 impl Schedule {
@@ -75,6 +107,11 @@ impl Schedule {
     /// Half a period of a cosine down to 0 at the end.
     pub fn cosine() -> Self {
         Self { course: Course::Cosine { floor: 0.0 }, ..Self::default() }
+    }
+
+    /// One cycle with PyTorch's defaults: up from 1/25 over 30 % of the steps, then down to 1/250,000.
+    pub fn one_cycle() -> Self {
+        Self { course: Course::OneCycle { rise: rise(), start: start(), end: end() }, ..Self::default() }
     }
 
     /// The same course after a linear warm-up of this many steps.
@@ -102,6 +139,16 @@ impl Schedule {
                 let progress = (since as f64 / span).min(1.0);
                 floor + (1.0 - floor) * 0.5 * (1.0 + (std::f64::consts::PI * progress).cos())
             }
+            Course::OneCycle { rise, start, end } => {
+                let last = self.steps.unwrap_or(total).saturating_sub(1) as f64;
+                let top = (rise * (last + 1.0) - 1.0).clamp(0.0, last);
+                let at = (step as f64).min(last);
+                match at <= top {
+                    true if top == 0.0 => 1.0,
+                    true => along_cosine(*start, 1.0, at / top),
+                    false => along_cosine(1.0, *end, (at - top) / (last - top)),
+                }
+            }
         }
     }
 
@@ -128,6 +175,15 @@ impl Schedule {
             }
             Course::Milestones { at, .. } if at.last().is_some_and(|last| *last >= total) => {
                 refuse("at", format!("{at:?}"), "every milestone is before the end of the run")
+            }
+            Course::OneCycle { .. } if self.warmup > 0 => {
+                refuse("warmup", self.warmup.to_string(), "one cycle rises by itself and takes no warm-up")
+            }
+            Course::OneCycle { rise, .. } if !(*rise > 0.0 && *rise < 1.0) => {
+                refuse("rise", rise.to_string(), "it is between 0 and 1")
+            }
+            Course::OneCycle { start, end, .. } if !(factor(*start) && factor(*end)) => {
+                refuse("start and end", format!("{start} and {end}"), "they are finite numbers above 0")
             }
             Course::Cosine { floor } if !(0.0..=1.0).contains(floor) => {
                 refuse("floor", floor.to_string(), "it is between 0 and 1")

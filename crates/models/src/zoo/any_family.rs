@@ -6,6 +6,7 @@ use std::fmt::Debug;
 use ops::Activation;
 use serde::Serialize;
 
+use super::family::ImagePositions;
 use super::{BodyAndHead, Family};
 use crate::Result;
 use crate::params::Builder;
@@ -27,6 +28,7 @@ pub(super) trait AnyFamily: Debug + Send + Sync {
     fn set_activation(&mut self, activation: Activation);
     fn has_batch_norm(&self) -> bool;
     fn head_name(&self) -> String;
+    fn image_positions(&self) -> Option<ImagePositions>;
     fn build(&self, builder: Builder<'_>) -> Result<BodyAndHead>;
 }
 
@@ -97,6 +99,10 @@ impl<F: Family> AnyFamily for F {
 
     fn head_name(&self) -> String {
         Family::head_name(self)
+    }
+
+    fn image_positions(&self) -> Option<ImagePositions> {
+        Family::image_positions(self)
     }
 
     fn build(&self, builder: Builder<'_>) -> Result<BodyAndHead> {

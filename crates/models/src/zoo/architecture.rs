@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::any_family::AnyFamily;
 use super::registry::{self, Entry};
-use super::{BodyAndHead, Family};
+use super::{BodyAndHead, Family, ImagePositions};
 use crate::Result;
 use crate::params::Builder;
 use crate::similar_names::most_similar;
@@ -157,6 +157,11 @@ impl Architecture {
     /// The name of the head, the last linear layer: its parameters are `<name>.weight` and `<name>.bias`.
     pub fn head_name(&self) -> String {
         self.0.head_name()
+    }
+
+    /// The position embeddings of the patches of an image, if it has them.
+    pub fn image_positions(&self) -> Option<ImagePositions> {
+        self.0.image_positions()
     }
 
     pub(super) fn description(&self) -> std::result::Result<String, toml::ser::Error> {

@@ -56,12 +56,14 @@ impl Architecture {
 
     /// As [`Architecture::from_toml`], from a file.
     ///
-    /// **Errors** as there, with the file's name, and [`Error::Io`] when the file cannot be read.
+    /// **Errors** as there, with the file's name, and [`Error::Io`] when the file cannot be read, is no regular file, or has more than
+    /// 16 MiB.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
+        const LIMIT: u64 = 16 << 20;
         let path = path.as_ref();
-        let text = std::fs::read_to_string(path).map_err(|source| {
+        let text = support::read_text(path, LIMIT).map_err(|error| {
             let action = "reading an architecture";
-            Error::Io { path: path.to_owned(), action, source }
+            Error::Io { path: path.to_owned(), action, source: error.into() }
         })?;
         Self::parse(&text, &path.display().to_string())
     }

@@ -103,11 +103,28 @@ pub trait Family: Debug + Clone + PartialEq + Serialize + DeserializeOwned + Sen
     /// The name of the head.
     fn head_name(&self) -> String;
 
+    /// The position embeddings of the patches of an image, if it has them: they belong to one image size, and
+    /// [`WeightsFile::interpolate_positions`](crate::WeightsFile::interpolate_positions) resamples them for another.
+    fn image_positions(&self) -> Option<ImagePositions> {
+        None
+    }
+
     /// The layers, with parameters from `builder`.
     ///
     /// # Errors
     /// [`Error::Setting`] for impossible sizes.
     fn build(&self, builder: Builder<'_>) -> Result<BodyAndHead>;
+}
+
+/// Position embeddings `[1, tokens, width]` of which all but the first belong to a grid of patches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ImagePositions {
+    /// The name of the parameter.
+    pub name: &'static str,
+    /// Tokens before the patches: 1 with a class token.
+    pub tokens_before: usize,
+    /// Rows and columns of patches.
+    pub grid: [usize; 2],
 }
 
 pub(super) fn relu() -> Activation {

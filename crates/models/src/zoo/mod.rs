@@ -35,7 +35,7 @@ pub use decoder::DecoderConfig;
 pub use densenet::DenseNetConfig;
 pub use efficientnet::EfficientNetConfig;
 pub use encoder::EncoderConfig;
-pub use family::Family;
+pub use family::{Family, ImagePositions};
 pub use inverted_residual::MobileStage;
 pub use mixer::MixerConfig;
 pub use mlp::MlpConfig;

@@ -6,13 +6,16 @@ use serde::{Deserialize, Serialize};
 
 use super::BodyAndHead;
 use super::blocks::{LAYER_NORM_EPSILON, append, push_mlp, push_stochastic_depth, scaled_in_steps};
-use super::family::{Family, gelu, require_count, require_images, require_size, rgb, takes_images};
+use super::family::{Family, ImagePositions, gelu, require_count, require_images, require_size, rgb, takes_images};
 use crate::layer::{
     Attention, ClassToken, Conv2d, ConvSizes, LayerScale, PositionEmbedding, SampleNorm, Sequential, Sum, TokenPool,
     Tokens, require_heads,
 };
 use crate::params::Builder;
 use crate::{Error, Result};
+
+/// The name of the position embeddings.
+const POSITIONS: &str = "pos_embed";
 
 /// How the tokens become the features.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,7 +34,8 @@ pub enum TokenFeatures {
 /// **Features** timm's `forward_head(pre_logits=True)`: the class token after `norm`, or `fc_norm` of the mean over all tokens.
 ///
 /// **Conventions** timm's names: `cls_token`, `pos_embed`, `patch_embed.proj`, `blocks.0.norm1`, `blocks.0.attn.qkv`,
-/// `blocks.0.mlp.fc1`, `norm`, `head`. Layer norms have ε = 1e-6. The positions belong to one image size.
+/// `blocks.0.mlp.fc1`, `norm`, `head`. Layer norms have ε = 1e-6. The positions belong to one image size
+/// (see [`WeightsFile::interpolate_positions`](crate::WeightsFile::interpolate_positions)).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VitConfig {
@@ -74,19 +78,24 @@ fn four() -> usize {
 }
 
 impl VitConfig {
-    /// timm's names; `vit-tiny-cifar` has patches of 4×4 pixels for 32×32 images.
+    /// timm's names; `vit-tiny-cifar` and `vit-mini-cifar` are for 32×32 images, with patches of 4×4 and 8×8 pixels.
     fn named(name: &str) -> Option<Self> {
-        let (width, heads) = match name {
-            "vit_tiny_patch16_224" | "deit_tiny_patch16_224" | "vit-tiny-cifar" => (192, 3),
-            "vit_small_patch16_224" | "deit_small_patch16_224" => (384, 6),
-            "vit_base_patch16_224" | "deit_base_patch16_224" => (768, 12),
+        let (width, heads, depth) = match name {
+            "vit_tiny_patch16_224" | "deit_tiny_patch16_224" | "vit-tiny-cifar" => (192, 3, 12),
+            "vit_small_patch16_224" | "deit_small_patch16_224" => (384, 6, 12),
+            "vit_base_patch16_224" | "deit_base_patch16_224" => (768, 12, 12),
+            "vit-mini-cifar" => (128, 4, 4),
             _ => return None,
         };
-        let (patch, side, classes) = if name == "vit-tiny-cifar" { (4, 32, 10) } else { (16, 224, 1000) };
+        let (patch, side, classes) = match name {
+            "vit-tiny-cifar" => (4, 32, 10),
+            "vit-mini-cifar" => (8, 32, 10),
+            _ => (16, 224, 1000),
+        };
         Some(Self {
             patch,
             width,
-            depth: 12,
+            depth,
             heads,
             mlp_ratio: four(),
             features: TokenFeatures::Token,
@@ -171,6 +180,7 @@ impl Family for VitConfig {
         "deit_small_patch16_224",
         "deit_base_patch16_224",
         "vit-tiny-cifar",
+        "vit-mini-cifar",
     ];
 
     fn preset(name: &str) -> Option<Self> {
@@ -191,6 +201,15 @@ impl Family for VitConfig {
         "head".into()
     }
 
+    fn image_positions(&self) -> Option<ImagePositions> {
+        let grid = self.input_size.map(|side| side / self.patch.max(1));
+        Some(ImagePositions {
+            name: POSITIONS,
+            tokens_before: usize::from(self.features == TokenFeatures::Token),
+            grid,
+        })
+    }
+
     fn build(&self, mut builder: Builder<'_>) -> Result<BodyAndHead> {
         require_images(self.in_channels, self.input_size, self.classes)?;
         require_size("width", self.width)?;
@@ -205,7 +224,7 @@ impl Family for VitConfig {
             body.push("cls_token", ClassToken::new(builder.under(""), "cls_token", self.width)?);
         }
         let positions = tokens + usize::from(by_token);
-        body.push("pos_embed", PositionEmbedding::new(builder.under(""), "pos_embed", positions, self.width)?);
+        body.push(POSITIONS, PositionEmbedding::new(builder.under(""), POSITIONS, positions, self.width)?);
         for block in 0..self.depth {
             self.push_block(&mut body, &mut builder, block)?;
         }

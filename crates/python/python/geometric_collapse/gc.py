@@ -6,9 +6,10 @@ module's device. Probes, plan, errors and the stopping rule are this package's, 
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from ._results import Result, plus_minus
 
 if TYPE_CHECKING:
     import torch
+    from typing_extensions import Unpack
 
 __all__ = ["Estimate", "FeatureMap", "measure", "measure_weights", "penalty"]
 
@@ -98,12 +100,27 @@ class Estimate(Result):
         return f"Estimate({self._text}, {self.samples} samples, {self.probes} probes each, layer {self.layer!r})"
 
 
-def measure(
-    module: torch.nn.Module | Callable[[torch.Tensor], torch.Tensor] | FeatureMap,
-    images: Any,
+class Settings(TypedDict, total=False):
+    """Keyword arguments that :func:`measure` and :func:`measure_weights` share; :func:`measure` describes them."""
+
+    until_rel: float | None
+    probes: int | None
+    exact: bool
+    probe: Probe
+    seed: int
+    std: Iterable[float] | None
+    dataset_size: int | None
+    max_passes: int | None
+    time_limit: float | None
+    confidence: float
+    chunk_bytes: int | None
+    chunk_samples: int | None
+    per_sample: bool
+    per_class: bool
+
+
+def _settings(
     *,
-    layer: str | None = None,
-    labels: Any = None,
     until_rel: float | None = None,
     probes: int | None = None,
     exact: bool = False,
@@ -118,7 +135,57 @@ def measure(
     chunk_samples: int | None = None,
     per_sample: bool = False,
     per_class: bool = False,
+) -> dict[str, Any]:
+    """The native settings. Names and defaults of this function are those of :func:`measure` and :func:`measure_weights`."""
+    if exact and probes is not None:
+        raise ValueError("exact: an exact value has no probes; give one of the two")
+    stop = None
+    if exact:
+        estimator: Any = "exact"
+        stop = until_rel
+    elif probes is not None:
+        estimator = {"projections": {"probe": probe, "probes": probes}}
+        stop = until_rel
+    else:
+        estimator = {"planned": {"probe": probe, "until_rel": 0.01 if until_rel is None else until_rel}}
+    return {
+        "estimator": estimator,
+        "by": None,
+        "seed": seed,
+        "units": "normalised" if std is None else {"pixel": {"std": [float(value) for value in std]}},
+        "population": "distribution" if dataset_size is None else {"data_set": {"size": dataset_size}},
+        "batch_sample": None,
+        "pilot": None,
+        "replicate": None,
+        "chunk_bytes": chunk_bytes,
+        "chunk_samples": chunk_samples,
+        "until_rel": stop,
+        "max_passes": max_passes,
+        "time_limit": time_limit,
+        "confidence": confidence,
+        "per_sample": per_sample,
+        "per_class": per_class,
+    }
+
+
+def _with_settings(function: Callable[..., Estimate]) -> Callable[..., Estimate]:
+    """States the parameters of :func:`_settings` in the signature that ``help`` and ``inspect`` show."""
+    own = inspect.signature(function)
+    settings = inspect.signature(_settings).parameters.values()
+    shown = [parameter for parameter in own.parameters.values() if parameter.kind is not inspect.Parameter.VAR_KEYWORD]
+    function.__signature__ = own.replace(parameters=[*shown, *settings])  # type: ignore[attr-defined]
+    return function
+
+
+@_with_settings
+def measure(
+    module: torch.nn.Module | Callable[[torch.Tensor], torch.Tensor] | FeatureMap,
+    images: Any,
+    *,
+    layer: str | None = None,
+    labels: Any = None,
     progress: bool = False,
+    **settings: Unpack[Settings],
 ) -> Estimate:
     """GC of a torch module, of a function on torch tensors, or of a :class:`FeatureMap`.
 
@@ -159,29 +226,15 @@ def measure(
     TypeError
         For other dtypes.
     """
-    settings = _settings(
-        until_rel,
-        probes,
-        exact,
-        probe,
-        seed,
-        std,
-        dataset_size,
-        max_passes,
-        time_limit,
-        confidence,
-        chunk_bytes,
-        chunk_samples,
-        per_sample,
-        per_class,
-    )
+    native = _settings(**settings)
     feature_map, name = _as_map(module, layer)
     with progress_bar(progress, _count(images), "samples") as advance:
         batches = _batches(images, labels, getattr(feature_map, "input_dtype", None), advance)
-        values, text = _native.measure_map(feature_map, batches, settings)
+        values, text = _native.measure_map(feature_map, batches, native)
     return Estimate({**values, "layer": name}, text)
 
 
+@_with_settings
 def measure_weights(
     weights: str | os.PathLike[str] | Mapping[str, Any],
     images: Any,
@@ -189,21 +242,8 @@ def measure_weights(
     *,
     layer: str | None = None,
     labels: Any = None,
-    until_rel: float | None = None,
-    probes: int | None = None,
-    exact: bool = False,
-    probe: Probe = "rademacher",
-    seed: int = 0,
-    std: Iterable[float] | None = None,
-    dataset_size: int | None = None,
-    max_passes: int | None = None,
-    time_limit: float | None = None,
-    confidence: float = 0.95,
-    chunk_bytes: int | None = None,
-    chunk_samples: int | None = None,
-    per_sample: bool = False,
-    per_class: bool = False,
     progress: bool = False,
+    **settings: Unpack[Settings],
 ) -> Estimate:
     """GC of a network of a known family by this package's own kernels, without torch.
 
@@ -220,29 +260,14 @@ def measure_weights(
 
     The other parameters are those of :func:`measure`. ``notes`` of the result say how names of tensors were matched.
     """
-    settings = _settings(
-        until_rel,
-        probes,
-        exact,
-        probe,
-        seed,
-        std,
-        dataset_size,
-        max_passes,
-        time_limit,
-        confidence,
-        chunk_bytes,
-        chunk_samples,
-        per_sample,
-        per_class,
-    )
+    native = _settings(**settings)
     source = os.fspath(weights) if isinstance(weights, (str, os.PathLike)) else _state_dict(weights)
     with progress_bar(progress, _count(images), "samples") as advance:
         batches = _Peekable(_batches(images, labels, None, advance))
         first = batches.first()
         size = (first.shape[1], [first.shape[2], first.shape[3]]) if first is not None and first.ndim == 4 else None
         double = first is not None and first.dtype == np.float64
-        (values, text), notes = _native.measure_network(architecture, source, double, size, layer, batches, settings)
+        (values, text), notes = _native.measure_network(architecture, source, double, size, layer, batches, native)
     return Estimate({**values, "layer": layer or "features", "notes": notes}, text)
 
 
@@ -282,53 +307,6 @@ def _as_map(module: Any, layer: str | None) -> tuple[Any, str]:
 
 def _is_torch_module(module: Any) -> bool:
     return any(kind.__module__.startswith("torch.nn") for kind in type(module).__mro__)
-
-
-def _settings(
-    until_rel: float | None,
-    probes: int | None,
-    exact: bool,
-    probe: Probe,
-    seed: int,
-    std: Iterable[float] | None,
-    dataset_size: int | None,
-    max_passes: int | None,
-    time_limit: float | None,
-    confidence: float,
-    chunk_bytes: int | None,
-    chunk_samples: int | None,
-    per_sample: bool,
-    per_class: bool,
-) -> dict[str, Any]:
-    if exact and probes is not None:
-        raise ValueError("exact: an exact value has no probes; give one of the two")
-    stop = None
-    if exact:
-        estimator: Any = "exact"
-        stop = until_rel
-    elif probes is not None:
-        estimator = {"projections": {"probe": probe, "probes": probes}}
-        stop = until_rel
-    else:
-        estimator = {"planned": {"probe": probe, "until_rel": 0.01 if until_rel is None else until_rel}}
-    return {
-        "estimator": estimator,
-        "by": None,
-        "seed": seed,
-        "units": "normalised" if std is None else {"pixel": {"std": [float(value) for value in std]}},
-        "population": "distribution" if dataset_size is None else {"data_set": {"size": dataset_size}},
-        "batch_sample": None,
-        "pilot": None,
-        "replicate": None,
-        "chunk_bytes": chunk_bytes,
-        "chunk_samples": chunk_samples,
-        "until_rel": stop,
-        "max_passes": max_passes,
-        "time_limit": time_limit,
-        "confidence": confidence,
-        "per_sample": per_sample,
-        "per_class": per_class,
-    }
 
 
 def _batches(

@@ -32,9 +32,9 @@ pub struct ClaimTest {
     pub positive: bool,
     /// The coefficient of the permutation test, such as a mean within-seed rank correlation.
     pub coefficient: f64,
-    /// The p-value of the permutation test.
-    pub permutation_p_value: f64,
-    /// The smallest p-value that this permutation test can have.
+    /// The p-value of the permutation test; none where the claim rests on the size alone ([`Contrast`](crate::Contrast)).
+    pub permutation_p_value: Option<f64>,
+    /// The smallest p-value that this permutation test can have; 0 without one.
     pub smallest_p_value: f64,
     /// The size over seeds.
     pub effect: Effect,
@@ -43,14 +43,15 @@ pub struct ClaimTest {
 }
 
 impl ClaimTest {
-    /// The p-value of the claim: the larger of that of the permutation test and that of the size; 1 for one seed.
+    /// The p-value of the claim: the larger of that of the permutation test and that of the size, or that of the size where there is
+    /// no permutation test; 1 for one seed.
     ///
     /// Rejecting by the maximum of two p-values is the intersection–union test (Berger, Technometrics 1982): it is valid as
     /// soon as one of the two is. The permutation test is valid for runs that differ by chance within each seed, whatever
     /// their distribution. The t-test over seeds is valid also where the effect differs in sign from seed to seed, if the
     /// effects of seeds are normal.
     pub fn p_value(&self) -> f64 {
-        self.effect.p_value.map_or(1.0, |size| size.max(self.permutation_p_value))
+        self.effect.p_value.map_or(1.0, |size| size.max(self.permutation_p_value.unwrap_or(0.0)))
     }
 }
 
@@ -119,7 +120,7 @@ pub struct Judged {
 /// let claim = |values| Ok::<_, statistics::Error>(ClaimTest {
 ///     positive: false,
 ///     coefficient: -1.0,
-///     permutation_p_value: 0.0001,
+///     permutation_p_value: Some(0.0001),
 ///     smallest_p_value: 0.0001,
 ///     effect: effect(values)?,
 ///     margin: Some((-0.05, 0.05)),
@@ -184,7 +185,8 @@ mod tests {
         let seeds = values.iter().enumerate().map(|(seed, &value)| SeedValue { seed: seed as u64, value });
         let effect = Effect::over_seeds(seeds.collect(), 0.95).unwrap();
         let (positive, margin) = (true, Some((-0.01, 0.01)));
-        ClaimTest { positive, coefficient, permutation_p_value: p, smallest_p_value: p.min(1e-3), effect, margin }
+        let permutation_p_value = Some(p);
+        ClaimTest { positive, coefficient, permutation_p_value, smallest_p_value: p.min(1e-3), effect, margin }
     }
 
     fn decide(claims: Vec<ClaimTest>, correction: Correction, level: f64) -> Vec<Judged> {

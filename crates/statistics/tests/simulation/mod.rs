@@ -3,8 +3,8 @@
 
 use statistics::{
     Block, ChangeScale, ClaimTest, Correction, CovariateBlock, Decision, DecisionRules, Effect, PermutationSettings,
-    SeedValue, SweepRun, course_correlation, decide_claims, partial_rank_correlation, partial_slopes, trend_evidence,
-    trend_size,
+    SeedPair, SeedValue, SweepRun, course_correlation, decide_claims, paired_contrast, partial_rank_correlation,
+    partial_slopes, trend_evidence, trend_size,
 };
 
 /// The number of claims of the largest family.
@@ -112,11 +112,51 @@ pub(crate) fn trend_test(runs: &[SweepRun]) -> ClaimTest {
     ClaimTest {
         positive: true,
         coefficient: evidence.correlation.mean,
-        permutation_p_value: evidence.correlation.p_value,
+        permutation_p_value: Some(evidence.correlation.p_value),
         smallest_p_value: evidence.smallest_p_value,
         effect,
         margin: Some((-(1.05f64.ln()), 1.05f64.ln())),
     }
+}
+
+/// How seeds make a metric at two levels that do not differ on average.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum NullContrast {
+    /// A seed effect with this share of the variance (intraclass correlation), and normal noise.
+    SharedSeedEffect(f64),
+    /// The same with noise of heavy tails, Student's t with three degrees of freedom.
+    HeavyTails,
+    /// A difference in each seed that is normal around 0 and ten times the noise.
+    RandomDifferences,
+}
+
+/// The test of a contrast between two levels, in a family of `claims` claims, as a report has it.
+pub(crate) fn contrast_test(
+    null: NullContrast,
+    seeds: usize,
+    draw: u64,
+    claim: usize,
+    rules: &DecisionRules,
+    claims: usize,
+) -> ClaimTest {
+    let numbers = normal(draw, 200 + claim, 10 * seeds);
+    let pair = |seed: usize| {
+        let own = &numbers[10 * seed..10 * (seed + 1)];
+        let noise: [f64; 2] = match null {
+            NullContrast::SharedSeedEffect(share) => {
+                [1, 2].map(|at| share.sqrt() * own[0] + (1.0 - share).sqrt() * own[at])
+            }
+            NullContrast::HeavyTails => [1, 5].map(|at| {
+                let squares: f64 = own[at + 1..at + 4].iter().map(|number| number * number).sum();
+                own[at] / (squares / 3.0).sqrt()
+            }),
+            NullContrast::RandomDifferences => [own[1] - 5.0 * own[0], own[2] + 5.0 * own[0]],
+        };
+        SeedPair { seed: seed as u64, from: noise[0].exp(), to: noise[1].exp() }
+    };
+    let pairs: Vec<SeedPair> = (0..seeds).map(pair).collect();
+    let found = paired_contrast(&pairs, ChangeScale::Factor, 0.95, &PermutationSettings::default()).unwrap();
+    found.claim_test(true, Some((-(1.05f64.ln()), 1.05f64.ln())), rules, claims)
 }
 
 /// The test of an association of two metrics that are independent on average, given one covariate.
@@ -150,7 +190,7 @@ pub(crate) fn association_test(size: Size, share: f64, opposite_seeds: bool, dra
     ClaimTest {
         positive: true,
         coefficient: found.coefficient,
-        permutation_p_value: found.p_value,
+        permutation_p_value: Some(found.p_value),
         smallest_p_value: 1.0 / found.permutations as f64,
         effect: over_seeds(partial_slopes(&blocks).unwrap()),
         margin: None,
@@ -183,7 +223,7 @@ pub(crate) fn course_test(size: Size, points: usize, draw: u64) -> ClaimTest {
     ClaimTest {
         positive: true,
         coefficient: found.mean,
-        permutation_p_value: found.p_value,
+        permutation_p_value: Some(found.p_value),
         smallest_p_value: 0.0,
         effect: over_seeds(found.per_block.iter().map(|value| value.unwrap_or(0.0)).collect()),
         margin: None,

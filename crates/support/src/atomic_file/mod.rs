@@ -153,8 +153,31 @@ impl Destination {
     }
 }
 
+/// Refuses a path at which anything but a regular file exists.
+///
+/// A link or a device at the place of a result would send it somewhere else. [`write_file`] follows links; call this function
+/// first where it must not.
+///
+/// **Errors** [`Error::NotARegularFile`] for a link, a folder, a device, a pipe or a socket; [`Error::Io`].
+///
+/// ```
+/// let folder = tempfile::tempdir()?;
+/// assert!(support::refuse_irregular(folder.path()).is_err());
+/// assert!(support::refuse_irregular(&folder.path().join("new.json")).is_ok());
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn refuse_irregular(path: &Path) -> Result<()> {
+    let found = match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_symlink() => Some(FileKind::Link),
+        Ok(metadata) => irregular(metadata.file_type()),
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        Err(error) => return Err(Error::io("write", path)(error)),
+    };
+    found.map_or(Ok(()), |found| Err(Error::NotARegularFile { path: path.to_owned(), found }))
+}
+
 /// The kind of anything that is not a regular file.
-fn irregular(kind: fs::FileType) -> Option<FileKind> {
+pub(crate) fn irregular(kind: fs::FileType) -> Option<FileKind> {
     if kind.is_file() {
         return None;
     }

@@ -54,8 +54,12 @@ fn a_folder_a_missing_folder_and_an_empty_path_are_refused() {
 #[test]
 fn devices_pipes_and_sockets_are_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let refused = |path: &Path| match write_file(path, b"bytes") {
-        Err(Error::NotARegularFile { found, .. }) => found,
+    let refused = |path: &Path| match (write_file(path, b"bytes"), refuse_irregular(path)) {
+        (Err(Error::NotARegularFile { found, .. }), Err(Error::NotARegularFile { found: same, .. }))
+            if found == same =>
+        {
+            found
+        }
         other => panic!("{}: {other:?}", path.display()),
     };
     assert_eq!(refused(Path::new("/dev/null")), FileKind::CharacterDevice);
@@ -84,6 +88,9 @@ fn links_to_regular_files_are_followed_and_all_others_refused() {
     assert_eq!(fs::read(&file).unwrap(), b"new");
     assert!(fs::symlink_metadata(at("link")).unwrap().is_symlink());
     assert!(fs::symlink_metadata(at("second")).unwrap().is_symlink());
+
+    assert!(refuse_irregular(&file).is_ok() && refuse_irregular(&at("missing")).is_ok());
+    assert!(matches!(refuse_irregular(&at("link")), Err(Error::NotARegularFile { found: FileKind::Link, .. })));
 
     symlink("nowhere", at("broken")).unwrap();
     symlink("circle", at("circle")).unwrap();

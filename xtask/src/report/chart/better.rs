@@ -1,5 +1,7 @@
 //! The direction in which a quantity is better, written beside its axis.
 
+use assess::Direction;
+
 use crate::study::metric::Metric;
 
 /// A direction on an axis, and whose opinion it is.
@@ -14,26 +16,13 @@ pub(crate) enum Better {
 }
 
 impl Better {
-    /// The direction of a metric; none for a quantity that is neither good nor bad.
+    /// The direction of a measure; none for a quantity that is neither good nor bad.
     pub(crate) fn of(metric: Metric) -> Option<Self> {
-        match metric {
-            Metric::Nc
-            | Metric::TargetNc
-            | Metric::TestNc
-            | Metric::NcUnbiased
-            | Metric::TargetNcUnbiased
-            | Metric::EvaluationLoss
-            | Metric::NearestMeanError
-            | Metric::TargetNearestMeanError => Some(Self::Lower),
-            Metric::NearestMeanAccuracy | Metric::RidgeAccuracy | Metric::TestAccuracy => Some(Self::Higher),
-            Metric::Gc
-            | Metric::TestGc
-            | Metric::TargetGc
-            | Metric::GeometricCollapse
-            | Metric::PairwiseGeometricCollapse
-            | Metric::GeometricCollapseUnbiased => Some(Self::LowerByThePaper),
-            _ => None,
-        }
+        metric.direction().map(|direction| match direction {
+            Direction::Higher => Self::Higher,
+            Direction::Lower => Self::Lower,
+            Direction::LowerByThePaper => Self::LowerByThePaper,
+        })
     }
 
     /// The words on the axis.

@@ -3,8 +3,8 @@
 use super::better::Better;
 use super::figure::{point, shared_axis};
 use super::lines::{LinePanel, Point, SeedLine, Series};
-use super::scale::{Axis, plain};
-use super::{Column, step};
+use super::scale::Axis;
+use super::{Column, level_class, level_names, step};
 use crate::report::results::{Results, Run};
 use crate::study::measurement::LayerMeasures;
 use crate::study::metric::Scale;
@@ -45,11 +45,13 @@ pub(crate) fn by_layer(results: &Results) -> Option<Column> {
     let plan = &results.experiment.plan;
     let (label, curves) = curves(results);
     let layers = &plan.measure.layers;
+    let sweep = plan.report.columns.first().and_then(|name| plan.sweeps.get(name));
+    let colour = |at: usize| sweep.map_or_else(|| format!("seq-{}", step(at, 1)), |sweep| level_class(sweep, at));
     let panel = |(index, measure): (usize, &Measure)| -> Option<LinePanel> {
         let series: Vec<Series> = curves
             .iter()
             .enumerate()
-            .map(|(at, (label, runs))| series(layers, measure, label, step(at, curves.len()), at, runs))
+            .map(|(at, (label, runs))| series(layers, measure, label, colour(at), at, runs))
             .collect();
         series.iter().any(|series| !series.points.is_empty()).then(|| LinePanel {
             id: format!("layers-{index}"),
@@ -75,13 +77,13 @@ fn curves(results: &Results) -> (String, Vec<(String, Vec<&Run>)>) {
     let Some((name, sweep)) = plan.report.columns.first().and_then(|name| Some((name, plan.sweeps.get(name)?))) else {
         return ("runs".to_owned(), vec![("all runs".to_owned(), counted().collect())]);
     };
-    let of = |(index, value): (usize, &f64)| {
-        (plain(*value), counted().filter(|run| run.planned.value_in(name) == Some(index)).collect())
+    let of = |(index, level): (usize, String)| {
+        (level, counted().filter(|run| run.planned.value_in(name) == Some(index)).collect())
     };
-    (sweep.label.clone(), sweep.numbers().iter().enumerate().map(of).collect())
+    (sweep.label.clone(), level_names(sweep).into_iter().enumerate().map(of).collect())
 }
 
-fn series(layers: &[String], measure: &Measure, label: &str, colour: usize, shape: usize, runs: &[&Run]) -> Series {
+fn series(layers: &[String], measure: &Measure, label: &str, class: String, shape: usize, runs: &[&Run]) -> Series {
     let value = |run: &Run, layer: &String| run.layers().iter().find(|own| own.layer == *layer).and_then(measure.value);
     let at = |(index, layer): (usize, &String)| -> Option<Point> {
         let values: Vec<f64> = runs.iter().filter_map(|run| value(run, layer)).collect();
@@ -97,7 +99,7 @@ fn series(layers: &[String], measure: &Measure, label: &str, colour: usize, shap
     };
     Series {
         label: label.to_owned(),
-        class: format!("seq-{colour}"),
+        class,
         shape,
         excluded: false,
         diverged: false,

@@ -1,10 +1,10 @@
 //! Columns of curves by swept value, as in the paper's Figs. 1 and 4.
 
 use super::figure::{Column, described, epochs, points, seed_lines, shared_axis};
-use super::lines::{LinePanel, Series};
+use super::lines::{LinePanel, Point, Series};
 use super::quantity::Quantity;
-use super::scale::{Axis, plain};
-use super::step;
+use super::scale::Axis;
+use super::{level_class, level_names};
 use crate::report::results::{Results, Run, RunStatus};
 
 /// A column for each sweep that the figure shows, a panel for each quantity; panels of a row share their vertical axis.
@@ -19,8 +19,11 @@ pub(super) fn columns(results: &Results) -> Vec<Column> {
     };
     let rows: Vec<Row> = Quantity::rows(results).iter().filter_map(drawn).collect();
     let column = |(index, name): (usize, &String)| {
-        let panels = rows.iter().map(|row| panel(results, name, row, row.columns[index].clone()));
-        Column { label: plan.sweeps[name].label.clone(), panels: panels.collect() }
+        let along = rows.iter().map(|row| panel(results, name, row, row.columns[index].clone()));
+        // Categories are also compared side by side, at the end of training.
+        let categories = if plan.sweeps[name].is_ordered() { &[][..] } else { &rows[..] };
+        let at_the_end = categories.iter().map(|row| at_the_end(results, name, row, &row.columns[index]));
+        Column { label: plan.sweeps[name].label.clone(), panels: along.chain(at_the_end).collect() }
     };
     plan.report.columns.iter().enumerate().map(column).collect()
 }
@@ -51,15 +54,40 @@ fn panel(results: &Results, name: &str, row: &Row, series: Vec<Series>) -> LineP
     }
 }
 
+/// The last point of each curve over an axis of the names of the levels.
+fn at_the_end(results: &Results, name: &str, row: &Row, curves: &[Series]) -> LinePanel {
+    let sweep = &results.experiment.plan.sweeps[name];
+    let label = row.quantity.label(results.experiment.plan.task);
+    let last = |(index, curve): (usize, &Series)| Series {
+        points: curve.points.last().map(|last| Point { x: index as f64, ..*last }).into_iter().collect(),
+        seeds: Vec::new(),
+        ..curve.clone()
+    };
+    let series: Vec<Series> = curves.iter().enumerate().map(last).collect();
+    LinePanel {
+        id: format!("{name}-{}-end", row.quantity.name()),
+        title: format!("{label} at the end of training, by {}", sweep.label),
+        description: described(label, &sweep.label, &series),
+        names: (sweep.label.clone(), label.to_owned()),
+        better: row.quantity.better(),
+        x: Axis::named(&level_names(sweep)),
+        y: shared_axis(row.quantity.scale(), std::slice::from_ref(&series)),
+        series,
+        in_figure: false,
+        named: true,
+    }
+}
+
 fn curves(results: &Results, name: &str, quantity: Quantity) -> Vec<Series> {
-    let values = results.experiment.plan.sweeps[name].numbers();
-    let curve = |(index, value): (usize, &f64)| {
+    let sweep = &results.experiment.plan.sweeps[name];
+    let levels = level_names(sweep);
+    let curve = |(index, level): (usize, &String)| {
         let at_value = |run: &&Run| run.planned.value_in(name) == Some(index) && run.trained_on.is_some();
         let runs: Vec<&Run> = results.runs.iter().filter(at_value).collect();
         let diverged = runs.iter().any(|run| matches!(run.status, RunStatus::Diverged { .. }));
         Series {
-            label: plain(*value),
-            class: format!("seq-{}", step(index, values.len())),
+            label: level.clone(),
+            class: level_class(sweep, index),
             shape: index,
             excluded: runs.iter().any(|run| !run.counts()),
             diverged,
@@ -67,5 +95,5 @@ fn curves(results: &Results, name: &str, quantity: Quantity) -> Vec<Series> {
             seeds: seed_lines(&runs, quantity),
         }
     };
-    values.iter().enumerate().map(curve).collect()
+    levels.iter().enumerate().map(curve).collect()
 }

@@ -20,7 +20,7 @@ pub(crate) fn course_plots(results: &Results) -> Vec<ScatterPanel> {
 
 fn plot(results: &Results, x: Metric, y: Metric) -> ScatterPanel {
     let task = results.experiment.plan.task;
-    let names = (x.label(task), y.label(task));
+    let names = (task.label_of(x), task.label_of(y));
     let runs: Vec<(&Run, Vec<Mark>)> = results.runs.iter().map(|run| (run, marks(results, run, x, y))).collect();
     let lines = runs.iter().map(|(run, marks)| Line {
         group: group(results, run),
@@ -31,7 +31,7 @@ fn plot(results: &Results, x: Metric, y: Metric) -> ScatterPanel {
     let lines: Vec<Line> = lines.collect();
     let marks: Vec<Mark> = runs.into_iter().flat_map(|(_, marks)| marks).collect();
     ScatterPanel {
-        id: format!("course-{}-{}", x.name(), y.name()),
+        id: format!("course-{}-{}", x.key(), y.key()),
         title: format!("{} against {} along training", names.1, names.0),
         description: format!(
             "A line for each of {} runs, over the measuring points after the initial network.",

@@ -128,7 +128,7 @@ impl LinePanel {
                     @if detail == Detail::Page { @for seed in &series.seeds { (seed_line(seed, area, axes)) } }
                     path class=(class) d=(path(&line)) {}
                     @for (point, place) in &places {
-                        @let shape = marker(series.shape, *place, 3.4, mark, Some(&tooltip(series, point)));
+                        @let shape = marker(series.shape, *place, 3.4, mark, Some(&self.tooltip(series, point)));
                         @if detail == Detail::Page {
                             g.point data-x=(point.x) data-name=[self.x_name(point.x)] data-y=(point.middle) data-low=(point.low) data-high=(point.high) { (shape) }
                         } @else { (shape) }
@@ -148,6 +148,9 @@ fn band(series: &Series, index: usize, area: &PlotArea, axes: (&Axis, &Axis)) ->
     html! {
         @if spread && outline.len() > 2 {
             path class=(format!("band {}", series.class)) data-series=(index) d=(format!("{}z", path(&outline))) {}
+        } @else if spread && outline.len() == 2 {
+            // The range of a single point.
+            g class=(series.class) data-series=(index) { path.curve d=(path(&outline)) {} }
         }
     }
 }
@@ -157,11 +160,18 @@ fn seed_line(seed: &SeedLine, area: &PlotArea, axes: (&Axis, &Axis)) -> Markup {
     html! { @if line.len() > 1 { path.seed data-seed=(seed.seed) d=(path(&line)) {} } }
 }
 
-/// The tooltip of a point, for pages without a script.
-fn tooltip(series: &Series, point: &Point) -> String {
-    let range =
-        if point.high > point.low { format!(" ({:.4} to {:.4})", point.low, point.high) } else { String::new() };
-    format!("{}: {:.4}{range} after {:.2} epochs", series.label, point.middle, point.x)
+impl LinePanel {
+    /// The tooltip of a point, for pages without a script.
+    fn tooltip(&self, series: &Series, point: &Point) -> String {
+        let range =
+            if point.high > point.low { format!(" ({:.4} to {:.4})", point.low, point.high) } else { String::new() };
+        let place = match self.x_name(point.x) {
+            Some(name) if name == series.label => String::new(),
+            Some(name) => format!(" at {name}"),
+            None => format!(" after {:.2} epochs", point.x),
+        };
+        format!("{}: {:.4}{range}{place}", series.label, point.middle)
+    }
 }
 
 #[cfg(test)]

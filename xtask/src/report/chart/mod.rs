@@ -29,6 +29,7 @@ pub(crate) use scatter::{Group, Mark, ScatterPanel};
 pub(crate) use scatter_plots::scatters;
 
 use crate::report::results::Results;
+use crate::study::experiment::Sweep;
 
 /// The style sheet: custom properties of light and dark drawings, and the classes that use them.
 pub(crate) const STYLE: &str = include_str!("chart.css");
@@ -39,6 +40,25 @@ const STEPS: usize = 6;
 /// The colour of the `index`-th of `count` ordered values.
 pub(crate) fn step(index: usize, count: usize) -> usize {
     if count < 2 { STEPS / 2 } else { (index * (STEPS - 1) + (count - 1) / 2) / (count - 1) }
+}
+
+/// Number of colours for categories.
+const CATEGORIES: usize = 4;
+
+/// The names of the levels of a sweep, for people.
+pub(crate) fn level_names(sweep: &Sweep) -> Vec<String> {
+    if sweep.is_ordered() { sweep.numbers().into_iter().map(plain).collect() } else { sweep.names() }
+}
+
+/// The class of the colour of a level: by order, or, of categories, one of a few colours that repeat; the shapes of marks do not.
+pub(crate) fn level_class(sweep: &Sweep, index: usize) -> String {
+    if sweep.is_ordered() {
+        format!("seq-{}", step(index, sweep.values.len()))
+    } else if index % (CATEGORIES + 1) == CATEGORIES {
+        "cat-base".to_owned()
+    } else {
+        format!("cat-{}", index % (CATEGORIES + 1))
+    }
 }
 
 /// Every column of the figure: the sweeps, the overlays, the estimators of GC.

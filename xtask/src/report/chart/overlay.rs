@@ -26,7 +26,7 @@ fn panel(results: &Results, index: usize, group: &Overlay) -> LinePanel {
         .iter()
         .enumerate()
         .map(|(index, metric)| Series {
-            label: metric.label(plan.task).to_owned(),
+            label: plan.task.label_of(*metric).to_owned(),
             class: format!("cat-{}", index % 4),
             shape: index,
             excluded: runs.iter().any(|run| !run.counts()),

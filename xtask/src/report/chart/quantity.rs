@@ -3,7 +3,7 @@
 use super::better::Better;
 use crate::report::results::Results;
 use crate::study::measurement::Measurement;
-use crate::study::metric::{Metric, Scale};
+use crate::study::metric::{Metric, Scale, measures};
 use crate::task::Task;
 
 /// The quantity of a panel.
@@ -20,13 +20,13 @@ impl Quantity {
     /// NC of the training classes beside GC if the file does not name it.
     pub(super) fn rows(results: &Results) -> Vec<Self> {
         let mut metrics = results.experiment.plan.report.rows.clone();
-        if !metrics.contains(&Metric::Nc) {
-            let after_gc = metrics.iter().position(|metric| *metric == Metric::Gc).map_or(metrics.len(), |at| at + 1);
-            metrics.insert(after_gc, Metric::Nc);
+        if !metrics.contains(&measures::NC) {
+            let after_gc = metrics.iter().position(|metric| *metric == measures::GC).map_or(metrics.len(), |at| at + 1);
+            metrics.insert(after_gc, measures::NC);
         }
-        let in_evaluation_mode = results.metrics().contains(&Metric::EvaluationLoss);
-        if in_evaluation_mode && !metrics.contains(&Metric::EvaluationLoss) {
-            metrics.insert(0, Metric::EvaluationLoss);
+        let in_evaluation_mode = results.metrics().contains(&measures::EVALUATION_LOSS);
+        if in_evaluation_mode && !metrics.contains(&measures::EVALUATION_LOSS) {
+            metrics.insert(0, measures::EVALUATION_LOSS);
         }
         let running = (!in_evaluation_mode).then_some(Self::TrainLoss);
         running.into_iter().chain(metrics.into_iter().map(Self::Metric)).collect()
@@ -41,7 +41,7 @@ impl Quantity {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::TrainLoss => "train_loss",
-            Self::Metric(metric) => metric.name(),
+            Self::Metric(metric) => metric.key(),
         }
     }
 
@@ -49,7 +49,7 @@ impl Quantity {
     pub(super) fn label(self, task: Task) -> &'static str {
         match self {
             Self::TrainLoss => "training loss",
-            Self::Metric(metric) => metric.label(task),
+            Self::Metric(metric) => task.label_of(metric),
         }
     }
 

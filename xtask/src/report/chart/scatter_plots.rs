@@ -16,9 +16,9 @@ pub(crate) fn scatters(results: &Results) -> Vec<ScatterPanel> {
 fn scatter(results: &Results, axes: Axes) -> ScatterPanel {
     let task = results.experiment.plan.task;
     let marks: Vec<Mark> = results.runs.iter().filter_map(|run| mark(results, run, axes)).collect();
-    let (x, y) = (axes.x.label(task), axes.y.label(task));
+    let (x, y) = (task.label_of(axes.x), task.label_of(axes.y));
     ScatterPanel {
-        id: format!("scatter-{}-{}", axes.x.name(), axes.y.name()),
+        id: format!("scatter-{}-{}", axes.x.key(), axes.y.key()),
         title: format!("{y} against {x} at the end of training"),
         description: format!("{} runs; the rank correlations are in the tables of claims.", marks.len()),
         names: (x.to_owned(), y.to_owned()),

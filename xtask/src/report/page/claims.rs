@@ -90,6 +90,7 @@ fn claim(finding: &Finding) -> Markup {
 fn name(kind: ClaimKind) -> &'static str {
     match kind {
         ClaimKind::Trend | ClaimKind::Course => "mean ρ",
+        ClaimKind::Contrast => "mean sign",
         ClaimKind::Association => "partial ρ",
         ClaimKind::Inequality | ClaimKind::Coverage => "share",
     }

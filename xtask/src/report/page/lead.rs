@@ -39,11 +39,11 @@ fn predicate(verdict: Verdict) -> &'static str {
 /// The same verdict on all claims.
 fn of_all(verdict: Verdict) -> &'static str {
     match verdict {
-        Verdict::Holds => "support every primary claim of the paper",
-        Verdict::Fails => "contradict every primary claim of the paper",
-        Verdict::Negligible => "find negligible changes for every primary claim of the paper",
-        Verdict::Vacuous => "cannot test any primary claim of the paper",
-        Verdict::Undecided => "do not decide any primary claim of the paper",
+        Verdict::Holds => "support every primary claim",
+        Verdict::Fails => "contradict every primary claim",
+        Verdict::Negligible => "find negligible changes for every primary claim",
+        Verdict::Vacuous => "cannot test any primary claim",
+        Verdict::Undecided => "do not decide any primary claim",
     }
 }
 
@@ -87,7 +87,7 @@ pub(super) fn lead(page: &Page) -> Markup {
             h2.hidden #verdict { "Verdict" }
             p.sentence { (sentence(&words)) }
             @if !sentences.is_empty() {
-                ul.lead aria-label="Primary claims of the paper" {
+                ul.lead aria-label="Primary claims" {
                     @for sentence in &sentences {
                         li { (word(sentence.verdict, &sentence.claims.join("; "))) " " span { (capital(&sentence.text)) ". " (link(page, sentence)) } }
                     }
@@ -126,11 +126,9 @@ fn link(page: &Page, sentence: &LeadSentence) -> Markup {
 /// The id of the panel that shows a claim.
 fn panel(finding: &Finding) -> Option<String> {
     match (&finding.sweep, &finding.metrics[..]) {
-        (Some(sweep), [metric]) => Some(format!("{sweep}-{}", metric.name())),
-        (None, [x, y]) if finding.kind == verdict::ClaimKind::Course => {
-            Some(format!("course-{}-{}", x.name(), y.name()))
-        }
-        (None, [x, y]) => Some(format!("scatter-{}-{}", x.name(), y.name())),
+        (Some(sweep), [metric]) => Some(format!("{sweep}-{}", metric.key())),
+        (None, [x, y]) if finding.kind == verdict::ClaimKind::Course => Some(format!("course-{}-{}", x.key(), y.key())),
+        (None, [x, y]) => Some(format!("scatter-{}-{}", x.key(), y.key())),
         _ => None,
     }
 }
@@ -154,7 +152,7 @@ mod tests {
         assert_eq!(text.matches(". ").count(), 0, "one sentence");
         let same = [("x → a", "fails"), ("x → b", "fails"), ("y → c", "fails"), ("d", "holds")];
         assert_eq!(sentence(&claims(&same)), "These runs contradict “x → a and b” and “y → c”; they support “d”.");
-        assert_eq!(sentence(&claims(&same[..3])), "These runs contradict every primary claim of the paper.");
+        assert_eq!(sentence(&claims(&same[..3])), "These runs contradict every primary claim.");
         assert_eq!(sentence(&claims(&same[3..])), "These runs support “d”.");
         assert!(sentence(&[]).contains("no primary claim"));
     }

@@ -7,7 +7,7 @@ use super::SCRIPT;
 use crate::report::tests::{experiment, synthetic};
 use crate::report::{Extras, write};
 use crate::study::experiment::Experiment;
-use crate::study::metric::Metric;
+use crate::study::metric::measures;
 use crate::study::store::RunFolder;
 use crate::study::sweep;
 
@@ -181,7 +181,7 @@ fn the_values_under_the_pointer_are_those_of_the_table_and_of_the_runs() {
     for run in &planned {
         let measurements = RunFolder::of(folder.path(), &run.key).measurements().unwrap();
         let Some(last) = measurements.iter().find(|at| (at.epoch - 3.0).abs() < 1e-9) else { continue };
-        let (x, y) = (last.value(Metric::Gc).unwrap(), last.value(Metric::TargetNc).unwrap());
+        let (x, y) = (last.value(measures::GC).unwrap(), last.value(measures::TARGET_NC).unwrap());
         assert!(scatter.contains(&format!("data-x=\"{x}\" data-y=\"{y}\"")), "{}", run.description());
     }
 }

@@ -52,7 +52,7 @@ impl OneTrend<'_> {
         let (plan, rules) = (&results.experiment.plan, &results.experiment.plan.rules);
         let direction = self.trend.sweeps.get(self.column).copied().unwrap_or(Direction::Rises);
         let goes = direction.comparative();
-        let words = format!("larger {} → {goes} {}", self.sweep.label, self.metric.label(plan.task));
+        let words = format!("larger {} → {goes} {}", self.sweep.label, plan.task.label_of(self.metric));
         let all = results.of(Some(self.column));
         let runs: Vec<&Run> = all.iter().copied().filter(|run| run.counts()).collect();
         let (at, level) = compared(results, &runs, self.comparison);
@@ -113,7 +113,7 @@ impl OneTrend<'_> {
                 let test = ClaimTest {
                     positive: direction == Direction::Rises,
                     coefficient: evidence.correlation.mean,
-                    permutation_p_value: evidence.correlation.p_value,
+                    permutation_p_value: Some(evidence.correlation.p_value),
                     smallest_p_value: evidence.smallest_p_value,
                     effect,
                     margin: Some(margin(scale, rules)),
@@ -127,7 +127,7 @@ impl OneTrend<'_> {
         match error {
             statistics::Error::TooFewValues { .. } => "no seed has two counted runs".to_owned(),
             statistics::Error::NoVariation { .. } => {
-                format!("`{}` is the same in all runs of each seed", self.metric.name())
+                format!("`{}` is the same in all runs of each seed", self.metric.key())
             }
             other => other.to_string(),
         }

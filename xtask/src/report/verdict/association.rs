@@ -22,7 +22,7 @@ pub(super) fn claims(results: &Results, claim: &Association) -> Vec<Claim> {
 /// Every run counts once, in whatever number of sweeps it is.
 fn one(results: &Results, claim: &Association, comparison: ComparisonPoint) -> Claim {
     let (plan, rules) = (&results.experiment.plan, &results.experiment.plan.rules);
-    let (x, y) = (claim.x.label(plan.task), claim.y.label(plan.task));
+    let (x, y) = (plan.task.label_of(claim.x), plan.task.label_of(claim.y));
     let goes = if claim.direction == Direction::Rises { "lower" } else { "higher" };
     let words = format!("lower {x} ↔ {goes} {y}, given swept values and loss");
     let all: Vec<&Run> = results.runs.iter().collect();
@@ -61,7 +61,7 @@ fn test(mut finding: Finding, points: &Points, results: &Results, direction: Dir
         Ok(found) => found,
         Err(statistics::Error::NoVariation { which, .. }) => {
             let metric = if which == "first" { finding.metrics.first() } else { finding.metrics.last() };
-            let label = metric.map_or("a metric", |metric| metric.label(results.experiment.plan.task));
+            let label = metric.map_or("a metric", |metric| results.experiment.plan.task.label_of(*metric));
             let given = names(&results.experiment.plan);
             return Claim::untested(finding, format!("{label} does not vary within seeds given {given}"));
         }
@@ -78,7 +78,7 @@ fn test(mut finding: Finding, points: &Points, results: &Results, direction: Dir
     let test = ClaimTest {
         positive: direction == Direction::Rises,
         coefficient: found.coefficient,
-        permutation_p_value: found.p_value,
+        permutation_p_value: Some(found.p_value),
         smallest_p_value: 1.0 / found.permutations as f64,
         effect: slopes,
         margin: None,
@@ -142,8 +142,7 @@ struct SeedPoints {
 
 impl Points {
     fn of(results: &Results, at: &[ComparedRun], x: Metric, y: Metric) -> Self {
-        let plan = &results.experiment.plan;
-        let point = |at: &ComparedRun| Some((at.value(x)?, at.value(y)?, covariates(plan, at)?));
+        let point = |at: &ComparedRun| Some((at.value(x)?, at.value(y)?, covariates(&results.experiment, at)?));
         let scale = if y.scale() == Scale::Percent { ChangeScale::Difference } else { ChangeScale::Factor };
         let mut found = Self { seeds: Vec::new(), single_runs: 0, scale };
         for seed in seeds(at.iter().map(|at| at.run)) {
@@ -158,7 +157,7 @@ impl Points {
                         seed,
                         x: points.iter().map(|point| point.0).collect(),
                         y: points.iter().map(|point| point.1).collect(),
-                        covariates: (0..=plan.sweeps.len()).map(column).collect(),
+                        covariates: (0..points.first().map_or(0, |point| point.2.len())).map(column).collect(),
                     });
                 }
             }

@@ -25,7 +25,7 @@ impl Claim {
     /// A claim with its test.
     pub(super) fn tested(mut finding: Finding, test: ClaimTest) -> Self {
         finding.statistic = Some(test.coefficient);
-        finding.permutation_p_value = Some(test.permutation_p_value);
+        finding.permutation_p_value = test.permutation_p_value;
         finding.size_p_value = test.effect.p_value;
         finding.smallest_p_value = Some(test.smallest_p_value);
         Self { finding, test: Some(test), prevented: None }

@@ -12,7 +12,7 @@ use crate::study::experiment::{Course, Direction};
 /// The claim about the correlation of two metrics within each run, over the scheduled points after the initial network.
 pub(super) fn claim(results: &Results, claim: &Course) -> Claim {
     let (plan, rules) = (&results.experiment.plan, &results.experiment.plan.rules);
-    let (x, y) = (claim.x.label(plan.task), claim.y.label(plan.task));
+    let (x, y) = (plan.task.label_of(claim.x), plan.task.label_of(claim.y));
     let goes = if claim.direction == Direction::Rises { "with" } else { "against" };
     let words = format!("{y} goes {goes} {x} in the course of training");
     let all: Vec<&Run> = results.runs.iter().collect();
@@ -55,7 +55,7 @@ pub(super) fn claim(results: &Results, claim: &Course) -> Claim {
             let test = ClaimTest {
                 positive: claim.direction == Direction::Rises,
                 coefficient: found.mean,
-                permutation_p_value: found.p_value,
+                permutation_p_value: Some(found.p_value),
                 smallest_p_value: if found.exact { smallest } else { smallest.max(1.0 / found.permutations) },
                 effect,
                 margin: None,

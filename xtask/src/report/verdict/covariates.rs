@@ -1,23 +1,41 @@
 //! What associations are adjusted for: the swept values of a run, and its training loss.
 
 use crate::report::results::{ComparedRun, Run};
-use crate::study::experiment::Plan;
-use crate::study::metric::Metric;
+use crate::study::experiment::{Experiment, Plan};
+use crate::study::metric::measures;
 use crate::study::plan::number;
+use crate::study::settings;
 
-/// The value of every swept key in the configuration of a run, and its training loss: in evaluation mode at the comparison
-/// point if that is measured, else at the end of training. None if one is not a number.
-pub(super) fn covariates(plan: &Plan, run: &ComparedRun) -> Option<Vec<f64>> {
-    let configuration = toml::Value::try_from(&run.run.planned.configuration).ok()?;
-    let swept = plan.sweeps.values().map(|sweep| value_at(&configuration, &sweep.key));
-    let loss = run.value(Metric::EvaluationLoss).or(run.run.final_loss);
-    swept.chain([loss]).collect()
+/// The swept settings of a run, and its training loss: in evaluation mode at the comparison point if that is measured, else at
+/// the end of training. None if one is not known.
+///
+/// A sweep of one key of numbers gives the number in the configuration of the run. Any other sweep gives an indicator for each of
+/// its levels but one: the level of the runs that are outside of this sweep, or else the first.
+pub(super) fn covariates(experiment: &Experiment, run: &ComparedRun) -> Option<Vec<f64>> {
+    let planned = &run.run.planned;
+    let configuration = toml::Table::try_from(&planned.configuration).ok()?;
+    let mut found = Vec::new();
+    for (name, sweep) in &experiment.plan.sweeps {
+        match sweep.number_key() {
+            Some(key) => {
+                found.push(number(settings::find(&configuration, key).or_else(|| settings::default_of(key))?)?)
+            }
+            None => {
+                let reference = base_level(experiment, name).unwrap_or(0);
+                let others = (0..sweep.values.len()).filter(|level| *level != reference);
+                found.extend(others.map(|level| f64::from(u8::from(planned.value_in(name) == Some(level)))));
+            }
+        }
+    }
+    found.push(run.value(measures::EVALUATION_LOSS).or(run.run.final_loss)?);
+    Some(found)
 }
 
-/// The number at a dotted key.
-fn value_at(configuration: &toml::Value, key: &str) -> Option<f64> {
-    let found = key.split('.').try_fold(configuration, |tree, part| tree.get(part))?;
-    number(found)
+/// The level of a sweep that the settings of the file have without it.
+fn base_level(experiment: &Experiment, name: &str) -> Option<usize> {
+    let sweep = experiment.plan.sweeps.get(name)?;
+    let base = experiment.configuration(0, None).ok()?;
+    (0..sweep.values.len()).find(|level| experiment.configuration(0, Some((name, *level))).ok().as_ref() == Some(&base))
 }
 
 /// The names of the covariates, for people.

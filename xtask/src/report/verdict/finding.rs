@@ -18,7 +18,10 @@ pub(crate) struct Finding {
     pub(crate) source: Option<String>,
     /// The name of the sweep; none for all runs.
     pub(crate) sweep: Option<String>,
-    /// The metrics of the claim: one for a trend, otherwise x and y, or the lesser and the greater side.
+    /// The two levels of a contrast: the one that is compared with, and the one that is compared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) levels: Option<[String; 2]>,
+    /// The metrics of the claim: one for a trend or a contrast, otherwise x and y, or the lesser and the greater side.
     pub(crate) metrics: Vec<Metric>,
     /// The claimed direction; none for inequalities and coverage.
     pub(crate) direction: Option<Direction>,
@@ -26,18 +29,19 @@ pub(crate) struct Finding {
     pub(crate) comparison: Option<ComparisonPoint>,
     /// The level of training loss of a comparison at equal loss, as a share of ln k.
     pub(crate) level: Option<f64>,
-    /// Of a trend and a course, the mean within-seed rank correlation; of an association, the partial rank correlation; of
+    /// Of a trend and a course, the mean within-seed rank correlation; of a contrast, the mean over seeds of the sign of the change; of an association, the partial rank correlation; of
     /// an inequality, the share of points that satisfy it; of a coverage, the share of intervals that contain the value.
     pub(crate) statistic: Option<f64>,
     /// Student's t-interval of the statistic over seeds.
     pub(crate) interval: Option<(f64, f64)>,
     /// The statistic of each seed.
     pub(crate) per_seed: Vec<SeedValue>,
-    /// Two-sided p-value of the permutation test within seeds.
+    /// Two-sided p-value of the permutation test within seeds (of a contrast, the sign-flip test); none where a contrast has too few
+    /// seeds for it.
     pub(crate) permutation_p_value: Option<f64>,
     /// Two-sided p-value of Student's t-test of the size over seeds (of the statistic, for associations and courses).
     pub(crate) size_p_value: Option<f64>,
-    /// The p-value of the claim: the larger of these two.
+    /// The p-value of the claim: the larger of these two, or that of the size where there is no permutation test.
     pub(crate) p_value: Option<f64>,
     /// The p-value corrected for the number of claims.
     pub(crate) corrected_p_value: Option<f64>,
@@ -61,9 +65,9 @@ pub(crate) struct Finding {
     pub(crate) excluded: usize,
     /// The same statistic with the excluded runs that reached the comparison point.
     pub(crate) with_excluded: Option<f64>,
-    /// The size of a trend.
+    /// The size of a trend or a contrast.
     pub(crate) size: Option<Size>,
-    /// The size of a trend over the values whose runs all ended below the training loss of the rules.
+    /// The size of a trend (of a contrast) over the values (if it is between levels) whose runs all ended below the training loss of the rules.
     pub(crate) trained_size: Option<Size>,
     /// Of an association: the granulated Kendall coefficient, the mean over sweeps of τ within each sweep and seed.
     pub(crate) granulated_coefficient: Option<f64>,
@@ -89,6 +93,7 @@ impl Finding {
             kind,
             source: None,
             sweep: None,
+            levels: None,
             metrics,
             direction: None,
             comparison: None,
@@ -134,6 +139,8 @@ impl Finding {
 pub(crate) enum ClaimKind {
     /// A metric rises or falls with a swept value.
     Trend,
+    /// A metric differs between two levels of a sweep.
+    Contrast,
     /// Two metrics are correlated over runs, given the swept values and the training loss.
     Association,
     /// A metric is never larger than another.
@@ -149,6 +156,7 @@ impl ClaimKind {
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Trend => "trend",
+            Self::Contrast => "contrast",
             Self::Association => "association",
             Self::Inequality => "inequality",
             Self::Course => "course",

@@ -3,6 +3,7 @@
 mod across_runs;
 mod association;
 mod claim;
+mod contrast;
 mod course;
 mod covariates;
 mod coverage;
@@ -30,13 +31,18 @@ pub(crate) use size::{Size, SizeOver};
 pub(crate) use tables::{short_tables, tables};
 pub(crate) use words::{LeadSentence, correction_words, lead};
 
-/// The verdicts on all claims of the experiment: those of trends, associations and courses after a correction for the number
+/// The verdicts on all claims of the experiment: those of trends, contrasts, associations and courses after a correction for the number
 /// of claims, separately for the primary and the exploratory ones.
 pub(crate) fn findings(results: &Results) -> Vec<Finding> {
     let plan = &results.experiment.plan;
     let mut claims = across_runs::trends(results);
     claims.extend(plan.claims.associations.iter().flat_map(|claim| association::claims(results, claim)));
     claims.extend(plan.claims.courses.iter().map(|claim| course::claim(results, claim)));
+    let contrasts = || plan.claims.contrasts.iter();
+    let all = claims.len() + contrasts().map(|claim| claim.metrics.len() * claim.comparisons.len()).sum::<usize>();
+    let primary = claims.iter().filter(|claim| claim.finding.primary).count();
+    let primary = primary + contrasts().map(|claim| claim.primary.len()).sum::<usize>();
+    claims.extend(contrast::contrasts(results, [primary, all - primary]));
     decide(&mut claims, &plan.rules);
     let mut findings: Vec<Finding> = claims.into_iter().map(|claim| claim.finding).collect();
     findings.extend(plan.claims.inequalities.iter().map(|claim| inequality::finding(results, claim)));

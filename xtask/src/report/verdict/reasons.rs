@@ -6,7 +6,7 @@ use super::{ClaimKind, Finding};
 use crate::report::results::{Results, Run};
 use crate::report::table::three_digits;
 use crate::study::experiment::{ComparisonPoint, Direction, Rules};
-use crate::study::metric::Metric;
+use crate::study::metric::{Metric, measures};
 
 /// A p-value in words and tables.
 pub(crate) fn p_value(value: f64) -> String {
@@ -15,7 +15,8 @@ pub(crate) fn p_value(value: f64) -> String {
 
 /// The reason of a decision.
 pub(super) fn of_decision(judged: &Judged, finding: &Finding, how: &DecisionRules, rules: &Rules) -> String {
-    let what = if finding.kind == ClaimKind::Trend { "the size" } else { "the statistic" };
+    let sized = matches!(finding.kind, ClaimKind::Trend | ClaimKind::Contrast);
+    let what = if sized { "the size" } else { "the statistic" };
     let corrected = format!("corrected p {}", p_value(judged.corrected_p_value));
     let unchanged = finding.direction == Some(Direction::Unchanged);
     match judged.decision {
@@ -45,14 +46,15 @@ pub(super) fn of_decision(judged: &Judged, finding: &Finding, how: &DecisionRule
         ),
         Decision::Undecided(Undecided::NotSignificant) => format!("{corrected} is above {:.2}", how.level),
         Decision::Undecided(Undecided::IntervalContainsZero) => format!("the interval of {what} contains no effect"),
-        Decision::Undecided(Undecided::OppositeSigns) => {
-            "rank correlation and size point in opposite directions".to_owned()
-        }
+        Decision::Undecided(Undecided::OppositeSigns) => match finding.kind {
+            ClaimKind::Contrast => "most seeds and the size point in opposite directions".to_owned(),
+            _ => "rank correlation and size point in opposite directions".to_owned(),
+        },
     }
 }
 
 fn not_measured(metric: Metric) -> String {
-    format!("`{}` is not measured in these runs", metric.name())
+    format!("`{}` is not measured in these runs", metric.key())
 }
 
 /// Why no runs are left for a claim; none if there are some.
@@ -73,8 +75,8 @@ pub(super) fn without_runs(
         return Some("all runs are excluded".to_owned());
     }
     Some(match comparison {
-        Some(ComparisonPoint::EqualLoss) if !results.metrics().contains(&Metric::EvaluationLoss) => {
-            format!("equal loss cannot be found: {}", not_measured(Metric::EvaluationLoss))
+        Some(ComparisonPoint::EqualLoss) if !results.metrics().contains(&measures::EVALUATION_LOSS) => {
+            format!("equal loss cannot be found: {}", not_measured(measures::EVALUATION_LOSS))
         }
         Some(ComparisonPoint::EqualLoss) => {
             let level = results.experiment.plan.rules.equal_loss_level;

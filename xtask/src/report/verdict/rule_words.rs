@@ -10,7 +10,11 @@ pub(crate) fn rules(results: &Results) -> Vec<String> {
     let (level, rate) = (1.0 - rules.confidence, rules.false_discovery_rate);
     let confidence = 100.0 * rules.confidence;
     let mut words = Vec::new();
-    if !claims.trends.is_empty() || !claims.associations.is_empty() || !claims.courses.is_empty() {
+    if !claims.trends.is_empty()
+        || !claims.contrasts.is_empty()
+        || !claims.associations.is_empty()
+        || !claims.courses.is_empty()
+    {
         words.push(format!(
             "The unit of replication is the seed. The p-value of a claim is the larger of two: that of a permutation test within \
              seeds, and that of Student's t-test of the size over seeds. It is corrected for the number of claims: by Holm over the \
@@ -27,6 +31,18 @@ pub(crate) fn rules(results: &Results) -> Vec<String> {
              change from end to end. Trained alone: over the values whose runs all ended at or below {} ln k. A trend is negligible \
              when the interval of its size lies within ×{:.3} to ×{:.3}, or ±{} points.",
             rules.trained_below,
+            1.0 / rules.negligible_factor,
+            rules.negligible_factor,
+            rules.negligible_points
+        ));
+    }
+    if !claims.contrasts.is_empty() {
+        words.push(format!(
+            "A contrast compares two levels of a sweep within each seed. Its statistic is the mean over seeds of the sign of the \
+             change, and its size the mean change of the log of the metric (of an accuracy, in points), with Student's t-interval \
+             over seeds. The permutation test exchanges the two runs of a seed; it takes part where its smallest p-value, 2/2^S \
+             for S seeds, times the number of claims is at most the level; otherwise the p-value is that of the t-test alone. \
+             A contrast is negligible when the interval of its size lies within ×{:.3} to ×{:.3}, or ±{} points.",
             1.0 / rules.negligible_factor,
             rules.negligible_factor,
             rules.negligible_points
@@ -52,7 +68,7 @@ pub(crate) fn rules(results: &Results) -> Vec<String> {
         words.push(format!(
             "An inequality fails when one measured point violates it by more than its own error (at {confidence:.0} %, corrected \
              for the number of points). It is vacuous when the bound is at or above the largest possible value of the other side \
-             at every point, so that it could not have been violated."
+             at every point, so that it could not have been violated, and when it is a theorem for the images that are measured."
         ));
     }
     if claims.coverage {

@@ -45,6 +45,8 @@ pub(crate) enum SizeOver {
         /// Whether these are the smallest and the largest value of the sweep.
         whole: bool,
     },
+    /// From one level of a contrast to the other.
+    Contrast,
     /// For each doubling of the other metric of an association.
     Doubling,
 }
@@ -66,6 +68,11 @@ impl Size {
         Self::from_effect(effect, scale, 1.0, SizeOver::Sweep { from, to, whole })
     }
 
+    /// The size of a contrast from its effect: the logarithm of a factor, or a difference.
+    pub(crate) fn of_contrast(effect: &Effect, scale: ChangeScale) -> Self {
+        Self::from_effect(effect, scale, 1.0, SizeOver::Contrast)
+    }
+
     /// The size of an association from its slope on the logarithm of the other metric.
     pub(crate) fn of_doubling(slope: &Effect, scale: ChangeScale) -> Self {
         Self::from_effect(slope, scale, std::f64::consts::LN_2, SizeOver::Doubling)
@@ -84,7 +91,7 @@ impl Size {
     pub(crate) fn range(&self) -> Option<(f64, f64)> {
         match self.over {
             SizeOver::Sweep { from, to, .. } => Some((from, to)),
-            SizeOver::Doubling => None,
+            SizeOver::Contrast | SizeOver::Doubling => None,
         }
     }
 
@@ -110,13 +117,14 @@ impl Size {
             |(low, high)| format!(", [{}, {}]", self.one(low), self.one(high)),
         );
         let over = match self.over {
-            SizeOver::Sweep { whole: true, .. } => "over the sweep".to_owned(),
-            SizeOver::Sweep { from, to, .. } => format!("from {} to {}", plain(from), plain(to)),
-            SizeOver::Doubling => "for each doubling".to_owned(),
+            SizeOver::Sweep { whole: true, .. } => " over the sweep".to_owned(),
+            SizeOver::Sweep { from, to, .. } => format!(" from {} to {}", plain(from), plain(to)),
+            SizeOver::Contrast => String::new(),
+            SizeOver::Doubling => " for each doubling".to_owned(),
         };
         match self.unit {
-            SizeUnit::Factor => format!("×{} {over}{interval}", self.one(self.change)),
-            SizeUnit::Points => format!("{} points {over}{interval}", self.one(self.change)),
+            SizeUnit::Factor => format!("×{}{over}{interval}", self.one(self.change)),
+            SizeUnit::Points => format!("{} points{over}{interval}", self.one(self.change)),
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::report::results::RunStatus;
 use crate::study::experiment::{ComparisonPoint, Direction, Experiment};
 use crate::study::frozen::Frozen;
 use crate::study::measurement::{Measured, Measurement, MeasuringPoint};
-use crate::study::metric::Metric;
+use crate::study::metric::{Metric, measures};
 use crate::study::store::Verified;
 use crate::study::sweep::{self, PlannedRun};
 
@@ -27,7 +27,7 @@ fn results(
             step: (share * 900.0) as usize,
             epoch: share * 5.0,
             train_loss: (share > 0.0).then_some(4.2 - 2.0 * share),
-            values: Metric::ALL
+            values: Metric::standard()
                 .into_iter()
                 .filter_map(|metric| Some((metric, Measured::new(value(&planned, share, metric)?, Some(0.01), 256))))
                 .collect(),
@@ -67,24 +67,24 @@ fn lively(run: &PlannedRun, share: f64, metric: Metric) -> Option<f64> {
     let strength = train.learning_rate.powf(-0.5) * (train.batch_size as f64 / 32.0).sqrt()
         / (1.0 + 500.0 * train.l2 + 500.0 * train.gc_penalty);
     let gc = 60.0 * strength * (0.2 + share) * (1.0 + 0.02 * noise(run, 1));
-    match metric {
-        Metric::Gc => Some(gc),
-        Metric::GeometricCollapse => Some(gc / 2.5),
-        Metric::PairwiseGeometricCollapse => Some(gc / 80.0),
-        Metric::Nc => Some(3.0 * train.learning_rate.powf(0.3) * (1.5 - share) * (1.0 + 0.01 * noise(run, 2))),
-        Metric::MeanInverseSquaredDistance => Some(0.01),
-        Metric::VarianceOverGc => Some(lively(run, share, Metric::Nc)? / (0.01 * gc)),
-        Metric::MeanVariance => Some(0.3 * gc),
-        Metric::PoincareConstant => Some(0.2 * (1.0 + 0.001 * noise(run, 3))),
-        Metric::TargetNc => Some(gc.powf(0.2) * (1.0 + 0.01 * noise(run, 4))),
-        Metric::NearestMeanAccuracy => Some(0.6 - 0.02 * gc.ln() + 0.001 * noise(run, 5)),
-        Metric::RidgeAccuracy => Some(0.5),
-        Metric::EvaluationLoss => Some(4.0 * (if train.learning_rate < 0.03 { -0.6 } else { -1.0 } * share).exp()),
-        Metric::NearestMeanError => Some(0.4),
-        Metric::NearestMeanBound => Some(1.0 + gc),
-        Metric::CantelliBound => Some(0.3 + 0.005 * share),
-        Metric::TestNc => Some(1.0),
-        Metric::TestBound => Some(0.999),
+    match metric.key() {
+        "gc" => Some(gc),
+        "geometric_collapse" => Some(gc / 2.5),
+        "pairwise_geometric_collapse" => Some(gc / 80.0),
+        "nc" => Some(3.0 * train.learning_rate.powf(0.3) * (1.5 - share) * (1.0 + 0.01 * noise(run, 2))),
+        "mean_inverse_squared_distance" => Some(0.01),
+        "variance_over_gc" => Some(lively(run, share, measures::NC)? / (0.01 * gc)),
+        "mean_variance" => Some(0.3 * gc),
+        "poincare_constant" => Some(0.2 * (1.0 + 0.001 * noise(run, 3))),
+        "target_nc" => Some(gc.powf(0.2) * (1.0 + 0.01 * noise(run, 4))),
+        "nearest_mean_accuracy" => Some(0.6 - 0.02 * gc.ln() + 0.001 * noise(run, 5)),
+        "ridge_accuracy" => Some(0.5),
+        "evaluation_loss" => Some(4.0 * (if train.learning_rate < 0.03 { -0.6 } else { -1.0 } * share).exp()),
+        "nearest_mean_error" => Some(0.4),
+        "nearest_mean_bound" => Some(1.0 + gc),
+        "cantelli_bound" => Some(0.3 + 0.005 * share),
+        "test_nc" => Some(1.0),
+        "test_bound" => Some(0.999),
         _ => None,
     }
 }
@@ -112,7 +112,7 @@ fn inequality(findings: &[Finding], greater: Metric) -> &Finding {
 fn a_trend_has_evidence_size_correction_and_a_size_of_trained_runs() {
     let results = results(experiment(&[0, 1, 2], &[]), lively, counted_run);
     let findings = findings(&results);
-    let gc = trend(&findings, "learning-rate", Metric::Gc, ComparisonPoint::EqualEpochs);
+    let gc = trend(&findings, "learning-rate", measures::GC, ComparisonPoint::EqualEpochs);
     assert!(gc.primary && gc.verdict == Verdict::Holds, "{gc:?}");
     assert_eq!((gc.statistic, gc.runs, gc.seeds, gc.correction), (Some(-1.0), 12, 3, Some(Correction::Holm)));
     assert!((gc.permutation_p_value.unwrap() - 2.0 / 24f64.powi(3)).abs() < 1e-15);
@@ -124,13 +124,13 @@ fn a_trend_has_evidence_size_correction_and_a_size_of_trained_runs() {
     assert!((size.change - 20f64.powf(-0.5)).abs() < 0.02 && size.range() == Some((0.02, 0.4)), "{size:?}");
     assert!((trained.change - 0.5).abs() < 0.02 && trained.range() == Some((0.1, 0.4)), "{trained:?}");
     // NC rises with the rate, against the claim; exploratory claims are corrected apart.
-    let nc = trend(&findings, "learning-rate", Metric::Nc, ComparisonPoint::EqualEpochs);
+    let nc = trend(&findings, "learning-rate", measures::NC, ComparisonPoint::EqualEpochs);
     assert_eq!(
         (nc.verdict, nc.correction, nc.decision_level),
         (Verdict::Fails, Some(Correction::BenjaminiHochberg), Some(0.1))
     );
     // The same accuracy in every run: no variation, and the reason in words.
-    let ridge = trend(&findings, "learning-rate", Metric::RidgeAccuracy, ComparisonPoint::EqualEpochs);
+    let ridge = trend(&findings, "learning-rate", measures::RIDGE_ACCURACY, ComparisonPoint::EqualEpochs);
     assert_eq!(ridge.verdict, Verdict::Undecided);
     assert_eq!(ridge.reason, "`ridge_accuracy` is the same in all runs of each seed");
 }
@@ -139,10 +139,10 @@ fn a_trend_has_evidence_size_correction_and_a_size_of_trained_runs() {
 fn the_claim_that_nothing_changes_holds_within_the_margin_and_fails_with_a_trend() {
     let results = results(experiment(&[0, 1, 2], &[]), lively, counted_run);
     let findings = findings(&results);
-    let constant = trend(&findings, "learning-rate", Metric::PoincareConstant, ComparisonPoint::EqualEpochs);
+    let constant = trend(&findings, "learning-rate", measures::POINCARE_CONSTANT, ComparisonPoint::EqualEpochs);
     assert_eq!((constant.direction, constant.verdict), (Some(Direction::Unchanged), Verdict::Holds), "{constant:?}");
     assert!(constant.claim.contains("→ the same"), "{}", constant.claim);
-    let ratio = trend(&findings, "learning-rate", Metric::VarianceOverGc, ComparisonPoint::EqualEpochs);
+    let ratio = trend(&findings, "learning-rate", measures::VARIANCE_OVER_GC, ComparisonPoint::EqualEpochs);
     assert_eq!(ratio.verdict, Verdict::Fails, "{ratio:?}");
 }
 
@@ -150,8 +150,8 @@ fn the_claim_that_nothing_changes_holds_within_the_margin_and_fails_with_a_trend
 fn the_lead_has_claims_that_fail_first_and_sizes_in_words() {
     let mut results = results(experiment(&[0, 1, 2], &[]), lively, counted_run);
     for trend in &mut results.experiment.plan.claims.trends {
-        trend.primary = if trend.metrics.contains(&Metric::Nc) && trend.sweeps.contains_key("l2") {
-            vec![Metric::Gc, Metric::Nc]
+        trend.primary = if trend.metrics.contains(&measures::NC) && trend.sweeps.contains_key("l2") {
+            vec![measures::GC, measures::NC]
         } else {
             Vec::new()
         };
@@ -193,14 +193,14 @@ fn associations_count_each_run_once_and_are_adjusted() {
     let about = |x: Metric, y: Metric| {
         findings.iter().find(|finding| finding.kind == ClaimKind::Association && finding.metrics == [x, y]).unwrap()
     };
-    let found = about(Metric::Gc, Metric::TargetNc);
+    let found = about(measures::GC, measures::TARGET_NC);
     assert_eq!((found.runs, found.seeds, found.sweep.as_deref()), (results.runs.len(), 3, None));
     assert_eq!(found.claim, "lower source GC ↔ lower target NC, given swept values and loss");
     assert!(found.granulated_coefficient.unwrap() > 0.5 && found.sign_error.unwrap() < 0.5, "{found:?}");
     assert!(found.sign_error_in.as_ref().unwrap().contains("sweep, seed"));
     assert!(found.size.unwrap().range().is_none() && found.per_seed.len() == 3);
     // The ridge accuracy is the same in every run.
-    let flat = about(Metric::Gc, Metric::RidgeAccuracy);
+    let flat = about(measures::GC, measures::RIDGE_ACCURACY);
     assert_eq!(flat.verdict, Verdict::Undecided);
     assert_eq!(
         flat.reason,
@@ -214,7 +214,7 @@ fn courses_are_over_seeds() {
     let findings = findings(&results);
     let course = findings.iter().find(|finding| finding.kind == ClaimKind::Course).unwrap();
     // Along training GC rises and NC falls in every run.
-    assert_eq!((course.metrics.as_slice(), course.statistic), (&[Metric::Gc, Metric::Nc][..], Some(-1.0)));
+    assert_eq!((course.metrics.as_slice(), course.statistic), (&[measures::GC, measures::NC][..], Some(-1.0)));
     assert_eq!((course.verdict, course.runs, course.seeds), (Verdict::Fails, results.runs.len(), 3));
     // Five points in each of three seeds: 2/120³.
     assert!((course.smallest_p_value.unwrap() - 2.0 / 120f64.powi(3)).abs() < 1e-15, "{course:?}");
@@ -224,30 +224,42 @@ fn courses_are_over_seeds() {
 fn an_inequality_fails_by_one_point_beyond_its_error_and_a_trivial_bound_is_vacuous() {
     let results = results(experiment(&[0, 1], &[]), lively, counted_run);
     let findings = findings(&results);
-    let vacuous = inequality(&findings, Metric::NearestMeanBound);
+    let vacuous = inequality(&findings, measures::NEAREST_MEAN_BOUND);
     assert_eq!((vacuous.verdict, vacuous.statistic), (Verdict::Vacuous, Some(1.0)));
     // 0.4 ≤ 0.3 + 0.005 t with standard errors 0.01 on both sides: the distance is at least six errors of 0.0141.
-    let violated = inequality(&findings, Metric::CantelliBound);
+    let violated = inequality(&findings, measures::CANTELLI_BOUND);
     assert_eq!((violated.verdict, violated.statistic), (Verdict::Fails, Some(0.0)));
     assert!((violated.largest_ratio.unwrap() - 0.4 / 0.3005).abs() < 1e-3, "{violated:?}");
     // 1 ≤ 0.999 is violated by a tenth of its error.
-    let close = inequality(&findings, Metric::TestBound);
+    let close = inequality(&findings, measures::TEST_BOUND);
     assert_eq!((close.verdict, close.statistic), (Verdict::Undecided, Some(0.0)));
     assert!(close.reason.contains("within the error"), "{}", close.reason);
-    let missing = inequality(&findings, Metric::DirectionalBound);
+    let missing = inequality(&findings, measures::DIRECTIONAL_BOUND);
     assert_eq!(missing.reason, "`directional_bound` is not measured in these runs");
+}
+
+#[test]
+fn an_inequality_that_is_a_theorem_for_its_images_is_vacuous_though_its_bound_is_below_one() {
+    let satisfied = |run: &PlannedRun, share: f64, metric: Metric| match metric.key() {
+        "cantelli_bound" => Some(0.5),
+        _ => lively(run, share, metric),
+    };
+    let findings = findings(&results(experiment(&[0, 1], &[]), satisfied, counted_run));
+    let theorem = inequality(&findings, measures::CANTELLI_BOUND);
+    assert_eq!((theorem.verdict, theorem.statistic), (Verdict::Vacuous, Some(1.0)));
+    assert!(theorem.reason.contains("a theorem") && theorem.reason.contains("below 1"), "{}", theorem.reason);
 }
 
 #[test]
 fn one_seed_and_too_few_values_are_named() {
     let one_seed = results(experiment(&[0], &[]), lively, counted_run);
     let found = findings(&one_seed);
-    let gc = trend(&found, "learning-rate", Metric::Gc, ComparisonPoint::EqualEpochs);
+    let gc = trend(&found, "learning-rate", measures::GC, ComparisonPoint::EqualEpochs);
     assert_eq!(gc.reason, "one seed has no interval: run at least two");
     assert!((gc.size.unwrap().change - 20f64.powf(-0.5)).abs() < 0.02 && gc.size.unwrap().interval.is_none());
     let few = experiment(&[0, 1, 2], &["sweeps.learning-rate.values=[0.1, 0.4]"]);
     let found = findings(&results(few, lively, counted_run));
-    let gc = trend(&found, "learning-rate", Metric::Gc, ComparisonPoint::EqualEpochs);
+    let gc = trend(&found, "learning-rate", measures::GC, ComparisonPoint::EqualEpochs);
     // 2/2!³ = 0.25, times 8 claims.
     assert!(
         gc.reason.starts_with("too few values for its test: the smallest p-value that 6 runs of 3 seeds"),
@@ -270,7 +282,7 @@ fn exclusions_are_counted_and_named() {
         if lost { RunStatus::Diverged { step: 3 } } else { RunStatus::Counted }
     });
     let found = findings(&single);
-    let gc = trend(&found, "learning-rate", Metric::Gc, ComparisonPoint::EqualEpochs);
+    let gc = trend(&found, "learning-rate", measures::GC, ComparisonPoint::EqualEpochs);
     assert_eq!((gc.runs, gc.seeds, gc.single_runs, gc.excluded), (9, 2, 1, 3));
     assert!(gc.with_excluded.unwrap() < -0.9);
     // Every seed has two runs, but no two values are common to all.
@@ -279,7 +291,7 @@ fn exclusions_are_counted_and_named() {
         if low == (run.configuration.seed == 0) { RunStatus::Counted } else { RunStatus::Unfinished }
     });
     let found = findings(&disjoint);
-    let gc = trend(&found, "learning-rate", Metric::Gc, ComparisonPoint::EqualEpochs);
+    let gc = trend(&found, "learning-rate", measures::GC, ComparisonPoint::EqualEpochs);
     assert_eq!(gc.reason, "fewer than two swept values have a counted run in every seed");
     assert_eq!((gc.verdict, gc.statistic), (Verdict::Undecided, Some(-1.0)));
 }
@@ -287,21 +299,21 @@ fn exclusions_are_counted_and_named() {
 #[test]
 fn metrics_that_are_not_measured_and_levels_that_no_run_reaches_are_named() {
     let without = |run: &PlannedRun, share: f64, metric: Metric| {
-        if metric == Metric::TargetNc { None } else { lively(run, share, metric) }
+        if metric == measures::TARGET_NC { None } else { lively(run, share, metric) }
     };
     let found = findings(&results(experiment(&[0, 1], &[]), without, counted_run));
-    let target = trend(&found, "learning-rate", Metric::TargetNc, ComparisonPoint::EqualEpochs);
+    let target = trend(&found, "learning-rate", measures::TARGET_NC, ComparisonPoint::EqualEpochs);
     assert_eq!(target.reason, "`target_nc` is not measured in these runs");
     // The evaluation loss ends at 4/e = 1.47, which is 0.35 ln 64.
     let low = experiment(&[0, 1], &["rules.equal_loss_level=0.1"]);
     let found = findings(&results(low, lively, counted_run));
-    let gc = trend(&found, "learning-rate", Metric::Gc, ComparisonPoint::EqualLoss);
+    let gc = trend(&found, "learning-rate", measures::GC, ComparisonPoint::EqualLoss);
     assert_eq!(gc.reason, "no counted run reached a training loss of 0.1 ln k in evaluation mode");
     let unmeasured = |run: &PlannedRun, share: f64, metric: Metric| {
-        if metric == Metric::EvaluationLoss { None } else { lively(run, share, metric) }
+        if metric == measures::EVALUATION_LOSS { None } else { lively(run, share, metric) }
     };
     let found = findings(&results(experiment(&[0, 1], &[]), unmeasured, counted_run));
-    let gc = trend(&found, "learning-rate", Metric::Gc, ComparisonPoint::EqualLoss);
+    let gc = trend(&found, "learning-rate", measures::GC, ComparisonPoint::EqualLoss);
     assert_eq!(gc.reason, "equal loss cannot be found: `evaluation_loss` is not measured in these runs");
 }
 
@@ -321,7 +333,8 @@ fn the_decomposition_and_the_mediation_are_those_of_the_synthetic_numbers() {
     assert_eq!(csv.lines().count(), found.points.len() + 1);
     let found = mediation(&results).unwrap();
     assert_eq!(found.sweep, "gc-penalty");
-    let path = found.paths.iter().find(|path| path.outcome == Metric::TargetNc && path.mediator == Metric::Gc).unwrap();
+    let path =
+        found.paths.iter().find(|path| path.outcome == measures::TARGET_NC && path.mediator == measures::GC).unwrap();
     // Target NC ∝ GC^0.2: a doubling of GC multiplies it by 2^0.2, and the whole effect goes through GC.
     assert!((path.of_mediator.change - 2f64.powf(0.2)).abs() < 0.05, "{path:?}");
     let (indirect, direct, total) = (path.indirect.change, path.direct.change, path.total.change);
@@ -370,7 +383,9 @@ fn the_primary_trends_of_every_preset_have_enough_values_and_seeds_to_be_decided
             let plan = Experiment::resolve(name, &preset, None, None, &[]).unwrap().plan;
             let claims = &plan.claims;
             let trends: usize = claims.trends.iter().map(|trend| trend.primary.len() * trend.sweeps.len()).sum();
+            let contrasts: usize = claims.contrasts.iter().map(|contrast| contrast.primary.len()).sum();
             let tested = trends
+                + contrasts
                 + claims.associations.iter().filter(|claim| claim.primary).count()
                 + claims.courses.iter().filter(|claim| claim.primary).count();
             for trend in claims.trends.iter().filter(|trend| !trend.primary.is_empty()) {
@@ -382,4 +397,123 @@ fn the_primary_trends_of_every_preset_have_enough_values_and_seeds_to_be_decided
             }
         }
     }
+}
+
+/// The example of recipes with runs in which each level has its factor on GC and NC, and the seeds differ by more than the levels.
+fn recipes(seeds: &[u64], factor: fn(&PlannedRun, Metric) -> f64) -> Results {
+    let experiment = Experiment::resolve("recipes", "quick", None, Some(seeds), &[]).unwrap();
+    let value = move |run: &PlannedRun, share: f64, metric: Metric| match metric.key() {
+        "gc" | "nc" | "gc_over_variance" | "test_nc" => {
+            let seed = f64::from(run.configuration.seed as u32 + 1);
+            Some(seed * factor(run, metric) * (1.0 + share) * (1.0 + 0.01 * noise(run, 7)))
+        }
+        "test_accuracy" => Some(0.5 + 0.1 * factor(run, metric)),
+        "evaluation_loss" => Some(4.0 * (1.0 - 0.9 * share)),
+        _ => None,
+    };
+    results(experiment, value, counted_run)
+}
+
+fn is_vit(run: &PlannedRun) -> bool {
+    run.configuration.model.architecture == "vit-mini-cifar"
+}
+
+fn contrast<'a>(findings: &'a [Finding], to: &str, metric: Metric) -> &'a Finding {
+    let about = |finding: &&Finding| {
+        finding.levels.as_ref().is_some_and(|levels| levels[1] == to) && finding.metrics == [metric]
+    };
+    findings.iter().find(about).unwrap()
+}
+
+#[test]
+fn a_contrast_compares_two_levels_within_seeds() {
+    let results = recipes(&[0, 1, 2, 3, 4], |run, metric| match metric.key() {
+        "gc_over_variance" if is_vit(run) => 2.0,
+        "nc" if is_vit(run) => 0.5,
+        _ => 1.0,
+    });
+    let found = findings(&results);
+    let vit = contrast(&found, "ViT", measures::GC_OVER_VARIANCE);
+    assert_eq!((vit.kind, vit.verdict, vit.primary), (ClaimKind::Contrast, Verdict::Holds, true), "{vit:?}");
+    assert_eq!((vit.runs, vit.seeds, vit.statistic, vit.excluded), (10, 5, Some(1.0), 0));
+    assert_eq!(vit.claim, "ViT instead of VGG → higher GC over variance within classes");
+    assert!((vit.size.unwrap().change - 2.0).abs() < 0.05, "{vit:?}");
+    // 3 primary claims and 5 seeds: 3 · 2/2⁵ is above 0.05, so the t-test over seeds decides alone.
+    assert_eq!((vit.family, vit.permutation_p_value, vit.p_value), (3, None, vit.size_p_value));
+    // Exploratory, at 0.1: 9 · 2/2⁵ is above it too.
+    let nc = contrast(&found, "ViT", measures::NC);
+    assert_eq!((nc.verdict, nc.permutation_p_value, nc.statistic), (Verdict::Fails, None, Some(-1.0)));
+    // With nine seeds 9 · 2/2⁹ is below 0.05, and the sign flips take part.
+    let many = recipes(&[0, 1, 2, 3, 4, 5, 6, 7, 8], |run, metric| match metric.key() {
+        "nc" if is_vit(run) => 0.5,
+        _ => 1.0,
+    });
+    let many = findings(&many);
+    let flipped = contrast(&many, "ViT", measures::NC);
+    assert_eq!((flipped.verdict, flipped.permutation_p_value), (Verdict::Fails, Some(2.0 / 512.0)), "{flipped:?}");
+    // No difference beyond one percent: negligible.
+    let gc = contrast(&found, "crop and flip", measures::GC);
+    assert_eq!(gc.verdict, Verdict::Negligible, "{gc:?}");
+    let lead = lead(&results, &found);
+    let sentence = lead.iter().find(|sentence| sentence.text.starts_with("architecture VGG → ViT multiplies")).unwrap();
+    assert!(
+        sentence.text.contains("GC over variance within classes by 2.") && sentence.text.ends_with("at equal epochs"),
+        "{sentence:?}"
+    );
+    let summary = crate::report::markdown::summary(&results, &found);
+    assert!(summary.contains("A contrast compares two levels of a sweep"), "{summary}");
+    let csv = String::from_utf8(crate::report::csv::claims(&found).unwrap()).unwrap();
+    let line = csv.lines().find(|line| {
+        line.starts_with("ViT instead of VGG → higher GC over variance within classes,contrast,architecture")
+    });
+    assert!(line.unwrap().contains(",VGG,ViT,"), "{line:?}");
+    // The table of a sweep of categories has their names and no correlation.
+    let tables = crate::report::table::sweeps(&results, &found);
+    let table = tables.iter().find(|table| table.caption.starts_with("Sweep of the architecture")).unwrap();
+    let names: Vec<&str> = table.rows.iter().map(|row| row[0].as_str()).collect();
+    assert_eq!(names, ["initial network", "VGG", "ResNet", "ViT"]);
+}
+
+#[test]
+fn contrasts_say_why_they_are_undecided() {
+    let same = recipes(&[0, 1, 2], |_, _| 1.0);
+    let found = findings(&same);
+    assert!(found.iter().all(|finding| finding.verdict != Verdict::Holds), "{found:?}");
+    let accuracy = contrast(&found, "crop and flip", measures::TEST_ACCURACY);
+    assert_eq!((accuracy.verdict, accuracy.size.unwrap().change), (Verdict::Negligible, 0.0));
+    // Seed 1 has a run at one level only, seed 2 at none.
+    let mut lost = recipes(&[0, 1, 2], |_, _| 1.0);
+    for run in &mut lost.runs {
+        let seed = run.planned.configuration.seed;
+        if seed == 2 || (seed == 1 && is_vit(&run.planned)) {
+            run.status = RunStatus::Diverged { step: 1 };
+        }
+    }
+    let found = findings(&lost);
+    let vit = contrast(&found, "ViT", measures::NC);
+    assert_eq!((vit.seeds, vit.single_runs, vit.excluded), (1, 1, 3), "{vit:?}");
+    assert_eq!(vit.reason, "one seed has no interval: run at least two");
+    for run in &mut lost.runs {
+        run.status = RunStatus::Unfinished;
+    }
+    let all = findings(&lost);
+    let excluded = |finding: &&Finding| finding.reason == "all runs are excluded";
+    assert_eq!(all.iter().filter(excluded).count(), all.len());
+}
+
+#[test]
+fn associations_take_categories_as_indicators() {
+    let results = results(
+        Experiment::resolve("vit", "quick", None, Some(&[0, 1, 2]), &[]).unwrap(),
+        |run, share, metric| match metric.key() {
+            "gc" => Some((1.0 + share) * (0.3 * noise(run, 1)).exp()),
+            "nc" => Some((1.0 + share) * (0.3 * noise(run, 1) + 0.01 * noise(run, 2)).exp()),
+            "evaluation_loss" => Some(2.0 - share + 0.01 * noise(run, 3)),
+            _ => None,
+        },
+        counted_run,
+    );
+    let found = findings(&results);
+    let gc = found.iter().find(|finding| finding.kind == ClaimKind::Association && finding.primary).unwrap();
+    assert_eq!((gc.verdict, gc.runs, gc.seeds), (Verdict::Holds, 51, 3), "{gc:?}");
 }

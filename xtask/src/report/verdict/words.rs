@@ -9,7 +9,7 @@ use crate::report::chart::plain;
 use crate::report::results::Results;
 use crate::report::table::{self, signed, three_digits};
 use crate::study::experiment::{Direction, Plan};
-use crate::study::metric::Metric;
+use crate::study::metric::measures;
 
 /// A sentence about one or more primary claims that have the same verdict.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -26,7 +26,7 @@ pub(crate) struct LeadSentence {
 
 /// The primary claims in sentences: those that fail first, then those that hold, then the others.
 ///
-/// Trends of the same sweep, comparison and verdict are one sentence.
+/// Trends of the same sweep, comparison and verdict are one sentence, and so are contrasts of the same levels.
 pub(crate) fn lead(results: &Results, findings: &[Finding]) -> Vec<LeadSentence> {
     let plan = &results.experiment.plan;
     let mut groups: Vec<Vec<&Finding>> = Vec::new();
@@ -42,15 +42,22 @@ pub(crate) fn lead(results: &Results, findings: &[Finding]) -> Vec<LeadSentence>
 }
 
 fn same_sentence(one: &Finding, other: &Finding) -> bool {
-    let trends = one.kind == ClaimKind::Trend && other.kind == ClaimKind::Trend;
+    let trends = is_change(one) && one.kind == other.kind && one.levels == other.levels;
     let sizes = one.size.zip(other.size).is_some_and(|(one, other)| one.over == other.over);
     trends && sizes && (one.verdict, &one.sweep, one.comparison) == (other.verdict, &other.sweep, other.comparison)
+}
+
+/// Whether it is about the change of a metric over a sweep.
+fn is_change(finding: &Finding) -> bool {
+    matches!(finding.kind, ClaimKind::Trend | ClaimKind::Contrast)
 }
 
 fn sentence(plan: &Plan, group: &[&Finding], findings: &[Finding]) -> Option<LeadSentence> {
     let first = group.first()?;
     let text = match (first.kind, first.size) {
-        (ClaimKind::Trend, Some(size)) => format!("{}{}", trends(plan, group, size), beside(plan, first, findings)),
+        (ClaimKind::Trend | ClaimKind::Contrast, Some(size)) => {
+            format!("{}{}", trends(plan, group, size), beside(plan, first, findings))
+        }
         _ => first.sentence(plan),
     };
     let claims = group.iter().map(|finding| finding.claim.clone()).collect();
@@ -61,9 +68,9 @@ fn sentence(plan: &Plan, group: &[&Finding], findings: &[Finding]) -> Option<Lea
 /// The size of GC in the same sweep, where no primary claim is about it: what the sweep did to GC belongs to the sentence.
 fn beside(plan: &Plan, first: &Finding, findings: &[Finding]) -> String {
     let same = |finding: &&Finding| {
-        finding.metrics == [Metric::Gc]
-            && finding.kind == ClaimKind::Trend
-            && (&finding.sweep, finding.comparison) == (&first.sweep, first.comparison)
+        finding.metrics == [measures::GC]
+            && finding.kind == first.kind
+            && (&finding.sweep, &finding.levels, finding.comparison) == (&first.sweep, &first.levels, first.comparison)
     };
     match findings.iter().find(same) {
         Some(gc) if !gc.primary => gc
@@ -78,7 +85,11 @@ fn beside(plan: &Plan, first: &Finding, findings: &[Finding]) -> String {
 fn trends(plan: &Plan, group: &[&Finding], size: Size) -> String {
     let Some(first) = group.first() else { return String::new() };
     let label = first.sweep.as_ref().and_then(|name| plan.sweeps.get(name)).map_or("", |sweep| &sweep.label);
-    let range = size.range().map_or_else(String::new, |(from, to)| format!(" {} → {}", plain(from), plain(to)));
+    let range = match (&first.levels, size.range()) {
+        (Some([from, to]), _) => format!(" {from} → {to}"),
+        (None, Some((from, to))) => format!(" {} → {}", plain(from), plain(to)),
+        (None, None) => String::new(),
+    };
     let of = |unit: SizeUnit| group.iter().filter(move |finding| finding.size.is_some_and(|size| size.unit == unit));
     let one = |finding: &&&Finding, between: &str| {
         let name = metric(plan, finding, 0);
@@ -94,10 +105,10 @@ fn trends(plan: &Plan, group: &[&Finding], size: Size) -> String {
     if !points.is_empty() {
         parts.push(format!("changes {}", listed(&points)));
     }
-    let untrained = if group.iter().all(|finding| finding.trained_size.is_none()) {
-        "; fewer than two values have trained runs alone"
-    } else {
-        ""
+    let untrained = match first.kind {
+        _ if group.iter().any(|finding| finding.trained_size.is_some()) => "",
+        ClaimKind::Contrast => "; not all of these runs are trained",
+        _ => "; fewer than two values have trained runs alone",
     };
     format!("{label}{range} {} at {}{untrained}", listed(&parts), table::comparison(first))
 }
@@ -135,7 +146,7 @@ fn contradicts(finding: &Finding) -> bool {
 }
 
 fn metric(plan: &Plan, finding: &Finding, index: usize) -> &'static str {
-    finding.metrics.get(index).map_or("", |metric| metric.label(plan.task))
+    finding.metrics.get(index).map_or("", |metric| plan.task.label_of(*metric))
 }
 
 /// `a`, `a and b`, `a, b and c`.
@@ -152,7 +163,7 @@ impl Finding {
     pub(crate) fn sentence(&self, plan: &Plan) -> String {
         let reason = if self.verdict == Verdict::Undecided { format!(": {}", self.reason) } else { String::new() };
         match (self.kind, self.size) {
-            (ClaimKind::Trend, Some(size)) => trends(plan, &[self], size),
+            (ClaimKind::Trend | ClaimKind::Contrast, Some(size)) => trends(plan, &[self], size),
             (ClaimKind::Association, _) if self.statistic.is_some() => {
                 let size = self.size.map_or_else(String::new, |size| {
                     let (x, y) = (metric(plan, self, 0), metric(plan, self, 1));
@@ -171,6 +182,7 @@ impl Finding {
     fn statistic_words(&self) -> String {
         let name = match self.kind {
             ClaimKind::Trend | ClaimKind::Course => "mean ρ ",
+            ClaimKind::Contrast => "mean sign ",
             ClaimKind::Association => "partial ρ ",
             ClaimKind::Inequality | ClaimKind::Coverage => "share ",
         };
@@ -192,7 +204,7 @@ impl Finding {
     /// The size of the effect in words; for a claim without a size, its statistic or reason.
     pub(crate) fn size_words(&self) -> String {
         match (self.kind, self.size) {
-            (ClaimKind::Trend, Some(size)) => {
+            (ClaimKind::Trend | ClaimKind::Contrast, Some(size)) => {
                 let trained = trained(self).map_or_else(String::new, |words| format!(" ({words})"));
                 format!("{}{trained}.", capital(&size.words()))
             }

@@ -1,17 +1,19 @@
 //! The local engine: a child process for each run, a limited number at a time, with the threads divided among them.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
+use support::refuse_irregular;
 
 use super::{Engine, EngineEnd, Event, Job, failed};
-use crate::files::refuse_irregular;
+use crate::program::start;
 use crate::reproduce::child::{NO_SPACE, RunProgress, is_no_space};
 use crate::study::store::RunState;
 
@@ -23,8 +25,8 @@ const LOG_TAIL: usize = 400;
 
 /// Executes runs as child processes.
 pub(crate) struct Local {
-    /// The program with the command `run FOLDER`: this one.
-    pub(crate) program: PathBuf,
+    /// The words that start this program, with its command `run FOLDER`.
+    pub(crate) program: Vec<OsString>,
     /// Runs at a time.
     pub(crate) jobs: usize,
     /// Threads of all runs together.
@@ -98,7 +100,7 @@ impl Local {
                     if self.stop.load(Ordering::SeqCst) {
                         return Ok(EngineEnd::Stopped);
                     }
-                    full |= status.code() == Some(NO_SPACE);
+                    full |= status.code() == Some(NO_SPACE.into());
                     watch(Event::Ended(index, ended(&jobs[index], status)));
                 }
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
@@ -111,7 +113,7 @@ impl Local {
         let log = job.folder.log();
         refuse_irregular(&log)?;
         let log = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
-        let mut command = Command::new(&self.program);
+        let mut command = start(&self.program)?;
         command.args(["run", "--attached", "--threads", &threads]).arg(job.folder.path());
         if let Some(data_dir) = &self.data_dir {
             command.arg("--data-dir").arg(data_dir);
@@ -121,7 +123,7 @@ impl Local {
         // alone. The standard input stays open as long as this process: a child ends when it is closed.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
-        let mut child = command.spawn().with_context(|| format!("cannot start {}", self.program.display()))?;
+        let mut child = command.spawn().with_context(|| format!("cannot start {}", self.program[0].display()))?;
         let output = child.stdout.take().ok_or_else(|| anyhow!("the standard output of a run is not a pipe"))?;
         let sender = sender.clone();
         std::thread::spawn(move || {
@@ -140,7 +142,7 @@ impl Local {
 /// The state of a run whose process ended.
 fn ended(job: &Job, status: ExitStatus) -> RunState {
     match job.folder.state() {
-        Ok(RunState::Unfinished) if status.code() == Some(NO_SPACE) => {
+        Ok(RunState::Unfinished) if status.code() == Some(NO_SPACE.into()) => {
             RunState::Failed("there was no space for what it wrote".to_owned())
         }
         Ok(RunState::Unfinished) => {

@@ -1,5 +1,7 @@
 //! One run: the only module that calls the crates that train and measure.
 
+#[cfg(test)]
+mod added_measure;
 mod estimating;
 mod images;
 mod measuring;
@@ -9,14 +11,14 @@ mod saving;
 mod training;
 mod training_log;
 
-use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 
-use super::child::{NO_SPACE, end_with_parent, is_no_space};
+use super::child::{end_with_parent, is_no_space};
+use crate::Ending;
 use crate::arguments::at_least_one;
-use crate::output::{note, say};
+use crate::output::{note_error, say};
 use crate::provenance::Stopwatch;
 use crate::study::lock::FolderLock;
 use crate::study::measurement::RunOutcome;
@@ -24,7 +26,7 @@ use crate::study::store::RunFolder;
 use images::Images;
 use training::{Training, TrainingOptions};
 
-pub(crate) use network::check_model;
+pub(crate) use network::check_models;
 pub(crate) use pilot::Pilot;
 
 /// Arguments of `run`.
@@ -54,7 +56,7 @@ pub(crate) struct Args {
 ///
 /// # Errors
 /// Any error of the run, which is then written into its folder too.
-pub(crate) fn run_folder(args: &Args) -> Result<()> {
+pub(crate) fn run_folder(args: &Args) -> Result<Ending> {
     let Args { attached, threads, .. } = *args;
     let folder = RunFolder::at(&args.folder);
     let configuration = folder.configuration()?;
@@ -64,13 +66,13 @@ pub(crate) fn run_folder(args: &Args) -> Result<()> {
     if args.pilot {
         start_threads(threads)?;
         say!("{}", serde_json::to_string(&Pilot::of(&configuration, args.data_dir.as_deref())?)?);
-        return Ok(());
+        return Ok(Ending::Complete);
     }
     let _lock = FolderLock::take(folder.path())?;
     match folder.verify(&configuration) {
-        Ok(verified) if verified.is_done() => return Ok(()),
+        Ok(verified) if verified.is_done() => return Ok(Ending::Complete),
         Ok(_) => {}
-        Err(mismatch) => note!("done again: {mismatch:#}"),
+        Err(mismatch) => note_error!("done again: {mismatch:#}"),
     }
     start_threads(threads)?;
     folder.clear()?;
@@ -90,12 +92,12 @@ pub(crate) fn run_folder(args: &Args) -> Result<()> {
             if !attached {
                 say!("{}", described(&outcome));
             }
-            Ok(())
+            Ok(Ending::Complete)
         }
         Err(error) if is_no_space(&error) => {
             // Neither the folder nor the log may have space for the error: the exit code reports it.
-            let _ = writeln!(std::io::stderr(), "error: {error:#}");
-            std::process::exit(NO_SPACE)
+            note_error!("error: {error:#}");
+            Ok(Ending::NoSpace)
         }
         Err(error) => {
             folder.fail(&format!("{error:#}"))?;

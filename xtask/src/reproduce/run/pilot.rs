@@ -4,8 +4,9 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use assess::Slopes;
 use models::Network;
-use models::train::Progress;
+use models::train::{Fit, Progress, Schedule};
 use serde::{Deserialize, Serialize};
 
 use super::estimating::Estimating;
@@ -13,6 +14,7 @@ use super::images::Images;
 use super::measuring::Measuring;
 use super::training;
 use crate::study::configuration::Configuration;
+use crate::study::train::TrainingSet;
 
 /// Steps of a pilot. The first allocates memory and is not timed.
 const STEPS: u64 = 9;
@@ -44,17 +46,19 @@ impl Pilot {
         let estimating = Estimating::new(configuration, &images)?;
         let load = since.elapsed().as_secs_f64();
         let network = training::network(configuration, &images)?;
-        let batches = training::batches(configuration, &images)?;
-        let fit = training::fit(configuration, STEPS);
+        let batches = training::augmented_batches(configuration, &images)?;
+        let set = TrainingSet { images: images.train.len(), classes: images.train.class_count() };
+        // A few steps are not the whole schedule, and they do not end early.
+        let fit = Fit { schedule: Schedule::constant(), target_loss: None, ..training::fit(configuration, set, STEPS) };
         let mut ends = Vec::new();
-        let mut batch = training::source(&batches);
+        let mut batch = training::source(&batches, configuration.data.prefetch);
         let since = Instant::now();
         fit.run(&network, &mut Progress::default(), &mut batch, |_, _| {
             ends.push(since.elapsed());
             Ok(if since.elapsed() > TIME_LIMIT { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         })?;
         let since = Instant::now();
-        measuring.measure(&network)?;
+        measuring.measure(&network, Slopes::default())?;
         let mut measurement = since.elapsed().as_secs_f64();
         if let Some(estimating) = &estimating {
             measurement += estimators_seconds(estimating, &network)?;

@@ -5,10 +5,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use candle_core::Tensor;
-use datasets::{BatchOptions, Batches, Order, Position};
-use gc_core::Probe;
+use datasets::{Augmentation, BatchOptions, Batches, Order, Position, Prefetch};
 use models::Network;
-use models::train::{Fit, GcPenalty, Observation, Observer, Progress, Sgd};
+use models::train::{Fit, FitOutcome, Observation, Observer, Progress};
 
 use super::estimating::Estimating;
 use super::images::Images;
@@ -20,6 +19,7 @@ use crate::reproduce::child::RunProgress;
 use crate::study::configuration::Configuration;
 use crate::study::measurement::RunOutcome;
 use crate::study::store::RunFolder;
+use crate::study::train::TrainingSet;
 
 /// Time between two reports of progress.
 const REPORT_EVERY: Duration = Duration::from_millis(250);
@@ -67,7 +67,7 @@ impl<'a> Training<'a> {
             configuration,
             folder,
             network,
-            batches: batches(configuration, images)?,
+            batches: augmented_batches(configuration, images)?,
             steps,
             training_log: TrainingLog::new(configuration, &images.train, measuring, estimating),
             saving: Saving::new(folder, configuration, options.checkpoint_every, &images.files)?,
@@ -78,13 +78,15 @@ impl<'a> Training<'a> {
     /// Trains to the end, or to the step at which it diverges. Also returns the seconds of work of all processes.
     pub(super) fn run(self) -> Result<(RunOutcome, f64)> {
         let Self { configuration, folder, network, batches, steps, mut training_log, mut saving, attached } = self;
-        let fit = fit(configuration, steps as u64);
+        let set = TrainingSet { images: training_log.images, classes: training_log.classes };
+        let fit = fit(configuration, set, steps as u64);
         let mut progress = saving.resume(&fit, &network, &mut training_log, folder)?;
-        let batch_size = configuration.train.batch_size;
+        let per_step = configuration.train.images_per_step();
         let mut watch =
-            Watch { fit: &fit, folder, training_log, saving, attached, reported: None, batch_size, stopped_by: None };
-        let ended = fit.run_observed(&network, &mut progress, &mut source(&batches), &mut watch);
-        let Watch { training_log, saving, stopped_by, .. } = watch;
+            Watch { fit: &fit, folder, training_log, saving, attached, reported: None, per_step, stopped_by: None };
+        let mut batches = source(&batches, configuration.data.prefetch);
+        let ended = fit.run_observed(&network, &mut progress, &mut batches, &mut watch);
+        let Watch { mut training_log, saving, stopped_by, .. } = watch;
         let (classes, images) = (training_log.classes, training_log.images);
         match stopped_by {
             None => {}
@@ -94,16 +96,32 @@ impl<'a> Training<'a> {
             Some(Stop::Error(error)) => return Err(error),
         }
         let outcome = match ended? {
-            models::train::FitOutcome::Finished => {
-                let final_loss = training_log.window.mean().context("no step was taken")?;
-                RunOutcome::Completed { classes, images, final_loss }
+            FitOutcome::Finished => completed(&training_log)?,
+            FitOutcome::ReachedTarget { step } => {
+                match with_average(&progress, &network, |network| {
+                    training_log.end_early(network, step as usize, folder)
+                })? {
+                    None => completed(&training_log)?,
+                    Some(Diverged { step }) => RunOutcome::Diverged { classes, images, step },
+                }
             }
-            models::train::FitOutcome::Diverged { step, .. } => {
-                RunOutcome::Diverged { classes, images, step: step as usize }
-            }
+            FitOutcome::Diverged { step, .. } => RunOutcome::Diverged { classes, images, step: step as usize },
             other => bail!("training ended unexpectedly: {other:?}"),
         };
         Ok((outcome, saving.finish()?))
+    }
+}
+
+fn completed(training_log: &TrainingLog) -> Result<RunOutcome> {
+    let final_loss = training_log.window.mean().context("no step was taken")?;
+    Ok(RunOutcome::Completed { classes: training_log.classes, images: training_log.images, final_loss })
+}
+
+/// Calls `measure` with the network as it is evaluated: with the averaged parameters, if the training has them.
+fn with_average<T>(progress: &Progress, network: &Network, measure: impl FnOnce(&Network) -> Result<T>) -> Result<T> {
+    match progress.average() {
+        Some(average) => average.in_place(network, |network| Ok(measure(network)))?,
+        None => measure(network),
     }
 }
 
@@ -116,7 +134,7 @@ struct Watch<'a> {
     attached: bool,
     /// The time of the last report of progress.
     reported: Option<Instant>,
-    batch_size: usize,
+    per_step: usize,
     /// Why the training was stopped. An observer returns only errors of `models`, so others are kept here.
     stopped_by: Option<Stop>,
 }
@@ -134,7 +152,7 @@ impl Observer for Watch<'_> {
         let entered = self.training_log.observe(network, observation, self.folder);
         if self.attached && self.reported.is_none_or(|last| last.elapsed() > REPORT_EVERY) {
             self.reported = Some(Instant::now());
-            report(observation.step as usize, self.fit.steps as usize, self.batch_size);
+            report(observation.step as usize, self.fit.steps as usize, self.per_step);
         }
         self.stopped_by = match entered {
             Ok(None) => None,
@@ -142,6 +160,10 @@ impl Observer for Watch<'_> {
             Err(error) => Some(Stop::Error(error)),
         };
         Ok(if self.stopped_by.is_none() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+    }
+
+    fn reads_network(&self, observation: Observation) -> bool {
+        self.training_log.measures(observation)
     }
 
     fn save(&mut self, network: &Network, progress: &Progress) -> models::Result<()> {
@@ -174,42 +196,57 @@ pub(super) fn network(configuration: &Configuration, images: &Images) -> Result<
     )
 }
 
-/// The training images in shuffled batches.
+/// The training images in shuffled batches, as they are.
 pub(super) fn batches(configuration: &Configuration, images: &Images) -> Result<Batches> {
+    shuffled(configuration, images, None)
+}
+
+/// The training images in shuffled batches, with the augmentation of the configuration.
+pub(super) fn augmented_batches(configuration: &Configuration, images: &Images) -> Result<Batches> {
+    shuffled(configuration, images, configuration.data.augmentation.with_seed(configuration.seed))
+}
+
+fn shuffled(configuration: &Configuration, images: &Images, augmentation: Option<Augmentation>) -> Result<Batches> {
     let options = BatchOptions {
         size: configuration.train.batch_size,
         order: Order::Shuffled { seed: configuration.seed },
         drop_last: true,
-        augmentation: None,
+        augmentation,
     };
     Ok(Batches::new(images.train.clone(), images.normalisation.clone(), options, &configuration.train.device.open()?)?)
 }
 
-/// The batch of each step.
-pub(super) fn source(batches: &Batches) -> impl FnMut(u64) -> candle_core::Result<(Tensor, Tensor)> {
+/// The batch at each index, prepared by a thread that is at most `ahead` batches ahead; by none for 0.
+pub(super) fn source(batches: &Batches, ahead: usize) -> impl FnMut(u64) -> candle_core::Result<(Tensor, Tensor)> {
     let per_epoch = batches.per_epoch();
-    move |step| {
-        let position = Position { epoch: step / per_epoch as u64, index: step as usize % per_epoch };
-        let batch = batches.get(position).map_err(candle_core::Error::wrap)?;
+    let mut prepared: Option<(u64, Prefetch)> = None;
+    move |index| {
+        let position = Position { epoch: index / per_epoch as u64, index: index as usize % per_epoch };
+        let batch = if ahead == 0 {
+            batches.get(position)
+        } else {
+            let (mut next, mut prefetch) = match prepared.take() {
+                Some((next, prefetch)) if next == index => (next, prefetch),
+                _ => (index, batches.prefetch(position, ahead)),
+            };
+            let batch = prefetch.next().unwrap_or_else(|| batches.get(position));
+            next += 1;
+            prepared = Some((next, prefetch));
+            batch
+        };
+        let batch = batch.map_err(candle_core::Error::wrap)?;
         Ok((batch.images, batch.labels))
     }
 }
 
 /// The training as `models` describes it.
-pub(super) fn fit(configuration: &Configuration, steps: u64) -> Fit {
-    let train = &configuration.train;
-    let optimizer = Sgd { momentum: train.momentum, l2: train.l2, ..Sgd::new(train.learning_rate) };
-    let penalty = (train.gc_penalty > 0.0).then(|| GcPenalty {
-        strength: train.gc_penalty,
-        estimator: gc_core::Penalty::projections(Probe::Rademacher, 1).seed(configuration.seed),
-    });
-    let mixed_precision = train.mixed_precision;
-    Fit { seed: configuration.seed, penalty, mixed_precision, ..Fit::new(steps, optimizer) }
+pub(super) fn fit(configuration: &Configuration, set: TrainingSet, steps: u64) -> Fit {
+    configuration.train.fit(set, configuration.seed, steps, configuration.measure.loss_window)
 }
 
 /// Prints one line of progress for the process that started this one.
-fn report(step: usize, steps: usize, batch_size: usize) {
-    let progress = RunProgress { share: step as f64 / steps as f64, images: (step * batch_size) as u64 };
+fn report(step: usize, steps: usize, per_step: usize) {
+    let progress = RunProgress { share: step as f64 / steps as f64, images: (step * per_step) as u64 };
     if let Ok(line) = serde_json::to_string(&progress) {
         say!("{line}");
     }

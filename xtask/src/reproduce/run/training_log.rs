@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use anyhow::{Context, Result};
+use assess::Slopes;
 use datasets::LabelledImages;
 use models::Network;
 use models::train::Observation;
@@ -11,8 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::estimating::Estimating;
 use super::measuring::Measuring;
 use crate::study::configuration::Configuration;
-use crate::study::measurement::{Measured, Measurement, MeasuringPoint};
-use crate::study::metric::Metric;
+use crate::study::measurement::{Measurement, MeasuringPoint};
 use crate::study::store::RunFolder;
 
 /// Running averages along training, and the measuring points that are still to come.
@@ -76,7 +76,7 @@ impl<'a> TrainingLog<'a> {
             scheduled: measure.schedule.iter().map(at).collect(),
             equal_steps: Some(configuration.steps_with(images, configuration.largest_batch_size)),
             levels: measure.loss_levels.iter().copied().collect(),
-            window: Window::new((measure.loss_window / configuration.train.batch_size).max(1)),
+            window: Window::new((measure.loss_window / configuration.train.images_per_step()).max(1)),
             state: LogState::default(),
         }
     }
@@ -118,20 +118,53 @@ impl<'a> TrainingLog<'a> {
         }
         self.state.slope += observation.squared_gradient_norm.unwrap_or(0.0);
         let points = self.due(step);
+        self.measure(network, step, observation.squared_gradient_norm, points, folder)
+    }
+
+    /// Measures at the end of a training that ended before its last step; the points that are still to come are left out.
+    ///
+    /// # Errors
+    /// As [`TrainingLog::observe`].
+    pub(super) fn end_early(&mut self, network: &Network, step: usize, folder: &RunFolder) -> Result<Option<Diverged>> {
+        let ends = |measurement: &Measurement| measurement.measuring_point == MeasuringPoint::Schedule { share: 1.0 };
+        if self.state.measurements.iter().any(ends) {
+            return Ok(None);
+        }
+        self.measure(network, step, None, vec![MeasuringPoint::Schedule { share: 1.0 }], folder)
+    }
+
+    /// Whether [`TrainingLog::observe`] will measure after this step.
+    pub(super) fn measures(&self, observation: Observation) -> bool {
+        let step = observation.step as usize;
+        let scheduled = self.scheduled.front().is_some_and(|(at, _)| *at <= step);
+        scheduled || self.equal_steps.is_some_and(|at| at <= step) || self.reaches_level(observation.loss)
+    }
+
+    /// Whether the running loss is below the next level once this loss is in it.
+    fn reaches_level(&self, loss: Option<f64>) -> bool {
+        let (Some(loss), Some(level)) = (loss, self.levels.front()) else { return false };
+        let mut window = Window { losses: self.window.losses.clone(), length: self.window.length };
+        window.push(loss);
+        window.full_mean().is_some_and(|mean| mean < *level * (self.classes as f64).ln())
+    }
+
+    fn measure(
+        &mut self,
+        network: &Network,
+        step: usize,
+        slope: Option<f64>,
+        points: Vec<MeasuringPoint>,
+        folder: &RunFolder,
+    ) -> Result<Option<Diverged>> {
         if points.is_empty() {
             return Ok(None);
         }
-        let mut values = match self.measuring.measure(network) {
+        let slopes = Slopes::new(self.state.slope, step, slope);
+        let values = match self.measuring.measure(network, slopes) {
             Ok(values) => values,
             Err(_) if step > 0 && !self.measuring.is_finite(network)? => return Ok(Some(Diverged { step })),
             Err(error) => return Err(error.context(format!("measuring after step {step}"))),
         };
-        if step > 0 {
-            values.insert(Metric::PathSlope, Measured::new(self.state.slope / step as f64, None, step));
-        }
-        if let Some(slope) = observation.squared_gradient_norm {
-            values.insert(Metric::StepSlope, Measured::new(slope, None, 1));
-        }
         let estimates = match &self.estimating {
             Some(estimating) => estimating
                 .estimate(network, estimating.repeats())
@@ -144,7 +177,7 @@ impl<'a> TrainingLog<'a> {
             let measurement = Measurement {
                 measuring_point,
                 step,
-                epoch: (step * self.configuration.train.batch_size) as f64 / self.images as f64,
+                epoch: (step * self.configuration.train.images_per_step()) as f64 / self.images as f64,
                 train_loss: self.window.mean(),
                 values: values.clone(),
                 estimates: estimates.clone(),

@@ -4,6 +4,7 @@ mod family_guess;
 mod loading;
 mod names;
 mod pickle;
+mod positions;
 mod pytorch;
 mod report;
 mod safetensors_file;
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 use candle_core::Tensor;
 
 pub use names::RenamedTensor;
+pub use positions::InterpolatedPositions;
 pub use report::{ShapeMismatch, TensorShape, WeightsReport};
 pub(crate) use safetensors_file::{encode_tensors, parse_tensors};
 

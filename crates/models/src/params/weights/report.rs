@@ -188,7 +188,7 @@ impl WeightsReport {
         let differing = self.missing.len() + self.misshapen.len();
         if self.missing.is_empty() && self.unexpected.is_empty() && self.misshapen.iter().all(is_position) {
             return "only the positions differ: they belong to images or sequences of another size; set `input_size` (or `tokens`) to \
-                    that of the weights"
+                    that of the weights, or interpolate those of images (`interpolate_positions`, `--interpolate-positions`)"
                 .into();
         }
         if self.missing.is_empty() && self.unexpected.is_empty() {

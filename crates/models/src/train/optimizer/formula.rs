@@ -11,7 +11,7 @@ use ops::cpu::elements;
 
 /// One update t ← f(t, a, b) of every element.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Formula {
+pub(in crate::train) enum Formula {
     /// t ← (1 − rate·decay)·t − rate·a.
     Descend { rate: f64, decay: f64 },
     /// t ← momentum·t + a + l2·b.
@@ -32,7 +32,7 @@ impl Formula {
     ///
     /// # Errors
     /// A gradient that is neither f32 nor f64, or a failing device.
-    pub(super) fn apply(self, target: &Var, a: &Tensor, b: &Tensor) -> Result<()> {
+    pub(in crate::train) fn apply(self, target: &Var, a: &Tensor, b: &Tensor) -> Result<()> {
         if target.device().is_cpu() {
             return Ok(target.as_tensor().inplace_op3(a, b, &self)?);
         }

@@ -10,6 +10,7 @@ use candle_core::{Tensor, Var};
 use serde::{Deserialize, Serialize};
 
 pub use adam::Adam;
+pub(super) use formula::Formula;
 pub use sgd::Sgd;
 
 use super::Gradients;

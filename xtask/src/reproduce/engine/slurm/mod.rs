@@ -7,6 +7,7 @@ mod commands;
 mod submission;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -39,8 +40,8 @@ const ATTEMPTS: usize = 3;
 
 /// Executes runs as tasks of Slurm job arrays.
 pub(crate) struct Slurm {
-    /// The program with the command `run FOLDER`, at a path that exists on the nodes too.
-    pub(crate) program: PathBuf,
+    /// The words that start this program, with its command `run FOLDER`, at a path that exists on the nodes too.
+    pub(crate) program: Vec<OsString>,
     /// The results folder, at a path that exists on the nodes too.
     pub(crate) results: PathBuf,
     /// Limit on the tasks that run at a time.
@@ -126,7 +127,7 @@ impl Slurm {
             let (mut lost, mut full) = (Vec::new(), false);
             watched.retain(|index, run| {
                 let status = queue.get(&run.task);
-                full |= status.is_some_and(|status| status.exit_code == Some(NO_SPACE));
+                full |= status.is_some_and(|status| status.exit_code == Some(NO_SPACE.into()));
                 let state = self.look(&jobs[*index], run, status, &mut || watch(Event::Started(*index)));
                 match state {
                     Look::Ended(state) => {

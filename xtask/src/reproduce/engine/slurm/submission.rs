@@ -12,6 +12,7 @@ use super::Slurm;
 use super::commands::{self, TaskId, TaskStatus};
 use crate::files::{append_to, write_whole};
 use crate::reproduce::engine::Job;
+use crate::shell::quoted;
 
 /// Most tasks of one array: below the default of `MaxArraySize`, 1001.
 const LARGEST: usize = 1000;
@@ -113,30 +114,21 @@ impl Submission {
 
 /// The script of every task: the same command that the local engine starts.
 fn task_script(slurm: &Slurm, list: &Path) -> String {
-    let data_dir = slurm.data_dir.as_ref().map_or_else(String::new, |folder| format!(" --data-dir {}", quoted(folder)));
+    let program: Vec<String> = slurm.program.iter().map(|word| quoted(&word.to_string_lossy())).collect();
+    let data_dir = slurm.data_dir.as_ref().map_or_else(String::new, |folder| format!(" --data-dir {}", path(folder)));
     format!(
         "#!/bin/sh\n\
          # Written by `reproduce`: each task of the array executes one run.\n\
          run=$(sed -n \"$((SLURM_ARRAY_TASK_ID + 1))p\" {})\n\
          export RAYON_NUM_THREADS={threads}\n\
          exec {} run --threads {threads}{data_dir} \"$run\" >\"$run/log.txt\" 2>&1\n",
-        quoted(list),
-        quoted(&slurm.program),
+        path(list),
+        program.join(" "),
         threads = slurm.threads,
     )
 }
 
 /// A path as one quoted word of a shell.
-fn quoted(path: &Path) -> String {
-    format!("'{}'", path.display().to_string().replace('\'', "'\\''"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_path_with_quotes_stays_one_word() {
-        assert_eq!(quoted(Path::new("/a b/it's")), "'/a b/it'\\''s'");
-    }
+fn path(path: &Path) -> String {
+    quoted(&path.display().to_string())
 }

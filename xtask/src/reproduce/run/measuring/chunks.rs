@@ -1,21 +1,14 @@
-//! The images that are measured, in batches, and their features.
+//! The images that are measured, in batches.
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use candle_core::{Device, Tensor};
-use collapse::{ClassMoments, Scatter};
 use datasets::{LabelledImages, Normalisation};
-use models::{Network, Pass};
 
 /// Images per forward pass.
 const CHUNK: usize = 128;
 
-/// Normalised, labelled images in batches.
-pub(super) struct Chunks {
-    /// The batches: images and labels.
-    pub(super) batches: Vec<(Tensor, Vec<u32>)>,
-    /// Number of images.
-    pub(super) images: usize,
-}
+/// Normalised, labelled images in batches: images and labels.
+pub(super) struct Chunks(pub(super) Vec<(Tensor, Vec<u32>)>);
 
 /// Images of the same classes: some for the moments of the features, fewer for GC.
 pub(super) struct SplitImages {
@@ -32,29 +25,13 @@ impl Chunks {
             let batch = images.batch(positions, normalisation, device)?;
             Ok((batch.images, batch.labels.to_vec1::<u32>()?))
         };
-        Ok(Self { batches: positions.chunks(CHUNK).map(batch).collect::<Result<_>>()?, images: images.len() })
-    }
-
-    /// The labels of all images.
-    pub(super) fn labels(&self) -> Vec<u32> {
-        self.batches.iter().flat_map(|(_, labels)| labels.iter().copied()).collect()
-    }
-
-    /// The features `[n, p]`, or the outputs of a layer, in evaluation mode.
-    pub(super) fn features(&self, network: &Network, layer: Option<&str>) -> Result<Tensor> {
-        ensure!(self.images > 0, "there are no images to measure on");
-        let (view, pass) = (network.frozen(), Pass::evaluation());
-        let rows = self.batches.iter().map(|(images, _)| match layer {
-            None => view.features(images, &pass),
-            Some(layer) => view.features_at(images, layer, &pass),
-        });
-        Ok(Tensor::cat(&rows.collect::<models::Result<Vec<_>>>()?, 0)?)
+        Ok(Self(positions.chunks(CHUNK).map(batch).collect::<Result<_>>()?))
     }
 }
 
-/// The moments of features.
-pub(super) fn moments(rows: &Tensor, labels: &[u32], classes: usize) -> Result<ClassMoments> {
-    let mut moments = ClassMoments::new(classes, rows.dim(1)?, Scatter::Trace);
-    moments.update(rows, labels)?;
-    Ok(moments)
+impl SplitImages {
+    /// The images as an assessment takes them.
+    pub(super) fn images(&self) -> assess::Images<'_> {
+        assess::Images::new(&self.features.0).with_complexity(&self.complexity.0)
+    }
 }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::reproduce::run::training;
 use crate::study::experiment::Experiment;
+use crate::study::metric::measures;
 
 /// A transfer of a few classes and images, with more settings.
 fn configuration(more: &[&str]) -> Configuration {
@@ -23,17 +24,17 @@ fn configuration(more: &[&str]) -> Configuration {
     Experiment::resolve("fig4", "quick", None, None, &set).unwrap().configuration(0, None).unwrap()
 }
 
-fn measured(configuration: &Configuration, change: impl Fn(&Network)) -> (Values, Vec<LayerMeasures>) {
+fn measured(configuration: &Configuration, change: impl Fn(&models::Network)) -> (Values, Vec<LayerMeasures>) {
     let images = Images::load(configuration, None).unwrap();
     let network = training::network(configuration, &images).unwrap();
     change(&network);
     let measuring = Measuring::new(configuration, &images).unwrap();
     measuring.check(&network).unwrap();
-    (measuring.measure(&network).unwrap(), measuring.measure_layers(&network).unwrap())
+    (measuring.measure(&network, Slopes::default()).unwrap(), measuring.measure_layers(&network).unwrap())
 }
 
 /// Multiplies parameters by a power of two, which changes no digit.
-fn scale(network: &Network, names: &[&str], factor: f64) {
+fn scale(network: &models::Network, names: &[&str], factor: f64) {
     for name in names {
         let var = &network.params().get(name).unwrap().var;
         var.set(&var.affine(factor, 0.0).unwrap()).unwrap();
@@ -49,7 +50,7 @@ fn features_times_four_with_the_head_over_four_leave_every_scale_free_measure_un
         scale(network, &["features.19.weight", "features.19.bias"], 4.0);
         scale(network, &["classifier.weight"], 0.25);
     });
-    for metric in Metric::ALL.into_iter().filter(|metric| metric.measured_in(Task::Transfer)) {
+    for metric in Metric::standard().into_iter().filter(|metric| Task::Transfer.measures(*metric)) {
         let Some(before) = one.get(&metric) else { continue };
         let after = &other[&metric];
         if metric.is_scale_free() {
@@ -63,8 +64,8 @@ fn features_times_four_with_the_head_over_four_leave_every_scale_free_measure_un
     }
     // log NC is the sum of its three terms.
     let log = |metric: Metric| one[&metric].value.unwrap().ln();
-    let sum = log(Metric::Gc) + log(Metric::MeanInverseSquaredDistance) + log(Metric::VarianceOverGc);
-    assert!((log(Metric::Nc) - sum).abs() < 1e-12);
+    let sum = log(measures::GC) + log(measures::MEAN_INVERSE_SQUARED_DISTANCE) + log(measures::VARIANCE_OVER_GC);
+    assert!((log(measures::NC) - sum).abs() < 1e-12);
 }
 
 #[test]
@@ -72,44 +73,44 @@ fn every_metric_of_the_task_is_measured_and_the_bounds_are_above_their_errors() 
     let (values, layers) = measured(&configuration(&["measure.layers=['features.3', 'features.21']"]), |_| ());
     // The slopes come from training steps.
     let measured = |metric: &Metric| {
-        metric.measured_in(Task::Transfer) && ![Metric::PathSlope, Metric::StepSlope].contains(metric)
+        Task::Transfer.measures(*metric) && ![measures::PATH_SLOPE, measures::STEP_SLOPE].contains(metric)
     };
-    for metric in Metric::ALL.into_iter().filter(measured) {
+    for metric in Metric::standard().into_iter().filter(measured) {
         assert!(values.contains_key(&metric), "{metric:?}");
     }
     let with_errors = [
-        Metric::Gc,
-        Metric::GeometricCollapse,
-        Metric::Nc,
-        Metric::MeanVariance,
-        Metric::MeanInverseSquaredDistance,
-        Metric::VarianceOverGc,
-        Metric::GcOverVariance,
-        Metric::GcOverTotalVariance,
-        Metric::TestGc,
-        Metric::TargetGc,
-        Metric::TargetNc,
-        Metric::EvaluationLoss,
-        Metric::CantelliBound,
-        Metric::DirectionalBound,
-        Metric::TargetCantelliBound,
-        Metric::TargetDirectionalBound,
+        measures::GC,
+        measures::GEOMETRIC_COLLAPSE,
+        measures::NC,
+        measures::MEAN_VARIANCE,
+        measures::MEAN_INVERSE_SQUARED_DISTANCE,
+        measures::VARIANCE_OVER_GC,
+        measures::GC_OVER_VARIANCE,
+        measures::GC_OVER_TOTAL_VARIANCE,
+        measures::TEST_GC,
+        measures::TARGET_GC,
+        measures::TARGET_NC,
+        measures::EVALUATION_LOSS,
+        measures::CANTELLI_BOUND,
+        measures::DIRECTIONAL_BOUND,
+        measures::TARGET_CANTELLI_BOUND,
+        measures::TARGET_DIRECTIONAL_BOUND,
     ];
     for metric in with_errors {
         assert!(values[&metric].standard_error.is_some_and(|error| error >= 0.0), "{metric:?}: {:?}", values[&metric]);
     }
     let value = |metric: Metric| values[&metric].value.unwrap();
     for (error, cantelli, directional) in [
-        (Metric::NearestMeanError, Metric::CantelliBound, Metric::DirectionalBound),
-        (Metric::TargetNearestMeanError, Metric::TargetCantelliBound, Metric::TargetDirectionalBound),
+        (measures::NEAREST_MEAN_ERROR, measures::CANTELLI_BOUND, measures::DIRECTIONAL_BOUND),
+        (measures::TARGET_NEAREST_MEAN_ERROR, measures::TARGET_CANTELLI_BOUND, measures::TARGET_DIRECTIONAL_BOUND),
     ] {
         assert!(value(error) <= value(cantelli) + 1e-12 && value(cantelli) <= value(directional) + 1e-12);
         assert!(value(directional) <= 1.0);
     }
     assert_eq!(layers.iter().map(|layer| layer.layer.as_str()).collect::<Vec<_>>(), ["features.3", "features.21"]);
     // The last layer before the head: the outputs are the features, measured on the same images.
-    assert_eq!(layers[1].gc.value, values[&Metric::Gc].value);
-    assert_eq!(layers[1].nc_unbiased, values[&Metric::NcUnbiased]);
+    assert_eq!(layers[1].gc.value, values[&measures::GC].value);
+    assert_eq!(layers[1].nc_unbiased, values[&measures::NC_UNBIASED]);
     assert!(layers.iter().all(|layer| layer.target_nc_unbiased.is_some() && layer.probe_accuracy.value.is_some()));
 }
 
@@ -119,25 +120,25 @@ fn batches_change_the_measures_of_training_images_alone() {
     let (batches, _) = measured(&configuration(&["measure.protocol=batches"]), |_| ());
     for (metric, value) in &fixed {
         let averaged = [
-            Metric::Gc,
-            Metric::Nc,
-            Metric::GeometricCollapse,
-            Metric::PairwiseGeometricCollapse,
-            Metric::MeanVariance,
-            Metric::MeanInverseSquaredDistance,
-            Metric::VarianceOverGc,
-            Metric::GcOverVariance,
-            Metric::GcOverTotalVariance,
+            measures::GC,
+            measures::NC,
+            measures::GEOMETRIC_COLLAPSE,
+            measures::PAIRWISE_GEOMETRIC_COLLAPSE,
+            measures::MEAN_VARIANCE,
+            measures::MEAN_INVERSE_SQUARED_DISTANCE,
+            measures::VARIANCE_OVER_GC,
+            measures::GC_OVER_VARIANCE,
+            measures::GC_OVER_TOTAL_VARIANCE,
         ];
         if averaged.contains(metric) {
             assert_ne!(value.value, batches[metric].value, "{metric:?}");
-        } else if ![Metric::NcUnbiased, Metric::GeometricCollapseUnbiased].contains(metric) {
+        } else if ![measures::NC_UNBIASED, measures::GEOMETRIC_COLLAPSE_UNBIASED].contains(metric) {
             assert_eq!(value, &batches[metric], "{metric:?}");
         }
     }
     let log = |metric: Metric| batches[&metric].value.unwrap().ln();
-    let sum = log(Metric::Gc) + log(Metric::MeanInverseSquaredDistance) + log(Metric::VarianceOverGc);
-    assert!((log(Metric::Nc) - sum).abs() < 1e-12);
+    let sum = log(measures::GC) + log(measures::MEAN_INVERSE_SQUARED_DISTANCE) + log(measures::VARIANCE_OVER_GC);
+    assert!((log(measures::NC) - sum).abs() < 1e-12);
 }
 
 #[test]

@@ -1,17 +1,12 @@
-//! The measures of the training images: complexity, collapse, and the factors into which NC divides.
-//!
-//! With m = mean over pairs of 1/d², NC = mean over pairs of (Var_i + Var_j)/(2 d²) is m times the variance within classes,
-//! averaged with the weights 1/d². Divided by GC, this average is `variance_over_gc`, and
-//! log NC = log GC + log m + log(Var/GC) exactly. The measure `mean_variance` has equal weights instead.
+//! NC and its factors, from moments and GC.
 
 use collapse::{CdnvConvention, ClassMoments, CollapseReport, Divisor, Weighting};
 
-use super::{Values, defined, plain};
-use crate::study::measurement::Measured;
-use crate::study::metric::Metric;
+use super::defined;
+use crate::{Decomposition, Measured};
 
-/// The collapse of training images, with their GC.
-pub(super) struct Decomposed<'a> {
+/// What the decomposition is computed from.
+pub(super) struct Factors<'a> {
     /// Moments of the features.
     pub(super) moments: &'a ClassMoments,
     /// All collapse measures, where they are defined.
@@ -44,54 +39,49 @@ fn mean_inverse_squared_distance(moments: &ClassMoments) -> Option<f64> {
     defined(collapse::geometric_collapse(moments, 1.0)).map(|unit| unit.value * 2.0 / classes as f64)
 }
 
-impl Decomposed<'_> {
-    /// Enters the measures; `errors` are the standard errors of [`variances`].
-    pub(super) fn enter(&self, errors: Option<[f64; 3]>, values: &mut Values) {
+impl Factors<'_> {
+    /// The decomposition; `errors` are the standard errors of [`variances`].
+    pub(super) fn decomposition(&self, errors: Option<[f64; 3]>) -> Decomposition {
         let Self { moments, report, gc, gc_per_class, samples } = *self;
         let reported = |value: fn(&CollapseReport) -> Option<f64>| report.and_then(value);
-        let measured = |value: Option<f64>, error: Option<f64>| {
-            Measured::new(value.unwrap_or(f64::NAN), error.filter(|_| value.is_some()), samples)
-        };
-        values.insert(Metric::Gc, gc);
+        let measured = |value: Option<f64>, error: Option<f64>| Measured::maybe(value, error, samples);
+        let of_gc = relative(gc.standard_error, gc.value);
 
         let inverse = mean_inverse_squared_distance(moments);
         let inverse_error = reported(|report| report.factors.mean_inverse_squared_distance_std_error);
-        values.insert(Metric::MeanInverseSquaredDistance, measured(inverse, inverse_error));
-        let of_gc = relative(gc.standard_error, gc.value);
-
         let mixture = gc.value.and_then(|gc| defined(collapse::geometric_collapse(moments, gc)));
         let mixture = mixture.map(|form| form.value);
-        let error = combined(mixture, [relative(inverse_error, inverse), of_gc]);
-        values.insert(Metric::GeometricCollapse, measured(mixture, error));
         let pairwise = defined(collapse::pairwise_geometric_collapse(moments, gc_per_class)).map(|form| form.value);
-        // The errors of GC_i count as an error of one common factor.
-        let means = reported(|report| report.geometric.pairwise_std_error);
-        let error = combined(pairwise, [relative(means, pairwise), of_gc]);
-        values.insert(Metric::PairwiseGeometricCollapse, measured(pairwise, error));
         let unbiased = gc.value.and_then(|gc| defined(collapse::geometric_collapse_unbiased(moments, gc)));
         let unbiased = unbiased.map(|form| form.value);
-        let means = reported(|report| report.geometric.mixture_unbiased_std_error);
-        let error = combined(unbiased, [relative(means, unbiased), of_gc]);
-        values.insert(Metric::GeometricCollapseUnbiased, measured(unbiased, error));
+        // The errors of GC_i count as an error of one common factor.
+        let with_gc = |value: Option<f64>, of_means: Option<f64>| measured(value, combined(value, [of_means, of_gc]));
+        let pairwise_error = reported(|report| report.geometric.pairwise_std_error);
+        let unbiased_error = reported(|report| report.geometric.mixture_unbiased_std_error);
 
         let nc = defined(collapse::cdnv(moments, CdnvConvention::default())).map(|cdnv| cdnv.mean);
-        values.insert(Metric::Nc, measured(nc, reported(|report| report.cdnv.std_error)));
-        let unbiased = reported(|report| report.cdnv.unbiased);
-        values.insert(Metric::NcUnbiased, measured(unbiased, reported(|report| report.cdnv.unbiased_std_error)));
-
         let found = variances(moments);
         let of = |index: usize| found.map(|found| found[index]);
         let relative_of = |index: usize| relative(errors.map(|errors| errors[index]), of(index));
-        values.insert(Metric::MeanVariance, measured(of(0), errors.map(|errors| errors[0])));
         let ratio = |over: Option<f64>| gc.value.zip(over).map(|(gc, over)| gc / over);
-        for (metric, index) in [(Metric::GcOverVariance, 0), (Metric::GcOverTotalVariance, 2)] {
-            let value = ratio(of(index));
-            values.insert(metric, measured(value, combined(value, [relative_of(index), of_gc])));
-        }
-        let value = ratio(of(1)).map(f64::recip);
-        values.insert(Metric::VarianceOverGc, measured(value, combined(value, [relative_of(1), of_gc])));
         let constant = defined(collapse::effective_poincare_constant(moments, gc_per_class));
-        values.insert(Metric::PoincareConstant, plain(constant.map(|constant| constant.max), samples));
+        Decomposition {
+            gc,
+            mean_inverse_squared_distance: measured(inverse, inverse_error),
+            geometric_collapse: with_gc(mixture, relative(inverse_error, inverse)),
+            pairwise_geometric_collapse: with_gc(pairwise, relative(pairwise_error, pairwise)),
+            geometric_collapse_unbiased: with_gc(unbiased, relative(unbiased_error, unbiased)),
+            nc: measured(nc, reported(|report| report.cdnv.std_error)),
+            nc_unbiased: measured(
+                reported(|report| report.cdnv.unbiased),
+                reported(|report| report.cdnv.unbiased_std_error),
+            ),
+            mean_variance: measured(of(0), errors.map(|errors| errors[0])),
+            variance_over_gc: with_gc(ratio(of(1)).map(f64::recip), relative_of(1)),
+            gc_over_variance: with_gc(ratio(of(0)), relative_of(0)),
+            gc_over_total_variance: with_gc(ratio(of(2)), relative_of(2)),
+            poincare_constant: measured(constant.map(|constant| constant.max), None),
+        }
     }
 }
 
@@ -131,7 +121,7 @@ mod tests {
         (rows.iter().flatten().map(|value| factor * value).collect(), (0..12).map(|row| row / 4).collect())
     }
 
-    fn values(factor: f64) -> Values {
+    fn decomposition(factor: f64) -> Decomposition {
         let (features, labels) = features(factor);
         let mut moments = ClassMoments::new(3, 2, Scatter::Trace);
         moments.update_slice(&features, &labels).unwrap();
@@ -139,23 +129,18 @@ mod tests {
         let complexity = factor * factor;
         let gc_per_class = [0.5, 0.7, 0.9].map(|gc| gc * complexity);
         let gc = Measured::new(0.7 * complexity, Some(0.07 * complexity), 12);
-        let mut values = Values::new();
-        let own = Decomposed { moments: &moments, report: Some(&report), gc, gc_per_class: &gc_per_class, samples: 12 };
-        own.enter(Some([0.1 * complexity; 3]), &mut values);
-        values
-    }
-
-    fn value(values: &Values, metric: Metric) -> f64 {
-        values[&metric].value.unwrap()
+        let factors =
+            Factors { moments: &moments, report: Some(&report), gc, gc_per_class: &gc_per_class, samples: 12 };
+        factors.decomposition(Some([0.1 * complexity; 3]))
     }
 
     #[test]
     fn log_nc_is_the_sum_of_its_three_terms() {
         for factor in [1.0, 1e-3, 40.0] {
-            let values = values(factor);
-            let log = |metric: Metric| value(&values, metric).ln();
-            let sum = log(Metric::Gc) + log(Metric::MeanInverseSquaredDistance) + log(Metric::VarianceOverGc);
-            assert!((log(Metric::Nc) - sum).abs() < 1e-12, "{} {sum}", log(Metric::Nc));
+            let found = decomposition(factor);
+            let log = |measured: Measured| measured.value.unwrap().ln();
+            let sum = log(found.gc) + log(found.mean_inverse_squared_distance) + log(found.variance_over_gc);
+            assert!((log(found.nc) - sum).abs() < 1e-12, "{} {sum}", log(found.nc));
         }
     }
 
@@ -165,33 +150,33 @@ mod tests {
         let mut moments = ClassMoments::new(2, 1, Scatter::Trace);
         moments.update_slice(&[-1.0f64, 1.0, 8.0, 12.0], &[0, 0, 1, 1]).unwrap();
         let gc = Measured::new(2.0, Some(0.2), 4);
-        let mut values = Values::new();
-        let own = Decomposed { moments: &moments, report: None, gc, gc_per_class: &[1.0, 3.0], samples: 4 };
-        own.enter(Some([0.5, 0.5, 5.5]), &mut values);
-        assert!((value(&values, Metric::MeanVariance) - 2.5).abs() < 1e-15);
-        assert!((value(&values, Metric::MeanInverseSquaredDistance) - 0.01).abs() < 1e-15);
-        assert!((value(&values, Metric::VarianceOverGc) - 1.25).abs() < 1e-12);
-        assert!((value(&values, Metric::GcOverVariance) - 0.8).abs() < 1e-12);
+        let factors = Factors { moments: &moments, report: None, gc, gc_per_class: &[1.0, 3.0], samples: 4 };
+        let found = factors.decomposition(Some([0.5, 0.5, 5.5]));
+        let close = |measured: Measured, expected: f64| (measured.value.unwrap() - expected).abs() < 1e-12;
+        assert!(close(found.mean_variance, 2.5) && close(found.mean_inverse_squared_distance, 0.01));
+        assert!(close(found.variance_over_gc, 1.25) && close(found.gc_over_variance, 0.8));
         // tr Σ_W = 2.5, tr Σ_B = 25.
-        assert!((value(&values, Metric::GcOverTotalVariance) - 2.0 / 27.5).abs() < 1e-12);
+        assert!(close(found.gc_over_total_variance, 2.0 / 27.5));
+        // max(1/1, 4/3).
+        assert!(close(found.poincare_constant, 4.0 / 3.0));
         // Relative errors of 0.2 (variances) and 0.1 (GC).
-        let error = values[&Metric::GcOverVariance].standard_error.unwrap();
+        let error = found.gc_over_variance.standard_error.unwrap();
         assert!((error - 0.8 * 0.05f64.sqrt()).abs() < 1e-12);
-        assert_eq!(values[&Metric::NcUnbiased].value, None);
+        assert_eq!(found.nc_unbiased.value, None);
     }
 
     #[test]
     fn measures_without_a_scale_do_not_change_with_the_scale_of_the_features() {
-        let (one, other) = (values(1.0), values(3.7));
-        for (metric, measured) in &one {
-            let (before, after) = (measured.value, other[metric].value);
-            if metric.is_scale_free() {
-                let difference = before.zip(after).map(|(before, after)| (before / after - 1.0).abs());
-                assert!(before.is_none() && after.is_none() || difference.unwrap() < 1e-10, "{metric:?}");
-            } else {
-                assert_ne!(before, after, "{metric:?}");
-            }
-        }
-        assert!(one.keys().filter(|metric| metric.is_scale_free()).count() >= 7);
+        let (one, other) = (decomposition(1.0), decomposition(3.7));
+        let same = |read: fn(&Decomposition) -> Measured| {
+            let [before, after] = [&one, &other].map(|found| read(found).value.unwrap());
+            (before / after - 1.0).abs() < 1e-10
+        };
+        assert!(same(|found| found.nc) && same(|found| found.nc_unbiased) && same(|found| found.variance_over_gc));
+        assert!(same(|found| found.geometric_collapse) && same(|found| found.pairwise_geometric_collapse));
+        assert!(same(|found| found.geometric_collapse_unbiased) && same(|found| found.poincare_constant));
+        assert!(same(|found| found.gc_over_variance) && same(|found| found.gc_over_total_variance));
+        assert!(!same(|found| found.gc) && !same(|found| found.mean_variance));
+        assert!(!same(|found| found.mean_inverse_squared_distance));
     }
 }

@@ -3,12 +3,41 @@
 //! **Source** B. Efron, *The Jackknife, the Bootstrap and Other Resampling Plans*, 1982, chapter 3: with g groups and the
 //! values θ_1, …, θ_g without one group each, the squared standard error is (g − 1)/g · Σ (θ_i − θ̄)².
 
-use anyhow::Result;
 use candle_core::{DType, Tensor};
-use collapse::{ClassMoments, Scatter};
+use collapse::{ClassMoments, Element, Scatter};
+
+use crate::{Error, PartOf};
 
 /// Number of groups; fewer if a class has fewer images.
 const GROUPS: usize = 8;
+
+/// An error of tensors or of moments, before the part is known.
+#[derive(Debug)]
+pub(super) enum Failure {
+    Tensor(candle_core::Error),
+    Moments(collapse::Error),
+}
+
+impl Failure {
+    pub(super) fn of(self, part: PartOf) -> Error {
+        match self {
+            Self::Tensor(error) => Error::Tensor(error),
+            Self::Moments(source) => Error::Collapse { part: part.name(), source },
+        }
+    }
+}
+
+impl From<candle_core::Error> for Failure {
+    fn from(error: candle_core::Error) -> Self {
+        Self::Tensor(error)
+    }
+}
+
+impl From<collapse::Error> for Failure {
+    fn from(error: collapse::Error) -> Self {
+        Self::Moments(error)
+    }
+}
 
 /// The group of each row: rows of the same class are assigned to the groups in turn. Fewer groups if a class has fewer rows.
 pub(super) fn groups(labels: &[u32]) -> Vec<usize> {
@@ -26,22 +55,37 @@ pub(super) fn groups(labels: &[u32]) -> Vec<usize> {
 }
 
 /// The moments of all rows without one group, for every group.
-pub(super) fn moments_without_groups(rows: &Tensor, labels: &[u32], classes: usize) -> Result<Vec<ClassMoments>> {
+pub(super) fn moments_without_groups(
+    rows: &Tensor,
+    labels: &[u32],
+    classes: usize,
+) -> Result<Vec<ClassMoments>, Failure> {
     let width = rows.dim(1)?;
-    let values: Vec<f32> = rows.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
+    match rows.dtype() {
+        DType::F64 => without_groups::<f64>(&rows.flatten_all()?.to_vec1()?, width, labels, classes),
+        _ => without_groups::<f32>(&rows.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?, width, labels, classes),
+    }
+}
+
+fn without_groups<E: Element>(
+    values: &[E],
+    width: usize,
+    labels: &[u32],
+    classes: usize,
+) -> Result<Vec<ClassMoments>, Failure> {
     let groups = groups(labels);
     let number = groups.iter().max().map_or(0, |last| last + 1);
     let empty = || ClassMoments::new(classes, width, Scatter::Trace);
     let mut parts = Vec::with_capacity(number);
     for group in 0..number {
         let own: Vec<usize> = (0..labels.len()).filter(|row| groups[*row] == group).collect();
-        let features: Vec<f32> = own.iter().flat_map(|row| &values[row * width..][..width]).copied().collect();
+        let features: Vec<E> = own.iter().flat_map(|row| &values[row * width..][..width]).copied().collect();
         let labels: Vec<u32> = own.iter().map(|row| labels[*row]).collect();
         let mut part = empty();
         part.update_slice(&features, &labels)?;
         parts.push(part);
     }
-    let without = |left_out: usize| -> Result<ClassMoments> {
+    let without = |left_out: usize| -> Result<ClassMoments, Failure> {
         let mut rest = empty();
         for (group, part) in parts.iter().enumerate() {
             if group != left_out {

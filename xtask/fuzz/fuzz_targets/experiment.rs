@@ -1,0 +1,4 @@
+//! Experiment files.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| xtask::fuzzing::experiment(bytes));

@@ -1,0 +1,4 @@
+//! Tensors in safetensors files.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| xtask::fuzzing::safetensors(bytes));
