@@ -149,11 +149,11 @@ impl Args {
             refuse_irregular(path).context("--per-sample")?;
         }
         self.network.check(self.layer.as_deref())?;
-        for layer in self.layers.iter().filter(|layer| *layer != layers::ALL) {
-            self.network.check(Some(layer))?;
-        }
         if self.layers.len() > 1 && self.layers.iter().any(|layer| layer == layers::ALL) {
             return Err(usage(anyhow!("--layers: `{}` stands alone, it is every layer", layers::ALL)));
+        }
+        for layer in self.layers.iter().filter(|layer| *layer != layers::ALL) {
+            self.network.check(Some(layer))?;
         }
         self.inputs.check()?;
         if self.units == UnitsName::Input && self.inputs.is_tensor_with_std() {
