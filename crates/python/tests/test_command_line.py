@@ -49,7 +49,7 @@ def test_exit_codes_and_messages(arguments: list[str], code: int, needle: str, t
 
 
 def tiny(out: str) -> list[str]:
-    """A sweep of two runs of about a second."""
+    """Sweeps of four runs of about a second."""
     settings = [
         "data.classes=6",
         "data.train_images_per_class=8",
@@ -61,8 +61,8 @@ def tiny(out: str) -> list[str]:
         "measure.feature_images_per_class=4",
         "measure.gc_images_per_class=2",
         "sweeps.learning-rate.values=[0.05, 0.1]",
-        "sweeps.batch-size.values=[8]",
-        "sweeps.l2.values=[0]",
+        "sweeps.batch-size.values=[8, 16]",
+        "sweeps.l2.values=[0, 1e-2]",
     ]
     return ["reproduce", "fig1", "--seed", "0", "--out", out, *(word for text in settings for word in ("--set", text))]
 
@@ -84,7 +84,7 @@ def test_ctrl_c_ends_a_sweep(tmp_path: Path) -> None:
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     since = time.monotonic()
-    while not list(tmp_path.glob("results/runs/*")):
+    while not list(tmp_path.glob("results/runs/*/metrics.jsonl")):
         assert sweep.poll() is None and time.monotonic() - since < 120, "no run started"
         time.sleep(0.05)
     sweep.send_signal(signal.SIGINT)
