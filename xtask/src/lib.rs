@@ -54,7 +54,7 @@ pub(crate) enum Ending {
     Complete,
     /// An interrupt stopped it.
     Interrupted,
-    /// A run had no space for its results; its parent is told by the exit code.
+    /// A run had no space for its results; the exit code reports it to its parent.
     NoSpace,
 }
 
