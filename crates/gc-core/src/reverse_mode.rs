@@ -2,6 +2,8 @@
 
 use candle_core::{Tensor, Var};
 
+use tape::Tape;
+
 use crate::tensors::check_features;
 use crate::{Error, FeatureMap, Linearization, ResidualBytes, Result, TrackedWeights};
 
@@ -24,13 +26,27 @@ impl<'a> ReverseMode<'a> {
     ///
     /// Returns an error for features of a wrong shape or dtype, and for features that do not depend on the inputs.
     pub(crate) fn new(map: &'a dyn FeatureMap, inputs: &Tensor, lanes: usize) -> Result<Self> {
+        Self::with(map, inputs, lanes, Graph::recorded)
+    }
+
+    /// The same with candle's graph alone, so that features and VJPs stay connected to the weights.
+    pub(crate) fn attached(map: &'a dyn FeatureMap, inputs: &Tensor) -> Result<Self> {
+        Self::with(map, inputs, 1, Graph::attached)
+    }
+
+    fn with(
+        map: &'a dyn FeatureMap,
+        inputs: &Tensor,
+        lanes: usize,
+        graph: fn(&dyn FeatureMap, &Tensor) -> Result<Graph>,
+    ) -> Result<Self> {
         let inputs = inputs.detach();
         if let Some(own) = map.linearize(&inputs)? {
             check_features(own.features(), inputs.dim(0)?)?;
             return Ok(Self::Own(own));
         }
         let repeated = if lanes == 1 { inputs } else { Tensor::cat(&vec![&inputs; lanes], 0)? };
-        Ok(Self::Graph { graph: Graph::new(map, &repeated)?, lanes })
+        Ok(Self::Graph { graph: graph(map, &repeated)?, lanes })
     }
 
     /// The features, one row per sample (and per lane of a graph).
@@ -88,43 +104,74 @@ impl<'a> ReverseMode<'a> {
     }
 }
 
-/// candle's graph from the inputs to the features.
+/// The way from the inputs to the features: candle's graph, or a tape of operations with candle's graphs between them.
 pub(crate) struct Graph {
     input: Var,
     features: Tensor,
+    tape: Option<Tape>,
     tracked_weights: Option<TrackedWeights>,
 }
 
 impl Graph {
-    fn new(map: &dyn FeatureMap, inputs: &Tensor) -> Result<Self> {
+    fn recorded(map: &dyn FeatureMap, inputs: &Tensor) -> Result<Self> {
+        let input = Var::from_tensor(inputs)?;
+        let (features, tape) = tape::record(&input, || map.features(input.as_tensor()))?;
+        Self::new(input, features, Some(tape))
+    }
+
+    fn attached(map: &dyn FeatureMap, inputs: &Tensor) -> Result<Self> {
         let input = Var::from_tensor(inputs)?;
         let features = map.features(input.as_tensor())?;
+        Self::new(input, features, None)
+    }
+
+    fn new(input: Var, features: Tensor, tape: Option<Tape>) -> Result<Self> {
         check_features(&features, input.dims().first().copied().unwrap_or(0))?;
+        let mut graph = Self { input, features, tape, tracked_weights: None };
         let mut connected = false;
         let mut weights = TrackedWeights::default();
-        for node in features.sorted_nodes().into_iter().filter(|node| node.is_variable()) {
-            if node.id() == input.id() {
+        for node in graph.nodes().iter().filter(|node| node.is_variable()) {
+            if node.id() == graph.input.id() {
                 connected = true;
-            } else {
+            } else if !graph.tape.as_ref().is_some_and(|tape| tape.is_recorded(node)) {
                 weights.include(node);
             }
         }
         if !connected {
             return Err(Error::NotDifferentiable);
         }
-        Ok(Self { input, features, tracked_weights: (weights.count > 0).then_some(weights) })
+        graph.tracked_weights = (weights.count > 0).then_some(weights);
+        Ok(graph)
+    }
+
+    /// All tensors that are kept for the backward passes.
+    fn nodes(&self) -> Vec<Tensor> {
+        match &self.tape {
+            Some(tape) => tape.tensors(),
+            None => self.features.sorted_nodes().into_iter().cloned().collect(),
+        }
     }
 
     fn vjp(&self, cotangents: &Tensor) -> Result<Tensor> {
-        let gradients = self.features.mul(cotangents)?.sum_all()?.backward()?;
-        gradients.get(self.input.as_tensor()).cloned().ok_or(Error::NotDifferentiable)
+        let gradient = match &self.tape {
+            Some(tape) => tape.vjp(cotangents)?,
+            None => {
+                let gradients = self.features.mul(cotangents)?.sum_all()?.backward()?;
+                gradients.get(self.input.as_tensor()).cloned()
+            }
+        };
+        gradient.ok_or(Error::NotDifferentiable)
     }
 
     // A view counts as a tensor of its own. Weights and their gradients exist once, however many samples a chunk has.
     fn bytes(&self) -> ResidualBytes {
-        let nodes = self.features.sorted_nodes().into_iter();
-        let of_samples = nodes.filter(|node| !node.is_variable() || node.id() == self.input.id());
-        let sizes = of_samples.map(|node| node.elem_count() * node.dtype().size_in_bytes());
+        let of_samples = |node: &Tensor| {
+            !node.is_variable()
+                || node.id() == self.input.id()
+                || self.tape.as_ref().is_some_and(|tape| tape.is_recorded(node))
+        };
+        let nodes = self.nodes().into_iter().filter(of_samples);
+        let sizes = nodes.map(|node| node.elem_count() * node.dtype().size_in_bytes());
         sizes.fold(ResidualBytes::default(), |sum, size| ResidualBytes {
             total: sum.total + size,
             largest: sum.largest.max(size),

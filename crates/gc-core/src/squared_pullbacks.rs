@@ -83,7 +83,7 @@ pub(crate) fn of_any_map<M: FeatureMap + ?Sized>(
     let samples = x.dims().first().copied().unwrap_or(0);
     let indices: Vec<usize> = (0..samples).collect();
     let (frozen, unfrozen) = (map.frozen(), ByReference(map));
-    let reverse = ReverseMode::new(frozen.as_deref().unwrap_or(&unfrozen), x, 1)?;
+    let reverse = ReverseMode::attached(frozen.as_deref().unwrap_or(&unfrozen), x)?;
     check_finite(reverse.features(), &indices, Quantity::Features, || map.first_non_finite_layer(x))?;
     let mut sums = Sums { rule: Rule::of(map, frozen.is_some(), &reverse)?, ..Sums::default() };
     for cotangent in draw(reverse.features())? {

@@ -14,6 +14,7 @@ mod convolution;
 mod graph;
 mod loss;
 mod pool;
+mod recorded;
 mod sample_norm;
 mod windows;
 
@@ -31,6 +32,7 @@ pub(crate) use convolution::{input_gradient, is_pointwise, output, weight_gradie
 pub(crate) use graph::in_graph;
 pub(crate) use loss::{cross_entropy, cross_entropy_gradient};
 pub(crate) use pool::{average, gather, max_positions, scatter, spread};
+use recorded::{is_recorded, recorded1, recorded2, recorded3};
 pub(crate) use sample_norm::SampleNorm;
 
 use crate::{Error, Result};
@@ -96,7 +98,8 @@ where
     O: CustomOp1 + Compose<1> + Send + Sync + 'static,
 {
     if op.has_kernel(x) {
-        return Ok(x.contiguous()?.apply_op1(op)?);
+        let x = x.contiguous()?;
+        return if is_recorded([&x]) { recorded1(&x, op) } else { Ok(x.apply_op1(op)?) };
     }
     let value = op.compose([&x.detach()])?;
     if !x.track_op() {
@@ -121,7 +124,8 @@ where
 {
     same_device(op.name(), x, y)?;
     if op.has_kernel(x) {
-        return Ok(x.contiguous()?.apply_op2(&y.contiguous()?, op)?);
+        let (x, y) = (x.contiguous()?, y.contiguous()?);
+        return if is_recorded([&x, &y]) { recorded2(&x, &y, op) } else { Ok(x.apply_op2(&y, op)?) };
     }
     let value = op.compose([&x.detach(), &y.detach()])?;
     if !x.track_op() && !y.track_op() {
@@ -138,7 +142,8 @@ where
     same_device(op.name(), x, y)?;
     same_device(op.name(), x, z)?;
     if op.has_kernel(x) {
-        return Ok(x.contiguous()?.apply_op3(&y.contiguous()?, &z.contiguous()?, op)?);
+        let (x, y, z) = (x.contiguous()?, y.contiguous()?, z.contiguous()?);
+        return if is_recorded([&x, &y, &z]) { recorded3(&x, &y, &z, op) } else { Ok(x.apply_op3(&y, &z, op)?) };
     }
     let value = op.compose([&x.detach(), &y.detach(), &z.detach()])?;
     if !x.track_op() && !y.track_op() && !z.track_op() {

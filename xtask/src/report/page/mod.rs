@@ -70,8 +70,8 @@ pub(crate) fn page(page: &Page) -> String {
             body.many[page.columns.len() > 3] data-name=(name(page.results)) {
                 (header(page))
                 main {
-                    (differences::differences(page.results))
                     (lead::lead(page))
+                    (differences::differences(page.results))
                     (curves::grid(page))
                     (decomposition::decomposition(page))
                     (decomposition::mediation(page))
@@ -146,11 +146,16 @@ fn header(page: &Page) -> Markup {
             }
             h1 { (plan.title) }
             p.quiet {
-                (plan.figure) " of Munn, Dherin, Gonzalvo (2024), "
+                (plan.figure) (if of_the_paper(&plan.figure) { " of " } else { ", after " }) "Munn, Dherin, Gonzalvo (2024), "
                 a href="https://arxiv.org/abs/2405.15706" { "arXiv 2405.15706" } ". " (note(page.results)) "."
             }
         }
     }
+}
+
+/// Whether a figure is one of the paper's, such as "Fig. 4" or "Appendix".
+fn of_the_paper(figure: &str) -> bool {
+    figure.starts_with("Fig.") || figure == "Appendix"
 }
 
 fn configuration(page: &Page) -> Markup {
