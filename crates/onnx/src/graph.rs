@@ -89,6 +89,11 @@ impl Graph {
         &self.input.name
     }
 
+    /// The sizes of one sample, where the file states them all.
+    pub fn sample(&self) -> Option<Vec<usize>> {
+        self.input.sizes.as_deref()?.get(1..)?.iter().copied().collect()
+    }
+
     /// The dtype of the weights and of the inputs.
     pub fn dtype(&self) -> DType {
         self.dtype
