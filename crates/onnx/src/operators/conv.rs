@@ -1,7 +1,7 @@
 //! Convolution and transposed convolution in one to three dimensions.
 
 use candle_core::Tensor;
-use ops::{Accuracy, ConvSettings, nchw, nhwc};
+use ops::{ConvSettings, nchw, nhwc};
 
 use super::padding::pad_constant;
 use super::windows::{Windows, numbers};
@@ -62,7 +62,6 @@ impl Planar<'_> {
             padding: last(self.padding, 0),
             dilation: last(&self.windows.dilations, 1),
             groups: self.groups,
-            accuracy: Accuracy::Accurate,
             ..ConvSettings::default()
         }
     }
@@ -194,13 +193,7 @@ impl Adjoint<'_> {
             [] => [1; 2],
         };
         let (stride, dilation) = (last(self.strides), last(self.dilations));
-        let settings = ConvSettings {
-            stride,
-            dilation,
-            groups: self.groups,
-            accuracy: Accuracy::Accurate,
-            ..ConvSettings::default()
-        };
+        let settings = ConvSettings { stride, dilation, groups: self.groups, ..ConvSettings::default() };
         let (&[n, _, h, w], &[_, out, kh, kw]) = (x.dims(), weight.dims()) else {
             return Err(operand("expected [n, c, h, w]"));
         };

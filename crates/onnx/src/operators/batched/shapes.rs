@@ -91,6 +91,12 @@ pub(super) fn gather(node: &Node, output: Id, pass: &mut Pass) -> Result<Option<
     };
     let (dims, Layout::Rows(rows)) = (operand.dims(), operand.layout) else { return Ok(None) };
     let axis = axis(node.integer("axis", 0)?, dims.len())?;
+    // All elements of a flattened tensor in their order, as exporters write `as_strided`: a reshape.
+    let is_whole = indices.data.iter().enumerate().all(|(at, index)| *index == at as i64)
+        && pass.shape(output).map(|dims| dims.iter().product()) == Some(operand.tensor.elem_count());
+    if is_whole && dims.len() == 1 {
+        return reshape(node, output, pass);
+    }
     let from_start = |index: &i64| usize::try_from(if *index < 0 { index + dims[axis] as i64 } else { *index }).ok();
     let Some(places) = indices.data.iter().map(from_start).collect::<Option<Vec<usize>>>() else { return Ok(None) };
     let in_order = places.windows(2).all(|pair| pair[1] == pair[0] + 1);
