@@ -45,17 +45,17 @@ pub(super) fn same_size(kernel: usize, stride: usize, groups: usize) -> ConvSett
 /// Appends `fc1`, an activation and `fc2`, timm's `Mlp`.
 pub(super) fn push_mlp(
     layers: &mut Sequential,
-    builder: Builder<'_>,
+    mut builder: Builder<'_>,
     widths: [usize; 3],
     activation: Activation,
 ) -> Result<()> {
-    push_feed_forward(layers, builder, [["fc1", "fc1"], ["fc2", "fc2"]], widths, activation)
+    push_feed_forward(layers, &mut builder, [["fc1", "fc1"], ["fc2", "fc2"]], widths, activation)
 }
 
 /// Appends a linear layer, an activation and a linear layer. Each linear layer has a name and the path of its parameters.
 pub(super) fn push_feed_forward(
     layers: &mut Sequential,
-    mut builder: Builder<'_>,
+    builder: &mut Builder<'_>,
     [first, second]: [[&str; 2]; 2],
     [inputs, hidden, outputs]: [usize; 3],
     activation: Activation,

@@ -78,7 +78,7 @@ impl DecoderConfig {
         mlp.push("ln_2", norm(builder.under("ln_2"))?);
         let widths = [self.width, self.mlp_ratio * self.width, self.width];
         let names = [["c_fc", "c_fc"], ["c_proj", "c_proj"]];
-        push_feed_forward(&mut mlp, builder.under("mlp"), names, widths, self.activation)?;
+        push_feed_forward(&mut mlp, &mut builder.under("mlp"), names, widths, self.activation)?;
         body.push(format!("{name}.mlp"), Sum::residual(mlp));
         Ok(())
     }

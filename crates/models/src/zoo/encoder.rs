@@ -90,7 +90,7 @@ impl EncoderConfig {
                 let mut layers = Sequential::default();
                 let widths = [self.width, self.mlp_ratio * self.width, self.width];
                 let names = [["intermediate", "intermediate.dense"], ["dense", "output.dense"]];
-                push_feed_forward(&mut layers, builder.under(""), names, widths, self.activation)?;
+                push_feed_forward(&mut layers, &mut builder, names, widths, self.activation)?;
                 body.push(format!("{name}.output"), Sum::residual(layers));
             }
         }
