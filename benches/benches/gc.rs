@@ -1,4 +1,4 @@
-//! Geometric complexity of VGG-13 on CIFAR-sized images; `peers/gc.py` does the same work with PyTorch.
+//! Geometric complexity of VGG-13, and exact values of a ViT and a ConvNeXt, on CIFAR-sized images; `peers/gc.py` does the same work with PyTorch.
 //!
 //! Curves: exact values against the number of features p, one probe against samples, 64 images against probes.
 //! With `GC_PEER_FILES=<folder>` the weights, the images and our results on a few images are written there. The peer measures
@@ -13,7 +13,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::Path;
 
-use benches::{Chosen, Curve, Work, device, long_steps, peaks, quick};
+use benches::{Chosen, Curve, Work, device, long_steps, peaks, quick, with_unit_layer_scale};
 use candle_core::{DType, Device, Tensor};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use gc_core::{Error, Estimate, FeatureMap, GeometricComplexity, Penalty, Population, Probe, Side};
@@ -32,10 +32,11 @@ fn chosen() -> Chosen {
     device().expect("the device of BENCH_DEVICE")
 }
 
-/// VGG-13 for CIFAR (p = 512) with initial weights.
+/// A network for CIFAR, such as VGG-13 (p = 512), with initial weights and layer scale 1.
 fn network(name: &str, device: &Device) -> Network {
     let architecture = Architecture::named(name).expect("a known name").with_input(3, [32, 32]).with_classes(10);
-    Network::new(&architecture, Initialisation::HeNormal, 1, DType::F32, device).expect("a network")
+    let network = Network::new(&architecture, Initialisation::HeNormal, 1, DType::F32, device).expect("a network");
+    with_unit_layer_scale(network).expect("factors")
 }
 
 /// A narrow VGG whose last stage, and so the number of features, has this width.
@@ -93,6 +94,30 @@ fn exact(criterion: &mut Criterion) {
         report(&format!("exact on {count} images"), value.take());
     }
     group.finish();
+}
+
+/// A ViT and a ConvNeXt for 32×32 images with their numbers of features, as in `peers/gc.py`.
+const FAMILIES: [(&str, usize); 2] = [("vit-tiny-cifar", 192), ("convnext-atto-cifar", 320)];
+
+/// All rows of the networks of [`FAMILIES`].
+fn exact_families(criterion: &mut Criterion) {
+    const COUNT: usize = 4;
+    let on = chosen();
+    let images = images(COUNT, &on.device);
+    for (name, features) in if quick() { &FAMILIES[..0] } else { &FAMILIES[..] } {
+        let network = network(name, &on.device);
+        let map = network.frozen().feature_map(Pass::evaluation(), None).expect("features");
+        let mut group = criterion.benchmark_group(format!("gc/exact, {name}, p={features}"));
+        long_steps(&mut group);
+        group.throughput(Throughput::Elements(COUNT as u64));
+        let value = RefCell::new(None);
+        group.bench_function(BenchmarkId::from_parameter(on.id("each image of 3x32x32")), |bencher| {
+            let exact = GeometricComplexity::exact();
+            bencher.iter(|| on.finished(|| *value.borrow_mut() = Some(measure(&exact, &map, &images))))
+        });
+        group.finish();
+        report(&format!("exact, {name}"), value.take());
+    }
 }
 
 /// A small CNN that a user writes with candle and the NCHW drop-ins: two blocks of a 3×3 convolution, ReLU and a 2×2 max pool,
@@ -344,6 +369,11 @@ fn peer_files(_: &mut Criterion) {
         network.params().save(folder.join(format!("{name}.safetensors"))).expect("weights on disk");
         case.extend(our_numbers(name, &network, &few, &signs));
     }
+    for (name, _) in FAMILIES {
+        let network = network(name, &Device::Cpu);
+        network.params().save(folder.join(format!("{name}.safetensors"))).expect("weights on disk");
+        case.insert(format!("{name}.exact"), exact_of_two(&network, &few));
+    }
     let small = CandleCnn::new();
     let exact = measure(&GeometricComplexity::exact(), &|x: &Tensor| small.logits(x), &few);
     let exact = Tensor::new(&[exact.value], &Device::Cpu).expect("a number");
@@ -354,17 +384,22 @@ fn peer_files(_: &mut Criterion) {
     candle_core::safetensors::save(&images, folder.join("images.safetensors")).expect("images on disk");
 }
 
+/// Exact GC of each of the first two images in evaluation mode.
+fn exact_of_two(network: &Network, images: &Tensor) -> Tensor {
+    let map = network.frozen().feature_map(Pass::evaluation(), None).expect("features");
+    let two = images.narrow(0, 0, 2).expect("two images");
+    let exact = measure(&GeometricComplexity::exact().per_sample(), &map, &two);
+    Tensor::new(exact.per_sample.expect("values of each sample"), &Device::Cpu).expect("numbers")
+}
+
 /// Exact GC of two images in evaluation mode. In training mode the penalty of all images along one cotangent, and of its
 /// gradient with respect to each weight the norm and the inner product with the weight.
 fn our_numbers(name: &str, network: &Network, few: &Tensor, cotangent: &Tensor) -> HashMap<String, Tensor> {
     let numbers = |values: Vec<f64>| Tensor::new(values, &Device::Cpu).expect("numbers");
-    let map = network.frozen().feature_map(Pass::evaluation(), None).expect("features");
-    let two = few.narrow(0, 0, 2).expect("two images");
-    let exact = measure(&GeometricComplexity::exact().per_sample(), &map, &two);
     let map = network.tracked().feature_map(Pass::training(0, 0).without_update(), None).expect("features");
     let term = Penalty::exact().term_along(&map, few, std::slice::from_ref(cotangent)).expect("a penalty");
     let mut found = HashMap::from([
-        (format!("{name}.exact"), numbers(exact.per_sample.expect("values of each sample"))),
+        (format!("{name}.exact"), exact_of_two(network, few)),
         (format!("{name}.penalty"), numbers(vec![term.value])),
     ]);
     let gradients = Gradients::of(network.params(), &term.loss.backward().expect("gradients")).expect("gradients");
@@ -380,5 +415,5 @@ fn our_numbers(name: &str, network: &Network, few: &Tensor, cotangent: &Tensor) 
     found
 }
 
-criterion_group!(benches, peer_files, exact, exact_candle, estimated, growth, training_step, peaks);
+criterion_group!(benches, peer_files, exact, exact_candle, exact_families, estimated, growth, training_step, peaks);
 criterion_main!(benches);

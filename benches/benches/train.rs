@@ -5,7 +5,7 @@
 //!
 //! Also one step of VGG-13 against its width.
 //!
-//! About two minutes on an idle machine with two cores.
+//! About three minutes on an idle machine with two cores.
 #![allow(
     clippy::expect_used,
     missing_docs,
@@ -15,7 +15,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use benches::{Chosen, Curve, Work, device, long_steps, peaks, quick};
+use benches::{Chosen, Curve, Work, device, long_steps, peaks, quick, with_unit_layer_scale};
 use candle_core::{DType, Tensor};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use models::train::{Gradients, LabelledBatch, OptimizerState, Sgd};
@@ -28,8 +28,18 @@ const BATCH: usize = 64;
 const SHAPE: &str = "64x3x32x32";
 
 /// The same values as in `peers/train.py`.
-const NETS: [&str; 8] =
-    ["vgg-small", "vgg13", "vgg13_bn", "vgg16", "resnet18-cifar", "resnet50-cifar", "wide-resnet28-4", "conv4"];
+const NETS: [&str; 10] = [
+    "vgg-small",
+    "vgg13",
+    "vgg13_bn",
+    "vgg16",
+    "resnet18-cifar",
+    "resnet50-cifar",
+    "wide-resnet28-4",
+    "conv4",
+    "vit-tiny-cifar",
+    "convnext-atto-cifar",
+];
 
 fn step(network: &Network, images: &Tensor, labels: &Tensor, state: &mut OptimizerState) -> models::Result<()> {
     let (_, gradients) =
@@ -59,6 +69,7 @@ fn peer_files(_: &mut Criterion) {
 
 fn case(name: &str, path: &Path, on: &Chosen) -> models::Result<()> {
     let network = Network::new(&Architecture::named(name)?, Initialisation::HeNormal, 1, DType::F32, &on.device)?;
+    let network = with_unit_layer_scale(network)?;
     let (images, labels) = batch(on);
     // Saved before the pass, because it updates the running statistics.
     let mut tensors: HashMap<String, Tensor> = network

@@ -1,16 +1,17 @@
 #!/usr/bin/env python3
-"""The work of benches/benches/gc.rs with PyTorch: exact, estimated and penalised geometric complexity of VGG-13.
+"""The work of benches/benches/gc.rs with PyTorch: exact, estimated and penalised geometric complexity of VGG-13, and exact
+values of a ViT and a ConvNeXt.
 
 Needs torch, torchvision, safetensors; facebookresearch/jacobian_regularizer where it can be imported (its result is half
 of the squared norm, and is doubled here).
 
     GC_PEER_FILES=/tmp/gc cargo bench -p benches --bench gc -- nothing      # weights, images, and our numbers of a small case
-    python gc.py /tmp/gc [--threads 2] [--rows 32] [--samples N] [--probes N] [--only check,exact,candle,estimate,step] [--quick]
+    python gc.py /tmp/gc [--threads 2] [--rows 32] [--samples N] [--probes N] [--only check,exact,candle,families,estimate,step] [--quick]
 
 Before anything is timed, the small case is computed again: exact values of two images, and in training mode a penalty along a
 given cotangent with its gradient by every weight, with and without batch norm. Nothing is timed unless they are ours.
-Each variant runs in both memory formats and the faster one counts. Exact values are timed on --rows of the 512 outputs, as
-forward pass + 512/rows times the rest, because every row costs the same; --rows 512 leaves nothing to scale. The estimate
+Each variant runs in both memory formats and the faster one counts. Exact values are timed on --rows of the p outputs, as
+forward pass + p/rows times the rest, because every row costs the same; --rows 512 leaves nothing to scale for VGG-13. The estimate
 takes the samples and probes that our planner chose for 1 % (plan.json, which the Rust side wrote), so that the errors are equal
 (the regularizer's unit vectors have the variance of sphere probes).
 """
@@ -26,6 +27,7 @@ import torchvision
 from safetensors.torch import load_file
 from torch.func import functional_call, jacrev, vmap
 
+import zoo
 from figures import figure, wanted
 
 BATCH = 64
@@ -147,12 +149,31 @@ def by_regularizer(JacobianReg, net, x, probes, rows=None):
     return 2.0 * JacobianReg(n=probes)(x, features).item()
 
 
-def exact(net, images, rows, regularizer, quick):
+def family(folder, name):
+    """A network of zoo.py, with the weights of the other side, up to its features."""
+    net = FAMILIES[name][0]()
+    net.load_state_dict(load_file(os.path.join(folder, f"{name}.safetensors")), strict=True)
+    net.forward = net.features
+    return net
+
+
+def check_family(folder, name, images):
+    """Exact values of two images, computed again."""
+    case = load_file(os.path.join(folder, "case.safetensors"))[f"{name}.exact"]
+    net = frozen(family(folder, name), torch.contiguous_format)
+    found = torch.tensor([by_rows(net, image[None], FAMILIES[name][1]) for image in images[:2]], dtype=torch.float64)
+    difference = (found / case - 1).abs().max().item()
+    if not difference < 1e-3:
+        sys.exit(f"{name}: the exact values differ by {difference:.2e}: nothing is timed")
+    print(f"{name}: both sides compute the same exact values to {difference:.1e}", flush=True)
+
+
+def exact(net, images, rows, regularizer, quick, all_rows=512, chunks=(4, 16), work=None):
     def scaled(name, work):
-        """Forward pass + 512/rows times the rest."""
+        """Forward pass + (all rows)/rows times the rest."""
         whole = best(f"{name}, {rows} rows", lambda layout: prepare(layout, work), repeats=1 if quick or rows > 64 else 2)
-        seconds = forward + (whole - forward) * 512 / rows
-        print(f"{'':<58} {seconds:9.3f} s   for all 512 rows", flush=True)
+        seconds = forward + (whole - forward) * all_rows / rows
+        print(f"{'':<58} {seconds:9.3f} s   for all {all_rows} rows", flush=True)
         return seconds
 
     def prepare(layout, work):
@@ -161,13 +182,13 @@ def exact(net, images, rows, regularizer, quick):
 
     forward = best("forward", lambda layout: prepare(layout, lambda model, x: float(model(x).sum())))
     seconds = [scaled("autograd, row by row", lambda model, x: by_rows(model, x, rows))]
-    for chunk in (4,) if quick else (4, 16):
+    for chunk in (4,) if quick else chunks:
         seconds.append(scaled(f"autograd, {chunk} rows batched", lambda model, x: by_batched_rows(model, x, rows, chunk)))
         seconds.append(scaled(f"torch.func, jacrev chunk {chunk}", lambda model, x: by_jacrev(model, x, rows, chunk)))
     if regularizer:
         seconds.append(scaled("jacobian_regularizer, exact", lambda model, x: by_regularizer(regularizer, model, x, -1, rows)))
     print(f"best exact on {BATCH} images: {min(seconds):.2f} s", flush=True)
-    figure(EXACT, "PyTorch", [min(seconds)], elements=BATCH, device=None)
+    figure(work or EXACT, "PyTorch", [min(seconds)], elements=BATCH, device=None)
 
 
 def candle_cnn(folder, images):
@@ -191,6 +212,9 @@ def candle_cnn(folder, images):
     figure(CANDLE, "PyTorch", [seconds], elements=BATCH, device=None)
 
 
+# By our names: how to build each network, and its number of features.
+FAMILIES = {"vit-tiny-cifar": (zoo.vit_tiny_cifar, 192), "convnext-atto-cifar": (zoo.convnext_atto_cifar, 320)}
+FAMILY_WORK = {name: f"gc/exact, {name}, p={p}/each image of 3x32x32, cpu" for name, (_, p) in FAMILIES.items()}
 EXACT = "gc/exact, vgg13, p=512/each image of 3x32x32, cpu"
 CANDLE = "gc/exact, candle CNN, p=10/each image of 3x32x32"
 ESTIMATES = ("gc/estimate, vgg13, 2048 images/1 % by rows", "gc/estimate, vgg13, 2048 images/1 % by rows, regression")
@@ -288,7 +312,7 @@ def main():
     parser.add_argument("folder")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rows", type=int, default=32)
-    parser.add_argument("--only", default="check,exact,candle,estimate,step")
+    parser.add_argument("--only", default="check,exact,candle,families,estimate,step")
     parser.add_argument("--quick", action="store_true", help="8 rows, one repetition, VGG-13 without batch norm only")
     options = parser.parse_args()
     if options.quick:
@@ -301,7 +325,7 @@ def main():
         regularizer = None
     images = load_file(os.path.join(options.folder, "images.safetensors"))["images"]
     # Work of which nothing is asked for is not measured.
-    works = {"exact": [EXACT], "candle": [CANDLE], "estimate": [f"{name}, cpu" for name in ESTIMATES],
+    works = {"exact": [EXACT], "candle": [CANDLE], "families": [*FAMILY_WORK.values()], "estimate": [f"{name}, cpu" for name in ESTIMATES],
              "step": [f"gc/training step, batch {BATCH}/{name}/{kind}, cpu" for name in ("vgg13", "vgg13_bn") for kind in ("plain", "penalised")]}
     for part in options.only.split(","):
         if part in works and not any(map(wanted, works[part])):
@@ -313,6 +337,12 @@ def main():
             exact(net, images, options.rows, regularizer, options.quick)
         elif part == "candle":
             candle_cnn(options.folder, images)
+        elif part == "families" and not options.quick:
+            for name, (_, features) in FAMILIES.items():
+                if wanted(FAMILY_WORK[name]):
+                    check_family(options.folder, name, images)
+                    own = family(options.folder, name)
+                    exact(own, images, options.rows, regularizer, False, features, (4, 16, 32), FAMILY_WORK[name])
         elif part == "estimate":
             estimate(net, images, our_plan(options.folder), regularizer, options.quick)
         elif part == "step":

@@ -54,7 +54,8 @@ class Net(nn.Module):
     def __init__(self, net):
         super().__init__()
         self.net = net
-        self.head = getattr(net, "fc", None) or net.classifier
+        head = next(getattr(net, name) for name in ("fc", "classifier", "head") if hasattr(net, name))
+        self.head = head["fc"] if isinstance(head, nn.ModuleDict) else head
 
     def forward(self, x):
         return self.head(self.net.features(x))
@@ -83,6 +84,8 @@ NETS = {
     "resnet50-cifar": resnet50,
     "wide-resnet28-4": lambda: Net(zoo.WideResNet(28, 4)),
     "conv4": lambda: Net(zoo.Conv4([64] * 4, 4)),
+    "vit-tiny-cifar": lambda: Net(zoo.vit_tiny_cifar()),
+    "convnext-atto-cifar": lambda: Net(zoo.convnext_atto_cifar()),
 }
 
 

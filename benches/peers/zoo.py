@@ -74,6 +74,89 @@ class Conv4(nn.Module):
         return self.encoder(x).flatten(1)
 
 
+class VitBlock(nn.Module):
+    """timm's block, with PyTorch's fused attention as timm uses it."""
+
+    def __init__(self, width, heads):
+        super().__init__()
+        self.heads = heads
+        self.norm1, self.norm2 = nn.LayerNorm(width, eps=1e-6), nn.LayerNorm(width, eps=1e-6)
+        self.attn = nn.ModuleDict({"qkv": nn.Linear(width, 3 * width), "proj": nn.Linear(width, width)})
+        self.mlp = nn.ModuleDict({"fc1": nn.Linear(width, 4 * width), "fc2": nn.Linear(4 * width, width)})
+
+    def forward(self, x):
+        n, t, width = x.shape
+        qkv = self.attn["qkv"](self.norm1(x)).reshape(n, t, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
+        x = x + self.attn["proj"](F.scaled_dot_product_attention(*qkv.unbind(0)).transpose(1, 2).reshape(n, t, width))
+        return x + self.mlp["fc2"](F.gelu(self.mlp["fc1"](self.norm2(x))))
+
+
+class Vit(nn.Module):
+    """Dosovitskiy et al., arXiv 2010.11929, with timm's names; the features are the class token after the last norm."""
+
+    def __init__(self, width, heads, depth, patch, tokens, classes=10):
+        super().__init__()
+        self.cls_token, self.pos_embed = (nn.Parameter(torch.zeros(1, t, width)) for t in (1, tokens + 1))
+        self.patch_embed = nn.ModuleDict({"proj": nn.Conv2d(3, width, patch, patch)})
+        self.blocks = nn.ModuleList(VitBlock(width, heads) for _ in range(depth))
+        self.norm, self.head = nn.LayerNorm(width, eps=1e-6), nn.Linear(width, classes)
+
+    def features(self, x):
+        x = self.patch_embed["proj"](x).flatten(2).transpose(1, 2)
+        x = torch.cat((self.cls_token.expand(len(x), -1, -1), x), 1) + self.pos_embed
+        for block in self.blocks:
+            x = block(x)
+        return self.norm(x)[:, 0]
+
+
+class ChannelNorm(nn.LayerNorm):
+    """timm's LayerNorm2d: over the channels of [n, c, h, w]."""
+
+    def forward(self, x):
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class ConvNextBlock(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.conv_dw, self.norm = nn.Conv2d(width, width, 7, padding=3, groups=width), ChannelNorm(width, eps=1e-6)
+        self.mlp = nn.ModuleDict({"fc1": nn.Conv2d(width, 4 * width, 1), "fc2": nn.Conv2d(4 * width, width, 1)})
+        self.gamma = nn.Parameter(torch.full((width,), 1e-6))
+
+    def forward(self, x):
+        branch = self.mlp["fc2"](F.gelu(self.mlp["fc1"](self.norm(self.conv_dw(x)))))
+        return x + branch * self.gamma.reshape(1, -1, 1, 1)
+
+
+class ConvNext(nn.Module):
+    """Liu et al., arXiv 2201.03545, with timm's names and 1x1 convolutions in the blocks, as timm's atto has them."""
+
+    def __init__(self, widths, counts, patch, classes=10):
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, widths[0], patch, patch), ChannelNorm(widths[0], eps=1e-6))
+        stage = lambda before, width, count, first: nn.ModuleDict({
+            "downsample": nn.Identity() if first else nn.Sequential(ChannelNorm(before, eps=1e-6), nn.Conv2d(before, width, 2, 2)),
+            "blocks": nn.Sequential(*(ConvNextBlock(width) for _ in range(count))),
+        })
+        sizes = zip([widths[0], *widths], widths, counts)
+        self.stages = nn.ModuleList(stage(*size, index == 0) for index, size in enumerate(sizes))
+        self.head = nn.ModuleDict({"norm": nn.LayerNorm(widths[-1], eps=1e-6), "fc": nn.Linear(widths[-1], classes)})
+
+    def features(self, x):
+        x = self.stem(x)
+        for stage in self.stages:
+            x = stage["blocks"](stage["downsample"](x))
+        return self.head["norm"](x.mean((2, 3)))
+
+
+def vit_tiny_cifar():
+    return Vit(192, 3, 12, 4, 64)
+
+
+def convnext_atto_cifar():
+    return ConvNext((40, 80, 160, 320), (2, 2, 6, 2), 1)
+
+
 class Vgg(nn.Module):
     """torchvision's layout with the stages given; the classifier is one linear layer, or torchvision's three."""
 
@@ -204,6 +287,8 @@ ZOO = {
     "wide-resnet16-4": (lambda: WideResNet(16, 4), (2, 3, 16, 8)),
     "wide-resnet28-4": (lambda: WideResNet(28, 4), (2, 3, 16, 8)),
     "conv4": (lambda: Conv4([64] * 4, 2 * 3), (3, 3, 32, 48)),
+    "vit-tiny-cifar": (vit_tiny_cifar, (2, 3, 32, 32)),
+    "convnext-atto-cifar": (convnext_atto_cifar, (2, 3, 32, 48)),
     "mlp": (lambda: Mlp([3072, 512, 512], nn.ReLU, 10, activation_before_head=True), (4, 3072)),
 }
 

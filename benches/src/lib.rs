@@ -4,10 +4,12 @@
 //! device. `BENCH_QUICK=1` uses smaller shapes, for a trial.
 
 mod curve;
+mod layer_scale;
 mod peaks;
 mod settings;
 
 pub use curve::{Curve, Work};
+pub use layer_scale::with_unit_layer_scale;
 pub use peaks::peaks;
 pub use settings::{CPU, Chosen, device, long_steps, quick};
 

@@ -1,9 +1,13 @@
 //! A view of a network as a feature map of `gc-core`.
 
+use std::sync::Arc;
+
 use candle_core::Tensor;
 use gc_core::{BatchNormMode, FeatureMap, InputUnits, Linearization, SquaredPullbacks, Tangent};
 
-use crate::layer::{GradientAccumulator, Layer, LayerInput, Sequential, SequentialTape, relative_change};
+use crate::layer::{GradientAccumulator, Layer, Sequential, Tape, relative_change};
+use crate::layout::to_outside;
+use crate::shared_tape::SharedTape;
 use crate::squared_vjp::{SquaredVjp, SquaredVjps, mismatch};
 use crate::view::View;
 use crate::{Error, Pass, Result};
@@ -12,7 +16,7 @@ use crate::{Error, Pass, Result};
 pub struct Features<'a> {
     view: &'a View,
     pass: Pass,
-    layers: Sequential,
+    layers: Arc<Sequential>,
     layer: Option<String>,
 }
 
@@ -22,51 +26,58 @@ impl View {
     /// **Errors** [`Error::UnknownName`] when there is no such layer.
     pub fn feature_map(&self, pass: Pass, layer: Option<&str>) -> Result<Features<'_>> {
         let layers = layer.map_or_else(|| Ok(self.layers().body.clone()), |name| self.up_to(name))?;
-        Ok(Features { view: self, pass, layers, layer: layer.map(str::to_owned) })
+        Ok(Features { view: self, pass, layers: Arc::new(layers), layer: layer.map(str::to_owned) })
     }
 }
 
 impl Features<'_> {
     /// Each squared norm ‖Jᵀv‖² and the tangent–cotangent terms: one forward pass, then a backward and a forward-mode pass per
-    /// cotangent.
+    /// cotangent. The features are in candle's graph, whose backward pass goes through the same tape.
     fn squared_vjps(
         &self,
         x: &Tensor,
         draw: &dyn Fn(&Tensor) -> gc_core::Result<Vec<Tensor>>,
         units: &InputUnits,
     ) -> gc_core::Result<SquaredPullbacks> {
-        let inside = self.view.to_inside(x).map_err(Error::into_candle)?;
-        let features = self.layers.forward(&inside, &self.pass).map_err(Error::into_candle)?;
-        let cotangents = draw(&features.detach())?;
-        let terms = || -> Result<(Vec<SquaredVjp>, Tensor, bool)> {
-            let input = LayerInput::new(&inside).by_input().with_tangents();
-            let (_, tape) = self.layers.tape(&input, &self.pass.without_update())?;
-            let vjps = SquaredVjps { view: self.view, tape: &tape, images: x, units };
+        let shared = self.view.to_inside(x).and_then(|x| SharedTape::new(&self.layers, &x, &self.pass));
+        let shared = Arc::new(shared.map_err(Error::into_candle)?);
+        let cotangents = draw(shared.features())?;
+        let terms = || -> Result<(Vec<SquaredVjp>, Tensor, Tensor)> {
+            let vjps = SquaredVjps { view: self.view, tape: shared.tape(), images: x, units };
             let mut gradients = GradientAccumulator::of_parameters();
             let vjps = cotangents.iter().map(|v| vjps.of(v, 1.0, &mut gradients)).collect::<Result<_>>()?;
-            let by_graph = tape.by_graph();
-            Ok((vjps, self.scalar(tape, gradients, &features)?, by_graph))
+            Ok((vjps, self.scalar(&shared, gradients)?, self.in_graph(&shared, x)?))
         };
-        let (vjps, term, by_graph) = terms().map_err(Error::into_candle)?;
+        let (vjps, term, features) = terms().map_err(Error::into_candle)?;
         let difference = Tangent::CentralDifference { step: relative_change(x.dtype()), mismatch: mismatch(&vjps) };
         let norms = vjps.into_iter().map(|vjp| vjp.norms).collect();
         let mut pullbacks = SquaredPullbacks::new(features, norms, term);
-        if by_graph {
+        if shared.tape().by_graph() {
             pullbacks.tangent = difference;
         }
         Ok(pullbacks)
     }
 
+    /// The features with candle's graph down to the variables and to `x`.
+    fn in_graph(&self, shared: &Arc<SharedTape>, x: &Tensor) -> Result<Tensor> {
+        let (tape, variables, images) = (shared.clone(), self.view.variables().to_vec(), x.detach());
+        let by_input = x.track_op();
+        let vjps = move |g: &Tensor| -> Result<Vec<Option<Tensor>>> {
+            let mut gradients =
+                if by_input { GradientAccumulator::of_all() } else { GradientAccumulator::of_parameters() };
+            let at_input = tape.tape().vjp(&g.detach().contiguous()?, &mut gradients)?;
+            let at_input = at_input.map(|at_input| to_outside(&at_input, &images)).transpose()?;
+            Ok(variables.iter().map(|variable| gradients.take(variable)).chain([at_input]).collect())
+        };
+        let arguments: Vec<&Tensor> = self.view.variables().iter().chain([x]).collect();
+        Ok(ops::with_vjps(shared.features(), &arguments, move |g| vjps(g).map_err(Error::into_candle))?)
+    }
+
     /// A scalar in candle's graph that has these gradients by the variables, after those by the inputs of layers went on to them.
-    fn scalar(
-        &self,
-        tape: SequentialTape<'_>,
-        mut gradients: GradientAccumulator,
-        features: &Tensor,
-    ) -> Result<Tensor> {
-        let variables = self.view.variables();
+    fn scalar(&self, shared: &SharedTape, mut gradients: GradientAccumulator) -> Result<Tensor> {
+        let (variables, features) = (self.view.variables(), shared.features());
         if gradients.len() > variables.iter().filter(|variable| gradients.holds(variable)).count() {
-            tape.into_vjp(features.zeros_like()?.detach(), &mut gradients)?;
+            shared.tape().vjp(&features.zeros_like()?, &mut gradients)?;
         }
         let zero = Tensor::zeros((), features.dtype(), features.device())?;
         variables.iter().try_fold(zero, |sum, variable| match gradients.take(variable) {

@@ -9,6 +9,7 @@ mod linearization;
 mod network;
 mod params;
 mod pass;
+mod shared_tape;
 mod similar_names;
 mod squared_vjp;
 mod tangent;

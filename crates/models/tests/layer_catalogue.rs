@@ -62,6 +62,46 @@ fn attention() {
 }
 
 #[test]
+fn cross_attention() {
+    let settings = AttentionSettings::new(2);
+    LayerCheck::new("cross-attention", &[2, 2 + 3, 6], |builder| Attention::across(builder, 6, [2, 3], settings)).run();
+    LayerCheck::new("residual cross-attention after layer norm", &[2, 3 + 2, 4], |mut builder| {
+        let mut branch = Sequential::default();
+        branch.push("norm", SampleNorm::layer_norm(builder.under("norm"), 4, 1e-5)?);
+        for (name, layer) in Attention::across(builder.under("attn"), 4, [3, 2], settings)? {
+            branch.push_shared(name, layer);
+        }
+        Ok(Sum::residual(branch))
+    })
+    .run();
+}
+
+/// One head of width 1 with q = k = v = x: a target sees the memory alone, with weights from its own value.
+#[test]
+fn targets_see_the_memory_alone() {
+    let mut params = models::Params::new(candle_core::DType::F64, &candle_core::Device::Cpu);
+    let builder = params.builder(models::Initialisation::Pytorch, 0, models::Access::Frozen);
+    let layers = Attention::across(builder, 1, [2, 2], AttentionSettings::new(1)).unwrap();
+    let set = |name: &str, values: &[f64], shape: &[usize]| {
+        let values = Tensor::from_vec(values.to_vec(), shape, &candle_core::Device::Cpu).unwrap();
+        params.get(name).unwrap().var.set(&values).unwrap();
+    };
+    set("qkv.weight", &[1.0; 3], &[3, 1]);
+    set("qkv.bias", &[0.0; 3], &[3]);
+    set("proj.weight", &[2.0], &[1, 1]);
+    set("proj.bias", &[1.0], &[1]);
+    let x = Tensor::new(&[[[0f64], [1.0], [3.0], [5.0]]], &candle_core::Device::Cpu).unwrap();
+    let y = layers.forward(&x, &Pass::evaluation()).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
+    // Equal weights for the target 0; e^3 and e^5 for the target 1.
+    let second = (3.0 * 3f64.exp() + 5.0 * 5f64.exp()) / (3f64.exp() + 5f64.exp());
+    let expected = [2.0 * 4.0 + 1.0, 2.0 * second + 1.0, 0.0, 0.0];
+    assert!(y.iter().zip(expected).all(|(found, expected)| (found - expected).abs() < 1e-14), "{y:?}");
+    let builder = params.builder(models::Initialisation::Pytorch, 0, models::Access::Frozen);
+    let refused = Attention::across(builder, 1, [0, 2], AttentionSettings::new(1));
+    assert!(matches!(refused, Err(Error::Setting { op: "cross-attention", .. })));
+}
+
+#[test]
 fn tokens() {
     LayerCheck::new("tokens", &[2, 3, 4, 5], |_| Ok(Tokens)).run();
     LayerCheck::new("transposed tokens", &[2, 3, 4], |_| Ok(TransposeTokens)).run();

@@ -254,7 +254,9 @@ impl<'a> Builder<'a, '_, '_> {
                     Err(Error::ElementType { .. }) => Attribute::Other,
                     Err(error) => return Err(error),
                 },
-                AttributeValue::Graph(bytes) if node.op == "If" => self.branch(bytes, scope, place)?,
+                AttributeValue::Graph(bytes) if matches!(node.op, "If" | "Loop" | "Scan") => {
+                    self.branch(bytes, scope, place)?
+                }
                 AttributeValue::Graph(_) | AttributeValue::Reference(_) | AttributeValue::Other => Attribute::Other,
             };
             attributes.push((attribute.name.to_owned(), value));
@@ -275,7 +277,8 @@ impl<'a> Builder<'a, '_, '_> {
             depth: place.depth + 1,
         };
         let (nodes, outputs) = self.graph(&graph, &mut inner, &inside)?;
-        Ok(Attribute::Branch(Arc::new(Branch { nodes, outputs, inputs: graph.inputs.len() })))
+        let inputs = graph.inputs.iter().filter_map(|input| inner.names.get(input.name).copied().flatten()).collect();
+        Ok(Attribute::Branch(Arc::new(Branch { nodes, outputs, inputs })))
     }
 
     /// Records the value of a `Constant`. Returns false for kinds that are not supported.

@@ -47,6 +47,15 @@ pub enum Error {
         /// Its element type.
         kind: String,
     },
+    /// The number of iterations of a loop depends on the input.
+    #[error(
+        "node `{node}` (Loop): the number of iterations depends on the numbers of the input, so that the features jump where it changes; \
+         export the network with a fixed number of iterations (`torch.jit.trace` and `dynamo=True` unroll such loops)"
+    )]
+    LoopCount {
+        /// The node.
+        node: String,
+    },
     /// The graph has another number of inputs than one.
     #[error(
         "the graph has the inputs {inputs:?}; expected one input on which the features depend: store the others in the graph when it is exported"

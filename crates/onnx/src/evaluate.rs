@@ -1,14 +1,13 @@
 //! Evaluates nodes in order.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use candle_core::{DType, Device};
 
-use crate::error::{operand, unsupported};
+use crate::error::unsupported;
 use crate::free_batch::Reference;
-use crate::node::{Attribute, Branch, Id, Node};
-use crate::operators::{self, Call};
+use crate::node::{Id, Node};
+use crate::operators::{self, Call, control};
 use crate::value::Value;
 use crate::{Error, Result};
 
@@ -76,15 +75,14 @@ pub(crate) fn evaluate(node: &Node, values: &mut Values, context: Context) -> Re
             reason: error.to_string(),
         },
     };
-    let outputs = match branches(node) {
-        Some(branches) => branch(branches, &inputs, values, context).map_err(described)?,
-        None => {
-            let adapted = match context.freed {
-                Some(reference) => reference.adapted(node, inputs.clone()).map_err(described)?,
-                None => inputs.clone(),
-            };
-            operators::apply(&Call { node, inputs: &adapted, context }).map_err(described)?
-        }
+    let outputs = if control::is_control(node) {
+        control::outputs(node, &inputs, values, context).map_err(described)?
+    } else {
+        let adapted = match context.freed {
+            Some(reference) => reference.adapted(node, inputs.clone()).map_err(described)?,
+            None => inputs.clone(),
+        };
+        operators::apply(&Call { node, inputs: &adapted, context }).map_err(described)?
     };
     for (id, value) in node.outputs.iter().zip(outputs) {
         if let Some(id) = id {
@@ -97,32 +95,4 @@ pub(crate) fn evaluate(node: &Node, values: &mut Values, context: Context) -> Re
 fn shapes(inputs: &[Option<Value>]) -> String {
     let shape = |input: &Option<Value>| input.as_ref().map_or("–".to_owned(), |value| format!("{:?}", value.dims()));
     inputs.iter().map(shape).collect::<Vec<_>>().join(", ")
-}
-
-/// The branches of `If`: then, else.
-fn branches(node: &Node) -> Option<[&Arc<Branch>; 2]> {
-    let branch = |name: &str| match node.attribute(name) {
-        Some(Attribute::Branch(branch)) => Some(branch),
-        _ => None,
-    };
-    if node.op != "If" || !node.domain.is_empty() {
-        return None;
-    }
-    Some([branch("then_branch")?, branch("else_branch")?])
-}
-
-/// Evaluates the branch of an `If` whose condition holds.
-fn branch(
-    branches: [&Arc<Branch>; 2],
-    inputs: &[Option<Value>],
-    values: &mut Values,
-    context: Context,
-) -> Result<Vec<Value>> {
-    let condition = inputs.first().and_then(Option::as_ref).ok_or_else(|| operand("the condition is missing"))?;
-    let branch = if condition.number()? != 0.0 { branches[0] } else { branches[1] };
-    for node in &branch.nodes {
-        evaluate(node, values, context)?;
-    }
-    let value = |id: &Id| values.get(*id).cloned().ok_or_else(|| operand("a branch does not compute its output"));
-    branch.outputs.iter().map(value).collect()
 }

@@ -24,8 +24,8 @@ pub(crate) struct Reference {
     pub(crate) samples: usize,
     /// The shape of each value.
     pub(crate) shapes: HashMap<Id, Vec<usize>>,
-    /// The numbers of integer values.
-    pub(crate) wholes: HashMap<Id, Vec<i64>>,
+    /// Small integer values.
+    pub(crate) wholes: HashMap<Id, Whole>,
     /// The elements of the batch dimension that are outside the batch, where they are: 5 for [5, n] reshaped to [5·n].
     pub(crate) outer: RefCell<HashMap<Id, usize>>,
 }
@@ -84,6 +84,7 @@ impl Reference {
                     inputs[3] = Some(Whole::list(sizes).into());
                 }
             }
+            "GridSample" => self.repeat_along(&mut inputs, 1, 0)?,
             "LSTM" | "GRU" | "RNN" => {
                 for at in [5, 6] {
                     self.repeat_along(&mut inputs, at, 1)?;
@@ -166,9 +167,8 @@ impl Reference {
         };
         let Some(at) = self.batch_axis(recorded, x.dims()) else { return Ok(None) };
         let target_id = node.inputs.get(1).copied().flatten();
-        let stated = target_id.and_then(|id| self.wholes.get(&id)).cloned();
-        let stated = match stated {
-            Some(stated) => stated,
+        let stated = match target_id.and_then(|id| self.wholes.get(&id)) {
+            Some(stated) => stated.data.to_vec(),
             None => target.whole()?.data.to_vec(),
         };
         // A target that was computed from the actual batch needs no change.
@@ -293,7 +293,7 @@ fn resolve(target: &[i64], from: &[usize], keeps_zero: bool) -> Option<Vec<usize
 /// Several dimensions can qualify, as sizes of 1 do where the file has one sample. The first of these rules decides: a dimension
 /// of the batch alone; the batch outside other elements, but not those of the last dimension, which are features; the batch
 /// inside others; the first.
-fn place_of(output: &[usize], stated: usize, before: usize, after: usize) -> Option<(usize, usize)> {
+pub(crate) fn place_of(output: &[usize], stated: usize, before: usize, after: usize) -> Option<(usize, usize)> {
     let fits = |at: usize| -> Option<(usize, usize, usize)> {
         let (prefix, suffix) = (output[..at].iter().product::<usize>(), output[at + 1..].iter().product::<usize>());
         let divides = prefix > 0 && suffix > 0 && before.is_multiple_of(prefix) && after.is_multiple_of(suffix);

@@ -8,14 +8,14 @@ use gc_core::{BatchNormMode, FeatureMap, Linearization};
 
 use crate::evaluate::{Context, Values, evaluate};
 use crate::free_batch::Reference;
-use crate::linearization::{Network, linearized};
+use crate::linearization::{Network, Recorded, linearized};
 use crate::measured::{Chosen, LinearNode, MeasuredTensor};
 use crate::model::{Input, taken};
 use crate::node::{Id, Node};
 use crate::value::{MOST_ELEMENTS, Value};
 use crate::{Error, Result};
 
-/// Integer values of at most this many numbers are recorded for a graph with a fixed batch.
+/// Integer values of at most this many numbers are recorded.
 const RECORDED: usize = 64;
 
 /// A graph up to the measured tensor, with its weights.
@@ -46,15 +46,8 @@ pub struct Graph {
     head: Option<LinearNode>,
     dtype: DType,
     device: Device,
-    /// Shapes at the batch size of the file, by the shape of a sample.
-    shapes: Mutex<HashMap<Vec<usize>, Arc<Recorded>>>,
-}
-
-/// The shapes and small integer values of a run at the batch size of the file.
-#[derive(Debug, Default)]
-struct Recorded {
-    shapes: HashMap<Id, Vec<usize>>,
-    wholes: HashMap<Id, Vec<i64>>,
+    /// What is known of all values, by the shape of the input.
+    recorded: Mutex<HashMap<Vec<usize>, Arc<Recorded>>>,
 }
 
 /// What a graph is made of.
@@ -82,8 +75,8 @@ impl Graph {
         let Parts { input, nodes, constants, names, chosen, dtype, device } = parts;
         let Chosen { id, tensor, head } = chosen;
         let last = last_uses(&nodes, id);
-        let shapes = Mutex::default();
-        Ok(Self { input, nodes, last, constants, names, id, tensor, head, dtype, device, shapes })
+        let recorded = Mutex::default();
+        Ok(Self { input, nodes, last, constants, names, id, tensor, head, dtype, device, recorded })
     }
 
     /// The tensor that is measured.
@@ -94,6 +87,11 @@ impl Graph {
     /// The name of the input.
     pub fn input(&self) -> &str {
         &self.input.name
+    }
+
+    /// The sizes of one sample, where the file states them all.
+    pub fn sample(&self) -> Option<Vec<usize>> {
+        self.input.sizes.as_deref()?.get(1..)?.iter().copied().collect()
     }
 
     /// The dtype of the weights and of the inputs.
@@ -153,11 +151,7 @@ impl Graph {
         if x.dtype() != self.dtype {
             return Err(Error::DType { expected: self.dtype, got: x.dtype() });
         }
-        let stated = self.input.sizes.as_deref().and_then(|sizes| *sizes.first()?);
-        let reference = match stated {
-            Some(stated) if stated != samples && stated > 0 => Some(self.reference(stated, samples, sample)?),
-            _ => None,
-        };
+        let reference = self.reference(x.dims())?;
         let value = self.run(x, reference.as_ref(), &mut |_, _| {})?;
         let Value::Float(tensor) = value else {
             return Err(Error::IntegerLayer { tensor: self.tensor.name.clone() });
@@ -168,44 +162,46 @@ impl Graph {
         Ok(tensor)
     }
 
-    /// The shapes at the batch size of the file, for an evaluation of `samples`.
-    fn reference(&self, stated: usize, samples: usize, sample: &[usize]) -> Result<Reference> {
-        let mut known = self.shapes.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let recorded = match known.get(sample) {
-            Some(recorded) => recorded.clone(),
-            None => {
-                let recorded = Arc::new(self.record(stated, sample)?);
-                known.insert(sample.to_vec(), recorded.clone());
-                recorded
-            }
-        };
-        Ok(Reference {
+    /// The shapes at the batch size of the file, for an input of another batch size; none for the size of the file.
+    fn reference(&self, input: &[usize]) -> Result<Option<Reference>> {
+        let Some((&samples, sample)) = input.split_first() else { return Ok(None) };
+        let stated = self.input.sizes.as_deref().and_then(|sizes| *sizes.first()?);
+        let Some(stated) = stated.filter(|stated| *stated != samples && *stated > 0) else { return Ok(None) };
+        let dims: Vec<usize> = std::iter::once(stated).chain(sample.iter().copied()).collect();
+        let recorded = self.recorded(&dims)?;
+        Ok(Some(Reference {
             stated,
             samples,
             shapes: recorded.shapes.clone(),
             wholes: recorded.wholes.clone(),
             outer: std::cell::RefCell::default(),
-        })
+        }))
     }
 
-    /// Evaluates the graph at the batch size of the file and records shapes. They do not depend on the numbers of the input.
-    fn record(&self, stated: usize, sample: &[usize]) -> Result<Recorded> {
+    /// The shapes of all values and the small integer values for an input of this shape. They do not depend on its numbers, and are
+    /// found by an evaluation at zeros.
+    fn recorded(&self, input: &[usize]) -> Result<Arc<Recorded>> {
+        let lock = || self.recorded.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(known) = lock().get(input) {
+            return Ok(known.clone());
+        }
         let mut recorded = Recorded::default();
         let mut record = |id: Id, value: &Value| {
             recorded.shapes.insert(id, value.dims().to_vec());
             if let Value::Whole(whole) = value
                 && whole.data.len() <= RECORDED
             {
-                recorded.wholes.insert(id, whole.data.to_vec());
+                recorded.wholes.insert(id, whole.clone());
             }
         };
         for (id, value) in &self.constants {
             record(*id, value);
         }
-        let dims: Vec<usize> = std::iter::once(stated).chain(sample.iter().copied()).collect();
-        let x = Tensor::zeros(dims, self.dtype, &self.device)?;
+        let x = Tensor::zeros(input, self.dtype, &self.device)?;
         record(self.input.id, &x.clone().into());
-        self.run(&x, None, &mut record)?;
+        self.run(&x, self.reference(input)?.as_ref(), &mut record)?;
+        let recorded = Arc::new(recorded);
+        lock().insert(input.to_vec(), recorded.clone());
         Ok(recorded)
     }
 
@@ -283,16 +279,13 @@ impl FeatureMap for Graph {
             most: MOST_ELEMENTS,
             rounds: false,
         };
-        let stated = self.input.sizes.as_deref().and_then(|sizes| *sizes.first()?);
-        let network = Network {
-            nodes: &self.nodes,
-            constants: &self.constants,
-            context,
-            stated,
-            input: self.input.id,
-            output: self.id,
-        };
-        Ok(linearized(&network, x).map_err(Error::into_candle)?)
+        let (nodes, constants) = (&self.nodes, &self.constants);
+        let network = Network { nodes, constants, context, input: self.input.id, output: self.id };
+        if !network.has_rules() {
+            return Ok(None);
+        }
+        let linearization = self.recorded(x.dims()).and_then(|recorded| linearized(&network, &recorded, x));
+        Ok(linearization.map_err(Error::into_candle)?)
     }
 
     fn batch_norm(&self) -> BatchNormMode {

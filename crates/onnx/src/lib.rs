@@ -7,6 +7,7 @@ mod free_batch;
 #[doc(hidden)]
 pub mod fuzzing;
 mod graph;
+mod layout;
 mod linearization;
 mod mapped;
 mod measured;

@@ -13,7 +13,7 @@ use crate::mapped::Mapped;
 use crate::measured::{self, Chosen};
 use crate::message::{self, Kind};
 use crate::node::{Attribute, Id, Node};
-use crate::operators;
+use crate::operators::{self, control, quantised};
 use crate::value::Value;
 use crate::weights::Weights;
 use crate::{Error, Layer, Result};
@@ -126,6 +126,9 @@ impl Model {
         if !missing.is_empty() {
             return Err(Error::Unsupported(missing));
         }
+        let numeric = control::numeric(&nodes, &inputs);
+        control::require_fixed_counts(&nodes, &numeric, &program.names)?;
+        require_smooth(&nodes, &numeric)?;
         let input = one_input(&message, &inputs, &nodes, &chosen, &dependent, &program)?;
         let (constants, nodes) = fold(nodes, &program, &mut weights, &dependent, &wanted)?;
         Graph::new(Parts { input, nodes, constants, names: program.names, chosen, dtype, device: device.clone() })
@@ -198,6 +201,16 @@ fn needed(nodes: Vec<Node>, wanted: &[Id]) -> Vec<Node> {
     }
     kept.reverse();
     kept
+}
+
+/// Refuses operators that round numbers of the input.
+fn require_smooth(nodes: &[Node], numeric: &HashSet<Id>) -> Result<()> {
+    let mut missing = crate::Missing::default();
+    let rounds = |node: &&Node| node.domain.is_empty() && quantised::ROUNDING.contains(&node.op.as_str());
+    for node in nodes.iter().filter(rounds).filter(|node| taken(node).any(|id| numeric.contains(&id))) {
+        missing.operator(format!("{}, which {}", node.op, quantised::REASON));
+    }
+    if missing.is_empty() { Ok(()) } else { Err(Error::Unsupported(missing)) }
 }
 
 /// The one input on which the measured tensor depends.

@@ -35,7 +35,7 @@ pub(crate) enum Attribute {
     Integers(Vec<i64>),
     Floats(Vec<f32>),
     Tensor(Value),
-    /// A branch of `If`, which sees the values around it.
+    /// A branch of `If`, or a body of `Loop` or `Scan`, which sees the values around it.
     Branch(Arc<Branch>),
     /// Types and lists that no supported operator has.
     Other,
@@ -46,7 +46,8 @@ pub(crate) enum Attribute {
 pub(crate) struct Branch {
     pub(crate) nodes: Vec<Node>,
     pub(crate) outputs: Vec<Id>,
-    pub(crate) inputs: usize,
+    /// The values that a body of `Loop` or `Scan` is given; a branch of `If` has none.
+    pub(crate) inputs: Vec<Id>,
 }
 
 impl Node {

@@ -44,6 +44,26 @@ fn floats(name: &str, dims: &[u64], values: &[f32]) -> Vec<u8> {
     [dims, number(2, 1), field(8, name.as_bytes()), field(9, &raw)].concat()
 }
 
+fn longs(name: &str, dims: &[u64], values: &[i64]) -> Vec<u8> {
+    let dims: Vec<u8> = dims.iter().flat_map(|size| number(1, *size)).collect();
+    let raw: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    [dims, number(2, 7), field(8, name.as_bytes()), field(9, &raw)].concat()
+}
+
+fn bytes_of(name: &str, dims: &[u64], values: &[i8]) -> Vec<u8> {
+    let dims: Vec<u8> = dims.iter().flat_map(|size| number(1, *size)).collect();
+    let raw: Vec<u8> = values.iter().map(|value| value.cast_unsigned()).collect();
+    [dims, number(2, 3), field(8, name.as_bytes()), field(9, &raw)].concat()
+}
+
+/// A graph as an attribute: a body with these nodes, inputs and outputs.
+fn body(name: &str, nodes: &[Vec<u8>], inputs: &[&str], outputs: &[&str]) -> Vec<u8> {
+    let nodes: Vec<u8> = nodes.iter().flat_map(|node| field(1, node)).collect();
+    let inputs: Vec<u8> = inputs.iter().flat_map(|name| field(11, &field(1, name.as_bytes()))).collect();
+    let outputs: Vec<u8> = outputs.iter().flat_map(|name| field(12, &field(1, name.as_bytes()))).collect();
+    [field(1, name.as_bytes()), field(6, &[nodes, inputs, outputs].concat()), number(20, 5)].concat()
+}
+
 /// A tensor whose bytes are in another file.
 fn external(name: &str, dims: &[u64], entries: &[(&str, &str)]) -> Vec<u8> {
     let dims: Vec<u8> = dims.iter().flat_map(|size| number(1, *size)).collect();
@@ -387,4 +407,106 @@ fn bytes_that_are_no_graph_are_refused() {
     let mut parts = perceptron();
     parts.nodes[1] = node("Relu", "act", &["a"], &["a"], &[]);
     assert!(matches!(parts.refused(&Layer::Features), Error::Malformed { what: "GraphProto", .. }));
+}
+
+/// x·W three times by a loop, or as often as the body's condition says.
+fn looped(condition: Vec<u8>) -> Parts {
+    let nodes = [node("MatMul", "step", &["h", "w"], &["next"], &[]), condition];
+    let body = body("body", &nodes, &["i", "c", "h"], &["go", "next"]);
+    Parts {
+        nodes: vec![
+            node("Loop", "loop", &["count", "", "x"], &["features"], &[body]),
+            node("Gemm", "head", &["features", "classes"], &["y"], &[]),
+        ],
+        weights: vec![
+            longs("count", &[], &[3]),
+            floats("w", &[2, 2], &[1.0, 1.0, 0.0, 1.0]),
+            floats("classes", &[2, 2], &[1.0, 0.0, 0.0, 1.0]),
+        ],
+        inputs: vec![value("x", 1, &[0, 2])],
+        output: "y",
+        opset: 17,
+        functions: vec![],
+    }
+}
+
+#[test]
+fn loops_with_a_fixed_count_are_unrolled() {
+    let parts = looped(node("Identity", "keep", &["c"], &["go"], &[]));
+    let graph = parts.model().graph(&Layer::Features, DType::F64, &Device::Cpu).unwrap();
+    // W³ = [[1, 3], [0, 1]].
+    assert_eq!(graph.evaluate(&x()).unwrap().to_vec2::<f64>().unwrap(), [[1.0, 4.0], [2.0, 6.5]]);
+    let gc = GeometricComplexity::exact().measure_inputs(&graph, &x()).unwrap();
+    assert!((gc.value - 11.0).abs() < 1e-9, "{}", gc.value);
+}
+
+#[test]
+fn loops_whose_count_depends_on_the_input_are_refused() {
+    let condition = node("IsNaN", "stop", &["next"], &["go"], &[]);
+    let error = looped(condition).refused(&Layer::Features);
+    assert!(matches!(&error, Error::LoopCount { node } if node == "loop"), "{error}");
+    assert!(error.to_string().contains("fixed number of iterations"), "{error}");
+}
+
+#[test]
+fn scans_go_over_the_rows_of_a_sequence() {
+    let nodes =
+        [node("Add", "twice", &["s", "s"], &["double"], &[]), node("Add", "step", &["double", "row"], &["next"], &[])];
+    let axes = [field(1, b"scan_input_axes"), number(8, 1), number(20, 7)].concat();
+    let attributes = [body("body", &nodes, &["s", "row"], &["next"]), integer("num_scan_inputs", 1), axes];
+    let parts = Parts {
+        nodes: vec![
+            node("Gather", "first", &["x", "zero"], &["start"], &[integer("axis", 1)]),
+            node("Scan", "scan", &["start", "x"], &["features"], &attributes),
+            node("Gemm", "head", &["features", "classes"], &["y"], &[]),
+        ],
+        weights: vec![longs("zero", &[], &[0]), floats("classes", &[2, 2], &[1.0, 0.0, 0.0, 1.0])],
+        inputs: vec![value("x", 1, &[0, 2, 2])],
+        output: "y",
+        opset: 17,
+        functions: vec![],
+    };
+    let graph = parts.model().graph(&Layer::Features, DType::F64, &Device::Cpu).unwrap();
+    let x = Tensor::new(&[[[1f64, 2.0], [3.0, 4.0]]], &Device::Cpu).unwrap();
+    // 2·(2·a + a) + b for the rows a and b.
+    assert_eq!(graph.evaluate(&x).unwrap().to_vec2::<f64>().unwrap(), [[9.0, 16.0]]);
+    let gc = GeometricComplexity::exact().measure_inputs(&graph, &x).unwrap();
+    assert!((gc.value - 2.0 * 37.0).abs() < 1e-9, "{}", gc.value);
+}
+
+/// A linear layer whose weights are stored as bytes, then rounded activations if `rounded`.
+fn quantised(rounded: bool) -> Parts {
+    let mut nodes = vec![
+        node("DequantizeLinear", "weights", &["bytes", "scale"], &["w"], &[]),
+        node("MatMul", "fc", &["x", "w"], &["h"], &[]),
+    ];
+    if rounded {
+        nodes.push(node("QuantizeLinear", "round", &["h", "scale"], &["q"], &[]));
+        nodes.push(node("DequantizeLinear", "back", &["q", "scale"], &["features"], &[]));
+    } else {
+        nodes.push(node("Identity", "same", &["h"], &["features"], &[]));
+    }
+    nodes.push(node("Gemm", "head", &["features", "classes"], &["y"], &[]));
+    Parts {
+        nodes,
+        weights: vec![
+            bytes_of("bytes", &[2, 2], &[1, -2, 3, 4]),
+            floats("scale", &[], &[0.5]),
+            floats("classes", &[2, 2], &[1.0, 0.0, 0.0, 1.0]),
+        ],
+        inputs: vec![value("x", 1, &[0, 2])],
+        output: "y",
+        opset: 17,
+        functions: vec![],
+    }
+}
+
+#[test]
+fn weights_stored_as_integers_are_measured_and_rounded_activations_refused() {
+    let graph = quantised(false).model().graph(&Layer::Features, DType::F64, &Device::Cpu).unwrap();
+    let gc = GeometricComplexity::exact().measure_inputs(&graph, &x()).unwrap();
+    assert!((gc.value - 0.25 * 30.0).abs() < 1e-9, "{}", gc.value);
+    let error = quantised(true).refused(&Layer::Features);
+    assert!(matches!(&error, Error::Unsupported(_)), "{error}");
+    assert!(error.to_string().contains("QuantizeLinear, which computes with rounded numbers"), "{error}");
 }

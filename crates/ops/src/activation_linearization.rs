@@ -14,7 +14,24 @@ use super::product::hadamard;
 use crate::kernels::{Activation, elementwise};
 use crate::{Error, Result};
 
-/// The elementwise product without a graph, where row r of `g` `[k·n, …]` belongs to row r mod n of `factor` `[n, …]`.
+/// The elementwise product without a graph of k cotangents per sample and one factor per sample.
+///
+/// **Shapes** `g` `[k·n, …]`, `factor` `[n, …]`, the result as `g`. Row r of `g` belongs to row r mod n of `factor`.
+///
+/// **Errors** [`Error::Shape`](crate::Error::Shape) if the sizes do not match, [`Error::DType`](crate::Error::DType) if the dtypes
+/// differ.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// let (g, factor) = (Tensor::new(&[[1f64], [2.], [3.], [4.]], &Device::Cpu)?, Tensor::new(&[[5f64], [7.]], &Device::Cpu)?);
+/// assert_eq!(ops::hadamard_rows(&g, &factor)?.flatten_all()?.to_vec1::<f64>()?, [5., 14., 15., 28.]);
+/// # Ok::<(), ops::Error>(())
+/// ```
+pub fn hadamard_rows(g: &Tensor, factor: &Tensor) -> Result<Tensor> {
+    times_rows("hadamard-rows", g, factor)
+}
+
+/// As [`hadamard_rows`], for errors of this operation.
 fn times_rows(op: &'static str, g: &Tensor, factor: &Tensor) -> Result<Tensor> {
     same_dtype(op, g, factor)?;
     let g = g.detach();

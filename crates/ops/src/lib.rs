@@ -35,7 +35,7 @@ mod with_gradient;
 mod with_vjp;
 
 pub use activation::{derivative, relu};
-pub use activation_linearization::{ActivationLinearization, PreluLinearization, prelu, prelu_jvp};
+pub use activation_linearization::{ActivationLinearization, PreluLinearization, hadamard_rows, prelu, prelu_jvp};
 pub use attention::{AttentionLinearization, AttentionMask, AttentionSettings, attention, attention_jvp};
 pub use candle_core;
 pub use composed::composed;
@@ -54,4 +54,4 @@ pub use sample_norm::{
 };
 pub use softmax::{SoftmaxLinearization, softmax, softmax_jvp};
 pub use with_gradient::with_gradient;
-pub use with_vjp::with_vjp;
+pub use with_vjp::{with_vjp, with_vjps};

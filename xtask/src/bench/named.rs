@@ -1,4 +1,4 @@
-//! Comparisons that pages quote by a key, and the summary of ten of them.
+//! Comparisons that pages quote by a key, and their summary.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -19,8 +19,8 @@ pub(super) struct Named {
     peer: &'static str,
 }
 
-/// The ten comparisons of the summary, in its order.
-pub(super) const SUMMARY: [Named; 10] = [
+/// The comparisons of the summary, in its order.
+pub(super) const SUMMARY: [Named; 14] = [
     Named {
         key: "vgg13-step",
         words: "training step of VGG-13, batch 64",
@@ -40,9 +40,33 @@ pub(super) const SUMMARY: [Named; 10] = [
         peer: "PyTorch",
     },
     Named {
+        key: "vit-step",
+        words: "training step of ViT-Tiny on 32×32 images, batch 64",
+        work: "train/vit-tiny-cifar/64x3x32x32, cpu",
+        peer: "PyTorch",
+    },
+    Named {
+        key: "convnext-step",
+        words: "training step of ConvNeXt-Atto on 32×32 images, batch 64",
+        work: "train/convnext-atto-cifar/64x3x32x32, cpu",
+        peer: "PyTorch",
+    },
+    Named {
         key: "exact-gc",
         words: "exact GC of VGG-13, an image",
         work: "gc/exact, vgg13, p=512/each image of 3x32x32, cpu",
+        peer: "PyTorch",
+    },
+    Named {
+        key: "vit-gc",
+        words: "exact GC of ViT-Tiny on 32×32 images, an image",
+        work: "gc/exact, vit-tiny-cifar, p=192/each image of 3x32x32, cpu",
+        peer: "PyTorch",
+    },
+    Named {
+        key: "convnext-gc",
+        words: "exact GC of ConvNeXt-Atto on 32×32 images, an image",
+        work: "gc/exact, convnext-atto-cifar, p=320/each image of 3x32x32, cpu",
         peer: "PyTorch",
     },
     Named {
@@ -193,7 +217,11 @@ mod tests {
     #[test]
     fn the_summary_states_ranges_from_three_rounds_on_and_what_is_missing() {
         let text = summary(&with_report());
-        assert_eq!(text.lines().filter(|line| line.starts_with("| ")).count(), 11, "a head and ten rows");
+        assert_eq!(
+            text.lines().filter(|line| line.starts_with("| ")).count(),
+            1 + SUMMARY.len(),
+            "a head and the rows"
+        );
         assert!(text.contains("| 1.00 s | NumPy | 4.00 s | 3.0 | 2.5 to 4.0 in 3 rounds |"), "{text}");
         assert!(text.contains("| PyTorch | | not recorded | |"), "{text}");
         assert!(text.contains("All topics at commit 1234abc, 2 cores, 2 threads."), "{text}");

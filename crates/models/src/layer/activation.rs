@@ -1,7 +1,9 @@
 //! Activations as layers.
 
+use std::sync::OnceLock;
+
 use candle_core::Tensor;
-use ops::{Activation, derivative, hadamard, relu_mask, relu_mask_rows, repeat_rows};
+use ops::{Activation, derivative, hadamard, hadamard_rows, relu_mask, relu_mask_rows};
 
 use super::{GradientAccumulator, Kind, Layer, LayerInput, LayerLinearization, Tape};
 use crate::{Pass, Result};
@@ -36,7 +38,7 @@ impl Layer for ActivationLayer {
         let y = self.0.forward(&input.x)?;
         // The derivative of ReLU is computed from its output, that of any other activation from the input.
         let at = if self.0 == Activation::Relu { y.clone() } else { input.x.clone() };
-        Ok(LayerLinearization::new(y, ActivationTape { activation: self.0, at }))
+        Ok(LayerLinearization::new(y, ActivationTape { activation: self.0, at, slope: OnceLock::new() }))
     }
 }
 
@@ -44,6 +46,19 @@ struct ActivationTape {
     activation: Activation,
     /// The input; for ReLU the output.
     at: Tensor,
+    /// The derivative, once a VJP of several cotangents per sample has needed it.
+    slope: OnceLock<Tensor>,
+}
+
+impl ActivationTape {
+    /// The derivative at the input; kept for later VJPs if `keeps`.
+    fn slope(&self, keeps: bool) -> Result<Tensor> {
+        if let Some(slope) = self.slope.get() {
+            return Ok(slope.clone());
+        }
+        let slope = derivative(self.activation, 1, &self.at)?;
+        Ok(if keeps { self.slope.get_or_init(|| slope).clone() } else { slope })
+    }
 }
 
 impl Tape for ActivationTape {
@@ -54,7 +69,7 @@ impl Tape for ActivationTape {
         Ok(Some(match self.activation {
             Activation::Relu => relu_mask_rows(g, &self.at)?,
             Activation::Identity => g.clone(),
-            smooth => hadamard(g, &derivative(smooth, 1, &repeat_rows("activation", &self.at, g)?)?)?,
+            _ => hadamard_rows(g, &self.slope(g.dims() != self.at.dims())?)?,
         }))
     }
 
@@ -63,7 +78,7 @@ impl Tape for ActivationTape {
         Ok(match self.activation {
             Activation::Relu => relu_mask(t, &self.at)?,
             Activation::Identity => t.clone(),
-            smooth => hadamard(t, &derivative(smooth, 1, &self.at)?)?,
+            _ => hadamard(t, &self.slope(false)?)?,
         })
     }
 

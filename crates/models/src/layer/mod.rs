@@ -71,6 +71,7 @@ mod compile;
 mod concatenation;
 mod conv;
 mod conv1d;
+mod cross_attention;
 mod dropout;
 mod flatten;
 mod gate;

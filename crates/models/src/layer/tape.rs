@@ -8,7 +8,7 @@ use crate::{Error, Result};
 /// What a layer keeps of one forward pass, and its derivatives there. J is the Jacobian of the output by the input.
 ///
 /// All tensors are outside any graph. The methods can be called repeatedly.
-pub trait Tape {
+pub trait Tape: Send + Sync {
     /// Jᵀg, the cotangent of the input, if `into` asks for it. The gradients of ⟨g, y⟩ by the parameters that `into`
     /// [wants](GradientAccumulator::wants) are added to it.
     ///
@@ -117,14 +117,22 @@ pub struct LinearTape<A, T> {
     transpose: T,
 }
 
-impl<A: Fn(&Tensor) -> Result<Tensor>, T: Fn(&Tensor) -> Result<Tensor>> LinearTape<A, T> {
+impl<A, T> LinearTape<A, T>
+where
+    A: Fn(&Tensor) -> Result<Tensor> + Send + Sync,
+    T: Fn(&Tensor) -> Result<Tensor> + Send + Sync,
+{
     /// From t ↦ J t and g ↦ Jᵀg; the latter takes k cotangents for each row, as [`Tape::vjp`].
     pub fn new(apply: A, transpose: T) -> Self {
         Self { apply, transpose }
     }
 }
 
-impl<A: Fn(&Tensor) -> Result<Tensor>, T: Fn(&Tensor) -> Result<Tensor>> Tape for LinearTape<A, T> {
+impl<A, T> Tape for LinearTape<A, T>
+where
+    A: Fn(&Tensor) -> Result<Tensor> + Send + Sync,
+    T: Fn(&Tensor) -> Result<Tensor> + Send + Sync,
+{
     fn vjp(&self, g: &Tensor, into: &mut GradientAccumulator) -> Result<Option<Tensor>> {
         into.wants_input().then(|| (self.transpose)(g)).transpose()
     }

@@ -197,7 +197,7 @@ struct ParameterTape<'a, L, P> {
     by_parameter: P,
 }
 
-impl<L: Tape, P: Fn(&Tensor) -> Result<Tensor>> Tape for ParameterTape<'_, L, P> {
+impl<L: Tape, P: Fn(&Tensor) -> Result<Tensor> + Send + Sync> Tape for ParameterTape<'_, L, P> {
     fn vjp(&self, g: &Tensor, into: &mut GradientAccumulator) -> Result<Option<Tensor>> {
         if into.wants(self.parameter) {
             into.add(self.parameter, (self.by_parameter)(&g.detach())?)?;

@@ -46,12 +46,23 @@ pub(super) fn same_size(kernel: usize, stride: usize, groups: usize) -> ConvSett
 pub(super) fn push_mlp(
     layers: &mut Sequential,
     mut builder: Builder<'_>,
+    widths: [usize; 3],
+    activation: Activation,
+) -> Result<()> {
+    push_feed_forward(layers, &mut builder, [["fc1", "fc1"], ["fc2", "fc2"]], widths, activation)
+}
+
+/// Appends a linear layer, an activation and a linear layer. Each linear layer has a name and the path of its parameters.
+pub(super) fn push_feed_forward(
+    layers: &mut Sequential,
+    builder: &mut Builder<'_>,
+    [first, second]: [[&str; 2]; 2],
     [inputs, hidden, outputs]: [usize; 3],
     activation: Activation,
 ) -> Result<()> {
-    layers.push("fc1", Linear::new(builder.under("fc1"), inputs, hidden)?);
+    layers.push(first[0], Linear::new(builder.under(first[1]), inputs, hidden)?);
     layers.push("act", ActivationLayer(activation));
-    layers.push("fc2", Linear::new(builder.under("fc2"), hidden, outputs)?);
+    layers.push(second[0], Linear::new(builder.under(second[1]), hidden, outputs)?);
     Ok(())
 }
 

@@ -28,7 +28,7 @@ pub struct ConvNextConfig {
     #[serde(default)]
     pub conv_mlp: bool,
     /// Side of a patch of the stem in pixels; divides both sides of the images.
-    #[serde(default = "four")]
+    #[serde(default = "super::family::four")]
     pub patch: usize,
     /// The initial factors of layer scale.
     #[serde(default = "small")]
@@ -48,10 +48,6 @@ pub struct ConvNextConfig {
     /// Outputs of the head.
     #[serde(default = "super::family::thousand")]
     pub classes: usize,
-}
-
-fn four() -> usize {
-    4
 }
 
 fn small() -> f64 {

@@ -4,10 +4,10 @@ use ops::{Activation, AttentionSettings};
 use serde::{Deserialize, Serialize};
 
 use super::BodyAndHead;
-use super::blocks::scaled_in_steps;
-use super::family::{Family, require_count, require_size, takes_sequences};
+use super::blocks::push_feed_forward;
+use super::family::{Family, SequenceSizes, takes_sequences};
 use crate::Result;
-use crate::layer::{ActivationLayer, Attention, Linear, SampleNorm, Sequential, Sum, TokenPool, require_heads};
+use crate::layer::{Attention, Linear, SampleNorm, Sequential, Sum, TokenPool};
 use crate::params::Builder;
 
 /// PyTorch's and GPT-2's ε of layer norms.
@@ -33,7 +33,7 @@ pub struct DecoderConfig {
     /// Heads of every attention; divides the width.
     pub heads: usize,
     /// The width between the two linear layers of a block, as a multiple of `width`.
-    #[serde(default = "four")]
+    #[serde(default = "super::family::four")]
     pub mlp_ratio: usize,
     /// The activation between the two linear layers of a block.
     #[serde(default = "gelu_tanh")]
@@ -42,15 +42,16 @@ pub struct DecoderConfig {
     pub classes: usize,
 }
 
-fn four() -> usize {
-    4
-}
-
 fn gelu_tanh() -> Activation {
     Activation::GeluTanh
 }
 
 impl DecoderConfig {
+    fn sizes(&self) -> SequenceSizes {
+        let Self { tokens, width, depth, heads, mlp_ratio, classes, .. } = *self;
+        SequenceSizes { tokens, width, depth, heads, mlp_ratio, classes }
+    }
+
     /// The sizes of `gpt2` for sequences of 1024 tokens.
     fn named(name: &str) -> Option<Self> {
         (name == "gpt2").then(|| Self {
@@ -58,7 +59,7 @@ impl DecoderConfig {
             width: 768,
             depth: 12,
             heads: 12,
-            mlp_ratio: four(),
+            mlp_ratio: super::family::four(),
             activation: gelu_tanh(),
             classes: 50257,
         })
@@ -74,11 +75,10 @@ impl DecoderConfig {
         attention.push("c_proj", Linear::new(builder.under("attn.c_proj"), self.width, self.width)?);
         body.push(format!("{name}.attn"), Sum::residual(attention));
         let mut mlp = Sequential::default();
-        let hidden = self.mlp_ratio * self.width;
         mlp.push("ln_2", norm(builder.under("ln_2"))?);
-        mlp.push("c_fc", Linear::new(builder.under("mlp.c_fc"), self.width, hidden)?);
-        mlp.push("act", ActivationLayer(self.activation));
-        mlp.push("c_proj", Linear::new(builder.under("mlp.c_proj"), hidden, self.width)?);
+        let widths = [self.width, self.mlp_ratio * self.width, self.width];
+        let names = [["c_fc", "c_fc"], ["c_proj", "c_proj"]];
+        push_feed_forward(&mut mlp, &mut builder.under("mlp"), names, widths, self.activation)?;
         body.push(format!("{name}.mlp"), Sum::residual(mlp));
         Ok(())
     }
@@ -94,20 +94,12 @@ impl Family for DecoderConfig {
 
     takes_sequences!();
 
-    fn scale_width(&mut self, factor: f64) {
-        self.width = scaled_in_steps(self.width, factor, self.heads);
-    }
-
     fn head_name(&self) -> String {
         "lm_head".into()
     }
 
     fn build(&self, mut builder: Builder<'_>) -> Result<BodyAndHead> {
-        let sizes = [("tokens", self.tokens), ("width", self.width), ("mlp_ratio", self.mlp_ratio)];
-        sizes.into_iter().try_for_each(|(name, size)| require_size(name, size))?;
-        require_size("classes", self.classes)?;
-        require_count("depth", self.depth)?;
-        require_heads(self.width, self.heads)?;
+        self.sizes().require()?;
         let mut body = Sequential::default();
         for block in 0..self.depth {
             let name = format!("h.{block}");

@@ -5,11 +5,10 @@ use ops::Activation;
 use serde::{Deserialize, Serialize};
 
 use super::BodyAndHead;
-use super::blocks::{BATCH_NORM_EPSILON, divisible_by_8, same_size};
-use super::family::{Family, require_images, require_probability, require_size, rgb, takes_images};
-use super::inverted_residual::{InvertedResidual, MobileStage, Squeeze, push_conv_norm};
+use super::blocks::BATCH_NORM_EPSILON;
+use super::family::{Family, require_images, require_probability, rgb, takes_images};
+use super::inverted_residual::{InvertedResidual, MobileBody, MobileStage, Squeeze, scaled_by_8};
 use crate::Result;
-use crate::layer::{ConvSizes, GlobalAvgPool, Sequential};
 use crate::params::Builder;
 
 /// A stem with stride 2, stages of inverted residual blocks with squeeze-and-excitation, a 1×1 convolution to four times the
@@ -26,7 +25,7 @@ pub struct EfficientNetConfig {
     #[serde(default = "stem_channels")]
     pub stem_channels: usize,
     /// Stride of the stem: 2, or 1 for small images.
-    #[serde(default = "two")]
+    #[serde(default = "super::family::two")]
     pub stem_stride: usize,
     /// The stages.
     #[serde(default = "stages")]
@@ -52,10 +51,6 @@ fn stem_channels() -> usize {
     32
 }
 
-fn two() -> usize {
-    2
-}
-
 fn silu() -> Activation {
     Activation::Silu
 }
@@ -77,7 +72,7 @@ impl EfficientNetConfig {
     fn named(name: &str) -> Option<Self> {
         (name == "efficientnet_b0").then(|| Self {
             stem_channels: stem_channels(),
-            stem_stride: two(),
+            stem_stride: super::family::two(),
             stages: stages(),
             stochastic_depth: 0.0,
             activation: silu(),
@@ -100,10 +95,8 @@ impl Family for EfficientNetConfig {
 
     /// Widths are multiples of 8, as in torchvision.
     fn scale_width(&mut self, factor: f64) {
-        let valid = factor.is_finite() && factor > 0.0;
-        let scaled = |width: usize| if valid { divisible_by_8(width as f64 * factor) } else { 0 };
-        self.stem_channels = scaled(self.stem_channels);
-        self.stages.iter_mut().for_each(|stage| stage.channels = scaled(stage.channels));
+        self.stem_channels = scaled_by_8(self.stem_channels, factor);
+        self.stages.iter_mut().for_each(|stage| stage.channels = scaled_by_8(stage.channels, factor));
     }
 
     fn has_batch_norm(&self) -> bool {
@@ -116,41 +109,22 @@ impl Family for EfficientNetConfig {
 
     fn build(&self, mut builder: Builder<'_>) -> Result<BodyAndHead> {
         require_images(self.in_channels, self.input_size, self.classes)?;
-        require_size("stem_channels", self.stem_channels)?;
-        require_size("stem_stride", self.stem_stride)?;
         require_probability(self.stochastic_depth)?;
-        let mut body = Sequential::default();
-        let form = (self.activation, BATCH_NORM_EPSILON);
-        let sizes = ConvSizes { inputs: self.in_channels, outputs: self.stem_channels, kernel: 3 };
-        push_conv_norm(&mut body, &mut builder, "features.0", (sizes, same_size(3, self.stem_stride, 1)), form)?;
+        let stem = [self.in_channels, self.stem_channels, self.stem_stride];
+        let mut layers = MobileBody::with_stem(&mut builder, stem, (self.activation, BATCH_NORM_EPSILON))?;
         let total: usize = self.stages.iter().map(|stage| stage.blocks).sum();
-        let (mut channels, mut done) = (self.stem_channels, 0);
-        for (index, stage) in self.stages.iter().enumerate() {
-            stage.require()?;
-            for block in 0..stage.blocks {
-                let squeeze =
-                    Squeeze { channels: (channels / 4).max(1), activation: self.activation, gate: Activation::Sigmoid };
-                let residual = InvertedResidual {
-                    container: "block",
-                    inputs: channels,
-                    expanded: channels * stage.expansion,
-                    outputs: stage.channels,
-                    kernel: stage.kernel,
-                    stride: if block == 0 { stage.stride } else { 1 },
-                    squeeze: Some(squeeze),
-                    activation: self.activation,
-                    epsilon: BATCH_NORM_EPSILON,
-                    flat_end: false,
-                    stochastic_depth: self.stochastic_depth * done as f64 / total as f64,
-                };
-                residual.push(&mut body, &mut builder, &format!("features.{}.{block}", index + 1))?;
-                (channels, done) = (stage.channels, done + 1);
-            }
-        }
-        let sizes = ConvSizes { inputs: channels, outputs: 4 * channels, kernel: 1 };
-        let name = format!("features.{}", self.stages.len() + 1);
-        push_conv_norm(&mut body, &mut builder, &name, (sizes, same_size(1, 1, 1)), form)?;
-        body.push("avgpool", GlobalAvgPool);
-        BodyAndHead::new(body, builder, &self.head_name(), 4 * channels, self.classes)
+        layers.push_stages(&self.stages, |layers, common, [stage, block]| {
+            let squeeze = Squeeze {
+                channels: (common.inputs / 4).max(1),
+                activation: self.activation,
+                gate: Activation::Sigmoid,
+            };
+            let stochastic_depth = self.stochastic_depth * layers.blocks as f64 / total as f64;
+            let residual = InvertedResidual { squeeze: Some(squeeze), stochastic_depth, ..common };
+            (residual, format!("features.{}.{block}", stage + 1))
+        })?;
+        let features = 4 * layers.channels;
+        let body = layers.end(self.stages.len() + 1, features)?;
+        BodyAndHead::new(body, builder, &self.head_name(), features, self.classes)
     }
 }

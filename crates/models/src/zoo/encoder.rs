@@ -4,12 +4,10 @@ use ops::{Activation, AttentionSettings};
 use serde::{Deserialize, Serialize};
 
 use super::BodyAndHead;
-use super::blocks::scaled_in_steps;
-use super::family::{Family, gelu, require_count, require_size, takes_sequences};
+use super::blocks::push_feed_forward;
+use super::family::{Family, SequenceSizes, gelu, takes_sequences};
 use crate::Result;
-use crate::layer::{
-    ActivationLayer, Attention, Concatenation, Linear, SampleNorm, Sequential, Sum, TokenPool, require_heads,
-};
+use crate::layer::{ActivationLayer, Attention, Concatenation, Linear, SampleNorm, Sequential, Sum, TokenPool};
 use crate::params::Builder;
 
 /// BERT's ε of layer norms.
@@ -36,7 +34,7 @@ pub struct EncoderConfig {
     /// Heads of every attention; divides the width.
     pub heads: usize,
     /// The width between the two linear layers of a block, as a multiple of `width`.
-    #[serde(default = "four")]
+    #[serde(default = "super::family::four")]
     pub mlp_ratio: usize,
     /// The activation between the two linear layers of a block.
     #[serde(default = "gelu")]
@@ -45,11 +43,12 @@ pub struct EncoderConfig {
     pub classes: usize,
 }
 
-fn four() -> usize {
-    4
-}
-
 impl EncoderConfig {
+    fn sizes(&self) -> SequenceSizes {
+        let Self { tokens, width, depth, heads, mlp_ratio, classes, .. } = *self;
+        SequenceSizes { tokens, width, depth, heads, mlp_ratio, classes }
+    }
+
     /// The sizes of BERT base for sequences of 512 tokens and two classes.
     fn named(name: &str) -> Option<Self> {
         (name == "bert-base").then(|| Self {
@@ -57,7 +56,7 @@ impl EncoderConfig {
             width: 768,
             depth: 12,
             heads: 12,
-            mlp_ratio: four(),
+            mlp_ratio: super::family::four(),
             activation: gelu(),
             classes: 2,
         })
@@ -88,12 +87,10 @@ impl EncoderConfig {
             let layer = SampleNorm::layer_norm(builder.under(norm), self.width, EPSILON)?;
             body.push(format!("{name}.{norm}"), layer);
             if feed_forward {
-                let hidden = self.mlp_ratio * self.width;
                 let mut layers = Sequential::default();
-                let intermediate = Linear::new(builder.under("intermediate.dense"), self.width, hidden)?;
-                layers.push("intermediate", intermediate);
-                layers.push("act", ActivationLayer(self.activation));
-                layers.push("dense", Linear::new(builder.under("output.dense"), hidden, self.width)?);
+                let widths = [self.width, self.mlp_ratio * self.width, self.width];
+                let names = [["intermediate", "intermediate.dense"], ["dense", "output.dense"]];
+                push_feed_forward(&mut layers, &mut builder, names, widths, self.activation)?;
                 body.push(format!("{name}.output"), Sum::residual(layers));
             }
         }
@@ -111,20 +108,12 @@ impl Family for EncoderConfig {
 
     takes_sequences!();
 
-    fn scale_width(&mut self, factor: f64) {
-        self.width = scaled_in_steps(self.width, factor, self.heads);
-    }
-
     fn head_name(&self) -> String {
         "classifier".into()
     }
 
     fn build(&self, mut builder: Builder<'_>) -> Result<BodyAndHead> {
-        let sizes = [("tokens", self.tokens), ("width", self.width), ("mlp_ratio", self.mlp_ratio)];
-        sizes.into_iter().try_for_each(|(name, size)| require_size(name, size))?;
-        require_size("classes", self.classes)?;
-        require_count("depth", self.depth)?;
-        require_heads(self.width, self.heads)?;
+        self.sizes().require()?;
         let mut body = Sequential::default();
         for block in 0..self.depth {
             let name = format!("encoder.layer.{block}");

@@ -151,6 +151,14 @@ pub(super) fn rgb() -> usize {
     3
 }
 
+pub(super) fn two() -> usize {
+    2
+}
+
+pub(super) fn four() -> usize {
+    4
+}
+
 pub(super) fn cifar_size() -> [usize; 2] {
     [32, 32]
 }
@@ -192,7 +200,8 @@ macro_rules! takes_images {
 }
 pub(super) use crate::takes_images;
 
-/// The methods of [`Family`] that the families for embedded sequences share; they have fields of these names.
+/// The methods of [`Family`] that the families for embedded sequences share, and the check of their sizes; they have fields of these
+/// names.
 macro_rules! takes_sequences {
     () => {
         fn classes(&self) -> usize {
@@ -219,9 +228,34 @@ macro_rules! takes_sequences {
         fn has_batch_norm(&self) -> bool {
             false
         }
+
+        fn scale_width(&mut self, factor: f64) {
+            self.width = super::blocks::scaled_in_steps(self.width, factor, self.heads);
+        }
     };
 }
 pub(super) use takes_sequences;
+
+/// The sizes of a transformer of embedded sequences.
+pub(super) struct SequenceSizes {
+    pub(super) tokens: usize,
+    pub(super) width: usize,
+    pub(super) depth: usize,
+    pub(super) heads: usize,
+    pub(super) mlp_ratio: usize,
+    pub(super) classes: usize,
+}
+
+impl SequenceSizes {
+    /// Refuses impossible sizes.
+    pub(super) fn require(&self) -> Result<()> {
+        let sizes = [("tokens", self.tokens), ("width", self.width), ("mlp_ratio", self.mlp_ratio)];
+        sizes.into_iter().try_for_each(|(name, size)| require_size(name, size))?;
+        require_size("classes", self.classes)?;
+        require_count("depth", self.depth)?;
+        crate::layer::require_heads(self.width, self.heads)
+    }
+}
 
 /// Larger sizes are mistakes, and products of them would overflow.
 const LARGEST_SIZE: usize = 1 << 24;

@@ -8,8 +8,8 @@ use super::blocks::{ConvNorm, same_size};
 use super::family::{require_count, require_size};
 use crate::Result;
 use crate::layer::{
-    ActivationLayer, AdaptiveAvgPool, BatchNorm2d, Conv2d, ConvSizes, Flatten, Sequential, SqueezeExcitation,
-    StochasticDepth, Sum,
+    ActivationLayer, AdaptiveAvgPool, BatchNorm2d, Conv2d, ConvSizes, Flatten, GlobalAvgPool, Sequential,
+    SqueezeExcitation, StochasticDepth, Sum,
 };
 use crate::params::Builder;
 
@@ -47,13 +47,90 @@ impl MobileStage {
         rows.iter().map(stage).collect()
     }
 
-    pub(super) fn require(&self) -> Result<()> {
+    fn require(&self) -> Result<()> {
         require_size("expansion", self.expansion)?;
         require_size("channels", self.channels)?;
         require_count("blocks", self.blocks)?;
         require_size("stride", self.stride)?;
         require_size("kernel", self.kernel)
     }
+}
+
+/// The parts that MobileNets and EfficientNets share: a stem, blocks, a 1×1 convolution and the mean over all pixels.
+pub(super) struct MobileBody<'a, 'b> {
+    pub(super) builder: &'a mut Builder<'b>,
+    pub(super) body: Sequential,
+    /// The activation after each batch norm outside blocks, and the ε of all batch norms.
+    pub(super) form: (Activation, f64),
+    /// Channels of the last layer.
+    pub(super) channels: usize,
+    /// Blocks that were appended.
+    pub(super) blocks: usize,
+}
+
+impl<'a, 'b> MobileBody<'a, 'b> {
+    /// The stem, from and to these channels, with this stride.
+    pub(super) fn with_stem(
+        builder: &'a mut Builder<'b>,
+        [inputs, channels, stride]: [usize; 3],
+        form: (Activation, f64),
+    ) -> Result<Self> {
+        require_size("stem_channels", channels)?;
+        require_size("stem_stride", stride)?;
+        let mut body = Sequential::default();
+        let sizes = ConvSizes { inputs, outputs: channels, kernel: 3 };
+        push_conv_norm(&mut body, builder, "features.0", (sizes, same_size(3, stride, 1)), form)?;
+        Ok(Self { builder, body, form, channels, blocks: 0 })
+    }
+
+    /// Appends a block.
+    pub(super) fn push(&mut self, block: InvertedResidual<'_>, name: &str) -> Result<()> {
+        (self.channels, self.blocks) = (block.outputs, self.blocks + 1);
+        block.push(&mut self.body, self.builder, name)
+    }
+
+    /// Appends stages. `block` changes the common block of a stage and names it, given the numbers of the stage and of the block in it.
+    pub(super) fn push_stages(
+        &mut self,
+        stages: &[MobileStage],
+        block: impl Fn(&Self, InvertedResidual<'static>, [usize; 2]) -> (InvertedResidual<'static>, String),
+    ) -> Result<()> {
+        for (index, stage) in stages.iter().enumerate() {
+            stage.require()?;
+            for number in 0..stage.blocks {
+                let common = InvertedResidual {
+                    container: "block",
+                    inputs: self.channels,
+                    expanded: self.channels * stage.expansion,
+                    outputs: stage.channels,
+                    kernel: stage.kernel,
+                    stride: if number == 0 { stage.stride } else { 1 },
+                    squeeze: None,
+                    activation: self.form.0,
+                    epsilon: self.form.1,
+                    flat_end: false,
+                    stochastic_depth: 0.0,
+                };
+                let (block, name) = block(self, common, [index, number]);
+                self.push(block, &name)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends the 1×1 convolution to this many channels, under the number of this layer, and the mean over all pixels.
+    pub(super) fn end(mut self, index: usize, outputs: usize) -> Result<Sequential> {
+        let sizes = ConvSizes { inputs: self.channels, outputs, kernel: 1 };
+        let name = format!("features.{index}");
+        push_conv_norm(&mut self.body, self.builder, &name, (sizes, same_size(1, 1, 1)), self.form)?;
+        self.body.push("avgpool", GlobalAvgPool);
+        Ok(self.body)
+    }
+}
+
+/// `width` times `factor` by the rule of MobileNets; 0, which is refused later, for a factor that is not finite and positive.
+pub(super) fn scaled_by_8(width: usize, factor: f64) -> usize {
+    if factor.is_finite() && factor > 0.0 { super::blocks::divisible_by_8(width as f64 * factor) } else { 0 }
 }
 
 /// Squeeze-and-excitation of a block.
@@ -85,7 +162,7 @@ pub(super) struct InvertedResidual<'a> {
 
 impl InvertedResidual<'_> {
     /// Appends the block, as a sum where input and output have one shape.
-    pub(super) fn push(self, body: &mut Sequential, builder: &mut Builder<'_>, name: &str) -> Result<()> {
+    fn push(self, body: &mut Sequential, builder: &mut Builder<'_>, name: &str) -> Result<()> {
         let mut builder = builder.under(name);
         let mut layers = Sequential::default();
         let mut count = 0;

@@ -4,11 +4,10 @@ use ops::Activation;
 use serde::{Deserialize, Serialize};
 
 use super::BodyAndHead;
-use super::blocks::{BATCH_NORM_EPSILON, divisible_by_8, same_size};
+use super::blocks::BATCH_NORM_EPSILON;
 use super::family::{Family, require_images, require_size, rgb, takes_images};
-use super::inverted_residual::{InvertedResidual, MobileStage, push_conv_norm};
+use super::inverted_residual::{InvertedResidual, MobileBody, MobileStage, scaled_by_8};
 use crate::Result;
-use crate::layer::{ConvSizes, GlobalAvgPool, Sequential};
 use crate::params::Builder;
 
 /// A stem with stride 2, stages of inverted residual blocks, a 1×1 convolution, the mean over all pixels, then the head.
@@ -24,7 +23,7 @@ pub struct MobileNetV2Config {
     #[serde(default = "stem_channels")]
     pub stem_channels: usize,
     /// Stride of the stem: 2, or 1 for small images.
-    #[serde(default = "two")]
+    #[serde(default = "super::family::two")]
     pub stem_stride: usize,
     /// The stages.
     #[serde(default = "stages")]
@@ -48,10 +47,6 @@ pub struct MobileNetV2Config {
 
 fn stem_channels() -> usize {
     32
-}
-
-fn two() -> usize {
-    2
 }
 
 fn last_channels() -> usize {
@@ -79,7 +74,7 @@ impl MobileNetV2Config {
     fn named(name: &str) -> Option<Self> {
         (name == "mobilenet_v2").then(|| Self {
             stem_channels: stem_channels(),
-            stem_stride: two(),
+            stem_stride: super::family::two(),
             stages: stages(),
             last_channels: last_channels(),
             activation: relu6(),
@@ -102,11 +97,9 @@ impl Family for MobileNetV2Config {
 
     /// Widths are multiples of 8, and the last convolution never becomes narrower, as in torchvision.
     fn scale_width(&mut self, factor: f64) {
-        let valid = factor.is_finite() && factor > 0.0;
-        let scaled = |width: usize, factor: f64| if valid { divisible_by_8(width as f64 * factor) } else { 0 };
-        self.stem_channels = scaled(self.stem_channels, factor);
-        self.stages.iter_mut().for_each(|stage| stage.channels = scaled(stage.channels, factor));
-        self.last_channels = scaled(self.last_channels, factor.max(1.0));
+        self.stem_channels = scaled_by_8(self.stem_channels, factor);
+        self.stages.iter_mut().for_each(|stage| stage.channels = scaled_by_8(stage.channels, factor));
+        self.last_channels = scaled_by_8(self.last_channels, factor.max(1.0));
     }
 
     fn has_batch_norm(&self) -> bool {
@@ -119,38 +112,15 @@ impl Family for MobileNetV2Config {
 
     fn build(&self, mut builder: Builder<'_>) -> Result<BodyAndHead> {
         require_images(self.in_channels, self.input_size, self.classes)?;
-        require_size("stem_channels", self.stem_channels)?;
-        require_size("stem_stride", self.stem_stride)?;
         require_size("last_channels", self.last_channels)?;
-        let mut body = Sequential::default();
-        let form = (self.activation, BATCH_NORM_EPSILON);
-        let sizes = ConvSizes { inputs: self.in_channels, outputs: self.stem_channels, kernel: 3 };
-        push_conv_norm(&mut body, &mut builder, "features.0", (sizes, same_size(3, self.stem_stride, 1)), form)?;
-        let (mut channels, mut index) = (self.stem_channels, 1);
-        for stage in &self.stages {
-            stage.require()?;
-            for block in 0..stage.blocks {
-                let residual = InvertedResidual {
-                    container: "conv",
-                    inputs: channels,
-                    expanded: channels * stage.expansion,
-                    outputs: stage.channels,
-                    kernel: stage.kernel,
-                    stride: if block == 0 { stage.stride } else { 1 },
-                    squeeze: None,
-                    activation: self.activation,
-                    epsilon: BATCH_NORM_EPSILON,
-                    flat_end: true,
-                    stochastic_depth: 0.0,
-                };
-                residual.push(&mut body, &mut builder, &format!("features.{index}"))?;
-                (channels, index) = (stage.channels, index + 1);
-            }
-        }
-        let sizes = ConvSizes { inputs: channels, outputs: self.last_channels, kernel: 1 };
-        let name = format!("features.{index}");
-        push_conv_norm(&mut body, &mut builder, &name, (sizes, same_size(1, 1, 1)), form)?;
-        body.push("avgpool", GlobalAvgPool);
+        let stem = [self.in_channels, self.stem_channels, self.stem_stride];
+        let mut layers = MobileBody::with_stem(&mut builder, stem, (self.activation, BATCH_NORM_EPSILON))?;
+        layers.push_stages(&self.stages, |layers, common, _| {
+            let block = InvertedResidual { container: "conv", flat_end: true, ..common };
+            (block, format!("features.{}", layers.blocks + 1))
+        })?;
+        let last = layers.blocks + 1;
+        let body = layers.end(last, self.last_channels)?;
         BodyAndHead::new(body, builder, &self.head_name(), self.last_channels, self.classes)
     }
 }

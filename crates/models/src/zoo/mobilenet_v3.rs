@@ -4,11 +4,11 @@ use ops::Activation;
 use serde::{Deserialize, Serialize};
 
 use super::BodyAndHead;
-use super::blocks::{divisible_by_8, same_size};
+use super::blocks::divisible_by_8;
 use super::family::{Family, require_count, require_images, require_size, rgb, takes_images};
-use super::inverted_residual::{InvertedResidual, Squeeze, push_conv_norm};
+use super::inverted_residual::{InvertedResidual, MobileBody, Squeeze, scaled_by_8};
 use crate::Result;
-use crate::layer::{ActivationLayer, ConvSizes, GlobalAvgPool, Linear, Sequential};
+use crate::layer::{ActivationLayer, Linear};
 use crate::params::Builder;
 
 /// torchvision's ε of the batch norms of MobileNetV3.
@@ -47,7 +47,7 @@ pub struct MobileNetV3Config {
     #[serde(default = "stem_channels")]
     pub stem_channels: usize,
     /// Stride of the stem: 2, or 1 for small images.
-    #[serde(default = "two")]
+    #[serde(default = "super::family::two")]
     pub stem_stride: usize,
     /// The blocks.
     pub blocks: Vec<MobileBlock>,
@@ -69,10 +69,6 @@ pub struct MobileNetV3Config {
 
 fn stem_channels() -> usize {
     16
-}
-
-fn two() -> usize {
-    2
 }
 
 fn hard_swish() -> Activation {
@@ -134,7 +130,7 @@ impl MobileNetV3Config {
         };
         Some(Self {
             stem_channels: stem_channels(),
-            stem_stride: two(),
+            stem_stride: super::family::two(),
             blocks,
             last_channels,
             activation: hard_swish(),
@@ -157,8 +153,7 @@ impl Family for MobileNetV3Config {
 
     /// Widths are multiples of 8, as in torchvision.
     fn scale_width(&mut self, factor: f64) {
-        let valid = factor.is_finite() && factor > 0.0;
-        let scaled = |width: usize| if valid { divisible_by_8(width as f64 * factor) } else { 0 };
+        let scaled = |width: usize| scaled_by_8(width, factor);
         self.stem_channels = scaled(self.stem_channels);
         self.last_channels = scaled(self.last_channels);
         for block in &mut self.blocks {
@@ -176,15 +171,10 @@ impl Family for MobileNetV3Config {
 
     fn build(&self, mut builder: Builder<'_>) -> Result<BodyAndHead> {
         require_images(self.in_channels, self.input_size, self.classes)?;
-        require_size("stem_channels", self.stem_channels)?;
-        require_size("stem_stride", self.stem_stride)?;
         require_size("last_channels", self.last_channels)?;
         require_count("blocks", self.blocks.len())?;
-        let mut body = Sequential::default();
-        let form = (self.activation, EPSILON);
-        let sizes = ConvSizes { inputs: self.in_channels, outputs: self.stem_channels, kernel: 3 };
-        push_conv_norm(&mut body, &mut builder, "features.0", (sizes, same_size(3, self.stem_stride, 1)), form)?;
-        let mut channels = self.stem_channels;
+        let stem = [self.in_channels, self.stem_channels, self.stem_stride];
+        let mut layers = MobileBody::with_stem(&mut builder, stem, (self.activation, EPSILON))?;
         for (index, block) in self.blocks.iter().enumerate() {
             let sizes = [("kernel", block.kernel), ("expanded", block.expanded), ("channels", block.channels)];
             sizes.into_iter().try_for_each(|(name, size)| require_size(name, size))?;
@@ -196,7 +186,7 @@ impl Family for MobileNetV3Config {
             });
             let residual = InvertedResidual {
                 container: "block",
-                inputs: channels,
+                inputs: layers.channels,
                 expanded: block.expanded,
                 outputs: block.channels,
                 kernel: block.kernel,
@@ -207,13 +197,10 @@ impl Family for MobileNetV3Config {
                 flat_end: false,
                 stochastic_depth: 0.0,
             };
-            residual.push(&mut body, &mut builder, &format!("features.{}", index + 1))?;
-            channels = block.channels;
+            layers.push(residual, &format!("features.{}", index + 1))?;
         }
-        let sizes = ConvSizes { inputs: channels, outputs: 6 * channels, kernel: 1 };
-        let name = format!("features.{}", self.blocks.len() + 1);
-        push_conv_norm(&mut body, &mut builder, &name, (sizes, same_size(1, 1, 1)), form)?;
-        body.push("avgpool", GlobalAvgPool);
+        let channels = layers.channels;
+        let mut body = layers.end(self.blocks.len() + 1, 6 * channels)?;
         let last = Linear::new(builder.under("classifier.0"), 6 * channels, self.last_channels)?;
         body.push("classifier.0", last);
         body.push("classifier.1", ActivationLayer(self.activation));

@@ -30,7 +30,7 @@ const EPSILON: f64 = 1e-5;
 #[serde(deny_unknown_fields)]
 pub struct SwinConfig {
     /// Side of a patch in pixels; divides both sides of the images.
-    #[serde(default = "four")]
+    #[serde(default = "super::family::four")]
     pub patch: usize,
     /// Numbers in one token of the first stage; each later stage has twice as many.
     pub width: usize,
@@ -41,7 +41,7 @@ pub struct SwinConfig {
     /// Side of a window in tokens.
     pub window: usize,
     /// The width between the two linear layers of a block, as a multiple of the tokens'.
-    #[serde(default = "four")]
+    #[serde(default = "super::family::four")]
     pub mlp_ratio: usize,
     /// Probability with which the last block is dropped in training; it grows linearly with the index of the block.
     #[serde(default)]
@@ -60,10 +60,6 @@ pub struct SwinConfig {
     pub classes: usize,
 }
 
-fn four() -> usize {
-    4
-}
-
 /// One block of a stage.
 struct BlockPlace {
     width: usize,
@@ -77,12 +73,12 @@ impl SwinConfig {
     /// timm's `swin_tiny_patch4_window7_224`.
     fn named(name: &str) -> Option<Self> {
         (name == "swin_tiny_patch4_window7_224").then(|| Self {
-            patch: four(),
+            patch: super::family::four(),
             width: 96,
             blocks: vec![2, 2, 6, 2],
             heads: vec![3, 6, 12, 24],
             window: 7,
-            mlp_ratio: four(),
+            mlp_ratio: super::family::four(),
             stochastic_depth: 0.0,
             activation: gelu(),
             in_channels: rgb(),

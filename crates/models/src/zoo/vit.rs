@@ -48,7 +48,7 @@ pub struct VitConfig {
     /// Heads of every attention; divides the width.
     pub heads: usize,
     /// The width between the two linear layers of a block, as a multiple of `width`.
-    #[serde(default = "four")]
+    #[serde(default = "super::family::four")]
     pub mlp_ratio: usize,
     /// How the tokens become the features.
     #[serde(default)]
@@ -73,10 +73,6 @@ pub struct VitConfig {
     pub classes: usize,
 }
 
-fn four() -> usize {
-    4
-}
-
 impl VitConfig {
     /// timm's names; `vit-tiny-cifar` and `vit-mini-cifar` are for 32×32 images, with patches of 4×4 and 8×8 pixels.
     fn named(name: &str) -> Option<Self> {
@@ -97,7 +93,7 @@ impl VitConfig {
             width,
             depth,
             heads,
-            mlp_ratio: four(),
+            mlp_ratio: super::family::four(),
             features: TokenFeatures::Token,
             layer_scale: None,
             stochastic_depth: 0.0,

@@ -30,17 +30,11 @@ pub(super) enum Function {
     Clip(f64, f64),
     Cos,
     Cosh,
-    Elu(f64),
     Erf,
     Exp,
     Floor,
-    /// x·Φ(x) by tanh.
-    GeluTanh,
     HardSigmoid(f64, f64),
-    HardSwish,
-    LeakyRelu(f64),
     Log,
-    Mish,
     Neg,
     /// x^e for a constant e.
     Power(f64),
@@ -48,7 +42,6 @@ pub(super) enum Function {
     Round,
     Selu(f64, f64),
     Shrink(f64, f64),
-    Sigmoid,
     Sign,
     Sin,
     Sinh,
@@ -60,16 +53,8 @@ pub(super) enum Function {
     ThresholdedRelu(f64),
 }
 
-/// √(2/π).
-const TANH_SCALE: f64 = std::f64::consts::FRAC_2_SQRT_PI * std::f64::consts::FRAC_1_SQRT_2;
-const TANH_CUBIC: f64 = 0.044_715;
-
 fn logistic(x: f64) -> f64 {
     if x >= 0.0 { 1.0 / (1.0 + (-x).exp()) } else { x.exp() / (1.0 + x.exp()) }
-}
-
-fn softplus(x: f64) -> f64 {
-    x.max(0.0) + (-x.abs()).exp().ln_1p()
 }
 
 impl Function {
@@ -87,28 +72,11 @@ impl Function {
             Self::Clip(low, high) => x.max(low).min(high),
             Self::Cos => x.cos(),
             Self::Cosh => x.cosh(),
-            Self::Elu(alpha) => {
-                if x > 0.0 {
-                    x
-                } else {
-                    alpha * x.exp_m1()
-                }
-            }
             Self::Erf => libm::erf(x),
             Self::Exp => x.exp(),
             Self::Floor => x.floor(),
-            Self::GeluTanh => 0.5 * x * (1.0 + (TANH_SCALE * (x + TANH_CUBIC * x * x * x)).tanh()),
             Self::HardSigmoid(alpha, beta) => (alpha * x + beta).clamp(0.0, 1.0),
-            Self::HardSwish => x * (x / 6.0 + 0.5).clamp(0.0, 1.0),
-            Self::LeakyRelu(alpha) => {
-                if x > 0.0 {
-                    x
-                } else {
-                    alpha * x
-                }
-            }
             Self::Log => x.ln(),
-            Self::Mish => x * softplus(x).tanh(),
             Self::Neg => -x,
             Self::Power(exponent) => x.powf(exponent),
             Self::Reciprocal => 1.0 / x,
@@ -122,7 +90,6 @@ impl Function {
                     0.0
                 }
             }
-            Self::Sigmoid => logistic(x),
             Self::Sign => {
                 if x == 0.0 || x.is_nan() {
                     x
@@ -172,44 +139,13 @@ impl Function {
             Self::Clip(low, high) => f64::from(x > low && x < high),
             Self::Cos => -x.sin(),
             Self::Cosh => x.sinh(),
-            Self::Elu(alpha) => {
-                if x > 0.0 {
-                    1.0
-                } else {
-                    alpha * x.exp()
-                }
-            }
             Self::Erf => std::f64::consts::FRAC_2_SQRT_PI * (-x * x).exp(),
             Self::Exp => x.exp(),
-            Self::GeluTanh => {
-                let t = (TANH_SCALE * (x + TANH_CUBIC * x * x * x)).tanh();
-                0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * TANH_SCALE * (1.0 + 3.0 * TANH_CUBIC * x * x)
-            }
             Self::HardSigmoid(alpha, beta) => {
                 let inside = alpha * x + beta > 0.0 && alpha * x + beta < 1.0;
                 if inside { alpha } else { 0.0 }
             }
-            Self::HardSwish => {
-                if x <= -3.0 {
-                    0.0
-                } else if x < 3.0 {
-                    x / 3.0 + 0.5
-                } else {
-                    1.0
-                }
-            }
-            Self::LeakyRelu(alpha) => {
-                if x > 0.0 {
-                    1.0
-                } else {
-                    alpha
-                }
-            }
             Self::Log => 1.0 / x,
-            Self::Mish => {
-                let t = softplus(x).tanh();
-                t + x * (1.0 - t * t) * logistic(x)
-            }
             Self::Neg => -1.0,
             Self::Power(exponent) => {
                 if exponent == 0.0 {
@@ -221,7 +157,6 @@ impl Function {
             Self::Reciprocal => -1.0 / (x * x),
             Self::Selu(alpha, gamma) => gamma * if x > 0.0 { 1.0 } else { alpha * x.exp() },
             Self::Shrink(_, lambda) => f64::from(x < -lambda || x > lambda),
-            Self::Sigmoid => logistic(x) * (1.0 - logistic(x)),
             Self::Sin => x.cos(),
             Self::Sinh => x.cosh(),
             Self::Softsign => 1.0 / ((1.0 + x.abs()) * (1.0 + x.abs())),
@@ -296,7 +231,25 @@ impl CustomOp1 for Pointwise {
     }
 }
 
-/// The function of a node, by its operator and attributes. `None` for activations of the crate `ops`.
+/// The activation of the crate `ops` that a node is, if it is one.
+fn kernel(node: &Node) -> Result<Option<Activation>> {
+    Ok(Some(match node.op.as_str() {
+        "Relu" => Activation::Relu,
+        "Tanh" => Activation::Tanh,
+        "Softplus" => Activation::Softplus,
+        "Gelu" if node.text("approximate", "none")? == "tanh" => Activation::GeluTanh,
+        "Gelu" => Activation::Gelu,
+        "Sigmoid" => Activation::Sigmoid,
+        "Mish" => Activation::Mish,
+        "HardSwish" => Activation::HardSwish,
+        "Elu" => Activation::Elu { alpha: node.float("alpha", 1.0)? },
+        "LeakyRelu" => Activation::LeakyRelu { negative_slope: node.float("alpha", 0.01)? },
+        "Swish" if node.float("alpha", 1.0)? == 1.0 => Activation::Silu,
+        _ => return Ok(None),
+    }))
+}
+
+/// The function of a node that is no activation of the crate `ops`, by its operator and attributes.
 fn function(node: &Node) -> Result<Function> {
     use Function as F;
     Ok(match node.op.as_str() {
@@ -309,18 +262,13 @@ fn function(node: &Node) -> Result<Function> {
         "Celu" => F::Celu(node.float("alpha", 1.0)?),
         "Cos" => F::Cos,
         "Cosh" => F::Cosh,
-        "Elu" => F::Elu(node.float("alpha", 1.0)?),
         "Erf" => F::Erf,
         "Exp" => F::Exp,
         "HardSigmoid" => F::HardSigmoid(node.float("alpha", 0.2)?, node.float("beta", 0.5)?),
-        "HardSwish" => F::HardSwish,
-        "LeakyRelu" => F::LeakyRelu(node.float("alpha", 0.01)?),
         "Log" => F::Log,
-        "Mish" => F::Mish,
         "Reciprocal" => F::Reciprocal,
         "Selu" => F::Selu(node.float("alpha", 1.673_263_2)?, node.float("gamma", 1.050_701)?),
         "Shrink" => F::Shrink(node.float("bias", 0.0)?, node.float("lambd", 0.5)?),
-        "Sigmoid" => F::Sigmoid,
         "Sin" => F::Sin,
         "Sinh" => F::Sinh,
         "Softsign" => F::Softsign,
@@ -332,22 +280,13 @@ fn function(node: &Node) -> Result<Function> {
     })
 }
 
-/// Elementwise functions of floats alone.
+/// Elementwise functions of floats alone; activations by the kernels of the crate `ops`.
 pub(super) fn elementwise(call: &Call) -> Result<Vec<Value>> {
-    one(function(call.node)?.apply(call.float(0)?)?)
-}
-
-/// Activations with kernels in the crate `ops`.
-pub(super) fn activation(call: &Call) -> Result<Vec<Value>> {
     let x = call.float(0)?;
-    let activation = match call.node.op.as_str() {
-        "Relu" => Activation::Relu,
-        "Tanh" => Activation::Tanh,
-        "Softplus" => Activation::Softplus,
-        "Gelu" if call.node.text("approximate", "none")? == "tanh" => return one(Function::GeluTanh.apply(x)?),
-        _ => Activation::Gelu,
-    };
-    one(activation.forward(x)?)
+    match kernel(call.node)? {
+        Some(activation) => one(activation.forward(&x.contiguous()?)?),
+        None => one(function(call.node)?.apply(x)?),
+    }
 }
 
 pub(super) fn refuses_gelu(node: &Node) -> Option<String> {
@@ -422,8 +361,17 @@ pub(super) fn prelu(call: &Call) -> Result<Vec<Value>> {
 
 /// Whether an operator is an elementwise function for which [`value_and_slope`] is defined.
 pub(super) fn with_slope_rule(op: &str) -> bool {
-    const ELEMENTWISE: [&str; 20] = [
+    const ELEMENTWISE: [&str; 33] = [
+        "Abs",
+        "Acos",
+        "Acosh",
+        "Asin",
+        "Asinh",
+        "Atan",
+        "Atanh",
         "Celu",
+        "Cos",
+        "Cosh",
         "Elu",
         "Erf",
         "Exp",
@@ -431,32 +379,33 @@ pub(super) fn with_slope_rule(op: &str) -> bool {
         "HardSigmoid",
         "HardSwish",
         "LeakyRelu",
+        "Log",
         "Mish",
         "Neg",
+        "Reciprocal",
         "Selu",
+        "Shrink",
         "Sigmoid",
         "Sin",
-        "Cos",
+        "Sinh",
         "Softplus",
         "Softsign",
+        "Sqrt",
         "Swish",
+        "Tan",
         "Tanh",
         "ThresholdedRelu",
-        "Abs",
     ];
     ELEMENTWISE.contains(&op)
 }
 
 /// The value of an elementwise node at `x`, which is its first input in any layout, and its derivative there.
 pub(super) fn value_and_slope(call: &Call, x: &Tensor) -> Result<(Tensor, Tensor)> {
-    let kernel = |activation: Activation| -> Result<(Tensor, Tensor)> {
-        Ok((activation.forward(x)?, ops::derivative(activation, 1, x)?))
-    };
+    if let Some(activation) = kernel(call.node)? {
+        let x = x.contiguous()?;
+        return Ok((activation.forward(&x)?, ops::derivative(activation, 1, &x)?));
+    }
     let function = match call.node.op.as_str() {
-        "Tanh" => return kernel(Activation::Tanh),
-        "Softplus" => return kernel(Activation::Softplus),
-        "Gelu" if call.node.text("approximate", "none")? != "tanh" => return kernel(Activation::Gelu),
-        "Gelu" => Function::GeluTanh,
         "Abs" => Function::Abs,
         "Neg" => Function::Neg,
         "Clip" => clip_function(call)?,

@@ -1,6 +1,7 @@
 //! `Attention` and `RotaryEmbedding` of operator set 23.
 
 use candle_core::Tensor;
+use ops::AttentionSettings;
 
 use super::arithmetic::{add, multiply};
 use super::linear::product;
@@ -23,10 +24,56 @@ fn by_head(x: &Tensor, heads: i64) -> Result<Tensor> {
     Ok(x.reshape((n, t, heads, width / heads))?.transpose(1, 2)?.contiguous()?)
 }
 
+/// The settings of an attention without mask, past keys, cap and other outputs, for queries of these sizes; none for other forms.
+pub(super) fn plain_settings(node: &Node, queries: &[usize]) -> Result<Option<AttentionSettings>> {
+    let (heads, width) = match *queries {
+        [_, heads, _, width] => (heads, width),
+        [_, _, columns] => {
+            let heads = usize::try_from(node.integer("q_num_heads", 0)?).unwrap_or(0);
+            if heads == 0 || columns % heads != 0 || node.integer("kv_num_heads", 0)? != heads as i64 {
+                return Ok(None);
+            }
+            (heads, columns / heads)
+        }
+        _ => return Ok(None),
+    };
+    let has_more = node.inputs.iter().skip(3).any(Option::is_some) || node.outputs.iter().flatten().count() > 1;
+    if has_more || width == 0 || node.float("softcap", 0.0)? != 0.0 {
+        return Ok(None);
+    }
+    let scale = match node.attribute("scale") {
+        Some(_) => node.float("scale", 1.0)?,
+        None => 1.0 / (width as f64).sqrt(),
+    };
+    let causal = node.flag("is_causal", false)?;
+    Ok(Some(AttentionSettings { causal, scale: Some(scale), ..AttentionSettings::new(heads) }))
+}
+
+/// Attention by the operation of the crate `ops`, for queries, keys and values of one shape.
+fn fused(q: &Tensor, k: &Tensor, v: &Tensor, settings: AttentionSettings) -> Result<Tensor> {
+    let flat = |x: &Tensor| -> Result<Tensor> {
+        if x.rank() == 3 { Ok(x.clone()) } else { Ok(x.transpose(1, 2)?.contiguous()?.flatten_from(2)?) }
+    };
+    let y = ops::attention(&Tensor::cat(&[flat(q)?, flat(k)?, flat(v)?], 2)?, None, None, settings)?;
+    if q.rank() == 3 {
+        return Ok(y);
+    }
+    let (n, tokens, width) = y.dims3()?;
+    Ok(y.reshape((n, tokens, settings.heads, width / settings.heads.max(1)))?.transpose(1, 2)?.contiguous()?)
+}
+
 /// Scaled dot-product attention: softmax(scale·Q·Kᵀ + mask)·V, by head. Past keys and values come before the given ones.
 pub(super) fn attention(call: &Call) -> Result<Vec<Value>> {
     let node = call.node;
-    let is_flat = call.float(0)?.rank() == 3;
+    let (q, k, v) = (call.float(0)?, call.float(1)?, call.float(2)?);
+    if let Some(settings) = plain_settings(node, q.dims())?
+        && q.dims() == k.dims()
+        && q.dims() == v.dims()
+        && q.elem_count() > 0
+    {
+        return one(fused(q, k, v, settings)?);
+    }
+    let is_flat = q.rank() == 3;
     let (heads, shared) = (node.integer("q_num_heads", 0)?, node.integer("kv_num_heads", 0)?);
     let q = by_head(call.float(0)?, heads)?;
     let (given_k, given_v) = (by_head(call.float(1)?, shared)?, by_head(call.float(2)?, shared)?);

@@ -8,14 +8,17 @@ mod arithmetic;
 mod attention;
 pub(crate) mod batched;
 mod compare;
+pub(crate) mod control;
 mod conv;
 mod differentiable;
+mod grid_sample;
 mod indexing;
 mod joining;
 mod linear;
 mod norm;
 mod padding;
 mod pool;
+pub(crate) mod quantised;
 mod recurrent;
 mod reduce;
 mod resize;
@@ -88,20 +91,22 @@ pub(crate) fn missing(nodes: &[Node]) -> Missing {
 }
 
 fn collect(node: &Node, missing: &mut Missing) {
-    if node.op == "If" && node.domain.is_empty() {
+    if control::is_control(node) {
         for (_, attribute) in &node.attributes {
             if let Attribute::Branch(branch) = attribute {
                 branch.nodes.iter().for_each(|node| collect(node, missing));
-                if branch.inputs > 0 {
-                    missing.attribute("If: a branch with inputs".to_owned());
-                }
             }
+        }
+        if let Some(refused) = control::refuses(node) {
+            missing.attribute(format!("{}: {refused}", node.op));
         }
         return;
     }
+    let is_rounding = node.domain.is_empty() && quantised::ROUNDING.contains(&node.op.as_str());
     let Some(operator) = find(node) else {
         let domain = if node.domain.is_empty() { String::new() } else { format!("{}.", node.domain) };
-        return missing.operator(format!("{domain}{}", node.op));
+        let reason = if is_rounding { format!(", which {}", quantised::REASON) } else { String::new() };
+        return missing.operator(format!("{domain}{}{reason}", node.op));
     };
     for (name, value) in &node.attributes {
         if !operator.attributes.contains(&name.as_str()) {

@@ -1,10 +1,10 @@
 //! Normalisation.
 
 use candle_core::Tensor;
+use ops::SampleNormSettings;
 
 use super::activation::Function;
 use super::arithmetic::{add, multiply};
-use super::differentiable::with_rule;
 use super::{Call, one};
 use crate::Result;
 use crate::error::operand;
@@ -17,32 +17,19 @@ fn mean(x: &Tensor, axes: &[usize]) -> candle_core::Result<Tensor> {
     x.contiguous()?.sum_keepdim(axes)?.affine(1.0 / count.max(1) as f64, 0.0)
 }
 
-/// (x − mean) / √(variance + ε) over dimensions, the variance divided by the number of elements.
-///
-/// With r = 1/√(variance + ε) and y the result, the VJP is r·(g − mean g − y·mean(g·y)): Ioffe and Szegedy, 2015, section 3.
-fn normalised(x: &Tensor, axes: &[usize], epsilon: f64) -> Result<Tensor> {
-    let detached = x.detach();
-    let centred = detached.broadcast_sub(&mean(&detached, axes)?)?;
-    let variance = mean(&centred.sqr()?, axes)?;
-    let rate = (variance + epsilon)?.sqrt()?.recip()?;
-    let y = centred.broadcast_mul(&rate)?;
-    let (axes, kept) = (axes.to_vec(), y.clone());
-    with_rule(x, y, move |g| {
-        let projected = kept.broadcast_mul(&mean(&g.mul(&kept)?, &axes)?)?;
-        g.broadcast_sub(&mean(g, &axes)?)?.sub(&projected)?.broadcast_mul(&rate)
-    })
-}
-
-/// x / √(mean x² + ε) over dimensions. With r = 1/√(mean x² + ε), the VJP is r·(g − y·mean(g·y)).
-fn scaled_by_rms(x: &Tensor, axes: &[usize], epsilon: f64) -> Result<Tensor> {
-    let detached = x.detach();
-    let rate = (mean(&detached.sqr()?, axes)? + epsilon)?.sqrt()?.recip()?;
-    let y = detached.broadcast_mul(&rate)?;
-    let (axes, kept) = (axes.to_vec(), y.clone());
-    with_rule(x, y, move |g| {
-        let projected = kept.broadcast_mul(&mean(&g.mul(&kept)?, &axes)?)?;
-        g.sub(&projected)?.broadcast_mul(&rate)
-    })
+/// The norm of the crate `ops` over dimensions, without scale and shift: rows of these dimensions are normalised.
+fn normalised(x: &Tensor, axes: &[usize], settings: SampleNormSettings) -> Result<Tensor> {
+    let others = (0..x.rank()).filter(|at| !axes.contains(at));
+    let order: Vec<usize> = others.chain(axes.iter().copied()).collect();
+    let length: usize = axes.iter().map(|at| x.dims()[*at]).product();
+    if x.elem_count() == 0 {
+        return Ok(x.clone());
+    }
+    let moved = x.permute(order.as_slice())?.contiguous()?;
+    let rows = ops::sample_norm(&moved.reshape(((), length))?, None, None, settings)?;
+    let mut inverse = vec![0; order.len()];
+    order.iter().enumerate().for_each(|(to, from)| inverse[*from] = to);
+    Ok(rows.reshape(moved.dims())?.permute(inverse)?.contiguous()?)
 }
 
 /// y·scale + shift.
@@ -89,11 +76,12 @@ pub(super) fn layer_norm(call: &Call) -> Result<Vec<Value>> {
     let x = call.float(0)?;
     let axes: Vec<usize> = (call.axis(-1, x.rank())?..x.rank()).collect();
     let epsilon = call.node.float("epsilon", 1e-5)?;
-    let y = if call.node.op == "RMSNormalization" {
-        scaled_by_rms(x, &axes, epsilon)?
+    let settings = if call.node.op == "RMSNormalization" {
+        SampleNormSettings::rms_norm(epsilon)
     } else {
-        normalised(x, &axes, epsilon)?
+        SampleNormSettings::layer_norm(epsilon)
     };
+    let y = normalised(x, &axes, settings)?;
     let mut outputs = one(affine(&y, call.optional_float(1)?, call.optional_float(2)?)?)?;
     // The mean, and the reciprocal of the standard deviation.
     if call.node.outputs.len() > 1 && call.node.op == "LayerNormalization" {
@@ -108,7 +96,7 @@ pub(super) fn layer_norm(call: &Call) -> Result<Vec<Value>> {
 pub(super) fn instance_norm(call: &Call) -> Result<Vec<Value>> {
     let x = call.float(0)?;
     let axes: Vec<usize> = (2..x.rank()).collect();
-    let y = normalised(x, &axes, call.node.float("epsilon", 1e-5)?)?;
+    let y = normalised(x, &axes, SampleNormSettings::layer_norm(call.node.float("epsilon", 1e-5)?))?;
     let (scale, shift) = (by_channel(call.float(1)?, x.rank())?, by_channel(call.float(2)?, x.rank())?);
     one(affine(&y, Some(&scale), Some(&shift))?)
 }
@@ -122,7 +110,8 @@ pub(super) fn group_norm(call: &Call) -> Result<Vec<Value>> {
         return Err(operand(format!("{channels} channels in {groups} groups")));
     }
     let rows = x.contiguous()?.reshape((n, groups, x.elem_count() / (n * groups).max(1)))?;
-    let y = normalised(&rows, &[2], call.node.float("epsilon", 1e-5)?)?.reshape(x.dims())?;
+    let settings = SampleNormSettings::layer_norm(call.node.float("epsilon", 1e-5)?);
+    let y = normalised(&rows, &[2], settings)?.reshape(x.dims())?;
     let spread = |values: &Tensor| -> Result<Tensor> {
         let repeated = if values.elem_count() == channels {
             values.clone()
@@ -139,7 +128,7 @@ pub(super) fn mean_variance(call: &Call) -> Result<Vec<Value>> {
     let x = call.float(0)?;
     let axes = call.node.integers("axes")?.unwrap_or(&[0, 2, 3]);
     let axes: Vec<usize> = axes.iter().map(|at| axis(*at, x.rank())).collect::<Result<_>>()?;
-    one(normalised(x, &axes, 1e-18)?)
+    one(normalised(x, &axes, SampleNormSettings::layer_norm(1e-18))?)
 }
 
 /// `LRN`: x / (bias + α/size · Σ x²)^β over neighbouring channels.

@@ -3,7 +3,6 @@
 use candle_core::Tensor;
 use ops::Activation;
 
-use super::activation::Function;
 use super::arithmetic::{add, multiply};
 use super::linear::product;
 use super::{Call, one};
@@ -30,7 +29,7 @@ struct State {
 }
 
 fn sigmoid(x: &Tensor) -> Result<Tensor> {
-    Function::Sigmoid.apply(x)
+    Ok(Activation::Sigmoid.forward(&x.contiguous()?)?)
 }
 
 fn tanh(x: &Tensor) -> Result<Tensor> {

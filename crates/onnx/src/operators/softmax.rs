@@ -10,18 +10,14 @@ use crate::Result;
 use crate::message::Kind;
 use crate::value::{Value, Whole};
 
-/// Softmax along a dimension. With y the result, the VJP is y·(g − Σ g·y).
+/// Softmax along a dimension, by the kernel of the crate `ops`. A row of −∞ alone gives zeros.
 pub(super) fn softmax_along(x: &Tensor, axis: usize) -> Result<Tensor> {
-    let detached = x.detach().contiguous()?;
-    // A row of −∞ alone gives NaN, as in PyTorch.
-    let shifted = detached.broadcast_sub(&detached.max_keepdim(axis)?)?;
-    let exponentials = shifted.exp()?;
-    let y = exponentials.broadcast_div(&exponentials.sum_keepdim(axis)?)?;
-    let kept = y.clone();
-    with_rule(x, y, move |g| {
-        let total = g.mul(&kept)?.sum_keepdim(axis)?;
-        kept.mul(&g.broadcast_sub(&total)?)
-    })
+    let last = x.rank().saturating_sub(1);
+    if axis == last {
+        return Ok(ops::softmax(&x.contiguous()?)?);
+    }
+    let y = ops::softmax(&x.transpose(axis, last)?.contiguous()?)?;
+    Ok(y.transpose(axis, last)?.contiguous()?)
 }
 
 /// ln softmax along a dimension. The VJP is g − softmax·Σ g.

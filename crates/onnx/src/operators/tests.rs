@@ -80,6 +80,7 @@ fn cases() -> Vec<Case> {
     let mut cases = elementwise_cases();
     cases.extend(arithmetic_cases());
     cases.extend(window_cases());
+    cases.extend(grid_cases());
     cases.extend(shape_cases());
     cases.extend(network_cases());
     cases
@@ -300,6 +301,26 @@ fn window_cases() -> Vec<Case> {
     ]
 }
 
+/// All settings, with points inside and outside of images of one to three dimensions.
+fn grid_cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for mode in ["nearest", "linear", "cubic"] {
+        for padding in ["zeros", "border", "reflection"] {
+            for align in [0, 1] {
+                let attributes =
+                    || vec![("mode", text(mode)), ("padding_mode", text(padding)), ("align_corners", integer(align))];
+                cases.push(case("GridSample", attributes(), [t(&[2, 3, 4, 5], 0.1), t(&[2, 3, 2, 2], 0.07)], 2));
+                cases.push(case("GridSample", attributes(), [t(&[1, 2, 3, 2, 4], 0.1), t(&[1, 2, 1, 2, 3], 0.07)], 2));
+            }
+        }
+    }
+    // One grid for all samples, and a grid far outside.
+    cases.push(case("GridSample", vec![], [t(&[2, 3, 4, 5], 0.1), t(&[1, 3, 2, 2], 0.07)], 2));
+    let far = vec![("padding_mode", text("reflection"))];
+    cases.push(case("GridSample", far, [t(&[1, 2, 6], 0.1), (numbers(&[1, 4, 1], 0.07) * 5.0).unwrap().into()], 2));
+    cases
+}
+
 fn t4(values: &[f64]) -> Value {
     Tensor::new(values, &Device::Cpu).unwrap().into()
 }
@@ -427,7 +448,7 @@ fn network_cases() -> Vec<Case> {
 }
 
 /// The operators without a derivative: their results are integers, or constants.
-const CONSTANT: [&str; 33] = [
+const CONSTANT: [&str; 35] = [
     "And",
     "ArgMax",
     "ArgMin",
@@ -438,6 +459,7 @@ const CONSTANT: [&str; 33] = [
     "BitwiseXor",
     "Constant",
     "ConstantOfShape",
+    "DequantizeLinear",
     "Equal",
     "EyeLike",
     "Greater",
@@ -450,6 +472,7 @@ const CONSTANT: [&str; 33] = [
     "Not",
     "OneHot",
     "Or",
+    "QuantizeLinear",
     "Range",
     "Shape",
     "Size",
@@ -564,4 +587,46 @@ fn what_is_missing_is_listed_with_its_number() {
     assert!(attributes[0].starts_with("BatchNormalization: training_mode = 1"), "{attributes:?}");
     assert_eq!(attributes[1..], ["Relu: sharpness = 2", "Resize: mode = spline"]);
     assert!(missing.to_string().starts_with("operators NoSuch (×2), com.example.Relu (×1); attributes "), "{missing}");
+}
+
+#[test]
+fn points_of_a_grid_read_between_pixels() {
+    let image = || Value::from(Tensor::new(&[[[[1f64, 2.], [3., 4.]]]], &Device::Cpu).unwrap());
+    let at = |attributes: Vec<(&str, Attribute)>, x: f64, y: f64| -> f64 {
+        let grid = Tensor::new(&[[[[x, y]]]], &Device::Cpu).unwrap();
+        let inputs = [Some(image()), Some(grid.into())];
+        outputs(&node("GridSample", attributes, 2), &inputs)[0].number().unwrap()
+    };
+    let with = |padding: &str| vec![("padding_mode", text(padding)), ("align_corners", integer(1))];
+    // The centre is the mean; with aligned corners ±1 are the outer pixels.
+    assert_eq!((at(vec![], 0.0, 0.0), at(with("zeros"), 1.0, -1.0)), (2.5, 2.0));
+    // Half a pixel outside: half of the pixel, the pixel, and the middle of both pixels by reflection.
+    assert_eq!(
+        [at(with("zeros"), 2.0, -1.0), at(with("border"), 2.0, -1.0), at(with("reflection"), 2.0, -1.0)],
+        [1.0, 2.0, 1.5]
+    );
+    // Without aligned corners the outer pixels are at ±1/2, and the border at ±1.
+    assert_eq!(at(vec![("mode", text("nearest"))], 0.9, 0.9), 4.0);
+}
+
+#[test]
+fn integers_become_floats_by_channel_and_by_block() {
+    let number = |values: &[f64]| Value::from(Tensor::new(values, &Device::Cpu).unwrap());
+    let dequantized = |attributes: Vec<(&str, Attribute)>, inputs: Vec<Value>| -> Vec<f64> {
+        let node = node("DequantizeLinear", attributes, inputs.len());
+        outputs(&node, &inputs.into_iter().map(Some).collect::<Vec<_>>())[0].numbers().unwrap()
+    };
+    let x = || shaped(Kind::I8, &[2, 4], &[-1, 0, 1, 2, 10, 20, 30, 40]);
+    assert_eq!(dequantized(vec![], vec![x(), scalar(0.5)])[..4], [-0.5, 0.0, 0.5, 1.0]);
+    let zeros = shaped(Kind::I8, &[2], &[0, 10]);
+    let by_row = dequantized(vec![("axis", integer(0))], vec![x(), number(&[1.0, 0.1]), zeros]);
+    assert!(by_row.iter().zip([-1., 0., 1., 2., 0., 1., 2., 3.]).all(|(a, b)| (a - b).abs() < 1e-15), "{by_row:?}");
+    let scales = Tensor::new(&[[1f64, 2.], [3., 4.]], &Device::Cpu).unwrap().into();
+    let by_block = dequantized(vec![("axis", integer(1)), ("block_size", integer(2))], vec![x(), scales]);
+    assert_eq!(by_block, [-1., 0., 2., 4., 30., 60., 120., 160.]);
+    // Ties go to the even number, and large numbers to the last one.
+    let node = node("QuantizeLinear", vec![], 3);
+    let inputs = [number(&[0.5, 1.5, -1.5, 900.0]), scalar(1.0), shaped(Kind::I8, &[], &[1])];
+    let quantized = outputs(&node, &inputs.map(Some)).remove(0);
+    assert_eq!(quantized.whole().unwrap().data[..], [1, 3, -1, 127]);
 }

@@ -12,11 +12,14 @@
 //! Of the weights P only the logarithm of each row's sum is kept. They are computed again from it, as T. Dao et al.,
 //! "FlashAttention", NeurIPS 2022 (arXiv 2205.14135) do.
 
+use std::mem::MaybeUninit;
+
 use super::Element;
 use super::instruction_set::InstructionSet;
 use super::matmul::{Matrix, product_into};
 use super::shared::{Shared, for_each_task};
 use super::softmax::{dot, product_row, softmax_row};
+use super::uninitialised::{writable, written};
 
 /// The samples are divided into at most this many parts.
 const PARTS: usize = 16;
@@ -118,8 +121,8 @@ struct Columns<T> {
 }
 
 impl<T: Element> Columns<T> {
-    fn new(buffer: &mut [T], stride: usize, tokens: usize) -> Self {
-        Self { start: Shared::new(buffer.as_mut_ptr()), stride, tokens }
+    fn new(buffer: &mut [MaybeUninit<T>], stride: usize, tokens: usize) -> Self {
+        Self { start: Shared::new(buffer.as_mut_ptr().cast()), stride, tokens }
     }
 
     /// Writes factor·(a·b), or adds it.
@@ -183,9 +186,16 @@ fn weights<T: Element>(
 
 /// The value, and the logarithm of each row's sum.
 pub(crate) fn value<T: Element>(sizes: &Sizes, terms: Terms<'_, T>, x: &[T]) -> (Vec<T>, Vec<f64>) {
-    let mut y = vec![T::default(); sizes.samples * sizes.tokens * sizes.width()];
     let mut log_sums = vec![0.0; sizes.samples * sizes.heads * sizes.tokens];
-    let (to, sums) = (Columns::new(&mut y, sizes.width(), sizes.tokens), Shared::new(log_sums.as_mut_ptr()));
+    let sums = Shared::new(log_sums.as_mut_ptr());
+    let write =
+        |y: &mut [MaybeUninit<T>]| value_to(sizes, terms, x, Columns::new(y, sizes.width(), sizes.tokens), sums);
+    // SAFETY: the tasks write every head of every sample.
+    let y = unsafe { written(sizes.samples * sizes.tokens * sizes.width(), write) };
+    (y, log_sums)
+}
+
+fn value_to<T: Element>(sizes: &Sizes, terms: Terms<'_, T>, x: &[T], to: Columns<T>, sums: Shared<f64>) {
     sizes.for_each_task(2, |_, task| {
         let mut p = vec![T::default(); sizes.square()];
         for sample in task.first..task.end {
@@ -200,7 +210,6 @@ pub(crate) fn value<T: Element>(sizes: &Sizes, terms: Terms<'_, T>, x: &[T]) -> 
             unsafe { to.write(sample, task.head * sizes.head_width, 1.0, sizes.weights(&p), v, false) };
         }
     });
-    (y, log_sums)
 }
 
 /// What a pass knows of the value.
@@ -234,10 +243,25 @@ pub(crate) fn gradients<T: Element>(
     each: usize,
     by_bias: bool,
 ) -> (Vec<T>, Option<Vec<f64>>) {
-    let (width, stride) = (sizes.width(), 3 * sizes.width());
-    let mut dx = vec![T::default(); each * kept.x.len()];
     let mut slots = vec![0.0; if by_bias { sizes.tasks() * sizes.square() } else { 0 }];
-    let (to, sums) = (Columns::new(&mut dx, stride, sizes.tokens), Shared::new(slots.as_mut_ptr()));
+    let sums = Shared::new(slots.as_mut_ptr());
+    let write = |dx: &mut [MaybeUninit<T>]| {
+        gradients_to(sizes, kept, (g, each), by_bias, Columns::new(dx, 3 * sizes.width(), sizes.tokens), sums);
+    };
+    // SAFETY: the tasks write queries, keys and values of every head of every row.
+    let dx = unsafe { written(each * kept.x.len(), write) };
+    (dx, by_bias.then(|| by_head(sizes, &slots)))
+}
+
+fn gradients_to<T: Element>(
+    sizes: &Sizes,
+    kept: Kept<'_, T>,
+    (g, each): (&[T], usize),
+    by_bias: bool,
+    to: Columns<T>,
+    sums: Shared<f64>,
+) {
+    let width = sizes.width();
     sizes.for_each_task(5 * each, |number, task| {
         let (mut p, mut r) = (vec![T::default(); sizes.square()], vec![T::default(); sizes.square()]);
         let mut bias_sums = vec![0.0; if by_bias { sizes.square() } else { 0 }];
@@ -261,7 +285,6 @@ pub(crate) fn gradients<T: Element>(
         // SAFETY: every task has a slot of its own.
         unsafe { copy_to_slot(sums, number, &bias_sums) };
     });
-    (dx, by_bias.then(|| by_head(sizes, &slots)))
 }
 
 /// Copies the sums of a task to its slot.
@@ -294,8 +317,12 @@ fn logit_tangent<T: Element>(sizes: &Sizes, x: &[T], t: &[T], [sample, head]: [u
 
 /// The JVP.
 pub(crate) fn tangent<T: Element>(sizes: &Sizes, kept: Kept<'_, T>, t: &[T]) -> Vec<T> {
-    let mut dy = vec![T::default(); sizes.samples * sizes.tokens * sizes.width()];
-    let to = Columns::new(&mut dy, sizes.width(), sizes.tokens);
+    let write = |dy: &mut [MaybeUninit<T>]| tangent_to(sizes, kept, t, Columns::new(dy, sizes.width(), sizes.tokens));
+    // SAFETY: the tasks write every head of every sample.
+    unsafe { written(sizes.samples * sizes.tokens * sizes.width(), write) }
+}
+
+fn tangent_to<T: Element>(sizes: &Sizes, kept: Kept<'_, T>, t: &[T], to: Columns<T>) {
     sizes.for_each_task(5, |_, task| {
         let (mut p, mut u) = (vec![T::default(); sizes.square()], vec![T::default(); sizes.square()]);
         for sample in task.first..task.end {
@@ -307,7 +334,6 @@ pub(crate) fn tangent<T: Element>(sizes: &Sizes, kept: Kept<'_, T>, t: &[T]) -> 
             unsafe { write_tangent(sizes, to, [&p, &u], [kept.x, t], at) };
         }
     });
-    dy
 }
 
 /// Writes Ṗ v + P tv of one head.
@@ -349,8 +375,8 @@ pub(crate) fn tangent_cotangent_term<T: Element>(
     let mut dy = vec![T::default(); sizes.samples * sizes.tokens * width];
     let mut dx = vec![T::default(); kept.x.len()];
     let mut slots = vec![0.0; if by_bias { sizes.tasks() * sizes.square() } else { 0 }];
-    let to_tangent = Columns::new(&mut dy, width, sizes.tokens);
-    let (to, sums) = (Columns::new(&mut dx, stride, sizes.tokens), Shared::new(slots.as_mut_ptr()));
+    let to_tangent = Columns::new(writable(&mut dy), width, sizes.tokens);
+    let (to, sums) = (Columns::new(writable(&mut dx), stride, sizes.tokens), Shared::new(slots.as_mut_ptr()));
     sizes.for_each_task(13, |number, task| {
         let mut bias_sums = vec![0.0; if by_bias { sizes.square() } else { 0 }];
         let mut squares = Squares::new(sizes);

@@ -10,6 +10,9 @@ use crate::kernels::shared::{Shared, for_each_task};
 use crate::kernels::simd::Vector;
 use crate::kernels::{ConvGeometry, Element};
 
+/// Neighbouring positions, or taps of a row, whose sums are computed together in registers.
+const TILE: usize = 8;
+
 /// Whether every group has one input channel and one output channel.
 pub(crate) fn suits(g: &ConvGeometry) -> bool {
     g.groups > 1 && g.groups == g.in_channels && g.groups == g.out_channels
@@ -104,28 +107,55 @@ struct Line<'a, T> {
 impl<T: Element> Job<T> for Line<'_, T> {
     #[inline(always)]
     unsafe fn run<V: Vector<Elem = T>>(&self) {
+        let positions = self.lines.axes[1].positions;
+        for channel in (0..self.lines.g.groups).step_by(V::LANES) {
+            for position in (0..positions).step_by(TILE) {
+                // SAFETY: the caller vouches for the line.
+                unsafe { self.tile::<V>(channel, position, TILE.min(positions - position)) };
+            }
+        }
+    }
+}
+
+impl<T: Element> Line<'_, T> {
+    /// The sums of `count` neighbouring positions for one vector of channels. Each has its taps added in the same order; the positions
+    /// of a tile are independent chains of additions, so that one need not wait for the other.
+    ///
+    /// # Safety
+    /// As for [`Job::run`].
+    #[inline(always)]
+    unsafe fn tile<V: Vector<Elem = T>>(&self, channel: usize, position: usize, count: usize) {
         let Lines { g, axes: [rows, columns], from, weight, bias, .. } = self.lines;
-        let channels = g.groups;
-        for position in 0..columns.positions {
-            for channel in (0..channels).step_by(V::LANES) {
-                let count = channels - channel;
-                // SAFETY: `inside` checks the pixels; `count` limits the channels.
-                unsafe {
-                    let bias = bias.get();
-                    let mut sum =
-                        if bias.is_null() { V::zero() } else { V::load_up_to(bias.add(channel).cast_const(), count) };
-                    for (&down, &start) in rows.taps.iter().zip(&rows.starts) {
-                        let Some(y) = inside(self.row * rows.step, start, rows.extent) else { continue };
-                        for (&right, &start) in columns.taps.iter().zip(&columns.starts) {
-                            let Some(x) = inside(position * columns.step, start, columns.extent) else { continue };
-                            let pixel = ((self.image * rows.extent + y) * columns.extent + x) * channels + channel;
-                            let tap = (down * g.kernel[1] + right) * channels + channel;
-                            let value = V::load_up_to(from.as_ptr().add(pixel), count);
-                            sum = value.mul_add(V::load_up_to(weight.as_ptr().add(tap), count), sum);
+        let (channels, bias) = (g.groups, bias.get());
+        let lanes = channels - channel;
+        // SAFETY: `inside` checks the pixels; `lanes` limits the channels.
+        unsafe {
+            let start = if bias.is_null() { V::zero() } else { V::load_up_to(bias.add(channel).cast_const(), lanes) };
+            let mut sums = [start; TILE];
+            for (&down, &start) in rows.taps.iter().zip(&rows.starts) {
+                let Some(y) = inside(self.row * rows.step, start, rows.extent) else { continue };
+                let line = from.as_ptr().add((self.image * rows.extent + y) * columns.extent * channels + channel);
+                for (&right, &start) in columns.taps.iter().zip(&columns.starts) {
+                    let tap = (down * g.kernel[1] + right) * channels + channel;
+                    let factor = V::load_up_to(weight.as_ptr().add(tap), lanes);
+                    let pixel = |index: usize| inside((position + index) * columns.step, start, columns.extent);
+                    if let (TILE, Some(first), Some(_)) = (count, pixel(0), pixel(TILE - 1)) {
+                        let first = line.add(first * channels);
+                        for (index, sum) in sums.iter_mut().enumerate() {
+                            let value = V::load_up_to(first.add(index * columns.step * channels), lanes);
+                            *sum = value.mul_add(factor, *sum);
+                        }
+                        continue;
+                    }
+                    for (index, sum) in sums.iter_mut().enumerate() {
+                        if let (true, Some(pixel)) = (index < count, pixel(index)) {
+                            *sum = V::load_up_to(line.add(pixel * channels), lanes).mul_add(factor, *sum);
                         }
                     }
-                    sum.store_up_to(self.to.add(position * self.step + channel), count);
                 }
+            }
+            for (index, sum) in sums.into_iter().enumerate().take(count) {
+                sum.store_up_to(self.to.add((position + index) * self.step + channel), lanes);
             }
         }
     }
@@ -192,20 +222,26 @@ impl<T: Element> Job<T> for TapSums<'_, T> {
         for line in 0..self.g.batch * rows.positions {
             let (image, row) = (line / rows.positions, line % rows.positions);
             let Some(y) = inside(row * rows.step, rows.starts[self.index], rows.extent) else { continue };
-            for (tap, &start) in columns.starts.iter().enumerate() {
-                // One chain of additions per line, then one over lines: shorter chains have less rounding error.
+            for (chunk, starts) in columns.starts.chunks(TILE).enumerate() {
+                // One chain of additions per tap and line, then one over lines: shorter chains have less rounding error.
                 // SAFETY: `inside` checks the pixels; `count` limits the channels.
                 unsafe {
-                    let mut sum = V::zero();
+                    let mut sums = [V::zero(); TILE];
+                    let x_line =
+                        self.x.as_ptr().add((image * rows.extent + y) * columns.extent * channels + self.channel);
                     for position in 0..columns.positions {
-                        let Some(x) = inside(position * columns.step, start, columns.extent) else { continue };
-                        let pixel = ((image * rows.extent + y) * columns.extent + x) * channels + self.channel;
                         let output = (line * columns.positions + position) * channels + self.channel;
                         let gradient = V::load_up_to(self.grad_y.as_ptr().add(output), count);
-                        sum = V::load_up_to(self.x.as_ptr().add(pixel), count).mul_add(gradient, sum);
+                        for (sum, &start) in sums.iter_mut().zip(starts) {
+                            if let Some(x) = inside(position * columns.step, start, columns.extent) {
+                                *sum = V::load_up_to(x_line.add(x * channels), count).mul_add(gradient, *sum);
+                            }
+                        }
                     }
-                    let to = self.to.add(tap * V::LANES);
-                    V::load(to).add(sum).store(to);
+                    for (tap, sum) in sums.into_iter().enumerate().take(starts.len()) {
+                        let to = self.to.add((chunk * TILE + tap) * V::LANES);
+                        V::load(to).add(sum).store(to);
+                    }
                 }
             }
         }
