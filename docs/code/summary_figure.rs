@@ -10,15 +10,15 @@ use std::path::Path;
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 type Row = BTreeMap<String, String>;
 
-const WIDTH: f64 = 980.0;
-const HEIGHT: f64 = 600.0;
-const LEFT: f64 = 60.0;
-const PANEL: (f64, f64) = (250.0, 150.0);
-const STEP: (f64, f64) = (312.0, 260.0);
-const TOP: f64 = 132.0;
+const WIDTH: f64 = 936.0;
+const HEIGHT: f64 = 652.0;
+const LEFT: f64 = 66.0;
+const PANEL: (f64, f64) = (220.0, 150.0);
+const STEP: (f64, f64) = (286.0, 274.0);
+const TOP: f64 = 166.0;
 
-const STYLE: &str = "text{font:13px system-ui,-apple-system,'Segoe UI',Roboto,'DejaVu Sans',sans-serif;fill:#1a1d21}\
-.title{font-weight:600;font-size:17px}.head{font-weight:600;font-size:14px}.small{font-size:12px;fill:#5b636e}\
+const STYLE: &str = "text{font:14px system-ui,-apple-system,'Segoe UI',Roboto,'DejaVu Sans',sans-serif;fill:#1a1d21}\
+.title{font-weight:600;font-size:20px}.head{font-weight:600;font-size:17px}.small{font-size:13px;fill:#5b636e}\
 .paper{fill:#fff}.grid{stroke:#dde1e6}.axis{stroke:#88919c}.line{fill:none;stroke:#0a5f9e;stroke-width:2}\
 .mark{fill:#0a5f9e}.range{stroke:#0a5f9e;stroke-width:1.5;stroke-opacity:.6}.holds{fill:#1b6e3c;font-weight:600}\
 .undecided{fill:#5b636e;font-weight:600}.fails{fill:#b3261e;font-weight:600}\
@@ -73,7 +73,7 @@ struct Measure {
 const MEASURES: [Measure; 3] = [
     Measure {
         column: "gc",
-        words: "GC: how strongly features react",
+        words: "GC: reaction to the input",
         low: 3.0,
         high: 1500.0,
         logarithmic: true,
@@ -89,7 +89,7 @@ const MEASURES: [Measure; 3] = [
     },
     Measure {
         column: "nearest_mean_accuracy",
-        words: "Accuracy on new classes, 5 shots",
+        words: "Accuracy on new classes",
         low: 0.44,
         high: 0.62,
         logarithmic: false,
@@ -116,12 +116,14 @@ fn picture(runs: &[Row], claims: &[Row]) -> Result<String> {
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{title}\">\n\
          <title>{title}</title>\n<style>{STYLE}</style>\n<rect class=\"paper\" width=\"100%\" height=\"100%\"/>\n\
          <text class=\"title\" x=\"24\" y=\"32\">What lowers geometric complexity, and does it help on new classes?</text>\n\
-         <text class=\"small\" x=\"24\" y=\"54\">CIFAR-FS, small VGG: mean and range over 5 seeds at the end of training. \
-         Above each panel: change over the sweep, with its 95 % interval, and the verdict.</text>\n"
+         <text class=\"small\" x=\"24\" y=\"56\">CIFAR-FS, small VGG: mean and range over 5 seeds at the end of \
+         training.</text>\n\
+         <text class=\"small\" x=\"24\" y=\"74\">Above each panel: the change over the sweep with its 95 % interval, \
+         and the verdict.</text>\n"
     );
     for (row, sweep) in SWEEPS.iter().enumerate() {
         let top = TOP + STEP.1 * row as f64;
-        writeln!(svg, "<text class=\"head\" x=\"24\" y=\"{:.1}\">{}</text>", top - 46.0, sweep.words)?;
+        writeln!(svg, "<text class=\"head\" x=\"24\" y=\"{:.1}\">{}</text>", top - 56.0, sweep.words)?;
         for (column, measure) in MEASURES.iter().enumerate() {
             let left = LEFT + STEP.0 * column as f64;
             let claim = sweep.claims.get(column).copied().ok_or("a panel without a claim")?;
@@ -169,7 +171,7 @@ fn panel(svg: &mut String, (left, top): (f64, f64), sweep: &Sweep, measure: &Mea
         top + PANEL.1,
         left + PANEL.0
     )?;
-    writeln!(svg, "<text x=\"{left:.1}\" y=\"{:.1}\">{}</text>", top - 26.0, measure.words)?;
+    writeln!(svg, "<text x=\"{left:.1}\" y=\"{:.1}\">{}</text>", top - 30.0, measure.words)?;
     let points = points(sweep, measure, runs)?;
     let x = |index: usize| left + PANEL.0 * (index as f64 + 0.5) / points.len() as f64;
     let mut line = Vec::new();
@@ -216,16 +218,17 @@ fn verdict(svg: &mut String, (left, top): (f64, f64), claim: &str, claims: &[Row
     let (size, low, high) = (number("size")?, number("size_low")?, number("size_high")?);
     let words = match field(found, "size_unit")? {
         "factor" => format!("×{} [{}, {}]", digits(size), digits(low), digits(high)),
-        _ => format!("{size:+.1} points [{low:+.1}, {high:+.1}]"),
+        _ => format!("{size:+.1} points [{low:+.1}, {high:+.1}]").replace('-', "−"),
     };
     let verdict = field(found, "verdict")?;
     writeln!(svg, "<text x=\"{left:.1}\" y=\"{top:.1}\">{words} <tspan class=\"{verdict}\">{verdict}</tspan></text>")?;
     Ok(())
 }
 
-/// Two digits below 0.1, three from there on.
+/// At most three significant digits.
 fn digits(value: f64) -> String {
-    if value < 0.1 { format!("{value:.3}") } else { format!("{value:.2}") }
+    let rounded: f64 = format!("{value:.2e}").parse().unwrap_or(value);
+    format!("{rounded}")
 }
 
 fn field<'a>(row: &'a Row, key: &str) -> Result<&'a str> {
