@@ -3,6 +3,8 @@
 //! `mdbook` calls it with `supports RENDERER`, and then with the context and the book as JSON on standard input. The book is
 //! written to standard output. A formula that is not TeX is an error with its chapter.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "mdbook reads the book from standard output")]
+
 mod markdown;
 
 use std::io::Read;
