@@ -200,7 +200,7 @@ fn list(long: bool) -> Result<()> {
     }
     say!();
     listed("hub:OWNER/NAME", "any data set of the Hub with images and labels, as parquet");
-    listed("folder:PATH", "folders of images: train/CLASS/image, test/CLASS/image, or CLASS/image");
+    listed("folder:PATH", "image folders: train/CLASS and test/CLASS, or CLASS alone");
     Ok(())
 }
 

@@ -179,7 +179,7 @@ fn along_training(args: &Args, invocation: &Invocation<'_>) -> Result<()> {
     if args.json {
         return output::json(&path.document(), invocation);
     }
-    output::say!("{}", path.table().text());
+    output::say!("{}", path.table().terminal());
     Ok(())
 }
 

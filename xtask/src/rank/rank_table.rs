@@ -100,10 +100,10 @@ impl RankTable {
     /// Both tables.
     pub(super) fn text(&self) -> String {
         let predictions = self.predictions();
-        let mut text = self.table().text();
+        let mut text = self.table().terminal();
         if !predictions.is_empty() {
             text.push('\n');
-            text.push_str(&self.prediction_table(&predictions).text());
+            text.push_str(&self.prediction_table(&predictions).terminal());
             for (score, reason) in
                 predictions.iter().filter_map(|found| Some((found.score, found.correlation.as_ref().err()?)))
             {

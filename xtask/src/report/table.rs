@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::results::{Results, Run, compared_runs};
 use super::verdict::{ClaimKind, Finding};
+use crate::output;
 use crate::study::experiment::{ComparisonPoint, Overlay};
 use crate::study::measurement::LayerMeasures;
 use crate::study::metric::{Metric, Scale, measures};
@@ -283,9 +284,14 @@ fn decimals(value: f64) -> usize {
 }
 
 impl Table {
-    /// The table as lines for a terminal, within its columns.
+    /// The table as lines, each row in one line.
     pub(crate) fn text(&self) -> String {
-        crate::output::columns(&self.caption, &self.header, &self.rows)
+        output::columns(&self.caption, &self.header, &self.rows, usize::MAX)
+    }
+
+    /// The table as lines within the columns of a terminal.
+    pub(crate) fn terminal(&self) -> String {
+        output::columns(&self.caption, &self.header, &self.rows, output::WIDTH)
     }
 }
 
