@@ -240,13 +240,14 @@ fn verify(name: &str, source: &Source) -> Result<()> {
     print_files(&data.files);
     let validation =
         data.validation.as_ref().map_or_else(String::new, |images| format!(", {} validation", images.len()));
-    say!(
+    let found = format!(
         "{name}: {} training{validation} and {} test images of {} classes, shape {:?}: complete and readable",
         data.train.len(),
         data.test.len(),
         data.train.class_count(),
         data.train.shape()
     );
+    wrapped_lines(&found, WIDTH, "  ").iter().for_each(|line| say!("{line}"));
     if data.skipped_files > 0 {
         say!("{} files in its class folders are not images and were skipped", data.skipped_files);
     }
