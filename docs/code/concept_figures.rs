@@ -13,6 +13,9 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 const COLOURS: [&str; 3] = ["#0b6fb8", "#c4540a", "#2b7a3d"];
 const PER_CLASS: usize = 60;
+/// Light and dark pages.
+const STYLE: &str = ".paper{fill:#fff}text{fill:#1a1d21}@media(prefers-color-scheme:dark){.paper{fill:#14171a}\
+text{fill:#e7eaee}circle,polyline{filter:brightness(1.6)}}";
 
 fn main() -> Result<()> {
     let folder = std::env::args().nth(1).ok_or("which folder?")?;
@@ -24,8 +27,8 @@ fn main() -> Result<()> {
 fn page(width: usize, height: usize, title: &str, body: &str) -> String {
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" font-family=\"sans-serif\" \
-         font-size=\"14\" role=\"img\">\n<title>{title}</title>\n<rect width=\"{width}\" height=\"{height}\" \
-         fill=\"#fff\"/>\n{body}</svg>\n"
+         font-size=\"14\" role=\"img\">\n<title>{title}</title>\n<style>{STYLE}</style>\n<rect class=\"paper\" width=\"{width}\" \
+         height=\"{height}\"/>\n{body}</svg>\n"
     )
 }
 

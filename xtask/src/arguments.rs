@@ -65,9 +65,26 @@ pub(crate) fn up_to<const MAX: usize>(text: &str) -> Result<usize, String> {
     }
 }
 
+/// Parses a seed.
+///
+/// # Errors
+/// Text that is no whole number below 2⁶⁴.
+pub(crate) fn seed(text: &str) -> Result<u64, String> {
+    text.parse()
+        .map_err(|_| "expected a whole number from 0; several are written as 0,1,2 where they are taken".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{at_least_one, up_to};
+    use super::{at_least_one, seed, up_to};
+
+    #[test]
+    fn seeds_are_whole_numbers() {
+        assert_eq!(seed("18446744073709551615"), Ok(u64::MAX));
+        for text in ["0..3", "-1", "1.5", "", "18446744073709551616"] {
+            assert!(seed(text).unwrap_err().contains("whole number from 0"), "{text}");
+        }
+    }
 
     #[test]
     fn counts_have_a_ceiling() {

@@ -9,7 +9,7 @@ use clap::{FromArgMatches, Subcommand};
 
 use crate::invocation::Invocation;
 use crate::program::{Program, WORKSPACE};
-use crate::{Ending, bench, data, features, man, measure, output, provenance, rank, reproduce};
+use crate::{Ending, bench, claims, data, features, man, measure, output, provenance, rank, reproduce};
 
 /// The commands of every program.
 #[derive(Debug, Subcommand)]
@@ -45,6 +45,8 @@ pub(crate) enum WorkspaceCommand {
     Everywhere(Box<Command>),
     /// Measure our benchmarks beside the peers' and write the book's page of them
     Bench(bench::Args),
+    /// Write the recorded claims of the experiments into README and book, or check them there
+    Claims(claims::Args),
 }
 
 /// What a command line is.
@@ -150,6 +152,7 @@ impl WorkspaceCommand {
     pub(crate) fn run(&self, invocation: &Invocation<'_>) -> Result<Ending> {
         let ended = match self {
             Self::Bench(args) => bench::bench(args),
+            Self::Claims(args) => claims::claims(args),
             Self::Everywhere(command) => return command.run(invocation),
         };
         ended.map(|()| Ending::Complete)

@@ -11,7 +11,7 @@ use datasets::{ContactSheet, FileRecord, Form, Glyphs, Source};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::files::write_whole;
-use crate::output::{note, say};
+use crate::output::{WIDTH, note, say, wrapped_lines};
 use crate::task::Task;
 use crate::usage::usage;
 
@@ -178,6 +178,9 @@ pub(crate) fn ensure(set: &str, data_dir: Option<&PathBuf>) -> Result<()> {
     Ok(())
 }
 
+/// The width of the names of data sets in their list.
+const NAME: usize = 14;
+
 fn list(long: bool) -> Result<()> {
     for entry in datasets::entries() {
         let [channels, height, width] = entry.shape;
@@ -185,23 +188,30 @@ fn list(long: bool) -> Result<()> {
             (Some(train), Some(test)) => format!("{train} + {test} images"),
             _ => "any number of images".to_owned(),
         };
-        let split = if entry.has_split() { "source and target classes" } else { "" };
-        say!(
-            "{:<14} {:>4} classes  {channels}×{height}×{width}  {count:<22} {split:<26} {}",
-            entry.name,
-            entry.classes,
-            entry.summary
-        );
+        let shape = format!("{channels}×{height}×{width}");
+        listed(entry.name, &format!("{:>4} classes  {shape:<9}  {count}", entry.classes));
+        let split = if entry.has_split() { "; has source and target classes" } else { "" };
+        described(&format!("{}{split}", entry.summary));
         if long {
-            say!("{:<14} from {}", "", origin(entry.origin));
-            say!("{:<14} normalised by mean {:?}, deviation {:?}", "", entry.mean, entry.std);
-            say!("{:<14} licence: {}", "", entry.licence);
+            described(&format!("from {}", origin(entry.origin)));
+            described(&format!("normalised by mean {:?}, deviation {:?}", entry.mean, entry.std));
+            described(&format!("licence: {}", entry.licence));
         }
     }
     say!();
-    say!("hub:OWNER/NAME any data set of the Hub with an image and a label column, as parquet");
-    say!("folder:PATH    image folders: train/class/image, test/class/image, or class/image");
+    listed("hub:OWNER/NAME", "any data set of the Hub with images and labels, as parquet");
+    listed("folder:PATH", "image folders: train/CLASS and test/CLASS, or CLASS alone");
     Ok(())
+}
+
+/// Prints a name, and text beside it that is one line.
+fn listed(name: &str, text: &str) {
+    say!("{name:<NAME$} {text}");
+}
+
+/// Prints text below a name, broken between words.
+fn described(text: &str) {
+    wrapped_lines(text, WIDTH - NAME - 3, "").iter().for_each(|line| say!("{:NAME$}   {line}", ""));
 }
 
 fn origin(origin: datasets::Origin) -> String {
@@ -230,13 +240,14 @@ fn verify(name: &str, source: &Source) -> Result<()> {
     print_files(&data.files);
     let validation =
         data.validation.as_ref().map_or_else(String::new, |images| format!(", {} validation", images.len()));
-    say!(
+    let found = format!(
         "{name}: {} training{validation} and {} test images of {} classes, shape {:?}: complete and readable",
         data.train.len(),
         data.test.len(),
         data.train.class_count(),
         data.train.shape()
     );
+    wrapped_lines(&found, WIDTH, "  ").iter().for_each(|line| say!("{line}"));
     if data.skipped_files > 0 {
         say!("{} files in its class folders are not images and were skipped", data.skipped_files);
     }

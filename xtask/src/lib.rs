@@ -1,11 +1,14 @@
 //! The commands of the workspace as a library: `reproduce` runs the paper's experiments, `measure`, `collapse`, `fewshot` and
-//! `rank` measure networks and features in files, `data` manages data sets, `bench` compares speeds.
+//! `rank` measure networks and features in files, `data` manages data sets, `bench` compares speeds,
+//! `claims` writes recorded claims into README and book.
 //!
 //! [`run`] is the whole of it. The programs `xtask` and `geometric-collapse` call it with their own name.
 
+mod anchors;
 mod arguments;
 mod arrays;
 mod bench;
+mod claims;
 mod command_line;
 mod data;
 mod features;

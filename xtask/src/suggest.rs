@@ -10,6 +10,10 @@ pub(crate) fn unknown<'a>(kind: &str, name: &str, known: impl IntoIterator<Item 
 
 /// The message of serde about an unknown field or variant, with the nearest of those that it expects.
 pub(crate) fn with_nearest(message: &str) -> String {
+    // The names of measures come with their nearest ones, and with a function that users of commands do not have.
+    if message.contains("did you mean") {
+        return message.replace("`Measure::all()` lists", "the page on conventions lists");
+    }
     let first = message.lines().next().unwrap_or_default();
     let names: Vec<&str> = first.split('`').skip(1).step_by(2).collect();
     match names.split_first() {
@@ -37,6 +41,9 @@ mod tests {
             message.starts_with("unknown variant `adamv`, expected one of") && message.contains("did you mean `adam")
         );
         assert_eq!(with_nearest("invalid type `x`"), "invalid type `x`");
+        let measure = assess::Measure::named("equinrom").unwrap_err().to_string();
+        let message = with_nearest(&measure);
+        assert!(message.matches("did you mean").count() == 1 && !message.contains("Measure::all"), "{message}");
     }
 
     #[test]

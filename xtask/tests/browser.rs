@@ -2,6 +2,8 @@
 //! layout, and what their script shows, hides and saves. Skipped with a message if there is no Chromium.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests, which may panic")]
 
+mod program;
+
 use std::fs;
 use std::io::Write;
 use std::path::Path;
@@ -49,8 +51,7 @@ fn checked(browser: &str, page: &Path, width: u32, dark: bool) -> (serde_json::V
 }
 
 fn reproduce(root: &Path, experiment: &str) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
-    command.current_dir(root).args(["reproduce", experiment, "--seed", "0,1"]).stdin(Stdio::null());
+    let mut command = program::command(root, &["reproduce", experiment, "--seed", "0,1"]);
     let mut settings = vec![
         "data.classes=5",
         "data.train_images_per_class=8",
@@ -80,8 +81,7 @@ fn reproduce(root: &Path, experiment: &str) {
         _ => {}
     }
     settings.iter().for_each(|setting| _ = command.args(["--set", setting]));
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    program::text(&command.output().unwrap(), 0);
 }
 
 #[test]

@@ -1,13 +1,15 @@
 //! `measure` on networks that PyTorch made (see the README beside them), in both precisions and with every estimator.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, reason = "helpers of tests, which may panic")]
 
+mod program;
 mod schema;
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 
 use candle_core::{DType, Device, Tensor, safetensors};
+use program::{command, document, xtask};
 use serde_json::Value;
 
 const NETS: &str = include_str!("pytorch/nets.json");
@@ -27,9 +29,7 @@ impl Case {
 
     /// Runs `measure` on it and checks the document against the schema.
     fn measure(&self, args: &[&str]) -> Value {
-        let output = self.run(args);
-        assert!(output.status.success(), "{}: {}", self.name, String::from_utf8_lossy(&output.stderr));
-        let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let document = document(&self.run(args));
         schema::check("measure", &document);
         document
     }
@@ -37,14 +37,7 @@ impl Case {
     fn run(&self, args: &[&str]) -> Output {
         let network = ["measure", "--arch", "net.toml", "--weights", "w.safetensors", "--json"];
         let inputs = ["--inputs", "x.safetensors"];
-        Command::new(env!("CARGO_BIN_EXE_xtask"))
-            .current_dir(self.folder.path())
-            .args(network)
-            .args(inputs)
-            .args(args)
-            .stdin(Stdio::null())
-            .output()
-            .unwrap()
+        xtask(self.folder.path(), &[&network[..], &inputs, args].concat())
     }
 }
 
@@ -182,19 +175,15 @@ fn weights_in_several_files_of_the_hubs_cache_are_fetched_by_their_index() {
     let index = serde_json::json!({ "weight_map": map }).to_string();
     std::fs::write(snapshot.join("weights/model.safetensors.index.json"), index).unwrap();
     let run = || {
-        Command::new(env!("CARGO_BIN_EXE_xtask"))
-            .current_dir(case.folder.path())
+        command(case.folder.path(), &["measure", "--arch", "net.toml", "--inputs", "x.safetensors", "--json"])
             .env("HF_HUB_CACHE", case.folder.path().join("cache"))
             .env("HF_HUB_OFFLINE", "1")
-            .args(["measure", "--arch", "net.toml", "--inputs", "x.safetensors", "--json", "--dtype", "f64"])
-            .args(["--weights", "hub:owner/name@c0ffee:weights/model.safetensors.index.json"])
-            .stdin(Stdio::null())
+            .args(["--dtype", "f64", "--weights", "hub:owner/name@c0ffee:weights/model.safetensors.index.json"])
             .output()
             .unwrap()
     };
     let output = run();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let document = document(&output);
     near(&case.name, number(&document, "/gc/value"), case.mean(), 1e-11);
     // A part that the cache lacks is named.
     std::fs::remove_file(snapshot.join("weights/part-1.safetensors")).unwrap();
@@ -207,8 +196,7 @@ fn weights_in_several_files_of_the_hubs_cache_are_fetched_by_their_index() {
 fn all_layers_are_those_that_are_measured_alone() {
     let case = cases().into_iter().min_by_key(|case| case.name.clone()).unwrap();
     let output = case.run(&["--dtype", "f64", "--layers", "all"]);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let all: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let all = document(&output);
     schema::check("measure_layers", &all);
     let layers = all["layers"].as_array().unwrap();
     assert!(layers.len() > 1, "{all}");

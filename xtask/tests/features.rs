@@ -2,35 +2,16 @@
 //! networks, ranges of ways and shots, equivalence, confusion matrices.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests, which may panic")]
 
+mod program;
 mod schema;
 
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
 
 use candle_core::{Device, Tensor, safetensors};
+use program::{ended, printed};
 use serde_json::Value;
-
-fn xtask(folder: &Path, args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_xtask")).current_dir(folder).args(args).stdin(Stdio::null()).output().unwrap()
-}
-
-/// Standard error of a command that ends with this exit code.
-fn ended(folder: &Path, args: &[&str], code: i32) -> String {
-    let output = xtask(folder, args);
-    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(code), "{args:?}: {errors}");
-    assert!(!errors.contains("panicked"), "{args:?}: {errors}");
-    errors
-}
-
-/// Standard output of a command that ends with 0.
-fn printed(folder: &Path, args: &[&str]) -> String {
-    let output = xtask(folder, args);
-    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
 
 /// The document of a command, checked against a part of the schema.
 fn json(folder: &Path, kind: &str, args: &[&str]) -> Value {

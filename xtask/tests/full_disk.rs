@@ -1,6 +1,8 @@
 //! A disk that becomes full during a sweep: a small tmpfs if one may be mounted, and a limit on file sizes.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests, which may panic")]
 
+mod program;
+
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -34,7 +36,7 @@ fn arguments(out: &Path) -> Vec<String> {
 }
 
 fn xtask(out: &Path) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_xtask")).args(arguments(out)).stdin(Stdio::null()).output().unwrap()
+    program::command(Path::new("."), &[]).args(arguments(out)).output().unwrap()
 }
 
 fn text(output: &Output) -> String {
@@ -124,7 +126,7 @@ fn a_limit_on_file_sizes_is_a_full_disk_too() {
     // Two blocks of 512 bytes hold a configuration, and no measurement. The signal is ignored, so that writing fails.
     let script = "trap '' XFSZ; ulimit -f 2; exec \"$@\"";
     let mut command = Command::new("sh");
-    command.args(["-c", script, "sh", env!("CARGO_BIN_EXE_xtask")]).args(arguments(&out)).stdin(Stdio::null());
+    command.args(["-c", script, "sh", program::PROGRAM]).args(arguments(&out)).stdin(Stdio::null());
     let limited = command.output().unwrap();
     let message = text(&limited);
     assert_eq!(limited.status.code(), Some(1), "{message}");

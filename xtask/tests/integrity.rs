@@ -2,12 +2,14 @@
 //! outputs that are not regular files.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests, which may panic")]
 
+mod program;
 mod tiny;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use tiny::{copy, files, read, reproduce, text, xtask};
+use program::{text, xtask};
+use tiny::{copy, files, read, reproduce};
 
 /// The run folders of a results folder, in the order of their names.
 fn runs(results: &Path) -> Vec<PathBuf> {
@@ -66,7 +68,7 @@ fn a_checkpoint_of_another_configuration_is_not_used() {
     let checkpoint =
         || files(&other.join("checkpoints")).into_iter().find(|path| path.extension().unwrap() == "safetensors");
     let found = (0..50).find_map(|_| {
-        let mut child = tiny::command(root, &["run", "other", "--checkpoint-every", "1"])
+        let mut child = program::command(root, &["run", "other", "--checkpoint-every", "1"])
             .stdout(std::process::Stdio::null())
             .spawn()
             .unwrap();
@@ -217,7 +219,7 @@ mod children {
 
     /// Kills the command with SIGKILL while a child is at work, and waits for the end of the child.
     fn child_ends(root: &Path, args: &[&str], child: impl Fn(u32) -> String) {
-        let mut parent = tiny::command(root, args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut parent = program::command(root, args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let child = child(parent.id());
         until("a child is at work", || {
             assert!(parent.try_wait().unwrap().is_none(), "the command ended before a child was seen");

@@ -1,6 +1,8 @@
 //! Runs that are killed at any time continue from their last checkpoint and end with the same bits.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests, which may panic")]
 
+mod program;
+
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -31,8 +33,8 @@ const SETTINGS: [&str; 17] = [
 const KILLS: usize = 20;
 
 fn xtask() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut command = program::command(Path::new("."), &[]);
+    command.stdout(Stdio::null()).stderr(Stdio::null());
     command
 }
 

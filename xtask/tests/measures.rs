@@ -1,14 +1,15 @@
 //! `measure`, `collapse`, `fewshot` and `rank` from the outside: golden values, the JSON schema, and bad input.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, reason = "helpers of tests, which may panic")]
 
+mod program;
 mod schema;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
 
 use candle_core::{DType, Device, Tensor, safetensors};
 use fewshot::{Episode, TaskListWriter};
+use program::{document, errors, printed, xtask};
 use serde_json::Value;
 
 /// The nets of the golden files with their architecture files. The values are from PyTorch 2.15; see the README beside the
@@ -34,14 +35,8 @@ fn golden(krate: &str, file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates").join(krate).join("tests/golden").join(file)
 }
 
-fn xtask(folder: &Path, args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_xtask")).current_dir(folder).args(args).stdin(Stdio::null()).output().unwrap()
-}
-
 fn json(folder: &Path, args: &[&str]) -> Value {
-    let output = xtask(folder, args);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let document = document(&xtask(folder, args));
     schema::check(args[0], &document);
     document
 }
@@ -55,11 +50,11 @@ fn misused(folder: &Path, args: &[&str]) -> String {
     ended(folder, args, 2)
 }
 
+/// Standard error of a command that fails before it writes anything to standard output.
 fn ended(folder: &Path, args: &[&str], code: i32) -> String {
     let output = xtask(folder, args);
-    assert_eq!(output.status.code(), Some(code), "{args:?}");
     assert!(output.stdout.is_empty(), "{args:?} wrote to standard output before it failed");
-    String::from_utf8_lossy(&output.stderr).into_owned()
+    errors(&output, code)
 }
 
 /// Writes weights, inputs and architecture of a golden net; returns its tensors.
@@ -373,6 +368,45 @@ fn networks_are_ranked_on_labelled_data() {
     assert_eq!(document["predictions"].as_array().unwrap().len(), 4);
     let chart = std::fs::read_to_string(path.join("rank.svg")).unwrap();
     assert!(chart.starts_with("<svg") && chart.contains("net3"), "each network is a mark with its name");
+
+    // The table fits into a terminal, with the whole name of a network where that is long.
+    let long = format!("a-network-of-{}.safetensors", "many-words-".repeat(5));
+    std::fs::copy(path.join("net1.safetensors"), path.join(&long)).unwrap();
+    let mut named = args.clone();
+    named.insert(1, &long);
+    let table = printed(path, &[&named[..], &["--episodes", "50"]].concat());
+    assert!(table.lines().all(|line| line.chars().count() <= 80), "{table}");
+    assert!(table.contains(long.trim_end_matches(".safetensors")) && table.contains("accuracy"), "{table}");
+}
+
+#[test]
+fn what_cannot_be_ranked_is_refused_before_anything_is_measured() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    // Files that are no weights, so that a message about the arguments shows that none was read.
+    std::fs::write(path.join("w.safetensors"), "no weights").unwrap();
+    let save = |name: &str, tensors: &[(&str, Tensor)]| {
+        safetensors::save(&tensors.iter().cloned().collect::<HashMap<_, _>>(), path.join(name)).unwrap();
+    };
+    let x = Tensor::ones((4, 3), DType::F32, &Device::Cpu).unwrap();
+    save("x.safetensors", &[("x", x.clone())]);
+    save("xy.safetensors", &[("x", x), ("y", Tensor::new(&[0i64, 0, 1, 1], &Device::Cpu).unwrap())]);
+    let rank = ["rank", "w.safetensors", "--model", "resnet18", "--inputs"];
+    for (code, args, part) in [
+        (2, &["x.safetensors", "--by", "gcc"][..], "did you mean `gc`"),
+        (2, &["x.safetensors", "--by", "nc"], "`gc` is the only score"),
+        (2, &["xy.safetensors", "--by", "log_mee"], "did you mean `log_me`"),
+        (2, &["xy.safetensors", "--head", "rigde"], "rigde"),
+        (1, &["x.safetensors", "--chart", "c.svg"], "no accuracy to plot"),
+        (1, &["xy.safetensors", "--ways", "3"], "few-shot episodes on xy.safetensors"),
+    ] {
+        let message = ended(path, &[&rank[..], args].concat(), code);
+        assert!(message.contains(part), "{args:?}: {message}");
+    }
+    let both = "[[checkpoint]]\nname = 'a'\nweights = 'w.safetensors'\nonnx = 'w.safetensors'\nmodel = 'resnet18'\n";
+    std::fs::write(path.join("list.toml"), both).unwrap();
+    let message = ended(path, &["rank", "--list", "list.toml", "--inputs", "missing"], 1);
+    assert!(message.contains("a: a network has either `weights` or `onnx`"), "{message}");
 }
 
 #[test]
@@ -481,6 +515,17 @@ fn errors_of_architectures_name_their_file() {
     }
     let message = refused(folder.path(), &[&NET[..], &["--budget-mb", "0"]].concat());
     assert!(message.contains("--budget-mb") && message.contains("bytes"), "{message}");
+}
+
+#[test]
+fn features_too_wide_for_their_matrix_are_refused_with_the_flag_that_avoids_it() {
+    let folder = tempfile::tempdir().unwrap();
+    // Two matrices of 4,000,000² numbers would be 256 terabytes.
+    let features = Tensor::zeros((2, 4_000_000), DType::F32, &Device::Cpu).unwrap();
+    let arrays = HashMap::from([("features", features), ("labels", Tensor::new(&[0u32, 1], &Device::Cpu).unwrap())]);
+    safetensors::save(&arrays, folder.path().join("wide.safetensors")).unwrap();
+    let message = refused(folder.path(), &["collapse", "--features", "wide.safetensors"]);
+    assert!(message.contains("use --no-full-scatter") && !message.contains("ReportOptions"), "{message}");
 }
 
 #[test]

@@ -2,13 +2,15 @@
 //! run is continued. `old_results/README.md` describes the files.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests, which may panic")]
 
+mod program;
 mod tiny;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use tiny::{copy, read, reproduce, text, xtask};
+use program::{text, xtask};
+use tiny::{copy, read, reproduce};
 
 /// The rows of a run in a CSV file, by the names of the columns.
 fn rows(csv: &str, run: &str) -> Vec<BTreeMap<String, String>> {

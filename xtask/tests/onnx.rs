@@ -1,12 +1,14 @@
 //! ONNX graphs in `measure` and `rank`: golden values, what is printed of the measured tensor, and what is refused.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, reason = "helpers of tests, which may panic")]
 
+mod program;
 mod schema;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 
 use candle_core::{Device, Tensor, safetensors};
+use program::document;
 use serde_json::Value;
 
 fn file(name: &str) -> String {
@@ -19,13 +21,11 @@ fn exported(name: &str) -> PathBuf {
 }
 
 fn xtask(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_xtask")).args(args).stdin(Stdio::null()).output().unwrap()
+    program::xtask(Path::new("."), args)
 }
 
 fn json(args: &[&str]) -> Value {
-    let output = xtask(args);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let document = document(&xtask(args));
     schema::check(args[0], &document);
     document
 }
@@ -134,8 +134,7 @@ fn layers_of_a_graph_are_measured_one_by_one() {
     let (graph, inputs) = (file("small.onnx"), labelled(folder.path(), &x));
     let args = ["measure", "--onnx", &graph, "--inputs", &inputs, "--dtype", "f64", "--json"];
     let output = xtask(&[&args[..], &["--layers", "all"]].concat());
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let all: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let all = document(&output);
     schema::check("measure_layers", &all);
     let layers = all["layers"].as_array().unwrap();
     assert!(layers.len() > 1, "{all}");

@@ -2,6 +2,7 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests, which may panic")]
 
+mod program;
 mod tiny;
 
 use std::fs;
@@ -9,7 +10,8 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use tiny::{files, read, reproduce, text, xtask};
+use program::{text, xtask};
+use tiny::{files, read, reproduce};
 
 /// A program that executes the commands of `commands.txt`, four at a time.
 fn execute(root: &Path, words: &[&str]) -> Output {

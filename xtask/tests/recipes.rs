@@ -1,11 +1,13 @@
 //! Experiments beyond plain SGD: optimisers, schedules, augmentation, sweeps of several keys and of names, and contrasts.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests, which may panic")]
 
+mod program;
 mod tiny;
 
 use std::path::Path;
 
-use tiny::{files, read, text, xtask};
+use program::{text, xtask};
+use tiny::{files, read};
 
 /// Settings of `recipes`: five runs a seed, each of which takes a fraction of a second.
 const TINY: [&str; 10] = [

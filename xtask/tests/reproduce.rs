@@ -1,10 +1,14 @@
 //! `reproduce` as a process: tiny experiments end to end, stops and restarts, and bad input.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests, which may panic")]
 
+mod program;
+
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
+
+use program::{command, errors, text, xtask};
 
 /// Settings of an experiment of four runs of about a second (five of `fig4`): a few classes, a few images, two epochs.
 const TINY: [&str; 15] = [
@@ -25,16 +29,6 @@ const TINY: [&str; 15] = [
     "sweeps.l2.values=[0, 1e-2]",
 ];
 
-fn command(folder: &Path, args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
-    command.current_dir(folder).args(args).stdin(Stdio::null());
-    command
-}
-
-fn xtask(folder: &Path, args: &[&str]) -> Output {
-    command(folder, args).output().unwrap()
-}
-
 fn tiny<'a>(experiment: &'a str, out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     let mut args = vec!["reproduce", experiment, "--seed", "0", "--out", out];
     for setting in TINY {
@@ -48,9 +42,7 @@ fn tiny<'a>(experiment: &'a str, out: &'a str, more: &[&'a str]) -> Vec<&'a str>
 }
 
 fn succeeded(output: &Output) -> String {
-    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{text}");
-    text
+    text(output, 0)
 }
 
 /// The message of a command that ended with an error of its input or of the machine: exit code 1, and no panic.
@@ -59,9 +51,8 @@ fn refused(output: &Output) -> String {
 }
 
 fn refused_with(code: i32, output: &Output) -> String {
-    let message = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(code), "{message}");
-    assert!(message.contains("error") && !message.contains("panicked"), "{message}");
+    let message = errors(output, code);
+    assert!(message.contains("error"), "{message}");
     message
 }
 

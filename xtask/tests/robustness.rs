@@ -3,13 +3,15 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests, which may panic")]
 
+mod program;
 mod schema;
+mod two_sides;
 
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor, safetensors};
@@ -17,28 +19,15 @@ use parquet::data_type::{BoolType, FloatType};
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
+use program::{PROGRAM, command, document, ended, xtask};
 use serde_json::Value;
+use two_sides::{NET, save_net, save_table};
 
 /// Two features of four samples, the first two of class 0.
 const FEATURES: [[f64; 2]; 4] = [[0.0, 0.0], [0.0, 2.0], [4.0, 0.0], [4.0, 3.0]];
 
-fn xtask(folder: &Path, args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_xtask")).current_dir(folder).args(args).stdin(Stdio::null()).output().unwrap()
-}
-
-/// Standard error of a command that ends with this exit code.
-fn ended(folder: &Path, args: &[&str], code: i32) -> String {
-    let output = xtask(folder, args);
-    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(code), "{args:?}: {errors}");
-    assert!(!errors.contains("panicked"), "{args:?}: {errors}");
-    errors
-}
-
 fn json(folder: &Path, args: &[&str]) -> Value {
-    let output = xtask(folder, &[args, &["--json"]].concat());
-    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
-    let document = serde_json::from_slice(&output.stdout).unwrap();
+    let document = document(&xtask(folder, &[args, &["--json"]].concat()));
     schema::check(args[0], &document);
     document
 }
@@ -170,7 +159,7 @@ fn damaged_files_give_a_result_or_an_error() {
     for (index, ending) in ["npy", "npz", "csv", "safetensors", "parquet"].into_iter().enumerate() {
         let whole = fs::read(path.join(format!("a.{ending}"))).unwrap();
         let damaged = format!("damaged.{ending}");
-        let mut args = vec!["-c", "ulimit -v 4194304; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_xtask")];
+        let mut args = vec!["-c", "ulimit -v 4194304; exec \"$0\" \"$@\"", PROGRAM];
         args.extend(["collapse", "--json", "--features", &damaged]);
         if ending == "npy" {
             args.extend(["--labels", "labels.npy"]);
@@ -198,27 +187,6 @@ fn damaged_files_give_a_result_or_an_error() {
     }
     assert!(refused > 300, "{refused} of 750 are refused");
 }
-
-/// An MLP on images of 2 × 2 grey pixels, with its inputs in `x.safetensors`.
-fn save_net(folder: &Path) {
-    let description = "family = 'mlp'\ninputs = 4\nhidden = [3]\nclasses = 2\nactivation = 'tanh'";
-    fs::write(folder.join("net.toml"), description).unwrap();
-    let mut stream = streams::stream(1, "xtask/tests/robustness", 0);
-    let mut tensor = |shape: &[usize]| {
-        let values = streams::standard_normal(&mut stream, shape.iter().product());
-        Tensor::from_vec(values, shape, &Device::Cpu).unwrap().to_dtype(candle_core::DType::F32).unwrap()
-    };
-    let weights = [
-        ("embed.0.weight", tensor(&[3, 4])),
-        ("embed.0.bias", tensor(&[3])),
-        ("head.weight", tensor(&[2, 3])),
-        ("head.bias", tensor(&[2])),
-    ];
-    safetensors::save(&HashMap::from(weights), folder.join("w.safetensors")).unwrap();
-    safetensors::save(&HashMap::from([("x", tensor(&[5, 4]))]), folder.join("x.safetensors")).unwrap();
-}
-
-const NET: [&str; 5] = ["measure", "--arch", "net.toml", "--weights", "w.safetensors"];
 
 #[test]
 fn images_without_class_folders_give_the_complexity_alone() {
@@ -254,44 +222,12 @@ fn images_without_class_folders_give_the_complexity_alone() {
     assert!(ended(path, &args, 1).contains("photos"));
 }
 
-/// A table of the Hub with two columns of images, as its files lie in a folder.
-fn save_hub_table(folder: &Path) {
-    let schema = "message m { required group front { required binary bytes; } \
-                  required group back { required binary bytes; } required int64 kind; }";
-    let schema = Arc::new(parse_message_type(schema).unwrap());
-    fs::create_dir_all(folder).unwrap();
-    for (part, count) in [("train", 4u8), ("test", 2)] {
-        let file = File::create(folder.join(format!("{part}-00000-of-00001.parquet"))).unwrap();
-        let mut writer =
-            SerializedFileWriter::new(file, schema.clone(), Arc::new(WriterProperties::default())).unwrap();
-        let mut group = writer.next_row_group().unwrap();
-        for side in [1, 100] {
-            let image = |row: u8| {
-                let image = image::GrayImage::from_raw(2, 2, vec![side, side + row, 2 * side, 7]).unwrap();
-                let mut bytes = std::io::Cursor::new(Vec::new());
-                image.write_to(&mut bytes, image::ImageFormat::Png).unwrap();
-                parquet::data_type::ByteArray::from(bytes.into_inner())
-            };
-            let images: Vec<_> = (0..count).map(image).collect();
-            let mut column = group.next_column().unwrap().unwrap();
-            column.typed::<parquet::data_type::ByteArrayType>().write_batch(&images, None, None).unwrap();
-            column.close().unwrap();
-        }
-        let kinds: Vec<i64> = (0..i64::from(count)).map(|row| row % 2).collect();
-        let mut column = group.next_column().unwrap().unwrap();
-        column.typed::<parquet::data_type::Int64Type>().write_batch(&kinds, None, None).unwrap();
-        column.close().unwrap();
-        group.close().unwrap();
-        writer.close().unwrap();
-    }
-}
-
 #[test]
 fn columns_of_a_table_of_the_hub_are_chosen_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
     save_net(path);
-    save_hub_table(&path.join("tables/owner/sides/data"));
+    save_table(&path.join("tables/owner/sides/data"));
     let args = [&NET[..], &["--data", "hub:owner/sides", "--data-dir", "tables"]].concat();
     let message = ended(path, &args, 1);
     assert!(message.contains("front") && message.contains("back") && message.contains("image"), "{message}");
@@ -434,8 +370,8 @@ fn devices_and_pipes_are_refused_and_closed_pipes_are_no_error() {
         let message = ended(path, &[&NET[..], &["--inputs", "x.safetensors", "--per-sample", target]].concat(), 1);
         assert!(message.contains(target) && message.contains("regular file"), "{message}");
     }
-    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
-    command.current_dir(path).args(["collapse", "--features", "f.safetensors"]).stderr(Stdio::piped());
+    let mut command = command(path, &["collapse", "--features", "f.safetensors"]);
+    command.stderr(Stdio::piped());
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
     assert_eq!(child.wait().unwrap().code(), Some(0), "a reader that closes the pipe early is no error");

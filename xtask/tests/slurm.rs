@@ -1,6 +1,8 @@
 //! The engine `slurm` on a real Slurm of one node, which `slurm/start.sh` starts from Debian's packages.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests, which may panic")]
 
+mod program;
+
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -54,7 +56,7 @@ impl Cluster {
     }
 
     fn reproduce(&self, root: &Path, out: &str, more: &[&str]) -> Command {
-        let mut command = self.command(env!("CARGO_BIN_EXE_xtask"));
+        let mut command = self.command(program::PROGRAM);
         command.current_dir(root).args(["reproduce", "fig1", "--seed", "0", "--out", out]).args(more);
         TINY.iter().for_each(|setting| _ = command.args(["--set", setting]));
         command
@@ -156,9 +158,8 @@ fn an_array_gives_the_same_numbers_and_lost_runs_are_done_again() {
 fn without_slurm_the_engine_is_refused_by_name_and_makes_no_folder() {
     let folder = tempfile::tempdir().unwrap();
     let refused = |code: i32, args: &[&str]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
-        let output = command.current_dir(&folder).env("PATH", folder.path()).args(["reproduce"]).args(args).output();
-        let output = output.unwrap();
+        let mut command = program::command(folder.path(), &["reproduce"]);
+        let output = command.env("PATH", folder.path()).args(args).output().unwrap();
         assert_eq!(output.status.code(), Some(code));
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
         String::from_utf8(output.stderr).unwrap()

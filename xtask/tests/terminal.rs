@@ -1,13 +1,15 @@
 //! Standard output and exit codes: closed pipes, full disks, and which errors are errors in the command line.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests, which may panic")]
 
+mod program;
 mod tiny;
 
 use std::fs;
 use std::path::Path;
 use std::process::Stdio;
 
-use tiny::{command, read, reproduce, text, xtask};
+use program::{command, printed, text, xtask};
+use tiny::{read, reproduce};
 
 /// Commands that print, which need a results folder `out` with finished runs.
 fn printing() -> Vec<Vec<&'static str>> {
@@ -66,6 +68,30 @@ fn a_pipe_that_is_closed_early_is_no_error() {
     assert!(read(root.join("new/report.html")).ends_with("</html>"), "the work goes on without a reader");
 }
 
+#[test]
+fn what_is_printed_fits_into_80_columns() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    prepare(root);
+    let commands: [&[&str]; 8] = [
+        &["measure", "--list-models"],
+        &["collapse", "--features", "f.csv"],
+        &["fewshot", "--features", "f.csv", "--ways", "2", "--shots", "1", "--queries", "1", "--episodes", "20"],
+        &["rank", "--runs", "ranked"],
+        &["data", "list"],
+        &["data", "list", "--long"],
+        &["data", "verify", "glyphs", "--faces", "1"],
+        &["reproduce", "--list"],
+    ];
+    for args in commands {
+        let printed = printed(root, args);
+        assert!(!printed.is_empty(), "{args:?}");
+        for line in printed.lines() {
+            assert!(line.chars().count() <= 80, "{args:?}: {line}");
+        }
+    }
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn a_full_disk_on_standard_output_is_an_error() {
@@ -95,7 +121,7 @@ fn errors_in_the_command_line_end_with_2_and_others_with_1() {
     fs::write(root.join("bad.toml"), "title = 1\n[presets.quick]\n").unwrap();
     fs::create_dir(root.join("newer")).unwrap();
     fs::write(root.join("newer/format"), "4000").unwrap();
-    let wrong: [&[&str]; 29] = [
+    let wrong: [&[&str]; 32] = [
         &[],
         &["no-such-command"],
         &["reproduce", "--no-such-option"],
@@ -123,6 +149,9 @@ fn errors_in_the_command_line_end_with_2_and_others_with_1() {
         &["rank"],
         &["rank", "a.safetensors", "--data", "glyphs"],
         &["rank", "file", "--model", "resnet18", "--data", "glyphs", "--head", "no-such-head"],
+        &["rank", "file", "--model", "resnet18", "--data", "glyphs", "--by", "gcc"],
+        &["rank", "--list", "missing", "--data", "glyphs", "--by", "gcc"],
+        &["rank", "file", "--model", "resnet18", "--data", "glyphs:half"],
         &["data", "show", "no-such-data"],
         &["man", "no-such-command"],
     ];

@@ -141,6 +141,14 @@ pub enum Error {
         /// The reason.
         source: fewshot::Error,
     },
+    /// One of several layers was not measured.
+    #[error("layer `{layer}`")]
+    Layer {
+        /// Its name.
+        layer: String,
+        /// The reason.
+        source: Box<Error>,
+    },
     /// An operation on a tensor failed.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),

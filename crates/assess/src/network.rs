@@ -22,6 +22,14 @@ pub trait Layers {
     fn outputs(&self, images: &Tensor, names: &[String]) -> std::result::Result<Vec<Tensor>, BoxError> {
         names.iter().map(|name| Ok(self.layer(name)?.features(images)?.flatten_from(1)?)).collect()
     }
+
+    /// The head that takes the output of a layer, if it is known that one does. The default is none.
+    ///
+    /// # Errors
+    /// Weights that are no head.
+    fn head(&self, _name: &str) -> std::result::Result<Option<Head>, BoxError> {
+        Ok(None)
+    }
 }
 
 /// A feature map of the caller, or one that the network owns.

@@ -1,12 +1,12 @@
 //! Assessments of small maps: by hand, their invariants, and the number of forward passes.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests, which may panic")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::result_large_err, reason = "helpers of tests, which may panic")]
 
 use std::cell::{Cell, RefCell};
 use std::ops::ControlFlow;
 
 use assess::{
-    Assessment, BatchResult, Batches, BoxError, Data, Entry, FewShot, Images, LayerImages, LayerMeasures, LayerOptions,
-    Layers, Measure, Measured, Network, Options, Slopes, Source, Stage, measures, register,
+    Assessment, BatchResult, Batches, BoxError, Data, Entry, Error, FewShot, Images, LayerImages, LayerMeasures,
+    LayerOptions, Layers, Measure, Measured, Network, Options, Part, Slopes, Source, Stage, measures, register,
 };
 use candle_core::{DType, Device, Tensor};
 use collapse::{Head, ReportOptions, Scatter};
@@ -328,6 +328,46 @@ fn layers_are_measured_in_one_pass_over_their_images() {
     assert_eq!((of_target[0].gc, of_target[0].nc_unbiased), (smooth.gc, smooth.nc_unbiased));
     assert!(of_target[1].target_nc_unbiased.unwrap().value.is_some());
     assert_eq!(of_target[1].probe_accuracy.samples, 10);
+}
+
+#[test]
+fn layers_are_measured_as_networks_of_their_own_from_one_pass() {
+    let train = batches(3, 10, 1, 7);
+    let layers = TwoLayers::default();
+    let names = ["smooth", "square"].map(str::to_owned);
+    let of_layers = |options: &Options<'_>| Part::of_layers(&layers, &names, &Images::new(&train), options);
+    let parts = of_layers(&Options::default()).unwrap();
+    assert_eq!(layers.images.replace(0), 30, "one pass for both layers");
+    for (name, part) in names.iter().zip(&parts) {
+        let map = layers.layer(name).unwrap();
+        let network = Network::new(map.as_ref());
+        let alone = Assessment::of(&network, &Data::new(Images::new(&train)), &Options::default()).unwrap().train;
+        assert_eq!((part.complexity(), part.samples), (alone.complexity(), 30));
+        assert_eq!((&part.collapse, &part.decomposition), (&alone.collapse, &alone.decomposition));
+    }
+
+    // 30 images · 4 outputs · 8 bytes for each layer: not both at once.
+    let bytes = 30 * 4 * 8;
+    let limited = of_layers(&Options::default().with_memory_limit(bytes)).unwrap();
+    assert_eq!(layers.images.replace(0), 2 * 30, "a pass for each layer");
+    assert!(limited.iter().zip(&parts).all(|(limited, part)| limited.collapse == part.collapse));
+    let error = of_layers(&Options::default().with_memory_limit(bytes - 1)).unwrap_err();
+    assert!(matches!(error, Error::Memory { images: 30, .. }), "{error}");
+    assert!(Part::of_layers(&layers, &[], &Images::new(&train), &Options::default()).unwrap().is_empty());
+}
+
+#[test]
+fn the_layer_of_an_error_is_named() {
+    let train = batches(3, 10, 1, 7);
+    let names = ["smooth", "square"].map(str::to_owned);
+    let settings = GeometricComplexity::output_sample(5);
+    let options = Options::default().with_complexity(settings);
+    let of = |names: &[String]| Part::of_layers(&TwoLayers::default(), names, &Images::new(&train), &options);
+    let error = of(&names[1..]).unwrap_err();
+    let Error::Layer { layer, source } = &error else { panic!("{error}") };
+    assert!(layer == "square" && matches!(**source, Error::Complexity { .. }), "{source}");
+    let unknown = of(&["no".to_owned()]).unwrap_err();
+    assert!(matches!(unknown, Error::Network { .. }), "{unknown}");
 }
 
 #[test]

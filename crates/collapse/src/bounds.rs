@@ -1,33 +1,12 @@
 //! Inequalities of the theory, each returned with both of its sides.
 //!
-//! # The chain NC ≤ c·pairwise ≤ c·mixture
+//! | inequality | function | proof |
+//! |---|---|---|
+//! | NC ≤ c·pairwise ≤ c·mixture | [`collapse_chain`](crate::collapse_chain) | [GC bounds NC][gc] |
+//! | E err ≤ 16 (k−1)(1/s + 1/m)·NC | [`nearest_mean_bound`](crate::nearest_mean_bound) | [NC bounds the nearest-mean error][nc] |
 //!
-//! If the features of every class satisfy a Poincaré inequality with constant c, then Var_i ≤ c·GC_i, hence
-//! V_ij = (Var_i + Var_j)/(2 d_ij²) ≤ c·(GC_i + GC_j)/(2 d_ij²): averaged over pairs, NC ≤ c·pairwise. And since
-//! GC_i + GC_j ≤ Σ_l GC_l = k·GC, pairwise = Σ_{i<j} (GC_i + GC_j)/(k(k−1) d_ij²) ≤ GC/(k−1)·Σ_{i<j} 1/d_ij².
-//!
-//! # The nearest-mean error
-//!
-//! Classes i with mean μ_i and Var_i = E‖x − μ_i‖²; μ̂_i is the mean of m samples, ε_i = μ̂_i − μ_i, ξ = x − μ_i for a
-//! test sample of class i, D = ‖μ_i − μ_j‖. By a union over j it suffices to bound P_ij, the probability that μ̂_j is at
-//! least as near to x as μ̂_i; then E err ≤ (1/k) Σ_{i≠j} P_ij. Note that Σ_{i≠j} Var_i/D² = k(k−1) NC and likewise
-//! Σ_{i≠j} (Var_i + Var_j)/D² = 2k(k−1) NC.
-//!
-//! **Any distribution (s = 1).** An error needs 2‖ξ‖ + ‖ε_i‖ + ‖ε_j‖ ≥ D by the triangle inequality. Markov's inequality
-//! on the square, with E‖ε_i‖² = Var_i/m and Minkowski's inequality, gives
-//! P_ij ≤ (2σ_i + (σ_i + σ_j)/√m)²/D² ≤ (8 Var_i + 4 (Var_i + Var_j)/m)/D², hence E err ≤ 8 (k−1)(1 + 1/m) NC,
-//! which is half of the form stated below.
-//!
-//! **Spherically symmetric classes (s = p).** Then ξ and ε are symmetric, E(ξ·v)² = Var_i‖v‖²/p, and ε likewise. With
-//! d = μ_i − μ_j an error means
-//! 0 ≥ ‖x − μ̂_j‖² − ‖x − μ̂_i‖² ≥ D² + 2 d·(ξ − ε_j) + 2 ξ·(ε_i − ε_j) − ‖ε_i‖²,
-//! so one of −2 d·(ξ − ε_j) ≥ D²/2, −2 ξ·(ε_i − ε_j) ≥ D²/4, ‖ε_i‖² ≥ D²/4 holds. One-sided Chebyshev by symmetry gives
-//! 8 (Var_i + Var_j/m)/(p D²) for the first and 32 Var_i (Var_i + Var_j)/(p m D⁴) for the second; a probability is at
-//! most the root of its bound, so the second is at most 2√2 (Var_i/(p D²) + (Var_i + Var_j)/(m D²)); Markov gives
-//! 4 Var_i/(m D²) for the third. Summed, E err ≤ (k−1) NC [10.83/p + 8/(pm) + 9.66/m], and with
-//! 1/(pm) ≤ (1/p + 1/m)/2 this is at most 16 (k−1)(1/p + 1/m) NC.
-//!
-//! Both are thus covered by 16 (k−1)(1/s + 1/m) NC, the form of Galanti, György and Hutter (2022).
+//! [gc]: https://github.com/geometric-collapse/geometric-collapse/blob/main/docs/src/theory.md#gc-bounds-nc
+//! [nc]: https://github.com/geometric-collapse/geometric-collapse/blob/main/docs/src/theory.md#nc-bounds-the-nearest-mean-error
 
 use serde::{Deserialize, Serialize};
 
@@ -68,7 +47,8 @@ pub struct CollapseChain {
 /// **Errors** as of [`crate::pairwise_geometric_collapse`]; [`Error::OutOfRange`] for a constant that is negative or not
 /// finite; [`Error::NoPair`].
 ///
-/// **Source** arXiv 2405.15706, Proposition 4.1; the pairwise form in the middle is ours.
+/// **Source** arXiv 2405.15706, Proposition 4.1; the pairwise form in the middle is ours
+/// ([proof](https://github.com/geometric-collapse/geometric-collapse/blob/main/docs/src/theory.md#gc-bounds-nc)).
 ///
 /// ```
 /// use collapse::{ClassMoments, Scatter, collapse_chain, effective_poincare_constant};
@@ -141,9 +121,9 @@ impl NearestMeanBound {
 
 /// Bound on the expected nearest-mean error of `classes` equally likely classes with `shots` samples each.
 ///
-/// **Definition** E err ≤ 16 (k−1)(1/s + 1/m)·NC, NC the mean CDNV of the classes' distributions. The derivation is
-/// in the comment at the top of `bounds.rs`; the general case holds with 8 in place of 16. A plug-in NC of few samples
-/// underestimates the true one.
+/// **Definition** E err ≤ 16 (k−1)(1/s + 1/m)·NC, NC the mean CDNV of the classes' distributions
+/// ([proof](https://github.com/geometric-collapse/geometric-collapse/blob/main/docs/src/theory.md#nc-bounds-the-nearest-mean-error)).
+/// The general case holds with 8 in place of 16. A plug-in NC of few samples underestimates the true one.
 ///
 /// **Errors** [`Error::OutOfRange`] for an NC that is negative or not finite, no shots or no dimension;
 /// [`Error::TooFewClasses`].

@@ -16,8 +16,8 @@ const SUSPICIOUS: f64 = 0.05;
 ///
 /// **Definition** the term is (1/(n·P)) Σ ‖Jᵀv‖² over n samples and P probes v, an unbiased estimate of the geometric
 /// complexity of the batch. Its gradient with respect to the weights is that of the term itself, not of an expectation.
-/// With u = Jᵀv held fixed, ∇½‖Jᵀv‖² = ∇⟨v, J u⟩: the quadratic form has twice the derivative of its polar form. So one
-/// backward pass through the tangent J u gives the gradient.
+/// With u = Jᵀv held fixed, ∇½‖Jᵀv‖² = ∇⟨v, J u⟩, so one backward pass through the tangent J u gives the gradient
+/// ([proof](https://github.com/geometric-collapse/geometric-collapse/blob/main/docs/src/theory.md#the-gradient-of-gc-without-a-second-backward-pass)).
 ///
 /// **Tangent** J u comes from the map's own rules, from [`FeatureMap::jvp`], or for any other map from the central difference
 /// (f(x + hu) − f(x − hu))/2h, which candle differentiates. The first two are exact. The error of the central difference is

@@ -100,6 +100,9 @@ pub enum Error {
         "the graph has no linear layer with constant weights; name the tensor to measure with `--layer NAME`, or `--layer output`"
     )]
     NoLinearLayer,
+    /// No layer was named.
+    #[error("no layer was named; name at least one node or tensor")]
+    NoLayers,
     /// No node or tensor has the name.
     #[error("unknown node or tensor `{name}`{hint}; the graph has {count} nodes, the last of which are {last}")]
     UnknownLayer {

@@ -1,6 +1,6 @@
 //! A graph up to the measured tensor, as a feature map.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 use candle_core::{DType, Device, Tensor};
@@ -9,8 +9,8 @@ use gc_core::{BatchNormMode, FeatureMap, Linearization};
 use crate::evaluate::{Context, Values, evaluate};
 use crate::free_batch::Reference;
 use crate::linearization::{Network, Recorded, linearized};
-use crate::measured::{Chosen, LinearNode, MeasuredTensor};
-use crate::model::{Input, taken};
+use crate::measured::{Chosen, MeasuredTensor};
+use crate::model::{Input, needed, taken};
 use crate::node::{Id, Node};
 use crate::value::{MOST_ELEMENTS, Value};
 use crate::{Error, Result};
@@ -41,9 +41,7 @@ pub struct Graph {
     last: Vec<Vec<Id>>,
     constants: HashMap<Id, Value>,
     names: Vec<String>,
-    id: Id,
-    tensor: MeasuredTensor,
-    head: Option<LinearNode>,
+    chosen: Chosen,
     dtype: DType,
     device: Device,
     /// What is known of all values, by the shape of the input.
@@ -57,6 +55,8 @@ pub(crate) struct Parts {
     pub(crate) constants: HashMap<Id, Value>,
     pub(crate) names: Vec<String>,
     pub(crate) chosen: Chosen,
+    /// The tensors that stay until the end of an evaluation, the chosen one among them.
+    pub(crate) kept: Vec<Id>,
     pub(crate) dtype: DType,
     pub(crate) device: Device,
 }
@@ -71,17 +71,34 @@ pub struct LinearHead {
 }
 
 impl Graph {
-    pub(crate) fn new(parts: Parts) -> Result<Self> {
-        let Parts { input, nodes, constants, names, chosen, dtype, device } = parts;
-        let Chosen { id, tensor, head } = chosen;
-        let last = last_uses(&nodes, id);
+    pub(crate) fn new(parts: Parts) -> Self {
+        let Parts { input, nodes, constants, names, chosen, kept, dtype, device } = parts;
+        let last = last_uses(&nodes, kept);
         let recorded = Mutex::default();
-        Ok(Self { input, nodes, last, constants, names, id, tensor, head, dtype, device, recorded })
+        Self { input, nodes, last, constants, names, chosen, dtype, device, recorded }
+    }
+
+    /// The graph up to a tensor of this one, with the same weights.
+    pub(crate) fn up_to(&self, chosen: &Chosen) -> Self {
+        let wanted: Vec<Id> = chosen.wanted().collect();
+        let nodes = needed(self.nodes.clone(), &wanted);
+        let used: HashSet<Id> = nodes.iter().flat_map(taken).chain(wanted).collect();
+        let constants = self.constants.iter().filter(|(id, _)| used.contains(id));
+        Self::new(Parts {
+            input: self.input.clone(),
+            constants: constants.map(|(id, value)| (*id, value.clone())).collect(),
+            nodes,
+            names: self.names.clone(),
+            chosen: chosen.clone(),
+            kept: vec![chosen.id],
+            dtype: self.dtype,
+            device: self.device.clone(),
+        })
     }
 
     /// The tensor that is measured.
     pub fn tensor(&self) -> &MeasuredTensor {
-        &self.tensor
+        &self.chosen.tensor
     }
 
     /// The name of the input.
@@ -104,7 +121,7 @@ impl Graph {
     /// # Errors
     /// Weights of a shape that no linear layer has.
     pub fn head(&self) -> Result<Option<LinearHead>> {
-        let Some(layer) = &self.head else { return Ok(None) };
+        let Some(layer) = &self.chosen.head else { return Ok(None) };
         let constant = |id: Id| self.constants.get(&id).map(Value::float).transpose();
         let Some(weight) = constant(layer.weight)? else { return Ok(None) };
         if weight.rank() != 2 {
@@ -146,20 +163,33 @@ impl Graph {
     /// [`Error::SampleShape`], [`Error::DType`], [`Error::Node`] for a node that cannot be evaluated, [`Error::Rows`] if the
     /// first dimension of the tensor is not n.
     pub fn evaluate(&self, x: &Tensor) -> Result<Tensor> {
+        let tensor = self.evaluate_each(x, std::slice::from_ref(&self.chosen))?.pop();
+        tensor.ok_or_else(|| self.missing(&self.chosen))
+    }
+
+    /// The same for several tensors that stay until the end of an evaluation.
+    pub(crate) fn evaluate_each(&self, x: &Tensor, tensors: &[Chosen]) -> Result<Vec<Tensor>> {
         let (samples, sample) = x.dims().split_first().map_or((0, &[][..]), |(samples, sample)| (*samples, sample));
         self.check_sample(sample)?;
         if x.dtype() != self.dtype {
             return Err(Error::DType { expected: self.dtype, got: x.dtype() });
         }
         let reference = self.reference(x.dims())?;
-        let value = self.run(x, reference.as_ref(), &mut |_, _| {})?;
-        let Value::Float(tensor) = value else {
-            return Err(Error::IntegerLayer { tensor: self.tensor.name.clone() });
+        let values = self.run(x, reference.as_ref(), &mut |_, _| {})?;
+        let checked = |chosen: &Chosen| {
+            let name = || chosen.tensor.name.clone();
+            let value = values.get(chosen.id).ok_or_else(|| self.missing(chosen))?;
+            let Value::Float(tensor) = value else { return Err(Error::IntegerLayer { tensor: name() }) };
+            if tensor.dims().first() != Some(&samples) {
+                return Err(Error::Rows { tensor: name(), got: tensor.dims().to_vec(), samples });
+            }
+            Ok(tensor.clone())
         };
-        if tensor.dims().first() != Some(&samples) {
-            return Err(Error::Rows { tensor: self.tensor.name.clone(), got: tensor.dims().to_vec(), samples });
-        }
-        Ok(tensor)
+        tensors.iter().map(checked).collect()
+    }
+
+    fn missing(&self, chosen: &Chosen) -> Error {
+        Error::Operand(format!("the tensor `{}` has no value", chosen.tensor.name))
     }
 
     /// The shapes at the batch size of the file, for an input of another batch size; none for the size of the file.
@@ -205,7 +235,8 @@ impl Graph {
         Ok(recorded)
     }
 
-    fn run(&self, x: &Tensor, freed: Option<&Reference>, record: &mut dyn FnMut(Id, &Value)) -> Result<Value> {
+    /// Evaluates the nodes; the values are those that stay until the end.
+    fn run(&self, x: &Tensor, freed: Option<&Reference>, record: &mut dyn FnMut(Id, &Value)) -> Result<Values<'_>> {
         let context = Context {
             dtype: self.dtype,
             device: &self.device,
@@ -225,8 +256,7 @@ impl Graph {
             }
             last.iter().for_each(|id| values.release(*id));
         }
-        let missing = || Error::Operand(format!("the tensor `{}` has no value", self.tensor.name));
-        values.get(self.id).cloned().ok_or_else(missing)
+        Ok(values)
     }
 
     fn has_batch_norm(&self) -> bool {
@@ -235,8 +265,8 @@ impl Graph {
 }
 
 /// For each node, the values that it is the last to take.
-fn last_uses(nodes: &[Node], kept: Id) -> Vec<Vec<Id>> {
-    let mut seen = std::collections::HashSet::from([kept]);
+fn last_uses(nodes: &[Node], kept: Vec<Id>) -> Vec<Vec<Id>> {
+    let mut seen: HashSet<Id> = kept.into_iter().collect();
     let mut last: Vec<Vec<Id>> = Vec::with_capacity(nodes.len());
     for node in nodes.iter().rev() {
         let outputs = node.outputs.iter().flatten().copied();
@@ -280,7 +310,7 @@ impl FeatureMap for Graph {
             rounds: false,
         };
         let (nodes, constants) = (&self.nodes, &self.constants);
-        let network = Network { nodes, constants, context, input: self.input.id, output: self.id };
+        let network = Network { nodes, constants, context, input: self.input.id, output: self.chosen.id };
         if !network.has_rules() {
             return Ok(None);
         }
@@ -295,6 +325,9 @@ impl FeatureMap for Graph {
 
 impl std::fmt::Debug for Graph {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Graph").field("tensor", &self.tensor).field("nodes", &self.nodes.len()).finish_non_exhaustive()
+        f.debug_struct("Graph")
+            .field("tensor", &self.chosen.tensor)
+            .field("nodes", &self.nodes.len())
+            .finish_non_exhaustive()
     }
 }

@@ -7,6 +7,7 @@ mod free_batch;
 #[doc(hidden)]
 pub mod fuzzing;
 mod graph;
+mod layer_graphs;
 mod layout;
 mod linearization;
 mod mapped;
@@ -23,6 +24,7 @@ mod wire;
 
 pub use error::{Error, Result};
 pub use graph::{Graph, LinearHead};
+pub use layer_graphs::LayerGraphs;
 pub use measured::{Layer, MeasuredTensor};
 pub use missing::Missing;
 pub use model::{Model, NodeInfo};

@@ -58,11 +58,19 @@ impl std::fmt::Display for MeasuredTensor {
 }
 
 /// A chosen tensor.
+#[derive(Clone)]
 pub(crate) struct Chosen {
     pub(crate) id: Id,
     pub(crate) tensor: MeasuredTensor,
     /// The linear layer that takes it, if that is the head.
     pub(crate) head: Option<LinearNode>,
+}
+
+impl Chosen {
+    /// The tensor, and the constants of its head.
+    pub(crate) fn wanted(&self) -> impl Iterator<Item = Id> {
+        std::iter::once(self.id).chain(self.head.iter().flat_map(LinearNode::constants))
+    }
 }
 
 /// A linear layer y = a·x·Wᵀ + b·bias of constant weights.

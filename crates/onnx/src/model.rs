@@ -9,6 +9,7 @@ use crate::build::{Program, build};
 use crate::error::malformed;
 use crate::evaluate::{Context, Values, evaluate};
 use crate::graph::{Graph, Parts};
+use crate::layer_graphs::LayerGraphs;
 use crate::mapped::Mapped;
 use crate::measured::{self, Chosen};
 use crate::message::{self, Kind};
@@ -112,15 +113,32 @@ impl Model {
     /// [`Error::NoClassifier`], [`Error::NoLinearLayer`] and [`Error::UnknownLayer`] for the choice of the tensor;
     /// [`Error::Inputs`], [`Error::IntegerInput`] and [`Error::InputRank`] for the graph's input; the errors of reading weights.
     pub fn graph(&self, layer: &Layer, dtype: DType, device: &Device) -> Result<Graph> {
+        let (parts, _) = self.parts(std::slice::from_ref(layer), dtype, device)?;
+        Ok(Graph::new(parts))
+    }
+
+    /// The graphs up to the tensors that `layers` name, which share their weights: the file is read once.
+    ///
+    /// # Errors
+    /// Those of [`Model::graph`] for every layer, and [`Error::NoLayers`] without any.
+    pub fn layer_graphs(&self, layers: &[Layer], dtype: DType, device: &Device) -> Result<LayerGraphs> {
+        let (parts, chosen) = self.parts(layers, dtype, device)?;
+        Ok(LayerGraphs::new(Graph::new(parts), chosen))
+    }
+
+    /// The nodes and constants that the tensors of these layers need, and the tensors in the order of the layers. The parts are
+    /// those of the last tensor.
+    fn parts(&self, layers: &[Layer], dtype: DType, device: &Device) -> Result<(Parts, Vec<Chosen>)> {
         let message = self.message()?;
         check_opsets(&message)?;
         let mut weights = Weights::new(self.folder.as_deref(), dtype, device);
         let mut program = build(&message, &mut weights)?;
         let inputs = inputs(&message, &program);
         let dependent = dependent(&program, &inputs);
-        let chosen = measured::choose(&program, &dependent, layer)?;
-        let head_weights = chosen.head.iter().flat_map(|head| head.constants());
-        let wanted: Vec<Id> = std::iter::once(chosen.id).chain(head_weights).collect();
+        let choose = |layer| measured::choose(&program, &dependent, layer);
+        let all: Vec<Chosen> = layers.iter().map(choose).collect::<Result<_>>()?;
+        let chosen = all.last().cloned().ok_or(Error::NoLayers)?;
+        let wanted: Vec<Id> = all.iter().flat_map(Chosen::wanted).collect();
         let nodes = needed(std::mem::take(&mut program.nodes), &wanted);
         let missing = operators::missing(&nodes);
         if !missing.is_empty() {
@@ -129,13 +147,18 @@ impl Model {
         let numeric = control::numeric(&nodes, &inputs);
         control::require_fixed_counts(&nodes, &numeric, &program.names)?;
         require_smooth(&nodes, &numeric)?;
-        let input = one_input(&message, &inputs, &nodes, &chosen, &dependent, &program)?;
+        let input = |chosen| one_input(&message, &inputs, &nodes, chosen, &dependent, &program);
+        all.iter().try_for_each(|chosen| input(chosen).map(|_| ()))?;
+        let input = input(&chosen)?;
         let (constants, nodes) = fold(nodes, &program, &mut weights, &dependent, &wanted)?;
-        Graph::new(Parts { input, nodes, constants, names: program.names, chosen, dtype, device: device.clone() })
+        let kept = all.iter().map(|chosen| chosen.id).collect();
+        let device = device.clone();
+        Ok((Parts { input, nodes, constants, names: program.names, chosen, kept, dtype, device }, all))
     }
 }
 
 /// The input of a graph: its value, its name and the stated sizes.
+#[derive(Clone)]
 pub(crate) struct Input {
     pub(crate) id: Id,
     pub(crate) name: String,
@@ -190,7 +213,7 @@ pub(crate) fn taken(node: &Node) -> impl Iterator<Item = Id> + '_ {
 }
 
 /// The nodes on which these values depend, in their order.
-fn needed(nodes: Vec<Node>, wanted: &[Id]) -> Vec<Node> {
+pub(crate) fn needed(nodes: Vec<Node>, wanted: &[Id]) -> Vec<Node> {
     let mut wanted: BTreeSet<Id> = wanted.iter().copied().collect();
     let mut kept: Vec<Node> = Vec::new();
     for node in nodes.into_iter().rev() {

@@ -121,3 +121,38 @@ fn features_and_vjps_are_those_of_autograd_in_f32() {
 fn features_and_vjps_are_those_of_autograd_in_f64() {
     compare(DType::F64, rounding());
 }
+
+#[test]
+fn the_outputs_of_several_layers_are_those_of_their_graphs() {
+    for name in ["residual_ts", "residual_dynamo", "branches_ts"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/networks/{name}.onnx"));
+        let known = candle_core::safetensors::load(path.with_extension("safetensors"), &Device::Cpu).unwrap();
+        let x = known["x"].to_dtype(DType::F64).unwrap();
+        // Two samples, also where the file fixes one.
+        let x = Tensor::cat(&[&x, &(&x * 0.5).unwrap()], 0).unwrap();
+        let model = Model::open(&path).unwrap();
+        let nodes = model.nodes().unwrap();
+        let linear = nodes.iter().filter(|node| ["Conv", "Gemm"].contains(&node.operator.as_str()));
+        let mut layers: Vec<Layer> = linear.map(|node| Layer::of(&node.name)).collect();
+        layers.push(Layer::Features);
+        assert!(layers.len() > 2, "{name}");
+        let graphs = model.layer_graphs(&layers, DType::F64, &Device::Cpu).unwrap();
+        let positions: Vec<usize> = (0..layers.len()).collect();
+        let outputs = graphs.outputs(&x, &positions).unwrap();
+        for ((layer, output), tensor) in layers.iter().zip(&outputs).zip(graphs.tensors()) {
+            let alone = model.graph(layer, DType::F64, &Device::Cpu).unwrap();
+            let expected = alone.features(&x).unwrap().to_vec2::<f64>().unwrap();
+            assert_eq!(output.to_vec2::<f64>().unwrap(), expected, "{name}: {layer:?}");
+            assert_eq!(tensor, alone.tensor());
+        }
+        let last = graphs.graph(layers.len() - 1).unwrap();
+        assert_eq!(
+            last.features(&x).unwrap().to_vec2::<f64>().unwrap(),
+            outputs.last().unwrap().to_vec2::<f64>().unwrap()
+        );
+        assert!(last.head().unwrap().is_some() && graphs.graph(layers.len()).is_none());
+        assert!(
+            graphs.outputs(&x, &[layers.len()]).is_err() && model.layer_graphs(&[], DType::F64, &Device::Cpu).is_err()
+        );
+    }
+}

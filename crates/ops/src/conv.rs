@@ -1,6 +1,6 @@
 //! Two-dimensional convolution as three bilinear operations that are closed under differentiation.
 //!
-//! T(x, w, g) = ⟨conv(x, w), g⟩ is trilinear. Its partial derivatives are the output F(x, w), the input gradient
+//! T(x, w, g) = ⟨conv(x, w), g⟩ is [trilinear](https://github.com/geometric-collapse/geometric-collapse/blob/main/docs/src/theory.md#convolution-is-trilinear). Its partial derivatives are the output F(x, w), the input gradient
 //! D(g, w) and the weight gradient W(x, g); each is bilinear, and the derivatives of each are the other two:
 //!
 //! | operation | derivative by the first argument | by the second argument |

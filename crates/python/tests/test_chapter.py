@@ -37,6 +37,17 @@ def test_all_code():
     assert run(with_torch=True) == 7
 
 
+def test_the_lines_of_the_readme():
+    if importlib.util.find_spec("torchvision") is None:
+        pytest.skip("torchvision is not installed: the lines of the README are not run")
+    readme = (CRATES.parent / "README.md").read_text()
+    (_, code, shown), *_ = BLOCK.findall(readme)
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(code, "README.md", "exec"), {})
+    assert printed.getvalue() == shown
+
+
 @pytest.mark.parametrize(
     ("name", "needed"), [("own_features", ["sklearn", "pandas"]), ("timm_vit", ["torch", "timm", "sklearn", "pandas"])]
 )

@@ -1,5 +1,4 @@
-//! Recorded figures in the text of README and book, between two comments that state what stands there:
-//! `<!-- bench ratio exact-gc -->3.4<!-- /bench -->`.
+//! Recorded figures in the text of README and book.
 //!
 //! | anchor | text |
 //! |---|---|
@@ -9,66 +8,28 @@
 //! | `bench table KEY …` | a table of these comparisons |
 //! | `bench summary` | the table of the summary |
 //!
-//! The keys are those of [`super::named`]. A comment after a backtick is an example, not an anchor.
-
-use std::path::{Path, PathBuf};
+//! The keys are those of [`super::named`].
 
 use anyhow::{Context, Result, bail};
 
 use super::named::{self, Named};
 use super::recorded::{Ratio, Recorded};
 use super::units::cost;
+use crate::anchors::Anchors;
 
-const BEGIN: &str = "<!-- bench ";
-const CLOSE: &str = " -->";
-const END: &str = "<!-- /bench -->";
-
-/// The pages that may have anchors: READMEs and the book.
-pub(super) fn pages(root: &Path) -> Result<Vec<PathBuf>> {
-    let mut pages = vec![root.join("README.md")];
-    let mut waiting = vec![root.join("docs/src"), root.join("crates")];
-    while let Some(folder) = waiting.pop() {
-        for entry in std::fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))? {
-            let path = entry?.path();
-            match path.file_name().and_then(|name| name.to_str()) {
-                Some("target" | "src" | "tests" | "examples") if folder.starts_with(root.join("crates")) => {}
-                Some(_) if path.is_dir() => waiting.push(path),
-                Some(name) if name.ends_with(".md") => pages.push(path),
-                _ => {}
-            }
-        }
-    }
-    pages.sort();
-    Ok(pages)
-}
+/// The anchors of this kind.
+pub(super) const ANCHORS: Anchors = Anchors { name: "bench" };
 
 /// The page with the text of every anchor replaced by what is recorded.
 ///
 /// An anchor without an end, with an unknown field or key, or whose comparison is not recorded, is an error with its line.
-pub(super) fn filled(page: &str, recorded: &Recorded) -> Result<String> {
-    let (mut text, mut rest) = (String::with_capacity(page.len()), page);
-    while let Some(at) = rest.find(BEGIN) {
-        let (before, from) = rest.split_at(at);
-        text.push_str(before);
-        if before.ends_with('`') {
-            text.push_str(BEGIN);
-            rest = &from[BEGIN.len()..];
-            continue;
-        }
-        let line = text.matches('\n').count() + 1;
-        let named = || format!("line {line}: an anchor `{BEGIN}…` without its end `{END}`");
-        let (request, after) = from[BEGIN.len()..].split_once(CLOSE).with_context(named)?;
-        let (_, after) = after.split_once(END).with_context(named)?;
-        let value = value(request, recorded).with_context(|| format!("line {line}: `{BEGIN}{request}{CLOSE}`"))?;
-        text.extend([BEGIN, request, CLOSE, &value, END]);
-        rest = after;
-    }
-    text.push_str(rest);
-    Ok(text)
+#[cfg(test)]
+fn filled(page: &str, recorded: &Recorded) -> Result<String> {
+    ANCHORS.filled(page, |request| value(request, recorded))
 }
 
 /// The text of an anchor.
-fn value(request: &str, recorded: &Recorded) -> Result<String> {
+pub(super) fn value(request: &str, recorded: &Recorded) -> Result<String> {
     let words: Vec<&str> = request.split_whitespace().collect();
     match words[..] {
         ["summary"] => Ok(format!("\n\n{}\n", named::summary(recorded))),

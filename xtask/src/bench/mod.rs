@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 
+use crate::anchors::{Changed, workspace};
 use crate::arguments::up_to;
 use crate::files::write_whole;
 use crate::output::{note, say};
@@ -123,11 +124,7 @@ pub(crate) fn bench(args: &Args) -> Result<()> {
     if args.quick {
         return Ok(());
     }
-    for (path, _, after) in changed(&root, &recorded)? {
-        write_whole(&path, after.as_bytes())?;
-        say!("{} states the figures of {RECORDED}", path.display());
-    }
-    Ok(())
+    changed(&root, &recorded)?.iter().try_for_each(|changed| changed.write(&format!("the figures of {RECORDED}")))
 }
 
 /// A folder like the book's, for the figures of a trial.
@@ -137,11 +134,6 @@ fn trial(root: &Path, book: &Path) -> Result<PathBuf> {
     std::fs::copy(book.join(APPENDIX), folder.join(APPENDIX))
         .with_context(|| format!("cannot copy {BOOK}/{APPENDIX}"))?;
     Ok(folder)
-}
-
-fn workspace() -> Result<PathBuf> {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
-    manifest.parent().map(Path::to_path_buf).context("the workspace of this command has no folder any more")
 }
 
 /// The topics of the command line, or all.
@@ -223,26 +215,13 @@ fn write_appendix(folder: &Path, recorded: &Recorded) -> Result<()> {
     Ok(())
 }
 
-/// The pages whose anchors have another text than what is recorded: path, text, and text with the recorded figures.
-fn changed(root: &Path, recorded: &Recorded) -> Result<Vec<(PathBuf, String, String)>> {
-    let mut changed = Vec::new();
-    for path in anchors::pages(root)? {
-        let before = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let after = anchors::filled(&before, recorded).with_context(|| path.display().to_string())?;
-        if after != before {
-            changed.push((path, before, after));
-        }
-    }
-    Ok(changed)
+fn changed(root: &Path, recorded: &Recorded) -> Result<Vec<Changed>> {
+    anchors::ANCHORS.changed(root, |request| anchors::value(request, recorded))
 }
 
 fn check(root: &Path, recorded: &Recorded) -> Result<()> {
-    let mut stale = Vec::new();
-    for (path, before, after) in changed(root, recorded)? {
-        let shown = path.strip_prefix(root).unwrap_or(&path).display();
-        let different = before.lines().zip(after.lines()).position(|(before, after)| before != after);
-        stale.push(format!("{shown}, line {}", different.map_or(before.lines().count(), |line| line + 1)));
-    }
+    let mut stale: Vec<String> =
+        changed(root, recorded)?.iter().map(|changed| changed.first_difference(root)).collect();
     let path = root.join(BOOK).join(APPENDIX);
     let page = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     if appendix::with_recorded(&page, recorded)? != page {

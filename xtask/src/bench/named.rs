@@ -13,7 +13,7 @@ use super::units::cost;
 pub(super) struct Named {
     pub(super) key: &'static str,
     /// The work in words, as a table states it.
-    words: &'static str,
+    pub(super) words: &'static str,
     /// The recorded name of the work.
     work: &'static str,
     peer: &'static str,

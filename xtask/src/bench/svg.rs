@@ -1,13 +1,26 @@
-//! A bar chart: one bar is the best peer's cost of a piece of work divided by ours.
+//! A bar chart of a few named comparisons: one bar is a peer's cost of a piece of work divided by ours.
 
 use maud::{Markup, html};
 
+use super::named::{Named, range, shown};
 use super::recorded::{Ratio, Recorded};
 
-const ROW: f64 = 20.0;
-const LEFT: f64 = 560.0;
-const WIDTH: f64 = 420.0;
-const TOP: f64 = 34.0;
+/// The comparisons that have a bar, in their order from above. One that is not recorded is left out.
+const BARS: [&str; 8] = [
+    "vgg13-step",
+    "resnet18-step",
+    "penalised-step",
+    "exact-gc",
+    "gc-estimate",
+    "collapse-measures",
+    "collapse-report",
+    "episodes",
+];
+
+const ROW: f64 = 46.0;
+const LEFT: f64 = 24.0;
+const WIDTH: f64 = 640.0;
+const TOP: f64 = 74.0;
 
 /// Colours of this page's pictures. Each picture has a background of its own, for light and dark pages.
 pub(super) const STYLE: &str = "text{font:12px sans-serif;fill:#333}.head{font-weight:bold}.paper{fill:#fff}\
@@ -18,29 +31,32 @@ pub(super) const STYLE: &str = "text{font:12px sans-serif;fill:#333}.head{font-w
 
 /// The picture: bars on a logarithmic axis from 1, where both costs are equal.
 pub(super) fn picture(recorded: &Recorded) -> Markup {
-    let ratios: Vec<Ratio> = recorded.ratios().into_iter().filter(|ratio| ratio.best_peer).collect();
-    let low = ratios.iter().map(|ratio| ratio.ratio).fold(1.0, f64::min).log2().floor();
-    let high = ratios.iter().map(|ratio| ratio.ratio).fold(2.0, f64::max).log2().ceil();
+    let named = BARS.iter().filter_map(|key| Named::find(key).ok());
+    let bars: Vec<(&Named, Ratio)> = named.filter_map(|named| Some((named, named.recorded(recorded)?))).collect();
+    let ratios = || bars.iter().map(|(_, ratio)| ratio.ratio);
+    let low = ratios().fold(1.0, f64::min).log2().floor();
+    let high = ratios().fold(2.0, f64::max).log2().ceil();
     let x = |ratio: f64| LEFT + (ratio.log2() - low) / (high - low) * WIDTH;
-    let height = TOP + ROW * ratios.len() as f64 + 12.0;
+    let height = TOP + ROW * bars.len() as f64 + 12.0;
     let ticks: Vec<f64> = (low as i32..=high as i32).map(|power| 2f64.powi(power)).collect();
     html! {
-        svg xmlns="http://www.w3.org/2000/svg" viewBox=(format!("0 0 {:.0} {height:.0}", LEFT + WIDTH + 60.0)) role="img" {
-            title { "Cost of the best peer over ours, for each piece of work; above 1 ours costs less" }
+        svg xmlns="http://www.w3.org/2000/svg" viewBox=(format!("0 0 {:.0} {height:.0}", LEFT + WIDTH + 76.0)) role="img" {
+            title { "Time of a peer divided by our time, for each piece of work; above 1 ours takes less" }
             style { (STYLE) }
             rect class="paper" width="100%" height=(place(height)) {}
+            text class="head" x=(place(LEFT)) y="22" { "Time of the peer ÷ our time (logarithmic axis; right of 1: ours takes less time)" }
             @for tick in ticks {
-                line class=(if tick == 1.0 { "one" } else { "grid" }) x1=(place(x(tick))) x2=(place(x(tick))) y1=(place(TOP - 6.0)) y2=(place(height - 8.0)) {}
-                text x=(place(x(tick))) y="18" text-anchor="middle" { (tick) "×" }
+                line class=(if tick == 1.0 { "one" } else { "grid" }) x1=(place(x(tick))) x2=(place(x(tick))) y1=(place(TOP - 14.0)) y2=(place(height - 8.0)) {}
+                text x=(place(x(tick))) y=(place(TOP - 22.0)) text-anchor="middle" { (tick) "×" }
             }
-            @for (index, ratio) in ratios.iter().enumerate() {
+            @for (index, (named, ratio)) in bars.iter().enumerate() {
                 @let y = TOP + ROW * index as f64;
                 @let ends = (x(ratio.ratio).min(x(1.0)), x(ratio.ratio).max(x(1.0)));
-                text x=(place(LEFT - 10.0)) y=(place(y + 13.0)) text-anchor="end" { (ratio.work) " (" (ratio.peer) ")" }
-                rect class=(if ratio.ratio < 1.0 { "loss" } else { "bar" }) x=(place(ends.0)) y=(place(y + 3.0)) width=(place(ends.1 - ends.0)) height="13" {
-                    title { (format!("{}: {:.2} times the cost, by {}", ratio.work, ratio.ratio, ratio.peer)) }
+                text x=(place(x(1.0) + 6.0)) y=(place(y + 13.0)) { (named.words) ", against " (ratio.peer) }
+                rect class=(if ratio.ratio < 1.0 { "loss" } else { "bar" }) x=(place(ends.0)) y=(place(y + 19.0)) width=(place(ends.1 - ends.0)) height="16" {
+                    title { (format!("{}: {} times our time, by {}; {}", named.words, shown(ratio.ratio), ratio.peer, range(ratio))) }
                 }
-                text x=(place(ends.1 + 6.0)) y=(place(y + 13.0)) { (format!("{:.2}", ratio.ratio)) }
+                text x=(place(ends.1 + 6.0)) y=(place(y + 32.0)) { (shown(ratio.ratio)) "×" }
             }
         }
     }
@@ -52,15 +68,28 @@ fn place(value: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::recorded::tests::example;
+    use super::super::recorded::OURS;
+    use super::super::recorded::tests::{example, figure};
     use super::*;
 
     #[test]
-    fn the_best_peer_has_a_bar_and_the_others_have_none() {
-        let drawn = picture(&example()).into_string();
-        assert_eq!(drawn.matches("<rect").count(), 3, "two bars and the paper");
-        assert!(drawn.contains("collapse/full-report/10x2 (NumPy)") && !drawn.contains("(neural-collapse)"), "{drawn}");
-        assert!(drawn.contains(">10.00</text>"));
+    fn named_comparisons_have_a_bar_and_the_axis_says_what_it_counts() {
+        let mut recorded = example();
+        let work = "gc/exact, vgg13, p=512/each image of 3x32x32, cpu";
+        let session = &mut recorded.topics.get_mut("collapse").unwrap()[0];
+        session.figures.extend([figure(work, OURS, &[1.0], None), figure(work, "PyTorch", &[3.4], None)]);
+        let drawn = picture(&recorded).into_string();
+        assert_eq!(drawn.matches("<rect").count(), 2, "a bar and the paper: other figures have no name");
+        assert!(
+            drawn.contains("exact GC of VGG-13, an image, against PyTorch") && drawn.contains(">3.4×</text>"),
+            "{drawn}"
+        );
+        assert!(drawn.contains("Time of the peer ÷ our time"));
         assert!(!picture(&Recorded::default()).into_string().contains("NaN"));
+    }
+
+    #[test]
+    fn every_bar_has_a_name() {
+        BARS.iter().for_each(|key| assert!(Named::find(key).is_ok(), "{key}"));
     }
 }

@@ -179,7 +179,7 @@ fn along_training(args: &Args, invocation: &Invocation<'_>) -> Result<()> {
     if args.json {
         return output::json(&path.document(), invocation);
     }
-    output::say!("{}", path.table().text());
+    output::say!("{}", path.table().terminal());
     Ok(())
 }
 
@@ -205,8 +205,14 @@ impl Args {
             .with_gc_per_sample(complexities(file)?)
             .with_precision(Precision::Double);
         let options = self.conventions.apply(options);
-        Ok((collapse::report(features, labels, head.as_ref(), &options)?, head))
+        let report = collapse::report(features, labels, head.as_ref(), &options);
+        Ok((report.map_err(|error| anyhow!(with_flag(&error.to_string())))?, head))
     }
+}
+
+/// The message of a report, with the flag in place of the option of the library.
+pub(crate) fn with_flag(message: &str) -> String {
+    message.replace("use ReportOptions::with_scatter(Scatter::Trace)", "use --no-full-scatter")
 }
 
 /// GC of each sample, if the file has it.

@@ -136,7 +136,7 @@ pub(crate) fn few_shot(args: &Args, invocation: &Invocation<'_>) -> Result<()> {
     output::table(&source, &rows);
     explain_errors();
     for confusion in confusion.iter().flatten() {
-        output::say!("{}", confusion_table(confusion, class_names.as_deref()).text());
+        output::say!("{}", confusion_table(confusion, class_names.as_deref()).terminal());
     }
     Ok(())
 }

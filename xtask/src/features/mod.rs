@@ -10,6 +10,6 @@ mod labelled;
 mod networks;
 mod training_path;
 
-pub(crate) use collapse_measures::{Args as CollapseArgs, collapse_measures, rows as collapse_rows};
+pub(crate) use collapse_measures::{Args as CollapseArgs, collapse_measures, rows as collapse_rows, with_flag};
 pub(crate) use few_shot::{Args as FewShotArgs, few_shot, heads as few_shot_heads};
 pub(crate) use labelled::{FeaturesArgs, LabelledFile, check_class_count};

@@ -99,6 +99,11 @@ impl NetworkArgs {
         }
     }
 
+    /// The file of a graph, if that is the network.
+    pub(super) fn onnx(&self) -> Option<&Path> {
+        self.onnx.as_deref()
+    }
+
     /// The device.
     pub(crate) fn device(&self) -> Result<Device> {
         Ok(self.device.open()?)

@@ -9,13 +9,14 @@ pub(crate) mod onnx;
 mod progress;
 mod report;
 
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, anyhow};
-use assess::{Assessment, Data, Images, Network, Options, Source};
+use assess::{Assessment, Data, Images, Network, Options, Part, Progress, Source, Stage};
 use candle_core::{DType, Device};
 use clap::ValueEnum;
-use collapse::CollapseReport;
+use collapse::{CollapseReport, ReportOptions, Scatter};
 use gc_core::{Estimate, InputUnits};
 use support::refuse_irregular;
 
@@ -23,7 +24,7 @@ use checkpoint::{NetworkArgs, Subject};
 use estimator::EstimatorArgs;
 pub(crate) use inputs::{Inputs, InputsArgs};
 
-use crate::features::check_class_count;
+use crate::features::{check_class_count, with_flag};
 use crate::invocation::Invocation;
 use crate::output::{self, note};
 use crate::usage::usage;
@@ -63,6 +64,9 @@ pub(crate) struct Args {
     /// architecture, or every convolution and linear layer of a graph
     #[arg(long, value_name = "NAMES", value_delimiter = ',', conflicts_with_all = ["layer", "per_sample"])]
     layers: Vec<String>,
+    /// Leave out VCI and RankMe, which need p² numbers of memory for p features
+    #[arg(long)]
+    no_full_scatter: bool,
     /// Numbers to compute with [default: those of the inputs; images are f32]
     #[arg(long, value_enum)]
     dtype: Option<DTypeName>,
@@ -116,15 +120,14 @@ pub(crate) fn measure(args: &Args, invocation: &Invocation<'_>) -> Result<()> {
     };
     let units = args.units(&inputs)?;
     if !args.layers.is_empty() {
-        return layers::measure(args, invocation, &inputs, dtype, &units);
+        return layers::measure(args, invocation, &inputs, dtype, units);
     }
     let layer = args.layer.as_deref();
     let subject = args.network.load(&inputs, dtype, layer)?;
     let device = args.network.device()?;
     let order = inputs.order(args.estimator.samples, args.estimator.may_stop(), args.estimator.seed)?;
-    let measured =
-        Measurement { args, layer, subject: &subject, inputs: &inputs, dtype, device: &device, order: &order }
-            .measure(units)?;
+    let on = Setting { args, inputs: &inputs, dtype, device: &device, order: &order };
+    let measured = Measurement { layer, subject: &subject, on: &on }.measure(units)?;
     for note in subject.notes() {
         note!("{}: {note}", subject.name());
     }
@@ -173,27 +176,44 @@ impl Args {
     }
 }
 
-/// One measurement: a network, its inputs and the options.
+/// One measurement of one tensor of a network.
 struct Measurement<'a> {
-    args: &'a Args,
     /// The layer whose output is measured, if not the features.
     layer: Option<&'a str>,
     subject: &'a Subject,
-    inputs: &'a Inputs,
-    dtype: DType,
-    device: &'a Device,
-    order: &'a [usize],
+    on: &'a Setting<'a>,
 }
 
 impl Measurement<'_> {
-    /// The network and its inputs, for messages.
-    fn title(&self) -> String {
-        format!("{} on {}", self.subject.name(), self.inputs.name())
-    }
-
     fn measure(&self, units: InputUnits) -> Result<Measured> {
-        let layer = self.layer;
-        let map = self.subject.features(layer)?;
+        let map = self.subject.features(self.layer)?;
+        let network = Network::new(map.as_ref()).with_head(self.subject.head(self.layer)?);
+        let part = self.on.measure(units, None, |images, options| {
+            let assessment = Assessment::of(&network, &Data::new(images), options).map_err(flagged)?;
+            Ok(assessment.train)
+        });
+        self.on.measured(part.with_context(|| format!("{} on {}", self.subject.name(), self.on.inputs.name()))?)
+    }
+}
+
+/// The inputs of a measurement, and how they are measured.
+struct Setting<'a> {
+    args: &'a Args,
+    inputs: &'a Inputs,
+    dtype: DType,
+    device: &'a Device,
+    /// The inputs on which geometric complexity is measured.
+    order: &'a [usize],
+}
+
+impl Setting<'_> {
+    /// Calls `measure` with the images and the options; the passes of each of these layers are shown.
+    fn measure<T>(
+        &self,
+        units: InputUnits,
+        layers: Option<usize>,
+        measure: impl FnOnce(Images<'_>, &Options<'_>) -> Result<T>,
+    ) -> Result<T> {
         if let Some(labels) = self.inputs.labels() {
             check_class_count(&self.inputs.name(), labels)?;
         }
@@ -202,20 +222,30 @@ impl Measurement<'_> {
         let measured = Source::new(|| self.inputs.source(self.order, self.dtype, self.device));
         let every = Source::new(|| self.inputs.source(&all, self.dtype, self.device));
         let images = Images::new(&every).with_complexity(&measured).with_classes(self.inputs.class_count());
-        let network = Network::new(map.as_ref()).with_head(self.subject.head(layer)?);
         let mut settings = self.args.estimator.settings(units, self.order.len());
         if self.args.per_sample.is_some() {
             settings = settings.per_sample();
         }
         let passes = |progress: &gc_core::Progress| bar.show(progress);
-        let options = Options::default().with_complexity(settings).without_decomposition().with_pass_watch(&passes);
-        let assessment = Assessment::of(&network, &Data::new(images), &options).map_err(flagged);
+        let stages = |progress: Progress| {
+            if let (Stage::Layer(position), Some(count)) = (progress.stage, layers) {
+                bar.begin_layer(position, count);
+            }
+            ControlFlow::Continue(())
+        };
+        let scatter = if self.args.no_full_scatter { Scatter::Trace } else { Scatter::Full };
+        let report = ReportOptions::default().with_scatter(scatter);
+        let options = Options::default().with_complexity(settings).with_report(report).without_decomposition();
+        let found = measure(images, &options.with_pass_watch(&passes).with_watch(&stages));
         bar.close();
-        let part = assessment.with_context(|| self.title())?.train;
+        found
+    }
+
+    fn measured(&self, part: Part) -> Result<Measured> {
         Ok(Measured {
             gc: part.gc.context("geometric complexity was not measured")?,
             collapse: part.collapse,
-            undefined: part.undefined.or_else(|| self.inputs.unlabelled()),
+            undefined: part.undefined.map(|reason| with_flag(&reason)).or_else(|| self.inputs.unlabelled()),
             without_head: part.without_head,
         })
     }
@@ -223,9 +253,12 @@ impl Measurement<'_> {
 
 /// The error of an assessment, with the flag that caused it where it is known.
 fn flagged(error: assess::Error) -> anyhow::Error {
-    let assess::Error::Complexity { source, .. } = error else { return error.into() };
-    match estimator::flag(&source) {
-        Some(flag) => anyhow::Error::new(source).context(flag),
-        None => source.into(),
+    match error {
+        assess::Error::Layer { layer, source } => flagged(*source).context(format!("layer `{layer}`")),
+        assess::Error::Complexity { source, .. } => match estimator::flag(&source) {
+            Some(flag) => anyhow::Error::new(source).context(flag),
+            None => source.into(),
+        },
+        other => other.into(),
     }
 }

@@ -3,9 +3,11 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use candle_core::{DType, Device};
+use assess::{BoxError, Layers};
+use candle_core::{DType, Device, Tensor};
 use collapse::Head;
-use onnx_graph::{Graph, Layer, Model};
+use gc_core::FeatureMap;
+use onnx_graph::{Graph, Layer, LayerGraphs, Model};
 
 /// The operators of convolutions and linear layers.
 const LINEAR: [&str; 4] = ["Conv", "ConvTranspose", "Gemm", "MatMul"];
@@ -14,8 +16,6 @@ const LINEAR: [&str; 4] = ["Conv", "ConvTranspose", "Gemm", "MatMul"];
 pub(crate) struct OnnxGraph {
     /// The file.
     pub(crate) name: String,
-    /// The names of its convolutions and linear layers, in the order of the file.
-    linear_nodes: Vec<String>,
     /// The graph.
     pub(crate) graph: Graph,
 }
@@ -34,26 +34,13 @@ impl OnnxGraph {
     ) -> Result<Self> {
         let name = path.display().to_string();
         let layer = layer.map_or(Layer::Features, Layer::of);
-        let read = || -> Result<(Graph, Vec<String>)> {
-            let model = Model::open(path)?;
-            let graph = model.graph(&layer, dtype, device)?;
+        let read = || -> Result<Graph> {
+            let graph = Model::open(path)?.graph(&layer, dtype, device)?;
             graph.check_sample(sample)?;
-            let nodes = model.nodes()?.into_iter().filter(|node| LINEAR.contains(&node.operator.as_str()));
-            Ok((graph, nodes.map(|node| node.name).collect()))
+            Ok(graph)
         };
-        let (graph, linear_nodes) = read().with_context(|| name.clone())?;
-        Ok(Self { name, linear_nodes, graph })
-    }
-
-    /// The names of its convolutions and linear layers.
-    ///
-    /// # Errors
-    /// A graph without any.
-    pub(crate) fn linear_nodes(&self) -> Result<Vec<String>> {
-        if self.linear_nodes.is_empty() {
-            bail!("--layers all: {} has no node of {}; name its nodes instead", self.name, LINEAR.join(", "));
-        }
-        Ok(self.linear_nodes.clone())
+        let graph = read().with_context(|| name.clone())?;
+        Ok(Self { name, graph })
     }
 
     /// The linear layer that takes the measured tensor, if that layer is the classifier.
@@ -61,7 +48,87 @@ impl OnnxGraph {
     /// # Errors
     /// Weights that are no head.
     pub(crate) fn head(&self) -> Result<Option<Head>> {
-        let Some(head) = self.graph.head()? else { return Ok(None) };
-        Ok(Some(Head::new(&head.weight, head.bias.as_ref())?))
+        head(&self.graph)
     }
+}
+
+fn head(graph: &Graph) -> Result<Option<Head>> {
+    let Some(head) = graph.head()? else { return Ok(None) };
+    Ok(Some(Head::new(&head.weight, head.bias.as_ref())?))
+}
+
+/// Several layers of a graph of an ONNX file.
+pub(crate) struct OnnxLayers {
+    /// The file.
+    pub(crate) name: String,
+    /// The names of the layers, in the order in which they were given; without any, in the order of the file.
+    pub(crate) names: Vec<String>,
+    graphs: LayerGraphs,
+}
+
+impl OnnxLayers {
+    /// Reads these layers of a graph; without any, those of its convolutions and linear layers.
+    ///
+    /// # Errors
+    /// Those of [`Model::open`] and [`Model::layer_graphs`], samples of another shape than the graph states, and a graph
+    /// without convolutions and linear layers.
+    pub(crate) fn read(
+        path: &Path,
+        names: Option<&[String]>,
+        sample: &[usize],
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Self> {
+        let name = path.display().to_string();
+        let read = || -> Result<(Vec<String>, LayerGraphs)> {
+            let model = Model::open(path)?;
+            let names = names.map_or_else(|| linear_nodes(&model), |names| Ok(names.to_vec()))?;
+            let layers: Vec<Layer> = names.iter().map(|name| Layer::of(name)).collect();
+            let graphs = model.layer_graphs(&layers, dtype, device)?;
+            graphs.check_sample(sample)?;
+            Ok((names, graphs))
+        };
+        let (names, graphs) = read().with_context(|| name.clone())?;
+        Ok(Self { name, names, graphs })
+    }
+
+    /// The tensors in the order of the layers, in words.
+    pub(crate) fn tensors(&self) -> impl Iterator<Item = String> {
+        self.graphs.tensors().map(ToString::to_string)
+    }
+
+    fn position(&self, name: &str) -> Result<usize, BoxError> {
+        let found = self.names.iter().position(|known| known == name);
+        found.ok_or_else(|| format!("the layer `{name}` was not read").into())
+    }
+
+    fn graph(&self, name: &str) -> Result<Graph, BoxError> {
+        Ok(self.graphs.graph(self.position(name)?).ok_or("there is no graph of this layer")?)
+    }
+}
+
+impl Layers for OnnxLayers {
+    fn layer(&self, name: &str) -> Result<Box<dyn FeatureMap + '_>, BoxError> {
+        Ok(Box::new(self.graph(name)?))
+    }
+
+    /// One forward pass for all layers.
+    fn outputs(&self, images: &Tensor, names: &[String]) -> Result<Vec<Tensor>, BoxError> {
+        let positions: Vec<usize> = names.iter().map(|name| self.position(name)).collect::<Result<_, _>>()?;
+        Ok(self.graphs.outputs(images, &positions)?)
+    }
+
+    fn head(&self, name: &str) -> Result<Option<Head>, BoxError> {
+        Ok(head(&self.graph(name)?)?)
+    }
+}
+
+/// The names of the convolutions and linear layers.
+fn linear_nodes(model: &Model) -> Result<Vec<String>> {
+    let nodes = model.nodes()?.into_iter().filter(|node| LINEAR.contains(&node.operator.as_str()));
+    let names: Vec<String> = nodes.map(|node| node.name).collect();
+    if names.is_empty() {
+        bail!("--layers all: there is no node of {}; name nodes instead", LINEAR.join(", "));
+    }
+    Ok(names)
 }

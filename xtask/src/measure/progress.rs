@@ -1,6 +1,6 @@
 //! The progress of a measurement in a terminal, counted in passes, and the samples that a tolerance needs.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 use gc_core::{Plan, Progress};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -18,6 +18,8 @@ pub(crate) struct PassBar {
     tolerance: Option<f64>,
     max_passes: Option<u64>,
     has_told: Cell<bool>,
+    /// The layer that is measured, before the counts; empty for a single measurement.
+    layer: RefCell<String>,
 }
 
 impl PassBar {
@@ -26,7 +28,13 @@ impl PassBar {
         let style = ProgressStyle::with_template("{bar:24.cyan/black.bright} {pos}/{len} passes, {msg}, {eta} left")
             .unwrap_or_else(|_| ProgressStyle::default_bar());
         let bar = ProgressBar::new(0).with_style(style);
-        Self { bar, available, tolerance, max_passes, has_told: Cell::new(false) }
+        Self { bar, available, tolerance, max_passes, has_told: Cell::new(false), layer: RefCell::default() }
+    }
+
+    /// Begins anew for the layer at this position.
+    pub(crate) fn begin_layer(&self, position: usize, count: usize) {
+        self.has_told.set(false);
+        *self.layer.borrow_mut() = format!("layer {}/{count}, ", position + 1);
     }
 
     /// Shows the progress. Once, as soon as it is known, a line says how many samples the tolerance needs.
@@ -35,11 +43,11 @@ impl PassBar {
         if let Some(needed) = self.needed(&seen)
             && !self.has_told.replace(true)
         {
-            self.bar.suspend(|| note!("{}", needed.described()));
+            self.bar.suspend(|| note!("{}{}", self.layer.borrow(), needed.described()));
         }
         self.bar.set_length(self.total(&seen));
         self.bar.set_position(seen.passes);
-        self.bar.set_message(format!("{}/{} samples", seen.samples, self.available));
+        self.bar.set_message(format!("{}{}/{} samples", self.layer.borrow(), seen.samples, self.available));
     }
 
     /// Removes the bar.

@@ -4,6 +4,7 @@
 //! is dropped and the command goes on with its work. Any other error of standard output, such as a full disk, is kept, and
 //! the command ends with it ([`failure`]).
 
+mod columns;
 mod numbers;
 mod table;
 mod wrap;
@@ -17,10 +18,11 @@ use anyhow::Result;
 use serde::Serialize;
 
 use crate::invocation::{Invocation, Record};
+pub(crate) use columns::columns;
 pub(crate) use numbers::{interval, measured};
 pub(crate) use table::{Row, table};
-pub(crate) use wrap::lines as wrapped_lines;
-use wrap::{WIDTH, wrapped};
+use wrap::wrapped;
+pub(crate) use wrap::{WIDTH, lines as wrapped_lines};
 
 /// Version of the JSON's layout, which `docs/src/output.schema.json` describes.
 pub(crate) const FORMAT: u32 = 1;

@@ -1,7 +1,7 @@
 //! Text in lines of limited width, broken between words.
 
 /// Columns of a terminal that every line fits into, unless a single word is longer.
-pub(super) const WIDTH: usize = 80;
+pub(crate) const WIDTH: usize = 80;
 
 /// Text with every line broken into lines of at most `width` characters; all but the first of them begin with `indent`.
 pub(super) fn wrapped(text: &str, width: usize, indent: &str) -> String {

@@ -1,6 +1,6 @@
 //! One SVG with a scatter plot of each score against the accuracy; one mark is one network.
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow};
 use maud::{PreEscaped, html};
 
 use super::rank_table::{RankTable, Score};
@@ -17,12 +17,7 @@ const TOP: f64 = 56.0;
 /// # Errors
 /// Inputs without labels, which have no accuracy.
 pub(super) fn svg(rank_table: &RankTable) -> Result<String> {
-    let Some(accuracy) = &rank_table.accuracy else {
-        bail!(
-            "--chart: {} has no labels, so there is no accuracy to plot; use labelled inputs or leave --chart out",
-            rank_table.on
-        );
-    };
+    let Some(accuracy) = &rank_table.accuracy else { return Err(without_accuracy(&rank_table.on)) };
     let panels: Vec<ScatterPanel> = rank_table.scores.iter().map(|score| panel(rank_table, score, accuracy)).collect();
     let columns = panels.len().clamp(1, 2);
     let width = columns as f64 * (PLOT.0 + GAP) + GAP;
@@ -43,6 +38,13 @@ pub(super) fn svg(rank_table: &RankTable) -> Result<String> {
         }
     };
     Ok(drawing.into_string())
+}
+
+/// The error for inputs without labels.
+pub(super) fn without_accuracy(inputs: &str) -> anyhow::Error {
+    anyhow!(
+        "--chart: {inputs} has no labels, so there is no accuracy to plot; use labelled inputs or leave --chart out"
+    )
 }
 
 fn panel(rank_table: &RankTable, score: &Score, accuracy: &Score) -> ScatterPanel {

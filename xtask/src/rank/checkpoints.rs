@@ -6,13 +6,15 @@ use anyhow::{Context, Result, anyhow, bail};
 use assess::{Assessment, Data, FewShot, FewShotResult, Images, Measure, Network, Options, Source, measures};
 use candle_core::Device;
 use collapse::{ReportOptions, Scatter};
+use fewshot::EpisodeSampler;
 use gc_core::{FeatureMap, GeometricComplexity, Probe};
 use models::WeightsSource;
 use serde::Deserialize;
 
+use super::chart;
 use super::rank_table::{RankTable, Score};
 use crate::arguments::{architecture, up_to};
-use crate::features::few_shot_heads;
+use crate::features::{check_class_count, few_shot_heads};
 use crate::files::{LARGEST_TEXT, existing};
 use crate::measure::checkpoint::{Description, Subject, fetched};
 use crate::measure::onnx::OnnxGraph;
@@ -56,7 +58,7 @@ pub(super) struct CheckpointArgs {
     #[arg(long, value_name = "HEAD", default_value = "ridge:1.0")]
     head: String,
     /// Seed of probes and episodes
-    #[arg(long, value_name = "SEED", default_value_t = 0)]
+    #[arg(long, value_name = "SEED", default_value_t = 0, value_parser = crate::arguments::seed)]
     seed: u64,
 }
 
@@ -89,13 +91,19 @@ fn weights_source<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<O
 impl Listed {
     /// Checks names and files without a download.
     fn check(&self) -> Result<()> {
-        if let (None, Some(path)) = (&self.weights, &self.onnx) {
-            return existing(path);
-        }
-        Description::read(self.model.as_deref(), self.arch.as_deref())?;
-        match &self.weights {
-            Some(WeightsSource::File(path)) => existing(path),
-            _ => Ok(()),
+        match (&self.weights, &self.onnx) {
+            (None, Some(path)) => existing(path),
+            (Some(_), None) if self.layer.is_some() => {
+                bail!("`layer` is that of an ONNX graph; weights are ranked by their features")
+            }
+            (Some(weights), None) => {
+                Description::read(self.model.as_deref(), self.arch.as_deref())?;
+                match weights {
+                    WeightsSource::File(path) => existing(path),
+                    WeightsSource::Hub { .. } => Ok(()),
+                }
+            }
+            _ => bail!("a network has either `weights` or `onnx`"),
         }
     }
 
@@ -103,9 +111,6 @@ impl Listed {
     fn load(&self, inputs: &Inputs) -> Result<Subject> {
         match (&self.weights, &self.onnx) {
             (Some(weights), None) => {
-                if self.layer.is_some() {
-                    bail!("`layer` is that of an ONNX graph; weights are ranked by their features");
-                }
                 let description = Description::read(self.model.as_deref(), self.arch.as_deref())?;
                 let checkpoint = description.load(&fetched(weights)?, inputs, inputs.dtype(), &Device::Cpu)?;
                 Ok(Subject::Checkpoint(Box::new(checkpoint)))
@@ -138,11 +143,13 @@ struct LabelledScores {
 
 impl CheckpointArgs {
     /// Measures every network on the inputs.
-    pub(super) fn measure(&self, inputs: &InputsArgs, by: &str) -> Result<RankTable> {
+    pub(super) fn measure(&self, inputs: &InputsArgs, by: &str, charted: bool) -> Result<RankTable> {
+        self.check_names(by)?;
         let listed = self.listed()?;
-        self.check(&listed, by)?;
+        listed.iter().try_for_each(|listed| listed.check().with_context(|| listed.name.clone()))?;
         inputs.check()?;
         let inputs = &inputs.read()?;
+        self.check_labels(inputs, by, charted)?;
         let bar = indicatif::ProgressBar::new(listed.len() as u64);
         let score = |listed: &Listed| -> Result<Scored> {
             let scored = self.score(listed.load(inputs)?.features(None)?.as_ref(), inputs)?;
@@ -155,15 +162,35 @@ impl CheckpointArgs {
         Ok(rank_table(inputs.name(), listed.into_iter().map(|listed| listed.name).collect(), &scored, &self.head))
     }
 
-    /// Checks the arguments without a download.
-    fn check(&self, listed: &[Listed], by: &str) -> Result<()> {
+    /// Checks the names of the head and of the score, as arguments.
+    fn check_names(&self, by: &str) -> Result<()> {
         few_shot_heads(std::slice::from_ref(&self.head)).map_err(usage)?;
         let accuracy = accuracy_name(&self.head);
         let names = SCORES.map(Measure::key).into_iter().chain([accuracy.as_str()]);
         if !names.clone().any(|name| name == by) {
             return Err(usage(anyhow!("--by {by}: {}", suggest::unknown("score", by, names))));
         }
-        listed.iter().try_for_each(|listed| listed.check().with_context(|| listed.name.clone()))
+        Ok(())
+    }
+
+    /// Checks what depends on the labels of the inputs, before a network is measured.
+    fn check_labels(&self, inputs: &Inputs, by: &str, charted: bool) -> Result<()> {
+        let Some(labels) = inputs.labels() else {
+            if by != measures::GC.key() {
+                let only = measures::GC.key();
+                return Err(usage(anyhow!(
+                    "--by {by}: {} has no labels, so that `{only}` is the only score",
+                    inputs.name()
+                )));
+            }
+            if charted {
+                return Err(chart::without_accuracy(inputs.name()));
+            }
+            return Ok(());
+        };
+        check_class_count(&inputs.name(), labels)?;
+        let sampler = EpisodeSampler::fixed(labels, self.ways, self.shots, self.queries, self.seed);
+        sampler.map(|_| ()).with_context(|| format!("few-shot episodes on {}", inputs.name()))
     }
 
     fn listed(&self) -> Result<Vec<Listed>> {

@@ -62,7 +62,7 @@ pub(crate) fn rank(args: &Args, invocation: &Invocation<'_>) -> Result<()> {
     }
     let rank_table = match &args.runs {
         Some(folder) => finished_runs::read(folder, &args.against)?,
-        None => args.checkpoints.measure(&args.inputs, &args.by)?,
+        None => args.checkpoints.measure(&args.inputs, &args.by, args.chart.is_some())?,
     };
     let rank_table = rank_table.sorted(&args.by)?;
     if let Some(path) = &args.chart {

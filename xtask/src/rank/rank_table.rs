@@ -100,10 +100,16 @@ impl RankTable {
     /// Both tables.
     pub(super) fn text(&self) -> String {
         let predictions = self.predictions();
-        let mut text = self.table().text();
+        let mut text = self.table().terminal();
         if !predictions.is_empty() {
             text.push('\n');
-            text.push_str(&self.prediction_table(&predictions).text());
+            text.push_str(&self.prediction_table(&predictions).terminal());
+            for (score, reason) in
+                predictions.iter().filter_map(|found| Some((found.score, found.correlation.as_ref().err()?)))
+            {
+                let line = format!("{}: {reason}", score.name);
+                text.push_str(&format!("{}\n", output::wrapped_lines(&line, output::WIDTH, "  ").join("\n")));
+            }
         }
         text
     }
@@ -135,7 +141,7 @@ impl RankTable {
                 interval(found),
                 format!("{:.3}", found.p_value),
             ],
-            Err(reason) => vec![prediction.score.name.clone(), "undefined".to_owned(), reason.clone(), String::new()],
+            Err(_) => vec![prediction.score.name.clone(), "–".to_owned(), "undefined".to_owned(), "–".to_owned()],
         };
         Table {
             summed: false,

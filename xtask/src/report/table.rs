@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::results::{Results, Run, compared_runs};
 use super::verdict::{ClaimKind, Finding};
+use crate::output;
 use crate::study::experiment::{ComparisonPoint, Overlay};
 use crate::study::measurement::LayerMeasures;
 use crate::study::metric::{Metric, Scale, measures};
@@ -283,23 +284,14 @@ fn decimals(value: f64) -> usize {
 }
 
 impl Table {
-    /// The table as lines for a terminal: the first column is left-aligned, the others are right-aligned.
+    /// The table as lines, each row in one line.
     pub(crate) fn text(&self) -> String {
-        let width = |column: usize| {
-            let cells = self.rows.iter().map(|row| row[column].chars().count());
-            cells.chain([self.header[column].chars().count()]).max().unwrap_or(0)
-        };
-        let widths: Vec<usize> = (0..self.header.len()).map(width).collect();
-        let line = |cells: &[String]| {
-            let cell = |(column, cell): (usize, &String)| {
-                let gap = " ".repeat(widths[column] - cell.chars().count());
-                if column == 0 { format!("{cell}{gap}") } else { format!("{gap}{cell}") }
-            };
-            cells.iter().enumerate().map(cell).collect::<Vec<_>>().join("  ").trim_end().to_owned()
-        };
-        let rule = "─".repeat(widths.iter().sum::<usize>() + 2 * widths.len().saturating_sub(1));
-        let rows: Vec<String> = self.rows.iter().map(|row| line(row)).collect();
-        format!("{}\n{rule}\n{}\n{rule}\n{}\n", self.caption, line(&self.header), rows.join("\n"))
+        output::columns(&self.caption, &self.header, &self.rows, usize::MAX)
+    }
+
+    /// The table as lines within the columns of a terminal.
+    pub(crate) fn terminal(&self) -> String {
+        output::columns(&self.caption, &self.header, &self.rows, output::WIDTH)
     }
 }
 
@@ -317,17 +309,5 @@ mod tests {
         assert_eq!(signed(-0.973), "−0.97");
         assert_eq!(spread(&[0.5, 0.6], Scale::Percent), "55.0 ± 5.0 %");
         assert_eq!(spread(&[], Scale::Linear), "–");
-    }
-
-    #[test]
-    fn columns_are_as_wide_as_their_widest_cell() {
-        let cells = |row: [&str; 2]| row.map(str::to_owned).to_vec();
-        let table = Table {
-            caption: "C".to_owned(),
-            header: cells(["a", "long"]),
-            rows: vec![cells(["wide é", "1"])],
-            summed: false,
-        };
-        assert_eq!(table.text(), "C\n────────────\na       long\n────────────\nwide é     1\n");
     }
 }

@@ -18,7 +18,7 @@ use anyhow::{Context, Result};
 use support::refuse_irregular;
 
 use crate::invocation::Invocation;
-use crate::output::say;
+use crate::output::{WIDTH, say, wrapped_lines};
 use crate::study::experiment::Experiment;
 use crate::{Ending, report};
 use results_folder::{RESULTS, default_folder};
@@ -58,10 +58,14 @@ pub(crate) fn reproduce(args: &Args, invocation: &Invocation<'_>) -> Result<Endi
 
 fn list() -> Result<()> {
     for name in Experiment::names() {
-        for preset in Experiment::presets(name)? {
-            let experiment = Experiment::resolve(name, &preset, None, None, &[])?;
+        for (index, preset) in Experiment::presets(name)?.iter().enumerate() {
+            let experiment = Experiment::resolve(name, preset, None, None, &[])?;
             let (plan, runs) = (&experiment.plan, crate::study::sweep::runs(&experiment)?.len());
-            say!("{name:<19} {preset:<6} {:<13} {runs:>3} runs  {}: {}", plan.data.set, plan.figure, plan.title);
+            if index == 0 {
+                let title = format!("{name} · {}: {}", plan.figure, plan.title);
+                wrapped_lines(&title, WIDTH, "  ").iter().for_each(|line| say!("{line}"));
+            }
+            say!("  {preset:<10}  {:<13}  {runs:>3} runs", plan.data.set);
         }
     }
     Ok(())

@@ -244,7 +244,11 @@ impl ExperimentFile {
         let mut tree = self.tree.clone();
         let known = self.presets.keys().map(String::as_str);
         let Some(over) = self.presets.get(preset).and_then(toml::Value::as_table) else {
-            return Err(usage(anyhow!("{} (experiment `{}`)", suggest::unknown("preset", preset, known), self.name)));
+            return Err(if self.presets.is_empty() {
+                anyhow!("experiment `{}` has no presets: add a table such as `[presets.{preset}]`", self.name)
+            } else {
+                usage(anyhow!("experiment `{}`: {}", self.name, suggest::unknown("preset", preset, known)))
+            });
         };
         let (mut over, origin) = (over.clone(), format!("experiment `{}`, preset `{preset}`", self.name));
         let on_in_preset = section(&mut over, "on", &self.name)?;

@@ -165,6 +165,9 @@ impl CourseName {
     }
 }
 
+/// The most passes over the training images.
+const MOST_EPOCHS: f64 = 1e6;
+
 /// The training images, by which epochs become steps and shares of ln k become nats.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TrainingSet {
@@ -220,6 +223,9 @@ impl Train {
     pub(crate) fn check(&self, set: TrainingSet, seed: u64, steps: u64) -> Result<()> {
         positive("train.learning_rate", self.learning_rate)?;
         positive("train.epochs", self.epochs)?;
+        if self.epochs > MOST_EPOCHS {
+            bail!("train.epochs: expected at most {MOST_EPOCHS}, got {:e}", self.epochs);
+        }
         for (name, count) in [("train.batch_size", self.batch_size), ("train.accumulate", self.accumulate)] {
             if count == 0 {
                 bail!("{name}: expected at least 1, got 0");

@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
 
 /// Settings of `fig4`: a few classes, a few images, a narrow network, two epochs.
 pub(crate) const TINY: [&str; 19] = [
@@ -29,13 +28,6 @@ pub(crate) const TINY: [&str; 19] = [
     "measure.layers=[]",
 ];
 
-/// The program with these arguments, in a folder.
-pub(crate) fn command(folder: &Path, args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
-    command.current_dir(folder).args(args).stdin(Stdio::null());
-    command
-}
-
 /// The arguments of the tiny experiment, with more of them.
 pub(crate) fn reproduce<'a>(out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     let mut args = vec!["reproduce", "fig4", "--seed", "0", "--jobs", "1", "--threads", "1", "--out", out];
@@ -44,19 +36,6 @@ pub(crate) fn reproduce<'a>(out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     }
     args.extend(more);
     args
-}
-
-/// Runs a command.
-pub(crate) fn xtask(folder: &Path, args: &[&str]) -> Output {
-    command(folder, args).output().unwrap()
-}
-
-/// Standard output and standard error of a command, with its exit code checked.
-pub(crate) fn text(output: &Output, code: i32) -> String {
-    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert_eq!(output.status.code(), Some(code), "{text}");
-    assert!(!text.contains("panicked"), "{text}");
-    text
 }
 
 /// A file as text.

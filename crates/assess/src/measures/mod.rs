@@ -103,25 +103,25 @@ macro_rules! measures {
 
 /// Entries of measures of the training, test and target images, with their handles.
 ///
-/// `train` has the fields that are different for training images.
+/// The measures of a group have the fields of `like`, and their own. `train` has the fields that are different for training images.
 macro_rules! part_measures {
-    ($($train:ident, $test:ident, $target:ident = $key:literal, $noun:literal, $short:literal: $definition:literal {
+    ($(like $base:path { $($train:ident, $test:ident, $target:ident = $key:literal, $noun:literal, $short:literal: $definition:literal {
         read: $read:expr, $($field:ident: $value:expr,)*
-    } train { $($own:ident: $own_value:expr,)* })*) => {
-        $(
+    } $(=> train { $($own:ident: $own_value:expr,)* })?)* })*) => {
+        $($(
             #[doc = concat!($definition, " Of training images.")]
             pub const $train: $crate::Measure = {
-                const BASE: $crate::Entry = $crate::Entry {
+                const SHARED: $crate::Entry = $crate::Entry {
                     label: $noun,
                     transfer_label: Some(concat!("source ", $noun)),
                     short: $short,
                     $($field: $value,)*
-                    ..$crate::Entry::new($key, $definition, |assessment| {
+                    ..$base.named($key, $definition, |assessment| {
                         let read: fn(&$crate::Part) -> Option<$crate::Measured> = $read;
                         read(&assessment.train)
                     })
                 };
-                static ENTRY: $crate::Entry = $crate::Entry { $($own: $own_value,)* ..BASE };
+                static ENTRY: $crate::Entry = $crate::Entry { $($($own: $own_value,)*)? ..SHARED };
                 $crate::Measure::of(&ENTRY)
             };
 
@@ -133,7 +133,7 @@ macro_rules! part_measures {
                     short: concat!("test ", $short),
                     part: $crate::PartOf::Test,
                     $($field: $value,)*
-                    ..$crate::Entry::new(
+                    ..$base.named(
                         concat!("test_", $key),
                         concat!($definition, " Of test images of the training classes."),
                         |assessment| {
@@ -152,7 +152,7 @@ macro_rules! part_measures {
                     short: concat!("target ", $short),
                     part: $crate::PartOf::Target,
                     $($field: $value,)*
-                    ..$crate::Entry::new(
+                    ..$base.named(
                         concat!("target_", $key),
                         concat!($definition, " Of images of the target classes, which training never sees."),
                         |assessment| {
@@ -163,8 +163,8 @@ macro_rules! part_measures {
                 };
                 $crate::Measure::of(&ENTRY)
             };
-        )*
-        pub(super) const ALL: &[$crate::Measure] = &[$($train, $test, $target,)*];
+        )*)*
+        pub(super) const ALL: &[$crate::Measure] = &[$($($train, $test, $target,)*)*];
     };
 }
 

@@ -5,22 +5,11 @@ use collapse::{CollapseReport, ReportOptions, Scatter};
 use fewshot::{Episode, EpisodeSampler, Head, LabelledFeatures, Task};
 
 use super::Assembly;
-use super::forward::is_finite;
+use super::outputs::{self, NAME};
 use super::watcher::Watcher;
 use crate::data::LayerImages;
-use crate::network::Layers;
 use crate::options::{FewShot, LayerOptions, Stage};
-use crate::{Batches, Error, LayerMeasures, Measured, Network, Options, PartOf, Result};
-
-/// The name of a layer's images in messages.
-const NAME: &str = "layer images";
-
-/// The outputs of every layer on some images.
-struct Outputs {
-    /// `[n, p]` for each layer.
-    of_layer: Vec<Tensor>,
-    labels: Vec<u32>,
-}
+use crate::{Error, LayerMeasures, Measured, Network, Options, PartOf, Result};
 
 impl LayerMeasures {
     /// Measures the layers of [`Options::with_layers`] alone, on images of `classes` training classes.
@@ -57,8 +46,8 @@ impl Assembly<'_> {
         let gc = self.options.complexity.as_ref().ok_or_else(|| {
             setting("Options::with_complexity", "layers need geometric complexity; do not leave it out")
         })?;
-        let inputs = self.outputs(of_network, &options.names, images.train)?;
-        let probes = self.outputs(of_network, &options.names, images.probe)?;
+        let inputs = outputs::of_labelled(of_network, &options.names, images.train)?;
+        let probes = outputs::of_labelled(of_network, &options.names, images.probe)?;
         let layer = |(index, name): (usize, &String)| -> Result<LayerMeasures> {
             self.watcher.see(Stage::Layer(index), 0)?;
             let map = of_network.layer(name).map_err(|source| Error::Network { part: NAME, source })?;
@@ -80,28 +69,6 @@ impl Assembly<'_> {
             })
         };
         options.names.iter().enumerate().map(layer).collect()
-    }
-
-    /// The outputs of all layers, from one forward pass.
-    fn outputs(&self, layers: &dyn Layers, names: &[String], images: &dyn Batches) -> Result<Outputs> {
-        let (mut rows, mut labels) = (vec![Vec::new(); names.len()], Vec::new());
-        for (index, batch) in images.batches().enumerate() {
-            let batch = batch.map_err(|source| Error::Source { part: NAME, source })?;
-            labels.extend(batch.labels.ok_or(Error::Unlabelled { part: NAME, what: "collapse", batch: index })?);
-            let outputs = layers.outputs(&batch.inputs, names);
-            let outputs = outputs.map_err(|source| Error::Network { part: NAME, source })?;
-            for ((rows, output), name) in rows.iter_mut().zip(outputs).zip(names) {
-                if !is_finite(&output)? {
-                    return Err(Error::NotFinite { part: NAME, batch: index, layer: Some(name.clone()) });
-                }
-                rows.push(output.to_device(&candle_core::Device::Cpu)?);
-            }
-        }
-        if labels.is_empty() {
-            return Err(Error::Empty { part: NAME });
-        }
-        let of_layer = rows.iter().map(|rows| Tensor::cat(rows, 0)).collect::<candle_core::Result<_>>()?;
-        Ok(Outputs { of_layer, labels })
     }
 
     fn few_shot_accuracy(&self, options: &LayerOptions, rows: &Tensor, labels: &[u32]) -> Result<Measured> {

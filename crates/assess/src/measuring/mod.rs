@@ -4,16 +4,21 @@ mod bounds;
 mod collapsed;
 mod complexity;
 mod decomposed;
+mod each_layer;
 mod episodes;
 mod forward;
 mod head_results;
 mod jackknife;
 mod layers;
+mod outputs;
 mod training_batches;
 mod watcher;
 
+use gc_core::Estimate;
+
 use crate::options::Stage;
 use crate::{Assessment, Data, Images, Network, Options, Part, PartOf, Result};
+use forward::Forward;
 use watcher::Watcher;
 
 impl Assessment {
@@ -94,11 +99,27 @@ impl Assembly<'_> {
 
     /// Everything that is measured on the images of one part.
     fn part(&self, part: PartOf, images: &Images<'_>) -> Result<Part> {
+        let gc = self.complexity_of(part, images)?;
+        let forward = self.features(part, images.features)?;
+        self.finished(part, images, forward, gc)
+    }
+
+    /// Geometric complexity of the images of a part, if it is asked for.
+    fn complexity_of(&self, part: PartOf, images: &Images<'_>) -> Result<Option<Estimate>> {
         let complexity = images.complexity.unwrap_or(images.features);
         let settings = self.options.complexity.as_ref();
-        let gc =
-            settings.map(|settings| self.complexity(part, self.network.map(), settings, complexity)).transpose()?;
-        let Some(forward) = self.features(part, images.features)? else {
+        settings.map(|settings| self.complexity(part, self.network.map(), settings, complexity)).transpose()
+    }
+
+    /// The part with what is computed on its features, if there are any.
+    fn finished(
+        &self,
+        part: PartOf,
+        images: &Images<'_>,
+        forward: Option<Forward>,
+        gc: Option<Estimate>,
+    ) -> Result<Part> {
+        let Some(forward) = forward else {
             return Ok(Part::unlabelled(gc));
         };
         self.watcher.see(Stage::Collapse(part), 0)?;

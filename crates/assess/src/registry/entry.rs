@@ -144,4 +144,12 @@ impl Entry {
             read,
         }
     }
+
+    /// The fields of [`Entry::new`] without a key, for entries that share some of them: see [`Entry::named`].
+    pub(crate) const UNNAMED: Self = Self::new("", "", |_| None);
+
+    /// The same fields with another key, definition and reading; symbol, label and short name are the key until they are set.
+    pub(crate) const fn named(self, key: &'static str, definition: &'static str, read: Read) -> Self {
+        Self { key, symbol: key, label: key, short: key, definition, read, ..self }
+    }
 }

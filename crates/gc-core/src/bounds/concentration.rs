@@ -37,7 +37,8 @@ pub struct Concentration {
 
 /// Hoeffding's radius L² √(ln(2/δ)/(2n)).
 ///
-/// **Definition** Hoeffding's inequality for n independent values ‖J‖²_F in [0, L²], two-sided.
+/// **Definition** Hoeffding's inequality for n independent values ‖J‖²_F in [0, L²], two-sided
+/// ([proof](https://github.com/geometric-collapse/geometric-collapse/blob/main/docs/src/theory.md#the-gc-of-a-sample-and-the-gc-of-the-distribution)).
 ///
 /// **Errors** [`Error::Setting`] unless n ≥ 1, 0 < δ < 1 and L is finite.
 ///

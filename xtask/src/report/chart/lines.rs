@@ -93,7 +93,7 @@ impl LinePanel {
     /// The panel as an SVG element of the page.
     pub(crate) fn svg(&self) -> Markup {
         let (width, height) = PANEL;
-        let area = PlotArea::within(width, height);
+        let area = self.area();
         html! {
             svg.chart xmlns="http://www.w3.org/2000/svg" viewBox=(format!("0 0 {width} {height}")) role="img" tabindex="0"
                 aria-label=(self.title) aria-describedby=(format!("{}-d", self.id))
@@ -104,9 +104,14 @@ impl LinePanel {
         }
     }
 
+    fn area(&self) -> PlotArea {
+        let (width, height) = PANEL;
+        if self.named { PlotArea::above(width, height, &self.x) } else { PlotArea::within(width, height) }
+    }
+
     /// The contents of the panel.
     pub(super) fn draw(&self, detail: Detail) -> Markup {
-        let area = PlotArea::within(PANEL.0, PANEL.1);
+        let area = self.area();
         let axes = (&self.x, &self.y);
         html! {
             (area.draw(axes, (&self.names.0, &self.names.1), self.better))

@@ -8,6 +8,7 @@ mod course_plots;
 mod decomposition;
 mod figure;
 mod lines;
+mod names;
 mod overlay;
 #[cfg(test)]
 mod palette;

@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 
 use super::better::Better;
+use super::names;
 use super::scale::Axis;
 
 /// The rectangle inside the axes, in the units of the view box.
@@ -12,12 +13,26 @@ pub(super) struct PlotArea {
     pub(super) top: f64,
     pub(super) width: f64,
     pub(super) height: f64,
+    /// The height of slanted names below the horizontal axis; 0 for labels that stand beside each other.
+    names: f64,
 }
 
 impl PlotArea {
     /// The plot area of a drawing of this size, without the margins for labels.
     pub(super) fn within(width: f64, height: f64) -> Self {
-        Self { left: 46.0, top: 26.0, width: width - 60.0, height: height - 66.0 }
+        Self { left: 46.0, top: 26.0, width: width - 60.0, height: height - 66.0, names: 0.0 }
+    }
+
+    /// The same, with room for the names of the horizontal axis where they are so long that they have to be slanted.
+    pub(super) fn above(width: f64, height: f64, axis: &Axis) -> Self {
+        let area = Self::within(width, height);
+        let names = names::height(&area.ticks(axis), width);
+        Self { height: area.height - names, names, ..area }
+    }
+
+    /// The labels of the horizontal axis with their positions.
+    fn ticks<'a>(&self, axis: &'a Axis) -> Vec<(f64, &'a str)> {
+        axis.ticks.iter().filter_map(|tick| Some((self.x(axis.place(tick.value)?), tick.label.as_str()))).collect()
     }
 
     pub(super) fn x(&self, place: f64) -> f64 {
@@ -52,8 +67,10 @@ impl PlotArea {
 
     /// Grid, ticks and names of both axes, and the direction in which the vertical quantity is better. The name of the
     /// vertical axis is horizontal, above it.
-    pub(super) fn draw(&self, axes: (&Axis, &Axis), names: (&str, &str), better: Option<Better>) -> Markup {
+    pub(super) fn draw(&self, axes: (&Axis, &Axis), titles: (&str, &str), better: Option<Better>) -> Markup {
         let (right, bottom) = (self.left + self.width, self.top + self.height);
+        let ticks = self.ticks(axes.0);
+        let every = if self.names > 0.0 { names::every(&ticks) } else { 1 };
         html! {
             @for tick in &axes.1.ticks {
                 @if let Some(place) = axes.1.place(tick.value) {
@@ -63,18 +80,19 @@ impl PlotArea {
                 }
             }
             line.axis x1=(round(self.left)) y1=(round(bottom)) x2=(round(right)) y2=(round(bottom)) {}
-            @for tick in &axes.0.ticks {
-                @if let Some(place) = axes.0.place(tick.value) {
-                    @let x = round(self.x(place));
-                    line.axis x1=(x) y1=(round(bottom)) x2=(x) y2=(round(bottom + 4.0)) {}
-                    text.quiet x=(x) y=(round(bottom + 17.0)) text-anchor="middle" { (tick.label) }
+            @for (index, (x, label)) in ticks.into_iter().enumerate() {
+                line.axis x1=(round(x)) y1=(round(bottom)) x2=(round(x)) y2=(round(bottom + 4.0)) {}
+                @if self.names == 0.0 {
+                    text.quiet x=(round(x)) y=(round(bottom + 17.0)) text-anchor="middle" { (label) }
+                } @else if index % every == 0 {
+                    (names::slanted(x, bottom, label))
                 }
             }
-            text x=(round(self.left - 40.0)) y=(round(self.top - 12.0)) { (names.1) }
+            text x=(round(self.left - 40.0)) y=(round(self.top - 12.0)) { (titles.1) }
             @if let Some(better) = better {
                 text.quiet x=(round(right)) y=(round(self.top - 12.0)) text-anchor="end" { (better.words()) }
             }
-            text.quiet x=(round(right)) y=(round(bottom + 33.0)) text-anchor="end" { (names.0) }
+            text.quiet x=(round(right)) y=(round(bottom + 33.0 + self.names)) text-anchor="end" { (titles.0) }
         }
     }
 }

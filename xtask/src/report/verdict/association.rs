@@ -36,8 +36,12 @@ fn one(results: &Results, claim: &Association, comparison: ComparisonPoint) -> C
     (finding.runs, finding.excluded) = (points.runs(), all.len() - runs.len());
     (finding.seeds, finding.single_runs) = (points.seeds.len(), points.single_runs);
     finding.primary = claim.primary && claim.comparisons.first() == Some(&comparison);
-    if let Some(reason) = reasons::without_runs(results, &all, &finding.metrics, finding.comparison, points.runs()) {
+    let found = points.runs() + points.single_runs;
+    if let Some(reason) = reasons::without_runs(results, &all, &finding.metrics, finding.comparison, found) {
         return Claim::untested(finding, reason);
+    }
+    if points.seeds.is_empty() {
+        return Claim::untested(finding, "no seed has two counted runs".to_owned());
     }
     describe(&mut finding, results, &at, claim);
     let mut tested = test(finding, &points, results, claim.direction);

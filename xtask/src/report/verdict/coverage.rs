@@ -2,7 +2,7 @@
 
 use statistics::{Effect, SeedValue};
 
-use super::{ClaimKind, Finding, Verdict, counted};
+use super::{ClaimKind, Finding, Verdict, counted, reasons};
 use crate::report::chart::plain;
 use crate::report::estimates;
 use crate::report::results::{Results, Run};
@@ -49,7 +49,7 @@ fn finding(results: &Results, estimators: &[GcEstimator], name: &str, primary: b
     let effect = match Effect::over_seeds(finding.per_seed.clone(), rules.confidence) {
         Ok(effect) => effect,
         Err(_) if counted(results).next().is_none() => {
-            finding.undecided("all runs are excluded".to_owned());
+            finding.undecided(reasons::all_excluded(&results.runs.iter().collect::<Vec<_>>()));
             return finding;
         }
         Err(error) => {

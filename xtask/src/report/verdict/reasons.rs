@@ -1,5 +1,7 @@
 //! The reasons of verdicts, in words.
 
+use std::collections::BTreeMap;
+
 use statistics::{Correction, Decision, DecisionRules, Judged, Undecided};
 
 use super::{ClaimKind, Finding};
@@ -57,6 +59,18 @@ fn not_measured(metric: Metric) -> String {
     format!("`{}` is not measured in these runs", metric.key())
 }
 
+/// That no run counts, with the number of runs for each reason.
+pub(super) fn all_excluded(runs: &[&Run]) -> String {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    runs.iter().for_each(|run| *counts.entry(run.status.word()).or_default() += 1);
+    let words: Vec<String> = counts.iter().map(|(word, count)| format!("{count} {word}")).collect();
+    if words.is_empty() {
+        "there are no runs".to_owned()
+    } else {
+        format!("all runs are excluded: {}", words.join(", "))
+    }
+}
+
 /// Why no runs are left for a claim; none if there are some.
 pub(super) fn without_runs(
     results: &Results,
@@ -72,7 +86,7 @@ pub(super) fn without_runs(
         return None;
     }
     if !all.iter().any(|run| run.counts()) {
-        return Some("all runs are excluded".to_owned());
+        return Some(all_excluded(all));
     }
     Some(match comparison {
         Some(ComparisonPoint::EqualLoss) if !results.metrics().contains(&measures::EVALUATION_LOSS) => {
