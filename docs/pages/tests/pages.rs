@@ -67,6 +67,20 @@ fn lines(text: &str) -> Vec<(&str, bool)> {
         .collect()
 }
 
+/// The lines of code. Those of a block `text` are left out: a program printed them.
+fn written_code(text: &str) -> Vec<&str> {
+    let (mut in_code, mut printed) = (false, false);
+    let is_code = |line: &&str| {
+        if let Some(language) = line.trim_start().strip_prefix("```") {
+            in_code = !in_code;
+            printed = in_code && language == "text";
+            return false;
+        }
+        in_code && !printed
+    };
+    text.lines().filter(is_code).collect()
+}
+
 /// A line without the code in it.
 fn without_code(line: &str) -> String {
     line.split('`').step_by(2).collect::<Vec<_>>().join("`")
@@ -161,9 +175,8 @@ fn no_line_of_code_is_wider_than_its_column() {
         .iter()
         .flat_map(|page| {
             let text = fs::read_to_string(page).unwrap();
-            let wide = lines(&text).into_iter().filter(|(line, code)| *code && line.chars().count() > COLUMNS);
-            wide.map(|(line, _)| format!("{}: {} columns: {line}", page.display(), line.chars().count()))
-                .collect::<Vec<_>>()
+            let wide = written_code(&text).into_iter().filter(|line| line.chars().count() > COLUMNS);
+            wide.map(|line| format!("{}: {} columns: {line}", page.display(), line.chars().count())).collect::<Vec<_>>()
         })
         .collect();
     assert!(wide.is_empty(), "{}", wide.join("\n"));
@@ -194,6 +207,8 @@ fn the_helpers_find_links_anchors_and_code() {
         "# One `two` (three)\n# One `two` (three)\n[a](b.md#c) ![d](e.svg)\n`[no](no.md)`\n```sh\n# no heading\n```\n";
     assert_eq!(links(text), ["b.md#c", "e.svg"]);
     assert_eq!(anchors(text).into_iter().collect::<Vec<_>>(), ["one-two-three", "one-two-three-1"]);
+    assert_eq!(written_code(text), ["# no heading"]);
+    assert_eq!(written_code("```text\nprinted\n```\n```\ncode\n```\n"), ["code"]);
     assert_eq!(plain(Path::new("/a/b/../c/./d")), Path::new("/a/c/d"));
     assert!(broken(&root().join("README.md"), "nowhere.md").is_some());
     assert!(broken(&root().join("README.md"), "docs/src/glossary.md#no-such-heading").is_some());
