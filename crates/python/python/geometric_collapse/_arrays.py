@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
+else:
+    from . import _numpy as np
 
 #: Device types of DLPack whose memory the processor can read: CPU, pinned CUDA, pinned ROCm.
 _READABLE_DEVICES = (1, 3, 11)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from . import _native, _svg
 from ._arrays import as_labels, as_matrix, as_vector
 from ._progress import progress_bar
 from ._results import Result, table
+
+if TYPE_CHECKING:
+    import numpy as np
+else:
+    from . import _numpy as np
 
 __all__ = [
     "AcrossModels",
