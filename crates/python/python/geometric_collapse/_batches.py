@@ -44,6 +44,8 @@ def pairs(images: Any, labels: Any) -> Iterator[tuple[Any, Any]]:
         raise TypeError(f"images: expected an array [n, …] or an iterable over batches, got {type(images).__name__}")
     for batch in images:
         if isinstance(batch, (tuple, list)):
+            if not batch or isinstance(batch[0], (int, float, list, tuple)):
+                raise TypeError("images: expected arrays or tensors as batches, got nested lists; make one array of them")
             yield batch[0], batch[1] if len(batch) > 1 else None
         else:
             yield batch, None

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from . import _native
+from ._arrays import as_count
 
 _BATCH_NORM = nn.modules.batchnorm._BatchNorm
 
@@ -190,6 +191,7 @@ def penalty_term(
         raise TypeError(f"penalty: expected a floating-point tensor [n, …], got {kind}")
     if x.ndim < 2 or len(x) == 0:
         raise ValueError(f"penalty: expected inputs [n, …] with n at least 1, got {list(x.shape)}")
+    probes, address = as_count(probes, "probes"), (as_count(seed, "seed"), as_count(step, "step"))
     with torch.enable_grad():
         inputs = x if x.requires_grad else x.detach().requires_grad_(True)
         features = Layer(module, layer)(inputs.clone(), module)
@@ -199,7 +201,7 @@ def penalty_term(
             raise ValueError("feature map: the features are not connected to the inputs by differentiable operations")
         double = features.dtype == torch.float64
         shape, mixes = tuple(features.shape), _mixes_samples(module)
-        drawn, factor = _native.penalty_probes(shape, double, probe, probes, mixes, (seed, step))
+        drawn, factor = _native.penalty_probes(shape, double, probe, probes, mixes, address)
         total = features.new_zeros(())
         for cotangent in drawn:
             given = torch.from_numpy(cotangent).to(features.device, features.dtype)

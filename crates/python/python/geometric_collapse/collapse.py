@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from . import _native, _svg
-from ._arrays import as_head, as_labels, as_matrix, as_vector
+from ._arrays import as_count, as_head, as_labels, as_matrix, as_vector
 from ._results import Result, plus_minus
 
 if TYPE_CHECKING:
@@ -217,12 +217,12 @@ def report(
         For other dtypes.
     """
     options: dict[str, Any] = {
-        "class_count": class_count,
+        "class_count": as_count(class_count, "class_count"),
         "weighting": weighting,
         "cdnv": {"form": cdnv_form, "divisor": cdnv_divisor},
         "scatter": scatter,
         "precision": precision,
-        "memory_limit": memory_limit,
+        "memory_limit": as_count(memory_limit, "memory_limit"),
         "gc": gc,
         "gc_per_sample": _list_or_none(gc_per_sample, "gc_per_sample"),
         "gc_per_class": _list_or_none(gc_per_class, "gc_per_class"),
@@ -264,7 +264,8 @@ class Moments:
         precision: Literal["of_features", "double"] = "of_features",
         memory_limit: int | None = None,
     ) -> None:
-        self._native = _native.Moments(class_count, feature_count, scatter, precision, memory_limit)
+        classes, features = as_count(class_count, "class_count"), as_count(feature_count, "feature_count")
+        self._native = _native.Moments(classes, features, scatter, precision, as_count(memory_limit, "memory_limit"))
 
     @classmethod
     def _of(cls, native: _native.Moments) -> Moments:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict
 
 from . import _native, _svg
+from ._arrays import as_count
 from ._batches import Peekable, batches, count
 from ._progress import progress_bar
 from ._results import Result, plus_minus
@@ -144,23 +145,23 @@ def _settings(
         estimator: Any = "exact"
         stop = until_rel
     elif probes is not None:
-        estimator = {"projections": {"probe": probe, "probes": probes}}
+        estimator = {"projections": {"probe": probe, "probes": as_count(probes, "probes")}}
         stop = until_rel
     else:
         estimator = {"planned": {"probe": probe, "until_rel": 0.01 if until_rel is None else until_rel}}
     return {
         "estimator": estimator,
         "by": None,
-        "seed": seed,
+        "seed": as_count(seed, "seed"),
         "units": "normalised" if std is None else {"pixel": {"std": [float(value) for value in std]}},
-        "population": "distribution" if dataset_size is None else {"data_set": {"size": dataset_size}},
+        "population": "distribution" if dataset_size is None else {"data_set": {"size": as_count(dataset_size, "dataset_size")}},
         "batch_sample": None,
         "pilot": None,
         "replicate": None,
-        "chunk_bytes": chunk_bytes,
-        "chunk_samples": chunk_samples,
+        "chunk_bytes": as_count(chunk_bytes, "chunk_bytes"),
+        "chunk_samples": as_count(chunk_samples, "chunk_samples"),
         "until_rel": stop,
-        "max_passes": max_passes,
+        "max_passes": as_count(max_passes, "max_passes"),
         "time_limit": time_limit,
         "confidence": confidence,
         "per_sample": per_sample,
