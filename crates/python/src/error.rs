@@ -1,5 +1,6 @@
 //! The errors of all crates as Python exceptions.
 
+use candle_core::DType;
 use pyo3::PyErr;
 use pyo3::exceptions::{PyFileNotFoundError, PyMemoryError, PyOSError, PyRuntimeError, PyTypeError, PyValueError};
 
@@ -18,6 +19,8 @@ pub(crate) enum Error {
     GeometricComplexity(#[from] gc_core::Error),
     #[error(transparent)]
     Models(#[from] models::Error),
+    #[error("{}", as_in_python(.0))]
+    Onnx(#[from] onnx_graph::Error),
     #[error(transparent)]
     Statistics(#[from] statistics::Error),
     #[error(transparent)]
@@ -30,6 +33,10 @@ pub(crate) enum Error {
     NotContiguous { argument: &'static str },
     #[error("{argument}: {reason}")]
     Argument { argument: &'static str, reason: String },
+    #[error("images: expected {} as in the first batch, got {}", numpy_name(*.expected), numpy_name(*.got))]
+    BatchType { expected: DType, got: DType },
+    #[error("images: a sample has shape {got:?}, the architecture takes {expected:?}")]
+    SampleShape { expected: Vec<usize>, got: Vec<usize> },
     #[error("writing the weights to a temporary file failed: {0}")]
     TemporaryFile(#[source] std::io::Error),
     #[error(transparent)]
@@ -47,12 +54,22 @@ impl From<Error> for PyErr {
             Error::Collapse(collapse::Error::FeatureType { .. })
             | Error::FewShot(fewshot::Error::FeatureType { .. })
             | Error::GeometricComplexity(gc_core::Error::FeatureDType { .. })
-            | Error::Models(models::Error::DType { .. }) => PyTypeError::new_err(text),
+            | Error::Models(models::Error::DType { .. })
+            | Error::Onnx(
+                onnx_graph::Error::DType { .. }
+                | onnx_graph::Error::IntegerInput { .. }
+                | onnx_graph::Error::IntegerLayer { .. }
+                | onnx_graph::Error::ElementType { .. },
+            )
+            | Error::BatchType { .. } => PyTypeError::new_err(text),
             Error::FewShot(fewshot::Error::Stream(source) | fewshot::Error::Io { source, .. }) => of_io(&source, text),
-            Error::Models(models::Error::Io { source, .. }) | Error::TemporaryFile(source) => of_io(&source, text),
+            Error::Onnx(onnx_graph::Error::File { source, .. })
+            | Error::Models(models::Error::Io { source, .. })
+            | Error::TemporaryFile(source) => of_io(&source, text),
             Error::Tensor(_)
             | Error::Collapse(collapse::Error::Candle(_))
             | Error::FewShot(fewshot::Error::Candle(_))
+            | Error::Onnx(onnx_graph::Error::Candle(_) | onnx_graph::Error::Ops(_))
             | Error::GeometricComplexity(gc_core::Error::Candle(_)) => PyRuntimeError::new_err(text),
             _ => PyValueError::new_err(text),
         }
@@ -63,5 +80,21 @@ fn of_io(source: &std::io::Error, text: String) -> PyErr {
     match source.kind() {
         std::io::ErrorKind::NotFound => PyFileNotFoundError::new_err(text),
         _ => PyOSError::new_err(text),
+    }
+}
+
+/// A message whose advice names the flag of the command line, with the argument of the functions in its place.
+fn as_in_python(error: &onnx_graph::Error) -> String {
+    ["head", "output"]
+        .iter()
+        .fold(error.to_string(), |text, word| text.replace(&format!("--layer {word}"), &format!("layer=\"{word}\"")))
+        .replace("--layer NAME", "layer=NAME")
+}
+
+fn numpy_name(dtype: DType) -> &'static str {
+    match dtype {
+        DType::F32 => "float32",
+        DType::F64 => "float64",
+        other => other.as_str(),
     }
 }

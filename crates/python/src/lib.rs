@@ -4,12 +4,15 @@
 //! classes of the dictionaries. This crate only calls the measuring crates, without the interpreter lock, and translates errors.
 
 mod arrays;
+mod batches;
 mod collapse_functions;
 mod command_line;
 mod error;
 mod fewshot_functions;
 mod gc;
 mod moments;
+mod networks;
+mod raised;
 mod results;
 mod statistics_functions;
 
@@ -31,6 +34,8 @@ mod _native {
     use crate::gc::{measure_map, measure_network, penalty_probes};
     #[pymodule_export]
     use crate::moments::Moments;
+    #[pymodule_export]
+    use crate::networks::network_features;
     #[pymodule_export]
     use crate::statistics_functions::{
         benjamini_hochberg, blocked_rank_correlation, clopper_pearson_interval, equivalence_test, estimate_mean,

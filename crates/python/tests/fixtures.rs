@@ -8,6 +8,7 @@ use collapse::{ClassMoments, Head, ReportOptions, Scatter, cdnv, report_slice};
 use fewshot::{EpisodeRules, EpisodeSampler, FeatureView, HeadKind, IntervalSettings, TransferScores};
 use gc_core::{GeometricComplexity, Penalty, Probe};
 use models::{Architecture, Initialisation, Network, Pass};
+use onnx_graph::{Layer, Model};
 use serde_json::{Value, json};
 use statistics::{Block, ChangeScale, CovariateBlock, PermutationSettings, RankStatistic};
 
@@ -45,6 +46,7 @@ fn fixtures_are_written() -> Result<(), Error> {
         "fewshot": few_shot_results(&single, &labels)?,
         "statistics": statistics_results()?,
         "gc": complexity_results()?,
+        "onnx": onnx_results()?,
     });
     let path = std::env::var("GEOMETRIC_FIXTURES")
         .unwrap_or_else(|_| concat!(env!("CARGO_TARGET_TMPDIR"), "/fixtures.json").to_owned());
@@ -144,4 +146,22 @@ fn complexity_results() -> Result<Value, Error> {
         "projections": projections.measure(&map, labelled())?,
         "cotangents": cotangents,
     }))
+}
+
+/// ONNX graphs of the crate `onnx` on their three inputs, 20 times, by projections.
+fn onnx_results() -> Result<Value, Error> {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../onnx/tests/networks");
+    let mut results = serde_json::Map::new();
+    for name in ["perceptron_ts", "residual_dynamo", "tiny_vit_ts"] {
+        let known = candle_core::safetensors::load(folder.join(format!("{name}.safetensors")), &Device::Cpu)?;
+        let x = known["x"].to_dtype(DType::F64)?;
+        let images = Tensor::cat(&vec![x; 20], 0)?;
+        let model = Model::open(&folder.join(format!("{name}.onnx")))?;
+        let graph = model.graph(&Layer::Features, DType::F64, &Device::Cpu)?;
+        let estimate =
+            GeometricComplexity::projections(Probe::Rademacher, 3).seed(2).measure_inputs(&graph, &images)?;
+        let tensor = format!("`{}`, {}", graph.tensor().name, graph.tensor().role);
+        results.insert(name.to_owned(), json!({ "tensor": tensor, "projections": estimate }));
+    }
+    Ok(results.into())
 }

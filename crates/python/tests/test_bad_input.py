@@ -71,6 +71,29 @@ def test_options(clusters):
         collapse.report(features, labels, head=np.zeros((3, 5)))
 
 
+def test_counts(clusters):
+    features, labels = clusters
+    with pytest.raises(TypeError, match="class_count: expected a whole number, got str"):
+        collapse.report(features, labels, class_count="3")
+    with pytest.raises(ValueError, match="class_count: expected a whole number from 0, got -1"):
+        collapse.Moments(-1, 3)
+    with pytest.raises(ValueError, match="seed: expected a whole number from 0, got -1"):
+        fewshot.evaluate(features, labels, way=3, seed=-1)
+    with pytest.raises(ValueError, match="shots: expected a whole number from 0, got -2"):
+        fewshot.Sampler(labels, 3, -2)
+    with pytest.raises(TypeError, match="episodes: expected a number or episodes, got float"):
+        fewshot.evaluate(features, labels, way=3, episodes=10.5)
+    with pytest.raises(ValueError, match="probes: expected a whole number from 0, got -1"):
+        gc.measure_weights(WEIGHTS, np.ones((4, 3)), MLP, probes=-1)
+    with pytest.raises(ValueError, match="kind: expected pandas or polars, got 'excel'"):
+        fewshot.to_table([collapse.report(features, labels)], "excel")
+
+
+def test_one_head_may_be_a_text(clusters):
+    evaluation = fewshot.evaluate(*clusters, way=3, queries=5, episodes=10, heads="ncm")
+    assert [head.head for head in evaluation.heads] == ["ncm"]
+
+
 def test_moments(clusters):
     features, labels = clusters
     moments = collapse.Moments(3, 6)
@@ -171,5 +194,13 @@ def test_weights():
         gc.measure_weights("missing.safetensors", images, MLP)
     with pytest.raises(TypeError, match="images: expected float16"):
         gc.measure_weights(WEIGHTS, np.ones((40, 3), np.uint8), MLP)
+    with pytest.raises(TypeError, match="got nested lists"):
+        gc.measure_weights(WEIGHTS, [[1.0, 2.0, 3.0]], MLP)
+    with pytest.raises(ValueError, match=r"a sample has shape \[4\], the architecture takes \[3\]"):
+        gc.measure_weights(WEIGHTS, np.ones((40, 4)), MLP)
+    with pytest.raises(TypeError, match="expected a name or a TOML text, got NoneType"):
+        gc.measure_weights(WEIGHTS, images, None)
+    with pytest.raises(TypeError, match="expected a file or a state dict, got int"):
+        gc.measure_weights(3, images, MLP)
     with pytest.raises(ValueError, match="an exact value has no probes"):
         gc.measure_weights(WEIGHTS, images, MLP, exact=True, probes=2)

@@ -95,8 +95,8 @@ def test_complexity_of_weights(fixtures, name, settings):
     labels = np.array(expected["labels"]) if name == "projections" else None
     estimate = gc.measure_weights(weights, inputs, expected["architecture"], labels=labels, **settings)
     values = estimate.to_dict()
-    assert values.pop("layer") == "features"
-    assert values.pop("notes") == []
+    measured = {key: values.pop(key) for key in ("layer", "is_guess", "notes")}
+    assert measured == {"layer": "input of head", "is_guess": False, "notes": []}
     assert values == expected[name]
 
 

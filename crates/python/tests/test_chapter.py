@@ -13,6 +13,12 @@ CHAPTER = CRATES.parent / "docs" / "src" / "python.md"
 BLOCK = re.compile(r"(<!-- needs torch -->\n)?```python\n(.*?)```\n(?:```text\n(.*?)```\n)?", re.DOTALL)
 
 
+@pytest.fixture(autouse=True)
+def at_the_root_of_the_repository(monkeypatch):
+    """The paths in the chapter begin there."""
+    monkeypatch.chdir(CRATES.parent)
+
+
 def run(with_torch: bool) -> int:
     namespace: dict = {}
     ran = 0
@@ -28,13 +34,13 @@ def run(with_torch: bool) -> int:
 
 
 def test_the_code_without_torch():
-    assert run(with_torch=False) == 4
+    assert run(with_torch=False) == 5
 
 
 def test_all_code():
     if importlib.util.find_spec("torch") is None:
         pytest.skip("PyTorch is not installed: three blocks of the chapter are not run")
-    assert run(with_torch=True) == 7
+    assert run(with_torch=True) == 8
 
 
 def test_the_lines_of_the_readme():

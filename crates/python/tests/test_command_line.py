@@ -28,14 +28,20 @@ def test_the_script_is_installed_and_shows_its_own_name() -> None:
     assert "geometric-collapse" in shown and "xtask" not in shown
 
 
-def test_collapse_of_a_file_is_that_of_the_function(tmp_path: Path) -> None:
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_collapse_of_a_file_is_that_of_the_function(dtype: type, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     labels = np.arange(60) % 3
-    features = rng.normal(size=(60, 5)) + 4.0 * np.eye(5)[labels]
+    features = (rng.normal(size=(60, 5)) + 4.0 * np.eye(5)[labels]).astype(dtype)
     np.savez(tmp_path / "features.npz", features=features, labels=labels)
     done = run("collapse", "--features", "features.npz", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["collapse"]["cdnv"] == collapse.report(features, labels).cdnv
+    measured = json.loads(done.stdout)["collapse"]
+    # The command multiplies deviations in f64, whatever the dtype of the file.
+    assert collapse.report(features, labels, precision="double").to_dict() == measured
+    in_dtype = collapse.report(features, labels)
+    assert in_dtype.cdnv == measured["cdnv"] and in_dtype.nc1 == pytest.approx(measured["nc1"], rel=1e-5)
+    assert (in_dtype.nc1 == measured["nc1"]) == (dtype is np.float64)
 
 
 @pytest.mark.parametrize(

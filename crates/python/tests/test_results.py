@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from geometric_collapse import _native, collapse, fewshot, gc, heads, statistics
+from geometric_collapse import _native, collapse, fewshot, gc, heads, networks, statistics
 from geometric_collapse._results import plus_minus
 
 
@@ -124,9 +124,15 @@ def test_progress(clusters, capsys):
 
 
 def test_the_import_loads_neither_numpy_nor_torch():
-    code = "import sys, geometric_collapse; print(sorted({'numpy', 'torch', 'pandas'} & set(sys.modules)))"
+    modules = "collapse, fewshot, gc, heads, networks, statistics, training"
+    shown = "print(sorted({'numpy', 'torch', 'pandas', 'tqdm'} & set(sys.modules)))"
+    code = f"import sys; from geometric_collapse import {modules}; {shown}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+    # The first array loads NumPy.
+    code = f"import sys; from geometric_collapse import statistics; statistics.estimate_mean([1.0, 2.0]); {shown}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "['numpy']"
 
 
 def test_the_stubs_name_everything_native():
@@ -141,7 +147,7 @@ def test_the_stubs_name_everything_native():
 
 
 def test_every_public_function_has_a_docstring():
-    for module in (collapse, fewshot, gc, heads, statistics):
+    for module in (collapse, fewshot, gc, heads, networks, statistics):
         for name in module.__all__:
             assert inspect.getdoc(getattr(module, name)), f"{module.__name__}.{name}"
 
@@ -149,9 +155,9 @@ def test_every_public_function_has_a_docstring():
 def test_settings_of_gc_are_in_the_signatures():
     declared = list(inspect.signature(gc._settings).parameters)
     assert list(gc.Settings.__annotations__) == declared
-    for function in (gc.measure, gc.measure_weights):
+    for function in (gc.measure, gc.measure_onnx, gc.measure_weights):
         shown = inspect.signature(function).parameters
         assert list(shown)[-len(declared) :] == declared
         assert shown["confidence"].default == 0.95 and "settings" not in shown
         with pytest.raises(TypeError, match="unexpected keyword argument 'prob'"):
-            function(*[None] * (2 if function is gc.measure else 3), prob=1)
+            function(*[None] * (3 if function is gc.measure_weights else 2), prob=1)

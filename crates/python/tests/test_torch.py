@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from geometric_collapse import collapse, gc, training
+from geometric_collapse import collapse, gc, networks, training
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: GC of torch modules is not tested")
 nn = torch.nn
@@ -50,7 +50,7 @@ def test_exact_values_are_those_of_jacrev(dtype):
     np.testing.assert_allclose(estimate.per_sample, expected.numpy(), rtol=tolerance)
     assert estimate.value == pytest.approx(expected.mean().item(), rel=tolerance)
     assert estimate.standard_error.total == 0
-    assert estimate.layer == "input of 7"
+    assert estimate.layer == "input of 7" and estimate.is_guess
     assert (estimate.inputs, estimate.outputs, estimate.batch_norm) == (72, 7, "evaluation")
     assert estimate.largest_norm == pytest.approx(expected.max().sqrt().item(), rel=tolerance)
 
@@ -86,6 +86,16 @@ def test_a_value_does_not_depend_on_the_batches():
     assert whole == parts
     assert [entry.label for entry in whole.per_class] == [0, 1, 2, 3]
     assert gc.measure(net, x.numpy(), probes=2).value == whole.value
+
+
+@pytest.mark.parametrize("samples", [1, 3, 40])
+def test_cotangents_of_several_backward_passes(samples):
+    net, x = small(), images(samples)
+    expected = squared_norms(net[:-1], x).numpy()
+    # Blocks of 7 orthogonal probes of 7 features give ‖J‖² exactly, however they are divided among backward passes.
+    for probes in (7, 49):
+        given = gc.measure(net, x, probes=probes, probe={"orthogonal": {"block": 7}}, per_sample=True)
+        np.testing.assert_allclose(given.per_sample, expected, rtol=1e-10)
 
 
 def test_pixels():
@@ -292,6 +302,66 @@ def test_the_monitor_logs_and_restores_the_mode():
     assert logged[-1] == ({"geometry/gc": 1.0}, 3)
     with pytest.raises(TypeError):
         training.log_to(3)
+
+
+def test_features_and_head():
+    net, x = small(torch.float32), images(40, torch.float32)
+    labels = torch.arange(40) % 3
+    out = networks.features_of_module(net, x, labels)
+    with torch.no_grad():
+        expected = net[:-1](x).numpy()
+    np.testing.assert_allclose(out.features, expected, rtol=1e-6, atol=1e-6)
+    assert out.labels.tolist() == labels.tolist() and out.layer == "input of 7" and out.is_guess
+    assert np.array_equal(out.head[0], net[7].weight.detach().numpy())
+    assert collapse.report(out.features, out.labels, out.head).ncc_agreement is not None
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, labels), batch_size=9)
+    parts = networks.features_of_module(net, loader)
+    np.testing.assert_allclose(parts.features, out.features, rtol=1e-5, atol=1e-6)
+    assert parts.labels.tolist() == labels.tolist()
+    named = networks.features_of_module(net, x, layer="4")
+    assert named.features.shape == (40, 36) and named.head is None and named.labels is None and not named.is_guess
+    with pytest.raises(ValueError, match="there are no samples"):
+        networks.features_of_module(net, x[:0])
+    with pytest.raises(ValueError, match="training mode"):
+        networks.features_of_module(small().train(), x)
+
+
+def test_lightning_logs_along_a_training(tmp_path):
+    lightning = pytest.importorskip("lightning", reason="lightning is not installed")
+    from geometric_collapse.lightning import GeometryCallback
+    from lightning.pytorch.loggers import CSVLogger
+
+    class Classifier(lightning.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.net = small(torch.float32)
+
+        def training_step(self, batch, _index):
+            x, y = batch
+            return nn.functional.cross_entropy(self.net(x), y)
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), lr=0.05)
+
+    x, y = images(60, torch.float32), torch.arange(60) % 3
+    callback = GeometryCallback(x, y, attribute="net", every_n_epochs=2, probes=1)
+    logger = CSVLogger(tmp_path)
+    trainer = lightning.Trainer(
+        max_epochs=4,
+        accelerator="cpu",
+        logger=logger,
+        callbacks=[callback],
+        enable_progress_bar=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        log_every_n_steps=1,
+    )
+    model = Classifier()
+    trainer.fit(model, torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, y), batch_size=20))
+    # Three steps an epoch, measured after the second and the fourth.
+    assert [row["step"] for row in callback.monitor.history] == [6, 12]
+    header = (tmp_path / "lightning_logs" / "version_0" / "metrics.csv").read_text().splitlines()[0].split(",")
+    assert {"geometry/gc", "geometry/cdnv", "step"} <= set(header)
 
 
 def test_the_lightning_callback(monkeypatch):

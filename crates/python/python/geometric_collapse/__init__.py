@@ -4,7 +4,8 @@
 module                  contents
 ======================  ===========================================================================================
 ``collapse``            CDNV, geometric collapse, NC1 to NC4 of features ``[n, p]`` and labels ``[n]``
-``gc``                  geometric complexity (mean of the squared norm of the Jacobian) of a torch module
+``gc``                  geometric complexity (mean of the squared norm of the Jacobian) of torch modules, state dicts, ONNX files
+``networks``            features and head of torch modules, state dicts, ONNX files
 ``fewshot``             episodes, accuracies of heads with intervals, transfer scores
 ``heads``               the heads with scikit-learn's ``fit`` and ``predict``
 ``statistics``          intervals, rank correlations, corrections for many tests
@@ -21,7 +22,7 @@ import importlib
 from types import ModuleType
 
 __version__ = "0.1.0"
-__all__ = ["collapse", "fewshot", "gc", "heads", "lightning", "statistics", "training"]
+__all__ = ["collapse", "fewshot", "gc", "heads", "lightning", "networks", "statistics", "training"]
 
 
 def __getattr__(name: str) -> ModuleType:

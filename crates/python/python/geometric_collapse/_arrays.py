@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+import operator
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
+else:
+    from . import _numpy as np
 
 #: Device types of DLPack whose memory the processor can read: CPU, pinned CUDA, pinned ROCm.
 _READABLE_DEVICES = (1, 3, 11)
@@ -73,6 +77,19 @@ def as_vector(value: Any, name: str) -> np.ndarray:
     if array.ndim != 1:
         raise ValueError(f"{name}: expected shape [n], got {list(array.shape)}")
     return array
+
+
+def as_count(value: Any, name: str) -> int | None:
+    """A whole number from 0; ``None`` as it is."""
+    if value is None:
+        return None
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name}: expected a whole number, got {type(value).__name__}") from None
+    if number < 0:
+        raise ValueError(f"{name}: expected a whole number from 0, got {number}")
+    return number
 
 
 def as_head(head: Any) -> tuple[np.ndarray, np.ndarray | None] | None:

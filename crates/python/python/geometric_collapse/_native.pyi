@@ -12,6 +12,9 @@ Vector: TypeAlias = NDArray[np.float64]
 HeadArrays: TypeAlias = tuple[NDArray[np.float64], Vector | None]
 Pairs: TypeAlias = list[tuple[Vector, Vector]]
 WithText: TypeAlias = tuple[dict[str, Any], str]
+Batches: TypeAlias = Iterator[tuple[np.ndarray, Labels | None]]
+#: ``{"onnx": path}``, or ``{"weights": path or state dict, "architecture": name or TOML}``.
+Source: TypeAlias = dict[str, Any]
 
 def collapse_report(features: Matrix, labels: Labels, head: HeadArrays | None, options: dict[str, Any]) -> dict[str, Any]: ...
 def zero_sum(head: HeadArrays) -> dict[str, Any]: ...
@@ -72,16 +75,18 @@ def head_scores(
     head: str, support: Matrix, support_classes: Labels, query: Matrix, base_mean: Vector | None
 ) -> NDArray[np.float64]: ...
 def run_command_line(interpreter: list[str], arguments: list[str]) -> int: ...
-def measure_map(map: Any, batches: Iterator[tuple[np.ndarray, Labels | None]], settings: dict[str, Any]) -> WithText: ...
+def measure_map(map: Any, batches: Batches, settings: dict[str, Any]) -> WithText: ...
 def measure_network(
-    architecture: str,
-    weights: str | dict[str, np.ndarray],
+    source: Source,
     double: bool,
-    input: tuple[int, list[int]] | None,
+    sample: list[int] | None,
     layer: str | None,
-    batches: Iterator[tuple[np.ndarray, Labels | None]],
+    batches: Batches,
     settings: dict[str, Any],
-) -> tuple[WithText, list[str]]: ...
+) -> tuple[WithText, dict[str, Any]]: ...
+def network_features(
+    source: Source, double: bool, sample: list[int] | None, layer: str | None, batches: Batches
+) -> tuple[np.ndarray, Labels | None, tuple[np.ndarray, np.ndarray | None] | None, dict[str, Any]]: ...
 def penalty_probes(
     shape: tuple[int, int], double: bool, probe: Any, probes: int | None, mixes_samples: bool, address: tuple[int, int]
 ) -> tuple[list[np.ndarray], float]: ...

@@ -128,6 +128,8 @@ class Result:
 
 def table(results: list[Result], kind: str) -> Any:
     """The rows of several results in one ``pandas`` or ``polars`` table."""
+    if kind not in ("pandas", "polars"):
+        raise ValueError(f"kind: expected pandas or polars, got {kind!r}")
     rows = [row for result in results for row in result.rows()]
     if kind == "pandas":
         import pandas

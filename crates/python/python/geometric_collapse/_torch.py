@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,8 +11,12 @@ import torch
 from torch import nn
 
 from . import _native
+from ._arrays import as_count
 
 _BATCH_NORM = nn.modules.batchnorm._BatchNorm
+
+#: Rows of one backward pass, where there are fewer samples. On a processor, more rows save no time but memory and forward passes.
+_ROWS_ON_CPU, _ROWS_ON_DEVICE = 32, 256
 
 
 class _Reached(Exception):
@@ -28,6 +32,7 @@ class Layer:
         self.module = module
         self.target: nn.Module | None = None
         self.takes_input = False
+        self.is_guess = False
         self.name = layer or "output"
         if not isinstance(module, nn.Module):
             if layer:
@@ -39,6 +44,8 @@ class Layer:
             if linear:
                 name, self.target = linear[-1]
                 self.takes_input = True
+                # Modules are in the order of their definition, which need not be that of the forward pass.
+                self.is_guess = True
                 self.name = f"input of {name}"
         elif layer:
             if layer not in layers:
@@ -80,7 +87,7 @@ class TorchMap:
     def __init__(self, module: nn.Module | Callable[[torch.Tensor], torch.Tensor], layer: str | None) -> None:
         self._layer = Layer(module, layer)
         self._module = module
-        self.layer = self._layer.name
+        self.layer, self.is_guess = self._layer.name, self._layer.is_guess
         self._parameters: dict[str, torch.Tensor] = {}
         self.batch_norm = "unstated"
         self._device, self._dtype = torch.device("cpu"), None
@@ -129,13 +136,14 @@ class TorchMap:
 class _Products:
     """The map from cotangents ``[k·n, p]`` to Jᵀv ``[k·n, …]`` at inputs ``[n, …]``.
 
-    For k > 1 the inputs are repeated k times, so that one backward pass gives k products of each sample. The graph is kept for further
-    calls. Vectorising the backward pass over one graph instead takes several times as long, because some operations have no vectorised
-    derivative.
+    The graph of one forward pass is kept, and each backward pass over it gives one product of every sample. Few samples do not fill
+    the device; their inputs are repeated, so that a backward pass gives several products of each. Vectorising the backward pass over
+    one graph instead takes several times as long, because some operations have no vectorised derivative.
     """
 
     def __init__(self, feature_map: TorchMap, x: np.ndarray) -> None:
         self._map, self._x = feature_map, x
+        self._rows = _ROWS_ON_CPU if feature_map._device.type == "cpu" else _ROWS_ON_DEVICE
         self._count, self._graph = 0, (torch.empty(0), torch.empty(0))
 
     def features(self) -> torch.Tensor:
@@ -144,15 +152,20 @@ class _Products:
         return self._graph[1]
 
     def __call__(self, cotangents: np.ndarray) -> np.ndarray:
-        rows = len(cotangents)
-        count = rows // len(self._x)
+        samples, rows = len(self._x), len(cotangents)
+        count = min(rows // samples, -(-self._rows // samples))
         if count > self._count:
             self._run(count)
+        step = self._count * samples
+        parts = [self._product(cotangents[start : start + step]) for start in range(0, rows, step)]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _product(self, cotangents: np.ndarray) -> np.ndarray:
         inputs, features = self._graph
         given = features.new_zeros(features.shape)
-        given[:rows] = torch.from_numpy(cotangents)
+        given[: len(cotangents)] = torch.from_numpy(cotangents)
         (gradient,) = torch.autograd.grad(features, inputs, given, retain_graph=True, materialize_grads=True)
-        return _to_numpy(gradient[:rows])
+        return _to_numpy(gradient[: len(cotangents)])
 
     def _run(self, count: int) -> None:
         self._graph = (torch.empty(0), torch.empty(0))  # frees the graph before the larger one is computed
@@ -178,6 +191,7 @@ def penalty_term(
         raise TypeError(f"penalty: expected a floating-point tensor [n, …], got {kind}")
     if x.ndim < 2 or len(x) == 0:
         raise ValueError(f"penalty: expected inputs [n, …] with n at least 1, got {list(x.shape)}")
+    probes, address = as_count(probes, "probes"), (as_count(seed, "seed"), as_count(step, "step"))
     with torch.enable_grad():
         inputs = x if x.requires_grad else x.detach().requires_grad_(True)
         features = Layer(module, layer)(inputs.clone(), module)
@@ -187,7 +201,7 @@ def penalty_term(
             raise ValueError("feature map: the features are not connected to the inputs by differentiable operations")
         double = features.dtype == torch.float64
         shape, mixes = tuple(features.shape), _mixes_samples(module)
-        drawn, factor = _native.penalty_probes(shape, double, probe, probes, mixes, (seed, step))
+        drawn, factor = _native.penalty_probes(shape, double, probe, probes, mixes, address)
         total = features.new_zeros(())
         for cotangent in drawn:
             given = torch.from_numpy(cotangent).to(features.device, features.dtype)
@@ -248,16 +262,21 @@ def _count_saved(parameters: Any) -> Iterator[dict[int, int]]:
         yield saved
 
 
-def features_and_head(
-    feature_map: TorchMap, images: torch.Tensor, batch_size: int
-) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray | None] | None]:
-    """The features ``[n, p]`` of all images, and the last ``Linear`` where the features are its input."""
-    parts = []
-    for start in range(0, len(images), batch_size):
-        batch = images[start : start + batch_size].detach().cpu()
-        parts.append(feature_map.features(np.ascontiguousarray(_to_numpy(batch))))
-    layer = feature_map._layer
+def features_of(
+    feature_map: TorchMap, batches: Iterable[tuple[np.ndarray, np.ndarray | None]]
+) -> tuple[np.ndarray, np.ndarray | None, tuple[np.ndarray, np.ndarray | None] | None]:
+    """The features ``[n, p]`` and the labels of all batches, and the last ``Linear`` where the features are its input."""
+    parts, classes = [], []
+    for inputs, labels in batches:
+        parts.append(feature_map.features(inputs))
+        classes.append(labels)
+    if not parts:
+        raise ValueError("images: there are no samples")
+    known = None if any(labels is None for labels in classes) else np.concatenate(classes)
+    return np.concatenate(parts), known, _head(feature_map._layer)
+
+
+def _head(layer: Layer) -> tuple[np.ndarray, np.ndarray | None] | None:
     if not layer.takes_input or not isinstance(layer.target, nn.Linear):
-        return np.concatenate(parts), None
-    bias = None if layer.target.bias is None else _to_numpy(layer.target.bias)
-    return np.concatenate(parts), (_to_numpy(layer.target.weight), bias)
+        return None
+    return _to_numpy(layer.target.weight), None if layer.target.bias is None else _to_numpy(layer.target.bias)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from . import _native, _svg
-from ._arrays import as_labels, as_matrix, as_vector
+from ._arrays import as_count, as_labels, as_matrix, as_vector
 from ._progress import progress_bar
 from ._results import Result, table
+
+if TYPE_CHECKING:
+    import numpy as np
+else:
+    from . import _numpy as np
 
 __all__ = [
     "AcrossModels",
@@ -209,8 +212,8 @@ class Sampler:
         rules: dict[str, Any] | None = None,
     ) -> None:
         self.rules = rules or _fixed_rules(way, shots, queries)
-        self.seed = seed
-        self._native = _native.Sampler(as_labels(labels), self.rules, seed)
+        self.seed = as_count(seed, "seed")
+        self._native = _native.Sampler(as_labels(labels), self.rules, self.seed)
 
     def episode(self, index: int) -> Episode:
         """Episode number ``index``."""
@@ -225,7 +228,7 @@ def evaluate(
     features: Any,
     labels: Any,
     *,
-    heads: Sequence[str] = ("ncm", "ridge:1"),
+    heads: str | Sequence[str] = ("ncm", "ridge:1"),
     way: int = 5,
     shots: int = 1,
     queries: int = 15,
@@ -246,7 +249,7 @@ def evaluate(
     features : array ``[n, p]``
         Features of the target classes.
     labels : integers ``[n]``
-    heads : names
+    heads : name or names
         ``ncm``, ``cosine``, ``simpleshot:un|l2n|cl2n``, ``ridge:PENALTY``, ``logistic:LAMBDA``, ``lda:auto|GAMMA``.
     way, shots, queries : int
         Classes per episode, and support and query samples per class. ``rules`` gives any others.
@@ -262,12 +265,13 @@ def evaluate(
         Shows a bar if tqdm is installed.
     """
     source = _source(episodes, task_list, rules or _fixed_rules(way, shots, queries), seed)
-    settings = {"level": level, "resamples": resamples, "seed": resample_seed}
+    settings = {"level": level, "resamples": as_count(resamples, "resamples"), "seed": as_count(resample_seed, "resample_seed")}
+    names = [heads] if isinstance(heads, str) else [str(head) for head in heads]
     mean = None if base_mean is None else as_vector(base_mean, "base_mean")
     total = episodes if isinstance(episodes, int) and task_list is None else None
     with progress_bar(progress, total, "episodes") as advance:
         values, text = _native.evaluate(
-            as_matrix(features), as_labels(labels), [str(head) for head in heads], source, settings, mean, advance
+            as_matrix(features), as_labels(labels), names, source, settings, mean, advance
         )
     return Evaluation(values, text)
 
@@ -316,7 +320,11 @@ def to_table(results: Sequence[Result], kind: str = "pandas") -> Any:
 
 
 def _fixed_rules(way: int, shots: int, queries: int) -> dict[str, Any]:
-    return {"way": {"fixed": way}, "shot": {"fixed": shots}, "query": {"per-class": queries}}
+    return {
+        "way": {"fixed": as_count(way, "way")},
+        "shot": {"fixed": as_count(shots, "shots")},
+        "query": {"per-class": as_count(queries, "queries")},
+    }
 
 
 def _source(
@@ -327,7 +335,9 @@ def _source(
     if isinstance(episodes, (int, np.integer)):
         if episodes < 0:
             raise ValueError(f"episodes: expected at least 2, got {episodes}")
-        return {"drawn": {"rules": rules, "seed": seed, "episodes": int(episodes)}}
+        return {"drawn": {"rules": rules, "seed": as_count(seed, "seed"), "episodes": int(episodes)}}
+    if not hasattr(episodes, "__iter__"):
+        raise TypeError(f"episodes: expected a number or episodes, got {type(episodes).__name__}")
     return {"given": {"episodes": [episode.to_dict() for episode in episodes]}}
 
 

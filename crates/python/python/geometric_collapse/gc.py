@@ -8,24 +8,22 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict
 
-import numpy as np
-
 from . import _native, _svg
-from ._arrays import as_array, as_floats, as_labels
+from ._arrays import as_count
+from ._batches import Peekable, batches, count
 from ._progress import progress_bar
 from ._results import Result, plus_minus
+from .networks import onnx_source, shown, weights_source
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
     from typing_extensions import Unpack
 
-__all__ = ["Estimate", "FeatureMap", "measure", "measure_weights", "penalty"]
-
-#: Samples of one batch when inputs are given as one array; the measurement divides them again by its memory budget.
-_BATCH = 128
+__all__ = ["Estimate", "FeatureMap", "measure", "measure_onnx", "measure_weights", "penalty"]
 
 Probe = Literal["rademacher", "gaussian", "sphere"] | dict[str, dict[str, int]]
 
@@ -62,7 +60,10 @@ class Estimate(Result):
     largest_norm: float | None
     per_sample: tuple[float, ...] | None
     per_class: tuple[Result, ...] | None
+    #: Which tensor was measured.
     layer: str
+    #: Whether that was a guess: the last ``Linear`` of a module, or the layer before a graph's output, need not be the classifier.
+    is_guess: bool
 
     @property
     def relative_error(self) -> float | None:
@@ -88,7 +89,7 @@ class Estimate(Result):
     def _lines(self) -> list[tuple[str, str]]:
         return [
             ("GC", self._text),
-            ("layer", self.layer),
+            ("layer", shown(self.layer, self.is_guess)),
             ("samples", str(self.samples)),
             ("probes per sample", str(self.probes)),
             ("features, inputs", f"{self.outputs}, {self.inputs}"),
@@ -97,11 +98,11 @@ class Estimate(Result):
         ]
 
     def __repr__(self) -> str:
-        return f"Estimate({self._text}, {self.samples} samples, {self.probes} probes each, layer {self.layer!r})"
+        return f"Estimate({self._text}, {self.samples} samples, {self.probes} probes each, layer {shown(self.layer, self.is_guess)})"
 
 
 class Settings(TypedDict, total=False):
-    """Keyword arguments that :func:`measure` and :func:`measure_weights` share; :func:`measure` describes them."""
+    """Keyword arguments that all functions of this module share, except ``penalty``; :func:`measure` describes them."""
 
     until_rel: float | None
     probes: int | None
@@ -136,7 +137,7 @@ def _settings(
     per_sample: bool = False,
     per_class: bool = False,
 ) -> dict[str, Any]:
-    """The native settings. Names and defaults of this function are those of :func:`measure` and :func:`measure_weights`."""
+    """The native settings. Names and defaults of this function are those of the public functions."""
     if exact and probes is not None:
         raise ValueError("exact: an exact value has no probes; give one of the two")
     stop = None
@@ -144,23 +145,23 @@ def _settings(
         estimator: Any = "exact"
         stop = until_rel
     elif probes is not None:
-        estimator = {"projections": {"probe": probe, "probes": probes}}
+        estimator = {"projections": {"probe": probe, "probes": as_count(probes, "probes")}}
         stop = until_rel
     else:
         estimator = {"planned": {"probe": probe, "until_rel": 0.01 if until_rel is None else until_rel}}
     return {
         "estimator": estimator,
         "by": None,
-        "seed": seed,
+        "seed": as_count(seed, "seed"),
         "units": "normalised" if std is None else {"pixel": {"std": [float(value) for value in std]}},
-        "population": "distribution" if dataset_size is None else {"data_set": {"size": dataset_size}},
+        "population": "distribution" if dataset_size is None else {"data_set": {"size": as_count(dataset_size, "dataset_size")}},
         "batch_sample": None,
         "pilot": None,
         "replicate": None,
-        "chunk_bytes": chunk_bytes,
-        "chunk_samples": chunk_samples,
+        "chunk_bytes": as_count(chunk_bytes, "chunk_bytes"),
+        "chunk_samples": as_count(chunk_samples, "chunk_samples"),
         "until_rel": stop,
-        "max_passes": max_passes,
+        "max_passes": as_count(max_passes, "max_passes"),
         "time_limit": time_limit,
         "confidence": confidence,
         "per_sample": per_sample,
@@ -227,11 +228,11 @@ def measure(
         For other dtypes.
     """
     native = _settings(**settings)
-    feature_map, name = _as_map(module, layer)
-    with progress_bar(progress, _count(images), "samples") as advance:
-        batches = _batches(images, labels, getattr(feature_map, "input_dtype", None), advance)
-        values, text = _native.measure_map(feature_map, batches, native)
-    return Estimate({**values, "layer": name}, text)
+    feature_map, measured = _as_map(module, layer)
+    with progress_bar(progress, count(images), "samples") as advance:
+        given = batches(images, labels, getattr(feature_map, "input_dtype", None), advance)
+        values, text = _native.measure_map(feature_map, given, native)
+    return Estimate({**values, **measured}, text)
 
 
 @_with_settings
@@ -259,16 +260,59 @@ def measure_weights(
         A layer of the network; by default f ends at the input of the last linear layer.
 
     The other parameters are those of :func:`measure`. ``notes`` of the result say how names of tensors were matched.
+
+    Raises
+    ------
+    OSError
+        For a file that cannot be read (``FileNotFoundError`` for one that is missing).
+    ValueError
+        For an unknown architecture, tensors that are missing, unexpected or of another shape (with their names), images of another
+        shape than the architecture takes, and as in :func:`measure`.
+    TypeError
+        For images of integers.
     """
     native = _settings(**settings)
-    source = os.fspath(weights) if isinstance(weights, (str, os.PathLike)) else _state_dict(weights)
-    with progress_bar(progress, _count(images), "samples") as advance:
-        batches = _Peekable(_batches(images, labels, None, advance))
-        first = batches.first()
-        size = (first.shape[1], [first.shape[2], first.shape[3]]) if first is not None and first.ndim == 4 else None
-        double = first is not None and first.dtype == np.float64
-        (values, text), notes = _native.measure_network(architecture, source, double, size, layer, batches, native)
-    return Estimate({**values, "layer": layer or "features", "notes": notes}, text)
+    return _measure_network(weights_source(weights, architecture), images, labels, layer, progress, native)
+
+
+@_with_settings
+def measure_onnx(
+    path: str | os.PathLike[str],
+    images: Any,
+    *,
+    layer: str | None = None,
+    labels: Any = None,
+    progress: bool = False,
+    **settings: Unpack[Settings],
+) -> Estimate:
+    """GC of an ONNX graph by this package's own kernels, without torch.
+
+    Parameters
+    ----------
+    path
+        An ONNX file; weights in ``.data`` files of its folder are read too.
+    images
+        As in :func:`measure`, ``[n, …]`` as the graph's one input states, in f32 or f64. The graph is computed in their dtype. A
+        batch size that the exporter fixed is freed.
+    layer : str, optional
+        By default f ends at the input of the linear layer that computes the output; a graph does not say whether that layer is a
+        classifier, so ``is_guess`` of the result is true. ``"head"`` takes the input of the last linear layer whatever follows it,
+        ``"output"`` the first output, and another name the first output of that node, or that tensor.
+
+    The other parameters are those of :func:`measure`. ``layer`` and ``tensor`` of the result say which tensor was measured.
+
+    Raises
+    ------
+    OSError
+        For a file that cannot be read (``FileNotFoundError`` for one that is missing).
+    ValueError
+        For bytes that are no ONNX graph, operators that are not supported (all of them are listed), an unknown layer, images of
+        another shape than the graph's input, and as in :func:`measure`.
+    TypeError
+        For images or graph inputs of integers.
+    """
+    native = _settings(**settings)
+    return _measure_network(onnx_source(path), images, labels, layer, progress, native)
 
 
 def penalty(
@@ -295,91 +339,28 @@ def penalty(
     return penalty_term(module, x, layer, probes, probe, seed, step, None if std is None else [float(s) for s in std])
 
 
-def _as_map(module: Any, layer: str | None) -> tuple[Any, str]:
+def _measure_network(
+    source: dict[str, Any], images: Any, labels: Any, layer: str | None, progress: bool, settings: dict[str, Any]
+) -> Estimate:
+    with progress_bar(progress, count(images), "samples") as advance:
+        given = Peekable(batches(images, labels, None, advance))
+        (values, text), measured = _native.measure_network(source, given.double, given.sample, layer, given, settings)
+    return Estimate({**values, **measured}, text)
+
+
+def _as_map(module: Any, layer: str | None) -> tuple[Any, dict[str, Any]]:
+    """A map with ``features`` and ``linearize``, and which tensor its features are."""
+    if isinstance(module, (str, os.PathLike)):
+        raise TypeError(f"module: expected a torch module, got the path {module!r}; use measure_onnx or measure_weights for files")
     if hasattr(module, "linearize") and hasattr(module, "features") and not _is_torch_module(module):
         if layer is not None:
             raise ValueError("layer: a FeatureMap has no named layers; choose the layer inside it")
-        return module, "features"
+        return module, {"layer": "features", "is_guess": False}
     from ._torch import TorchMap
 
-    return (feature_map := TorchMap(module, layer)), feature_map.layer
+    feature_map = TorchMap(module, layer)
+    return feature_map, {"layer": feature_map.layer, "is_guess": feature_map.is_guess}
 
 
 def _is_torch_module(module: Any) -> bool:
     return any(kind.__module__.startswith("torch.nn") for kind in type(module).__mro__)
-
-
-def _batches(
-    images: Any, labels: Any, dtype: Any, advance: Callable[[int], object] | None
-) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-    """Pairs of contiguous inputs and labels (or ``None``)."""
-    for batch, classes in _pairs(images, labels):
-        inputs = as_floats(batch, "images")
-        if dtype is not None:
-            inputs = inputs.astype(dtype, copy=False)
-        yield inputs, None if classes is None else as_labels(classes)
-        if advance is not None:
-            advance(len(inputs))
-
-
-def _pairs(images: Any, labels: Any) -> Iterator[tuple[Any, Any]]:
-    if _is_array(images):
-        inputs = as_array(images, "images")
-        classes = None if labels is None else as_labels(labels)
-        if inputs.ndim == 0:
-            raise ValueError("images: expected shape [n, …], got a single number")
-        if classes is not None and len(classes) != len(inputs):
-            raise ValueError(f"batch: expected one label per sample, got {len(classes)} labels for {len(inputs)} samples")
-        for start in range(0, len(inputs), _BATCH):
-            end = start + _BATCH
-            yield inputs[start:end], None if classes is None else classes[start:end]
-        return
-    if labels is not None:
-        raise ValueError("labels: batches of an iterable carry their own labels, as the second entry of a tuple")
-    for batch in images:
-        if isinstance(batch, (tuple, list)):
-            yield batch[0], batch[1] if len(batch) > 1 else None
-        else:
-            yield batch, None
-
-
-def _is_array(value: Any) -> bool:
-    return hasattr(value, "shape") and hasattr(value, "dtype")
-
-
-def _count(images: Any) -> int | None:
-    if _is_array(images):
-        return len(images) if len(images.shape) else None
-    dataset = getattr(images, "dataset", None)
-    try:
-        return None if dataset is None else len(dataset)
-    except TypeError:
-        return None
-
-
-class _Peekable:
-    """An iterator whose first inputs can be seen before they are taken."""
-
-    def __init__(self, source: Iterator[tuple[np.ndarray, np.ndarray | None]]) -> None:
-        self._source = source
-        self._pending: list[tuple[np.ndarray, np.ndarray | None]] = []
-
-    def first(self) -> np.ndarray | None:
-        """The inputs of the first batch."""
-        self._pending = [batch] if (batch := next(self._source, None)) is not None else []
-        return self._pending[0][0] if self._pending else None
-
-    def __iter__(self) -> _Peekable:
-        return self
-
-    def __next__(self) -> tuple[np.ndarray, np.ndarray | None]:
-        return self._pending.pop() if self._pending else next(self._source)
-
-
-def _state_dict(weights: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    arrays = {}
-    for name, value in weights.items():
-        array = as_array(value, name)
-        whole = array.dtype.kind in "iu"
-        arrays[str(name)] = np.require(array, np.int64, ["C"]) if whole else as_floats(array, name)
-    return arrays

@@ -7,12 +7,15 @@ is fitted to them again by every call of ``predict`` or ``decision_function``, a
 from __future__ import annotations
 
 import inspect
-from typing import Any, Literal
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Literal
 
 from . import _native
 from ._arrays import as_array, as_matrix, as_vector
+
+if TYPE_CHECKING:
+    import numpy as np
+else:
+    from . import _numpy as np
 
 __all__ = ["Cosine", "Discriminant", "Logistic", "NearestMean", "Ridge", "SimpleShot"]
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from . import collapse, gc
+from ._batches import batches
 
 if TYPE_CHECKING:
     import pandas
@@ -92,14 +93,16 @@ class Monitor:
         return row
 
     def _measure(self, module: torch.nn.Module) -> dict[str, float]:
-        from ._torch import TorchMap, features_and_head
+        from ._torch import TorchMap, features_of
 
         values: dict[str, Any] = {}
         if self.probes:
             samples = min(self.gc_samples, len(self.images))
             estimate = gc.measure(module, self.images[:samples], layer=self.layer, probes=self.probes, seed=self.seed)
             values.update(gc=estimate.value, gc_std_error=estimate.standard_error.total)
-        features, head = features_and_head(TorchMap(module, self.layer), self.images, self.batch_size)
+        feature_map = TorchMap(module, self.layer)
+        parts = (self.images[start : start + self.batch_size] for start in range(0, len(self.images), self.batch_size))
+        features, _, head = features_of(feature_map, batches(parts, None, feature_map.input_dtype, None))
         report = collapse.report(features, self.labels, head, gc=values.get("gc"))
         values.update((name, getattr(report, name, None)) for name in MEASURES if not name.startswith("gc"))
         return {name: values[name] for name in MEASURES if values.get(name) is not None}

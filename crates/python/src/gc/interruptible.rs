@@ -1,45 +1,17 @@
-//! Errors raised in Python during a measurement, and Ctrl-C between passes.
-
-use std::sync::Mutex;
+//! Ctrl-C between passes of a network.
 
 use candle_core::Tensor;
 use gc_core::{BatchNormMode, FeatureMap, Linearization, ResidualBytes, Result};
-use pyo3::prelude::*;
 
-/// The first exception that Python raised during a measurement.
-#[derive(Default)]
-pub(super) struct Raised(Mutex<Option<PyErr>>);
-
-impl Raised {
-    /// Runs `work` with the interpreter lock. An exception is stored, and the measurement ends with an error.
-    pub(super) fn catch<T>(&self, work: impl FnOnce(Python<'_>) -> PyResult<T>) -> Result<T> {
-        Python::attach(work).map_err(|error| {
-            let text = error.to_string();
-            if let Ok(mut first) = self.0.lock() {
-                first.get_or_insert(error);
-            }
-            gc_core::Error::Source(text.into())
-        })
-    }
-
-    /// Ends the measurement if a signal handler raised an exception, such as `KeyboardInterrupt`.
-    pub(super) fn check_signals(&self) -> Result<()> {
-        self.catch(|py| py.check_signals())
-    }
-
-    /// The stored exception.
-    pub(super) fn take(&self) -> Option<PyErr> {
-        self.0.lock().ok().and_then(|mut first| first.take())
-    }
-}
+use crate::raised::Raised;
 
 /// A map that checks for signals before every pass.
-pub(super) struct Interruptible<'a, M> {
-    pub(super) map: M,
+pub(super) struct Interruptible<'a> {
+    pub(super) map: Box<dyn FeatureMap + 'a>,
     pub(super) raised: &'a Raised,
 }
 
-impl<M: FeatureMap> FeatureMap for Interruptible<'_, M> {
+impl FeatureMap for Interruptible<'_> {
     fn features(&self, x: &Tensor) -> Result<Tensor> {
         self.raised.check_signals()?;
         self.map.features(x)
@@ -86,6 +58,10 @@ impl Linearization for InterruptibleLinearization<'_> {
     fn vjp(&self, cotangents: &Tensor) -> Result<Tensor> {
         self.raised.check_signals()?;
         self.inner.vjp(cotangents)
+    }
+
+    fn has_own_derivatives(&self) -> bool {
+        self.inner.has_own_derivatives()
     }
 
     fn bytes(&self) -> ResidualBytes {

@@ -1,4 +1,4 @@
-//! Geometric complexity: of a map that Python computes, and of a network of the crate `models`.
+//! Geometric complexity: of a map that Python computes, and of a network in a file.
 
 mod interruptible;
 mod network;

@@ -1,16 +1,16 @@
 //! A feature map whose passes Python computes.
 
 use candle_core::Tensor;
-use gc_core::{Batch, BatchNormMode, Estimate, FeatureMap, Linearization, ResidualBytes};
-use numpy::PyReadonlyArray1;
+use gc_core::{BatchNormMode, Estimate, FeatureMap, Linearization, ResidualBytes};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::PyIterator;
 
-use super::interruptible::Raised;
 use super::settings::Settings;
-use crate::arrays::{self, to_array, to_tensor};
-use crate::error::{Error, Result};
+use crate::arrays::{to_array, to_tensor};
+use crate::batches::Batches;
+use crate::error::Error;
+use crate::raised::Raised;
 use crate::results::with_text;
 
 /// Measures a Python map on an iterator over pairs of inputs and labels (or `None`).
@@ -117,31 +117,4 @@ impl Linearization for PythonLinearization<'_> {
     fn bytes(&self) -> ResidualBytes {
         self.bytes
     }
-}
-
-/// Batches of a Python iterator.
-pub(super) struct Batches<'a> {
-    pub(super) batches: &'a Py<PyIterator>,
-    pub(super) raised: &'a Raised,
-}
-
-impl Iterator for Batches<'_> {
-    type Item = gc_core::Result<Batch>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let next = self.raised.catch(|py| {
-            py.check_signals()?;
-            match self.batches.bind(py).clone().next() {
-                Some(batch) => Ok(Some(read_batch(&batch?)?)),
-                None => Ok(None),
-            }
-        });
-        next.transpose()
-    }
-}
-
-fn read_batch(batch: &Bound<'_, PyAny>) -> Result<Batch> {
-    let (inputs, labels): (Bound<'_, PyAny>, Option<PyReadonlyArray1<'_, i64>>) = batch.extract()?;
-    let labels = labels.map(|labels| arrays::labels(&labels)).transpose()?;
-    Ok(Batch::from((to_tensor(&inputs)?, labels)))
 }
