@@ -215,3 +215,32 @@ fn second_derivatives_match_central_differences() {
         assert!((found - expected).abs() < 1e-5 * expected.abs().max(1.0), "{index}: {found}, {expected}");
     }
 }
+
+/// Exact geometric complexity runs a map while a tape records it; an operation that is not recorded is right, but slower.
+#[test]
+fn a_tape_records_every_operation_without_its_weights() {
+    let (variables, tracked) = variables(&arguments());
+    let (x, input) = (&variables[0], &tracked[0]);
+    let weights = &tracked[1..];
+    let biased = ConvSettings::new(1, 1);
+    let bias = Var::from_tensor(&draw(&[4], 5)).unwrap();
+    let operations: [(&str, &dyn Fn() -> Result<Tensor>); 6] = [
+        ("conv2d", &|| nchw::conv2d(input, &weights[0], 1, 1, 1, 1)),
+        ("conv2d with bias", &|| nchw::conv2d_with_bias(input, &weights[0], &bias, biased)),
+        ("relu", &|| nchw::relu(input)),
+        ("max-pool", &|| nchw::max_pool2d(input, 2)),
+        ("avg-pool", &|| nchw::avg_pool2d(input, 2)),
+        ("silu", &|| ops::Activation::Silu.forward(input)),
+    ];
+    for (name, operation) in operations {
+        let (y, tape) = tape::record(x, operation).unwrap();
+        assert!(tape.is_recorded(&y), "{name} is not recorded");
+        let kept = tape.tensors();
+        assert!(
+            weights.iter().chain([bias.as_tensor()]).all(|weight| kept.iter().all(|node| node.id() != weight.id()))
+        );
+        let cotangent = draw(y.dims(), 6);
+        let expected = (operation().unwrap() * &cotangent).unwrap().backward().unwrap().remove(input).unwrap();
+        assert_close(name, &tape.vjp(&cotangent).unwrap().unwrap(), &expected, 1e-15);
+    }
+}

@@ -26,6 +26,8 @@ pub(crate) const SECTIONS: [&str; 5] = ["task", "data", "model", "train", "measu
 /// The largest count of images, probes or episodes in the settings. Larger ones would exceed any memory or time before a
 /// message could be given.
 const LARGEST_COUNT: usize = 10_000_000;
+/// The widest border of images, in pixels.
+const LARGEST_PADDING: usize = 1024;
 
 /// The largest number of repeats of an estimator, which is the distance between the seeds of two runs.
 const MOST_REPEATS: usize = 1 << 20;
@@ -69,6 +71,9 @@ pub(crate) struct Data {
     pub(crate) target_classes: usize,
     /// Images per target class.
     pub(crate) target_images_per_class: usize,
+    /// Black pixels around every image, on each side.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(crate) padding: usize,
     /// Training batches that a thread prepares ahead; 0 for none. The results do not depend on it, and the key of a run neither.
     #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) prefetch: usize,
@@ -295,7 +300,10 @@ impl Configuration {
             );
         }
         match datasets::entries().iter().find(|entry| entry.name == self.data.set) {
-            Some(entry) => self.data.augmentation.check([entry.shape[1], entry.shape[2]]),
+            Some(entry) => {
+                let [_, height, width] = self.data.padded(entry.shape);
+                self.data.augmentation.check([height, width])
+            }
             None => Ok(()),
         }
     }
@@ -353,6 +361,11 @@ impl Configuration {
 }
 
 impl Data {
+    /// The shape of these images, given that of the data set's.
+    pub(crate) fn padded(&self, [channels, height, width]: [usize; 3]) -> [usize; 3] {
+        [channels, height + 2 * self.padding, width + 2 * self.padding]
+    }
+
     fn check(&self) -> Result<()> {
         for (name, count) in [
             ("data.train_images_per_class", self.train_images_per_class),
@@ -361,6 +374,9 @@ impl Data {
             if !(2..=LARGEST_COUNT).contains(&count) {
                 bail!("{name}: expected a whole number from 2 to {LARGEST_COUNT}, got {count}");
             }
+        }
+        if self.padding > LARGEST_PADDING {
+            bail!("data.padding: expected a whole number from 0 to {LARGEST_PADDING}, got {}", self.padding);
         }
         Ok(())
     }

@@ -7,6 +7,7 @@ use candle_core::{Device, Tensor};
 
 use crate::decoded::Mapped;
 use crate::error::suggestions;
+use crate::form::MAX_SIDE;
 use crate::{Batch, Error, Normalisation, Result};
 
 /// The pixels of a whole data set, shared by its views.
@@ -285,6 +286,41 @@ impl LabelledImages {
             positions[label as usize].push(position);
         }
         positions
+    }
+
+    /// The same images with a black border of this many pixels on every side.
+    ///
+    /// **Shapes** channels × (height + 2·`pixels`) × (width + 2·`pixels`). The pixels are copied.
+    ///
+    /// **Errors** [`Error::InvalidOption`] if a side would exceed 16384 pixels.
+    ///
+    /// ```
+    /// use datasets::LabelledImages;
+    /// // One grey image of height 1 and width 2.
+    /// let image = LabelledImages::new("tiny", vec![7, 8], [1, 1, 2], vec![0], ["cat"])?;
+    /// let padded = image.pad(1)?;
+    /// assert_eq!(padded.shape(), [1, 3, 4]);
+    /// assert_eq!(padded.image(0), [0, 0, 0, 0, 0, 7, 8, 0, 0, 0, 0, 0]);
+    /// # datasets::Result::Ok(())
+    /// ```
+    pub fn pad(&self, pixels: usize) -> Result<Self> {
+        let [channels, height, width] = self.shape;
+        let [high, wide] = [height, width].map(|side| side.saturating_add(pixels.saturating_mul(2)));
+        if high.max(wide) > MAX_SIDE {
+            let problem =
+                format!("{pixels} pixels around images of {height}×{width}: a side may have {MAX_SIDE} pixels");
+            return Err(Error::InvalidOption { option: "padding", problem });
+        }
+        let plane = high * wide;
+        let mut padded = vec![0; self.len() * channels * plane];
+        for (index, image) in padded.chunks_exact_mut(channels * plane).enumerate() {
+            let rows = self.image(index).chunks_exact(width);
+            for (row, values) in rows.enumerate() {
+                let start = row / height * plane + (row % height + pixels) * wide + pixels;
+                image[start..start + width].copy_from_slice(values);
+            }
+        }
+        Self::new(&self.name, padded, [channels, high, wide], self.labels.to_vec(), self.classes.iter().cloned())
     }
 
     /// The mean and standard deviation (divisor: number of pixels) of every channel over all images, in \[0, 1\] units.

@@ -59,11 +59,13 @@ impl Images {
         let Data { train_images_per_class, test_images_per_class, .. } = configuration.data;
         enough(&own.train, train_images_per_class, "data.train_images_per_class")?;
         enough(&own.test, test_images_per_class, "data.test_images_per_class")?;
+        let padding = configuration.data.padding;
+        let padded = |images: LabelledImages| if padding == 0 { Ok(images) } else { images.pad(padding) };
         let files = own.files.iter().map(|file| DataFile { file: file.file.clone(), sha256: file.sha256.clone() });
         Ok(Self {
-            train: own.train.limit_per_class(train_images_per_class, configuration.seed),
-            test: own.test.limit_per_class(test_images_per_class, configuration.seed),
-            target,
+            train: padded(own.train.limit_per_class(train_images_per_class, configuration.seed))?,
+            test: padded(own.test.limit_per_class(test_images_per_class, configuration.seed))?,
+            target: target.map(padded).transpose()?,
             normalisation: own.normalisation.clone(),
             files: files.collect(),
         })

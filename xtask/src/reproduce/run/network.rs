@@ -7,24 +7,26 @@ use models::{Architecture, Network, Pass, VggConfig};
 use crate::study::configuration::Model;
 use crate::study::experiment::Experiment;
 
-/// Refuses models that do not exist, and layers that they do not have, of the base and of every level of every sweep, before any
-/// run is started.
+/// Refuses models that do not exist, layers that they do not have, and images of a registered data set that they do not take, of the
+/// base and of every level of every sweep, before any run is started.
 pub(crate) fn check_models(experiment: &Experiment) -> Result<()> {
-    let mut checked: Vec<(Model, Vec<String>)> = Vec::new();
+    let mut checked: Vec<(Model, Vec<String>, Option<[usize; 3]>)> = Vec::new();
     for configuration in experiment.configurations()? {
-        let own = (configuration.model, configuration.measure.layers);
+        let entry = datasets::find(&configuration.data.set).ok();
+        let shape = entry.map(|entry| configuration.data.padded(entry.shape));
+        let own = (configuration.model, configuration.measure.layers, shape);
         if !checked.contains(&own) {
-            check_model(&own.0, &own.1)?;
+            check_model(&own.0, &own.1, shape)?;
             checked.push(own);
         }
     }
     Ok(())
 }
 
-fn check_model(model: &Model, layers: &[String]) -> Result<()> {
-    let architecture = architecture(model)?;
-    if layers.is_empty() {
-        return Ok(());
+fn check_model(model: &Model, layers: &[String], images: Option<[usize; 3]>) -> Result<()> {
+    let mut architecture = architecture(model)?;
+    if let Some([channels, height, width]) = images {
+        architecture = architecture.with_input(channels, [height, width]);
     }
     check_layers(&Network::new(&architecture, model.initialisation, 0, DType::F32, &Device::Cpu)?, layers)
 }
@@ -70,6 +72,24 @@ mod tests {
     use gc_core::{GeometricComplexity, Probe};
 
     use super::*;
+
+    #[test]
+    fn the_networks_of_every_embedded_experiment_take_its_images() {
+        for name in Experiment::names() {
+            for preset in Experiment::presets(name).unwrap() {
+                let experiment = Experiment::resolve(name, &preset, None, None, &[]).unwrap();
+                check_models(&experiment).unwrap_or_else(|error| panic!("{name} at {preset}: {error:#}"));
+            }
+        }
+    }
+
+    #[test]
+    fn images_that_the_network_does_not_take_are_refused_before_any_run() {
+        let set = ["data.padding=0".to_owned()];
+        let experiment = Experiment::resolve("vgg11-mnist", "cpu", None, None, &set).unwrap();
+        let refused = format!("{:#}", check_models(&experiment).unwrap_err());
+        assert!(refused.contains("[28, 28]"), "{refused}");
+    }
 
     /// Families whose input is text.
     const OF_TEXT: [&str; 2] = ["decoder", "encoder"];
