@@ -1,14 +1,19 @@
-//! `claims`: the tables of recorded claims in README and book.
+//! `claims`: recorded claims in the text and the tables of README and book.
 //!
-//! A table stands between two comments, `<!-- claims of fig4-cpu --><!-- /claims -->`, and is written from the CSV files of
-//! claims in `docs/src/results`:
+//! Their numbers stand between two comments, such as `<!-- claims of fig4-cpu --><!-- /claims -->`, and are written from the CSV
+//! files in `docs/src/results`:
 //!
 //! | anchor | text |
 //! |---|---|
-//! | `claims of NAME` | the primary claims of `NAME-claims.csv` |
+//! | `claims of NAME` | a table of the primary claims of `NAME-claims.csv` |
 //! | `claims beside PRESET PRESET: EXPERIMENT …` | those of several experiments, a column for each preset |
+//! | `claims counts of NAME` | how many claims have each verdict |
+//! | `claims size of NAME: CLAIM`, `statistic`, `fold` | one number of a claim, at equal epochs |
+//! | `claims size of NAME at COMPARISON: CLAIM` | the same at another comparison point |
+//! | `claims runs of NAME by SWEEP …: COLUMN=WORDS, …` | a table of `NAME-end-of-training.csv` |
 
 mod recorded;
+mod runs;
 mod table;
 
 use std::path::Path;

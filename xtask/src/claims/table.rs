@@ -4,22 +4,48 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-use super::recorded::{Claim, primary};
+use super::recorded::{self, Claim, primary};
+use super::runs;
 
 /// The text of an anchor.
 ///
 /// # Errors
-/// An unknown request, and claims that are not recorded.
+/// An unknown request, and what is not recorded.
 pub(super) fn of_request(request: &str, folder: &Path) -> Result<String> {
-    let table = if let Some(name) = request.strip_prefix("of ") {
-        one(&primary(folder, name.trim())?)
-    } else if let Some((presets, experiments)) = request.strip_prefix("beside ").and_then(|rest| rest.split_once(':')) {
-        let presets: Vec<&str> = presets.split_whitespace().collect();
-        beside(&presets, experiments.split_whitespace(), folder)?
-    } else {
-        bail!("an anchor is `of NAME` or `beside PRESET PRESET: EXPERIMENT …`");
-    };
-    Ok(format!("\n\n{table}\n"))
+    // A long request is broken over lines.
+    let request = request.split_whitespace().collect::<Vec<_>>().join(" ");
+    let (kind, rest) = request.split_once(' ').unwrap_or((&request, ""));
+    let named = || rest.strip_prefix("of ").unwrap_or(rest);
+    match kind {
+        "of" => Ok(block(&one(&primary(folder, rest)?))),
+        "beside" => {
+            let (presets, experiments) = rest.split_once(':').context("`beside` needs `PRESET PRESET: EXPERIMENT …`")?;
+            let presets: Vec<&str> = presets.split_whitespace().collect();
+            Ok(block(&beside(&presets, experiments.split_whitespace(), folder)?))
+        }
+        "runs" => Ok(block(&runs::of_request(named(), folder)?)),
+        "counts" => recorded::counts(folder, named()),
+        "size" => of_claim(named(), folder, Claim::size),
+        "statistic" => of_claim(named(), folder, Claim::statistic),
+        "fold" => of_claim(named(), folder, Claim::fold),
+        _ => bail!(
+            "an anchor is `of NAME`, `beside PRESET PRESET: EXPERIMENT …`, `runs of NAME …`, `counts of NAME`, or `size`, \
+             `statistic` or `fold` and `of NAME: CLAIM`"
+        ),
+    }
+}
+
+/// A table stands in lines of its own.
+fn block(table: &str) -> String {
+    format!("\n\n{table}\n")
+}
+
+/// The number of one claim, of a request `NAME: CLAIM` or `NAME at COMPARISON: CLAIM`.
+fn of_claim(request: &str, folder: &Path, number: fn(&Claim) -> Option<String>) -> Result<String> {
+    let (name, claim) = request.split_once(": ").context("a claim is `NAME: CLAIM` or `NAME at COMPARISON: CLAIM`")?;
+    let (name, comparison) = name.split_once(" at ").map_or((name, None), |(name, at)| (name, Some(at)));
+    let found = recorded::one(folder, name, claim, comparison)?;
+    number(&found).with_context(|| format!("{name}-claims.csv has no such number of “{claim}”"))
 }
 
 /// The claims of one experiment.
@@ -110,9 +136,19 @@ mod tests {
     fn presets_stand_beside_each_other() {
         let text = of_request("beside cpu quick: e", folder().path()).unwrap();
         let expected = "\n\n| claim of the paper | real images (`cpu`, 5 seeds) | glyphs (`quick`, 3 seeds) |\n|---|---|---|\n\
-                        | e: larger a → lower b | holds: ×0.0208 [0.0145, 0.0297] | undecided: ×0.5 |\n\
+                        | e: larger a → lower b | holds: ×0.0208 [0.0145, 0.0297] | undecided: ×0.500 |\n\
                         | e: b ≤ \\|c\\| | vacuous | – |\n\n";
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn a_number_stands_in_a_sentence() {
+        let folder = folder();
+        let text = |request: &str| of_request(request, folder.path()).unwrap();
+        assert_eq!(text("size of e-cpu: larger a → lower b"), "×0.0208 [0.0145, 0.0297]");
+        assert_eq!(text("fold of e-cpu at equal epochs:\n  larger a → lower b"), "48-fold");
+        assert_eq!(text("statistic of e-cpu: b ≤ |c|"), "+1.00");
+        assert_eq!(text("counts of e-cpu"), "Of all 3 claims 2 hold and 1 is vacuous");
     }
 
     #[test]
@@ -124,6 +160,11 @@ mod tests {
             ("beside cpu: f", "cannot read"),
             ("beside : e", "needs presets"),
             ("table e", "an anchor is"),
+            ("size of e-cpu", "a claim is"),
+            ("size of e-cpu: b ≤ |c|", "no such number"),
+            ("size of e-cpu: larger a → lower e", "0 claims"),
+            ("counts of f", "cannot read"),
+            ("runs of f by l2: gc", "cannot read"),
         ] {
             let error = format!("{:#}", of_request(request, folder.path()).unwrap_err());
             assert!(error.contains(reason), "{request}: {error}");
