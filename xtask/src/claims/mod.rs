@@ -8,8 +8,10 @@
 //! | `claims of NAME` | a table of the primary claims of `NAME-claims.csv` |
 //! | `claims beside PRESET PRESET: EXPERIMENT …` | those of several experiments, a column for each preset |
 //! | `claims counts of NAME` | how many claims have each verdict |
-//! | `claims size of NAME: CLAIM`, `statistic`, `fold` | one number of a claim, at equal epochs |
+//! | `claims size of NAME: CLAIM` | the size of a claim with its interval, at equal epochs |
+//! | `change`, `fold`, `statistic` for `size` | the size alone, as `48-fold`, or the statistic |
 //! | `claims size of NAME at COMPARISON: CLAIM` | the same at another comparison point |
+//! | `claims output of NAME` | the terminal output in `NAME-output.txt` |
 //! | `claims runs of NAME by SWEEP …: COLUMN=WORDS, …` | a table of `NAME-end-of-training.csv` |
 
 mod recorded;

@@ -5,7 +5,11 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow};
 use serde::Deserialize;
 
+use crate::output::wrapped_lines;
 use crate::report::{signed, three_digits};
+
+/// Columns of a block of code.
+const COLUMNS: usize = 98;
 
 /// A recorded claim.
 #[derive(Debug, Clone, Deserialize)]
@@ -24,6 +28,14 @@ pub(super) struct Claim {
     size_low: Option<f64>,
     size_high: Option<f64>,
     size_unit: String,
+    #[serde(default)]
+    trained_size: Option<f64>,
+    #[serde(default)]
+    trained_size_low: Option<f64>,
+    #[serde(default)]
+    trained_size_high: Option<f64>,
+    #[serde(default)]
+    corrected_p_value: Option<f64>,
 }
 
 /// The claims of `NAME-claims.csv`, in its order.
@@ -93,6 +105,17 @@ pub(super) fn counts(folder: &Path, name: &str) -> Result<String> {
     Ok(format!("Of all {} claims {listed}", claims.len()))
 }
 
+/// The recorded terminal output of a command, `NAME-output.txt`, as a block of code with its lines wrapped.
+///
+/// # Errors
+/// A file that cannot be read.
+pub(super) fn output(folder: &Path, name: &str) -> Result<String> {
+    let path = folder.join(format!("{name}-output.txt"));
+    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let lines: Vec<String> = text.lines().flat_map(|line| wrapped_lines(line, COLUMNS, "    ")).collect();
+    Ok(format!("\n\n```text\n{}\n```\n\n", lines.join("\n")))
+}
+
 impl Claim {
     /// The size with its interval, or the statistic of a claim without a size; none for a vacuous claim.
     pub(super) fn number(&self) -> Option<String> {
@@ -104,12 +127,30 @@ impl Claim {
 
     /// The size with its interval, as the report writes it.
     pub(super) fn size(&self) -> Option<String> {
-        let (ends, is_factor) = ([self.size_low, self.size_high], self.size_unit.starts_with("factor"));
-        if is_factor {
-            with_interval(self.size, ends, three_digits, ["×", ""])
+        self.sized(self.size, [self.size_low, self.size_high])
+    }
+
+    /// The size among trained runs with its interval.
+    pub(super) fn trained(&self) -> Option<String> {
+        self.sized(self.trained_size, [self.trained_size_low, self.trained_size_high])
+    }
+
+    /// The corrected p-value of a claim that is decided by one.
+    pub(super) fn corrected_p(&self) -> Option<String> {
+        self.corrected_p_value.map(|p| if p < 0.001 { "< 0.001".to_owned() } else { format!("{p:.3}") })
+    }
+
+    fn sized(&self, size: Option<f64>, ends: [Option<f64>; 2]) -> Option<String> {
+        if self.size_unit.starts_with("factor") {
+            with_interval(size, ends, three_digits, ["×", ""])
         } else {
-            with_interval(self.size, ends, points, ["", " points"])
+            with_interval(size, ends, points, ["", " points"])
         }
+    }
+
+    /// The size without its interval.
+    pub(super) fn change(&self) -> Option<String> {
+        self.size().map(|size| size.split(" [").next().unwrap_or_default().to_owned())
     }
 
     /// The statistic with its interval, as the report writes it.
@@ -159,6 +200,10 @@ mod tests {
             size_low: size.map(|_| -4.62),
             size_high: size.map(|_| 0.683),
             size_unit: unit.to_owned(),
+            trained_size: size.map(|size| 0.5 * size),
+            trained_size_low: None,
+            trained_size_high: None,
+            corrected_p_value: Some(0.0123),
         }
     }
 
@@ -180,6 +225,29 @@ mod tests {
         assert_eq!((fold(-2.0, "points"), claim(None, "", "holds").fold()), (None, None));
         assert_eq!(claim(None, "", "holds").statistic().unwrap(), "+0.97 [+0.93, +1.00]");
         assert_eq!(claim(None, "", "holds").size(), None);
+        let trend = claim(Some(0.02), "factor", "holds");
+        assert_eq!((trend.trained().unwrap(), trend.corrected_p().unwrap()), ("×0.0100".to_owned(), "0.012".to_owned()));
+        let certain = Claim { corrected_p_value: Some(2e-5), ..trend };
+        assert_eq!(certain.corrected_p().unwrap(), "< 0.001");
+    }
+
+    #[test]
+    fn the_recorded_output_states_the_recorded_sizes() {
+        let folder = crate::anchors::workspace().unwrap().join(super::super::RESULTS);
+        let output = std::fs::read_to_string(folder.join("fig4-quick-output.txt")).unwrap();
+        for claim in primary(&folder, "fig4-quick").unwrap() {
+            let size = claim.size().unwrap();
+            assert!(output.contains(size.trim_start_matches('×')), "{}: {size}", claim.claim);
+        }
+    }
+
+    #[test]
+    fn an_output_is_wrapped() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("e-output.txt"), format!("first\n  {}\n", "word ".repeat(24))).unwrap();
+        let block = output(folder.path(), "e").unwrap();
+        assert!(block.starts_with("\n\n```text\nfirst\n  word word") && block.ends_with("\n```\n\n"), "{block}");
+        assert!(block.lines().all(|line| line.len() <= COLUMNS) && block.contains("\n    word"), "{block}");
     }
 
     #[test]

@@ -25,12 +25,14 @@ pub(super) fn of_request(request: &str, folder: &Path) -> Result<String> {
         }
         "runs" => Ok(block(&runs::of_request(named(), folder)?)),
         "counts" => recorded::counts(folder, named()),
+        "output" => recorded::output(folder, named()),
         "size" => of_claim(named(), folder, Claim::size),
+        "change" => of_claim(named(), folder, Claim::change),
         "statistic" => of_claim(named(), folder, Claim::statistic),
         "fold" => of_claim(named(), folder, Claim::fold),
         _ => bail!(
-            "an anchor is `of NAME`, `beside PRESET PRESET: EXPERIMENT …`, `runs of NAME …`, `counts of NAME`, or `size`, \
-             `statistic` or `fold` and `of NAME: CLAIM`"
+            "an anchor is `of NAME`, `beside PRESET PRESET: EXPERIMENT …`, `runs of NAME …`, `counts of NAME`, `output of NAME`, \
+             or `size`, `change`, `statistic` or `fold` and `of NAME: CLAIM`"
         ),
     }
 }
@@ -48,14 +50,20 @@ fn of_claim(request: &str, folder: &Path, number: fn(&Claim) -> Option<String>) 
     number(&found).with_context(|| format!("{name}-claims.csv has no such number of “{claim}”"))
 }
 
-/// The claims of one experiment.
+/// The claims of one experiment. The sizes among trained runs and the p-values are columns where there are any.
 fn one(claims: &[Claim]) -> String {
+    type Cell = fn(&Claim) -> Option<String>;
+    let optional: [(&str, Cell); 2] = [("trained runs alone", Claim::trained), ("corrected p", Claim::corrected_p)];
+    let shown: Vec<&(&str, Cell)> = optional.iter().filter(|(_, cell)| claims.iter().any(|claim| cell(claim).is_some())).collect();
+    let or_dash = |text: Option<String>| text.unwrap_or_else(|| "–".to_owned());
     let row = |claim: &Claim| {
-        let number = claim.number().unwrap_or_else(|| "–".to_owned());
-        format!("| {} ({}) | {number} | {} |\n", escaped(&claim.claim), claim.comparison, claim.verdict)
+        let more: String = shown.iter().map(|(_, cell)| format!(" {} |", or_dash(cell(claim)))).collect();
+        let words = format!("{} ({})", escaped(&claim.claim), claim.comparison);
+        format!("| {words} | {} |{more} {} |\n", or_dash(claim.number()), claim.verdict)
     };
+    let head: String = shown.iter().map(|(words, _)| format!(" {words} |")).collect();
     let rows: String = claims.iter().map(row).collect();
-    format!("| primary claim | size or statistic | verdict |\n|---|---|---|\n{rows}")
+    format!("| primary claim | size or statistic |{head} verdict |\n|---|---|{}---|\n{rows}", "---|".repeat(shown.len()))
 }
 
 /// The claims of several experiments, a column for each preset. The first preset says which claims there are.
@@ -133,6 +141,18 @@ mod tests {
     }
 
     #[test]
+    fn sizes_among_trained_runs_and_p_values_are_columns() {
+        let folder = tempfile::tempdir().unwrap();
+        let header = HEADER.trim_end().to_owned() + ",trained_size,trained_size_low,trained_size_high,corrected_p_value\n";
+        let rows = "a,equal epochs,5,1,,,holds,true,0.5,,,factor,0.7,0.6,0.8,0.0312\nb,all points,5,1,,,vacuous,true,,,,,,,,\n";
+        std::fs::write(folder.path().join("e-claims.csv"), header + rows).unwrap();
+        let expected = "\n\n| primary claim | size or statistic | trained runs alone | corrected p | verdict |\n|---|---|---|---|---|\n\
+                        | a (equal epochs) | ×0.500 | ×0.700 [0.600, 0.800] | 0.031 | holds |\n\
+                        | b (all points) | – | – | – | vacuous |\n\n";
+        assert_eq!(of_request("of e", folder.path()).unwrap(), expected);
+    }
+
+    #[test]
     fn presets_stand_beside_each_other() {
         let text = of_request("beside cpu quick: e", folder().path()).unwrap();
         let expected = "\n\n| claim of the paper | real images (`cpu`, 5 seeds) | glyphs (`quick`, 3 seeds) |\n|---|---|---|\n\
@@ -147,6 +167,7 @@ mod tests {
         let text = |request: &str| of_request(request, folder.path()).unwrap();
         assert_eq!(text("size of e-cpu: larger a → lower b"), "×0.0208 [0.0145, 0.0297]");
         assert_eq!(text("fold of e-cpu at equal epochs:\n  larger a → lower b"), "48-fold");
+        assert_eq!(text("change of e-cpu: larger a → lower b"), "×0.0208");
         assert_eq!(text("statistic of e-cpu: b ≤ |c|"), "+1.00");
         assert_eq!(text("counts of e-cpu"), "Of all 3 claims 2 hold and 1 is vacuous");
     }
@@ -164,6 +185,7 @@ mod tests {
             ("size of e-cpu: b ≤ |c|", "no such number"),
             ("size of e-cpu: larger a → lower e", "0 claims"),
             ("counts of f", "cannot read"),
+            ("output of f", "cannot read"),
             ("runs of f by l2: gc", "cannot read"),
         ] {
             let error = format!("{:#}", of_request(request, folder.path()).unwrap_err());
