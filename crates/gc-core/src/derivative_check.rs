@@ -206,16 +206,15 @@ impl Comparison {
         let inputs = inputs.to_dtype(precision.dtype)?;
         let size = root_mean_square(&inputs)?;
         let mut point = (&inputs + (self.normal("gc-core/derivative-check/noise", 0, &inputs)? * (NOISE * size))?)?;
-        let mut features = precision.features(map, &point)?;
+        let mut start = self.start(precision, map, &point)?;
         // The noise can leave the domain of the map, as that of a logarithm.
-        if !row_squared_norms(&features)?.iter().all(|norm| norm.is_finite()) {
+        if !start.is_finite()? {
             point = inputs;
-            features = precision.features(map, &point)?;
+            start = self.start(precision, map, &point)?;
         }
-        drop(features);
+        let reverse = start.into_reverse();
         let samples = point.dim(0)?;
-        let reverse = if self.reverse { Some(ReverseMode::new(map, &point, 1)?) } else { None };
-        passes.forward += (samples * if self.reverse { 2 } else { 1 }) as u64;
+        passes.forward += samples as u64;
         let step = precision.relative_step * size;
         let (mut of_reverse, mut of_forward) = (Vec::new(), Vec::new());
         let mut pairs = 0;
@@ -261,6 +260,29 @@ impl Comparison {
         Ok(Tensor::from_vec(drawn, like.dims(), like.device())?.to_dtype(like.dtype())?)
     }
 
+    /// The map at the point around which differences are taken, run once for its features and its reverse mode.
+    fn start<'a>(&self, precision: Precision, map: &'a dyn FeatureMap, point: &Tensor) -> Result<Start<'a>> {
+        if !self.reverse {
+            return Ok(Start::Features(precision.features(map, point)?));
+        }
+        let reverse = ReverseMode::new(map, point, 1)?;
+        precision.require_dtype(reverse.features())?;
+        Ok(Start::Reverse(reverse))
+    }
+
+    /// The features at four points `[n, …]`, in f64: one pass of all their samples, unless the batch counts as one sample.
+    fn features_at(&self, precision: Precision, map: &dyn FeatureMap, points: [Tensor; 4]) -> Result<[Tensor; 4]> {
+        let features = |point: &Tensor| in_f64(&precision.features(map, point)?);
+        if self.whole_batch {
+            let [one, two, three, four] = &points;
+            return Ok([features(one)?, features(two)?, features(three)?, features(four)?]);
+        }
+        let all = features(&Tensor::cat(&points, 0)?)?;
+        let samples = all.dim(0)? / points.len();
+        let part = |index: usize| all.narrow(0, index * samples, samples);
+        Ok([part(0)?, part(1)?, part(2)?, part(3)?])
+    }
+
     fn difference(
         &self,
         precision: Precision,
@@ -269,17 +291,38 @@ impl Comparison {
         direction: &Tensor,
         step: f64,
     ) -> Result<Difference> {
-        let central = |step: f64| -> Result<Tensor> {
-            let moved = (direction * step)?;
-            let ahead = in_f64(&precision.features(map, &(point + &moved)?)?)?;
-            let back = in_f64(&precision.features(map, &(point - &moved)?)?)?;
-            Ok(((ahead - back)? / (2.0 * step))?)
-        };
-        let (coarse, fine) = (central(step)?, central(step / 2.0)?);
+        let (moved, half) = ((direction * step)?, (direction * (step / 2.0))?);
+        let points = [(point + &moved)?, (point - &moved)?, (point + &half)?, (point - &half)?];
+        let [ahead, back, near_ahead, near_back] = self.features_at(precision, map, points)?;
+        let coarse = ((ahead - back)? / (2.0 * step))?;
+        let fine = ((near_ahead - near_back)? / step)?;
         let squares = row_squared_norms(&self.rows(&fine)?)?;
         let changes = row_squared_norms(&self.rows(&(coarse - &fine)?)?)?;
         let uncertainties = changes.iter().zip(&squares).map(|(change, square)| 3.0 * (change / square).sqrt());
         Ok(Difference { uncertainties: uncertainties.collect(), squares, fine })
+    }
+}
+
+/// The first pass of a comparison.
+enum Start<'a> {
+    Features(Tensor),
+    Reverse(ReverseMode<'a>),
+}
+
+impl<'a> Start<'a> {
+    fn is_finite(&self) -> Result<bool> {
+        let features = match self {
+            Self::Features(features) => features,
+            Self::Reverse(reverse) => reverse.features(),
+        };
+        Ok(row_squared_norms(features)?.iter().all(|norm| norm.is_finite()))
+    }
+
+    fn into_reverse(self) -> Option<ReverseMode<'a>> {
+        match self {
+            Self::Features(_) => None,
+            Self::Reverse(reverse) => Some(reverse),
+        }
     }
 }
 
@@ -351,8 +394,13 @@ impl Precision {
     fn features(self, map: &dyn FeatureMap, point: &Tensor) -> Result<Tensor> {
         let features = map.features(point)?;
         check_features(&features, point.dim(0)?)?;
+        self.require_dtype(&features)?;
+        Ok(features)
+    }
+
+    fn require_dtype(self, features: &Tensor) -> Result<()> {
         if self.native || features.dtype() == self.dtype {
-            Ok(features)
+            Ok(())
         } else {
             Err(Error::FeatureDType { got: features.dtype() })
         }
