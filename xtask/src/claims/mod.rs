@@ -12,7 +12,7 @@
 //! | `change`, `fold`, `statistic` for `size` | the size alone, as `48-fold`, or the statistic |
 //! | `claims size of NAME at COMPARISON: CLAIM` | the same at another comparison point |
 //! | `claims output of NAME` | the terminal output in `NAME-output.txt` |
-//! | `claims runs of NAME by SWEEP …: COLUMN=WORDS, …` | a table of `NAME-end-of-training.csv` |
+//! | `claims runs of NAME by SWEEP, …: COLUMN=WORDS, …` | a table of `NAME-end-of-training.csv` |
 
 mod recorded;
 mod runs;

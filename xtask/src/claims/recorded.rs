@@ -122,7 +122,8 @@ impl Claim {
         if self.verdict == "vacuous" {
             return None;
         }
-        self.size().or_else(|| with_interval(self.statistic, [self.interval_low, self.interval_high], three_digits, ["", ""]))
+        self.size()
+            .or_else(|| with_interval(self.statistic, [self.interval_low, self.interval_high], three_digits, ["", ""]))
     }
 
     /// The size with its interval, as the report writes it.
@@ -226,7 +227,10 @@ mod tests {
         assert_eq!(claim(None, "", "holds").statistic().unwrap(), "+0.97 [+0.93, +1.00]");
         assert_eq!(claim(None, "", "holds").size(), None);
         let trend = claim(Some(0.02), "factor", "holds");
-        assert_eq!((trend.trained().unwrap(), trend.corrected_p().unwrap()), ("×0.0100".to_owned(), "0.012".to_owned()));
+        assert_eq!(
+            (trend.trained().unwrap(), trend.corrected_p().unwrap()),
+            ("×0.0100".to_owned(), "0.012".to_owned())
+        );
         let certain = Claim { corrected_p_value: Some(2e-5), ..trend };
         assert_eq!(certain.corrected_p().unwrap(), "< 0.001");
     }
@@ -261,9 +265,11 @@ mod tests {
         assert_eq!(find("a", None).unwrap().size().unwrap(), "×2.00");
         assert_eq!(find("a", Some("equal steps")).unwrap().size().unwrap(), "×3.00");
         assert_eq!(find("b", None).unwrap().comparison, "all points");
-        for (claim, comparison, reason) in
-            [("c", None, "0 claims “c”"), ("d", None, "0 claims “d”"), ("a", Some("equal loss"), "0 claims “a” at equal loss")]
-        {
+        for (claim, comparison, reason) in [
+            ("c", None, "0 claims “c”"),
+            ("d", None, "0 claims “d”"),
+            ("a", Some("equal loss"), "0 claims “a” at equal loss"),
+        ] {
             let error = find(claim, comparison).unwrap_err().to_string();
             assert!(error.contains(reason), "{error}");
         }

@@ -11,28 +11,35 @@ use crate::study::metric::Scale;
 /// A run by the names of the columns.
 type Run = BTreeMap<String, String>;
 
-/// The table of a request `NAME by SWEEP …: COLUMN=WORDS, …`: means over seeds and half of the range, for each swept value.
+/// The table of a request `NAME by SWEEP, …: COLUMN=WORDS, …`: means over seeds and half of the range, for each swept value.
 ///
 /// # Errors
 /// A request of another form, a file that is missing, and sweeps or columns that it does not have.
 pub(super) fn of_request(request: &str, folder: &Path) -> Result<String> {
     let parts = request.split_once(" by ").and_then(|(name, rest)| Some((name, rest.split_once(": ")?)));
-    let (name, (sweeps, columns)) = parts.context("a table of runs is `NAME by SWEEP …: COLUMN=WORDS, …`")?;
-    let columns: Vec<(&str, &str)> =
-        columns.split(", ").map(|column| column.split_once('=').unwrap_or((column, column))).collect();
+    let (name, (sweeps, columns)) = parts.context("a table of runs is `NAME by SWEEP, …: COLUMN=WORDS, …`")?;
+    let (sweeps, columns) = (named(sweeps), named(columns));
     let runs = read(folder, name)?;
-    let words: Vec<&str> = columns.iter().map(|(_, words)| *words).collect();
+    let words: Vec<&str> = columns.iter().map(|(column, words)| words.unwrap_or(column)).collect();
     let mut table = format!("| sweep | value | {} |\n|---|---|{}\n", words.join(" | "), "---|".repeat(words.len()));
-    for sweep in sweeps.split_whitespace() {
+    for (sweep, words) in sweeps {
         let groups = groups(&runs, sweep).with_context(|| format!("{name}-end-of-training.csv"))?;
         for (index, (value, runs)) in groups.iter().enumerate() {
             let cells = columns.iter().map(|(column, _)| cell(runs, column)).collect::<Result<Vec<_>>>();
             let cells = cells.with_context(|| format!("{name}-end-of-training.csv"))?;
-            let first = if index == 0 { sweep_words(sweep) } else { String::new() };
+            let words = words.map_or_else(|| sweep_words(sweep), str::to_owned);
+            let first = if index == 0 { words } else { String::new() };
             table.push_str(&format!("| {first} | {} | {} |\n", value_words(*value), cells.join(" | ")));
         }
     }
     Ok(table)
+}
+
+/// The names of a list `NAME=WORDS, NAME, …`, with their words for people if there are any.
+fn named(list: &str) -> Vec<(&str, Option<&str>)> {
+    list.split(", ")
+        .map(|name| name.split_once('=').map_or((name, None), |(name, words)| (name, Some(words))))
+        .collect()
 }
 
 fn read(folder: &Path, name: &str) -> Result<Vec<Run>> {
@@ -104,6 +111,9 @@ mod tests {
         let expected = "| sweep | value | train GC | accuracy |\n|---|---|---|---|\n\
                         | L2 | 0 | 105 ± 5 | 55.0 ± 5.0 % |\n|  | 10⁻⁵ | 20.0 ± 0.0 | 25.0 ± 0.0 % |\n";
         assert_eq!(table, expected);
+        let named = of_request("e by l2=decay, other=the other: gc", folder.path()).unwrap_err();
+        assert!(format!("{named:#}").contains("no column `other`"));
+        assert!(of_request("e by l2=decay: gc", folder.path()).unwrap().contains("| decay | 0 | 105 ± 5 |"));
         for (request, reason) in [
             ("e by l2", "a table of runs is"),
             ("f by l2: gc", "cannot read"),
@@ -119,6 +129,9 @@ mod tests {
 
     #[test]
     fn small_powers_of_ten_are_written_as_powers() {
-        assert_eq!([0.0, 0.001, 1e-4, 1e-12, 2e-5, 128.0].map(value_words), ["0", "0.001", "10⁻⁴", "10⁻¹²", "0.00002", "128"]);
+        assert_eq!(
+            [0.0, 0.001, 1e-4, 1e-12, 2e-5, 128.0].map(value_words),
+            ["0", "0.001", "10⁻⁴", "10⁻¹²", "0.00002", "128"]
+        );
     }
 }

@@ -19,7 +19,8 @@ pub(super) fn of_request(request: &str, folder: &Path) -> Result<String> {
     match kind {
         "of" => Ok(block(&one(&primary(folder, rest)?))),
         "beside" => {
-            let (presets, experiments) = rest.split_once(':').context("`beside` needs `PRESET PRESET: EXPERIMENT …`")?;
+            let (presets, experiments) =
+                rest.split_once(':').context("`beside` needs `PRESET PRESET: EXPERIMENT …`")?;
             let presets: Vec<&str> = presets.split_whitespace().collect();
             Ok(block(&beside(&presets, experiments.split_whitespace(), folder)?))
         }
@@ -54,7 +55,8 @@ fn of_claim(request: &str, folder: &Path, number: fn(&Claim) -> Option<String>) 
 fn one(claims: &[Claim]) -> String {
     type Cell = fn(&Claim) -> Option<String>;
     let optional: [(&str, Cell); 2] = [("trained runs alone", Claim::trained), ("corrected p", Claim::corrected_p)];
-    let shown: Vec<&(&str, Cell)> = optional.iter().filter(|(_, cell)| claims.iter().any(|claim| cell(claim).is_some())).collect();
+    let shown: Vec<&(&str, Cell)> =
+        optional.iter().filter(|(_, cell)| claims.iter().any(|claim| cell(claim).is_some())).collect();
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "–".to_owned());
     let row = |claim: &Claim| {
         let more: String = shown.iter().map(|(_, cell)| format!(" {} |", or_dash(cell(claim)))).collect();
@@ -63,7 +65,10 @@ fn one(claims: &[Claim]) -> String {
     };
     let head: String = shown.iter().map(|(words, _)| format!(" {words} |")).collect();
     let rows: String = claims.iter().map(row).collect();
-    format!("| primary claim | size or statistic |{head} verdict |\n|---|---|{}---|\n{rows}", "---|".repeat(shown.len()))
+    format!(
+        "| primary claim | size or statistic |{head} verdict |\n|---|---|{}---|\n{rows}",
+        "---|".repeat(shown.len())
+    )
 }
 
 /// The claims of several experiments, a column for each preset. The first preset says which claims there are.
@@ -143,7 +148,8 @@ mod tests {
     #[test]
     fn sizes_among_trained_runs_and_p_values_are_columns() {
         let folder = tempfile::tempdir().unwrap();
-        let header = HEADER.trim_end().to_owned() + ",trained_size,trained_size_low,trained_size_high,corrected_p_value\n";
+        let header =
+            HEADER.trim_end().to_owned() + ",trained_size,trained_size_low,trained_size_high,corrected_p_value\n";
         let rows = "a,equal epochs,5,1,,,holds,true,0.5,,,factor,0.7,0.6,0.8,0.0312\nb,all points,5,1,,,vacuous,true,,,,,,,,\n";
         std::fs::write(folder.path().join("e-claims.csv"), header + rows).unwrap();
         let expected = "\n\n| primary claim | size or statistic | trained runs alone | corrected p | verdict |\n|---|---|---|---|---|\n\

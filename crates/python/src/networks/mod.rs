@@ -7,5 +7,5 @@ mod tensor;
 
 pub(crate) use features::network_features;
 pub(crate) use loaded::Loaded;
-pub(crate) use source::Source;
+pub(crate) use source::Request;
 pub(crate) use tensor::Tensor;
