@@ -5,7 +5,8 @@ use gc_core::{Batch, FeatureMap};
 use models::{Architecture, Initialisation, Network, Pass, WeightsFile};
 use onnx_graph::{Graph, Layer, Model};
 
-use super::source::{Readable, ReadableRequest};
+use super::request::ReadableRequest;
+use super::source::Readable;
 use super::tensor::Tensor;
 use crate::error::{Error, Result};
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 use models::WeightsFile;
 use numpy::{PyReadonlyArrayDyn, PyUntypedArrayMethods};
 use pyo3::prelude::*;
@@ -12,39 +12,9 @@ use pyo3::types::PyDict;
 use crate::arrays::to_tensor;
 use crate::error::{Error, Result};
 
-/// What Python asks for: a network, and how it is read.
-#[derive(FromPyObject)]
-#[pyo3(from_item_all)]
-pub(crate) struct Request<'py> {
-    source: Source<'py>,
-    /// Whether the samples are f64, not f32.
-    double: bool,
-    /// The shape of one sample.
-    sample: Option<Vec<usize>>,
-    /// The name of the measured tensor, if that is not the features.
-    layer: Option<String>,
-}
-
-/// A request that can be answered without the interpreter lock.
-pub(crate) struct ReadableRequest {
-    pub(super) source: Readable,
-    pub(super) dtype: DType,
-    pub(super) sample: Option<Vec<usize>>,
-    pub(super) layer: Option<String>,
-}
-
-impl Request<'_> {
-    /// The same without Python's objects.
-    pub(crate) fn readable(self) -> Result<ReadableRequest> {
-        let Self { source, double, sample, layer } = self;
-        let dtype = if double { DType::F64 } else { DType::F32 };
-        Ok(ReadableRequest { source: source.readable()?, dtype, sample, layer })
-    }
-}
-
 /// A network as Python names it.
 #[derive(FromPyObject)]
-enum Source<'py> {
+pub(crate) enum Source<'py> {
     /// Weights of a known family.
     Weights {
         /// A name or a TOML text.
@@ -62,13 +32,13 @@ enum Source<'py> {
 
 /// Weights in a file, or arrays by name.
 #[derive(FromPyObject)]
-enum Weights<'py> {
+pub(crate) enum Weights<'py> {
     Arrays(Bound<'py, PyDict>),
     File(PathBuf),
 }
 
 /// A network that can be read without the interpreter lock.
-pub(super) enum Readable {
+pub(crate) enum Readable {
     File { architecture: String, path: PathBuf },
     Arrays { architecture: String, file: WeightsFile },
     Onnx(PathBuf),
@@ -77,7 +47,7 @@ pub(super) enum Readable {
 impl Source<'_> {
     /// The same without Python's objects. Arrays are written to a temporary file, so that their names are matched as those of a
     /// file.
-    fn readable(self) -> Result<Readable> {
+    pub(crate) fn readable(self) -> Result<Readable> {
         Ok(match self {
             Self::Onnx { onnx } => Readable::Onnx(onnx),
             Self::Weights { architecture, weights: Weights::File(path) } => Readable::File { architecture, path },
