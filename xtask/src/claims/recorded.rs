@@ -102,7 +102,7 @@ pub(super) fn counts(folder: &Path, name: &str) -> Result<String> {
         [first @ .., last] if !first.is_empty() => format!("{} and {last}", first.join(", ")),
         phrases => phrases.join(""),
     };
-    Ok(format!("Of all {} claims {listed}", claims.len()))
+    Ok(format!("of all {} claims {listed}", claims.len()))
 }
 
 /// The recorded terminal output of a command, `NAME-output.txt`, as a block of code with its lines wrapped.
@@ -112,7 +112,12 @@ pub(super) fn counts(folder: &Path, name: &str) -> Result<String> {
 pub(super) fn output(folder: &Path, name: &str) -> Result<String> {
     let path = folder.join(format!("{name}-output.txt"));
     let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let lines: Vec<String> = text.lines().flat_map(|line| wrapped_lines(line, COLUMNS, "    ")).collect();
+    // Lines that fit keep their columns.
+    let wrapped = |line: &str| match line.chars().count() {
+        0..=COLUMNS => vec![line.to_owned()],
+        _ => wrapped_lines(line, COLUMNS, "    "),
+    };
+    let lines: Vec<String> = text.lines().flat_map(wrapped).collect();
     Ok(format!("\n\n```text\n{}\n```\n\n", lines.join("\n")))
 }
 
@@ -248,9 +253,9 @@ mod tests {
     #[test]
     fn an_output_is_wrapped() {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("e-output.txt"), format!("first\n  {}\n", "word ".repeat(24))).unwrap();
+        std::fs::write(folder.path().join("e-output.txt"), format!("a   b\n  {}\n", "word ".repeat(24))).unwrap();
         let block = output(folder.path(), "e").unwrap();
-        assert!(block.starts_with("\n\n```text\nfirst\n  word word") && block.ends_with("\n```\n\n"), "{block}");
+        assert!(block.starts_with("\n\n```text\na   b\n  word word") && block.ends_with("\n```\n\n"), "{block}");
         assert!(block.lines().all(|line| line.len() <= COLUMNS) && block.contains("\n    word"), "{block}");
     }
 
@@ -273,6 +278,6 @@ mod tests {
             let error = find(claim, comparison).unwrap_err().to_string();
             assert!(error.contains(reason), "{error}");
         }
-        assert_eq!(counts(folder.path(), "e").unwrap(), "Of all 5 claims 3 hold, 1 fails and 1 is undecided");
+        assert_eq!(counts(folder.path(), "e").unwrap(), "of all 5 claims 3 hold, 1 fails and 1 is undecided");
     }
 }

@@ -175,7 +175,7 @@ mod tests {
         assert_eq!(text("fold of e-cpu at equal epochs:\n  larger a → lower b"), "48-fold");
         assert_eq!(text("change of e-cpu: larger a → lower b"), "×0.0208");
         assert_eq!(text("statistic of e-cpu: b ≤ |c|"), "+1.00");
-        assert_eq!(text("counts of e-cpu"), "Of all 3 claims 2 hold and 1 is vacuous");
+        assert_eq!(text("counts of e-cpu"), "of all 3 claims 2 hold and 1 is vacuous");
     }
 
     #[test]
