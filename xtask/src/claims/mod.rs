@@ -84,8 +84,8 @@ mod tests {
         let claims = "claim,comparison,seeds,statistic,interval_low,interval_high,verdict,primary,size,size_low,size_high,size_unit\n\
                       larger a → lower b,equal epochs,5,-1,-1,-1,holds,true,0.02081,0.0145,0.0297,factor\n";
         std::fs::write(path.join(RESULTS).join("a-cpu-claims.csv"), claims).unwrap();
-        let page = "<!-- claims of a-cpu -->\n\n| primary claim | size or statistic | verdict |\n|---|---|---|\n\
-                    | larger a → lower b (equal epochs) | ×0.0208 [0.0145, 0.0297] | holds |\n\n<!-- /claims -->\n";
+        let page = "<!-- claims of a-cpu -->\n\n| primary claim, equal epochs | size or statistic | verdict |\n|---|---|---|\n\
+                    | larger a → lower b | ×0.0208 [0.0145,\u{a0}0.0297] | holds |\n\n<!-- /claims -->\n";
         std::fs::write(path.join("README.md"), page).unwrap();
         check(path).unwrap();
         std::fs::write(path.join("README.md"), page.replace("0.0208", "0.0209")).unwrap();

@@ -51,24 +51,26 @@ fn of_claim(request: &str, folder: &Path, number: fn(&Claim) -> Option<String>) 
     number(&found).with_context(|| format!("{name}-claims.csv has no such number of “{claim}”"))
 }
 
-/// The claims of one experiment. The sizes among trained runs and the p-values are columns where there are any.
+/// The claims of one experiment. A comparison point that all share stands in the header; the sizes among trained runs and the
+/// p-values are columns where there are any.
 fn one(claims: &[Claim]) -> String {
     type Cell = fn(&Claim) -> Option<String>;
     let optional: [(&str, Cell); 2] = [("trained runs alone", Claim::trained), ("corrected p", Claim::corrected_p)];
     let shown: Vec<&(&str, Cell)> =
         optional.iter().filter(|(_, cell)| claims.iter().any(|claim| cell(claim).is_some())).collect();
-    let or_dash = |text: Option<String>| text.unwrap_or_else(|| "–".to_owned());
+    let shared = claims.first().filter(|first| claims.iter().all(|claim| claim.comparison == first.comparison));
+    // An interval stays on one line.
+    let or_dash = |text: Option<String>| text.map_or_else(|| "–".to_owned(), |text| text.replace(", ", ",\u{a0}"));
     let row = |claim: &Claim| {
         let more: String = shown.iter().map(|(_, cell)| format!(" {} |", or_dash(cell(claim)))).collect();
-        let words = format!("{} ({})", escaped(&claim.claim), claim.comparison);
-        format!("| {words} | {} |{more} {} |\n", or_dash(claim.number()), claim.verdict)
+        let at = if shared.is_some() { String::new() } else { format!(" ({})", claim.comparison) };
+        format!("| {}{at} | {} |{more} {} |\n", escaped(&claim.claim), or_dash(claim.number()), claim.verdict)
     };
-    let head: String = shown.iter().map(|(words, _)| format!(" {words} |")).collect();
     let rows: String = claims.iter().map(row).collect();
-    format!(
-        "| primary claim | size or statistic |{head} verdict |\n|---|---|{}---|\n{rows}",
-        "---|".repeat(shown.len())
-    )
+    let head: String = shown.iter().map(|(words, _)| format!(" {words} |")).collect();
+    let at = shared.map_or_else(String::new, |claim| format!(", {}", claim.comparison));
+    let rule = "---|".repeat(3 + shown.len());
+    format!("| primary claim{at} | size or statistic |{head} verdict |\n|{rule}\n{rows}")
 }
 
 /// The claims of several experiments, a column for each preset. The first preset says which claims there are.
@@ -140,7 +142,7 @@ mod tests {
     fn a_table_has_the_primary_claims_of_an_experiment() {
         let text = of_request("of e-cpu", folder().path()).unwrap();
         let expected = "\n\n| primary claim | size or statistic | verdict |\n|---|---|---|\n\
-                        | larger a → lower b (equal epochs) | ×0.0208 [0.0145, 0.0297] | holds |\n\
+                        | larger a → lower b (equal epochs) | ×0.0208 [0.0145,\u{a0}0.0297] | holds |\n\
                         | b ≤ \\|c\\| (all points) | – | vacuous |\n\n";
         assert_eq!(text, expected);
     }
@@ -153,7 +155,7 @@ mod tests {
         let rows = "a,equal epochs,5,1,,,holds,true,0.5,,,factor,0.7,0.6,0.8,0.0312\nb,all points,5,1,,,vacuous,true,,,,,,,,\n";
         std::fs::write(folder.path().join("e-claims.csv"), header + rows).unwrap();
         let expected = "\n\n| primary claim | size or statistic | trained runs alone | corrected p | verdict |\n|---|---|---|---|---|\n\
-                        | a (equal epochs) | ×0.500 | ×0.700 [0.600, 0.800] | 0.031 | holds |\n\
+                        | a (equal epochs) | ×0.500 | ×0.700 [0.600,\u{a0}0.800] | 0.031 | holds |\n\
                         | b (all points) | – | – | – | vacuous |\n\n";
         assert_eq!(of_request("of e", folder.path()).unwrap(), expected);
     }
