@@ -27,7 +27,7 @@ pub(crate) struct Record {
     commit: Option<&'static str>,
     /// The command as a shell takes it.
     command: String,
-    /// Start of the command, in UTC as ISO 8601 writes it.
+    /// Start of the work, in UTC as ISO 8601 writes it.
     time: String,
     /// Seconds since the start.
     seconds: f64,
@@ -38,6 +38,11 @@ impl<'a> Invocation<'a> {
         let words = arguments.iter().map(|word| shell::word(&word.to_string_lossy()));
         let command = [program.shown().to_owned()].into_iter().chain(words).collect::<Vec<_>>().join(" ");
         Self { program, command, watch: Stopwatch::start() }
+    }
+
+    /// The same command with a start of its own: one of several pieces of work, each with its record.
+    pub(crate) fn restarted(&self) -> Self {
+        Self { program: self.program, command: self.command.clone(), watch: Stopwatch::start() }
     }
 
     /// The record of a document that is written now.
@@ -68,5 +73,18 @@ mod tests {
             (&"geometric-collapse".into(), &provenance::VERSION.into())
         );
         assert!(record["time"].as_str().unwrap().ends_with('Z'));
+    }
+
+    #[test]
+    fn a_later_piece_of_work_has_its_own_start() {
+        let program = Program::installed("geometric-collapse");
+        let first = Invocation::new(&program, &["reproduce", "all"].map(OsString::from));
+        let between = std::time::Duration::from_millis(20);
+        std::thread::sleep(between);
+        let second = first.restarted();
+        // The second started later and ends earlier, by at least the pause.
+        let (second, first) = (second.record(), first.record());
+        assert!(second.seconds + between.as_secs_f64() <= first.seconds + 1e-3, "{second:?} {first:?}");
+        assert_eq!(second.command, first.command);
     }
 }

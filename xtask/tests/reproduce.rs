@@ -422,9 +422,22 @@ fn every_experiment_has_its_figure_and_all_of_them_an_index() {
     // A folder with other results is refused, and the other experiments are executed nevertheless.
     fs::create_dir_all(root.join("everything/fig1-quick-glyphs")).unwrap();
     fs::write(root.join("everything/fig1-quick-glyphs/experiment"), "another\n").unwrap();
+    let watch = Instant::now();
     let message = refused(&xtask(root, &args));
+    let passed = watch.elapsed().as_secs_f64();
     assert!(message.contains("1 of 12 experiments ended with an error: fig1"), "{message}");
     let index = read(root.join("everything/index.html"));
+    let mut recorded = Vec::new();
+    for entry in fs::read_dir(root.join("everything")).unwrap() {
+        let record = entry.unwrap().path().join("record.json");
+        if record.exists() {
+            let record: serde_json::Value = serde_json::from_str(&read(record)).unwrap();
+            recorded.push(record["seconds"].as_f64().unwrap());
+        }
+    }
+    // Each record has the time of its own experiment, and no two were executed at the same time.
+    assert_eq!(recorded.len(), 11);
+    assert!(recorded.iter().sum::<f64>() <= passed, "{recorded:?} in {passed} s");
     for name in ["fig2", "fig3", "fig4", "gc-penalty", "mini-imagenet", "resnet50-cifar100", "vit", "recipes"] {
         let own = root.join(format!("everything/{name}-quick-glyphs"));
         assert!(index.contains(&format!("href=\"{name}-quick-glyphs/report.html\"")), "{name}");

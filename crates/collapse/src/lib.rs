@@ -1,4 +1,9 @@
-#![doc = include_str!("../README.md")]
+// The examples of the README need candle, which is a default feature.
+#![cfg_attr(feature = "candle", doc = include_str!("../README.md"))]
+#![cfg_attr(
+    not(feature = "candle"),
+    doc = "Neural-collapse measures of labelled features, without candle: every function that takes slices."
+)]
 
 mod batch;
 mod between;

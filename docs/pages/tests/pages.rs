@@ -182,6 +182,45 @@ fn no_line_of_code_is_wider_than_its_column() {
     assert!(wide.is_empty(), "{}", wide.join("\n"));
 }
 
+/// The numbers with an interval in a text, such as `0.273 [0.233, 0.321]`.
+fn intervals(text: &str) -> Vec<String> {
+    let is_number = |word: &str| word.chars().next_back().is_some_and(|last| last.is_ascii_digit());
+    let mut found = Vec::new();
+    for (at, _) in text.match_indices(" [") {
+        let (before, after) = (&text[..at], &text[at..]);
+        let unit = if before.ends_with(" points") { " points" } else { "" };
+        let number = before.trim_end_matches(" points").rsplit([' ', '×', '\n']).next().unwrap_or_default();
+        let interval = after.split_inclusive(']').next().unwrap_or_default();
+        if is_number(number) && is_number(interval.trim_end_matches(']')) {
+            found.push(format!("{number}{unit}{interval}"));
+        }
+    }
+    found
+}
+
+#[test]
+fn the_numbers_of_the_example_report_are_recorded() {
+    let book = root().join("docs/src");
+    let recorded = fs::read_to_string(book.join("results/fig4-cpu-output.txt")).unwrap();
+    let quoted = intervals(&fs::read_to_string(book.join("reading-a-report.md")).unwrap());
+    assert!(quoted.len() > 10, "{quoted:?}");
+    let other: Vec<String> = quoted.into_iter().filter(|number| !recorded.contains(number.as_str())).collect();
+    assert!(other.is_empty(), "numbers that `reproduce fig4 --preset cpu` did not print: {other:?}");
+}
+
+#[test]
+fn front_pages_have_no_hidden_lines() {
+    // GitHub and the registry show a line `# …` that rustdoc hides.
+    for page in pages().into_iter().filter(|page| page.ends_with("README.md")) {
+        let text = fs::read_to_string(&page).unwrap();
+        let mut in_rust = false;
+        for line in text.lines() {
+            in_rust = if line.starts_with("```") { line.starts_with("```rust") } else { in_rust };
+            assert!(!in_rust || !(line == "#" || line.starts_with("# ")), "{}: {line}", page.display());
+        }
+    }
+}
+
 #[test]
 fn every_chapter_is_in_the_summary_and_every_picture_on_a_page() {
     let root = root();
@@ -209,6 +248,8 @@ fn the_helpers_find_links_anchors_and_code() {
     assert_eq!(anchors(text).into_iter().collect::<Vec<_>>(), ["one-two-three", "one-two-three-1"]);
     assert_eq!(written_code(text), ["# no heading"]);
     assert_eq!(written_code("```text\nprinted\n```\n```\ncode\n```\n"), ["code"]);
+    let numbers = "by 0.273 [0.233, 0.321] and ×1.04 [1.00, 1.08], −2.0 points [−4.6, +0.7], [no](link) of 2 [kinds]";
+    assert_eq!(intervals(numbers), ["0.273 [0.233, 0.321]", "1.04 [1.00, 1.08]", "−2.0 points [−4.6, +0.7]"]);
     assert_eq!(plain(Path::new("/a/b/../c/./d")), Path::new("/a/c/d"));
     assert!(broken(&root().join("README.md"), "nowhere.md").is_some());
     assert!(broken(&root().join("README.md"), "docs/src/glossary.md#no-such-heading").is_some());

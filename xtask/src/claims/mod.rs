@@ -1,14 +1,21 @@
-//! `claims`: the tables of recorded claims in README and book.
+//! `claims`: recorded claims in the text and the tables of README and book.
 //!
-//! A table stands between two comments, `<!-- claims of fig4-cpu --><!-- /claims -->`, and is written from the CSV files of
-//! claims in `docs/src/results`:
+//! Their numbers stand between two comments, such as `<!-- claims of fig4-cpu --><!-- /claims -->`, and are written from the CSV
+//! files in `docs/src/results`:
 //!
 //! | anchor | text |
 //! |---|---|
-//! | `claims of NAME` | the primary claims of `NAME-claims.csv` |
+//! | `claims of NAME` | a table of the primary claims of `NAME-claims.csv` |
 //! | `claims beside PRESET PRESET: EXPERIMENT …` | those of several experiments, a column for each preset |
+//! | `claims counts of NAME` | how many claims have each verdict |
+//! | `claims size of NAME: CLAIM` | the size of a claim with its interval, at equal epochs |
+//! | `change`, `fold`, `statistic` for `size` | the size alone, as `48-fold`, or the statistic |
+//! | `claims size of NAME at COMPARISON: CLAIM` | the same at another comparison point |
+//! | `claims output of NAME` | the terminal output in `NAME-output.txt` |
+//! | `claims runs of NAME by SWEEP, …: COLUMN=WORDS, …` | a table of `NAME-end-of-training.csv` |
 
 mod recorded;
+mod runs;
 mod table;
 
 use std::path::Path;
@@ -77,8 +84,8 @@ mod tests {
         let claims = "claim,comparison,seeds,statistic,interval_low,interval_high,verdict,primary,size,size_low,size_high,size_unit\n\
                       larger a → lower b,equal epochs,5,-1,-1,-1,holds,true,0.02081,0.0145,0.0297,factor\n";
         std::fs::write(path.join(RESULTS).join("a-cpu-claims.csv"), claims).unwrap();
-        let page = "<!-- claims of a-cpu -->\n\n| primary claim | size or statistic | verdict |\n|---|---|---|\n\
-                    | larger a → lower b (equal epochs) | ×0.0208 [0.0145, 0.0297] | holds |\n\n<!-- /claims -->\n";
+        let page = "<!-- claims of a-cpu -->\n\n| primary claim, equal epochs | size or statistic | verdict |\n|---|---|---|\n\
+                    | larger a → lower b | ×0.0208 [0.0145,\u{a0}0.0297] | holds |\n\n<!-- /claims -->\n";
         std::fs::write(path.join("README.md"), page).unwrap();
         check(path).unwrap();
         std::fs::write(path.join("README.md"), page.replace("0.0208", "0.0209")).unwrap();

@@ -4,32 +4,73 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-use super::recorded::{Claim, primary};
+use super::recorded::{self, Claim, primary};
+use super::runs;
 
 /// The text of an anchor.
 ///
 /// # Errors
-/// An unknown request, and claims that are not recorded.
+/// An unknown request, and what is not recorded.
 pub(super) fn of_request(request: &str, folder: &Path) -> Result<String> {
-    let table = if let Some(name) = request.strip_prefix("of ") {
-        one(&primary(folder, name.trim())?)
-    } else if let Some((presets, experiments)) = request.strip_prefix("beside ").and_then(|rest| rest.split_once(':')) {
-        let presets: Vec<&str> = presets.split_whitespace().collect();
-        beside(&presets, experiments.split_whitespace(), folder)?
-    } else {
-        bail!("an anchor is `of NAME` or `beside PRESET PRESET: EXPERIMENT …`");
-    };
-    Ok(format!("\n\n{table}\n"))
+    // A long request is broken over lines.
+    let request = request.split_whitespace().collect::<Vec<_>>().join(" ");
+    let (kind, rest) = request.split_once(' ').unwrap_or((&request, ""));
+    let named = || rest.strip_prefix("of ").unwrap_or(rest);
+    match kind {
+        "of" => Ok(block(&one(&primary(folder, rest)?))),
+        "beside" => {
+            let (presets, experiments) =
+                rest.split_once(':').context("`beside` needs `PRESET PRESET: EXPERIMENT …`")?;
+            let presets: Vec<&str> = presets.split_whitespace().collect();
+            Ok(block(&beside(&presets, experiments.split_whitespace(), folder)?))
+        }
+        "runs" => Ok(block(&runs::of_request(named(), folder)?)),
+        "counts" => recorded::counts(folder, named()),
+        "output" => recorded::output(folder, named()),
+        "size" => of_claim(named(), folder, Claim::size),
+        "change" => of_claim(named(), folder, Claim::change),
+        "statistic" => of_claim(named(), folder, Claim::statistic),
+        "fold" => of_claim(named(), folder, Claim::fold),
+        _ => bail!(
+            "an anchor is `of NAME`, `beside PRESET PRESET: EXPERIMENT …`, `runs of NAME …`, `counts of NAME`, `output of NAME`, \
+             or `size`, `change`, `statistic` or `fold` and `of NAME: CLAIM`"
+        ),
+    }
 }
 
-/// The claims of one experiment.
+/// A table stands in lines of its own.
+fn block(table: &str) -> String {
+    format!("\n\n{table}\n")
+}
+
+/// The number of one claim, of a request `NAME: CLAIM` or `NAME at COMPARISON: CLAIM`.
+fn of_claim(request: &str, folder: &Path, number: fn(&Claim) -> Option<String>) -> Result<String> {
+    let (name, claim) = request.split_once(": ").context("a claim is `NAME: CLAIM` or `NAME at COMPARISON: CLAIM`")?;
+    let (name, comparison) = name.split_once(" at ").map_or((name, None), |(name, at)| (name, Some(at)));
+    let found = recorded::one(folder, name, claim, comparison)?;
+    number(&found).with_context(|| format!("{name}-claims.csv has no such number of “{claim}”"))
+}
+
+/// The claims of one experiment. A comparison point that all share stands in the header; the sizes among trained runs and the
+/// p-values are columns where there are any.
 fn one(claims: &[Claim]) -> String {
+    type Cell = fn(&Claim) -> Option<String>;
+    let optional: [(&str, Cell); 2] = [("trained runs alone", Claim::trained), ("corrected p", Claim::corrected_p)];
+    let shown: Vec<&(&str, Cell)> =
+        optional.iter().filter(|(_, cell)| claims.iter().any(|claim| cell(claim).is_some())).collect();
+    let shared = claims.first().filter(|first| claims.iter().all(|claim| claim.comparison == first.comparison));
+    // An interval stays on one line.
+    let or_dash = |text: Option<String>| text.map_or_else(|| "–".to_owned(), |text| text.replace(", ", ",\u{a0}"));
     let row = |claim: &Claim| {
-        let number = claim.number().unwrap_or_else(|| "–".to_owned());
-        format!("| {} ({}) | {number} | {} |\n", escaped(&claim.claim), claim.comparison, claim.verdict)
+        let more: String = shown.iter().map(|(_, cell)| format!(" {} |", or_dash(cell(claim)))).collect();
+        let at = if shared.is_some() { String::new() } else { format!(" ({})", claim.comparison) };
+        format!("| {}{at} | {} |{more} {} |\n", escaped(&claim.claim), or_dash(claim.number()), claim.verdict)
     };
     let rows: String = claims.iter().map(row).collect();
-    format!("| primary claim | size or statistic | verdict |\n|---|---|---|\n{rows}")
+    let head: String = shown.iter().map(|(words, _)| format!(" {words} |")).collect();
+    let at = shared.map_or_else(String::new, |claim| format!(", {}", claim.comparison));
+    let rule = "---|".repeat(3 + shown.len());
+    format!("| primary claim{at} | size or statistic |{head} verdict |\n|{rule}\n{rows}")
 }
 
 /// The claims of several experiments, a column for each preset. The first preset says which claims there are.
@@ -101,18 +142,42 @@ mod tests {
     fn a_table_has_the_primary_claims_of_an_experiment() {
         let text = of_request("of e-cpu", folder().path()).unwrap();
         let expected = "\n\n| primary claim | size or statistic | verdict |\n|---|---|---|\n\
-                        | larger a → lower b (equal epochs) | ×0.0208 [0.0145, 0.0297] | holds |\n\
+                        | larger a → lower b (equal epochs) | ×0.0208 [0.0145,\u{a0}0.0297] | holds |\n\
                         | b ≤ \\|c\\| (all points) | – | vacuous |\n\n";
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn sizes_among_trained_runs_and_p_values_are_columns() {
+        let folder = tempfile::tempdir().unwrap();
+        let header =
+            HEADER.trim_end().to_owned() + ",trained_size,trained_size_low,trained_size_high,corrected_p_value\n";
+        let rows = "a,equal epochs,5,1,,,holds,true,0.5,,,factor,0.7,0.6,0.8,0.0312\nb,all points,5,1,,,vacuous,true,,,,,,,,\n";
+        std::fs::write(folder.path().join("e-claims.csv"), header + rows).unwrap();
+        let expected = "\n\n| primary claim | size or statistic | trained runs alone | corrected p | verdict |\n|---|---|---|---|---|\n\
+                        | a (equal epochs) | ×0.500 | ×0.700 [0.600,\u{a0}0.800] | 0.031 | holds |\n\
+                        | b (all points) | – | – | – | vacuous |\n\n";
+        assert_eq!(of_request("of e", folder.path()).unwrap(), expected);
     }
 
     #[test]
     fn presets_stand_beside_each_other() {
         let text = of_request("beside cpu quick: e", folder().path()).unwrap();
         let expected = "\n\n| claim of the paper | real images (`cpu`, 5 seeds) | glyphs (`quick`, 3 seeds) |\n|---|---|---|\n\
-                        | e: larger a → lower b | holds: ×0.0208 [0.0145, 0.0297] | undecided: ×0.5 |\n\
+                        | e: larger a → lower b | holds: ×0.0208 [0.0145, 0.0297] | undecided: ×0.500 |\n\
                         | e: b ≤ \\|c\\| | vacuous | – |\n\n";
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn a_number_stands_in_a_sentence() {
+        let folder = folder();
+        let text = |request: &str| of_request(request, folder.path()).unwrap();
+        assert_eq!(text("size of e-cpu: larger a → lower b"), "×0.0208 [0.0145, 0.0297]");
+        assert_eq!(text("fold of e-cpu at equal epochs:\n  larger a → lower b"), "48-fold");
+        assert_eq!(text("change of e-cpu: larger a → lower b"), "×0.0208");
+        assert_eq!(text("statistic of e-cpu: b ≤ |c|"), "+1.00");
+        assert_eq!(text("counts of e-cpu"), "of all 3 claims 2 hold and 1 is vacuous");
     }
 
     #[test]
@@ -124,6 +189,12 @@ mod tests {
             ("beside cpu: f", "cannot read"),
             ("beside : e", "needs presets"),
             ("table e", "an anchor is"),
+            ("size of e-cpu", "a claim is"),
+            ("size of e-cpu: b ≤ |c|", "no such number"),
+            ("size of e-cpu: larger a → lower e", "0 claims"),
+            ("counts of f", "cannot read"),
+            ("output of f", "cannot read"),
+            ("runs of f by l2: gc", "cannot read"),
         ] {
             let error = format!("{:#}", of_request(request, folder.path()).unwrap_err());
             assert!(error.contains(reason), "{request}: {error}");

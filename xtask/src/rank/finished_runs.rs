@@ -81,16 +81,32 @@ pub(super) fn read(folder: &Path, against: &str) -> Result<RankTable> {
     };
     Ok(RankTable {
         on: folder.display().to_string(),
-        names: rows.iter().map(|row| name(row)).collect(),
+        names: names(&rows),
         groups: rows.iter().map(|row| row.cell("seed").parse().ok()).collect(),
         scores: scores().filter(|name| *name != against).filter_map(column).collect(),
         accuracy: column(against),
     })
 }
 
+/// The settings of each run; where they are those of another run too, with its folder.
+fn names(rows: &[&Row<'_>]) -> Vec<String> {
+    let names: Vec<String> = rows.iter().map(|row| name(row)).collect();
+    let is_alone = |name: &String| names.iter().filter(|other| *other == name).count() == 1;
+    let with_folder = |(row, name): (&&Row<'_>, &String)| match is_alone(name) {
+        true => name.clone(),
+        false => format!("{name}, run {}", row.cell("run")),
+    };
+    rows.iter().zip(&names).map(with_folder).collect()
+}
+
 fn name(row: &Row<'_>) -> String {
     let [rate, batch, l2, seed] = ["learning_rate", "batch_size", "l2", "seed"].map(|name| row.cell(name));
-    format!("lr {rate}, batch {batch}, L2 {l2}, seed {seed}")
+    // Earlier versions have no such column.
+    let penalty = match row.cell("gc_penalty") {
+        "" | "0" => String::new(),
+        penalty => format!(", λ {penalty}"),
+    };
+    format!("lr {rate}, batch {batch}, L2 {l2}{penalty}, seed {seed}")
 }
 
 #[cfg(test)]
@@ -120,6 +136,19 @@ mod tests {
         assert_eq!(rank_table.scores[0].values, [3.0, 2.0, 4.0]);
         assert_eq!(rank_table.groups.as_deref(), Some(&[0, 0, 1][..]));
         assert_eq!(rank_table.predictions()[0].correlation.as_ref().unwrap().coefficient, -1.0);
+    }
+
+    #[test]
+    fn every_run_has_a_name_of_its_own() {
+        let header = HEADER.replace("l2,", "l2,gc_penalty,");
+        let run = |name: &str, penalty: &str| format!("{name},0,0.1,32,0,{penalty},counted,schedule,1,3,1,0.5,0.01\n");
+        let text = header + &run("a", "0") + &run("b", "0.001") + &run("c", "0.01") + &run("d", "0.01");
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("measurements.csv"), text).unwrap();
+        let base = "lr 0.1, batch 32, L2 0";
+        let expected = ["seed 0", "λ 0.001, seed 0", "λ 0.01, seed 0, run c", "λ 0.01, seed 0, run d"];
+        let expected: Vec<String> = expected.map(|end| format!("{base}, {end}")).into();
+        assert_eq!(read(folder.path(), "acc").unwrap().names, expected);
     }
 
     #[test]

@@ -124,7 +124,7 @@ fn facts(digest: &Digest) -> String {
         excluded => format!(", {excluded} excluded by a rule"),
     };
     format!(
-        "{} · {} · preset {} · data {} · {} runs{excluded} · {}",
+        "{} · {} · preset {} · data {} · {} runs{excluded} · {} of process time",
         digest.figure,
         digest.name,
         digest.preset,

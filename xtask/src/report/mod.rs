@@ -28,7 +28,7 @@ use crate::study::sweep::PlannedRun;
 
 pub(crate) use index::{IndexError, write_index};
 pub(crate) use results::Results;
-pub(crate) use table::{Table, three_digits};
+pub(crate) use table::{Table, signed, spread, three_digits};
 
 /// The files of a report, and its summary for the terminal.
 pub(crate) struct Written {

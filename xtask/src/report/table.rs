@@ -248,7 +248,7 @@ pub(crate) fn signed(value: f64) -> String {
 }
 
 /// The mean over seeds, ± half their range.
-fn spread(values: &[f64], scale: Scale) -> String {
+pub(crate) fn spread(values: &[f64], scale: Scale) -> String {
     let Some(mean) = (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64) else {
         return "–".to_owned();
     };

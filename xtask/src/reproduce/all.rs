@@ -61,7 +61,7 @@ pub(super) fn reproduce(args: &Args, invocation: &Invocation<'_>) -> Result<Endi
             commands.extend(execute::plan(args, invocation.program, &experiment, &folder)?);
             continue;
         }
-        match execute::execute(args, invocation, experiment, &folder) {
+        match execute::execute(args, &invocation.restarted(), experiment, &folder) {
             Ok(Ending::Complete) => {}
             Ok(ending @ (Ending::Interrupted | Ending::NoSpace)) => return Ok(ending),
             Err(error) => {
