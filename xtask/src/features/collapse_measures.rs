@@ -120,6 +120,7 @@ pub(crate) fn collapse_measures(args: &Args, invocation: &Invocation<'_>) -> Res
     if !args.steps.is_empty() {
         return along_training(args, invocation);
     }
+    args.pairs.as_deref().map_or(Ok(()), class_pairs::check)?;
     let mut file = args.input.read()?;
     args.adopt_head(&mut file.arrays)?;
     let (report, head) = args.report(&file).with_context(|| args.input.path())?;
