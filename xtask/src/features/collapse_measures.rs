@@ -290,8 +290,8 @@ pub(crate) fn rows(report: &CollapseReport) -> Vec<Row> {
         Some(Row::measured(measure.key(), measured.value?, measured.standard_error, &meaning(measure)))
     }));
     if report.counts.singleton_classes > 0 {
-        let [classes, samples] = [report.counts.singleton_classes as u64, report.counts.left_out_samples];
-        rows.push(Row::text("left out", format!("{samples} samples of {classes} classes of one sample")));
+        let samples = report.counts.left_out_samples;
+        rows.push(Row::text("left out", format!("samples that are alone in their class: {samples}")));
     }
     let excluded = report.cdnv.excluded_pairs;
     rows.push(Row::text(
