@@ -140,7 +140,7 @@ fn columns_that_are_no_features_are_left_out() {
         let labels = if text.contains("species") { &["--labels-name", "species"][..] } else { &[] };
         let found = json(path, &[&["collapse", "--features", "f.csv"], labels].concat());
         let measures =
-            |document: &Value| (document["collapse"]["nc1"].clone(), document["collapse"]["features"].clone());
+            |document: &Value| (document["collapse"]["cdnv"].clone(), document["collapse"]["features"].clone());
         assert_eq!(measures(&found), measures(&expected), "{name}");
     }
     fs::write(path.join("f.csv"), CSV).unwrap();
@@ -419,7 +419,9 @@ fn outputs_replace_only_files_of_their_kind_and_are_checked_first() {
     save_net(path);
     save_safetensors(&path.join("f.safetensors"));
     let weights = fs::read(path.join("w.safetensors")).unwrap();
-    let measured = |target: &str| [&NET[..], &["--inputs", "x.safetensors", "--per-sample", target]].concat();
+    fn measured(target: &str) -> Vec<&str> {
+        [&NET[..], &["--inputs", "x.safetensors", "--per-sample", target]].concat()
+    }
     for target in ["w.safetensors", "x.safetensors", "net.toml"] {
         let message = ended(path, &measured(target), 1);
         assert!(message.contains(target) && message.contains("give another path"), "{message}");

@@ -176,11 +176,12 @@ impl FeaturesArgs {
         if let Some(name) = &self.labels_name {
             return Ok(name.clone());
         }
-        if let Some(name) = LABEL_NAMES.iter().find(|name| arrays.array(name).is_some()) {
-            if *name != LABEL_NAMES[0] {
+        let usual = |usual: &&str| arrays.names().find(|name| name.to_lowercase() == **usual);
+        if let Some(name) = LABEL_NAMES.iter().find_map(usual) {
+            if name != LABEL_NAMES[0] {
                 note!("note: the labels are `{name}`; --labels-name chooses others");
             }
-            return Ok((*name).to_owned());
+            return Ok(name.to_owned());
         }
         let columns = arrays.iter().filter(|(name, array)| {
             let column = match array {
