@@ -249,7 +249,7 @@ fn verify(name: &str, source: &Source) -> Result<()> {
     );
     wrapped_lines(&found, WIDTH, "  ").iter().for_each(|line| say!("{line}"));
     if data.skipped_files > 0 {
-        say!("{} files in its class folders are not images and were skipped", data.skipped_files);
+        say!("files in its class folders that are not images, skipped: {}", data.skipped_files);
     }
     Ok(())
 }

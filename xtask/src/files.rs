@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use support::refuse_irregular;
 
 /// The largest experiment file or list that is read, in bytes.
@@ -20,6 +20,42 @@ const PARTIAL: &str = ".partial";
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     refuse_irregular(path)?;
     Ok(support::write_file(path, bytes)?)
+}
+
+/// Checks, before anything is computed, that a CSV file with these columns can be written: its folder exists, and what is there
+/// already is such a file, so that no input or other work is lost by a wrong path.
+///
+/// # Errors
+/// A folder that is missing; a path that exists and is not a regular file; a file of something else.
+pub(crate) fn replaceable(path: &Path, columns: &[&str]) -> Result<()> {
+    in_existing_folder(path)?;
+    let Ok(mut file) = File::open(path) else { return Ok(()) };
+    let header = format!("{}\n", columns.join(","));
+    let mut start = Vec::new();
+    let read = (&mut file).take(header.len() as u64).read_to_end(&mut start);
+    read.with_context(|| format!("cannot read {}", path.display()))?;
+    if !start.is_empty() && start != header.as_bytes() {
+        bail!(
+            "{} exists and is no file with the columns {}: give another path, or remove it",
+            path.display(),
+            columns.join(", ")
+        );
+    }
+    Ok(())
+}
+
+/// Checks, before anything is computed, that a file can be written: its folder exists.
+///
+/// # Errors
+/// A folder that is missing; a path that exists and is not a regular file.
+pub(crate) fn in_existing_folder(path: &Path) -> Result<()> {
+    refuse_irregular(path)?;
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => {
+            bail!("cannot write {}: there is no folder {}", path.display(), folder.display())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Checks that a path exists.
@@ -117,6 +153,24 @@ mod tests {
         }
         assert_eq!(fs::read(at("target")).unwrap(), b"kept");
         assert!(write_whole(Path::new("/dev/null"), b"").is_err());
+    }
+
+    #[test]
+    fn only_files_of_the_same_columns_are_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let check = |name: &str| replaceable(&at(name), &["sample", "gc"]).map_err(|error| format!("{error:#}"));
+        for (name, text) in [("empty.csv", ""), ("same.csv", "sample,gc\n0,1.5\n")] {
+            fs::write(at(name), text).unwrap();
+            check(name).unwrap();
+        }
+        check("new.csv").unwrap();
+        for (name, text) in [("other.csv", "sample,label\n0,1\n"), ("short", "sa"), ("image.png", "\u{89}PNG")] {
+            fs::write(at(name), text).unwrap();
+            assert!(check(name).unwrap_err().contains("give another path"), "{name}");
+        }
+        assert!(check("missing/a.csv").unwrap_err().contains("there is no folder"));
+        assert!(in_existing_folder(Path::new("a.csv")).is_ok());
     }
 
     #[test]

@@ -184,6 +184,21 @@ fn outputs_that_are_links_or_pipes_are_refused_and_stay() {
         fs::write(&path, before).unwrap();
         text(&xtask(root, &reproduce("out", &[])), 0);
     }
+    // As an input in the results folder: it is not opened, which would wait for its writer.
+    let finished = ["done", "metrics.jsonl", "record.json", "run.toml"].map(|name| run.join(name));
+    for path in finished.into_iter().chain([root.join("out/experiment-before-runs.toml"), root.join("out/format")]) {
+        let before = fs::read(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        let output = xtask(root, &reproduce("out", &[]));
+        assert!(matches!(output.status.code(), Some(0 | 1)), "{}: {:?}", path.display(), output.status);
+        if fs::symlink_metadata(&path).unwrap().is_file() {
+            continue;
+        }
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, before).unwrap();
+    }
+    text(&xtask(root, &reproduce("out", &[])), 0);
     // As the file of another command.
     for chart in ["pipe", "link"] {
         let printed =

@@ -459,7 +459,7 @@ fn errors_of_features_name_file_tensor_and_shapes() {
         // A label may be any whole number: only classes that occur take memory.
         (
             vec![("features", zeros(&[4, 3])), ("labels", labels(4_000_000_000))],
-            vec!["at least 2 classes of two or more samples, found 1", "2 classes of one sample were left out"],
+            vec!["at least 2 classes of two or more samples, found 1", "classes of one sample, which are left out: 2"],
         ),
     ];
     let with = |more: Tensors| [vec![("features", zeros(&[4, 3])), ("labels", labels(1))], more].concat();

@@ -123,6 +123,76 @@ fn every_format_and_type_gives_the_same_measures() {
     }
 }
 
+/// Tables of other programs: what is no feature stays out of the features, and a first line of numbers is not taken for names.
+#[test]
+fn columns_that_are_no_features_are_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    save_safetensors(&path.join("f.safetensors"));
+    let expected = json(path, &["collapse", "--features", "f.safetensors"]);
+    for (text, name) in [
+        (",f0,f1,label\n0,0,0,0\n1,0,2,0\n2,4,0,1\n3,4,3,1\n", "the row names of pandas and R"),
+        ("f0,f1,Label,gc\n0,0,0,9\n0,2,0,8\n4,0,1,7\n4,3,1,6\n", "complexities"),
+        ("f0,species,f1\n0,0,0\n0,0,2\n4,1,0\n4,1,3\n", "labels that are named"),
+        ("0,1,label\n0,0,0\n0,2,0\n4,0,1\n4,3,1\n", "columns that pandas numbered"),
+    ] {
+        fs::write(path.join("f.csv"), text).unwrap();
+        let labels = if text.contains("species") { &["--labels-name", "species"][..] } else { &[] };
+        let found = json(path, &[&["collapse", "--features", "f.csv"], labels].concat());
+        let measures =
+            |document: &Value| (document["collapse"]["cdnv"].clone(), document["collapse"]["features"].clone());
+        assert_eq!(measures(&found), measures(&expected), "{name}");
+    }
+    fs::write(path.join("f.csv"), CSV).unwrap();
+    let notes = ended(path, &["collapse", "--features", "f.csv"], 0);
+    assert!(notes.contains("the features of f.csv are its columns of numbers: f0, f1\n"), "{notes}");
+    for (text, part) in
+        [("0.5,0,0\n0,2,0\n4,0,1\n", "names of the columns"), ("f0;f1;label\n0;0;0\n", "expected commas")]
+    {
+        fs::write(path.join("f.csv"), text).unwrap();
+        let message = ended(path, &["collapse", "--features", "f.csv"], 1);
+        assert!(message.contains("f.csv") && message.contains(part), "{message}");
+    }
+    // Files of unequal precision are joined.
+    let single: Vec<u8> = FEATURES.iter().flatten().flat_map(|x| (*x as f32).to_le_bytes()).collect();
+    for (name, data) in [("single", npy("<f4", "False", "(4, 2)", &single)), ("double", features_npy())] {
+        let mut writer = zip::ZipWriter::new(File::create(path.join(format!("{name}.npz"))).unwrap());
+        for (name, bytes) in [("features.npy", data), ("labels.npy", npy("|u1", "False", "(4,)", &[0, 0, 1, 1]))] {
+            writer.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
+            writer.write_all(&bytes).unwrap();
+        }
+        writer.finish().unwrap();
+    }
+    let joined = json(path, &["collapse", "--features", "single.npz", "double.npz"]);
+    assert_eq!(joined["collapse"]["samples"], 8);
+}
+
+#[test]
+fn a_parquet_table_of_numbers_is_a_matrix() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    save_safetensors(&path.join("f.safetensors"));
+    let expected = json(path, &["collapse", "--features", "f.safetensors"]);
+    let schema = "message schema { required float f1; required float f0; required boolean label; }";
+    let schema = Arc::new(parse_message_type(schema).unwrap());
+    let file = File::create(path.join("f.parquet")).unwrap();
+    let mut writer = SerializedFileWriter::new(file, schema, Arc::new(WriterProperties::default())).unwrap();
+    let mut group = writer.next_row_group().unwrap();
+    for column in [1, 0] {
+        let mut numbers = group.next_column().unwrap().unwrap();
+        let values = FEATURES.map(|row| row[column] as f32);
+        numbers.typed::<FloatType>().write_batch(&values, None, None).unwrap();
+        numbers.close().unwrap();
+    }
+    let mut labels = group.next_column().unwrap().unwrap();
+    labels.typed::<BoolType>().write_batch(&[false, false, true, true], None, None).unwrap();
+    labels.close().unwrap();
+    group.close().unwrap();
+    writer.close().unwrap();
+    let found = json(path, &["collapse", "--features", "f.parquet"]);
+    assert_eq!(found["collapse"]["cdnv"], expected["collapse"]["cdnv"]);
+}
+
 #[test]
 fn presets_and_transfer_scores_are_measured_on_features() {
     let folder = tempfile::tempdir().unwrap();
@@ -207,7 +277,7 @@ fn images_without_class_folders_give_the_complexity_alone() {
     assert!(document["collapse"].is_null());
     assert!(document["collapse_undefined"].as_str().unwrap().contains("no labels"), "{document}");
     let notes = ended(path, &args, 0);
-    assert!(notes.contains("folder:photos: 1 files are not images"), "{notes}");
+    assert!(notes.contains("photos: skipped 1 file that is not an image (Thumbs.db)"), "{notes}");
     let table = String::from_utf8(xtask(path, &args).stdout).unwrap();
     assert!(table.contains("undefined: the images have no labels"), "{table}");
     // Folders of other programs are no classes; nor are folders without images, but these may be meant as classes.
@@ -290,7 +360,7 @@ fn line_feeds_in_names_do_not_break_lines() {
     fs::write(path.join("two\nlines/Thumbs.db"), "no image").unwrap();
     let args = [&NET[..], &["--data", "folder:two\nlines"]].concat();
     let notes = ended(path, &args, 0);
-    assert!(notes.contains("note: folder:two\\nlines: 1 files are not images and were skipped\n"), "{notes}");
+    assert!(notes.contains("note: two\\nlines: skipped 1 file that is not an image (Thumbs.db)\n"), "{notes}");
     for (args, name) in [
         (&["collapse", "--features", "a\nb.npz"][..], "a\\nb.npz"),
         (&["fewshot", "--features", "a\nb.npz"], "a\\nb.npz"),
@@ -311,6 +381,10 @@ fn exit_codes_distinguish_wrong_usage_from_bad_input() {
     net(&[], 0);
     assert!(net(&["--samples", "6"], 1).contains("give at most 5"));
     assert!(net(&["--std", "0.5"], 2).contains("--units pixel"));
+    let image = [&NET[..], &["--data", "glyphs", "--std", "0.5"]].concat();
+    assert!(ended(path, &image, 2).contains("give --mean too"));
+    let one_way = ["fewshot", "--features", "f.safetensors", "--ways", "1", "--shots", "1", "--queries", "1"];
+    assert!(ended(path, &one_way, 2).contains("at least 2 classes"));
     for usage in [
         &["--size", "224"][..],
         &["--config", "plain"],
@@ -335,6 +409,72 @@ fn exit_codes_distinguish_wrong_usage_from_bad_input() {
     }
     ended(path, &["collapse", "--features", "nowhere.npz"], 1);
     ended(path, &["collapse", "--features", "net.toml"], 1);
+}
+
+/// A wrong path of an output costs no other file and no time.
+#[test]
+fn outputs_replace_only_files_of_their_kind_and_are_checked_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    save_net(path);
+    save_safetensors(&path.join("f.safetensors"));
+    let weights = fs::read(path.join("w.safetensors")).unwrap();
+    fn measured(target: &str) -> Vec<&str> {
+        [&NET[..], &["--inputs", "x.safetensors", "--per-sample", target]].concat()
+    }
+    for target in ["w.safetensors", "x.safetensors", "net.toml"] {
+        let message = ended(path, &measured(target), 1);
+        assert!(message.contains(target) && message.contains("give another path"), "{message}");
+    }
+    assert_eq!(fs::read(path.join("w.safetensors")).unwrap(), weights);
+    for _ in 0..2 {
+        ended(path, &measured("gc.csv"), 0);
+    }
+    let collapse = ["collapse", "--features", "f.safetensors", "--pairs"];
+    for _ in 0..2 {
+        ended(path, &[&collapse[..], &["pairs.csv"]].concat(), 0);
+    }
+    for target in ["gc.csv", "f.safetensors"] {
+        assert!(ended(path, &[&collapse[..], &[target]].concat(), 1).contains("give another path"));
+    }
+    let few_shot = ["fewshot", "--features", "f.safetensors", "--ways", "2", "--shots", "1", "--queries", "1"];
+    let rank = ["rank", "--list", "nets.toml", "--inputs", "x.safetensors", "--chart", "missing/a.svg"];
+    for args in [
+        measured("missing/gc.csv"),
+        [&collapse[..], &["missing/pairs.csv"]].concat(),
+        [&few_shot[..], &["--write-tasks", "missing/tasks.jsonl"]].concat(),
+        rank.to_vec(),
+        vec!["reproduce", "fig1", "--plan", "missing/list"],
+    ] {
+        let message = ended(path, &args, 1);
+        assert!(message.contains("there is no folder missing"), "{args:?}: {message}");
+    }
+}
+
+/// Inputs of another layout or number of channels are the inputs' fault, not that of the weights.
+#[test]
+fn inputs_that_do_not_fit_the_weights_are_blamed_themselves() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let architecture = models::Architecture::named("conv4").unwrap();
+    let initialisation = models::Initialisation::HeNormal;
+    let network =
+        models::Network::new(&architecture, initialisation, 0, candle_core::DType::F32, &Device::Cpu).unwrap();
+    network.params().save(path.join("w.safetensors")).unwrap();
+    let args =
+        ["measure", "--model", "conv4", "--weights", "w.safetensors", "--probes", "1", "--inputs", "x.safetensors"];
+    for (shape, part) in [
+        (vec![2, 32, 32, 3], Some("[32, 32, 3], which looks like [h, w, c]")),
+        (vec![2, 1, 32, 32], Some("[1, 32, 32], expected [3, h, w]: the weights take 3 channels")),
+        (vec![2, 3, 32, 32], None),
+    ] {
+        let x = Tensor::randn(0f32, 1.0, shape.clone(), &Device::Cpu).unwrap();
+        safetensors::save(&HashMap::from([("x", x)]), path.join("x.safetensors")).unwrap();
+        let message = ended(path, &args, i32::from(part.is_some()));
+        if let Some(part) = part {
+            assert!(message.contains("x.safetensors: a sample has shape") && message.contains(part), "{message}");
+        }
+    }
 }
 
 #[test]

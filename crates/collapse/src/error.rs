@@ -39,7 +39,7 @@ pub enum Error {
         labels: usize,
     },
     /// A label is not below the number of classes.
-    #[error("{operation}: row {row} has label {label}, but there are {class_count} classes (labels 0 to {}); \
+    #[error("{operation}: row {row} has label {label}, but the class count is {class_count} (labels 0 to {}); \
              raise the class count or relabel", class_count.saturating_sub(1))]
     LabelOutOfRange {
         /// The operation that failed.
@@ -73,8 +73,8 @@ pub enum Error {
     },
     /// Fewer classes than the measure needs have two or more samples.
     #[error(
-        "{operation}: needs at least {needed} classes of two or more samples, found {found} ({singletons} classes of \
-             one sample were left out); give more samples of each class"
+        "{operation}: needs at least {needed} classes of two or more samples, found {found} (classes of one sample, \
+             which are left out: {singletons}); give more samples of each class"
     )]
     TooFewClasses {
         /// The operation that failed.

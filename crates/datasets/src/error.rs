@@ -127,7 +127,7 @@ pub enum Error {
     },
     /// Images have different sizes, and no common size was requested.
     #[error(
-        "{context}{}: the image is {got} but those before it are {expected}; give a size to scale and crop to (--size)",
+        "{context}{}: the image is {got} (width × height) but those before it are {expected}; give a size to scale and crop to (--size)",
         row_of(row)
     )]
     MixedSizes {
@@ -245,7 +245,7 @@ pub enum Error {
     },
     /// The Hub could not be reached.
     #[error(
-        "{url}: no response after {attempts} attempts ({reason}); check the network or HF_ENDPOINT, or give --data-dir"
+        "{url}: no usable response ({reason}; attempts: {attempts}); check the network or HF_ENDPOINT, or give --data-dir"
     )]
     Network {
         /// The requested address, without user name and password.

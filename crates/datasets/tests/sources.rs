@@ -233,7 +233,7 @@ fn errors_in_a_table_name_file_column_and_row() {
     let message = failed.to_string();
     assert!(matches!(failed, Error::MixedSizes { row: Some(1), .. }), "{message}");
     assert!(
-        message.contains("the image is 4×3 but those before it are 2×3") && message.contains("--size"),
+        message.contains("the image is 4×3 (width × height) but those before it are 2×3") && message.contains("--size"),
         "{message}"
     );
 

@@ -34,10 +34,16 @@ fn relative(a: &Tensor, b: &Tensor) -> f64 {
     norm(&difference) / norm(b).max(1e-300)
 }
 
+/// The tensor that the file beside a graph has: the features, or the output where the name says so.
+fn layer(path: &Path) -> Layer {
+    let is_output = path.file_stem().is_some_and(|name| name.to_string_lossy().contains("_output_"));
+    if is_output { Layer::Output } else { Layer::Features }
+}
+
 /// The relative errors of features and VJPs of the linearization for two cotangents per sample; `None` if there is none.
 fn errors_of_linearization(path: &Path, dtype: DType) -> Option<[f64; 2]> {
     let known = candle_core::safetensors::load(path.with_extension("safetensors"), &Device::Cpu).unwrap();
-    let graph = Model::open(path).unwrap().graph(&Layer::Features, dtype, &Device::Cpu).unwrap();
+    let graph = Model::open(path).unwrap().graph(&layer(path), dtype, &Device::Cpu).unwrap();
     let linearization = graph.linearize(&known["x"].to_dtype(dtype).unwrap()).unwrap()?;
     let v = known["v"].to_dtype(dtype).unwrap();
     let both = Tensor::cat(&[&v, &(&v * -2.0).unwrap()], 0).unwrap();
@@ -51,7 +57,7 @@ fn errors_of_linearization(path: &Path, dtype: DType) -> Option<[f64; 2]> {
 fn errors(path: &Path, dtype: DType) -> Result<[f64; 2], String> {
     let known = candle_core::safetensors::load(path.with_extension("safetensors"), &Device::Cpu).unwrap();
     let model = Model::open(path).map_err(|error| error.to_string())?;
-    let graph = model.graph(&Layer::Features, dtype, &Device::Cpu).map_err(|error| error.to_string())?;
+    let graph = model.graph(&layer(path), dtype, &Device::Cpu).map_err(|error| error.to_string())?;
     let x = Var::from_tensor(&known["x"].to_dtype(dtype).unwrap()).unwrap();
     let features = graph.evaluate(x.as_tensor()).map_err(|error| error.to_string())?.flatten_from(1).unwrap();
     if features.dims() != known["f"].dims() {

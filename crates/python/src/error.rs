@@ -37,8 +37,6 @@ pub(crate) enum Error {
     BatchType { expected: DType, got: DType },
     #[error("images: a sample has shape {got:?}, the architecture takes {expected:?}")]
     SampleShape { expected: Vec<usize>, got: Vec<usize> },
-    #[error("writing the weights to a temporary file failed: {0}")]
-    TemporaryFile(#[source] std::io::Error),
     #[error(transparent)]
     Python(#[from] PyErr),
 }
@@ -63,9 +61,9 @@ impl From<Error> for PyErr {
             )
             | Error::BatchType { .. } => PyTypeError::new_err(text),
             Error::FewShot(fewshot::Error::Stream(source) | fewshot::Error::Io { source, .. }) => of_io(&source, text),
-            Error::Onnx(onnx_graph::Error::File { source, .. })
-            | Error::Models(models::Error::Io { source, .. })
-            | Error::TemporaryFile(source) => of_io(&source, text),
+            Error::Onnx(onnx_graph::Error::File { source, .. }) | Error::Models(models::Error::Io { source, .. }) => {
+                of_io(&source, text)
+            }
             Error::Tensor(_)
             | Error::Collapse(collapse::Error::Candle(_))
             | Error::FewShot(fewshot::Error::Candle(_))

@@ -4,6 +4,7 @@ mod csv_columns;
 mod elements;
 mod numpy;
 mod parquet_columns;
+mod table;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -29,6 +30,8 @@ pub(crate) struct Arrays {
     arrays: BTreeMap<String, Array>,
     /// The files of the arrays that come from another file.
     adopted: BTreeMap<String, PathBuf>,
+    /// Of a table, the columns with one number for each row, in their order.
+    table: Vec<String>,
     /// Columns of the file that hold neither numbers nor text.
     left_out: Vec<String>,
 }
@@ -51,19 +54,20 @@ impl Arrays {
         let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase()).unwrap_or_default();
         let cannot_read = || format!("cannot read {}", path.display());
         support::open_input(path)?;
-        let mut left_out = Vec::new();
+        let (mut table, mut left_out) = (Vec::new(), Vec::new());
         let arrays = match ending.as_str() {
             "safetensors" => safetensors(path),
             "npy" => numpy::npy(path).map(|array| BTreeMap::from([(only.to_owned(), array)])),
             "npz" => numpy::npz(path),
-            "parquet" => parquet_columns::read(path, &mut left_out),
-            "csv" => csv_columns::read(path),
+            "parquet" => parquet_columns::read(path, &mut table, &mut left_out),
+            "csv" => csv_columns::read(path, &mut table),
             _ => bail!("{}: expected a file ending in .safetensors, .npy, .npz, .parquet or .csv", path.display()),
         };
         Ok(Self {
             path: path.to_owned(),
             arrays: arrays.with_context(cannot_read)?,
             adopted: BTreeMap::new(),
+            table,
             left_out,
         })
     }

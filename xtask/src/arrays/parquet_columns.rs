@@ -25,20 +25,27 @@ struct Column {
     rows: usize,
 }
 
-/// All columns of numbers and text. The names of the other columns (images, structures) are added to `left_out`.
-pub(super) fn read(path: &Path, left_out: &mut Vec<String>) -> Result<BTreeMap<String, Array>> {
+/// All columns of numbers and text. The names of columns with one float for each row are added to `table`, those of columns of
+/// something else (images, structures) to `left_out`.
+pub(super) fn read(
+    path: &Path,
+    table: &mut Vec<String>,
+    left_out: &mut Vec<String>,
+) -> Result<BTreeMap<String, Array>> {
     datasets::check_parquet(path)?;
     // The library panics on some invalid files; its message would look like a fault of this program.
     let hook = panic::take_hook();
     panic::set_hook(Box::new(|_| {}));
-    let read = panic::catch_unwind(AssertUnwindSafe(|| columns(path, left_out)));
+    let read = panic::catch_unwind(AssertUnwindSafe(|| columns(path, table, left_out)));
     panic::set_hook(hook);
     read.unwrap_or_else(|_| bail!("the parquet file is damaged: its pages contradict their headers"))
 }
 
-fn columns(path: &Path, left_out: &mut Vec<String>) -> Result<BTreeMap<String, Array>> {
+fn columns(path: &Path, table: &mut Vec<String>, left_out: &mut Vec<String>) -> Result<BTreeMap<String, Array>> {
     let file = SerializedFileReader::new(File::open(path)?)?;
     let mut columns: BTreeMap<String, Option<Column>> = BTreeMap::new();
+    let names = file.metadata().file_metadata().schema().get_fields().iter().map(|field| field.name().to_owned());
+    let names: Vec<String> = names.collect();
     for (index, row) in file.get_row_iter(None)?.enumerate() {
         for (name, field) in row?.into_columns() {
             let column = columns.entry(name.clone()).or_insert_with(|| Some(Column::default()));
@@ -58,6 +65,11 @@ fn columns(path: &Path, left_out: &mut Vec<String>) -> Result<BTreeMap<String, A
             None => left_out.push(name),
         }
     }
+    let is_float = |name: &String| match arrays.get(name) {
+        Some(Array::Numbers(tensor)) => tensor.rank() == 1 && tensor.dtype().is_float(),
+        _ => false,
+    };
+    table.extend(names.into_iter().filter(is_float));
     Ok(arrays)
 }
 

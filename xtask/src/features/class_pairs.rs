@@ -5,7 +5,19 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use candle_core::{DType, Tensor};
 use collapse::{CdnvConvention, ClassMoments, PairMatrix, Scatter, cdnv_matrix};
-use support::refuse_irregular;
+
+use crate::files::replaceable;
+
+/// The columns of the table.
+const COLUMNS: [&str; 3] = ["first", "second", "cdnv"];
+
+/// Checks, before anything is computed, that the table can be written.
+///
+/// # Errors
+/// Those of [`replaceable`].
+pub(super) fn check(path: &Path) -> Result<()> {
+    replaceable(path, &COLUMNS).context("--pairs")
+}
 
 /// Writes one line for each pair: the two classes and their CDNV, empty where the pair is excluded.
 ///
@@ -25,7 +37,7 @@ pub(super) fn write(
     let values: Vec<f64> = features.flatten_all()?.to_dtype(DType::F64)?.to_vec1()?;
     moments.update_slice(&values, labels)?;
     let matrix = cdnv_matrix(&moments, convention)?;
-    refuse_irregular(path)?;
+    check(path)?;
     let ordered = convention.form == collapse::CdnvForm::Ordered;
     support::write_file_with(path, |file| Ok(lines(file, &matrix, names, ordered)?))
         .with_context(|| format!("--pairs {}", path.display()))
@@ -33,7 +45,7 @@ pub(super) fn write(
 
 fn lines(file: impl std::io::Write, matrix: &PairMatrix, names: Option<&[String]>, ordered: bool) -> csv::Result<()> {
     let mut table = csv::Writer::from_writer(file);
-    table.write_record(["first", "second", "cdnv"])?;
+    table.write_record(COLUMNS)?;
     let name = |class: usize| names.and_then(|names| names.get(class)).cloned().unwrap_or_else(|| class.to_string());
     let classes = matrix.classes();
     for (row, &first) in classes.iter().enumerate() {

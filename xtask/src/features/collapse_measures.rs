@@ -120,6 +120,7 @@ pub(crate) fn collapse_measures(args: &Args, invocation: &Invocation<'_>) -> Res
     if !args.steps.is_empty() {
         return along_training(args, invocation);
     }
+    args.pairs.as_deref().map_or(Ok(()), class_pairs::check)?;
     let mut file = args.input.read()?;
     args.adopt_head(&mut file.arrays)?;
     let (report, head) = args.report(&file).with_context(|| args.input.path())?;
@@ -289,8 +290,8 @@ pub(crate) fn rows(report: &CollapseReport) -> Vec<Row> {
         Some(Row::measured(measure.key(), measured.value?, measured.standard_error, &meaning(measure)))
     }));
     if report.counts.singleton_classes > 0 {
-        let [classes, samples] = [report.counts.singleton_classes as u64, report.counts.left_out_samples];
-        rows.push(Row::text("left out", format!("{samples} samples of {classes} classes of one sample")));
+        let samples = report.counts.left_out_samples;
+        rows.push(Row::text("left out", format!("samples that are alone in their class: {samples}")));
     }
     let excluded = report.cdnv.excluded_pairs;
     rows.push(Row::text(

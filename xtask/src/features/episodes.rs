@@ -9,6 +9,7 @@ use fewshot::{
 };
 
 use crate::arguments::up_to;
+use crate::files::in_existing_folder;
 use crate::usage::usage;
 
 /// A count, or a range of counts of which each episode draws one.
@@ -71,6 +72,17 @@ impl EpisodeArgs {
         let sampler = EpisodeSampler::new(features.labels(), self.rules(), self.seed);
         let sampler = sampler.with_context(|| source.to_owned())?;
         fewshot::evaluate(features, &sampler, self.episodes, heads).with_context(|| source.to_owned())
+    }
+
+    /// Checks the options before anything is read.
+    ///
+    /// # Errors
+    /// Episodes of one class, as an error in the command line; a file of --write-tasks that cannot be written.
+    pub(super) fn check(&self) -> Result<()> {
+        if self.ways.low < 2 {
+            return Err(usage(anyhow!("--ways {}: an episode needs at least 2 classes", self.ways.low)));
+        }
+        self.write_tasks.as_deref().map_or(Ok(()), in_existing_folder).context("--write-tasks")
     }
 
     /// Writes the task list of --write-tasks, if it is asked for.

@@ -99,6 +99,7 @@ pub(super) struct Prepared {
 /// Runs the command.
 pub(crate) fn few_shot(args: &Args, invocation: &Invocation<'_>) -> Result<()> {
     let heads = heads(&args.heads).map_err(usage)?;
+    args.episodes.check()?;
     if args.across_networks {
         return networks::across_networks(args, &heads, invocation);
     }

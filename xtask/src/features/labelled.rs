@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 
 use crate::arrays::{Array, Arrays};
 use crate::output::note;
@@ -103,6 +103,13 @@ impl FeaturesArgs {
 
     fn read_one(&self, path: &Path) -> Result<LabelledFile> {
         let mut arrays = Arrays::read(path, "features")?;
+        if self.features_name.is_none() {
+            // A column that was named as the labels is none of the features.
+            let labels: Vec<&str> = self.labels_name.as_deref().filter(|_| self.labels.is_none()).into_iter().collect();
+            if let Some(columns) = arrays.add_matrix("features", &labels)? {
+                note!("note: the features of {} are its columns of numbers: {}", path.display(), listed(&columns));
+            }
+        }
         let features_name = self.features_name(&arrays)?;
         let features = arrays.floats(&features_name, &[2], FEATURES)?;
         let (count, width) = features.dims2()?;
@@ -139,7 +146,9 @@ impl FeaturesArgs {
             }
             _ => bail!("{}: the labels are text in one file and numbers in another", path.display()),
         }
-        let joined = Tensor::cat(&[&file.features, &other.features], 0);
+        let dtypes = [file.features.dtype(), other.features.dtype()];
+        let wider = if dtypes.contains(&DType::F64) { DType::F64 } else { DType::F32 };
+        let joined = Tensor::cat(&[&file.features.to_dtype(wider)?, &other.features.to_dtype(wider)?], 0);
         file.features = joined.with_context(|| {
             let [first, this] = [file.features.dims(), other.features.dims()];
             format!("{}: features {this:?} cannot be joined to {first:?} of the first file", path.display())
@@ -167,11 +176,12 @@ impl FeaturesArgs {
         if let Some(name) = &self.labels_name {
             return Ok(name.clone());
         }
-        if let Some(name) = LABEL_NAMES.iter().find(|name| arrays.array(name).is_some()) {
-            if *name != LABEL_NAMES[0] {
+        let usual = |usual: &&str| arrays.names().find(|name| name.to_lowercase() == **usual);
+        if let Some(name) = LABEL_NAMES.iter().find_map(usual) {
+            if name != LABEL_NAMES[0] {
                 note!("note: the labels are `{name}`; --labels-name chooses others");
             }
-            return Ok((*name).to_owned());
+            return Ok(name.to_owned());
         }
         let columns = arrays.iter().filter(|(name, array)| {
             let column = match array {
@@ -185,6 +195,17 @@ impl FeaturesArgs {
             || arrays.expect(LABEL_NAMES[0], "[n], one for each row").map(|_| LABEL_NAMES[0].to_owned()),
             Ok,
         )
+    }
+}
+
+/// The first and the last names, and how many there are where not all are shown.
+fn listed(names: &[String]) -> String {
+    const SHOWN: usize = 6;
+    match names {
+        [first @ .., last] if names.len() > SHOWN => {
+            format!("{}, …, {last} ({} in all)", first[..SHOWN - 2].join(", "), names.len())
+        }
+        _ => names.join(", "),
     }
 }
 

@@ -7,7 +7,7 @@ use candle_core::{DType, Device};
 use collapse::Head;
 use datasets::HubFile;
 use gc_core::FeatureMap;
-use models::{Architecture, DeviceName, Initialisation, Network, Pass, WeightsFile, WeightsSource};
+use models::{Architecture, DeviceName, Initialisation, Network, Pass, WeightsFile, WeightsReport, WeightsSource};
 
 use super::Inputs;
 use super::onnx::OnnxGraph;
@@ -251,7 +251,7 @@ impl Description {
         if let ([channels, height, width], false) = (&shape[..], self.sized) {
             architecture = architecture.with_input(*channels, [*height, *width]);
         }
-        let mut file = WeightsFile::open(weights)?;
+        let file = WeightsFile::open(weights)?;
         if let (false, Some(classes)) = (self.classed, file.classes(&architecture)) {
             architecture = architecture.with_classes(classes);
         }
@@ -259,14 +259,68 @@ impl Description {
         if expected != shape && !(expected.len() == 1 && expected[0] == shape.iter().product::<usize>()) {
             bail!("{}: a sample has shape {shape:?}, the architecture takes {expected:?}", inputs.name());
         }
+        self.load_into(architecture, file, weights, inputs, dtype, device).map_err(|error| with_shape_of(inputs, error))
+    }
+
+    fn load_into(
+        &self,
+        architecture: Architecture,
+        mut file: WeightsFile,
+        weights: &Path,
+        inputs: &Inputs,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Checkpoint> {
         let network = Network::new(&architecture, Initialisation::HeNormal, 0, dtype, device)
             .with_context(|| self.origin.clone())?;
         let positions = self.interpolates_positions.then(|| file.interpolate_positions(&architecture));
         let positions = positions.transpose()?.flatten();
-        let report = network.params().load_body(&file)?;
+        let report = network.params().load_body(&file).map_err(|error| match self.sized {
+            true => error.into(),
+            false => with_channels(inputs, error),
+        })?;
         let has_head = !report.lacks_only_head();
         let notes = report.notes().into_iter().chain(positions.map(|positions| positions.to_string())).collect();
         Ok(Checkpoint { name: weights.display().to_string(), architecture, network, has_head, notes })
+    }
+}
+
+/// An error of weights as one of the inputs, where the weights differ in the number of channels alone.
+fn with_channels(inputs: &Inputs, error: models::Error) -> anyhow::Error {
+    let channels = match &error {
+        models::Error::Weights { report, .. } => channels_of_weights(report, &inputs.shape()),
+        _ => None,
+    };
+    match channels {
+        Some(channels) => anyhow!(
+            "{}: a sample has shape {:?}, expected [{channels}, h, w]: the weights take {channels} channels",
+            inputs.name(),
+            inputs.shape()
+        ),
+        None => error.into(),
+    }
+}
+
+/// The number of channels that the weights take, where all else fits.
+fn channels_of_weights(report: &WeightsReport, shape: &[usize]) -> Option<usize> {
+    let ([channels, _, _], [tensor]) = (shape, report.misshapen.as_slice()) else { return None };
+    let ([filters, expected, kernel @ ..], [found_filters, found, found_kernel @ ..]) =
+        (tensor.expected.as_slice(), tensor.found.as_slice())
+    else {
+        return None;
+    };
+    let of_inputs = filters == found_filters && expected == channels && kernel == found_kernel && kernel.len() == 2;
+    (of_inputs && report.missing.is_empty() && report.unexpected.is_empty()).then_some(*found)
+}
+
+/// Adds to an error that the samples look like `[h, w, c]`, where they do.
+fn with_shape_of(inputs: &Inputs, error: anyhow::Error) -> anyhow::Error {
+    match inputs.shape().as_slice() {
+        shape @ [height, width, 1 | 3 | 4] if *height > 4 && *width > 4 => error.context(format!(
+            "{}: a sample has shape {shape:?}, which looks like [h, w, c]; expected [c, h, w]: transpose `x` to [n, c, h, w]",
+            inputs.name()
+        )),
+        _ => error,
     }
 }
 

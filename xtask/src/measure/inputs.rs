@@ -10,7 +10,6 @@ use datasets::{Form, LabelledImages, Normalisation, Source, UnlabelledImages};
 use crate::arguments::data_set;
 use crate::arrays::Arrays;
 use crate::files::existing;
-use crate::output::note;
 use crate::usage::usage;
 use crate::{data, suggest};
 
@@ -80,6 +79,14 @@ impl InputsArgs {
         self.inputs.is_some() && self.std.is_some()
     }
 
+    /// Refuses --std without --mean for images, which would be ignored.
+    pub(super) fn check_normalisation(&self) -> Result<()> {
+        if self.inputs.is_none() && self.std.is_some() && self.mean.is_none() {
+            return Err(usage(anyhow!("--std without --mean: images are normalised by both; give --mean too")));
+        }
+        Ok(())
+    }
+
     /// Checks the arguments without a download: the data set, its part, and files.
     ///
     /// # Errors
@@ -143,7 +150,6 @@ impl InputsArgs {
             datasets::fetch(name, &source).with_context(|| format!("cannot fetch the data set `{name}`"))?;
         }
         let set = datasets::load(name, &source).with_context(|| format!("cannot read the data set `{name}`"))?;
-        note_skipped(data, set.skipped_files);
         let normalisation = match self.normalisation()? {
             Some(normalisation) => normalisation,
             None => set.normalisation.clone(),
@@ -165,7 +171,6 @@ impl InputsArgs {
     fn unlabelled(&self, data: &str, folder: &Path, source: &Source) -> Result<Inputs> {
         let images =
             datasets::load_unlabelled(folder, source).with_context(|| format!("cannot read the images of `{data}`"))?;
-        note_skipped(data, images.skipped_files);
         let normalisation = match self.normalisation()? {
             Some(normalisation) => normalisation,
             None => images.measure_normalisation()?,
@@ -209,13 +214,6 @@ fn unknown_part(data: &str) -> Option<&str> {
         _ => datasets::find(set).is_ok(),
     };
     known.then_some(part)
-}
-
-/// Notes how many files of a data set are no images.
-fn note_skipped(data: &str, skipped: usize) {
-    if skipped > 0 {
-        note!("note: {data}: {skipped} files are not images and were skipped");
-    }
 }
 
 /// The divisor of each channel.

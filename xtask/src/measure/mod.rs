@@ -18,13 +18,13 @@ use candle_core::{DType, Device};
 use clap::ValueEnum;
 use collapse::{CollapseReport, ReportOptions, Scatter};
 use gc_core::{Estimate, InputUnits};
-use support::refuse_irregular;
 
 use checkpoint::{NetworkArgs, Subject};
 use estimator::EstimatorArgs;
 pub(crate) use inputs::{Inputs, InputsArgs};
 
 use crate::features::{check_class_count, with_flag};
+use crate::files::replaceable;
 use crate::invocation::Invocation;
 use crate::output::{self, note};
 use crate::usage::usage;
@@ -127,10 +127,10 @@ pub(crate) fn measure(args: &Args, invocation: &Invocation<'_>) -> Result<()> {
     let device = args.network.device()?;
     let order = inputs.order(args.estimator.samples, args.estimator.may_stop(), args.estimator.seed)?;
     let on = Setting { args, inputs: &inputs, dtype, device: &device, order: &order };
-    let measured = Measurement { layer, subject: &subject, on: &on }.measure(units)?;
     for note in subject.notes() {
         note!("{}: {note}", subject.name());
     }
+    let measured = Measurement { layer, subject: &subject, on: &on }.measure(units)?;
     for note in [args.estimator.unused(), args.estimator.unreached(&measured.gc)].into_iter().flatten() {
         note!("{note}");
     }
@@ -149,7 +149,7 @@ impl Args {
     /// Checks all arguments before anything is downloaded.
     fn check(&self) -> Result<()> {
         if let Some(path) = &self.per_sample {
-            refuse_irregular(path).context("--per-sample")?;
+            replaceable(path, &report::PER_SAMPLE).context("--per-sample")?;
         }
         self.network.check(self.layer.as_deref())?;
         if self.layers.len() > 1 && self.layers.iter().any(|layer| layer == layers::ALL) {
@@ -159,6 +159,7 @@ impl Args {
             self.network.check(Some(layer))?;
         }
         self.inputs.check()?;
+        self.inputs.check_normalisation()?;
         if self.units == UnitsName::Input && self.inputs.is_tensor_with_std() {
             return Err(usage(anyhow!(
                 "--std with --inputs is used by --units pixel alone: `x` is taken as the network sees it; leave --std out, or add \

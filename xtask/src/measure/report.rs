@@ -125,10 +125,13 @@ pub(super) fn rows(measured: &Measured) -> Vec<Row> {
     rows
 }
 
+/// The columns of the file of --per-sample.
+pub(super) const PER_SAMPLE: [&str; 3] = ["sample", "label", "gc"];
+
 /// Writes the GC of each measured sample, in the order of the inputs.
 pub(super) fn per_sample(path: &Path, gc: &Estimate, order: &[usize], labels: Option<&[u32]>) -> Result<()> {
     let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record(["sample", "label", "gc"])?;
+    writer.write_record(PER_SAMPLE)?;
     let mut lines: Vec<(usize, f64)> = order.iter().copied().zip(gc.per_sample.iter().flatten().copied()).collect();
     lines.sort_unstable_by_key(|(sample, _)| *sample);
     for (sample, value) in lines {

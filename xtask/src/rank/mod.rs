@@ -8,9 +8,8 @@ mod rank_table;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use support::refuse_irregular;
 
-use crate::files::write_whole;
+use crate::files::{in_existing_folder, write_whole};
 use crate::invocation::Invocation;
 use crate::measure::InputsArgs;
 use crate::output;
@@ -58,7 +57,7 @@ pub(crate) struct Args {
 /// Runs the command.
 pub(crate) fn rank(args: &Args, invocation: &Invocation<'_>) -> Result<()> {
     if let Some(path) = &args.chart {
-        refuse_irregular(path).context("--chart")?;
+        in_existing_folder(path).context("--chart")?;
     }
     let rank_table = match &args.runs {
         Some(folder) => finished_runs::read(folder, &args.against)?,

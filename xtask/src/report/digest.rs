@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::results::Results;
 use super::verdict::{Finding, Verdict};
-use crate::files::write_whole;
+use crate::files::{LARGEST_TEXT, write_whole};
 
 const FILE: &str = "digest.json";
 
@@ -104,7 +104,7 @@ impl Digest {
     /// Reads the digest in a folder; none if it has none.
     pub(crate) fn read(folder: &Path) -> Option<Result<Self>> {
         let path = folder.join(FILE);
-        let text = std::fs::read_to_string(&path).ok()?;
+        let text = support::read_text(&path, LARGEST_TEXT).ok()?;
         Some(serde_json::from_str(&text).with_context(|| format!("cannot parse {}", path.display())))
     }
 }

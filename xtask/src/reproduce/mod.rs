@@ -15,8 +15,8 @@ mod slice;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use support::refuse_irregular;
 
+use crate::files::in_existing_folder;
 use crate::invocation::Invocation;
 use crate::output::{WIDTH, say, wrapped_lines};
 use crate::study::experiment::Experiment;
@@ -33,7 +33,7 @@ pub(crate) fn reproduce(args: &Args, invocation: &Invocation<'_>) -> Result<Endi
         return list().map(|()| Ending::Complete);
     }
     if let Some(list) = &args.plan {
-        refuse_irregular(list).context("--plan")?;
+        in_existing_folder(list).context("--plan")?;
     }
     if args.experiment == all::ALL {
         return all::reproduce(args, invocation);

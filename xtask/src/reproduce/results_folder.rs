@@ -4,8 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use support::read_text;
 
-use crate::files::{remove_partial, writable_folder, write_whole};
+use crate::files::{LARGEST_TEXT, remove_partial, writable_folder, write_whole};
 use crate::study::configuration::FORMAT;
 use crate::study::experiment::Experiment;
 use crate::study::lock::{FolderLock, LOCK};
@@ -75,7 +76,7 @@ impl ResultsFolder {
 
 /// Refuses a folder with the results of another experiment.
 pub(crate) fn check_experiment(path: &Path, experiment: &str) -> Result<()> {
-    let recorded = fs::read_to_string(path.join(EXPERIMENT)).ok().map(|name| name.trim().to_owned());
+    let recorded = read_text(path.join(EXPERIMENT), LARGEST_TEXT).ok().map(|name| name.trim().to_owned());
     // Earlier versions wrote the name with the report alone.
     match recorded.or_else(|| report_of(path)) {
         Some(other) if other != experiment => bail!(
@@ -88,7 +89,7 @@ pub(crate) fn check_experiment(path: &Path, experiment: &str) -> Result<()> {
 
 /// The name of the experiment in the digest of a report.
 fn report_of(path: &Path) -> Option<String> {
-    let text = fs::read_to_string(path.join("digest.json")).ok()?;
+    let text = read_text(path.join("digest.json"), LARGEST_TEXT).ok()?;
     let digest: serde_json::Value = serde_json::from_str(&text).ok()?;
     Some(digest.get("name")?.as_str()?.to_owned())
 }
@@ -96,7 +97,7 @@ fn report_of(path: &Path) -> Option<String> {
 /// Refuses results of a later version.
 pub(crate) fn check_format(path: &Path) -> Result<()> {
     let mark = path.join(MARK);
-    let Ok(text) = fs::read_to_string(&mark) else { return Ok(()) };
+    let Ok(text) = read_text(&mark, LARGEST_TEXT) else { return Ok(()) };
     let format: u32 = text.trim().parse().with_context(|| {
         format!("{} does not hold the number of a format: is {} a results folder?", mark.display(), path.display())
     })?;

@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use support::read_text;
 use toml::Table;
 
 use super::settings;
-use crate::files::write_whole;
+use crate::files::{LARGEST_TEXT, write_whole};
 
 /// The file with the resolved experiment, written before the first run.
 const FROZEN: &str = "experiment-before-runs.toml";
@@ -32,7 +33,7 @@ pub(crate) fn freeze(folder: &Path, experiment: &str, merged: &[PathBuf]) -> Res
         return Ok(());
     }
     let records: Vec<Option<String>> =
-        merged.iter().map(|source| std::fs::read_to_string(source.join(FROZEN)).ok()).collect();
+        merged.iter().map(|source| read_text(source.join(FROZEN), LARGEST_TEXT).ok()).collect();
     let Some(records) = records.into_iter().collect::<Option<Vec<String>>>() else { return Ok(()) };
     let earlier = records.iter().find(|record| *record != experiment).map_or(experiment, String::as_str);
     write_whole(&path, earlier.as_bytes())
@@ -41,7 +42,7 @@ pub(crate) fn freeze(folder: &Path, experiment: &str, merged: &[PathBuf]) -> Res
 /// Compares the resolved experiment with the one before the first run.
 pub(crate) fn compare(folder: &Path, experiment: &str) -> Frozen {
     let sha256 = support::sha256(experiment.as_bytes());
-    let Ok(before) = std::fs::read_to_string(folder.join(FROZEN)) else {
+    let Ok(before) = read_text(folder.join(FROZEN), LARGEST_TEXT) else {
         return Frozen { sha256, before: None, changes: Vec::new() };
     };
     let changes = match (toml::from_str::<Table>(experiment), toml::from_str::<Table>(&before)) {

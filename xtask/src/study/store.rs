@@ -5,12 +5,13 @@
 //! results to the configuration ([`RunFolder::verify`]).
 
 use std::fs;
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use support::open_input;
 
 use super::configuration::Configuration;
 use super::lock::FolderLock;
@@ -123,7 +124,7 @@ impl RunFolder {
     /// The configuration that the folder was made with.
     pub(crate) fn configuration(&self) -> Result<Configuration> {
         let path = self.path.join(CONFIGURATION);
-        let text = fs::read_to_string(&path).with_context(|| {
+        let text = read_if_there(&path)?.with_context(|| {
             format!("{} is no run folder: expected a `{CONFIGURATION}` written by `reproduce`", self.path.display())
         })?;
         Configuration::from_toml(&text).with_context(|| format!("cannot use {}", path.display()))
@@ -210,8 +211,8 @@ impl RunFolder {
         self.clear()?;
         for name in [METRICS, RECORD, DONE] {
             let from = source.path.join(name);
-            let bytes = fs::read(&from).with_context(|| format!("cannot read {}", from.display()))?;
-            write_whole(&self.path.join(name), &bytes)?;
+            let text = read_if_there(&from)?.with_context(|| format!("{} is missing", from.display()))?;
+            write_whole(&self.path.join(name), text.as_bytes())?;
         }
         Ok(())
     }
@@ -265,12 +266,15 @@ impl RunFolder {
     }
 }
 
+/// The text of a file, if there is one. Pipes and devices are refused: reading them could block.
 fn read_if_there(path: &Path) -> Result<Option<String>> {
-    match fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+    if fs::metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+        return Ok(None);
     }
+    let mut text = String::new();
+    let read = open_input(path)?.read_to_string(&mut text);
+    read.with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(Some(text))
 }
 
 #[cfg(test)]

@@ -50,7 +50,8 @@ impl Skipped {
     /// The number of files and the names of the first ones.
     pub(crate) fn describe(&self) -> String {
         let more = if self.count > self.examples.len() { ", …" } else { "" };
-        format!("{} files that are not images ({}{more})", self.count, self.examples.join(", "))
+        let files = if self.count == 1 { "file that is not an image" } else { "files that are not images" };
+        format!("{} {files} ({}{more})", self.count, self.examples.join(", "))
     }
 }
 
@@ -299,7 +300,7 @@ mod tests {
         assert!(matches!(empty, Err(Error::EmptyClass { class, .. }) if class == "b"));
         fs::write(folder.path().join("b/notes.txt"), b"").unwrap();
         let message = files(folder.path(), &["b".to_owned()]).unwrap_err().to_string();
-        assert!(message.contains("1 files that are not images (notes.txt)"), "{message}");
+        assert!(message.contains("1 file that is not an image (notes.txt)"), "{message}");
     }
 
     #[cfg(unix)]

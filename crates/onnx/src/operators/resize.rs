@@ -90,8 +90,11 @@ fn targets(call: &Call, dims: &[usize]) -> Result<Vec<(usize, usize, f64)>> {
     };
     let wrong = || operand("one scale or size for each dimension is expected");
     if let Some(scales) = scales {
-        if scales.len() != axes.len() || scales.iter().any(|scale| !(*scale > 0.0 && *scale < 1e6)) {
+        if scales.len() != axes.len() {
             return Err(wrong());
+        }
+        if scales.iter().any(|scale| !(*scale > 0.0 && *scale < 1e6)) {
+            return Err(operand("scales between 0 and 1,000,000 are expected"));
         }
         let target = |(axis, scale): (&usize, &f64)| (*axis, (dims[*axis] as f64 * scale).floor() as usize, *scale);
         return Ok(axes.iter().zip(&scales).map(target).collect());

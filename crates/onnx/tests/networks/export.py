@@ -3,8 +3,8 @@
     python export.py small FOLDER     the networks of this folder's files: a few kB each
     python export.py zoo FOLDER       networks of torchvision and timm, about 1 GB
 
-Beside NAME.onnx lies NAME.safetensors: inputs x [3, ...], the features f (the input of the last linear layer, or what the
-file name says), cotangents v, and the VJP of v. The graphs are exported with one sample, x has three.
+Beside NAME.onnx lies NAME.safetensors: inputs x [3, ...], the features f (the input of the last linear layer, or the output
+where the name says "_output"), cotangents v, and the VJP of v. The graphs are exported with one sample, x has three.
 Needs torch, torchvision, timm, onnx, onnxscript and safetensors.
 """
 
@@ -41,8 +41,11 @@ def settled(model):
 def record(model, x, path):
     kept = {}
     linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
-    last = linear[-1] if not isinstance(model, HeadFirst) else model.head
-    hook = last.register_forward_pre_hook(lambda _, inputs: kept.update(f=inputs[0]))
+    if path.stem.removesuffix("_ts").removesuffix("_dynamo").endswith("_output"):
+        hook = model.register_forward_hook(lambda *passed: kept.update(f=passed[2]))
+    else:
+        last = linear[-1] if not isinstance(model, HeadFirst) else model.head
+        hook = last.register_forward_pre_hook(lambda _, inputs: kept.update(f=inputs[0]))
     # In f64, so that the comparison shows the error of one side.
     model, x = model.double(), x.double()
     x = x.requires_grad_(True)
@@ -127,6 +130,36 @@ class TinyViT(HeadFirst):
         return self.head(self.norm(self.blocks(x))[:, 0])
 
 
+class Encoder(HeadFirst):
+    """Like BERT, from embedded tokens: norms behind the residuals, the first token classifies."""
+
+    def __init__(self):
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(8, 2, 12, activation="gelu", batch_first=True)
+        self.position, self.norm = nn.Parameter(torch.randn(5, 8)), nn.LayerNorm(8)
+        self.layers, self.head = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False), nn.Linear(8, 3)
+
+    def forward(self, x):
+        return self.head(torch.tanh(self.layers(self.norm(x + self.position))[:, 0]))
+
+
+class Decoder(HeadFirst):
+    """Like GPT, from embedded tokens: each token sees those before it, and predicts the next."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm1, self.qkv, self.out = nn.LayerNorm(8), nn.Linear(8, 24), nn.Linear(8, 8)
+        self.norm2, self.mlp = nn.LayerNorm(8), nn.Sequential(nn.Linear(8, 12), nn.GELU(approximate="tanh"), nn.Linear(12, 8))
+        self.head = nn.Linear(8, 7, bias=False)
+
+    def forward(self, x):
+        n, t, d = x.shape
+        q, k, v = (part.view(n, t, 2, d // 2).transpose(1, 2) for part in self.qkv(self.norm1(x)).split(d, dim=2))
+        y = nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+        x = x + self.out(y.transpose(1, 2).contiguous().view(n, t, d))
+        return self.head(x + self.mlp(self.norm2(x)))
+
+
 class Windows(HeadFirst):
     """Shifted windows: the batch is folded into the windows and back."""
 
@@ -204,6 +237,8 @@ def convolutional(*layers, features=6, classes=4):
 
 SMALL = {
     "tiny_vit": (TinyViT, (3, 8, 8)),
+    "encoder": (Encoder, (5, 8)),
+    "decoder": (Decoder, (5, 8)),
     "windows": (Windows, (8, 4, 4)),
     "shuffle": (Shuffle, (4, 5, 5)),
     "lstm": (lambda: Recurrent(nn.LSTM), (4, 5)),
@@ -240,12 +275,13 @@ def zoo():
     sizes = dict(
         resnet18=32, vgg11=32, mobilenet_v2=32, mobilenet_v3_small=32, efficientnet_b0=32, mnasnet0_5=32, regnet_y_400mf=32,
         shufflenet_v2_x0_5=32, densenet121=32, googlenet=64, resnext50_32x4d=32, wide_resnet50_2=32, swin_t=64, convnext_tiny=32,
-        vit_b_16=32,
+        vit_b_16=32, squeezenet1_1_output=64, mobilenet_v3_large=64,
     )
     extra = dict(vit_b_16=dict(image_size=32), googlenet=dict(init_weights=False, aux_logits=False))
     for name, size in sizes.items():
         # VGG's pool to 7×7 has another size than 32×32 gives: only one of the exporters knows it.
-        yield f"tv_{name}", lambda name=name: getattr(tv, name)(**extra.get(name, {})), (3, size, size)
+        yield f"tv_{name}", lambda name=name: getattr(tv, name.removesuffix("_output"))(**extra.get(name, {})), (3, size, size)
+    yield "tv_vgg11_at_224", tv.vgg11, (3, 224, 224)
     small = dict(
         convnext_atto=64, convnextv2_atto=64, vit_tiny_patch16_224=64, deit_tiny_patch16_224=64, mixer_s16_224=224, resnet18d=64,
         swin_tiny_patch4_window7_224=224, efficientnet_b0=64, mobilenetv3_small_050=64,

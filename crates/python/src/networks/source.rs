@@ -1,6 +1,5 @@
 //! Where a network comes from.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 
 use candle_core::{Device, Tensor};
@@ -45,8 +44,7 @@ pub(crate) enum Readable {
 }
 
 impl Source<'_> {
-    /// The same without Python's objects. Arrays are written to a temporary file, so that their names are matched as those of a
-    /// file.
+    /// The same without Python's objects.
     pub(crate) fn readable(self) -> Result<Readable> {
         Ok(match self {
             Self::Onnx { onnx } => Readable::Onnx(onnx),
@@ -59,14 +57,9 @@ impl Source<'_> {
 }
 
 fn file_of(arrays: &Bound<'_, PyDict>) -> Result<WeightsFile> {
-    let mut tensors: HashMap<String, Tensor> = HashMap::new();
-    for (name, array) in arrays.iter() {
-        tensors.insert(name.extract::<String>()?, weight(&array)?);
-    }
-    let folder = tempfile::tempdir().map_err(Error::TemporaryFile)?;
-    let path = folder.path().join("state_dict.safetensors");
-    candle_core::safetensors::save(&tensors, &path)?;
-    Ok(WeightsFile::open(&path)?)
+    let named = |(name, array): (Bound<'_, PyAny>, Bound<'_, PyAny>)| Ok((name.extract()?, weight(&array)?));
+    let tensors = arrays.iter().map(named).collect::<Result<Vec<(String, Tensor)>>>()?;
+    Ok(WeightsFile::from_tensors("state dict", tensors))
 }
 
 /// A float array, or an integer one, as batch norm counts its batches.

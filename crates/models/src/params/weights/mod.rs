@@ -86,6 +86,20 @@ impl WeightsFile {
         Self::of_file(path)
     }
 
+    /// Tensors by the names of a state dict, which do not come from a file. `origin` stands for the file in messages.
+    ///
+    /// ```
+    /// use candle_core::{DType, Device, Tensor};
+    /// let weight = Tensor::zeros((3, 2), DType::F32, &Device::Cpu)?;
+    /// let file = models::WeightsFile::from_tensors("state dict", [("fc.weight".to_owned(), weight)]);
+    /// assert_eq!(file.names().collect::<Vec<_>>(), ["fc.weight"]);
+    /// # Ok::<(), models::Error>(())
+    /// ```
+    pub fn from_tensors(origin: impl Into<PathBuf>, tensors: impl IntoIterator<Item = (String, Tensor)>) -> Self {
+        let tensors = tensors.into_iter().collect();
+        Self { path: origin.into(), tensors, wrappers: Vec::new(), ignored: Vec::new() }
+    }
+
     /// The names of the files that an index (`*.index.json`) lists, all in the folder of the index: for fetching them before
     /// [`WeightsFile::open`] reads the index. None for a path that is no index by its name.
     ///

@@ -193,7 +193,7 @@ impl WeightsReport {
         }
         if self.missing.is_empty() && self.unexpected.is_empty() {
             return format!(
-                "the names fit but {differing} shapes do not: they are of another width, kernel or input size{looks}; \
+                "the names fit, but not all shapes ({differing} differ): they are of another width, kernel or input size{looks}; \
                             choose the architecture they were saved from"
             );
         }
