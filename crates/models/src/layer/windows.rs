@@ -3,7 +3,7 @@
 use candle_core::{DType, Device, Tensor};
 use ops::{AttentionLinearization, AttentionMask, AttentionSettings, Linearized, attention};
 
-use super::{GradientAccumulator, Layer, LayerInput, LayerLinearization, LinearTape, Tape};
+use super::{GradientAccumulator, Layer, LayerInput, LayerLinearization, LinearMap, Tape};
 use crate::params::{Builder, Role};
 use crate::{Error, Pass, Result};
 
@@ -106,15 +106,13 @@ pub struct DivideWindows(
     pub Windows,
 );
 
-impl Layer for DivideWindows {
-    fn forward(&self, x: &Tensor, _: &Pass) -> Result<Tensor> {
+impl LinearMap for DivideWindows {
+    fn apply(&self, x: &Tensor) -> Result<Tensor> {
         self.0.divide(x)
     }
 
-    fn linearize<'a>(&'a self, input: &LayerInput, _: &Pass) -> Result<LayerLinearization<'a>> {
-        let windows = self.0;
-        let tape = LinearTape::new(move |t: &Tensor| windows.divide(t), move |g: &Tensor| windows.join(g));
-        Ok(LayerLinearization::new(windows.divide(&input.x)?, tape))
+    fn transpose(&self, g: &Tensor, _: &[usize]) -> Result<Tensor> {
+        self.0.join(g)
     }
 }
 
@@ -125,15 +123,13 @@ pub struct JoinWindows(
     pub Windows,
 );
 
-impl Layer for JoinWindows {
-    fn forward(&self, x: &Tensor, _: &Pass) -> Result<Tensor> {
+impl LinearMap for JoinWindows {
+    fn apply(&self, x: &Tensor) -> Result<Tensor> {
         self.0.join(x)
     }
 
-    fn linearize<'a>(&'a self, input: &LayerInput, _: &Pass) -> Result<LayerLinearization<'a>> {
-        let windows = self.0;
-        let tape = LinearTape::new(move |t: &Tensor| windows.join(t), move |g: &Tensor| windows.divide(g));
-        Ok(LayerLinearization::new(windows.join(&input.x)?, tape))
+    fn transpose(&self, g: &Tensor, _: &[usize]) -> Result<Tensor> {
+        self.0.divide(g)
     }
 }
 
@@ -235,8 +231,8 @@ impl Tape for WindowTape<'_> {
 #[derive(Debug, Clone, Copy)]
 pub struct MergePatches;
 
-impl MergePatches {
-    fn merge(x: &Tensor) -> Result<Tensor> {
+impl LinearMap for MergePatches {
+    fn apply(&self, x: &Tensor) -> Result<Tensor> {
         let (samples, height, width, channels) = x.dims4()?;
         if !height.is_multiple_of(2) || !width.is_multiple_of(2) {
             let rule = "both sides of an image are even".into();
@@ -247,21 +243,10 @@ impl MergePatches {
         Ok(x.reshape((samples, height / 2, width / 2, 4 * channels))?)
     }
 
-    fn undo(g: &Tensor) -> Result<Tensor> {
+    fn transpose(&self, g: &Tensor, _: &[usize]) -> Result<Tensor> {
         let (samples, height, width, channels) = g.dims4()?;
         let g = g.contiguous()?.reshape(&[samples, height, width, 2, 2, channels / 4][..])?;
         let g = g.permute([0, 1, 4, 2, 3, 5])?.contiguous()?;
         Ok(g.reshape((samples, 2 * height, 2 * width, channels / 4))?)
-    }
-}
-
-impl Layer for MergePatches {
-    fn forward(&self, x: &Tensor, _: &Pass) -> Result<Tensor> {
-        MergePatches::merge(x)
-    }
-
-    fn linearize<'a>(&'a self, input: &LayerInput, _: &Pass) -> Result<LayerLinearization<'a>> {
-        let y = MergePatches::merge(&input.x)?;
-        Ok(LayerLinearization::new(y, LinearTape::new(MergePatches::merge, MergePatches::undo)))
     }
 }
