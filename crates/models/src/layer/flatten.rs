@@ -20,7 +20,6 @@ use crate::Result;
 #[derive(Debug, Clone, Copy)]
 pub struct Flatten;
 
-
 impl LinearMap for Flatten {
     fn apply(&self, x: &Tensor) -> Result<Tensor> {
         Ok(match x.rank() {

@@ -85,6 +85,7 @@ mod module;
 mod operation;
 mod pool;
 mod prelu;
+mod random_mask;
 mod sample_norm;
 mod selection;
 mod sequential;

@@ -22,18 +22,31 @@ pub(super) fn linearized_as<'a>(
     input: &LayerInput,
     parameters: Vec<Tensor>,
 ) -> LayerLinearization<'a> {
-    let tape = OperationTape { operation, x: input.x.id(), parameters: parameters.clone() };
+    linearized_through(output, operation, input, parameters, Ok)
+}
+
+/// The same for an operation whose arguments are linear functions of the parameters: `through` gives the gradient by a parameter from
+/// that by its argument.
+pub(super) fn linearized_through<'a>(
+    output: Tensor,
+    operation: impl Linearized + 'a,
+    input: &LayerInput,
+    parameters: Vec<Tensor>,
+    through: impl Fn(Tensor) -> Result<Tensor> + Send + Sync + 'a,
+) -> LayerLinearization<'a> {
+    let tape = OperationTape { operation, x: input.x.id(), parameters: parameters.clone(), through };
     LayerLinearization::new(output, tape).with_parameters(&parameters)
 }
 
-struct OperationTape<L> {
+struct OperationTape<L, F> {
     operation: L,
     /// The identity of the input.
     x: TensorId,
     parameters: Vec<Tensor>,
+    through: F,
 }
 
-impl<L: Linearized> Tape for OperationTape<L> {
+impl<L: Linearized, F: Fn(Tensor) -> Result<Tensor> + Send + Sync> Tape for OperationTape<L, F> {
     fn vjp(&self, g: &Tensor, into: &mut GradientAccumulator) -> Result<Option<Tensor>> {
         let by_parameters = self.parameters.iter().any(|parameter| into.wants(parameter));
         let (input, gradients) = match (into.wants_input(), by_parameters) {
@@ -46,7 +59,7 @@ impl<L: Linearized> Tape for OperationTape<L> {
         };
         for (parameter, gradient) in self.parameters.iter().zip(gradients) {
             if into.wants(parameter) {
-                into.add(parameter, gradient)?;
+                into.add(parameter, (self.through)(gradient)?)?;
             }
         }
         Ok(input)
@@ -63,7 +76,7 @@ impl<L: Linearized> Tape for OperationTape<L> {
         }
         for (parameter, gradient) in self.parameters.iter().zip(term.by_parameters) {
             if let Some(gradient) = gradient.filter(|_| into.wants(parameter)) {
-                into.add(parameter, gradient)?;
+                into.add(parameter, (self.through)(gradient)?)?;
             }
         }
         Ok(term.tangent)

@@ -1,6 +1,7 @@
 //! Images as tokens: reshaping, class tokens, position embeddings, and vectors from tokens.
 
 use candle_core::Tensor;
+use ops::nhwc::{channel_shift, channel_sum};
 
 use super::{GradientAccumulator, Kind, Layer, LayerInput, LayerLinearization, LinearMap, LinearTape, Tape};
 use crate::params::{Builder, Role};
@@ -161,13 +162,15 @@ impl Layer for PositionEmbedding {
                 rule: "there is one position for each token; another image size has other tokens".into(),
             });
         }
-        Ok(x.broadcast_add(&self.positions)?)
+        let sum = channel_shift(&x.contiguous()?.flatten_from(1)?, &self.positions.flatten_all()?)?;
+        Ok(sum.reshape(x.shape())?)
     }
 
     fn linearize<'a>(&'a self, input: &LayerInput, pass: &Pass) -> Result<LayerLinearization<'a>> {
         let y = self.forward(&input.x, pass)?.detach();
         let same = |v: &Tensor| -> Result<Tensor> { Ok(v.clone()) };
-        let by_parameter = |g: &Tensor| Ok(g.sum_keepdim(0)?);
+        let by_parameter =
+            |g: &Tensor| Ok(channel_sum(&g.contiguous()?.flatten_from(1)?)?.reshape(self.positions.shape())?);
         let tape = ParameterTape { linear: LinearTape::new(same, same), parameter: &self.positions, by_parameter };
         Ok(LayerLinearization::new(y, tape).with_parameters([&self.positions]))
     }

@@ -3,7 +3,8 @@
 use candle_core::{DType, Device, Tensor};
 use ops::{AttentionLinearization, AttentionMask, AttentionSettings, Linearized, attention};
 
-use super::{GradientAccumulator, Layer, LayerInput, LayerLinearization, LinearMap, Tape};
+use super::operation::linearized_through;
+use super::{Layer, LayerInput, LayerLinearization, LinearMap};
 use crate::params::{Builder, Role};
 use crate::{Error, Pass, Result};
 
@@ -188,41 +189,8 @@ impl Layer for WindowAttention {
     fn linearize<'a>(&'a self, input: &LayerInput, _: &Pass) -> Result<LayerLinearization<'a>> {
         let bias = self.bias(&self.table.detach())?;
         let operation = AttentionLinearization::at(&input.x, Some(&bias), self.mask.as_ref(), self.settings)?;
-        let output = operation.value()?;
-        let tape = WindowTape { layer: self, operation, x: input.x.clone() };
-        Ok(LayerLinearization::new(output, tape).with_parameters([&self.table]))
-    }
-}
-
-struct WindowTape<'a> {
-    layer: &'a WindowAttention,
-    operation: AttentionLinearization,
-    x: Tensor,
-}
-
-impl Tape for WindowTape<'_> {
-    fn vjp(&self, g: &Tensor, into: &mut GradientAccumulator) -> Result<Option<Tensor>> {
-        let table = &self.layer.table;
-        let gradients = self.operation.gradients(g, into.wants(table))?;
-        if let Some(bias) = gradients.parameters.first().filter(|_| into.wants(table)) {
-            into.add(table, self.layer.by_table(bias)?)?;
-        }
-        Ok(into.wants_input().then_some(gradients.input))
-    }
-
-    fn jvp(&self, t: &Tensor) -> Result<Tensor> {
-        Ok(self.operation.tangent(t)?)
-    }
-
-    fn penalty(&self, g: &Tensor, t: &Tensor, into: &mut GradientAccumulator) -> Result<Tensor> {
-        let (table, term) = (&self.layer.table, self.operation.tangent_cotangent_term(g, t)?);
-        if let Some(by_input) = term.by_input {
-            into.add(&self.x, by_input)?;
-        }
-        if let Some(Some(bias)) = term.by_parameters.first().filter(|_| into.wants(table)) {
-            into.add(table, self.layer.by_table(bias)?)?;
-        }
-        Ok(term.tangent)
+        let by_table = |bias: Tensor| self.by_table(&bias);
+        Ok(linearized_through(operation.value()?, operation, input, vec![self.table.clone()], by_table))
     }
 }
 
