@@ -8,7 +8,7 @@ mod support;
 use std::collections::HashMap;
 
 use candle_core::{DType, Device, Tensor};
-use gc_core::{GeometricComplexity, Side};
+use gc_core::{GeometricComplexity, Probe, Side};
 use models::train::Gradients;
 use models::{Architecture, Error, Initialisation, Network, Pass};
 use support::{assert_close, labelled, numbers};
@@ -199,6 +199,32 @@ fn features_and_complexity_are_those_of_pytorch() {
             let found = GeometricComplexity::exact().by(Side::Rows).measure_inputs(&map, &x).unwrap().value;
             let gc = numbers(&expected[&format!("{name}.gc")])[0];
             assert!((found / gc - 1.0).abs() < of_gc, "{name} in {dtype:?}: GC {found} against {gc}");
+        }
+    }
+}
+
+/// Complexity and features of every layer: f32 within 1e-4 of f64 for the same probes, and vectors of finite numbers.
+#[test]
+fn every_layer_of_every_family_is_measured() {
+    for (name, text, shape) in NETS {
+        let of = |dtype: DType| {
+            let (network, x) = network(name, text, shape, dtype);
+            let (view, pass) = (network.frozen(), Pass::evaluation());
+            let layers = view.layer_names();
+            let features = view.features_at_each(&x, &layers, &pass).unwrap();
+            let measure = |(layer, features): (&String, &Tensor)| {
+                assert_eq!(features.dims()[0], 2, "{name}, {layer}");
+                assert!(numbers(features).iter().all(|value| value.is_finite()), "{name}, {layer}");
+                let map = view.feature_map(pass, Some(layer)).unwrap();
+                let estimator = GeometricComplexity::projections(Probe::Rademacher, 2);
+                (layer.clone(), estimator.measure_inputs(&map, &x).unwrap().value)
+            };
+            layers.iter().zip(&features).map(measure).collect::<Vec<_>>()
+        };
+        let (double, single) = (of(DType::F64), of(DType::F32));
+        assert!(double.len() > 2, "{name}");
+        for ((layer, expected), (_, found)) in double.into_iter().zip(single) {
+            assert!(expected > 0.0 && (found / expected - 1.0).abs() < 1e-4, "{name}, {layer}: {found}, {expected}");
         }
     }
 }

@@ -5,7 +5,8 @@ use candle_core::{CpuStorage, CustomOp1, Layout, Result as CandleResult, Shape, 
 use super::composed::{self, Compose, apply1, on_cuda};
 use super::cpu::{dispatch_float, elements, require_float};
 use super::product::{hadamard, relu_mask};
-use crate::kernels::{Activation, activation, elementwise, gelu};
+use crate::kernels::activation::Derivative;
+use crate::kernels::{Activation, elementwise};
 use crate::{Error, Result};
 
 impl Activation {
@@ -88,10 +89,16 @@ pub fn relu(x: &Tensor) -> Result<Tensor> {
 pub fn derivative(activation: Activation, order: u8, x: &Tensor) -> Result<Tensor> {
     let op = Smooth { activation, order };
     require_float(op.name(), x)?;
-    if activation::smooth_derivative(activation, order).is_none() {
-        return Err(op.not_implemented());
-    }
+    require_derivative(activation, order)?;
     apply1(x, op)
+}
+
+/// Returns an error for orders above 3, ReLU and the identity.
+pub(crate) fn require_derivative(activation: Activation, order: u8) -> Result<()> {
+    match Derivative::new(activation, order) {
+        Some(_) => Ok(()),
+        None => Err(Smooth { activation, order }.not_implemented()),
+    }
 }
 
 struct Relu;
@@ -151,19 +158,10 @@ impl CustomOp1 for Smooth {
     }
 
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> CandleResult<(CpuStorage, Shape)> {
-        if let (CpuStorage::F32(_), Activation::Gelu, 0 | 1) = (x, self.activation, self.order) {
-            let x = elements::<f32>(self.name(), x, layout)?;
-            let y =
-                if self.order == 0 { elementwise::map(x, gelu::gelu) } else { elementwise::map(x, gelu::gelu_slope) };
-            return Ok((CpuStorage::F32(y), layout.shape().clone()));
-        }
-        let function = activation::smooth_derivative(self.activation, self.order)
-            .ok_or_else(|| self.not_implemented().into_candle())?;
+        let derivative =
+            Derivative::new(self.activation, self.order).ok_or_else(|| self.not_implemented().into_candle())?;
         dispatch_float!(self.name(), x, T => {
-            let y = elementwise::map(
-                elements::<T>(self.name(), x, layout)?,
-                |x| T::from_f64(function(x.to_f64())),
-            );
+            let y = elementwise::changed(elements::<T>(self.name(), x, layout)?, |block| derivative.apply(block));
             Ok((T::to_cpu_storage_owned(y), layout.shape().clone()))
         })
     }

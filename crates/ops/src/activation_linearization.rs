@@ -1,5 +1,7 @@
 //! Activations and PReLU, linearized at one input.
 
+use std::sync::OnceLock;
+
 use candle_core::Tensor;
 
 use super::activation::derivative;
@@ -57,8 +59,10 @@ fn times_rows(op: &'static str, g: &Tensor, factor: &Tensor) -> Result<Tensor> {
 #[derive(Debug, Clone)]
 pub struct ActivationLinearization {
     activation: Activation,
-    x: Tensor,
-    y: Tensor,
+    /// The input; for ReLU the value, of which the derivative is a function too and which the next layer keeps.
+    at: Tensor,
+    /// The derivative, once a VJP of several cotangents per sample has needed it.
+    slope: OnceLock<Tensor>,
 }
 
 impl ActivationLinearization {
@@ -66,28 +70,31 @@ impl ActivationLinearization {
     ///
     /// **Errors** [`Error::DType`] unless `x` is f32 or f64.
     pub fn at(activation: Activation, x: &Tensor) -> Result<Self> {
+        require_float("activation", x)?;
         let x = x.detach();
-        let y = activation.forward(&x)?;
-        // The derivative of ReLU is known from its value, which the next layer keeps.
-        let x = if activation == Activation::Relu { y.clone() } else { x };
-        Ok(Self { activation, x, y })
+        let at = if activation == Activation::Relu { activation.forward(&x)? } else { x };
+        Ok(Self { activation, at, slope: OnceLock::new() })
     }
 
-    /// The derivative at every element, or none for the identity and ReLU.
-    fn slope(&self) -> Result<Option<Tensor>> {
-        match self.activation {
-            Activation::Identity | Activation::Relu => Ok(None),
-            other => derivative(other, 1, &self.x).map(Some),
+    /// The derivative at every element, or none for the identity and ReLU; kept for later VJPs if `keeps`.
+    fn slope(&self, keeps: bool) -> Result<Option<Tensor>> {
+        if matches!(self.activation, Activation::Identity | Activation::Relu) {
+            return Ok(None);
         }
+        if let Some(slope) = self.slope.get() {
+            return Ok(Some(slope.clone()));
+        }
+        let slope = derivative(self.activation, 1, &self.at)?;
+        Ok(Some(if keeps { self.slope.get_or_init(|| slope).clone() } else { slope }))
     }
 
     fn times_slope(&self, g: &Tensor) -> Result<Tensor> {
         const OP: &str = "activation";
-        same_dtype(OP, &self.y, g)?;
-        cotangents_per_row(OP, &self.y, g)?;
-        match self.slope()? {
+        same_dtype(OP, &self.at, g)?;
+        let each = cotangents_per_row(OP, &self.at, g)?;
+        match self.slope(each > 1)? {
             Some(slope) => times_rows(OP, g, &slope),
-            None if self.activation == Activation::Relu => relu_mask_rows(g, &self.y),
+            None if self.activation == Activation::Relu => relu_mask_rows(g, &self.at),
             None => Ok(g.detach()),
         }
     }
@@ -102,7 +109,7 @@ impl Activation {
 
 impl Linearized for ActivationLinearization {
     fn value(&self) -> Result<Tensor> {
-        Ok(self.y.clone())
+        if self.activation == Activation::Relu { Ok(self.at.clone()) } else { self.activation.forward(&self.at) }
     }
 
     fn gradients(&self, g: &Tensor, _: bool) -> Result<Gradients> {
@@ -110,18 +117,18 @@ impl Linearized for ActivationLinearization {
     }
 
     fn tangent(&self, t: &Tensor) -> Result<Tensor> {
-        check_tangent("activation", self.x.dims(), t)?;
+        check_tangent("activation", self.at.dims(), t)?;
         self.times_slope(t)
     }
 
     fn tangent_cotangent_term(&self, g: &Tensor, t: &Tensor) -> Result<TangentCotangentTerm> {
-        check_single_cotangent("activation", self.y.dims(), g)?;
+        check_single_cotangent("activation", self.at.dims(), g)?;
         let tangent = self.tangent(t)?;
         let by_input = if self.activation.is_piecewise_linear() {
             None
         } else {
             let product = hadamard(&g.detach(), &t.detach())?;
-            Some(hadamard(&product, &derivative(self.activation, 2, &self.x)?)?)
+            Some(hadamard(&product, &derivative(self.activation, 2, &self.at)?)?)
         };
         Ok(TangentCotangentTerm { tangent, by_input, by_parameters: Vec::new() })
     }

@@ -62,16 +62,21 @@ pub fn repeat_rows(op: &'static str, stored: &Tensor, g: &Tensor) -> Result<Tens
 
 /// The number of rows of `g` per row of `stored`.
 pub(crate) fn cotangents_per_row(op: &'static str, stored: &Tensor, g: &Tensor) -> Result<usize> {
-    match (g.dims(), stored.dims()) {
-        ([rows, row @ ..], [n, stored_row @ ..])
-            if row == stored_row && *n > 0 && *rows > 0 && rows.is_multiple_of(*n) =>
+    cotangents_per_sample(op, stored.dims(), g)
+}
+
+/// The number of rows of `g` per row of an output of this shape.
+pub(crate) fn cotangents_per_sample(op: &'static str, output: &[usize], g: &Tensor) -> Result<usize> {
+    match (g.dims(), output) {
+        ([rows, row @ ..], [n, output_row @ ..])
+            if row == output_row && *n > 0 && *rows > 0 && rows.is_multiple_of(*n) =>
         {
             Ok(rows / n)
         }
-        (got, stored) => Err(Error::Shape {
+        (got, output) => Err(Error::Shape {
             op,
             left: got.to_vec(),
-            right: stored.to_vec(),
+            right: output.to_vec(),
             rule: "cotangents have the shape of the output, with one or more rows per row of the output".into(),
         }),
     }

@@ -21,6 +21,7 @@ mod error;
 mod fused_relu;
 #[allow(unsafe_code, reason = "vector instructions, and threads that write parts of one slice")]
 pub mod kernels;
+mod linear;
 mod linearized;
 mod loss;
 pub mod nchw;
@@ -45,6 +46,7 @@ pub use dropout::{dropout, dropout_mask, stochastic_depth_mask};
 pub use error::{Error, Result};
 pub use fused_relu::{add_detached, relu_mask_rows, repeat_rows};
 pub use kernels::{Accuracy, Activation};
+pub use linear::{LinearLinearization, activated_linear, activated_linear_jvp};
 pub use linearized::{Gradients, Linearized, TangentCotangentTerm};
 pub use loss::{cross_entropy, cross_entropy_jvp, cross_entropy_with_gradient};
 pub use pool::PoolSettings;

@@ -23,6 +23,13 @@ pub trait Linearized: Send + Sync {
     /// **Errors** [`Error::Shape`] if `g` does not have this shape, [`Error::DType`] if the dtypes differ.
     fn gradients(&self, g: &Tensor, by_parameters: bool) -> Result<Gradients>;
 
+    /// The gradients by the parameters alone.
+    ///
+    /// **Errors** as [`gradients`](Self::gradients).
+    fn gradients_by_parameters(&self, g: &Tensor) -> Result<Vec<Tensor>> {
+        Ok(self.gradients(g, true)?.parameters)
+    }
+
     /// The JVP J t.
     ///
     /// **Errors** [`Error::Shape`] if `t` does not have the shape of the input, [`Error::DType`] if the dtypes differ.
@@ -60,7 +67,16 @@ pub(crate) fn value_in_graph<L: Linearized + 'static>(
     x: &Tensor,
     parameters: &[&Tensor],
 ) -> Result<Tensor> {
-    let value = linearization.value()?;
+    in_graph_with(linearization.value()?, linearization, x, parameters)
+}
+
+/// [`value_in_graph`] with the value, if it is known.
+pub(crate) fn in_graph_with<L: Linearized + 'static>(
+    value: Tensor,
+    linearization: L,
+    x: &Tensor,
+    parameters: &[&Tensor],
+) -> Result<Tensor> {
     let arguments: Vec<&Tensor> = std::iter::once(x).chain(parameters.iter().copied()).collect();
     let by_parameters = parameters.iter().any(|parameter| parameter.track_op());
     let count = parameters.len();

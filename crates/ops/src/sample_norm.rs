@@ -6,7 +6,7 @@ use super::composed::{self, is_composed};
 use super::cpu::{require_float, same_dtype, with_elements};
 use super::fused_relu::{cotangents_per_row, repeat_rows};
 use super::linearized::{
-    Gradients, Linearized, TangentCotangentTerm, check_single_cotangent, check_tangent, jvp_in_graph, value_in_graph,
+    Gradients, Linearized, TangentCotangentTerm, check_single_cotangent, check_tangent, in_graph_with, jvp_in_graph,
 };
 use crate::kernels::Element;
 use crate::kernels::sample_norm::{self, Moments, Sets};
@@ -58,6 +58,11 @@ impl SampleNormSettings {
     /// Instance norm over the pixels of each channel of a sample: PyTorch's `InstanceNorm2d(c)` without running statistics.
     pub fn instance_norm(epsilon: f64) -> Self {
         Self { grouping: Grouping::Channel, centred: true, epsilon }
+    }
+
+    /// Whether each vector along the last dimension is normalised by itself: layer norm and RMS norm.
+    pub fn is_of_last_dimension(&self) -> bool {
+        self.grouping == Grouping::LastDimension
     }
 
     fn sets(&self, x: &Tensor) -> Result<Sets> {
@@ -127,6 +132,18 @@ impl SampleNormLinearization {
     /// **Errors** [`Error::Shape`] if the sizes do not match or the input is empty, [`Error::Setting`] if the groups do not divide
     /// the channels, [`Error::DType`] unless all tensors are f32 or all are f64.
     pub fn at(x: &Tensor, gamma: Option<&Tensor>, beta: Option<&Tensor>, settings: SampleNormSettings) -> Result<Self> {
+        Ok(Self::with_value(x, gamma, beta, settings)?.1)
+    }
+
+    /// The value and the linearization at `x`, in one pass over `x`.
+    ///
+    /// **Errors** as [`SampleNormLinearization::at`].
+    pub fn with_value(
+        x: &Tensor,
+        gamma: Option<&Tensor>,
+        beta: Option<&Tensor>,
+        settings: SampleNormSettings,
+    ) -> Result<(Tensor, Self)> {
         let sets = settings.sets(x)?;
         let given = [gamma.is_some(), beta.is_some()];
         let parameter = |given: Option<&Tensor>, default: f64| -> Result<Tensor> {
@@ -146,12 +163,21 @@ impl SampleNormLinearization {
         };
         let (gamma, beta) = (parameter(gamma, 1.0)?, parameter(beta, 0.0)?);
         let x = x.detach().contiguous()?;
-        let moments = if is_composed(&x) {
-            Vec::new()
-        } else {
-            with_elements!(OP, [values: x], T => sample_norm::moments::<T>(&sets, values))
-        };
-        Ok(Self { x, gamma, beta, sets, moments, given })
+        let mut norm = Self { x, gamma, beta, sets, moments: Vec::new(), given };
+        let (value, moments) = norm.evaluate()?;
+        norm.moments = moments;
+        Ok((value, norm))
+    }
+
+    /// The value, and the moments where the operation has a kernel.
+    fn evaluate(&self) -> Result<(Tensor, Vec<Moments>)> {
+        if is_composed(&self.x) {
+            return Ok((self.composed(None)?.value(&self.beta)?.reshape(self.x.shape())?, Vec::new()));
+        }
+        Ok(with_elements!(OP, [x: self.x, gamma: self.gamma, beta: self.beta], T => {
+            let (y, moments) = sample_norm::value::<T>(&self.sets, x, gamma, beta);
+            (Tensor::from_vec(y, self.x.shape(), self.x.device())?, moments)
+        }))
     }
 
     fn composed(&self, g: Option<&Tensor>) -> Result<composed::SampleNorm> {
@@ -172,13 +198,7 @@ impl SampleNormLinearization {
 
 impl Linearized for SampleNormLinearization {
     fn value(&self) -> Result<Tensor> {
-        if is_composed(&self.x) {
-            return Ok(self.composed(None)?.value(&self.beta)?.reshape(self.x.shape())?);
-        }
-        Ok(with_elements!(OP, [x: self.x, gamma: self.gamma, beta: self.beta], T => {
-            let y = sample_norm::value::<T>(&self.sets, x, &self.moments, gamma, beta);
-            Tensor::from_vec(y, self.x.shape(), self.x.device())?
-        }))
+        Ok(self.evaluate()?.0)
     }
 
     fn gradients(&self, g: &Tensor, by_parameters: bool) -> Result<Gradients> {
@@ -259,7 +279,8 @@ pub fn sample_norm(
     settings: SampleNormSettings,
 ) -> Result<Tensor> {
     let parameters: Vec<&Tensor> = gamma.into_iter().chain(beta).collect();
-    value_in_graph(SampleNormLinearization::at(x, gamma, beta, settings)?, x, &parameters)
+    let (value, norm) = SampleNormLinearization::with_value(x, gamma, beta, settings)?;
+    in_graph_with(value, norm, x, &parameters)
 }
 
 /// The value and JVP of [`sample_norm`], both differentiable.

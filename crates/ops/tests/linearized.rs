@@ -10,8 +10,9 @@ mod support;
 use candle_core::{DType, Device, Tensor};
 use check::{Operation, draw};
 use ops::{
-    Activation, ActivationLinearization, AttentionLinearization, AttentionMask, AttentionSettings, Error, Linearized,
-    PreluLinearization, SampleNormLinearization, SampleNormSettings, SoftmaxLinearization,
+    Activation, ActivationLinearization, AttentionLinearization, AttentionMask, AttentionSettings, Error,
+    LinearLinearization, Linearized, PreluLinearization, SampleNormLinearization, SampleNormSettings,
+    SoftmaxLinearization,
 };
 use support::numbers;
 
@@ -81,6 +82,75 @@ fn softmax_of_rows() {
     assert!(y[1].iter().all(|value| (value - 1.0 / 3.0).abs() < 1e-7));
     let undefined = Tensor::new(&[[f64::NAN, 1.]], &Device::Cpu).unwrap();
     assert!(numbers(&ops::softmax(&undefined).unwrap()).iter().all(|value| value.is_nan()));
+}
+
+fn check_linear(activation: Option<Activation>, x: &Tensor, parameters: &[Tensor]) {
+    let of = |p: &[Tensor]| (p[0].clone(), p.get(1).cloned());
+    Operation {
+        name: &format!("linear after {activation:?}"),
+        at: &|x, p| {
+            let (weight, bias) = of(p);
+            Ok(Box::new(LinearLinearization::at(x, &weight, bias.as_ref(), activation)?))
+        },
+        value: &|x, p| ops::activated_linear(x, &of(p).0, of(p).1.as_ref(), activation),
+        jvp: &|x, dx, p| ops::activated_linear_jvp(x, dx, &of(p).0, of(p).1.as_ref(), activation),
+    }
+    .check(x, parameters);
+}
+
+#[test]
+fn linear_layers_of_activations() {
+    for activation in [None, Some(Activation::Gelu), Some(Activation::Silu)] {
+        // More and fewer outputs than inputs, whose weight gradients are products of either order.
+        for [inputs, outputs] in [[5, 19], [19, 5]] {
+            let (x, weight) = (draw(&[3, 2, inputs], 140), draw(&[outputs, inputs], 141));
+            check_linear(activation, &x, &[weight.clone(), draw(&[outputs], 142)]);
+            check_linear(activation, &x, &[weight.reshape((outputs, inputs, 1, 1)).unwrap()]);
+        }
+    }
+    // Several blocks of rows, panels of columns, chains and slabs.
+    for [inputs, outputs] in [[7, 53], [53, 7]] {
+        let parameters = [draw(&[outputs, inputs], 143), draw(&[outputs], 144)];
+        check_linear(Some(Activation::Gelu), &draw(&[9, 61, inputs], 145), &parameters);
+    }
+}
+
+#[test]
+fn linear_layers_refuse_other_sizes_and_activations() {
+    let (x, weight) = (draw(&[2, 3], 150), draw(&[4, 3], 151));
+    let at = |x: &Tensor, weight: &Tensor, activation| LinearLinearization::at(x, weight, None, activation).map(|_| ());
+    assert!(at(&x, &weight, None).is_ok());
+    assert!(matches!(at(&draw(&[2, 4], 152), &weight, None), Err(Error::Shape { .. })));
+    assert!(matches!(at(&draw(&[3], 153), &weight, None), Err(Error::Shape { .. })));
+    assert!(matches!(at(&x, &draw(&[4, 3, 2, 2], 154), None), Err(Error::Shape { .. })));
+    assert!(matches!(at(&x, &weight, Some(Activation::Relu)), Err(Error::Setting { .. })));
+    assert!(matches!(at(&x.to_dtype(DType::F32).unwrap(), &weight, None), Err(Error::DType { .. })));
+    let kept = LinearLinearization::at(&x, &weight, None, None).unwrap().without_unused_input();
+    assert!(matches!(kept.value(), Err(Error::Setting { .. })));
+    assert!(matches!(kept.gradients(&draw(&[2, 3], 155), false), Err(Error::Shape { .. })));
+}
+
+/// Without an activation the value and the gradients have the bits of the pointwise convolution, in both dtypes.
+#[test]
+fn a_linear_layer_is_a_pointwise_convolution() {
+    for dtype in [DType::F32, DType::F64] {
+        // Depths of one and of several chains of additions.
+        for [rows, inputs, outputs] in [[50, 70, 33], [130, 600, 21], [200, 9, 520]] {
+            let draw = |shape: &[usize], seed| draw(shape, seed).to_dtype(dtype).unwrap();
+            let (x, g) = (draw(&[rows, inputs], 160), draw(&[rows, outputs], 161));
+            let (weight, bias) = (draw(&[outputs, inputs], 162), draw(&[outputs], 163));
+            let layer = LinearLinearization::at(&x, &weight, Some(&bias), None).unwrap();
+            let gradients = layer.gradients(&g, true).unwrap();
+            let row = |x: &Tensor| x.reshape((1, 1, rows, ())).unwrap();
+            let (kernel, settings) = (weight.reshape((outputs, inputs, 1, 1)).unwrap(), ops::ConvSettings::default());
+            let by_input = ops::nhwc::conv2d_input_gradient(&row(&g), &kernel, row(&x).dims(), settings).unwrap();
+            let by_weight = ops::nhwc::conv2d_weight_gradient(&row(&x), &row(&g), kernel.dims(), settings).unwrap();
+            assert_eq!(numbers(&layer.value().unwrap()), numbers(&ops::linear(&x, &weight, Some(&bias)).unwrap()));
+            assert_eq!(numbers(&gradients.input), numbers(&by_input));
+            assert_eq!(numbers(&gradients.parameters[0]), numbers(&by_weight));
+            assert_eq!(numbers(&gradients.parameters[1]), numbers(&ops::nhwc::channel_sum(&g).unwrap()));
+        }
+    }
 }
 
 fn check_attention(

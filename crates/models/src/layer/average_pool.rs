@@ -4,8 +4,9 @@ use candle_core::Tensor;
 use ops::PoolSettings;
 use ops::nhwc::{adaptive_avg_pool2d, adaptive_avg_pool2d_vjp, avg_pool2d, avg_pool2d_vjp, channel_shuffle};
 
-use super::{Layer, LayerInput, LayerLinearization, LinearTape};
-use crate::{Pass, Result};
+use super::LinearMap;
+use super::linear_map::image_size;
+use crate::Result;
 
 /// Average pooling. By default padding is not counted; see [`PoolSettings::count_include_pad`].
 #[derive(Debug, Clone, Copy)]
@@ -14,18 +15,13 @@ pub struct AvgPool(
     pub PoolSettings,
 );
 
-impl Layer for AvgPool {
-    fn forward(&self, x: &Tensor, _: &Pass) -> Result<Tensor> {
+impl LinearMap for AvgPool {
+    fn apply(&self, x: &Tensor) -> Result<Tensor> {
         Ok(avg_pool2d(x, self.0)?)
     }
 
-    fn linearize<'a>(&'a self, input: &LayerInput, _: &Pass) -> Result<LayerLinearization<'a>> {
-        let (settings, (_, height, width, _)) = (self.0, input.x.dims4()?);
-        let tape = LinearTape::new(
-            move |t: &Tensor| Ok(avg_pool2d(&t.detach(), settings)?),
-            move |g: &Tensor| Ok(avg_pool2d_vjp(g, [height, width], settings)?),
-        );
-        Ok(LayerLinearization::new(avg_pool2d(&input.x, settings)?, tape))
+    fn transpose(&self, g: &Tensor, input: &[usize]) -> Result<Tensor> {
+        Ok(avg_pool2d_vjp(g, image_size(input)?, self.0)?)
     }
 }
 
@@ -36,18 +32,13 @@ pub struct AdaptiveAvgPool(
     pub [usize; 2],
 );
 
-impl Layer for AdaptiveAvgPool {
-    fn forward(&self, x: &Tensor, _: &Pass) -> Result<Tensor> {
+impl LinearMap for AdaptiveAvgPool {
+    fn apply(&self, x: &Tensor) -> Result<Tensor> {
         Ok(adaptive_avg_pool2d(x, self.0)?)
     }
 
-    fn linearize<'a>(&'a self, input: &LayerInput, _: &Pass) -> Result<LayerLinearization<'a>> {
-        let (out, (_, height, width, _)) = (self.0, input.x.dims4()?);
-        let tape = LinearTape::new(
-            move |t: &Tensor| Ok(adaptive_avg_pool2d(&t.detach(), out)?),
-            move |g: &Tensor| Ok(adaptive_avg_pool2d_vjp(g, [height, width])?),
-        );
-        Ok(LayerLinearization::new(adaptive_avg_pool2d(&input.x, out)?, tape))
+    fn transpose(&self, g: &Tensor, input: &[usize]) -> Result<Tensor> {
+        Ok(adaptive_avg_pool2d_vjp(g, image_size(input)?)?)
     }
 }
 
@@ -58,18 +49,12 @@ pub struct ChannelShuffle {
     pub groups: usize,
 }
 
-impl Layer for ChannelShuffle {
-    fn forward(&self, x: &Tensor, _: &Pass) -> Result<Tensor> {
+impl LinearMap for ChannelShuffle {
+    fn apply(&self, x: &Tensor) -> Result<Tensor> {
         Ok(channel_shuffle(x, self.groups)?)
     }
 
-    fn linearize<'a>(&'a self, input: &LayerInput, _: &Pass) -> Result<LayerLinearization<'a>> {
-        let (groups, y) = (self.groups, channel_shuffle(&input.x, self.groups)?);
-        let transposed = input.x.dims().last().copied().unwrap_or(groups) / groups;
-        let tape = LinearTape::new(
-            move |t: &Tensor| Ok(channel_shuffle(&t.detach(), groups)?),
-            move |g: &Tensor| Ok(channel_shuffle(&g.detach(), transposed)?),
-        );
-        Ok(LayerLinearization::new(y, tape))
+    fn transpose(&self, g: &Tensor, input: &[usize]) -> Result<Tensor> {
+        Ok(channel_shuffle(g, input.last().copied().unwrap_or(self.groups) / self.groups)?)
     }
 }

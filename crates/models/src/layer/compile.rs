@@ -6,6 +6,9 @@
 //! | a ReLU with the convolution with bias, batch norm of a batch or sum in front of it | always |
 //! | convolution, ReLU and max pool | constants, without tangents |
 //! | the mask of such a ReLU with the VJP of the layer after it | a max pool, or a convolution with constants |
+//! | the selection of one token with the layers in front of it that act on each token by itself | always, see `selection` |
+//! | GELU with the linear layer or pointwise convolution behind it | always; convolutions not in mixed precision |
+//! | a pointwise convolution in front of GELU, as a linear layer | not in mixed precision |
 //!
 //! A convolution with a ReLU and a max pool stores less for the VJP than the three by themselves, and skips more products with
 //! zeros. With variables, the layer in front of the ReLU computes the mask and its bias gradient in one pass over the memory.
@@ -13,9 +16,11 @@
 use std::sync::Arc;
 
 use candle_core::Tensor;
+use ops::{Accuracy, Activation};
 
 use super::conv::{ConvFusion, ReluMask};
-use super::{BatchNorm2d, Conv2d, Kind, Layer, LayerInput, LayerLinearization, MaxPool, Sum};
+use super::selection::select_early;
+use super::{BatchNorm2d, Conv2d, Kind, Layer, LayerInput, LayerLinearization, Linear, MaxPool, Sum};
 use crate::{Pass, Result};
 
 /// What fusion depends on beside the layers.
@@ -25,21 +30,31 @@ pub(super) struct Mode {
     pub(super) batch_statistics: bool,
     /// Whether tangents are asked for; also set for passes with candle's graph.
     pub(super) tangents: bool,
+    /// Whether convolutions multiply in bf16.
+    pub(super) mixed_precision: bool,
 }
 
 impl Mode {
     /// The number of modes.
-    pub(super) const COUNT: usize = 4;
+    pub(super) const COUNT: usize = 8;
+
+    /// The mode of a pass, with or without tangents.
+    pub(super) fn of(pass: &Pass, tangents: bool) -> Self {
+        let mixed_precision = pass.accuracy == Accuracy::Bf16;
+        Self { batch_statistics: pass.batch_statistics, tangents, mixed_precision }
+    }
 
     /// The place of this mode among all.
     pub(super) fn index(self) -> usize {
-        2 * usize::from(self.batch_statistics) + usize::from(self.tangents)
+        [self.batch_statistics, self.tangents, self.mixed_precision]
+            .iter()
+            .fold(0, |index, set| 2 * index + usize::from(*set))
     }
 }
 
 /// The layers with neighbours fused.
 pub(super) fn compile<'a>(layers: impl Iterator<Item = &'a Arc<dyn Layer>>, mode: Mode) -> Vec<Arc<dyn Layer>> {
-    let layers: Vec<_> = layers.collect();
+    let layers = select_early(layers.cloned().collect());
     let (mut compiled, mut rest, mut masks_input) = (Vec::new(), layers.as_slice(), false);
     while let Some(first) = rest.first() {
         let Fused { layer, count, mask } = fuse(rest, masks_input, mode);
@@ -60,16 +75,19 @@ struct Fused {
     mask: Option<ReluMask>,
 }
 
-fn fuse(layers: &[&Arc<dyn Layer>], masks_input: bool, mode: Mode) -> Fused {
+fn fuse(layers: &[Arc<dyn Layer>], masks_input: bool, mode: Mode) -> Fused {
     let kind = |index: usize| layers.get(index).map_or(Kind::Other, |layer| layer.kind());
     // The mask of a ReLU at this place.
     let relu = |index: usize| {
-        matches!(kind(index), Kind::Relu).then(|| match kind(index + 1) {
+        matches!(kind(index), Kind::Activation(Activation::Relu)).then(|| match kind(index + 1) {
             Kind::MaxPool(_) => ReluMask::NextLayer,
             Kind::Conv2d(next) if !next.is_tracked() => ReluMask::NextLayer,
             _ => ReluMask::ThisLayer,
         })
     };
+    if let Some((layer, count)) = linear_beside_gelu(kind(0), kind(1), mode) {
+        return Fused { layer: Some(layer), count, mask: None };
+    }
     match kind(0) {
         Kind::Conv2d(conv) => {
             let constant = !conv.is_tracked();
@@ -110,6 +128,34 @@ fn fuse(layers: &[&Arc<dyn Layer>], masks_input: bool, mode: Mode) -> Fused {
             Fused { layer: Some(Arc::new(MaskingMaxPool(*pool))), count: 1, mask: None }
         }
         _ => Fused { layer: None, count: 1, mask: None },
+    }
+}
+
+/// The first one or two layers as a linear layer of the values of GELU, or in front of GELU.
+fn linear_beside_gelu(first: Kind<'_>, second: Kind<'_>, mode: Mode) -> Option<(Arc<dyn Layer>, usize)> {
+    let linear = |kind: Kind<'_>| match kind {
+        Kind::Linear(linear) => Some(linear.clone()),
+        // In mixed precision a convolution multiplies in bf16, and a linear layer does not.
+        Kind::Conv2d(conv) if !mode.mixed_precision => conv.as_linear(),
+        _ => None,
+    };
+    match (first, second) {
+        (Kind::Activation(Activation::Gelu), linear_behind) => Some((Arc::new(GeluLinear(linear(linear_behind)?)), 2)),
+        (Kind::Conv2d(_), Kind::Activation(Activation::Gelu)) => Some((Arc::new(linear(first)?), 1)),
+        _ => None,
+    }
+}
+
+/// GELU and a linear layer. The values of GELU are computed where they are multiplied, which is faster than reading them again.
+struct GeluLinear(Linear);
+
+impl Layer for GeluLinear {
+    fn forward(&self, x: &Tensor, pass: &Pass) -> Result<Tensor> {
+        self.0.forward(&Activation::Gelu.forward(x)?, pass)
+    }
+
+    fn linearize<'a>(&'a self, input: &LayerInput, _: &Pass) -> Result<LayerLinearization<'a>> {
+        self.0.linearize_activated(Some(Activation::Gelu), input)
     }
 }
 
@@ -192,7 +238,7 @@ impl Layer for MaskingMaxPool {
 #[cfg(test)]
 mod tests {
     use candle_core::{DType, Device};
-    use ops::{Activation, ConvSettings, PoolSettings};
+    use ops::{ConvSettings, PoolSettings};
 
     use super::*;
     use crate::layer::{ActivationLayer, ConvSizes, Flatten, Sequential};
@@ -223,7 +269,7 @@ mod tests {
                 relu(),
                 Arc::new(Flatten),
             ];
-            compile(layers.iter(), Mode { batch_statistics, tangents }).len()
+            compile(layers.iter(), Mode { batch_statistics, tangents, mixed_precision: false }).len()
         };
         // conv+relu+pool, conv+norm+relu, conv+relu, sum+relu, flatten.
         assert_eq!(fused(Access::Frozen, false, false), 5);

@@ -9,7 +9,7 @@ use ops::{ConvSettings, PoolSettings, relu_mask};
 
 use super::memo::Memo;
 use super::tape::without_tangents;
-use super::{BatchNorm2d, Footprint, GradientAccumulator, Kind, Layer, LayerInput, LayerLinearization, Tape};
+use super::{BatchNorm2d, Footprint, GradientAccumulator, Kind, Layer, LayerInput, LayerLinearization, Linear, Tape};
 use crate::params::{Builder, Role};
 use crate::{Pass, Result};
 
@@ -101,6 +101,13 @@ impl Conv2d {
     /// Whether a parameter is a variable.
     pub(super) fn is_tracked(&self) -> bool {
         self.weight.track_op() || self.bias.as_ref().is_some_and(Tensor::track_op)
+    }
+
+    /// The same as a linear layer, if every output pixel depends on its own input pixel alone.
+    pub(super) fn as_linear(&self) -> Option<Linear> {
+        let pointwise = ConvSettings { accuracy: self.settings.accuracy, ..ConvSettings::default() };
+        let is_pointwise = matches!(self.weight.dims(), [_, _, 1, 1]) && self.settings == pointwise;
+        is_pointwise.then(|| Linear::of_pointwise_convolution(&self.weight, self.bias.as_ref()))
     }
 
     pub(super) fn has_bias(&self) -> bool {

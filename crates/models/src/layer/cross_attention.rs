@@ -3,9 +3,9 @@
 use candle_core::{Device, Tensor};
 use ops::{AttentionMask, AttentionSettings};
 
-use super::{Attention, Layer, LayerInput, LayerLinearization, Linear, LinearTape, Sequential, require_heads};
+use super::{Attention, Linear, LinearMap, Sequential, require_heads};
 use crate::params::Builder;
-use crate::{Error, Pass, Result};
+use crate::{Error, Result};
 
 impl Attention {
     /// Cross-attention of the first `targets` tokens to the `memory` tokens behind them, with the names `qkv` and `proj`. The output is 0
@@ -93,28 +93,22 @@ fn followed_by_zeros(x: &Tensor, others: usize) -> Result<Tensor> {
     Ok(x.pad_with_zeros(1, 0, others)?)
 }
 
-impl Layer for FirstTokens {
-    fn forward(&self, x: &Tensor, _: &Pass) -> Result<Tensor> {
+impl LinearMap for FirstTokens {
+    fn apply(&self, x: &Tensor) -> Result<Tensor> {
         first(x, self.kept, self.others)
     }
 
-    fn linearize<'a>(&'a self, input: &LayerInput, pass: &Pass) -> Result<LayerLinearization<'a>> {
-        let Self { kept, others } = *self;
-        let tape =
-            LinearTape::new(move |t: &Tensor| first(t, kept, others), move |g: &Tensor| followed_by_zeros(g, others));
-        Ok(LayerLinearization::new(self.forward(&input.x, pass)?, tape))
+    fn transpose(&self, g: &Tensor, _: &[usize]) -> Result<Tensor> {
+        followed_by_zeros(g, self.others)
     }
 }
 
-impl Layer for ZeroTokens {
-    fn forward(&self, x: &Tensor, _: &Pass) -> Result<Tensor> {
+impl LinearMap for ZeroTokens {
+    fn apply(&self, x: &Tensor) -> Result<Tensor> {
         followed_by_zeros(x, self.others)
     }
 
-    fn linearize<'a>(&'a self, input: &LayerInput, pass: &Pass) -> Result<LayerLinearization<'a>> {
-        let Self { kept, others } = *self;
-        let tape =
-            LinearTape::new(move |t: &Tensor| followed_by_zeros(t, others), move |g: &Tensor| first(g, kept, others));
-        Ok(LayerLinearization::new(self.forward(&input.x, pass)?, tape))
+    fn transpose(&self, g: &Tensor, _: &[usize]) -> Result<Tensor> {
+        first(g, self.kept, self.others)
     }
 }

@@ -1,9 +1,10 @@
 //! Dropout as a layer.
 
 use candle_core::Tensor;
-use ops::{dropout_mask, hadamard, repeat_rows};
+use ops::dropout_mask;
 
-use super::{Layer, LayerInput, LayerLinearization, LinearTape};
+use super::random_mask::{linearize_masked, masked};
+use super::{Layer, LayerInput, LayerLinearization};
 use crate::{Pass, Result};
 
 /// Dropout. Its random stream is addressed by the seed and the step of the pass and by the layer's name.
@@ -38,24 +39,12 @@ impl Dropout {
     }
 }
 
-/// `v` times the mask, if there is one, for one or more rows of `v` per row of the mask.
-fn masked(v: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
-    Ok(match mask {
-        Some(mask) => hadamard(v, &repeat_rows("dropout", mask, v)?)?,
-        None => v.clone(),
-    })
-}
-
 impl Layer for Dropout {
     fn forward(&self, x: &Tensor, pass: &Pass) -> Result<Tensor> {
         masked(x, self.mask(x, pass)?.as_ref())
     }
 
     fn linearize<'a>(&'a self, input: &LayerInput, pass: &Pass) -> Result<LayerLinearization<'a>> {
-        let mask = self.mask(&input.x, pass)?;
-        let (y, other) = (masked(&input.x, mask.as_ref())?, mask.clone());
-        let tape =
-            LinearTape::new(move |t: &Tensor| masked(t, mask.as_ref()), move |g: &Tensor| masked(g, other.as_ref()));
-        Ok(LayerLinearization::new(y, tape))
+        linearize_masked(&input.x, self.mask(&input.x, pass)?)
     }
 }

@@ -2,8 +2,8 @@
 
 use candle_core::Tensor;
 
-use super::{Layer, LayerInput, LayerLinearization, LinearTape};
-use crate::{Pass, Result};
+use super::LinearMap;
+use crate::Result;
 
 /// `[n, h, w, c]` to `[n, c·h·w]` in PyTorch's order: channel first, then row, then column. Tokens `[n, t, d]` become `[n, t·d]`;
 /// vectors stay as they are.
@@ -20,8 +20,8 @@ use crate::{Pass, Result};
 #[derive(Debug, Clone, Copy)]
 pub struct Flatten;
 
-impl Flatten {
-    fn apply(x: &Tensor) -> Result<Tensor> {
+impl LinearMap for Flatten {
+    fn apply(&self, x: &Tensor) -> Result<Tensor> {
         Ok(match x.rank() {
             2 => x.clone(),
             4 => x.permute((0, 3, 1, 2))?.contiguous()?.flatten_from(1)?,
@@ -29,26 +29,13 @@ impl Flatten {
         })
     }
 
-    /// The transpose, for inputs of this shape; the number of samples may differ.
-    fn undo(g: &Tensor, shape: &[usize]) -> Result<Tensor> {
-        match shape {
+    fn transpose(&self, g: &Tensor, input: &[usize]) -> Result<Tensor> {
+        match input {
             &[_, height, width, channels] => {
                 Ok(g.reshape(((), channels, height, width))?.permute((0, 2, 3, 1))?.contiguous()?)
             }
             [_, _] => Ok(g.clone()),
-            shape => Ok(g.reshape([&g.dims()[..1], &shape[1..]].concat())?),
+            input => Ok(g.reshape([&g.dims()[..1], input.get(1..).unwrap_or_default()].concat())?),
         }
-    }
-}
-
-impl Layer for Flatten {
-    fn forward(&self, x: &Tensor, _: &Pass) -> Result<Tensor> {
-        Flatten::apply(x)
-    }
-
-    fn linearize<'a>(&'a self, input: &LayerInput, _: &Pass) -> Result<LayerLinearization<'a>> {
-        let shape = input.x.dims().to_vec();
-        let tape = LinearTape::new(Flatten::apply, move |g: &Tensor| Flatten::undo(g, &shape));
-        Ok(LayerLinearization::new(Flatten::apply(&input.x)?, tape))
     }
 }

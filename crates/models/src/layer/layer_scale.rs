@@ -35,6 +35,10 @@ impl Layer for LayerScale {
         let x = self.gamma.track_op().then(|| input.x.clone());
         Ok(LayerLinearization::new(y, ScaleTape { gamma: &self.gamma, x }).with_parameters([&self.gamma]))
     }
+
+    fn is_pointwise(&self) -> bool {
+        true
+    }
 }
 
 struct ScaleTape<'a> {

@@ -33,7 +33,7 @@
 //! 5. List the parameters with [`LayerLinearization::with_parameters`].
 //! 6. Check it: `tests/support/layer_check.rs` compares any layer with finite differences and with candle's graph.
 //!
-//! A layer that is linear in its input and has no parameters returns a [`LinearTape`]; [`Flatten`] is an example, [`Linear`] one with
+//! A layer that is linear in its input and has no parameters is a [`LinearMap`]; [`Flatten`] is an example, [`Linear`] one with
 //! parameters, [`ActivationLayer`] one whose Jacobian depends on the input, and [`Sum`] one with layers inside. A cotangent `g` may
 //! have k rows for each row of the output: row r of `g` belongs to row r mod n (see [`ops::repeat_rows`]).
 //!
@@ -79,12 +79,15 @@ mod graph;
 mod input;
 mod layer_scale;
 mod linear;
+mod linear_map;
 mod memo;
 mod module;
 mod operation;
 mod pool;
 mod prelu;
+mod random_mask;
 mod sample_norm;
+mod selection;
 mod sequential;
 mod sequential_tape;
 mod shared_prefix;
@@ -95,6 +98,7 @@ mod tokens;
 mod windows;
 
 use candle_core::Tensor;
+use ops::Activation;
 
 pub use accumulator::GradientAccumulator;
 pub use activation::ActivationLayer;
@@ -112,6 +116,7 @@ pub(crate) use graph::relative_change;
 pub use input::LayerInput;
 pub use layer_scale::LayerScale;
 pub use linear::Linear;
+pub use linear_map::LinearMap;
 pub use module::CandleModule;
 pub use pool::{GlobalAvgPool, MaxPool};
 pub use prelu::Prelu;
@@ -157,6 +162,12 @@ pub trait Layer: Send + Sync {
         Kind::Other
     }
 
+    /// Whether each vector along the last dimension of the output is the same function of that of the input, so that one token can
+    /// be selected before this layer as well as after it.
+    fn is_pointwise(&self) -> bool {
+        false
+    }
+
     /// The sequences of named layers inside this one that start at its input.
     fn paths(&self) -> Vec<&Sequential> {
         Vec::new()
@@ -171,8 +182,12 @@ pub enum Kind<'a> {
     Conv2d(&'a Conv2d),
     /// Batch norm.
     BatchNorm2d(&'a BatchNorm2d),
-    /// max(x, 0), with derivative 0 at 0.
-    Relu,
+    /// An activation.
+    Activation(Activation),
+    /// A linear layer.
+    Linear(&'a Linear),
+    /// A vector from tokens.
+    TokenPool(TokenPool),
     /// Max pooling.
     MaxPool(&'a MaxPool),
     /// A sum of two paths.

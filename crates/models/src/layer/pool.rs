@@ -4,7 +4,8 @@ use candle_core::Tensor;
 use ops::nhwc::{MaxPositions, global_avg_pool2d, global_avg_pool2d_vjp, max_pool2d, max_pool2d_with_positions};
 use ops::{PoolSettings, relu_mask_rows};
 
-use super::{GradientAccumulator, Kind, Layer, LayerInput, LayerLinearization, LinearTape, Tape};
+use super::linear_map::image_size;
+use super::{GradientAccumulator, Kind, Layer, LayerInput, LayerLinearization, LinearMap, Tape};
 use crate::{Pass, Result};
 
 /// Max pooling.
@@ -93,17 +94,12 @@ impl Tape for MaxPoolTape {
 #[derive(Debug, Clone, Copy)]
 pub struct GlobalAvgPool;
 
-impl Layer for GlobalAvgPool {
-    fn forward(&self, x: &Tensor, _: &Pass) -> Result<Tensor> {
+impl LinearMap for GlobalAvgPool {
+    fn apply(&self, x: &Tensor) -> Result<Tensor> {
         Ok(global_avg_pool2d(x)?)
     }
 
-    fn linearize<'a>(&'a self, input: &LayerInput, _: &Pass) -> Result<LayerLinearization<'a>> {
-        let (_, height, width, _) = input.x.dims4()?;
-        let tape = LinearTape::new(
-            |t: &Tensor| Ok(global_avg_pool2d(t)?),
-            move |g: &Tensor| Ok(global_avg_pool2d_vjp(g, [height, width])?),
-        );
-        Ok(LayerLinearization::new(global_avg_pool2d(&input.x)?, tape))
+    fn transpose(&self, g: &Tensor, input: &[usize]) -> Result<Tensor> {
+        Ok(global_avg_pool2d_vjp(g, image_size(input)?)?)
     }
 }

@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 use ops::{SampleNormLinearization, SampleNormSettings, sample_norm};
 
-use super::operation::linearized;
+use super::operation::linearized_as;
 use super::{Layer, LayerInput, LayerLinearization};
 use crate::params::{Builder, Role};
 use crate::{Pass, Result};
@@ -77,7 +77,11 @@ impl Layer for SampleNorm {
 
     fn linearize<'a>(&'a self, input: &LayerInput, _: &Pass) -> Result<LayerLinearization<'a>> {
         let (gamma, beta) = (self.gamma.as_ref(), self.beta.as_ref());
-        let operation = SampleNormLinearization::at(&input.x, gamma, beta, self.settings)?;
-        linearized(operation, input, gamma.into_iter().chain(beta).cloned().collect())
+        let (output, operation) = SampleNormLinearization::with_value(&input.x, gamma, beta, self.settings)?;
+        Ok(linearized_as(output, operation, input, gamma.into_iter().chain(beta).cloned().collect()))
+    }
+
+    fn is_pointwise(&self) -> bool {
+        self.settings.is_of_last_dimension()
     }
 }

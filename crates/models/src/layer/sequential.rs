@@ -127,7 +127,7 @@ impl Sequential {
     /// # Errors
     /// Those of the layers.
     pub fn tape<'a>(&'a self, input: &LayerInput, pass: &Pass) -> Result<(Tensor, SequentialTape<'a>)> {
-        let mode = Mode { batch_statistics: pass.batch_statistics, tangents: input.tangents };
+        let mode = Mode::of(pass, input.tangents);
         let (mut tape, mut at) = (SequentialTape::new(input), input.clone());
         for layer in self.compiled(mode) {
             let linearization = layer.linearize(&at, pass)?;
@@ -152,7 +152,7 @@ impl Sequential {
 
 impl Layer for Sequential {
     fn forward(&self, x: &Tensor, pass: &Pass) -> Result<Tensor> {
-        let mode = Mode { batch_statistics: pass.batch_statistics, tangents: true };
+        let mode = Mode::of(pass, true);
         self.compiled(mode).try_fold(x.clone(), |x, layer| layer.forward(&x, pass))
     }
 

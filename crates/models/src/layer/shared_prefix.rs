@@ -11,7 +11,7 @@ use crate::{Pass, Result};
 /// The outputs of sequences at the same input. Layers with which several sequences start run once, unless a fused operation
 /// crosses the place where one of them ends: outputs have the same bits as those of each sequence alone.
 pub(crate) fn forward_each(sequences: &[Sequential], x: &Tensor, pass: &Pass) -> Result<Vec<Tensor>> {
-    let mode = Mode { batch_statistics: pass.batch_statistics, tangents: true };
+    let mode = Mode::of(pass, true);
     let mut ends: Vec<Sequential> = sequences.to_vec();
     for (index, one) in sequences.iter().enumerate() {
         ends.extend(sequences[..index].iter().map(|other| one.first(one.common_start(other))));

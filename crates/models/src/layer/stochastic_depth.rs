@@ -1,9 +1,10 @@
 //! Stochastic depth as a layer.
 
 use candle_core::Tensor;
-use ops::{hadamard, repeat_rows, stochastic_depth_mask};
+use ops::stochastic_depth_mask;
 
-use super::{Layer, LayerInput, LayerLinearization, LinearTape};
+use super::random_mask::{linearize_masked, masked};
+use super::{Layer, LayerInput, LayerLinearization};
 use crate::{Pass, Result};
 
 /// Stochastic depth (timm's `DropPath`) at the end of a residual branch: in training the branch of a sample is dropped with this
@@ -27,24 +28,12 @@ impl StochasticDepth {
     }
 }
 
-/// `v` times the mask, if there is one, for one or more rows of `v` per row of the mask.
-fn masked(v: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
-    Ok(match mask {
-        Some(mask) => hadamard(v, &repeat_rows("stochastic-depth", mask, v)?)?,
-        None => v.clone(),
-    })
-}
-
 impl Layer for StochasticDepth {
     fn forward(&self, x: &Tensor, pass: &Pass) -> Result<Tensor> {
         masked(x, self.mask(x, pass)?.as_ref())
     }
 
     fn linearize<'a>(&'a self, input: &LayerInput, pass: &Pass) -> Result<LayerLinearization<'a>> {
-        let mask = self.mask(&input.x, pass)?;
-        let (y, other) = (masked(&input.x, mask.as_ref())?, mask.clone());
-        let tape =
-            LinearTape::new(move |t: &Tensor| masked(t, mask.as_ref()), move |g: &Tensor| masked(g, other.as_ref()));
-        Ok(LayerLinearization::new(y, tape))
+        linearize_masked(&input.x, self.mask(&input.x, pass)?)
     }
 }

@@ -1,8 +1,9 @@
 //! Images as tokens: reshaping, class tokens, position embeddings, and vectors from tokens.
 
 use candle_core::Tensor;
+use ops::nhwc::{channel_shift, channel_sum};
 
-use super::{GradientAccumulator, Layer, LayerInput, LayerLinearization, LinearTape, Tape};
+use super::{GradientAccumulator, Kind, Layer, LayerInput, LayerLinearization, LinearMap, LinearTape, Tape};
 use crate::params::{Builder, Role};
 use crate::{Error, Pass, Result};
 
@@ -12,18 +13,13 @@ use crate::{Error, Pass, Result};
 #[doc(alias = "PatchEmbedding")]
 pub struct Tokens;
 
-impl Layer for Tokens {
-    fn forward(&self, x: &Tensor, _: &Pass) -> Result<Tensor> {
+impl LinearMap for Tokens {
+    fn apply(&self, x: &Tensor) -> Result<Tensor> {
         Ok(x.contiguous()?.flatten(1, 2)?)
     }
 
-    fn linearize<'a>(&'a self, input: &LayerInput, pass: &Pass) -> Result<LayerLinearization<'a>> {
-        let (_, height, width, channels) = input.x.dims4()?;
-        let tape = LinearTape::new(
-            move |t: &Tensor| Ok(t.contiguous()?.flatten(1, 2)?),
-            move |g: &Tensor| Ok(g.contiguous()?.reshape(((), height, width, channels))?),
-        );
-        Ok(LayerLinearization::new(self.forward(&input.x, pass)?, tape))
+    fn transpose(&self, g: &Tensor, input: &[usize]) -> Result<Tensor> {
+        Ok(g.contiguous()?.reshape([&g.dims()[..1], input.get(1..).unwrap_or_default()].concat())?)
     }
 }
 
@@ -31,17 +27,13 @@ impl Layer for Tokens {
 #[derive(Debug, Clone, Copy)]
 pub struct TransposeTokens;
 
-fn transposed(x: &Tensor) -> Result<Tensor> {
-    Ok(x.transpose(1, 2)?.contiguous()?)
-}
-
-impl Layer for TransposeTokens {
-    fn forward(&self, x: &Tensor, _: &Pass) -> Result<Tensor> {
-        transposed(x)
+impl LinearMap for TransposeTokens {
+    fn apply(&self, x: &Tensor) -> Result<Tensor> {
+        Ok(x.transpose(1, 2)?.contiguous()?)
     }
 
-    fn linearize<'a>(&'a self, input: &LayerInput, _: &Pass) -> Result<LayerLinearization<'a>> {
-        Ok(LayerLinearization::new(transposed(&input.x)?, LinearTape::new(transposed, transposed)))
+    fn transpose(&self, g: &Tensor, _: &[usize]) -> Result<Tensor> {
+        self.apply(g)
     }
 }
 
@@ -58,28 +50,9 @@ pub enum TokenPool {
 }
 
 impl TokenPool {
-    fn apply(self, x: &Tensor) -> Result<Tensor> {
-        let tokens = tokens(x)?;
-        Ok(match self {
-            TokenPool::Mean => x.mean(1)?,
-            one => x.narrow(1, one.index(tokens)?, 1)?.contiguous()?.squeeze(1)?,
-        })
-    }
-
-    /// The transpose, for inputs of this many tokens.
-    fn undo(self, g: &Tensor, tokens: usize) -> Result<Tensor> {
-        let one = g.unsqueeze(1)?;
-        if self == TokenPool::Mean {
-            let (n, _, width) = one.dims3()?;
-            return Ok(one.affine(1.0 / tokens as f64, 0.0)?.broadcast_as((n, tokens, width))?.contiguous()?);
-        }
-        let index = self.index(tokens)?;
-        Ok(one.pad_with_zeros(1, index, tokens - index - 1)?)
-    }
-
-    fn index(self, tokens: usize) -> Result<usize> {
+    fn index(&self, tokens: usize) -> Result<usize> {
         let index = match self {
-            TokenPool::Token(index) => index,
+            TokenPool::Token(index) => *index,
             _ => tokens.saturating_sub(1),
         };
         if index < tokens {
@@ -91,23 +64,35 @@ impl TokenPool {
 }
 
 /// The number of tokens of `[n, t, d]`.
-fn tokens(x: &Tensor) -> Result<usize> {
-    let &[_, tokens, _] = x.dims() else {
+fn tokens(shape: &[usize]) -> Result<usize> {
+    let &[_, tokens, _] = shape else {
         let rule = "the input is a batch of tokens [n, t, d]".into();
-        return Err(Error::Shape { op: "tokens", left: x.dims().to_vec(), right: Vec::new(), rule });
+        return Err(Error::Shape { op: "tokens", left: shape.to_vec(), right: Vec::new(), rule });
     };
     Ok(tokens)
 }
 
-impl Layer for TokenPool {
-    fn forward(&self, x: &Tensor, _: &Pass) -> Result<Tensor> {
-        self.apply(x)
+impl LinearMap for TokenPool {
+    fn apply(&self, x: &Tensor) -> Result<Tensor> {
+        let tokens = tokens(x.dims())?;
+        Ok(match self {
+            TokenPool::Mean => x.mean(1)?,
+            one => x.narrow(1, one.index(tokens)?, 1)?.contiguous()?.squeeze(1)?,
+        })
     }
 
-    fn linearize<'a>(&'a self, input: &LayerInput, _: &Pass) -> Result<LayerLinearization<'a>> {
-        let (pool, tokens) = (*self, tokens(&input.x)?);
-        let tape = LinearTape::new(move |t: &Tensor| pool.apply(t), move |g: &Tensor| pool.undo(g, tokens));
-        Ok(LayerLinearization::new(pool.apply(&input.x)?, tape))
+    fn transpose(&self, g: &Tensor, input: &[usize]) -> Result<Tensor> {
+        let (one, tokens) = (g.unsqueeze(1)?, tokens(input)?);
+        if *self == TokenPool::Mean {
+            let (n, _, width) = one.dims3()?;
+            return Ok(one.affine(1.0 / tokens as f64, 0.0)?.broadcast_as((n, tokens, width))?.contiguous()?);
+        }
+        let index = self.index(tokens)?;
+        Ok(one.pad_with_zeros(1, index, tokens - index - 1)?)
+    }
+
+    fn kind(&self) -> Kind<'_> {
+        Kind::TokenPool(*self)
     }
 }
 
@@ -177,13 +162,15 @@ impl Layer for PositionEmbedding {
                 rule: "there is one position for each token; another image size has other tokens".into(),
             });
         }
-        Ok(x.broadcast_add(&self.positions)?)
+        let sum = channel_shift(&x.contiguous()?.flatten_from(1)?, &self.positions.flatten_all()?)?;
+        Ok(sum.reshape(x.shape())?)
     }
 
     fn linearize<'a>(&'a self, input: &LayerInput, pass: &Pass) -> Result<LayerLinearization<'a>> {
         let y = self.forward(&input.x, pass)?.detach();
         let same = |v: &Tensor| -> Result<Tensor> { Ok(v.clone()) };
-        let by_parameter = |g: &Tensor| Ok(g.sum_keepdim(0)?);
+        let by_parameter =
+            |g: &Tensor| Ok(channel_sum(&g.contiguous()?.flatten_from(1)?)?.reshape(self.positions.shape())?);
         let tape = ParameterTape { linear: LinearTape::new(same, same), parameter: &self.positions, by_parameter };
         Ok(LayerLinearization::new(y, tape).with_parameters([&self.positions]))
     }

@@ -3,7 +3,8 @@
 use candle_core::{DType, Device, Tensor};
 use ops::{AttentionLinearization, AttentionMask, AttentionSettings, Linearized, attention};
 
-use super::{GradientAccumulator, Layer, LayerInput, LayerLinearization, LinearTape, Tape};
+use super::operation::linearized_through;
+use super::{Layer, LayerInput, LayerLinearization, LinearMap};
 use crate::params::{Builder, Role};
 use crate::{Error, Pass, Result};
 
@@ -106,15 +107,13 @@ pub struct DivideWindows(
     pub Windows,
 );
 
-impl Layer for DivideWindows {
-    fn forward(&self, x: &Tensor, _: &Pass) -> Result<Tensor> {
+impl LinearMap for DivideWindows {
+    fn apply(&self, x: &Tensor) -> Result<Tensor> {
         self.0.divide(x)
     }
 
-    fn linearize<'a>(&'a self, input: &LayerInput, _: &Pass) -> Result<LayerLinearization<'a>> {
-        let windows = self.0;
-        let tape = LinearTape::new(move |t: &Tensor| windows.divide(t), move |g: &Tensor| windows.join(g));
-        Ok(LayerLinearization::new(windows.divide(&input.x)?, tape))
+    fn transpose(&self, g: &Tensor, _: &[usize]) -> Result<Tensor> {
+        self.0.join(g)
     }
 }
 
@@ -125,15 +124,13 @@ pub struct JoinWindows(
     pub Windows,
 );
 
-impl Layer for JoinWindows {
-    fn forward(&self, x: &Tensor, _: &Pass) -> Result<Tensor> {
+impl LinearMap for JoinWindows {
+    fn apply(&self, x: &Tensor) -> Result<Tensor> {
         self.0.join(x)
     }
 
-    fn linearize<'a>(&'a self, input: &LayerInput, _: &Pass) -> Result<LayerLinearization<'a>> {
-        let windows = self.0;
-        let tape = LinearTape::new(move |t: &Tensor| windows.join(t), move |g: &Tensor| windows.divide(g));
-        Ok(LayerLinearization::new(windows.join(&input.x)?, tape))
+    fn transpose(&self, g: &Tensor, _: &[usize]) -> Result<Tensor> {
+        self.0.divide(g)
     }
 }
 
@@ -192,41 +189,8 @@ impl Layer for WindowAttention {
     fn linearize<'a>(&'a self, input: &LayerInput, _: &Pass) -> Result<LayerLinearization<'a>> {
         let bias = self.bias(&self.table.detach())?;
         let operation = AttentionLinearization::at(&input.x, Some(&bias), self.mask.as_ref(), self.settings)?;
-        let output = operation.value()?;
-        let tape = WindowTape { layer: self, operation, x: input.x.clone() };
-        Ok(LayerLinearization::new(output, tape).with_parameters([&self.table]))
-    }
-}
-
-struct WindowTape<'a> {
-    layer: &'a WindowAttention,
-    operation: AttentionLinearization,
-    x: Tensor,
-}
-
-impl Tape for WindowTape<'_> {
-    fn vjp(&self, g: &Tensor, into: &mut GradientAccumulator) -> Result<Option<Tensor>> {
-        let table = &self.layer.table;
-        let gradients = self.operation.gradients(g, into.wants(table))?;
-        if let Some(bias) = gradients.parameters.first().filter(|_| into.wants(table)) {
-            into.add(table, self.layer.by_table(bias)?)?;
-        }
-        Ok(into.wants_input().then_some(gradients.input))
-    }
-
-    fn jvp(&self, t: &Tensor) -> Result<Tensor> {
-        Ok(self.operation.tangent(t)?)
-    }
-
-    fn penalty(&self, g: &Tensor, t: &Tensor, into: &mut GradientAccumulator) -> Result<Tensor> {
-        let (table, term) = (&self.layer.table, self.operation.tangent_cotangent_term(g, t)?);
-        if let Some(by_input) = term.by_input {
-            into.add(&self.x, by_input)?;
-        }
-        if let Some(Some(bias)) = term.by_parameters.first().filter(|_| into.wants(table)) {
-            into.add(table, self.layer.by_table(bias)?)?;
-        }
-        Ok(term.tangent)
+        let by_table = |bias: Tensor| self.by_table(&bias);
+        Ok(linearized_through(operation.value()?, operation, input, vec![self.table.clone()], by_table))
     }
 }
 
@@ -235,8 +199,8 @@ impl Tape for WindowTape<'_> {
 #[derive(Debug, Clone, Copy)]
 pub struct MergePatches;
 
-impl MergePatches {
-    fn merge(x: &Tensor) -> Result<Tensor> {
+impl LinearMap for MergePatches {
+    fn apply(&self, x: &Tensor) -> Result<Tensor> {
         let (samples, height, width, channels) = x.dims4()?;
         if !height.is_multiple_of(2) || !width.is_multiple_of(2) {
             let rule = "both sides of an image are even".into();
@@ -247,21 +211,10 @@ impl MergePatches {
         Ok(x.reshape((samples, height / 2, width / 2, 4 * channels))?)
     }
 
-    fn undo(g: &Tensor) -> Result<Tensor> {
+    fn transpose(&self, g: &Tensor, _: &[usize]) -> Result<Tensor> {
         let (samples, height, width, channels) = g.dims4()?;
         let g = g.contiguous()?.reshape(&[samples, height, width, 2, 2, channels / 4][..])?;
         let g = g.permute([0, 1, 4, 2, 3, 5])?.contiguous()?;
         Ok(g.reshape((samples, 2 * height, 2 * width, channels / 4))?)
-    }
-}
-
-impl Layer for MergePatches {
-    fn forward(&self, x: &Tensor, _: &Pass) -> Result<Tensor> {
-        MergePatches::merge(x)
-    }
-
-    fn linearize<'a>(&'a self, input: &LayerInput, _: &Pass) -> Result<LayerLinearization<'a>> {
-        let y = MergePatches::merge(&input.x)?;
-        Ok(LayerLinearization::new(y, LinearTape::new(MergePatches::merge, MergePatches::undo)))
     }
 }

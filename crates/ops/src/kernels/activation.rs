@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Element;
+use super::instruction_set::InstructionSet;
+
 /// A function applied to every element.
 ///
 /// **Conventions** At its kinks an activation has the derivative that PyTorch gives: 0 at 0 for ReLU, at 0 and 6 for ReLU6, at ±3
@@ -73,6 +76,49 @@ pub(crate) fn smooth_derivative(activation: Activation, order: u8) -> Option<Fun
     }
 }
 
+/// The derivative of one order of a smooth activation, applied to elements in their own precision where that is faster than f64.
+pub(crate) enum Derivative {
+    /// [`Element::gelu`].
+    Gelu,
+    /// [`Element::gelu_slope`].
+    GeluSlope,
+    /// A function in f64.
+    Function(Function),
+}
+
+impl Derivative {
+    /// The derivative of this order, or `None` as for [`smooth_derivative`].
+    pub(crate) fn new(activation: Activation, order: u8) -> Option<Self> {
+        match (activation, order) {
+            (Activation::Gelu, 0) => Some(Self::Gelu),
+            (Activation::Gelu, 1) => Some(Self::GeluSlope),
+            _ => smooth_derivative(activation, order).map(Self::Function),
+        }
+    }
+
+    /// Replaces every element by the derivative there.
+    pub(crate) fn apply<T: Element>(&self, elements: &mut [T]) {
+        let set = InstructionSet::best();
+        match self {
+            Self::Gelu => set.vectorised(|| elements.iter_mut().for_each(|x| *x = x.gelu())),
+            Self::GeluSlope => set.vectorised(|| elements.iter_mut().for_each(|x| *x = x.gelu_slope())),
+            Self::Function(function) => elements.iter_mut().for_each(|x| *x = T::from_f64(function(x.to_f64()))),
+        }
+    }
+
+    /// Multiplies every element by the derivative at the element of `x` in its place.
+    pub(crate) fn multiply<T: Element>(&self, elements: &mut [T], x: &[T]) {
+        const BUFFER: usize = 256;
+        let mut slope = [T::default(); BUFFER];
+        for (elements, x) in elements.chunks_mut(BUFFER).zip(x.chunks(BUFFER)) {
+            let slope = &mut slope[..x.len()];
+            slope.copy_from_slice(x);
+            self.apply(slope);
+            elements.iter_mut().zip(slope).for_each(|(element, slope)| *element = *element * *slope);
+        }
+    }
+}
+
 fn leaky_relu(slope: f64, order: u8) -> Option<Function> {
     Some(match order {
         0 => Box::new(move |x| if x > 0.0 { x } else { slope * x }),
@@ -114,8 +160,8 @@ fn without_parameters(activation: Activation, order: u8) -> Option<fn(f64) -> f6
             let tilt = 1.0 - 2.0 * logistic(x);
             3.0 * logistic_curvature(x) + x * s * (tilt * tilt - 2.0 * s)
         },
-        (Activation::Gelu, 0) => |x| x * normal_distribution(x),
-        (Activation::Gelu, 1) => |x| normal_distribution(x) + x * normal_density(x),
+        (Activation::Gelu, 0) => gelu,
+        (Activation::Gelu, 1) => gelu_slope,
         (Activation::Gelu, 2) => |x| (2.0 - x * x) * normal_density(x),
         (Activation::Gelu, 3) => |x| (x * x - 4.0) * x * normal_density(x),
         (Activation::GeluTanh, 0) => |x| 0.5 * x * (1.0 + cubic(x).tanh()),
@@ -140,6 +186,16 @@ fn without_parameters(activation: Activation, order: u8) -> Option<fn(f64) -> f6
         _ => return None,
     };
     Some(function)
+}
+
+/// x·Φ(x).
+pub(super) fn gelu(x: f64) -> f64 {
+    x * normal_distribution(x)
+}
+
+/// Φ(x) + x·φ(x).
+pub(super) fn gelu_slope(x: f64) -> f64 {
+    normal_distribution(x) + x * normal_density(x)
 }
 
 fn hard_sigmoid(x: f64) -> f64 {

@@ -16,7 +16,8 @@ use std::mem::MaybeUninit;
 
 use super::Element;
 use super::instruction_set::InstructionSet;
-use super::matmul::{Matrix, product_into};
+use super::matmul::Matrix;
+use super::panels::Panels;
 use super::shared::{Shared, for_each_task};
 use super::softmax::{dot, product_row, softmax_row};
 use super::uninitialised::{writable, written};
@@ -52,9 +53,10 @@ pub(crate) struct Mask {
     pub(crate) rows: usize,
 }
 
-/// A part of the samples, and a head.
+/// A part of the cotangents, a part of the samples, and a head.
 #[derive(Clone, Copy)]
 struct Task {
+    part: usize,
     first: usize,
     end: usize,
     head: usize,
@@ -70,20 +72,30 @@ impl Sizes {
         self.tokens * self.tokens
     }
 
-    /// Runs `work` for every head and part of the samples, in parallel, with the number of the task.
-    fn for_each_task(&self, products: usize, work: impl Fn(usize, Task) + Send + Sync) {
+    /// Runs `work` for every part of the cotangents of each sample, part of the samples and head, in parallel, with the number of
+    /// the task.
+    fn for_each_task(&self, products: usize, cotangent_parts: usize, work: impl Fn(usize, Task) + Send + Sync) {
         let part = self.samples.div_ceil(PARTS).max(1);
         let multiplications = self.samples * self.heads * self.square() * self.head_width * products;
-        for_each_task(self.tasks(), multiplications, |task| {
-            let first = task / self.heads * part;
+        for_each_task(self.tasks(cotangent_parts), multiplications, |task| {
+            let first = task / self.heads % self.sample_parts() * part;
             let end = (first + part).min(self.samples);
-            work(task, Task { first, end, head: task % self.heads });
+            let part = task / self.heads / self.sample_parts();
+            work(task, Task { part, first, end, head: task % self.heads });
         });
     }
 
-    fn tasks(&self) -> usize {
-        let part = self.samples.div_ceil(PARTS).max(1);
-        self.samples.div_ceil(part) * self.heads
+    fn sample_parts(&self) -> usize {
+        self.samples.div_ceil(self.samples.div_ceil(PARTS).max(1))
+    }
+
+    fn tasks(&self, cotangent_parts: usize) -> usize {
+        cotangent_parts * self.sample_parts() * self.heads
+    }
+
+    /// The parts into which this number of cotangents of each sample is divided: few samples alone would make few tasks.
+    fn cotangent_parts(&self, each: usize) -> usize {
+        PARTS.div_ceil(self.sample_parts() * self.heads).min(each)
     }
 
     /// q, k or v (0, 1, 2) of one head of a packed row block.
@@ -104,14 +116,6 @@ impl Sizes {
     }
 }
 
-/// factor·(a·b), or the sum with it, in a block of tokens × tokens.
-fn into_square<T: Element>(factor: f64, a: Matrix<'_, T>, b: Matrix<'_, T>, out: &mut [T], accumulate: bool) {
-    let columns = b.sizes[1];
-    assert_eq!(out.len(), a.sizes[0] * columns, "length of the product");
-    // SAFETY: by the assertion `out` holds the product, and it is borrowed exclusively and initialised.
-    unsafe { product_into(factor, a, b, (out.as_mut_ptr(), columns), accumulate) }
-}
-
 /// Where tasks write one head of their rows: disjoint columns of a shared buffer.
 #[derive(Clone, Copy)]
 struct Columns<T> {
@@ -125,15 +129,15 @@ impl<T: Element> Columns<T> {
         Self { start: Shared::new(buffer.as_mut_ptr().cast()), stride, tokens }
     }
 
-    /// Writes factor·(a·b), or adds it.
+    /// Writes a·b, or adds it.
     ///
     /// # Safety
     /// The block of `row` from `column` on lies within the buffer, and only the calling task writes it.
-    unsafe fn write(self, row: usize, column: usize, factor: f64, a: Matrix<'_, T>, b: Matrix<'_, T>, add: bool) {
+    unsafe fn write(self, row: usize, column: usize, a: Matrix<'_, T>, b: &Panels<T>, add: bool) {
         // SAFETY: the caller vouches for the block.
         unsafe {
             let start = self.start.get().add(row * self.tokens * self.stride + column);
-            product_into(factor, a, b, (start, self.stride), add);
+            b.multiply(a, (start, self.stride), add);
         }
     }
 }
@@ -141,7 +145,7 @@ impl<T: Element> Columns<T> {
 /// The logits of one head of one sample.
 fn logits<T: Element>(sizes: &Sizes, terms: Terms<'_, T>, x: &[T], sample: usize, head: usize, out: &mut [T]) {
     let (q, k) = (sizes.operand(x, sample, head, 0), sizes.operand(x, sample, head, 1));
-    into_square(sizes.scale, q, k.transposed(), out, false);
+    Panels::of(T::from_f64(sizes.scale), k.transposed()).multiply_into(q, out, false);
     if let Some(bias) = terms.bias {
         let bias = &bias[head * sizes.square()..][..sizes.square()];
         out.iter_mut().zip(bias).for_each(|(logit, bias)| *logit += *bias);
@@ -196,18 +200,24 @@ pub(crate) fn value<T: Element>(sizes: &Sizes, terms: Terms<'_, T>, x: &[T]) -> 
 }
 
 fn value_to<T: Element>(sizes: &Sizes, terms: Terms<'_, T>, x: &[T], to: Columns<T>, sums: Shared<f64>) {
-    sizes.for_each_task(2, |_, task| {
+    sizes.for_each_task(2, 1, |_, task| {
         let mut p = vec![T::default(); sizes.square()];
         for sample in task.first..task.end {
             logits(sizes, terms, x, sample, task.head, &mut p);
-            for (query, row) in p.chunks_exact_mut(sizes.tokens).enumerate() {
-                let log_sum = InstructionSet::best().vectorised(|| softmax_row(row));
-                // SAFETY: only this task writes the rows of this sample and head.
-                unsafe { *sums.get().add((sample * sizes.heads + task.head) * sizes.tokens + query) = log_sum };
-            }
-            let v = sizes.operand(x, sample, task.head, 2);
+            let start = (sample * sizes.heads + task.head) * sizes.tokens;
+            // SAFETY: the sums hold the rows of this sample and head, which only this task writes.
+            let sums = unsafe { std::slice::from_raw_parts_mut(sums.get().add(start), sizes.tokens) };
+            InstructionSet::best().vectorised(
+                #[inline(always)]
+                || {
+                    for (row, sum) in p.chunks_exact_mut(sizes.tokens).zip(sums) {
+                        *sum = softmax_row(row);
+                    }
+                },
+            );
+            let v = Panels::of(T::from_f64(1.0), sizes.operand(x, sample, task.head, 2));
             // SAFETY: only this task writes the columns of this sample and head.
-            unsafe { to.write(sample, task.head * sizes.head_width, 1.0, sizes.weights(&p), v, false) };
+            unsafe { to.write(sample, task.head * sizes.head_width, sizes.weights(&p), &v, false) };
         }
     });
 }
@@ -243,7 +253,8 @@ pub(crate) fn gradients<T: Element>(
     each: usize,
     by_bias: bool,
 ) -> (Vec<T>, Option<Vec<f64>>) {
-    let mut slots = vec![0.0; if by_bias { sizes.tasks() * sizes.square() } else { 0 }];
+    let tasks = sizes.tasks(sizes.cotangent_parts(each));
+    let mut slots = vec![0.0; if by_bias { tasks * sizes.square() } else { 0 }];
     let sums = Shared::new(slots.as_mut_ptr());
     let write = |dx: &mut [MaybeUninit<T>]| {
         gradients_to(sizes, kept, (g, each), by_bias, Columns::new(dx, 3 * sizes.width(), sizes.tokens), sums);
@@ -261,24 +272,28 @@ fn gradients_to<T: Element>(
     to: Columns<T>,
     sums: Shared<f64>,
 ) {
-    let width = sizes.width();
-    sizes.for_each_task(5 * each, |number, task| {
+    let (width, scale, one) = (sizes.width(), T::from_f64(sizes.scale), T::from_f64(1.0));
+    let parts = sizes.cotangent_parts(each);
+    sizes.for_each_task(5 * each, parts, |number, task| {
         let (mut p, mut r) = (vec![T::default(); sizes.square()], vec![T::default(); sizes.square()]);
         let mut bias_sums = vec![0.0; if by_bias { sizes.square() } else { 0 }];
         let column = task.head * sizes.head_width;
         for sample in task.first..task.end {
             weights(sizes, kept.terms, kept.x, kept.log_sums, [sample, task.head], &mut p);
             let [q, k, v] = [0, 1, 2].map(|which| sizes.operand(kept.x, sample, task.head, which));
-            for row in (0..each).map(|cotangent| cotangent * sizes.samples + sample) {
+            let (q, k, v) = (Panels::of(scale, q), Panels::of(scale, k), Panels::of(one, v.transposed()));
+            let cotangents = task.part * each / parts..(task.part + 1) * each / parts;
+            for row in cotangents.map(|cotangent| cotangent * sizes.samples + sample) {
                 let g = sizes.output(g, row, task.head);
-                into_square(1.0, g, v.transposed(), &mut r, false);
+                v.multiply_into(g, &mut r, false);
                 times_softmax_jacobian(sizes, &p, &mut r);
                 add_to(&mut bias_sums, &r);
+                let (g, r, p) = (Panels::of(one, g), sizes.weights(&r), sizes.weights(&p));
                 // SAFETY: only this task writes the columns of this row and head.
                 unsafe {
-                    to.write(row, column, sizes.scale, sizes.weights(&r), k, false);
-                    to.write(row, width + column, sizes.scale, sizes.weights(&r).transposed(), q, false);
-                    to.write(row, 2 * width + column, 1.0, sizes.weights(&p).transposed(), g, false);
+                    to.write(row, column, r, &k, false);
+                    to.write(row, width + column, r.transposed(), &q, false);
+                    to.write(row, 2 * width + column, p.transposed(), &g, false);
                 }
             }
         }
@@ -311,8 +326,9 @@ fn times_softmax_jacobian<T: Element>(sizes: &Sizes, p: &[T], x: &mut [T]) {
 /// U = scale·(tq kᵀ + q tkᵀ) of one head.
 fn logit_tangent<T: Element>(sizes: &Sizes, x: &[T], t: &[T], [sample, head]: [usize; 2], out: &mut [T]) {
     let [[q, k], [tq, tk]] = [x, t].map(|x| [0, 1].map(|which| sizes.operand(x, sample, head, which)));
-    into_square(sizes.scale, tq, k.transposed(), out, false);
-    into_square(sizes.scale, q, tk.transposed(), out, true);
+    let scale = T::from_f64(sizes.scale);
+    Panels::of(scale, k.transposed()).multiply_into(tq, out, false);
+    Panels::of(scale, tk.transposed()).multiply_into(q, out, true);
 }
 
 /// The JVP.
@@ -323,7 +339,7 @@ pub(crate) fn tangent<T: Element>(sizes: &Sizes, kept: Kept<'_, T>, t: &[T]) -> 
 }
 
 fn tangent_to<T: Element>(sizes: &Sizes, kept: Kept<'_, T>, t: &[T], to: Columns<T>) {
-    sizes.for_each_task(5, |_, task| {
+    sizes.for_each_task(5, 1, |_, task| {
         let (mut p, mut u) = (vec![T::default(); sizes.square()], vec![T::default(); sizes.square()]);
         for sample in task.first..task.end {
             let at = [sample, task.head];
@@ -348,11 +364,11 @@ unsafe fn write_tangent<T: Element>(
     [sample, head]: [usize; 2],
 ) {
     let column = head * sizes.head_width;
-    let [v, tv] = [x, t].map(|x| sizes.operand(x, sample, head, 2));
+    let [v, tv] = [x, t].map(|x| Panels::of(T::from_f64(1.0), sizes.operand(x, sample, head, 2)));
     // SAFETY: the caller vouches for the columns.
     unsafe {
-        to.write(sample, column, 1.0, sizes.weights(p_tangent), v, false);
-        to.write(sample, column, 1.0, sizes.weights(p), tv, true);
+        to.write(sample, column, sizes.weights(p_tangent), &v, false);
+        to.write(sample, column, sizes.weights(p), &tv, true);
     }
 }
 
@@ -374,10 +390,10 @@ pub(crate) fn tangent_cotangent_term<T: Element>(
     let (width, stride) = (sizes.width(), 3 * sizes.width());
     let mut dy = vec![T::default(); sizes.samples * sizes.tokens * width];
     let mut dx = vec![T::default(); kept.x.len()];
-    let mut slots = vec![0.0; if by_bias { sizes.tasks() * sizes.square() } else { 0 }];
+    let mut slots = vec![0.0; if by_bias { sizes.tasks(1) * sizes.square() } else { 0 }];
     let to_tangent = Columns::new(writable(&mut dy), width, sizes.tokens);
     let (to, sums) = (Columns::new(writable(&mut dx), stride, sizes.tokens), Shared::new(slots.as_mut_ptr()));
-    sizes.for_each_task(13, |number, task| {
+    sizes.for_each_task(13, 1, |number, task| {
         let mut bias_sums = vec![0.0; if by_bias { sizes.square() } else { 0 }];
         let mut squares = Squares::new(sizes);
         let column = task.head * sizes.head_width;
@@ -386,18 +402,19 @@ pub(crate) fn tangent_cotangent_term<T: Element>(
             squares.fill(sizes, kept, g, t, at);
             let Squares { p, u, r, m, .. } = &squares;
             add_to(&mut bias_sums, m);
-            let [q, k, tq, tk] =
-                [(kept.x, 0), (kept.x, 1), (t, 0), (t, 1)].map(|(x, which)| sizes.operand(x, sample, task.head, which));
-            let g = sizes.output(g, sample, task.head);
+            let scale = T::from_f64(sizes.scale);
+            let [q, k, tq, tk] = [(kept.x, 0), (kept.x, 1), (t, 0), (t, 1)]
+                .map(|(x, which)| Panels::of(scale, sizes.operand(x, sample, task.head, which)));
+            let g = Panels::of(T::from_f64(1.0), sizes.output(g, sample, task.head));
             let [r, m] = [r, m].map(|square| sizes.weights(square));
             // SAFETY: only this task writes the columns of this sample and head.
             unsafe {
                 write_tangent(sizes, to_tangent, [p, u], [kept.x, t], at);
-                to.write(sample, column, sizes.scale, m, k, false);
-                to.write(sample, column, sizes.scale, r, tk, true);
-                to.write(sample, width + column, sizes.scale, m.transposed(), q, false);
-                to.write(sample, width + column, sizes.scale, r.transposed(), tq, true);
-                to.write(sample, 2 * width + column, 1.0, sizes.weights(u).transposed(), g, false);
+                to.write(sample, column, m, &k, false);
+                to.write(sample, column, r, &tk, true);
+                to.write(sample, width + column, m.transposed(), &q, false);
+                to.write(sample, width + column, r.transposed(), &tq, true);
+                to.write(sample, 2 * width + column, sizes.weights(u).transposed(), &g, false);
             }
         }
         // SAFETY: every task has a slot of its own.
@@ -425,8 +442,9 @@ impl<T: Element> Squares<T> {
         logit_tangent(sizes, kept.x, t, [sample, head], &mut self.u);
         let g = sizes.output(g, sample, head);
         let [v, tv] = [kept.x, t].map(|x| sizes.operand(x, sample, head, 2));
-        into_square(1.0, g, v.transposed(), &mut self.r, false);
-        into_square(1.0, g, tv.transposed(), &mut self.m, false);
+        let one = T::from_f64(1.0);
+        Panels::of(one, v.transposed()).multiply_into(g, &mut self.r, false);
+        Panels::of(one, tv.transposed()).multiply_into(g, &mut self.m, false);
         let rows = self.p.chunks_exact(sizes.tokens).zip(self.u.chunks_exact_mut(sizes.tokens));
         let rows = rows.zip(self.r.chunks_exact_mut(sizes.tokens).zip(self.m.chunks_exact_mut(sizes.tokens)));
         InstructionSet::best().vectorised(

@@ -17,6 +17,11 @@ pub(crate) fn map<T: Copy + Send + Sync, F: Fn(T) -> T + Send + Sync>(x: &[T], f
     })
 }
 
+/// A copy of `x` in which `change` has changed every block.
+pub(crate) fn changed<T: Copy + Send + Sync>(x: &[T], change: impl Fn(&mut [T]) + Send + Sync) -> Vec<T> {
+    uninitialised::changed_copy(x, BLOCK, |_, block| change(block))
+}
+
 /// max(x, 0). NaN stays NaN, so that a diverged network does not look like a sparse one.
 #[inline(always)]
 pub(crate) fn positive_part<T: Element>(x: T) -> T {

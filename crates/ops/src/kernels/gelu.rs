@@ -4,6 +4,8 @@
 //! 1/(1 + 0.3·a), fitted by least squares of the relative error at Chebyshev nodes of 0 ≤ a ≤ 14; its relative error is below 7e-8
 //! there. The normal density needs the same exponential.
 
+use super::exponential::exp;
+
 /// Coefficients of E in powers of 1/(1 + [`SLOPE`]·a).
 const E: [f32; 9] = [
     9.096_309e-6,
@@ -20,32 +22,11 @@ const SLOPE: f32 = 0.3;
 /// 1/√(2π).
 const DENSITY: f32 = 0.398_942_3;
 
-/// e to the power of x ≤ 0, with a relative error below 2e-7; 0 below −87, where the result would not be normal.
-#[inline(always)]
-fn exp_of_negative(x: f32) -> f32 {
-    const LOG2_E: f32 = std::f32::consts::LOG2_E;
-    // ln 2 in two parts, of which the first has few digits.
-    const LN_2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];
-    // Adding it rounds to an integer, which then stands in the low bits.
-    const ROUND: f32 = 12_582_912.0;
-    let bounded = if x > -87.0 { x } else { -87.0 };
-    let rounded = bounded * LOG2_E + ROUND;
-    let integer = rounded - ROUND;
-    let rest = (bounded - integer * LN_2[0]) - integer * LN_2[1];
-    // The Taylor polynomial of degree 7: the remainder for |rest| ≤ ln(2)/2 is below 5e-9.
-    let mut power = 1.0 / 5040.0;
-    for coefficient in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
-        power = power * rest + coefficient;
-    }
-    let scale = f32::from_bits(rounded.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(127) << 23);
-    if x > -87.0 { power * scale } else { 0.0 }
-}
-
 /// Φ(x) and the normal density at x.
 #[inline(always)]
 fn normal(x: f32) -> [f32; 2] {
     let a = x.abs();
-    let power = exp_of_negative(-0.5 * a * a);
+    let power = exp(-0.5 * a * a);
     let t = 1.0 / (1.0 + SLOPE * a);
     let mut tail = E[8];
     for index in (0..8).rev() {

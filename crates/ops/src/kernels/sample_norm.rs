@@ -16,6 +16,8 @@ use rayon::prelude::*;
 
 use super::Element;
 use super::instruction_set::InstructionSet;
+use super::shared::Shared;
+use super::uninitialised::changed_copy;
 
 /// Values of one task: enough to hide the scheduling.
 const TASK: usize = 1 << 14;
@@ -123,24 +125,6 @@ fn tasks<T: Send, R: Send>(
     parts.into_par_iter().enumerate().map(run).collect()
 }
 
-/// The moments of every set, sample by sample.
-pub(crate) fn moments<T: Element>(sets: &Sets, x: &[T]) -> Vec<Moments> {
-    let (sample, groups) = (sets.sample_len().max(1), sets.groups);
-    let mut moments = vec![Moments::default(); x.len() / sample * groups];
-    tasks(
-        vec![&mut moments],
-        sets.task_len() / sample * groups,
-        #[inline(always)]
-        |first, parts| {
-            for (index, moments) in parts.iter_mut().flat_map(|part| part.iter_mut()).enumerate() {
-                let set = first + index;
-                *moments = moments_of_set(sets, x, set / groups * sample, set % groups);
-            }
-        },
-    );
-    moments
-}
-
 #[inline(always)]
 fn moments_of_set<T: Element>(sets: &Sets, x: &[T], sample: usize, group: usize) -> Moments {
     let mean = if sets.centred { mean_of_set(sets, x, sample, group, |x| x.to_f64()) } else { 0.0 };
@@ -159,30 +143,30 @@ fn mean_of_set<T: Element>(sets: &Sets, x: &[T], sample: usize, group: usize, te
     total / sets.count()
 }
 
-/// γ·x̂ + β.
-pub(crate) fn value<T: Element>(sets: &Sets, x: &[T], moments: &[Moments], gamma: &[T], beta: &[T]) -> Vec<T> {
+/// γ·x̂ + β, and the moments of every set, sample by sample.
+pub(crate) fn value<T: Element>(sets: &Sets, x: &[T], gamma: &[T], beta: &[T]) -> (Vec<T>, Vec<Moments>) {
     let (sample, len) = (sets.sample_len(), sets.run_len());
-    let mut y = vec![T::default(); x.len()];
-    tasks(
-        vec![&mut y],
-        sets.task_len(),
-        #[inline(always)]
-        |first, parts| {
-            for y in parts {
-                for (index, set, group) in sets_in(sets, first, y.len()) {
-                    let moments = moments[set];
+    let mut moments = vec![Moments::default(); x.len() / sample.max(1) * sets.groups];
+    let all = Shared::new(moments.as_mut_ptr());
+    let y = changed_copy(x, sets.task_len(), |task, y| {
+        InstructionSet::best().vectorised(
+            #[inline(always)]
+            || {
+                for (index, set, group) in sets_in(sets, task * sets.task_len(), y.len()) {
+                    let moments = moments_of_set(sets, y, index * sample, group);
+                    // SAFETY: there is one entry for each set, and only this task has the set.
+                    unsafe { *all.get().add(set) = moments };
                     for run in sets.runs(index * sample, group) {
-                        let x = &x[first + run.start..][..len];
                         let (gamma, beta) = (&gamma[run.channel..][..len], &beta[run.channel..][..len]);
-                        for (((y, x), gamma), beta) in y[run.start..][..len].iter_mut().zip(x).zip(gamma).zip(beta) {
-                            *y = T::from_f64(moments.normal(*x) * gamma.to_f64() + beta.to_f64());
+                        for ((y, gamma), beta) in y[run.start..][..len].iter_mut().zip(gamma).zip(beta) {
+                            *y = T::from_f64(moments.normal(*y) * gamma.to_f64() + beta.to_f64());
                         }
                     }
                 }
-            }
-        },
-    );
-    y
+            },
+        );
+    });
+    (y, moments)
 }
 
 /// The sets of a task whose first element is `first`: the sample within the task, the set among all, the group.
@@ -203,51 +187,46 @@ pub(crate) fn gradients<T: Element>(
     by_parameters: bool,
 ) -> (Vec<T>, Option<[Vec<f64>; 2]>) {
     let (sample, len) = (sets.sample_len(), sets.run_len());
-    let mut dx = vec![T::default(); g.len()];
-    let partial = tasks(
-        vec![&mut dx],
-        sets.task_len(),
-        #[inline(always)]
-        |first, parts| {
-            let mut sums_by_channel = [vec![0.0; sets.channels], vec![0.0; sets.channels]];
-            for dx in parts {
+    let slot = if by_parameters { 2 * sets.channels } else { 0 };
+    let mut slots = vec![0.0f64; g.len().div_ceil(sets.task_len()) * slot];
+    let all = Shared::new(slots.as_mut_ptr());
+    let dx = changed_copy(g, sets.task_len(), |task, dx| {
+        let first = task * sets.task_len();
+        // SAFETY: every task has a slot of its own.
+        let sums = unsafe { std::slice::from_raw_parts_mut(all.get().add(task * slot), slot) };
+        let (by_gamma, by_beta) = sums.split_at_mut(slot / 2);
+        InstructionSet::best().vectorised(
+            #[inline(always)]
+            || {
                 for (index, set, group) in sets_in(sets, first, dx.len()) {
                     let moments = moments[set % moments.len()];
                     let at = (first + index * sample) % x.len();
-                    let [along, mean] =
-                        cotangent_means(sets, x, g, gamma, moments, [at, first + index * sample], group);
+                    let [along, mean] = cotangent_means(sets, x, dx, gamma, moments, [at, index * sample], group);
                     for run in sets.runs(index * sample, group) {
-                        let g = &g[first + run.start..][..len];
                         let x = &x[at + run.start - index * sample..][..len];
-                        let gamma = &gamma[run.channel..][..len];
-                        for (((dx, x), g), gamma) in dx[run.start..][..len].iter_mut().zip(x).zip(g).zip(gamma) {
-                            let tilted = g.to_f64() * gamma.to_f64() - mean - moments.normal(*x) * along;
-                            *dx = T::from_f64(moments.inverse * tilted);
-                        }
+                        let dx = &mut dx[run.start..][..len];
                         if by_parameters {
                             let [by_gamma, by_beta] =
-                                sums_by_channel.each_mut().map(|sum| &mut sum[run.channel..][..len]);
-                            for (((by_gamma, by_beta), x), g) in by_gamma.iter_mut().zip(by_beta).zip(x).zip(g) {
+                                [&mut *by_gamma, &mut *by_beta].map(|sums| &mut sums[run.channel..][..len]);
+                            for (((by_gamma, by_beta), x), g) in by_gamma.iter_mut().zip(by_beta).zip(x).zip(&*dx) {
                                 *by_gamma += g.to_f64() * moments.normal(*x);
                                 *by_beta += g.to_f64();
                             }
                         }
+                        for ((dx, x), gamma) in dx.iter_mut().zip(x).zip(&gamma[run.channel..][..len]) {
+                            let tilted = dx.to_f64() * gamma.to_f64() - mean - moments.normal(*x) * along;
+                            *dx = T::from_f64(moments.inverse * tilted);
+                        }
                     }
                 }
-            }
-            sums_by_channel
-        },
-    );
-    let totals = || {
-        partial.iter().fold([vec![0.0; sets.channels], vec![0.0; sets.channels]], |mut total, partial| {
-            for (total, partial) in total.iter_mut().zip(partial) {
-                total.iter_mut().zip(partial).for_each(|(total, partial)| *total += partial);
-            }
-            total
-        })
+            },
+        );
+    });
+    let total = |from: usize| -> Vec<f64> {
+        let of = |channel: usize| slots.iter().skip(from + channel).step_by(2 * sets.channels).sum();
+        (0..sets.channels).map(of).collect()
     };
-    let totals = by_parameters.then(totals);
-    (dx, totals)
+    (dx, by_parameters.then(|| [total(0), total(sets.channels)]))
 }
 
 /// ⟨x̂ĝ⟩ and ⟨ĝ⟩ of one set; the latter is 0 if the sets are not centred.

@@ -47,6 +47,11 @@ impl<T: Element> Scratch<T> {
         self.lines.as_mut_ptr().cast()
     }
 
+    /// The address of the first number, for reading.
+    pub(crate) fn as_ptr(&self) -> *const T {
+        self.lines.as_ptr().cast()
+    }
+
     /// The numbers.
     pub(crate) fn slice(&mut self) -> &mut [T] {
         // SAFETY: `new` allocated the bytes of at least `length` numbers, all initialised. Every bit pattern is a number. A
