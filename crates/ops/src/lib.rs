@@ -21,6 +21,7 @@ mod error;
 mod fused_relu;
 #[allow(unsafe_code, reason = "vector instructions, and threads that write parts of one slice")]
 pub mod kernels;
+mod layout;
 mod linearized;
 mod loss;
 pub mod nchw;

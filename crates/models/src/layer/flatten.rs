@@ -1,6 +1,7 @@
 //! Images and tokens to vectors.
 
 use candle_core::Tensor;
+use ops::nhwc::{from_nchw, to_nchw};
 
 use super::{Layer, LayerInput, LayerLinearization, LinearTape};
 use crate::{Pass, Result};
@@ -24,7 +25,7 @@ impl Flatten {
     fn apply(x: &Tensor) -> Result<Tensor> {
         Ok(match x.rank() {
             2 => x.clone(),
-            4 => x.permute((0, 3, 1, 2))?.contiguous()?.flatten_from(1)?,
+            4 => to_nchw(x)?.flatten_from(1)?,
             _ => x.contiguous()?.flatten_from(1)?,
         })
     }
@@ -33,7 +34,7 @@ impl Flatten {
     fn undo(g: &Tensor, shape: &[usize]) -> Result<Tensor> {
         match shape {
             &[_, height, width, channels] => {
-                Ok(g.reshape(((), channels, height, width))?.permute((0, 2, 3, 1))?.contiguous()?)
+                Ok(from_nchw(&g.reshape(((), channels, height, width))?)?)
             }
             [_, _] => Ok(g.clone()),
             shape => Ok(g.reshape([&g.dims()[..1], &shape[1..]].concat())?),
