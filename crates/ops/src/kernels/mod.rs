@@ -17,6 +17,7 @@ mod geometry;
 mod instruction_set;
 pub(crate) mod loss;
 mod matmul;
+pub(crate) mod norm_pool;
 mod operands;
 mod panel;
 pub(crate) mod pool;
