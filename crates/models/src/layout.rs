@@ -1,6 +1,7 @@
 //! The order of images outside a network, `[n, c, h, w]`, and inside, `[n, h, w, c]`. Tokens `[n, t, d]` have one order.
 
 use candle_core::Tensor;
+use ops::nhwc::{from_nchw, to_nchw};
 
 use crate::{Error, Result};
 
@@ -14,9 +15,7 @@ pub(crate) fn to_inside(batch: &Tensor, sample_shape: &[usize]) -> Result<Tensor
     match sample_shape {
         &[inputs] if dims.len() >= 2 && numbers == inputs => Ok(batch.flatten_from(1)?.contiguous()?),
         &[_, _] if dims.get(1..) == Some(sample_shape) => Ok(batch.contiguous()?),
-        expected if dims.len() == 4 && dims.get(1..) == Some(expected) => {
-            Ok(batch.permute((0, 2, 3, 1))?.contiguous()?)
-        }
+        expected if dims.len() == 4 && dims.get(1..) == Some(expected) => Ok(from_nchw(batch)?),
         expected => Err(Error::Shape {
             op: "network",
             left: dims.to_vec(),
@@ -30,7 +29,7 @@ pub(crate) fn to_inside(batch: &Tensor, sample_shape: &[usize]) -> Result<Tensor
 /// A tensor in the order inside a network, brought to the order and the sample shape of `outside`.
 pub(crate) fn to_outside(inside: &Tensor, outside: &Tensor) -> Result<Tensor> {
     if inside.rank() == 4 && outside.rank() == 4 {
-        return Ok(inside.permute((0, 3, 1, 2))?.contiguous()?);
+        return Ok(to_nchw(inside)?);
     }
     let rows = inside.dims().iter().take(1);
     Ok(inside.reshape(rows.chain(outside.dims().iter().skip(1)).copied().collect::<Vec<_>>())?)

@@ -24,3 +24,14 @@ pub fn with_threads<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) ->
     let pool = pool.map_err(|error| Error::Threads { threads, reason: error.to_string() })?;
     Ok(pool.install(work))
 }
+
+/// Runs `work` on a thread of the pool that the kernels use.
+///
+/// A thread outside the pool would hand each kernel to the pool and sleep until it is done, which costs small networks more than the
+/// kernels themselves.
+pub(crate) fn on_workers<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    if rayon::current_thread_index().is_some() || ops::is_bound_to_thread() {
+        return work();
+    }
+    rayon::scope(|_| work())
+}

@@ -2,17 +2,19 @@
 //!
 //! A ReLU after the batch norm can be fused: value and derivatives are then computed in the same pass over memory.
 
-use candle_core::{Tensor, WithDType};
+use candle_core::{Device, Tensor, WithDType};
 
 use super::activation::relu;
 use super::channel::check_batch_norm;
 use super::channel_moments::ChannelMoments;
 use super::composed::{self, is_composed};
-use super::cpu::with_elements;
+use super::cpu::{elements, on_cpu, with_elements};
 use super::fused_relu::add_detached;
+use super::pool::{MaxPositions, PoolSettings, pooled_shape};
 use super::product::{relu_mask, require_same_shape};
 use crate::kernels::Element;
-use crate::kernels::batch_norm::{self, Normalisation};
+use crate::kernels::batch_norm::{self, CotangentSums, Given, Normalisation};
+use crate::kernels::norm_pool::{self, BehindPool};
 use crate::{Error, Result};
 
 const OP: &str = "batch-norm";
@@ -45,6 +47,7 @@ pub struct BatchNormLinearization {
     moments: ChannelMoments,
     epsilon: f64,
     fused_relu: bool,
+    sums_input_gradient: bool,
 }
 
 /// The gradients of one batch norm.
@@ -52,6 +55,9 @@ pub struct BatchNormLinearization {
 pub struct BatchNormGradients {
     /// By the input, if requested.
     pub input: Option<Tensor>,
+    /// The sum of that gradient per channel, `[c]`, if requested by
+    /// [`with_input_gradient_sum`](BatchNormLinearization::with_input_gradient_sum) and if a kernel computes it in the same pass.
+    pub input_sum: Option<Tensor>,
     /// By γ, `[c]`.
     pub gamma: Tensor,
     /// By β, `[c]`.
@@ -91,7 +97,7 @@ impl BatchNormLinearization {
     ) -> Result<Self> {
         check_batch_norm(x, gamma, beta)?;
         let [x, gamma, beta] = [x.detach().contiguous()?, gamma.detach(), beta.detach()];
-        Ok(Self { x, gamma, beta, moments: moments.clone(), epsilon, fused_relu })
+        Ok(Self { x, gamma, beta, moments: moments.clone(), epsilon, fused_relu, sums_input_gradient: false })
     }
 
     /// The mean and variance of the batch.
@@ -102,6 +108,12 @@ impl BatchNormLinearization {
     /// The same linearization with this setting of the fused ReLU.
     pub fn with_fused_relu(self, fused_relu: bool) -> Self {
         Self { fused_relu, ..self }
+    }
+
+    /// The same linearization, whose [`gradients`](Self::gradients) also have the sum per channel of the gradient by the input: the
+    /// gradient by the bias of a convolution before the batch norm.
+    pub fn with_input_gradient_sum(self, sums_input_gradient: bool) -> Self {
+        Self { sums_input_gradient, ..self }
     }
 
     /// The value: x̂·γ + β, or its positive part.
@@ -119,6 +131,33 @@ impl BatchNormLinearization {
         let inverse = self.moments.inverse_deviation(self.epsilon);
         Ok(with_elements!(OP, [x: self.x, gamma: self.gamma, beta: self.beta], T => {
             let y = batch_norm::normalise(x, &self.normalisation(&inverse, gamma, beta), self.fused_relu);
+            Tensor::from_vec(y, self.x.shape(), self.x.device())?
+        }))
+    }
+
+    /// x̂·γ + β + `addend`, or its positive part with `fused_relu`, in one pass: the sum of a residual block.
+    ///
+    /// **Errors** [`Error::Shape`] if `addend` is not shaped as the input, [`Error::DType`] if the dtypes differ.
+    ///
+    /// ```
+    /// use candle_core::{Device, Tensor};
+    /// use ops::nhwc::BatchNormLinearization;
+    /// let x = Tensor::new(&[[1f64], [3.]], &Device::Cpu)?;
+    /// let (gamma, beta) = (Tensor::new(&[1f64], &Device::Cpu)?, Tensor::new(&[0f64], &Device::Cpu)?);
+    /// let batch = BatchNormLinearization::of_batch(&x, &gamma, &beta, 0.0, false)?;
+    /// let addend = Tensor::new(&[[0.5f64], [4.]], &Device::Cpu)?;
+    /// assert_eq!(batch.value_plus(&addend, false)?.to_vec2::<f64>()?, [[-0.5], [5.]]);
+    /// assert_eq!(batch.value_plus(&addend, true)?.to_vec2::<f64>()?, [[0.], [5.]]);
+    /// # Ok::<(), ops::Error>(())
+    /// ```
+    pub fn value_plus(&self, addend: &Tensor, fused_relu: bool) -> Result<Tensor> {
+        require_same_shape("sum", &self.x, addend)?;
+        if is_composed(&self.x) || self.fused_relu {
+            return add_detached(&self.value()?, addend, fused_relu);
+        }
+        let (addend, inverse) = (addend.detach(), self.moments.inverse_deviation(self.epsilon));
+        Ok(with_elements!(OP, [x: self.x, gamma: self.gamma, beta: self.beta, addend: addend], T => {
+            let y = batch_norm::normalise_plus(x, &self.normalisation(&inverse, gamma, beta), addend, fused_relu);
             Tensor::from_vec(y, self.x.shape(), self.x.device())?
         }))
     }
@@ -145,10 +184,79 @@ impl BatchNormLinearization {
             let sums = batch_norm::cotangent_sums(x, g, &by, self.fused_relu);
             let input = by_input.then(|| {
                 let addend = addend.map(|_| summand);
-                batch_norm::input_gradient(x, g, &by, &sums, self.fused_relu, addend)
+                let summed = self.sums_input_gradient;
+                batch_norm::input_gradient(x, &Given(g), &by, &sums, self.fused_relu, addend, summed)
             });
-            let input = input.map(|input| Tensor::from_vec(input, self.x.shape(), self.x.device())).transpose()?;
-            BatchNormGradients { input, gamma: self.vector::<T>(sums.by_scale)?, beta: self.vector::<T>(sums.by_shift)? }
+            self.on_cpu(sums, input)?
+        }))
+    }
+
+    /// Gradients that kernels have computed, as tensors.
+    fn on_cpu<T: Element + WithDType>(
+        &self,
+        sums: CotangentSums,
+        input: Option<(Vec<T>, Option<Vec<f64>>)>,
+    ) -> candle_core::Result<BatchNormGradients> {
+        let (gamma, beta) = (self.vector::<T>(sums.by_scale)?, self.vector::<T>(sums.by_shift)?);
+        let Some((input, sum)) = input else {
+            return Ok(BatchNormGradients { input: None, input_sum: None, gamma, beta });
+        };
+        let input_sum = sum.map(|sum| self.vector::<T>(sum)).transpose()?;
+        let input = Tensor::from_vec(input, self.x.shape(), self.x.device())?;
+        Ok(BatchNormGradients { input: Some(input), input_sum, gamma, beta })
+    }
+
+    /// The maximum of the value, with its ReLU, over each window, and the pixels of the maxima; none where no kernel computes them in
+    /// one pass.
+    ///
+    /// **Errors** [`Error::Shape`] if the window is larger than the image.
+    ///
+    /// ```
+    /// use candle_core::{Device, Tensor};
+    /// use ops::{PoolSettings, nhwc::BatchNormLinearization};
+    /// let x = Tensor::new(&[1f64, 3., 1., 3.], &Device::Cpu)?.reshape((1, 2, 2, 1))?;
+    /// let (gamma, beta) = (Tensor::new(&[1f64], &Device::Cpu)?, Tensor::new(&[0f64], &Device::Cpu)?);
+    /// let batch = BatchNormLinearization::of_batch(&x, &gamma, &beta, 0.0, true)?;
+    /// let (maxima, _) = batch.pooled_value(PoolSettings::square(2))?.expect("a kernel for 2×2 windows");
+    /// assert_eq!(maxima.flatten_all()?.to_vec1::<f64>()?, [1.]);
+    /// # Ok::<(), ops::Error>(())
+    /// ```
+    pub fn pooled_value(&self, pool: PoolSettings) -> Result<Option<(Tensor, MaxPositions)>> {
+        let geometry = pool.geometry("max-pool", &self.x)?;
+        if is_composed(&self.x) || !self.fused_relu || !norm_pool::suits(&geometry) {
+            return Ok(None);
+        }
+        let (shape, inverse) = (pooled_shape(&geometry), self.moments.inverse_deviation(self.epsilon));
+        let (maxima, positions) = with_elements!(OP, [x: self.x, gamma: self.gamma, beta: self.beta], T => {
+            let by = self.normalisation(&inverse, gamma, beta);
+            let (maxima, positions) = norm_pool::normalise_and_pool::<T>(&geometry, x, &by);
+            (Tensor::from_vec(maxima, &shape, &Device::Cpu)?, Tensor::from_vec(positions, &shape, &Device::Cpu)?)
+        });
+        Ok(Some((maxima, MaxPositions::new(geometry, positions))))
+    }
+
+    /// The VJP of [`pooled_value`](Self::pooled_value), which has given `maxima` and `positions`, for their cotangent `g`.
+    ///
+    /// **Errors** as [`gradients`](Self::gradients).
+    pub fn pooled_gradients(
+        &self,
+        g: &Tensor,
+        maxima: &Tensor,
+        positions: &MaxPositions,
+        by_input: bool,
+    ) -> Result<BatchNormGradients> {
+        require_same_shape(OP, g, maxima)?;
+        let (g, maxima, geometry) = (g.detach().contiguous()?, maxima.detach().contiguous()?, *positions.geometry());
+        let inverse = self.moments.inverse_deviation(self.epsilon);
+        let (storage, layout) = positions.tensor().storage_and_layout();
+        let positions = elements::<u32>(OP, on_cpu(OP, &storage)?, layout)?;
+        Ok(with_elements!(OP, [x: self.x, g: g, gamma: self.gamma, beta: self.beta, maxima: maxima], T => {
+            let by = self.normalisation(&inverse, gamma, beta);
+            let behind = BehindPool { geometry: &geometry, g, maxima, positions };
+            let sums = batch_norm::cotangent_sums_of(x, &behind, &by);
+            let summed = self.sums_input_gradient;
+            let input = by_input.then(|| batch_norm::input_gradient(x, &behind, &by, &sums, false, None, summed));
+            self.on_cpu(sums, input)?
         }))
     }
 
@@ -164,11 +272,11 @@ impl BatchNormLinearization {
         #[cfg(feature = "cuda")]
         if super::cuda::takes(&self.x) {
             let [input, gamma, beta] = super::cuda::norm_gradients(&self.x, &g.detach(), &self.on_device()?)?;
-            return Ok(BatchNormGradients { input: Some(input), gamma, beta });
+            return Ok(BatchNormGradients { input: Some(input), input_sum: None, gamma, beta });
         }
         let g = if self.fused_relu { relu_mask(g, &self.value()?)? } else { g.clone() };
         let [input, gamma, beta] = composed::training_gradients(&self.x, &self.moments, self.epsilon, &self.gamma, &g)?;
-        Ok(BatchNormGradients { input: Some(input), gamma, beta })
+        Ok(BatchNormGradients { input: Some(input), input_sum: None, gamma, beta })
     }
 
     /// The JVP J t for a tangent `t` of the input, and the gradients of ⟨g, J t⟩ by the input and by γ.

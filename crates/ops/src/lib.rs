@@ -21,6 +21,7 @@ mod error;
 mod fused_relu;
 #[allow(unsafe_code, reason = "vector instructions, and threads that write parts of one slice")]
 pub mod kernels;
+mod layout;
 mod linear;
 mod linearized;
 mod loss;
@@ -39,7 +40,7 @@ pub use activation::{derivative, relu};
 pub use activation_linearization::{ActivationLinearization, PreluLinearization, hadamard_rows, prelu, prelu_jvp};
 pub use attention::{AttentionLinearization, AttentionMask, AttentionSettings, attention, attention_jvp};
 pub use candle_core;
-pub use composed::composed;
+pub use composed::{composed, is_bound_to_thread};
 pub use conv::{ConvSettings, linear};
 pub use conv1d::Conv1dSettings;
 pub use dropout::{dropout, dropout_mask, stochastic_depth_mask};

@@ -16,6 +16,7 @@ pub use crate::channel_moments::ChannelMoments;
 pub use crate::conv::{conv2d, conv2d_input_gradient, conv2d_relu, conv2d_weight_gradient};
 pub use crate::conv1d::{conv1d, conv1d_input_gradient, conv1d_weight_gradient};
 pub use crate::fused_relu::relu_mask_with_sum;
+pub use crate::layout::{from_nchw, to_nchw};
 pub use crate::pool::{
     MaxPositions, avg_pool2d, avg_pool2d_vjp, global_avg_pool2d, global_avg_pool2d_vjp, max_pool2d, max_pool2d_jvp,
     max_pool2d_vjp, max_pool2d_with_positions,

@@ -307,6 +307,15 @@ pub struct MaxPositions {
 }
 
 impl MaxPositions {
+    pub(crate) fn new(geometry: PoolGeometry, positions: Tensor) -> Self {
+        Self { geometry, positions }
+    }
+
+    /// The pixel of each maximum, on the CPU.
+    pub(crate) fn tensor(&self) -> &Tensor {
+        &self.positions
+    }
+
     pub(crate) fn geometry(&self) -> &PoolGeometry {
         &self.geometry
     }
@@ -375,7 +384,7 @@ impl MaxPositions {
     }
 }
 
-fn pooled_shape(g: &PoolGeometry) -> Shape {
+pub(crate) fn pooled_shape(g: &PoolGeometry) -> Shape {
     Shape::from((g.batch, g.out_height(), g.out_width(), g.channels))
 }
 

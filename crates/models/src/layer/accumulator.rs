@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use candle_core::{Tensor, TensorId};
 use ops::add_detached;
+use ops::nhwc::channel_sum;
 
 use crate::Result;
 
@@ -26,6 +27,8 @@ use crate::Result;
 #[derive(Debug)]
 pub struct GradientAccumulator {
     sums: HashMap<TensorId, Tensor>,
+    /// A cotangent with its sum per channel, which the layer that computed it has summed in the same pass.
+    channel_sum: Option<(TensorId, Tensor)>,
     parameters: bool,
     input: bool,
 }
@@ -33,17 +36,17 @@ pub struct GradientAccumulator {
 impl GradientAccumulator {
     /// Gradients by the parameters alone.
     pub fn of_parameters() -> Self {
-        Self { sums: HashMap::new(), parameters: true, input: false }
+        Self { sums: HashMap::new(), channel_sum: None, parameters: true, input: false }
     }
 
     /// The gradient by the input alone.
     pub fn of_input() -> Self {
-        Self { sums: HashMap::new(), parameters: false, input: true }
+        Self { sums: HashMap::new(), channel_sum: None, parameters: false, input: true }
     }
 
     /// Gradients by the parameters and by the input.
     pub fn of_all() -> Self {
-        Self { sums: HashMap::new(), parameters: true, input: true }
+        Self { sums: HashMap::new(), channel_sum: None, parameters: true, input: true }
     }
 
     /// Whether the gradient by this parameter is asked for: it is a variable, and the pass is by parameters.
@@ -98,6 +101,19 @@ impl GradientAccumulator {
         match self.sums.remove(&id) {
             Some(known) => Ok(add_detached(&known, &cotangent, false)?),
             None => Ok(cotangent),
+        }
+    }
+
+    /// Keeps the sum per channel of a cotangent for the layer before, until the next one is kept.
+    pub(super) fn keep_channel_sum(&mut self, cotangent: &Tensor, sum: Tensor) {
+        self.channel_sum = Some((cotangent.id(), sum));
+    }
+
+    /// The sum per channel of a cotangent: the one that is kept, or computed here.
+    pub(super) fn channel_sum_of(&mut self, cotangent: &Tensor) -> Result<Tensor> {
+        match self.channel_sum.take() {
+            Some((id, sum)) if id == cotangent.id() => Ok(sum),
+            _ => Ok(channel_sum(cotangent)?),
         }
     }
 

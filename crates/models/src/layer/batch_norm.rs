@@ -1,13 +1,14 @@
 //! Batch norm as a layer that owns its running statistics.
 
 use candle_core::{DType, Tensor, Var};
+use ops::PoolSettings;
 use ops::nhwc::{
-    BatchNormLinearization, BatchNormTangent, ChannelMoments, batch_norm_eval_affine, batch_norm_train,
-    batch_norm_train_jvp, channel_affine, channel_dot, channel_scale, channel_sum,
+    BatchNormGradients, BatchNormLinearization, BatchNormTangent, ChannelMoments, MaxPositions, batch_norm_eval_affine,
+    batch_norm_train, batch_norm_train_jvp, channel_affine, channel_dot, channel_scale, channel_sum,
 };
 
 use super::conv::ReluMask;
-use super::{GradientAccumulator, Kind, Layer, LayerInput, LayerLinearization, Tape};
+use super::{Footprint, GradientAccumulator, Kind, Layer, LayerInput, LayerLinearization, MaxPool, Tape};
 use crate::params::{Builder, Role};
 use crate::{Pass, Result};
 
@@ -89,18 +90,62 @@ impl BatchNorm2d {
     /// In training mode, with a fused ReLU or without one.
     pub(super) fn linearize_training<'a>(
         &'a self,
-        relu: Option<ReluMask>,
+        NormFusion { relu, after_bias, pool }: NormFusion,
         input: &LayerInput,
         pass: &Pass,
     ) -> Result<LayerLinearization<'a>> {
         let batch = BatchNormLinearization::of_batch(&input.x, &self.gamma, &self.beta, self.epsilon, relu.is_some())?;
-        let y = batch.value()?;
+        let batch = batch.with_input_gradient_sum(after_bias);
         if pass.update_running {
             self.update(batch.moments())?;
         }
+        if let Some(MaxPool(settings)) = pool {
+            return self.linearize_pooled(batch, settings, input);
+        }
+        let y = batch.value()?;
         let relu_output = (input.tangents && relu.is_some()).then(|| y.clone());
         let tape = BatchTape { norm: self, x: input.x.clone(), batch, relu, relu_output };
         Ok(LayerLinearization::new(y, tape).with_parameters([&self.gamma, &self.beta]))
+    }
+
+    /// In training mode, with the sum with `addend` and perhaps a ReLU as output. The derivatives are those of the batch norm alone.
+    pub(super) fn linearize_plus<'a>(
+        &'a self,
+        addend: &Tensor,
+        fused_relu: bool,
+        input: &LayerInput,
+        pass: &Pass,
+    ) -> Result<LayerLinearization<'a>> {
+        let batch = BatchNormLinearization::of_batch(&input.x, &self.gamma, &self.beta, self.epsilon, false)?;
+        if pass.update_running {
+            self.update(batch.moments())?;
+        }
+        let sum = batch.value_plus(addend, fused_relu)?;
+        let tape = BatchTape { norm: self, x: input.x.clone(), batch, relu: None, relu_output: None };
+        Ok(LayerLinearization::new(sum, tape).with_parameters([&self.gamma, &self.beta]))
+    }
+
+    /// In training mode, with ReLU and max pool.
+    fn linearize_pooled<'a>(
+        &'a self,
+        batch: BatchNormLinearization,
+        settings: PoolSettings,
+        input: &LayerInput,
+    ) -> Result<LayerLinearization<'a>> {
+        let x = input.x.clone();
+        let parameters = [&self.gamma, &self.beta];
+        if let Some((maxima, positions)) = batch.pooled_value(settings)? {
+            let output = maxima.clone();
+            let tape = PooledTape { norm: self, x, batch, maxima, positions };
+            return Ok(LayerLinearization::new(output, tape).with_parameters(parameters));
+        }
+        let y = batch.value()?;
+        let inside = Footprint::of(&y);
+        let tape = BatchTape { norm: self, x, batch, relu: Some(ReluMask::NextLayer), relu_output: None };
+        let pool = MaxPool(settings).linearize_masking(true, &LayerInput::new(&y).by_input())?;
+        let output = pool.output.clone();
+        let tape = ThenPool { norm: tape, pool: pool.tape };
+        Ok(LayerLinearization::new(output, tape).with_parameters(parameters).with_memory(inside))
     }
 
     /// In evaluation mode.
@@ -110,6 +155,19 @@ impl BatchNorm2d {
         let y = channel_affine(&input.x, &factor, &summand)?;
         let tape = AffineTape { norm: self, x: self.gamma.track_op().then(|| input.x.clone()), factor };
         Ok(LayerLinearization::new(y, tape).with_parameters([&self.gamma, &self.beta]))
+    }
+
+    /// Adds the gradients by the parameters. Returns that by the input.
+    fn keep(&self, gradients: BatchNormGradients, into: &mut GradientAccumulator) -> Result<Option<Tensor>> {
+        for (parameter, gradient) in [(&self.gamma, gradients.gamma), (&self.beta, gradients.beta)] {
+            if into.wants(parameter) {
+                into.add(parameter, gradient)?;
+            }
+        }
+        if let (Some(input), Some(sum)) = (&gradients.input, gradients.input_sum) {
+            into.keep_channel_sum(input, sum);
+        }
+        Ok(gradients.input.filter(|_| into.wants_input()))
     }
 
     /// √(σ² + ε) with the running variance.
@@ -141,7 +199,7 @@ impl Layer for BatchNorm2d {
 
     fn linearize<'a>(&'a self, input: &LayerInput, pass: &Pass) -> Result<LayerLinearization<'a>> {
         if pass.batch_statistics {
-            self.linearize_training(None, input, pass)
+            self.linearize_training(NormFusion::default(), input, pass)
         } else {
             self.linearize_evaluation(input)
         }
@@ -150,6 +208,17 @@ impl Layer for BatchNorm2d {
     fn kind(&self) -> Kind<'_> {
         Kind::BatchNorm2d(self)
     }
+}
+
+/// The neighbours that a batch norm is fused with.
+#[derive(Clone, Copy, Default)]
+pub(super) struct NormFusion {
+    /// The layer whose VJP applies the mask of the ReLU after the batch norm, if there is one.
+    pub(super) relu: Option<ReluMask>,
+    /// Whether the layer before is a convolution with a bias that is a variable.
+    pub(super) after_bias: bool,
+    /// The max pool after that ReLU. Only without tangents.
+    pub(super) pool: Option<MaxPool>,
 }
 
 /// Training-mode batch norm, perhaps with a ReLU.
@@ -165,17 +234,11 @@ struct BatchTape<'a> {
 
 impl Tape for BatchTape<'_> {
     fn vjp(&self, g: &Tensor, into: &mut GradientAccumulator) -> Result<Option<Tensor>> {
-        let BatchNorm2d { gamma, beta, .. } = self.norm;
         // The penalty's gradient by this input is added in the same pass over the memory.
         let kept = into.take(&self.x);
         let batch = self.batch.clone().with_fused_relu(self.relu == Some(ReluMask::ThisLayer));
         let gradients = batch.gradients(g, into.wants_input(), kept.as_ref())?;
-        for (parameter, gradient) in [(gamma, gradients.gamma), (beta, gradients.beta)] {
-            if into.wants(parameter) {
-                into.add(parameter, gradient)?;
-            }
-        }
-        Ok(gradients.input.filter(|_| into.wants_input()))
+        self.norm.keep(gradients, into)
     }
 
     fn jvp(&self, t: &Tensor) -> Result<Tensor> {
@@ -195,6 +258,54 @@ impl Tape for BatchTape<'_> {
             into.add(&self.norm.gamma, by_gamma)?;
         }
         Ok(tangent)
+    }
+}
+
+/// Training-mode batch norm with ReLU and max pool, of which one kernel computes the value.
+struct PooledTape<'a> {
+    norm: &'a BatchNorm2d,
+    x: Tensor,
+    batch: BatchNormLinearization,
+    maxima: Tensor,
+    positions: MaxPositions,
+}
+
+impl Tape for PooledTape<'_> {
+    fn vjp(&self, g: &Tensor, into: &mut GradientAccumulator) -> Result<Option<Tensor>> {
+        let gradients = self.batch.pooled_gradients(g, &self.maxima, &self.positions, into.wants_input())?;
+        let at_input = self.norm.keep(gradients, into)?;
+        at_input.map(|at_input| into.with_kept(&self.x, at_input)).transpose()
+    }
+
+    fn jvp(&self, _: &Tensor) -> Result<Tensor> {
+        Err(super::tape::without_tangents())
+    }
+
+    fn penalty(&self, _: &Tensor, _: &Tensor, _: &mut GradientAccumulator) -> Result<Tensor> {
+        Err(super::tape::without_tangents())
+    }
+}
+
+/// The same where no kernel computes it: batch norm with ReLU, then the pool, which applies the mask.
+struct ThenPool<'a> {
+    norm: BatchTape<'a>,
+    pool: Box<dyn Tape + 'a>,
+}
+
+impl Tape for ThenPool<'_> {
+    fn vjp(&self, g: &Tensor, into: &mut GradientAccumulator) -> Result<Option<Tensor>> {
+        match into.asking_input(true, |into| self.pool.vjp(g, into))? {
+            Some(behind) => self.norm.vjp(&behind, into),
+            None => Ok(None),
+        }
+    }
+
+    fn jvp(&self, _: &Tensor) -> Result<Tensor> {
+        Err(super::tape::without_tangents())
+    }
+
+    fn penalty(&self, _: &Tensor, _: &Tensor, _: &mut GradientAccumulator) -> Result<Tensor> {
+        Err(super::tape::without_tangents())
     }
 }
 

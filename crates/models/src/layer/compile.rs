@@ -5,6 +5,7 @@
 //! | batch norm into the weights of the convolution in front of it | constants, evaluation mode, without tangents |
 //! | a ReLU with the convolution with bias, batch norm of a batch or sum in front of it | always |
 //! | convolution, ReLU and max pool | constants, without tangents |
+//! | batch norm of a batch, ReLU and max pool | without tangents |
 //! | the mask of such a ReLU with the VJP of the layer after it | a max pool, or a convolution with constants |
 //! | the selection of one token with the layers in front of it that act on each token by itself | always, see `selection` |
 //! | GELU with the linear layer or pointwise convolution behind it | always; convolutions not in mixed precision |
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use candle_core::Tensor;
 use ops::{Accuracy, Activation};
 
+use super::batch_norm::NormFusion;
 use super::conv::{ConvFusion, ReluMask};
 use super::selection::select_early;
 use super::{BatchNorm2d, Conv2d, Kind, Layer, LayerInput, LayerLinearization, Linear, MaxPool, Sum};
@@ -55,9 +57,11 @@ impl Mode {
 /// The layers with neighbours fused.
 pub(super) fn compile<'a>(layers: impl Iterator<Item = &'a Arc<dyn Layer>>, mode: Mode) -> Vec<Arc<dyn Layer>> {
     let layers = select_early(layers.cloned().collect());
-    let (mut compiled, mut rest, mut masks_input) = (Vec::new(), layers.as_slice(), false);
+    let (mut compiled, mut rest) = (Vec::new(), layers.as_slice());
+    let (mut masks_input, mut after_bias) = (false, false);
     while let Some(first) = rest.first() {
-        let Fused { layer, count, mask } = fuse(rest, masks_input, mode);
+        let Fused { layer, count, mask } = fuse(rest, Before { masks_input, after_bias }, mode);
+        after_bias = count == 1 && matches!(first.kind(), Kind::Conv2d(conv) if conv.has_bias() && conv.is_tracked());
         compiled.push(layer.unwrap_or_else(|| Arc::clone(first)));
         masks_input = mask == Some(ReluMask::NextLayer);
         rest = rest.get(count..).unwrap_or_default();
@@ -75,7 +79,16 @@ struct Fused {
     mask: Option<ReluMask>,
 }
 
-fn fuse(layers: &[Arc<dyn Layer>], masks_input: bool, mode: Mode) -> Fused {
+/// What the first layers depend on before them.
+#[derive(Clone, Copy)]
+struct Before {
+    /// Whether their input is the output of a ReLU whose mask they apply.
+    masks_input: bool,
+    /// Whether their input is the output of a convolution with a bias that is a variable.
+    after_bias: bool,
+}
+
+fn fuse(layers: &[Arc<dyn Layer>], Before { masks_input, after_bias }: Before, mode: Mode) -> Fused {
     let kind = |index: usize| layers.get(index).map_or(Kind::Other, |layer| layer.kind());
     // The mask of a ReLU at this place.
     let relu = |index: usize| {
@@ -114,7 +127,14 @@ fn fuse(layers: &[Arc<dyn Layer>], masks_input: bool, mode: Mode) -> Fused {
         }
         Kind::BatchNorm2d(norm) if mode.batch_statistics => match relu(1) {
             Some(mask) => {
-                Fused { layer: Some(Arc::new(NormRelu { norm: norm.clone(), mask })), count: 2, mask: Some(mask) }
+                let pool = match kind(2) {
+                    Kind::MaxPool(pool) if !mode.tangents => Some(*pool),
+                    _ => None,
+                };
+                let fusion = NormFusion { relu: Some(mask), after_bias, pool };
+                let layer: Arc<dyn Layer> = Arc::new(NormRelu { norm: norm.clone(), fusion });
+                let (count, mask) = if pool.is_some() { (3, None) } else { (2, Some(mask)) };
+                Fused { layer: Some(layer), count, mask }
             }
             None => Fused { layer: None, count: 1, mask: None },
         },
@@ -190,19 +210,20 @@ impl Layer for FusedConv {
     }
 }
 
-/// Batch norm with the statistics of the batch, and a ReLU.
+/// Batch norm with the statistics of the batch, a ReLU, and perhaps a max pool.
 struct NormRelu {
     norm: BatchNorm2d,
-    mask: ReluMask,
+    fusion: NormFusion,
 }
 
 impl Layer for NormRelu {
     fn forward(&self, x: &Tensor, pass: &Pass) -> Result<Tensor> {
-        Ok(ops::relu(&self.norm.forward(x, pass)?)?)
+        let y = ops::relu(&self.norm.forward(x, pass)?)?;
+        self.fusion.pool.map_or(Ok(y.clone()), |pool| pool.forward(&y, pass))
     }
 
     fn linearize<'a>(&'a self, input: &LayerInput, pass: &Pass) -> Result<LayerLinearization<'a>> {
-        self.norm.linearize_training(Some(self.mask), input, pass)
+        self.norm.linearize_training(self.fusion, input, pass)
     }
 }
 
@@ -241,7 +262,7 @@ mod tests {
     use ops::{ConvSettings, PoolSettings};
 
     use super::*;
-    use crate::layer::{ActivationLayer, ConvSizes, Flatten, Sequential};
+    use crate::layer::{ActivationLayer, ConvSizes, Flatten, GradientAccumulator, Sequential};
     use crate::{Access, Builder, Initialisation, Params};
 
     fn conv(builder: Builder<'_>, bias: bool) -> Conv2d {
@@ -280,5 +301,56 @@ mod tests {
         assert_eq!(fused(Access::Frozen, true, false), 6);
         assert_eq!(fused(Access::Tracked, true, false), 7);
         assert_eq!(fused(Access::Tracked, true, true), 7);
+    }
+
+    #[test]
+    fn batch_norm_is_fused_with_relu_and_pool_unless_tangents_are_asked_for() {
+        let mut params = Params::new(DType::F64, &Device::Cpu);
+        let mut builder = params.builder(Initialisation::HeNormal, 0, Access::Tracked);
+        let layers: Vec<Arc<dyn Layer>> = vec![
+            Arc::new(conv(builder.under("a"), true)),
+            Arc::new(BatchNorm2d::new(builder.under("norm"), 2).unwrap()),
+            Arc::new(ActivationLayer(Activation::Relu)),
+            Arc::new(MaxPool(PoolSettings::square(2))),
+        ];
+        let fused = |batch_statistics, tangents| compile(layers.iter(), Mode { batch_statistics, tangents }).len();
+        assert_eq!(fused(true, false), 2);
+        // conv, norm+relu, pool.
+        assert_eq!(fused(true, true), 3);
+        // conv, norm, relu, pool.
+        assert_eq!(fused(false, false), 4);
+    }
+
+    /// Odd images have a rest that no window covers, for which there is no fused kernel.
+    #[test]
+    fn fused_pooling_has_the_bits_of_single_layers() {
+        let mut params = Params::new(DType::F32, &Device::Cpu);
+        let mut builder = params.builder(Initialisation::HeNormal, 0, Access::Tracked);
+        let layers: Vec<Arc<dyn Layer>> = vec![
+            Arc::new(conv(builder.under("a"), true)),
+            Arc::new(BatchNorm2d::new(builder.under("norm"), 2).unwrap()),
+            Arc::new(ActivationLayer(Activation::Relu)),
+            Arc::new(MaxPool(PoolSettings::square(2))),
+            Arc::new(conv(builder.under("b"), true)),
+        ];
+        for size in [8, 9] {
+            let values: Vec<f32> = (0..3 * size * size * 2).map(|index| (index as f32 * 1.3).sin()).collect();
+            let x = Tensor::from_vec(values, (3, size, size, 2), &Device::Cpu).unwrap();
+            let fused: Sequential = layers.iter().map(|layer| (String::new(), Arc::clone(layer))).collect();
+            // A sequence of one layer has no neighbours to fuse.
+            let single = layers.iter().map(|layer| Sequential::from_iter([(String::new(), Arc::clone(layer))]));
+            let mut nested = Sequential::default();
+            single.for_each(|layer| nested.push("", layer));
+            let gradients = |layers: &Sequential| {
+                let pass = Pass::training(0, 0).without_update();
+                let (y, tape) = layers.tape(&LayerInput::new(&x), &pass).unwrap();
+                let mut into = GradientAccumulator::of_parameters();
+                tape.into_vjp(y.affine(0.5, 1.0).unwrap(), &mut into).unwrap();
+                let bits = |tensor: Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+                let gradients = params.trainable().map(|(_, var)| bits(into.take(var.as_tensor()).unwrap()));
+                (bits(y), gradients.collect::<Vec<_>>())
+            };
+            assert_eq!(gradients(&fused), gradients(&nested), "{size}x{size}");
+        }
     }
 }

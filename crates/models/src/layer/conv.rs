@@ -2,7 +2,7 @@
 
 use candle_core::Tensor;
 use ops::nhwc::{
-    FollowedBy, ReluMasks, channel_sum, conv2d, conv2d_input_gradient, conv2d_input_gradient_masked, conv2d_relu,
+    FollowedBy, ReluMasks, conv2d, conv2d_input_gradient, conv2d_input_gradient_masked, conv2d_relu,
     conv2d_weight_gradient, max_pool2d_with_positions, relu_mask_with_sum,
 };
 use ops::{ConvSettings, PoolSettings, relu_mask};
@@ -204,7 +204,8 @@ impl ConvTape {
             }
             (FollowedBy::Relu(y), None) => relu_mask(g, y)?,
             (_, Some(bias)) => {
-                into.add(bias, channel_sum(g)?)?;
+                let sum = into.channel_sum_of(g)?;
+                into.add(bias, sum)?;
                 g.clone()
             }
             (_, None) => g.clone(),

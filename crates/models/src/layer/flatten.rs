@@ -1,6 +1,7 @@
 //! Images and tokens to vectors.
 
 use candle_core::Tensor;
+use ops::nhwc::{from_nchw, to_nchw};
 
 use super::LinearMap;
 use crate::Result;
@@ -24,16 +25,14 @@ impl LinearMap for Flatten {
     fn apply(&self, x: &Tensor) -> Result<Tensor> {
         Ok(match x.rank() {
             2 => x.clone(),
-            4 => x.permute((0, 3, 1, 2))?.contiguous()?.flatten_from(1)?,
+            4 => to_nchw(x)?.flatten_from(1)?,
             _ => x.contiguous()?.flatten_from(1)?,
         })
     }
 
     fn transpose(&self, g: &Tensor, input: &[usize]) -> Result<Tensor> {
         match input {
-            &[_, height, width, channels] => {
-                Ok(g.reshape(((), channels, height, width))?.permute((0, 2, 3, 1))?.contiguous()?)
-            }
+            &[_, height, width, channels] => Ok(from_nchw(&g.reshape(((), channels, height, width))?)?),
             [_, _] => Ok(g.clone()),
             input => Ok(g.reshape([&g.dims()[..1], input.get(1..).unwrap_or_default()].concat())?),
         }

@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use candle_core::{DType, Tensor};
+use ops::add_detached;
 
 use super::compile::{Mode, compile};
 use super::{Kind, Layer, LayerInput, LayerLinearization, SequentialTape};
@@ -134,6 +135,50 @@ impl Sequential {
             at = tape.push(&at, linearization);
         }
         Ok((at.x, tape))
+    }
+
+    /// As [`Sequential::tape`], with the sum of the output and `addend`, or its positive part, in place of the output. The tape is that
+    /// of the sequence alone.
+    ///
+    /// Batch norm with the statistics of the batch at the end is computed in the same pass as the sum.
+    ///
+    /// # Errors
+    /// Those of the layers.
+    pub(super) fn tape_plus<'a>(
+        &'a self,
+        addend: &Tensor,
+        fused_relu: bool,
+        input: &LayerInput,
+        pass: &Pass,
+    ) -> Result<(Tensor, SequentialTape<'a>)> {
+        let mode = Mode { batch_statistics: pass.batch_statistics, tangents: input.tangents };
+        let layers: Vec<&dyn Layer> = self.compiled(mode).collect();
+        let (Some((last, first)), true) = (layers.split_last(), pass.batch_statistics) else {
+            return self.then_plus(addend, fused_relu, input, pass);
+        };
+        let Kind::BatchNorm2d(norm) = last.kind() else {
+            return self.then_plus(addend, fused_relu, input, pass);
+        };
+        let (mut tape, mut at) = (SequentialTape::new(input), input.clone());
+        for layer in first {
+            let linearization = layer.linearize(&at, pass)?;
+            at = tape.push(&at, linearization);
+        }
+        let linearization = norm.linearize_plus(addend, fused_relu, &at, pass)?;
+        at = tape.push(&at, linearization);
+        Ok((at.x, tape))
+    }
+
+    /// [`Sequential::tape_plus`] as two passes.
+    fn then_plus<'a>(
+        &'a self,
+        addend: &Tensor,
+        fused_relu: bool,
+        input: &LayerInput,
+        pass: &Pass,
+    ) -> Result<(Tensor, SequentialTape<'a>)> {
+        let (output, tape) = self.tape(input, pass)?;
+        Ok((add_detached(&output, addend, fused_relu)?, tape))
     }
 
     /// The name of the first layer whose output holds a value that is not finite.

@@ -1,6 +1,6 @@
 //! Two paths from one input whose outputs are added, as in residual networks.
 
-use candle_core::Tensor;
+use candle_core::{Tensor, TensorId};
 use ops::{add_detached, relu_mask, relu_mask_rows};
 
 use super::conv::ReluMask;
@@ -42,14 +42,14 @@ impl Sum {
         input: &LayerInput,
         pass: &Pass,
     ) -> Result<LayerLinearization<'a>> {
-        let (of_branch, branch) = self.branch.tape(input, pass)?;
         let (of_shortcut, shortcut) = self.shortcut.tape(input, pass)?;
-        let y = add_detached(&of_branch, &of_shortcut, relu.is_some())?;
+        let (y, branch) = self.branch.tape_plus(&of_shortcut, relu.is_some(), input, pass)?;
         let inside = branch.footprint().and(shortcut.footprint());
         let has_variables = branch.has_variables() || shortcut.has_variables();
         let by_graph = branch.by_graph() || shortcut.by_graph();
         let output = relu.filter(|mask| input.tangents || *mask == ReluMask::ThisLayer).map(|_| y.clone());
-        let tape = SumTape { branch, shortcut, relu, output, masked: Memo::default(), tangents: input.tangents };
+        let (input, tangents) = (input.x.id(), input.tangents);
+        let tape = SumTape { input, branch, shortcut, relu, output, masked: Memo::default(), tangents };
         Ok(LayerLinearization::new(y, tape).with_memory(inside).with_inside(has_variables, by_graph))
     }
 }
@@ -73,6 +73,8 @@ impl Layer for Sum {
 }
 
 struct SumTape<'a> {
+    /// The identity of the input.
+    input: TensorId,
     branch: SequentialTape<'a>,
     shortcut: SequentialTape<'a>,
     relu: Option<ReluMask>,
@@ -96,6 +98,9 @@ impl SumTape<'_> {
 impl Tape for SumTape<'_> {
     fn vjp(&self, g: &Tensor, into: &mut GradientAccumulator) -> Result<Option<Tensor>> {
         let behind = self.behind_relu(g)?;
+        if !self.tangents && into.wants_input() {
+            return self.sum_in_branch(&behind, into);
+        }
         let (by_branch, by_shortcut) = (self.branch.vjp(&behind, into)?, self.shortcut.vjp(&behind, into)?);
         if self.tangents && !into.wants_parameters() {
             self.masked.keep(g, behind);
@@ -117,6 +122,19 @@ impl Tape for SumTape<'_> {
 }
 
 impl SumTape<'_> {
+    /// The cotangent of the input. That of the shortcut is kept while the branch is passed, whose first layer adds it: batch norm in
+    /// the pass over memory that it makes anyway.
+    fn sum_in_branch(&self, behind: &Tensor, into: &mut GradientAccumulator) -> Result<Option<Tensor>> {
+        let Some(by_shortcut) = self.shortcut.vjp(behind, into)? else {
+            // The gradients by the parameters of the branch are still asked for.
+            return self.branch.vjp(behind, into).map(|_| None);
+        };
+        into.add_to(self.input, by_shortcut)?;
+        let by_branch = self.branch.vjp(behind, into)?;
+        // A branch that has no layer leaves the sum to this one.
+        by_branch.map(|by_branch| into.take_sum(self.input, by_branch)).transpose()
+    }
+
     /// The tangent of the sum from those of its two paths.
     fn masked_sum(&self, branch: &Tensor, shortcut: &Tensor) -> Result<Tensor> {
         let sum = add_detached(branch, shortcut, false)?;

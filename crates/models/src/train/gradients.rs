@@ -12,6 +12,7 @@ use ops::nhwc::channel_dot;
 use super::{GcPenalty, PenalisedPass};
 use crate::layer::GradientAccumulator;
 use crate::params::Params;
+use crate::threads::on_workers;
 use crate::{Error, Network, Pass, Result};
 
 /// The gradients of one loss by every trainable parameter that it depends on.
@@ -83,6 +84,8 @@ impl Gradients {
     /// The gradients are those of [`Gradients::of`] after candle's `backward`, computed without a graph: faster and in less memory,
     /// because what a layer keeps is freed as soon as the backward pass has left it.
     ///
+    /// The pass runs on a thread of rayon's pool. A network must not be trained by two threads at the same time.
+    ///
     /// **Errors** as [`View::logits`](crate::View::logits) and [`cross_entropy`].
     ///
     /// ```
@@ -100,12 +103,15 @@ impl Gradients {
     /// # Ok::<(), models::Error>(())
     /// ```
     pub fn of_loss(network: &Network, batch: &LabelledBatch<'_>, pass: &Pass) -> Result<(f64, Self)> {
-        let forward = network.tracked().linearize_logits(batch.images, false, pass)?;
-        let (loss, cotangent) = cross_entropy_with_gradient(&forward.head.output, batch.labels, batch.label_smoothing)?;
-        let loss = loss.to_dtype(DType::F64)?.to_scalar::<f64>()?;
-        let mut sums = GradientAccumulator::of_parameters();
-        forward.into_vjp(&cotangent, &mut sums)?;
-        Ok((loss, Self::from_sums(network.params(), sums)))
+        on_workers(|| {
+            let forward = network.tracked().linearize_logits(batch.images, false, pass)?;
+            let (loss, cotangent) =
+                cross_entropy_with_gradient(&forward.head.output, batch.labels, batch.label_smoothing)?;
+            let loss = loss.to_dtype(DType::F64)?.to_scalar::<f64>()?;
+            let mut sums = GradientAccumulator::of_parameters();
+            forward.into_vjp(&cotangent, &mut sums)?;
+            Ok((loss, Self::from_sums(network.params(), sums)))
+        })
     }
 
     /// The gradients by `params` that backward passes have accumulated.

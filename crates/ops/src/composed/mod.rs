@@ -81,6 +81,11 @@ pub(crate) fn is_composed(x: &Tensor) -> bool {
     !x.device().is_cpu() || ON_CPU.get()
 }
 
+/// Whether operations of this thread depend on a setting of the thread, so that their caller must not move to another thread.
+pub fn is_bound_to_thread() -> bool {
+    ON_CPU.get() || tape::is_recording()
+}
+
 /// An operation on `N` tensors that can be composed of candle operations.
 pub(crate) trait Compose<const N: usize> {
     /// The value, without a graph.

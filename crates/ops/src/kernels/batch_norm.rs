@@ -7,6 +7,7 @@ use rayon::prelude::*;
 use super::channel::{block_len, map_rows, reduce, repeated, totals, wide_row};
 use super::elementwise::{positive_part, relu_mask};
 use super::instruction_set::InstructionSet;
+use super::scratch::Scratch;
 use super::shared::Shared;
 use super::uninitialised::WAKING;
 use super::{Element, uninitialised};
@@ -36,6 +37,23 @@ impl<T: Element> Normalisation<'_, T> {
         self.scale[channel].to_f64() * self.inverse_deviation[channel]
     }
 
+    /// The gradients from Σ g and Σ g·(x − mean) per channel, concatenated.
+    fn sums(&self, mut by_shift: Vec<f64>) -> CotangentSums {
+        let weighted = by_shift.split_off(self.channels());
+        let by_scale = weighted.into_iter().zip(self.inverse_deviation).map(|(sum, inverse)| sum * inverse).collect();
+        CotangentSums { by_shift, by_scale }
+    }
+
+    /// Centre, factor and shift of each channel: y = (x − centre)·factor + shift.
+    pub(super) fn by_channel(&self) -> [Vec<T>; 3] {
+        let channels = 0..self.channels();
+        [
+            channels.clone().map(|c| T::from_f64(self.mean[c])).collect(),
+            channels.map(|c| T::from_f64(self.factor(c))).collect(),
+            self.shift.to_vec(),
+        ]
+    }
+
     fn wide(&self) -> Wide<T> {
         let channels = self.channels();
         Wide {
@@ -61,6 +79,21 @@ pub(crate) fn normalise<T: Element>(x: &[T], by: &Normalisation<'_, T>, fused_re
     })
 }
 
+/// The normalised batch plus `addend`; with `fused_relu`, the positive part of the sum.
+pub(crate) fn normalise_plus<T: Element>(x: &[T], by: &Normalisation<'_, T>, addend: &[T], fused_relu: bool) -> Vec<T> {
+    let wide = by.wide();
+    let at = |x: T, ((centre, factor), shift): ((&T, &T), &T)| (x - *centre) * *factor + *shift;
+    map_rows(x, addend, by.channels(), |y, addend| {
+        let constants = wide.centre.iter().zip(&wide.factor).zip(&wide.shift);
+        let values = y.iter_mut().zip(addend).zip(constants);
+        if fused_relu {
+            values.for_each(|((y, addend), constants)| *y = positive_part(at(*y, constants) + *addend));
+        } else {
+            values.for_each(|((y, addend), constants)| *y = at(*y, constants) + *addend);
+        }
+    })
+}
+
 /// Sums of a cotangent per channel: the gradients by shift and scale.
 pub(crate) struct CotangentSums {
     /// Σ g.
@@ -78,7 +111,7 @@ pub(crate) fn cotangent_sums<T: Element>(
 ) -> CotangentSums {
     let (wide, channels) = (by.wide(), by.channels());
     let width = wide.centre.len();
-    let mut by_shift = if fused_relu {
+    let sums = if fused_relu {
         reduce(x, g, channels, 2, |x, g, sums| {
             let (plain, weighted) = sums.split_at_mut(width);
             let constants = wide.centre.iter().zip(&wide.factor).zip(&wide.shift);
@@ -91,30 +124,83 @@ pub(crate) fn cotangent_sums<T: Element>(
             }
         })
     } else {
-        reduce(x, g, channels, 2, |x, g, sums| {
-            let (plain, weighted) = sums.split_at_mut(width);
-            for ((((x, g), centre), plain), weighted) in x.iter().zip(g).zip(&wide.centre).zip(plain).zip(weighted) {
-                *plain += *g;
-                *weighted += *g * (*x - *centre);
-            }
-        })
+        reduce(x, g, channels, 2, |x, g, sums| add_cotangents(&wide, x, g, sums))
     };
-    let weighted = by_shift.split_off(channels);
-    let by_scale = weighted.into_iter().zip(by.inverse_deviation).map(|(sum, inverse)| sum * inverse).collect();
-    CotangentSums { by_shift, by_scale }
+    by.sums(sums)
 }
 
-/// The gradient by the input from the sums of [`cotangent_sums`], plus `addend`, if given.
+/// [`cotangent_sums`] of a cotangent that is not in memory as a whole.
+pub(crate) fn cotangent_sums_of<T: Element>(
+    x: &[T],
+    g: &impl Cotangent<T>,
+    by: &Normalisation<'_, T>,
+) -> CotangentSums {
+    let (wide, channels) = (by.wide(), by.channels());
+    let (width, block) = (wide.centre.len(), block_len(channels));
+    let partial = |(index, x): (usize, &[T])| {
+        let mut sums = vec![T::default(); 2 * width];
+        let mut cotangent = Scratch::<T>::new(x.len());
+        let cotangent = cotangent.slice();
+        InstructionSet::best().vectorised(
+            #[inline(always)]
+            || {
+                g.write(index * block, uninitialised::writable(cotangent));
+                x.chunks(width).zip(cotangent.chunks(width)).for_each(|(x, g)| add_cotangents(&wide, x, g, &mut sums));
+            },
+        );
+        sums
+    };
+    let partials: Vec<Vec<T>> = if x.len() <= WAKING {
+        x.chunks(block).enumerate().map(partial).collect()
+    } else {
+        x.par_chunks(block).enumerate().map(partial).collect()
+    };
+    by.sums(totals(&partials, channels, 2))
+}
+
+/// Adds g and g·(x − centre) to the sums of a wide row.
+#[inline(always)]
+fn add_cotangents<T: Element>(wide: &Wide<T>, x: &[T], g: &[T], sums: &mut [T]) {
+    let (plain, weighted) = sums.split_at_mut(wide.centre.len());
+    for ((((x, g), centre), plain), weighted) in x.iter().zip(g).zip(&wide.centre).zip(plain).zip(weighted) {
+        *plain += *g;
+        *weighted += *g * (*x - *centre);
+    }
+}
+
+/// A cotangent that is written block by block.
+///
+/// # Safety
+/// [`Cotangent::write`] initialises every number that it is asked for.
+pub(crate) unsafe trait Cotangent<T>: Sync {
+    /// Writes the numbers of whole pixels, of which `start` is the first number.
+    fn write(&self, start: usize, to: &mut [MaybeUninit<T>]);
+}
+
+/// A cotangent in memory.
+pub(crate) struct Given<'a, T>(pub(crate) &'a [T]);
+
+// SAFETY: copying initialises every number.
+unsafe impl<T: Copy + Sync> Cotangent<T> for Given<'_, T> {
+    #[inline(always)]
+    fn write(&self, start: usize, to: &mut [MaybeUninit<T>]) {
+        to.write_copy_of_slice(&self.0[start..start + to.len()]);
+    }
+}
+
+/// The gradient by the input from the sums of [`cotangent_sums`], plus `addend`, if given; with `summed`, also its sum per channel,
+/// as by [`channel::sum`](super::channel::sum).
 ///
 /// With m rows and scale γ: dx = γ/σ · (g − Σg/m − x̂·Σ(g·x̂)/m). `fused_relu` as in [`cotangent_sums`].
 pub(crate) fn input_gradient<T: Element>(
     x: &[T],
-    g: &[T],
+    g: &impl Cotangent<T>,
     by: &Normalisation<'_, T>,
     sums: &CotangentSums,
     fused_relu: bool,
     addend: Option<&[T]>,
-) -> Vec<T> {
+    summed: bool,
+) -> (Vec<T>, Option<Vec<f64>>) {
     let (wide, channels) = (by.wide(), by.channels());
     let rows = (x.len() / channels.max(1)) as f64;
     let slope = repeated(channels, |c| T::from_f64(-by.factor(c) * by.inverse_deviation[c] * sums.by_scale[c] / rows));
@@ -135,18 +221,45 @@ pub(crate) fn input_gradient<T: Element>(
         }
     };
     let (row, block, set) = (wide_row(channels), block_len(channels), InstructionSet::best());
-    uninitialised::changed_copy(g, block, |index, g| {
-        let x = &x[index * block..][..g.len()];
-        set.vectorised(
-            #[inline(always)]
-            || {
-                g.chunks_mut(row).zip(x.chunks(row)).for_each(|(g, x)| of_row(g, x));
-                if let Some(addend) = addend {
-                    g.iter_mut().zip(&addend[index * block..]).for_each(|(g, addend)| *g += *addend);
-                }
-            },
-        );
-    })
+    let mut partials = vec![T::default(); if summed { x.len().div_ceil(block.max(1)) * row } else { 0 }];
+    let all = Shared::new(partials.as_mut_ptr());
+    let write = |to: &mut [MaybeUninit<T>]| {
+        uninitialised::for_each_block(to, block, |index, to| {
+            let start = index * block;
+            let x = &x[start..][..to.len()];
+            let sums: &mut [T] = if summed {
+                // SAFETY: there is one wide row of sums per block, and only the task of this block writes it.
+                unsafe { std::slice::from_raw_parts_mut(all.get().add(index * row), row) }
+            } else {
+                &mut []
+            };
+            set.vectorised(
+                #[inline(always)]
+                || {
+                    g.write(start, to);
+                    // SAFETY: a cotangent writes every number that it is asked for.
+                    let g = unsafe { to.assume_init_mut() };
+                    g.chunks_mut(row).zip(x.chunks(row)).for_each(|(g, x)| of_row(g, x));
+                    if let Some(addend) = addend {
+                        g.iter_mut().zip(&addend[start..]).for_each(|(g, addend)| *g += *addend);
+                    }
+                    if summed {
+                        g.chunks(row).for_each(|g| sums.iter_mut().zip(g).for_each(|(sum, g)| *sum += *g));
+                    }
+                },
+            );
+        });
+    };
+    // SAFETY: the blocks cover the gradient.
+    let gradient = unsafe { uninitialised::written(x.len(), write) };
+    let sum = summed.then(|| {
+        let mut total = vec![0.0; channels];
+        for (index, value) in partials.iter().enumerate() {
+            total[index % channels] += value.to_f64();
+        }
+        total
+    });
+    (gradient, sum)
 }
 
 /// The JVP J t of training-mode batch norm and the gradients of the tangent–cotangent term ⟨g, J t⟩, with g and t held fixed.

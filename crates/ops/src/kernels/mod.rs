@@ -19,6 +19,7 @@ mod instruction_set;
 pub(crate) mod linear;
 pub(crate) mod loss;
 mod matmul;
+pub(crate) mod norm_pool;
 mod operands;
 mod panel;
 mod panels;

@@ -130,11 +130,13 @@ unsafe fn strips<V: Vector, const VECTORS: usize, const UNIT_ROW_STRIDE: bool>(p
         unsafe {
             row += match height {
                 12 if highest == 12 => strip::<V, 12, VECTORS, UNIT_ROW_STRIDE>(product, row),
-                10.. if highest == 12 => strip::<V, 10, VECTORS, UNIT_ROW_STRIDE>(product, row),
+                11 if highest == 12 => strip::<V, 11, VECTORS, UNIT_ROW_STRIDE>(product, row),
+                10 if highest == 12 => strip::<V, 10, VECTORS, UNIT_ROW_STRIDE>(product, row),
+                9 if highest == 12 => strip::<V, 9, VECTORS, UNIT_ROW_STRIDE>(product, row),
                 8.. if highest >= 8 => strip::<V, 8, VECTORS, UNIT_ROW_STRIDE>(product, row),
-                7 if highest == 8 => strip::<V, 7, VECTORS, UNIT_ROW_STRIDE>(product, row),
+                7 if highest >= 8 => strip::<V, 7, VECTORS, UNIT_ROW_STRIDE>(product, row),
                 6.. if highest >= 6 => strip::<V, 6, VECTORS, UNIT_ROW_STRIDE>(product, row),
-                5 if highest <= 8 => strip::<V, 5, VECTORS, UNIT_ROW_STRIDE>(product, row),
+                5 if highest >= 6 => strip::<V, 5, VECTORS, UNIT_ROW_STRIDE>(product, row),
                 4.. => strip::<V, 4, VECTORS, UNIT_ROW_STRIDE>(product, row),
                 3 => strip::<V, 3, VECTORS, UNIT_ROW_STRIDE>(product, row),
                 2 => strip::<V, 2, VECTORS, UNIT_ROW_STRIDE>(product, row),

@@ -87,7 +87,7 @@ impl PoolGeometry {
     }
 
     /// Whether every pixel lies in exactly one window.
-    fn tiles(&self) -> bool {
+    pub(super) fn tiles(&self) -> bool {
         let covered = [self.out_height() * self.stride[0], self.out_width() * self.stride[1]];
         self.kernel == self.stride && self.padding == [0; 2] && covered == [self.height, self.width]
     }
@@ -187,12 +187,12 @@ fn max_of_plane<T: Element>(g: &PoolGeometry, plane: &[T], values: &mut [MaybeUn
 }
 
 /// A value and its pixel.
-type Candidate<T> = (T, u32);
+pub(super) type Candidate<T> = (T, u32);
 
 /// The later of two candidates if it is larger or the first NaN, else the earlier one. Branch-free, to vectorise over channels.
 #[inline(always)]
 #[allow(clippy::eq_op, clippy::neg_cmp_op_on_partial_ord, reason = "a NaN compares as larger and is kept")]
-fn larger<T: Element>((earlier, at): Candidate<T>, (later, later_at): Candidate<T>) -> Candidate<T> {
+pub(super) fn larger<T: Element>((earlier, at): Candidate<T>, (later, later_at): Candidate<T>) -> Candidate<T> {
     let wins = !(later <= earlier) & (earlier == earlier);
     (if wins { later } else { earlier }, if wins { later_at } else { at })
 }

@@ -22,6 +22,9 @@ pub(crate) fn transposed<T: Element>(x: &[T], batch: usize, rows: usize, columns
     if rows == 1 || columns == 1 {
         return x.to_vec();
     }
+    if rows == 3 {
+        return three_rows(x, batch, columns);
+    }
     let strips = columns.div_ceil(STRIP);
     let write = |y: &mut [MaybeUninit<T>]| {
         let y = Shared::new(y.as_mut_ptr().cast::<T>());
@@ -68,6 +71,27 @@ fn transpose_tile<T: Element>(x: &[T], columns: usize, to: &mut [MaybeUninit<T>]
         let line: [T; TILE] = std::array::from_fn(|row| tile[row][column]);
         to[column * rows..][..TILE].write_copy_of_slice(&line);
     }
+}
+
+/// [`transposed`] for three rows, as those of a colour image: all rows are read in order.
+fn three_rows<T: Element>(x: &[T], batch: usize, columns: usize) -> Vec<T> {
+    let write = |y: &mut [MaybeUninit<T>]| {
+        let y = Shared::new(y.as_mut_ptr());
+        for_each_task(batch, MOVING * x.len(), |image| {
+            let length = 3 * columns;
+            let (first, rest) = x[image * length..][..length].split_at(columns);
+            let (second, third) = rest.split_at(columns);
+            // SAFETY: the image lies within the batch, and no other task writes it.
+            let to = unsafe { std::slice::from_raw_parts_mut(y.get().add(image * length), length) };
+            for (to, ((first, second), third)) in to.chunks_exact_mut(3).zip(first.iter().zip(second).zip(third)) {
+                to[0].write(*first);
+                to[1].write(*second);
+                to[2].write(*third);
+            }
+        });
+    };
+    // SAFETY: every image is written, for each column of its three rows.
+    unsafe { uninitialised::written(x.len(), write) }
 }
 
 #[cfg(test)]

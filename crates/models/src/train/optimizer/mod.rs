@@ -2,6 +2,7 @@
 
 mod adam;
 mod formula;
+mod momentum;
 mod sgd;
 
 use std::collections::BTreeMap;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::formula::Formula;
+use super::momentum::Momentum;
 use super::{NOT_NEGATIVE, OptimizerState, POSITIVE, SHARE, is_not_negative, is_positive, require};
 use crate::Result;
 use crate::params::Params;
@@ -94,15 +95,7 @@ impl Sgd {
                 continue;
             }
             let velocity = state.entry("velocity", name, weight)?;
-            Formula::Accelerate { momentum, l2 }.apply(&velocity, gradient, &weight.as_detached_tensor())?;
-            let velocity = velocity.as_detached_tensor();
-            if self.nesterov {
-                // rate·(g + l2·w + momentum·v): first the gradient, then the velocity.
-                Formula::Descend { rate, decay: l2 + decay }.apply(weight, gradient, gradient)?;
-                Formula::Descend { rate: rate * momentum, decay: 0.0 }.apply(weight, &velocity, &velocity)?;
-            } else {
-                Formula::Descend { rate, decay }.apply(weight, &velocity, &velocity)?;
-            }
+            Momentum { rate, momentum, l2, decay, nesterov: self.nesterov }.apply(weight, &velocity, gradient)?;
         }
         Ok(())
     }
