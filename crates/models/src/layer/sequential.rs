@@ -151,7 +151,7 @@ impl Sequential {
         input: &LayerInput,
         pass: &Pass,
     ) -> Result<(Tensor, SequentialTape<'a>)> {
-        let mode = Mode { batch_statistics: pass.batch_statistics, tangents: input.tangents };
+        let mode = Mode::of(pass, input.tangents);
         let layers: Vec<&dyn Layer> = self.compiled(mode).collect();
         let (Some((last, first)), true) = (layers.split_last(), pass.batch_statistics) else {
             return self.then_plus(addend, fused_relu, input, pass);
