@@ -109,7 +109,7 @@ mod tests {
         std::fs::write(folder.path().join("e-end-of-training.csv"), RUNS).unwrap();
         let table = of_request("e by l2: gc=train GC, test_accuracy=accuracy", folder.path()).unwrap();
         let expected = "| sweep | value | train GC | accuracy |\n|---|---|---|---|\n\
-                        | L2 | 0 | 105 ± 5 | 55.0 ± 5.0 % |\n|  | 10⁻⁵ | 20.0 ± 0.0 | 25.0 ± 0.0 % |\n";
+                        | L2 | 0 | 105 ± 5 | 55.0 ± 5.0 % |\n|  | 10⁻⁵ | 20.0 | 25.0 % |\n";
         assert_eq!(table, expected);
         let named = of_request("e by l2=decay, other=the other: gc", folder.path()).unwrap_err();
         assert!(format!("{named:#}").contains("no column `other`"));

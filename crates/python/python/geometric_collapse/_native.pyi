@@ -13,9 +13,8 @@ HeadArrays: TypeAlias = tuple[NDArray[np.float64], Vector | None]
 Pairs: TypeAlias = list[tuple[Vector, Vector]]
 WithText: TypeAlias = tuple[dict[str, Any], str]
 Batches: TypeAlias = Iterator[tuple[np.ndarray, Labels | None]]
-#: ``{"source": …, "double": bool, "sample": shape or None, "layer": name or None}``, whose source is ``{"onnx": path}`` or
-#: ``{"weights": path or state dict, "architecture": name or TOML}``.
-Request: TypeAlias = dict[str, Any]
+#: ``{"onnx": path}``, or ``{"weights": path or state dict, "architecture": name or TOML}``.
+Source: TypeAlias = dict[str, Any]
 
 def collapse_report(features: Matrix, labels: Labels, head: HeadArrays | None, options: dict[str, Any]) -> dict[str, Any]: ...
 def zero_sum(head: HeadArrays) -> dict[str, Any]: ...
@@ -77,9 +76,16 @@ def head_scores(
 ) -> NDArray[np.float64]: ...
 def run_command_line(interpreter: list[str], arguments: list[str]) -> int: ...
 def measure_map(map: Any, batches: Batches, settings: dict[str, Any]) -> WithText: ...
-def measure_network(request: Request, batches: Batches, settings: dict[str, Any]) -> tuple[WithText, dict[str, Any]]: ...
+def measure_network(
+    source: Source,
+    double: bool,
+    sample: list[int] | None,
+    layer: str | None,
+    batches: Batches,
+    settings: dict[str, Any],
+) -> tuple[WithText, dict[str, Any]]: ...
 def network_features(
-    request: Request, batches: Batches
+    source: Source, double: bool, sample: list[int] | None, layer: str | None, batches: Batches
 ) -> tuple[np.ndarray, Labels | None, tuple[np.ndarray, np.ndarray | None] | None, dict[str, Any]]: ...
 def penalty_probes(
     shape: tuple[int, int], double: bool, probe: Any, probes: int | None, mixes_samples: bool, address: tuple[int, int]

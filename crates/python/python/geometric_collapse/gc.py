@@ -16,7 +16,7 @@ from ._arrays import as_count
 from ._batches import Peekable, batches, count
 from ._progress import progress_bar
 from ._results import Result, plus_minus
-from .networks import onnx_source, request, shown, weights_source
+from .networks import onnx_source, shown, weights_source
 
 if TYPE_CHECKING:
     import numpy as np
@@ -344,7 +344,7 @@ def _measure_network(
 ) -> Estimate:
     with progress_bar(progress, count(images), "samples") as advance:
         given = Peekable(batches(images, labels, None, advance))
-        (values, text), measured = _native.measure_network(request(source, given, layer), given, settings)
+        (values, text), measured = _native.measure_network(source, given.double, given.sample, layer, given, settings)
     return Estimate({**values, **measured}, text)
 
 

@@ -130,11 +130,6 @@ def shown(layer: str, is_guess: bool) -> str:
     return f"{layer!r} (a guess)" if is_guess else repr(layer)
 
 
-def request(source: dict[str, Any], given: Peekable, layer: str | None) -> dict[str, Any]:
-    """A network for samples like the given ones; ``layer`` names the measured tensor, if that is not the features."""
-    return {"source": source, "double": given.double, "sample": given.sample, "layer": layer}
-
-
 def _weight(value: Any, name: str) -> np.ndarray:
     array = as_array(value, name)
     # Batch norm counts its batches in integers.
@@ -146,4 +141,4 @@ def _weight(value: Any, name: str) -> np.ndarray:
 def _computed(source: dict[str, Any], images: Any, labels: Any, layer: str | None, progress: bool) -> Features:
     with progress_bar(progress, count(images), "samples") as advance:
         given = Peekable(batches(images, labels, None, advance))
-        return Features(*_native.network_features(request(source, given, layer), given))
+        return Features(*_native.network_features(source, given.double, given.sample, layer, given))

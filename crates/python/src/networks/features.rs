@@ -1,12 +1,12 @@
 //! The features of a network in a file, for measures of collapse and few-shot accuracy.
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 use numpy::PyArray1;
 use pyo3::prelude::*;
 use pyo3::types::PyIterator;
 
 use super::loaded::HeadTensors;
-use super::{Loaded, Request};
+use super::{Loaded, Source};
 use crate::arrays::to_array;
 use crate::batches::Batches;
 use crate::error::{Error, Result};
@@ -26,7 +26,10 @@ struct Forward {
 #[allow(clippy::type_complexity)]
 pub(crate) fn network_features<'py>(
     py: Python<'py>,
-    request: Request<'py>,
+    source: Source<'py>,
+    double: bool,
+    sample: Option<Vec<usize>>,
+    layer: Option<String>,
     batches: Bound<'py, PyIterator>,
 ) -> PyResult<(
     Bound<'py, PyAny>,
@@ -34,9 +37,10 @@ pub(crate) fn network_features<'py>(
     Option<(Bound<'py, PyAny>, Option<Bound<'py, PyAny>>)>,
     Bound<'py, PyAny>,
 )> {
-    let (request, batches, raised) = (request.readable()?, batches.unbind(), Raised::default());
+    let (source, batches, raised) = (source.readable()?, batches.unbind(), Raised::default());
+    let dtype = if double { DType::F64 } else { DType::F32 };
     let computed = py.detach(|| {
-        let loaded = Loaded::read(request)?;
+        let loaded = Loaded::read(source, dtype, layer, sample.as_deref())?;
         forward(&loaded, Batches { batches: &batches, raised: &raised }, &raised)
     });
     let Forward { features, labels, head, tensor } = match (computed, raised.take()) {

@@ -5,7 +5,6 @@ use gc_core::{Batch, FeatureMap};
 use models::{Architecture, Initialisation, Network, Pass, WeightsFile};
 use onnx_graph::{Graph, Layer, Model};
 
-use super::request::ReadableRequest;
 use super::source::Readable;
 use super::tensor::Tensor;
 use crate::error::{Error, Result};
@@ -26,10 +25,13 @@ enum Kind {
 pub(super) type HeadTensors = (candle_core::Tensor, Option<candle_core::Tensor>);
 
 impl Loaded {
-    /// Reads the network of a request.
-    pub(crate) fn read(request: ReadableRequest) -> Result<Self> {
-        let ReadableRequest { source, dtype, sample, layer } = request;
-        let sample = sample.as_deref();
+    /// Reads a network for samples of this shape; `layer` names the measured tensor, if that is not the features.
+    pub(crate) fn read(
+        source: Readable,
+        dtype: DType,
+        layer: Option<String>,
+        sample: Option<&[usize]>,
+    ) -> Result<Self> {
         let kind = match source {
             Readable::File { architecture, path } => family(&architecture, &WeightsFile::open(path)?, dtype, sample)?,
             Readable::Arrays { architecture, file } => family(&architecture, &file, dtype, sample)?,

@@ -2,11 +2,10 @@
 
 mod features;
 mod loaded;
-mod request;
 mod source;
 mod tensor;
 
 pub(crate) use features::network_features;
 pub(crate) use loaded::Loaded;
-pub(crate) use request::Request;
+pub(crate) use source::Source;
 pub(crate) use tensor::Tensor;
