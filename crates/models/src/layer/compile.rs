@@ -313,7 +313,9 @@ mod tests {
             Arc::new(ActivationLayer(Activation::Relu)),
             Arc::new(MaxPool(PoolSettings::square(2))),
         ];
-        let fused = |batch_statistics, tangents| compile(layers.iter(), Mode { batch_statistics, tangents }).len();
+        let fused = |batch_statistics, tangents| {
+            compile(layers.iter(), Mode { batch_statistics, tangents, mixed_precision: false }).len()
+        };
         assert_eq!(fused(true, false), 2);
         // conv, norm+relu, pool.
         assert_eq!(fused(true, true), 3);
