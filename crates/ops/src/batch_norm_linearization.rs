@@ -112,6 +112,18 @@ impl BatchNormLinearization {
 
     /// The same linearization, whose [`gradients`](Self::gradients) also have the sum per channel of the gradient by the input: the
     /// gradient by the bias of a convolution before the batch norm.
+    ///
+    /// ```
+    /// use candle_core::{Device, Tensor};
+    /// use ops::nhwc::BatchNormLinearization;
+    /// let x = Tensor::new(&[[1f64], [3.]], &Device::Cpu)?;
+    /// let (gamma, beta) = (Tensor::new(&[1f64], &Device::Cpu)?, Tensor::new(&[0f64], &Device::Cpu)?);
+    /// let batch = BatchNormLinearization::of_batch(&x, &gamma, &beta, 0.0, false)?.with_input_gradient_sum(true);
+    /// let gradients = batch.gradients(&Tensor::new(&[[5f64], [7.]], &Device::Cpu)?, true, None)?;
+    /// // Batch norm does not change if a constant is added to its input.
+    /// assert_eq!(gradients.input_sum.unwrap().to_vec1::<f64>()?, [0.]);
+    /// # Ok::<(), ops::Error>(())
+    /// ```
     pub fn with_input_gradient_sum(self, sums_input_gradient: bool) -> Self {
         Self { sums_input_gradient, ..self }
     }
@@ -238,6 +250,21 @@ impl BatchNormLinearization {
     /// The VJP of [`pooled_value`](Self::pooled_value), which has given `maxima` and `positions`, for their cotangent `g`.
     ///
     /// **Errors** as [`gradients`](Self::gradients).
+    ///
+    /// ```
+    /// use candle_core::{Device, Tensor};
+    /// use ops::{PoolSettings, nhwc::BatchNormLinearization};
+    /// let x = Tensor::new(&[1f64, 3., 1., 3.], &Device::Cpu)?.reshape((1, 2, 2, 1))?;
+    /// let (gamma, beta) = (Tensor::new(&[1f64], &Device::Cpu)?, Tensor::new(&[0f64], &Device::Cpu)?);
+    /// let batch = BatchNormLinearization::of_batch(&x, &gamma, &beta, 0.0, true)?;
+    /// let (maxima, positions) = batch.pooled_value(PoolSettings::square(2))?.expect("a kernel for 2×2 windows");
+    /// let g = Tensor::new(&[4f64], &Device::Cpu)?.reshape((1, 1, 1, 1))?;
+    /// let gradients = batch.pooled_gradients(&g, &maxima, &positions, true)?;
+    /// // The second pixel is the maximum: its 4 minus the mean 1 and minus x̂ times the mean 1 of g·x̂.
+    /// assert_eq!(gradients.input.unwrap().flatten_all()?.to_vec1::<f64>()?, [0., 2., 0., -2.]);
+    /// assert_eq!(gradients.beta.to_vec1::<f64>()?, [4.]);
+    /// # Ok::<(), ops::Error>(())
+    /// ```
     pub fn pooled_gradients(
         &self,
         g: &Tensor,

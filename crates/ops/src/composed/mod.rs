@@ -82,6 +82,11 @@ pub(crate) fn is_composed(x: &Tensor) -> bool {
 }
 
 /// Whether operations of this thread depend on a setting of the thread, so that their caller must not move to another thread.
+///
+/// ```
+/// assert!(!ops::is_bound_to_thread());
+/// assert!(ops::composed(ops::is_bound_to_thread));
+/// ```
 pub fn is_bound_to_thread() -> bool {
     ON_CPU.get() || tape::is_recording()
 }
