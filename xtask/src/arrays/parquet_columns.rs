@@ -164,7 +164,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.parquet");
         written(&path, [2, 2]);
-        let arrays = read(&path, &mut Vec::new()).unwrap();
+        let arrays = read(&path, &mut Vec::new(), &mut Vec::new()).unwrap();
         let (Array::Numbers(labels), Array::Numbers(features)) = (&arrays["labels"], &arrays["features"]) else {
             panic!()
         };
@@ -177,7 +177,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.parquet");
         written(&path, [2, 3]);
-        let message = format!("{:#}", read(&path, &mut Vec::new()).err().unwrap());
+        let message = format!("{:#}", read(&path, &mut Vec::new(), &mut Vec::new()).err().unwrap());
         assert!(message.contains("column `features`, row 1") && message.contains("3 numbers"), "{message}");
     }
 }
