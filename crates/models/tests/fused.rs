@@ -1,0 +1,138 @@
+//! Fused operations of a training step against the separate ones, bit by bit.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on may panic")]
+
+use std::sync::Arc;
+
+use candle_core::{DType, Device, Tensor};
+use models::layer::{
+    ActivationLayer, BatchNorm2d, Conv2d, ConvSizes, GradientAccumulator, Layer, LayerInput, MaxPool, Sequential, Sum,
+    Tape,
+};
+use models::ops::nhwc::{BatchNormLinearization, channel_sum, from_nchw, max_pool2d_with_positions, to_nchw};
+use models::ops::{Activation, ConvSettings, PoolSettings, add_detached, relu_mask_rows};
+use models::{Access, Initialisation, Params, Pass};
+
+fn values(shape: &[usize], offset: f64, dtype: DType) -> Tensor {
+    let values: Vec<f64> =
+        (0..shape.iter().product()).map(|index: usize| (index as f64 * 1.7 + offset).sin()).collect();
+    Tensor::from_vec(values, shape, &Device::Cpu).unwrap().to_dtype(dtype).unwrap()
+}
+
+fn bits(tensor: &Tensor) -> Vec<u64> {
+    let values = tensor.flatten_all().unwrap().to_dtype(DType::F64).unwrap().to_vec1::<f64>().unwrap();
+    values.into_iter().map(f64::to_bits).collect()
+}
+
+#[track_caller]
+fn assert_same(found: &Tensor, expected: &Tensor) {
+    assert!(bits(found) == bits(expected));
+}
+
+/// Channels below, at and beyond a vector; images with and without a rest of pixels.
+fn sizes() -> impl Iterator<Item = ([usize; 4], DType)> {
+    let channels = [1, 3, 7, 8, 16, 31, 64, 70];
+    let images = [[1, 2, 2], [3, 4, 6], [5, 10, 14], [9, 16, 16]];
+    let both = channels.into_iter().flat_map(move |channels| images.map(|[n, h, w]| [n, h, w, channels]));
+    both.flat_map(|size| [(size, DType::F32), (size, DType::F64)])
+}
+
+#[test]
+fn batch_norm_with_relu_and_max_pool() {
+    for (size, dtype) in sizes() {
+        let [n, h, w, channels] = size;
+        let x = values(&size, 0.3, dtype);
+        let (gamma, beta) = (values(&[channels], 1.0, dtype), values(&[channels], 2.0, dtype));
+        let batch = BatchNormLinearization::of_batch(&x, &gamma, &beta, 1e-5, true).unwrap();
+        let batch = batch.with_input_gradient_sum(true);
+        let (maxima, positions) = batch.pooled_value(PoolSettings::square(2)).unwrap().unwrap();
+        let separate = max_pool2d_with_positions(&batch.value().unwrap(), PoolSettings::square(2)).unwrap();
+        assert_same(&maxima, &separate.0);
+        let g = values(&[n, h / 2, w / 2, channels], 4.0, dtype);
+        assert_same(&positions.scatter(&g).unwrap(), &separate.1.scatter(&g).unwrap());
+        let found = batch.pooled_gradients(&g, &maxima, &positions, true).unwrap();
+        let behind = separate.1.scatter(&relu_mask_rows(&g, &separate.0).unwrap()).unwrap();
+        let expected = batch.with_fused_relu(false).gradients(&behind, true, None).unwrap();
+        let input = expected.input.unwrap();
+        assert_same(&found.input.unwrap(), &input);
+        assert_same(&found.gamma, &expected.gamma);
+        assert_same(&found.beta, &expected.beta);
+        let sum = channel_sum(&input).unwrap();
+        assert_same(&found.input_sum.unwrap(), &sum);
+        assert_same(&expected.input_sum.unwrap(), &sum);
+    }
+}
+
+#[test]
+fn batch_norm_with_the_sum_of_a_residual_block() {
+    for (size, dtype) in sizes() {
+        let (x, addend) = (values(&size, 0.3, dtype), values(&size, 7.0, dtype));
+        let (gamma, beta) = (values(&size[3..], 1.0, dtype), values(&size[3..], 2.0, dtype));
+        let batch = BatchNormLinearization::of_batch(&x, &gamma, &beta, 1e-5, false).unwrap();
+        for relu in [false, true] {
+            let separate = add_detached(&batch.value().unwrap(), &addend, relu).unwrap();
+            assert_same(&batch.value_plus(&addend, relu).unwrap(), &separate);
+        }
+    }
+}
+
+#[test]
+fn layouts_of_images() {
+    for (size, dtype) in sizes() {
+        let x = values(&size, 0.3, dtype);
+        let nchw = x.permute((0, 3, 1, 2)).unwrap().contiguous().unwrap();
+        assert_same(&to_nchw(&x).unwrap(), &nchw);
+        assert_same(&from_nchw(&nchw).unwrap(), &x);
+    }
+}
+
+/// A network with every fusion of a training step: its output and the gradients of all weights, against one layer at a time.
+#[test]
+fn networks() {
+    let mut params = Params::new(DType::F32, &Device::Cpu);
+    let mut builder = params.builder(Initialisation::HeNormal, 0, Access::Tracked);
+    let sizes = |inputs, outputs| ConvSizes { inputs, outputs, kernel: 3 };
+    let same = ConvSettings::new(1, 1);
+    let relu = || -> Arc<dyn Layer> { Arc::new(ActivationLayer(Activation::Relu)) };
+    let mut branch = Sequential::default();
+    branch.push("c", Conv2d::new(builder.under("b.c"), sizes(8, 8), same, false).unwrap());
+    branch.push("n", BatchNorm2d::new(builder.under("b.n"), 8).unwrap());
+    let mut before = Sequential::default();
+    before.push("n", BatchNorm2d::new(builder.under("p.n"), 8).unwrap());
+    before.push("r", ActivationLayer(Activation::Relu));
+    before.push("c", Conv2d::new(builder.under("p.c"), sizes(8, 8), same, true).unwrap());
+    let layers: Vec<Arc<dyn Layer>> = vec![
+        Arc::new(Conv2d::new(builder.under("a"), sizes(3, 8), same, true).unwrap()),
+        Arc::new(BatchNorm2d::new(builder.under("an"), 8).unwrap()),
+        relu(),
+        Arc::new(MaxPool(PoolSettings::square(2))),
+        Arc::new(Sum::residual(branch)),
+        relu(),
+        Arc::new(Sum::residual(before)),
+        Arc::new(Conv2d::new(builder.under("z"), sizes(8, 16), same, true).unwrap()),
+        Arc::new(BatchNorm2d::new(builder.under("zn"), 16).unwrap()),
+        relu(),
+        Arc::new(MaxPool(PoolSettings::square(2))),
+    ];
+    let fused: Sequential = layers.iter().map(|layer| (String::new(), Arc::clone(layer))).collect();
+    let mut separate = Sequential::default();
+    for layer in &layers {
+        separate.push("", Sequential::from_iter([(String::new(), Arc::clone(layer))]));
+    }
+    for size in [8, 9, 16] {
+        let x = values(&[5, size, size, 3], 0.0, DType::F32);
+        let of = |layers: &Sequential, tangents: bool| {
+            let pass = Pass::training(0, 0).without_update();
+            let input = LayerInput::new(&x);
+            let input = if tangents { input.by_input().with_tangents() } else { input };
+            let (y, tape) = layers.tape(&input, &pass).unwrap();
+            let mut into = GradientAccumulator::of_parameters();
+            tape.vjp(&y.affine(0.5, 1.0).unwrap(), &mut into).unwrap();
+            let gradients = params.trainable().map(|(_, var)| bits(&into.take(var.as_tensor()).unwrap()));
+            (bits(&y), gradients.collect::<Vec<_>>())
+        };
+        let expected = of(&separate, false);
+        assert!(of(&fused, false) == expected, "{size}");
+        assert!(of(&fused, true) == expected, "with tangents, {size}");
+    }
+}
