@@ -203,7 +203,8 @@ fn features_and_complexity_are_those_of_pytorch() {
     }
 }
 
-/// Complexity and features of every layer: f32 within 1e-4 of f64 for the same probes, and vectors of finite numbers.
+/// Complexity and features of every layer: f32 within 1e-4 of f64 for the same probes, and vectors of finite numbers. Layers inside the
+/// windows of a Swin have a row for each window, not for each sample, and are refused.
 #[test]
 fn every_layer_of_every_family_is_measured() {
     for (name, text, shape) in NETS {
@@ -213,13 +214,16 @@ fn every_layer_of_every_family_is_measured() {
             let layers = view.layer_names();
             let features = view.features_at_each(&x, &layers, &pass).unwrap();
             let measure = |(layer, features): (&String, &Tensor)| {
-                assert_eq!(features.dims()[0], 2, "{name}, {layer}");
                 assert!(numbers(features).iter().all(|value| value.is_finite()), "{name}, {layer}");
                 let map = view.feature_map(pass, Some(layer)).unwrap();
-                let estimator = GeometricComplexity::projections(Probe::Rademacher, 2);
-                (layer.clone(), estimator.measure_inputs(&map, &x).unwrap().value)
+                let measured = GeometricComplexity::projections(Probe::Rademacher, 2).measure_inputs(&map, &x);
+                if features.dims()[0] != 2 {
+                    assert!(name == "swin" && measured.is_err(), "{name}, {layer}");
+                    return None;
+                }
+                Some((layer.clone(), measured.unwrap().value))
             };
-            layers.iter().zip(&features).map(measure).collect::<Vec<_>>()
+            layers.iter().zip(&features).filter_map(measure).collect::<Vec<_>>()
         };
         let (double, single) = (of(DType::F64), of(DType::F32));
         assert!(double.len() > 2, "{name}");
