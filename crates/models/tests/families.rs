@@ -226,9 +226,10 @@ fn every_layer_of_every_family_is_measured() {
             layers.iter().zip(&features).filter_map(measure).collect::<Vec<_>>()
         };
         let (double, single) = (of(DType::F64), of(DType::F32));
-        assert!(double.len() > 2, "{name}");
+        assert!(double.iter().filter(|(_, value)| *value > 0.0).count() > 2, "{name}");
         for ((layer, expected), (_, found)) in double.into_iter().zip(single) {
-            assert!(expected > 0.0 && (found / expected - 1.0).abs() < 1e-4, "{name}, {layer}: {found}, {expected}");
+            // All ReLUs of a narrow squeeze can be off: the complexity is 0 then, in both dtypes.
+            assert!((found - expected).abs() <= 1e-4 * expected, "{name}, {layer}: {found}, {expected}");
         }
     }
 }
