@@ -33,7 +33,7 @@ impl Linear {
     /// The layer from `inputs` to `outputs` numbers, with a bias.
     ///
     /// # Errors
-    /// [`Error::Shape`] when a parameter of this name exists with another shape.
+    /// [`Error::Shape`](crate::Error::Shape) when a parameter of this name exists with another shape.
     pub fn new(mut builder: Builder<'_>, inputs: usize, outputs: usize) -> Result<Self> {
         let weight = builder.tensor("weight", &[outputs, inputs], Role::Weight)?;
         let bias = builder.tensor("bias", &[outputs], Role::Bias { fan_in: inputs })?;
