@@ -111,15 +111,6 @@ pub(crate) fn squared_length<T: Element>(row: &[T]) -> f64 {
     )
 }
 
-/// Adds f32 numbers to f64 sums.
-#[cfg(feature = "faer")]
-pub(crate) fn add_widened(sums: &mut [f64], terms: &[f32]) {
-    vectorized(
-        #[inline(always)]
-        || sums.iter_mut().zip(terms).for_each(|(sum, &term)| *sum += f64::from(term)),
-    );
-}
-
 /// Σ_j a_j t_j², Σ_j b_j t_j, Σ_j c_j t_j, Σ_j d_j t_j and Σ_j e_j t_j with t_j = own − `others[j]`.
 pub(crate) fn along_axes(own: f64, others: &[f64], [a, b, c, d, e]: [&[f64]; 5]) -> [f64; 5] {
     let count = others.len();

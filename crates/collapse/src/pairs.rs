@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::convention::Singletons;
 use crate::kernel::squared_distance;
 use crate::memory;
-use crate::products::Multiply;
+use crate::products::add_row_products;
 use crate::quantiles::{Quantiles, quantiles};
 use crate::tiles::visit_upper;
 use crate::{ClassMoments, Error, Result};
@@ -194,7 +194,7 @@ impl Pairs {
     fn squared(&self, rows: &[usize], left: &[f64], columns: Range<usize>) -> Vec<f64> {
         let right = &self.centred[columns.start * self.width..columns.end * self.width];
         let mut squared = vec![0.0; rows.len() * columns.len()];
-        f64::add_row_products(&mut squared, left, right, self.width);
+        add_row_products(&mut squared, left, right, self.width);
         for (line, &row) in squared.chunks_mut(columns.len().max(1)).zip(rows) {
             for (value, column) in line.iter_mut().zip(columns.clone()) {
                 let lengths = self.norms[row] + self.norms[column];

@@ -236,7 +236,8 @@ impl<'a> SamplePass<'a> {
         let scales = scatter.as_deref().map_or_else(Vec::new, |scatter| scatter.scales.clone());
         let inputs = self.inputs(&scales);
         let basis = Basis::<T>::new(&inputs);
-        let rows = (TILE / data.width).clamp(64, 1024);
+        // Whole panels, so that no part of a product is of missing rows.
+        let rows = (TILE / data.width).clamp(64, 1024) / T::PANEL * T::PANEL;
         let (stretch, total) = (rows * TILES, ordered.order.rows.len());
         let tasks = total.div_ceil(stretch);
         // The projections of a few tasks at a time are held for their scatter.

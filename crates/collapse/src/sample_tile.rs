@@ -10,7 +10,7 @@ use crate::features::{Element, Labelled};
 use crate::head::Head;
 use crate::kernel::{along_axes, along_axis, deviate, near_highest, scaled_sum, squared_distance, squared_length};
 use crate::pairs::Pairs;
-use crate::products::Multiply;
+use crate::products::{Panels, add_products, add_row_products};
 use crate::unbiased::{self, VarianceEstimate};
 
 /// A quantity whose mean over pairs has a standard error, as an index of the influences of a sample.
@@ -86,8 +86,7 @@ pub(crate) struct PassInputs<'a> {
 
 /// The stacked matrix with which deviations are multiplied: centred means, weights, whitening.
 pub(crate) struct Basis<T> {
-    rows: Vec<T>,
-    count: usize,
+    rows: Panels<T>,
 }
 
 impl<T: Element> Basis<T> {
@@ -96,7 +95,7 @@ impl<T: Element> Basis<T> {
         let weight = inputs.head.map_or(&[][..], Head::weight);
         let stacked = inputs.pairs.centred.iter().chain(weight).chain(inputs.whitening);
         let rows: Vec<T> = stacked.map(|&value| T::narrow(value)).collect();
-        Self { count: rows.len() / width, rows }
+        Self { rows: Panels::of_rows(&rows, width) }
     }
 }
 
@@ -119,6 +118,8 @@ pub(crate) struct Task<'a, E, T> {
     data: &'a Labelled<'a, E>,
     ordered: &'a Rows<'a>,
     deviations: Vec<T>,
+    /// The deviations as the product reads them.
+    packed: Panels<T>,
     projections: Vec<f64>,
     decisions: Vec<f64>,
     /// The scaled projections on the means of all rows so far, row-major; empty unless they are wanted.
@@ -134,8 +135,18 @@ impl<'a, E: Element, T: Element> Task<'a, E, T> {
         data: &'a Labelled<'a, E>,
         ordered: &'a Rows<'a>,
     ) -> Self {
-        let (deviations, projections, decisions, terms) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { inputs, basis, data, ordered, deviations, projections, decisions, projected: Vec::new(), terms }
+        Self {
+            inputs,
+            basis,
+            data,
+            ordered,
+            deviations: Vec::new(),
+            packed: Panels::default(),
+            projections: Vec::new(),
+            decisions: Vec::new(),
+            projected: Vec::new(),
+            terms: Vec::new(),
+        }
     }
 
     /// The scaled projections on the means of the last stretch, in the order of the rows.
@@ -170,7 +181,7 @@ impl<'a, E: Element, T: Element> Task<'a, E, T> {
         end: usize,
         sums: &mut Vec<(usize, ClassSums)>,
     ) -> Result<(), usize> {
-        let (width, count) = (self.data.width, self.basis.count);
+        let (width, count) = (self.data.width, self.basis.rows.vectors());
         let rows = &self.ordered.order.rows[tile.clone()];
         self.deviations.resize(rows.len() * width, T::narrow(0.0));
         self.projections.clear();
@@ -179,7 +190,8 @@ impl<'a, E: Element, T: Element> Task<'a, E, T> {
             let mean = self.ordered.places[self.ordered.slots[at] as usize] * width;
             deviate(self.data.row(row as usize), &self.inputs.means[mean..mean + width], deviation);
         }
-        T::add_row_products(&mut self.projections, &self.deviations, &self.basis.rows, width);
+        self.packed.pack_rows(&self.deviations, width);
+        add_products(&mut self.projections, &self.packed, &self.basis.rows);
         let mut start = tile.start;
         while start < tile.end {
             let row = self.row_of_pairs(start);
@@ -269,7 +281,7 @@ impl<'a> ClassTerms<'a> {
         if let Some(head) = inputs.head {
             let means: Vec<f64> = rows.iter().flat_map(|row| &inputs.means[row * width..][..width]).copied().collect();
             offsets = (0..rows.len() * head.class_count()).map(|at| head.offset(at % head.class_count())).collect();
-            f64::add_row_products(&mut offsets, &means, head.weight(), width);
+            add_row_products(&mut offsets, &means, head.weight(), width);
         }
         let scores = offsets.len() / rows.len().max(1);
         let each = |(index, &row): (usize, &usize)| {

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use crate::products::Multiply;
+use crate::products::add_row_products;
 
 /// Rows along one side of a tile.
 const SIDE: usize = 128;
@@ -107,7 +107,7 @@ impl<'a> Products<'a> {
         let left = &self.left[rows.start * self.width..rows.end * self.width];
         let right = &self.right[columns.start * self.width..columns.end * self.width];
         let mut values = vec![0.0; rows.len() * columns.len()];
-        f64::add_row_products(&mut values, left, right, self.width);
+        add_row_products(&mut values, left, right, self.width);
         Block { rows, columns, values }
     }
 }

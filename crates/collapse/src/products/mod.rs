@@ -1,26 +1,19 @@
 //! Sums of products of tile rows: the kernel of scatter matrices, distances and projections.
 //!
-//! With the feature `faer`, double-precision tiles are multiplied and summed in f64. Single-precision tiles are multiplied in
-//! f32 over stretches of at most 512 terms, and the stretches are summed in f64: the error is that of a few hundred roundings
-//! in f32 for any number of samples. Without `faer`, all products are taken and summed in f64, by slower loops.
+//! Double-precision tiles are multiplied and summed in f64. Single-precision tiles are multiplied in f32 over stretches of at
+//! most 512 terms, and the stretches are summed in f64: the error is that of a few hundred roundings in f32 for any number of
+//! samples. The products are our own because both operands are then packed once and used by all threads, and the sums are widened
+//! in registers; a library's product would write them in f32 first, to be read again.
+
+mod panels;
+mod vectors;
 
 use rayon::prelude::*;
 
 use crate::features::{Element, sealed::Sealed};
-
-#[cfg(feature = "faer")]
-mod blocked;
-#[cfg(not(feature = "faer"))]
-mod plain;
-
-/// Products of rows and of columns of row-major tiles, summed in f64.
-pub trait Multiply: Sized {
-    /// Adds the inner products of all rows of `left` `[m, width]` with all rows of `right` `[n, width]` to `target` `[m, n]`.
-    fn add_row_products(target: &mut [f64], left: &[Self], right: &[Self], width: usize);
-    /// Adds rows `first..` of `tile`ᵀ·`tile` to `chunk`, which holds whole rows of the product. Entries above the diagonal may
-    /// be overwritten.
-    fn add_scatter_strip(chunk: &mut [f64], first: usize, tile: &[Self], width: usize);
-}
+pub(crate) use panels::Panels;
+pub(crate) use vectors::Number;
+use vectors::Products;
 
 impl Sealed for f64 {
     const SQUARES_FIT: bool = false;
@@ -39,9 +32,17 @@ impl Sealed for f32 {
     }
 }
 
-/// Rows of one strip of a scatter matrix: small enough to balance threads, large enough for the product kernel.
-fn strip_rows(width: usize) -> usize {
-    if width <= 1024 { 128 } else { 256 }
+/// Panels of one strip of a scatter matrix: few enough to balance threads, enough to use what is in a core's cache.
+const STRIP: usize = 4;
+
+/// Adds the inner products of all vectors of `left` with all of `right` to `target`, row-major.
+pub(crate) fn add_products<T: Number>(target: &mut [f64], left: &Panels<T>, right: &Panels<T>) {
+    Products { target, stride: right.vectors(), left, rows: 0..left.panels(), right, lower: false }.add();
+}
+
+/// Adds the inner products of all rows of `left` `[m, width]` with all rows of `right` `[n, width]` to `target` `[m, n]`.
+pub(crate) fn add_row_products<T: Number>(target: &mut [f64], left: &[T], right: &[T], width: usize) {
+    add_products(target, &Panels::of_rows(left, width), &Panels::of_rows(right, width));
 }
 
 /// Adds `tile`ᵀ·`tile` to the lower triangle of `products` (row-major, `width`²); the upper triangle may be overwritten.
@@ -51,9 +52,74 @@ pub(crate) fn add_scatter<T: Element>(products: &mut [f64], width: usize, tile: 
     if tile.len() < width {
         return;
     }
-    let strip = strip_rows(width);
+    let columns = Panels::of_columns(tile, width);
+    let strip = |(index, target): (usize, &mut [f64])| {
+        let rows = index * STRIP..columns.panels().min((index + 1) * STRIP);
+        Products { target, stride: width, left: &columns, rows, right: &columns, lower: true }.add();
+    };
     // The last strips are the longest. They are started first, so that the threads finish together.
-    products.par_chunks_mut(strip * width).enumerate().rev().with_max_len(1).for_each(|(index, chunk)| {
-        T::add_scatter_strip(chunk, index * strip, tile, width);
-    });
+    products.par_chunks_mut(STRIP * T::PANEL * width).enumerate().rev().with_max_len(1).for_each(strip);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers<T: Element>(count: usize) -> Vec<T> {
+        (0..count).map(|at| T::narrow(((at * 7919 + 13) % 1009) as f64 / 500.0 - 1.0)).collect()
+    }
+
+    /// Sums in f64 of products of numbers that f32 holds with few digits: exact up to rounding in the last place.
+    fn products<T: Element>(left: &[T], right: &[T], width: usize) -> Vec<f64> {
+        let product = |left: &[T], right: &[T]| left.iter().zip(right).map(|(a, b)| a.wide() * b.wide()).sum::<f64>();
+        let rows = left.chunks_exact(width);
+        rows.flat_map(|row| right.chunks_exact(width).map(move |other| product(row, other))).collect()
+    }
+
+    /// Both products agree with their definition at sizes around one, two and three registers, panels and stretches.
+    fn agree<T: Element>() {
+        let tolerance = 600.0 * T::EPSILON;
+        for (rows, columns, width) in [(1, 1, 1), (7, 9, 3), (25, 47, 8), (50, 49, 511), (49, 33, 513), (97, 450, 1100)]
+        {
+            let (left, right) = (numbers::<T>(rows * width), numbers::<T>(columns * width));
+            let mut target = vec![1.0; rows * columns];
+            add_row_products(&mut target, &left, &right, width);
+            for (sum, expected) in target.iter().zip(products(&left, &right, width)) {
+                assert!((sum - 1.0 - expected).abs() <= tolerance * width as f64, "{sum} {expected} at width {width}");
+            }
+            // The same rows as samples of `columns` features.
+            let tile = numbers::<T>(width * columns);
+            let transposed: Vec<T> =
+                (0..columns).flat_map(|column| tile.iter().skip(column).step_by(columns).copied()).collect();
+            let mut scatter = vec![1.0; columns * columns];
+            add_scatter(&mut scatter, columns, &tile);
+            let expected = products(&transposed, &transposed, width);
+            for row in 0..columns {
+                for column in 0..=row {
+                    let at = row * columns + column;
+                    assert!((scatter[at] - 1.0 - expected[at]).abs() <= tolerance * width as f64, "{row} {column}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn products_agree_with_their_definition() {
+        agree::<f32>();
+        agree::<f64>();
+    }
+
+    #[test]
+    fn a_sum_has_the_same_bits_in_every_block() {
+        let width = 700;
+        let rows = numbers::<f32>(100 * width);
+        let mut all = vec![0.0; 100 * 100];
+        add_row_products(&mut all, &rows, &rows, width);
+        for (row, column) in [(0, 0), (3, 99), (98, 17), (50, 50)] {
+            let mut one = [0.0];
+            add_row_products(&mut one, &rows[row * width..][..width], &rows[column * width..][..width], width);
+            assert_eq!(one[0], all[row * 100 + column]);
+            assert_eq!(all[column * 100 + row], all[row * 100 + column]);
+        }
+    }
 }
