@@ -8,8 +8,6 @@ use crate::{Error, Result};
 pub(crate) mod sealed {
     /// Seals [`super::Element`]: the tile code is written for exactly f32 and f64.
     pub trait Sealed: crate::products::Number {
-        /// Whether the sum of squares of any realistic number of these values is finite in f64.
-        const SQUARES_FIT: bool;
         /// Whether products of deviations neither overflow nor underflow in this type, given the sum of the squares of
         /// `numbers` deviations.
         fn holds_products(squares: f64, numbers: usize) -> bool;

@@ -58,43 +58,30 @@ pub(crate) fn squared_distance<E: Element>(row: &[E], mean: &[f64]) -> f64 {
     )
 }
 
-/// Writes x − μ, rounded once, to `deviation`.
-pub(crate) fn deviate<E: Element, T: Element>(row: &[E], mean: &[f64], deviation: &mut [T]) {
+/// Writes x − μ, rounded once, of some rows x to `deviations`, one row after another.
+pub(crate) fn deviate<E: Element, T: Element, const N: usize>(rows: [&[E]; N], mean: &[f64], deviations: &mut [T]) {
+    let width = mean.len();
     vectorized(
         #[inline(always)]
         || {
-            for ((into, &value), mean) in deviation.iter_mut().zip(row).zip(mean) {
-                *into = T::narrow(value.wide() - mean);
+            let whole = width / LANES * LANES;
+            for start in (0..whole).step_by(LANES) {
+                let mean = &mean[start..start + LANES];
+                for (at, row) in rows.iter().enumerate() {
+                    let row = &row[start..start + LANES];
+                    let into = &mut deviations[at * width + start..][..LANES];
+                    for lane in 0..LANES {
+                        into[lane] = T::narrow(row[lane].wide() - mean[lane]);
+                    }
+                }
+            }
+            for (at, row) in rows.iter().enumerate() {
+                for lane in whole..width {
+                    deviations[at * width + lane] = T::narrow(row[lane].wide() - mean[lane]);
+                }
             }
         },
     );
-}
-
-/// Writes x − μ, rounded once, to `deviation`; gives ‖x − μ‖² in f64, which was not rounded, as [`squared_distance`] does.
-pub(crate) fn deviate_and_square<E: Element, T: Element>(row: &[E], mean: &[f64], deviation: &mut [T]) -> f64 {
-    let count = row.len().min(mean.len()).min(deviation.len());
-    let (row, mean, deviation) = (&row[..count], &mean[..count], &mut deviation[..count]);
-    vectorized(
-        #[inline(always)]
-        || {
-            let (mut sums, whole) = ([0.0f64; LANES], count / LANES * LANES);
-            let lines = deviation[..whole].chunks_exact_mut(LANES).zip(row.chunks_exact(LANES));
-            for ((into, row), mean) in lines.zip(mean.chunks_exact(LANES)) {
-                for lane in 0..LANES {
-                    let exact = row[lane].wide() - mean[lane];
-                    into[lane] = T::narrow(exact);
-                    sums[lane] += exact * exact;
-                }
-            }
-            let mut rest = 0.0;
-            for ((into, value), mean) in deviation.iter_mut().zip(row).zip(mean).skip(whole) {
-                let exact = value.wide() - mean;
-                *into = T::narrow(exact);
-                rest += exact * exact;
-            }
-            sums.iter().sum::<f64>() + rest
-        },
-    )
 }
 
 /// ‖d‖² in f64.
@@ -118,14 +105,23 @@ pub(crate) fn along_axes(own: f64, others: &[f64], [a, b, c, d, e]: [&[f64]; 5])
     vectorized(
         #[inline(always)]
         || {
-            lane_sums(
-                count,
-                #[inline(always)]
-                |at| {
-                    let along = own - others[at];
-                    [a[at] * along * along, b[at] * along, c[at] * along, d[at] * along, e[at] * along]
-                },
-            )
+            let (mut sums, whole) = ([[0.0f64; LANES]; 5], count / LANES * LANES);
+            for start in (0..whole).step_by(LANES) {
+                let mut along = [0.0; LANES];
+                (0..LANES).for_each(|lane| along[lane] = own - others[start + lane]);
+                (0..LANES).for_each(|lane| sums[0][lane] += a[start + lane] * along[lane] * along[lane]);
+                for (sums, factors) in sums[1..].iter_mut().zip([b, c, d, e]) {
+                    let factors = &factors[start..start + LANES];
+                    (0..LANES).for_each(|lane| sums[lane] += factors[lane] * along[lane]);
+                }
+            }
+            let mut rest = [0.0; 5];
+            for at in whole..count {
+                let along = own - others[at];
+                rest[0] += a[at] * along * along;
+                rest[1..].iter_mut().zip([b, c, d, e]).for_each(|(rest, factors)| *rest += factors[at] * along);
+            }
+            std::array::from_fn(|at| sums[at].iter().sum::<f64>() + rest[at])
         },
     )
 }
@@ -192,11 +188,11 @@ mod tests {
             let expected: f64 = (0..count).map(|at| (at as f64 - 1.0).powi(2)).sum();
             assert_eq!(squared_distance(&row, &mean), expected);
             let mut deviation = vec![0f32; count];
-            deviate(&row, &mean, &mut deviation);
+            deviate([&row[..]], &mean, &mut deviation);
             assert_eq!(squared_length(&deviation), expected);
-            let mut again = vec![0f32; count];
-            assert_eq!(deviate_and_square(&row, &mean, &mut again), expected);
-            assert_eq!(again, deviation);
+            let (mut twice, other) = (vec![0f32; 2 * count], vec![3f32; count]);
+            deviate([&row[..], &other], &mean, &mut twice);
+            assert_eq!(twice, [&deviation[..], &vec![2f32; count]].concat());
         }
     }
 

@@ -123,8 +123,13 @@ pub(crate) struct Pairs {
     norms: Vec<f64>,
     /// Squared lengths of the means before centring: the scale of their rounding errors.
     scales: Vec<f64>,
+    /// The squared distances of all rows to all rows, row-major; empty where they are too many to keep.
+    kept: Vec<f64>,
     excluded: ExcludedPairs,
 }
+
+/// Squared distances that are kept: 16 MiB, those of 1,448 classes. Of more classes they are computed anew for every measure.
+const KEPT: usize = 1 << 21;
 
 /// Squared distances of a stretch of rows to a stretch of columns.
 pub(crate) struct Tile {
@@ -170,7 +175,29 @@ impl Pairs {
         let square = |row: &[f64]| row.iter().map(|value| value * value).sum::<f64>();
         let norms = centred.chunks_exact(width.max(1)).map(square).collect();
         let scales = means.map(square).collect();
-        Ok(Self { classes, centred, width, norms, scales, excluded })
+        let mut pairs = Self { classes, centred, width, norms, scales, kept: Vec::new(), excluded };
+        pairs.keep();
+        Ok(pairs)
+    }
+
+    fn keep(&mut self) {
+        let size = self.classes.len();
+        if size.saturating_mul(size) <= KEPT {
+            let mut kept = vec![0.0; size * size];
+            let keep = |tile: Tile| {
+                tile.pairs().for_each(|(row, column, squared)| {
+                    kept[row * size + column] = squared;
+                    kept[column * size + row] = squared;
+                });
+            };
+            self.visit(|tile| tile, keep);
+            self.kept = kept;
+        }
+    }
+
+    /// The kept squared distances of one row to a stretch of columns.
+    fn kept(&self, row: usize, columns: Range<usize>) -> Option<&[f64]> {
+        self.kept.get(row * self.classes.len()..)?.get(columns)
     }
 
     fn row(&self, row: usize) -> &[f64] {
@@ -179,22 +206,25 @@ impl Pairs {
 
     /// Squared distances of a block of pairs; 0 where the means coincide.
     pub(crate) fn tile(&self, rows: Range<usize>, columns: Range<usize>) -> Tile {
-        let left = &self.centred[rows.start * self.width..rows.end * self.width];
-        let squared = self.squared(&rows.clone().collect::<Vec<_>>(), left, columns.clone());
+        let squared = self.squared(&rows.clone().collect::<Vec<_>>(), columns.clone());
         Tile { rows, columns, squared }
     }
 
     /// Squared distances from some rows to all rows, row-major.
     pub(crate) fn squared_from(&self, rows: &[usize]) -> Vec<f64> {
-        let left: Vec<f64> = rows.iter().flat_map(|&row| self.row(row)).copied().collect();
-        self.squared(rows, &left, 0..self.classes.len())
+        self.squared(rows, 0..self.classes.len())
     }
 
-    /// Squared distances from `rows`, which `left` holds one after another, to a stretch of columns.
-    fn squared(&self, rows: &[usize], left: &[f64], columns: Range<usize>) -> Vec<f64> {
+    /// Squared distances from some rows to a stretch of columns.
+    fn squared(&self, rows: &[usize], columns: Range<usize>) -> Vec<f64> {
+        let kept: Option<Vec<&[f64]>> = rows.iter().map(|&row| self.kept(row, columns.clone())).collect();
+        if let Some(kept) = kept {
+            return kept.concat();
+        }
+        let left: Vec<f64> = rows.iter().flat_map(|&row| self.row(row)).copied().collect();
         let right = &self.centred[columns.start * self.width..columns.end * self.width];
         let mut squared = vec![0.0; rows.len() * columns.len()];
-        add_row_products(&mut squared, left, right, self.width);
+        add_row_products(&mut squared, &left, right, self.width);
         for (line, &row) in squared.chunks_mut(columns.len().max(1)).zip(rows) {
             for (value, column) in line.iter_mut().zip(columns.clone()) {
                 let lengths = self.norms[row] + self.norms[column];

@@ -27,7 +27,7 @@ const PROJECTIONS: usize = 1 << 22;
 /// Tiles of one task; fixed, so that sums do not depend on the number of threads.
 const TILES: usize = 8;
 /// Numbers in a tile of deviations.
-const TILE: usize = 1 << 19;
+const TILE: usize = 1 << 17;
 
 /// A second pass that compares labelled samples with given class means, and with the scores of a head if there is one.
 ///
@@ -237,7 +237,7 @@ impl<'a> SamplePass<'a> {
         let inputs = self.inputs(&scales);
         let basis = Basis::<T>::new(&inputs);
         // Whole panels, so that no part of a product is of missing rows.
-        let rows = (TILE / data.width).clamp(64, 1024) / T::PANEL * T::PANEL;
+        let rows = (TILE / data.width).clamp(192, 1024) / T::PANEL * T::PANEL;
         let (stretch, total) = (rows * TILES, ordered.order.rows.len());
         let tasks = total.div_ceil(stretch);
         // The projections of a few tasks at a time are held for their scatter.
@@ -343,7 +343,14 @@ impl<'a> SamplePass<'a> {
     pub fn directional_cdnv(&self) -> Result<DirectionalCdnv> {
         let operation = "directional CDNV";
         let samples = self.samples(operation)?;
-        let varied = Pairs::new(operation, self.moments, Singletons::LeftOut)?;
+        let fresh;
+        let varied = match self.moments.singleton_count() {
+            0 => &self.pairs,
+            _ => {
+                fresh = Pairs::new(operation, self.moments, Singletons::LeftOut)?;
+                &fresh
+            }
+        };
         let summary = varied.average(operation, |_, _, squared| [1.0 / squared])?;
         let place = |class: &usize| self.pairs.classes.binary_search(class).ok();
         let seen = varied.classes.iter().filter_map(place).map(|row| &self.sums[row]);

@@ -5,10 +5,11 @@
 
 use std::ops::Range;
 
+use crate::batch::deviations;
 use crate::class_order::ClassOrder;
 use crate::features::{Element, Labelled};
 use crate::head::Head;
-use crate::kernel::{along_axes, along_axis, deviate, near_highest, scaled_sum, squared_distance, squared_length};
+use crate::kernel::{along_axes, along_axis, near_highest, scaled_sum, squared_distance, squared_length};
 use crate::pairs::Pairs;
 use crate::products::{Panels, add_products, add_row_products};
 use crate::unbiased::{self, VarianceEstimate};
@@ -93,9 +94,16 @@ impl<T: Element> Basis<T> {
     pub(crate) fn new(inputs: &PassInputs<'_>) -> Self {
         let width = inputs.pairs.width;
         let weight = inputs.head.map_or(&[][..], Head::weight);
-        let stacked = inputs.pairs.centred.iter().chain(weight).chain(inputs.whitening);
-        let rows: Vec<T> = stacked.map(|&value| T::narrow(value)).collect();
-        Self { rows: Panels::of_rows(&rows, width) }
+        let mut stacked = inputs.pairs.centred.iter().chain(weight).chain(inputs.whitening);
+        let numbers = inputs.pairs.centred.len() + weight.len() + inputs.whitening.len();
+        let mut rows = Panels::with_capacity(numbers / width, width);
+        loop {
+            let panel: Vec<T> = stacked.by_ref().take(T::PANEL * width).map(|&value| T::narrow(value)).collect();
+            if panel.is_empty() {
+                return Self { rows };
+            }
+            rows.push_rows(&panel);
+        }
     }
 }
 
@@ -108,8 +116,8 @@ pub(crate) struct Rows<'a> {
     pub(crate) places: &'a [usize],
 }
 
-/// Classes whose terms are computed at once, by one product of that many means with all means and weights.
-const GROUP: usize = 32;
+/// Classes whose terms are computed at once, by one product of that many means with all means and weights: two panels in f64.
+const GROUP: usize = 48;
 
 /// Stretches of the class order, tile by tile, with the memory that all tiles share.
 pub(crate) struct Task<'a, E, T> {
@@ -141,7 +149,7 @@ impl<'a, E: Element, T: Element> Task<'a, E, T> {
             data,
             ordered,
             deviations: Vec::new(),
-            packed: Panels::default(),
+            packed: Panels::new(data.width),
             projections: Vec::new(),
             decisions: Vec::new(),
             projected: Vec::new(),
@@ -186,11 +194,9 @@ impl<'a, E: Element, T: Element> Task<'a, E, T> {
         self.deviations.resize(rows.len() * width, T::narrow(0.0));
         self.projections.clear();
         self.projections.resize(rows.len() * count, 0.0);
-        for (deviation, (at, &row)) in self.deviations.chunks_exact_mut(width).zip(tile.clone().zip(rows)) {
-            let mean = self.ordered.places[self.ordered.slots[at] as usize] * width;
-            deviate(self.data.row(row as usize), &self.inputs.means[mean..mean + width], deviation);
-        }
-        self.packed.pack_rows(&self.deviations, width);
+        let mean = |slot: u32| &self.inputs.means[self.ordered.places[slot as usize] * width..][..width];
+        deviations(self.data, rows, &self.ordered.slots[tile.clone()], mean, &mut self.deviations);
+        self.packed.replace_by_rows(&self.deviations);
         add_products(&mut self.projections, &self.packed, &self.basis.rows);
         let mut start = tile.start;
         while start < tile.end {

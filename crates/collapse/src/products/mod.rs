@@ -13,19 +13,15 @@ use rayon::prelude::*;
 use crate::features::{Element, sealed::Sealed};
 pub(crate) use panels::Panels;
 pub(crate) use vectors::Number;
-use vectors::Products;
+use vectors::{BLOCK, Products};
 
 impl Sealed for f64 {
-    const SQUARES_FIT: bool = false;
-
     fn holds_products(_: f64, _: usize) -> bool {
         true
     }
 }
 
 impl Sealed for f32 {
-    const SQUARES_FIT: bool = true;
-
     fn holds_products(squares: f64, numbers: usize) -> bool {
         // No partial sum of products exceeds the sum of all squares. Below the lower limit f32 products would underflow.
         squares == 0.0 || (squares < f64::from(f32::MAX) && squares / numbers as f64 > 1e-28)
@@ -41,8 +37,16 @@ pub(crate) fn add_products<T: Number>(target: &mut [f64], left: &Panels<T>, righ
 }
 
 /// Adds the inner products of all rows of `left` `[m, width]` with all rows of `right` `[n, width]` to `target` `[m, n]`.
+///
+/// A few panels of `right` are packed at a time.
 pub(crate) fn add_row_products<T: Number>(target: &mut [f64], left: &[T], right: &[T], width: usize) {
-    add_products(target, &Panels::of_rows(left, width), &Panels::of_rows(right, width));
+    let (stride, left) = (right.len() / width, Panels::of_rows(left, width));
+    let mut packed = Panels::new(width);
+    for (index, rows) in right.chunks(BLOCK * T::PANEL * width).enumerate() {
+        packed.replace_by_rows(rows);
+        let target = &mut target[index * BLOCK * T::PANEL..];
+        Products { target, stride, left: &left, rows: 0..left.panels(), right: &packed, lower: false }.add();
+    }
 }
 
 /// Adds `tile`ᵀ·`tile` to the lower triangle of `products` (row-major, `width`²); the upper triangle may be overwritten.
@@ -120,6 +124,28 @@ mod tests {
             add_row_products(&mut one, &rows[row * width..][..width], &rows[column * width..][..width], width);
             assert_eq!(one[0], all[row * 100 + column]);
             assert_eq!(all[column * 100 + row], all[row * 100 + column]);
+        }
+    }
+
+    #[test]
+    fn other_vector_units_give_the_same_sums() {
+        use pulp::Simd;
+        let (rows, width) = (100, 700);
+        let panels = Panels::of_rows(&numbers::<f32>(rows * width), width);
+        let mut expected = vec![0.0; rows * rows];
+        add_products(&mut expected, &panels, &panels);
+        let sums = |add: &dyn Fn(Products<'_, f32>)| {
+            let mut target = vec![0.0; rows * rows];
+            let (left, right) = (&panels, &panels);
+            add(Products { target: &mut target, stride: rows, left, rows: 0..left.panels(), right, lower: false });
+            target
+        };
+        // One number at a time, and there products may be rounded before they are added.
+        let plain = sums(&|products| Simd::vectorize(pulp::Scalar, products));
+        assert!(plain.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-4));
+        #[cfg(target_arch = "x86_64")]
+        if let Some(half_as_wide) = pulp::x86::V3::try_new() {
+            assert_eq!(sums(&|products| Simd::vectorize(half_as_wide, products)), expected);
         }
     }
 }

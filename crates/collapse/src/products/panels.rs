@@ -7,11 +7,13 @@ use super::vectors::Number;
 /// Terms that are summed in the type of the numbers before the sum is widened.
 pub(crate) const STRETCH: usize = 512;
 
+/// Terms that are packed at a time: their lines take 12 KiB.
+const NEAR: usize = 64;
+
 /// Vectors of one length, side by side: the rows or the columns of a matrix.
 ///
-/// Panel p holds vectors `p·PANEL..(p + 1)·PANEL`, term by term: the first term of each, then the second, and so on. Panels are
-/// cut into stretches of at most [`STRETCH`] terms, and all panels of the first stretch come before those of the second.
-/// Missing vectors of the last panel are zero.
+/// Panel p holds vectors `p·PANEL..(p + 1)·PANEL`, term by term: the first term of each, then the second, and so on. Missing vectors
+/// of the last panel are zero.
 #[derive(Debug)]
 pub(crate) struct Panels<T> {
     numbers: Vec<T>,
@@ -19,69 +21,61 @@ pub(crate) struct Panels<T> {
     terms: usize,
 }
 
-impl<T> Default for Panels<T> {
-    fn default() -> Self {
-        Self { numbers: Vec::new(), vectors: 0, terms: 0 }
-    }
-}
-
 impl<T: Number> Panels<T> {
-    /// The rows of a row-major matrix `[n, width]`, packed by the calling thread.
-    pub(crate) fn of_rows(rows: &[T], width: usize) -> Self {
-        let mut panels = Self::default();
-        panels.pack_rows(rows, width);
+    /// No vectors, of this many terms.
+    pub(crate) fn new(terms: usize) -> Self {
+        Self { numbers: Vec::new(), vectors: 0, terms }
+    }
+
+    /// No vectors yet, with memory for this many.
+    pub(crate) fn with_capacity(vectors: usize, terms: usize) -> Self {
+        Self { numbers: Vec::with_capacity(vectors.next_multiple_of(T::PANEL) * terms), vectors: 0, terms }
+    }
+
+    /// The rows of a row-major matrix `[n, terms]`.
+    pub(crate) fn of_rows(rows: &[T], terms: usize) -> Self {
+        let mut panels = Self::new(terms);
+        panels.replace_by_rows(rows);
         panels
     }
 
-    /// Replaces the vectors by the rows of another matrix, in the same memory.
-    pub(crate) fn pack_rows(&mut self, rows: &[T], width: usize) {
-        self.resize(rows.len() / width, width);
-        let (count, vectors) = (self.panels(), self.vectors);
-        for (index, (panel, terms)) in Self::split(&mut self.numbers, count, width).enumerate() {
-            let first = index % count * T::PANEL;
-            let last = vectors.min(first + T::PANEL);
-            for (at, row) in rows[first * width..last * width].chunks_exact(width).enumerate() {
-                let start = index / count * STRETCH;
-                let lines = panel.chunks_exact_mut(T::PANEL).zip(&row[start..start + terms]);
-                lines.for_each(|(line, &number)| line[at] = number);
-            }
-            if last - first < T::PANEL {
-                panel.chunks_exact_mut(T::PANEL).for_each(|line| line[last - first..].fill(T::ZERO));
+    /// Replaces the vectors by the rows of a row-major matrix `[n, terms]`, in the same memory.
+    pub(crate) fn replace_by_rows(&mut self, rows: &[T]) {
+        self.numbers.clear();
+        self.vectors = 0;
+        self.push_rows(rows);
+    }
+
+    /// Adds the rows of a row-major matrix `[n, terms]` after the vectors, which fill their last panel.
+    pub(crate) fn push_rows(&mut self, rows: &[T]) {
+        debug_assert!(self.vectors.is_multiple_of(T::PANEL), "a panel in the middle would be partly missing");
+        let (terms, from) = (self.terms, self.numbers.len());
+        self.vectors += rows.len() / terms;
+        self.numbers.resize(self.panels() * terms * T::PANEL, T::ZERO);
+        let panels = self.numbers[from..].chunks_exact_mut(terms * T::PANEL);
+        for (panel, rows) in panels.zip(rows.chunks(terms * T::PANEL)) {
+            // A few terms at a time, so that the lines written stay in the nearest cache while the rows go by.
+            for (lines, start) in panel.chunks_mut(NEAR * T::PANEL).zip((0..terms).step_by(NEAR)) {
+                for (at, row) in rows.chunks_exact(terms).enumerate() {
+                    let lines = lines.chunks_exact_mut(T::PANEL).zip(&row[start..]);
+                    lines.for_each(|(line, &number)| line[at] = number);
+                }
             }
         }
     }
 
-    /// The columns of a row-major matrix `[n, width]`, packed by all threads.
+    /// The columns of a row-major matrix `[terms, width]`, packed by all threads.
     pub(crate) fn of_columns(matrix: &[T], width: usize) -> Self {
-        let mut panels = Self::default();
-        panels.resize(width, matrix.len() / width);
-        let (count, terms) = (panels.panels(), panels.terms);
-        let parts: Vec<_> = Self::split(&mut panels.numbers, count, terms).enumerate().collect();
-        parts.into_par_iter().with_min_len(8).for_each(|(index, (panel, terms))| {
-            let first = index % count * T::PANEL;
+        let terms = matrix.len() / width;
+        let mut numbers = vec![T::ZERO; width.div_ceil(T::PANEL) * T::PANEL * terms];
+        numbers.par_chunks_mut(terms * T::PANEL).with_min_len(8).enumerate().for_each(|(index, panel)| {
+            let first = index * T::PANEL;
             let taken = T::PANEL.min(width - first);
-            let rows = matrix.chunks_exact(width).skip(index / count * STRETCH).take(terms);
-            for (line, row) in panel.chunks_exact_mut(T::PANEL).zip(rows) {
+            for (line, row) in panel.chunks_exact_mut(T::PANEL).zip(matrix.chunks_exact(width)) {
                 line[..taken].copy_from_slice(&row[first..first + taken]);
-                line[taken..].fill(T::ZERO);
             }
         });
-        panels
-    }
-
-    fn resize(&mut self, vectors: usize, terms: usize) {
-        (self.vectors, self.terms) = (vectors, terms);
-        self.numbers.resize(self.panels() * terms * T::PANEL, T::ZERO);
-    }
-
-    /// The panels of all stretches in order, each with its number of terms.
-    fn split(numbers: &mut [T], count: usize, terms: usize) -> impl Iterator<Item = (&mut [T], usize)> {
-        numbers.chunks_mut((count * STRETCH * T::PANEL).max(1)).zip((0..terms).step_by(STRETCH)).flat_map(
-            move |(stretch, start)| {
-                let terms = STRETCH.min(terms - start);
-                stretch.chunks_mut(terms * T::PANEL).map(move |panel| (panel, terms))
-            },
-        )
+        Self { numbers, vectors: width, terms }
     }
 
     /// Number of vectors.
@@ -89,22 +83,21 @@ impl<T: Number> Panels<T> {
         self.vectors
     }
 
-    /// Number of panels, the last of which may be partly zero.
+    /// Number of panels, the last of which may be partly missing.
     pub(crate) fn panels(&self) -> usize {
         self.vectors.div_ceil(T::PANEL)
     }
 
-    /// Number of stretches.
+    /// Number of stretches of at most [`STRETCH`] terms.
     pub(crate) fn stretches(&self) -> usize {
         self.terms.div_ceil(STRETCH)
     }
 
-    /// One panel of one stretch.
-    pub(crate) fn panel(&self, stretch: usize, panel: usize) -> &[T] {
+    /// One stretch of one panel.
+    pub(crate) fn stretch(&self, panel: usize, stretch: usize) -> &[T] {
+        let panel = &self.numbers[panel * self.terms * T::PANEL..(panel + 1) * self.terms * T::PANEL];
         let start = stretch * STRETCH;
-        let terms = STRETCH.min(self.terms - start);
-        let first = (start * self.panels() + panel * terms) * T::PANEL;
-        &self.numbers[first..first + terms * T::PANEL]
+        &panel[start * T::PANEL..self.terms.min(start + STRETCH) * T::PANEL]
     }
 
     /// Vectors of a panel that are not missing.
@@ -119,7 +112,7 @@ mod tests {
 
     /// Term `term` of vector `vector`.
     fn at<T: Number>(panels: &Panels<T>, vector: usize, term: usize) -> T {
-        panels.panel(term / STRETCH, vector / T::PANEL)[term % STRETCH * T::PANEL + vector % T::PANEL]
+        panels.stretch(vector / T::PANEL, term / STRETCH)[term % STRETCH * T::PANEL + vector % T::PANEL]
     }
 
     #[test]
@@ -135,16 +128,25 @@ mod tests {
                 assert_eq!(at(&by_columns, column, row), matrix[row * width + column]);
             }
         }
-        let line = &by_columns.panel(1, 2)[2 * f32::PANEL..];
+        let line = &by_columns.stretch(2, 1)[2 * f32::PANEL..];
         assert_eq!(line[5..], [0.0; f32::PANEL - 5]);
     }
 
     #[test]
+    fn rows_are_added_panel_by_panel() {
+        let rows: Vec<f64> = (0..60 * 3).map(f64::from).collect();
+        let mut panels = Panels::new(3);
+        rows.chunks(f64::PANEL * 3).for_each(|rows| panels.push_rows(rows));
+        assert_eq!((panels.vectors(), panels.panels(), panels.held(2)), (60, 3, 12));
+        assert!((0..180).all(|index| at(&panels, index / 3, index % 3) == rows[index]));
+    }
+
+    #[test]
     fn memory_that_held_a_larger_matrix_keeps_nothing_of_it() {
-        let mut panels = Panels::of_rows(&[7.0f64; 40 * 3], 3);
-        panels.pack_rows(&[1.0, 2.0, 3.0, 4.0], 2);
+        let mut panels = Panels::of_rows(&[7.0f64; 40 * 2], 2);
+        panels.replace_by_rows(&[1.0, 2.0, 3.0, 4.0]);
         assert_eq!((panels.vectors(), panels.panels()), (2, 1));
-        assert_eq!(panels.panel(0, 0)[..3], [1.0, 3.0, 0.0]);
-        assert!(panels.panel(0, 0)[2..f64::PANEL].iter().all(|&number| number == 0.0));
+        assert_eq!(panels.stretch(0, 0)[..3], [1.0, 3.0, 0.0]);
+        assert!(panels.stretch(0, 0)[2..f64::PANEL].iter().all(|&number| number == 0.0));
     }
 }

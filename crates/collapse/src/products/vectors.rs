@@ -11,8 +11,8 @@ use reductions::Widen;
 
 use super::panels::Panels;
 
-/// Panels of the right operand that stay in the cache of a core while rows of the left one go by.
-const BLOCK: usize = 8;
+/// Panels of the right operand that stay in the cache of a core, with their sums, while rows of the left one go by.
+pub(super) const BLOCK: usize = 4;
 
 /// A number that is multiplied in panels: f32 or f64.
 pub trait Number: Widen + Pod + Send + Sync {
@@ -128,16 +128,17 @@ impl<T: Number> WithSimd for Products<'_, T> {
         let Self { target, stride, left, rows, right, lower } = self;
         // The sums fill the registers: 24 of 32 of the widest, 12 of 16 of those half as wide.
         let height = if T::lanes::<S>() == T::THIRD { 8 } else { 2 };
-        for stretch in 0..left.stretches() {
-            for start in (0..right.panels()).step_by(BLOCK) {
+        // The sums of a block stay in the cache until they are complete.
+        for start in (0..right.panels()).step_by(BLOCK) {
+            for stretch in 0..left.stretches() {
                 for row in rows.clone() {
-                    let panel = left.panel(stretch, row);
+                    let panel = left.stretch(row, stretch);
                     let end = if lower { row + 1 } else { right.panels() }.min(start + BLOCK);
                     let sums = &mut target[(row - rows.start) * T::PANEL * stride..];
                     for first in (0..left.held(row)).step_by(height) {
                         for column in start..end {
                             let mut target = Target { sums: &mut *sums, stride, column: column * T::PANEL };
-                            let other = right.panel(stretch, column);
+                            let other = right.stretch(column, stretch);
                             add_any(simd, &mut target, (panel, first), other, right.held(column));
                         }
                     }
