@@ -292,7 +292,7 @@ impl LabelledImages {
     ///
     /// **Shapes** channels × (height + 2·`pixels`) × (width + 2·`pixels`). The pixels are copied.
     ///
-    /// **Errors** [`Error::InvalidOption`] if a side would exceed 16384 pixels.
+    /// **Errors** [`Error::InvalidOption`] if a side would exceed 16384 pixels; [`Error::OutOfMemory`].
     ///
     /// ```
     /// use datasets::LabelledImages;
@@ -312,7 +312,11 @@ impl LabelledImages {
             return Err(Error::InvalidOption { option: "padding", problem });
         }
         let plane = high * wide;
-        let mut padded = vec![0; self.len() * channels * plane];
+        let bytes = (self.len() * channels).saturating_mul(plane);
+        let mut padded = Vec::new();
+        let out_of_memory = |_| Error::OutOfMemory { context: self.name.clone(), bytes: bytes as u64 };
+        padded.try_reserve_exact(bytes).map_err(out_of_memory)?;
+        padded.resize(bytes, 0);
         for (index, image) in padded.chunks_exact_mut(channels * plane).enumerate() {
             let rows = self.image(index).chunks_exact(width);
             for (row, values) in rows.enumerate() {

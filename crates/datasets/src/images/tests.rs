@@ -85,3 +85,13 @@ fn images_of_one_grey_are_named_as_the_reason_that_they_cannot_be_normalised() {
     assert!(matches!(failed, Error::InvalidOption { option: "images", .. }), "{message}");
     assert!(message.contains("fog: all pixels of channel 1 have the value 128 in all 2 images"), "{message}");
 }
+
+#[test]
+fn a_border_beyond_the_largest_side_is_refused() {
+    let images = six();
+    assert_eq!(images.pad(2).unwrap().shape(), [2, 5, 7]);
+    for pixels in [crate::form::MAX_SIDE / 2 - 1, usize::MAX] {
+        let message = images.pad(pixels).unwrap_err().to_string();
+        assert!(message.contains(&format!("{pixels} pixels around images of 1×3")), "{message}");
+    }
+}
