@@ -314,7 +314,7 @@ impl LabelledImages {
         let plane = high * wide;
         let bytes = (self.len() * channels).saturating_mul(plane);
         let mut padded = Vec::new();
-        let out_of_memory = |_| Error::OutOfMemory { context: self.name.clone(), bytes: bytes as u64 };
+        let out_of_memory = |_| Error::OutOfMemory { context: self.name.to_string(), bytes: bytes as u64 };
         padded.try_reserve_exact(bytes).map_err(out_of_memory)?;
         padded.resize(bytes, 0);
         for (index, image) in padded.chunks_exact_mut(channels * plane).enumerate() {
