@@ -65,16 +65,22 @@ pub fn cdnv(moments: &ClassMoments, convention: CdnvConvention) -> Result<Cdnv> 
 
 /// The CDNV with or without classes of one sample, whose variance with divisor n is 0.
 pub(crate) fn cdnv_with(moments: &ClassMoments, convention: CdnvConvention, singletons: Singletons) -> Result<Cdnv> {
-    let operation = "class-distance normalised variance";
-    let pairs = Pairs::new(operation, moments, singletons)?;
-    let variances = variances(moments, &pairs, convention);
+    cdnv_of(moments, &Pairs::new(CDNV, moments, singletons)?, convention)
+}
+
+/// The operation that errors name.
+pub(crate) const CDNV: &str = "class-distance normalised variance";
+
+/// The CDNV over these pairs of the moments' classes.
+pub(crate) fn cdnv_of(moments: &ClassMoments, pairs: &Pairs, convention: CdnvConvention) -> Result<Cdnv> {
+    let variances = variances(moments, pairs, convention);
     let halved = |i: usize, j: usize, squared: f64| [(variances[i] + variances[j]) / (2.0 * squared)];
     let unhalved = |i: usize, j: usize, squared: f64| [(variances[i] + variances[j]) / squared];
     let ordered = |i: usize, j: usize, squared: f64| [variances[i] / squared, variances[j] / squared];
     let (average, quantiles) = match convention.form {
-        CdnvForm::Halved => summary(operation, &pairs, halved),
-        CdnvForm::Unhalved => summary(operation, &pairs, unhalved),
-        CdnvForm::Ordered => summary(operation, &pairs, ordered),
+        CdnvForm::Halved => summary(pairs, halved),
+        CdnvForm::Unhalved => summary(pairs, unhalved),
+        CdnvForm::Ordered => summary(pairs, ordered),
     }?;
     Ok(Cdnv {
         mean: average.mean,
@@ -91,11 +97,10 @@ pub(crate) fn cdnv_with(moments: &ClassMoments, convention: CdnvConvention, sing
 }
 
 fn summary<const N: usize>(
-    operation: &'static str,
     pairs: &Pairs,
     values: impl Fn(usize, usize, f64) -> [f64; N] + Sync + Copy,
 ) -> Result<(PairAverage, Quantiles)> {
-    let average = pairs.average(operation, values)?;
+    let average = pairs.average(CDNV, values)?;
     let quantiles = pairs.quantiles(average.values, values);
     Ok((average, quantiles))
 }
@@ -114,10 +119,9 @@ fn summary<const N: usize>(
 /// # Ok::<(), collapse::Error>(())
 /// ```
 pub fn cdnv_matrix(moments: &ClassMoments, convention: CdnvConvention) -> Result<PairMatrix> {
-    let operation = "class-distance normalised variance";
-    let pairs = Pairs::new(operation, moments, Singletons::LeftOut)?;
+    let pairs = Pairs::new(CDNV, moments, Singletons::LeftOut)?;
     let variances = variances(moments, &pairs, convention);
-    let mut matrix = PairMatrix::new(operation, moments.class_count(), &pairs.classes)?;
+    let mut matrix = PairMatrix::new(CDNV, moments.class_count(), &pairs.classes)?;
     let collect = |tile: crate::pairs::Tile| tile.pairs().filter(|pair| pair.2 > 0.0).collect::<Vec<_>>();
     pairs.visit(collect, |tile| {
         for (i, j, squared) in tile {

@@ -80,12 +80,11 @@ impl<'a> SamplePass<'a> {
     ///
     /// **Errors** [`Error::TooFewClasses`].
     pub fn new(moments: &'a ClassMoments) -> Result<Self> {
-        Self::with(moments, Singletons::Kept)
+        Ok(Self::over(moments, Pairs::new(OPERATION, moments, Singletons::Kept)?, Singletons::Kept))
     }
 
-    /// A pass with or without classes of one sample; without, samples of these classes are skipped.
-    pub(crate) fn with(moments: &'a ClassMoments, singletons: Singletons) -> Result<Self> {
-        let pairs = Pairs::new(OPERATION, moments, singletons)?;
+    /// A pass over these pairs of the moments' classes; where classes of one sample are left out, their samples are skipped.
+    pub(crate) fn over(moments: &'a ClassMoments, pairs: Pairs, singletons: Singletons) -> Self {
         let means = if pairs.classes.len() == moments.classes().len() {
             Cow::Borrowed(moments.means())
         } else {
@@ -95,7 +94,7 @@ impl<'a> SamplePass<'a> {
         let sums = vec![ClassSums::default(); pairs.classes.len()];
         let counts = moments.counts_of(&pairs.classes);
         let (complexity, whitening, projected) = (None, Vec::new(), None);
-        Ok(Self {
+        Self {
             moments,
             head: None,
             pairs,
@@ -107,7 +106,7 @@ impl<'a> SamplePass<'a> {
             projected,
             singletons,
             sums,
-        })
+        }
     }
 
     /// Also compares the samples with the scores of this head.

@@ -51,7 +51,14 @@ pub struct UnbiasedCdnv {
 /// # Ok::<(), collapse::Error>(())
 /// ```
 pub fn cdnv_unbiased(moments: &ClassMoments) -> Result<UnbiasedCdnv> {
-    let average = average_over("unbiased CDNV", moments, |estimates, i, j| {
+    cdnv_unbiased_of(moments, &Pairs::new(UNBIASED_CDNV, moments, Singletons::LeftOut)?)
+}
+
+const UNBIASED_CDNV: &str = "unbiased CDNV";
+
+/// The unbiased CDNV over these pairs of the moments' classes.
+pub(crate) fn cdnv_unbiased_of(moments: &ClassMoments, pairs: &Pairs) -> Result<UnbiasedCdnv> {
+    let average = average_over(UNBIASED_CDNV, moments, pairs, |estimates, i, j| {
         (estimates[i].variance + estimates[j].variance) / 2.0
     })?;
     Ok(UnbiasedCdnv {
@@ -92,7 +99,8 @@ pub fn cdnv_unbiased(moments: &ClassMoments) -> Result<UnbiasedCdnv> {
 pub fn geometric_collapse_unbiased(moments: &ClassMoments, gc: f64) -> Result<GeometricCollapse> {
     let operation = "unbiased geometric collapse";
     require_complexity(operation, gc)?;
-    let average = average_over(operation, moments, |_, _, _| 1.0)?;
+    let pairs = Pairs::new(operation, moments, Singletons::LeftOut)?;
+    let average = average_over(operation, moments, &pairs, |_, _, _| 1.0)?;
     let classes = moments.classes_with(Singletons::LeftOut).len();
     let value = gc * classes as f64 / 2.0 * average.mean;
     Ok(GeometricCollapse::new(value, GeometricForm::Mixture, true, &average, moments))
@@ -127,7 +135,8 @@ const PAIRWISE: &str = "unbiased pairwise geometric collapse";
 /// The unbiased pairwise form, with the complexity of each class that takes part given by a function of the class.
 pub(crate) fn pairwise_unbiased_by(moments: &ClassMoments, gc: &dyn Fn(usize) -> f64) -> Result<GeometricCollapse> {
     let gc: Vec<f64> = moments.classes_with(Singletons::LeftOut).into_iter().map(gc).collect();
-    let average = average_over(PAIRWISE, moments, |_, i, j| (gc[i] + gc[j]) / 2.0)?;
+    let pairs = Pairs::new(PAIRWISE, moments, Singletons::LeftOut)?;
+    let average = average_over(PAIRWISE, moments, &pairs, |_, i, j| (gc[i] + gc[j]) / 2.0)?;
     Ok(GeometricCollapse::new(average.mean, GeometricForm::Pairwise, true, &average, moments))
 }
 
@@ -136,9 +145,9 @@ pub(crate) fn pairwise_unbiased_by(moments: &ClassMoments, gc: &dyn Fn(usize) ->
 fn average_over(
     operation: &'static str,
     moments: &ClassMoments,
+    pairs: &Pairs,
     numerator: impl Fn(&[VarianceEstimate], usize, usize) -> f64 + Sync,
 ) -> Result<PairAverage> {
-    let pairs = Pairs::new(operation, moments, Singletons::LeftOut)?;
     let estimate =
         |&class: &usize| VarianceEstimate::new(moments.variance(class, Divisor::Samples), moments.count(class));
     let estimates: Vec<VarianceEstimate> = pairs.classes.iter().map(estimate).collect();

@@ -15,11 +15,12 @@ mod trajectory;
 #[cfg(feature = "candle")]
 use candle_core::Tensor;
 
+use crate::cdnv::{CDNV, cdnv_of};
 use crate::convention::Singletons;
 use crate::features::Element;
-use crate::{
-    CdnvConvention, ClassMoments, Divisor, Head, Result, SamplePass, cdnv, cdnv_unbiased, simplex, trace_ratio,
-};
+use crate::pairs::Pairs;
+use crate::unbiased::cdnv_unbiased_of;
+use crate::{CdnvConvention, ClassMoments, Divisor, Head, Result, SamplePass, simplex, trace_ratio};
 use complexity::Complexity;
 pub use head_measures::{AgreementMeasures, DualityMeasures, HeadReport, HeadSimplexMeasures, ZeroSumMeasures};
 pub use measures::{
@@ -107,12 +108,13 @@ fn assemble(
     source(&mut moments)?;
     options.require_means(&moments)?;
     let complexity = Complexity::of(options, labels, &moments)?;
-    let cdnv = cdnv(&moments, options.cdnv)?;
+    let pairs = Pairs::new(CDNV, &moments, Singletons::LeftOut)?;
+    let cdnv = cdnv_of(&moments, &pairs, options.cdnv)?;
     let mut undefined = Gaps::default();
-    let unbiased = undefined.keep("cdnv_unbiased", cdnv_unbiased(&moments));
+    let unbiased = undefined.keep("cdnv_unbiased", cdnv_unbiased_of(&moments, &pairs));
 
     let mut spectral = Spectral::new(options, &moments)?;
-    let mut pass = spectral.prepare(SamplePass::with(&moments, Singletons::LeftOut)?);
+    let mut pass = spectral.prepare(SamplePass::over(&moments, pairs, Singletons::LeftOut));
     if let Some(head) = head {
         pass = pass.with_head(head)?;
     }
