@@ -8,7 +8,7 @@
 //! | batch norm of a batch, ReLU and max pool | without tangents |
 //! | the mask of such a ReLU with the VJP of the layer after it | a max pool, or a convolution with constants |
 //! | the selection of one token with the layers in front of it that act on each token by itself | always, see `selection` |
-//! | GELU with the linear layer or pointwise convolution behind it | always; convolutions not in mixed precision |
+//! | GELU in front of and layer scale behind a linear layer or pointwise convolution with that | always; convolutions not in mixed precision |
 //! | a pointwise convolution in front of GELU, as a linear layer | not in mixed precision |
 //!
 //! A convolution with a ReLU and a max pool stores less for the VJP than the three by themselves, and skips more products with
@@ -21,8 +21,11 @@ use ops::{Accuracy, Activation};
 
 use super::batch_norm::NormFusion;
 use super::conv::{ConvFusion, ReluMask};
+use super::linear::LinearFusion;
 use super::selection::select_early;
-use super::{BatchNorm2d, Conv2d, Kind, Layer, LayerInput, LayerLinearization, Linear, MaxPool, Sum};
+use super::{
+    Addend, BatchNorm2d, Conv2d, Kind, Layer, LayerInput, LayerLinearization, LayerScale, Linear, MaxPool, Sum,
+};
 use crate::{Pass, Result};
 
 /// What fusion depends on beside the layers.
@@ -98,7 +101,7 @@ fn fuse(layers: &[Arc<dyn Layer>], Before { masks_input, after_bias }: Before, m
             _ => ReluMask::ThisLayer,
         })
     };
-    if let Some((layer, count)) = linear_beside_gelu(kind(0), kind(1), mode) {
+    if let Some((layer, count)) = linear_with_neighbours(layers, mode) {
         return Fused { layer: Some(layer), count, mask: None };
     }
     match kind(0) {
@@ -151,31 +154,61 @@ fn fuse(layers: &[Arc<dyn Layer>], Before { masks_input, after_bias }: Before, m
     }
 }
 
-/// The first one or two layers as a linear layer of the values of GELU, or in front of GELU.
-fn linear_beside_gelu(first: Kind<'_>, second: Kind<'_>, mode: Mode) -> Option<(Arc<dyn Layer>, usize)> {
-    let linear = |kind: Kind<'_>| match kind {
-        Kind::Linear(linear) => Some(linear.clone()),
+/// The first layers as one linear layer: perhaps GELU, the linear layer or pointwise convolution, and perhaps layer scale.
+fn linear_with_neighbours(layers: &[Arc<dyn Layer>], mode: Mode) -> Option<(Arc<dyn Layer>, usize)> {
+    let kind = |index: usize| layers.get(index).map_or(Kind::Other, |layer| layer.kind());
+    let is_gelu = |index: usize| matches!(kind(index), Kind::Activation(Activation::Gelu));
+    let gelu = is_gelu(0);
+    let at = usize::from(gelu);
+    let linear = match kind(at) {
+        Kind::Linear(linear) => linear.clone(),
         // In mixed precision a convolution multiplies in bf16, and a linear layer does not.
-        Kind::Conv2d(conv) if !mode.mixed_precision => conv.as_linear(),
+        Kind::Conv2d(conv) if !mode.mixed_precision => conv.as_linear()?,
+        _ => return None,
+    };
+    let scale = match kind(at + 1) {
+        Kind::LayerScale(scale) => Some(scale.clone()),
         _ => None,
     };
-    match (first, second) {
-        (Kind::Activation(Activation::Gelu), linear_behind) => Some((Arc::new(GeluLinear(linear(linear_behind)?)), 2)),
-        (Kind::Conv2d(_), Kind::Activation(Activation::Gelu)) => Some((Arc::new(linear(first)?), 1)),
-        _ => None,
+    let before_gelu = matches!(kind(at), Kind::Conv2d(_)) && is_gelu(at + 1);
+    let count = at + 1 + usize::from(scale.is_some());
+    (gelu || scale.is_some() || before_gelu).then(|| (Arc::new(FusedLinear { gelu, linear, scale }) as _, count))
+}
+
+/// A linear layer with GELU in front of it and layer scale behind it, as far as they are fused. The values of GELU are computed where
+/// they are multiplied, which is faster than reading them again; the factors are multiplied by the weight.
+struct FusedLinear {
+    gelu: bool,
+    linear: Linear,
+    scale: Option<LayerScale>,
+}
+
+impl FusedLinear {
+    fn linearize_sum<'a>(&'a self, addend: Option<&Tensor>, input: &LayerInput) -> Result<LayerLinearization<'a>> {
+        let activation = self.gelu.then_some(Activation::Gelu);
+        let fusion = LinearFusion { activation, factors: self.scale.as_ref().map(LayerScale::factors) };
+        self.linear.linearize_fused(fusion, addend, input)
     }
 }
 
-/// GELU and a linear layer. The values of GELU are computed where they are multiplied, which is faster than reading them again.
-struct GeluLinear(Linear);
-
-impl Layer for GeluLinear {
+impl Layer for FusedLinear {
     fn forward(&self, x: &Tensor, pass: &Pass) -> Result<Tensor> {
-        self.0.forward(&Activation::Gelu.forward(x)?, pass)
+        let x = if self.gelu { Activation::Gelu.forward(x)? } else { x.clone() };
+        let y = self.linear.forward(&x, pass)?;
+        self.scale.as_ref().map_or(Ok(y.clone()), |scale| scale.forward(&y, pass))
     }
 
     fn linearize<'a>(&'a self, input: &LayerInput, _: &Pass) -> Result<LayerLinearization<'a>> {
-        self.0.linearize_activated(Some(Activation::Gelu), input)
+        self.linearize_sum(None, input)
+    }
+
+    fn linearize_plus<'a>(
+        &'a self,
+        addend: &Addend,
+        input: &LayerInput,
+        _: &Pass,
+    ) -> Result<Option<LayerLinearization<'a>>> {
+        if addend.relu { Ok(None) } else { self.linearize_sum(Some(&addend.summand), input).map(Some) }
     }
 }
 

@@ -3,8 +3,8 @@
 use candle_core::Tensor;
 use ops::{Activation, LinearLinearization, Linearized, activated_linear};
 
-use super::operation::linearized_as;
-use super::{Kind, Layer, LayerInput, LayerLinearization};
+use super::operation::{Partial, linearized_through};
+use super::{Addend, Kind, Layer, LayerInput, LayerLinearization};
 use crate::params::{Builder, Role};
 use crate::{Pass, Result};
 
@@ -27,6 +27,15 @@ use crate::{Pass, Result};
 pub struct Linear {
     weight: Tensor,
     bias: Option<Tensor>,
+}
+
+/// The neighbours that a linear layer is fused with.
+#[derive(Clone, Copy, Default)]
+pub(super) struct LinearFusion<'a> {
+    /// The activation in front of it.
+    pub(super) activation: Option<Activation>,
+    /// The factors behind it, one for each output.
+    pub(super) factors: Option<&'a Tensor>,
 }
 
 impl Linear {
@@ -53,16 +62,52 @@ impl Linear {
         Self { weight: weight.clone(), bias: bias.cloned() }
     }
 
-    /// The linearization of this layer of the values of an activation.
-    pub(super) fn linearize_activated<'a>(
-        &self,
-        activation: Option<Activation>,
+    /// The linearization of this layer with its neighbours, with the sum with `addend` as output.
+    pub(super) fn linearize_fused<'a>(
+        &'a self,
+        fusion: LinearFusion<'a>,
+        addend: Option<&Tensor>,
         input: &LayerInput,
     ) -> Result<LayerLinearization<'a>> {
-        let operation = LinearLinearization::at(&input.x, &self.weight, self.bias.as_ref(), activation)?;
-        let output = operation.value()?;
-        let parameters = std::iter::once(&self.weight).chain(&self.bias).cloned().collect();
-        Ok(linearized_as(output, operation.without_unused_input(), input, parameters))
+        let LinearFusion { activation, factors } = fusion;
+        let (weight, bias) = match factors {
+            Some(factors) => self.scaled(factors)?,
+            None => (self.weight.clone(), self.bias.clone()),
+        };
+        let operation = LinearLinearization::at(&input.x, &weight, bias.as_ref(), activation)?;
+        let output = addend.map_or_else(|| operation.value(), |addend| operation.value_plus(addend))?;
+        let parameters = std::iter::once(&self.weight).chain(&self.bias).chain(factors).cloned().collect();
+        let through = move |by_arguments| match factors {
+            Some(factors) => self.behind_factors(factors, by_arguments),
+            None => Ok(by_arguments),
+        };
+        Ok(linearized_through(output, operation.without_unused_input(), input, parameters, through))
+    }
+
+    /// Weight and bias times one factor for each output.
+    fn scaled(&self, factors: &Tensor) -> Result<(Tensor, Option<Tensor>)> {
+        let outputs = factors.elem_count();
+        let weight = self.weight.reshape((outputs, ()))?.broadcast_mul(&factors.reshape((outputs, 1))?)?;
+        Ok((weight, self.bias.as_ref().map(|bias| bias * factors).transpose()?))
+    }
+
+    /// The gradients by weight, bias and factors, from those by scaled weight and bias.
+    fn behind_factors(&self, factors: &Tensor, by_scaled: Partial) -> Result<Partial> {
+        let (weight, factors) = (self.weight.detach(), factors.detach());
+        let mut by_scaled = by_scaled.into_iter().flatten();
+        let (by_weight, by_bias) = (by_scaled.next(), by_scaled.next());
+        let Some(by_weight) = by_weight else { return Ok(Vec::new()) };
+        let column = factors.reshape((factors.elem_count(), 1))?;
+        let mut by_factors = (&by_weight * weight.reshape(by_weight.shape())?)?.sum(1)?;
+        let mut gradients = vec![Some(by_weight.broadcast_mul(&column)?.reshape(weight.shape())?)];
+        if let Some(bias) = &self.bias {
+            if let Some(by_bias) = &by_bias {
+                by_factors = (by_factors + (by_bias * bias.detach())?)?;
+            }
+            gradients.push(by_bias.map(|by_bias| by_bias * &factors).transpose()?);
+        }
+        gradients.push(Some(by_factors));
+        Ok(gradients)
     }
 
     /// The weight `[out, in]`.
@@ -82,7 +127,19 @@ impl Layer for Linear {
     }
 
     fn linearize<'a>(&'a self, input: &LayerInput, _: &Pass) -> Result<LayerLinearization<'a>> {
-        self.linearize_activated(None, input)
+        self.linearize_fused(LinearFusion::default(), None, input)
+    }
+
+    fn linearize_plus<'a>(
+        &'a self,
+        addend: &Addend,
+        input: &LayerInput,
+        _: &Pass,
+    ) -> Result<Option<LayerLinearization<'a>>> {
+        if addend.relu {
+            return Ok(None);
+        }
+        self.linearize_fused(LinearFusion::default(), Some(&addend.summand), input).map(Some)
     }
 
     fn kind(&self) -> Kind<'_> {

@@ -21,6 +21,7 @@ pub(crate) mod loss;
 mod matmul;
 pub(crate) mod norm_pool;
 mod operands;
+mod packing;
 mod panel;
 mod panels;
 pub(crate) mod pool;
