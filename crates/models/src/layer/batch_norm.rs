@@ -8,7 +8,9 @@ use ops::nhwc::{
 };
 
 use super::conv::ReluMask;
-use super::{Addend, Footprint, GradientAccumulator, Kind, Layer, LayerInput, LayerLinearization, MaxPool, Tape};
+use super::{
+    Addend, Footprint, GradientAccumulator, Kind, Layer, LayerInput, LayerLinearization, MaxPool, Tape, WithSum,
+};
 use crate::params::{Builder, Role};
 use crate::{Pass, Result};
 
@@ -188,12 +190,7 @@ impl Layer for BatchNorm2d {
         }
     }
 
-    fn linearize_plus<'a>(
-        &'a self,
-        addend: &Addend,
-        input: &LayerInput,
-        pass: &Pass,
-    ) -> Result<Option<LayerLinearization<'a>>> {
+    fn linearize_plus<'a>(&'a self, addend: &Addend, input: &LayerInput, pass: &Pass) -> WithSum<'a> {
         if !pass.batch_statistics {
             return Ok(None);
         }

@@ -10,6 +10,7 @@
 //! | the selection of one token with the layers in front of it that act on each token by itself | always, see `selection` |
 //! | GELU in front of and layer scale behind a linear layer or pointwise convolution with that | always; convolutions not in mixed precision |
 //! | a pointwise convolution in front of GELU, as a linear layer | not in mixed precision |
+//! | two linear layers with GELU between them | without tangents |
 //!
 //! A convolution with a ReLU and a max pool stores less for the VJP than the three by themselves, and skips more products with
 //! zeros. With variables, the layer in front of the ReLU computes the mask and its bias gradient in one pass over the memory.
@@ -21,11 +22,9 @@ use ops::{Accuracy, Activation};
 
 use super::batch_norm::NormFusion;
 use super::conv::{ConvFusion, ReluMask};
-use super::linear::LinearFusion;
+use super::mlp::Mlp;
 use super::selection::select_early;
-use super::{
-    Addend, BatchNorm2d, Conv2d, Kind, Layer, LayerInput, LayerLinearization, LayerScale, Linear, MaxPool, Sum,
-};
+use super::{BatchNorm2d, Conv2d, Kind, Layer, LayerInput, LayerLinearization, Linear, MaxPool, Sum};
 use crate::{Pass, Result};
 
 /// What fusion depends on beside the layers.
@@ -101,8 +100,8 @@ fn fuse(layers: &[Arc<dyn Layer>], Before { masks_input, after_bias }: Before, m
             _ => ReluMask::ThisLayer,
         })
     };
-    if let Some((layer, count)) = linear_with_neighbours(layers, mode) {
-        return Fused { layer: Some(layer), count, mask: None };
+    if let Some(fused) = fused_linear(layers, mode) {
+        return fused;
     }
     match kind(0) {
         Kind::Conv2d(conv) => {
@@ -154,62 +153,42 @@ fn fuse(layers: &[Arc<dyn Layer>], Before { masks_input, after_bias }: Before, m
     }
 }
 
-/// The first layers as one linear layer: perhaps GELU, the linear layer or pointwise convolution, and perhaps layer scale.
-fn linear_with_neighbours(layers: &[Arc<dyn Layer>], mode: Mode) -> Option<(Arc<dyn Layer>, usize)> {
+/// The first layers as one linear layer, with their number: perhaps GELU, the linear layer or pointwise convolution, and perhaps layer
+/// scale. The values of GELU are computed where they are multiplied, which is faster than reading them again; the factors are multiplied
+/// by the weight.
+fn linear_with_neighbours(layers: &[Arc<dyn Layer>], mode: Mode) -> Option<(Linear, usize)> {
     let kind = |index: usize| layers.get(index).map_or(Kind::Other, |layer| layer.kind());
-    let is_gelu = |index: usize| matches!(kind(index), Kind::Activation(Activation::Gelu));
-    let gelu = is_gelu(0);
-    let at = usize::from(gelu);
+    let gelu = |index: usize| match kind(index) {
+        Kind::Activation(Activation::Gelu) => Some(Activation::Gelu),
+        _ => None,
+    };
+    let at = usize::from(gelu(0).is_some());
     let linear = match kind(at) {
         Kind::Linear(linear) => linear.clone(),
         // In mixed precision a convolution multiplies in bf16, and a linear layer does not.
         Kind::Conv2d(conv) if !mode.mixed_precision => conv.as_linear()?,
         _ => return None,
     };
-    let scale = match kind(at + 1) {
-        Kind::LayerScale(scale) => Some(scale.clone()),
+    let factors = match kind(at + 1) {
+        Kind::LayerScale(scale) => Some(scale.factors().clone()),
         _ => None,
     };
-    let before_gelu = matches!(kind(at), Kind::Conv2d(_)) && is_gelu(at + 1);
-    let count = at + 1 + usize::from(scale.is_some());
-    (gelu || scale.is_some() || before_gelu).then(|| (Arc::new(FusedLinear { gelu, linear, scale }) as _, count))
+    let count = at + 1 + usize::from(factors.is_some());
+    let fuses = at > 0 || factors.is_some() || gelu(at + 1).is_some();
+    fuses.then(|| (linear.between(gelu(0), factors), count))
 }
 
-/// A linear layer with GELU in front of it and layer scale behind it, as far as they are fused. The values of GELU are computed where
-/// they are multiplied, which is faster than reading them again; the factors are multiplied by the weight.
-struct FusedLinear {
-    gelu: bool,
-    linear: Linear,
-    scale: Option<LayerScale>,
-}
-
-impl FusedLinear {
-    fn linearize_sum<'a>(&'a self, addend: Option<&Tensor>, input: &LayerInput) -> Result<LayerLinearization<'a>> {
-        let activation = self.gelu.then_some(Activation::Gelu);
-        let fusion = LinearFusion { activation, factors: self.scale.as_ref().map(LayerScale::factors) };
-        self.linear.linearize_fused(fusion, addend, input)
-    }
-}
-
-impl Layer for FusedLinear {
-    fn forward(&self, x: &Tensor, pass: &Pass) -> Result<Tensor> {
-        let x = if self.gelu { Activation::Gelu.forward(x)? } else { x.clone() };
-        let y = self.linear.forward(&x, pass)?;
-        self.scale.as_ref().map_or(Ok(y.clone()), |scale| scale.forward(&y, pass))
-    }
-
-    fn linearize<'a>(&'a self, input: &LayerInput, _: &Pass) -> Result<LayerLinearization<'a>> {
-        self.linearize_sum(None, input)
-    }
-
-    fn linearize_plus<'a>(
-        &'a self,
-        addend: &Addend,
-        input: &LayerInput,
-        _: &Pass,
-    ) -> Result<Option<LayerLinearization<'a>>> {
-        if addend.relu { Ok(None) } else { self.linearize_sum(Some(&addend.summand), input).map(Some) }
-    }
+/// The first layers as one linear layer, or as two with GELU between them.
+fn fused_linear(layers: &[Arc<dyn Layer>], mode: Mode) -> Option<Fused> {
+    let (first, count) = linear_with_neighbours(layers, mode)?;
+    let second = layers.get(count..).and_then(|rest| linear_with_neighbours(rest, mode));
+    let (layer, count): (Arc<dyn Layer>, usize) = match second.filter(|(second, _)| second.is_activated()) {
+        Some((second, more)) if !mode.tangents && !first.is_activated() => {
+            (Arc::new(Mlp([first, second])), count + more)
+        }
+        _ => (Arc::new(first), count),
+    };
+    Some(Fused { layer: Some(layer), count, mask: None })
 }
 
 /// A convolution with batch norm, ReLU and max pool after it, as far as they are fused.

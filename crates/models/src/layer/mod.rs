@@ -81,6 +81,7 @@ mod layer_scale;
 mod linear;
 mod linear_map;
 mod memo;
+mod mlp;
 mod module;
 mod operation;
 mod pool;
@@ -162,12 +163,7 @@ pub trait Layer: Send + Sync {
     ///
     /// # Errors
     /// As [`Layer::linearize`].
-    fn linearize_plus<'a>(
-        &'a self,
-        _addend: &Addend,
-        _input: &LayerInput,
-        _pass: &Pass,
-    ) -> Result<Option<LayerLinearization<'a>>> {
+    fn linearize_plus<'a>(&'a self, _addend: &Addend, _input: &LayerInput, _pass: &Pass) -> WithSum<'a> {
         Ok(None)
     }
 
@@ -187,6 +183,9 @@ pub trait Layer: Send + Sync {
         Vec::new()
     }
 }
+
+/// What [`Layer::linearize_plus`] gives.
+pub type WithSum<'a> = Result<Option<LayerLinearization<'a>>>;
 
 /// A layer as a [`Sequential`] sees it when it fuses neighbours.
 #[derive(Clone, Copy)]

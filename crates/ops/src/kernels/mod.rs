@@ -17,6 +17,7 @@ pub(crate) mod gelu;
 mod geometry;
 mod instruction_set;
 pub(crate) mod linear;
+pub(crate) mod linear_pair;
 pub(crate) mod loss;
 mod matmul;
 pub(crate) mod norm_pool;
