@@ -7,7 +7,7 @@ mod narrow_families;
 
 use std::collections::BTreeSet;
 
-use assess::{Data, Images, LayerImages, LayerMeasures, LayerOptions, Network, Options};
+use assess::{LayerImages, LayerMeasures, LayerOptions, Network, Options};
 use candle_core::{DType, Device, Tensor};
 use models::{Architecture, Initialisation, Pass};
 
@@ -74,18 +74,18 @@ fn collapse_of_every_layer_of_every_family() {
             let view = network.frozen();
             let (x, labels) = images(shape, dtype);
             // A layer inside the windows of a Swin has a row for each window, and is refused.
-            let each_image =
-                |layer: &String| view.features_at(&x, layer, &Pass::evaluation()).unwrap().dims()[0] == labels.len();
-            let names: Vec<String> = view.layer_names().into_iter().filter(each_image).collect();
+            let all = view.layer_names();
+            let outputs = view.features_at_each(&x, &all, &Pass::evaluation()).unwrap();
+            let each_image = |(_, outputs): &(String, Tensor)| outputs.dims()[0] == labels.len();
+            let (names, outputs): (Vec<_>, Vec<_>) = all.into_iter().zip(outputs).filter(each_image).unzip();
             let train = vec![(x.clone(), labels.clone())];
-            let layers = LayerOptions { names: names.clone(), head: "ridge:1".parse().unwrap(), most_episodes: 1 };
-            let options = Options::default().with_layers(layers);
+            let layers = LayerOptions { names: names.clone(), head: "ncm".parse().unwrap(), most_episodes: 1 };
+            let options = Options::default().with_complexity(None).with_layers(layers);
             let given = LayerImages::new(&train, &train, &train);
             let measured = LayerMeasures::of(&Network::of_view(view).unwrap(), &given, CLASSES, &options).unwrap();
             assert_eq!(measured.len(), names.len());
-            for (measures, layer) in measured.iter().zip(&names) {
-                let outputs = view.features_at(&x, layer, &Pass::evaluation()).unwrap();
-                let expected = by_definition(&outputs, &labels);
+            for ((measures, layer), outputs) in measured.iter().zip(&names).zip(&outputs) {
+                let expected = by_definition(outputs, &labels);
                 let found =
                     measures.nc_unbiased.value.unwrap_or_else(|| panic!("{name}, {layer}: not defined, {expected}"));
                 // The moments are accumulated in f64, from outputs of either dtype.

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use candle_core::{DType, Device, Tensor};
 use gc_core::{GeometricComplexity, Side};
-use models::{Architecture, Initialisation, Network, Pass, View};
+use models::{Architecture, Initialisation, Network, Pass};
 use support::assert_close;
 
 const BOTTLENECK: &str = "family = 'resnet'\nblock = 'bottleneck'\nclasses = 5\n\
@@ -118,35 +118,20 @@ fn features_are_those_of_pytorch() {
     }
 }
 
-/// The features' complexity in f32 is within 1e-5 of that in f64, for the same weights; or within 1e-3 where rounding decides a ReLU
-/// otherwise.
+/// The features' complexity in f32 is within 1e-5 of that in f64, for the same weights. Of the 366,592 ReLUs of the wide networks rounding
+/// decides none otherwise.
 #[test]
 fn single_precision_gives_the_complexity_of_double_precision() {
     for (name, architecture, shape) in nets() {
         let of = |dtype| {
             let (network, x) = network(name, &architecture, &shape, dtype);
-            let (view, pass, x) = (network.frozen(), Pass::evaluation(), x.narrow(0, 0, 1).unwrap());
-            let map = view.feature_map(pass, None).unwrap();
-            let complexity = GeometricComplexity::exact().by(Side::Rows).measure_inputs(&map, &x).unwrap().value;
-            (complexity, positive_units(view, &x))
+            let map = network.frozen().feature_map(Pass::evaluation(), None).unwrap();
+            let x = x.narrow(0, 0, 1).unwrap();
+            GeometricComplexity::exact().by(Side::Rows).measure_inputs(&map, &x).unwrap().value
         };
-        let ((found, single), (expected, double)) = (of(DType::F32), of(DType::F64));
-        let flips = single.iter().zip(&double).filter(|(single, double)| single != double).count();
-        let difference = (found / expected - 1.0).abs();
-        println!("{name}: {flips} of {} ReLUs differ, the complexity by {difference:.1e}", double.len());
-        assert!(difference < if flips > 0 { 1e-3 } else { 1e-5 }, "{name}: {found} against {expected}, {flips} flips");
+        let (found, expected) = (of(DType::F32), of(DType::F64));
+        assert!((found / expected - 1.0).abs() < 1e-5, "{name}: {found} against {expected}");
     }
-}
-
-/// Whether each output of each ReLU is positive.
-fn positive_units(view: &View, x: &Tensor) -> Vec<bool> {
-    let relus: Vec<String> = view.layer_names().into_iter().filter(|layer| layer.contains("relu")).collect();
-    let outputs = view.features_at_each(x, &relus, &Pass::evaluation()).unwrap();
-    let positive = |output: &Tensor| -> Vec<bool> {
-        let values: Vec<f64> = output.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap();
-        values.into_iter().map(|value| value > 0.0).collect()
-    };
-    outputs.iter().flat_map(positive).collect()
 }
 
 /// Rows of the Jacobian come from reverse mode and columns from forward mode, which share no code above the kernels.
