@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 
 use assess::{LayerImages, LayerMeasures, LayerOptions, Network, Options};
 use candle_core::{DType, Device, Tensor};
+use gc_core::{GeometricComplexity, Probe};
 use models::{Architecture, Initialisation, Pass};
 
 const CLASSES: usize = 3;
@@ -80,8 +81,11 @@ fn collapse_of_every_layer_of_every_family() {
             let (names, outputs): (Vec<_>, Vec<_>) = all.into_iter().zip(outputs).filter(each_image).unzip();
             let train = vec![(x.clone(), labels.clone())];
             let layers = LayerOptions { names: names.clone(), head: "ncm".parse().unwrap(), most_episodes: 1 };
-            let options = Options::default().with_complexity(None).with_layers(layers);
-            let given = LayerImages::new(&train, &train, &train);
+            // Complexity has a test of its own in `models`.
+            let few_passes = GeometricComplexity::projections(Probe::Rademacher, 1).trust_derivatives();
+            let one_image = vec![(x.narrow(0, 0, 1).unwrap(), labels[..1].to_vec())];
+            let options = Options::default().with_complexity(few_passes).with_layers(layers);
+            let given = LayerImages::new(&train, &one_image, &train);
             let measured = LayerMeasures::of(&Network::of_view(view).unwrap(), &given, CLASSES, &options).unwrap();
             assert_eq!(measured.len(), names.len());
             for ((measures, layer), outputs) in measured.iter().zip(&names).zip(&outputs) {
