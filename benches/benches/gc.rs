@@ -101,7 +101,7 @@ const FAMILIES: [(&str, usize); 2] = [("vit-tiny-cifar", 192), ("convnext-atto-c
 
 /// All rows of the networks of [`FAMILIES`].
 fn exact_families(criterion: &mut Criterion) {
-    const COUNT: usize = 4;
+    const COUNT: usize = 2;
     let on = chosen();
     let images = images(COUNT, &on.device);
     for (name, features) in if quick() { &FAMILIES[..0] } else { &FAMILIES[..] } {

@@ -4,13 +4,16 @@
 
 use std::sync::Arc;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device, IndexOp, Tensor};
 use models::layer::{
     ActivationLayer, BatchNorm2d, Conv2d, ConvSizes, GradientAccumulator, Layer, LayerInput, MaxPool, Sequential, Sum,
     Tape,
 };
 use models::ops::nhwc::{BatchNormLinearization, channel_sum, from_nchw, max_pool2d_with_positions, to_nchw};
-use models::ops::{Activation, ConvSettings, PoolSettings, add_detached, relu_mask_rows};
+use models::ops::{
+    Activation, ConvSettings, LinearLinearization, Linearized, PoolSettings, SampleNormLinearization,
+    SampleNormSettings, add_detached, relu_mask_rows,
+};
 use models::{Access, Initialisation, Params, Pass};
 
 fn values(shape: &[usize], offset: f64, dtype: DType) -> Tensor {
@@ -72,6 +75,46 @@ fn batch_norm_with_the_sum_of_a_residual_block() {
         for relu in [false, true] {
             let separate = add_detached(&batch.value().unwrap(), &addend, relu).unwrap();
             assert_same(&batch.value_plus(&addend, relu).unwrap(), &separate);
+        }
+    }
+}
+
+#[test]
+fn linear_layer_with_the_sum_of_a_residual_block() {
+    for ([samples, tokens, inputs, outputs], dtype) in [[1, 1, 1, 1], [3, 5, 7, 9], [2, 33, 40, 70]]
+        .map(|size| (size, DType::F32))
+        .into_iter()
+        .chain([([3, 5, 7, 9], DType::F64)])
+    {
+        let x = values(&[samples, tokens, inputs], 0.3, dtype);
+        let (weight, bias) = (values(&[outputs, inputs], 1.0, dtype), values(&[outputs], 2.0, dtype));
+        let addend = values(&[samples, tokens, outputs], 7.0, dtype);
+        for activation in [None, Some(Activation::Gelu)] {
+            let linear = LinearLinearization::at(&x, &weight, Some(&bias), activation).unwrap();
+            let separate = add_detached(&linear.value().unwrap(), &addend, false).unwrap();
+            assert_same(&linear.value_plus(&addend).unwrap(), &separate);
+            assert!(linear.value_plus(&x.i(..0).unwrap()).is_err());
+        }
+    }
+}
+
+#[test]
+fn norm_with_the_sum_of_a_residual_block() {
+    for (size, dtype) in sizes() {
+        let x = values(&size, 0.3, dtype);
+        let (gamma, beta) = (values(&size[3..], 1.0, dtype), values(&size[3..], 2.0, dtype));
+        let settings = SampleNormSettings::layer_norm(1e-6);
+        let norm = SampleNormLinearization::at(&x, Some(&gamma), Some(&beta), settings).unwrap();
+        for cotangents in [1, 2] {
+            let rows = [&[cotangents * size[0]], &size[1..]].concat();
+            let (g, addend) = (values(&rows, 3.0, dtype), values(&rows, 5.0, dtype));
+            let by_parameters = cotangents == 1;
+            let separate = norm.gradients(&g, by_parameters).unwrap();
+            let found = norm.gradients_plus(&g, by_parameters, Some(&addend)).unwrap();
+            assert_same(&found.input, &add_detached(&separate.input, &addend, false).unwrap());
+            for (found, separate) in found.parameters.iter().zip(&separate.parameters) {
+                assert_same(found, separate);
+            }
         }
     }
 }

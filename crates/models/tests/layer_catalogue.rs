@@ -5,6 +5,8 @@
 
 mod support;
 
+use std::sync::Arc;
+
 use candle_core::Tensor;
 use models::layer::{
     ActivationLayer, AdaptiveAvgPool, Attention, AvgPool, ChannelShuffle, ClassToken, Concatenation, Conv1d, Conv2d,
@@ -59,6 +61,37 @@ fn attention() {
         Attention::between_linear_layers(builder, 6, AttentionSettings::new(3))
     })
     .run();
+}
+
+/// Fused: GELU in front and layer scale behind, of a linear layer and of a pointwise convolution, at the end of a residual branch.
+#[test]
+fn linear_layers_with_their_neighbours() {
+    for gelu in [false, true] {
+        for residual in [false, true] {
+            let layers = |mut builder: Builder<'_>, convolution: bool| {
+                let mut layers = Sequential::default();
+                layers.push("norm", SampleNorm::layer_norm(builder.under("norm"), 5, 1e-5)?);
+                if gelu {
+                    layers.push("act", ActivationLayer(Activation::Gelu));
+                }
+                if convolution {
+                    let sizes = ConvSizes { inputs: 5, outputs: 5, kernel: 1 };
+                    layers.push("fc", Conv2d::new(builder.under("fc"), sizes, ConvSettings::new(1, 0), true)?);
+                } else {
+                    layers.push("fc", Linear::without_bias(builder.under("fc"), 5, 5)?);
+                }
+                layers.push("ls", LayerScale::new(builder.under("ls"), "gamma", 5, 0.7)?);
+                Ok(if residual {
+                    Sequential::from_iter([("sum".into(), Arc::new(Sum::residual(layers)) as _)])
+                } else {
+                    layers
+                })
+            };
+            let what = format!("GELU {gelu}, residual {residual}");
+            LayerCheck::new(&format!("linear, {what}"), &[2, 3, 5], |builder| layers(builder, false)).run();
+            LayerCheck::new(&format!("convolution, {what}"), &[2, 3, 2, 5], |builder| layers(builder, true)).run();
+        }
+    }
 }
 
 #[test]

@@ -9,14 +9,14 @@ use super::channel::channel_sum;
 use super::composed::{is_composed, same_device};
 use super::conv::{ConvSettings, conv2d_input_gradient, conv2d_weight_gradient, linear, require_bias};
 use super::cpu::{require_float, same_dtype, with_elements};
-use super::fused_relu::{cotangents_per_sample, repeat_rows};
+use super::fused_relu::{add_detached, cotangents_per_sample, repeat_rows};
 use super::linearized::{
     Gradients, Linearized, TangentCotangentTerm, check_single_cotangent, check_tangent, jvp_in_graph, value_in_graph,
 };
 use super::product::hadamard;
 use crate::kernels::activation::Derivative;
 use crate::kernels::linear::{self as kernel, Sizes};
-use crate::kernels::{Activation, Element, channel};
+use crate::kernels::{Activation, Element, channel, elementwise, linear_pair};
 use crate::{Error, Result};
 
 const OP: &str = "linear";
@@ -126,22 +126,48 @@ impl LinearLinearization {
         Ok(self.shape(self.shape.first().copied().unwrap_or(1), self.weight.dim(0)?))
     }
 
-    /// φ(x)·weightᵀ + bias of any rows of inputs.
-    fn product(&self, x: &Tensor, activation: Option<Activation>, bias: Option<&Tensor>) -> Result<Tensor> {
+    /// φ(x)·weightᵀ + bias of any rows of inputs, plus `addend`.
+    fn product(
+        &self,
+        x: &Tensor,
+        activation: Option<Activation>,
+        bias: Option<&Tensor>,
+        addend: Option<&Tensor>,
+    ) -> Result<Tensor> {
         let shape = self.shape(x.dim(0)?, self.weight.dim(0)?);
         if is_composed(x) {
             let x = activation.map_or_else(|| Ok(x.clone()), |activation| activation.forward(x))?;
             let rows = x.reshape(((), self.weight.dim(1)?))?;
-            return Ok(linear(&rows, &self.weight, bias)?.reshape(shape)?);
+            let y = linear(&rows, &self.weight, bias)?.reshape(shape)?;
+            return addend.map_or(Ok(y.clone()), |addend| add_detached(&y, addend, false));
         }
-        let (sizes, summand) = (self.sizes(x.elem_count() / self.weight.dim(1)?)?, bias.unwrap_or(x));
+        let sizes = self.sizes(x.elem_count() / self.weight.dim(1)?)?;
+        let (summand, added) = (bias.unwrap_or(x), addend.unwrap_or(x));
         let phi = activation.and_then(|activation| Derivative::new(activation, 0));
-        Ok(with_elements!(OP, [x: x.detach(), weight: self.weight, summand: summand], T => {
+        Ok(with_elements!(OP, [x: x.detach(), weight: self.weight, summand: summand, added: added.detach()], T => {
             let change = |block: &mut [T]| if let Some(phi) = &phi { phi.apply(block) };
             let change: kernel::Change<'_, T> = if phi.is_some() { Some(&change) } else { None };
-            let y = kernel::forward::<T>(sizes, x, weight, bias.map(|_| summand), change);
+            let add = |first: usize, block: &mut [T]| elementwise::add_to(block, &added[first..]);
+            let add: kernel::ChangeAt<'_, T> = if addend.is_some() { Some(&add) } else { None };
+            let y = kernel::forward::<T>(sizes, x, weight, bias.map(|_| summand), change, add);
             Tensor::from_vec(y, shape, self.weight.device())?
         }))
+    }
+
+    /// The value plus `addend`, in one pass over memory.
+    ///
+    /// **Errors** as [`add_detached`].
+    pub fn value_plus(&self, addend: &Tensor) -> Result<Tensor> {
+        same_dtype(OP, &self.weight, addend)?;
+        if addend.dims() != self.output_shape()? {
+            return Err(Error::Shape {
+                op: OP,
+                left: self.output_shape()?,
+                right: addend.dims().to_vec(),
+                rule: "the addend has the shape of the value".into(),
+            });
+        }
+        self.product(self.x()?, self.activation, self.bias.as_ref(), Some(addend))
     }
 
     /// φ′(x).
@@ -187,6 +213,30 @@ impl LinearLinearization {
             let input = kernel::input_gradient::<T>(sizes, g, weight, change);
             Tensor::from_vec(input, shape, self.weight.device())?
         }))
+    }
+
+    /// The gradient by the input of this layer for cotangents `g` of `next`, which is linearized at this layer's value: by the Jacobian of
+    /// both layers at each row, where there are enough cotangents of a row. None where it is faster to go through one after the other.
+    ///
+    /// **Shapes** as [`Linearized::gradients`] of `next`.
+    ///
+    /// **Errors** as [`Linearized::gradients`] of `next`.
+    pub fn input_gradient_through(&self, next: &Self, g: &Tensor) -> Result<Option<Tensor>> {
+        same_dtype(OP, &self.weight, g)?;
+        let cotangents = cotangents_per_sample(OP, &next.output_shape()?, g)?;
+        let ([hidden, inputs], outputs) = (self.weight.dims2().map(|(out, width)| [out, width])?, next.weight.dim(0)?);
+        let rows = self.shape.iter().product::<usize>() / inputs;
+        let sizes = linear_pair::Sizes { rows, cotangents, inputs, hidden, outputs };
+        let (Some(activation), None) = (next.activation, self.activation) else { return Ok(None) };
+        if is_composed(g) || next.shape != self.output_shape()? || !sizes.suits() {
+            return Ok(None);
+        }
+        let (slope, shape) = (next.slope(activation)?, self.shape(g.dim(0)?, inputs));
+        let weights = [&next.weight, &self.weight];
+        Ok(Some(with_elements!(OP, [g: g.detach(), slope: slope, second: weights[0], first: weights[1]], T => {
+            let gradient = linear_pair::input_gradient::<T>(sizes, g, slope, [second, first]);
+            Tensor::from_vec(gradient, shape, self.weight.device())?
+        })))
     }
 
     /// The gradients of ⟨g, φ(x)·weightᵀ + bias⟩ by the weight, and by the bias if there is one and it is wanted.
@@ -250,7 +300,7 @@ fn multiply_repeated<T: Element>(mut values: &mut [T], factors: &[T], first: usi
 
 impl Linearized for LinearLinearization {
     fn value(&self) -> Result<Tensor> {
-        self.product(self.x()?, self.activation, self.bias.as_ref())
+        self.product(self.x()?, self.activation, self.bias.as_ref(), None)
     }
 
     fn gradients(&self, g: &Tensor, by_parameters: bool) -> Result<Gradients> {
@@ -269,7 +319,7 @@ impl Linearized for LinearLinearization {
     }
 
     fn tangent(&self, t: &Tensor) -> Result<Tensor> {
-        self.product(&self.tangent_behind(t)?, None, None)
+        self.product(&self.tangent_behind(t)?, None, None, None)
     }
 
     fn tangent_cotangent_term(&self, g: &Tensor, t: &Tensor) -> Result<TangentCotangentTerm> {
@@ -285,7 +335,7 @@ impl Linearized for LinearLinearization {
         };
         let (by_weight, _) = self.parameter_gradients(&behind, g, None, false)?;
         let by_parameters = std::iter::once(Some(by_weight)).chain(self.bias.iter().map(|_| None)).collect();
-        Ok(TangentCotangentTerm { tangent: self.product(&behind, None, None)?, by_input, by_parameters })
+        Ok(TangentCotangentTerm { tangent: self.product(&behind, None, None, None)?, by_input, by_parameters })
     }
 }
 

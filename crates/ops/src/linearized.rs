@@ -3,6 +3,7 @@
 use candle_core::Tensor;
 
 use super::composed::in_graph;
+use super::fused_relu::add_detached;
 use crate::{Error, Result};
 
 /// An operation of one input and some parameters, linearized at one input, without a graph.
@@ -22,6 +23,15 @@ pub trait Linearized: Send + Sync {
     ///
     /// **Errors** [`Error::Shape`] if `g` does not have this shape, [`Error::DType`] if the dtypes differ.
     fn gradients(&self, g: &Tensor, by_parameters: bool) -> Result<Gradients>;
+
+    /// As [`gradients`](Self::gradients), with `addend` added to the gradient by the input.
+    ///
+    /// **Errors** as [`gradients`](Self::gradients) and [`add_detached`].
+    fn gradients_plus(&self, g: &Tensor, by_parameters: bool, addend: Option<&Tensor>) -> Result<Gradients> {
+        let Gradients { input, parameters } = self.gradients(g, by_parameters)?;
+        let input = addend.map_or(Ok(input.clone()), |addend| add_detached(&input, addend, false))?;
+        Ok(Gradients { input, parameters })
+    }
 
     /// The gradients by the parameters alone.
     ///

@@ -4,12 +4,13 @@ use candle_core::{Tensor, WithDType};
 
 use super::composed::{self, is_composed};
 use super::cpu::{require_float, same_dtype, with_elements};
-use super::fused_relu::{cotangents_per_row, repeat_rows};
+use super::fused_relu::{add_detached, cotangents_per_row, repeat_rows};
 use super::linearized::{
     Gradients, Linearized, TangentCotangentTerm, check_single_cotangent, check_tangent, in_graph_with, jvp_in_graph,
 };
+use super::product::require_same_shape;
 use crate::kernels::Element;
-use crate::kernels::sample_norm::{self, Moments, Sets};
+use crate::kernels::sample_norm::{self, Kept, Moments, Sets};
 use crate::{Error, Result};
 
 const OP: &str = "sample-norm";
@@ -202,17 +203,28 @@ impl Linearized for SampleNormLinearization {
     }
 
     fn gradients(&self, g: &Tensor, by_parameters: bool) -> Result<Gradients> {
+        self.gradients_plus(g, by_parameters, None)
+    }
+
+    fn gradients_plus(&self, g: &Tensor, by_parameters: bool, addend: Option<&Tensor>) -> Result<Gradients> {
         same_dtype(OP, &self.x, g)?;
         cotangents_per_row(OP, &self.x, g)?;
+        if let Some(addend) = addend {
+            require_same_shape(OP, g, addend)?;
+        }
         let by_parameters = by_parameters && self.given.contains(&true);
         if is_composed(&self.x) {
             let [input, gamma, beta] = self.composed(Some(g))?.gradients(&g.detach())?;
             let parameters = if by_parameters { self.given(gamma, beta) } else { Vec::new() };
-            return Ok(Gradients { input: input.reshape(g.shape())?, parameters });
+            let input = input.reshape(g.shape())?;
+            let input = addend.map_or(Ok(input.clone()), |addend| add_detached(&input, addend, false))?;
+            return Ok(Gradients { input, parameters });
         }
-        Ok(with_elements!(OP, [x: self.x, gamma: self.gamma, cotangent: g.detach()], T => {
-            let (input, sums) =
-                sample_norm::gradients::<T>(&self.sets, x, &self.moments, gamma, cotangent, by_parameters);
+        let (added, cotangent) = (addend.unwrap_or(g).detach(), g.detach());
+        Ok(with_elements!(OP, [x: self.x, gamma: self.gamma, cotangent: cotangent, added: added], T => {
+            let kept = Kept { x, moments: &self.moments, gamma };
+            let addend = addend.map(|_| added);
+            let (input, sums) = sample_norm::gradients::<T>(&self.sets, kept, cotangent, by_parameters, addend);
             let parameters = match sums {
                 Some([gamma, beta]) => self.given(self.vector::<T>(gamma)?, self.vector::<T>(beta)?),
                 None => Vec::new(),

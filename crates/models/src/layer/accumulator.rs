@@ -119,7 +119,11 @@ impl GradientAccumulator {
 
     /// Removes and returns the gradient by this tensor, if there is one.
     pub fn take(&mut self, tensor: &Tensor) -> Option<Tensor> {
-        self.sums.remove(&tensor.id())
+        self.take_kept(tensor.id())
+    }
+
+    pub(super) fn take_kept(&mut self, id: TensorId) -> Option<Tensor> {
+        self.sums.remove(&id)
     }
 
     /// The number of tensors for which a gradient is kept.

@@ -8,7 +8,9 @@ use ops::nhwc::{
 };
 
 use super::conv::ReluMask;
-use super::{Footprint, GradientAccumulator, Kind, Layer, LayerInput, LayerLinearization, MaxPool, Tape};
+use super::{
+    Addend, Footprint, GradientAccumulator, Kind, Layer, LayerInput, LayerLinearization, MaxPool, Tape, WithSum,
+};
 use crate::params::{Builder, Role};
 use crate::{Pass, Result};
 
@@ -108,23 +110,6 @@ impl BatchNorm2d {
         Ok(LayerLinearization::new(y, tape).with_parameters([&self.gamma, &self.beta]))
     }
 
-    /// In training mode, with the sum with `addend` and perhaps a ReLU as output. The derivatives are those of the batch norm alone.
-    pub(super) fn linearize_plus<'a>(
-        &'a self,
-        addend: &Tensor,
-        fused_relu: bool,
-        input: &LayerInput,
-        pass: &Pass,
-    ) -> Result<LayerLinearization<'a>> {
-        let batch = BatchNormLinearization::of_batch(&input.x, &self.gamma, &self.beta, self.epsilon, false)?;
-        if pass.update_running {
-            self.update(batch.moments())?;
-        }
-        let sum = batch.value_plus(addend, fused_relu)?;
-        let tape = BatchTape { norm: self, x: input.x.clone(), batch, relu: None, relu_output: None };
-        Ok(LayerLinearization::new(sum, tape).with_parameters([&self.gamma, &self.beta]))
-    }
-
     /// In training mode, with ReLU and max pool.
     fn linearize_pooled<'a>(
         &'a self,
@@ -203,6 +188,19 @@ impl Layer for BatchNorm2d {
         } else {
             self.linearize_evaluation(input)
         }
+    }
+
+    fn linearize_plus<'a>(&'a self, addend: &Addend, input: &LayerInput, pass: &Pass) -> WithSum<'a> {
+        if !pass.batch_statistics {
+            return Ok(None);
+        }
+        let batch = BatchNormLinearization::of_batch(&input.x, &self.gamma, &self.beta, self.epsilon, false)?;
+        if pass.update_running {
+            self.update(batch.moments())?;
+        }
+        let sum = batch.value_plus(&addend.summand, addend.relu)?;
+        let tape = BatchTape { norm: self, x: input.x.clone(), batch, relu: None, relu_output: None };
+        Ok(Some(LayerLinearization::new(sum, tape).with_parameters([&self.gamma, &self.beta])))
     }
 
     fn kind(&self) -> Kind<'_> {

@@ -8,8 +8,9 @@
 //! | batch norm of a batch, ReLU and max pool | without tangents |
 //! | the mask of such a ReLU with the VJP of the layer after it | a max pool, or a convolution with constants |
 //! | the selection of one token with the layers in front of it that act on each token by itself | always, see `selection` |
-//! | GELU with the linear layer or pointwise convolution behind it | always; convolutions not in mixed precision |
+//! | GELU in front of and layer scale behind a linear layer or pointwise convolution with that | always; convolutions not in mixed precision |
 //! | a pointwise convolution in front of GELU, as a linear layer | not in mixed precision |
+//! | two linear layers with GELU between them | without tangents |
 //!
 //! A convolution with a ReLU and a max pool stores less for the VJP than the three by themselves, and skips more products with
 //! zeros. With variables, the layer in front of the ReLU computes the mask and its bias gradient in one pass over the memory.
@@ -21,6 +22,7 @@ use ops::{Accuracy, Activation};
 
 use super::batch_norm::NormFusion;
 use super::conv::{ConvFusion, ReluMask};
+use super::mlp::Mlp;
 use super::selection::select_early;
 use super::{BatchNorm2d, Conv2d, Kind, Layer, LayerInput, LayerLinearization, Linear, MaxPool, Sum};
 use crate::{Pass, Result};
@@ -98,8 +100,8 @@ fn fuse(layers: &[Arc<dyn Layer>], Before { masks_input, after_bias }: Before, m
             _ => ReluMask::ThisLayer,
         })
     };
-    if let Some((layer, count)) = linear_beside_gelu(kind(0), kind(1), mode) {
-        return Fused { layer: Some(layer), count, mask: None };
+    if let Some(fused) = fused_linear(layers, mode) {
+        return fused;
     }
     match kind(0) {
         Kind::Conv2d(conv) => {
@@ -151,32 +153,42 @@ fn fuse(layers: &[Arc<dyn Layer>], Before { masks_input, after_bias }: Before, m
     }
 }
 
-/// The first one or two layers as a linear layer of the values of GELU, or in front of GELU.
-fn linear_beside_gelu(first: Kind<'_>, second: Kind<'_>, mode: Mode) -> Option<(Arc<dyn Layer>, usize)> {
-    let linear = |kind: Kind<'_>| match kind {
-        Kind::Linear(linear) => Some(linear.clone()),
-        // In mixed precision a convolution multiplies in bf16, and a linear layer does not.
-        Kind::Conv2d(conv) if !mode.mixed_precision => conv.as_linear(),
+/// The first layers as one linear layer, with their number: perhaps GELU, the linear layer or pointwise convolution, and perhaps layer
+/// scale. The values of GELU are computed where they are multiplied, which is faster than reading them again; the factors are multiplied
+/// by the weight.
+fn linear_with_neighbours(layers: &[Arc<dyn Layer>], mode: Mode) -> Option<(Linear, usize)> {
+    let kind = |index: usize| layers.get(index).map_or(Kind::Other, |layer| layer.kind());
+    let gelu = |index: usize| match kind(index) {
+        Kind::Activation(Activation::Gelu) => Some(Activation::Gelu),
         _ => None,
     };
-    match (first, second) {
-        (Kind::Activation(Activation::Gelu), linear_behind) => Some((Arc::new(GeluLinear(linear(linear_behind)?)), 2)),
-        (Kind::Conv2d(_), Kind::Activation(Activation::Gelu)) => Some((Arc::new(linear(first)?), 1)),
+    let at = usize::from(gelu(0).is_some());
+    let linear = match kind(at) {
+        Kind::Linear(linear) => linear.clone(),
+        // In mixed precision a convolution multiplies in bf16, and a linear layer does not.
+        Kind::Conv2d(conv) if !mode.mixed_precision => conv.as_linear()?,
+        _ => return None,
+    };
+    let factors = match kind(at + 1) {
+        Kind::LayerScale(scale) => Some(scale.factors().clone()),
         _ => None,
-    }
+    };
+    let count = at + 1 + usize::from(factors.is_some());
+    let fuses = at > 0 || factors.is_some() || gelu(at + 1).is_some();
+    fuses.then(|| (linear.between(gelu(0), factors), count))
 }
 
-/// GELU and a linear layer. The values of GELU are computed where they are multiplied, which is faster than reading them again.
-struct GeluLinear(Linear);
-
-impl Layer for GeluLinear {
-    fn forward(&self, x: &Tensor, pass: &Pass) -> Result<Tensor> {
-        self.0.forward(&Activation::Gelu.forward(x)?, pass)
-    }
-
-    fn linearize<'a>(&'a self, input: &LayerInput, _: &Pass) -> Result<LayerLinearization<'a>> {
-        self.0.linearize_activated(Some(Activation::Gelu), input)
-    }
+/// The first layers as one linear layer, or as two with GELU between them.
+fn fused_linear(layers: &[Arc<dyn Layer>], mode: Mode) -> Option<Fused> {
+    let (first, count) = linear_with_neighbours(layers, mode)?;
+    let second = layers.get(count..).and_then(|rest| linear_with_neighbours(rest, mode));
+    let (layer, count): (Arc<dyn Layer>, usize) = match second.filter(|(second, _)| second.is_activated()) {
+        Some((second, more)) if !mode.tangents && !first.is_activated() => {
+            (Arc::new(Mlp([first, second])), count + more)
+        }
+        _ => (Arc::new(first), count),
+    };
+    Some(Fused { layer: Some(layer), count, mask: None })
 }
 
 /// A convolution with batch norm, ReLU and max pool after it, as far as they are fused.

@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 use ops::nhwc::{channel_dot, channel_scale};
 
-use super::{GradientAccumulator, Layer, LayerInput, LayerLinearization, Tape};
+use super::{GradientAccumulator, Kind, Layer, LayerInput, LayerLinearization, Tape};
 use crate::params::{Builder, Role};
 use crate::{Pass, Result};
 
@@ -23,6 +23,11 @@ impl LayerScale {
     pub fn new(mut builder: Builder<'_>, name: &str, channels: usize, value: f64) -> Result<Self> {
         Ok(Self { gamma: builder.tensor(name, &[channels], Role::Constant { value })? })
     }
+
+    /// The factors `[c]`.
+    pub fn factors(&self) -> &Tensor {
+        &self.gamma
+    }
 }
 
 impl Layer for LayerScale {
@@ -34,6 +39,10 @@ impl Layer for LayerScale {
         let y = channel_scale(&input.x, &self.gamma.detach())?;
         let x = self.gamma.track_op().then(|| input.x.clone());
         Ok(LayerLinearization::new(y, ScaleTape { gamma: &self.gamma, x }).with_parameters([&self.gamma]))
+    }
+
+    fn kind(&self) -> Kind<'_> {
+        Kind::LayerScale(self)
     }
 
     fn is_pointwise(&self) -> bool {

@@ -3,8 +3,8 @@
 use candle_core::Tensor;
 use ops::{Activation, LinearLinearization, Linearized, activated_linear};
 
-use super::operation::linearized_as;
-use super::{Kind, Layer, LayerInput, LayerLinearization};
+use super::operation::{Partial, linearized_through};
+use super::{Addend, Kind, Layer, LayerInput, LayerLinearization, WithSum};
 use crate::params::{Builder, Role};
 use crate::{Pass, Result};
 
@@ -27,6 +27,10 @@ use crate::{Pass, Result};
 pub struct Linear {
     weight: Tensor,
     bias: Option<Tensor>,
+    /// The activation in front of it, if one is fused.
+    activation: Option<Activation>,
+    /// The factors behind it, one for each output, if they are fused.
+    factors: Option<Tensor>,
 }
 
 impl Linear {
@@ -37,7 +41,7 @@ impl Linear {
     pub fn new(mut builder: Builder<'_>, inputs: usize, outputs: usize) -> Result<Self> {
         let weight = builder.tensor("weight", &[outputs, inputs], Role::Weight)?;
         let bias = builder.tensor("bias", &[outputs], Role::Bias { fan_in: inputs })?;
-        Ok(Self { weight, bias: Some(bias) })
+        Ok(Self { weight, bias: Some(bias), activation: None, factors: None })
     }
 
     /// The layer from `inputs` to `outputs` numbers, without a bias.
@@ -45,24 +49,72 @@ impl Linear {
     /// # Errors
     /// As [`Linear::new`].
     pub fn without_bias(mut builder: Builder<'_>, inputs: usize, outputs: usize) -> Result<Self> {
-        Ok(Self { weight: builder.tensor("weight", &[outputs, inputs], Role::Weight)?, bias: None })
+        let weight = builder.tensor("weight", &[outputs, inputs], Role::Weight)?;
+        Ok(Self { weight, bias: None, activation: None, factors: None })
     }
 
     /// The layer with these parameters of a pointwise convolution: a weight `[out, in, 1, 1]`.
     pub(super) fn of_pointwise_convolution(weight: &Tensor, bias: Option<&Tensor>) -> Self {
-        Self { weight: weight.clone(), bias: bias.cloned() }
+        Self { weight: weight.clone(), bias: bias.cloned(), activation: None, factors: None }
     }
 
-    /// The linearization of this layer of the values of an activation.
-    pub(super) fn linearize_activated<'a>(
-        &self,
-        activation: Option<Activation>,
+    /// The same with an activation in front of it and factors behind it.
+    pub(super) fn between(self, activation: Option<Activation>, factors: Option<Tensor>) -> Self {
+        Self { activation, factors, ..self }
+    }
+
+    /// Whether an activation in front of it is fused.
+    pub(super) fn is_activated(&self) -> bool {
+        self.activation.is_some()
+    }
+
+    /// Weight and bias, times the factors if there are any.
+    fn scaled(&self) -> Result<(Tensor, Option<Tensor>)> {
+        let Some(factors) = &self.factors else { return Ok((self.weight.clone(), self.bias.clone())) };
+        let outputs = factors.elem_count();
+        let weight = self.weight.reshape((outputs, ()))?.broadcast_mul(&factors.reshape((outputs, 1))?)?;
+        Ok((weight, self.bias.as_ref().map(|bias| bias * factors).transpose()?))
+    }
+
+    /// The operation at `x`.
+    pub(super) fn at(&self, x: &Tensor) -> Result<LinearLinearization> {
+        let (weight, bias) = self.scaled()?;
+        Ok(LinearLinearization::at(x, &weight, bias.as_ref(), self.activation)?)
+    }
+
+    /// The linearization of the operation at `input`, with the sum with `addend` as output.
+    pub(super) fn linearized<'a>(
+        &'a self,
+        operation: LinearLinearization,
+        addend: Option<&Addend>,
         input: &LayerInput,
     ) -> Result<LayerLinearization<'a>> {
-        let operation = LinearLinearization::at(&input.x, &self.weight, self.bias.as_ref(), activation)?;
-        let output = operation.value()?;
-        let parameters = std::iter::once(&self.weight).chain(&self.bias).cloned().collect();
-        Ok(linearized_as(output, operation.without_unused_input(), input, parameters))
+        let output = addend.map_or_else(|| operation.value(), |addend| operation.value_plus(&addend.summand))?;
+        let parameters = std::iter::once(&self.weight).chain(&self.bias).chain(&self.factors).cloned().collect();
+        let through = |by_arguments| match &self.factors {
+            Some(factors) => self.behind_factors(factors, by_arguments),
+            None => Ok(by_arguments),
+        };
+        Ok(linearized_through(output, operation.without_unused_input(), input, parameters, through))
+    }
+
+    /// The gradients by weight, bias and factors, from those by scaled weight and bias.
+    fn behind_factors(&self, factors: &Tensor, by_scaled: Partial) -> Result<Partial> {
+        let (weight, factors) = (self.weight.detach(), factors.detach());
+        let mut by_scaled = by_scaled.into_iter().flatten();
+        let (by_weight, by_bias) = (by_scaled.next(), by_scaled.next());
+        let Some(by_weight) = by_weight else { return Ok(Vec::new()) };
+        let column = factors.reshape((factors.elem_count(), 1))?;
+        let mut by_factors = (&by_weight * weight.reshape(by_weight.shape())?)?.sum(1)?;
+        let mut gradients = vec![Some(by_weight.broadcast_mul(&column)?.reshape(weight.shape())?)];
+        if let Some(bias) = &self.bias {
+            if let Some(by_bias) = &by_bias {
+                by_factors = (by_factors + (by_bias * bias.detach())?)?;
+            }
+            gradients.push(by_bias.map(|by_bias| by_bias * &factors).transpose()?);
+        }
+        gradients.push(Some(by_factors));
+        Ok(gradients)
     }
 
     /// The weight `[out, in]`.
@@ -78,11 +130,16 @@ impl Linear {
 
 impl Layer for Linear {
     fn forward(&self, x: &Tensor, _: &Pass) -> Result<Tensor> {
-        Ok(activated_linear(x, &self.weight, self.bias.as_ref(), None)?)
+        let (weight, bias) = self.scaled()?;
+        Ok(activated_linear(x, &weight, bias.as_ref(), self.activation)?)
     }
 
     fn linearize<'a>(&'a self, input: &LayerInput, _: &Pass) -> Result<LayerLinearization<'a>> {
-        self.linearize_activated(None, input)
+        self.linearized(self.at(&input.x)?, None, input)
+    }
+
+    fn linearize_plus<'a>(&'a self, addend: &Addend, input: &LayerInput, _: &Pass) -> WithSum<'a> {
+        if addend.relu { Ok(None) } else { self.linearized(self.at(&input.x)?, Some(addend), input).map(Some) }
     }
 
     fn kind(&self) -> Kind<'_> {

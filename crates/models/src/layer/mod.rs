@@ -81,6 +81,7 @@ mod layer_scale;
 mod linear;
 mod linear_map;
 mod memo;
+mod mlp;
 mod module;
 mod operation;
 mod pool;
@@ -113,7 +114,7 @@ pub use dropout::Dropout;
 pub use flatten::Flatten;
 pub use gate::SqueezeExcitation;
 pub(crate) use graph::relative_change;
-pub use input::LayerInput;
+pub use input::{Addend, LayerInput};
 pub use layer_scale::LayerScale;
 pub use linear::Linear;
 pub use linear_map::LinearMap;
@@ -157,6 +158,15 @@ pub trait Layer: Send + Sync {
         graph::linearize(self, input, pass)
     }
 
+    /// As [`Layer::linearize`], with the output plus `addend` in place of the output, if this layer computes both in one pass over memory.
+    /// The derivatives are those of the layer alone. None by default: the two are then added.
+    ///
+    /// # Errors
+    /// As [`Layer::linearize`].
+    fn linearize_plus<'a>(&'a self, _addend: &Addend, _input: &LayerInput, _pass: &Pass) -> WithSum<'a> {
+        Ok(None)
+    }
+
     /// What a [`Sequential`] may fuse this layer with.
     fn kind(&self) -> Kind<'_> {
         Kind::Other
@@ -174,6 +184,9 @@ pub trait Layer: Send + Sync {
     }
 }
 
+/// What [`Layer::linearize_plus`] gives.
+pub type WithSum<'a> = Result<Option<LayerLinearization<'a>>>;
+
 /// A layer as a [`Sequential`] sees it when it fuses neighbours.
 #[derive(Clone, Copy)]
 #[non_exhaustive]
@@ -186,6 +199,8 @@ pub enum Kind<'a> {
     Activation(Activation),
     /// A linear layer.
     Linear(&'a Linear),
+    /// One learned factor per channel.
+    LayerScale(&'a LayerScale),
     /// A vector from tokens.
     TokenPool(TokenPool),
     /// Max pooling.

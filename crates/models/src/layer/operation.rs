@@ -25,14 +25,17 @@ pub(super) fn linearized_as<'a>(
     linearized_through(output, operation, input, parameters, Ok)
 }
 
-/// The same for an operation whose arguments are linear functions of the parameters: `through` gives the gradient by a parameter from
-/// that by its argument.
+/// Gradients by arguments of an operation or by parameters; none where nothing depends on one.
+pub(super) type Partial = Vec<Option<Tensor>>;
+
+/// The same for an operation whose arguments are functions of the parameters: `through` gives the gradients by the parameters from those
+/// by the arguments.
 pub(super) fn linearized_through<'a>(
     output: Tensor,
     operation: impl Linearized + 'a,
     input: &LayerInput,
     parameters: Vec<Tensor>,
-    through: impl Fn(Tensor) -> Result<Tensor> + Send + Sync + 'a,
+    through: impl Fn(Partial) -> Result<Partial> + Send + Sync + 'a,
 ) -> LayerLinearization<'a> {
     let tape = OperationTape { operation, x: input.x.id(), parameters: parameters.clone(), through };
     LayerLinearization::new(output, tape).with_parameters(&parameters)
@@ -46,22 +49,34 @@ struct OperationTape<L, F> {
     through: F,
 }
 
-impl<L: Linearized, F: Fn(Tensor) -> Result<Tensor> + Send + Sync> Tape for OperationTape<L, F> {
+impl<L: Linearized, F: Fn(Partial) -> Result<Partial> + Send + Sync> OperationTape<L, F> {
+    /// Adds the gradients by the parameters that are wanted.
+    fn keep(&self, by_arguments: Partial, into: &mut GradientAccumulator) -> Result<()> {
+        if !self.parameters.iter().any(|parameter| into.wants(parameter)) {
+            return Ok(());
+        }
+        for (parameter, gradient) in self.parameters.iter().zip((self.through)(by_arguments)?) {
+            if let Some(gradient) = gradient.filter(|_| into.wants(parameter)) {
+                into.add(parameter, gradient)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<L: Linearized, F: Fn(Partial) -> Result<Partial> + Send + Sync> Tape for OperationTape<L, F> {
     fn vjp(&self, g: &Tensor, into: &mut GradientAccumulator) -> Result<Option<Tensor>> {
         let by_parameters = self.parameters.iter().any(|parameter| into.wants(parameter));
         let (input, gradients) = match (into.wants_input(), by_parameters) {
             (true, _) => {
-                let gradients = self.operation.gradients(g, by_parameters)?;
+                // What is kept for this input is added in the same pass over memory.
+                let gradients = self.operation.gradients_plus(g, by_parameters, into.take_kept(self.x).as_ref())?;
                 (Some(gradients.input), gradients.parameters)
             }
             (false, true) => (None, self.operation.gradients_by_parameters(g)?),
             (false, false) => (None, Vec::new()),
         };
-        for (parameter, gradient) in self.parameters.iter().zip(gradients) {
-            if into.wants(parameter) {
-                into.add(parameter, (self.through)(gradient)?)?;
-            }
-        }
+        self.keep(gradients.into_iter().map(Some).collect(), into)?;
         Ok(input)
     }
 
@@ -74,11 +89,7 @@ impl<L: Linearized, F: Fn(Tensor) -> Result<Tensor> + Send + Sync> Tape for Oper
         if let Some(by_input) = term.by_input {
             into.add_to(self.x, by_input)?;
         }
-        for (parameter, gradient) in self.parameters.iter().zip(term.by_parameters) {
-            if let Some(gradient) = gradient.filter(|_| into.wants(parameter)) {
-                into.add(parameter, (self.through)(gradient)?)?;
-            }
-        }
+        self.keep(term.by_parameters, into)?;
         Ok(term.tangent)
     }
 }

@@ -3,10 +3,9 @@
 use std::sync::{Arc, OnceLock};
 
 use candle_core::{DType, Tensor};
-use ops::add_detached;
 
 use super::compile::{Mode, compile};
-use super::{Kind, Layer, LayerInput, LayerLinearization, SequentialTape};
+use super::{Addend, Kind, Layer, LayerInput, LayerLinearization, SequentialTape};
 use crate::similar_names::most_similar;
 use crate::{Error, Pass, Result};
 
@@ -128,57 +127,32 @@ impl Sequential {
     /// # Errors
     /// Those of the layers.
     pub fn tape<'a>(&'a self, input: &LayerInput, pass: &Pass) -> Result<(Tensor, SequentialTape<'a>)> {
-        let mode = Mode::of(pass, input.tangents);
-        let (mut tape, mut at) = (SequentialTape::new(input), input.clone());
-        for layer in self.compiled(mode) {
-            let linearization = layer.linearize(&at, pass)?;
-            at = tape.push(&at, linearization);
-        }
-        Ok((at.x, tape))
+        self.tape_plus(None, input, pass)
     }
 
-    /// As [`Sequential::tape`], with the sum of the output and `addend`, or its positive part, in place of the output. The tape is that
-    /// of the sequence alone.
-    ///
-    /// Batch norm with the statistics of the batch at the end is computed in the same pass as the sum.
+    /// As [`Sequential::tape`], with the sum of the output and `addend` in place of the output. The tape is that of the sequence alone.
     ///
     /// # Errors
     /// Those of the layers.
     pub(super) fn tape_plus<'a>(
         &'a self,
-        addend: &Tensor,
-        fused_relu: bool,
+        addend: Option<&Addend>,
         input: &LayerInput,
         pass: &Pass,
     ) -> Result<(Tensor, SequentialTape<'a>)> {
-        let mode = Mode::of(pass, input.tangents);
-        let layers: Vec<&dyn Layer> = self.compiled(mode).collect();
-        let (Some((last, first)), true) = (layers.split_last(), pass.batch_statistics) else {
-            return self.then_plus(addend, fused_relu, input, pass);
-        };
-        let Kind::BatchNorm2d(norm) = last.kind() else {
-            return self.then_plus(addend, fused_relu, input, pass);
-        };
-        let (mut tape, mut at) = (SequentialTape::new(input), input.clone());
-        for layer in first {
-            let linearization = layer.linearize(&at, pass)?;
+        let (mut tape, mut at, mut addend) = (SequentialTape::new(input), input.clone(), addend);
+        let mut layers = self.compiled(Mode::of(pass, input.tangents)).peekable();
+        while let Some(layer) = layers.next() {
+            let last = addend.filter(|_| layers.peek().is_none());
+            let with_sum = last.map_or(Ok(None), |addend| layer.linearize_plus(addend, &at, pass))?;
+            if with_sum.is_some() {
+                addend = None;
+            }
+            let linearization = with_sum.map_or_else(|| layer.linearize(&at, pass), Ok)?;
             at = tape.push(&at, linearization);
         }
-        let linearization = norm.linearize_plus(addend, fused_relu, &at, pass)?;
-        at = tape.push(&at, linearization);
-        Ok((at.x, tape))
-    }
-
-    /// [`Sequential::tape_plus`] as two passes.
-    fn then_plus<'a>(
-        &'a self,
-        addend: &Tensor,
-        fused_relu: bool,
-        input: &LayerInput,
-        pass: &Pass,
-    ) -> Result<(Tensor, SequentialTape<'a>)> {
-        let (output, tape) = self.tape(input, pass)?;
-        Ok((add_detached(&output, addend, fused_relu)?, tape))
+        let output = addend.map_or_else(|| Ok(at.x.clone()), |addend| addend.plus(&at.x))?;
+        Ok((output, tape))
     }
 
     /// The name of the first layer whose output holds a value that is not finite.

@@ -5,7 +5,9 @@ use ops::{add_detached, relu_mask, relu_mask_rows};
 
 use super::conv::ReluMask;
 use super::memo::Memo;
-use super::{GradientAccumulator, Kind, Layer, LayerInput, LayerLinearization, Sequential, SequentialTape, Tape};
+use super::{
+    Addend, GradientAccumulator, Kind, Layer, LayerInput, LayerLinearization, Sequential, SequentialTape, Tape,
+};
 use crate::{Pass, Result};
 
 /// branch(x) + shortcut(x); an empty shortcut is the identity.
@@ -43,7 +45,8 @@ impl Sum {
         pass: &Pass,
     ) -> Result<LayerLinearization<'a>> {
         let (of_shortcut, shortcut) = self.shortcut.tape(input, pass)?;
-        let (y, branch) = self.branch.tape_plus(&of_shortcut, relu.is_some(), input, pass)?;
+        let addend = Addend { summand: of_shortcut, relu: relu.is_some() };
+        let (y, branch) = self.branch.tape_plus(Some(&addend), input, pass)?;
         let inside = branch.footprint().and(shortcut.footprint());
         let has_variables = branch.has_variables() || shortcut.has_variables();
         let by_graph = branch.by_graph() || shortcut.by_graph();

@@ -3,7 +3,7 @@
 use candle_core::{DType, Device, Tensor};
 use ops::{AttentionLinearization, AttentionMask, AttentionSettings, Linearized, attention};
 
-use super::operation::linearized_through;
+use super::operation::{Partial, linearized_through};
 use super::{Layer, LayerInput, LayerLinearization, LinearMap};
 use crate::params::{Builder, Role};
 use crate::{Error, Pass, Result};
@@ -175,7 +175,7 @@ impl WindowAttention {
     }
 
     /// The gradient by the table for a gradient by the summands.
-    fn by_table(&self, bias: &Tensor) -> Result<Tensor> {
+    fn by_table(&self, bias: Tensor) -> Result<Tensor> {
         let rows = bias.reshape((self.settings.heads, self.tokens * self.tokens))?.t()?.contiguous()?;
         Ok(self.table.detach().zeros_like()?.index_add(&self.positions, &rows, 0)?)
     }
@@ -189,7 +189,9 @@ impl Layer for WindowAttention {
     fn linearize<'a>(&'a self, input: &LayerInput, _: &Pass) -> Result<LayerLinearization<'a>> {
         let bias = self.bias(&self.table.detach())?;
         let operation = AttentionLinearization::at(&input.x, Some(&bias), self.mask.as_ref(), self.settings)?;
-        let by_table = |bias: Tensor| self.by_table(&bias);
+        let by_table = |by_bias: Partial| {
+            by_bias.into_iter().map(|bias| bias.map(|bias| self.by_table(bias)).transpose()).collect()
+        };
         Ok(linearized_through(operation.value()?, operation, input, vec![self.table.clone()], by_table))
     }
 }

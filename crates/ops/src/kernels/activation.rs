@@ -98,24 +98,51 @@ impl Derivative {
 
     /// Replaces every element by the derivative there.
     pub(crate) fn apply<T: Element>(&self, elements: &mut [T]) {
-        let set = InstructionSet::best();
-        match self {
-            Self::Gelu => set.vectorised(|| elements.iter_mut().for_each(|x| *x = x.gelu())),
-            Self::GeluSlope => set.vectorised(|| elements.iter_mut().for_each(|x| *x = x.gelu_slope())),
-            Self::Function(function) => elements.iter_mut().for_each(|x| *x = T::from_f64(function(x.to_f64()))),
-        }
+        InstructionSet::best().vectorised(
+            #[inline(always)]
+            || match self {
+                Self::Gelu => {
+                    for x in elements.iter_mut() {
+                        *x = x.gelu();
+                    }
+                }
+                Self::GeluSlope => {
+                    for x in elements.iter_mut() {
+                        *x = x.gelu_slope();
+                    }
+                }
+                Self::Function(function) => {
+                    for x in elements.iter_mut() {
+                        *x = T::from_f64(function(x.to_f64()));
+                    }
+                }
+            },
+        );
     }
 
     /// Multiplies every element by the derivative at the element of `x` in its place.
     pub(crate) fn multiply<T: Element>(&self, elements: &mut [T], x: &[T]) {
-        const BUFFER: usize = 256;
-        let mut slope = [T::default(); BUFFER];
-        for (elements, x) in elements.chunks_mut(BUFFER).zip(x.chunks(BUFFER)) {
-            let slope = &mut slope[..x.len()];
-            slope.copy_from_slice(x);
-            self.apply(slope);
-            elements.iter_mut().zip(slope).for_each(|(element, slope)| *element = *element * *slope);
-        }
+        let pairs = elements.iter_mut().zip(x);
+        InstructionSet::best().vectorised(
+            #[inline(always)]
+            || match self {
+                Self::Gelu => {
+                    for (element, x) in pairs {
+                        *element = *element * x.gelu();
+                    }
+                }
+                Self::GeluSlope => {
+                    for (element, x) in pairs {
+                        *element = *element * x.gelu_slope();
+                    }
+                }
+                Self::Function(function) => {
+                    for (element, x) in pairs {
+                        *element = *element * T::from_f64(function(x.to_f64()));
+                    }
+                }
+            },
+        );
     }
 }
 

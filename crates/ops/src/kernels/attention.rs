@@ -24,6 +24,8 @@ use super::uninitialised::{writable, written};
 
 /// The samples are divided into at most this many parts.
 const PARTS: usize = 16;
+/// A row of weights is padded to a multiple of this length.
+const ROW: usize = 16;
 
 /// The sizes of one attention.
 #[derive(Debug, Clone, Copy)]
@@ -68,8 +70,14 @@ impl Sizes {
         self.heads * self.head_width
     }
 
+    /// Numbers between the rows of weights and logits: whole vectors, so that no loop over a row ends with single numbers.
+    fn row(&self) -> usize {
+        self.tokens.next_multiple_of(ROW)
+    }
+
+    /// Numbers of the weights of one head.
     fn square(&self) -> usize {
-        self.tokens * self.tokens
+        self.tokens * self.row()
     }
 
     /// Runs `work` for every part of the cotangents of each sample, part of the samples and head, in parallel, with the number of
@@ -112,7 +120,13 @@ impl Sizes {
     }
 
     fn weights<'a, T>(&self, p: &'a [T]) -> Matrix<'a, T> {
-        Matrix::row_major(p, [self.tokens; 2])
+        Matrix { elements: p, sizes: [self.tokens; 2], strides: [self.row(), 1] }
+    }
+
+    /// Writes a·b to rows of weights, or adds it. What lies beyond the tokens becomes `beyond`.
+    fn product<T: Element>(&self, a: Matrix<'_, T>, b: &Panels<T>, to: &mut [T], add: bool, beyond: T) {
+        b.multiply_into(a, to, self.row(), add);
+        to.chunks_exact_mut(self.row()).for_each(|row| row[self.tokens..].fill(beyond));
     }
 }
 
@@ -145,22 +159,24 @@ impl<T: Element> Columns<T> {
 /// The logits of one head of one sample.
 fn logits<T: Element>(sizes: &Sizes, terms: Terms<'_, T>, x: &[T], sample: usize, head: usize, out: &mut [T]) {
     let (q, k) = (sizes.operand(x, sample, head, 0), sizes.operand(x, sample, head, 1));
-    Panels::of(T::from_f64(sizes.scale), k.transposed()).multiply_into(q, out, false);
-    if let Some(bias) = terms.bias {
-        let bias = &bias[head * sizes.square()..][..sizes.square()];
-        out.iter_mut().zip(bias).for_each(|(logit, bias)| *logit += *bias);
-    }
     let hidden = T::from_f64(f64::NEG_INFINITY);
+    sizes.product(q, &Panels::of(T::from_f64(sizes.scale), k.transposed()), out, false, hidden);
+    if let Some(bias) = terms.bias {
+        let bias = bias[head * sizes.tokens * sizes.tokens..].chunks_exact(sizes.tokens);
+        for (logits, bias) in out.chunks_exact_mut(sizes.row()).zip(bias) {
+            logits.iter_mut().zip(bias).for_each(|(logit, bias)| *logit += *bias);
+        }
+    }
     if let Some(mask) = terms.mask {
         let start = sample % mask.samples * mask.rows * sizes.tokens;
-        for (query, logits) in out.chunks_exact_mut(sizes.tokens).enumerate() {
+        for (query, logits) in out.chunks_exact_mut(sizes.row()).enumerate() {
             let row = start + query % mask.rows * sizes.tokens;
             let visible = &mask.visible[row..][..sizes.tokens];
             logits.iter_mut().zip(visible).filter(|(_, visible)| **visible == 0).for_each(|(logit, _)| *logit = hidden);
         }
     }
     if sizes.causal {
-        for (query, logits) in out.chunks_exact_mut(sizes.tokens).enumerate() {
+        for (query, logits) in out.chunks_exact_mut(sizes.row()).enumerate() {
             logits[query + 1..].fill(hidden);
         }
     }
@@ -180,7 +196,7 @@ fn weights<T: Element>(
     InstructionSet::best().vectorised(
         #[inline(always)]
         || {
-            for (row, log_sum) in out.chunks_exact_mut(sizes.tokens).zip(log_sums) {
+            for (row, log_sum) in out.chunks_exact_mut(sizes.row()).zip(log_sums) {
                 let shift = T::from_f64(*log_sum);
                 row.iter_mut().for_each(|logit| *logit = (*logit - shift).exp());
             }
@@ -210,7 +226,7 @@ fn value_to<T: Element>(sizes: &Sizes, terms: Terms<'_, T>, x: &[T], to: Columns
             InstructionSet::best().vectorised(
                 #[inline(always)]
                 || {
-                    for (row, sum) in p.chunks_exact_mut(sizes.tokens).zip(sums) {
+                    for (row, sum) in p.chunks_exact_mut(sizes.row()).zip(sums) {
                         *sum = softmax_row(row);
                     }
                 },
@@ -241,7 +257,7 @@ fn by_head(sizes: &Sizes, slots: &[f64]) -> Vec<f64> {
     for part in slots.chunks_exact(total.len().max(1)) {
         total.iter_mut().zip(part).for_each(|(total, part)| *total += part);
     }
-    total
+    total.chunks_exact(sizes.row()).flat_map(|row| &row[..sizes.tokens]).copied().collect()
 }
 
 /// The gradients by the packed input, and by the bias if wanted. `g` has `each` rows per sample: row r belongs to sample r mod
@@ -285,7 +301,7 @@ fn gradients_to<T: Element>(
             let cotangents = task.part * each / parts..(task.part + 1) * each / parts;
             for row in cotangents.map(|cotangent| cotangent * sizes.samples + sample) {
                 let g = sizes.output(g, row, task.head);
-                v.multiply_into(g, &mut r, false);
+                sizes.product(g, &v, &mut r, false, T::default());
                 times_softmax_jacobian(sizes, &p, &mut r);
                 add_to(&mut bias_sums, &r);
                 let (g, r, p) = (Panels::of(one, g), sizes.weights(&r), sizes.weights(&p));
@@ -311,12 +327,12 @@ unsafe fn copy_to_slot(slots: Shared<f64>, number: usize, sums: &[f64]) {
     unsafe { std::ptr::copy_nonoverlapping(sums.as_ptr(), slots.get().add(number * sums.len()), sums.len()) }
 }
 
-/// P·(X − ⟨X⟩) in place of X. Returns nothing; see [`product_row`].
+/// P·(X − ⟨X⟩) in place of X.
 fn times_softmax_jacobian<T: Element>(sizes: &Sizes, p: &[T], x: &mut [T]) {
     InstructionSet::best().vectorised(
         #[inline(always)]
         || {
-            for (p, x) in p.chunks_exact(sizes.tokens).zip(x.chunks_exact_mut(sizes.tokens)) {
+            for (p, x) in p.chunks_exact(sizes.row()).zip(x.chunks_exact_mut(sizes.row())) {
                 product_row(p, x);
             }
         },
@@ -327,8 +343,8 @@ fn times_softmax_jacobian<T: Element>(sizes: &Sizes, p: &[T], x: &mut [T]) {
 fn logit_tangent<T: Element>(sizes: &Sizes, x: &[T], t: &[T], [sample, head]: [usize; 2], out: &mut [T]) {
     let [[q, k], [tq, tk]] = [x, t].map(|x| [0, 1].map(|which| sizes.operand(x, sample, head, which)));
     let scale = T::from_f64(sizes.scale);
-    Panels::of(scale, k.transposed()).multiply_into(tq, out, false);
-    Panels::of(scale, tk.transposed()).multiply_into(q, out, true);
+    sizes.product(tq, &Panels::of(scale, k.transposed()), out, false, T::default());
+    sizes.product(q, &Panels::of(scale, tk.transposed()), out, true, T::default());
 }
 
 /// The JVP.
@@ -443,10 +459,11 @@ impl<T: Element> Squares<T> {
         let g = sizes.output(g, sample, head);
         let [v, tv] = [kept.x, t].map(|x| sizes.operand(x, sample, head, 2));
         let one = T::from_f64(1.0);
-        Panels::of(one, v.transposed()).multiply_into(g, &mut self.r, false);
-        Panels::of(one, tv.transposed()).multiply_into(g, &mut self.m, false);
-        let rows = self.p.chunks_exact(sizes.tokens).zip(self.u.chunks_exact_mut(sizes.tokens));
-        let rows = rows.zip(self.r.chunks_exact_mut(sizes.tokens).zip(self.m.chunks_exact_mut(sizes.tokens)));
+        sizes.product(g, &Panels::of(one, v.transposed()), &mut self.r, false, T::default());
+        sizes.product(g, &Panels::of(one, tv.transposed()), &mut self.m, false, T::default());
+        let row = sizes.row();
+        let rows = self.p.chunks_exact(row).zip(self.u.chunks_exact_mut(row));
+        let rows = rows.zip(self.r.chunks_exact_mut(row).zip(self.m.chunks_exact_mut(row)));
         InstructionSet::best().vectorised(
             #[inline(always)]
             || {

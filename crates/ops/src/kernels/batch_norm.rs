@@ -27,6 +27,19 @@ struct Wide<T> {
     shift: Vec<T>,
 }
 
+impl<T: Element> Wide<T> {
+    /// g·factor + (x − centre)·slope + constant in place of a wide row of g; with `FUSED_RELU`, g is masked by the ReLU first.
+    #[inline(always)]
+    fn gradient_row<const FUSED_RELU: bool>(&self, g: &mut [T], x: &[T], slope: &[T], constant: &[T]) {
+        let lines = self.centre.iter().zip(&self.factor).zip(&self.shift).zip(slope).zip(constant);
+        for ((g, x), ((((centre, factor), shift), slope), constant)) in g.iter_mut().zip(x).zip(lines) {
+            let centred = *x - *centre;
+            let masked = if FUSED_RELU { relu_mask(*g, centred * *factor + *shift) } else { *g };
+            *g = masked * *factor + centred * *slope + *constant;
+        }
+    }
+}
+
 impl<T: Element> Normalisation<'_, T> {
     fn channels(&self) -> usize {
         self.mean.len()
@@ -110,21 +123,24 @@ pub(crate) fn cotangent_sums<T: Element>(
     fused_relu: bool,
 ) -> CotangentSums {
     let (wide, channels) = (by.wide(), by.channels());
-    let width = wide.centre.len();
     let sums = if fused_relu {
-        reduce(x, g, channels, 2, |x, g, sums| {
-            let (plain, weighted) = sums.split_at_mut(width);
-            let constants = wide.centre.iter().zip(&wide.factor).zip(&wide.shift);
-            for ((((x, g), constants), plain), weighted) in x.iter().zip(g).zip(constants).zip(plain).zip(weighted) {
-                let ((centre, factor), shift) = constants;
-                let centred = *x - *centre;
-                let g = relu_mask(*g, centred * *factor + *shift);
-                *plain += g;
-                *weighted += g * centred;
-            }
-        })
+        reduce(
+            x,
+            g,
+            channels,
+            2,
+            #[inline(always)]
+            |x, g, sums| add_masked_cotangents(&wide, x, g, sums),
+        )
     } else {
-        reduce(x, g, channels, 2, |x, g, sums| add_cotangents(&wide, x, g, sums))
+        reduce(
+            x,
+            g,
+            channels,
+            2,
+            #[inline(always)]
+            |x, g, sums| add_cotangents(&wide, x, g, sums),
+        )
     };
     by.sums(sums)
 }
@@ -168,6 +184,20 @@ fn add_cotangents<T: Element>(wide: &Wide<T>, x: &[T], g: &[T], sums: &mut [T]) 
     }
 }
 
+/// The same for a cotangent that is masked by the ReLU of the normalised value first.
+#[inline(always)]
+fn add_masked_cotangents<T: Element>(wide: &Wide<T>, x: &[T], g: &[T], sums: &mut [T]) {
+    let (plain, weighted) = sums.split_at_mut(wide.centre.len());
+    let constants = wide.centre.iter().zip(&wide.factor).zip(&wide.shift);
+    for ((((x, g), constants), plain), weighted) in x.iter().zip(g).zip(constants).zip(plain).zip(weighted) {
+        let ((centre, factor), shift) = constants;
+        let centred = *x - *centre;
+        let g = relu_mask(*g, centred * *factor + *shift);
+        *plain += g;
+        *weighted += g * centred;
+    }
+}
+
 /// A cotangent that is written block by block.
 ///
 /// # Safety
@@ -205,21 +235,6 @@ pub(crate) fn input_gradient<T: Element>(
     let rows = (x.len() / channels.max(1)) as f64;
     let slope = repeated(channels, |c| T::from_f64(-by.factor(c) * by.inverse_deviation[c] * sums.by_scale[c] / rows));
     let constant = repeated(channels, |c| T::from_f64(-by.factor(c) * sums.by_shift[c] / rows));
-    let line = wide.centre.iter().zip(&wide.factor).zip(&slope).zip(&constant);
-    let of_row = |g: &mut [T], x: &[T]| {
-        if fused_relu {
-            for ((g, x), ((((centre, factor), slope), constant), shift)) in
-                g.iter_mut().zip(x).zip(line.clone().zip(&wide.shift))
-            {
-                let centred = *x - *centre;
-                *g = relu_mask(*g, centred * *factor + *shift) * *factor + centred * *slope + *constant;
-            }
-        } else {
-            for ((g, x), (((centre, factor), slope), constant)) in g.iter_mut().zip(x).zip(line.clone()) {
-                *g = *g * *factor + (*x - *centre) * *slope + *constant;
-            }
-        }
-    };
     let (row, block, set) = (wide_row(channels), block_len(channels), InstructionSet::best());
     let mut partials = vec![T::default(); if summed { x.len().div_ceil(block.max(1)) * row } else { 0 }];
     let all = Shared::new(partials.as_mut_ptr());
@@ -239,12 +254,24 @@ pub(crate) fn input_gradient<T: Element>(
                     g.write(start, to);
                     // SAFETY: a cotangent writes every number that it is asked for.
                     let g = unsafe { to.assume_init_mut() };
-                    g.chunks_mut(row).zip(x.chunks(row)).for_each(|(g, x)| of_row(g, x));
+                    for (g, x) in g.chunks_mut(row).zip(x.chunks(row)) {
+                        if fused_relu {
+                            wide.gradient_row::<true>(g, x, &slope, &constant);
+                        } else {
+                            wide.gradient_row::<false>(g, x, &slope, &constant);
+                        }
+                    }
                     if let Some(addend) = addend {
-                        g.iter_mut().zip(&addend[start..]).for_each(|(g, addend)| *g += *addend);
+                        for (g, addend) in g.iter_mut().zip(&addend[start..]) {
+                            *g += *addend;
+                        }
                     }
                     if summed {
-                        g.chunks(row).for_each(|g| sums.iter_mut().zip(g).for_each(|(sum, g)| *sum += *g));
+                        for g in g.chunks(row) {
+                            for (sum, g) in sums.iter_mut().zip(g) {
+                                *sum += *g;
+                            }
+                        }
                     }
                 },
             );

@@ -40,11 +40,14 @@ where
     let (wide, block) = (wide_row(channels), block_len(channels));
     let partial = |(x, other): (&[T], &[T])| {
         let mut accumulators = vec![T::default(); sums * wide];
-        InstructionSet::best().vectorised(|| {
-            for (x, other) in x.chunks(wide).zip(other.chunks(wide)) {
-                term(x, other, &mut accumulators);
-            }
-        });
+        InstructionSet::best().vectorised(
+            #[inline(always)]
+            || {
+                for (x, other) in x.chunks(wide).zip(other.chunks(wide)) {
+                    term(x, other, &mut accumulators);
+                }
+            },
+        );
         accumulators
     };
     let partials: Vec<Vec<T>> = if x.len() <= WAKING {

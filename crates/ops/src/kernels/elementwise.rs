@@ -34,6 +34,18 @@ pub(crate) fn relu_mask<T: Element>(x: T, reference: T) -> T {
     if reference > T::default() { x } else { T::default() }
 }
 
+/// Adds the numbers of `addend` to those in their place, on the calling thread.
+pub(crate) fn add_to<T: Element>(values: &mut [T], addend: &[T]) {
+    InstructionSet::best().vectorised(
+        #[inline(always)]
+        || {
+            for (value, addend) in values.iter_mut().zip(addend) {
+                *value += *addend;
+            }
+        },
+    );
+}
+
 /// [`positive_part`] of every element, in place.
 pub(crate) fn rectify<T: Element>(x: &mut [T]) {
     let set = InstructionSet::best();

@@ -16,13 +16,13 @@ pub(crate) fn exp(x: f32) -> f32 {
     const ROUND: f32 = 12_582_912.0;
     let bounded = if x < LOWEST { LOWEST } else { x };
     let bounded = if bounded > HIGHEST { HIGHEST } else { bounded };
-    let rounded = bounded * LOG2_E + ROUND;
+    let rounded = bounded.mul_add(LOG2_E, ROUND);
     let integer = rounded - ROUND;
-    let rest = (bounded - integer * LN_2[0]) - integer * LN_2[1];
+    let rest = integer.mul_add(-LN_2[1], integer.mul_add(-LN_2[0], bounded));
     // The Taylor polynomial of degree 7: the remainder for |rest| ≤ ln(2)/2 is below 6e-9.
-    let mut power = 1.0 / 5040.0;
+    let mut power: f32 = 1.0 / 5040.0;
     for coefficient in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
-        power = power * rest + coefficient;
+        power = power.mul_add(rest, coefficient);
     }
     let scale = f32::from_bits(rounded.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(127) << 23);
     let y = if x < LOWEST { 0.0 } else { power * scale };

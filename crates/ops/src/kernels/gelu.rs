@@ -22,15 +22,30 @@ const SLOPE: f32 = 0.3;
 /// 1/√(2π).
 const DENSITY: f32 = 0.398_942_3;
 
+/// 1/x for x from 1 to 10, with a relative error below 2e-7: faster than a division. The guess from the bits of the number has a
+/// relative error below 0.13, of which each step leaves the cube.
+#[inline(always)]
+fn reciprocal(x: f32) -> f32 {
+    const GUESS: u32 = 0x7ef3_11c3;
+    let mut y = f32::from_bits(GUESS.wrapping_sub(x.to_bits()));
+    for _ in 0..2 {
+        let error = (-x).mul_add(y, 1.0);
+        y = y.mul_add(error.mul_add(error, error), y);
+    }
+    y
+}
+
 /// Φ(x) and the normal density at x.
 #[inline(always)]
 fn normal(x: f32) -> [f32; 2] {
     let a = x.abs();
     let power = exp(-0.5 * a * a);
-    let t = 1.0 / (1.0 + SLOPE * a);
+    // Beyond, the exponential is 0.
+    let bounded = if a > 20.0 { 20.0 } else { a };
+    let t = reciprocal(bounded.mul_add(SLOPE, 1.0));
     let mut tail = E[8];
     for index in (0..8).rev() {
-        tail = tail * t + E[index];
+        tail = tail.mul_add(t, E[index]);
     }
     let tail = tail * power;
     [if x > 0.0 { 1.0 - tail } else { tail }, DENSITY * power]
@@ -76,6 +91,14 @@ mod tests {
         for x in [-1.0f32, -3.0, -6.0, -9.0] {
             let expected = exact(f64::from(x));
             assert!((f64::from(gelu(x)) / expected - 1.0).abs() < 1e-5, "at {x}");
+        }
+    }
+
+    #[test]
+    fn reciprocals_are_those_of_a_division() {
+        for step in 0..=90_000 {
+            let x = 1.0 + step as f32 * 1e-4;
+            assert!((reciprocal(x) * x - 1.0).abs() < 2e-7, "at {x}");
         }
     }
 

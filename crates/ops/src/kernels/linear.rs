@@ -8,6 +8,7 @@ use std::mem::MaybeUninit;
 use super::Element;
 use super::instruction_set::{InstructionSet, Job};
 use super::matmul::Matrix;
+use super::packing::pack;
 use super::panel::{Onto, PanelProduct};
 use super::panels::{Panels, panel_width};
 use super::scratch::Scratch;
@@ -39,16 +40,17 @@ pub(crate) struct Sizes {
     pub(crate) outputs: usize,
 }
 
-/// φ(x)·wᵀ + b for `x` `[rows, in]` and a weight `[out, in]`.
+/// φ(x)·wᵀ + b for `x` `[rows, in]` and a weight `[out, in]`, changed by `after`.
 pub(crate) fn forward<T: Element>(
     sizes: Sizes,
     x: &[T],
     weight: &[T],
     bias: Option<&[T]>,
     phi: Change<'_, T>,
+    after: ChangeAt<'_, T>,
 ) -> Vec<T> {
     let Sizes { rows, inputs, outputs } = sizes;
-    multiply(rows, x, Matrix::row_major(weight, [outputs, inputs]).transposed(), bias, phi, None)
+    multiply(rows, x, Matrix::row_major(weight, [outputs, inputs]).transposed(), bias, phi, after)
 }
 
 /// g·w for `g` `[rows, out]`, changed by `after`.
@@ -112,29 +114,14 @@ struct Block<'a, T> {
 impl<T: Element> Job<T> for Block<'_, T> {
     #[inline(always)]
     unsafe fn run<V: Vector<Elem = T>>(&self) {
-        let &Panels { columns, width, .. } = self.panels;
+        let columns = self.panels.columns;
         for column in self.panels.starts() {
             let to = self.to.wrapping_add(column);
             let onto = self.bias.map_or(Onto::Zero, |bias| Onto::Columns(bias[column..].as_ptr()));
             // SAFETY: the bias has one value for each column; the caller vouches for `to`.
             unsafe {
-                prefetch::<V>(to, [self.a.sizes[0], width.min(columns - column)], columns);
                 self.panels.multiply_panel(self.a, column, onto, (to, columns));
             }
-        }
-    }
-}
-
-/// Prefetches a block of `[rows, columns]` that is about to be written.
-///
-/// # Safety
-/// The processor has the instruction set of `V`.
-#[inline(always)]
-unsafe fn prefetch<V: Vector>(to: *const V::Elem, [rows, columns]: [usize; 2], stride: usize) {
-    for row in 0..rows {
-        for column in (0..columns).step_by(V::LANES) {
-            // SAFETY: a prefetch needs no valid address; the caller has the instruction set.
-            unsafe { V::prefetch(to.wrapping_add(row * stride + column)) };
         }
     }
 }
@@ -244,11 +231,8 @@ impl<'a, T: Element> Sums<'a, T> {
         for panel in group * panels / self.groups..(group + 1) * panels / self.groups {
             let column = panel * width;
             let columns = width.min(right.width - column);
-            let from = right.values[first * right.width + column..].chunks(right.width);
-            for (to, from) in packed.slice().chunks_exact_mut(width).zip(from) {
-                to[..columns].copy_from_slice(&from[..columns]);
-                to[columns..].fill(T::default());
-            }
+            let rows = Matrix::row_major(right.values, [self.rows, right.width]);
+            pack(self.set, T::from_f64(1.0), rows, [first, column], packed.slice(), width);
             if let Some(change) = right.change {
                 change(packed.slice());
             }

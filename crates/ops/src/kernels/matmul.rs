@@ -34,7 +34,7 @@ impl<'a, T> Matrix<'a, T> {
     }
 
     /// The index of the last element. No size is zero.
-    fn last(&self) -> usize {
+    pub(super) fn last(&self) -> usize {
         (self.sizes[0] - 1) * self.strides[0] + (self.sizes[1] - 1) * self.strides[1]
     }
 }

@@ -4,6 +4,9 @@ use super::Element;
 use super::instruction_set::{InstructionSet, Job};
 use super::simd::Vector;
 
+/// From this depth on the sums take long enough for their places in C to be fetched into the cache meanwhile.
+const PREFETCHED_DEPTH: usize = 32;
+
 /// The summand of the product.
 #[derive(Clone, Copy)]
 pub(crate) enum Onto<T> {
@@ -161,6 +164,14 @@ unsafe fn strip<V: Vector, const ROWS: usize, const VECTORS: usize, const UNIT_R
         let (a_row, a_depth) = if UNIT_ROW_STRIDE { (1, product.a_depth) } else { (product.a_row, 1) };
         let mut a = product.a.add(row * a_row);
         let mut b = product.b;
+        if product.depth >= PREFETCHED_DEPTH {
+            for index in 0..ROWS {
+                let c = product.c.wrapping_add((row + index) * product.c_row);
+                for vector in 0..VECTORS {
+                    V::prefetch(c.wrapping_add(vector * V::LANES));
+                }
+            }
+        }
         let mut sums = [[V::zero(); VECTORS]; ROWS];
         for _ in 0..product.depth {
             let mut across = [V::zero(); VECTORS];

@@ -3,6 +3,7 @@
 use super::Element;
 use super::instruction_set::InstructionSet;
 use super::matmul::Matrix;
+use super::packing::pack;
 use super::panel::{Onto, PanelProduct};
 use super::scratch::Scratch;
 use super::shared::{Shared, for_each_task};
@@ -41,9 +42,7 @@ impl<T: Element> Panels<T> {
         let mut panels = Self::empty(matrix.sizes);
         let (width, depth) = (panels.width, panels.depth);
         for (panel, to) in panels.numbers.slice().chunks_exact_mut(depth * width).enumerate() {
-            for (chunk, to) in to.chunks_mut(TASK_DEPTH * width).enumerate() {
-                pack(factor, matrix, [chunk * TASK_DEPTH, panel * width], to, width);
-            }
+            pack(panels.set, factor, matrix, [0, panel * width], to, width);
         }
         panels
     }
@@ -59,7 +58,7 @@ impl<T: Element> Panels<T> {
             // SAFETY: these rows of the panel lie within the scratch, and no other task has them.
             let to =
                 unsafe { std::slice::from_raw_parts_mut(to.get().add((panel * depth + first) * width), count * width) };
-            pack(T::from_f64(1.0), matrix, [first, panel * width], to, width);
+            pack(panels.set, T::from_f64(1.0), matrix, [first, panel * width], to, width);
         });
         panels
     }
@@ -125,36 +124,14 @@ impl<T: Element> Panels<T> {
         }
     }
 
-    /// [`Panels::multiply`] into a row-major matrix.
+    /// [`Panels::multiply`] into rows that are `stride` apart.
     ///
     /// # Panics
-    /// As [`Panels::multiply_panel`], and if `to` does not have the length of the product.
-    pub(super) fn multiply_into(&self, a: Matrix<'_, T>, to: &mut [T], add: bool) {
-        assert_eq!(to.len(), a.sizes[0] * self.columns, "length of the product");
+    /// As [`Panels::multiply_panel`], and if `to` does not have so many rows or the product does not fit them.
+    pub(super) fn multiply_into(&self, a: Matrix<'_, T>, to: &mut [T], stride: usize, add: bool) {
+        assert!(to.len() == a.sizes[0] * stride && self.columns <= stride, "rows of the product");
         // SAFETY: by the assertion `to` holds the product; it is borrowed exclusively and initialised.
-        unsafe { self.multiply(a, (to.as_mut_ptr(), self.columns), add) }
-    }
-}
-
-/// Packs some rows of one panel, from this row and column of the matrix on.
-fn pack<T: Element>(factor: T, matrix: Matrix<'_, T>, [first, column]: [usize; 2], to: &mut [T], width: usize) {
-    let [down, across] = matrix.strides;
-    let used = width.min(matrix.sizes[1] - column);
-    if used < width {
-        to.fill(T::default());
-    }
-    let from = &matrix.elements[first * down + column * across..];
-    if across == 1 {
-        for (row, to) in to.chunks_exact_mut(width).enumerate() {
-            to[..used].iter_mut().zip(&from[row * down..][..used]).for_each(|(to, from)| *to = *from * factor);
-        }
-        return;
-    }
-    let count = to.len() / width;
-    for column in 0..used {
-        for row in 0..count {
-            to[row * width + column] = from[row * down + column * across] * factor;
-        }
+        unsafe { self.multiply(a, (to.as_mut_ptr(), stride), add) }
     }
 }
 
@@ -177,8 +154,8 @@ mod tests {
                     matrix.elements[row * matrix.strides[0] + column * matrix.strides[1]]
                 };
                 let mut found = vec![1.0; rows * columns];
-                Panels::of(2.0, right).multiply_into(left, &mut found, true);
-                Panels::in_parallel(right).multiply_into(left, &mut found, true);
+                Panels::of(2.0, right).multiply_into(left, &mut found, columns, true);
+                Panels::in_parallel(right).multiply_into(left, &mut found, columns, true);
                 for (index, found) in found.iter().enumerate() {
                     let (row, column) = (index / columns, index % columns);
                     let product: f64 = (0..depth).map(|step| at(&left, row, step) * at(&right, step, column)).sum();

@@ -177,14 +177,21 @@ fn sets_in(sets: &Sets, first: usize, length: usize) -> impl Iterator<Item = (us
         .flat_map(move |index| (0..groups).map(move |group| (index, (before + index) * groups + group, group)))
 }
 
-/// The gradients by the input, and by γ and β if wanted, for `g` with one or more samples per sample of `x`.
+/// What a pass knows of the value.
+#[derive(Clone, Copy)]
+pub(crate) struct Kept<'a, T> {
+    pub(crate) x: &'a [T],
+    pub(crate) moments: &'a [Moments],
+    pub(crate) gamma: &'a [T],
+}
+
+/// The gradients by the input, plus `addend`, and by γ and β if wanted, for `g` with one or more samples per sample of `x`.
 pub(crate) fn gradients<T: Element>(
     sets: &Sets,
-    x: &[T],
-    moments: &[Moments],
-    gamma: &[T],
+    Kept { x, moments, gamma }: Kept<'_, T>,
     g: &[T],
     by_parameters: bool,
+    addend: Option<&[T]>,
 ) -> (Vec<T>, Option<[Vec<f64>; 2]>) {
     let (sample, len) = (sets.sample_len(), sets.run_len());
     let slot = if by_parameters { 2 * sets.channels } else { 0 };
@@ -216,6 +223,11 @@ pub(crate) fn gradients<T: Element>(
                         for ((dx, x), gamma) in dx.iter_mut().zip(x).zip(&gamma[run.channel..][..len]) {
                             let tilted = dx.to_f64() * gamma.to_f64() - mean - moments.normal(*x) * along;
                             *dx = T::from_f64(moments.inverse * tilted);
+                        }
+                        if let Some(addend) = addend {
+                            for (dx, addend) in dx.iter_mut().zip(&addend[first + run.start..]) {
+                                *dx += *addend;
+                            }
                         }
                     }
                 }

@@ -10,28 +10,60 @@ use super::uninitialised;
 /// Values of one task.
 const TASK: usize = 1 << 14;
 
+/// Numbers that inner loops take together: a constant, so that they fill vectors.
+const LANES: usize = 16;
+
 /// Changes `row`, whose largest value is finite, to its softmax. Returns ln Σ exp x.
 ///
 /// A row whose values are all −∞ becomes zeros, with +∞ as the logarithm of its sum.
 #[inline(always)]
 pub(super) fn softmax_row<T: Element>(row: &mut [T]) -> f64 {
-    let largest = row.iter().fold(f64::NEG_INFINITY, |largest, x| largest.max(x.to_f64()));
-    if largest == f64::NEG_INFINITY && !row.iter().any(|x| x.to_f64().is_nan()) {
+    let shift = largest(row);
+    if shift.to_f64() == f64::NEG_INFINITY && !row.iter().any(|x| x.to_f64().is_nan()) {
         row.fill(T::default());
         return f64::INFINITY;
     }
-    let shift = T::from_f64(largest);
     row.iter_mut().for_each(|x| *x = (*x - shift).exp());
-    let sum: f64 = row.iter().map(|x| x.to_f64()).sum();
+    let sum = sum(row);
     let share = T::from_f64(1.0 / sum);
     row.iter_mut().for_each(|x| *x = *x * share);
     shift.to_f64() + sum.ln()
 }
 
+#[inline(always)]
+fn greater<T: PartialOrd>(x: T, y: T) -> T {
+    if x > y { x } else { y }
+}
+
+/// The largest number that is not NaN; −∞ if there is none.
+#[inline(always)]
+fn largest<T: Element>(row: &[T]) -> T {
+    let (chunks, rest) = row.as_chunks::<LANES>();
+    let mut partial = [T::from_f64(f64::NEG_INFINITY); LANES];
+    for chunk in chunks {
+        for lane in 0..LANES {
+            partial[lane] = greater(chunk[lane], partial[lane]);
+        }
+    }
+    partial.iter().chain(rest).fold(T::from_f64(f64::NEG_INFINITY), |most, x| greater(*x, most))
+}
+
+/// Σ x in f64.
+#[inline(always)]
+fn sum<T: Element>(row: &[T]) -> f64 {
+    let (chunks, rest) = row.as_chunks::<LANES>();
+    let mut partial = [0.0; LANES];
+    for chunk in chunks {
+        for lane in 0..LANES {
+            partial[lane] += chunk[lane].to_f64();
+        }
+    }
+    partial.iter().sum::<f64>() + rest.iter().map(|x| x.to_f64()).sum::<f64>()
+}
+
 /// Σ y·t.
 #[inline(always)]
 pub(super) fn dot<T: Element>(y: &[T], t: &[T]) -> T {
-    const LANES: usize = 16;
     let ((y, y_rest), (t, t_rest)) = (y.as_chunks::<LANES>(), t.as_chunks::<LANES>());
     let mut partial = [T::default(); LANES];
     for (y, t) in y.iter().zip(t) {

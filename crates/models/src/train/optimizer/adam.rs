@@ -1,8 +1,10 @@
 //! Adam and AdamW.
 
+use candle_core::{Tensor, Var};
 use serde::{Deserialize, Serialize};
 
-use super::formula::Formula;
+use super::formula::{Formula, Scalar};
+use super::in_place::Update;
 use super::{NOT_NEGATIVE, OptimizerState, POSITIVE, SHARE, is_not_negative, is_positive, require};
 use crate::Result;
 use crate::params::Params;
@@ -97,15 +99,91 @@ impl Adam {
             let Some(gradient) = gradients.checked(name, weight)? else { continue };
             let mean = state.entry("first-moment", name, weight)?;
             let square = state.entry("second-moment", name, weight)?;
-            let before = weight.as_detached_tensor();
-            Formula::Mean { keep: beta1, l2 }.apply(&mean, gradient, &before)?;
-            Formula::Square { keep: beta2, l2 }.apply(&square, gradient, &before)?;
-            Formula::Adapt { rate: rate / first, root: second.sqrt(), epsilon, decay: rate * decay }.apply(
-                weight,
-                &mean.as_detached_tensor(),
-                &square.as_detached_tensor(),
-            )?;
+            let (root, decay) = (second.sqrt(), rate * decay);
+            let step = Step { beta1, beta2, l2, rate: rate / first, root, epsilon, decay };
+            step.apply(weight, [&mean, &square], gradient)?;
         }
         Ok(())
+    }
+}
+
+/// The coefficients of one step: m ← beta1·m + (1 − beta1)·(g + l2·w); v ← beta2·v + (1 − beta2)·(g + l2·w)²;
+/// w ← (1 − decay)·w − rate·m / (√v/root + epsilon).
+#[derive(Debug, Clone, Copy)]
+struct Step {
+    beta1: f64,
+    beta2: f64,
+    l2: f64,
+    rate: f64,
+    root: f64,
+    epsilon: f64,
+    decay: f64,
+}
+
+impl Step {
+    /// Updates weight and moments in place.
+    fn apply(self, weight: &Var, [mean, square]: [&Var; 2], gradient: &Tensor) -> Result<()> {
+        if weight.device().is_cpu() {
+            return self.apply_in_place([weight, mean, square], gradient);
+        }
+        self.by_formulas(weight, [mean, square], gradient)
+    }
+
+    /// The same as three passes.
+    fn by_formulas(self, weight: &Var, [mean, square]: [&Var; 2], gradient: &Tensor) -> Result<()> {
+        let Self { beta1, beta2, l2, rate, root, epsilon, decay } = self;
+        let before = weight.as_detached_tensor();
+        Formula::Mean { keep: beta1, l2 }.apply(mean, gradient, &before)?;
+        Formula::Square { keep: beta2, l2 }.apply(square, gradient, &before)?;
+        let moments = [mean, square].map(Var::as_detached_tensor);
+        Formula::Adapt { rate, root, epsilon, decay }.apply(weight, &moments[0], &moments[1])
+    }
+}
+
+/// The update in the precision of the numbers. Its roundings are those of [`Step::by_formulas`].
+impl Update<3> for Step {
+    fn block<T: Scalar>(self, [weight, mean, square]: [&mut [T]; 3], gradient: &[T]) {
+        let Self { beta1, beta2, l2, rate, root, epsilon, decay } = self;
+        let of = T::of;
+        let (mean_rest, square_rest, keep) = (of(1.0 - beta1), of(1.0 - beta2), of(1.0 - decay));
+        let [beta1, beta2, l2, rate, root, epsilon] = [beta1, beta2, l2, rate, root, epsilon].map(of);
+        let moments = mean.iter_mut().zip(square);
+        for ((weight, (mean, square)), gradient) in weight.iter_mut().zip(moments).zip(gradient) {
+            let gradient = *gradient + l2 * *weight;
+            *mean = beta1 * *mean + mean_rest * gradient;
+            *square = beta2 * *square + square_rest * gradient * gradient;
+            *weight = keep * *weight - rate * *mean / (square.root() / root + epsilon);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{DType, Device};
+
+    use super::super::in_place::BLOCK;
+    use super::*;
+
+    #[test]
+    fn one_pass_has_the_bits_of_several() {
+        for dtype in [DType::F32, DType::F64] {
+            // More than one block.
+            let numbers = |offset: f64| {
+                let values: Vec<f64> = (0..BLOCK + 5).map(|i| (i as f64 * 0.7 + offset).sin()).collect();
+                Tensor::new(values, &Device::Cpu).unwrap().to_dtype(dtype).unwrap()
+            };
+            let by = Step { beta1: 0.9, beta2: 0.99, l2: 0.03, rate: 0.1, root: 0.4, epsilon: 1e-4, decay: 0.02 };
+            let run = |in_place: bool| {
+                let variables = [numbers(0.0), numbers(1.0), numbers(2.0).sqr().unwrap()];
+                let [weight, mean, square] = variables.map(|values| Var::from_tensor(&values).unwrap());
+                for step in 0..3 {
+                    let (moments, gradient) = ([&mean, &square], numbers(f64::from(step)));
+                    let apply = if in_place { Step::apply } else { Step::by_formulas };
+                    apply(by, &weight, moments, &gradient).unwrap();
+                }
+                [weight, mean, square].map(|var| var.to_dtype(DType::F64).unwrap().to_vec1::<f64>().unwrap())
+            };
+            assert!(run(true) == run(false), "{dtype:?}");
+        }
     }
 }

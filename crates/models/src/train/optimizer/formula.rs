@@ -3,7 +3,7 @@
 use std::ops::{Add, Div, Mul, Sub};
 
 use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, DType, InplaceOp3, Layout, Result as CandleResult, Tensor, Var};
+use candle_core::{CpuStorage, DType, InplaceOp3, Layout, Result as CandleResult, Tensor, Var, WithDType};
 use rayon::prelude::*;
 
 use crate::{Error, Result};
@@ -82,8 +82,8 @@ impl Formula {
 }
 
 /// The arithmetic of f32 and f64.
-trait Scalar:
-    Copy + Send + Sync + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + Div<Output = Self>
+pub(super) trait Scalar:
+    WithDType + Send + Sync + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + Div<Output = Self>
 {
     fn of(value: f64) -> Self;
 

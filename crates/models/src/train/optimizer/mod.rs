@@ -2,6 +2,7 @@
 
 mod adam;
 mod formula;
+mod in_place;
 mod momentum;
 mod sgd;
 

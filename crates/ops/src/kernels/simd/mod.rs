@@ -76,6 +76,26 @@ pub trait Vector: Copy {
         }
     }
 
+    /// Writes the transpose of `LANES` rows of `LANES` numbers, times `factor`. Rows are `stride` apart, those that are written
+    /// `to_stride`.
+    #[inline(always)]
+    unsafe fn transpose(
+        from: *const Self::Elem,
+        stride: usize,
+        factor: Self::Elem,
+        to: *mut Self::Elem,
+        to_stride: usize,
+    ) {
+        // SAFETY: the caller vouches for the rows that are read and written.
+        unsafe {
+            for row in 0..Self::LANES {
+                for column in 0..Self::LANES {
+                    *to.add(column * to_stride + row) = *from.add(row * stride + column) * factor;
+                }
+            }
+        }
+    }
+
     /// Prefetches the cache line of this address, which need not be valid.
     #[inline(always)]
     unsafe fn prefetch(_address: *const Self::Elem) {}

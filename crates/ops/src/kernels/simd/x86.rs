@@ -188,6 +188,17 @@ x86_vector!(
     store_first(to, value, count) _mm512_mask_storeu_ps(to, (1u16 << count) - 1, value),
     with {
         #[inline(always)]
+        unsafe fn transpose(from: *const f32, stride: usize, factor: f32, to: *mut f32, to_stride: usize) {
+            // SAFETY: the caller vouches for the rows that are read and written.
+            unsafe {
+                let factor = _mm512_set1_ps(factor);
+                let rows = std::array::from_fn(|row| _mm512_mul_ps(_mm512_loadu_ps(from.add(row * stride)), factor));
+                for (row, column) in transpose(rows).into_iter().enumerate() {
+                    _mm512_storeu_ps(to.add(row * to_stride), column);
+                }
+            }
+        }
+        #[inline(always)]
         unsafe fn load_nines(from: *const f32, stride: usize, lanes: usize) -> [Self; 9] {
             // SAFETY: the caller vouches for nine readable numbers in each of `lanes` rows.
             unsafe {
@@ -230,6 +241,17 @@ x86_vector!(
     load_first(from, count) _mm256_maskload_ps(from, mask_of_8(count)),
     store_first(to, value, count) _mm256_maskstore_ps(to, mask_of_8(count), value),
     with {
+        #[inline(always)]
+        unsafe fn transpose(from: *const f32, stride: usize, factor: f32, to: *mut f32, to_stride: usize) {
+            // SAFETY: the caller vouches for the rows that are read and written.
+            unsafe {
+                let factor = _mm256_set1_ps(factor);
+                let rows = std::array::from_fn(|row| _mm256_mul_ps(_mm256_loadu_ps(from.add(row * stride)), factor));
+                for (row, column) in transpose_8(rows).into_iter().enumerate() {
+                    _mm256_storeu_ps(to.add(row * to_stride), column);
+                }
+            }
+        }
         #[inline(always)]
         unsafe fn load_nines(from: *const f32, stride: usize, lanes: usize) -> [Self; 9] {
             // SAFETY: the caller vouches for nine readable numbers in each of `lanes` rows.
