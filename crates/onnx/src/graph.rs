@@ -8,9 +8,10 @@ use gc_core::{BatchNormMode, FeatureMap, Linearization};
 
 use crate::evaluate::{Context, Values, evaluate};
 use crate::free_batch::Reference;
+use crate::input::Input;
 use crate::linearization::{Network, Recorded, linearized};
 use crate::measured::{Chosen, MeasuredTensor};
-use crate::model::{Input, needed, taken};
+use crate::model::{needed, taken};
 use crate::node::{Id, Node};
 use crate::value::{MOST_ELEMENTS, Value};
 use crate::{Error, Result};

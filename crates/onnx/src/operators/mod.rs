@@ -12,6 +12,7 @@ pub(crate) mod control;
 mod conv;
 mod differentiable;
 mod grid_sample;
+pub(crate) mod growth;
 mod indexing;
 mod joining;
 mod linear;

@@ -153,6 +153,7 @@ pub(super) fn resize(call: &Call) -> Result<Vec<Value>> {
             x = select(&x, axis, &indices)?;
             continue;
         }
+        call.check_count(&[input, output])?;
         let mut matrix = vec![0.0; input * output];
         for at in 0..output {
             for (from, weight) in weights(mode, place.source(at), place, call)? {

@@ -21,6 +21,8 @@ from torch import nn
 warnings.filterwarnings("ignore")
 logging.disable(logging.WARNING)
 torch.set_num_threads(1)
+# The fused attention of nn.MultiheadAttention in evaluation mode, which the older exporter does not know.
+torch.backends.mha.set_fastpath_enabled(False)
 
 
 def settled(model):
@@ -283,7 +285,7 @@ def zoo():
         yield f"tv_{name}", lambda name=name: getattr(tv, name.removesuffix("_output"))(**extra.get(name, {})), (3, size, size)
     yield "tv_vgg11_at_224", tv.vgg11, (3, 224, 224)
     small = dict(
-        convnext_atto=64, convnextv2_atto=64, vit_tiny_patch16_224=64, deit_tiny_patch16_224=64, mixer_s16_224=224, resnet18d=64,
+        convnext_atto=64, convnextv2_atto=64, convnextv2_nano=64, vit_tiny_patch16_224=64, deit_tiny_patch16_224=64, mixer_s16_224=224, resnet18d=64,
         swin_tiny_patch4_window7_224=224, efficientnet_b0=64, mobilenetv3_small_050=64,
     )
     for name, size in small.items():
