@@ -266,7 +266,10 @@ impl<'a> Builder<'a, '_, '_> {
                 // No other operator has a tensor as an attribute. The value of a constant is read only if it is needed.
                 AttributeValue::Tensor(_) if node.op != "ConstantOfShape" => Attribute::Other,
                 AttributeValue::Tensor(tensor) => match self.weights.read(&tensor) {
-                    Ok(value) => Attribute::Tensor(value),
+                    Ok(value) => {
+                        self.take(8 * value.count())?;
+                        Attribute::Tensor(value)
+                    }
                     Err(Error::ElementType { .. }) => Attribute::Other,
                     Err(error) => return Err(error),
                 },
@@ -328,7 +331,6 @@ fn bytes(value: &AttributeValue) -> usize {
         AttributeValue::Text(text) => text.len(),
         AttributeValue::Integers(values) => 8 * values.len(),
         AttributeValue::Floats(values) => 4 * values.len(),
-        AttributeValue::Tensor(tensor) => 8 * tensor.count().unwrap_or(usize::MAX / 8),
         _ => 8,
     }
 }

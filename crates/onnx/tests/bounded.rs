@@ -75,7 +75,7 @@ fn large() -> Vec<(&'static str, Parts)> {
                 "Resize",
                 &["c", "", "", "to"],
                 &[text("mode", "linear")],
-                vec![line(1 << 14, &[1 << 14]), longs("to", &[1], &[1 << 14])],
+                vec![line(1 << 14, &[1 << 14]), longs("to", &[1], &[1 << 13])],
             ),
         ),
         ("padded", one("MaxPool", &["c"], &[list("kernel_shape", &[1, 1]), list("pads", &[9000; 4])], image())),

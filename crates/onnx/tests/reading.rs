@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use candle_core::{DType, Device, Tensor};
 use gc_core::{FeatureMap, GeometricComplexity};
 use onnx_graph::{Error, Layer, Model};
-use writer::{Parts, body, bytes_of, external, field, floats, integer, longs, node, number, perceptron, value, varint};
+use writer::{Parts, body, bytes_of, external, field, floats, integer, longs, node, number, perceptron, value};
 
 fn x() -> Tensor {
     Tensor::new(&[[1f64, 1.0], [2.0, 0.5]], &Device::Cpu).unwrap()

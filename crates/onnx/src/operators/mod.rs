@@ -11,6 +11,7 @@ mod compare;
 pub(crate) mod control;
 mod conv;
 mod differentiable;
+mod einsum;
 mod grid_sample;
 pub(crate) mod growth;
 mod indexing;

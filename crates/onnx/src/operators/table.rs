@@ -99,7 +99,7 @@ pub(crate) const TABLE: &[Operator] = &[
     operator("DequantizeLinear", &["axis", "block_size", "output_dtype"], quantised::dequantize),
     operator("Div", &[], arithmetic::binary),
     operator("Dropout", &["ratio", "seed"], shape::dropout),
-    operator("Einsum", &["equation"], linear::einsum),
+    operator("Einsum", &["equation"], einsum::einsum),
     operator("Elu", &["alpha"], activation::elementwise),
     operator("Equal", &[], compare::comparison),
     operator("Erf", &[], activation::elementwise),
