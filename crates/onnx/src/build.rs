@@ -263,6 +263,9 @@ impl<'a> Builder<'a, '_, '_> {
                 AttributeValue::Text(value) => Attribute::Text(String::from_utf8_lossy(value).into_owned()),
                 AttributeValue::Integers(values) => Attribute::Integers(values),
                 AttributeValue::Floats(values) => Attribute::Floats(values),
+                AttributeValue::Texts(values) => {
+                    Attribute::Texts(values.iter().map(|text| String::from_utf8_lossy(text).into_owned()).collect())
+                }
                 // No other operator has a tensor as an attribute. The value of a constant is read only if it is needed.
                 AttributeValue::Tensor(_) if node.op != "ConstantOfShape" => Attribute::Other,
                 AttributeValue::Tensor(tensor) => match self.weights.read(&tensor) {
@@ -331,6 +334,7 @@ fn bytes(value: &AttributeValue) -> usize {
         AttributeValue::Text(text) => text.len(),
         AttributeValue::Integers(values) => 8 * values.len(),
         AttributeValue::Floats(values) => 4 * values.len(),
+        AttributeValue::Texts(values) => values.iter().map(|text| text.len() + 24).sum(),
         _ => 8,
     }
 }

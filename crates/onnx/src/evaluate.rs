@@ -25,6 +25,9 @@ pub(crate) struct Context<'a> {
     pub(crate) most: usize,
     /// Whether a cast to 16-bit floats rounds. A measured network does not round, because rounding has no useful derivative.
     pub(crate) rounds: bool,
+    /// Whether resizing with `align_corners` divides by the length before it is rounded down. The standard's own test cases do so;
+    /// its text, PyTorch and ONNX Runtime divide by the actual length.
+    pub(crate) unrounded_lengths: bool,
 }
 
 /// The most iterations of all loops of one evaluation.

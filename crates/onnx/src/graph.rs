@@ -245,6 +245,7 @@ impl Graph {
             freed,
             most: MOST_ELEMENTS,
             rounds: false,
+            unrounded_lengths: false,
         };
         let mut values = Values::new(&self.constants);
         values.insert(self.input.id, x.clone().into());
@@ -309,6 +310,7 @@ impl FeatureMap for Graph {
             freed: None,
             most: MOST_ELEMENTS,
             rounds: false,
+            unrounded_lengths: false,
         };
         let (nodes, constants) = (&self.nodes, &self.constants);
         let network = Network { nodes, constants, context, input: self.input.id, output: self.chosen.id };

@@ -239,8 +239,15 @@ fn fold(
 ) -> Result<(HashMap<Id, Value>, Vec<Node>)> {
     let stored = stored(&nodes, program, weights, wanted)?;
     let device = weights.device;
-    let context =
-        Context { dtype: weights.dtype, device, names: &program.names, freed: None, most: MOST_FOLDED, rounds: false };
+    let context = Context {
+        dtype: weights.dtype,
+        device,
+        names: &program.names,
+        freed: None,
+        most: MOST_FOLDED,
+        rounds: false,
+        unrounded_lengths: false,
+    };
     let mut values = Values::limited(&stored, weights.most_numbers());
     let mut left = Vec::new();
     for node in nodes {

@@ -127,6 +127,7 @@ fn shown(value: &Attribute) -> String {
         Attribute::Text(value) => value.clone(),
         Attribute::Integers(values) => format!("{values:?}"),
         Attribute::Floats(values) => format!("{values:?}"),
+        Attribute::Texts(values) => format!("{values:?}"),
         Attribute::Tensor(value) => format!("a tensor of shape {:?}", value.dims()),
         Attribute::Branch(_) => "a graph".to_owned(),
         Attribute::Other => "a value of another kind".to_owned(),

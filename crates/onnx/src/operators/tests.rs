@@ -504,6 +504,7 @@ fn outputs(node: &Node, inputs: &[Option<Value>]) -> Vec<Value> {
         freed: None,
         most: MOST_ELEMENTS,
         rounds: false,
+        unrounded_lengths: false,
     };
     apply(&Call { node, inputs, context }).unwrap_or_else(|error| panic!("{}: {error}", node.op))
 }
