@@ -102,7 +102,7 @@ pub(crate) fn evaluate(node: &Node, values: &mut Values, context: Context) -> Re
             op: node.op.clone(),
             shapes: shapes(&inputs),
             is_unsupported: matches!(error, Error::UnsupportedForm(_)),
-            reason: error.to_string(),
+            reason: with_batch(error.to_string(), context.freed),
         },
     };
     let outputs = if control::is_control(node) {
@@ -124,6 +124,17 @@ pub(crate) fn evaluate(node: &Node, values: &mut Values, context: Context) -> Re
         }
     }
     Ok(())
+}
+
+/// The reason of an error, with the batch where the file fixes another one.
+fn with_batch(reason: String, freed: Option<&Reference>) -> String {
+    match freed {
+        Some(Reference { stated, samples, .. }) if !reason.contains("dynamic") => format!(
+            "{reason}; the file fixes a batch of {stated}, and {samples} samples are evaluated: export the graph with a dynamic first \
+             dimension"
+        ),
+        _ => reason,
+    }
 }
 
 fn shapes(inputs: &[Option<Value>]) -> String {

@@ -210,6 +210,15 @@ fn a_fixed_batch_is_freed() {
         let known: Vec<Vec<f64>> = (0..rows).map(|row| vec![7.0, 2.0 * row as f64, 2.0 * row as f64 + 1.0]).collect();
         assert_eq!(y, known);
     }
+    // What is not freed is said to be the batch.
+    let mut split = perceptron();
+    split.nodes[0] = node("Split", "parts", &["x", "sizes"], &["s"], &[integer("axis", 0)]);
+    split.nodes.insert(1, node("Gemm", "fc1", &["s", "w1", "b1"], &["a"], &[integer("transB", 1)]));
+    split.weights.push(longs("sizes", &[1], &[1]));
+    split.inputs = vec![value("x", 1, &[1, 2])];
+    let graph = split.model().graph(&Layer::Features, DType::F64, &Device::Cpu).unwrap();
+    let message = graph.evaluate(&x()).unwrap_err().to_string();
+    assert!(message.contains("the file fixes a batch of 1, and 2 samples are evaluated"), "{message}");
     // Rows that differ cannot be repeated.
     parts.weights[1] = floats("t", &[2, 1, 1], &[7.0, 8.0]);
     let graph = parts.model().graph(&Layer::Features, DType::F64, &Device::Cpu).unwrap();
