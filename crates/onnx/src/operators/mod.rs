@@ -4,9 +4,11 @@
 //! anything is computed.
 
 mod activation;
+mod affine_grid;
 mod arithmetic;
 mod attention;
 pub(crate) mod batched;
+mod columns;
 mod compare;
 pub(crate) mod control;
 mod conv;

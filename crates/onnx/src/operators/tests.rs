@@ -180,6 +180,14 @@ fn arithmetic_cases() -> Vec<Case> {
             3,
         ),
         case("Einsum", vec![("equation", text("...k,k...->k"))], [t(&[2, 3], 0.1), t(&[3, 2], 0.0)], 2),
+        case("AffineGrid", vec![], [t(&[2, 2, 3], 0.1), whole(&[2, 1, 3, 2])], 1),
+        case("AffineGrid", vec![("align_corners", integer(1))], [t(&[1, 3, 4], 0.1), whole(&[1, 2, 2, 3, 2])], 1),
+        case(
+            "Col2Im",
+            vec![("strides", integers(&[2, 1])), ("pads", integers(&[1, 0, 0, 1])), ("dilations", integers(&[1, 2]))],
+            [t(&[2, 12, 6], 0.1), whole(&[3, 4]), whole(&[2, 2])],
+            1,
+        ),
         case("CumSum", vec![("reverse", integer(1)), ("exclusive", integer(1))], [rows(), whole(&[1])], 1),
         case("Where", vec![], [shaped(Kind::Bool, &[4], &[1, 0, 0, 1]), rows(), t(&[3, 1], 0.1)], 0),
     ];
