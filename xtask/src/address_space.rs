@@ -6,29 +6,28 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, bail};
 
 use crate::output::note;
 
-/// Address space of everything but the threads' reserves: the program, the allocator's first arena, and the data.
-const BASE: u64 = 1 << 30;
+/// Address space of everything but the threads' reserves: the program, the allocator's first arena of 1 GiB, and the data.
+const BASE: u64 = 2 << 30;
 /// Size of the caches where the system does not report it.
 const UNREPORTED: u64 = 64 << 20;
 
-/// Starts as many threads as fit, where the address space is limited and the usual number does not fit. Results do not depend on the
-/// number of threads.
+/// Where the address space is limited, starts as many threads as fit. Results do not depend on the number of threads.
 ///
 /// # Errors
 /// A limit that is too small for one thread.
 pub(crate) fn start_fitting_threads() -> Result<()> {
-    let usual = usual_threads();
-    let threads = fitting_threads(usual)?;
-    if threads == usual {
+    if limit().is_none() {
         return Ok(());
     }
-    // The main thread is one of them, so that it needs no reserve of its own.
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).use_current_thread();
-    pool.build_global().map_err(|error| anyhow!("cannot start the threads: {error}"))
+    // The main thread is one of them, so that it needs no reserve beside theirs.
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(fitting_threads(usual_threads())?).use_current_thread();
+    // It fails where there are threads already: an earlier command in this process has started as many as fit.
+    _ = pool.build_global();
+    Ok(())
 }
 
 /// The number of threads that fit into the address space, at most `wanted`. A smaller number is noted on standard error.
@@ -133,7 +132,7 @@ mod tests {
     #[test]
     fn as_many_threads_fit_as_have_room_for_their_reserve() {
         let reserve = 960 << 20;
-        assert_eq!([1 << 20, 1 << 30, 2 << 30, 4 << 30].map(|limit| fitting(limit, reserve)), [0, 0, 1, 3]);
+        assert_eq!([1 << 20, 2 << 30, 3 << 30, 4 << 30].map(|limit| fitting(limit, reserve)), [0, 0, 1, 2]);
         // Without a reserve only the base is needed.
         assert_eq!([fitting(BASE, 0), fitting(BASE + 5, 0)], [0, 5]);
     }

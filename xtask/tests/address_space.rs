@@ -40,7 +40,7 @@ fn as_many_threads_are_started_as_fit_and_the_result_is_the_same() {
     let args = ["collapse", "--features", "f.safetensors", "--json"];
     let free = document(&limited(folder.path(), "unlimited", &args));
     assert!(collapse(&free).is_object(), "{free}");
-    for kilobytes in ["4194304", "6291456"] {
+    for kilobytes in ["4194304", "6291456", "16777216"] {
         let output = limited(folder.path(), kilobytes, &args);
         // Processors with caches of gibibytes need more for one thread.
         if output.status.code() == Some(1) {
