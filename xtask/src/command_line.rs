@@ -9,7 +9,7 @@ use clap::{FromArgMatches, Subcommand};
 
 use crate::invocation::Invocation;
 use crate::program::{Program, WORKSPACE};
-use crate::{Ending, bench, claims, data, features, man, measure, output, provenance, rank, reproduce};
+use crate::{Ending, address_space, bench, claims, data, features, man, measure, output, provenance, rank, reproduce};
 
 /// The commands of every program.
 #[derive(Debug, Subcommand)]
@@ -160,7 +160,19 @@ impl WorkspaceCommand {
 }
 
 impl Command {
+    /// Whether this process measures something. Those of `reproduce` and `run` start threads of their own.
+    fn multiplies_matrices(&self) -> bool {
+        match self {
+            Self::Measure(args) => !args.only_lists(),
+            Self::Collapse(_) | Self::Fewshot(_) | Self::Rank(_) => true,
+            _ => false,
+        }
+    }
+
     fn run(&self, invocation: &Invocation<'_>) -> Result<Ending> {
+        if self.multiplies_matrices() {
+            address_space::start_fitting_threads()?;
+        }
         let ended = match self {
             Self::Reproduce(args) => return reproduce::reproduce(args, invocation),
             Self::Run(args) => return reproduce::run_folder(args),

@@ -4,6 +4,7 @@
 //!
 //! [`run`] is the whole of it. The programs `xtask` and `geometric-collapse` call it with their own name.
 
+mod address_space;
 mod anchors;
 mod arguments;
 mod arrays;

@@ -40,6 +40,33 @@ pub(crate) struct Provenance {
     pub(crate) seconds: f64,
 }
 
+/// What computed a result, without the machine's name and the time.
+#[derive(Debug, Serialize)]
+pub(crate) struct ComputedBy<'a> {
+    version: &'a str,
+    commit: Option<&'a str>,
+    candle: Option<&'a str>,
+    platform: &'a str,
+    processor: Option<&'a str>,
+    instructions: Option<&'a str>,
+    threads: usize,
+}
+
+impl Provenance {
+    /// What computed the result.
+    pub(crate) fn computed_by(&self) -> ComputedBy<'_> {
+        ComputedBy {
+            version: &self.version,
+            commit: self.commit.as_deref(),
+            candle: self.candle.as_deref(),
+            platform: &self.platform,
+            processor: self.processor.as_deref(),
+            instructions: self.instructions.as_deref(),
+            threads: self.threads,
+        }
+    }
+}
+
 /// A stopwatch.
 pub(crate) struct Stopwatch {
     started: u64,

@@ -30,7 +30,8 @@ fn altered_results_are_recognised_and_done_again() {
     let again = text(&xtask(root, &reproduce("out", &[])), 0);
     assert!(again.contains("5 runs, 5 of them finished before") && !again.contains("unsigned"), "{again}");
 
-    // A digit of a measurement, the measurements of another run, the outcome of another run, the folder of another seed.
+    // A digit of a measurement, the measurements of another run, the outcome of another run, the folder of another seed, a digit of
+    // the program's version.
     let metrics = own[0].join("metrics.jsonl");
     let line = read(&metrics);
     let at = line.find("\"gc\":{\"value\":").unwrap() + "\"gc\":{\"value\":".len();
@@ -42,11 +43,16 @@ fn altered_results_are_recognised_and_done_again() {
     fs::remove_dir_all(&last).unwrap();
     copy(&runs(&root.join("other-seed"))[0], &last);
 
+    let record = own[4].join("record.json");
+    let altered = read(&record).replacen("\"version\": \"0", "\"version\": \"9", 1);
+    assert_ne!(altered, read(&record));
+    fs::write(&record, altered).unwrap();
+
     let plan = text(&xtask(root, &reproduce("out", &["--dry-run"])), 0);
-    assert_eq!(plan.matches("unusable, to be done again").count(), 4, "{plan}");
+    assert_eq!(plan.matches("unusable, to be done again").count(), 5, "{plan}");
     let printed = text(&xtask(root, &reproduce("out", &[])), 0);
-    assert!(printed.contains("5 runs, 1 of them finished before"), "{printed}");
-    assert_eq!(printed.matches("do not match their signature").count(), 3, "{printed}");
+    assert!(printed.contains("5 runs, 0 of them finished before"), "{printed}");
+    assert_eq!(printed.matches("do not match their signature").count(), 4, "{printed}");
     assert_eq!(printed.matches("belongs to another run: `seed` is 1, expected 0").count(), 1, "{printed}");
     assert_eq!(read(root.join("out/measurements.csv")), csv);
     let again = text(&xtask(root, &reproduce("out", &[])), 0);

@@ -12,6 +12,8 @@ use crate::{Error, Result};
 
 /// The most nodes after inlining. Functions within functions can multiply a small file.
 const MOST_NODES: usize = 1 << 18;
+/// The most bytes of names and attributes after inlining.
+const MOST_BYTES: usize = 1 << 27;
 /// The deepest nesting of functions and branches.
 const DEEPEST: usize = 64;
 
@@ -63,12 +65,14 @@ struct Builder<'a, 'b, 'w> {
     names: Vec<String>,
     constants: HashMap<Id, Constant<'a>>,
     count: usize,
+    /// Bytes of names and attributes so far.
+    bytes: usize,
 }
 
 /// The program of a model.
 pub(crate) fn build<'a>(model: &message::Model<'a>, weights: &mut Weights) -> Result<Program<'a>> {
     let functions = model.functions.iter().map(|function| ((function.domain, function.name), function)).collect();
-    let mut builder = Builder { functions, weights, names: Vec::new(), constants: HashMap::new(), count: 0 };
+    let mut builder = Builder { functions, weights, names: Vec::new(), constants: HashMap::new(), count: 0, bytes: 0 };
     let mut scope = Scope { around: None, names: HashMap::new() };
     let place = Place { opsets: &model.opsets, prefix: String::new(), arguments: HashMap::new(), depth: 0 };
     let (nodes, outputs) = builder.graph(&model.graph, &mut scope, &place)?;
@@ -78,9 +82,19 @@ pub(crate) fn build<'a>(model: &message::Model<'a>, weights: &mut Weights) -> Re
 
 impl<'a> Builder<'a, '_, '_> {
     /// A new value.
-    fn value(&mut self, name: String) -> Id {
+    fn value(&mut self, name: String) -> Result<Id> {
+        self.take(name.len())?;
         self.names.push(name);
-        self.names.len() - 1
+        Ok(self.names.len() - 1)
+    }
+
+    /// Counts the bytes of a name or an attribute. Functions that are called often can multiply those of a small file.
+    fn take(&mut self, bytes: usize) -> Result<()> {
+        self.bytes = self.bytes.saturating_add(bytes);
+        if self.bytes > MOST_BYTES {
+            return Err(malformed("GraphProto", format!("its names and attributes have more than {MOST_BYTES} bytes")));
+        }
+        Ok(())
     }
 
     /// The nodes and outputs of a graph, whose names are added to `scope`.
@@ -97,13 +111,13 @@ impl<'a> Builder<'a, '_, '_> {
             ));
         }
         for tensor in &graph.initializers {
-            let id = self.value(format!("{}{}", place.prefix, tensor.name));
+            let id = self.value(format!("{}{}", place.prefix, tensor.name))?;
             scope.names.insert(tensor.name, Some(id));
             self.constants.insert(id, Constant::Stored(tensor.clone()));
         }
         for input in &graph.inputs {
             if !scope.names.contains_key(input.name) {
-                let id = self.value(format!("{}{}", place.prefix, input.name));
+                let id = self.value(format!("{}{}", place.prefix, input.name))?;
                 scope.names.insert(input.name, Some(id));
             }
         }
@@ -156,6 +170,7 @@ impl<'a> Builder<'a, '_, '_> {
         if let Some(function) = self.functions.get(&(node.domain, node.op)).copied() {
             return self.call(function, node, inputs, scope, place, built);
         }
+        self.take(place.prefix.len() + node.name.len() + node.op.len())?;
         let attributes = self.attributes(node, scope, place)?;
         let mut outputs = Vec::with_capacity(node.outputs.len());
         for name in &node.outputs {
@@ -182,7 +197,7 @@ impl<'a> Builder<'a, '_, '_> {
 
     /// A new value with a name in this scope.
     fn define(&mut self, name: &'a str, scope: &mut Scope<'a, '_>, place: &Place<'a, '_>) -> Result<Id> {
-        let id = self.value(format!("{}{name}", place.prefix));
+        let id = self.value(format!("{}{name}", place.prefix))?;
         match scope.names.insert(name, Some(id)) {
             None => Ok(id),
             Some(_) => Err(malformed("GraphProto", format!("`{name}` is computed twice"))),
@@ -241,16 +256,23 @@ impl<'a> Builder<'a, '_, '_> {
         for attribute in &node.attributes {
             // A reference to an attribute that the call does not have is no attribute.
             let Some(value) = resolved(&attribute.value, place) else { continue };
+            self.take(attribute.name.len() + bytes(&value))?;
             let value = match value {
                 AttributeValue::Integer(value) => Attribute::Integer(value),
                 AttributeValue::Float(value) => Attribute::Float(value),
                 AttributeValue::Text(value) => Attribute::Text(String::from_utf8_lossy(value).into_owned()),
                 AttributeValue::Integers(values) => Attribute::Integers(values),
                 AttributeValue::Floats(values) => Attribute::Floats(values),
-                // The value of a constant is read only if it is needed.
-                AttributeValue::Tensor(_) if node.op == "Constant" => Attribute::Other,
+                AttributeValue::Texts(values) => {
+                    Attribute::Texts(values.iter().map(|text| String::from_utf8_lossy(text).into_owned()).collect())
+                }
+                // No other operator has a tensor as an attribute. The value of a constant is read only if it is needed.
+                AttributeValue::Tensor(_) if node.op != "ConstantOfShape" => Attribute::Other,
                 AttributeValue::Tensor(tensor) => match self.weights.read(&tensor) {
-                    Ok(value) => Attribute::Tensor(value),
+                    Ok(value) => {
+                        self.take(8 * value.count())?;
+                        Attribute::Tensor(value)
+                    }
                     Err(Error::ElementType { .. }) => Attribute::Other,
                     Err(error) => return Err(error),
                 },
@@ -303,6 +325,17 @@ impl<'a> Builder<'a, '_, '_> {
     fn floats(&self, values: &[f32], dims: &[usize]) -> Result<Value> {
         let tensor = candle_core::Tensor::from_slice(values, dims, &candle_core::Device::Cpu)?;
         Ok(tensor.to_dtype(self.weights.dtype)?.to_device(self.weights.device)?.into())
+    }
+}
+
+/// The bytes that an attribute takes in a node.
+fn bytes(value: &AttributeValue) -> usize {
+    match value {
+        AttributeValue::Text(text) => text.len(),
+        AttributeValue::Integers(values) => 8 * values.len(),
+        AttributeValue::Floats(values) => 4 * values.len(),
+        AttributeValue::Texts(values) => values.iter().map(|text| text.len() + 24).sum(),
+        _ => 8,
     }
 }
 

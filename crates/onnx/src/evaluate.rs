@@ -25,17 +25,31 @@ pub(crate) struct Context<'a> {
     pub(crate) most: usize,
     /// Whether a cast to 16-bit floats rounds. A measured network does not round, because rounding has no useful derivative.
     pub(crate) rounds: bool,
+    /// Whether resizing with `align_corners` divides by the length before it is rounded down. The standard's own test cases do so;
+    /// its text, PyTorch and ONNX Runtime divide by the actual length.
+    pub(crate) unrounded_lengths: bool,
 }
+
+/// The most iterations of all loops of one evaluation.
+const MOST_ITERATIONS: usize = 1 << 16;
 
 /// The values that are known so far.
 pub(crate) struct Values<'a> {
     constants: &'a HashMap<Id, Value>,
     computed: HashMap<Id, Value>,
+    /// How many further numbers may be computed and kept; none is stated where the input of the graph decides.
+    left: Option<usize>,
+    iterations: usize,
 }
 
 impl<'a> Values<'a> {
     pub(crate) fn new(constants: &'a HashMap<Id, Value>) -> Self {
-        Self { constants, computed: HashMap::new() }
+        Self { constants, computed: HashMap::new(), left: None, iterations: 0 }
+    }
+
+    /// Values of which at most `most` numbers are computed.
+    pub(crate) fn limited(constants: &'a HashMap<Id, Value>, most: usize) -> Self {
+        Self { left: Some(most), ..Self::new(constants) }
     }
 
     pub(crate) fn get(&self, id: Id) -> Option<&Value> {
@@ -43,12 +57,28 @@ impl<'a> Values<'a> {
     }
 
     pub(crate) fn insert(&mut self, id: Id, value: Value) {
-        self.computed.insert(id, value);
+        let count = value.count();
+        let before = self.computed.insert(id, value).map_or(0, |before| before.count());
+        self.left = self.left.map(|left| left.saturating_add(before).saturating_sub(count));
     }
 
     /// Frees a value that no later node needs.
     pub(crate) fn release(&mut self, id: Id) {
         self.computed.remove(&id);
+    }
+
+    /// Counts one iteration of a loop.
+    pub(crate) fn count_iteration(&mut self) -> Result<()> {
+        self.iterations += 1;
+        if self.iterations > MOST_ITERATIONS {
+            return Err(unsupported(format!("more than {MOST_ITERATIONS} iterations of loops")));
+        }
+        Ok(())
+    }
+
+    /// The values that were computed.
+    pub(crate) fn into_computed(self) -> HashMap<Id, Value> {
+        self.computed
     }
 }
 
@@ -72,7 +102,7 @@ pub(crate) fn evaluate(node: &Node, values: &mut Values, context: Context) -> Re
             op: node.op.clone(),
             shapes: shapes(&inputs),
             is_unsupported: matches!(error, Error::UnsupportedForm(_)),
-            reason: error.to_string(),
+            reason: with_batch(error.to_string(), context.freed),
         },
     };
     let outputs = if control::is_control(node) {
@@ -82,7 +112,11 @@ pub(crate) fn evaluate(node: &Node, values: &mut Values, context: Context) -> Re
             Some(reference) => reference.adapted(node, inputs.clone()).map_err(described)?,
             None => inputs.clone(),
         };
-        operators::apply(&Call { node, inputs: &adapted, context }).map_err(described)?
+        let call = Call { node, inputs: &adapted, context };
+        if let Some(left) = values.left {
+            operators::growth::check(&call, left).map_err(described)?;
+        }
+        operators::apply(&call).map_err(described)?
     };
     for (id, value) in node.outputs.iter().zip(outputs) {
         if let Some(id) = id {
@@ -90,6 +124,17 @@ pub(crate) fn evaluate(node: &Node, values: &mut Values, context: Context) -> Re
         }
     }
     Ok(())
+}
+
+/// The reason of an error, with the batch where the file fixes another one.
+fn with_batch(reason: String, freed: Option<&Reference>) -> String {
+    match freed {
+        Some(Reference { stated, samples, .. }) if !reason.contains("dynamic") => format!(
+            "{reason}; the file fixes a batch of {stated}, and {samples} samples are evaluated: export the graph with a dynamic first \
+             dimension"
+        ),
+        _ => reason,
+    }
 }
 
 fn shapes(inputs: &[Option<Value>]) -> String {

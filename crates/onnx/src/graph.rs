@@ -8,9 +8,10 @@ use gc_core::{BatchNormMode, FeatureMap, Linearization};
 
 use crate::evaluate::{Context, Values, evaluate};
 use crate::free_batch::Reference;
+use crate::input::Input;
 use crate::linearization::{Network, Recorded, linearized};
 use crate::measured::{Chosen, MeasuredTensor};
-use crate::model::{Input, needed, taken};
+use crate::model::{needed, taken};
 use crate::node::{Id, Node};
 use crate::value::{MOST_ELEMENTS, Value};
 use crate::{Error, Result};
@@ -244,6 +245,7 @@ impl Graph {
             freed,
             most: MOST_ELEMENTS,
             rounds: false,
+            unrounded_lengths: false,
         };
         let mut values = Values::new(&self.constants);
         values.insert(self.input.id, x.clone().into());
@@ -308,6 +310,7 @@ impl FeatureMap for Graph {
             freed: None,
             most: MOST_ELEMENTS,
             rounds: false,
+            unrounded_lengths: false,
         };
         let (nodes, constants) = (&self.nodes, &self.constants);
         let network = Network { nodes, constants, context, input: self.input.id, output: self.chosen.id };

@@ -7,6 +7,7 @@ mod free_batch;
 #[doc(hidden)]
 pub mod fuzzing;
 mod graph;
+mod input;
 mod layer_graphs;
 mod layout;
 mod linearization;

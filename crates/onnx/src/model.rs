@@ -5,14 +5,15 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device};
 
-use crate::build::{Program, build};
+use crate::build::{Constant, Program, build};
 use crate::error::malformed;
 use crate::evaluate::{Context, Values, evaluate};
 use crate::graph::{Graph, Parts};
+use crate::input::Inputs;
 use crate::layer_graphs::LayerGraphs;
 use crate::mapped::Mapped;
 use crate::measured::{self, Chosen};
-use crate::message::{self, Kind};
+use crate::message;
 use crate::node::{Attribute, Id, Node};
 use crate::operators::{self, control, quantised};
 use crate::value::Value;
@@ -82,10 +83,14 @@ impl Model {
     }
 
     pub(crate) fn message(&self) -> Result<message::Model<'_>> {
-        message::Model::read(match &self.bytes {
+        message::Model::read(self.bytes())
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match &self.bytes {
             Bytes::Mapped(map) => map,
             Bytes::Owned(bytes) => bytes,
-        })
+        }
     }
 
     /// The nodes in the order of evaluation, those of functions within their calls.
@@ -132,10 +137,12 @@ impl Model {
         let message = self.message()?;
         check_opsets(&message)?;
         let mut weights = Weights::new(self.folder.as_deref(), dtype, device);
+        weights.own_bytes = self.bytes().len();
         let mut program = build(&message, &mut weights)?;
-        let inputs = inputs(&message, &program);
-        let dependent = dependent(&program, &inputs);
-        let choose = |layer| measured::choose(&program, &dependent, layer);
+        let inputs = Inputs::of(&message, &program);
+        let dependent = dependent(&program, &inputs.ids);
+        let choose =
+            |layer| measured::choose(&program, &dependent, layer).map_err(|error| inputs.instead_of(error, &program));
         let all: Vec<Chosen> = layers.iter().map(choose).collect::<Result<_>>()?;
         let chosen = all.last().cloned().ok_or(Error::NoLayers)?;
         let wanted: Vec<Id> = all.iter().flat_map(Chosen::wanted).collect();
@@ -144,10 +151,10 @@ impl Model {
         if !missing.is_empty() {
             return Err(Error::Unsupported(missing));
         }
-        let numeric = control::numeric(&nodes, &inputs);
+        let numeric = control::numeric(&nodes, &inputs.ids);
         control::require_fixed_counts(&nodes, &numeric, &program.names)?;
         require_smooth(&nodes, &numeric)?;
-        let input = |chosen| one_input(&message, &inputs, &nodes, chosen, &dependent, &program);
+        let input = |chosen| inputs.one(&nodes, chosen, &dependent, &program);
         all.iter().try_for_each(|chosen| input(chosen).map(|_| ()))?;
         let input = input(&chosen)?;
         let (constants, nodes) = fold(nodes, &program, &mut weights, &dependent, &wanted)?;
@@ -155,14 +162,6 @@ impl Model {
         let device = device.clone();
         Ok((Parts { input, nodes, constants, names: program.names, chosen, kept, dtype, device }, all))
     }
-}
-
-/// The input of a graph: its value, its name and the stated sizes.
-#[derive(Clone)]
-pub(crate) struct Input {
-    pub(crate) id: Id,
-    pub(crate) name: String,
-    pub(crate) sizes: Option<Vec<Option<usize>>>,
 }
 
 fn check_opsets(message: &message::Model) -> Result<()> {
@@ -175,12 +174,6 @@ fn check_opsets(message: &message::Model) -> Result<()> {
         "ModelProto",
         format!("operator set {version}: sets {first} to {last} are read; export the graph with `opset_version=20`"),
     ))
-}
-
-/// The inputs without a value in the file.
-fn inputs(message: &message::Model, program: &Program) -> Vec<Id> {
-    let id = |input: &message::ValueInfo| program.scope.get(input.name).copied();
-    message.graph.inputs.iter().filter_map(id).filter(|id| !program.constants.contains_key(id)).collect()
 }
 
 /// The values that depend on an input.
@@ -236,35 +229,6 @@ fn require_smooth(nodes: &[Node], numeric: &HashSet<Id>) -> Result<()> {
     if missing.is_empty() { Ok(()) } else { Err(Error::Unsupported(missing)) }
 }
 
-/// The one input on which the measured tensor depends.
-fn one_input(
-    message: &message::Model,
-    inputs: &[Id],
-    nodes: &[Node],
-    chosen: &Chosen,
-    dependent: &HashSet<Id>,
-    program: &Program,
-) -> Result<Input> {
-    let info = |id: Id| message.graph.inputs.iter().find(|input| program.scope.get(input.name) == Some(&id));
-    let name = |id: &Id| program.names[*id].clone();
-    let used: HashSet<Id> = nodes.iter().flat_map(taken).collect();
-    let used: Vec<Id> = inputs.iter().copied().filter(|id| used.contains(id) || *id == chosen.id).collect();
-    if !dependent.contains(&chosen.id) || used.is_empty() {
-        let input = inputs.first().map_or(String::new(), name);
-        return Err(Error::Constant { tensor: name(&chosen.id), input });
-    }
-    let [id] = used[..] else { return Err(Error::Inputs { inputs: used.iter().map(name).collect() }) };
-    let stated = info(id);
-    if stated.is_some_and(|info| Kind::of(info.element).is_ok_and(|kind| !kind.is_float())) {
-        return Err(Error::IntegerInput { input: name(&id) });
-    }
-    let sizes = stated.and_then(|info| info.sizes.clone());
-    match &sizes {
-        Some(sizes) if !(2..=5).contains(&sizes.len()) => Err(Error::InputRank { input: name(&id), rank: sizes.len() }),
-        _ => Ok(Input { id, name: name(&id), sizes }),
-    }
-}
-
 /// Reads the weights that nodes need, and computes the nodes that depend on constants alone.
 fn fold(
     nodes: Vec<Node>,
@@ -273,38 +237,52 @@ fn fold(
     dependent: &HashSet<Id>,
     wanted: &[Id],
 ) -> Result<(HashMap<Id, Value>, Vec<Node>)> {
-    let mut constants: HashMap<Id, Value> = HashMap::new();
-    for id in nodes.iter().flat_map(taken).chain(wanted.iter().copied()) {
-        if constants.contains_key(&id) {
-            continue;
-        }
-        if let Some(constant) = program.constants.get(&id) {
-            constants.insert(
-                id,
-                match constant {
-                    crate::build::Constant::Stored(tensor) => weights.read(tensor)?,
-                    crate::build::Constant::Value(value) => value.clone(),
-                },
-            );
-        }
-    }
+    let stored = stored(&nodes, program, weights, wanted)?;
     let device = weights.device;
-    let context =
-        Context { dtype: weights.dtype, device, names: &program.names, freed: None, most: MOST_FOLDED, rounds: false };
+    let context = Context {
+        dtype: weights.dtype,
+        device,
+        names: &program.names,
+        freed: None,
+        most: MOST_FOLDED,
+        rounds: false,
+        unrounded_lengths: false,
+    };
+    let mut values = Values::limited(&stored, weights.most_numbers());
     let mut left = Vec::new();
     for node in nodes {
         if taken(&node).any(|id| dependent.contains(&id)) {
             left.push(node);
-            continue;
+        } else {
+            evaluate(&node, &mut values, context)?;
         }
-        let mut values = Values::new(&constants);
-        evaluate(&node, &mut values, context)?;
-        let found: Vec<(Id, Value)> =
-            node.outputs.iter().flatten().filter_map(|id| Some((*id, values.get(*id)?.clone()))).collect();
-        constants.extend(found);
     }
     // Constants that only folded nodes needed are not kept.
     let used: HashSet<Id> = left.iter().flat_map(taken).chain(wanted.iter().copied()).collect();
-    constants.retain(|id, _| used.contains(id));
+    let computed = values.into_computed();
+    let constants = stored.into_iter().chain(computed).filter(|(id, _)| used.contains(id)).collect();
     Ok((constants, left))
+}
+
+/// The constants that nodes take, and those that are wanted.
+fn stored(nodes: &[Node], program: &Program, weights: &mut Weights, wanted: &[Id]) -> Result<HashMap<Id, Value>> {
+    let mut constants: HashMap<Id, Value> = HashMap::new();
+    let mut numbers = 0usize;
+    for id in nodes.iter().flat_map(taken).chain(wanted.iter().copied()) {
+        let Some(constant) = program.constants.get(&id).filter(|_| !constants.contains_key(&id)) else { continue };
+        let value = match constant {
+            Constant::Stored(tensor) => weights.read(tensor)?,
+            Constant::Value(value) => value.clone(),
+        };
+        // A function that is called often can hold a constant, which is then read for each call.
+        numbers = numbers.saturating_add(value.count());
+        if numbers > weights.most_numbers() {
+            return Err(malformed(
+                "GraphProto",
+                format!("its constants have more than {} numbers", weights.most_numbers()),
+            ));
+        }
+        constants.insert(id, value);
+    }
+    Ok(constants)
 }

@@ -34,6 +34,7 @@ pub(crate) enum Attribute {
     Text(String),
     Integers(Vec<i64>),
     Floats(Vec<f32>),
+    Texts(Vec<String>),
     Tensor(Value),
     /// A branch of `If`, or a body of `Loop` or `Scan`, which sees the values around it.
     Branch(Arc<Branch>),
@@ -102,6 +103,15 @@ impl Node {
         }
     }
 
+    /// A list of texts, if it is there.
+    pub(crate) fn texts(&self, name: &str) -> Result<Option<&[String]>> {
+        match self.attribute(name) {
+            None => Ok(None),
+            Some(Attribute::Texts(values)) => Ok(Some(values)),
+            Some(other) => Err(wrong(name, "a list of texts", other)),
+        }
+    }
+
     /// A list of floats, if it is there.
     pub(crate) fn floats(&self, name: &str) -> Result<Option<&[f32]>> {
         match self.attribute(name) {
@@ -119,6 +129,7 @@ fn wrong(name: &str, expected: &str, got: &Attribute) -> crate::Error {
         Attribute::Text(_) => "a text",
         Attribute::Integers(_) => "a list of integers",
         Attribute::Floats(_) => "a list of floats",
+        Attribute::Texts(_) => "a list of texts",
         Attribute::Tensor(_) => "a tensor",
         Attribute::Branch(_) => "a graph",
         Attribute::Other => "another type",

@@ -19,12 +19,24 @@ pub(crate) struct Weights<'a> {
     pub(crate) dtype: DType,
     pub(crate) device: &'a Device,
     files: HashMap<PathBuf, Arc<Mapped>>,
+    /// Bytes of the file with the graph.
+    pub(crate) own_bytes: usize,
 }
+
+/// How many numbers may be computed from constants beside four for each byte of the files.
+const MOST_NUMBERS: usize = 1 << 26;
 
 impl<'a> Weights<'a> {
     /// A reader for a graph in `folder`, whose floats become `dtype`. Without a folder there is no external data.
     pub(crate) fn new(folder: Option<&'a Path>, dtype: DType, device: &'a Device) -> Self {
-        Self { folder, dtype, device, files: HashMap::new() }
+        Self { folder, dtype, device, files: HashMap::new(), own_bytes: 0 }
+    }
+
+    /// The most numbers that constants may have, those that are computed from them included: no file takes much more memory than it
+    /// has bytes.
+    pub(crate) fn most_numbers(&self) -> usize {
+        let bytes = self.files.values().map(|file| file.len()).fold(self.own_bytes, usize::saturating_add);
+        MOST_NUMBERS.saturating_add(bytes.saturating_mul(4))
     }
 
     /// The numbers of a tensor. Sizes are compared with the bytes before anything is allocated.

@@ -1,139 +1,14 @@
 //! Files: weights beside the graph, the choice of the measured tensor, heads, and everything that is refused.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, reason = "helpers of tests, which may panic")]
 
+mod writer;
+
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
 use gc_core::{FeatureMap, GeometricComplexity};
 use onnx_graph::{Error, Layer, Model};
-
-// A writer of the wire format, as far as these tests need it.
-
-fn varint(mut value: u64) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    while value >= 0x80 {
-        bytes.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    bytes.push(value as u8);
-    bytes
-}
-
-fn field(number: u64, bytes: &[u8]) -> Vec<u8> {
-    [varint(number << 3 | 2), varint(bytes.len() as u64), bytes.to_vec()].concat()
-}
-
-fn number(number: u64, value: u64) -> Vec<u8> {
-    [varint(number << 3), varint(value)].concat()
-}
-
-fn node(op: &str, name: &str, inputs: &[&str], outputs: &[&str], attributes: &[Vec<u8>]) -> Vec<u8> {
-    let inputs: Vec<u8> = inputs.iter().flat_map(|name| field(1, name.as_bytes())).collect();
-    let outputs: Vec<u8> = outputs.iter().flat_map(|name| field(2, name.as_bytes())).collect();
-    let attributes: Vec<u8> = attributes.iter().flat_map(|attribute| field(5, attribute)).collect();
-    [inputs, outputs, field(3, name.as_bytes()), field(4, op.as_bytes()), attributes].concat()
-}
-
-fn integer(name: &str, value: u64) -> Vec<u8> {
-    [field(1, name.as_bytes()), number(3, value), number(20, 2)].concat()
-}
-
-fn floats(name: &str, dims: &[u64], values: &[f32]) -> Vec<u8> {
-    let dims: Vec<u8> = dims.iter().flat_map(|size| number(1, *size)).collect();
-    let raw: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-    [dims, number(2, 1), field(8, name.as_bytes()), field(9, &raw)].concat()
-}
-
-fn longs(name: &str, dims: &[u64], values: &[i64]) -> Vec<u8> {
-    let dims: Vec<u8> = dims.iter().flat_map(|size| number(1, *size)).collect();
-    let raw: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-    [dims, number(2, 7), field(8, name.as_bytes()), field(9, &raw)].concat()
-}
-
-fn bytes_of(name: &str, dims: &[u64], values: &[i8]) -> Vec<u8> {
-    let dims: Vec<u8> = dims.iter().flat_map(|size| number(1, *size)).collect();
-    let raw: Vec<u8> = values.iter().map(|value| value.cast_unsigned()).collect();
-    [dims, number(2, 3), field(8, name.as_bytes()), field(9, &raw)].concat()
-}
-
-/// A graph as an attribute: a body with these nodes, inputs and outputs.
-fn body(name: &str, nodes: &[Vec<u8>], inputs: &[&str], outputs: &[&str]) -> Vec<u8> {
-    let nodes: Vec<u8> = nodes.iter().flat_map(|node| field(1, node)).collect();
-    let inputs: Vec<u8> = inputs.iter().flat_map(|name| field(11, &field(1, name.as_bytes()))).collect();
-    let outputs: Vec<u8> = outputs.iter().flat_map(|name| field(12, &field(1, name.as_bytes()))).collect();
-    [field(1, name.as_bytes()), field(6, &[nodes, inputs, outputs].concat()), number(20, 5)].concat()
-}
-
-/// A tensor whose bytes are in another file.
-fn external(name: &str, dims: &[u64], entries: &[(&str, &str)]) -> Vec<u8> {
-    let dims: Vec<u8> = dims.iter().flat_map(|size| number(1, *size)).collect();
-    let entries: Vec<u8> = entries
-        .iter()
-        .flat_map(|(key, value)| field(13, &[field(1, key.as_bytes()), field(2, value.as_bytes())].concat()))
-        .collect();
-    [dims, number(2, 1), field(8, name.as_bytes()), entries, number(14, 1)].concat()
-}
-
-/// A value with an element type and sizes; 0 is a free size.
-fn value(name: &str, element: u64, sizes: &[u64]) -> Vec<u8> {
-    let dims: Vec<u8> =
-        sizes.iter().flat_map(|size| field(1, &if *size == 0 { field(2, b"n") } else { number(1, *size) })).collect();
-    let tensor = [number(1, element), field(2, &dims)].concat();
-    [field(1, name.as_bytes()), field(2, &field(1, &tensor))].concat()
-}
-
-struct Parts {
-    nodes: Vec<Vec<u8>>,
-    weights: Vec<Vec<u8>>,
-    inputs: Vec<Vec<u8>>,
-    output: &'static str,
-    opset: u64,
-    functions: Vec<Vec<u8>>,
-}
-
-impl Parts {
-    fn bytes(&self) -> Vec<u8> {
-        let graph = [
-            self.nodes.iter().flat_map(|node| field(1, node)).collect::<Vec<u8>>(),
-            self.weights.iter().flat_map(|tensor| field(5, tensor)).collect(),
-            self.inputs.iter().flat_map(|input| field(11, input)).collect(),
-            field(12, &field(1, self.output.as_bytes())),
-        ]
-        .concat();
-        let functions: Vec<u8> = self.functions.iter().flat_map(|function| field(25, function)).collect();
-        [field(7, &graph), field(8, &number(2, self.opset)), functions].concat()
-    }
-
-    fn model(&self) -> Model {
-        Model::from_bytes(self.bytes()).unwrap()
-    }
-
-    fn refused(&self, layer: &Layer) -> Error {
-        self.model().graph(layer, DType::F64, &Device::Cpu).unwrap_err()
-    }
-}
-
-/// Linear, ReLU, Linear: y = W₂·relu(W₁·x + b₁) + b₂ with two inputs, three hidden units and two classes.
-fn perceptron() -> Parts {
-    Parts {
-        nodes: vec![
-            node("Gemm", "fc1", &["x", "w1", "b1"], &["a"], &[integer("transB", 1)]),
-            node("Relu", "act", &["a"], &["h"], &[]),
-            node("MatMul", "fc2", &["h", "w2"], &["z"], &[]),
-            node("Add", "bias", &["b2", "z"], &["y"], &[]),
-        ],
-        weights: vec![
-            floats("w1", &[3, 2], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]),
-            floats("b1", &[3], &[0.1, 0.2, 0.3]),
-            floats("w2", &[3, 2], &[1.0, -1.0, 2.0, -2.0, 3.0, -3.0]),
-            floats("b2", &[2], &[0.5, -0.5]),
-        ],
-        inputs: vec![value("x", 1, &[0, 2])],
-        output: "y",
-        opset: 17,
-        functions: vec![],
-    }
-}
+use writer::{Parts, body, bytes_of, external, field, floats, integer, longs, node, number, perceptron, value};
 
 fn x() -> Tensor {
     Tensor::new(&[[1f64, 1.0], [2.0, 0.5]], &Device::Cpu).unwrap()
@@ -200,6 +75,26 @@ fn inputs_that_cannot_be_measured_are_refused() {
     let with = |inputs: Vec<Vec<u8>>| Parts { inputs, ..perceptron() }.refused(&Layer::Features);
     let message = with(vec![value("x", 7, &[0, 2])]).to_string();
     assert!(message.contains("embed first"), "{message}");
+    // Whatever layers there are: the reason is the input, and not the missing classifier.
+    let tokens = |nodes: Vec<Vec<u8>>, inputs| Parts { nodes, inputs, output: "h", ..perceptron() };
+    let embedding = node("Gather", "embedding", &["w1", "x"], &["e"], &[]);
+    let pooled = node("ReduceMean", "pool", &["e"], &["h"], &[]);
+    let projected = node("MatMul", "fc", &["e", "w3"], &["z"], &[]);
+    let normalised = node("Tanh", "norm", &["z"], &["h"], &[]);
+    let mask = node("Mul", "mask", &["e", "m"], &["h"], &[]);
+    for nodes in [vec![embedding.clone(), pooled], vec![embedding.clone(), projected, normalised]] {
+        let mut parts = tokens(nodes, vec![value("x", 7, &[0, 4])]);
+        parts.weights.push(floats("w3", &[2, 2], &[1.0; 4]));
+        for layer in [Layer::Features, Layer::Head, Layer::Output] {
+            assert!(matches!(parts.refused(&layer), Error::IntegerInput { input } if input == "x"), "{layer:?}");
+        }
+    }
+    // A mask beside the tokens changes nothing, a mask beside embedded tokens can be stored.
+    let both =
+        |kind| tokens(vec![embedding.clone(), mask.clone()], vec![value("x", 7, &[0, 4]), value("m", kind, &[0, 4])]);
+    assert!(matches!(both(7).refused(&Layer::Features), Error::IntegerInput { .. }));
+    assert!(matches!(both(1).refused(&Layer::Output), Error::Inputs { .. }));
+    assert!(matches!(both(7).refused(&Layer::of("embeding")), Error::UnknownLayer { .. }));
     assert!(matches!(with(vec![value("x", 1, &[2])]), Error::InputRank { rank: 1, .. }));
     assert!(matches!(with(vec![value("x", 1, &[1; 6])]), Error::InputRank { rank: 6, .. }));
     let mut parts = perceptron();
@@ -315,6 +210,15 @@ fn a_fixed_batch_is_freed() {
         let known: Vec<Vec<f64>> = (0..rows).map(|row| vec![7.0, 2.0 * row as f64, 2.0 * row as f64 + 1.0]).collect();
         assert_eq!(y, known);
     }
+    // What is not freed is said to be the batch.
+    let mut split = perceptron();
+    split.nodes[0] = node("Split", "parts", &["x", "sizes"], &["s"], &[integer("axis", 0)]);
+    split.nodes.insert(1, node("Gemm", "fc1", &["s", "w1", "b1"], &["a"], &[integer("transB", 1)]));
+    split.weights.push(longs("sizes", &[1], &[1]));
+    split.inputs = vec![value("x", 1, &[1, 2])];
+    let graph = split.model().graph(&Layer::Features, DType::F64, &Device::Cpu).unwrap();
+    let message = graph.evaluate(&x()).unwrap_err().to_string();
+    assert!(message.contains("the file fixes a batch of 1, and 2 samples are evaluated"), "{message}");
     // Rows that differ cannot be repeated.
     parts.weights[1] = floats("t", &[2, 1, 1], &[7.0, 8.0]);
     let graph = parts.model().graph(&Layer::Features, DType::F64, &Device::Cpu).unwrap();

@@ -146,6 +146,11 @@ pub(crate) fn measure(args: &Args, invocation: &Invocation<'_>) -> Result<()> {
 }
 
 impl Args {
+    /// Whether the command lists the architectures and measures nothing.
+    pub(crate) fn only_lists(&self) -> bool {
+        self.list_models
+    }
+
     /// Checks all arguments before anything is downloaded.
     fn check(&self) -> Result<()> {
         if let Some(path) = &self.per_sample {

@@ -26,8 +26,10 @@ const FAILED: &str = "failed";
 const RECORD: &str = "record.json";
 const LOG: &str = "log.txt";
 
-/// First part of every signature; it changes with the method of signing.
-const SIGNATURE: &str = "results of a run, 1";
+/// First part of the signatures of earlier versions, which cover the results alone.
+const SIGNATURE_OF_RESULTS: &str = "results of a run, 1";
+/// First part of every new signature, which covers the results and what computed them.
+const SIGNATURE: &str = "results of a run, 2";
 
 /// The folder of one run.
 #[derive(Debug, Clone)]
@@ -52,7 +54,7 @@ pub(crate) struct RunProvenance {
     pub(crate) work: Provenance,
     /// The files of the data set; none where the program draws the images.
     pub(crate) data: Vec<DataFile>,
-    /// SHA-256 of the configuration and the results; earlier versions wrote none.
+    /// SHA-256 of the configuration, the results, and what computed them; the first versions wrote none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) signature: Option<String>,
 }
@@ -161,7 +163,8 @@ impl RunFolder {
         }
         match &record.signature {
             None => Ok(Verified::Unsigned),
-            Some(signature) if *signature == self.signature(configuration, &outcome, &record.data)? => {
+            Some(signature) if *signature == self.signature(configuration, &outcome, &record)? => Ok(Verified::Signed),
+            Some(signature) if *signature == self.signature_of_results(configuration, &outcome, &record.data)? => {
                 Ok(Verified::Signed)
             }
             Some(_) => bail!(
@@ -171,23 +174,29 @@ impl RunFolder {
         }
     }
 
-    /// SHA-256 of the configuration, the outcome, the data files and the bytes of the measurements. Provenance is left out.
-    fn signature(&self, configuration: &Configuration, outcome: &RunOutcome, data: &[DataFile]) -> Result<String> {
+    /// SHA-256 of the results, of their configuration, and of the program and processor that the report names for them. The machine's
+    /// name and the time are only a record.
+    fn signature(&self, configuration: &Configuration, outcome: &RunOutcome, record: &RunProvenance) -> Result<String> {
+        let results = self.results(configuration, outcome, &record.data)?;
+        let computed_by = serde_json::to_string(&record.work.computed_by())?;
+        Ok(digest([SIGNATURE.to_owned(), computed_by].into_iter().chain(results)))
+    }
+
+    /// The signature of earlier versions, without program and processor.
+    fn signature_of_results(
+        &self,
+        configuration: &Configuration,
+        outcome: &RunOutcome,
+        data: &[DataFile],
+    ) -> Result<String> {
+        let results = self.results(configuration, outcome, data)?;
+        Ok(digest(std::iter::once(SIGNATURE_OF_RESULTS.to_owned()).chain(results)))
+    }
+
+    /// What every signature covers: the configuration, the outcome, the data files and the bytes of the measurements.
+    fn results(&self, configuration: &Configuration, outcome: &RunOutcome, data: &[DataFile]) -> Result<[String; 4]> {
         let metrics = read_if_there(&self.path.join(METRICS))?.unwrap_or_default();
-        let parts = [
-            SIGNATURE.to_owned(),
-            configuration.identity()?,
-            serde_json::to_string(outcome)?,
-            serde_json::to_string(data)?,
-            metrics,
-        ];
-        let mut hash = Sha256::new();
-        for part in parts {
-            // The length keeps the end of one part and the beginning of the next apart.
-            hash.update((part.len() as u64).to_le_bytes());
-            hash.update(part);
-        }
-        Ok(support::hexadecimal(&hash.finalize()))
+        Ok([configuration.identity()?, serde_json::to_string(outcome)?, serde_json::to_string(data)?, metrics])
     }
 
     /// Removes the results of an earlier attempt and the temporary files of killed processes. The folder must be locked.
@@ -247,8 +256,8 @@ impl RunFolder {
         work: &Provenance,
         data: &[DataFile],
     ) -> Result<()> {
-        let signature = Some(self.signature(configuration, outcome, data)?);
-        let record = RunProvenance { work: work.clone(), data: data.to_vec(), signature };
+        let mut record = RunProvenance { work: work.clone(), data: data.to_vec(), signature: None };
+        record.signature = Some(self.signature(configuration, outcome, &record)?);
         write_whole(&self.path.join(RECORD), serde_json::to_string_pretty(&record)?.as_bytes())?;
         write_whole(&self.path.join(DONE), serde_json::to_string(outcome)?.as_bytes())
     }
@@ -266,6 +275,16 @@ impl RunFolder {
     }
 }
 
+/// SHA-256 of texts, with the length of each, which keeps the end of one and the beginning of the next apart.
+fn digest(parts: impl Iterator<Item = String>) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    support::hexadecimal(&hash.finalize())
+}
+
 /// The text of a file, if there is one. Pipes and devices are refused: reading them could block.
 fn read_if_there(path: &Path) -> Result<Option<String>> {
     if fs::metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound) {
@@ -280,7 +299,7 @@ fn read_if_there(path: &Path) -> Result<Option<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provenance::Stopwatch;
+    use crate::provenance::{Stopwatch, VERSION};
     use crate::study::experiment::Experiment;
     use crate::study::measurement::Measured;
     use crate::study::metric::measures;
@@ -390,6 +409,10 @@ mod tests {
             (DONE, "9600", "9601"),
             (DONE, "1.0", "1.5"),
             (RECORD, "abab", "abac"),
+            (RECORD, "\"threads\": 1", "\"threads\": 2"),
+            (RECORD, &format!("\"version\": \"{VERSION}\""), "\"version\": \"0.0.7\""),
+            (RECORD, "\"candle\": \"0.", "\"candle\": \"1."),
+            (RECORD, std::env::consts::ARCH, "z80"),
         ] {
             let path = folder.path().join(name);
             let text = fs::read_to_string(&path).unwrap();
@@ -401,6 +424,42 @@ mod tests {
             fs::write(&path, text).unwrap();
         }
         assert_eq!(folder.verify(&configuration(0)).unwrap(), Verified::Signed);
+    }
+
+    #[test]
+    fn every_fact_of_the_program_is_signed_and_the_time_is_not() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = finished(root.path(), 0);
+        let path = folder.path().join(RECORD);
+        let text = fs::read_to_string(&path).unwrap();
+        let record: serde_json::Value = serde_json::from_str(&text).unwrap();
+        for (name, value) in record.as_object().unwrap().iter().filter(|(name, _)| *name != "signature") {
+            let mut altered = record.clone();
+            altered[name] = match value {
+                serde_json::Value::Number(number) => (number.as_f64().unwrap() as u64 + 1).into(),
+                serde_json::Value::Array(_) => serde_json::Value::Array(Vec::new()),
+                _ => "another".into(),
+            };
+            fs::write(&path, altered.to_string()).unwrap();
+            let is_only_a_record = ["host", "started", "seconds"].contains(&name.as_str());
+            assert_eq!(folder.verify(&configuration(0)).is_ok(), is_only_a_record, "{name}");
+        }
+    }
+
+    #[test]
+    fn signatures_of_the_results_alone_are_those_of_earlier_versions() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = finished(root.path(), 0);
+        let mut record = folder.record().unwrap();
+        record.signature = Some(folder.signature_of_results(&configuration(0), &COMPLETED, &record.data).unwrap());
+        let write = |record: &RunProvenance| {
+            write_whole(&folder.path().join(RECORD), serde_json::to_string(record).unwrap().as_bytes()).unwrap();
+        };
+        write(&record);
+        assert_eq!(folder.verify(&configuration(0)).unwrap(), Verified::Signed);
+        record.data.clear();
+        write(&record);
+        assert!(mismatch(&folder, 0).contains("do not match their signature"));
     }
 
     #[test]

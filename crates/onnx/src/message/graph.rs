@@ -78,12 +78,13 @@ pub(crate) enum AttributeValue<'a> {
     Text(&'a [u8]),
     Integers(Vec<i64>),
     Floats(Vec<f32>),
+    Texts(Vec<&'a [u8]>),
     Tensor(Tensor<'a>),
     /// The bytes of a graph, which is read where it is used.
     Graph(&'a [u8]),
     /// The name of an attribute of the function whose body this is.
     Reference(&'a str),
-    /// Sparse tensors, types, and lists of strings, tensors or graphs.
+    /// Sparse tensors, types, and lists of tensors or graphs.
     Other,
 }
 
@@ -96,6 +97,7 @@ mod kind {
     pub(super) const GRAPH: i64 = 5;
     pub(super) const FLOATS: i64 = 6;
     pub(super) const INTS: i64 = 7;
+    pub(super) const STRINGS: i64 = 8;
 }
 
 impl<'a> Attribute<'a> {
@@ -103,7 +105,7 @@ impl<'a> Attribute<'a> {
         const NAME: &str = "AttributeProto";
         let (mut name, mut kind, mut reference) = ("", 0, "");
         let (mut float, mut integer, mut text, mut tensor, mut graph) = (None, None, None, None, None);
-        let (mut floats, mut integers, mut other) = (Vec::new(), Vec::new(), false);
+        let (mut floats, mut integers, mut texts, mut other) = (Vec::new(), Vec::new(), Vec::new(), false);
         for field in Fields::new(NAME, bytes) {
             match field? {
                 (1, value) => name = value.text(NAME)?,
@@ -114,7 +116,8 @@ impl<'a> Attribute<'a> {
                 (6, value) => graph = Some(value.bytes(NAME)?),
                 (7, value) => value.floats(NAME, &mut floats)?,
                 (8, value) => value.integers(NAME, &mut integers)?,
-                (9..=11 | 14 | 15 | 22 | 23, _) => other = true,
+                (9, value) => push(NAME, &mut texts, value.bytes(NAME)?)?,
+                (10 | 11 | 14 | 15 | 22 | 23, _) => other = true,
                 (20, value) => kind = value.integer(NAME)?,
                 (21, value) => reference = value.text(NAME)?,
                 _ => {}
@@ -130,6 +133,7 @@ impl<'a> Attribute<'a> {
                 (.., Some(_)) => kind::GRAPH,
                 _ if !floats.is_empty() => kind::FLOATS,
                 _ if !integers.is_empty() => kind::INTS,
+                _ if !texts.is_empty() => kind::STRINGS,
                 _ => 0,
             };
             match if kind == 0 { guessed } else { kind } {
@@ -140,6 +144,7 @@ impl<'a> Attribute<'a> {
                 kind::GRAPH => graph.map_or(AttributeValue::Other, AttributeValue::Graph),
                 kind::FLOATS => AttributeValue::Floats(floats),
                 kind::INTS => AttributeValue::Integers(integers),
+                kind::STRINGS => AttributeValue::Texts(texts),
                 _ if !other => AttributeValue::Integers(integers),
                 _ => AttributeValue::Other,
             }

@@ -31,6 +31,8 @@ impl Opsets<'_> {
 /// `ModelProto`.
 #[derive(Debug)]
 pub(crate) struct Model<'a> {
+    /// The program that wrote it.
+    pub(crate) producer: &'a str,
     pub(crate) opsets: Opsets<'a>,
     pub(crate) graph: Graph<'a>,
     pub(crate) functions: Vec<Function<'a>>,
@@ -40,9 +42,10 @@ impl<'a> Model<'a> {
     /// Reads a model; its graph's nodes and tensors, whose weights stay where they are.
     pub(crate) fn read(bytes: &'a [u8]) -> Result<Self> {
         const NAME: &str = "ModelProto";
-        let (mut opsets, mut graph, mut functions) = (Opsets::default(), None, Vec::new());
+        let (mut opsets, mut graph, mut functions, mut producer) = (Opsets::default(), None, Vec::new(), "");
         for field in Fields::new(NAME, bytes) {
             match field? {
+                (2, value) => producer = value.text(NAME)?,
                 (7, value) => graph = Some(Graph::read(value.bytes(NAME)?)?),
                 (8, value) => push(NAME, &mut opsets.0, opset(value.bytes(NAME)?)?)?,
                 (25, value) => push(NAME, &mut functions, Function::read(value.bytes(NAME)?)?)?,
@@ -50,7 +53,7 @@ impl<'a> Model<'a> {
             }
         }
         let graph = graph.ok_or_else(|| malformed(NAME, "there is no graph; is this an ONNX file?"))?;
-        Ok(Self { opsets, graph, functions })
+        Ok(Self { producer, opsets, graph, functions })
     }
 }
 

@@ -86,6 +86,7 @@ fn repeated(node: &Node, inputs: &[Option<Value>], values: &mut Values, context:
         if iteration == MOST_ITERATIONS {
             return Err(unsupported(format!("a loop of more than {MOST_ITERATIONS} iterations")));
         }
+        values.count_iteration()?;
         let number = crate::value::Whole::new(crate::message::Kind::I64, vec![], vec![iteration as i64]);
         let flag = crate::value::Whole::new(crate::message::Kind::Bool, vec![], vec![1]);
         let start = [Value::from(number), Value::from(flag)].into_iter();
@@ -142,6 +143,7 @@ fn scanned(node: &Node, inputs: &[Option<Value>], values: &mut Values, context: 
     }
     let mut rows: Vec<Vec<Value>> = Vec::with_capacity(length);
     for iteration in 0..length {
+        values.count_iteration()?;
         let mut start = state;
         for (at, (sequence, axis)) in sequences.iter().zip(&axes).enumerate() {
             let place = if list("scan_input_directions", at)? == 0 { iteration } else { length - 1 - iteration };

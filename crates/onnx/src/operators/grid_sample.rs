@@ -96,6 +96,8 @@ impl Settings {
         let border = self.border(size);
         if at < border[0] || at > border[1] || at.is_nan() {
             match self.padding {
+                // Cubic interpolation moves each pixel to the border by itself, as in PyTorch and ONNX Runtime.
+                Padding::Border if self.mode == Mode::Cubic => {}
                 Padding::Zeros => {}
                 Padding::Border => (at, rate) = (at.max(0.0).min(size as f64 - 1.0), 0.0),
                 Padding::Reflection => {

@@ -209,6 +209,7 @@ pub(super) fn cumulative_sum(call: &Call) -> Result<Vec<Value>> {
             one(Whole::new(whole.kind, whole.dims.clone(), data.collect()))
         }
         Value::Float(tensor) => {
+            call.check_count(&[size, size])?;
             let matrix: Vec<f64> = (0..size).flat_map(|i| (0..size).map(move |j| f64::from(summed(i, j)))).collect();
             one(along(tensor, axis, &matrix, [size, size])?)
         }

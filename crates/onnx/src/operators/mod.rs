@@ -4,14 +4,18 @@
 //! anything is computed.
 
 mod activation;
+mod affine_grid;
 mod arithmetic;
 mod attention;
 pub(crate) mod batched;
+mod columns;
 mod compare;
 pub(crate) mod control;
 mod conv;
 mod differentiable;
+mod einsum;
 mod grid_sample;
+pub(crate) mod growth;
 mod indexing;
 mod joining;
 mod linear;
@@ -125,6 +129,7 @@ fn shown(value: &Attribute) -> String {
         Attribute::Text(value) => value.clone(),
         Attribute::Integers(values) => format!("{values:?}"),
         Attribute::Floats(values) => format!("{values:?}"),
+        Attribute::Texts(values) => format!("{values:?}"),
         Attribute::Tensor(value) => format!("a tensor of shape {:?}", value.dims()),
         Attribute::Branch(_) => "a graph".to_owned(),
         Attribute::Other => "a value of another kind".to_owned(),

@@ -1,4 +1,4 @@
-//! LSTM, GRU and RNN with their default activations.
+//! LSTM and GRU with their default activations, and RNN.
 
 use candle_core::Tensor;
 use ops::Activation;
@@ -20,6 +20,8 @@ struct Direction {
     biases: [Tensor; 2],
     /// The diagonal weights from the cell to the gates of an LSTM, `[3·hidden]`.
     peepholes: Option<Tensor>,
+    /// The activation of an RNN.
+    activation: Activation,
 }
 
 /// The state of one direction: hidden, and the cell of an LSTM.
@@ -38,7 +40,7 @@ fn tanh(x: &Tensor) -> Result<Tensor> {
 
 pub(super) fn recurrent(call: &Call) -> Result<Vec<Value>> {
     let node = call.node;
-    let is_lstm = node.op == "LSTM";
+    let (is_lstm, is_rnn) = (node.op == "LSTM", node.op == "RNN");
     let batch_first = node.flag("layout", false)?;
     let x = call.float(0)?;
     let x = if batch_first { x.transpose(0, 1)?.contiguous()? } else { x.clone() };
@@ -78,6 +80,11 @@ pub(super) fn recurrent(call: &Call) -> Result<Vec<Value>> {
             recurrent: own(recurrence)?.t()?.contiguous()?,
             biases,
             peepholes,
+            activation: if is_rnn {
+                activations(node)?.get(direction).copied().unwrap_or(Activation::Tanh)
+            } else {
+                Activation::Tanh
+            },
         };
         let cell = if is_lstm { Some(initial(6, direction)?) } else { None };
         let mut state = State { hidden: initial(5, direction)?, cell };
@@ -148,14 +155,34 @@ fn advanced(call: &Call, weights: &Direction, x: &Tensor, state: State, hidden: 
         }
         _ => {
             let sum = from_input.add(&add(&product(&state.hidden, &weights.recurrent)?, &weights.biases[1])?)?;
-            Ok(State { hidden: tanh(&sum)?, cell: None })
+            Ok(State { hidden: weights.activation.forward(&sum.contiguous()?)?, cell: None })
         }
     }
 }
 
+/// The activations of an RNN, by direction.
+fn activations(node: &Node) -> Result<Vec<Activation>> {
+    let of = |name: &String| match name.to_ascii_lowercase().as_str() {
+        "tanh" => Ok(Activation::Tanh),
+        "relu" => Ok(Activation::Relu),
+        "sigmoid" => Ok(Activation::Sigmoid),
+        _ => Err(unsupported(format!("activation {name}"))),
+    };
+    node.texts("activations")?.unwrap_or_default().iter().map(of).collect()
+}
+
 pub(super) fn refuses(node: &Node) -> Option<String> {
-    if node.attribute("activations").is_some() {
-        return Some("activations of its own".to_owned());
+    let activations = node.texts("activations").ok()?.unwrap_or_default();
+    let defaults: &[&str] = match node.op.as_str() {
+        "LSTM" => &["sigmoid", "tanh", "tanh"],
+        "GRU" => &["sigmoid", "tanh"],
+        _ => &[],
+    };
+    let is_default =
+        activations.iter().zip(defaults.iter().cycle()).all(|(own, known)| own.eq_ignore_ascii_case(known));
+    let is_known = if defaults.is_empty() { self::activations(node).is_ok() } else { is_default };
+    if !is_known {
+        return Some(format!("activations = {activations:?}"));
     }
     if node.float("clip", 0.0).ok()? != 0.0 {
         return Some("clip".to_owned());

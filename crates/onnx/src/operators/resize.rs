@@ -15,6 +15,7 @@ struct Coordinates<'a> {
     scale: f64,
     input: usize,
     output: usize,
+    unrounded_lengths: bool,
 }
 
 impl Coordinates<'_> {
@@ -24,8 +25,8 @@ impl Coordinates<'_> {
         match self.mode {
             "asymmetric" => x / scale,
             "align_corners" if self.output == 1 => 0.0,
-            // The standard uses the length before it is rounded down.
-            "align_corners" => x * (input - 1.0) / (scale * input - 1.0),
+            "align_corners" if self.unrounded_lengths => x * (input - 1.0) / (scale * input - 1.0),
+            "align_corners" => x * (input - 1.0) / (output - 1.0),
             "pytorch_half_pixel" if self.output == 1 => 0.0,
             "half_pixel_symmetric" => {
                 let adjusted = output / (scale * input);
@@ -140,7 +141,8 @@ pub(super) fn resize(call: &Call) -> Result<Vec<Value>> {
         if input == 0 || output == 0 {
             return Err(operand("resizing of or to nothing"));
         }
-        let place = Coordinates { mode: coordinates, scale, input, output };
+        let unrounded_lengths = call.context.unrounded_lengths;
+        let place = Coordinates { mode: coordinates, scale, input, output, unrounded_lengths };
         if mode == "nearest" {
             let source = |at: usize| {
                 if is_old {
@@ -153,6 +155,7 @@ pub(super) fn resize(call: &Call) -> Result<Vec<Value>> {
             x = select(&x, axis, &indices)?;
             continue;
         }
+        call.check_count(&[input, output])?;
         let mut matrix = vec![0.0; input * output];
         for at in 0..output {
             for (from, weight) in weights(mode, place.source(at), place, call)? {

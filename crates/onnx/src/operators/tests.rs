@@ -170,6 +170,24 @@ fn arithmetic_cases() -> Vec<Case> {
         case("Gemm", vec![("transA", integer(1))], [t(&[4, 3], 0.1), t(&[4, 5], 0.0)], 2),
         case("Einsum", vec![("equation", text("bij, bjk -> bik"))], [t(&[2, 3, 4], 0.1), t(&[2, 4, 2], 0.0)], 2),
         case("Einsum", vec![("equation", text("...ii->...i"))], [t(&[2, 3, 3], 0.1)], 1),
+        case("Einsum", vec![("equation", text("bhid,bhjd->bhij"))], [t(&[2, 2, 3, 4], 0.1), t(&[2, 1, 2, 4], 0.0)], 2),
+        case("Einsum", vec![("equation", text("ij,kj"))], [t(&[3, 4], 0.1), t(&[2, 4], 0.0)], 2),
+        case("Einsum", vec![("equation", text("i,j->ji"))], [t(&[3], 0.1), t(&[2], 0.0)], 2),
+        case(
+            "Einsum",
+            vec![("equation", text("ab,bc,cd->da"))],
+            [t(&[2, 3], 0.1), t(&[3, 4], 0.2), t(&[4, 2], 0.0)],
+            3,
+        ),
+        case("Einsum", vec![("equation", text("...k,k...->k"))], [t(&[2, 3], 0.1), t(&[3, 2], 0.0)], 2),
+        case("AffineGrid", vec![], [t(&[2, 2, 3], 0.1), whole(&[2, 1, 3, 2])], 1),
+        case("AffineGrid", vec![("align_corners", integer(1))], [t(&[1, 3, 4], 0.1), whole(&[1, 2, 2, 3, 2])], 1),
+        case(
+            "Col2Im",
+            vec![("strides", integers(&[2, 1])), ("pads", integers(&[1, 0, 0, 1])), ("dilations", integers(&[1, 2]))],
+            [t(&[2, 12, 6], 0.1), whole(&[3, 4]), whole(&[2, 2])],
+            1,
+        ),
         case("CumSum", vec![("reverse", integer(1)), ("exclusive", integer(1))], [rows(), whole(&[1])], 1),
         case("Where", vec![], [shaped(Kind::Bool, &[4], &[1, 0, 0, 1]), rows(), t(&[3, 1], 0.1)], 0),
     ];
@@ -494,6 +512,7 @@ fn outputs(node: &Node, inputs: &[Option<Value>]) -> Vec<Value> {
         freed: None,
         most: MOST_ELEMENTS,
         rounds: false,
+        unrounded_lengths: false,
     };
     apply(&Call { node, inputs, context }).unwrap_or_else(|error| panic!("{}: {error}", node.op))
 }

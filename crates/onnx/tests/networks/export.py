@@ -8,6 +8,7 @@ where the name says "_output"), cotangents v, and the VJP of v. The graphs are e
 Needs torch, torchvision, timm, onnx, onnxscript and safetensors.
 """
 
+import functools
 import logging
 import pathlib
 import sys
@@ -21,6 +22,8 @@ from torch import nn
 warnings.filterwarnings("ignore")
 logging.disable(logging.WARNING)
 torch.set_num_threads(1)
+# The fused attention of nn.MultiheadAttention in evaluation mode, which the older exporter does not know.
+torch.backends.mha.set_fastpath_enabled(False)
 
 
 def settled(model):
@@ -198,6 +201,32 @@ class Recurrent(HeadFirst):
         return self.head(self.cell(x)[0][:, -1])
 
 
+class Contracted(HeadFirst):
+    """Attention written with `einsum`, as in many research codes."""
+
+    def __init__(self):
+        super().__init__()
+        self.qkv, self.out, self.head = nn.Linear(8, 24), nn.Parameter(torch.randn(2, 4, 8)), nn.Linear(8, 3)
+
+    def forward(self, x):
+        q, k, v = self.qkv(x).reshape(x.shape[0], x.shape[1], 3, 2, 4).unbind(2)
+        weights = torch.einsum("nihd,njhd->nhij", q, k).softmax(-1)
+        return self.head(torch.einsum("nhij,njhd,hde->nie", weights, v, self.out).mean(1))
+
+
+class Sampled(HeadFirst):
+    """Pixels read at positions that the network computes, some of them outside the image."""
+
+    def __init__(self):
+        super().__init__()
+        self.positions, self.head = nn.Linear(40, 12), nn.Linear(12, 3)
+
+    def forward(self, x):
+        grid = 1.4 * torch.tanh(self.positions(x.flatten(1))).reshape(-1, 3, 2, 2)
+        y = nn.functional.grid_sample(x, grid, mode="bicubic", padding_mode="border", align_corners=False)
+        return self.head(y.flatten(1))
+
+
 class Squeeze(nn.Module):
     def __init__(self, width):
         super().__init__()
@@ -243,6 +272,12 @@ SMALL = {
     "shuffle": (Shuffle, (4, 5, 5)),
     "lstm": (lambda: Recurrent(nn.LSTM), (4, 5)),
     "gru": (lambda: Recurrent(nn.GRU), (4, 5)),
+    "rectified": (lambda: Recurrent(functools.partial(nn.RNN, nonlinearity="relu")), (4, 5)),
+    "contracted": (Contracted, (5, 8)),
+    "sampled": (Sampled, (2, 4, 5)),
+    "corners": (lambda: convolutional(
+        nn.Conv2d(3, 6, 3), nn.Upsample(scale_factor=1.5, mode="bilinear", align_corners=True), nn.Tanh(),
+        nn.Upsample(scale_factor=0.7, mode="bicubic", align_corners=True), nn.Conv2d(6, 6, 2), nn.ReLU()), (3, 7, 8)),
     "pools": (lambda: nn.Sequential(
         nn.Conv2d(3, 4, 3, padding=1), nn.MaxPool2d(3, 2, 1, ceil_mode=True), nn.ELU(),
         nn.AvgPool2d(3, 2, 1, ceil_mode=True, count_include_pad=False), nn.Flatten(), nn.Linear(36, 3)), (3, 9, 9)),
@@ -283,8 +318,8 @@ def zoo():
         yield f"tv_{name}", lambda name=name: getattr(tv, name.removesuffix("_output"))(**extra.get(name, {})), (3, size, size)
     yield "tv_vgg11_at_224", tv.vgg11, (3, 224, 224)
     small = dict(
-        convnext_atto=64, convnextv2_atto=64, vit_tiny_patch16_224=64, deit_tiny_patch16_224=64, mixer_s16_224=224, resnet18d=64,
-        swin_tiny_patch4_window7_224=224, efficientnet_b0=64, mobilenetv3_small_050=64,
+        convnext_atto=64, convnextv2_atto=64, convnextv2_nano=64, vit_tiny_patch16_224=64, deit_tiny_patch16_224=64,
+        mixer_s16_224=224, resnet18d=64, swin_tiny_patch4_window7_224=224, efficientnet_b0=64, mobilenetv3_small_050=64,
     )
     for name, size in small.items():
         kwargs = dict(img_size=size) if "vit" in name or "deit" in name else {}

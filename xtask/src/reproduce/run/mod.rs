@@ -17,6 +17,7 @@ use anyhow::{Context, Result, bail};
 
 use super::child::{end_with_parent, is_no_space};
 use crate::Ending;
+use crate::address_space::fitting_threads;
 use crate::arguments::at_least_one;
 use crate::output::{note_error, say};
 use crate::provenance::Stopwatch;
@@ -57,7 +58,8 @@ pub(crate) struct Args {
 /// # Errors
 /// Any error of the run, which is then written into its folder too.
 pub(crate) fn run_folder(args: &Args) -> Result<Ending> {
-    let Args { attached, threads, .. } = *args;
+    let Args { attached, .. } = *args;
+    let threads = fitting_threads(args.threads)?;
     let folder = RunFolder::at(&args.folder);
     let configuration = folder.configuration()?;
     if attached {
