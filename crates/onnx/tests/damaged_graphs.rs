@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use damaged_inputs::{is_limited, read_damaged, run_in_limited_memory};
+use damaged_inputs::{is_limited, read_damaged, replay, run_in_limited_memory};
 
 /// The number of damaged copies of each seed.
 const ROUNDS: u64 = 400;
@@ -48,4 +48,18 @@ fn damaged_graphs_are_read() {
 #[test]
 fn damaged_graphs_neither_panic_nor_fill_the_memory() {
     run_in_limited_memory("damaged_graphs_are_read", KILOBYTES);
+}
+
+#[test]
+fn inputs_found_by_fuzzing_are_errors_or_values() {
+    replay(concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/found"), &[("model", onnx_graph::fuzzing::model)]);
+}
+
+#[test]
+fn a_size_of_zero_does_not_hide_sizes_that_overflow() {
+    let found = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/found/model-of-no-numbers-with-huge-sizes");
+    let model = onnx_graph::Model::from_bytes(std::fs::read(found).unwrap()).unwrap();
+    let device = candle_core::Device::Cpu;
+    let refused = model.graph(&onnx_graph::Layer::Output, candle_core::DType::F32, &device).err().unwrap();
+    assert!(refused.to_string().contains("the tensor `w` has a size of ["), "{refused}");
 }

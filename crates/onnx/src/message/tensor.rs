@@ -129,8 +129,10 @@ impl<'a> Tensor<'a> {
 
     /// The number of elements.
     pub(crate) fn count(&self) -> Result<usize> {
-        let product = self.dims.iter().try_fold(1usize, |product, size| product.checked_mul(*size));
-        product.ok_or_else(|| malformed(NAME, format!("the tensor `{}` has a size of {:?}", self.name, self.dims)))
+        // A size of 0 must not hide an overflow of the others: candle multiplies them for its strides.
+        let product = self.dims.iter().try_fold(1usize, |product, size| product.checked_mul((*size).max(1)));
+        let huge = || malformed(NAME, format!("the tensor `{}` has a size of {:?}", self.name, self.dims));
+        product.map(|product| if self.dims.contains(&0) { 0 } else { product }).ok_or_else(huge)
     }
 
     /// The element type.

@@ -77,7 +77,7 @@ fn times(a: u128, b: u128) -> u128 {
 }
 
 fn product(dims: &[usize]) -> u128 {
-    dims.iter().map(|size| *size as u128).fold(1, times)
+    dims.iter().map(|size| *size as u128).map(|size| size.max(1)).fold(1, times)
 }
 
 /// The elements of the shape to which shapes broadcast.
