@@ -12,7 +12,7 @@ use candle_core::{Device, Tensor, safetensors};
 use program::{PROGRAM, document, text};
 use serde_json::Value;
 
-/// The program with many threads in an address space of so many KiB.
+/// The program with many threads in an address space of this many KiB.
 fn limited(folder: &Path, kilobytes: &str, args: &[&str]) -> Output {
     let script = "ulimit -v $0 && exec \"$@\"";
     let mut command = Command::new("sh");
@@ -20,7 +20,7 @@ fn limited(folder: &Path, kilobytes: &str, args: &[&str]) -> Output {
     command.env("RAYON_NUM_THREADS", "16").output().unwrap()
 }
 
-/// Features of so many samples that every thread multiplies matrices.
+/// Features of enough samples for every thread to multiply matrices.
 fn save_features(path: &Path) {
     let (samples, features) = (1200, 600);
     let draws = streams::standard_normal(&mut streams::stream(1, "xtask/tests/address_space", 0), samples * features);

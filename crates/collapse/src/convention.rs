@@ -113,6 +113,6 @@ pub enum Precision {
     /// samples. Where f32 would overflow or underflow, products are taken in f64.
     #[default]
     OfFeatures,
-    /// In f64. With f32 features this takes three to four times as long.
+    /// In f64. With f32 features this takes longer: an f64 product does half as many numbers at a time.
     Double,
 }

@@ -1,6 +1,6 @@
 //! Distances between class means, tile by tile over the pairs of classes, and summaries over the pairs.
 //!
-//! A tile holds 128×128 squared distances. Only [`PairMatrix`] holds K×K numbers.
+//! A tile holds 128×128 squared distances. [`PairMatrix`] holds K×K numbers, and so do the kept distances of up to 1,448 classes.
 
 use std::ops::Range;
 

@@ -35,7 +35,8 @@ const TILE: usize = 1 << 17;
 /// other samples (train moments, test features). All results are sums over samples of functions of d·(μ_i − μ_j), ‖d‖²
 /// and W x + b.
 ///
-/// **Shapes** features `[n, p]`, labels `[n]`. Memory is K·p numbers and a few tiles; no batch is kept.
+/// **Shapes** features `[n, p]`, labels `[n]`. Memory is K·p numbers, a few tiles and at most 16 MiB of distances of class
+/// means; no batch is kept.
 ///
 /// **Conventions** Deviations are rounded to the features' type, and projections are summed as [`ClassMoments`] states.
 /// Decisions (nearest mean, highest score) are nevertheless exact: near ties are decided again in f64, exact ties go to

@@ -13,6 +13,7 @@ use candle_core::Tensor;
 use crate::Result;
 use crate::error::operand;
 use crate::node::{Id, Node};
+use crate::operators::ELEMENTWISE;
 use crate::value::{Value, Whole, axis};
 
 /// The shapes of all values at the batch size of the file.
@@ -29,33 +30,6 @@ pub(crate) struct Reference {
     /// The elements of the batch dimension that are outside the batch, where they are: 5 for [5, n] reshaped to [5·n].
     pub(crate) outer: RefCell<HashMap<Id, usize>>,
 }
-
-/// Elementwise operators, and others whose operands broadcast.
-const BROADCASTING: [&str; 23] = [
-    "Add",
-    "Sub",
-    "Mul",
-    "Div",
-    "Pow",
-    "Mod",
-    "Min",
-    "Max",
-    "Mean",
-    "Sum",
-    "And",
-    "Or",
-    "Xor",
-    "Equal",
-    "Greater",
-    "Less",
-    "GreaterOrEqual",
-    "LessOrEqual",
-    "Where",
-    "PRelu",
-    "MatMul",
-    "BitwiseAnd",
-    "BitwiseOr",
-];
 
 impl Reference {
     /// The inputs of a node, with the numbers that the file states for its own batch size replaced.
@@ -95,7 +69,7 @@ impl Reference {
                 let along = axis(node.integer("axis", 0)?, rank)?;
                 self.match_rows(node, &mut inputs, Some(along))?;
             }
-            op if BROADCASTING.contains(&op) => self.match_rows(node, &mut inputs, None)?,
+            op if op == "MatMul" || ELEMENTWISE.contains(&op) => self.match_rows(node, &mut inputs, None)?,
             _ => {}
         }
         Ok(inputs)

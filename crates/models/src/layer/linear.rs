@@ -101,8 +101,8 @@ impl Linear {
     /// The gradients by weight, bias and factors, from those by scaled weight and bias.
     fn behind_factors(&self, factors: &Tensor, by_scaled: Partial) -> Result<Partial> {
         let (weight, factors) = (self.weight.detach(), factors.detach());
-        let mut by_scaled = by_scaled.into_iter().flatten();
-        let (by_weight, by_bias) = (by_scaled.next(), by_scaled.next());
+        let mut by_scaled = by_scaled.into_iter();
+        let (by_weight, by_bias) = (by_scaled.next().flatten(), by_scaled.next().flatten());
         let Some(by_weight) = by_weight else { return Ok(Vec::new()) };
         let column = factors.reshape((factors.elem_count(), 1))?;
         let mut by_factors = (&by_weight * weight.reshape(by_weight.shape())?)?.sum(1)?;

@@ -3,43 +3,14 @@
 //! A graph that is read is evaluated where it depends on constants alone. A small file can state large results there, such as a chain
 //! of concatenations that doubles a tensor forty times. Each node is checked before it is evaluated.
 
-use super::Call;
 use super::windows::Windows;
+use super::{Call, ELEMENTWISE};
 use crate::Result;
 use crate::error::operand;
 
-/// Operators whose operands broadcast.
-const BROADCASTING: [&str; 29] = [
-    "Add",
-    "Sub",
-    "Mul",
-    "Div",
-    "Pow",
-    "Mod",
-    "Min",
-    "Max",
-    "Mean",
-    "Sum",
-    "And",
-    "Or",
-    "Xor",
-    "Equal",
-    "Greater",
-    "Less",
-    "GreaterOrEqual",
-    "LessOrEqual",
-    "Where",
-    "PRelu",
-    "BitwiseAnd",
-    "BitwiseOr",
-    "BitwiseXor",
-    "BitShift",
-    "QuantizeLinear",
-    "DequantizeLinear",
-    "BatchNormalization",
-    "LayerNormalization",
-    "RMSNormalization",
-];
+/// Further operators whose operands broadcast.
+const BROADCASTING: [&str; 6] =
+    ["BitShift", "QuantizeLinear", "DequantizeLinear", "BatchNormalization", "LayerNormalization", "RMSNormalization"];
 
 /// Refuses a node that computes more numbers than the context allows and more than its inputs have, or more than `left`.
 pub(crate) fn check(call: &Call, left: usize) -> Result<()> {
@@ -58,7 +29,7 @@ pub(crate) fn check(call: &Call, left: usize) -> Result<()> {
 fn numbers(call: &Call, shapes: &[&[usize]]) -> Result<Option<u128>> {
     let Some(first) = shapes.first() else { return Ok(None) };
     Ok(match call.node.op.as_str() {
-        op if BROADCASTING.contains(&op) => Some(broadcast(shapes)),
+        op if ELEMENTWISE.contains(&op) || BROADCASTING.contains(&op) => Some(broadcast(shapes)),
         "Concat" => Some(shapes.iter().map(|dims| product(dims)).sum()),
         "Conv" | "AveragePool" | "MaxPool" | "LpPool" => windows(call, first, shapes.get(1).copied())?,
         "ConvTranspose" => transposed(call, first, shapes.get(1).copied())?,

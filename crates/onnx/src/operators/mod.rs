@@ -46,6 +46,33 @@ use crate::value::{Value, Whole, axis};
 
 pub(crate) use table::TABLE;
 
+/// Operators of several operands that broadcast, element by element.
+pub(crate) const ELEMENTWISE: [&str; 23] = [
+    "Add",
+    "Sub",
+    "Mul",
+    "Div",
+    "Pow",
+    "Mod",
+    "Min",
+    "Max",
+    "Mean",
+    "Sum",
+    "And",
+    "Or",
+    "Xor",
+    "Equal",
+    "Greater",
+    "Less",
+    "GreaterOrEqual",
+    "LessOrEqual",
+    "Where",
+    "PRelu",
+    "BitwiseAnd",
+    "BitwiseOr",
+    "BitwiseXor",
+];
+
 /// An operator of the standard's own domain.
 pub(crate) struct Operator {
     pub(crate) name: &'static str,

@@ -127,7 +127,7 @@ impl<T: Element> Panels<T> {
     /// [`Panels::multiply`] into rows that are `stride` apart.
     ///
     /// # Panics
-    /// As [`Panels::multiply_panel`], and if `to` does not have so many rows or the product does not fit them.
+    /// As [`Panels::multiply_panel`], and if `to` has fewer rows or the product does not fit them.
     pub(super) fn multiply_into(&self, a: Matrix<'_, T>, to: &mut [T], stride: usize, add: bool) {
         assert!(to.len() == a.sizes[0] * stride && self.columns <= stride, "rows of the product");
         // SAFETY: by the assertion `to` holds the product; it is borrowed exclusively and initialised.

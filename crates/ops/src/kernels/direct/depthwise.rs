@@ -222,7 +222,7 @@ impl<T: Element> Job<T> for Band<'_, T> {
 }
 
 impl<T: Element> Band<'_, T> {
-    /// The sums of `COUNT` neighbouring positions, as far as there are so many. Each has its taps added in the same order. Returns
+    /// The sums of `COUNT` neighbouring positions, or of fewer at the end of a line. Each has its taps added in the same order. Returns
     /// `COUNT`.
     ///
     /// # Safety
