@@ -130,6 +130,10 @@ pub trait Linearization {
     /// sample; row r of both belongs to sample r mod n. Can be called repeatedly.
     fn vjp(&self, cotangents: &Tensor) -> Result<Tensor>;
 
+    /// Says how many cotangents of each sample all following VJPs have together. A linearization may prepare what pays for so many; the
+    /// default does nothing.
+    fn expect(&mut self, _cotangents: usize) {}
+
     /// Whether the VJPs follow tested rules of the map's own, as for most linearizations. If not, measuring compares them with
     /// finite differences first: see [`FeatureMap::has_own_derivatives`].
     fn has_own_derivatives(&self) -> bool {

@@ -49,6 +49,13 @@ impl<'a> ReverseMode<'a> {
         Ok(Self::Graph { graph: graph(map, &repeated)?, lanes })
     }
 
+    /// As [`Linearization::expect`].
+    pub(crate) fn expect(&mut self, cotangents: usize) {
+        if let Self::Own(own) = self {
+            own.expect(cotangents);
+        }
+    }
+
     /// The features, one row per sample (and per lane of a graph).
     pub(crate) fn features(&self) -> &Tensor {
         match self {

@@ -32,6 +32,8 @@ pub struct Linearization<'a> {
     images: Tensor,
     features: Tensor,
     tape: SequentialTape<'a>,
+    /// See [`gc_core::Linearization::expect`].
+    cotangents: usize,
 }
 
 /// Features and class scores of a batch with the backward pass from the class scores to the parameters.
@@ -74,7 +76,7 @@ impl View {
     ) -> Result<Linearization<'a>> {
         let input = LayerInput::new(&self.to_inside(images)?).by_input();
         let (features, tape) = layers.tape(&input, pass)?;
-        Ok(Linearization { images: images.detach(), features, tape })
+        Ok(Linearization { images: images.detach(), features, tape, cotangents: 1 })
     }
 
     /// The class scores with the backward pass to the parameters that are variables; with `tangents`, also with what the penalty
@@ -98,6 +100,10 @@ impl gc_core::Linearization for Linearization<'_> {
 
     fn vjp(&self, cotangents: &Tensor) -> gc_core::Result<Tensor> {
         Ok(Linearization::vjp(self, cotangents).map_err(Error::into_candle)?)
+    }
+
+    fn expect(&mut self, cotangents: usize) {
+        self.cotangents = cotangents;
     }
 
     fn has_own_derivatives(&self) -> bool {
@@ -141,7 +147,8 @@ impl Linearization<'_> {
                 rule: "cotangents are [k·n, p] for features [n, p], with k at least 1".into(),
             });
         }
-        let inside = self.tape.vjp(&cotangents.detach(), &mut GradientAccumulator::of_input())?;
+        let into = &mut GradientAccumulator::of_input().of_many(self.cotangents);
+        let inside = self.tape.vjp(&cotangents.detach(), into)?;
         match inside {
             Some(inside) => to_outside(&inside, &self.images),
             None => {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device, IndexOp, Tensor};
 use models::layer::{
-    ActivationLayer, BatchNorm2d, Conv2d, ConvSizes, GradientAccumulator, Layer, LayerInput, MaxPool, Sequential, Sum,
-    Tape,
+    ActivationLayer, BatchNorm2d, Conv2d, ConvSizes, GradientAccumulator, Layer, LayerInput, LayerLinearization,
+    LayerScale, Linear, MaxPool, SampleNorm, Sequential, Sum, Tape,
 };
 use models::ops::nhwc::{BatchNormLinearization, channel_sum, from_nchw, max_pool2d_with_positions, to_nchw};
 use models::ops::{
@@ -115,6 +115,48 @@ fn norm_with_the_sum_of_a_residual_block() {
             for (found, separate) in found.parameters.iter().zip(&separate.parameters) {
                 assert_same(found, separate);
             }
+        }
+    }
+}
+
+/// A residual branch of norm, two linear layers and layer scale, with more cotangents of a sample than the layers are wide: all in one
+/// pass, in passes of which the number of all is known, and one by one.
+#[test]
+fn two_linear_layers_by_the_jacobian_of_each_row() {
+    for ([samples, tokens, width, hidden], cotangents, dtype, tolerance) in [
+        ([1, 1, 3, 5], 20, DType::F64, 1e-13),
+        ([2, 5, 7, 30], 50, DType::F64, 1e-13),
+        ([1, 33, 40, 160], 101, DType::F64, 1e-13),
+        ([1, 33, 40, 160], 101, DType::F32, 3e-6),
+    ] {
+        let mut params = Params::new(dtype, &Device::Cpu);
+        let mut builder = params.builder(Initialisation::Pytorch, 0, Access::Frozen);
+        let mut branch = Sequential::default();
+        branch.push("norm", SampleNorm::layer_norm(builder.under("norm"), width, 1e-5).unwrap());
+        branch.push("fc1", Linear::new(builder.under("fc1"), width, hidden).unwrap());
+        branch.push("act", ActivationLayer(Activation::Gelu));
+        branch.push("fc2", Linear::new(builder.under("fc2"), hidden, width).unwrap());
+        branch.push("ls", LayerScale::new(builder.under("ls"), "gamma", width, 0.7).unwrap());
+        let layer = Sum::residual(branch);
+        let input = LayerInput::new(&values(&[samples, tokens, width], 0.3, dtype)).by_input();
+        let g = values(&[cotangents * samples, tokens, width], 2.0, dtype);
+        let linearized = || layer.linearize(&input, &Pass::evaluation()).unwrap();
+        let (one_by_one, of_many) = (linearized(), linearized());
+        let parts = |at: &LayerLinearization<'_>, each: usize, all: usize| {
+            let of_part = |first: usize| {
+                let g = g.i(first * samples..(first + each).min(cotangents) * samples).unwrap();
+                at.tape.vjp(&g, &mut GradientAccumulator::of_input().of_many(all)).unwrap().unwrap()
+            };
+            Tensor::cat(&(0..cotangents).step_by(each).map(of_part).collect::<Vec<_>>(), 0).unwrap()
+        };
+        let expected = parts(&one_by_one, 1, 1);
+        let size = expected.abs().unwrap().flatten_all().unwrap().max(0).unwrap();
+        for found in
+            [parts(&linearized(), cotangents, 1), parts(&of_many, 9, cotangents), parts(&of_many, 1, cotangents)]
+        {
+            let difference = (&found - &expected).unwrap().abs().unwrap().flatten_all().unwrap().max(0).unwrap();
+            let relative = (difference / &size).unwrap().to_dtype(DType::F64).unwrap().to_scalar::<f64>().unwrap();
+            assert!(relative < tolerance, "{samples}, {tokens}, {width}, {hidden}: {relative:e}");
         }
     }
 }

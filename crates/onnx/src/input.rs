@@ -35,7 +35,7 @@ impl<'a> Inputs<'a> {
         self.message.graph.inputs.iter().find(|input| program.scope.get(input.name) == Some(&id))
     }
 
-    /// Refuses inputs of integers, such as token numbers, where there is none of floats beside them.
+    /// Refuses inputs of integers, such as token ids, where there is none of floats beside them.
     fn require_floats(&self, used: &[Id], program: &Program) -> Result<()> {
         let is_whole = |id: &Id| {
             let stated = self.stated(*id, program);

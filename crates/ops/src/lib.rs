@@ -29,6 +29,7 @@ pub mod nchw;
 pub mod nhwc;
 mod pool;
 mod product;
+mod row_jacobians;
 mod sample_norm;
 mod sample_scale;
 mod softmax;
@@ -52,6 +53,7 @@ pub use linearized::{Gradients, Linearized, TangentCotangentTerm};
 pub use loss::{cross_entropy, cross_entropy_jvp, cross_entropy_with_gradient};
 pub use pool::PoolSettings;
 pub use product::{hadamard, relu_mask};
+pub use row_jacobians::RowJacobians;
 pub use sample_norm::{
     SampleNormLinearization, SampleNormSettings, layer_norm, rms_norm, sample_norm, sample_norm_jvp,
 };

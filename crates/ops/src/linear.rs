@@ -16,12 +16,14 @@ use super::linearized::{
 use super::product::hadamard;
 use crate::kernels::activation::Derivative;
 use crate::kernels::linear::{self as kernel, Sizes};
-use crate::kernels::{Activation, Element, channel, elementwise, linear_pair};
+use crate::kernels::{Activation, Element, channel, elementwise, row_jacobian};
 use crate::{Error, Result};
 
 const OP: &str = "linear";
 /// Up to this number of rows the bias gradient has the additions of [`channel_sum`], beyond it those of the weight's gradient.
 const FEW_ROWS: usize = 256;
+/// Bytes of Jacobians that are worth their memory: those of a block of ViT-Tiny or ConvNeXt-Atto at one image of 32×32 pixels fit.
+const JACOBIANS: usize = 16 << 20;
 
 /// A linear layer of the values of an activation, linearized at one input.
 ///
@@ -215,27 +217,31 @@ impl LinearLinearization {
         }))
     }
 
-    /// The gradient by the input of this layer for cotangents `g` of `next`, which is linearized at this layer's value: by the Jacobian of
-    /// both layers at each row, where there are enough cotangents of a row. None where it is faster to go through one after the other.
+    /// The gradients of each output of `next`, which is linearized at this layer's value, by the input of this layer: see
+    /// [`RowJacobians`](crate::RowJacobians). None where it is faster to go through one layer after the other with this number of
+    /// cotangents of each row, or where the Jacobians take more memory than 16 MiB.
     ///
-    /// **Shapes** as [`Linearized::gradients`] of `next`.
+    /// **Shapes** `[out·n, …, in]`; row r belongs to output r div n and sample r mod n.
     ///
-    /// **Errors** as [`Linearized::gradients`] of `next`.
-    pub fn input_gradient_through(&self, next: &Self, g: &Tensor) -> Result<Option<Tensor>> {
-        same_dtype(OP, &self.weight, g)?;
-        let cotangents = cotangents_per_sample(OP, &next.output_shape()?, g)?;
+    /// **Errors** [`Error::Shape`] if this layer's value has another shape than the input of `next`.
+    pub fn jacobians_through(&self, next: &Self, cotangents: usize) -> Result<Option<Tensor>> {
+        let value = self.output_shape()?;
+        if next.shape != value {
+            let rule = "the input of the next layer has the shape of this layer's value";
+            return Err(Error::Shape { op: OP, left: value, right: next.shape.clone(), rule: rule.into() });
+        }
         let ([hidden, inputs], outputs) = (self.weight.dims2().map(|(out, width)| [out, width])?, next.weight.dim(0)?);
         let rows = self.shape.iter().product::<usize>() / inputs;
-        let sizes = linear_pair::Sizes { rows, cotangents, inputs, hidden, outputs };
+        let sizes = row_jacobian::Sizes { rows, inputs, hidden, outputs };
+        let bytes = rows * inputs * outputs * self.weight.dtype().size_in_bytes();
         let (Some(activation), None) = (next.activation, self.activation) else { return Ok(None) };
-        if is_composed(g) || next.shape != self.output_shape()? || !sizes.suits() {
+        if is_composed(&self.weight) || !sizes.suit(cotangents) || bytes > JACOBIANS {
             return Ok(None);
         }
-        let (slope, shape) = (next.slope(activation)?, self.shape(g.dim(0)?, inputs));
-        let weights = [&next.weight, &self.weight];
-        Ok(Some(with_elements!(OP, [g: g.detach(), slope: slope, second: weights[0], first: weights[1]], T => {
-            let gradient = linear_pair::input_gradient::<T>(sizes, g, slope, [second, first]);
-            Tensor::from_vec(gradient, shape, self.weight.device())?
+        let (slope, shape) = (derivative(activation, 1, next.x()?)?, self.shape(outputs * self.shape[0], inputs));
+        Ok(Some(with_elements!(OP, [slope: slope, second: next.weight, first: self.weight], T => {
+            let jacobians = row_jacobian::of_linear_pair::<T>(sizes, slope, [second, first]);
+            Tensor::from_vec(jacobians, shape, self.weight.device())?
         })))
     }
 

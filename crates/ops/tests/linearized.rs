@@ -11,7 +11,7 @@ use candle_core::{DType, Device, Tensor};
 use check::{Operation, draw};
 use ops::{
     Activation, ActivationLinearization, AttentionLinearization, AttentionMask, AttentionSettings, Error,
-    LinearLinearization, Linearized, PreluLinearization, SampleNormLinearization, SampleNormSettings,
+    LinearLinearization, Linearized, PreluLinearization, RowJacobians, SampleNormLinearization, SampleNormSettings,
     SoftmaxLinearization,
 };
 use support::numbers;
@@ -131,6 +131,65 @@ fn linear_layers_refuse_other_sizes_and_activations() {
 }
 
 /// Without an activation the value and the gradients have the bits of the pointwise convolution, in both dtypes.
+/// The Jacobian of two linear layers with GELU between them, against the VJPs of the unit vectors, and its product with cotangents.
+#[test]
+fn jacobians_of_two_linear_layers_at_each_row() {
+    for [samples, tokens, inputs, hidden, outputs] in [[1, 1, 2, 3, 1], [2, 3, 5, 9, 4], [2, 40, 19, 33, 70]] {
+        let x = draw(&[samples, tokens, inputs], 300);
+        let (first, second) = (draw(&[hidden, inputs], 301), draw(&[outputs, hidden], 302));
+        let first = LinearLinearization::at(&x, &first, None, None).unwrap();
+        let value = first.value().unwrap();
+        let second = LinearLinearization::at(&value, &second, None, Some(Activation::Gelu)).unwrap();
+        let through = |g: &Tensor| {
+            let between = second.gradients(g, false).unwrap().input;
+            first.gradients(&between, false).unwrap().input
+        };
+        let of_output = |output: usize| {
+            let unit: Vec<f64> = (0..outputs).map(|index| f64::from(u8::from(index == output))).collect();
+            Tensor::new(unit, x.device())
+                .unwrap()
+                .broadcast_as((samples, tokens, outputs))
+                .unwrap()
+                .contiguous()
+                .unwrap()
+        };
+        let gradients: Vec<Tensor> = (0..outputs).map(|output| through(&of_output(output))).collect();
+        let gradients = Tensor::cat(&gradients, 0).unwrap();
+        let found = first.jacobians_through(&second, 1_000).unwrap().unwrap();
+        assert_near("Jacobians", &found, &gradients, 1e-13);
+        assert!(first.jacobians_through(&second, 1).unwrap().is_none(), "one cotangent is faster through the layers");
+        assert!(second.jacobians_through(&second, 1_000).is_err() || hidden == outputs);
+
+        let jacobians = RowJacobians::of(&found, x.dims()).unwrap();
+        for cotangents in [1, 2, 49, 101] {
+            let g = draw(&[cotangents * samples, tokens, outputs], 303);
+            let addend = draw(&[cotangents * samples, tokens, inputs], 304);
+            let expected = through(&g);
+            assert_near("gradient", &jacobians.input_gradient(&g, None).unwrap(), &expected, 1e-13);
+            let sum = jacobians.input_gradient(&g, Some(&addend)).unwrap();
+            assert_near("gradient with a sum", &sum, &(expected + addend).unwrap(), 1e-13);
+        }
+        let refused = jacobians.input_gradient(&draw(&[samples, tokens, outputs + 1], 305), None);
+        assert!(matches!(refused, Err(Error::Shape { op: "row_jacobians", .. })));
+        let g = of_output(0);
+        assert!(matches!(jacobians.input_gradient(&g, Some(&draw(&[1], 306))), Err(Error::Shape { .. })));
+        let single = g.to_dtype(DType::F32).unwrap();
+        assert!(matches!(jacobians.input_gradient(&single, None), Err(Error::DType { .. })));
+    }
+    assert!(matches!(RowJacobians::of(&draw(&[3, 2], 307), &[2, 2]), Err(Error::Shape { .. })));
+    assert!(matches!(RowJacobians::of(&draw(&[2, 2], 307), &[]), Err(Error::Shape { .. })));
+}
+
+#[track_caller]
+fn assert_near(what: &str, found: &Tensor, expected: &Tensor, tolerance: f64) {
+    assert_eq!(found.dims(), expected.dims(), "{what}");
+    let (found, expected) = (numbers(found), numbers(expected));
+    let size = expected.iter().fold(0.0f64, |most, value| most.max(value.abs()));
+    for (found, expected) in found.iter().zip(&expected) {
+        assert!((found - expected).abs() <= tolerance * size, "{what}: {found} and {expected}, relative to {size}");
+    }
+}
+
 #[test]
 fn a_linear_layer_is_a_pointwise_convolution() {
     for dtype in [DType::F32, DType::F64] {

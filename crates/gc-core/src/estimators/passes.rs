@@ -31,7 +31,8 @@ impl<'a> Reverse<'a> {
         // there is one lane, because the limit counts one forward pass per sample.
         let width = if task.passes_limited { 1 } else { WIDTH.min(task.rows_in_budget) };
         let lanes = (width / samples).min(directions / 8).max(1);
-        let reverse = ReverseMode::new(task.map, &chunk.inputs, lanes)?;
+        let mut reverse = ReverseMode::new(task.map, &chunk.inputs, lanes)?;
+        reverse.expect(directions);
         let features = reverse.features();
         if features.dim(1)? != task.outputs {
             return Err(Error::FeatureCount { alone: task.outputs, together: features.dim(1)? });

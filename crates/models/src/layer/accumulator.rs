@@ -31,22 +31,38 @@ pub struct GradientAccumulator {
     channel_sum: Option<(TensorId, Tensor)>,
     parameters: bool,
     input: bool,
+    /// See [`GradientAccumulator::cotangents`].
+    cotangents: usize,
 }
 
 impl GradientAccumulator {
     /// Gradients by the parameters alone.
     pub fn of_parameters() -> Self {
-        Self { sums: HashMap::new(), channel_sum: None, parameters: true, input: false }
+        Self::asking(true, false)
     }
 
     /// The gradient by the input alone.
     pub fn of_input() -> Self {
-        Self { sums: HashMap::new(), channel_sum: None, parameters: false, input: true }
+        Self::asking(false, true)
     }
 
     /// Gradients by the parameters and by the input.
     pub fn of_all() -> Self {
-        Self { sums: HashMap::new(), channel_sum: None, parameters: true, input: true }
+        Self::asking(true, true)
+    }
+
+    fn asking(parameters: bool, input: bool) -> Self {
+        Self { sums: HashMap::new(), channel_sum: None, parameters, input, cotangents: 1 }
+    }
+
+    /// The same, of a pass that is one of several at the same input, with this many cotangents of each sample in all of them.
+    pub fn of_many(self, cotangents: usize) -> Self {
+        Self { cotangents, ..self }
+    }
+
+    /// How many cotangents of each sample all passes have, as far as it is known. A layer prepares what pays for so many.
+    pub fn cotangents(&self) -> usize {
+        self.cotangents
     }
 
     /// Whether the gradient by this parameter is asked for: it is a variable, and the pass is by parameters.

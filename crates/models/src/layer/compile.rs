@@ -10,7 +10,7 @@
 //! | the selection of one token with the layers in front of it that act on each token by itself | always, see `selection` |
 //! | GELU in front of and layer scale behind a linear layer or pointwise convolution with that | always; convolutions not in mixed precision |
 //! | a pointwise convolution in front of GELU, as a linear layer | not in mixed precision |
-//! | two linear layers with GELU between them | without tangents |
+//! | two linear layers with GELU between them, and a norm of each row in front | without tangents |
 //!
 //! A convolution with a ReLU and a max pool stores less for the VJP than the three by themselves, and skips more products with
 //! zeros. With variables, the layer in front of the ReLU computes the mask and its bias gradient in one pass over the memory.
@@ -178,14 +178,18 @@ fn linear_with_neighbours(layers: &[Arc<dyn Layer>], mode: Mode) -> Option<(Line
     fuses.then(|| (linear.between(gelu(0), factors), count))
 }
 
-/// The first layers as one linear layer, or as two with GELU between them.
+/// The first layers as one linear layer, or as two with GELU between them and perhaps a norm in front.
 fn fused_linear(layers: &[Arc<dyn Layer>], mode: Mode) -> Option<Fused> {
-    let (first, count) = linear_with_neighbours(layers, mode)?;
+    let norm = layers.first().filter(|layer| matches!(layer.kind(), Kind::Other) && layer.is_pointwise());
+    let norms = usize::from(norm.is_some());
+    let (first, count) = linear_with_neighbours(layers.get(norms..)?, mode)?;
+    let count = norms + count;
     let second = layers.get(count..).and_then(|rest| linear_with_neighbours(rest, mode));
     let (layer, count): (Arc<dyn Layer>, usize) = match second.filter(|(second, _)| second.is_activated()) {
         Some((second, more)) if !mode.tangents && !first.is_activated() => {
-            (Arc::new(Mlp([first, second])), count + more)
+            (Arc::new(Mlp { norm: norm.cloned(), linears: [first, second] }), count + more)
         }
+        _ if norms > 0 => return None,
         _ => (Arc::new(first), count),
     };
     Some(Fused { layer: Some(layer), count, mask: None })

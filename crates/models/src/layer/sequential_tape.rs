@@ -101,13 +101,19 @@ impl<'a> SequentialTape<'a> {
     }
 }
 
-impl Tape for SequentialTape<'_> {
-    fn vjp(&self, g: &Tensor, into: &mut GradientAccumulator) -> Result<Option<Tensor>> {
+impl SequentialTape<'_> {
+    /// As [`Tape::vjp`] through the first `count` of its steps.
+    pub(super) fn vjp_through(
+        &self,
+        count: usize,
+        g: &Tensor,
+        into: &mut GradientAccumulator,
+    ) -> Result<Option<Tensor>> {
         let by_input = into.wants_input();
         let keeps_cotangents = self.tangents && !into.wants_parameters();
         let mut cotangents = Vec::new();
         let mut cotangent = Some(g.clone());
-        for step in self.steps.iter().rev() {
+        for step in self.steps.iter().take(count).rev() {
             let Some(at_output) = cotangent else { return Ok(None) };
             cotangent = step.vjp(&at_output, by_input, into)?;
             if keeps_cotangents {
@@ -118,6 +124,12 @@ impl Tape for SequentialTape<'_> {
             self.cotangents.keep(g, cotangents);
         }
         Ok(cotangent.filter(|_| !self.starts_late))
+    }
+}
+
+impl Tape for SequentialTape<'_> {
+    fn vjp(&self, g: &Tensor, into: &mut GradientAccumulator) -> Result<Option<Tensor>> {
+        self.vjp_through(self.steps.len(), g, into)
     }
 
     fn jvp(&self, t: &Tensor) -> Result<Tensor> {

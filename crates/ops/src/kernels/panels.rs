@@ -129,7 +129,8 @@ impl<T: Element> Panels<T> {
     /// # Panics
     /// As [`Panels::multiply_panel`], and if `to` has fewer rows or the product does not fit them.
     pub(super) fn multiply_into(&self, a: Matrix<'_, T>, to: &mut [T], stride: usize, add: bool) {
-        assert!(to.len() == a.sizes[0] * stride && self.columns <= stride, "rows of the product");
+        let end = a.sizes[0].saturating_sub(1) * stride + self.columns;
+        assert!(end <= to.len() && self.columns <= stride, "rows of the product");
         // SAFETY: by the assertion `to` holds the product; it is borrowed exclusively and initialised.
         unsafe { self.multiply(a, (to.as_mut_ptr(), stride), add) }
     }

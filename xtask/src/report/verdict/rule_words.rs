@@ -1,5 +1,7 @@
 //! The rules of verdicts, in words and with the numbers of the experiment file.
 
+use models::train::Divergence;
+
 use crate::report::results::Results;
 use crate::study::metric::Scale;
 
@@ -86,8 +88,10 @@ pub(crate) fn rules(results: &Results) -> Vec<String> {
         ));
     }
     words.push(format!(
-        "A run is diverged when its training loss or a weight is no longer finite, and under-trained when its training loss in evaluation mode ends \
-         above {} ln k, the loss of a uniform guess among k classes being ln k. Both are shown everywhere and excluded from verdicts.",
+        "A run is diverged when a training loss is above {} or not finite, or a gradient or feature is not finite. It is under-trained when its \
+         training loss in evaluation mode ends above {} ln k; ln k is the loss of a uniform guess among k classes. Both are shown everywhere and \
+         excluded from verdicts.",
+        Divergence::default().largest_loss,
         rules.under_trained_above
     ));
     words

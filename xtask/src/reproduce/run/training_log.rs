@@ -43,7 +43,7 @@ pub(super) struct LogState {
     slope: f64,
 }
 
-/// The step after which the features or the weights of the network were no longer finite.
+/// The step after which a loss was too large or not finite, or a gradient or feature was not finite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Diverged {
     /// Steps taken.
