@@ -28,7 +28,7 @@ const OP: &str = "row_jacobians";
 /// ```
 #[derive(Debug, Clone)]
 pub struct RowJacobians {
-    /// `[rows, out, in]`.
+    /// `[out, rows, in]`.
     jacobians: Tensor,
     /// The shape of the input.
     shape: Vec<usize>,
@@ -39,15 +39,15 @@ impl RowJacobians {
     ///
     /// **Shapes** `gradients` `[out·n, …, in]`: row r belongs to output r div n and sample r mod n, as for a VJP of the unit vectors.
     ///
-    /// **Errors** [`Error::Shape`] if the gradients are not one or more inputs long, [`Error::DType`] unless they are f32 or f64.
+    /// **Errors** [`Error::Shape`] if the gradients are not one or more inputs long.
     pub fn of(gradients: &Tensor, shape: &[usize]) -> Result<Self> {
         let outputs = cotangents_per_sample(OP, shape, gradients)?;
         let Some(inputs) = shape.last().filter(|_| !shape.contains(&0)) else {
             return Err(shape_error(gradients, shape, "no size of the input is 0"));
         };
         let rows = shape.iter().product::<usize>() / inputs;
-        let by_output = gradients.detach().reshape((outputs, rows, *inputs))?;
-        Ok(Self { jacobians: by_output.transpose(0, 1)?.contiguous()?, shape: shape.to_vec() })
+        let jacobians = gradients.detach().contiguous()?.reshape((outputs, rows, *inputs))?;
+        Ok(Self { jacobians, shape: shape.to_vec() })
     }
 
     /// The gradient by the input for cotangents `g`, plus `addend` in the same pass over memory.
@@ -56,7 +56,7 @@ impl RowJacobians {
     ///
     /// **Errors** [`Error::Shape`] if the sizes do not match, [`Error::DType`] unless all are f32 or all are f64.
     pub fn input_gradient(&self, g: &Tensor, addend: Option<&Tensor>) -> Result<Tensor> {
-        let (rows, outputs, inputs) = self.jacobians.dims3()?;
+        let (outputs, rows, inputs) = self.jacobians.dims3()?;
         same_dtype(OP, &self.jacobians, g)?;
         let (mut output, mut shape) = (self.shape.clone(), self.shape.clone());
         output.iter_mut().next_back().into_iter().for_each(|last| *last = outputs);
@@ -71,7 +71,7 @@ impl RowJacobians {
         let added = addend.unwrap_or(g).detach();
         Ok(with_elements!(OP, [jacobians: self.jacobians, g: g.detach(), added: added], T => {
             let added = addend.is_some().then_some(added);
-            let gradient = row_jacobian::input_gradient::<T>([rows, outputs, inputs], jacobians, g, added);
+            let gradient = row_jacobian::input_gradient::<T>([outputs, rows, inputs], jacobians, g, added);
             Tensor::from_vec(gradient, shape, self.jacobians.device())?
         }))
     }

@@ -71,9 +71,9 @@ fn multiply_columns<T: Element>(matrix: &[T], factors: &[T], to: &mut [T]) {
     );
 }
 
-/// The product of cotangents `g` `[cotangents, rows, outputs]` with the Jacobian of each row `[rows, outputs, inputs]`, plus `addend`.
+/// The product of cotangents `g` `[cotangents, rows, outputs]` with the Jacobian of each row `[outputs, rows, inputs]`, plus `addend`.
 pub(crate) fn input_gradient<T: Element>(
-    [rows, outputs, inputs]: [usize; 3],
+    [outputs, rows, inputs]: [usize; 3],
     jacobians: &[T],
     g: &[T],
     addend: Option<&[T]>,
@@ -88,11 +88,13 @@ pub(crate) fn input_gradient<T: Element>(
         for_each_task(rows.div_ceil(block), g.len() * inputs, |task| {
             let first = task * block;
             let block = block.min(rows - first);
-            let packed: Vec<Panels<T>> = jacobians[first * outputs * inputs..]
-                .chunks_exact(outputs * inputs)
-                .take(block)
-                .map(|jacobian| Panels::of(T::from_f64(1.0), Matrix::row_major(jacobian, [outputs, inputs])))
-                .collect();
+            let jacobian = |row: usize| Matrix {
+                elements: &jacobians[row * inputs..],
+                sizes: [outputs, inputs],
+                strides: [rows * inputs, 1],
+            };
+            let packed: Vec<Panels<T>> =
+                (first..first + block).map(|row| Panels::of(T::from_f64(1.0), jacobian(row))).collect();
             let (mut left, mut product) = (Scratch::new(TOGETHER * outputs), Scratch::new(block * TOGETHER * inputs));
             for start in (0..cotangents).step_by(TOGETHER) {
                 let count = TOGETHER.min(cotangents - start);
