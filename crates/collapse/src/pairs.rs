@@ -337,3 +337,31 @@ impl Partial {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
+mod tests {
+    use super::*;
+    use crate::Scatter;
+
+    /// Of more classes than are kept, every distance is computed when it is asked for.
+    #[test]
+    fn squared_distances_of_many_classes_are_computed_anew() {
+        let (classes, width) = (1_500usize, 3);
+        let draws = streams::standard_normal(&mut streams::stream(1, "collapse/tests/pairs", 0), 2 * classes * width);
+        let labels: Vec<u32> = (0..2 * classes).map(|sample| (sample % classes) as u32).collect();
+        let mut moments = ClassMoments::new(classes, width, Scatter::Trace);
+        moments.update_slice(&draws, &labels).unwrap();
+        let pairs = Pairs::new("test", &moments, Singletons::LeftOut).unwrap();
+        assert!(pairs.kept.is_empty());
+        let rows = [0, 127, 1_499];
+        let found = pairs.squared_from(&rows);
+        for (line, row) in found.chunks_exact(classes).zip(rows) {
+            for (column, found) in line.iter().enumerate() {
+                let (left, right) = (moments.mean(row).unwrap(), moments.mean(column).unwrap());
+                let expected: f64 = left.iter().zip(right).map(|(left, right)| (left - right) * (left - right)).sum();
+                assert!((found - expected).abs() <= 1e-12 * expected, "{row}, {column}: {found} and {expected}");
+            }
+        }
+    }
+}
