@@ -60,6 +60,10 @@ impl Linearization for InterruptibleLinearization<'_> {
         self.inner.vjp(cotangents)
     }
 
+    fn expect(&mut self, cotangents: usize) {
+        self.inner.expect(cotangents);
+    }
+
     fn has_own_derivatives(&self) -> bool {
         self.inner.has_own_derivatives()
     }
