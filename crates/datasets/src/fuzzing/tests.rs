@@ -186,6 +186,16 @@ fn a_panic_of_the_parquet_library_is_an_error() {
 }
 
 #[test]
+fn a_footer_that_claims_more_than_it_holds_is_refused() {
+    // The library would skip 2³¹ booleans that take no bytes.
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let found = include_bytes!("../../fuzz/found/parquet-whose-footer-lists-two-thousand-million-booleans");
+    std::fs::write(file.path(), found).unwrap();
+    let refused = crate::formats::parquet::columns(file.path(), None, None).unwrap_err().to_string();
+    assert!(refused.contains("its footer claims more than it holds"), "{refused}");
+}
+
+#[test]
 fn a_page_with_a_false_size_is_refused() {
     // The header of the first page follows the four magic bytes: type, then the size after decompression.
     let mut bytes = table(Compression::SNAPPY, false);

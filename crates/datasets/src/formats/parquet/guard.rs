@@ -1,8 +1,9 @@
-//! Checks of page headers before the parquet library reads the pages.
+//! Checks of the footer and of page headers before the parquet library reads them.
 //!
 //! That library allocates the sizes that a page header claims: up to 2 GiB for the page, and 80 GB for the values of its
 //! dictionary. A truncated, corrupt or malicious file must give an error instead, so the header of every page is checked
-//! first. (The library itself checks the lists in the footer.)
+//! first. The library checks the lists of the footer that it knows. It skips the others entry by entry, and takes no byte for a boolean, so
+//! that a footer of a few bytes can claim work for hours; the footer is checked as well.
 //!
 //! **Source** Apache Parquet's `parquet.thrift`, and the compact protocol of Apache Thrift: the first byte of a field holds
 //! its type and the difference to the number of the field before; whole numbers are zigzag varints.
@@ -30,6 +31,9 @@ const MAX_PAGE: u64 = 1 << 30;
 
 /// The largest accepted page header in bytes. It may hold the smallest and the largest value.
 const MAX_HEADER: usize = 1 << 20;
+
+/// The bytes behind the footer: its length and the name of the format.
+const END: u64 = 8;
 
 /// The largest accepted depth of nested structures.
 const MAX_DEPTH: usize = 32;
@@ -86,6 +90,21 @@ impl ChunkReader for Bounded {
         }
         Ok(self.bytes(start, length as u64)?.into())
     }
+}
+
+/// Checks that no list of the footer claims more entries than it has bytes. What is no footer at all is left to the library.
+pub(super) fn check_footer(file: &Bounded) -> std::result::Result<(), String> {
+    let said = |error: io::Error| error.to_string();
+    let end = file.length.saturating_sub(END);
+    let Ok([a, b, c, d, b'P', b'A', b'R', b'1']) = <[u8; END as usize]>::try_from(file.bytes(end, END).map_err(said)?)
+    else {
+        return Ok(());
+    };
+    let length = u64::from(u32::from_le_bytes([a, b, c, d]));
+    let Some(start) = end.checked_sub(length) else { return Ok(()) };
+    let bytes = file.bytes(start, length).map_err(said)?;
+    let parsed = Parser { bytes: &bytes, at: 0 }.structure(0, &mut |_, _| {});
+    parsed.ok_or_else(|| "its footer claims more than it holds".to_owned())
 }
 
 /// Checks the headers of a column's pages: compression ratios, dictionaries, and the number of values.
@@ -214,10 +233,9 @@ impl Parser<'_> {
                 let count = if head >> 4 == 15 { self.varint()? } else { u64::from(head >> 4) };
                 // Every entry takes at least one byte.
                 let count = usize::try_from(count).ok().filter(|count| *count <= self.bytes.len() - self.at)?;
-                (0..count).try_for_each(|_| match head & 15 {
-                    1 | 2 => self.skip(1),
-                    kind => self.value(kind, path, depth + 1, &mut |_, _| {}),
-                })
+                // No list in footers and page headers is of booleans, and the library would read another end of one.
+                let kind = Some(head & 15).filter(|kind| ![1, 2].contains(kind))?;
+                (0..count).try_for_each(|_| self.value(kind, path, depth + 1, &mut |_, _| {}))
             }
             12 => self.fields(path, depth + 1, visit),
             _ => None,
@@ -276,6 +294,8 @@ mod tests {
         // Field 1: a list of 2³¹ − 1 bytes; a text of as many.
         assert!(parsed(&[0x19, 0xf3, 0xff, 0xff, 0xff, 0xff, 0x07, 0]).is_none());
         assert!(parsed(&[0x18, 0xff, 0xff, 0xff, 0xff, 0x07, 0]).is_none());
+        // A list of one boolean, of which the library would take no byte.
+        assert!(parsed(&[0x19, 0x11, 1, 0]).is_none());
         // A hundred nested structures; a number of eleven bytes; an unknown type.
         assert!(parsed(&[0x1c; 100]).is_none());
         assert!(parsed(&[0x15, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1, 0]).is_none());

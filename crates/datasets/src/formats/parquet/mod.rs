@@ -134,6 +134,7 @@ struct Table<'a> {
 impl<'a> Table<'a> {
     fn open(path: &'a Path) -> Result<Self> {
         let file = Bounded::open(path)?;
+        guard::check_footer(&file).map_err(invalid(path))?;
         let reader = file.try_clone().map_err(Error::io("read", path))?;
         let opened = catch_unwind(AssertUnwindSafe(|| SerializedFileReader::new(reader)));
         let broken = |_| Err(ParquetError::General("its footer contradicts itself".to_owned()));
