@@ -130,8 +130,8 @@ pub trait Linearization {
     /// sample; row r of both belongs to sample r mod n. Can be called repeatedly.
     fn vjp(&self, cotangents: &Tensor) -> Result<Tensor>;
 
-    /// Says how many cotangents of each sample all following VJPs have together. A linearization may prepare what pays for so many; the
-    /// default does nothing.
+    /// Gives the number of cotangents of each sample in all VJPs that follow. A linearization may compute what makes so many VJPs cheaper.
+    /// The default does nothing.
     fn expect(&mut self, _cotangents: usize) {}
 
     /// Whether the VJPs follow tested rules of the map's own, as for most linearizations. If not, measuring compares them with

@@ -60,7 +60,7 @@ impl GradientAccumulator {
         Self { cotangents, ..self }
     }
 
-    /// How many cotangents of each sample all passes have, as far as it is known. A layer prepares what pays for so many.
+    /// The number of cotangents of each sample in all passes, or 1 if it is not known. A layer may compute what makes so many cheaper.
     pub fn cotangents(&self) -> usize {
         self.cotangents
     }
