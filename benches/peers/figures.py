@@ -15,5 +15,6 @@ def figure(work, side, values, unit="s", elements=None, device="cpu"):
 
 
 def wanted(work):
-    """Whether `cargo xtask bench --only TEXT` asks for this work; without the option all work is wanted."""
-    return os.environ.get("BENCH_ONLY", "") in work
+    """Whether `cargo xtask bench` asks for this work: with `--only` or `--summary` each line of BENCH_ONLY is a text that the
+    name may contain; without them all work is wanted."""
+    return any(text in work for text in os.environ.get("BENCH_ONLY", "").split("\n"))

@@ -7,11 +7,13 @@ use candle_core::{DType, Tensor, WithDType};
 use super::composed::{self, is_composed, same_device};
 use super::cpu::{require_float, same_dtype, with_elements};
 use super::fused_relu::cotangents_per_row;
+use super::linear::LinearLinearization;
 use super::linearized::{
     Gradients, Linearized, TangentCotangentTerm, check_single_cotangent, check_tangent, jvp_in_graph, value_in_graph,
 };
 use crate::kernels::Element;
 use crate::kernels::attention::{self as kernel, Kept, Mask, Sizes, Terms};
+use crate::kernels::projected_attention::{self, Projection};
 use crate::{Error, Result};
 
 const OP: &str = "attention";
@@ -173,6 +175,51 @@ impl AttentionLinearization {
         Ok(Self { x, bias, mask: mask.cloned(), sizes, y, log_sums: log_sums.into() })
     }
 
+    /// The gradient by the input of `before`, the linear layer of the queries, keys and values, for cotangents `g` of this attention, plus
+    /// `addend`. None where it is faster to go through one after the other.
+    ///
+    /// **Shapes** `g` `[k·n, t, d]`, the gradient and `addend` `[k·n, t, in]`; row r belongs to sample r mod n.
+    ///
+    /// **Errors** [`Error::Shape`] if the sizes do not match, [`Error::DType`] unless all are f32 or all are f64.
+    pub fn gradient_through(
+        &self,
+        before: &LinearLinearization,
+        g: &Tensor,
+        addend: Option<&Tensor>,
+    ) -> Result<Option<Tensor>> {
+        let each = cotangents_per_row(OP, &self.y, g)?;
+        let (value, shape) = (before.output_shape()?, before.input_shape(g.dim(0)?)?);
+        if value != self.x.dims() {
+            return Err(shape_error(
+                &value,
+                self.x.dims(),
+                "the value of the linear layer is the input of the attention",
+            ));
+        }
+        if let Some(addend) = addend.filter(|addend| addend.dims() != shape) {
+            return Err(shape_error(addend.dims(), &shape, "the addend has the shape of the gradient"));
+        }
+        let inputs = shape.last().copied().unwrap_or(1);
+        let Some(weight) = before
+            .weight_without_activation()
+            .filter(|weight| !is_composed(weight) && projected_attention::suits(&self.sizes, inputs, each))
+        else {
+            return Ok(None);
+        };
+        let added = addend.unwrap_or(g).detach();
+        for other in [g, weight, &added] {
+            same_dtype(OP, &self.x, other)?;
+        }
+        Ok(Some(
+            with_elements!(OP, [x: self.x, summand: self.summand(), weight: weight, g: g.detach(), added: added], T => {
+                let (kept, projection) = (self.kept(x, summand), Projection { weight, inputs });
+                let added = addend.is_some().then_some(added);
+                let gradient = projected_attention::input_gradient::<T>(&self.sizes, kept, projection, g, added);
+                Tensor::from_vec(gradient, shape, self.x.device())?
+            }),
+        ))
+    }
+
     /// The composed attention for `k` cotangents per sample.
     fn composed(&self, x: &Tensor) -> Result<composed::Attention> {
         let sizes = Sizes { samples: x.dim(0)?, ..self.sizes };
@@ -197,6 +244,10 @@ impl AttentionLinearization {
         };
         sums.map(tensor).transpose()
     }
+}
+
+fn shape_error(left: &[usize], right: &[usize], rule: &str) -> Error {
+    Error::Shape { op: OP, left: left.to_vec(), right: right.to_vec(), rule: rule.into() }
 }
 
 fn sizes(x: &Tensor, settings: AttentionSettings) -> Result<Sizes> {

@@ -100,6 +100,16 @@ impl LinearLinearization {
         Self { x, ..self }
     }
 
+    /// The weight `[out, in]`, where there is no activation in front of it.
+    pub(crate) fn weight_without_activation(&self) -> Option<&Tensor> {
+        self.activation.is_none().then_some(&self.weight)
+    }
+
+    /// The shape of the gradient by the input, for a cotangent with this number of samples.
+    pub(crate) fn input_shape(&self, samples: usize) -> Result<Vec<usize>> {
+        Ok(self.shape(samples, self.weight.dim(1)?))
+    }
+
     fn x(&self) -> Result<&Tensor> {
         self.x.as_ref().ok_or_else(|| Error::Setting {
             op: OP,
@@ -124,7 +134,7 @@ impl LinearLinearization {
         shape
     }
 
-    fn output_shape(&self) -> Result<Vec<usize>> {
+    pub(crate) fn output_shape(&self) -> Result<Vec<usize>> {
         Ok(self.shape(self.shape.first().copied().unwrap_or(1), self.weight.dim(0)?))
     }
 

@@ -180,6 +180,52 @@ fn jacobians_of_two_linear_layers_at_each_row() {
     assert!(matches!(RowJacobians::of(&draw(&[2, 2], 307), &[]), Err(Error::Shape { .. })));
 }
 
+/// The gradient through attention and the linear layer in front of it, against that through one after the other.
+#[test]
+fn attention_and_the_linear_layer_of_its_queries_keys_and_values() {
+    let mask = Tensor::new(&[[[1u8, 1, 0, 1, 1]], [[1, 1, 1, 1, 0]]], &Device::Cpu).unwrap();
+    let mask = AttentionMask::new(&mask).unwrap();
+    for (samples, tokens, heads, head_width, inputs, mask) in
+        [(1, 17, 3, 16, 48, None), (2, 5, 2, 13, 11, Some(&mask)), (3, 1, 1, 7, 7, None), (1, 33, 1, 70, 65, None)]
+    {
+        let width = heads * head_width;
+        let what = format!("{samples} samples of {tokens} tokens, {heads} heads of {head_width}, {inputs} inputs");
+        let linear = |x: &Tensor| {
+            let (weight, bias) = (draw(&[3 * width, inputs], 311), draw(&[3 * width], 312));
+            LinearLinearization::at(x, &weight, Some(&bias), None).unwrap()
+        };
+        let before = linear(&draw(&[samples, tokens, inputs], 310));
+        let settings = AttentionSettings { causal: tokens == 33, ..AttentionSettings::new(heads) };
+        let attention = AttentionLinearization::at(&before.value().unwrap(), None, mask, settings).unwrap();
+        for cotangents in [16, 35] {
+            let g = draw(&[cotangents * samples, tokens, width], 313);
+            let addend = draw(&[cotangents * samples, tokens, inputs], 314);
+            let at_packed = attention.gradients(&g, false).unwrap().input;
+            let expected = before.gradients(&at_packed, false).unwrap().input;
+            let found = attention.gradient_through(&before, &g, None).unwrap().expect("many cotangents");
+            assert_near(&what, &found, &expected, 1e-12);
+            let found = attention.gradient_through(&before, &g, Some(&addend)).unwrap().expect("many cotangents");
+            assert_near(&what, &found, &(expected + addend).unwrap(), 1e-12);
+        }
+        let g = draw(&[16 * samples, tokens, width], 313);
+        let few = attention.gradient_through(&before, &draw(&[samples, tokens, width], 313), None).unwrap();
+        assert!(few.is_none(), "one cotangent is faster through one after the other");
+        let refused = attention.gradient_through(&before, &g, Some(&draw(&[1], 314)));
+        assert!(matches!(refused, Err(Error::Shape { op: "attention", .. })), "{refused:?}");
+        let refused = attention.gradient_through(&before, &draw(&[1, tokens, width + 1], 313), None);
+        assert!(matches!(refused, Err(Error::Shape { op: "attention", .. })), "{refused:?}");
+        let refused = attention.gradient_through(&linear(&draw(&[samples + 1, tokens, inputs], 310)), &g, None);
+        assert!(matches!(refused, Err(Error::Shape { op: "attention", .. })), "{refused:?}");
+        let single = attention.gradient_through(&before, &g.to_dtype(DType::F32).unwrap(), None);
+        assert!(matches!(single, Err(Error::DType { op: "attention", .. })), "{single:?}");
+    }
+    // With many tokens of narrow heads it is faster through one after the other.
+    let before = LinearLinearization::at(&draw(&[1, 60, 12], 310), &draw(&[36, 12], 311), None, None).unwrap();
+    let settings = AttentionSettings::new(6);
+    let attention = AttentionLinearization::at(&before.value().unwrap(), None, None, settings).unwrap();
+    assert!(attention.gradient_through(&before, &draw(&[40, 60, 12], 313), None).unwrap().is_none());
+}
+
 #[track_caller]
 fn assert_near(what: &str, found: &Tensor, expected: &Tensor, tolerance: f64) {
     assert_eq!(found.dims(), expected.dims(), "{what}");

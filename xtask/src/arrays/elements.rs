@@ -1,8 +1,9 @@
 //! Stored numbers of any width and byte order as tensors.
 
+use std::borrow::Cow;
+
 use anyhow::{Context, Result, bail};
-use candle_core::{Device, Tensor};
-use half::{bf16, f16};
+use candle_core::{DType, Device, Tensor};
 
 /// What one stored element is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,19 +45,29 @@ impl Element {
         if byte_count(shape, self.size) != Some(bytes.len()) {
             bail!("shape {shape:?} needs {} bytes an element, and there are {} bytes in all", self.size, bytes.len());
         }
-        let device = &Device::Cpu;
+        let floats = |dtype| Tensor::from_raw_buffer(&self.native(bytes), dtype, shape, &Device::Cpu);
         Ok(match (self.kind, self.size) {
-            (Kind::Float, 2) => Tensor::from_vec(self.map(bytes, |b| f16::from_le_bytes(b).to_f32()), shape, device)?,
-            (Kind::BrainFloat, 2) => {
-                Tensor::from_vec(self.map(bytes, |b| bf16::from_le_bytes(b).to_f32()), shape, device)?
+            (Kind::Float, 2) => floats(DType::F16)?.to_dtype(DType::F32)?,
+            (Kind::BrainFloat, 2) => floats(DType::BF16)?.to_dtype(DType::F32)?,
+            (Kind::Float, 4) => floats(DType::F32)?,
+            (Kind::Float, 8) => floats(DType::F64)?,
+            (Kind::Signed | Kind::Unsigned | Kind::Bool, _) => {
+                Tensor::from_vec(self.integers(bytes)?, shape, &Device::Cpu)?
             }
-            (Kind::Float, 4) => Tensor::from_vec(self.map(bytes, f32::from_le_bytes), shape, device)?,
-            (Kind::Float, 8) => Tensor::from_vec(self.map(bytes, f64::from_le_bytes), shape, device)?,
-            (Kind::Signed | Kind::Unsigned | Kind::Bool, _) => Tensor::from_vec(self.integers(bytes)?, shape, device)?,
             (kind, size) => {
                 bail!("numbers of kind {kind:?} with {size} bytes cannot be read; convert them to f32 or f64")
             }
         })
+    }
+
+    /// The elements in the byte order of this machine.
+    fn native(self, bytes: &[u8]) -> Cow<'_, [u8]> {
+        if self.big_endian == cfg!(target_endian = "big") {
+            return Cow::Borrowed(bytes);
+        }
+        let mut bytes = bytes.to_vec();
+        bytes.chunks_exact_mut(self.size.max(1)).for_each(<[u8]>::reverse);
+        Cow::Owned(bytes)
     }
 
     fn integers(self, bytes: &[u8]) -> Result<Vec<i64>> {

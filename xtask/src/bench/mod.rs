@@ -32,9 +32,13 @@ pub(crate) struct Args {
     /// Folder of the peers: `venv/bin/python`, and checkouts such as `neural-collapse`; without it only our benchmarks run
     #[arg(long, value_name = "DIR")]
     peers: Option<PathBuf>,
-    /// Only benchmarks whose name contains this text; the other figures of the topic stay, with their own commit and machine
+    /// Only benchmarks whose name contains this text (or one of several); the other figures of the topic stay, with their own commit
+    /// and machine
     #[arg(long, value_name = "TEXT", requires = "topics", value_parser = clap::builder::NonEmptyStringValueParser::new())]
-    only: Option<String>,
+    only: Vec<String>,
+    /// Only the comparisons of the summary
+    #[arg(long, conflicts_with_all = ["only", "quick", "check", "page"])]
+    summary: bool,
     /// Threads of each side
     #[arg(long, default_value_t = 2, value_name = "COUNT", value_parser = up_to::<4_096>)]
     threads: usize,
@@ -55,7 +59,16 @@ pub(crate) struct Args {
 impl Args {
     /// Whether a piece of work is to be measured.
     fn wants(&self, work: &str) -> bool {
-        self.only.as_deref().is_none_or(|only| work.contains(only))
+        let texts = self.texts();
+        texts.is_empty() || texts.iter().any(|text| work.contains(text))
+    }
+
+    /// The texts of which the name of a benchmark must contain one; without any, everything is measured.
+    fn texts(&self) -> Vec<&str> {
+        if self.summary {
+            return named::SUMMARY.iter().map(|named| named.work).collect();
+        }
+        self.only.iter().map(String::as_str).collect()
     }
 }
 
@@ -112,9 +125,10 @@ pub(crate) fn bench(args: &Args) -> Result<()> {
     if !args.page {
         for topic in chosen(args, &root)? {
             let session = measure(topic, args, &root)?;
-            match args.only {
-                Some(_) => recorded.merge(topic.name(), session),
-                None => recorded.replace(topic.name(), session),
+            if args.texts().is_empty() {
+                recorded.replace(topic.name(), session);
+            } else {
+                recorded.merge(topic.name(), session);
             }
             // Written after each topic, so that an interruption loses the figures of one topic only.
             recorded.write(&folder.join(RECORDED))?;
@@ -140,7 +154,8 @@ fn trial(root: &Path, book: &Path) -> Result<PathBuf> {
 fn chosen(args: &Args, root: &Path) -> Result<Vec<Topic>> {
     let present = |topic: &Topic| root.join(format!("benches/benches/{}.rs", topic.name())).exists();
     if args.topics.is_empty() {
-        return Ok(Topic::value_variants().iter().copied().filter(present).collect());
+        let asked = |topic: &Topic| !args.summary || named::SUMMARY.iter().any(|named| named.is_of(topic.name()));
+        return Ok(Topic::value_variants().iter().copied().filter(|topic| asked(topic) && present(topic)).collect());
     }
     match args.topics.iter().find(|topic| !present(topic)) {
         Some(absent) => bail!("there is no benchmark target `{}` yet", absent.name()),
@@ -187,8 +202,11 @@ fn timed<T>(topic: Topic, round: usize, side: &str, turn: impl FnOnce() -> Resul
 /// The command that measures one topic's figures again.
 fn command(topic: Topic, args: &Args) -> String {
     let mut command = format!("cargo xtask bench {} --threads {}", topic.name(), args.threads);
-    if let Some(only) = &args.only {
+    for only in &args.only {
         command.push_str(&format!(" --only '{only}'"));
+    }
+    if args.summary {
+        command.push_str(" --summary");
     }
     if args.peers.is_some() {
         command.push_str(" --peers DIR");
@@ -232,4 +250,40 @@ fn check(root: &Path, recorded: &Recorded) -> Result<()> {
         return Ok(());
     }
     bail!("other figures than those of {RECORDED}:\n  {}\nrun `cargo xtask bench --page`", stale.join("\n  "))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn args(line: &str) -> Args {
+        Line::try_parse_from(format!("bench {line}").split_whitespace()).unwrap().args
+    }
+
+    #[test]
+    fn the_summary_asks_for_its_own_comparisons() {
+        let summary = args("--summary");
+        assert!(named::SUMMARY.iter().all(|named| summary.wants(named.work)));
+        assert!(!summary.wants("gc/estimate, vgg13, 2048 images/1 % by columns, cpu"));
+        let root = workspace().unwrap();
+        assert_eq!(chosen(&summary, &root).unwrap(), [Topic::Gc, Topic::Collapse, Topic::Fewshot, Topic::Train]);
+        assert_eq!(command(Topic::Gc, &summary), "cargo xtask bench gc --threads 2 --summary");
+        assert!(Line::try_parse_from(["bench", "gc", "--summary", "--only", "exact"]).is_err());
+    }
+
+    #[test]
+    fn one_of_several_texts_is_enough() {
+        let several = args("gc --only exact --only step");
+        assert!(several.wants("gc/exact, vgg13") && several.wants("gc/training step") && !several.wants("gc/estimate"));
+        assert!(args("gc").wants("gc/estimate"));
+        assert_eq!(command(Topic::Gc, &several), "cargo xtask bench gc --threads 2 --only 'exact' --only 'step'");
+    }
 }

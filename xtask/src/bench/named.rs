@@ -14,8 +14,8 @@ pub(super) struct Named {
     pub(super) key: &'static str,
     /// The work in words, as a table states it.
     pub(super) words: &'static str,
-    /// The recorded name of the work.
-    work: &'static str,
+    /// The recorded name of the work, which begins with its topic.
+    pub(super) work: &'static str,
     peer: &'static str,
 }
 
@@ -122,6 +122,11 @@ impl Named {
             .with_context(|| format!("no comparison has the key `{key}`; there are {}", keys.join(", ")))
     }
 
+    /// Whether the work belongs to this topic.
+    pub(super) fn is_of(&self, topic: &str) -> bool {
+        self.work.split('/').next() == Some(topic)
+    }
+
     /// The recorded ratio; `None` where it is not recorded.
     pub(super) fn recorded(&self, recorded: &Recorded) -> Option<Ratio> {
         recorded.ratios().into_iter().find(|ratio| ratio.work == self.work && ratio.peer == self.peer)
@@ -162,12 +167,12 @@ pub(super) fn table<'a>(rows: impl IntoIterator<Item = &'a Named>, recorded: &Re
     rows.into_iter().fold(head.to_owned(), |table, named| table + &named.row(recorded))
 }
 
-/// The table of the summary, and the commit and machine of each topic.
+/// The table of the summary, and the commit and machine of its rows.
 pub(super) fn summary(recorded: &Recorded) -> String {
     let mut text = table(&SUMMARY, recorded);
     let mut places: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for (topic, sessions) in &recorded.topics {
-        for session in sessions {
+        for session in sessions.iter().filter(|session| SUMMARY.iter().any(|named| session.has(named.work))) {
             let topics = places.entry(session.place()).or_default();
             if topics.last() != Some(&topic.as_str()) {
                 topics.push(topic);
@@ -178,10 +183,10 @@ pub(super) fn summary(recorded: &Recorded) -> String {
         0 => text.push_str("\nNothing is recorded yet.\n"),
         1 => places.keys().for_each(|place| {
             // Writing to a string cannot fail.
-            let _ = writeln!(text, "\nAll topics at {place}.");
+            let _ = writeln!(text, "\nAll rows at {place}.");
         }),
         _ => {
-            text.push_str("\nThe topics were recorded at several commits or on several machines:\n\n");
+            text.push_str("\nThe rows were recorded at several commits or on several machines:\n\n");
             places.iter().for_each(|(place, topics)| {
                 let _ = writeln!(text, "- {}: {place}", topics.join(", "));
             });
@@ -224,7 +229,7 @@ mod tests {
         );
         assert!(text.contains("| 1.00 s | NumPy | 4.00 s | 3.0 | 2.5 to 4.0 in 3 rounds |"), "{text}");
         assert!(text.contains("| PyTorch | | not recorded | |"), "{text}");
-        assert!(text.contains("All topics at commit 1234abc, 2 cores, 2 threads."), "{text}");
+        assert!(text.contains("All rows at commit 1234abc, 2 cores, 2 threads."), "{text}");
     }
 
     #[test]

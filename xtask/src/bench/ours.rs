@@ -19,8 +19,9 @@ pub(super) fn run(topic: Topic, args: &Args, root: &Path) -> Result<Vec<Figure>>
     let started = UNIX_EPOCH + Duration::from_secs(crate::provenance::now());
     // `-p xtask` gives the dependencies the features of this command's own build, so that nothing is built twice.
     let mut line = vec!["bench", "-p", "xtask", "-p", "benches", "--bench", topic.name()];
-    let only = args.only.as_deref().map(literal);
-    line.extend(only.as_deref().into_iter().flat_map(|only| ["--", only]));
+    let texts = args.texts();
+    let only = texts.iter().map(|text| literal(text)).collect::<Vec<_>>().join("|");
+    line.extend((!texts.is_empty()).then_some(["--", &only]).into_iter().flatten());
     let mut command = cargo(root, args.threads, &line);
     if args.quick {
         command.env("BENCH_QUICK", "1");
@@ -37,7 +38,8 @@ pub(super) fn run(topic: Topic, args: &Args, root: &Path) -> Result<Vec<Figure>>
     }
     figures.retain(|figure| args.wants(&figure.work));
     if figures.is_empty() {
-        let only = args.only.as_deref().map_or(String::new(), |only| format!(" whose name contains `{only}`"));
+        let only =
+            if texts.is_empty() { String::new() } else { format!(" whose name contains `{}`", texts.join("` or `")) };
         bail!("the target `{}` has no benchmark{only}: it left no samples in {}", topic.name(), target.display());
     }
     Ok(figures)

@@ -21,7 +21,7 @@ pub(super) fn run(topic: Topic, args: &Args, root: &Path, peers: &Path) -> Resul
     for arguments in arguments(topic, args, root, peers) {
         let mut command = Command::new(python(peers));
         command.arg(&script).args(&arguments).current_dir(root).env("PYTHONUNBUFFERED", "1");
-        command.env("BENCH_ONLY", args.only.as_deref().unwrap_or_default());
+        command.env("BENCH_ONLY", args.texts().join("\n"));
         figures.extend(figures_of(&mut command, &format!("{} {}", script.display(), arguments.join(" ")))?);
     }
     figures.retain(|figure| args.wants(&figure.work));

@@ -140,6 +140,11 @@ impl Session {
         format!("{commit}, {}, {} threads", self.machine, self.threads)
     }
 
+    /// Whether this work was measured.
+    pub(super) fn has(&self, work: &str) -> bool {
+        self.figures.iter().any(|figure| figure.work == work)
+    }
+
     pub(super) fn ratios(&self, topic: &str) -> Vec<Ratio> {
         let ours = self.figures.iter().filter(|figure| figure.side == OURS);
         let mut ratios: Vec<Ratio> = ours

@@ -4,7 +4,7 @@ use candle_core::Tensor;
 use ops::{AttentionLinearization, AttentionMask, AttentionSettings, attention};
 
 use super::operation::linearized;
-use super::{Layer, LayerInput, LayerLinearization, Linear, Sequential};
+use super::{Kind, Layer, LayerInput, LayerLinearization, Linear, Sequential};
 use crate::params::Builder;
 use crate::{Error, Pass, Result};
 
@@ -30,6 +30,11 @@ impl Attention {
     /// The same with a mask, such as one of padded tokens. The samples of the mask divide those of every batch.
     pub fn with_mask(self, mask: AttentionMask) -> Self {
         Self { mask: Some(mask), ..self }
+    }
+
+    /// The operation at `x`.
+    pub(super) fn at(&self, x: &Tensor) -> Result<AttentionLinearization> {
+        Ok(AttentionLinearization::at(x, None, self.mask.as_ref(), self.settings)?)
     }
 
     /// The layers `qkv`, the attention and `proj`, with timm's names.
@@ -80,7 +85,10 @@ impl Layer for Attention {
     }
 
     fn linearize<'a>(&'a self, input: &LayerInput, _: &Pass) -> Result<LayerLinearization<'a>> {
-        let operation = AttentionLinearization::at(&input.x, None, self.mask.as_ref(), self.settings)?;
-        linearized(operation, input, Vec::new())
+        linearized(self.at(&input.x)?, input, Vec::new())
+    }
+
+    fn kind(&self) -> Kind<'_> {
+        Kind::Attention(self)
     }
 }

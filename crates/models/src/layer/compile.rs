@@ -11,6 +11,7 @@
 //! | GELU in front of and layer scale behind a linear layer or pointwise convolution with that | always; convolutions not in mixed precision |
 //! | a pointwise convolution in front of GELU, as a linear layer | not in mixed precision |
 //! | two linear layers with GELU between them, and a norm of each row in front | without tangents |
+//! | the linear layer of queries, keys and values with the attention behind it | without tangents |
 //!
 //! A convolution with a ReLU and a max pool stores less for the VJP than the three by themselves, and skips more products with
 //! zeros. With variables, the layer in front of the ReLU computes the mask and its bias gradient in one pass over the memory.
@@ -22,6 +23,7 @@ use ops::{Accuracy, Activation};
 
 use super::batch_norm::NormFusion;
 use super::conv::{ConvFusion, ReluMask};
+use super::linear_attention::LinearAttention;
 use super::mlp::Mlp;
 use super::selection::select_early;
 use super::{BatchNorm2d, Conv2d, Kind, Layer, LayerInput, LayerLinearization, Linear, MaxPool, Sum};
@@ -145,6 +147,13 @@ fn fuse(layers: &[Arc<dyn Layer>], Before { masks_input, after_bias }: Before, m
                 Fused { layer: Some(Arc::new(SumRelu { sum: sum.clone(), mask })), count: 2, mask: Some(mask) }
             }
             None => Fused { layer: None, count: 1, mask: None },
+        },
+        Kind::Linear(linear) if !mode.tangents => match kind(1) {
+            Kind::Attention(attention) => {
+                let both = LinearAttention { linear: linear.clone(), attention: attention.clone() };
+                Fused { layer: Some(Arc::new(both)), count: 2, mask: None }
+            }
+            _ => Fused { layer: None, count: 1, mask: None },
         },
         Kind::MaxPool(pool) if masks_input => {
             Fused { layer: Some(Arc::new(MaskingMaxPool(*pool))), count: 1, mask: None }
@@ -275,10 +284,10 @@ impl Layer for MaskingMaxPool {
 #[cfg(test)]
 mod tests {
     use candle_core::{DType, Device};
-    use ops::{ConvSettings, PoolSettings};
+    use ops::{AttentionSettings, ConvSettings, PoolSettings};
 
     use super::*;
-    use crate::layer::{ActivationLayer, ConvSizes, Flatten, GradientAccumulator, Sequential};
+    use crate::layer::{ActivationLayer, Attention, ConvSizes, Flatten, GradientAccumulator, Sequential};
     use crate::{Access, Builder, Initialisation, Params};
 
     fn conv(builder: Builder<'_>, bias: bool) -> Conv2d {
@@ -337,6 +346,19 @@ mod tests {
         assert_eq!(fused(true, true), 3);
         // conv, norm, relu, pool.
         assert_eq!(fused(false, false), 4);
+    }
+
+    #[test]
+    fn attention_is_fused_with_the_linear_layer_in_front_unless_tangents_are_asked_for() {
+        let mut params = Params::new(DType::F64, &Device::Cpu);
+        let mut builder = params.builder(Initialisation::Pytorch, 0, Access::Frozen);
+        let layers: Vec<Arc<dyn Layer>> = vec![
+            Arc::new(Linear::new(builder.under("qkv"), 4, 12).unwrap()),
+            Arc::new(Attention::new(AttentionSettings::new(2))),
+            Arc::new(Linear::new(builder.under("proj"), 4, 4).unwrap()),
+        ];
+        let mode = |tangents| Mode { batch_statistics: false, tangents, mixed_precision: false };
+        assert_eq!([false, true].map(|tangents| compile(layers.iter(), mode(tangents)).len()), [2, 3]);
     }
 
     /// Odd images have a rest that no window covers, for which there is no fused kernel.

@@ -79,6 +79,7 @@ mod graph;
 mod input;
 mod layer_scale;
 mod linear;
+mod linear_attention;
 mod linear_map;
 mod memo;
 mod mlp;
@@ -199,6 +200,8 @@ pub enum Kind<'a> {
     Activation(Activation),
     /// A linear layer.
     Linear(&'a Linear),
+    /// Multi-head self-attention.
+    Attention(&'a Attention),
     /// One learned factor per channel.
     LayerScale(&'a LayerScale),
     /// A vector from tokens.

@@ -76,7 +76,7 @@ impl Sizes {
     }
 
     /// Numbers of the weights of one head.
-    fn square(&self) -> usize {
+    pub(super) fn square(&self) -> usize {
         self.tokens * self.row()
     }
 
@@ -107,24 +107,24 @@ impl Sizes {
     }
 
     /// q, k or v (0, 1, 2) of one head of a packed row block.
-    fn operand<'a, T>(&self, x: &'a [T], row: usize, head: usize, which: usize) -> Matrix<'a, T> {
+    pub(super) fn operand<'a, T>(&self, x: &'a [T], row: usize, head: usize, which: usize) -> Matrix<'a, T> {
         let stride = 3 * self.width();
         let start = row * self.tokens * stride + which * self.width() + head * self.head_width;
         Matrix { elements: &x[start..], sizes: [self.tokens, self.head_width], strides: [stride, 1] }
     }
 
     /// One head of the value or of a cotangent.
-    fn output<'a, T>(&self, y: &'a [T], row: usize, head: usize) -> Matrix<'a, T> {
+    pub(super) fn output<'a, T>(&self, y: &'a [T], row: usize, head: usize) -> Matrix<'a, T> {
         let start = row * self.tokens * self.width() + head * self.head_width;
         Matrix { elements: &y[start..], sizes: [self.tokens, self.head_width], strides: [self.width(), 1] }
     }
 
-    fn weights<'a, T>(&self, p: &'a [T]) -> Matrix<'a, T> {
+    pub(super) fn weights<'a, T>(&self, p: &'a [T]) -> Matrix<'a, T> {
         Matrix { elements: p, sizes: [self.tokens; 2], strides: [self.row(), 1] }
     }
 
     /// Writes a·b to rows of weights, or adds it. What lies beyond the tokens becomes `beyond`.
-    fn product<T: Element>(&self, a: Matrix<'_, T>, b: &Panels<T>, to: &mut [T], add: bool, beyond: T) {
+    pub(super) fn product<T: Element>(&self, a: Matrix<'_, T>, b: &Panels<T>, to: &mut [T], add: bool, beyond: T) {
         b.multiply_into(a, to, self.row(), add);
         to.chunks_exact_mut(self.row()).for_each(|row| row[self.tokens..].fill(beyond));
     }
@@ -183,7 +183,7 @@ fn logits<T: Element>(sizes: &Sizes, terms: Terms<'_, T>, x: &[T], sample: usize
 }
 
 /// The weights of one head, from the logarithms of the sums of its rows.
-fn weights<T: Element>(
+pub(super) fn weights<T: Element>(
     sizes: &Sizes,
     terms: Terms<'_, T>,
     x: &[T],
@@ -328,7 +328,7 @@ unsafe fn copy_to_slot(slots: Shared<f64>, number: usize, sums: &[f64]) {
 }
 
 /// P·(X − ⟨X⟩) in place of X.
-fn times_softmax_jacobian<T: Element>(sizes: &Sizes, p: &[T], x: &mut [T]) {
+pub(super) fn times_softmax_jacobian<T: Element>(sizes: &Sizes, p: &[T], x: &mut [T]) {
     InstructionSet::best().vectorised(
         #[inline(always)]
         || {

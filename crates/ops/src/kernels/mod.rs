@@ -25,6 +25,7 @@ mod packing;
 mod panel;
 mod panels;
 pub(crate) mod pool;
+pub(crate) mod projected_attention;
 pub(crate) mod row_jacobian;
 pub(crate) mod sample_norm;
 pub(crate) mod sample_scale;
