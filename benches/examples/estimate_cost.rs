@@ -3,8 +3,8 @@
 //! `cargo run --release --package benches --example estimate_cost`
 //!
 //! Nets: the presets' small VGG on glyphs, with initial weights and trained; VGG-13 with initial weights on normal pixels. jacobian_regularizer
-//! draws n unit directions for each image (n = 1 by default), and its draws are independent: its variance is (S² + τ²/n)/m with S² between
-//! images and τ² of one direction, so it needs m(1 + n) passes. S² and τ² are measured on all images with two directions each. Ours are means
+//! draws n unit directions for each image (n = 1 by default). On m of the N images its variance is (S² + τ²/n)/m − S²/N, with S² between
+//! images and τ² of one direction (Cochran, 1977, equation 10.10), and it needs m(1 + n) passes. S² and τ² are measured on all images with two directions each. Ours are means
 //! over 20 seeds, each with its own order of the images.
 #![allow(clippy::print_stdout, clippy::expect_used, reason = "an example prints, and stops at its first error")]
 
@@ -87,7 +87,9 @@ fn row(name: &str, network: &Network, images: &Tensor, exact: bool) -> Result<()
     let pilot = GeometricComplexity::projections(Probe::Sphere, 2).measure_inputs(&map, images)?;
     let part = |error: Option<f64>| (error.unwrap_or(0.0) / pilot.value).powi(2) * IMAGES as f64;
     let (between, direction) = (part(pilot.standard_error.data), 2.0 * part(pilot.standard_error.probe));
-    let peer = |n: f64| (between + direction / n) / TARGET.powi(2) * (1.0 + n);
+    let needed = |n: f64| (between + direction / n) / (TARGET.powi(2) + between / IMAGES as f64);
+    // Infinite where all images are too few.
+    let peer = |n: f64| if needed(n) <= IMAGES as f64 { needed(n) * (1.0 + n) } else { f64::INFINITY };
     let best = (1..=64).map(f64::from).min_by(|a, b| peer(*a).total_cmp(&peer(*b))).expect("candidates");
     let planned = GeometricComplexity::planned(Probe::Rademacher, TARGET).population(population);
     let (plain, plain_error) = cost(&planned, &map, images, truth)?;

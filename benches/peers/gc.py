@@ -6,7 +6,7 @@ Needs torch, torchvision, safetensors; facebookresearch/jacobian_regularizer whe
 of the squared norm, and is doubled here).
 
     GC_PEER_FILES=/tmp/gc cargo bench -p benches --bench gc -- nothing      # weights, images, and our numbers of a small case
-    python gc.py /tmp/gc [--threads 2] [--rows 32] [--samples N] [--probes N] [--only check,exact,candle,families,estimate,step] [--quick]
+    python gc.py /tmp/gc [--threads 2] [--rows 32] [--samples N] [--probes N] [--only check,exact,candle,families,estimate,trained,step] [--quick]
 
 Before anything is timed, the small case is computed again: exact values of two images, and in training mode a penalty along a
 given cotangent with its gradient by every weight, with and without batch norm. Nothing is timed unless they are ours.
@@ -240,14 +240,40 @@ FAMILY_WORK = {name: f"gc/exact, {name}, p={p}/each image of 3x32x32, cpu" for n
 EXACT = "gc/exact, vgg13, p=512/each image of 3x32x32, cpu"
 CANDLE = "gc/exact, candle CNN, p=10/each image of 3x32x32"
 ESTIMATES = ("gc/estimate, vgg13, 2048 images/1 % by rows", "gc/estimate, vgg13, 2048 images/1 % by rows, regression")
+GLYPHS = tuple(f"gc/estimate, trained vgg-small, 2048 glyphs/1 % by rows{end}" for end in ("", ", regression"))
 
 
-def estimate(net, images, plan, regularizer, quick):
-    """The estimate to 1 % with 1, 2, 4 and 8 directions for each image, on as many images as each needs."""
+def small_vgg(folder):
+    """The presets' small VGG for images of one channel, with the trained weights of the other side, up to its features."""
+    layers, width = [], 1
+    for stage in ([8], [16], [32, 32], [32, 32]):
+        for out in stage:
+            layers += [torch.nn.Conv2d(width, out, 3, padding=1), torch.nn.BatchNorm2d(out), torch.nn.ReLU()]
+            width = out
+        layers.append(torch.nn.MaxPool2d(2))
+    net = torch.nn.Sequential(*layers)
+    weights = load_file(os.path.join(folder, "vgg-small.safetensors"))
+    net.load_state_dict({key.removeprefix("features."): value for key, value in weights.items() if key.startswith("features.")})
+    return torch.nn.Sequential(net, torch.nn.Flatten())
+
+
+def after_training(folder, regularizer, quick):
+    """The estimate to 1 % of a trained network, whose exact values of two images are computed again first."""
+    case, net = load_file(os.path.join(folder, "glyphs.safetensors")), small_vgg(folder)
+    images, frozen_net = case["images"], frozen(net, torch.contiguous_format)
+    features = frozen_net(images[:1]).shape[1]
+    found = torch.tensor([by_rows(frozen_net, image[None], features) for image in images[:2]], dtype=torch.float64)
+    difference = (found / case["exact"] - 1).abs().max().item()
+    if not difference < 1e-3:
+        sys.exit(f"trained vgg-small: the exact values differ by {difference:.2e}: nothing is timed")
+    estimate(net, images, our_plan(folder, "glyphs-plan.json"), regularizer, quick, GLYPHS)
+
+
+def estimate(net, images, plan, regularizer, quick, works=ESTIMATES):
+    """The estimate to 1 % with 1, 2, 4 and 8 directions for each image, on as many images as each needs. On quick runs there may be none."""
     def prepare(layout, estimator, samples):
         model = frozen(net, layout)
-        # Draws with replacement: beyond 2,048 images they are taken again.
-        x = images[torch.arange(samples) % len(images)].to(memory_format=layout)
+        x = images[:samples].to(memory_format=layout)
 
         def work():
             values = [estimator(model, batch) * len(batch) for batch in x.split(BATCH)]
@@ -275,17 +301,18 @@ def estimate(net, images, plan, regularizer, quick):
             name = f"estimate, {side}, {samples} images × {probes} directions"
             one = estimator(int(probes))
             seconds[probes] = best(name, lambda layout: prepare(layout, one, samples), 1 if quick else 3)
-        for work in filter(wanted, (f"{name}, cpu" for name in ESTIMATES)):
+        for work in filter(wanted, (f"{name}, cpu" for name in works)):
             if side == "jacobian_regularizer":
                 # n = 1 is the package's default.
-                figure(work, side, [seconds["1"]], device=None)
+                if "1" in seconds:
+                    figure(work, side, [seconds["1"]], device=None)
                 figure(work, f"{side}, its best n", [min(seconds.values())], device=None)
             else:
                 figure(work, side, [min(seconds.values())], device=None)
 
 
-def our_plan(folder):
-    with open(os.path.join(folder, "plan.json")) as file:
+def our_plan(folder, name="plan.json"):
+    with open(os.path.join(folder, name)) as file:
         return json.load(file)
 
 
@@ -334,7 +361,7 @@ def main():
     parser.add_argument("folder")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rows", type=int, default=32)
-    parser.add_argument("--only", default="check,exact,candle,families,estimate,step")
+    parser.add_argument("--only", default="check,exact,candle,families,estimate,trained,step")
     parser.add_argument("--quick", action="store_true", help="8 rows, one repetition, VGG-13 without batch norm only")
     options = parser.parse_args()
     if options.quick:
@@ -348,6 +375,7 @@ def main():
     images = load_file(os.path.join(options.folder, "images.safetensors"))["images"]
     # Work of which nothing is asked for is not measured.
     works = {"exact": [EXACT], "candle": [CANDLE], "families": [*FAMILY_WORK.values()], "estimate": [f"{name}, cpu" for name in ESTIMATES],
+             "trained": [f"{name}, cpu" for name in GLYPHS],
              "step": [f"gc/training step, batch {BATCH}/{name}/{kind}, cpu" for name in ("vgg13", "vgg13_bn") for kind in ("plain", "penalised")]}
     for part in options.only.split(","):
         if part in works and not any(map(wanted, works[part])):
@@ -366,6 +394,8 @@ def main():
                     exact_family(name, family(options.folder, name), images)
         elif part == "estimate":
             estimate(net, images, our_plan(options.folder), regularizer, options.quick)
+        elif part == "trained":
+            after_training(options.folder, regularizer, options.quick)
         elif part == "step":
             step("vgg13", net, head, images, regularizer, options.quick)
             if not options.quick:

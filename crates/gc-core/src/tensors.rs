@@ -1,6 +1,7 @@
 //! Checks and sums that every measurement needs of its tensors.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{CpuStorage, DType, Device, Storage, Tensor};
+use reductions::Widen;
 
 use crate::{Error, Quantity, Result};
 
@@ -24,6 +25,52 @@ pub(crate) fn row_inner_products(one: &Tensor, other: &Tensor) -> Result<Vec<f64
     Ok((one * other)?.sum(1)?.to_vec1()?)
 }
 
+/// What is computed of one row of numbers.
+pub(crate) trait OfRow {
+    /// The result.
+    type Output;
+
+    /// The result of one row, in f64.
+    fn of_row<T: Widen>(&self, row: &[T]) -> Self::Output;
+}
+
+/// The result of each row of `[n, …]`, read once. None where the numbers are not f32 or f64 on the CPU.
+pub(crate) fn of_each_row<O: OfRow>(tensor: &Tensor, of: &O) -> Result<Option<Vec<O::Output>>> {
+    let tensor = tensor.contiguous()?;
+    let (rows, count) = (tensor.dims().first().copied().unwrap_or(1), tensor.elem_count());
+    let (storage, layout) = tensor.storage_and_layout();
+    let (range, length) = (layout.start_offset()..layout.start_offset() + count, (count / rows.max(1)).max(1));
+    Ok(match &*storage {
+        Storage::Cpu(CpuStorage::F32(numbers)) => {
+            Some(numbers[range].chunks_exact(length).map(|row| of.of_row(row)).collect())
+        }
+        Storage::Cpu(CpuStorage::F64(numbers)) => {
+            Some(numbers[range].chunks_exact(length).map(|row| of.of_row(row)).collect())
+        }
+        _ => None,
+    })
+}
+
+/// Σ x².
+struct SquaredNorm;
+
+impl OfRow for SquaredNorm {
+    type Output = f64;
+
+    fn of_row<T: Widen>(&self, row: &[T]) -> f64 {
+        let [sum] = reductions::vectorized(
+            #[inline(always)]
+            || {
+                reductions::lane_sums(row.len(), |at| {
+                    let x = row[at].widen();
+                    [x * x]
+                })
+            },
+        );
+        sum
+    }
+}
+
 /// The tensor in f64, on the CPU if its device has no f64.
 pub(crate) fn in_f64(tensor: &Tensor) -> Result<Tensor> {
     let tensor = if tensor.device().is_metal() { tensor.to_device(&Device::Cpu)? } else { tensor.clone() };
@@ -44,7 +91,11 @@ pub(crate) fn check_finite(
     layer: impl FnOnce() -> Option<String>,
 ) -> Result<()> {
     // A sum of squares in f64 is finite if and only if every f32 is. An f64 beyond 1e154 overflows, and is refused as well.
-    match first_non_finite(&row_squared_norms(tensor)?) {
+    let squares = match of_each_row(tensor, &SquaredNorm)? {
+        Some(squares) => squares,
+        None => row_squared_norms(tensor)?,
+    };
+    match first_non_finite(&squares) {
         None => Ok(()),
         Some(row) => Err(Error::NonFinite { quantity, sample: indices[row % indices.len()], layer: layer() }),
     }

@@ -71,8 +71,8 @@ pub(super) const SUMMARY: [Named; 14] = [
     },
     Named {
         key: "gc-estimate",
-        words: "GC of VGG-13 on 2,048 images to 1 %",
-        work: "gc/estimate, vgg13, 2048 images/1 % by rows, regression, cpu",
+        words: "GC of a trained small VGG on 2,048 images to 1 %",
+        work: "gc/estimate, trained vgg-small, 2048 glyphs/1 % by rows, regression, cpu",
         peer: "jacobian_regularizer",
     },
     Named {
