@@ -8,7 +8,7 @@ use super::composed::{self, Compose, apply1};
 use super::cpu::{dispatch_float, elements, require_float};
 use super::product::hadamard;
 use crate::kernels::loss;
-use crate::{Error, Result};
+use crate::{Error, Result, host};
 
 /// Mean cross-entropy of `logits` with `labels`.
 ///
@@ -105,7 +105,7 @@ impl Targets {
                 rule: "it lies in [0, 1)",
             });
         }
-        let labels: Vec<u32> = labels.to_vec1()?;
+        let labels: Vec<u32> = host::read(labels)?;
         if let Some(label) = labels.iter().find(|label| **label as usize >= classes) {
             return Err(refuse(format!("every label is below the number of classes, {classes}; {label} is not")));
         }

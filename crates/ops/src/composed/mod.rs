@@ -27,6 +27,8 @@ use candle_core::{
 
 pub(crate) use activation::smooth_derivative;
 pub(crate) use attention::{Attention, softmax, softmax_product, softmax_term};
+#[cfg(feature = "cuda")]
+pub(crate) use batch_norm::on_device;
 pub(crate) use batch_norm::{moments, normalised, training_gradients, training_tangent_cotangent_term};
 pub(crate) use convolution::{input_gradient, is_pointwise, output, weight_gradient};
 pub(crate) use graph::in_graph;
