@@ -49,6 +49,10 @@ pub struct Fit {
     pub clip: Option<f64>,
     /// Whether convolutions multiply in bf16 (see [`Pass::mixed_precision`]), on CUDA with the feature `cudnn` only.
     pub mixed_precision: bool,
+    /// Whether convolutions multiply in TF32 (see [`Pass::tf32`]), on CUDA with the feature `cudnn` only; not by default. It excludes
+    /// [`mixed_precision`](Self::mixed_precision).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tf32: bool,
     /// Number of batches whose gradients are averaged for one step, 1 by default. Batch norm normalises each batch by itself.
     pub accumulate: usize,
     /// Ends the run early, once the loss has come down to this level.
@@ -170,6 +174,7 @@ impl Fit {
             penalty: None,
             clip: None,
             mixed_precision: false,
+            tf32: false,
             accumulate: 1,
             target_loss: None,
             ema: None,
@@ -328,7 +333,11 @@ impl Fit {
     /// The pass of the batch at `index`.
     fn pass(&self, index: u64) -> Pass {
         let pass = Pass::training(self.seed, index);
-        if self.mixed_precision { pass.mixed_precision() } else { pass }
+        match (self.mixed_precision, self.tf32) {
+            (true, _) => pass.mixed_precision(),
+            (false, true) => pass.tf32(),
+            (false, false) => pass,
+        }
     }
 
     fn has_diverged(&self, loss: f64) -> bool {
@@ -350,6 +359,13 @@ impl Fit {
         let strength = self.penalty.as_ref().map_or(0.0, |penalty| penalty.strength);
         if !(strength.is_finite() && strength >= 0.0) {
             return refuse("penalty strength", strength.to_string(), "it is a finite number, not below 0");
+        }
+        if self.mixed_precision && self.tf32 {
+            return refuse(
+                "tf32",
+                "true".into(),
+                "mixed_precision, which multiplies in bf16, is true as well; one of them is false",
+            );
         }
         if self.steps == 0 {
             return refuse("steps", "0".into(), "it is at least 1");
