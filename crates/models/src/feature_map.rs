@@ -8,7 +8,7 @@ use gc_core::{BatchNormMode, FeatureMap, InputUnits, Linearization, SquaredPullb
 use crate::layer::{GradientAccumulator, Layer, Sequential, Tape, relative_change};
 use crate::layout::to_outside;
 use crate::shared_tape::SharedTape;
-use crate::squared_vjp::{SquaredVjp, SquaredVjps, mismatch};
+use crate::squared_vjp::{SquaredNorms, SquaredVjp, SquaredVjps};
 use crate::view::View;
 use crate::{Error, Pass, Result};
 
@@ -42,15 +42,16 @@ impl Features<'_> {
         let shared = self.view.to_inside(x).and_then(|x| SharedTape::new(&self.layers, &x, &self.pass));
         let shared = Arc::new(shared.map_err(Error::into_candle)?);
         let cotangents = draw(shared.features())?;
-        let terms = || -> Result<(Vec<SquaredVjp>, Tensor, Tensor)> {
+        let terms = || -> Result<(SquaredNorms, Tensor, Tensor)> {
             let vjps = SquaredVjps { view: self.view, tape: shared.tape(), images: x, units };
             let mut gradients = GradientAccumulator::of_parameters();
-            let vjps = cotangents.iter().map(|v| vjps.of(v, 1.0, &mut gradients)).collect::<Result<_>>()?;
-            Ok((vjps, self.scalar(&shared, gradients)?, self.in_graph(&shared, x)?))
+            let vjps =
+                cotangents.iter().map(|v| vjps.of(v, 1.0, &mut gradients)).collect::<Result<Vec<SquaredVjp>>>()?;
+            let (term, features) = (self.scalar(&shared, gradients)?, self.in_graph(&shared, x)?);
+            Ok((SquaredNorms::read(&vjps)?, term, features))
         };
-        let (vjps, term, features) = terms().map_err(Error::into_candle)?;
-        let difference = Tangent::CentralDifference { step: relative_change(x.dtype()), mismatch: mismatch(&vjps) };
-        let norms = vjps.into_iter().map(|vjp| vjp.norms).collect();
+        let (SquaredNorms { norms, mismatch }, term, features) = terms().map_err(Error::into_candle)?;
+        let difference = Tangent::CentralDifference { step: relative_change(x.dtype()), mismatch };
         let mut pullbacks = SquaredPullbacks::new(features, norms, term);
         if shared.tape().by_graph() {
             pullbacks.tangent = difference;

@@ -43,6 +43,18 @@ impl Pass {
         Self { accuracy: Accuracy::Bf16, ..self }
     }
 
+    /// The same pass with TF32 products: convolutions round their factors to ten bits of mantissa and add in f32; everything else stays
+    /// f32, the matrix products of linear layers too. It has the conditions of [`Pass::mixed_precision`].
+    ///
+    /// ```
+    /// use models::{Accuracy, Pass};
+    /// assert_eq!(Pass::training(0, 0).accuracy, Accuracy::Fast);
+    /// assert_eq!(Pass::training(0, 0).tf32().accuracy, Accuracy::Tf32);
+    /// ```
+    pub fn tf32(self) -> Self {
+        Self { accuracy: Accuracy::Tf32, ..self }
+    }
+
     /// The same pass without an update of the running statistics.
     pub fn without_update(self) -> Self {
         Self { update_running: false, ..self }

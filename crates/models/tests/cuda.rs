@@ -7,16 +7,22 @@
 
 mod support;
 
+use std::ops::ControlFlow;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use candle_core::{DType, Device, Tensor, Var};
-use gc_core::GeometricComplexity;
+use gc_core::{GeometricComplexity, Penalty, Probe};
 use models::ops::{self, ConvSettings, PoolSettings};
-use models::train::Gradients;
+use models::train::{Fit, GcPenalty, Gradients, Progress, Sgd};
 use models::{Accuracy, Architecture, Initialisation, Network, Pass};
 use support::{assert_close, labelled, numbers, relative_distance};
 
-fn device() -> Option<Device> {
+/// One test at a time: the count of reads is that of the process.
+static ALONE: Mutex<()> = Mutex::new(());
+
+fn device() -> Option<(Device, MutexGuard<'static, ()>)> {
     match Device::new_cuda(0) {
-        Ok(device) => Some(device),
+        Ok(device) => Some((device, ALONE.lock().unwrap_or_else(PoisonError::into_inner))),
         Err(error) => {
             // The first line only: a backtrace follows.
             let reason = error.to_string().lines().next().unwrap_or_default().to_owned();
@@ -57,7 +63,7 @@ fn compare(what: &str, device: &Device, shapes: &[&[usize]], f: &dyn Fn(&[Tensor
 
 #[test]
 fn every_operation_and_its_gradients() {
-    let Some(device) = device() else { return };
+    let Some((device, _alone)) = device() else { return };
     let base = ConvSettings { accuracy: Accuracy::Accurate, ..ConvSettings::default() };
     for settings in [
         ConvSettings { padding: [1, 1], ..base },
@@ -93,7 +99,7 @@ fn every_operation_and_its_gradients() {
 
 #[test]
 fn a_training_step() {
-    let Some(device) = device() else { return };
+    let Some((device, _alone)) = device() else { return };
     for name in ["vgg-small", "resnet18-cifar"] {
         let architecture = Architecture::named(name).unwrap().with_input(3, [32, 32]).with_classes(10);
         let images = draw(&[8, 3, 32, 32], DType::F64, 1);
@@ -124,7 +130,7 @@ fn a_training_step() {
 
 #[test]
 fn geometric_complexity() {
-    let Some(device) = device() else { return };
+    let Some((device, _alone)) = device() else { return };
     for name in ["vgg13", "vgg-small", "resnet18-cifar"] {
         for (dtype, tolerance) in [(DType::F64, 1e-10), (DType::F32, 1e-3)] {
             let images = draw(&[4, 3, 32, 32], dtype, 3);
@@ -147,7 +153,7 @@ fn geometric_complexity() {
 
 #[test]
 fn tensors_on_two_devices_are_refused() {
-    let Some(device) = device() else { return };
+    let Some((device, _alone)) = device() else { return };
     let x = draw(&[2, 3], DType::F32, 1);
     let error = ops::hadamard(&x, &x.to_device(&device).unwrap()).unwrap_err();
     assert!(matches!(error, ops::Error::Device { op: "hadamard", .. }), "{error}");
@@ -156,7 +162,7 @@ fn tensors_on_two_devices_are_refused() {
 /// cuDNN's Winograd algorithms, which need many channels, and tensors that are slices of larger ones.
 #[test]
 fn fast_convolutions() {
-    let Some(device) = device() else { return };
+    let Some((device, _alone)) = device() else { return };
     let settings = ConvSettings::new(1, 1);
     let arguments = [draw(&[3, 9, 7, 48], DType::F32, 1), draw(&[40, 48, 3, 3], DType::F32, 2)];
     let convolution =
@@ -171,28 +177,70 @@ fn fast_convolutions() {
     assert_close("a part", &found.to_device(&Device::Cpu).unwrap(), &ops::relu(&part(&expected[0])).unwrap(), 2e-5);
 }
 
+/// The rounding of bf16 and of TF32 (on a device with tensor cores for it), in a convolution and in the loss of a network.
 #[cfg(feature = "cudnn")]
 #[test]
-fn mixed_precision() {
-    let Some(device) = device() else { return };
-    let shapes: [&[usize]; 2] = [&[2, 9, 7, 16], &[24, 16, 3, 3]];
-    let arguments: Vec<Tensor> = shapes.iter().zip(0..).map(|(shape, at)| draw(shape, DType::F32, at)).collect();
-    let convolution = |accuracy| {
-        move |a: &[Tensor]| ops::nhwc::conv2d(&a[0], &a[1], None, ConvSettings { accuracy, ..ConvSettings::new(1, 1) })
-    };
-    let expected = with_gradients(&Device::Cpu, &arguments, &convolution(Accuracy::Accurate));
-    let found = with_gradients(&device, &arguments, &convolution(Accuracy::Bf16));
-    for (found, expected) in found.iter().zip(&expected) {
-        let distance = relative_distance(found, expected);
-        assert!((1e-4..1e-2).contains(&distance), "{distance:e} is not the rounding of bf16");
+fn rounded_products() {
+    let Some((device, _alone)) = device() else { return };
+    for (accuracy, rounding, largest) in [(Accuracy::Bf16, 1e-4..1e-2, 0.05), (Accuracy::Tf32, 1e-5..2e-3, 0.01)] {
+        // A 3×3 convolution, and a pointwise one, which without rounding is a matrix product.
+        for (kernel, padding) in [(3, 1), (1, 0)] {
+            let shapes: [&[usize]; 2] = [&[2, 9, 7, 16], &[24, 16, kernel, kernel]];
+            let arguments: Vec<Tensor> =
+                shapes.iter().zip(0..).map(|(shape, at)| draw(shape, DType::F32, at)).collect();
+            let convolution = |accuracy| {
+                let settings = ConvSettings { accuracy, ..ConvSettings::new(1, padding) };
+                move |a: &[Tensor]| ops::nhwc::conv2d(&a[0], &a[1], None, settings)
+            };
+            let expected = with_gradients(&Device::Cpu, &arguments, &convolution(Accuracy::Accurate));
+            let found = with_gradients(&device, &arguments, &convolution(accuracy));
+            for (found, expected) in found.iter().zip(&expected) {
+                let distance = relative_distance(found, expected);
+                assert!(rounding.contains(&distance), "{distance:e} is not the rounding of {accuracy:?}");
+            }
+        }
+        let losses = [Accuracy::Fast, accuracy].map(|accuracy| {
+            let architecture = Architecture::named("resnet18-cifar").unwrap().with_input(3, [32, 32]).with_classes(10);
+            let network = Network::new(&architecture, Initialisation::HeNormal, 1, DType::F32, &device).unwrap();
+            let images = draw(&[8, 3, 32, 32], DType::F32, 1).to_device(&device).unwrap();
+            let labels = Tensor::new(&[0u32, 1, 2, 3, 4, 5, 6, 7], &device).unwrap();
+            let pass = Pass { accuracy, ..Pass::training(1, 0) };
+            Gradients::of_loss(&network, &labelled(&images, &labels, 0.0), &pass).unwrap().0
+        });
+        let distance = (losses[1] / losses[0] - 1.0).abs();
+        assert!(distance > 0.0 && distance < largest, "loss {} in f32, {} in {accuracy:?}", losses[0], losses[1]);
     }
-    let losses = [Pass::training(1, 0), Pass::training(1, 0).mixed_precision()].map(|pass| {
-        let architecture = Architecture::named("resnet18-cifar").unwrap().with_input(3, [32, 32]).with_classes(10);
-        let network = Network::new(&architecture, Initialisation::HeNormal, 1, DType::F32, &device).unwrap();
-        let images = draw(&[8, 3, 32, 32], DType::F32, 1).to_device(&device).unwrap();
-        let labels = Tensor::new(&[0u32, 1, 2, 3, 4, 5, 6, 7], &device).unwrap();
-        Gradients::of_loss(&network, &labelled(&images, &labels, 0.0), &pass).unwrap().0
-    });
-    let distance = (losses[1] / losses[0] - 1.0).abs();
-    assert!(distance > 0.0 && distance < 0.05, "loss {} in f32, {} in mixed precision", losses[0], losses[1]);
+}
+
+/// A step on the device makes the one read of its values, and reaches the parameters and running statistics of the CPU.
+#[test]
+fn a_step_reads_once() {
+    let Some((device, _alone)) = device() else { return };
+    let penalty = GcPenalty { strength: 0.1, estimator: Penalty::projections(Probe::Rademacher, 1) };
+    for penalty in [None, Some(penalty)] {
+        let run = |device: &Device| {
+            let architecture = Architecture::named("resnet18-cifar").unwrap().with_input(3, [32, 32]).with_classes(10);
+            let network = Network::new(&architecture, Initialisation::HeNormal, 1, DType::F64, device).unwrap();
+            let images = draw(&[8, 3, 32, 32], DType::F64, 1).to_device(device).unwrap();
+            // Labels on the CPU are read without a wait.
+            let labels = Tensor::new(&[0u32, 1, 2, 3, 4, 5, 6, 7], &Device::Cpu).unwrap();
+            let mut batches = |_: u64| Ok((images.clone(), labels.clone()));
+            let fit = Fit { penalty: penalty.clone(), ..Fit::new(2, Sgd::new(1e-3)) };
+            let before = ops::host::reads();
+            fit.run(&network, &mut Progress::default(), &mut batches, |_, _| Ok(ControlFlow::Continue(()))).unwrap();
+            let reads = ops::host::reads() - before;
+            let values = network
+                .params()
+                .iter()
+                .map(|(name, parameter)| (name.to_owned(), parameter.var.to_device(&Device::Cpu).unwrap()));
+            (reads, values.collect::<Vec<_>>())
+        };
+        let ((none, expected), (reads, found)) = (run(&Device::Cpu), run(&device));
+        assert_eq!((none, reads), (0, 2));
+        for ((name, expected), (_, found)) in expected.iter().zip(&found) {
+            let distance =
+                relative_distance(&found.to_dtype(DType::F64).unwrap(), &expected.to_dtype(DType::F64).unwrap());
+            assert!(distance < 1e-8, "{name}: {distance:e}");
+        }
+    }
 }

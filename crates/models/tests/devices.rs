@@ -61,28 +61,47 @@ fn unsupported_dtypes_are_refused_before_anything_is_built() {
 }
 
 #[test]
-fn mixed_precision_is_refused_on_the_cpu_before_a_step_is_done() {
+fn rounded_products_are_refused_on_the_cpu_before_a_step_is_done() {
+    use models::Pass;
     use models::train::{Fit, Gradients, LabelledBatch, Progress, Sgd};
     let network = conv4(2, DType::F32).unwrap();
     let images = candle_core::Tensor::ones((2, 3, 4, 4), DType::F32, &Device::Cpu).unwrap();
     let labels = candle_core::Tensor::new(&[0u32, 1], &Device::Cpu).unwrap();
-    let pass = models::Pass::training(1, 0).mixed_precision();
-    let logits = network.tracked().logits(&images, &pass).unwrap_err();
-    let batch = LabelledBatch { images: &images, labels: &labels, label_smoothing: 0.0 };
-    let gradients = Gradients::of_loss(&network, &batch, &pass).unwrap_err();
-    let fit = Fit { mixed_precision: true, ..Fit::new(3, Sgd::new(0.1)) };
-    let mut batches = |_: u64| Ok((images.clone(), labels.clone()));
-    let mut progress = Progress::default();
-    let hook = |_: &Network, _| Ok(std::ops::ControlFlow::Continue(()));
-    let run = fit.run(&network, &mut progress, &mut batches, hook).unwrap_err();
-    for error in [logits, gradients, run] {
-        assert!(
-            matches!(&error, Error::Operation(ops::Error::MixedPrecision { dtype, .. }) if dtype == "f32"),
-            "{error}"
-        );
-        assert!(error.to_string().contains("--features cudnn"), "{error}");
+    let (pass, fit) = (Pass::training(1, 0), Fit::new(3, Sgd::new(0.1)));
+    let bf16 = ("bf16", pass.mixed_precision(), Fit { mixed_precision: true, ..fit.clone() });
+    let tf32 = ("tf32", pass.tf32(), Fit { tf32: true, ..fit });
+    for (expected, pass, fit) in [bf16, tf32] {
+        let logits = network.tracked().logits(&images, &pass).unwrap_err();
+        let batch = LabelledBatch { images: &images, labels: &labels, label_smoothing: 0.0 };
+        let gradients = Gradients::of_loss(&network, &batch, &pass).unwrap_err();
+        let mut batches = |_: u64| Ok((images.clone(), labels.clone()));
+        let mut progress = Progress::default();
+        let hook = |_: &Network, _| Ok(std::ops::ControlFlow::Continue(()));
+        let run = fit.run(&network, &mut progress, &mut batches, hook).unwrap_err();
+        for error in [logits, gradients, run] {
+            let Error::Operation(ops::Error::MixedPrecision { products, dtype, .. }) = &error else {
+                panic!("{error}")
+            };
+            assert_eq!((*products, dtype.as_str()), (expected, "f32"));
+            let text = error.to_string();
+            assert!(text.contains(&format!("{expected} products")) && text.contains("--features cudnn"), "{text}");
+        }
+        assert_eq!(progress.step, 0);
     }
-    assert_eq!(progress.step, 0);
+}
+
+#[test]
+fn a_training_multiplies_in_one_rounded_format() {
+    use models::train::{Fit, Sgd};
+    let plain = Fit::new(3, Sgd::new(0.1));
+    let both = Fit { mixed_precision: true, tf32: true, ..plain.clone() };
+    assert!(matches!(both.validate(), Err(Error::Setting { name: "tf32", .. })));
+    // A description names TF32 only where it is used, so that those of earlier versions stay the same.
+    let text = |fit: &Fit| serde_json::to_string(fit).unwrap();
+    let rounded = Fit { tf32: true, ..plain.clone() };
+    assert!(!text(&plain).contains("tf32") && text(&rounded).contains("\"tf32\":true"));
+    assert_eq!(serde_json::from_str::<Fit>(&text(&rounded)).unwrap(), rounded);
+    assert_eq!(serde_json::from_str::<Fit>(&text(&plain)).unwrap(), plain);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use super::linearized::{
 use crate::kernels::Element;
 use crate::kernels::attention::{self as kernel, Kept, Mask, Sizes, Terms};
 use crate::kernels::projected_attention::{self, Projection};
-use crate::{Error, Result};
+use crate::{Error, Result, host};
 
 const OP: &str = "attention";
 
@@ -65,7 +65,7 @@ impl AttentionMask {
         }
         match *visible.dims() {
             [samples, rows, tokens] if samples > 0 && tokens > 0 && (rows == 1 || rows == tokens) => {
-                let visible = visible.flatten_all()?.to_vec1()?;
+                let visible = host::read(visible)?;
                 Ok(Self(Arc::new(Mask { visible, samples, rows }), tokens))
             }
             ref other => {

@@ -6,7 +6,7 @@ use candle_core::{Device, Tensor, WithDType};
 
 use super::activation::relu;
 use super::channel::check_batch_norm;
-use super::channel_moments::ChannelMoments;
+use super::channel_moments::{ChannelMoments, HostMoments};
 use super::composed::{self, is_composed};
 use super::cpu::{elements, on_cpu, with_elements};
 use super::fused_relu::add_detached;
@@ -140,9 +140,10 @@ impl BatchNormLinearization {
             let y = composed::normalised(&self.x, &self.moments, self.epsilon, &self.gamma, &self.beta)?;
             return if self.fused_relu { relu(&y) } else { Ok(y) };
         }
-        let inverse = self.moments.inverse_deviation(self.epsilon);
+        let moments = self.moments.vectors()?;
+        let inverse = moments.inverse_deviation(self.epsilon);
         Ok(with_elements!(OP, [x: self.x, gamma: self.gamma, beta: self.beta], T => {
-            let y = batch_norm::normalise(x, &self.normalisation(&inverse, gamma, beta), self.fused_relu);
+            let y = batch_norm::normalise(x, &normalisation(&moments, &inverse, gamma, beta), self.fused_relu);
             Tensor::from_vec(y, self.x.shape(), self.x.device())?
         }))
     }
@@ -167,9 +168,10 @@ impl BatchNormLinearization {
         if is_composed(&self.x) || self.fused_relu {
             return add_detached(&self.value()?, addend, fused_relu);
         }
-        let (addend, inverse) = (addend.detach(), self.moments.inverse_deviation(self.epsilon));
+        let (addend, moments) = (addend.detach(), self.moments.vectors()?);
+        let inverse = moments.inverse_deviation(self.epsilon);
         Ok(with_elements!(OP, [x: self.x, gamma: self.gamma, beta: self.beta, addend: addend], T => {
-            let y = batch_norm::normalise_plus(x, &self.normalisation(&inverse, gamma, beta), addend, fused_relu);
+            let y = batch_norm::normalise_plus(x, &normalisation(&moments, &inverse, gamma, beta), addend, fused_relu);
             Tensor::from_vec(y, self.x.shape(), self.x.device())?
         }))
     }
@@ -189,10 +191,11 @@ impl BatchNormLinearization {
             }
             return Ok(found);
         }
-        let inverse = self.moments.inverse_deviation(self.epsilon);
+        let moments = self.moments.vectors()?;
+        let inverse = moments.inverse_deviation(self.epsilon);
         let summand = addend.unwrap_or(g).detach();
         Ok(with_elements!(OP, [x: self.x, g: g.detach(), gamma: self.gamma, beta: self.beta, summand: summand], T => {
-            let by = self.normalisation(&inverse, gamma, beta);
+            let by = normalisation(&moments, &inverse, gamma, beta);
             let sums = batch_norm::cotangent_sums(x, g, &by, self.fused_relu);
             let input = by_input.then(|| {
                 let addend = addend.map(|_| summand);
@@ -238,9 +241,10 @@ impl BatchNormLinearization {
         if is_composed(&self.x) || !self.fused_relu || !norm_pool::suits(&geometry) {
             return Ok(None);
         }
-        let (shape, inverse) = (pooled_shape(&geometry), self.moments.inverse_deviation(self.epsilon));
+        let (shape, moments) = (pooled_shape(&geometry), self.moments.vectors()?);
+        let inverse = moments.inverse_deviation(self.epsilon);
         let (maxima, positions) = with_elements!(OP, [x: self.x, gamma: self.gamma, beta: self.beta], T => {
-            let by = self.normalisation(&inverse, gamma, beta);
+            let by = normalisation(&moments, &inverse, gamma, beta);
             let (maxima, positions) = norm_pool::normalise_and_pool::<T>(&geometry, x, &by);
             (Tensor::from_vec(maxima, &shape, &Device::Cpu)?, Tensor::from_vec(positions, &shape, &Device::Cpu)?)
         });
@@ -274,11 +278,12 @@ impl BatchNormLinearization {
     ) -> Result<BatchNormGradients> {
         require_same_shape(OP, g, maxima)?;
         let (g, maxima, geometry) = (g.detach().contiguous()?, maxima.detach().contiguous()?, *positions.geometry());
-        let inverse = self.moments.inverse_deviation(self.epsilon);
+        let moments = self.moments.vectors()?;
+        let inverse = moments.inverse_deviation(self.epsilon);
         let (storage, layout) = positions.tensor().storage_and_layout();
         let positions = elements::<u32>(OP, on_cpu(OP, &storage)?, layout)?;
         Ok(with_elements!(OP, [x: self.x, g: g, gamma: self.gamma, beta: self.beta, maxima: maxima], T => {
-            let by = self.normalisation(&inverse, gamma, beta);
+            let by = normalisation(&moments, &inverse, gamma, beta);
             let behind = BehindPool { geometry: &geometry, g, maxima, positions };
             let sums = batch_norm::cotangent_sums_of(x, &behind, &by);
             let summed = self.sums_input_gradient;
@@ -315,9 +320,10 @@ impl BatchNormLinearization {
         if is_composed(&self.x) {
             return self.composed_term(&g.detach(), &t.detach());
         }
-        let inverse = self.moments.inverse_deviation(self.epsilon);
+        let moments = self.moments.vectors()?;
+        let inverse = moments.inverse_deviation(self.epsilon);
         Ok(with_elements!(OP, [x: self.x, g: g.detach(), t: t.detach(), gamma: self.gamma, beta: self.beta], T => {
-            let by = self.normalisation(&inverse, gamma, beta);
+            let by = normalisation(&moments, &inverse, gamma, beta);
             let term = batch_norm::tangent_cotangent_term(x, g, t, &by, self.fused_relu);
             let tensor = |values: Vec<T>| Tensor::from_vec(values, self.x.shape(), self.x.device());
             BatchNormTangent {
@@ -346,21 +352,20 @@ impl BatchNormLinearization {
     /// The parameters of the CUDA kernels.
     #[cfg(feature = "cuda")]
     fn on_device(&self) -> Result<super::cuda::Normalising> {
-        let inverse = self.moments.inverse_deviation(self.epsilon);
-        Ok(super::cuda::Normalising::new(&self.moments.mean, &inverse, [&self.gamma, &self.beta], self.fused_relu)?)
-    }
-
-    fn normalisation<'a, T>(
-        &'a self,
-        inverse_deviation: &'a [f64],
-        scale: &'a [T],
-        shift: &'a [T],
-    ) -> Normalisation<'a, T> {
-        Normalisation { mean: &self.moments.mean, inverse_deviation, scale, shift }
+        composed::on_device(&self.moments, self.epsilon, [&self.gamma, &self.beta], self.fused_relu)
     }
 
     fn vector<T: Element + WithDType>(&self, values: Vec<f64>) -> candle_core::Result<Tensor> {
         let values: Vec<T> = values.into_iter().map(<T as Element>::from_f64).collect();
         Tensor::from_vec(values, self.gamma.shape(), self.x.device())
     }
+}
+
+fn normalisation<'a, T>(
+    moments: &'a HostMoments,
+    inverse_deviation: &'a [f64],
+    scale: &'a [T],
+    shift: &'a [T],
+) -> Normalisation<'a, T> {
+    Normalisation { mean: &moments.mean, inverse_deviation, scale, shift }
 }

@@ -94,7 +94,7 @@ impl ChannelMoments {
     /// use candle_core::{Device, Tensor};
     /// use ops::nhwc::ChannelMoments;
     /// let moments = ChannelMoments::of(&Tensor::new(&[[1f64, 2.], [3., 2.]], &Device::Cpu)?)?;
-    /// assert_eq!((moments.mean, moments.variance, moments.count), (vec![2., 2.], vec![1., 0.], 2));
+    /// assert_eq!((moments.mean()?, moments.variance()?, moments.count()), (vec![2., 2.], vec![1., 0.], 2));
     /// # Ok::<(), ops::Error>(())
     /// ```
     pub fn of(x: &Tensor) -> Result<Self> {
@@ -111,13 +111,15 @@ impl ChannelMoments {
         }
         let (x, count) = (x.detach().contiguous()?, x.elem_count() / channels.max(1));
         let (storage, layout) = x.storage_and_layout();
-        let (mean, variance) = match &*storage {
-            candle_core::Storage::Cpu(storage) if !is_composed(&x) => dispatch_float!(OP, storage, T => {
-                CandleResult::Ok(channel::moments(elements::<T>(OP, storage, layout)?, channels))
-            })?,
-            _ => composed::moments(&x)?,
-        };
-        Ok(Self { mean, variance, count })
+        match &*storage {
+            candle_core::Storage::Cpu(storage) if !is_composed(&x) => {
+                let moments = dispatch_float!(OP, storage, T => {
+                    CandleResult::Ok(channel::moments(elements::<T>(OP, storage, layout)?, channels))
+                })?;
+                Ok(Self::on_cpu(moments, count))
+            }
+            _ => Ok(Self::on_device(composed::moments(&x)?, count)),
+        }
     }
 }
 

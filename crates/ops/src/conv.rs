@@ -188,13 +188,28 @@ fn shifted_relu(y: &Tensor, bias: &Tensor) -> Result<Tensor> {
     relu(&channel_shift(y, bias)?)
 }
 
-/// Returns an error for bf16 products unless there is a kernel for them.
+/// Returns an error for bf16 or TF32 products unless there is a kernel for them.
 pub(crate) fn require_accuracy(op: &'static str, x: &Tensor, accuracy: Accuracy) -> Result<()> {
-    let available = cfg!(feature = "cudnn") && x.device().is_cuda() && x.dtype() == DType::F32;
-    if accuracy != Accuracy::Bf16 || available {
+    let products = match accuracy {
+        Accuracy::Bf16 => "bf16",
+        Accuracy::Tf32 => "tf32",
+        Accuracy::Fast | Accuracy::Accurate => return Ok(()),
+    };
+    if x.dtype() == DType::F32 && has_tensor_cores(x) {
         return Ok(());
     }
-    Err(Error::MixedPrecision { op, dtype: x.dtype().as_str().into(), device: x.device().location() })
+    Err(Error::MixedPrecision { op, products, dtype: x.dtype().as_str().into(), device: x.device().location() })
+}
+
+#[cfg(feature = "cudnn")]
+fn has_tensor_cores(x: &Tensor) -> bool {
+    crate::cudnn::has_tensor_cores(x.device())
+}
+
+/// Without cuDNN nothing rounds the factors.
+#[cfg(not(feature = "cudnn"))]
+fn has_tensor_cores(_: &Tensor) -> bool {
+    false
 }
 
 pub(crate) fn require_bias(op: &'static str, weight: &Tensor, bias: &Tensor) -> Result<()> {
@@ -298,9 +313,9 @@ pub(crate) struct Family {
 
 impl Family {
     /// Convolution has kernels of this crate on the CPU and of cuDNN on CUDA. If it is a matrix product of its operands as stored,
-    /// candle's matrix product by cuBLAS is faster on CUDA.
+    /// candle's matrix product by cuBLAS is faster on CUDA; it does not round the factors.
     fn has_kernel(&self, x: &Tensor) -> bool {
-        let product = composed::is_pointwise(&self.geometry) && self.accuracy != Accuracy::Bf16;
+        let product = composed::is_pointwise(&self.geometry) && !self.accuracy.rounds_factors();
         !is_composed(x) || (cfg!(feature = "cudnn") && x.device().is_cuda() && !product)
     }
 

@@ -39,14 +39,16 @@ pub enum Error {
         /// The device of the other tensor.
         right: candle_core::DeviceLocation,
     },
-    /// Mixed precision is not available for these tensors.
+    /// Mixed precision (bf16 or TF32 products) is not available for these tensors.
     #[error(
-        "{op}: mixed precision needs f32 tensors on CUDA and a build with `--features cudnn`; found {dtype} tensors on {device:?}; use \
-         another accuracy"
+        "{op}: {products} products need f32 tensors on a CUDA device of compute capability 8.0 or above, and a build with `--features \
+         cudnn`; found {dtype} tensors on {device:?}; use another accuracy"
     )]
     MixedPrecision {
         /// The operation.
         op: &'static str,
+        /// The requested format of the factors, `bf16` or `tf32`.
+        products: &'static str,
         /// The dtype found.
         dtype: String,
         /// The device of the tensors.

@@ -19,6 +19,7 @@ mod cudnn;
 mod dropout;
 mod error;
 mod fused_relu;
+pub mod host;
 #[allow(unsafe_code, reason = "vector instructions, and threads that write parts of one slice")]
 pub mod kernels;
 mod layout;

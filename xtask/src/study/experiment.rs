@@ -421,7 +421,12 @@ mod tests {
         assert!(fails("fig4", "quick", &["rules.false_discovery_rate=1"]).contains("rules.false_discovery_rate"));
         let layers = fails("vit", "quick", &["measure.layer_images_per_class=151"]);
         assert!(layers.contains("= 151 contradicts data.train_images_per_class = 150"), "{layers}");
-        assert!(fails("fig4", "quick", &["train.mixed_precision=true"]).contains("train.device is `cpu`"));
+        for setting in ["train.mixed_precision", "train.tf32"] {
+            let error = fails("fig4", "quick", &[&format!("{setting}=true")]);
+            assert!(error.contains(setting) && error.contains("train.device is `cpu`"), "{error}");
+        }
+        let both = ["train.device=cuda:0", "train.mixed_precision=true", "train.tf32=true"];
+        assert!(fails("fig4", "quick", &both).contains("mixed_precision (bf16) is true too"));
     }
 
     #[test]

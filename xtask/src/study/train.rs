@@ -34,6 +34,9 @@ pub(crate) struct Train {
     /// Whether convolutions multiply in bf16 during training, which needs a CUDA device and cuDNN. Measurements never do.
     #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) mixed_precision: bool,
+    /// Whether convolutions multiply in TF32 during training, under the same conditions. Measurements never do.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(crate) tf32: bool,
     /// The optimiser.
     #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) optimizer: OptimizerName,
@@ -198,6 +201,7 @@ impl Train {
             seed,
             penalty,
             mixed_precision: self.mixed_precision,
+            tf32: self.tf32,
             schedule: self.schedule.in_steps(per_epoch),
             label_smoothing: self.label_smoothing,
             clip: (self.clip > 0.0).then_some(self.clip),
@@ -251,12 +255,13 @@ impl Train {
                 bail!("{name}: expected a number in [0, 1), got {value}");
             }
         }
-        if self.mixed_precision && !matches!(self.device, DeviceName::Cuda(_)) {
-            bail!(
-                "train.mixed_precision: it takes a CUDA device and cuDNN, but train.device is `{}`; set one of them to \
-                 something else",
-                self.device
-            );
+        for (name, set) in [("train.mixed_precision", self.mixed_precision), ("train.tf32", self.tf32)] {
+            if set && !matches!(self.device, DeviceName::Cuda(_)) {
+                bail!(
+                    "{name}: it takes a CUDA device and cuDNN, but train.device is `{}`; set one of them to something else",
+                    self.device
+                );
+            }
         }
         self.check_optimizer()?;
         self.schedule.check(self.epochs)?;

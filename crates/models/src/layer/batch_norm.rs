@@ -1,6 +1,6 @@
 //! Batch norm as a layer that owns its running statistics.
 
-use candle_core::{DType, Tensor, Var};
+use candle_core::{Tensor, Var};
 use ops::PoolSettings;
 use ops::nhwc::{
     BatchNormGradients, BatchNormLinearization, BatchNormTangent, ChannelMoments, MaxPositions, batch_norm_eval_affine,
@@ -72,8 +72,11 @@ impl BatchNorm2d {
     }
 
     fn update(&self, moments: &ChannelMoments) -> Result<()> {
-        blend(&self.running_mean, &moments.mean)?;
-        blend(&self.running_variance, &moments.unbiased_variance())?;
+        let [mean, variance] = [&self.running_mean, &self.running_variance];
+        let (new_mean, new_variance) =
+            moments.running_statistics(&mean.as_detached_tensor(), &variance.as_detached_tensor(), MOMENTUM)?;
+        mean.set(&new_mean)?;
+        variance.set(&new_variance)?;
         let count = (self.batch_count.as_detached_tensor() + 1.0)?;
         Ok(self.batch_count.set(&count)?)
     }
@@ -159,14 +162,6 @@ impl BatchNorm2d {
     fn running_deviation(&self) -> Result<Tensor> {
         Ok(self.running_variance.as_detached_tensor().affine(1.0, self.epsilon)?.sqrt()?)
     }
-}
-
-/// running ← (1 − momentum)·running + momentum·batch.
-fn blend(running: &Var, batch: &[f64]) -> Result<()> {
-    let old: Vec<f64> = running.as_detached_tensor().to_dtype(DType::F64)?.to_vec1()?;
-    let new: Vec<f64> = old.iter().zip(batch).map(|(old, batch)| (1.0 - MOMENTUM) * old + MOMENTUM * batch).collect();
-    let new = Tensor::from_vec(new, running.shape(), running.device())?.to_dtype(running.dtype())?;
-    Ok(running.set(&new)?)
 }
 
 impl Layer for BatchNorm2d {

@@ -19,7 +19,7 @@
 use std::sync::Arc;
 
 use candle_core::Tensor;
-use ops::{Accuracy, Activation};
+use ops::Activation;
 
 use super::batch_norm::NormFusion;
 use super::conv::{ConvFusion, ReluMask};
@@ -36,7 +36,7 @@ pub(super) struct Mode {
     pub(super) batch_statistics: bool,
     /// Whether tangents are asked for; also set for passes with candle's graph.
     pub(super) tangents: bool,
-    /// Whether convolutions multiply in bf16.
+    /// Whether convolutions multiply in bf16 or TF32.
     pub(super) mixed_precision: bool,
 }
 
@@ -46,7 +46,7 @@ impl Mode {
 
     /// The mode of a pass, with or without tangents.
     pub(super) fn of(pass: &Pass, tangents: bool) -> Self {
-        let mixed_precision = pass.accuracy == Accuracy::Bf16;
+        let mixed_precision = pass.accuracy.rounds_factors();
         Self { batch_statistics: pass.batch_statistics, tangents, mixed_precision }
     }
 
@@ -174,7 +174,7 @@ fn linear_with_neighbours(layers: &[Arc<dyn Layer>], mode: Mode) -> Option<(Line
     let at = usize::from(gelu(0).is_some());
     let linear = match kind(at) {
         Kind::Linear(linear) => linear.clone(),
-        // In mixed precision a convolution multiplies in bf16, and a linear layer does not.
+        // In mixed precision a convolution rounds its factors, and a linear layer does not.
         Kind::Conv2d(conv) if !mode.mixed_precision => conv.as_linear()?,
         _ => return None,
     };

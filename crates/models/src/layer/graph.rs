@@ -2,6 +2,7 @@
 
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Tensor, Var};
+use ops::host;
 
 use super::{Footprint, GradientAccumulator, Layer, LayerInput, LayerLinearization, Tape};
 use crate::{Error, Pass, Result};
@@ -145,5 +146,5 @@ pub(crate) fn relative_change(dtype: DType) -> f64 {
 }
 
 fn norm(tensor: &Tensor) -> Result<f64> {
-    Ok(tensor.detach().to_dtype(DType::F64)?.sqr()?.sum_all()?.to_scalar::<f64>()?.sqrt())
+    Ok(host::read_scalar(&tensor.detach().to_dtype(DType::F64)?.sqr()?.sum_all()?)?.sqrt())
 }

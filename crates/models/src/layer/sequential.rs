@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use candle_core::{DType, Tensor};
+use ops::host;
 
 use super::compile::{Mode, compile};
 use super::{Addend, Kind, Layer, LayerInput, LayerLinearization, SequentialTape};
@@ -160,7 +161,8 @@ impl Sequential {
         let mut x = x.clone();
         for (name, layer) in &self.layers {
             x = layer.forward(&x, pass).ok()?;
-            let sum = x.to_dtype(DType::F64).and_then(|x| x.abs()?.sum_all()?.to_scalar::<f64>()).ok()?;
+            let sum = x.to_dtype(DType::F64).and_then(|x| x.abs()?.sum_all()).ok()?;
+            let sum = host::read_scalar(&sum).ok()?;
             if !sum.is_finite() {
                 return Some(name.clone());
             }

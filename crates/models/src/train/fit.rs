@@ -4,8 +4,10 @@ use std::collections::VecDeque;
 use std::ops::ControlFlow;
 
 use candle_core::Tensor;
+use ops::host;
 use serde::{Deserialize, Serialize};
 
+use super::unread_step::{Attempt, StepValues, UnreadBatch, UnreadStep};
 use super::{
     Divergence, GcPenalty, Gradients, LabelledBatch, MovingAverage, Optimizer, OptimizerState, PenalisedPass, Schedule,
     TargetLoss,
@@ -14,7 +16,8 @@ use crate::{Error, Network, Pass, Result};
 
 /// The batches of a training.
 pub trait BatchSource {
-    /// Images `[n, …]` and labels `[n]` u32 of the batch at `index`. The same index must always give the same batch.
+    /// Images `[n, …]` and labels `[n]` u32 of the batch at `index`. The same index must always give the same batch. Images are on the
+    /// network's device. Labels may be on the CPU, where the loss reads them without waiting for the device.
     ///
     /// Step s of a run uses the batches s·k to s·k + k − 1, where k is the number of batches that a step accumulates.
     ///
@@ -46,6 +49,10 @@ pub struct Fit {
     pub clip: Option<f64>,
     /// Whether convolutions multiply in bf16 (see [`Pass::mixed_precision`]), on CUDA with the feature `cudnn` only.
     pub mixed_precision: bool,
+    /// Whether convolutions multiply in TF32 (see [`Pass::tf32`]), on CUDA with the feature `cudnn` only; not by default. It excludes
+    /// [`mixed_precision`](Self::mixed_precision).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tf32: bool,
     /// Number of batches whose gradients are averaged for one step, 1 by default. Batch norm normalises each batch by itself.
     pub accumulate: usize,
     /// Ends the run early, once the loss has come down to this level.
@@ -167,6 +174,7 @@ impl Fit {
             penalty: None,
             clip: None,
             mixed_precision: false,
+            tf32: false,
             accumulate: 1,
             target_loss: None,
             ema: None,
@@ -231,6 +239,8 @@ impl Fit {
     }
 
     /// One step, unless the divergence rule is broken; then parameters and running statistics are those before the step.
+    ///
+    /// The host reads values of the device once, after the backward passes: see [`UnreadStep::read`].
     fn step(
         &self,
         network: &Network,
@@ -239,13 +249,16 @@ impl Fit {
     ) -> Result<Attempt<StepDone>> {
         let statistics = network.params().statistics()?;
         let diverged = |loss| statistics.restore().map(|()| Attempt::Diverged { loss });
-        let mut step = match self.mean_loss(network, progress.step, batches)? {
+        let mut step = match self.backward(network, progress.step, batches)? {
             Attempt::Done(step) => step,
             Attempt::Diverged { loss } => return diverged(loss),
         };
-        let squared_norm = step.gradients.squared_norm()?;
+        let StepValues { loss, complexity, squared_norm } = match step.read(|loss| self.has_diverged(loss))? {
+            Attempt::Done(values) => values,
+            Attempt::Diverged { loss } => return diverged(loss),
+        };
         if !squared_norm.is_finite() {
-            return diverged(step.loss);
+            return diverged(loss);
         }
         if let Some(largest) = self.clip {
             step.gradients.clip(squared_norm.sqrt(), largest)?;
@@ -256,73 +269,75 @@ impl Fit {
             average.update(network, decay)?;
         }
         progress.step += 1;
-        let reached_target = self.target_loss.is_some_and(|target| target.reached(&mut progress.recent, step.loss));
+        let reached_target = self.target_loss.is_some_and(|target| target.reached(&mut progress.recent, loss));
         let observation = Observation {
             step: progress.step,
-            loss: Some(step.loss),
-            penalised_complexity: step.complexity,
+            loss: Some(loss),
+            penalised_complexity: complexity,
             squared_gradient_norm: Some(squared_norm),
         };
         Ok(Attempt::Done(StepDone { observation, reached_target }))
     }
 
-    /// Loss, complexity and gradients of one step: their means over its batches.
-    fn mean_loss(&self, network: &Network, step: u64, batches: &mut impl BatchSource) -> Result<Attempt<BatchLoss>> {
+    /// The backward passes of one step: the losses of its batches, and their mean gradients.
+    fn backward<'a>(
+        &self,
+        network: &'a Network,
+        step: u64,
+        batches: &mut impl BatchSource,
+    ) -> Result<Attempt<UnreadStep<'a>>> {
         let count = self.accumulate as u64;
-        let mut mean = BatchLoss { loss: 0.0, complexity: None, gradients: Gradients::default() };
+        let mut of_step = UnreadStep { batches: Vec::new(), gradients: Gradients::default() };
         for index in step * count..(step + 1) * count {
             let (images, labels) = batches.batch(index)?;
             let batch = LabelledBatch { images: &images, labels: &labels, label_smoothing: self.label_smoothing };
-            let of_batch = match &self.penalty {
-                None => self.plain_loss(network, index, &batch)?,
-                Some(penalty) => self.penalised_loss(penalty, network, index, &batch)?,
+            let (of_batch, gradients) = match &self.penalty {
+                None => {
+                    let (loss, gradients) = Gradients::of_loss_tensor(network, &batch, &self.pass(index))?;
+                    (UnreadBatch { loss, penalty: None }, gradients)
+                }
+                Some(penalty) => match self.penalised_backward(penalty, network, index, &batch)? {
+                    Attempt::Done(of_batch) => of_batch,
+                    Attempt::Diverged { loss } => return Ok(Attempt::Diverged { loss }),
+                },
             };
-            let of_batch = match of_batch {
-                Attempt::Done(of_batch) => of_batch,
-                Attempt::Diverged { loss } => return Ok(Attempt::Diverged { loss }),
-            };
-            mean.gradients.add(of_batch.gradients)?;
-            mean.loss += of_batch.loss / count as f64;
-            if let Some(complexity) = of_batch.complexity {
-                *mean.complexity.get_or_insert(0.0) += complexity / count as f64;
-            }
+            of_step.gradients.add(gradients)?;
+            of_step.batches.push(of_batch);
         }
         if count > 1 {
-            mean.gradients.scale(1.0 / count as f64)?;
+            of_step.gradients.scale(1.0 / count as f64)?;
         }
-        Ok(Attempt::Done(mean))
+        Ok(Attempt::Done(of_step))
     }
 
-    /// Loss and gradients of the batch at `index`, which also addresses the dropout.
-    fn plain_loss(&self, network: &Network, index: u64, batch: &LabelledBatch<'_>) -> Result<Attempt<BatchLoss>> {
-        let (loss, gradients) = Gradients::of_loss(network, batch, &self.pass(index))?;
-        if self.has_diverged(loss) {
-            return Ok(Attempt::Diverged { loss });
-        }
-        Ok(Attempt::Done(BatchLoss { loss, complexity: None, gradients }))
-    }
-
-    /// The same with the penalty, whose probes are addressed by `index` too.
-    fn penalised_loss(
+    /// Loss and gradients of the batch at `index`, which also addresses the dropout and the probes of the penalty.
+    fn penalised_backward<'a>(
         &self,
         penalty: &GcPenalty,
-        network: &Network,
+        network: &'a Network,
         index: u64,
         batch: &LabelledBatch<'_>,
-    ) -> Result<Attempt<BatchLoss>> {
+    ) -> Result<Attempt<(UnreadBatch<'a>, Gradients)>> {
         let forward = PenalisedPass::new(network, batch, self.pass(index))?;
-        let loss = forward.loss();
-        if self.has_diverged(loss) {
-            return Ok(Attempt::Diverged { loss });
+        let loss = forward.loss().clone();
+        if forward.by_graph() {
+            let loss = host::read_scalar(&loss)?;
+            if self.has_diverged(loss) {
+                return Ok(Attempt::Diverged { loss });
+            }
         }
-        let (complexity, _, gradients) = forward.gradients(penalty, index)?;
-        Ok(Attempt::Done(BatchLoss { loss, complexity: Some(complexity), gradients }))
+        let (penalty, gradients) = forward.gradients(penalty, index)?;
+        Ok(Attempt::Done((UnreadBatch { loss, penalty: Some(penalty) }, gradients)))
     }
 
     /// The pass of the batch at `index`.
     fn pass(&self, index: u64) -> Pass {
         let pass = Pass::training(self.seed, index);
-        if self.mixed_precision { pass.mixed_precision() } else { pass }
+        match (self.mixed_precision, self.tf32) {
+            (true, _) => pass.mixed_precision(),
+            (false, true) => pass.tf32(),
+            (false, false) => pass,
+        }
     }
 
     fn has_diverged(&self, loss: f64) -> bool {
@@ -344,6 +359,9 @@ impl Fit {
         let strength = self.penalty.as_ref().map_or(0.0, |penalty| penalty.strength);
         if !(strength.is_finite() && strength >= 0.0) {
             return refuse("penalty strength", strength.to_string(), "it is a finite number, not below 0");
+        }
+        if self.mixed_precision && self.tf32 {
+            return refuse("tf32", "true".into(), "mixed_precision (bf16) is true too; set one of them to false");
         }
         if self.steps == 0 {
             return refuse("steps", "0".into(), "it is at least 1");
@@ -380,28 +398,9 @@ fn observed(
     }
 }
 
-/// The result of a step, or its divergence: a loss or gradient that broke the divergence rule.
-enum Attempt<T> {
-    Done(T),
-    Diverged {
-        /// The cross-entropy at which the rule was broken, in nats.
-        loss: f64,
-    },
-}
-
 /// A step that was done.
 struct StepDone {
     observation: Observation,
     /// Whether the loss has come down to the target.
     reached_target: bool,
-}
-
-/// Loss and gradients of one batch, or their means over the batches of one step.
-struct BatchLoss {
-    /// The cross-entropy alone, in nats.
-    loss: f64,
-    /// Estimated geometric complexity, where the loss has a penalty.
-    complexity: Option<f64>,
-    /// Of the loss with the penalty.
-    gradients: Gradients,
 }

@@ -6,9 +6,10 @@ use candle_core::backprop::GradStore;
 use candle_core::{DType, Tensor, Var};
 #[cfg(doc)]
 use ops::cross_entropy;
-use ops::cross_entropy_with_gradient;
 use ops::nhwc::channel_dot;
+use ops::{cross_entropy_with_gradient, host};
 
+use super::penalised_pass::PenaltyValues;
 use super::{GcPenalty, PenalisedPass};
 use crate::layer::GradientAccumulator;
 use crate::params::Params;
@@ -36,7 +37,7 @@ pub struct Gradients(BTreeMap<String, Tensor>);
 
 /// Images with their labels, and the label smoothing of their cross-entropy.
 ///
-/// **Shapes** images `[n, c, h, w]` (or `[n, d]`), labels `[n]` u32.
+/// **Shapes** images `[n, c, h, w]` (or `[n, d]`) on the network's device, labels `[n]` u32 there or on the CPU.
 #[derive(Debug, Clone, Copy)]
 pub struct LabelledBatch<'a> {
     /// The images.
@@ -103,11 +104,31 @@ impl Gradients {
     /// # Ok::<(), models::Error>(())
     /// ```
     pub fn of_loss(network: &Network, batch: &LabelledBatch<'_>, pass: &Pass) -> Result<(f64, Self)> {
+        let (loss, gradients) = Self::of_loss_tensor(network, batch, pass)?;
+        Ok((host::read_scalar(&loss)?, gradients))
+    }
+
+    /// As [`Gradients::of_loss`], with the loss as a scalar on the network's device: the host does not wait for its value.
+    ///
+    /// **Errors** as [`Gradients::of_loss`].
+    ///
+    /// ```
+    /// use candle_core::{DType, Device, Tensor};
+    /// use models::train::{Gradients, LabelledBatch};
+    /// use models::{Architecture, Initialisation, Network, Pass};
+    /// let text = "family = 'mlp'\ninputs = 2\nhidden = [3]\nclasses = 2";
+    /// let net = Network::new(&Architecture::from_toml(text)?, Initialisation::HeNormal, 0, DType::F64, &Device::Cpu)?;
+    /// let (images, labels) = (Tensor::zeros((1, 2), DType::F64, &Device::Cpu)?, Tensor::new(&[1u32], &Device::Cpu)?);
+    /// let batch = LabelledBatch { images: &images, labels: &labels, label_smoothing: 0.0 };
+    /// let (loss, _) = Gradients::of_loss_tensor(&net, &batch, &Pass::training(0, 0))?;
+    /// assert_eq!(models::ops::host::read_scalar(&loss)?, Gradients::of_loss(&net, &batch, &Pass::training(0, 0))?.0);
+    /// # Ok::<(), models::Error>(())
+    /// ```
+    pub fn of_loss_tensor(network: &Network, batch: &LabelledBatch<'_>, pass: &Pass) -> Result<(Tensor, Self)> {
         on_workers(|| {
             let forward = network.tracked().linearize_logits(batch.images, false, pass)?;
             let (loss, cotangent) =
                 cross_entropy_with_gradient(&forward.head.output, batch.labels, batch.label_smoothing)?;
-            let loss = loss.to_dtype(DType::F64)?.to_scalar::<f64>()?;
             let mut sums = GradientAccumulator::of_parameters();
             forward.into_vjp(&cotangent, &mut sums)?;
             Ok((loss, Self::from_sums(network.params(), sums)))
@@ -154,8 +175,12 @@ impl Gradients {
         pass: &Pass,
     ) -> Result<PenalisedLoss> {
         let forward = PenalisedPass::new(network, batch, *pass)?;
-        let loss = forward.loss();
-        let (complexity, mismatch, gradients) = forward.gradients(penalty, step)?;
+        let loss = forward.loss().clone();
+        let (penalty, gradients) = forward.gradients(penalty, step)?;
+        let tensors: Vec<&Tensor> = [&loss].into_iter().chain(penalty.tensors()).collect();
+        let mut elements = host::read_together(&tensors)?.into_iter();
+        let loss = elements.next().into_iter().flatten().sum();
+        let PenaltyValues { complexity, mismatch } = penalty.values(&mut elements)?;
         Ok(PenalisedLoss { loss, complexity, gradients, mismatch })
     }
 
@@ -192,13 +217,18 @@ impl Gradients {
     ///
     /// **Errors** [`Error::Operation`] for gradients that are neither f32 nor f64.
     pub fn squared_norm(&self) -> Result<f64> {
-        let mut total = 0.0;
-        for gradient in self.0.values() {
+        let squares = self.squares()?;
+        let squares = host::read_together(&squares.iter().collect::<Vec<_>>())?;
+        Ok(squares.iter().flatten().fold(0.0, |sum, square| sum + square))
+    }
+
+    /// Σ g² of each gradient, `[1]` in f64 each, on the device.
+    pub(super) fn squares(&self) -> Result<Vec<Tensor>> {
+        let square = |gradient: &Tensor| -> Result<Tensor> {
             let column = gradient.flatten_all()?.reshape(((), 1))?;
-            let sum = channel_dot(&column, &column)?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
-            total += sum.first().copied().unwrap_or(0.0);
-        }
-        Ok(total)
+            Ok(channel_dot(&column, &column)?.to_dtype(DType::F64)?)
+        };
+        self.0.values().map(square).collect()
     }
 
     /// Scales all gradients by one factor so that their norm, which is `norm` now, is at most `largest`: PyTorch's

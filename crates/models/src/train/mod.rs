@@ -9,6 +9,7 @@ mod optimizer;
 mod penalised_pass;
 mod schedule;
 mod stopping;
+mod unread_step;
 
 pub use checkpoint::{Checkpoint, CheckpointHeader};
 pub use checkpoint_folder::{Checkpoints, Keep};

@@ -1,13 +1,14 @@
 //! Loss and gradients of a batch with geometric complexity as a term of the loss, without a graph.
 
-use candle_core::{DType, Tensor};
+use candle_core::Tensor;
+use gc_core::PenaltyProbes;
 use ops::cross_entropy_with_gradient;
 use serde::{Deserialize, Serialize};
 
 use super::{Gradients, LabelledBatch};
 use crate::layer::GradientAccumulator;
 use crate::linearization::LogitsTape;
-use crate::squared_vjp::{SquaredVjp, SquaredVjps, mismatch};
+use crate::squared_vjp::{SquaredNorms, SquaredVjp, SquaredVjps};
 use crate::{Error, Network, Pass, Result};
 
 /// λ·GC as a term of the loss.
@@ -24,28 +25,51 @@ pub struct GcPenalty {
 /// The forward pass of a penalised step; the loss is known before any backward pass.
 pub(super) struct PenalisedPass<'a> {
     network: &'a Network,
-    images: &'a Tensor,
+    images: Tensor,
     pass: Pass,
     forward: LogitsTape<'a>,
-    loss: f64,
+    /// The mean cross-entropy alone, in nats: a scalar on the device.
+    loss: Tensor,
     /// The gradient of the loss by the class scores.
     cotangent: Tensor,
 }
 
+/// The penalty of a batch, whose values are still on the device.
+pub(super) struct UnreadPenalty<'a> {
+    network: &'a Network,
+    images: Tensor,
+    pass: Pass,
+    probes: PenaltyProbes,
+    vjps: Vec<SquaredVjp>,
+}
+
+/// The values of a penalty.
+pub(super) struct PenaltyValues {
+    /// The estimated geometric complexity of the batch.
+    pub(super) complexity: f64,
+    /// The error of the tangents: see [`PenalisedLoss::mismatch`](super::PenalisedLoss::mismatch).
+    pub(super) mismatch: f64,
+}
+
 impl<'a> PenalisedPass<'a> {
-    pub(super) fn new(network: &'a Network, batch: &LabelledBatch<'a>, pass: Pass) -> Result<Self> {
+    pub(super) fn new(network: &'a Network, batch: &LabelledBatch<'_>, pass: Pass) -> Result<Self> {
         let forward = network.tracked().linearize_logits(batch.images, true, &pass)?;
         let (loss, cotangent) = cross_entropy_with_gradient(&forward.head.output, batch.labels, batch.label_smoothing)?;
-        let loss = loss.to_dtype(DType::F64)?.to_scalar::<f64>()?;
-        Ok(Self { network, images: batch.images, pass, forward, loss, cotangent })
+        Ok(Self { network, images: batch.images.clone(), pass, forward, loss, cotangent })
     }
 
-    /// The mean cross-entropy alone, in nats.
-    pub(super) fn loss(&self) -> f64 {
-        self.loss
+    /// The mean cross-entropy alone, in nats: a scalar on the device.
+    pub(super) fn loss(&self) -> &Tensor {
+        &self.loss
     }
 
-    /// The estimated geometric complexity of the batch, the error of the tangents, and the gradients of loss + λ·complexity.
+    /// Whether candle's graph differentiates a layer. Such a layer reads values in the passes of the penalty, and refuses those that
+    /// are not finite.
+    pub(super) fn by_graph(&self) -> bool {
+        self.forward.body.by_graph()
+    }
+
+    /// The penalty, and the gradients of loss + λ·complexity. No value is read, unless [by a graph](Self::by_graph).
     ///
     /// Where J depends on the input of a layer (training-mode batch norm, smooth activations), the penalty's gradient by that
     /// input is added to the cotangent in the backward pass of the loss, so that no further backward pass is needed.
@@ -53,20 +77,33 @@ impl<'a> PenalisedPass<'a> {
         self,
         GcPenalty { strength, estimator }: &GcPenalty,
         step: u64,
-    ) -> Result<(f64, f64, Gradients)> {
+    ) -> Result<(UnreadPenalty<'a>, Gradients)> {
         let Self { network, images, pass, forward, cotangent, .. } = self;
         let view = network.tracked();
         let probes = estimator.probes(&forward.features, view.batch_norm_mode(&pass), step)?;
         let factor = strength * probes.gradient_factor();
         let mut sums = GradientAccumulator::of_parameters();
-        let vjps = SquaredVjps { view, tape: &forward.body, images, units: estimator.input_units() };
-        let squared_norms = probes.cotangents().iter().map(|v| vjps.of(v, factor, &mut sums));
-        let squared_norms = squared_norms.collect::<Result<Vec<_>>>()?;
-        let mismatch = agreement(&squared_norms)?;
-        let squared_norms: Vec<_> = squared_norms.into_iter().map(|vjp| vjp.norms).collect();
-        let (complexity, _) = probes.complexity(&squared_norms, || view.first_non_finite_layer(images, &pass))?;
+        let vjps = SquaredVjps { view, tape: &forward.body, images: &images, units: estimator.input_units() };
+        let vjps = probes.cotangents().iter().map(|v| vjps.of(v, factor, &mut sums)).collect::<Result<Vec<_>>>()?;
         forward.into_vjp(&cotangent, &mut sums)?;
-        Ok((complexity, mismatch, Gradients::from_sums(network.params(), sums)))
+        let penalty = UnreadPenalty { network, images, pass, probes, vjps };
+        Ok((penalty, Gradients::from_sums(network.params(), sums)))
+    }
+}
+
+impl UnreadPenalty<'_> {
+    /// The tensors whose elements [`UnreadPenalty::values`] takes.
+    pub(super) fn tensors(&self) -> impl Iterator<Item = &Tensor> {
+        self.vjps.iter().flat_map(SquaredVjp::tensors)
+    }
+
+    /// Takes the elements of [`UnreadPenalty::tensors`].
+    pub(super) fn values(&self, elements: &mut impl Iterator<Item = Vec<f64>>) -> Result<PenaltyValues> {
+        let SquaredNorms { norms, mismatch } = SquaredNorms::of(&self.vjps, elements);
+        require_agreement(mismatch)?;
+        let layer = || self.network.tracked().first_non_finite_layer(&self.images, &self.pass);
+        let (complexity, _) = self.probes.complexity(&norms, layer)?;
+        Ok(PenaltyValues { complexity, mismatch })
     }
 }
 
@@ -74,10 +111,8 @@ impl<'a> PenalisedPass<'a> {
 /// tenth of it for the maps that were tried, and a wrong derivative rule is far above it.
 const LARGEST_MISMATCH: f64 = 0.05;
 
-/// The relative difference of tangents and VJPs, or an error if they contradict each other. Layers with rules of their own always
-/// agree.
-fn agreement(vjps: &[SquaredVjp]) -> Result<f64> {
-    let mismatch = mismatch(vjps);
+/// Returns an error if tangents and VJPs contradict each other. Layers with rules of their own always agree.
+fn require_agreement(mismatch: f64) -> Result<()> {
     // A complexity that is not finite has an error of its own.
-    if mismatch > LARGEST_MISMATCH { Err(Error::TangentMismatch { mismatch }) } else { Ok(mismatch) }
+    if mismatch > LARGEST_MISMATCH { Err(Error::TangentMismatch { mismatch }) } else { Ok(()) }
 }

@@ -45,10 +45,9 @@ pub(crate) struct Normalising {
 }
 
 impl Normalising {
-    pub(crate) fn new(mean: &[f64], inverse: &[f64], [scale, shift]: [&Tensor; 2], fused_relu: bool) -> Result<Self> {
-        let on_device = |values: &[f64]| Tensor::new(values, scale.device()).map(Some);
-        let (mean, inverse) = (on_device(mean)?, on_device(inverse)?);
-        Ok(Self { mean, inverse, scale: Some(scale.clone()), shift: Some(shift.clone()), fused_relu })
+    pub(crate) fn new([mean, inverse]: [&Tensor; 2], [scale, shift]: [&Tensor; 2], fused_relu: bool) -> Self {
+        let [mean, inverse, scale, shift] = [mean, inverse, scale, shift].map(|values| Some(values.clone()));
+        Self { mean, inverse, scale, shift, fused_relu }
     }
 
     /// Only a mean.

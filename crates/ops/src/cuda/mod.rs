@@ -13,6 +13,7 @@ mod memory;
 
 use candle_core::{DType, Result, Tensor};
 
+use crate::channel_moments::DeviceMoments;
 use crate::kernels::pool::PoolGeometry;
 use launch::{Call, Pool, parts};
 
@@ -64,16 +65,14 @@ pub(crate) fn channel_dot(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     sums(Terms::Products, a, b, &Normalising::default())?.get(0)?.to_dtype(a.dtype())
 }
 
-/// Mean and variance (divisor: the number of rows) per channel.
-pub(crate) fn moments(x: &Tensor) -> Result<(Vec<f64>, Vec<f64>)> {
+/// Mean and variance (divisor: the number of rows) per channel, `[c]` in f64 on the device.
+pub(crate) fn moments(x: &Tensor) -> Result<DeviceMoments> {
     let count = rows(x) as f64;
     let mean = (sums(Terms::Values, x, x, &Normalising::default())?.get(0)? / count)?;
     let centred = (sums(Terms::Centred, x, x, &Normalising::around(mean.clone()))? / count)?;
     // The mean is rounded; the variance is corrected for its error.
-    let variance = (centred.get(1)? - centred.get(0)?.sqr()?)?;
-    let mut mean = Tensor::cat(&[&mean, &variance], 0)?.to_vec1::<f64>()?;
-    let variance = mean.split_off(channels(x));
-    Ok((mean, variance.into_iter().map(|variance| variance.max(0.0)).collect()))
+    let variance = rectify(&(centred.get(1)? - centred.get(0)?.sqr()?)?)?;
+    Ok(DeviceMoments { mean, variance })
 }
 
 /// The batch norm of x, with a fused ReLU if `by` has one.

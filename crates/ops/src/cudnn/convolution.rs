@@ -102,7 +102,7 @@ fn output_in<T: Number>(
 ) -> Result<CudaStorage> {
     let device = x.0.device();
     first_supported::<T>(g, accuracy, |plan| {
-        let of = Descriptors::<T>::new(&handle(device)?, g, plan.arrangement)?;
+        let of = Descriptors::<T>::new(&handle(device)?, g, plan.arrangement, plan.math)?;
         let forward = ConvForward { conv: &of.convolution, x: &of.image, w: &of.filter, y: &of.output };
         let mut workspace = workspace(device, forward.get_workspace_size(plan.forward)?)?;
         let (x, weight) = (images::<T>(x, plan)?, filters::<T>(g, weight, plan)?);
@@ -124,7 +124,7 @@ fn input_gradient_in<T: Number>(
 ) -> Result<CudaStorage> {
     let device = dy.0.device();
     first_supported::<T>(g, accuracy, |plan| {
-        let of = Descriptors::<T>::new(&handle(device)?, g, plan.arrangement)?;
+        let of = Descriptors::<T>::new(&handle(device)?, g, plan.arrangement, plan.math)?;
         let backward = ConvBackwardData { conv: &of.convolution, dx: &of.image, w: &of.filter, dy: &of.output };
         let mut workspace = workspace(device, backward.get_workspace_size(plan.backward_data)?)?;
         let (dy, weight) = (images::<T>(dy, plan)?, filters::<T>(g, weight, plan)?);
@@ -147,7 +147,7 @@ fn weight_gradient_in<T: Number>(
 ) -> Result<CudaStorage> {
     let device = x.0.device();
     first_supported::<T>(g, accuracy, |plan| {
-        let of = Descriptors::<T>::new(&handle(device)?, g, plan.arrangement)?;
+        let of = Descriptors::<T>::new(&handle(device)?, g, plan.arrangement, plan.math)?;
         let backward = ConvBackwardFilter { conv: &of.convolution, x: &of.image, dw: &of.filter, dy: &of.output };
         let mut workspace = workspace(device, backward.get_workspace_size(plan.backward_filter)?)?;
         let (x, dy) = (images::<T>(x, plan)?, images::<T>(dy, plan)?);

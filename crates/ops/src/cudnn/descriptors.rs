@@ -5,7 +5,7 @@ use std::sync::Arc;
 use candle_core::cuda_backend::CudaDType;
 use candle_core::cuda_backend::cudarc::cudnn::sys::{
     cudnnConvolutionMode_t::CUDNN_CROSS_CORRELATION,
-    cudnnMathType_t::{self, CUDNN_FMA_MATH, CUDNN_TENSOR_OP_MATH},
+    cudnnMathType_t::{self, CUDNN_DEFAULT_MATH, CUDNN_FMA_MATH, CUDNN_TENSOR_OP_MATH},
     cudnnTensorFormat_t::{self, CUDNN_TENSOR_NCHW, CUDNN_TENSOR_NHWC},
 };
 use candle_core::cuda_backend::cudarc::cudnn::{
@@ -16,7 +16,7 @@ use candle_core::{Result, WithDType};
 
 use half::bf16;
 
-use crate::kernels::ConvGeometry;
+use crate::kernels::{Accuracy, ConvGeometry};
 
 /// The order of the dimensions in memory.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -31,42 +31,55 @@ pub(super) enum Arrangement {
 pub(super) trait Number: CudaDType + CudnnDataType + DeviceRepr + WithDType {
     /// The type in which products are summed.
     type Sum: CudnnDataType;
-    /// The arithmetic units that multiply.
-    const MATH: cudnnMathType_t;
     const ZERO: Self;
     const ONE: Self;
     /// The arrangements that support any convolution, best first. Double precision supports channels first only.
     const ARRANGEMENTS: &'static [Arrangement];
     /// Whether Winograd algorithms support the type.
     const WINOGRAD: bool;
+
+    /// The arithmetic units that multiply.
+    fn math(accuracy: Accuracy) -> cudnnMathType_t;
 }
 
 impl Number for f32 {
     type Sum = f32;
-    // Exact products: by default cuDNN rounds the factors to TF32.
-    const MATH: cudnnMathType_t = CUDNN_FMA_MATH;
     const ZERO: Self = 0.0;
     const ONE: Self = 1.0;
     const ARRANGEMENTS: &'static [Arrangement] = &[Arrangement::ChannelsLast, Arrangement::ChannelsFirst];
     const WINOGRAD: bool = true;
+
+    fn math(accuracy: Accuracy) -> cudnnMathType_t {
+        match accuracy {
+            // By default cuDNN rounds the factors to TF32, on devices with tensor cores for it.
+            Accuracy::Tf32 => CUDNN_DEFAULT_MATH,
+            _ => CUDNN_FMA_MATH,
+        }
+    }
 }
 
 impl Number for f64 {
     type Sum = f64;
-    const MATH: cudnnMathType_t = CUDNN_FMA_MATH;
     const ZERO: Self = 0.0;
     const ONE: Self = 1.0;
     const ARRANGEMENTS: &'static [Arrangement] = &[Arrangement::ChannelsFirst];
     const WINOGRAD: bool = false;
+
+    fn math(_: Accuracy) -> cudnnMathType_t {
+        CUDNN_FMA_MATH
+    }
 }
 
 impl Number for bf16 {
     type Sum = f32;
-    const MATH: cudnnMathType_t = CUDNN_TENSOR_OP_MATH;
     const ZERO: Self = bf16::ZERO;
     const ONE: Self = bf16::ONE;
     const ARRANGEMENTS: &'static [Arrangement] = &[Arrangement::ChannelsLast, Arrangement::ChannelsFirst];
     const WINOGRAD: bool = false;
+
+    fn math(_: Accuracy) -> cudnnMathType_t {
+        CUDNN_TENSOR_OP_MATH
+    }
 }
 
 /// The descriptors of one convolution.
@@ -78,7 +91,12 @@ pub(super) struct Descriptors<T: Number> {
 }
 
 impl<T: Number> Descriptors<T> {
-    pub(super) fn new(cudnn: &Arc<Cudnn>, g: &ConvGeometry, arrangement: Arrangement) -> Result<Self> {
+    pub(super) fn new(
+        cudnn: &Arc<Cudnn>,
+        g: &ConvGeometry,
+        arrangement: Arrangement,
+        math: cudnnMathType_t,
+    ) -> Result<Self> {
         let format: cudnnTensorFormat_t = match arrangement {
             Arrangement::ChannelsLast => CUDNN_TENSOR_NHWC,
             Arrangement::ChannelsFirst => CUDNN_TENSOR_NCHW,
@@ -93,7 +111,7 @@ impl<T: Number> Descriptors<T> {
             integers(g.dilation)?,
             CUDNN_CROSS_CORRELATION,
         )?;
-        convolution.set_math_type(T::MATH)?;
+        convolution.set_math_type(math)?;
         let [groups] = integers([g.groups])?;
         convolution.set_group_count(groups)?;
         Ok(Self {

@@ -13,9 +13,25 @@ pub enum Accuracy {
     /// Direct sums only: error about 5e-7 of the output's root mean square.
     Accurate,
     /// Mixed precision: factors of f32 products are rounded to bf16 (eight bits of mantissa) and summed in f32. The error is
-    /// about 3e-3 of the output's root mean square. Operations return an error unless the tensors are on CUDA and the feature
-    /// `cudnn` is on. The CPU kernels treat it as [`Accuracy::Accurate`].
+    /// about 3e-3 of the output's root mean square. Operations return an error unless the tensors are on CUDA (compute capability
+    /// 8.0 or above) and the feature `cudnn` is on. The CPU kernels treat it as [`Accuracy::Accurate`].
     Bf16,
+    /// TF32: factors of f32 products are rounded to ten bits of mantissa and summed in f32, as in PyTorch's convolutions on CUDA by
+    /// default. A factor changes by at most 2⁻¹⁰ of itself, in bf16 by 2⁻⁸. It has the conditions of [`Accuracy::Bf16`].
+    Tf32,
+}
+
+impl Accuracy {
+    /// Whether the factors of f32 products are rounded to fewer bits, which only convolutions on CUDA with the feature `cudnn` do.
+    ///
+    /// ```
+    /// use ops::Accuracy;
+    /// let rounds = [Accuracy::Fast, Accuracy::Accurate, Accuracy::Bf16, Accuracy::Tf32].map(Accuracy::rounds_factors);
+    /// assert_eq!(rounds, [false, false, true, true]);
+    /// ```
+    pub fn rounds_factors(self) -> bool {
+        matches!(self, Self::Bf16 | Self::Tf32)
+    }
 }
 
 /// The sizes of one 2-D convolution: activations NHWC, weights `[out, in / groups, kernel height, kernel width]`.

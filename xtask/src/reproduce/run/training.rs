@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 use datasets::{Augmentation, BatchOptions, Batches, Order, Position, Prefetch};
 use models::Network;
 use models::train::{Fit, FitOutcome, Observation, Observer, Progress};
@@ -235,8 +235,17 @@ pub(super) fn source(batches: &Batches, ahead: usize) -> impl FnMut(u64) -> cand
             batch
         };
         let batch = batch.map_err(candle_core::Error::wrap)?;
-        Ok((batch.images, batch.labels))
+        let labels = if batch.labels.device().is_cpu() { batch.labels } else { labels_on_cpu(batches, position)? };
+        Ok((batch.images, labels))
     }
+}
+
+/// The labels of a batch on the CPU, where the loss reads them without waiting for the device.
+fn labels_on_cpu(batches: &Batches, position: Position) -> candle_core::Result<Tensor> {
+    let indices = batches.indices(position).map_err(candle_core::Error::wrap)?;
+    let labels = batches.images().labels();
+    let labels: Vec<u32> = indices.into_iter().filter_map(|index| labels.get(index).copied()).collect();
+    Tensor::new(labels, &Device::Cpu)
 }
 
 /// The training as `models` describes it.
