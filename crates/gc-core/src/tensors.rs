@@ -34,21 +34,25 @@ pub(crate) trait OfRow {
     fn of_row<T: Widen>(&self, row: &[T]) -> Self::Output;
 }
 
-/// The result of each row of `[n, …]`, read once. None where the numbers are not f32 or f64 on the CPU.
+/// The result of each row of `[n, …]`, read once. None for empty rows, and where the numbers are not f32 or f64 on the CPU.
 pub(crate) fn of_each_row<O: OfRow>(tensor: &Tensor, of: &O) -> Result<Option<Vec<O::Output>>> {
     let tensor = tensor.contiguous()?;
-    let (rows, count) = (tensor.dims().first().copied().unwrap_or(1), tensor.elem_count());
+    let count = tensor.elem_count();
+    let length = count / tensor.dims().first().copied().unwrap_or(1).max(1);
+    if length == 0 {
+        return Ok(None);
+    }
     let (storage, layout) = tensor.storage_and_layout();
-    let (range, length) = (layout.start_offset()..layout.start_offset() + count, (count / rows.max(1)).max(1));
+    let range = layout.start_offset()..layout.start_offset() + count;
     Ok(match &*storage {
-        Storage::Cpu(CpuStorage::F32(numbers)) => {
-            Some(numbers[range].chunks_exact(length).map(|row| of.of_row(row)).collect())
-        }
-        Storage::Cpu(CpuStorage::F64(numbers)) => {
-            Some(numbers[range].chunks_exact(length).map(|row| of.of_row(row)).collect())
-        }
+        Storage::Cpu(CpuStorage::F32(numbers)) => Some(rows(numbers.get(range), length, of)),
+        Storage::Cpu(CpuStorage::F64(numbers)) => Some(rows(numbers.get(range), length, of)),
         _ => None,
     })
+}
+
+fn rows<T: Widen, O: OfRow>(numbers: Option<&[T]>, length: usize, of: &O) -> Vec<O::Output> {
+    numbers.unwrap_or_default().chunks_exact(length).map(|row| of.of_row(row)).collect()
 }
 
 /// Σ x².
