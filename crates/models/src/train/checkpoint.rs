@@ -214,7 +214,7 @@ fn tensors(network: &Network, progress: &Progress) -> BTreeMap<String, Tensor> {
 /// The settings of a training as text. A setting that earlier versions did not have is left out where it is off, so that their
 /// checkpoints continue.
 fn settings(fit: &Fit) -> String {
-    format!("{fit:?}").replace(", ema: None", "")
+    format!("{fit:?}").replace(", ema: None", "").replace(", tf32: false", "")
 }
 
 fn entry(path: &Path, header: &CheckpointHeader) -> Result<HashMap<String, String>> {
