@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use candle_core::{DType, Device, Tensor};
 
-use crate::{Result, host};
+use crate::{Error, Result, host};
 
 /// Mean and variance of each channel of a batch, as batch norm uses them.
 ///
@@ -68,7 +68,7 @@ impl ChannelMoments {
 
     /// The means, `[c]`.
     ///
-    /// **Errors** [`Error::Candle`](crate::Error::Candle) if the device fails. Moments on a device are [read](host::read_f64).
+    /// **Errors** [`Error::Candle`] if the device fails. Moments on a device are [read](host::read_f64).
     pub fn mean(&self) -> Result<Vec<f64>> {
         self.read(|moments| &moments.mean, |moments| &moments.mean)
     }
@@ -101,7 +101,7 @@ impl ChannelMoments {
     ///
     /// **Shapes** `mean`, `variance` and the results `[c]`.
     ///
-    /// **Errors** [`Error::Candle`](crate::Error::Candle) for statistics of another size or on another device than the batch.
+    /// **Errors** [`Error::Shape`] unless both are `[c]`, [`Error::Candle`] if the device fails.
     ///
     /// ```
     /// use candle_core::{DType, Device, Tensor};
@@ -113,6 +113,8 @@ impl ChannelMoments {
     /// # Ok::<(), ops::Error>(())
     /// ```
     pub fn running_statistics(&self, mean: &Tensor, variance: &Tensor, momentum: f64) -> Result<(Tensor, Tensor)> {
+        self.require_channels(mean)?;
+        self.require_channels(variance)?;
         match &self.values {
             Values::Host(moments) => {
                 let unbiased: Vec<f64> = moments.variance.iter().map(|variance| variance * self.unbiased()).collect();
@@ -123,6 +125,22 @@ impl ChannelMoments {
                 Ok((blend_tensors(mean, &moments.mean, momentum)?, blend_tensors(variance, &unbiased, momentum)?))
             }
         }
+    }
+
+    fn require_channels(&self, running: &Tensor) -> Result<()> {
+        let channels = match &self.values {
+            Values::Host(moments) => moments.mean.len(),
+            Values::Device(moments) => moments.mean.elem_count(),
+        };
+        if running.dims() == [channels] {
+            return Ok(());
+        }
+        Err(Error::Shape {
+            op: "batch-norm",
+            left: vec![channels],
+            right: running.dims().to_vec(),
+            rule: "running statistics have one value per channel".into(),
+        })
     }
 
     /// The factor that turns the divisor `count` into `count` − 1.
@@ -215,6 +233,11 @@ mod tests {
                 assert_eq!((mean.dtype(), variance.dtype()), (dtype, dtype));
                 assert_near(&host::read_f64(&mean).unwrap(), &[1.5, 11.6, 3.4], tolerance);
                 assert_near(&host::read_f64(&variance).unwrap(), &[7.95, 4.75, 5.4], tolerance);
+                let short = mean.narrow(0, 0, 2).unwrap();
+                for refused in [(&short, &variance), (&mean, &short)] {
+                    let error = moments.running_statistics(refused.0, refused.1, 0.1).unwrap_err();
+                    assert!(matches!(&error, Error::Shape { right, .. } if right == &[2]), "{error}");
+                }
             }
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result as CandleResult, Shape, Tensor, WithDType};
 
-use super::composed::{self, Compose, apply1};
+use super::composed::{self, Compose, apply1, is_composed};
 use super::cpu::{dispatch_float, elements, require_float};
 use super::product::hadamard;
 use crate::kernels::loss;
@@ -14,7 +14,8 @@ use crate::{Error, Result, host};
 ///
 /// **Definition** −(1/n) Σᵢ Σ_c tᵢ_c ln softmax(logitsᵢ)_c with t = (1 − s)·onehot(label) + s/k, s the smoothing.
 ///
-/// **Shapes** `logits` `[n, k]`, `labels` `[n]` u32; result a scalar, in nats.
+/// **Shapes** `logits` `[n, k]`, `labels` `[n]` u32; result a scalar, in nats. Labels may be on the CPU while the logits are on a device:
+/// they are [read](crate::host), which needs no wait there.
 ///
 /// **Errors** [`Error::Shape`] if the sizes do not match or a label is not below k; [`Error::Setting`] for a smoothing
 /// outside [0, 1); [`Error::DType`] unless the logits are f32 or f64 and the labels u32.
@@ -73,6 +74,9 @@ pub fn cross_entropy_jvp(
 pub fn cross_entropy_with_gradient(logits: &Tensor, labels: &Tensor, smoothing: f64) -> Result<(Tensor, Tensor)> {
     let targets = Targets::new(logits, labels, smoothing)?;
     let logits = logits.detach();
+    if is_composed(&logits) {
+        return composed::cross_entropy_with_gradient(&logits, &targets.labels, targets.smoothing);
+    }
     Ok((apply1(&logits, CrossEntropy(targets.clone()))?, apply1(&logits, CrossEntropyGradient(targets))?))
 }
 

@@ -426,7 +426,7 @@ mod tests {
             assert!(error.contains(setting) && error.contains("train.device is `cpu`"), "{error}");
         }
         let both = ["train.device=cuda:0", "train.mixed_precision=true", "train.tf32=true"];
-        assert!(fails("fig4", "quick", &both).contains("mixed_precision, which multiplies in bf16"));
+        assert!(fails("fig4", "quick", &both).contains("mixed_precision (bf16) is true too"));
     }
 
     #[test]

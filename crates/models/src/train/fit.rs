@@ -361,11 +361,7 @@ impl Fit {
             return refuse("penalty strength", strength.to_string(), "it is a finite number, not below 0");
         }
         if self.mixed_precision && self.tf32 {
-            return refuse(
-                "tf32",
-                "true".into(),
-                "mixed_precision, which multiplies in bf16, is true as well; one of them is false",
-            );
+            return refuse("tf32", "true".into(), "mixed_precision (bf16) is true too; set one of them to false");
         }
         if self.steps == 0 {
             return refuse("steps", "0".into(), "it is at least 1");

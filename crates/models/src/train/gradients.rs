@@ -37,7 +37,7 @@ pub struct Gradients(BTreeMap<String, Tensor>);
 
 /// Images with their labels, and the label smoothing of their cross-entropy.
 ///
-/// **Shapes** images `[n, c, h, w]` (or `[n, d]`), labels `[n]` u32.
+/// **Shapes** images `[n, c, h, w]` (or `[n, d]`) on the network's device, labels `[n]` u32 there or on the CPU.
 #[derive(Debug, Clone, Copy)]
 pub struct LabelledBatch<'a> {
     /// The images.

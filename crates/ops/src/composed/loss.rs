@@ -22,12 +22,26 @@ fn log_softmax(logits: &Tensor) -> Result<Tensor> {
 
 /// −(1/n) Σ t·ln softmax over rows of logits.
 pub(crate) fn cross_entropy(logits: &Tensor, labels: &[u32], smoothing: f64) -> Result<Tensor> {
-    let products = (log_softmax(logits)? * targets(logits, labels, smoothing)?)?;
-    Ok(products.sum_all()?.affine(-1.0 / labels.len() as f64, 0.0)?)
+    mean(&log_softmax(logits)?, &targets(logits, labels, smoothing)?)
 }
 
 /// (softmax − t)/n.
 pub(crate) fn cross_entropy_gradient(logits: &Tensor, labels: &[u32], smoothing: f64) -> Result<Tensor> {
-    let difference = (log_softmax(logits)?.exp()? - targets(logits, labels, smoothing)?)?;
-    Ok(difference.affine(1.0 / labels.len() as f64, 0.0)?)
+    gradient(&log_softmax(logits)?, &targets(logits, labels, smoothing)?)
+}
+
+/// Both, with one copy of the targets to the device.
+pub(crate) fn cross_entropy_with_gradient(logits: &Tensor, labels: &[u32], smoothing: f64) -> Result<(Tensor, Tensor)> {
+    let (logarithms, targets) = (log_softmax(logits)?, targets(logits, labels, smoothing)?);
+    Ok((mean(&logarithms, &targets)?, gradient(&logarithms, &targets)?))
+}
+
+fn mean(logarithms: &Tensor, targets: &Tensor) -> Result<Tensor> {
+    let rows = logarithms.dims2()?.0;
+    Ok((logarithms * targets)?.sum_all()?.affine(-1.0 / rows as f64, 0.0)?)
+}
+
+fn gradient(logarithms: &Tensor, targets: &Tensor) -> Result<Tensor> {
+    let rows = logarithms.dims2()?.0;
+    Ok((logarithms.exp()? - targets)?.affine(1.0 / rows as f64, 0.0)?)
 }

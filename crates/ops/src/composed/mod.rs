@@ -32,7 +32,7 @@ pub(crate) use batch_norm::on_device;
 pub(crate) use batch_norm::{moments, normalised, training_gradients, training_tangent_cotangent_term};
 pub(crate) use convolution::{input_gradient, is_pointwise, output, weight_gradient};
 pub(crate) use graph::in_graph;
-pub(crate) use loss::{cross_entropy, cross_entropy_gradient};
+pub(crate) use loss::{cross_entropy, cross_entropy_gradient, cross_entropy_with_gradient};
 pub(crate) use pool::{average, gather, max_positions, scatter, spread};
 use recorded::{is_recorded, recorded1, recorded2, recorded3};
 pub(crate) use sample_norm::SampleNorm;

@@ -1,5 +1,5 @@
 //! Convolution on CUDA by cuDNN: forward, backward-data and backward-filter. `tests/cuda.rs` of `models` compares it with the CPU
-//! kernels if there is a device. It was run on an H100.
+//! kernels if there is a device. It was run on an H100; TF32 products were not.
 //!
 //! Candle's own convolution calls cuDNN for the forward pass only, lets it round f32 to TF32 (ten bits of mantissa, CUDNN_DEFAULT_MATH),
 //! and has no group, no rectangular stride and no deterministic gradient. Here the factors of products are rounded only if
