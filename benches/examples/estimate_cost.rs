@@ -4,8 +4,8 @@
 //!
 //! Nets: the presets' small VGG on glyphs, with initial weights and trained; VGG-13 with initial weights on normal pixels. jacobian_regularizer
 //! draws n unit directions for each image (n = 1 by default). On m of the N images its variance is (S² + τ²/n)/m − S²/N, with S² between
-//! images and τ² of one direction (Cochran, 1977, equation 10.10), and it needs m(1 + n) passes. S² and τ² are measured on all images with two directions each. Ours are means
-//! over 20 seeds, each with its own order of the images.
+//! images and τ² of one direction (Cochran, 1977, equation 10.10), and it needs m(1 + n) passes. S² and τ² are measured on all images with
+//! two directions each. Ours are means over 20 seeds, each with its own order of the images.
 #![allow(clippy::print_stdout, clippy::expect_used, reason = "an example prints, and stops at its first error")]
 
 use std::ops::ControlFlow;

@@ -125,7 +125,7 @@ fn neighbours(inputs: &Tensor, dimension: D) -> Result<Vec<f64>> {
 
 #[cfg(test)]
 mod tests {
-    use candle_core::Device;
+    use candle_core::{DType, Device};
 
     use super::*;
 
@@ -148,11 +148,12 @@ mod tests {
         for shape in [&[3usize, 5][..], &[2, 1], &[4, 7, 9], &[3, 2, 5, 11], &[2, 3, 1, 1], &[2, 2, 33, 17]] {
             let draws: Vec<f64> = (0..shape.iter().product::<usize>()).map(|at| (at as f64 * 1.7).sin()).collect();
             let all = Tensor::from_vec(draws, shape, &Device::Cpu).unwrap();
-            for inputs in [all.clone(), all.narrow(0, 1, shape[0] - 1).unwrap()] {
-                let single = of_each_row(&inputs, &Sums { image: image(&shape[1..]) }).unwrap().unwrap();
+            let single = all.to_dtype(DType::F32).unwrap();
+            for inputs in [all.clone(), all.narrow(0, 1, shape[0] - 1).unwrap(), single] {
+                let found = of_each_row(&inputs, &Sums { image: image(&shape[1..]) }).unwrap().unwrap();
                 let expected = by_tensors(&inputs).unwrap();
-                assert_eq!(single.len(), expected.len());
-                for (found, expected) in single.iter().zip(&expected) {
+                assert_eq!(found.len(), expected.len());
+                for (found, expected) in found.iter().zip(&expected) {
                     for (sum, of_tensors) in found.iter().zip(expected) {
                         // Relative to Σ x².
                         assert!((sum - of_tensors).abs() <= 1e-13 * expected[1], "{shape:?}: {found:?}, {expected:?}");

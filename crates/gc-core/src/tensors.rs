@@ -45,14 +45,14 @@ pub(crate) fn of_each_row<O: OfRow>(tensor: &Tensor, of: &O) -> Result<Option<Ve
     let (storage, layout) = tensor.storage_and_layout();
     let range = layout.start_offset()..layout.start_offset() + count;
     Ok(match &*storage {
-        Storage::Cpu(CpuStorage::F32(numbers)) => Some(rows(numbers.get(range), length, of)),
-        Storage::Cpu(CpuStorage::F64(numbers)) => Some(rows(numbers.get(range), length, of)),
+        Storage::Cpu(CpuStorage::F32(numbers)) => numbers.get(range).map(|numbers| rows(numbers, length, of)),
+        Storage::Cpu(CpuStorage::F64(numbers)) => numbers.get(range).map(|numbers| rows(numbers, length, of)),
         _ => None,
     })
 }
 
-fn rows<T: Widen, O: OfRow>(numbers: Option<&[T]>, length: usize, of: &O) -> Vec<O::Output> {
-    numbers.unwrap_or_default().chunks_exact(length).map(|row| of.of_row(row)).collect()
+fn rows<T: Widen, O: OfRow>(numbers: &[T], length: usize, of: &O) -> Vec<O::Output> {
+    numbers.chunks_exact(length).map(|row| of.of_row(row)).collect()
 }
 
 /// Σ x².

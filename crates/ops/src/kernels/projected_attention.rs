@@ -27,7 +27,7 @@ pub(crate) struct Projection<'a, T> {
 }
 
 impl<'a, T> Projection<'a, T> {
-    /// So many rows of the weight, from this one on.
+    /// `count` rows of the weight, from the row `first` on.
     fn rows(self, first: usize, count: usize) -> Matrix<'a, T> {
         Matrix::row_major(&self.weight[first * self.inputs..][..count * self.inputs], [count, self.inputs])
     }
