@@ -182,12 +182,12 @@ impl PreluLinearization {
         same_dtype(PRELU, x, weight)?;
         let channels = x.dims().last().copied().unwrap_or(1);
         if x.rank() == 0 || !(weight.dims() == [channels] || weight.dims() == [1]) {
-            return Err(Error::Shape {
-                op: PRELU,
-                left: x.dims().to_vec(),
-                right: weight.dims().to_vec(),
-                rule: "the weight has one value, or one per channel (the last size of the input)".into(),
-            });
+            return Err(Error::shape(
+                PRELU,
+                x.dims(),
+                weight.dims(),
+                "the weight has one value, or one per channel (the last size of the input)",
+            ));
         }
         let (x, weight) = (x.detach().contiguous()?, weight.detach());
         let slopes = weight.broadcast_as(x.shape())?.contiguous()?;

@@ -59,8 +59,8 @@ fn image(x: &Tensor) -> Result<[usize; 2]> {
     match *x.dims() {
         [_, height, width, _] if x.elem_count() > 0 => Ok([height, width]),
         ref other => {
-            let rule = "the input is [n, h, w, c] and not empty".into();
-            Err(Error::Shape { op: OP, left: other.to_vec(), right: vec![], rule })
+            let rule = "the input is [n, h, w, c] and not empty";
+            Err(Error::shape(OP, other, &[], rule))
         }
     }
 }
@@ -69,7 +69,7 @@ fn require_sizes(x: &Tensor, sizes: [usize; 2]) -> Result<()> {
     if !sizes.contains(&0) {
         return Ok(());
     }
-    Err(Error::Shape { op: OP, left: x.dims().to_vec(), right: sizes.to_vec(), rule: "no size is zero".into() })
+    Err(Error::shape(OP, x.dims(), &sizes, "no size is zero"))
 }
 
 /// The matrix `[out, size]` of the means over the windows.

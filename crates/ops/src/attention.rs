@@ -69,8 +69,8 @@ impl AttentionMask {
                 Ok(Self(Arc::new(Mask { visible, samples, rows }), tokens))
             }
             ref other => {
-                let rule = "a mask is [m, t, t] or [m, 1, t] for t tokens".into();
-                Err(Error::Shape { op: OP, left: other.to_vec(), right: vec![], rule })
+                let rule = "a mask is [m, t, t] or [m, 1, t] for t tokens";
+                Err(Error::shape(OP, other, &[], rule))
             }
         }
     }
@@ -190,14 +190,15 @@ impl AttentionLinearization {
         let each = cotangents_per_row(OP, &self.y, g)?;
         let (value, shape) = (before.output_shape()?, before.input_shape(g.dim(0)?)?);
         if value != self.x.dims() {
-            return Err(shape_error(
+            return Err(Error::shape(
+                OP,
                 &value,
                 self.x.dims(),
                 "the value of the linear layer is the input of the attention",
             ));
         }
         if let Some(addend) = addend.filter(|addend| addend.dims() != shape) {
-            return Err(shape_error(addend.dims(), &shape, "the addend has the shape of the gradient"));
+            return Err(Error::shape(OP, addend.dims(), &shape, "the addend has the shape of the gradient"));
         }
         let inputs = shape.last().copied().unwrap_or(1);
         let Some(weight) = before
@@ -246,13 +247,9 @@ impl AttentionLinearization {
     }
 }
 
-fn shape_error(left: &[usize], right: &[usize], rule: &str) -> Error {
-    Error::Shape { op: OP, left: left.to_vec(), right: right.to_vec(), rule: rule.into() }
-}
-
 fn sizes(x: &Tensor, settings: AttentionSettings) -> Result<Sizes> {
     require_float(OP, x)?;
-    let refuse = |rule: &str| Error::Shape { op: OP, left: x.dims().to_vec(), right: vec![], rule: rule.into() };
+    let refuse = |rule: &str| Error::shape(OP, x.dims(), &[], rule);
     let &[samples, tokens, columns] = x.dims() else { return Err(refuse("the input is [n, t, 3·d]")) };
     if x.elem_count() == 0 || !columns.is_multiple_of(3) {
         return Err(refuse("the input is not empty, and its columns are q, k and v of one width"));
@@ -274,8 +271,8 @@ fn check_bias(x: &Tensor, bias: Option<&Tensor>, sizes: &Sizes) -> Result<()> {
     if bias.dims() == [sizes.heads, sizes.tokens, sizes.tokens] {
         return Ok(());
     }
-    let rule = "the bias is [heads, t, t] for an input [n, t, 3·d]".into();
-    Err(Error::Shape { op: OP, left: x.dims().to_vec(), right: bias.dims().to_vec(), rule })
+    let rule = "the bias is [heads, t, t] for an input [n, t, 3·d]";
+    Err(Error::shape(OP, x.dims(), bias.dims(), rule))
 }
 
 fn check_mask(x: &Tensor, mask: Option<&AttentionMask>, sizes: &Sizes) -> Result<()> {
@@ -283,8 +280,8 @@ fn check_mask(x: &Tensor, mask: Option<&AttentionMask>, sizes: &Sizes) -> Result
     if *tokens == sizes.tokens && sizes.samples.is_multiple_of(mask.samples) {
         return Ok(());
     }
-    let rule = "the mask has as many tokens as the input, and its samples divide those of the input".into();
-    Err(Error::Shape { op: OP, left: x.dims().to_vec(), right: vec![mask.samples, mask.rows, *tokens], rule })
+    let rule = "the mask has as many tokens as the input, and its samples divide those of the input";
+    Err(Error::shape(OP, x.dims(), &[mask.samples, mask.rows, *tokens], rule))
 }
 
 impl Linearized for AttentionLinearization {

@@ -123,12 +123,12 @@ pub fn batch_norm_eval_affine(
     for other in [beta, running_mean, running_variance] {
         same_dtype(OP, gamma, other)?;
         if gamma.rank() != 1 || other.dims() != gamma.dims() {
-            return Err(Error::Shape {
-                op: OP,
-                left: gamma.dims().to_vec(),
-                right: other.dims().to_vec(),
-                rule: "scale, shift, mean and variance hold one value a channel".into(),
-            });
+            return Err(Error::shape(
+                OP,
+                gamma.dims(),
+                other.dims(),
+                "scale, shift, mean and variance hold one value a channel",
+            ));
         }
     }
     let deviation = running_variance.detach().affine(1.0, epsilon)?.sqrt()?;

@@ -44,7 +44,7 @@ pub fn channel_dot(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     channels("channel-dot", a)?;
     same_dtype("channel-dot", a, b)?;
     if a.dims() != b.dims() {
-        return Err(mismatch("channel-dot", a, b, "both have the same shape"));
+        return Err(Error::shape("channel-dot", a.dims(), b.dims(), "both have the same shape"));
     }
     apply2(a, b, Dot)
 }
@@ -102,12 +102,7 @@ impl ChannelMoments {
         require_float(OP, x)?;
         let channels = x.dims().last().copied().unwrap_or(0);
         if x.elem_count() == 0 {
-            return Err(Error::Shape {
-                op: OP,
-                left: x.dims().to_vec(),
-                right: vec![],
-                rule: "the batch is not empty".into(),
-            });
+            return Err(Error::shape(OP, x.dims(), &[], "the batch is not empty"));
         }
         let (x, count) = (x.detach().contiguous()?, x.elem_count() / channels.max(1));
         let (storage, layout) = x.storage_and_layout();
@@ -130,12 +125,12 @@ pub(crate) fn check_batch_norm(x: &Tensor, gamma: &Tensor, beta: &Tensor) -> Res
     for parameter in [gamma, beta] {
         same_dtype(OP, x, parameter)?;
         if parameter.dims() != [x.dims().last().copied().unwrap_or(0)] || x.elem_count() == 0 {
-            return Err(Error::Shape {
-                op: OP,
-                left: x.dims().to_vec(),
-                right: parameter.dims().to_vec(),
-                rule: "the input is not empty, and scale and shift have one value per channel (the last size of the input)".into(),
-            });
+            return Err(Error::shape(
+                OP,
+                x.dims(),
+                parameter.dims(),
+                "the input is not empty, and scale and shift have one value per channel (the last size of the input)",
+            ));
         }
     }
     Ok(())
@@ -145,23 +140,18 @@ fn channels(op: &'static str, x: &Tensor) -> Result<usize> {
     require_float(op, x)?;
     match x.dims().last() {
         Some(&channels) if channels > 0 => Ok(channels),
-        _ => Err(Error::Shape {
-            op,
-            left: x.dims().to_vec(),
-            right: vec![],
-            rule: "the last dimension, the channels, is not empty".into(),
-        }),
+        _ => Err(Error::shape(op, x.dims(), &[], "the last dimension, the channels, is not empty")),
     }
 }
 
 fn by_channel(op: &'static str, x: &Tensor, s: &Tensor) -> Result<()> {
     let channels = channels(op, x)?;
     same_dtype(op, x, s)?;
-    if s.dims() == [channels] { Ok(()) } else { Err(mismatch(op, x, s, "the second has one value per channel")) }
-}
-
-fn mismatch(op: &'static str, left: &Tensor, right: &Tensor, rule: &str) -> Error {
-    Error::Shape { op, left: left.dims().to_vec(), right: right.dims().to_vec(), rule: rule.into() }
+    if s.dims() == [channels] {
+        Ok(())
+    } else {
+        Err(Error::shape(op, x.dims(), s.dims(), "the second has one value per channel"))
+    }
 }
 
 struct Sum;

@@ -135,12 +135,7 @@ impl ChannelMoments {
         if running.dims() == [channels] {
             return Ok(());
         }
-        Err(Error::Shape {
-            op: "batch-norm",
-            left: vec![channels],
-            right: running.dims().to_vec(),
-            rule: "running statistics have one value per channel".into(),
-        })
+        Err(Error::shape("batch-norm", &[channels], running.dims(), "running statistics have one value per channel"))
     }
 
     /// The factor that turns the divisor `count` into `count` − 1.

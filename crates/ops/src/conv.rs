@@ -62,12 +62,7 @@ impl ConvSettings {
         if g.dims() == family.output_shape().dims() {
             return Ok(family);
         }
-        Err(Error::Shape {
-            op,
-            left: g.dims().to_vec(),
-            right: family.output_shape().into_dims(),
-            rule: "a cotangent has the shape of the output".into(),
-        })
+        Err(Error::shape(op, g.dims(), &family.output_shape().into_dims(), "a cotangent has the shape of the output"))
     }
 
     /// Returns an error unless the cotangent has the shape of the output for this input.
@@ -87,7 +82,7 @@ impl ConvSettings {
     }
 
     pub(crate) fn geometry(&self, op: &'static str, input: &[usize], weight: &[usize]) -> Result<ConvGeometry> {
-        let shape_error = |rule: String| Error::Shape { op, left: input.to_vec(), right: weight.to_vec(), rule };
+        let shape_error = |rule: String| Error::shape(op, input, weight, rule);
         let (&[batch, height, width, in_channels], &[out_channels, group_channels, kernel_height, kernel_width]) =
             (input, weight)
         else {
@@ -216,12 +211,7 @@ pub(crate) fn require_bias(op: &'static str, weight: &Tensor, bias: &Tensor) -> 
     if weight.dims().first() == bias.dims().first() && bias.rank() == 1 {
         return Ok(());
     }
-    Err(Error::Shape {
-        op,
-        left: weight.dims().to_vec(),
-        right: bias.dims().to_vec(),
-        rule: "the bias has one value per output channel".into(),
-    })
+    Err(Error::shape(op, weight.dims(), bias.dims(), "the bias has one value per output channel"))
 }
 
 /// The linear layer y = x·weightᵀ + bias, as PyTorch's `linear`.
@@ -240,20 +230,10 @@ pub(crate) fn require_bias(op: &'static str, weight: &Tensor, bias: &Tensor) -> 
 /// ```
 pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     let (&[samples, inputs], &[outputs, weight_inputs]) = (x.dims(), weight.dims()) else {
-        return Err(Error::Shape {
-            op: "linear",
-            left: x.dims().to_vec(),
-            right: weight.dims().to_vec(),
-            rule: "the input is [n, in] and the weight [out, in]".into(),
-        });
+        return Err(Error::shape("linear", x.dims(), weight.dims(), "the input is [n, in] and the weight [out, in]"));
     };
     if inputs != weight_inputs {
-        return Err(Error::Shape {
-            op: "linear",
-            left: x.dims().to_vec(),
-            right: weight.dims().to_vec(),
-            rule: "both have the same second size".into(),
-        });
+        return Err(Error::shape("linear", x.dims(), weight.dims(), "both have the same second size"));
     }
     let row = x.reshape((1, 1, samples, inputs))?;
     let y = conv2d(&row, &weight.reshape((outputs, inputs, 1, 1))?, bias, ConvSettings::default())?;

@@ -89,6 +89,5 @@ fn require_rank(x: &Tensor, weight: &[usize]) -> Result<()> {
 }
 
 fn wrong_rank(x: &[usize], weight: &[usize]) -> Error {
-    let rule = "sequences are [n, l, c] and the weight is [out, in / groups, k]".into();
-    Error::Shape { op: "conv1d", left: x.to_vec(), right: weight.to_vec(), rule }
+    Error::shape("conv1d", x, weight, "sequences are [n, l, c] and the weight is [out, in / groups, k]")
 }

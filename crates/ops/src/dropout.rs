@@ -63,8 +63,8 @@ fn factors(op: &'static str, count: usize, probability: f64, stream: &mut stream
 pub fn stochastic_depth_mask(like: &Tensor, probability: f64, stream: &mut streams::Stream) -> Result<Tensor> {
     const OP: &str = "stochastic-depth";
     let Some(samples) = like.dims().first().copied() else {
-        let rule = "the input is [n, …]".into();
-        return Err(Error::Shape { op: OP, left: vec![], right: vec![], rule });
+        let rule = "the input is [n, …]";
+        return Err(Error::shape(OP, &[], &[], rule));
     };
     let mut shape = vec![1; like.rank()];
     shape.splice(..1, [samples]);

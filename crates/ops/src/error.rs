@@ -72,6 +72,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// [`Error::Shape`] of these shapes.
+    pub(crate) fn shape(op: &'static str, left: &[usize], right: &[usize], rule: impl Into<String>) -> Self {
+        Self::Shape { op, left: left.to_vec(), right: right.to_vec(), rule: rule.into() }
+    }
+
     /// Converts into a candle error, for use in a candle custom operation.
     pub fn into_candle(self) -> candle_core::Error {
         match self {

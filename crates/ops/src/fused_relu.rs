@@ -73,12 +73,12 @@ pub(crate) fn cotangents_per_sample(op: &'static str, output: &[usize], g: &Tens
         {
             Ok(rows / n)
         }
-        (got, output) => Err(Error::Shape {
+        (got, output) => Err(Error::shape(
             op,
-            left: got.to_vec(),
-            right: output.to_vec(),
-            rule: "cotangents have the shape of the output, with one or more rows per row of the output".into(),
-        }),
+            got,
+            output,
+            "cotangents have the shape of the output, with one or more rows per row of the output",
+        )),
     }
 }
 

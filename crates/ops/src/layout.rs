@@ -46,12 +46,7 @@ pub fn to_nchw(x: &Tensor) -> Result<Tensor> {
 fn reordered(x: &Tensor, order: Order) -> Result<Tensor> {
     require_float(order.name(), x)?;
     if x.rank() != 4 {
-        return Err(Error::Shape {
-            op: order.name(),
-            left: x.dims().to_vec(),
-            right: vec![],
-            rule: "images have four dimensions".into(),
-        });
+        return Err(Error::shape(order.name(), x.dims(), &[], "images have four dimensions"));
     }
     let view = order.view(x)?;
     // A view that is contiguous already needs no copy.

@@ -70,10 +70,15 @@ impl LinearLinearization {
             require_derivative(activation, 1)?;
         }
         let (&[.., _, inputs], [outputs, weight_inputs, rest @ ..]) = (x.dims(), weight.dims()) else {
-            return Err(shape_error(x, weight, "the input is [n, …, in] and the weight [out, in]"));
+            return Err(Error::shape(OP, x.dims(), weight.dims(), "the input is [n, …, in] and the weight [out, in]"));
         };
         if inputs != *weight_inputs || !matches!(rest, [] | [1, 1]) || x.elem_count() == 0 || *outputs == 0 {
-            return Err(shape_error(x, weight, "no size is 0, and the last size of the input is that of the weight"));
+            return Err(Error::shape(
+                OP,
+                x.dims(),
+                weight.dims(),
+                "no size is 0, and the last size of the input is that of the weight",
+            ));
         }
         for parameter in std::iter::once(weight).chain(bias) {
             same_dtype(OP, x, parameter)?;
@@ -172,12 +177,12 @@ impl LinearLinearization {
     pub fn value_plus(&self, addend: &Tensor) -> Result<Tensor> {
         same_dtype(OP, &self.weight, addend)?;
         if addend.dims() != self.output_shape()? {
-            return Err(Error::Shape {
-                op: OP,
-                left: self.output_shape()?,
-                right: addend.dims().to_vec(),
-                rule: "the addend has the shape of the value".into(),
-            });
+            return Err(Error::shape(
+                OP,
+                &self.output_shape()?,
+                addend.dims(),
+                "the addend has the shape of the value",
+            ));
         }
         self.product(self.x()?, self.activation, self.bias.as_ref(), Some(addend))
     }
@@ -238,7 +243,7 @@ impl LinearLinearization {
         let value = self.output_shape()?;
         if next.shape != value {
             let rule = "the input of the next layer has the shape of this layer's value";
-            return Err(Error::Shape { op: OP, left: value, right: next.shape.clone(), rule: rule.into() });
+            return Err(Error::shape(OP, &value, &next.shape, rule));
         }
         let ([hidden, inputs], outputs) = (self.weight.dims2().map(|(out, width)| [out, width])?, next.weight.dim(0)?);
         let rows = self.shape.iter().product::<usize>() / inputs;
@@ -298,10 +303,6 @@ impl LinearLinearization {
             None => Ok(t.detach()),
         }
     }
-}
-
-fn shape_error(x: &Tensor, weight: &Tensor, rule: &str) -> Error {
-    Error::Shape { op: OP, left: x.dims().to_vec(), right: weight.dims().to_vec(), rule: rule.into() }
 }
 
 /// `values` times `factors` from index `first` on, repeated.

@@ -122,12 +122,7 @@ pub(crate) fn check_tangent(op: &'static str, x: &[usize], t: &Tensor) -> Result
     if t.dims() == x {
         return Ok(());
     }
-    Err(Error::Shape {
-        op,
-        left: t.dims().to_vec(),
-        right: x.to_vec(),
-        rule: "a tangent has the shape of the input".into(),
-    })
+    Err(Error::shape(op, t.dims(), x, "a tangent has the shape of the input"))
 }
 
 /// Returns an error unless `g` has one cotangent per row of an output of this shape.
@@ -135,10 +130,5 @@ pub(crate) fn check_single_cotangent(op: &'static str, output: &[usize], g: &Ten
     if g.dims() == output {
         return Ok(());
     }
-    Err(Error::Shape {
-        op,
-        left: g.dims().to_vec(),
-        right: output.to_vec(),
-        rule: "a cotangent has the shape of the output".into(),
-    })
+    Err(Error::shape(op, g.dims(), output, "a cotangent has the shape of the output"))
 }

@@ -90,8 +90,7 @@ impl Targets {
     fn new(logits: &Tensor, labels: &Tensor, smoothing: f64) -> Result<Self> {
         const OP: &str = "cross-entropy";
         require_float(OP, logits)?;
-        let refuse =
-            |rule: String| Error::Shape { op: OP, left: logits.dims().to_vec(), right: labels.dims().to_vec(), rule };
+        let refuse = |rule: String| Error::shape(OP, logits.dims(), labels.dims(), rule);
         let &[samples, classes] = logits.dims() else {
             return Err(refuse("the logits are [n, k]".into()));
         };

@@ -63,12 +63,7 @@ impl PoolSettings {
 
     /// The geometry of a pooling of images of this shape.
     fn geometry_of(&self, op: &'static str, dims: &[usize]) -> Result<PoolGeometry> {
-        let refuse = |rule: &str| Error::Shape {
-            op,
-            left: dims.to_vec(),
-            right: vec![self.kernel[0], self.kernel[1]],
-            rule: rule.into(),
-        };
+        let refuse = |rule: &str| Error::shape(op, dims, &self.kernel, rule);
         let &[batch, height, width, channels] = dims else {
             return Err(refuse("the input is [n, h, w, c]"));
         };
@@ -152,12 +147,12 @@ pub fn max_pool2d_vjp(x: &Tensor, g: &Tensor, settings: PoolSettings) -> Result<
     let positions = MaxPositions::of(x, settings)?;
     // One cotangent per image: the scatter of more is not differentiable.
     if g.dims() != positions.positions.dims() {
-        return Err(Error::Shape {
-            op: "max-pool-scatter",
-            left: g.dims().to_vec(),
-            right: positions.positions.dims().to_vec(),
-            rule: "a cotangent has the shape of the output".into(),
-        });
+        return Err(Error::shape(
+            "max-pool-scatter",
+            g.dims(),
+            positions.positions.dims(),
+            "a cotangent has the shape of the output",
+        ));
     }
     positions.scatter(g)
 }
@@ -179,12 +174,7 @@ pub fn global_avg_pool2d_vjp(g: &Tensor, [height, width]: [usize; 2]) -> Result<
     const OP: &str = "global-avg-pool";
     require_float(OP, g)?;
     let &[batch, channels] = g.dims() else {
-        return Err(Error::Shape {
-            op: OP,
-            left: g.dims().to_vec(),
-            right: vec![],
-            rule: "the cotangent is [n, c]".into(),
-        });
+        return Err(Error::shape(OP, g.dims(), &[], "the cotangent is [n, c]"));
     };
     let spread = g.affine(1.0 / (height * width).max(1) as f64, 0.0)?.reshape((batch, 1, 1, channels))?;
     Ok(spread.broadcast_as((batch, height, width, channels))?.contiguous()?)
@@ -228,14 +218,14 @@ pub fn avg_pool2d_vjp(g: &Tensor, [height, width]: [usize; 2], settings: PoolSet
     const OP: &str = "avg-pool-spread";
     require_float(OP, g)?;
     let &[batch, rows, columns, channels] = g.dims() else {
-        let rule = "the cotangent is [n, h', w', c]".into();
-        return Err(Error::Shape { op: OP, left: g.dims().to_vec(), right: vec![], rule });
+        let rule = "the cotangent is [n, h', w', c]";
+        return Err(Error::shape(OP, g.dims(), &[], rule));
     };
     let geometry = settings.geometry_of(OP, &[batch, height, width, channels])?;
     let expected = [geometry.out_height(), geometry.out_width()];
     if [rows, columns] != expected {
-        let rule = "a cotangent has the shape of the output".into();
-        return Err(Error::Shape { op: OP, left: g.dims().to_vec(), right: expected.to_vec(), rule });
+        let rule = "a cotangent has the shape of the output";
+        return Err(Error::shape(OP, g.dims(), &expected, rule));
     }
     apply1(&g.detach(), Spread(geometry))
 }
@@ -254,12 +244,7 @@ pub fn avg_pool2d_vjp(g: &Tensor, [height, width]: [usize; 2], settings: PoolSet
 /// ```
 pub fn global_avg_pool2d(x: &Tensor) -> Result<Tensor> {
     let &[batch, height, width, channels] = x.dims() else {
-        return Err(Error::Shape {
-            op: "global-avg-pool",
-            left: x.dims().to_vec(),
-            right: vec![],
-            rule: "the input is [n, h, w, c]".into(),
-        });
+        return Err(Error::shape("global-avg-pool", x.dims(), &[], "the input is [n, h, w, c]"));
     };
     let settings = PoolSettings { kernel: [height, width], ..PoolSettings::default() };
     Ok(avg_pool2d(x, settings)?.reshape((batch, channels))?)
@@ -373,12 +358,12 @@ impl MaxPositions {
     pub fn gather(&self, x: &Tensor) -> Result<Tensor> {
         let g = &self.geometry;
         if x.dims() != [g.batch, g.height, g.width, g.channels] {
-            return Err(Error::Shape {
-                op: "max-pool",
-                left: vec![g.batch, g.height, g.width, g.channels],
-                right: x.dims().to_vec(),
-                rule: "a tangent has the shape of its input".into(),
-            });
+            return Err(Error::shape(
+                "max-pool",
+                &[g.batch, g.height, g.width, g.channels],
+                x.dims(),
+                "a tangent has the shape of its input",
+            ));
         }
         apply1(x, self.gathering())
     }

@@ -48,12 +48,7 @@ pub(crate) fn require_same_shape(op: &'static str, left: &Tensor, right: &Tensor
     if left.dims() == right.dims() {
         return Ok(());
     }
-    Err(Error::Shape {
-        op,
-        left: left.dims().to_vec(),
-        right: right.dims().to_vec(),
-        rule: "both have the same shape".into(),
-    })
+    Err(Error::shape(op, left.dims(), right.dims(), "both have the same shape"))
 }
 
 struct Hadamard;

@@ -43,7 +43,7 @@ impl RowJacobians {
     pub fn of(gradients: &Tensor, shape: &[usize]) -> Result<Self> {
         let outputs = cotangents_per_sample(OP, shape, gradients)?;
         let Some(inputs) = shape.last().filter(|_| !shape.contains(&0)) else {
-            return Err(shape_error(gradients, shape, "no size of the input is 0"));
+            return Err(Error::shape(OP, gradients.dims(), shape, "no size of the input is 0"));
         };
         let rows = shape.iter().product::<usize>() / inputs;
         let jacobians = gradients.detach().contiguous()?.reshape((outputs, rows, *inputs))?;
@@ -65,7 +65,7 @@ impl RowJacobians {
         if let Some(addend) = addend {
             same_dtype(OP, g, addend)?;
             if addend.dims() != shape {
-                return Err(shape_error(addend, &shape, "the addend has the shape of the gradient"));
+                return Err(Error::shape(OP, addend.dims(), &shape, "the addend has the shape of the gradient"));
             }
         }
         let added = addend.unwrap_or(g).detach();
@@ -75,8 +75,4 @@ impl RowJacobians {
             Tensor::from_vec(gradient, shape, self.jacobians.device())?
         }))
     }
-}
-
-fn shape_error(left: &Tensor, right: &[usize], rule: &'static str) -> Error {
-    Error::Shape { op: OP, left: left.dims().to_vec(), right: right.to_vec(), rule: rule.into() }
 }

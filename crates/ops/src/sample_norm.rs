@@ -68,7 +68,7 @@ impl SampleNormSettings {
 
     fn sets(&self, x: &Tensor) -> Result<Sets> {
         require_float(OP, x)?;
-        let refuse = |rule: &str| Error::Shape { op: OP, left: x.dims().to_vec(), right: vec![], rule: rule.into() };
+        let refuse = |rule: &str| Error::shape(OP, x.dims(), &[], rule);
         let [.., channels] = *x.dims() else { return Err(refuse("the input has at least one dimension")) };
         if x.elem_count() == 0 {
             return Err(refuse("the input is not empty"));
@@ -153,12 +153,12 @@ impl SampleNormLinearization {
             };
             same_dtype(OP, x, given)?;
             if given.dims() != [sets.channels] {
-                return Err(Error::Shape {
-                    op: OP,
-                    left: x.dims().to_vec(),
-                    right: given.dims().to_vec(),
-                    rule: "scale and shift have one value per channel (the last size of the input)".into(),
-                });
+                return Err(Error::shape(
+                    OP,
+                    x.dims(),
+                    given.dims(),
+                    "scale and shift have one value per channel (the last size of the input)",
+                ));
             }
             Ok(given.detach())
         };

@@ -30,7 +30,14 @@ pub fn sample_scale(x: &Tensor, s: &Tensor) -> Result<Tensor> {
         ([rows, .., channels], [n, width]) if channels == width && *n > 0 && *rows > 0 && rows.is_multiple_of(*n) => {
             rows / n
         }
-        _ => return Err(mismatch(OP, x, s, "the second has one value per sample and channel of the first")),
+        _ => {
+            return Err(Error::shape(
+                OP,
+                x.dims(),
+                s.dims(),
+                "the second has one value per sample and channel of the first",
+            ));
+        }
     };
     let value = scaled(&x.detach(), &s.detach())?;
     if each > 1 {
@@ -79,7 +86,7 @@ pub fn sample_dot(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     same_dtype(OP, a, b)?;
     let each = super::fused_relu::cotangents_per_row(OP, b, a)?;
     let ([rows, .., channels], false) = (a.dims(), a.elem_count() == 0) else {
-        return Err(mismatch(OP, a, b, "both are [n, …, c] and not empty"));
+        return Err(Error::shape(OP, a.dims(), b.dims(), "both are [n, …, c] and not empty"));
     };
     let (rows, channels, sample) = (*rows, *channels, a.elem_count() / rows);
     if is_composed(a) {
@@ -117,8 +124,4 @@ pub fn channel_shuffle(x: &Tensor, groups: usize) -> Result<Tensor> {
     }
     let split = x.contiguous()?.reshape(((), groups, channels / groups))?;
     Ok(split.transpose(1, 2)?.contiguous()?.reshape(x.shape())?)
-}
-
-fn mismatch(op: &'static str, left: &Tensor, right: &Tensor, rule: &str) -> Error {
-    Error::Shape { op, left: left.dims().to_vec(), right: right.dims().to_vec(), rule: rule.into() }
 }

@@ -61,8 +61,8 @@ impl SoftmaxLinearization {
     pub fn at(x: &Tensor) -> Result<Self> {
         require_float(OP, x)?;
         if x.rank() == 0 || x.elem_count() == 0 {
-            let rule = "the input is not empty and has a last dimension".into();
-            return Err(Error::Shape { op: OP, left: x.dims().to_vec(), right: vec![], rule });
+            let rule = "the input is not empty and has a last dimension";
+            return Err(Error::shape(OP, x.dims(), &[], rule));
         }
         let x = x.detach();
         let y = if is_composed(&x) {

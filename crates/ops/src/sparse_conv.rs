@@ -87,12 +87,7 @@ pub fn conv2d_input_gradient_masked(
     same_dtype(OP, g, weight)?;
     let [rows, images] = [g.dims(), input].map(|shape| shape.first().copied().unwrap_or(0));
     if images == 0 || !rows.is_multiple_of(images) {
-        return Err(Error::Shape {
-            op: OP,
-            left: g.dims().to_vec(),
-            right: input.to_vec(),
-            rule: "there are one or more cotangents per image".into(),
-        });
+        return Err(Error::shape(OP, g.dims(), input, "there are one or more cotangents per image"));
     }
     let repeated: Vec<usize> = [&rows].into_iter().chain(input.iter().skip(1)).copied().collect();
     let (g, weight) = (g.detach(), weight.detach());

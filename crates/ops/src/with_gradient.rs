@@ -25,12 +25,7 @@ pub fn with_gradient(x: &Tensor, gradient: &Tensor) -> Result<Tensor> {
     const OP: &str = "with-gradient";
     same_dtype(OP, x, gradient)?;
     if x.dims() != gradient.dims() {
-        return Err(Error::Shape {
-            op: OP,
-            left: x.dims().to_vec(),
-            right: gradient.dims().to_vec(),
-            rule: "a gradient has the shape of its variable".into(),
-        });
+        return Err(Error::shape(OP, x.dims(), gradient.dims(), "a gradient has the shape of its variable"));
     }
     apply1(x, WithGradient(gradient.detach().contiguous()?))
 }

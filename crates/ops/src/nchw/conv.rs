@@ -68,12 +68,7 @@ fn family(op: &'static str, x: &Tensor, kernel: &Tensor, settings: ConvSettings)
     same_dtype(op, x, kernel)?;
     require_accuracy(op, x, settings.accuracy)?;
     let &[n, channels, height, width] = x.dims() else {
-        return Err(Error::Shape {
-            op,
-            left: x.dims().to_vec(),
-            right: kernel.dims().to_vec(),
-            rule: "the input is [n, c, h, w]".into(),
-        });
+        return Err(Error::shape(op, x.dims(), kernel.dims(), "the input is [n, c, h, w]"));
     };
     settings.family_of(op, &[n, height, width, channels], kernel.dims())
 }

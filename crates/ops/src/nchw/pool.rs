@@ -102,12 +102,7 @@ fn settings<T: ToUsize2>(kernel_size: T, stride: T) -> PoolSettings {
 /// `[n, c]` and the planes `[n·c, h, w, 1]` of `x`.
 fn planes(op: &'static str, x: &Tensor) -> Result<([usize; 2], Tensor)> {
     let &[n, channels, height, width] = x.dims() else {
-        return Err(Error::Shape {
-            op,
-            left: x.dims().to_vec(),
-            right: vec![],
-            rule: "the input is [n, c, h, w]".into(),
-        });
+        return Err(Error::shape(op, x.dims(), &[], "the input is [n, c, h, w]"));
     };
     Ok(([n, channels], x.contiguous()?.reshape((n * channels, height, width, 1))?))
 }
