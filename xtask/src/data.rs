@@ -10,7 +10,7 @@ use clap::Subcommand;
 use datasets::{ContactSheet, FileRecord, Form, Glyphs, Source};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use crate::files::write_whole;
+use crate::files::{replaceable_start, write_whole};
 use crate::output::{WIDTH, note, say, wrapped_lines};
 use crate::task::Task;
 use crate::usage::usage;
@@ -283,7 +283,9 @@ fn show(name: &str, source: Source, out: Option<&PathBuf>, shown: Shown) -> Resu
     let names: Vec<String> = (0..wanted).map(|index| all[index * all.len() / wanted].clone()).collect();
     let sheet = ContactSheet { per_class, classes: wanted, ..ContactSheet::default() };
     let path = out.cloned().unwrap_or_else(|| PathBuf::from(format!("{}.png", data.name.replace('/', "-"))));
-    write_whole(&path, &sheet.encode(&data.with_classes(&names)?.train)?)?;
+    replaceable_start(&path, b"\x89PNG", "PNG image")?;
+    // Of the training images alone: a folder need not have test images.
+    write_whole(&path, &sheet.encode(&data.train.subset_class_names(&names)?)?)?;
     say!("{}: {wanted} classes with up to {per_class} training images each, down the columns:", path.display());
     names
         .chunks(names.len().div_ceil(ContactSheet::default().columns))

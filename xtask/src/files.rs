@@ -28,18 +28,22 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
 /// # Errors
 /// A folder that is missing; a path that exists and is not a regular file; a file of something else.
 pub(crate) fn replaceable(path: &Path, columns: &[&str]) -> Result<()> {
-    in_existing_folder(path)?;
-    let Ok(mut file) = File::open(path) else { return Ok(()) };
     let header = format!("{}\n", columns.join(","));
-    let mut start = Vec::new();
-    let read = (&mut file).take(header.len() as u64).read_to_end(&mut start);
+    replaceable_start(path, header.as_bytes(), &format!("file with the columns {}", columns.join(", ")))
+}
+
+/// The same for files of another kind (`kind`, in words), all of which start with these bytes.
+///
+/// # Errors
+/// Those of [`replaceable`].
+pub(crate) fn replaceable_start(path: &Path, start: &[u8], kind: &str) -> Result<()> {
+    in_existing_folder(path)?;
+    let Ok(file) = File::open(path) else { return Ok(()) };
+    let mut found = Vec::new();
+    let read = file.take(start.len() as u64).read_to_end(&mut found);
     read.with_context(|| format!("cannot read {}", path.display()))?;
-    if !start.is_empty() && start != header.as_bytes() {
-        bail!(
-            "{} exists and is no file with the columns {}: give another path, or remove it",
-            path.display(),
-            columns.join(", ")
-        );
+    if !found.is_empty() && found != start {
+        bail!("{} exists and is no {kind}: give another path, or remove it", path.display());
     }
     Ok(())
 }
@@ -165,6 +169,10 @@ mod tests {
             check(name).unwrap();
         }
         check("new.csv").unwrap();
+        fs::write(at("old.svg"), "<svg></svg>").unwrap();
+        replaceable_start(&at("old.svg"), b"<svg", "SVG").unwrap();
+        let message = replaceable_start(&at("same.csv"), b"<svg", "SVG").unwrap_err().to_string();
+        assert!(message.contains("is no SVG: give another path"), "{message}");
         for (name, text) in [("other.csv", "sample,label\n0,1\n"), ("short", "sa"), ("image.png", "\u{89}PNG")] {
             fs::write(at(name), text).unwrap();
             assert!(check(name).unwrap_err().contains("give another path"), "{name}");

@@ -215,3 +215,26 @@ fn all_layers_are_those_that_are_measured_alone() {
         assert!(refused.status.code() == Some(2) && message.contains(needle), "{layers}: {message}");
     }
 }
+
+/// The output of a head that the weights lack would be one of random numbers.
+#[test]
+fn the_output_of_a_missing_head_is_refused_and_left_out_of_all_layers() {
+    let case = cases().into_iter().find(|case| case.name == "resnet_basic_imagenet").unwrap();
+    let layers = || -> Vec<String> {
+        let all = document(&case.run(&["--layers", "all"]));
+        all["layers"].as_array().unwrap().iter().map(|layer| layer["layer"].as_str().unwrap().to_owned()).collect()
+    };
+    let mut whole = layers();
+    let path = case.folder.path().join("w.safetensors");
+    let mut weights = safetensors::load(&path, &Device::Cpu).unwrap();
+    weights.retain(|name, _| !name.starts_with("fc."));
+    safetensors::save(&weights, &path).unwrap();
+    case.measure(&[]);
+    for option in ["--layer", "--layers"] {
+        let refused = case.run(&[option, "fc"]);
+        let message = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(refused.status.code() == Some(1) && message.contains("no weights of the head"), "{message}");
+    }
+    assert_eq!(whole.pop().as_deref(), Some("fc"));
+    assert_eq!(layers(), whole);
+}

@@ -178,3 +178,37 @@ fn it_takes_the_pairs_of_the_plug_in_and_agrees_with_it_for_many_samples() {
     assert_eq!((found.singleton_classes, found.excluded_pairs.singleton, found.excluded_pairs.missing), (1, 3, 4));
     assert!(found.mean > plug_in.mean && found.mean < 1.001 * plug_in.mean);
 }
+
+/// Both the class means and the complexities of the samples are drawn anew in each trial.
+#[test]
+fn the_error_of_geometric_collapse_includes_that_of_measured_complexities() {
+    let (width, each, trials) = (5, 40, 400);
+    let labels: Vec<u32> = (0..2 * each).map(|row| row % 2).collect();
+    let mut found = Vec::new();
+    for trial in 0..trials {
+        let mut stream = streams::stream(11, "collapse/tests/measured-complexities", trial);
+        let noise = streams::standard_normal(&mut stream, (2 * each as usize) * (width + 1));
+        let (noise, of_gc) = noise.split_at(2 * each as usize * width);
+        // Class c has mean 6 along axis c, and a sample's complexity is 10 ± 5.
+        let value = |(at, noise): (usize, &f64)| noise + if at % width == at / width % 2 { 6.0 } else { 0.0 };
+        let features: Vec<f64> = noise.iter().enumerate().map(value).collect();
+        let gc: Vec<f64> = of_gc.iter().map(|draw| 5.0 * (draw + 2.0).abs()).collect();
+        let options = ReportOptions::default().with_gc_per_sample(gc);
+        let forms = report_slice(&features, width, &labels, None, &options).unwrap().geometric;
+        found.push([
+            [forms.mixture, forms.mixture_std_error],
+            [forms.pairwise, forms.pairwise_std_error],
+            [forms.mixture_unbiased, forms.mixture_unbiased_std_error],
+            [forms.pairwise_unbiased, forms.pairwise_unbiased_std_error],
+        ]);
+    }
+    for form in 0..4 {
+        let part = |which: usize| found.iter().map(move |forms| forms[form][which].unwrap());
+        let count = f64::from(trials as u32);
+        let mean = part(0).sum::<f64>() / count;
+        let spread = (part(0).map(|value| (value - mean).powi(2)).sum::<f64>() / (count - 1.0)).sqrt();
+        let stated = (part(1).map(|error| error * error).sum::<f64>() / count).sqrt();
+        // The spread of 400 trials has a standard error of 3.5 %; without that of GC the stated error is about half.
+        assert!((stated / spread - 1.0).abs() < 0.12, "form {form}: stated {stated}, spread {spread}");
+    }
+}

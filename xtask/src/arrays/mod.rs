@@ -101,6 +101,11 @@ impl Arrays {
         self.arrays.insert(name.to_owned(), array);
     }
 
+    /// Puts these numbers in the place of an array.
+    pub(crate) fn replace(&mut self, name: &str, numbers: Tensor) {
+        self.arrays.insert(name.to_owned(), Array::Numbers(numbers));
+    }
+
     /// Moves the array `name` of another file here, under the name `as_name`.
     pub(crate) fn adopt(&mut self, name: &str, other: &mut Self, as_name: &str) -> Result<()> {
         let Some(array) = other.arrays.remove(name) else { return Err(other.unknown(name, "")) };

@@ -13,12 +13,13 @@ use std::collections::BTreeMap;
 
 use super::bounds::Bounds;
 use super::conventions::ConventionArgs;
+use super::labelled::listed;
 use super::training_path::TrainingPath;
 use super::{FeaturesArgs, LabelledFile, class_pairs};
 use crate::arguments::up_to;
 use crate::arrays::Arrays;
 use crate::invocation::Invocation;
-use crate::output::{self, Row};
+use crate::output::{self, Row, note};
 use crate::usage::usage;
 
 const EXAMPLES: &str = "\
@@ -199,6 +200,9 @@ impl Args {
     fn report(&self, file: &LabelledFile) -> Result<(CollapseReport, Option<Head>)> {
         let LabelledFile { features, labels, arrays, .. } = file;
         let head = head(arrays, features.dim(1)?, if self.classes.is_none() { labels } else { &[] })?;
+        if let (Some(names), Some(_)) = (&file.class_names, &head) {
+            note!("note: the rows of the head are taken for the classes in alphabetical order: {}", listed(names));
+        }
         // A file is measured once, so accuracy counts for more than time.
         let options = ReportOptions::default()
             .with_class_count(self.classes)

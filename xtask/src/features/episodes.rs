@@ -9,7 +9,7 @@ use fewshot::{
 };
 
 use crate::arguments::up_to;
-use crate::files::in_existing_folder;
+use crate::files::replaceable_start;
 use crate::usage::usage;
 
 /// A count, or a range of counts of which each episode draws one.
@@ -77,12 +77,14 @@ impl EpisodeArgs {
     /// Checks the options before anything is read.
     ///
     /// # Errors
-    /// Episodes of one class, as an error in the command line; a file of --write-tasks that cannot be written.
+    /// Episodes of one class, as an error in the command line; a file of --write-tasks that cannot be written, or that is there and no
+    /// task list.
     pub(super) fn check(&self) -> Result<()> {
         if self.ways.low < 2 {
             return Err(usage(anyhow!("--ways {}: an episode needs at least 2 classes", self.ways.low)));
         }
-        self.write_tasks.as_deref().map_or(Ok(()), in_existing_folder).context("--write-tasks")
+        let replaceable = |path| replaceable_start(path, br#"{"format":"fewshot-task-list""#, "task list");
+        self.write_tasks.as_deref().map_or(Ok(()), replaceable).context("--write-tasks")
     }
 
     /// Writes the task list of --write-tasks, if it is asked for.

@@ -144,7 +144,7 @@ pub(crate) fn few_shot(args: &Args, invocation: &Invocation<'_>) -> Result<()> {
 
 /// Checks the features of a file for these heads.
 pub(super) fn prepared(file: LabelledFile, heads: &[String], source: &str) -> Result<Prepared> {
-    let LabelledFile { features, labels, arrays, class_names } = file;
+    let LabelledFile { features, labels, arrays, class_names, .. } = file;
     let mut features = LabelledFeatures::from_tensor(&features, &labels).with_context(|| source.to_owned())?;
     let width = features.dimension();
     if arrays.get("base_mean").is_some() {

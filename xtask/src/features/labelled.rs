@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Device, Tensor};
 
 use crate::arrays::{Array, Arrays};
 use crate::output::note;
@@ -18,8 +18,11 @@ const MOST_CLASSES: usize = 1 << 27;
 /// Names that other libraries give to labels, in the order of preference.
 const LABEL_NAMES: [&str; 8] = ["labels", "label", "y", "targets", "target", "class", "class_id", "class_name"];
 
+/// The GC of each sample.
+const COMPLEXITY: &str = "gc";
+
 /// Arrays of a features file that hold something else.
-const RESERVED: [&str; 4] = ["weight", "bias", "gc", "base_mean"];
+const RESERVED: [&str; 4] = ["weight", "bias", COMPLEXITY, "base_mean"];
 
 /// Refuses labels so large that one number for every smaller class number would exceed 1 GiB.
 pub(crate) fn check_class_count(file: &dyn std::fmt::Display, labels: &[u32]) -> Result<()> {
@@ -60,7 +63,71 @@ pub(crate) struct LabelledFile {
     pub(crate) labels: Vec<u32>,
     /// Where labels are text: the name of each class.
     pub(crate) class_names: Option<Vec<String>>,
+    /// The columns of the features, where they are columns of a table.
+    pub(crate) columns: Option<Vec<String>>,
     pub(crate) arrays: Arrays,
+}
+
+impl LabelledFile {
+    /// The features of another file in the order of this file's columns.
+    ///
+    /// # Errors
+    /// Columns with other names.
+    fn in_our_order(&self, other: &Self, path: &Path) -> Result<Tensor> {
+        let (Some(ours), Some(theirs)) = (&self.columns, &other.columns) else { return Ok(other.features.clone()) };
+        if ours == theirs {
+            return Ok(other.features.clone());
+        }
+        let place = |name| theirs.iter().position(|their| their == name).and_then(|place| u32::try_from(place).ok());
+        let places: Option<Vec<u32>> = ours.iter().map(place).collect();
+        match places {
+            Some(places) if ours.len() == theirs.len() => {
+                let places = Tensor::new(places, other.features.device())?;
+                Ok(other.features.index_select(&places, 1)?)
+            }
+            _ => bail!(
+                "{}: its columns are {}, those of the first file {}; give files with the same columns",
+                path.display(),
+                listed(theirs),
+                listed(ours)
+            ),
+        }
+    }
+
+    /// Adds the GC of each sample of another file.
+    ///
+    /// # Errors
+    /// One file with it and one without.
+    fn append_complexities(&mut self, other: &mut Self, path: &Path) -> Result<()> {
+        let [ours, theirs] = [&*self, &*other].map(|file| file.arrays.get(COMPLEXITY).is_some());
+        if ours != theirs {
+            bail!(
+                "{}: `{COMPLEXITY}` is in some of the files and not in others; store it in all or in none",
+                path.display()
+            );
+        }
+        if ours {
+            let joined = [&*self, &*other].map(|file| file.arrays.numbers(COMPLEXITY, "features", file.labels.len()));
+            let [mut joined, more] = joined;
+            joined.as_mut().map_or(Ok(()), |joined| more.map(|more| joined.extend(more)))?;
+            self.arrays.replace(COMPLEXITY, Tensor::new(joined?, &Device::Cpu)?);
+        }
+        Ok(())
+    }
+
+    /// Numbers the classes in alphabetical order, which that of the files is not.
+    fn sort_classes(&mut self) -> Result<()> {
+        let Some(names) = &mut self.class_names else { return Ok(()) };
+        let mut order: Vec<usize> = (0..names.len()).collect();
+        order.sort_by(|one, other| names[*one].cmp(&names[*other]));
+        let mut number = vec![0; names.len()];
+        for (place, class) in order.iter().enumerate() {
+            number[*class] = u32::try_from(place)?;
+        }
+        self.labels.iter_mut().for_each(|label| *label = number[*label as usize]);
+        names.sort();
+        Ok(())
+    }
 }
 
 impl FeaturesArgs {
@@ -72,6 +139,7 @@ impl FeaturesArgs {
         for path in others {
             self.append(&mut file, path)?;
         }
+        file.sort_classes()?;
         Ok(file)
     }
 
@@ -103,11 +171,13 @@ impl FeaturesArgs {
 
     fn read_one(&self, path: &Path) -> Result<LabelledFile> {
         let mut arrays = Arrays::read(path, "features")?;
+        let mut feature_columns = None;
         if self.features_name.is_none() {
             // A column that was named as the labels is none of the features.
             let labels: Vec<&str> = self.labels_name.as_deref().filter(|_| self.labels.is_none()).into_iter().collect();
             if let Some(columns) = arrays.add_matrix("features", &labels)? {
                 note!("note: the features of {} are its columns of numbers: {}", path.display(), listed(&columns));
+                feature_columns = Some(columns);
             }
         }
         let features_name = self.features_name(&arrays)?;
@@ -126,10 +196,11 @@ impl FeaturesArgs {
             None => self.labels_name(&arrays, &features_name)?,
         };
         let labels = arrays.labels(&labels_name, &features_name, count)?;
-        Ok(LabelledFile { features, labels: labels.classes, class_names: labels.names, arrays })
+        let (labels, class_names) = (labels.classes, labels.names);
+        Ok(LabelledFile { features, labels, class_names, columns: feature_columns, arrays })
     }
 
-    /// Adds the rows of another file. Classes of text labels are matched by their names.
+    /// Adds the rows of another file. Classes of text labels and columns of tables are matched by their names.
     fn append(&self, file: &mut LabelledFile, path: &Path) -> Result<()> {
         let mut other = self.read_one(path)?;
         match (&mut file.class_names, other.class_names.take()) {
@@ -146,11 +217,19 @@ impl FeaturesArgs {
             }
             _ => bail!("{}: the labels are text in one file and numbers in another", path.display()),
         }
-        let dtypes = [file.features.dtype(), other.features.dtype()];
+        file.append_complexities(&mut other, path)?;
+        if other.arrays.get("weight").is_some() && !same(file.arrays.get("weight"), other.arrays.get("weight"))? {
+            note!(
+                "note: the head of {} is left out; that of the first file is used, or that of --head",
+                path.display()
+            );
+        }
+        let further = file.in_our_order(&other, path)?;
+        let dtypes = [file.features.dtype(), further.dtype()];
         let wider = if dtypes.contains(&DType::F64) { DType::F64 } else { DType::F32 };
-        let joined = Tensor::cat(&[&file.features.to_dtype(wider)?, &other.features.to_dtype(wider)?], 0);
+        let joined = Tensor::cat(&[&file.features.to_dtype(wider)?, &further.to_dtype(wider)?], 0);
         file.features = joined.with_context(|| {
-            let [first, this] = [file.features.dims(), other.features.dims()];
+            let [first, this] = [file.features.dims(), further.dims()];
             format!("{}: features {this:?} cannot be joined to {first:?} of the first file", path.display())
         })?;
         file.labels.append(&mut other.labels);
@@ -198,8 +277,15 @@ impl FeaturesArgs {
     }
 }
 
+/// Whether two tensors hold the same numbers.
+fn same(one: Option<&Tensor>, other: Option<&Tensor>) -> Result<bool> {
+    let (Some(one), Some(other)) = (one, other) else { return Ok(false) };
+    let numbers = |tensor: &Tensor| tensor.flatten_all()?.to_dtype(DType::F64)?.to_vec1::<f64>();
+    Ok(one.dims() == other.dims() && numbers(one)? == numbers(other)?)
+}
+
 /// The first and the last names, and how many there are where not all are shown.
-fn listed(names: &[String]) -> String {
+pub(super) fn listed(names: &[String]) -> String {
     const SHOWN: usize = 6;
     match names {
         [first @ .., last] if names.len() > SHOWN => {

@@ -179,6 +179,7 @@ impl Subject {
     pub(crate) fn features<'a>(&'a self, layer: Option<&str>) -> Result<Box<dyn FeatureMap + 'a>> {
         Ok(match self {
             Subject::Checkpoint(checkpoint) => {
+                layer.map_or(Ok(()), |layer| checkpoint.require_weights_of(layer))?;
                 Box::new(checkpoint.network.frozen().feature_map(Pass::evaluation(), layer)?)
             }
             Subject::Graph(graph) => Box::new(&graph.graph),
@@ -325,6 +326,28 @@ fn with_shape_of(inputs: &Inputs, error: anyhow::Error) -> anyhow::Error {
 }
 
 impl Checkpoint {
+    /// Refuses the output of a head of which the weights have nothing: its values would be random.
+    ///
+    /// # Errors
+    /// The head as the layer, and weights without it.
+    pub(crate) fn require_weights_of(&self, layer: &str) -> Result<()> {
+        if self.has_head || layer != self.network.frozen().head_name() {
+            return Ok(());
+        }
+        bail!(
+            "{}: there are no weights of the head `{layer}`, so that its output would be random; leave --layer out to measure the input \
+             of the head, or choose another layer",
+            self.name
+        )
+    }
+
+    /// The layers with weights, in forward order.
+    pub(crate) fn layer_names(&self) -> Vec<String> {
+        let view = self.network.frozen();
+        let has_weights = |name: &String| self.has_head || name != view.head_name();
+        view.layer_names().into_iter().filter(has_weights).collect()
+    }
+
     /// The last linear layer, if the weights have one.
     pub(crate) fn head(&self) -> Result<Option<Head>> {
         let (weight, bias) = self.network.frozen().head_parameters();

@@ -82,7 +82,11 @@ impl Network {
             return Ok(Self::Graph(Box::new(layers.with_context(|| format!("--onnx on {}", inputs.name()))?)));
         }
         match args.network.load(inputs, dtype, None)? {
-            Subject::Checkpoint(checkpoint) => Ok(Self::Checkpoint(checkpoint)),
+            Subject::Checkpoint(checkpoint) => {
+                let named = args.layers.iter().filter(|layer| *layer != ALL);
+                named.map(|layer| checkpoint.require_weights_of(layer)).collect::<Result<()>>()?;
+                Ok(Self::Checkpoint(checkpoint))
+            }
             Subject::Graph(graph) => bail!("{}: a graph without --onnx", graph.name),
         }
     }
@@ -91,7 +95,7 @@ impl Network {
     fn names(&self, args: &Args) -> Vec<String> {
         match self {
             Self::Graph(layers) => layers.names.clone(),
-            Self::Checkpoint(checkpoint) if args.layers == [ALL] => checkpoint.network.frozen().layer_names(),
+            Self::Checkpoint(checkpoint) if args.layers == [ALL] => checkpoint.layer_names(),
             Self::Checkpoint(_) => args.layers.clone(),
         }
     }

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
-use crate::files::{in_existing_folder, write_whole};
+use crate::files::{replaceable_start, write_whole};
 use crate::invocation::Invocation;
 use crate::measure::InputsArgs;
 use crate::output;
@@ -57,7 +57,7 @@ pub(crate) struct Args {
 /// Runs the command.
 pub(crate) fn rank(args: &Args, invocation: &Invocation<'_>) -> Result<()> {
     if let Some(path) = &args.chart {
-        in_existing_folder(path).context("--chart")?;
+        replaceable_start(path, b"<svg", "SVG").context("--chart")?;
     }
     let rank_table = match &args.runs {
         Some(folder) => finished_runs::read(folder, &args.against)?,

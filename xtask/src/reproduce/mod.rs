@@ -16,7 +16,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use crate::files::in_existing_folder;
+use crate::files::replaceable_start;
 use crate::invocation::Invocation;
 use crate::output::{WIDTH, say, wrapped_lines};
 use crate::study::experiment::Experiment;
@@ -33,7 +33,7 @@ pub(crate) fn reproduce(args: &Args, invocation: &Invocation<'_>) -> Result<Endi
         return list().map(|()| Ending::Complete);
     }
     if let Some(list) = &args.plan {
-        in_existing_folder(list).context("--plan")?;
+        replaceable_start(list, plan::START.as_bytes(), "list of commands").context("--plan")?;
     }
     if args.experiment == all::ALL {
         return all::reproduce(args, invocation);

@@ -10,6 +10,9 @@ use crate::files::write_whole;
 use crate::output::say;
 use crate::shell::line_word;
 
+/// The start of every command: libraries read the number of threads from the environment.
+pub(super) const START: &str = "env RAYON_NUM_THREADS=";
+
 /// The command of each run: the one that the local engine starts. A line holds plain words, which need no shell.
 pub(super) fn commands(
     program: &[OsString],
@@ -17,8 +20,7 @@ pub(super) fn commands(
     threads: usize,
     data_dir: Option<&Path>,
 ) -> Result<Vec<String>> {
-    // Libraries below read the number of threads from the environment.
-    let mut first = vec!["env".to_owned(), format!("RAYON_NUM_THREADS={threads}")];
+    let mut first = vec![format!("{START}{threads}")];
     first.extend(program.iter().map(|word| line_word(word)).collect::<Result<Vec<_>>>()?);
     first.extend(["run".to_owned(), "--threads".to_owned(), threads.to_string()]);
     if let Some(data_dir) = data_dir {

@@ -103,7 +103,6 @@ part_measures! {
                 })
             },
             symbol: "mean (GC_i + GC_j)/(2 D_ij²)",
-            standard_error: "of the means, with GC taken as exact",
         }
     }
 

@@ -94,10 +94,28 @@ impl Assembly<'_> {
     ) -> collapse::Result<CollapseReport> {
         let plain = self.options.report.clone().with_class_count(classes);
         let per_class = gc.and_then(|gc| complete_per_class(gc, &forward.labels, classes));
-        let with_gc = plain.clone().with_gc(gc.map(|gc| gc.value)).with_gc_per_class(per_class);
+        let of_gc = gc.and_then(|gc| gc.standard_error.total);
+        let with_gc =
+            plain.clone().with_gc(gc.map(|gc| gc.value)).with_gc_std_error(of_gc).with_gc_per_class(per_class);
         let report = |options| collapse::report(&forward.rows, &forward.labels, head, options);
-        report(&with_gc).or_else(|reason| if gc.is_some() { report(&plain).map_err(|_| reason) } else { Err(reason) })
+        let measured = report(&with_gc)
+            .or_else(|reason| if gc.is_some() { report(&plain).map_err(|_| reason) } else { Err(reason) });
+        measured.map(|report| if of_gc.is_some() { report } else { without_errors_of_complexity(report) })
     }
+}
+
+/// The report without the standard errors that depend on that of GC, which is not known.
+fn without_errors_of_complexity(mut report: CollapseReport) -> CollapseReport {
+    let forms = &mut report.geometric;
+    for error in [
+        &mut forms.mixture_std_error,
+        &mut forms.pairwise_std_error,
+        &mut forms.mixture_unbiased_std_error,
+        &mut forms.pairwise_unbiased_std_error,
+    ] {
+        *error = None;
+    }
+    report
 }
 
 /// The moments of features.

@@ -54,7 +54,6 @@ impl Factors<'_> {
         let pairwise = defined(collapse::pairwise_geometric_collapse(moments, gc_per_class)).map(|form| form.value);
         let unbiased = gc.value.and_then(|gc| defined(collapse::geometric_collapse_unbiased(moments, gc)));
         let unbiased = unbiased.map(|form| form.value);
-        // The errors of GC_i count as an error of one common factor.
         let with_gc = |value: Option<f64>, of_means: Option<f64>| measured(value, combined(value, [of_means, of_gc]));
         let pairwise_error = reported(|report| report.geometric.pairwise_std_error);
         let unbiased_error = reported(|report| report.geometric.mixture_unbiased_std_error);
@@ -69,8 +68,8 @@ impl Factors<'_> {
             gc,
             mean_inverse_squared_distance: measured(inverse, inverse_error),
             geometric_collapse: with_gc(mixture, relative(inverse_error, inverse)),
-            pairwise_geometric_collapse: with_gc(pairwise, relative(pairwise_error, pairwise)),
-            geometric_collapse_unbiased: with_gc(unbiased, relative(unbiased_error, unbiased)),
+            pairwise_geometric_collapse: measured(pairwise, pairwise_error),
+            geometric_collapse_unbiased: measured(unbiased, unbiased_error),
             nc: measured(nc, reported(|report| report.cdnv.std_error)),
             nc_unbiased: measured(
                 reported(|report| report.cdnv.unbiased),

@@ -10,6 +10,8 @@ use crate::{ClassMoments, Error, Result};
 /// The geometric complexities of the options, over the samples that take part.
 pub(super) struct Complexity {
     pub(super) mean: Option<f64>,
+    /// The standard error of the mean over the mean.
+    pub(super) relative_error: f64,
     /// Of the classes that take part.
     pub(super) per_class: Option<BTreeMap<usize, f64>>,
 }
@@ -17,7 +19,7 @@ pub(super) struct Complexity {
 impl Complexity {
     pub(super) fn of(options: &ReportOptions, labels: &[u32], moments: &ClassMoments) -> Result<Self> {
         const OPERATION: &str = "report";
-        let mut mean = options.gc;
+        let (mut mean, mut std_error) = (options.gc, options.gc_std_error);
         let classes = moments.classes_with(Singletons::LeftOut);
         let mut per_class: Option<BTreeMap<usize, f64>> = None;
         if let Some(gc) = &options.gc_per_class {
@@ -40,11 +42,20 @@ impl Complexity {
                     total += value;
                 }
             }
-            mean = mean.or(Some(total / moments.measured_samples() as f64));
+            let count = moments.measured_samples() as f64;
+            if mean.is_none() {
+                let taken = labels.iter().zip(gc).filter(|(label, _)| sums.contains_key(&(**label as usize)));
+                let squares: f64 = taken.map(|(_, value)| (value - total / count).powi(2)).sum();
+                std_error = std_error.or(Some((squares / (count - 1.0) / count).sqrt()));
+                mean = Some(total / count);
+            }
             let means = || sums.iter().map(|(&class, &(sum, count))| (class, sum / count as f64)).collect();
             let found = per_class.get_or_insert_with(means);
             found.values().try_for_each(|&value| require_complexity(OPERATION, value))?;
         }
-        Ok(Self { mean, per_class })
+        let std_error = std_error.unwrap_or_default();
+        require_complexity(OPERATION, std_error)?;
+        let relative_error = mean.filter(|mean| *mean > 0.0).map_or(0.0, |mean| std_error / mean);
+        Ok(Self { mean, relative_error, per_class })
     }
 }

@@ -85,14 +85,14 @@ pub struct GeometricMeasures {
     /// Mixture form. JSON: `geometric_collapse`.
     #[serde(rename = "geometric_collapse")]
     pub mixture: Option<f64>,
-    /// Standard error of the mixture form from the class means, with the complexity taken as exact. JSON:
+    /// Standard error of the mixture form, from those of the class means and of GC, taken as independent. JSON:
     /// `geometric_collapse_std_error`.
     #[serde(rename = "geometric_collapse_std_error")]
     pub mixture_std_error: Option<f64>,
     /// Pairwise form. JSON: `pairwise_geometric_collapse`.
     #[serde(rename = "pairwise_geometric_collapse")]
     pub pairwise: Option<f64>,
-    /// Standard error of the pairwise form from the class means, with the complexities taken as exact. JSON:
+    /// Standard error of the pairwise form, in the same way. JSON:
     /// `pairwise_geometric_collapse_std_error`.
     #[serde(rename = "pairwise_geometric_collapse_std_error")]
     pub pairwise_std_error: Option<f64>,
@@ -100,7 +100,7 @@ pub struct GeometricMeasures {
     /// `geometric_collapse_unbiased`.
     #[serde(rename = "geometric_collapse_unbiased", default)]
     pub mixture_unbiased: Option<f64>,
-    /// Standard error of the unbiased mixture form, with the complexity taken as exact. JSON:
+    /// Standard error of the unbiased mixture form, in the same way. JSON:
     /// `geometric_collapse_unbiased_std_error`.
     #[serde(rename = "geometric_collapse_unbiased_std_error", default)]
     pub mixture_unbiased_std_error: Option<f64>,
@@ -108,7 +108,7 @@ pub struct GeometricMeasures {
     /// `pairwise_geometric_collapse_unbiased`.
     #[serde(rename = "pairwise_geometric_collapse_unbiased", default)]
     pub pairwise_unbiased: Option<f64>,
-    /// Standard error of the unbiased pairwise form, with the complexities taken as exact. JSON:
+    /// Standard error of the unbiased pairwise form, in the same way. JSON:
     /// `pairwise_geometric_collapse_unbiased_std_error`.
     #[serde(rename = "pairwise_geometric_collapse_unbiased_std_error", default)]
     pub pairwise_unbiased_std_error: Option<f64>,

@@ -29,6 +29,7 @@ pub struct ReportOptions {
     pub(super) memory_limit: Option<u64>,
     pub(super) gc_per_sample: Option<Vec<f64>>,
     pub(super) gc: Option<f64>,
+    pub(super) gc_std_error: Option<f64>,
     pub(super) gc_per_class: Option<Vec<f64>>,
 }
 
@@ -45,6 +46,7 @@ impl Default for ReportOptions {
             memory_limit: None,
             gc_per_sample: None,
             gc: None,
+            gc_std_error: None,
             gc_per_class: None,
         }
     }
@@ -128,6 +130,27 @@ impl ReportOptions {
     /// take part.
     pub fn with_gc(mut self, gc: impl Into<Option<f64>>) -> Self {
         self.gc = gc.into();
+        self
+    }
+
+    /// Sets the standard error of the geometric complexity; by default that of the mean of the per-sample values, or 0 without them.
+    ///
+    /// The standard errors of every geometric collapse are those of the class means and of this, taken as independent. It counts as an
+    /// error of a factor that the complexities of all classes share.
+    ///
+    /// ```
+    /// use collapse::{ReportOptions, report_slice};
+    /// let (features, labels) = ([-1.0f64, 1.0, 8.0, 12.0], [0, 0, 1, 1]);
+    /// let error = |of_gc: f64| {
+    ///     let options = ReportOptions::default().with_gc(2.0).with_gc_std_error(of_gc);
+    ///     report_slice(&features, 1, &labels, None, &options).map(|report| report.geometric.mixture_std_error.unwrap())
+    /// };
+    /// // Geometric collapse is 2/d² = 0.02 here, of which an error of GC by half is 0.01.
+    /// assert!((error(1.0)? - error(0.0)?.hypot(0.01)).abs() < 1e-15);
+    /// # Ok::<(), collapse::Error>(())
+    /// ```
+    pub fn with_gc_std_error(mut self, gc_std_error: impl Into<Option<f64>>) -> Self {
+        self.gc_std_error = gc_std_error.into();
         self
     }
 
