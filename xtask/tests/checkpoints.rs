@@ -128,6 +128,17 @@ fn every_estimator_covers_the_exact_value_of_these_samples() {
 }
 
 #[test]
+fn options_that_the_estimator_does_not_use_are_named() {
+    let case = cases().into_iter().min_by_key(|case| case.name.clone()).unwrap();
+    let notes = |args: &[&str]| String::from_utf8_lossy(&case.run(args).stderr).into_owned();
+    let exact = notes(&["--rate", "0.5", "--probe", "gaussian"]);
+    assert!(exact.contains("--probe is ignored") && exact.contains("--rate is ignored"), "{exact}");
+    let masked = notes(&["--estimator", "entry-mask", "--rate", "0.5", "--probes", "2"]);
+    assert!(masked.contains("--probes is ignored") && !masked.contains("--rate is ignored"), "{masked}");
+    assert!(!notes(&["--probes", "2", "--probe", "sphere"]).contains("is ignored"));
+}
+
+#[test]
 fn the_memory_budget_changes_the_work_and_not_the_value() {
     for case in cases().into_iter().filter(|case| case.name.starts_with("resnet")) {
         let wide = case.measure(&["--dtype", "f64"]);

@@ -112,6 +112,11 @@ fn conventions_change_what_they_are_for() {
     let unbiased = cdnv(&["--cdnv-divisor", "samples-minus-one"]);
     close(&unbiased["cdnv"], 20.0 / 32.0);
     assert_eq!(unbiased["cdnv_convention"]["divisor"], "samples_minus_one");
+    // A table says which convention its values have, unless it is the one of the descriptions.
+    let table = |more: &[&str]| printed(path, &[&["collapse", "--features", "a.safetensors"], more].concat());
+    let stated = table(&["--cdnv-form", "unhalved"]);
+    assert!(stated.contains("CDNV unhalved, divisor"), "{stated}");
+    assert!(!table(&[]).contains("divisor of variances"));
     assert_eq!(cdnv(&["--nc1-eigenvalues", "rank"])["nc1"], cdnv(&["--nc1-eigenvalues", "0.5"])["nc1"]);
 }
 

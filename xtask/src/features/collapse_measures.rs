@@ -6,7 +6,10 @@ use anyhow::{Context, Result, anyhow, bail};
 use assess::{Assessment, Measure, Part};
 use candle_core::{DType, Tensor};
 use clap::ValueEnum;
-use collapse::{ClassMoments, CollapseReport, Counts, Head, Precision, Preset, PresetMeasures, ReportOptions, Scatter};
+use collapse::{
+    CdnvConvention, ClassMoments, CollapseReport, Counts, Head, Precision, Preset, PresetMeasures, ReportOptions,
+    Scatter, Weighting,
+};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -19,7 +22,7 @@ use super::{FeaturesArgs, LabelledFile, class_pairs};
 use crate::arguments::up_to;
 use crate::arrays::Arrays;
 use crate::invocation::Invocation;
-use crate::output::{self, Row, note};
+use crate::output::{self, Row, note, word};
 use crate::usage::usage;
 
 const EXAMPLES: &str = "\
@@ -293,6 +296,7 @@ pub(crate) fn rows(report: &CollapseReport) -> Vec<Row> {
     rows.extend(assessment.values(Measure::all()).into_iter().filter_map(|(measure, measured)| {
         Some(Row::measured(measure.key(), measured.value?, measured.standard_error, &meaning(measure)))
     }));
+    rows.extend(conventions(report));
     if report.counts.singleton_classes > 0 {
         let samples = report.counts.left_out_samples;
         rows.push(Row::text("left out", format!("samples that are alone in their class: {samples}")));
@@ -309,6 +313,14 @@ pub(crate) fn rows(report: &CollapseReport) -> Vec<Row> {
         rows.push(Row::text(&gap.measure, format!("undefined: {}", gap.reason)));
     }
     rows
+}
+
+/// The conventions of the report, where they are not those by which the measures are described.
+fn conventions(report: &CollapseReport) -> Option<Row> {
+    let (of_cdnv, weighting) = (report.cdnv.convention, report.weighting);
+    let described = of_cdnv == CdnvConvention::default() && weighting == Weighting::default();
+    let cdnv = format!("CDNV {}, divisor of variances: {}", word(&of_cdnv.form), word(&of_cdnv.divisor));
+    (!described).then(|| Row::text("conventions", format!("{cdnv}; weighting: {}", word(&weighting))))
 }
 
 /// The name and the formula of a measure. The samples of a file are no training images.

@@ -18,12 +18,12 @@ pub(crate) struct EstimatorArgs {
     /// Random directions for each sample (rows, columns), or outputs for each sample (output-sample)
     #[arg(long, value_name = "N", value_parser = up_to::<1_000_000>)]
     probes: Option<usize>,
-    /// Kind of random direction
-    #[arg(long, value_enum, default_value_t)]
-    probe: ProbeName,
-    /// Share of the Jacobian's entries that entry-mask keeps
-    #[arg(long, value_name = "SHARE", default_value_t = 0.1, value_parser = positive_share)]
-    rate: f64,
+    /// Kind of random direction (rows, columns) [default: rademacher]
+    #[arg(long, value_enum)]
+    probe: Option<ProbeName>,
+    /// Share of the Jacobian's entries that entry-mask keeps [default: 0.1]
+    #[arg(long, value_name = "SHARE", value_parser = positive_share)]
+    rate: Option<f64>,
     /// Samples to measure, drawn by the seed [default: all]
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub(super) samples: Option<usize>,
@@ -46,6 +46,9 @@ pub(crate) struct EstimatorArgs {
     #[arg(long, value_name = "SEED", default_value_t = 0, value_parser = crate::arguments::seed)]
     pub(super) seed: u64,
 }
+
+/// The share of entries without --rate.
+const RATE: f64 = 0.1;
 
 /// A share above 0 and at most 1.
 fn positive_share(text: &str) -> Result<f64, String> {
@@ -121,7 +124,7 @@ impl EstimatorArgs {
     /// The settings for a measurement of this number of samples.
     pub(crate) fn settings(&self, units: InputUnits, samples: usize) -> GeometricComplexity {
         let probes = self.probes.unwrap_or(1);
-        let probe = match self.probe {
+        let probe = match self.probe.unwrap_or_default() {
             ProbeName::Rademacher => Probe::Rademacher,
             ProbeName::Gaussian => Probe::Gaussian,
             ProbeName::Sphere => Probe::Sphere,
@@ -130,7 +133,7 @@ impl EstimatorArgs {
         let mut settings = match (self.estimator(), self.until_rel, self.probes) {
             (EstimatorName::Exact, ..) => GeometricComplexity::exact(),
             (EstimatorName::OutputSample, ..) => GeometricComplexity::output_sample(probes),
-            (EstimatorName::EntryMask, ..) => GeometricComplexity::entry_mask(self.rate),
+            (EstimatorName::EntryMask, ..) => GeometricComplexity::entry_mask(self.rate.unwrap_or(RATE)),
             // Without --probes, a pilot chooses the number of probes with the least cost.
             (EstimatorName::Rows, Some(error), None) => GeometricComplexity::planned(probe, error),
             (EstimatorName::Columns, Some(error), None) => GeometricComplexity::planned(probe, error).by(Side::Columns),
@@ -155,9 +158,28 @@ impl EstimatorArgs {
 
     /// A note on flags that the estimator ignores.
     pub(crate) fn unused(&self) -> Option<String> {
-        let unused =
-            matches!(self.estimator(), EstimatorName::Exact | EstimatorName::EntryMask) && self.probes.is_some();
-        unused.then(|| "note: --probes is ignored: exact and entry-mask use every output".to_owned())
+        use EstimatorName::{Columns, EntryMask, Exact, OutputSample, Rows};
+        let estimator = self.estimator();
+        let unused = [
+            (
+                matches!(estimator, Exact | EntryMask) && self.probes.is_some(),
+                "--probes",
+                "exact and entry-mask use every output",
+            ),
+            (
+                matches!(estimator, Exact | EntryMask | OutputSample) && self.probe.is_some(),
+                "--probe",
+                "only rows and columns draw directions",
+            ),
+            (
+                matches!(estimator, Exact | Rows | Columns | OutputSample) && self.rate.is_some(),
+                "--rate",
+                "only entry-mask keeps a share of the entries",
+            ),
+        ];
+        let reasons = unused.iter().filter(|(unused, ..)| *unused);
+        let reasons: Vec<String> = reasons.map(|(_, flag, reason)| format!("{flag} is ignored: {reason}")).collect();
+        (!reasons.is_empty()).then(|| format!("note: {}", reasons.join("; ")))
     }
 
     /// A note where the measurement ended before the standard error of --until-rel was reached.

@@ -11,7 +11,7 @@ use super::checkpoint::Subject;
 use super::{Inputs, Measured};
 use crate::features::collapse_rows;
 use crate::files::write_whole;
-use crate::output::{self, FORMAT, Row};
+use crate::output::{self, FORMAT, Row, word};
 
 /// The document that `--json` writes.
 pub(super) fn document(
@@ -69,15 +69,6 @@ fn probe(method: &Method) -> String {
         Method::Projections { probe, .. } => format!(", {probe:?}"),
         Method::EntryMask { rate } => format!(", share {rate}"),
         _ => String::new(),
-    }
-}
-
-/// The name of a value in JSON, with spaces for underscores.
-fn word(value: &impl serde::Serialize) -> String {
-    match serde_json::to_value(value) {
-        Ok(Value::String(word)) => word.replace('_', " "),
-        Ok(other) => other.to_string(),
-        Err(error) => error.to_string(),
     }
 }
 

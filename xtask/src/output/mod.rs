@@ -137,6 +137,15 @@ pub(crate) fn json(document: &impl Serialize, invocation: &Invocation<'_>) -> Re
     Ok(())
 }
 
+/// The name of a value in JSON, with spaces for underscores.
+pub(crate) fn word(value: &impl serde::Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(word)) => word.replace('_', " "),
+        Ok(other) => other.to_string(),
+        Err(error) => error.to_string(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::{on_one_line, printable, with_names_on_one_line};

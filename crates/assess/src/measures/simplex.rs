@@ -55,7 +55,7 @@ part_measures! {
         }
 
         LOG_ENERGY, TEST_LOG_ENERGY, TARGET_LOG_ENERGY = "log_energy", "hyperspherical energy", "energy":
-            "Mean over pairs of ln(1/‖u_i − u_j‖), u the directions of the centred class means." {
+            "Mean over pairs of ln(1/‖u_i − u_j‖), u the directions of the centred class means. Pairs of equal directions are left out." {
             read: |part| reported(part, |report| report.simplex.log_energy),
             symbol: "mean ln(1/‖u_i − u_j‖)",
             source: UNIFORMITY,
