@@ -139,6 +139,19 @@ fn options_that_the_estimator_does_not_use_are_named() {
 }
 
 #[test]
+fn measures_of_classes_without_gc_say_why_they_have_no_value() {
+    let case = cases().into_iter().find(|case| case.name == "vgg_bn").unwrap();
+    let report = case.measure(&["--samples", "1"])["collapse"].clone();
+    // GC of one sample has no standard error, and neither has what it is a factor of.
+    assert!(report["geometric_collapse"].is_f64() && report["geometric_collapse_std_error"].is_null(), "{report}");
+    let undefined = report["undefined"].as_array().unwrap();
+    for measure in ["pairwise_geometric_collapse", "poincare_constant"] {
+        let gap = undefined.iter().find(|gap| gap["measure"] == measure).expect(measure);
+        assert!(report[measure].is_null() && gap["reason"].as_str().unwrap().contains("on no sample of some class"));
+    }
+}
+
+#[test]
 fn the_memory_budget_changes_the_work_and_not_the_value() {
     for case in cases().into_iter().filter(|case| case.name.starts_with("resnet")) {
         let wide = case.measure(&["--dtype", "f64"]);

@@ -237,3 +237,18 @@ fn the_confusion_matrix_has_all_remaining_samples_as_queries() {
     assert!(message.contains("leave no query beside 20 shots"), "{message}");
     ended(path, &[&args[..4], &["--shots", "1-2"]].concat(), 2);
 }
+
+#[test]
+fn options_that_would_have_no_effect_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    save_noisy(&path.join("a.safetensors"), 1, 3.0);
+    let fewshot = ["fewshot", "--features", "a.safetensors", "--ways", "2", "--shots", "1", "--queries", "2"];
+    for (more, reason) in [
+        (&["--heads", "ncm", "--margin", "1"][..], "give at least two of --heads"),
+        (&["--episodes", "1"], "an interval needs at least 2 episodes"),
+    ] {
+        let message = ended(path, &[&fewshot[..], more].concat(), 2);
+        assert!(message.contains(reason), "{message}");
+    }
+}

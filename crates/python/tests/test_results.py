@@ -33,6 +33,14 @@ def test_results_are_frozen(clusters):
     assert "cdnv" in dir(report)
 
 
+def test_the_error_of_geometric_collapse_includes_that_of_gc(clusters):
+    exact = collapse.report(*clusters, gc=2.0)
+    measured = collapse.report(*clusters, gc=2.0, gc_std_error=0.5)
+    expected = np.hypot(exact.geometric_collapse_std_error, 0.25 * exact.geometric_collapse)
+    assert measured.geometric_collapse == exact.geometric_collapse
+    assert measured.geometric_collapse_std_error == pytest.approx(expected, rel=1e-12)
+
+
 def test_pickles(clusters, evaluation):
     report = collapse.report(*clusters)
     for result in (report, evaluation):

@@ -184,8 +184,9 @@ impl Arrays {
             let whole = number.fract() == 0.0 && *number >= 0.0 && *number < f64::from(u32::MAX);
             whole.then_some(*number as u32).ok_or_else(|| {
                 anyhow!(
-                    "{}: label {number} of row {row} in `{name}` is out of range; labels are whole numbers from 0",
-                    self.file(name)
+                    "{}: label {number} of row {row} in `{name}` is out of range; labels are whole numbers from 0 to {}",
+                    self.file(name),
+                    u32::MAX - 1
                 )
             })
         };

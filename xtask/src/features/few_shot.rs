@@ -1,6 +1,6 @@
 //! `fewshot`: accuracies of few-shot heads on features of a file, over sampled or replayed episodes.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use fewshot::{
     Confusion, Difference, Evaluation, HeadAccuracy, HeadKind, Interval, LabelledFeatures, MeanEstimate, TransferScores,
 };
@@ -104,6 +104,9 @@ pub(crate) fn few_shot(args: &Args, invocation: &Invocation<'_>) -> Result<()> {
         return networks::across_networks(args, &heads, invocation);
     }
     let source = args.input.path();
+    if args.margin.is_some() && args.heads.len() < 2 {
+        return Err(usage(anyhow!("--margin: heads are compared with each other; give at least two of --heads")));
+    }
     let Prepared { features, class_names } = prepared(args.input.read()?, &args.heads, &source)?;
     args.episodes.write_tasks(features.labels())?;
     let confusion = args.confusion.then(|| args.episodes.all_classes(&features, &heads)).transpose()?;

@@ -24,7 +24,7 @@ pub(crate) struct EstimatorArgs {
     /// Share of the Jacobian's entries that entry-mask keeps [default: 0.1]
     #[arg(long, value_name = "SHARE", value_parser = positive_share)]
     rate: Option<f64>,
-    /// Samples to measure, drawn by the seed [default: all]
+    /// Samples on which GC is measured, drawn by the seed; the collapse measures take all [default: all]
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub(super) samples: Option<usize>,
     /// What the standard error covers: the distribution that the samples come from, or the chosen samples and no others

@@ -1,7 +1,7 @@
 //! Collapse of the features of one part.
 
 use candle_core::Tensor;
-use collapse::{ClassMoments, CollapseReport, Head, Scatter};
+use collapse::{ClassMoments, CollapseReport, Head, Scatter, Undefined};
 use gc_core::Estimate;
 
 use super::decomposed::{Factors, variances};
@@ -95,14 +95,24 @@ impl Assembly<'_> {
         let plain = self.options.report.clone().with_class_count(classes);
         let per_class = gc.and_then(|gc| complete_per_class(gc, &forward.labels, classes));
         let of_gc = gc.and_then(|gc| gc.standard_error.total);
+        let unmeasured = gc.is_some() && per_class.is_none();
         let with_gc =
             plain.clone().with_gc(gc.map(|gc| gc.value)).with_gc_std_error(of_gc).with_gc_per_class(per_class);
         let report = |options| collapse::report(&forward.rows, &forward.labels, head, options);
         let measured = report(&with_gc)
             .or_else(|reason| if gc.is_some() { report(&plain).map_err(|_| reason) } else { Err(reason) });
-        measured.map(|report| if of_gc.is_some() { report } else { without_errors_of_complexity(report) })
+        let mut measured = measured?;
+        if unmeasured {
+            let reason = "geometric complexity was measured on no sample of some class; measure it on more samples";
+            measured.undefined.extend(OF_CLASSES.map(|measure| Undefined::new(measure, reason)));
+        }
+        Ok(if of_gc.is_some() { measured } else { without_errors_of_complexity(measured) })
     }
 }
+
+/// The measures of a report that need the geometric complexity of every class.
+const OF_CLASSES: [&str; 3] =
+    ["pairwise_geometric_collapse", "pairwise_geometric_collapse_unbiased", "poincare_constant"];
 
 /// The report without the standard errors that depend on that of GC, which is not known.
 fn without_errors_of_complexity(mut report: CollapseReport) -> CollapseReport {

@@ -20,6 +20,13 @@ pub struct Undefined {
     pub reason: String,
 }
 
+impl Undefined {
+    /// The measure with this name in JSON, and the reason why it has no value.
+    pub fn new(measure: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self { measure: measure.into(), reason: reason.into() }
+    }
+}
+
 /// All measures of one set of labelled features, with their conventions and counts. A measure that is undefined for
 /// these data is `None`, and `undefined` gives the reason.
 ///

@@ -182,6 +182,7 @@ def report(
     precision: Literal["of_features", "double"] = "of_features",
     memory_limit: int | None = None,
     gc: float | None = None,
+    gc_std_error: float | None = None,
     gc_per_sample: Any = None,
     gc_per_class: Any = None,
 ) -> CollapseReport:
@@ -208,6 +209,9 @@ def report(
         differs by about 1e-8 between the two, and ``"double"`` takes longer. Sums are in f64 in both cases.
     gc, gc_per_sample ``[n]``, gc_per_class ``[K]`` : optional
         Geometric complexities, for the geometric collapse and the Poincaré constant.
+    gc_std_error : float, optional
+        Standard error of ``gc``, which those of the geometric collapse include; by default that of the mean of ``gc_per_sample``,
+        or 0 without it.
 
     Raises
     ------
@@ -224,6 +228,7 @@ def report(
         "precision": precision,
         "memory_limit": as_count(memory_limit, "memory_limit"),
         "gc": gc,
+        "gc_std_error": gc_std_error,
         "gc_per_sample": _list_or_none(gc_per_sample, "gc_per_sample"),
         "gc_per_class": _list_or_none(gc_per_class, "gc_per_class"),
     }
