@@ -77,8 +77,8 @@ impl EpisodeArgs {
     /// Checks the options before anything is read.
     ///
     /// # Errors
-    /// A single episode, or episodes of one class, as an error in the command line; a file of --write-tasks that cannot be written, or that is there and no
-    /// task list.
+    /// A single episode, or episodes of one class, as an error in the command line; a file of --write-tasks that cannot be written, or
+    /// that is there and is no task list.
     pub(super) fn check(&self) -> Result<()> {
         if self.episodes < 2 {
             return Err(usage(anyhow!("--episodes {}: an interval needs at least 2 episodes", self.episodes)));

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 
 use crate::arrays::{Array, Arrays};
 use crate::output::note;
@@ -98,21 +98,20 @@ impl LabelledFile {
     ///
     /// # Errors
     /// One file with it and one without.
-    fn append_complexities(&mut self, other: &mut Self, path: &Path) -> Result<()> {
-        let [ours, theirs] = [&*self, &*other].map(|file| file.arrays.get(COMPLEXITY).is_some());
-        if ours != theirs {
-            bail!(
+    fn append_complexities(&mut self, other: &Self, path: &Path) -> Result<()> {
+        match (self.arrays.get(COMPLEXITY), other.arrays.get(COMPLEXITY)) {
+            (Some(ours), Some(theirs)) => {
+                let joined = Tensor::cat(&[ours.to_dtype(DType::F64)?, theirs.to_dtype(DType::F64)?], 0);
+                let joined = joined.with_context(|| format!("{}: tensor `{COMPLEXITY}`", path.display()))?;
+                self.arrays.replace(COMPLEXITY, joined);
+                Ok(())
+            }
+            (None, None) => Ok(()),
+            _ => bail!(
                 "{}: `{COMPLEXITY}` is in some of the files and not in others; store it in all or in none",
                 path.display()
-            );
+            ),
         }
-        if ours {
-            let joined = [&*self, &*other].map(|file| file.arrays.numbers(COMPLEXITY, "features", file.labels.len()));
-            let [mut joined, more] = joined;
-            joined.as_mut().map_or(Ok(()), |joined| more.map(|more| joined.extend(more)))?;
-            self.arrays.replace(COMPLEXITY, Tensor::new(joined?, &Device::Cpu)?);
-        }
-        Ok(())
     }
 
     /// Numbers the classes in alphabetical order, which that of the files is not.
@@ -217,7 +216,7 @@ impl FeaturesArgs {
             }
             _ => bail!("{}: the labels are text in one file and numbers in another", path.display()),
         }
-        file.append_complexities(&mut other, path)?;
+        file.append_complexities(&other, path)?;
         if other.arrays.get("weight").is_some() && !same(file.arrays.get("weight"), other.arrays.get("weight"))? {
             note!(
                 "note: the head of {} is left out; that of the first file is used, or that of --head",
