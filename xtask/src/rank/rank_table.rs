@@ -156,13 +156,13 @@ fn picked<T: Clone>(values: &[T], order: &[usize]) -> Vec<T> {
     order.iter().map(|index| values[*index].clone()).collect()
 }
 
-/// Number of networks below which the bootstrap covers too seldom, so that no interval is given.
+/// Number of networks, or of seeds of runs, below which the bootstrap covers too seldom, so that no interval is given.
 const FEWEST: usize = 8;
 
-/// A rank correlation as JSON, with null for the intervals of few networks.
+/// A rank correlation as JSON, with null for the intervals of few networks or seeds.
 fn without_few(found: RankCorrelation) -> Value {
     let mut document = json!(found);
-    if found.samples < FEWEST
+    if found.groups < FEWEST
         && let Value::Object(fields) = &mut document
     {
         fields.values_mut().filter(|value| value.get("level").is_some()).for_each(|interval| *interval = Value::Null);
@@ -172,7 +172,8 @@ fn without_few(found: RankCorrelation) -> Value {
 
 /// The interval of a rank correlation.
 fn interval(found: &RankCorrelation) -> String {
-    match found.samples {
+    match found.groups {
+        few if few < FEWEST && few < found.samples => format!("none below {FEWEST} seeds"),
         few if few < FEWEST => format!("none below {FEWEST} networks"),
         _ => format!("{:+.2} to {:+.2}", found.bootstrap.low, found.bootstrap.high),
     }
@@ -206,6 +207,23 @@ mod tests {
         assert!(predictions[1].correlation.is_err(), "a score that is the same for all predicts nothing");
         let text = sorted.text();
         assert!(text.contains("-1.00") && text.contains("undefined"), "{text}");
+    }
+
+    /// Whole seeds are resampled, so that their number counts and not that of the runs.
+    #[test]
+    fn few_seeds_have_no_interval() {
+        let values: Vec<f64> = (0..12).map(|run| f64::from(run * run % 7 + run)).collect();
+        let of_seeds = |seeds: usize| RankTable {
+            on: "data".to_owned(),
+            names: (0..12).map(|run| run.to_string()).collect(),
+            groups: Some((0..12).map(|run| run % seeds).collect()),
+            scores: vec![Score::new("gc", values.clone())],
+            accuracy: Some(Score::new("accuracy", (0..12).map(f64::from).collect())),
+        };
+        let (three, nine) = (of_seeds(3), of_seeds(9));
+        assert!(three.text().contains("none below 8 seeds") && !nine.text().contains("none below"));
+        let bootstrap = |table: &RankTable| table.document()["predictions"][0]["correlation"]["bootstrap"].clone();
+        assert!(bootstrap(&three).is_null() && bootstrap(&nine)["level"] == 0.95);
     }
 
     #[test]
