@@ -251,4 +251,8 @@ fn options_that_would_have_no_effect_are_refused() {
         let message = ended(path, &[&fewshot[..], more].concat(), 2);
         assert!(message.contains(reason), "{message}");
     }
+    let seeds = ended(path, &["reproduce", "fig4", "--set", "seeds=[0]", "--seed", "1", "--dry-run"], 2);
+    assert!(seeds.contains("both say which seeds"), "{seeds}");
+    let recorded = ended(path, &["rank", "--runs", "results", "--head", "ncm"], 2);
+    assert!(recorded.contains("cannot be used with"), "{recorded}");
 }

@@ -38,7 +38,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     inputs: InputsArgs,
     /// Rank the runs of a finished `reproduce` by their recorded measurements; nothing is measured
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["weights", "list", "data", "inputs", "data_dir"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["weights", "list", "data", "inputs", "data_dir", "model",
+        "arch", "probes", "ways", "shots", "queries", "episodes", "head", "seed", "size"])]
     runs: Option<PathBuf>,
     /// Recorded metric with which every score is correlated
     #[arg(long, value_name = "METRIC", default_value = "ridge_accuracy", requires = "runs")]

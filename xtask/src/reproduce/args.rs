@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use models::DeviceName;
 
 use super::engine::EngineKind;
@@ -80,6 +80,10 @@ impl Args {
     /// Those of the experiment file, and of the command line where the file alone has none; a device that this program or
     /// machine does not have.
     pub(super) fn resolve(&self, name: &str) -> Result<Experiment> {
+        let sets_seeds = |setting: &String| setting.split('=').next().is_some_and(|key| key.trim() == "seeds");
+        if self.seed.is_some() && self.set.iter().any(sets_seeds) {
+            return Err(usage(anyhow!("--seed and --set seeds=… both say which seeds; give one of them")));
+        }
         let device = self.device.map(|device| format!("train.device={device}"));
         let settings: Vec<String> = self.set.iter().cloned().chain(device).collect();
         let resolved = Experiment::resolve(name, &self.preset, self.data.as_deref(), self.seed.as_deref(), &settings);
