@@ -83,8 +83,8 @@ impl Network {
         }
         match args.network.load(inputs, dtype, None)? {
             Subject::Checkpoint(checkpoint) => {
-                let named = args.layers.iter().filter(|layer| *layer != ALL);
-                named.map(|layer| checkpoint.require_weights_of(layer)).collect::<Result<()>>()?;
+                let mut named = args.layers.iter().filter(|layer| *layer != ALL);
+                named.try_for_each(|layer| checkpoint.require_weights_of(layer))?;
                 Ok(Self::Checkpoint(checkpoint))
             }
             Subject::Graph(graph) => bail!("{}: a graph without --onnx", graph.name),
