@@ -253,6 +253,10 @@ fn options_that_would_have_no_effect_are_refused() {
     }
     let seeds = ended(path, &["reproduce", "fig4", "--set", "seeds=[0]", "--seed", "1", "--dry-run"], 2);
     assert!(seeds.contains("both say which seeds"), "{seeds}");
-    let recorded = ended(path, &["rank", "--runs", "results", "--head", "ncm"], 2);
-    assert!(recorded.contains("cannot be used with"), "{recorded}");
+    let measuring =
+        ["--head=ncm", "--ways=3", "--shots=3", "--queries=3", "--episodes=9", "--probes=3", "--seed=5", "--size=32"];
+    for option in measuring.iter().chain(&["--model=vgg-small", "--mean=0.5", "--std=0.5"]) {
+        let recorded = ended(path, &["rank", "--runs", "results", option], 2);
+        assert!(recorded.contains("cannot be used with"), "{option}: {recorded}");
+    }
 }

@@ -15,9 +15,7 @@ const FIRST: &str = "a,b,gc,name\n0,1,2,cat\n1,3,4,cat\n5,0,1,dog\n6,2,3,dog\n";
 const SECOND: &str = "a,b,gc,name\n9,9,2,ant\n8,7,1,ant\n1,2,5,cat\n";
 
 fn report(folder: &Path, args: &[&str]) -> Value {
-    let document: Value =
-        serde_json::from_str(&printed(folder, &[&["collapse", "--features"], args, &["--json"]].concat())).unwrap();
-    document
+    serde_json::from_str(&printed(folder, &[&["collapse", "--features"], args, &["--json"]].concat())).unwrap()
 }
 
 fn folder_with_files() -> tempfile::TempDir {
@@ -74,9 +72,11 @@ fn a_file_of_another_kind_is_not_overwritten() {
     let tasks = |file: &'static str| [&fewshot[..], &["--write-tasks", file]].concat();
     printed(path, &tasks("tasks.jsonl"));
     printed(path, &tasks("tasks.jsonl"));
-    for args in
-        [tasks("all.csv"), vec!["reproduce", "--plan", "all.csv"], vec!["data", "show", "glyphs", "--out", "all.csv"]]
-    {
+    let shown = |file: &'static str| vec!["data", "show", "glyphs", "--out", file];
+    printed(path, &shown("glyphs.png"));
+    printed(path, &shown("glyphs.png"));
+    let chart = vec!["rank", "--runs", "results", "--chart", "all.csv"];
+    for args in [tasks("all.csv"), vec!["reproduce", "--plan", "all.csv"], shown("all.csv"), chart] {
         let message = ended(path, &args, 1);
         assert!(message.contains("all.csv exists and is no "), "{message}");
     }

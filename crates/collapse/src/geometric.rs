@@ -22,8 +22,8 @@ pub enum GeometricForm {
 pub struct GeometricCollapse {
     /// The value.
     pub value: f64,
-    /// Standard error from the sampling of the class means, with the geometric complexity taken as exact. It needs a second
-    /// pass over the samples: `None` when only class moments are given. [`crate::report()`] computes it.
+    /// Standard error. It needs a second pass over the samples: `None` when only class moments are given. [`crate::report()`] computes
+    /// it, from those of the class means and of the geometric complexity.
     pub std_error: Option<f64>,
     /// The form: mixture or pairwise.
     pub form: GeometricForm,

@@ -212,3 +212,16 @@ fn the_error_of_geometric_collapse_includes_that_of_measured_complexities() {
         assert!((stated / spread - 1.0).abs() < 0.12, "form {form}: stated {stated}, spread {spread}");
     }
 }
+
+#[test]
+fn an_error_of_gc_is_not_negative_and_beside_a_given_gc_that_of_the_samples_counts() {
+    let (features, labels) = ([-1.0, 1.0, 8.0, 12.0], [0, 0, 1, 1]);
+    let measured = |options: ReportOptions| report_slice(&features, 1, &labels, None, &options);
+    for wrong in [-1.0, f64::NAN] {
+        let refused = measured(ReportOptions::default().with_gc(2.0).with_gc_std_error(wrong));
+        assert!(matches!(refused, Err(Error::OutOfRange { .. })), "{refused:?}");
+    }
+    let of_samples = ReportOptions::default().with_gc_per_sample(vec![1.0, 3.0, 1.0, 3.0]);
+    let given = measured(of_samples.clone().with_gc(2.0)).unwrap().geometric;
+    assert_eq!(given.mixture_std_error, measured(of_samples).unwrap().geometric.mixture_std_error);
+}

@@ -15,6 +15,7 @@ use safetensors::{Dtype, SafeTensors};
 
 use crate::suggest;
 use elements::{Element, Kind};
+pub(crate) use table::COMPLEXITY;
 
 /// One array of a file.
 pub(crate) enum Array {

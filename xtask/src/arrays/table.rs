@@ -9,7 +9,7 @@ use super::{Array, Arrays};
 const LABELS: [&str; 8] = ["labels", "label", "y", "target", "targets", "class", "class_id", "class_name"];
 
 /// The column of the GC of each sample, which is a measure and no feature.
-const COMPLEXITY: &str = "gc";
+pub(crate) const COMPLEXITY: &str = "gc";
 
 impl Arrays {
     /// Adds the matrix `[n, p]` of the columns with one number for each row, in their order, as `name`, where there is no array

@@ -20,7 +20,7 @@ use super::labelled::listed;
 use super::training_path::TrainingPath;
 use super::{FeaturesArgs, LabelledFile, class_pairs};
 use crate::arguments::up_to;
-use crate::arrays::Arrays;
+use crate::arrays::{Arrays, COMPLEXITY};
 use crate::invocation::Invocation;
 use crate::output::{self, Row, note, word};
 use crate::usage::usage;
@@ -226,7 +226,7 @@ pub(crate) fn with_flag(message: &str) -> String {
 /// GC of each sample, if the file has it.
 fn complexities(file: &LabelledFile) -> Result<Option<Vec<f64>>> {
     let count = file.features.dim(0)?;
-    file.arrays.get("gc").map(|_| file.arrays.numbers("gc", "features", count)).transpose()
+    file.arrays.get(COMPLEXITY).map(|_| file.arrays.numbers(COMPLEXITY, "features", count)).transpose()
 }
 
 /// The measures of each preset, by its name on the command line.

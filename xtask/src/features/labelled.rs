@@ -1,11 +1,12 @@
 //! Features and labels of files, under whatever names their writer gave them.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 use candle_core::{DType, Tensor};
 
-use crate::arrays::{Array, Arrays};
+use crate::arrays::{Array, Arrays, COMPLEXITY};
 use crate::output::note;
 use crate::usage::usage;
 
@@ -17,9 +18,6 @@ const MOST_CLASSES: usize = 1 << 27;
 
 /// Names that other libraries give to labels, in the order of preference.
 const LABEL_NAMES: [&str; 8] = ["labels", "label", "y", "targets", "target", "class", "class_id", "class_name"];
-
-/// The GC of each sample.
-const COMPLEXITY: &str = "gc";
 
 /// Arrays of a features file that hold something else.
 const RESERVED: [&str; 4] = ["weight", "bias", COMPLEXITY, "base_mean"];
@@ -114,18 +112,14 @@ impl LabelledFile {
         }
     }
 
-    /// Numbers the classes in alphabetical order, which that of the files is not.
-    fn sort_classes(&mut self) -> Result<()> {
-        let Some(names) = &mut self.class_names else { return Ok(()) };
-        let mut order: Vec<usize> = (0..names.len()).collect();
-        order.sort_by(|one, other| names[*one].cmp(&names[*other]));
-        let mut number = vec![0; names.len()];
-        for (place, class) in order.iter().enumerate() {
-            number[*class] = u32::try_from(place)?;
+    /// Numbers the classes by their place among `names`, which are sorted.
+    fn renumber(&mut self, names: &[String]) {
+        let known = self.class_names.replace(names.to_vec()).unwrap_or_default();
+        let place = |name: &String| names.binary_search(name).ok().and_then(|place| u32::try_from(place).ok());
+        let places: Vec<Option<u32>> = known.iter().map(place).collect();
+        for label in &mut self.labels {
+            *label = places.get(*label as usize).copied().flatten().unwrap_or(*label);
         }
-        self.labels.iter_mut().for_each(|label| *label = number[*label as usize]);
-        names.sort();
-        Ok(())
     }
 }
 
@@ -138,7 +132,6 @@ impl FeaturesArgs {
         for path in others {
             self.append(&mut file, path)?;
         }
-        file.sort_classes()?;
         Ok(file)
     }
 
@@ -199,20 +192,17 @@ impl FeaturesArgs {
         Ok(LabelledFile { features, labels, class_names, columns: feature_columns, arrays })
     }
 
-    /// Adds the rows of another file. Classes of text labels and columns of tables are matched by their names.
+    /// Adds the rows of another file. Classes of text labels, numbered in alphabetical order, and columns of tables are matched
+    /// by their names.
     fn append(&self, file: &mut LabelledFile, path: &Path) -> Result<()> {
         let mut other = self.read_one(path)?;
-        match (&mut file.class_names, other.class_names.take()) {
+        match (&file.class_names, &other.class_names) {
             (None, None) => {}
-            (Some(names), Some(others)) => {
-                for label in &mut other.labels {
-                    let name = &others[*label as usize];
-                    let at = names.iter().position(|known| known == name).unwrap_or_else(|| {
-                        names.push(name.clone());
-                        names.len() - 1
-                    });
-                    *label = u32::try_from(at)?;
-                }
+            (Some(ours), Some(theirs)) => {
+                let names: BTreeSet<String> = ours.iter().chain(theirs).cloned().collect();
+                let names: Vec<String> = names.into_iter().collect();
+                file.renumber(&names);
+                other.renumber(&names);
             }
             _ => bail!("{}: the labels are text in one file and numbers in another", path.display()),
         }

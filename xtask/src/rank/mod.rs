@@ -39,7 +39,7 @@ pub(crate) struct Args {
     inputs: InputsArgs,
     /// Rank the runs of a finished `reproduce` by their recorded measurements; nothing is measured
     #[arg(long, value_name = "DIR", conflicts_with_all = ["weights", "list", "data", "inputs", "data_dir", "model",
-        "arch", "probes", "ways", "shots", "queries", "episodes", "head", "seed", "size"])]
+        "arch", "probes", "ways", "shots", "queries", "episodes", "head", "seed", "size", "mean", "std"])]
     runs: Option<PathBuf>,
     /// Recorded metric with which every score is correlated
     #[arg(long, value_name = "METRIC", default_value = "ridge_accuracy", requires = "runs")]

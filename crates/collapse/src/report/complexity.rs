@@ -10,7 +10,7 @@ use crate::{ClassMoments, Error, Result};
 /// The geometric complexities of the options, over the samples that take part.
 pub(super) struct Complexity {
     pub(super) mean: Option<f64>,
-    /// The standard error of the mean over the mean.
+    /// The standard error of the mean over the mean; 0 for complexities of classes alone.
     pub(super) relative_error: f64,
     /// Of the classes that take part.
     pub(super) per_class: Option<BTreeMap<usize, f64>>,
@@ -19,7 +19,7 @@ pub(super) struct Complexity {
 impl Complexity {
     pub(super) fn of(options: &ReportOptions, labels: &[u32], moments: &ClassMoments) -> Result<Self> {
         const OPERATION: &str = "report";
-        let (mut mean, mut std_error) = (options.gc, options.gc_std_error);
+        let (mut mean, mut of_samples) = (options.gc, 0.0);
         let classes = moments.classes_with(Singletons::LeftOut);
         let mut per_class: Option<BTreeMap<usize, f64>> = None;
         if let Some(gc) = &options.gc_per_class {
@@ -43,19 +43,29 @@ impl Complexity {
                 }
             }
             let count = moments.measured_samples() as f64;
-            if mean.is_none() {
+            mean = mean.or(Some(total / count));
+            if total > 0.0 {
                 let taken = labels.iter().zip(gc).filter(|(label, _)| sums.contains_key(&(**label as usize)));
-                let squares: f64 = taken.map(|(_, value)| (value - total / count).powi(2)).sum();
-                std_error = std_error.or(Some((squares / (count - 1.0) / count).sqrt()));
-                mean = Some(total / count);
+                let squares: f64 = taken.map(|(_, value)| (value * count / total - 1.0).powi(2)).sum();
+                of_samples = (squares / (count - 1.0) / count).sqrt();
             }
             let means = || sums.iter().map(|(&class, &(sum, count))| (class, sum / count as f64)).collect();
             let found = per_class.get_or_insert_with(means);
             found.values().try_for_each(|&value| require_complexity(OPERATION, value))?;
         }
-        let std_error = std_error.unwrap_or_default();
-        require_complexity(OPERATION, std_error)?;
-        let relative_error = mean.filter(|mean| *mean > 0.0).map_or(0.0, |mean| std_error / mean);
+        let relative_error = match options.gc_std_error {
+            Some(error) if !(error.is_finite() && error >= 0.0) => {
+                let what = "the standard error of a geometric complexity";
+                return Err(Error::OutOfRange {
+                    operation: OPERATION,
+                    what,
+                    range: "finite and not negative",
+                    value: error,
+                });
+            }
+            Some(error) => mean.filter(|mean| *mean > 0.0).map_or(0.0, |mean| error / mean),
+            None => of_samples,
+        };
         Ok(Self { mean, relative_error, per_class })
     }
 }

@@ -136,7 +136,7 @@ impl ReportOptions {
     /// Sets the standard error of the geometric complexity; by default that of the mean of the per-sample values, or 0 without them.
     ///
     /// The standard errors of every geometric collapse are those of the class means and of this, taken as independent. It counts as an
-    /// error of a factor that the complexities of all classes share.
+    /// error of a factor that the complexities of all classes share, and is not used where only those of classes are given.
     ///
     /// ```
     /// use collapse::{ReportOptions, report_slice};
