@@ -106,8 +106,9 @@ impl GeometricComplexity {
         Self::new(Estimator::Projections(Side::Rows, probe), probes)
     }
 
-    /// Random projections whose number per sample is planned from a pilot, so that `relative_error` is reached at the lowest
-    /// cost. The measurement stops there, as with [`GeometricComplexity::until_relative_error`].
+    /// Random projections whose number per sample is planned from a pilot, and again each time that the samples have doubled, so that
+    /// `relative_error` is reached at the lowest cost. The measurement stops there, as with
+    /// [`GeometricComplexity::until_relative_error`].
     pub fn planned(probe: Probe, relative_error: f64) -> Self {
         let planned = Self::new(Estimator::Projections(Side::Rows, probe), 1);
         Self { planned: Some(relative_error), relative_error: Some(relative_error), ..planned }
@@ -172,8 +173,8 @@ impl GeometricComplexity {
     /// whatever the relation is. The standard error is that of two-stage sampling with the variance of cross-fitted residuals.
     ///
     /// **Conventions** the population must be a [data set](Population::DataSet), in random order. After the measurement has stopped,
-    /// the rest of the stream is read, and not mapped. A planned measurement has a pilot of 20 samples with four probes each, and
-    /// plans again each time that the samples have doubled. The interval has no correction for skewness: where few samples dominate
+    /// the rest of the stream is read, and not mapped. A planned measurement has a pilot of 20 samples with four probes
+    /// each. The interval has no correction for skewness: where few samples dominate
     /// the mean, as for a ReLU perceptron of squared inputs, an interval of level 0.95 from 60 samples covered 89 %.
     ///
     /// **Source** Mickey, 1959 (unbiased regression estimators); Cochran, 1977, chapter 7; Särndal, Swensson and Wretman, 1992, chapter 6.

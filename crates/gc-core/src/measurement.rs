@@ -139,19 +139,13 @@ where
             let samples = (replicated - done).min(self.chunk.samples);
             return Step { samples, probes: self.settings.first_probes() };
         }
-        let ahead = self.plan.as_ref().map_or(0, |plan| plan.samples.saturating_sub(done));
-        // Full chunks up to the planned number, then small ones, so that few samples too many are measured.
-        let samples = match &self.plan {
-            Some(plan) if self.fit.is_some() && ahead > 0 => {
-                // Not beyond the next plan.
-                ahead.min(self.chunk.samples).min((2 * plan.pilot_samples).saturating_sub(done).max(1))
-            }
-            Some(_) if self.fit.is_some() => (done / 16).clamp(1, FEWEST).min(self.chunk.samples),
-            Some(_) if ahead > 0 => ahead.min(self.chunk.samples),
-            Some(_) => FEWEST.min(self.chunk.samples),
-            None => self.chunk.samples,
-        };
-        Step { samples, probes: self.probes }
+        let samples = self.plan.as_ref().map_or(self.chunk.samples, |plan| {
+            // Small chunks are slow, and large ones measure more samples than needed.
+            let fewest = (done / 32).clamp(4, FEWEST);
+            let before_the_next_plan = (2 * plan.pilot_samples).saturating_sub(done).max(1);
+            plan.samples.saturating_sub(done).max(fewest).min(before_the_next_plan)
+        });
+        Step { samples: samples.min(self.chunk.samples), probes: self.probes }
     }
 
     /// The number of samples that the pass budget still allows; `None` without a budget.
@@ -215,13 +209,13 @@ where
         }
     }
 
-    /// Whether the split between samples and probes is to be planned now: once the pilot is complete, and with a regression each
-    /// time that the samples have doubled, because a small pilot fits few samples closely.
+    /// Whether the split between samples and probes is to be planned now: once the pilot is complete, each time that the samples have
+    /// doubled, because a small pilot knows the variances badly, and where the planned number did not reach the error.
     fn plan_is_due(&self) -> bool {
         let done = self.moments.count();
         match &self.plan {
             None => done >= self.settings.replicated(),
-            Some(plan) => self.fit.is_some() && done >= 2 * plan.pilot_samples,
+            Some(plan) => done >= plan.samples.min(2 * plan.pilot_samples),
         }
     }
 
@@ -232,9 +226,9 @@ where
             return Ok(());
         };
         let probes = self.settings.first_probes();
-        let (variance, replicates) = match &self.fit {
-            Some(fit) => (fit.residuals().map(|residuals| residuals.variance), self.moments.replicates()),
-            None => (self.moments.variance(), (probes / probe.block()) as f64),
+        let variance = match &self.fit {
+            Some(fit) => fit.residuals().map(|residuals| residuals.variance),
+            None => self.moments.variance(),
         };
         let plan = Pilot {
             samples: self.moments.count(),
@@ -242,7 +236,7 @@ where
             mean: self.moments.mean(),
             variance: variance.unwrap_or(0.0),
             replicate_variance: self.moments.replicate_variance().unwrap_or(0.0),
-            replicates,
+            replicates: self.moments.replicates(),
             passes: self.passes.total(),
             target,
             population: self.settings.population,

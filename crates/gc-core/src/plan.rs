@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Method, Population};
 
-/// The split between samples and probes that reaches a relative error at the lowest cost, estimated from a small pilot.
+/// The split between samples and probes that reaches a relative error at the lowest cost, estimated from the samples so far.
 ///
 /// **Definition** the estimate of one sample from U independent replicates of the probes has variance S² + τ²/U around the
 /// mean over samples: S² between samples and τ² from one replicate, both estimated from the pilot. For each U the number of
@@ -13,7 +13,8 @@ use crate::{Method, Population};
 /// columns.
 ///
 /// **Conventions** the samples of the pilot are part of the estimate. The plan sets the number of probes of every further
-/// sample. The measurement stops at the standard error that is actually reached.
+/// sample. A new plan is made each time that the samples have doubled, and where the planned number did not reach the error. A measurement
+/// reports the last one, whose pilot are all samples before it. The measurement stops at the standard error that is actually reached.
 ///
 /// **Source** two-stage sampling with linear costs, Cochran, 1977, §10.6 (as a search over U, because U is whole).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -21,7 +22,7 @@ use crate::{Method, Population};
 pub struct Plan {
     /// The number of samples in the pilot.
     pub pilot_samples: usize,
-    /// Probes per sample in the pilot.
+    /// Probes per sample in the first pilot.
     pub pilot_probes: usize,
     /// The mean over the pilot.
     pub pilot_mean: f64,

@@ -16,7 +16,10 @@ pub(crate) fn check_features(features: &Tensor, samples: usize) -> Result<()> {
 
 /// The squared norm of each row of `[n, …]`, accumulated in f64.
 pub(crate) fn row_squared_norms(tensor: &Tensor) -> Result<Vec<f64>> {
-    Ok(in_f64(tensor)?.flatten_from(1)?.sqr()?.sum(1)?.to_vec1()?)
+    match of_each_row(tensor, &SquaredNorm)? {
+        Some(squares) => Ok(squares),
+        None => Ok(in_f64(tensor)?.flatten_from(1)?.sqr()?.sum(1)?.to_vec1()?),
+    }
 }
 
 /// The inner product of each row of two tensors `[n, …]` of the same shape, accumulated in f64.
@@ -95,11 +98,7 @@ pub(crate) fn check_finite(
     layer: impl FnOnce() -> Option<String>,
 ) -> Result<()> {
     // A sum of squares in f64 is finite if and only if every f32 is. An f64 beyond 1e154 overflows, and is refused as well.
-    let squares = match of_each_row(tensor, &SquaredNorm)? {
-        Some(squares) => squares,
-        None => row_squared_norms(tensor)?,
-    };
-    match first_non_finite(&squares) {
+    match first_non_finite(&row_squared_norms(tensor)?) {
         None => Ok(()),
         Some(row) => Err(Error::NonFinite { quantity, sample: indices[row % indices.len()], layer: layer() }),
     }

@@ -155,13 +155,14 @@ fn a_plan_is_reported_and_kept() {
     let planned = GeometricComplexity::planned(Probe::Rademacher, 0.03).pilot(40).seed(1);
     let estimate = planned.measure_inputs(&net(), &data(4_000)).unwrap();
     let plan = estimate.plan.clone().unwrap();
-    assert_eq!((plan.pilot_samples, plan.pilot_probes), (40, 2));
     assert_eq!(estimate.stopped, Stopped::RelativeError);
     assert!(estimate.relative_error().unwrap() <= 0.03);
     assert_eq!(estimate.probes, plan.probes);
-    // The plan predicts the number of samples up to the error of a variance from 40 samples (standard deviation 22 %).
+    // The last plan was made after the samples had doubled for the last time, or where the number before it was not enough. So it
+    // predicts the number of samples well.
+    assert!(plan.pilot_samples >= 40 && estimate.samples <= 2 * plan.pilot_samples, "{plan:?}");
     let ratio = estimate.samples as f64 / plan.samples as f64;
-    assert!((0.4..2.5).contains(&ratio), "{ratio}");
+    assert!((0.8..1.25).contains(&ratio), "{ratio}");
     // The second probes of the pilot identify the data part and the probe part.
     let error = estimate.standard_error;
     let (data, probe, total) = (error.data.unwrap(), error.probe.unwrap(), error.total.unwrap());

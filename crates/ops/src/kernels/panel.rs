@@ -45,6 +45,21 @@ pub(crate) struct PanelProduct<T> {
     pub(crate) onto: Onto<T>,
 }
 
+/// A sum over depth in several segments, each `depth` steps long, whose starts are equally spaced in both operands.
+#[derive(Clone, Copy)]
+pub(crate) struct Segments {
+    pub(crate) count: usize,
+    /// Numbers between the starts of neighbouring segments in A.
+    pub(crate) a: usize,
+    /// The same in B.
+    pub(crate) b: usize,
+}
+
+impl Segments {
+    /// The whole depth at once.
+    const ONE: Self = Self { count: 1, a: 0, b: 0 };
+}
+
 impl<T: Element> PanelProduct<T> {
     /// Computes the product.
     ///
@@ -55,31 +70,50 @@ impl<T: Element> PanelProduct<T> {
     /// If `columns` exceeds the panel of the instruction set, if neither `a_row` nor `a_depth` is 1, or if the vectors
     /// of B reach beyond `b_len`.
     pub(crate) unsafe fn compute(&self, set: InstructionSet) {
+        // SAFETY: the caller vouches for the pointers.
+        unsafe { self.compute_segments(set, Segments::ONE) }
+    }
+
+    /// The sum of the products of all segments, one after the other in the same chain of additions. `depth` is that of one segment.
+    ///
+    /// # Safety
+    /// The pointers satisfy the conditions of [`PanelProduct`] for the operands of every segment.
+    ///
+    /// # Panics
+    /// As [`PanelProduct::compute`].
+    pub(crate) unsafe fn compute_segments(&self, set: InstructionSet, segments: Segments) {
         assert!(self.columns <= set.panel::<T>(), "{} columns in a panel of {}", self.columns, set.panel::<T>());
         assert!(self.a_row == 1 || self.a_depth == 1, "one stride of the left operand is 1");
-        let read = self.depth.saturating_sub(1) * self.b_row + self.columns.next_multiple_of(set.lanes::<T>());
-        assert!(self.depth == 0 || read <= self.b_len, "{read} numbers of the right operand, {} readable", self.b_len);
+        let read = self.reads_of_b(set, segments);
+        let empty = self.depth == 0 || segments.count == 0;
+        assert!(empty || read <= self.b_len, "{read} numbers of the right operand, {} readable", self.b_len);
         if self.a_row == 1 {
             // SAFETY: the caller vouches for the pointers.
-            unsafe { set.run(&UnitRowStride(self)) }
+            unsafe { set.run(&UnitRowStride(self, segments)) }
         } else {
             // SAFETY: the caller vouches for the pointers.
-            unsafe { set.run(&UnitDepthStride(self)) }
+            unsafe { set.run(&UnitDepthStride(self, segments)) }
         }
+    }
+
+    /// How far from `b` on the whole vectors of B reach.
+    pub(crate) fn reads_of_b(&self, set: InstructionSet, segments: Segments) -> usize {
+        let rows = segments.count.saturating_sub(1) * segments.b + self.depth.saturating_sub(1) * self.b_row;
+        rows + self.columns.next_multiple_of(set.lanes::<T>())
     }
 }
 
 /// A product with `a_row` 1: neighbouring rows of A are adjacent in memory.
-struct UnitRowStride<'a, T>(&'a PanelProduct<T>);
+struct UnitRowStride<'a, T>(&'a PanelProduct<T>, Segments);
 
 /// A product with `a_depth` 1: neighbouring depth steps of A are adjacent in memory.
-struct UnitDepthStride<'a, T>(&'a PanelProduct<T>);
+struct UnitDepthStride<'a, T>(&'a PanelProduct<T>, Segments);
 
 impl<T: Element> Job<T> for UnitRowStride<'_, T> {
     #[inline(always)]
     unsafe fn run<V: Vector<Elem = T>>(&self) {
         // SAFETY: the product's pointers satisfy the conditions of `PanelProduct`.
-        unsafe { all_rows::<V, true>(self.0) }
+        unsafe { all_rows::<V, true>(self.0, self.1) }
     }
 }
 
@@ -87,7 +121,7 @@ impl<T: Element> Job<T> for UnitDepthStride<'_, T> {
     #[inline(always)]
     unsafe fn run<V: Vector<Elem = T>>(&self) {
         // SAFETY: the product's pointers satisfy the conditions of `PanelProduct`.
-        unsafe { all_rows::<V, false>(self.0) }
+        unsafe { all_rows::<V, false>(self.0, self.1) }
     }
 }
 
@@ -98,15 +132,15 @@ impl<T: Element> Job<T> for UnitDepthStride<'_, T> {
 /// # Safety
 /// As [`PanelProduct::compute`], on a processor with the instruction set of `V`.
 #[inline(always)]
-unsafe fn all_rows<V: Vector, const UNIT_ROW_STRIDE: bool>(product: &PanelProduct<V::Elem>) {
+unsafe fn all_rows<V: Vector, const UNIT_ROW_STRIDE: bool>(product: &PanelProduct<V::Elem>, segments: Segments) {
     // SAFETY: the caller vouches for the pointers and the instruction set.
     unsafe {
         match product.columns.div_ceil(V::LANES) {
             0 => {}
-            1 => strips::<V, 1, UNIT_ROW_STRIDE>(product),
-            2 if V::TILE_VECTORS >= 2 => strips::<V, 2, UNIT_ROW_STRIDE>(product),
-            3 if V::TILE_VECTORS >= 3 => strips::<V, 3, UNIT_ROW_STRIDE>(product),
-            4 if V::TILE_VECTORS >= 4 => strips::<V, 4, UNIT_ROW_STRIDE>(product),
+            1 => strips::<V, 1, UNIT_ROW_STRIDE>(product, segments),
+            2 if V::TILE_VECTORS >= 2 => strips::<V, 2, UNIT_ROW_STRIDE>(product, segments),
+            3 if V::TILE_VECTORS >= 3 => strips::<V, 3, UNIT_ROW_STRIDE>(product, segments),
+            4 if V::TILE_VECTORS >= 4 => strips::<V, 4, UNIT_ROW_STRIDE>(product, segments),
             // `compute` has checked that the columns fit a panel, which is `TILE_VECTORS` wide.
             vectors => unreachable!("a tile of {vectors} vectors, at most {} fit the registers", V::TILE_VECTORS),
         }
@@ -118,7 +152,10 @@ unsafe fn all_rows<V: Vector, const UNIT_ROW_STRIDE: bool>(product: &PanelProduc
 /// # Safety
 /// As [`all_rows`].
 #[inline(always)]
-unsafe fn strips<V: Vector, const VECTORS: usize, const UNIT_ROW_STRIDE: bool>(product: &PanelProduct<V::Elem>) {
+unsafe fn strips<V: Vector, const VECTORS: usize, const UNIT_ROW_STRIDE: bool>(
+    product: &PanelProduct<V::Elem>,
+    segments: Segments,
+) {
     let highest = match (V::TILE_VECTORS, VECTORS) {
         (4, 4) | (2, 2) => 6,
         (4, 3) => 8,
@@ -132,18 +169,18 @@ unsafe fn strips<V: Vector, const VECTORS: usize, const UNIT_ROW_STRIDE: bool>(p
         // SAFETY: rows `row..row + height` are rows of the product; the caller vouches for all other conditions.
         unsafe {
             row += match height {
-                12 if highest == 12 => strip::<V, 12, VECTORS, UNIT_ROW_STRIDE>(product, row),
-                11 if highest == 12 => strip::<V, 11, VECTORS, UNIT_ROW_STRIDE>(product, row),
-                10 if highest == 12 => strip::<V, 10, VECTORS, UNIT_ROW_STRIDE>(product, row),
-                9 if highest == 12 => strip::<V, 9, VECTORS, UNIT_ROW_STRIDE>(product, row),
-                8.. if highest >= 8 => strip::<V, 8, VECTORS, UNIT_ROW_STRIDE>(product, row),
-                7 if highest >= 8 => strip::<V, 7, VECTORS, UNIT_ROW_STRIDE>(product, row),
-                6.. if highest >= 6 => strip::<V, 6, VECTORS, UNIT_ROW_STRIDE>(product, row),
-                5 if highest >= 6 => strip::<V, 5, VECTORS, UNIT_ROW_STRIDE>(product, row),
-                4.. => strip::<V, 4, VECTORS, UNIT_ROW_STRIDE>(product, row),
-                3 => strip::<V, 3, VECTORS, UNIT_ROW_STRIDE>(product, row),
-                2 => strip::<V, 2, VECTORS, UNIT_ROW_STRIDE>(product, row),
-                _ => strip::<V, 1, VECTORS, UNIT_ROW_STRIDE>(product, row),
+                12 if highest == 12 => strip::<V, 12, VECTORS, UNIT_ROW_STRIDE>(product, segments, row),
+                11 if highest == 12 => strip::<V, 11, VECTORS, UNIT_ROW_STRIDE>(product, segments, row),
+                10 if highest == 12 => strip::<V, 10, VECTORS, UNIT_ROW_STRIDE>(product, segments, row),
+                9 if highest == 12 => strip::<V, 9, VECTORS, UNIT_ROW_STRIDE>(product, segments, row),
+                8.. if highest >= 8 => strip::<V, 8, VECTORS, UNIT_ROW_STRIDE>(product, segments, row),
+                7 if highest >= 8 => strip::<V, 7, VECTORS, UNIT_ROW_STRIDE>(product, segments, row),
+                6.. if highest >= 6 => strip::<V, 6, VECTORS, UNIT_ROW_STRIDE>(product, segments, row),
+                5 if highest >= 6 => strip::<V, 5, VECTORS, UNIT_ROW_STRIDE>(product, segments, row),
+                4.. => strip::<V, 4, VECTORS, UNIT_ROW_STRIDE>(product, segments, row),
+                3 => strip::<V, 3, VECTORS, UNIT_ROW_STRIDE>(product, segments, row),
+                2 => strip::<V, 2, VECTORS, UNIT_ROW_STRIDE>(product, segments, row),
+                _ => strip::<V, 1, VECTORS, UNIT_ROW_STRIDE>(product, segments, row),
             };
         }
     }
@@ -156,14 +193,13 @@ unsafe fn strips<V: Vector, const VECTORS: usize, const UNIT_ROW_STRIDE: bool>(p
 #[inline(always)]
 unsafe fn strip<V: Vector, const ROWS: usize, const VECTORS: usize, const UNIT_ROW_STRIDE: bool>(
     product: &PanelProduct<V::Elem>,
+    segments: Segments,
     row: usize,
 ) -> usize {
     // SAFETY: A is readable at these rows and steps, B for whole vectors in each row (checked by `compute`), and C is
     // writable at these rows, as the caller vouches.
     unsafe {
         let (a_row, a_depth) = if UNIT_ROW_STRIDE { (1, product.a_depth) } else { (product.a_row, 1) };
-        let mut a = product.a.add(row * a_row);
-        let mut b = product.b;
         if product.depth >= PREFETCHED_DEPTH {
             for index in 0..ROWS {
                 let c = product.c.wrapping_add((row + index) * product.c_row);
@@ -173,19 +209,23 @@ unsafe fn strip<V: Vector, const ROWS: usize, const VECTORS: usize, const UNIT_R
             }
         }
         let mut sums = [[V::zero(); VECTORS]; ROWS];
-        for _ in 0..product.depth {
-            let mut across = [V::zero(); VECTORS];
-            for (index, vector) in across.iter_mut().enumerate() {
-                *vector = V::load(b.add(index * V::LANES));
-            }
-            for (index, sums) in sums.iter_mut().enumerate() {
-                let factor = V::splat(*a.add(index * a_row));
-                for (sum, &vector) in sums.iter_mut().zip(&across) {
-                    *sum = factor.mul_add(vector, *sum);
+        for segment in 0..segments.count {
+            let mut a = product.a.add(segment * segments.a + row * a_row);
+            let mut b = product.b.add(segment * segments.b);
+            for _ in 0..product.depth {
+                let mut across = [V::zero(); VECTORS];
+                for (index, vector) in across.iter_mut().enumerate() {
+                    *vector = V::load(b.add(index * V::LANES));
                 }
+                for (index, sums) in sums.iter_mut().enumerate() {
+                    let factor = V::splat(*a.add(index * a_row));
+                    for (sum, &vector) in sums.iter_mut().zip(&across) {
+                        *sum = factor.mul_add(vector, *sum);
+                    }
+                }
+                a = a.wrapping_add(a_depth);
+                b = b.wrapping_add(product.b_row);
             }
-            a = a.add(a_depth);
-            b = b.add(product.b_row);
         }
         for (index, sums) in sums.iter().enumerate() {
             write_row::<V, VECTORS>(product, product.c.add((row + index) * product.c_row), sums);

@@ -1,5 +1,5 @@
-//! The input gradient for an input of few channels, as in a first layer: one matrix product for all taps, then a sum over
-//! taps per pixel (col2im). Vectors are filled by taps times channels instead of by few channels.
+//! The input gradient for an input of few channels at strides above 1, as in a first layer for large images: one matrix product for all
+//! taps, then a sum over taps per pixel (col2im). Vectors are filled by taps times channels instead of by few channels.
 
 use std::mem::MaybeUninit;
 

@@ -2,8 +2,10 @@
 
 mod columns;
 mod depthwise;
+mod lines;
 mod patches;
 mod product;
+mod transposed_lines;
 mod weight_grad;
 mod weights;
 
@@ -28,6 +30,9 @@ pub(crate) fn forward<T: Element>(
 ) {
     if depthwise::suits(g) {
         return depthwise::forward(set, g, operands, y);
+    }
+    if lines::suits(set.lanes::<T>(), g) {
+        return lines::forward(set, g, operands, y);
     }
     let Operands { x, weight, bias } = operands;
     for group in 0..g.groups {
@@ -62,6 +67,9 @@ pub(crate) fn input_grad<T: Element>(
 ) {
     if depthwise::suits(g) {
         return depthwise::input_grad(set, g, grad_y, weight, grad_x);
+    }
+    if transposed_lines::suits(set.lanes::<T>(), g) {
+        return transposed_lines::input_grad(set, g, grad_y, weight, grad_x);
     }
     if columns::suits(set.lanes::<T>(), g) {
         return columns::input_grad(set, g, grad_y, weight, grad_x);

@@ -2,8 +2,8 @@
 
 use std::mem::MaybeUninit;
 
-use super::forward_patches;
 use super::patches::{Axis, GatherPatches, Patches, copy};
+use super::{forward_patches, lines};
 use crate::kernels::instruction_set::{InstructionSet, Job};
 use crate::kernels::panel::{Onto, PanelProduct};
 use crate::kernels::scratch::Scratch;
@@ -12,7 +12,7 @@ use crate::kernels::simd::Vector;
 use crate::kernels::{ConvGeometry, Element, direct::depthwise};
 
 /// Positions that one chain of additions sums.
-const CHAIN: usize = 128;
+pub(super) const CHAIN: usize = 128;
 /// Numbers in the sums of all slabs together.
 const SUM_NUMBERS: usize = 2_000_000;
 /// The maximal number of slabs.
@@ -29,9 +29,75 @@ pub(crate) fn weight_grad<T: Element>(
     if depthwise::suits(g) {
         return depthwise::weight_grad(set, g, x, grad_y, grad_weight);
     }
+    if lines::suits(set.lanes::<T>(), g) {
+        return lines::weight_grad(set, g, x, grad_y, grad_weight);
+    }
     let group_len = g.weight_len() / g.groups;
     for (group, grad_weight) in grad_weight.chunks_mut(group_len).enumerate() {
         Sums::new(set, g, group).compute(g, x, grad_y, grad_weight);
+    }
+}
+
+/// The weight gradient of one group as sums over slabs of positions, `[slab][tap][depth channel][output channel]`.
+pub(super) struct SumsOfSlabs {
+    pub(super) slabs: usize,
+    /// Rows of a slab: taps times depth channels.
+    rows: usize,
+    depth: usize,
+    /// Output channels of the group.
+    columns: usize,
+    /// Their number rounded up to a multiple of every vector length.
+    pub(super) width: usize,
+}
+
+impl SumsOfSlabs {
+    /// For this many positions, which are divided into as many slabs as memory and threads can use.
+    pub(super) fn new(positions: usize, taps: usize, depth: usize, columns: usize) -> Self {
+        let (rows, width) = (taps * depth, columns.next_multiple_of(16));
+        let slabs = (SUM_NUMBERS / (rows.max(1) * width)).clamp(1, SLABS).min(positions.div_ceil(2 * CHAIN));
+        Self { slabs, rows, depth, columns, width }
+    }
+
+    /// Numbers of one slab.
+    pub(super) fn slab_numbers(&self) -> usize {
+        self.rows * self.width
+    }
+
+    /// Sums the slabs in order and writes the result in the layout of the weight. `taps` are the offsets in a plane of the weight; those
+    /// that are missing read only the padding.
+    pub(super) fn finish<T: Element>(
+        &self,
+        g: &ConvGeometry,
+        sums: Shared<T>,
+        taps: &[usize],
+        grad_weight: &mut [MaybeUninit<T>],
+    ) {
+        const COLUMNS: usize = 16;
+        let (plane, depth) = (g.kernel[0] * g.kernel[1], self.depth);
+        let to = Shared::<T>::new(grad_weight.as_mut_ptr().cast());
+        if taps.len() < plane {
+            grad_weight.fill(MaybeUninit::new(T::default()));
+        }
+        for_each_task(self.columns.div_ceil(COLUMNS), self.slabs * self.rows * self.columns, |task| {
+            let first = task * COLUMNS;
+            let columns = COLUMNS.min(self.columns - first);
+            for channel in 0..depth {
+                for (tap, &offset) in taps.iter().enumerate() {
+                    let mut total = [T::default(); COLUMNS];
+                    for slab in 0..self.slabs {
+                        let row = (slab * self.rows + tap * depth + channel) * self.width + first;
+                        for (column, total) in total.iter_mut().enumerate() {
+                            // SAFETY: the width of the sums is a multiple of `COLUMNS`.
+                            *total += unsafe { *sums.get().add(row + column) };
+                        }
+                    }
+                    for (column, &total) in total.iter().enumerate().take(columns) {
+                        // SAFETY: the offset is one of this group's weights; each task has its own columns.
+                        unsafe { *to.get().add(((first + column) * depth + channel) * plane + offset) = total };
+                    }
+                }
+            }
+        });
     }
 }
 
@@ -43,14 +109,9 @@ struct Sums {
     positions: usize,
     /// Positions per slab.
     slab: usize,
-    /// Rows of the product: taps times depth channels.
-    rows: usize,
+    sums: SumsOfSlabs,
     /// First output channel of the group.
     first_column: usize,
-    /// Output channels of the group.
-    columns: usize,
-    /// `columns` rounded up to a multiple of every vector length.
-    width: usize,
     taps: Vec<usize>,
 }
 
@@ -64,26 +125,25 @@ impl Sums {
     fn new(set: InstructionSet, g: &ConvGeometry, group: usize) -> Self {
         let patches = forward_patches(g, group);
         let columns = g.group_out_channels();
-        let width = columns.next_multiple_of(16);
-        let (positions, rows) = (patches.positions(), patches.len());
-        let slabs = (SUM_NUMBERS / (rows.max(1) * width)).clamp(1, SLABS).min(positions.div_ceil(2 * CHAIN));
-        let slab = positions.div_ceil(slabs).next_multiple_of(CHAIN);
+        let positions = patches.positions();
+        let mut sums = SumsOfSlabs::new(positions, patches.taps(), patches.depth, columns);
+        let slab = positions.div_ceil(sums.slabs).next_multiple_of(CHAIN);
         let taps = patches.weight_taps(g);
-        let parts = parts(patches, slabs);
-        Self { set, parts, positions, slab, rows, first_column: group * columns, columns, width, taps }
+        let parts = parts(patches, sums.slabs);
+        sums.slabs = positions.div_ceil(slab);
+        Self { set, parts, positions, slab, sums, first_column: group * columns, taps }
     }
 
     fn compute<T: Element>(&self, g: &ConvGeometry, x: &[T], grad_y: &[T], grad_weight: &mut [MaybeUninit<T>]) {
-        if self.rows == 0 {
+        if self.sums.rows == 0 {
             // Every tap reads the padding only.
             return grad_weight.fill(MaybeUninit::new(T::default()));
         }
-        let slabs = self.positions.div_ceil(self.slab);
-        let slab_numbers = self.rows * self.width;
+        let (slabs, slab_numbers) = (self.sums.slabs, self.sums.slab_numbers());
         let mut scratch = Scratch::<T>::new(slabs * slab_numbers);
         let sums = Shared::new(scratch.pointer());
         let (images, gradients) = (Shared::reading(x.as_ptr()), Shared::reading(grad_y.as_ptr()));
-        let work = self.positions * self.rows * self.columns;
+        let work = self.positions * self.sums.rows * self.sums.columns;
         for_each_task(slabs * self.parts.len(), work, |task| {
             let (slab, part) = (task / self.parts.len(), &self.parts[task % self.parts.len()]);
             let first = slab * self.slab;
@@ -91,14 +151,14 @@ impl Sums {
             // SAFETY: the images and cotangents have the lengths of the geometry, and the scratch holds all slabs. Each task
             // writes its own rows of its own slab.
             unsafe {
-                let to = sums.get().add(slab * slab_numbers + part.first_row * self.width);
+                let to = sums.get().add(slab * slab_numbers + part.first_row * self.sums.width);
                 for start in (first..last).step_by(CHAIN) {
                     let block = Block { first: start, count: CHAIN.min(last - start), is_first: start == first };
                     self.add(&part.patches, g, [images.get(), gradients.get()], block, to);
                 }
             }
         });
-        self.finish(g, sums, slabs, grad_weight);
+        self.sums.finish(g, sums, &self.taps, grad_weight);
     }
 
     /// Adds the products of a block of positions to some rows of the sums.
@@ -116,12 +176,12 @@ impl Sums {
     ) {
         let rows = patches.len();
         let row = rows.next_multiple_of(16);
-        let panel = self.set.panel::<T>().min(self.width);
+        let panel = self.set.panel::<T>().min(self.sums.width);
         let gathers = !patches.are_pixels();
         let mut gathered = Scratch::<T>::new(if gathers { CHAIN * row } else { 0 });
         // The cotangent is read in place if one panel holds whole rows of it and these are whole vectors. A panel is read in
         // whole vectors: with several groups, a vector could reach beyond the last row.
-        let packs = panel != self.columns || self.columns != g.out_channels;
+        let packs = panel != self.sums.columns || self.sums.columns != g.out_channels;
         let mut packed = Scratch::<T>::new(if packs { CHAIN * panel } else { 0 });
         // SAFETY: the caller vouches for images, cotangents and `to`; each scratch holds a block.
         unsafe {
@@ -132,8 +192,8 @@ impl Sums {
             } else {
                 (images.add(first * patches.channels + patches.first_channel), patches.channels)
             };
-            for column in (0..self.columns).step_by(panel) {
-                let columns = panel.min(self.columns - column);
+            for column in (0..self.sums.columns).step_by(panel) {
+                let columns = panel.min(self.sums.columns - column);
                 let from = cotangents.add(first * g.out_channels + self.first_column + column);
                 let b = if packs {
                     let to = packed.pointer();
@@ -153,42 +213,12 @@ impl Sums {
                     b_row: panel,
                     b_len: if packs { CHAIN * panel } else { (self.positions - first) * g.out_channels },
                     c: to.add(column),
-                    c_row: self.width,
+                    c_row: self.sums.width,
                     onto: if is_first { Onto::Zero } else { Onto::Itself },
                 };
                 product.compute(self.set);
             }
         }
-    }
-
-    /// Sums the slabs in order and writes the result in the layout of the weight.
-    fn finish<T: Element>(&self, g: &ConvGeometry, sums: Shared<T>, slabs: usize, grad_weight: &mut [MaybeUninit<T>]) {
-        const COLUMNS: usize = 16;
-        let (plane, depth) = (g.kernel[0] * g.kernel[1], g.group_in_channels());
-        let to = Shared::<T>::new(grad_weight.as_mut_ptr().cast());
-        if self.taps.len() < plane {
-            grad_weight.fill(MaybeUninit::new(T::default()));
-        }
-        for_each_task(self.columns.div_ceil(COLUMNS), slabs * self.rows * self.columns, |task| {
-            let first = task * COLUMNS;
-            let columns = COLUMNS.min(self.columns - first);
-            for channel in 0..depth {
-                for (tap, &offset) in self.taps.iter().enumerate() {
-                    let mut total = [T::default(); COLUMNS];
-                    for slab in 0..slabs {
-                        let row = (slab * self.rows + tap * depth + channel) * self.width + first;
-                        for (column, total) in total.iter_mut().enumerate() {
-                            // SAFETY: the width of the sums is a multiple of `COLUMNS`.
-                            *total += unsafe { *sums.get().add(row + column) };
-                        }
-                    }
-                    for (column, &total) in total.iter().enumerate().take(columns) {
-                        // SAFETY: the offset is one of this group's weights; each task has its own columns.
-                        unsafe { *to.get().add(((first + column) * depth + channel) * plane + offset) = total };
-                    }
-                }
-            }
-        });
     }
 }
 
@@ -228,13 +258,13 @@ struct Block {
 /// # Safety
 /// For [`Job::run`]: `from` is readable for `columns` numbers in `count` rows, `row` apart, and `to` is writable for `count`
 /// rows of `width`.
-struct PackRows<T> {
-    from: *const T,
-    row: usize,
-    count: usize,
-    columns: usize,
-    to: *mut T,
-    width: usize,
+pub(super) struct PackRows<T> {
+    pub(super) from: *const T,
+    pub(super) row: usize,
+    pub(super) count: usize,
+    pub(super) columns: usize,
+    pub(super) to: *mut T,
+    pub(super) width: usize,
 }
 
 impl<T: Element> Job<T> for PackRows<T> {

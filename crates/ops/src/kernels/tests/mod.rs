@@ -186,6 +186,12 @@ fn landmarks() -> Vec<ConvGeometry> {
         geometry(2, [1, 1], [30, 20], 3),
         geometry(6, [17, 15], [3, 20], 3),
         geometry(2, [9, 20], [1, 8], 5),
+        // Few channels: lines of several vectors, several bands of lines, and lines longer than a chain of additions.
+        geometry(3, [33, 70], [2, 19], 3),
+        geometry(2, [140, 130], [3, 70], 3),
+        ConvGeometry { padding: [3, 4], ..geometry(5, [6, 35], [4, 33], 3) },
+        ConvGeometry { stride: [2, 2], ..geometry(2, [40, 300], [3, 24], 7) },
+        ConvGeometry { dilation: [3, 2], ..geometry(2, [20, 40], [3, 16], 3) },
         ConvGeometry { stride: [2, 2], padding: [0, 0], ..pointwise },
         pointwise,
         strided,
