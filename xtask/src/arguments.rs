@@ -70,8 +70,9 @@ pub(crate) fn up_to<const MAX: usize>(text: &str) -> Result<usize, String> {
 /// # Errors
 /// Text that is no whole number below 2⁶⁴.
 pub(crate) fn seed(text: &str) -> Result<u64, String> {
-    text.parse()
-        .map_err(|_| "expected a whole number from 0; several are written as 0,1,2 where they are taken".to_owned())
+    text.parse().map_err(|_| {
+        format!("expected a whole number from 0 to {}; several are written as 0,1,2 where they are taken", u64::MAX)
+    })
 }
 
 #[cfg(test)]

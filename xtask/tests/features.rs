@@ -239,7 +239,7 @@ fn the_confusion_matrix_has_all_remaining_samples_as_queries() {
 }
 
 #[test]
-fn options_that_would_have_no_effect_are_refused() {
+fn options_that_would_have_no_effect_or_no_meaning_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
     save_noisy(&path.join("a.safetensors"), 1, 3.0);
@@ -253,6 +253,14 @@ fn options_that_would_have_no_effect_are_refused() {
     }
     let seeds = ended(path, &["reproduce", "fig4", "--set", "seeds=[0]", "--seed", "1", "--dry-run"], 2);
     assert!(seeds.contains("both say which seeds"), "{seeds}");
+    for (option, value, reason) in [
+        ("--seed", "-1", "a whole number from 0 to 18446744073709551615"),
+        ("--set", "=5", "expected key=value"),
+        ("--out", "a.safetensors", "is not a folder"),
+    ] {
+        let message = ended(path, &["reproduce", "fig4", option, value, "--dry-run"], 2);
+        assert!(message.contains(reason), "{option} {value}: {message}");
+    }
     let measuring =
         ["--head=ncm", "--ways=3", "--shots=3", "--queries=3", "--episodes=9", "--probes=3", "--seed=5", "--size=32"];
     for option in measuring.iter().chain(&["--model=vgg-small", "--mean=0.5", "--std=0.5"]) {

@@ -45,7 +45,7 @@ pub(super) struct EpisodeArgs {
     #[arg(long, value_name = "N", default_value_t = 600, value_parser = up_to::<10_000_000>)]
     episodes: usize,
     /// Seed of the episodes
-    #[arg(long, value_name = "SEED", default_value_t = 0, value_parser = crate::arguments::seed)]
+    #[arg(long, value_name = "SEED", default_value_t = 0, value_parser = crate::arguments::seed, allow_negative_numbers = true)]
     seed: u64,
     /// Also write the sampled episodes as a task list
     #[arg(long, value_name = "FILE", conflicts_with = "tasks")]

@@ -43,7 +43,7 @@ pub(crate) struct EstimatorArgs {
     #[arg(long, value_name = "MB", default_value_t = 512)]
     budget_mb: usize,
     /// Seed of every draw
-    #[arg(long, value_name = "SEED", default_value_t = 0, value_parser = crate::arguments::seed)]
+    #[arg(long, value_name = "SEED", default_value_t = 0, value_parser = crate::arguments::seed, allow_negative_numbers = true)]
     pub(super) seed: u64,
 }
 

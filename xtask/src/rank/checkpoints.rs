@@ -58,7 +58,7 @@ pub(super) struct CheckpointArgs {
     #[arg(long, value_name = "HEAD", default_value = "ridge:1.0")]
     head: String,
     /// Seed of probes and episodes
-    #[arg(long, value_name = "SEED", default_value_t = 0, value_parser = crate::arguments::seed)]
+    #[arg(long, value_name = "SEED", default_value_t = 0, value_parser = crate::arguments::seed, allow_negative_numbers = true)]
     seed: u64,
 }
 
@@ -308,6 +308,7 @@ fn rank_table(on: &str, names: Vec<String>, scored: &[Scored], head: &str) -> Ra
     RankTable {
         on: on.to_owned(),
         names,
+        excluded_runs: 0,
         groups: None,
         scores: [gc].into_iter().chain(others.into_iter().flatten()).collect(),
         accuracy: accuracy.map(|accuracy| Score { standard_errors: errors, ..accuracy }),

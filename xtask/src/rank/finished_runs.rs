@@ -40,13 +40,26 @@ impl Row<'_> {
         self.cell(name).parse().ok()
     }
 
+    /// Whether one of two columns has this value. Earlier versions had other names.
+    fn either(&self, name: &str, earlier: &str, value: &str) -> bool {
+        self.cell(name) == value || self.cell(earlier) == value
+    }
+
+    /// Whether the row is of a run that no rule excludes.
+    fn is_counted(&self) -> bool {
+        self.either("status", "standing", "counted")
+    }
+
     /// Whether the row is the end of training of a run that no rule excludes.
     fn counts(&self) -> bool {
-        // Earlier versions called these columns `standing` and `moment`.
-        let either = |name: &str, earlier: &str, value: &str| self.cell(name) == value || self.cell(earlier) == value;
-        let counted = either("status", "standing", "counted");
-        counted && either("measuring_point", "moment", "schedule") && self.cell("at") == "1"
+        self.is_counted() && self.either("measuring_point", "moment", "schedule") && self.cell("at") == "1"
     }
+}
+
+/// How many runs have measurements and are excluded.
+fn excluded_runs(rows: &[Row<'_>]) -> usize {
+    let excluded = rows.iter().filter(|row| !row.is_counted()).map(|row| row.cell("run"));
+    excluded.collect::<std::collections::BTreeSet<&str>>().len()
 }
 
 /// Reads the measurements of the runs under `folder`.
@@ -67,6 +80,7 @@ pub(super) fn read(folder: &Path, against: &str) -> Result<RankTable> {
     let rows = reader.records().map(|cells| Ok(Row { cells: cells?, header: &header }));
     let rows: Vec<Row<'_>> = rows.collect::<Result<_>>().with_context(advice)?;
     let counted = rows.iter().filter(|row| row.counts()).count();
+    let excluded_runs = excluded_runs(&rows);
     let rows: Vec<&Row<'_>> = rows.iter().filter(|row| row.counts() && row.number(against).is_some()).collect();
     if counted == 0 {
         bail!("{}: all runs are excluded by the rules, so 0 counted runs have `{against}`", path.display());
@@ -82,6 +96,7 @@ pub(super) fn read(folder: &Path, against: &str) -> Result<RankTable> {
     Ok(RankTable {
         on: folder.display().to_string(),
         names: names(&rows),
+        excluded_runs,
         groups: rows.iter().map(|row| row.cell("seed").parse().ok()).collect(),
         scores: scores().filter(|name| *name != against).filter_map(column).collect(),
         accuracy: column(against),
@@ -130,9 +145,12 @@ mod tests {
             "a,0,0.1,32,0,counted,schedule,1,3,1,0.5,0.01",
             "b,0,0.2,32,0,counted,schedule,1,2,1,0.6,0.01",
             "c,1,0.1,32,0,counted,schedule,1,4,1,0.4,0.01",
+            "d,1,0.2,32,0,diverged,schedule,0.5,5,1,0.9,0.01",
             "d,1,0.2,32,0,diverged,schedule,1,5,1,0.9,0.01",
         ];
         let rank_table = read(folder(&rows).path(), "acc").unwrap();
+        assert_eq!(rank_table.excluded_runs, 1);
+        assert!(rank_table.text().contains("without 1 run that is excluded"), "{}", rank_table.text());
         assert_eq!(rank_table.scores[0].values, [3.0, 2.0, 4.0]);
         assert_eq!(rank_table.groups.as_deref(), Some(&[0, 0, 1][..]));
         assert_eq!(rank_table.predictions()[0].correlation.as_ref().unwrap().coefficient, -1.0);

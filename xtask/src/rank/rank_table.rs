@@ -15,6 +15,8 @@ pub(super) struct RankTable {
     pub(super) on: String,
     /// The networks.
     pub(super) names: Vec<String>,
+    /// How many runs are left out, because a rule excludes them.
+    pub(super) excluded_runs: usize,
     /// The group of each network, where networks are not independent: runs of the same seed form a group.
     pub(super) groups: Option<Vec<usize>>,
     /// The scores.
@@ -91,6 +93,7 @@ impl RankTable {
             "format": output::FORMAT,
             "inputs": self.on,
             "checkpoints": self.names,
+            "excluded_runs": self.excluded_runs,
             "scores": self.scores,
             "accuracy": self.accuracy,
             "predictions": predictions.collect::<Vec<_>>(),
@@ -126,9 +129,18 @@ impl RankTable {
         };
         Table {
             summed: false,
-            caption: format!("On {}; rank in brackets, 1 the lowest", self.on),
+            caption: format!("On {}; rank in brackets, 1 the lowest{}", self.on, self.left_out()),
             header: header.collect(),
             rows: (0..self.names.len()).map(row).collect(),
+        }
+    }
+
+    /// The end of the caption: what is left out.
+    fn left_out(&self) -> String {
+        match self.excluded_runs {
+            0 => String::new(),
+            1 => "; without 1 run that is excluded by the rules".to_owned(),
+            count => format!("; without {count} runs that are excluded by the rules"),
         }
     }
 
@@ -192,6 +204,7 @@ mod tests {
         RankTable {
             on: "data".to_owned(),
             names: ["c", "a", "b", "d"].map(str::to_owned).to_vec(),
+            excluded_runs: 0,
             groups: None,
             scores: vec![Score::new("gc", vec![3.0, 1.0, 2.0, 4.0]), Score::new("flat", vec![1.0; 4])],
             accuracy: Some(Score::new("accuracy", vec![0.5, 0.9, 0.7, 0.4])),
@@ -216,6 +229,7 @@ mod tests {
         let of_seeds = |seeds: usize| RankTable {
             on: "data".to_owned(),
             names: (0..12).map(|run| run.to_string()).collect(),
+            excluded_runs: 0,
             groups: Some((0..12).map(|run| run % seeds).collect()),
             scores: vec![Score::new("gc", values.clone())],
             accuracy: Some(Score::new("accuracy", (0..12).map(f64::from).collect())),

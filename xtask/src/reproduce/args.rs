@@ -35,7 +35,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "KEY=VALUE")]
     pub(super) set: Vec<String>,
     /// Which seeds, such as 0,1,2
-    #[arg(long, alias = "seeds", value_delimiter = ',', value_name = "SEEDS", value_parser = crate::arguments::seed)]
+    #[arg(long, alias = "seeds", value_delimiter = ',', value_name = "SEEDS", value_parser = crate::arguments::seed, allow_negative_numbers = true)]
     pub(super) seed: Option<Vec<u64>>,
     /// Where results go [default: results/EXPERIMENT-PRESET-DATA; of `all`, a folder for each in results]
     #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]

@@ -96,6 +96,9 @@ fn report_of(path: &Path) -> Option<String> {
 
 /// Refuses results of a later version.
 pub(crate) fn check_format(path: &Path) -> Result<()> {
+    if path.exists() && !path.is_dir() {
+        bail!("{} is not a folder: give a folder of results, or a new one, with --out", path.display());
+    }
     let mark = path.join(MARK);
     let Ok(text) = read_text(&mark, LARGEST_TEXT) else { return Ok(()) };
     let format: u32 = text.trim().parse().with_context(|| {
@@ -127,6 +130,16 @@ mod tests {
         fs::write(path.join(MARK), format!("{}\n", FORMAT + 1)).unwrap();
         let message = ResultsFolder::open(&path, "fig1").unwrap_err().to_string();
         assert!(message.contains(&format!("format {}", FORMAT + 1)) && message.contains("--out"), "{message}");
+    }
+
+    #[test]
+    fn a_file_is_no_results_folder() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("a");
+        fs::write(&path, "mine").unwrap();
+        assert!(check_format(&path).unwrap_err().to_string().contains("not a folder"));
+        assert!(ResultsFolder::open(&path, "fig1").is_err());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "mine");
     }
 
     #[test]

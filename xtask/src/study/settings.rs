@@ -100,10 +100,11 @@ pub(crate) fn default_of(key: &str) -> Option<&'static Value> {
 /// Applies one `key=value` with a dotted key (`train.learning_rate`). The value is TOML, or else a bare word.
 ///
 /// # Errors
-/// A missing `=`, a key that is neither in the tree nor a setting, a value of another type than the replaced one.
+/// A missing `=` or key, a key that is neither in the tree nor a setting, a value of another type than the replaced one.
 pub(crate) fn assign(tree: &mut Table, assignment: &str) -> Result<()> {
     let (key, text) = assignment
         .split_once('=')
+        .filter(|(key, _)| !key.trim().is_empty())
         .ok_or_else(|| anyhow!("--set {assignment}: expected key=value, such as --set train.learning_rate=0.05"))?;
     let (key, text) = (key.trim(), text.trim());
     let known = known_leaves(tree);

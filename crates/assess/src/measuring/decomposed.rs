@@ -55,6 +55,8 @@ impl Factors<'_> {
         let unbiased = gc.value.and_then(|gc| defined(collapse::geometric_collapse_unbiased(moments, gc)));
         let unbiased = unbiased.map(|form| form.value);
         let with_gc = |value: Option<f64>, of_means: Option<f64>| measured(value, combined(value, [of_means, of_gc]));
+        // Those of the report contain that of GC.
+        let mixture_error = reported(|report| report.geometric.mixture_std_error);
         let pairwise_error = reported(|report| report.geometric.pairwise_std_error);
         let unbiased_error = reported(|report| report.geometric.mixture_unbiased_std_error);
 
@@ -67,7 +69,7 @@ impl Factors<'_> {
         Decomposition {
             gc,
             mean_inverse_squared_distance: measured(inverse, inverse_error),
-            geometric_collapse: with_gc(mixture, relative(inverse_error, inverse)),
+            geometric_collapse: measured(mixture, mixture_error),
             pairwise_geometric_collapse: measured(pairwise, pairwise_error),
             geometric_collapse_unbiased: measured(unbiased, unbiased_error),
             nc: measured(nc, reported(|report| report.cdnv.std_error)),
@@ -124,8 +126,9 @@ mod tests {
         let (features, labels) = features(factor);
         let mut moments = ClassMoments::new(3, 2, Scatter::Trace);
         moments.update_slice(&features, &labels).unwrap();
-        let report = collapse::report_slice(&features, 2, &labels, None, &collapse::ReportOptions::default()).unwrap();
         let complexity = factor * factor;
+        let options = collapse::ReportOptions::default().with_gc(0.7 * complexity).with_gc_std_error(0.07 * complexity);
+        let report = collapse::report_slice(&features, 2, &labels, None, &options).unwrap();
         let gc_per_class = [0.5, 0.7, 0.9].map(|gc| gc * complexity);
         let gc = Measured::new(0.7 * complexity, Some(0.07 * complexity), 12);
         let factors =
@@ -141,6 +144,17 @@ mod tests {
             let sum = log(found.gc) + log(found.mean_inverse_squared_distance) + log(found.variance_over_gc);
             assert!((log(found.nc) - sum).abs() < 1e-12, "{} {sum}", log(found.nc));
         }
+    }
+
+    /// GC has a relative error of 0.1, and is a factor of each: its error is counted once.
+    #[test]
+    fn the_error_of_gc_is_counted_once() {
+        let found = decomposition(1.0);
+        let squared = |measured: Measured| (measured.standard_error.unwrap() / measured.value.unwrap()).powi(2);
+        let of_means = squared(found.mean_inverse_squared_distance);
+        assert!(of_means > 0.0 && (squared(found.geometric_collapse) - of_means - 0.01).abs() < 1e-12);
+        let of_variance = squared(found.mean_variance);
+        assert!((squared(found.gc_over_variance) - of_variance - 0.01).abs() < 1e-12);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::study::settings;
 /// the end of training. None if one is not known.
 ///
 /// A sweep of one key of numbers gives the number in the configuration of the run. Any other sweep gives an indicator for each of
-/// its levels but one: the level of the runs that are outside of this sweep, or else the first.
+/// its levels, except for the level of the runs that are outside of this sweep, if they have one of them.
 pub(super) fn covariates(experiment: &Experiment, run: &ComparedRun) -> Option<Vec<f64>> {
     let planned = &run.run.planned;
     let configuration = toml::Table::try_from(&planned.configuration).ok()?;
@@ -21,8 +21,8 @@ pub(super) fn covariates(experiment: &Experiment, run: &ComparedRun) -> Option<V
                 found.push(number(settings::find(&configuration, key).or_else(|| settings::default_of(key))?)?)
             }
             None => {
-                let reference = base_level(experiment, name).unwrap_or(0);
-                let others = (0..sweep.values.len()).filter(|level| *level != reference);
+                let reference = base_level(experiment, name);
+                let others = (0..sweep.values.len()).filter(|level| Some(*level) != reference);
                 found.extend(others.map(|level| f64::from(u8::from(planned.value_in(name) == Some(level)))));
             }
         }

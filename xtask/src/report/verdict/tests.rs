@@ -504,6 +504,28 @@ fn contrasts_say_why_they_are_undecided() {
     assert_eq!(all.iter().filter(excluded).count(), all.len());
 }
 
+/// The base of `vit` is AdamW, so that none of the levels of the sweeps of SGD is that of the runs outside of them.
+#[test]
+fn every_level_has_an_indicator_unless_the_base_has_it() {
+    let experiment = Experiment::resolve("vit", "quick", None, Some(&[0]), &[]).unwrap();
+    let loss = |_: &PlannedRun, _, metric: Metric| (metric.key() == "evaluation_loss").then_some(0.5);
+    let results = results(experiment, loss, counted_run);
+    let all: Vec<&Run> = results.runs.iter().collect();
+    let (at, _) = across_runs::compared(&results, &all, ComparisonPoint::EqualEpochs);
+    let of = |sweep: &str, level: usize| {
+        let run = at.iter().find(|run| run.run.planned.value_in(sweep) == Some(level)).unwrap();
+        covariates::covariates(&results.experiment, run).unwrap()
+    };
+    let base = of("learning-rate", 2);
+    // Three numbers, four levels of each sweep of SGD, one of two optimisers, the loss.
+    assert_eq!(base.len(), 3 + 4 + 4 + 1 + 1);
+    assert_eq!(of("optimizer", 1), base);
+    for level in [0, 1, 3] {
+        let run = of("sgd-learning-rate", level);
+        assert_eq!(run.iter().zip(&base).filter(|(one, none)| **one == 1.0 && **none == 0.0).count(), 1, "{level}");
+    }
+}
+
 #[test]
 fn associations_take_categories_as_indicators() {
     let results = results(

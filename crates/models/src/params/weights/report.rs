@@ -207,7 +207,7 @@ impl WeightsReport {
         if self.missing.is_empty() && self.misshapen.is_empty() {
             return format!(
                 "every parameter is there, and the file holds more: a deeper network, or further modules{looks}; choose \
-                            the architecture they were saved from, or take what fits with `load_matching`"
+                            the architecture they were saved from (in Rust, `load_matching` takes what fits)"
             );
         }
         format!(
