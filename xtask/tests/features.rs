@@ -253,12 +253,12 @@ fn options_that_would_have_no_effect_or_no_meaning_are_refused() {
     }
     let seeds = ended(path, &["reproduce", "fig4", "--set", "seeds=[0]", "--seed", "1", "--dry-run"], 2);
     assert!(seeds.contains("both say which seeds"), "{seeds}");
-    for (option, value, reason) in [
-        ("--seed", "-1", "a whole number from 0 to 18446744073709551615"),
-        ("--set", "=5", "expected key=value"),
-        ("--out", "a.safetensors", "is not a folder"),
+    for (option, value, code, reason) in [
+        ("--seed", "-1", 2, "a whole number from 0 to 18446744073709551615"),
+        ("--set", "=5", 2, "expected key=value"),
+        ("--out", "a.safetensors", 1, "is not a folder"),
     ] {
-        let message = ended(path, &["reproduce", "fig4", option, value, "--dry-run"], 2);
+        let message = ended(path, &["reproduce", "fig4", option, value, "--dry-run"], code);
         assert!(message.contains(reason), "{option} {value}: {message}");
     }
     let measuring =
