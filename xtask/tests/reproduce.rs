@@ -501,3 +501,21 @@ fn data_sets_are_listed_shown_and_refused_by_name() {
     let message = refused_with(2, &xtask(folder.path(), &["data", "verify", "glyphz"]));
     assert!(message.contains("glyphs"), "{message}");
 }
+
+/// A folder of classes without `train` and `test` has no test images.
+#[test]
+fn a_folder_without_test_images_is_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    for (class, shade) in [("dark", 10), ("light", 200)] {
+        let images = folder.path().join("mine").join(class);
+        fs::create_dir_all(&images).unwrap();
+        for at in 0..2u8 {
+            let pixels = vec![shade + at; 8 * 8];
+            image::GrayImage::from_raw(8, 8, pixels).unwrap().save(images.join(format!("{at}.png"))).unwrap();
+        }
+    }
+    let shown = ["data", "show", "folder:mine", "--per-class", "2", "--out", "sheet.png"];
+    succeeded(&xtask(folder.path(), &shown));
+    let sheet = image::open(folder.path().join("sheet.png")).unwrap().to_luma8();
+    assert!(sheet.pixels().any(|pixel| pixel.0[0] == 11) && sheet.pixels().any(|pixel| pixel.0[0] == 201));
+}
