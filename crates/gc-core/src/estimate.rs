@@ -229,7 +229,7 @@ pub struct Estimate {
     pub population: Population,
     /// The number of measured samples.
     pub samples: usize,
-    /// Probes per sample (rows, columns, outputs or masks); of a plan, those after the pilot.
+    /// Probes per sample (rows, columns, outputs or masks); of a plan, those of the samples after the last one.
     pub probes: usize,
     /// Passes spent.
     pub passes: Passes,

@@ -123,9 +123,13 @@ where
                 return self.estimate(Stopped::DataExhausted);
             };
             self.add(&chunk, step.probes)?;
-            self.plan_if_due()?;
+            let stopped = self.stopped()?;
+            // A further plan would be that of samples that are not measured.
+            if stopped.is_none() || self.plan.is_none() {
+                self.plan_if_due()?;
+            }
             self.report();
-            if let Some(stopped) = self.stopped()? {
+            if let Some(stopped) = stopped {
                 return self.estimate(stopped);
             }
         }
@@ -210,7 +214,7 @@ where
     }
 
     /// Whether the split between samples and probes is to be planned now: once the pilot is complete, each time that the samples have
-    /// doubled, because a small pilot knows the variances badly, and where the planned number did not reach the error.
+    /// doubled, because a small pilot estimates the variances badly, and where the planned number did not reach the error.
     fn plan_is_due(&self) -> bool {
         let done = self.moments.count();
         match &self.plan {

@@ -121,7 +121,7 @@ fn the_error_is_smaller_than_without_the_covariates() {
 
 #[test]
 fn a_planned_measurement_reaches_its_error_with_fewer_passes() {
-    // Few samples more than the pilot would not show a difference.
+    // At 0.05 a regression saves no passes in this small net: 1236 with it, 1196 without, in the untrained one.
     const TARGET: f64 = 0.03;
     for trained in [false, true] {
         let net = net(trained);

@@ -161,6 +161,8 @@ fn a_plan_is_reported_and_kept() {
     // The last plan was made after the samples had doubled for the last time, or where the number before it was not enough. So it
     // predicts the number of samples well.
     assert!(plan.pilot_samples >= 40 && estimate.samples <= 2 * plan.pilot_samples, "{plan:?}");
+    // No plan is made at the end, so that the reported number of probes is one that samples had.
+    assert!(plan.pilot_samples < estimate.samples, "{plan:?}");
     let ratio = estimate.samples as f64 / plan.samples as f64;
     assert!((0.8..1.25).contains(&ratio), "{ratio}");
     // The second probes of the pilot identify the data part and the probe part.
