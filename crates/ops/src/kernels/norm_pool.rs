@@ -3,35 +3,18 @@
 //! Neither the normalised images nor the cotangent behind the pooling is written to memory as a whole.
 
 use std::mem::MaybeUninit;
+use std::ops::Range;
 
 use super::batch_norm::{Cotangent, Normalisation};
-use super::elementwise::{positive_part, relu_mask};
-use super::instruction_set::InstructionSet;
-use super::pool::{PoolGeometry, larger};
+use super::instruction_set::{InstructionSet, Job};
+use super::pool::{Candidates, PoolGeometry};
 use super::shared::{Shared, for_each_task};
+use super::simd::Vector;
 use super::{Element, uninitialised};
 
 /// Multiplications that take as long as one value of the images.
 const WORK: usize = 16;
 
-/// Calls `$body` for parts of the channels, each with its first channel and its constant number of channels `$N`, so that the loops
-/// inside are unrolled into vectors also for few channels.
-macro_rules! in_parts {
-    ($channels:expr, $channel:ident, $N:ident => $body:expr) => {{
-        let mut $channel = 0;
-        in_parts!(@parts 16, $channels, $channel, $N => $body);
-        in_parts!(@parts 8, $channels, $channel, $N => $body);
-        in_parts!(@parts 4, $channels, $channel, $N => $body);
-        in_parts!(@parts 1, $channels, $channel, $N => $body);
-    }};
-    (@parts $count:literal, $channels:expr, $channel:ident, $N:ident => $body:expr) => {{
-        const $N: usize = $count;
-        while $channels - $channel >= $N {
-            $body;
-            $channel += $N;
-        }
-    }};
-}
 /// Whether the windows of this pooling are 2×2 and divide the images without a rest.
 pub(crate) fn suits(geometry: &PoolGeometry) -> bool {
     geometry.kernel == [2, 2] && geometry.tiles()
@@ -46,25 +29,22 @@ pub(crate) fn normalise_and_pool<T: Element>(
 ) -> (Vec<T>, Vec<u32>) {
     let constants = by.by_channel();
     let (rows, length) = (geometry.out_height(), geometry.out_width() * geometry.channels);
+    assert_eq!(x.len(), geometry.batch * geometry.image_len());
     let mut positions = Vec::new();
     let write = |values: &mut [MaybeUninit<T>]| {
-        let values = Shared::new(values.as_mut_ptr());
+        let values = Shared::new(values.as_mut_ptr().cast::<T>());
         let write = |positions: &mut [MaybeUninit<u32>]| {
-            let positions = Shared::new(positions.as_mut_ptr());
+            let positions = Shared::new(positions.as_mut_ptr().cast::<u32>());
             for_each_task(geometry.batch * rows, WORK * x.len(), |line| {
-                // SAFETY: every line has its own values and positions, which no other task writes.
-                let (values, positions) = unsafe {
+                // SAFETY: every line has its own values and positions, which no other task writes. Each pair of lines of x has four
+                // times as many numbers.
+                unsafe {
                     let start = line * length;
-                    (
-                        std::slice::from_raw_parts_mut(values.get().add(start), length),
-                        std::slice::from_raw_parts_mut(positions.get().add(start), length),
-                    )
-                };
-                let of_line = Line { geometry, constants: &constants, pair: &x[line * 4 * length..][..4 * length] };
-                InstructionSet::best().vectorised(
-                    #[inline(always)]
-                    || of_line.pool(2 * (line % rows), values, positions),
-                );
+                    let (values, positions) = (values.get().add(start), positions.get().add(start));
+                    let pair = x[4 * start..][..4 * length].as_ptr();
+                    let row = 2 * (line % rows);
+                    InstructionSet::best().run(&Line { geometry, constants: &constants, pair, row, values, positions });
+                }
             });
         };
         // SAFETY: every line of every image is written.
@@ -80,65 +60,60 @@ struct Line<'a, T> {
     geometry: &'a PoolGeometry,
     /// Centre, factor and shift of each channel.
     constants: &'a [Vec<T>; 3],
-    pair: &'a [T],
+    pair: *const T,
+    /// The row of the upper line in its image.
+    row: usize,
+    values: *mut T,
+    positions: *mut u32,
 }
 
-impl<T: Element> Line<'_, T> {
-    /// `row` is the row of the upper line in its image.
+impl<T: Element> Job<T> for Line<'_, T> {
     #[inline(always)]
-    fn pool(&self, row: usize, values: &mut [MaybeUninit<T>], positions: &mut [MaybeUninit<u32>]) {
-        let (width, channels) = (self.geometry.width, self.geometry.channels);
-        let windows = values.chunks_exact_mut(channels).zip(positions.chunks_exact_mut(channels));
-        for (column, (values, positions)) in windows.enumerate() {
-            let first = row * width + 2 * column;
-            let window = Window {
-                line: self,
-                first: 2 * column * channels,
-                at: [first, first + 1, first + width, first + width + 1].map(|pixel| pixel as u32),
-            };
-            in_parts!(channels, channel, N => window.part::<N>(channel, values, positions));
+    unsafe fn run<V: Vector<Elem = T>>(&self) {
+        let &PoolGeometry { width, channels, .. } = self.geometry;
+        let [centre, factor, shift] = self.constants;
+        for column in 0..width / 2 {
+            let first = self.row * width + 2 * column;
+            for channel in (0..channels).step_by(V::LANES) {
+                let count = channels - channel;
+                // SAFETY: the channels of the four pixels of a window, and those of its output.
+                unsafe {
+                    let constants = [
+                        V::load_up_to(centre.as_ptr().add(channel), count),
+                        V::load_up_to(factor.as_ptr().add(channel), count),
+                        V::load_up_to(shift.as_ptr().add(channel), count),
+                    ];
+                    let upper = self.pair.add(2 * column * channels + channel);
+                    let lower = upper.add(width * channels);
+                    let a = candidates::<V>(upper, count, constants, first);
+                    let b = candidates::<V>(upper.add(channels), count, constants, first + 1);
+                    let c = candidates::<V>(lower, count, constants, first + width);
+                    let d = candidates::<V>(lower.add(channels), count, constants, first + width + 1);
+                    let start = column * channels + channel;
+                    a.larger(b).larger(c.larger(d)).store(self.values.add(start), self.positions.add(start), count);
+                }
+            }
         }
     }
 }
 
-/// One 2×2 window.
-struct Window<'a, T> {
-    line: &'a Line<'a, T>,
-    /// The first value of the upper left pixel.
-    first: usize,
-    /// The pixels.
-    at: [u32; 4],
-}
-
-/// `N` values from `start` on.
+/// The [`positive_part`](super::elementwise::positive_part) of the normalised values of a pixel at this address, of which `count` are left.
+///
+/// # Safety
+/// The processor has the instruction set of `V`, and the numbers can be read.
 #[inline(always)]
-fn part<T, const N: usize>(values: &[T], start: usize) -> &[T; N] {
-    let Some(part) = values[start..].first_chunk() else { unreachable!("a part lies within its pixel") };
-    part
-}
-
-impl<T: Element> Window<'_, T> {
-    /// The maxima of `N` channels.
-    #[inline(always)]
-    fn part<const N: usize>(&self, channel: usize, values: &mut [MaybeUninit<T>], positions: &mut [MaybeUninit<u32>]) {
-        let Line { geometry, constants: [centre, factor, shift], pair } = self.line;
-        let (channels, below) = (geometry.channels, geometry.width * geometry.channels);
-        let first = self.first + channel;
-        let pixels: [&[T; N]; 4] =
-            [first, first + channels, first + below, first + below + channels].map(|start| part(pair, start));
-        let (centre, factor, shift) =
-            (part::<T, N>(centre, channel), part::<T, N>(factor, channel), part::<T, N>(shift, channel));
-        let (values, positions) = (&mut values[channel..][..N], &mut positions[channel..][..N]);
-        for index in 0..N {
-            let normalised = |pixel: usize| {
-                let value = positive_part((pixels[pixel][index] - centre[index]) * factor[index] + shift[index]);
-                (value, self.at[pixel])
-            };
-            let (upper, lower) = (larger(normalised(0), normalised(1)), larger(normalised(2), normalised(3)));
-            let (value, pixel) = larger(upper, lower);
-            values[index].write(value);
-            positions[index].write(pixel);
-        }
+unsafe fn candidates<V: Vector>(
+    from: *const V::Elem,
+    count: usize,
+    [centre, factor, shift]: [V; 3],
+    pixel: usize,
+) -> Candidates<V> {
+    // SAFETY: the caller vouches for both.
+    unsafe {
+        // With the roundings of `normalise`: no fused multiply–add.
+        let value = V::load_up_to(from, count).sub(centre).mul(factor).add(shift);
+        let values = V::select(value.at_most(V::zero()), V::zero(), value);
+        Candidates { values, pixels: V::splat_index(pixel as u32) }
     }
 }
 
@@ -152,17 +127,46 @@ pub(crate) struct BehindPool<'a, T> {
     pub(crate) positions: &'a [u32],
 }
 
-// SAFETY: every channel of every pixel is written, in parts that follow one another.
+// SAFETY: every channel of every pixel is written, in vectors that follow one another.
 unsafe impl<T: Element> Cotangent<T> for BehindPool<'_, T> {
-    #[inline(always)]
     fn write(&self, start: usize, to: &mut [MaybeUninit<T>]) {
-        let &PoolGeometry { height, width, channels, .. } = self.geometry;
-        let (mut line, mut column) = (start / channels / width, start / channels % width);
-        for to in to.chunks_exact_mut(channels) {
+        let (channels, outputs) = (self.geometry.channels, self.geometry.batch * self.geometry.pooled_len());
+        assert_eq!([self.g.len(), self.maxima.len(), self.positions.len()], [outputs; 3]);
+        let pixels = start / channels..(start + to.len()) / channels;
+        assert!(pixels.end * channels <= self.geometry.batch * self.geometry.image_len());
+        // SAFETY: the pixels lie in the batch, whose windows have the numbers of the three slices.
+        unsafe { InstructionSet::best().run(&Pixels { of: self, pixels, to: to.as_mut_ptr().cast() }) }
+    }
+}
+
+/// Pixels of the batch, numbered over all images, whose cotangents are written.
+struct Pixels<'a, T> {
+    of: &'a BehindPool<'a, T>,
+    pixels: Range<usize>,
+    to: *mut T,
+}
+
+impl<T: Element> Job<T> for Pixels<'_, T> {
+    #[inline(always)]
+    unsafe fn run<V: Vector<Elem = T>>(&self) {
+        let &PoolGeometry { height, width, channels, .. } = self.of.geometry;
+        let BehindPool { g, maxima, positions, .. } = self.of;
+        let (mut line, mut column) = (self.pixels.start / width, self.pixels.start % width);
+        for index in 0..self.pixels.len() {
             // Images have whole lines of windows, so all lines together do too.
             let window = (line / 2 * (width / 2) + column / 2) * channels;
             let pixel = (line % height * width + column) as u32;
-            in_parts!(channels, channel, N => self.part::<N>(window + channel, pixel, &mut to[channel..]));
+            for channel in (0..channels).step_by(V::LANES) {
+                let (at, count) = (window + channel, channels - channel);
+                // SAFETY: the channels of a pixel of the batch and those of its window.
+                unsafe {
+                    let positive = V::zero().less(V::load_up_to(maxima.as_ptr().add(at), count));
+                    let g = V::select(positive, V::load_up_to(g.as_ptr().add(at), count), V::zero());
+                    let positions = V::load_indices(positions.as_ptr().add(at), count);
+                    let here = V::same_index(positions, V::splat_index(pixel));
+                    V::select(here, g, V::zero()).store_up_to(self.to.add(index * channels + channel), count);
+                }
+            }
             column += 1;
             if column == width {
                 (line, column) = (line + 1, 0);
@@ -171,22 +175,10 @@ unsafe impl<T: Element> Cotangent<T> for BehindPool<'_, T> {
     }
 }
 
-impl<T: Element> BehindPool<'_, T> {
-    /// Writes `N` channels of a pixel.
-    #[inline(always)]
-    fn part<const N: usize>(&self, start: usize, pixel: u32, to: &mut [MaybeUninit<T>]) {
-        let (g, maxima) = (part::<T, N>(self.g, start), part::<T, N>(self.maxima, start));
-        let (positions, to) = (part::<u32, N>(self.positions, start), &mut to[..N]);
-        for index in 0..N {
-            let here = relu_mask(g[index], maxima[index]);
-            to[index].write(if positions[index] == pixel { here } else { T::default() });
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::batch_norm::{Given, cotangent_sums, cotangent_sums_of, input_gradient, normalise};
+    use super::super::elementwise::relu_mask;
     use super::super::{channel, pool};
     use super::*;
 

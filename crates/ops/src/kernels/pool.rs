@@ -1,10 +1,13 @@
 //! Max and average pooling of NHWC data, as gathers, scatters and means over windows.
+//!
+//! Max pooling works on vectors of channels: with few of them, loops over channels have no whole vectors for the compiler.
 
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-use super::instruction_set::InstructionSet;
+use super::instruction_set::{InstructionSet, Job};
 use super::shared::Shared;
+use super::simd::Vector;
 use super::{Element, uninitialised};
 
 /// The sizes of one pooling.
@@ -103,9 +106,8 @@ struct Window {
 impl Window {
     /// The pixels (row · width + column) in row-major order.
     #[inline(always)]
-    fn pixels(self) -> impl Iterator<Item = usize> {
-        let Self { rows, columns, width } = self;
-        rows.flat_map(move |row| columns.clone().map(move |column| row * width + column))
+    fn pixels(&self) -> impl Iterator<Item = usize> + Clone {
+        self.rows.clone().flat_map(move |row| self.columns.clone().map(move |column| row * self.width + column))
     }
 
     /// The four pixels of a 2×2 window.
@@ -121,18 +123,21 @@ impl Window {
 ///
 /// A NaN counts as a maximum.
 pub(crate) fn max_and_positions<T: Element>(geometry: &PoolGeometry, x: &[T]) -> (Vec<T>, Vec<u32>) {
+    let (length, of_image) = (geometry.batch * geometry.pooled_len(), geometry.pooled_len());
     let mut positions = Vec::new();
-    let length = geometry.batch * geometry.pooled_len();
     let write = |values: &mut [MaybeUninit<T>]| {
         let values = Shared::new(values.as_mut_ptr());
-        positions = uninitialised::filled(0u32, length, geometry.pooled_len(), |index, positions| {
-            let image = &x[index * geometry.image_len()..][..geometry.image_len()];
-            // SAFETY: each block of positions belongs to one image, whose values no other task writes.
-            let values = unsafe {
-                std::slice::from_raw_parts_mut(values.get().add(index * geometry.pooled_len()), positions.len())
-            };
-            max_of_image(geometry, image, values, positions);
-        });
+        let write = |positions: &mut [MaybeUninit<u32>]| {
+            uninitialised::for_each_block(positions, of_image, |index, positions| {
+                let image = &x[index * geometry.image_len()..][..geometry.image_len()];
+                // SAFETY: each block of positions belongs to one image, whose values no other task writes.
+                let values =
+                    unsafe { std::slice::from_raw_parts_mut(values.get().add(index * of_image), positions.len()) };
+                max_of_image(geometry, image, values, positions);
+            });
+        };
+        // SAFETY: the position of every output of every image is written.
+        positions = unsafe { uninitialised::written(length, write) };
     };
     // SAFETY: every output of every image is written.
     let values = unsafe { uninitialised::written(length, write) };
@@ -144,31 +149,127 @@ pub(crate) fn max_positions<T: Element>(geometry: &PoolGeometry, x: &[T]) -> Vec
     max_and_positions(geometry, x).1
 }
 
-fn max_of_image<T: Element>(g: &PoolGeometry, image: &[T], values: &mut [MaybeUninit<T>], positions: &mut [u32]) {
+fn max_of_image<T: Element>(
+    g: &PoolGeometry,
+    image: &[T],
+    values: &mut [MaybeUninit<T>],
+    positions: &mut [MaybeUninit<u32>],
+) {
     if g.channels == 1 && g.kernel == [2, 2] && g.padding == [0, 0] && !g.ceil_mode {
         return max_of_plane(g, image, values, positions);
     }
-    let channels = g.channels;
-    let of_pixel = |pixel: usize| &image[pixel * channels..][..channels];
-    InstructionSet::best().vectorised(
-        #[inline(always)]
-        || {
-            for (i, j, at) in g.outputs() {
-                let (values, positions) = (&mut values[at..][..channels], &mut positions[at..][..channels]);
-                let window = g.window(i, j);
+    assert!(image.len() == g.image_len() && [values.len(), positions.len()] == [g.pooled_len(); 2]);
+    let (values, positions) = (values.as_mut_ptr().cast(), positions.as_mut_ptr().cast());
+    let maxima = Maxima { geometry: g, image: image.as_ptr(), values, positions };
+    // SAFETY: the pointers are of slices with the lengths of this geometry.
+    unsafe { InstructionSet::best().run(&maxima) }
+}
+
+/// Values of neighbouring channels and their pixels.
+#[derive(Clone, Copy)]
+pub(super) struct Candidates<V: Vector> {
+    pub(super) values: V,
+    pub(super) pixels: V::Indices,
+}
+
+impl<V: Vector> Candidates<V> {
+    /// The values of a pixel at this address, of which `count` are left.
+    ///
+    /// # Safety
+    /// The processor has the instruction set of `V`, and the numbers can be read.
+    #[inline(always)]
+    unsafe fn load(from: *const V::Elem, count: usize, pixel: usize) -> Self {
+        // SAFETY: the caller vouches for both.
+        unsafe { Self { values: V::load_up_to(from, count), pixels: V::splat_index(pixel as u32) } }
+    }
+
+    /// [`larger`] in every lane.
+    ///
+    /// # Safety
+    /// The processor has the instruction set of `V`.
+    #[inline(always)]
+    pub(super) unsafe fn larger(self, later: Self) -> Self {
+        // SAFETY: the caller has the instruction set.
+        unsafe {
+            let stays = self.values.stays_before(later.values);
+            Self {
+                values: V::select(stays, self.values, later.values),
+                pixels: V::select_indices(stays, self.pixels, later.pixels),
+            }
+        }
+    }
+
+    /// Writes values and pixels to addresses with `count` places.
+    ///
+    /// # Safety
+    /// The processor has the instruction set of `V`, and both addresses have these places.
+    #[inline(always)]
+    pub(super) unsafe fn store(self, values: *mut V::Elem, positions: *mut u32, count: usize) {
+        // SAFETY: the caller vouches for both.
+        unsafe {
+            self.values.store_up_to(values, count);
+            V::store_indices(self.pixels, positions, count);
+        }
+    }
+}
+
+/// The maxima of the windows of one image, with its geometry's numbers of values behind each pointer.
+struct Maxima<'a, T> {
+    geometry: &'a PoolGeometry,
+    image: *const T,
+    values: *mut T,
+    positions: *mut u32,
+}
+
+impl<T: Element> Job<T> for Maxima<'_, T> {
+    // Closures would be compiled without the instruction set, so here and below there are none.
+    #[inline(always)]
+    unsafe fn run<V: Vector<Elem = T>>(&self) {
+        for (i, j, at) in self.geometry.outputs() {
+            let window = self.geometry.window(i, j);
+            // SAFETY: the caller vouches for the pointers.
+            unsafe {
                 match window.four() {
-                    Some(pixels) => {
-                        max_of_four(pixels.map(of_pixel), pixels.map(|pixel| pixel as u32), values, positions)
-                    }
-                    None => max_of_any(window.pixels().map(|pixel| (of_pixel(pixel), pixel as u32)), values, positions),
+                    Some(four) => self.of_window::<V>(four, at),
+                    None => self.of_window::<V>(window.pixels(), at),
                 }
             }
-        },
-    );
+        }
+    }
+}
+
+impl<T: Element> Maxima<'_, T> {
+    /// The maxima of the window with these pixels, whose first output is `at`.
+    ///
+    /// # Safety
+    /// As [`Job::run`].
+    #[inline(always)]
+    unsafe fn of_window<V: Vector<Elem = T>>(&self, pixels: impl IntoIterator<Item = usize> + Clone, at: usize) {
+        let channels = self.geometry.channels;
+        for channel in (0..channels).step_by(V::LANES) {
+            let count = channels - channel;
+            let mut pixels = pixels.clone().into_iter();
+            // The padding is at most half the kernel, so every window contains a pixel.
+            let Some(first) = pixels.next() else { return };
+            // SAFETY: the channels of a pixel of the image and those of an output.
+            unsafe {
+                let mut best = Candidates::<V>::load(self.image.add(first * channels + channel), count, first);
+                for pixel in pixels {
+                    best = best.larger(Candidates::load(self.image.add(pixel * channels + channel), count, pixel));
+                }
+                best.store(self.values.add(at + channel), self.positions.add(at + channel), count);
+            }
+        }
+    }
 }
 
 /// [`max_of_image`] for one channel and 2×2 windows without padding.
-fn max_of_plane<T: Element>(g: &PoolGeometry, plane: &[T], values: &mut [MaybeUninit<T>], positions: &mut [u32]) {
+fn max_of_plane<T: Element>(
+    g: &PoolGeometry,
+    plane: &[T],
+    values: &mut [MaybeUninit<T>],
+    positions: &mut [MaybeUninit<u32>],
+) {
     let (width, across) = (g.width, g.out_width());
     let rows = values.chunks_exact_mut(across).zip(positions.chunks_exact_mut(across));
     for (row, (values, positions)) in rows.enumerate() {
@@ -181,54 +282,20 @@ fn max_of_plane<T: Element>(g: &PoolGeometry, plane: &[T], values: &mut [MaybeUn
             let below = larger((lower[left], at(width)), (lower[left + 1], at(width + 1)));
             let (best, pixel) = larger(above, below);
             value.write(best);
-            *position = pixel;
+            position.write(pixel);
         }
     }
 }
 
 /// A value and its pixel.
-pub(super) type Candidate<T> = (T, u32);
+type Candidate<T> = (T, u32);
 
-/// The later of two candidates if it is larger or the first NaN, else the earlier one. Branch-free, to vectorise over channels.
+/// The later of two candidates if it is larger or the first NaN, else the earlier one.
 #[inline(always)]
 #[allow(clippy::eq_op, clippy::neg_cmp_op_on_partial_ord, reason = "a NaN compares as larger and is kept")]
-pub(super) fn larger<T: Element>((earlier, at): Candidate<T>, (later, later_at): Candidate<T>) -> Candidate<T> {
+fn larger<T: Element>((earlier, at): Candidate<T>, (later, later_at): Candidate<T>) -> Candidate<T> {
     let wins = !(later <= earlier) & (earlier == earlier);
     (if wins { later } else { earlier }, if wins { later_at } else { at })
-}
-
-#[inline(always)]
-fn max_of_four<T: Element>(
-    [a, b, c, d]: [&[T]; 4],
-    at: [u32; 4],
-    values: &mut [MaybeUninit<T>],
-    positions: &mut [u32],
-) {
-    let candidates = a.iter().zip(b).zip(c.iter().zip(d));
-    for ((value, position), ((a, b), (c, d))) in values.iter_mut().zip(positions).zip(candidates) {
-        let upper = larger((*a, at[0]), (*b, at[1]));
-        let lower = larger((*c, at[2]), (*d, at[3]));
-        let (best, pixel) = larger(upper, lower);
-        value.write(best);
-        *position = pixel;
-    }
-}
-
-#[inline(always)]
-fn max_of_any<'a, T: Element>(
-    mut pixels: impl Iterator<Item = (&'a [T], u32)>,
-    values: &mut [MaybeUninit<T>],
-    positions: &mut [u32],
-) {
-    // The padding is at most half the kernel, so every window contains a pixel.
-    let Some((first, pixel)) = pixels.next() else { return };
-    let values = values.write_copy_of_slice(first);
-    positions.fill(pixel);
-    for (candidates, pixel) in pixels {
-        for ((value, position), candidate) in values.iter_mut().zip(&mut *positions).zip(candidates) {
-            (*value, *position) = larger((*value, *position), (*candidate, pixel));
-        }
-    }
 }
 
 /// x at the positions: the pooled values of x, or the JVP for a tangent of x.
@@ -240,26 +307,40 @@ pub(crate) fn gather<T: Element>(geometry: &PoolGeometry, x: &[T], positions: &[
         if channels == 1 {
             return y.iter_mut().zip(positions).for_each(|(y, position)| *y = image[*position as usize]);
         }
-        // Reading all pixels of the window in order is faster than reading at the positions.
-        InstructionSet::best().vectorised(
-            #[inline(always)]
-            || {
-                for (i, j, at) in geometry.outputs() {
-                    let (y, positions) = (&mut y[at..][..channels], &positions[at..][..channels]);
-                    for pixel in geometry.window(i, j).pixels() {
-                        select(&image[pixel * channels..][..channels], pixel as u32, positions, y);
-                    }
-                }
-            },
-        );
+        let gathering = Gathering { geometry, image: image.as_ptr(), positions: positions.as_ptr(), y: y.as_mut_ptr() };
+        // SAFETY: the pointers are of slices with the lengths of this geometry.
+        unsafe { InstructionSet::best().run(&gathering) }
     })
 }
 
-/// Copies the values of this pixel where it is the position.
-#[inline(always)]
-fn select<T: Element>(values: &[T], pixel: u32, positions: &[u32], y: &mut [T]) {
-    for ((y, position), value) in y.iter_mut().zip(positions).zip(values) {
-        *y = if *position == pixel { *value } else { *y };
+/// [`gather`] of one image. Reading all pixels of the window in order is faster than reading at the positions.
+struct Gathering<'a, T> {
+    geometry: &'a PoolGeometry,
+    image: *const T,
+    positions: *const u32,
+    y: *mut T,
+}
+
+impl<T: Element> Job<T> for Gathering<'_, T> {
+    #[inline(always)]
+    unsafe fn run<V: Vector<Elem = T>>(&self) {
+        let channels = self.geometry.channels;
+        for (i, j, at) in self.geometry.outputs() {
+            let window = self.geometry.window(i, j);
+            for channel in (0..channels).step_by(V::LANES) {
+                let count = channels - channel;
+                // SAFETY: the channels of a pixel of the image and those of an output.
+                unsafe {
+                    let positions = V::load_indices(self.positions.add(at + channel), count);
+                    let mut y = V::zero();
+                    for pixel in window.pixels() {
+                        let value = V::load_up_to(self.image.add(pixel * channels + channel), count);
+                        y = V::select(V::same_index(positions, V::splat_index(pixel as u32)), value, y);
+                    }
+                    y.store_up_to(self.y.add(at + channel), count);
+                }
+            }
+        }
     }
 }
 
@@ -286,20 +367,13 @@ pub(crate) fn scatter<T: Element>(geometry: &PoolGeometry, g: &[T], positions: &
             g.iter().zip(positions).for_each(|(g, position)| plane[*position as usize] = *g);
         });
     }
-    // Each pixel is in at most one window: each is compared with the position, which avoids scattered writes.
     let write = |index: usize, image: &mut [MaybeUninit<T>]| {
         let (g, positions) = of_image(index);
-        InstructionSet::best().vectorised(
-            #[inline(always)]
-            || {
-                for (i, j, at) in geometry.outputs() {
-                    let (g, positions) = (&g[at..][..channels], &positions[at..][..channels]);
-                    for pixel in geometry.window(i, j).pixels() {
-                        scatter_to_pixel(g, positions, pixel as u32, &mut image[pixel * channels..][..channels]);
-                    }
-                }
-            },
-        );
+        assert_eq!(image.len(), geometry.image_len());
+        let image = image.as_mut_ptr().cast();
+        let scattering = Scattering { geometry, g: g.as_ptr(), positions: positions.as_ptr(), image };
+        // SAFETY: the pointers are of slices with the lengths of this geometry.
+        unsafe { InstructionSet::best().run(&scattering) }
     };
     if !geometry.tiles() {
         return uninitialised::filled(T::default(), length, geometry.image_len(), |index, image| {
@@ -312,11 +386,51 @@ pub(crate) fn scatter<T: Element>(geometry: &PoolGeometry, g: &[T], positions: &
     }
 }
 
-/// Writes the values whose position is this pixel, and zeros for the others.
-#[inline(always)]
-fn scatter_to_pixel<T: Element>(g: &[T], positions: &[u32], pixel: u32, values: &mut [MaybeUninit<T>]) {
-    for ((value, g), position) in values.iter_mut().zip(g).zip(positions) {
-        value.write(if *position == pixel { *g } else { T::default() });
+/// [`scatter`] to one image, of which each pixel is in at most one window: each is compared with the position, which avoids
+/// scattered writes.
+struct Scattering<'a, T> {
+    geometry: &'a PoolGeometry,
+    g: *const T,
+    positions: *const u32,
+    image: *mut T,
+}
+
+impl<T: Element> Job<T> for Scattering<'_, T> {
+    #[inline(always)]
+    unsafe fn run<V: Vector<Elem = T>>(&self) {
+        for (i, j, at) in self.geometry.outputs() {
+            let window = self.geometry.window(i, j);
+            // SAFETY: the caller vouches for the pointers.
+            unsafe {
+                match window.four() {
+                    Some(four) => self.to_window::<V>(four, at),
+                    None => self.to_window::<V>(window.pixels(), at),
+                }
+            }
+        }
+    }
+}
+
+impl<T: Element> Scattering<'_, T> {
+    /// Writes the pixels of the window whose first output is `at`.
+    ///
+    /// # Safety
+    /// As [`Job::run`].
+    #[inline(always)]
+    unsafe fn to_window<V: Vector<Elem = T>>(&self, pixels: impl IntoIterator<Item = usize> + Clone, at: usize) {
+        let channels = self.geometry.channels;
+        for channel in (0..channels).step_by(V::LANES) {
+            let count = channels - channel;
+            // SAFETY: the channels of a pixel of the image and those of an output.
+            unsafe {
+                let positions = V::load_indices(self.positions.add(at + channel), count);
+                let g = V::load_up_to(self.g.add(at + channel), count);
+                for pixel in pixels.clone() {
+                    let here = V::same_index(positions, V::splat_index(pixel as u32));
+                    V::select(here, g, V::zero()).store_up_to(self.image.add(pixel * channels + channel), count);
+                }
+            }
+        }
     }
 }
 

@@ -19,6 +19,10 @@ const MOST_LANES: usize = 16;
 pub trait Vector: Copy {
     /// The number type.
     type Elem: Element;
+    /// A truth value for each lane.
+    type Mask: Copy;
+    /// A `u32` for each lane.
+    type Indices: Copy;
     /// Numbers in a register.
     const LANES: usize;
     /// Registers across one tile of the matrix product.
@@ -42,6 +46,25 @@ pub trait Vector: Copy {
     unsafe fn mul(self, other: Self) -> Self;
     /// `self * factor + addend`
     unsafe fn mul_add(self, factor: Self, addend: Self) -> Self;
+
+    /// `self < other`; false where either is NaN.
+    unsafe fn less(self, other: Self) -> Self::Mask;
+    /// `self <= other`; false where either is NaN.
+    unsafe fn at_most(self, other: Self) -> Self::Mask;
+    /// Where `self` is NaN or at least `other`: where it stays the maximum when `other` comes.
+    unsafe fn stays_before(self, other: Self) -> Self::Mask;
+    /// `yes` where the mask is true, `no` elsewhere.
+    unsafe fn select(mask: Self::Mask, yes: Self, no: Self) -> Self;
+    /// `index` in every lane.
+    unsafe fn splat_index(index: u32) -> Self::Indices;
+    /// Reads `count` indices, but at most `LANES`; the other lanes are zero.
+    unsafe fn load_indices(from: *const u32, count: usize) -> Self::Indices;
+    /// Writes `count` indices, but at most `LANES`.
+    unsafe fn store_indices(indices: Self::Indices, to: *mut u32, count: usize);
+    /// `yes` where the mask is true, `no` elsewhere.
+    unsafe fn select_indices(mask: Self::Mask, yes: Self::Indices, no: Self::Indices) -> Self::Indices;
+    /// Where two indices are equal.
+    unsafe fn same_index(one: Self::Indices, other: Self::Indices) -> Self::Mask;
 
     /// Reads nine adjacent numbers from each of `lanes` rows, `stride` apart. Vector t holds number t of every row, and zeros
     /// from lane `lanes` on.
@@ -114,14 +137,14 @@ pub trait Vector: Copy {
         unsafe { Self::splat(Self::Elem::from_f64(value)) }
     }
 
-    /// Reads `count` numbers, at most `LANES`.
+    /// Reads `count` numbers, but at most `LANES`.
     #[inline(always)]
     unsafe fn load_up_to(from: *const Self::Elem, count: usize) -> Self {
         // SAFETY: the caller vouches for `count` readable numbers.
         unsafe { if count >= Self::LANES { Self::load(from) } else { Self::load_first(from, count) } }
     }
 
-    /// Writes `count` numbers, at most `LANES`.
+    /// Writes `count` numbers, but at most `LANES`.
     #[inline(always)]
     unsafe fn store_up_to(self, to: *mut Self::Elem, count: usize) {
         // SAFETY: the caller vouches for `count` writable numbers.

@@ -15,6 +15,8 @@ macro_rules! portable_vector {
         // SAFETY: no instruction set is assumed.
         impl Vector for $name {
             type Elem = $elem;
+            type Mask = [bool; $lanes];
+            type Indices = [u32; $lanes];
             const LANES: usize = $lanes;
             const TILE_VECTORS: usize = 1;
 
@@ -64,6 +66,46 @@ macro_rules! portable_vector {
             #[inline(always)]
             unsafe fn mul_add(self, factor: Self, addend: Self) -> Self {
                 Self(std::array::from_fn(|lane| self.0[lane] * factor.0[lane] + addend.0[lane]))
+            }
+            #[inline(always)]
+            unsafe fn less(self, other: Self) -> [bool; $lanes] {
+                std::array::from_fn(|lane| self.0[lane] < other.0[lane])
+            }
+            #[inline(always)]
+            unsafe fn at_most(self, other: Self) -> [bool; $lanes] {
+                std::array::from_fn(|lane| self.0[lane] <= other.0[lane])
+            }
+            #[inline(always)]
+            unsafe fn stays_before(self, other: Self) -> [bool; $lanes] {
+                std::array::from_fn(|lane| self.0[lane].is_nan() | (self.0[lane] >= other.0[lane]))
+            }
+            #[inline(always)]
+            unsafe fn select(mask: [bool; $lanes], yes: Self, no: Self) -> Self {
+                Self(std::array::from_fn(|lane| if mask[lane] { yes.0[lane] } else { no.0[lane] }))
+            }
+            #[inline(always)]
+            unsafe fn splat_index(index: u32) -> [u32; $lanes] {
+                [index; $lanes]
+            }
+            #[inline(always)]
+            unsafe fn load_indices(from: *const u32, count: usize) -> [u32; $lanes] {
+                // SAFETY: the caller vouches for `count` readable indices.
+                std::array::from_fn(|lane| if lane < count { unsafe { *from.add(lane) } } else { 0 })
+            }
+            #[inline(always)]
+            unsafe fn store_indices(indices: [u32; $lanes], to: *mut u32, count: usize) {
+                for (lane, &index) in indices.iter().enumerate().take(count) {
+                    // SAFETY: the caller vouches for `count` writable indices.
+                    unsafe { *to.add(lane) = index };
+                }
+            }
+            #[inline(always)]
+            unsafe fn select_indices(mask: [bool; $lanes], yes: [u32; $lanes], no: [u32; $lanes]) -> [u32; $lanes] {
+                std::array::from_fn(|lane| if mask[lane] { yes[lane] } else { no[lane] })
+            }
+            #[inline(always)]
+            unsafe fn same_index(one: [u32; $lanes], other: [u32; $lanes]) -> [bool; $lanes] {
+                std::array::from_fn(|lane| one[lane] == other[lane])
             }
         }
     };

@@ -44,6 +44,26 @@ unsafe fn mask_of_4(count: usize) -> __m256i {
     unsafe { _mm256_loadu_si256(LANE_MASKS_64.as_ptr().add(4 - count).cast()) }
 }
 
+/// The mask of the first `count` of 4 lanes of 32 bits.
+///
+/// # Safety
+/// `count` is at most 4, and the processor has AVX2.
+#[inline(always)]
+unsafe fn short_mask_of_4(count: usize) -> __m128i {
+    // SAFETY: with `count` at most 4, the window lies within the array.
+    unsafe { _mm_loadu_si128(LANE_MASKS_32.as_ptr().add(8 - count).cast()) }
+}
+
+/// The lower 32 bits of each of 4 lanes.
+///
+/// # Safety
+/// The processor has AVX2.
+#[inline(always)]
+unsafe fn low_halves(lanes: __m256i) -> __m128i {
+    // SAFETY: arithmetic on registers; the caller has the instruction set.
+    unsafe { _mm256_castsi256_si128(_mm256_permutevar8x32_epi32(lanes, _mm256_setr_epi32(0, 2, 4, 6, 0, 2, 4, 6))) }
+}
+
 /// The first nine lanes.
 const NINE: u16 = (1 << 9) - 1;
 
@@ -115,13 +135,24 @@ macro_rules! x86_vector {
         $name:ident: $elem:ty, $lanes:literal lanes, $tile:literal across,
         $splat:ident, $load:ident, $store:ident, $add:ident, $sub:ident, $mul:ident, $fused:ident,
         load_first($from:ident, $count_read:ident) $load_first:expr,
-        store_first($to:ident, $value:ident, $count_written:ident) $store_first:expr
+        store_first($to:ident, $value:ident, $count_written:ident) $store_first:expr,
+        compare($one:ident, $other:ident) $mask:ty { $less:expr, $at_most:expr, $stays_before:expr },
+        select($chosen:ident, $yes:ident, $no:ident) $select:expr,
+        indices($index:ident) $indices:ty { $splat_index:expr },
+        select_indices $select_indices:expr,
+        same_index $same_index:expr,
+        load_indices($from_indices:ident, $indices_read:ident) { $load_indices:expr, first $load_first_indices:expr },
+        store_indices($to_indices:ident, $written:ident, $indices_written:ident) {
+            $store_indices:expr, first $store_first_indices:expr
+        }
         $(, with { $($more:item)* })?
     ) => {
         // SAFETY: only `InstructionSet::run` instantiates jobs with this type, on a processor with the instruction set. Every load
         // and store is unaligned.
         impl Vector for $name {
             type Elem = $elem;
+            type Mask = $mask;
+            type Indices = $indices;
             const LANES: usize = $lanes;
             const TILE_VECTORS: usize = $tile;
 
@@ -172,6 +203,55 @@ macro_rules! x86_vector {
                 unsafe { Self($fused(self.0, factor.0, addend.0)) }
             }
             #[inline(always)]
+            unsafe fn less(self, other: Self) -> $mask {
+                let ($one, $other) = (self.0, other.0);
+                // SAFETY: arithmetic on registers; the caller has the instruction set.
+                unsafe { $less }
+            }
+            #[inline(always)]
+            unsafe fn at_most(self, other: Self) -> $mask {
+                let ($one, $other) = (self.0, other.0);
+                // SAFETY: arithmetic on registers; the caller has the instruction set.
+                unsafe { $at_most }
+            }
+            #[inline(always)]
+            unsafe fn stays_before(self, other: Self) -> $mask {
+                let ($one, $other) = (self.0, other.0);
+                // SAFETY: arithmetic on registers; the caller has the instruction set.
+                unsafe { $stays_before }
+            }
+            #[inline(always)]
+            unsafe fn select($chosen: $mask, yes: Self, no: Self) -> Self {
+                let ($yes, $no) = (yes.0, no.0);
+                // SAFETY: arithmetic on registers; the caller has the instruction set.
+                unsafe { Self($select) }
+            }
+            #[inline(always)]
+            unsafe fn splat_index($index: u32) -> $indices {
+                // SAFETY: arithmetic on registers; the caller has the instruction set.
+                unsafe { $splat_index }
+            }
+            #[inline(always)]
+            unsafe fn load_indices($from_indices: *const u32, $indices_read: usize) -> $indices {
+                // SAFETY: the caller vouches for the indices that are read.
+                unsafe { if $indices_read >= $lanes { $load_indices } else { $load_first_indices } }
+            }
+            #[inline(always)]
+            unsafe fn store_indices($written: $indices, $to_indices: *mut u32, $indices_written: usize) {
+                // SAFETY: the caller vouches for the indices that are written.
+                unsafe { if $indices_written >= $lanes { $store_indices } else { $store_first_indices } }
+            }
+            #[inline(always)]
+            unsafe fn select_indices($chosen: $mask, $yes: $indices, $no: $indices) -> $indices {
+                // SAFETY: arithmetic on registers; the caller has the instruction set.
+                unsafe { $select_indices }
+            }
+            #[inline(always)]
+            unsafe fn same_index($one: $indices, $other: $indices) -> $mask {
+                // SAFETY: arithmetic on registers; the caller has the instruction set.
+                unsafe { $same_index }
+            }
+            #[inline(always)]
             unsafe fn prefetch(address: *const $elem) {
                 // SAFETY: a prefetch accesses no memory; the caller has the instruction set.
                 unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
@@ -186,6 +266,21 @@ x86_vector!(
     _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_add_ps, _mm512_sub_ps, _mm512_mul_ps, _mm512_fmadd_ps,
     load_first(from, count) _mm512_maskz_loadu_ps((1u16 << count) - 1, from),
     store_first(to, value, count) _mm512_mask_storeu_ps(to, (1u16 << count) - 1, value),
+    compare(one, other) __mmask16 {
+        _mm512_cmp_ps_mask::<_CMP_LT_OQ>(one, other),
+        _mm512_cmp_ps_mask::<_CMP_LE_OQ>(one, other),
+        _mm512_cmp_ps_mask::<_CMP_GE_OQ>(one, other) | _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(one, one)
+    },
+    select(mask, yes, no) _mm512_mask_blend_ps(mask, no, yes),
+    indices(index) __m512i { _mm512_set1_epi32(index.cast_signed()) },
+    select_indices _mm512_mask_blend_epi32(mask, no, yes),
+    same_index _mm512_cmpeq_epi32_mask(one, other),
+    load_indices(from, count) {
+        _mm512_loadu_si512(from.cast()), first _mm512_maskz_loadu_epi32((1u16 << count) - 1, from.cast())
+    },
+    store_indices(to, indices, count) {
+        _mm512_storeu_si512(to.cast(), indices), first _mm512_mask_storeu_epi32(to.cast(), (1u16 << count) - 1, indices)
+    },
     with {
         #[inline(always)]
         unsafe fn transpose(from: *const f32, stride: usize, factor: f32, to: *mut f32, to_stride: usize) {
@@ -233,13 +328,46 @@ x86_vector!(
     Avx512F64: f64, 8 lanes, 4 across,
     _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd, _mm512_add_pd, _mm512_sub_pd, _mm512_mul_pd, _mm512_fmadd_pd,
     load_first(from, count) _mm512_maskz_loadu_pd((1u8 << count) - 1, from),
-    store_first(to, value, count) _mm512_mask_storeu_pd(to, (1u8 << count) - 1, value)
+    store_first(to, value, count) _mm512_mask_storeu_pd(to, (1u8 << count) - 1, value),
+    // Indices are widened to the numbers' 64 bits.
+    compare(one, other) __mmask8 {
+        _mm512_cmp_pd_mask::<_CMP_LT_OQ>(one, other),
+        _mm512_cmp_pd_mask::<_CMP_LE_OQ>(one, other),
+        _mm512_cmp_pd_mask::<_CMP_GE_OQ>(one, other) | _mm512_cmp_pd_mask::<_CMP_UNORD_Q>(one, one)
+    },
+    select(mask, yes, no) _mm512_mask_blend_pd(mask, no, yes),
+    indices(index) __m512i { _mm512_set1_epi64(index.into()) },
+    select_indices _mm512_mask_blend_epi64(mask, no, yes),
+    same_index _mm512_cmpeq_epi64_mask(one, other),
+    load_indices(from, count) {
+        _mm512_cvtepu32_epi64(_mm256_loadu_si256(from.cast())),
+        first _mm512_cvtepu32_epi64(_mm256_maskload_epi32(from.cast(), mask_of_8(count)))
+    },
+    store_indices(to, indices, count) {
+        _mm256_storeu_si256(to.cast(), _mm512_cvtepi64_epi32(indices)),
+        first _mm256_maskstore_epi32(to.cast(), mask_of_8(count), _mm512_cvtepi64_epi32(indices))
+    }
 );
 x86_vector!(
     Avx2F32: f32, 8 lanes, 2 across,
     _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_add_ps, _mm256_sub_ps, _mm256_mul_ps, _mm256_fmadd_ps,
     load_first(from, count) _mm256_maskload_ps(from, mask_of_8(count)),
     store_first(to, value, count) _mm256_maskstore_ps(to, mask_of_8(count), value),
+    compare(one, other) __m256 {
+        _mm256_cmp_ps::<_CMP_LT_OQ>(one, other),
+        _mm256_cmp_ps::<_CMP_LE_OQ>(one, other),
+        _mm256_or_ps(_mm256_cmp_ps::<_CMP_GE_OQ>(one, other), _mm256_cmp_ps::<_CMP_UNORD_Q>(one, one))
+    },
+    select(mask, yes, no) _mm256_blendv_ps(no, yes, mask),
+    indices(index) __m256i { _mm256_set1_epi32(index.cast_signed()) },
+    select_indices _mm256_blendv_epi8(no, yes, _mm256_castps_si256(mask)),
+    same_index _mm256_castsi256_ps(_mm256_cmpeq_epi32(one, other)),
+    load_indices(from, count) {
+        _mm256_loadu_si256(from.cast()), first _mm256_maskload_epi32(from.cast(), mask_of_8(count))
+    },
+    store_indices(to, indices, count) {
+        _mm256_storeu_si256(to.cast(), indices), first _mm256_maskstore_epi32(to.cast(), mask_of_8(count), indices)
+    },
     with {
         #[inline(always)]
         unsafe fn transpose(from: *const f32, stride: usize, factor: f32, to: *mut f32, to_stride: usize) {
@@ -291,5 +419,23 @@ x86_vector!(
     Avx2F64: f64, 4 lanes, 2 across,
     _mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd, _mm256_add_pd, _mm256_sub_pd, _mm256_mul_pd, _mm256_fmadd_pd,
     load_first(from, count) _mm256_maskload_pd(from, mask_of_4(count)),
-    store_first(to, value, count) _mm256_maskstore_pd(to, mask_of_4(count), value)
+    store_first(to, value, count) _mm256_maskstore_pd(to, mask_of_4(count), value),
+    // Indices are widened to the numbers' 64 bits.
+    compare(one, other) __m256d {
+        _mm256_cmp_pd::<_CMP_LT_OQ>(one, other),
+        _mm256_cmp_pd::<_CMP_LE_OQ>(one, other),
+        _mm256_or_pd(_mm256_cmp_pd::<_CMP_GE_OQ>(one, other), _mm256_cmp_pd::<_CMP_UNORD_Q>(one, one))
+    },
+    select(mask, yes, no) _mm256_blendv_pd(no, yes, mask),
+    indices(index) __m256i { _mm256_set1_epi64x(index.into()) },
+    select_indices _mm256_blendv_epi8(no, yes, _mm256_castpd_si256(mask)),
+    same_index _mm256_castsi256_pd(_mm256_cmpeq_epi64(one, other)),
+    load_indices(from, count) {
+        _mm256_cvtepu32_epi64(_mm_loadu_si128(from.cast())),
+        first _mm256_cvtepu32_epi64(_mm_maskload_epi32(from.cast(), short_mask_of_4(count)))
+    },
+    store_indices(to, indices, count) {
+        _mm_storeu_si128(to.cast(), low_halves(indices)),
+        first _mm_maskstore_epi32(to.cast(), short_mask_of_4(count), low_halves(indices))
+    }
 );

@@ -2,6 +2,7 @@
 
 mod reference;
 mod sparse;
+mod vectors;
 
 use std::fmt::Debug;
 
