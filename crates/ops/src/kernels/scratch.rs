@@ -52,11 +52,6 @@ impl<T: Element> Scratch<T> {
         self.lines.as_ptr().cast()
     }
 
-    /// How many numbers the buffer has.
-    pub(crate) fn len(&self) -> usize {
-        self.length
-    }
-
     /// The numbers.
     pub(crate) fn slice(&mut self) -> &mut [T] {
         // SAFETY: `new` allocated the bytes of at least `length` numbers, all initialised. Every bit pattern is a number. A

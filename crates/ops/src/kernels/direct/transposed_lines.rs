@@ -1,13 +1,11 @@
 //! The input gradient at stride 1 for an input of few channels, as in a first layer: vectors run over the pixels of a line.
 //!
-//! Channels would leave most of a vector unused. So the cotangent is transposed line by line to `[line][channel][pixel]` with zeros at
-//! both sides. A tap then reads a shifted part of these rows.
+//! Channels would leave most of a vector unused. So the cotangent is transposed line by line to `[line][channel][pixel]` with zeros
+//! around. A tap then reads a shifted part of these rows.
 
 use std::mem::MaybeUninit;
-use std::ops::Range;
 
 use crate::kernels::instruction_set::{InstructionSet, Job};
-use crate::kernels::panel::{Onto, PanelProduct, Segments};
 use crate::kernels::scratch::Scratch;
 use crate::kernels::shared::{Shared, for_each_task};
 use crate::kernels::simd::Vector;
@@ -17,6 +15,9 @@ use crate::kernels::{ConvGeometry, Element};
 const TRANSPOSED: usize = 64 * 1024;
 /// The longest vector of any instruction set.
 const LONGEST: usize = 16;
+/// The most lines of the input, and the most input channels, whose sums are formed together.
+const LINES: usize = 4;
+const CHANNELS: usize = 4;
 
 /// Whether the input channels fill at most half of a vector, and neighbouring outputs read neighbouring pixels.
 pub(crate) fn suits(lanes: usize, g: &ConvGeometry) -> bool {
@@ -32,150 +33,216 @@ pub(crate) fn input_grad<T: Element>(
     grad_x: &mut [MaybeUninit<T>],
 ) {
     let gradient = Gradient::new(set, g, grad_y, weight);
-    let at_a_time = (TRANSPOSED / (g.out_channels * gradient.length)).saturating_sub(gradient.span) + 1;
+    let at_a_time = (TRANSPOSED / (g.out_channels * gradient.length)).saturating_sub(gradient.reach[0]).max(LINES);
     let bands = g.height.div_ceil(at_a_time);
     let to = Shared::new(grad_x.as_mut_ptr().cast::<T>());
     for_each_task(g.batch * bands, g.multiplications(), |task| {
         let (image, first) = (task / bands, task % bands * at_a_time);
-        let lines = first..g.height.min(first + at_a_time);
-        let transposed = gradient.transpose(image, gradient.read_by(&lines));
-        let mut separate = Scratch::<T>::new(g.in_channels * g.width);
-        for line in lines {
-            // SAFETY: the gradient holds this line of this image, which no other task writes.
-            unsafe {
-                let to = to.get().add((image * g.height + line) * g.width * g.in_channels);
-                if g.in_channels == 1 {
-                    gradient.line(&transposed, line, to);
-                } else {
-                    gradient.line(&transposed, line, separate.pointer());
-                    interleave(separate.slice(), g.width, to);
-                }
+        let lines = at_a_time.min(g.height - first);
+        let transposed = gradient.transpose(image, first, lines);
+        // SAFETY: the gradient holds these lines of this image, which no other task writes.
+        unsafe {
+            let to = to.get().add((image * g.height + first) * g.width * g.in_channels);
+            if g.in_channels == 1 {
+                gradient.lines(&transposed, lines, to);
+            } else {
+                let mut separate = Scratch::<T>::new(g.in_channels * lines * g.width);
+                gradient.lines(&transposed, lines, separate.pointer());
+                interleave(separate.slice(), lines * g.width, to);
             }
         }
     });
 }
 
-/// The cotangent and the weight as the products read them.
+/// The cotangent and the weight as the sums read them.
 struct Gradient<'a, T> {
     set: InstructionSet,
     g: &'a ConvGeometry,
     grad_y: &'a [T],
-    /// `[kernel row][kernel column, the last first][input channel][output channel]`.
+    /// For each group of [`CHANNELS`] input channels `[output channel][kernel row][kernel column][input channel]`, the last rows and
+    /// columns first.
     weight: Vec<T>,
+    /// Rows and columns between the first and the last tap.
+    reach: [usize; 2],
     /// Zeros before the pixels of a transposed row.
     before: usize,
     /// Numbers of a transposed row.
     length: usize,
-    /// Lines of the output that a pixel is connected with, and those between them.
-    span: usize,
-}
-
-/// Transposed lines of one image.
-struct Transposed<T> {
-    lines: Range<usize>,
-    numbers: Scratch<T>,
 }
 
 impl<'a, T: Element> Gradient<'a, T> {
     fn new(set: InstructionSet, g: &'a ConvGeometry, grad_y: &'a [T], weight: &[T]) -> Self {
-        let (plane, across) = (g.kernel[0] * g.kernel[1], g.kernel[1]);
-        let ordered = (0..g.weight_len()).map(|index| {
-            let (tap, channels) = (index / (g.in_channels * g.out_channels), index % (g.in_channels * g.out_channels));
-            let (input, output) = (channels / g.out_channels, channels % g.out_channels);
-            let (row, column) = (tap / across, across - 1 - tap % across);
-            weight[(output * g.in_channels + input) * plane + row * across + column]
-        });
+        let plane = g.kernel[0] * g.kernel[1];
+        let mut ordered = Vec::with_capacity(weight.len());
+        for first in (0..g.in_channels).step_by(CHANNELS) {
+            let inputs = first..g.in_channels.min(first + CHANNELS);
+            for output in 0..g.out_channels {
+                for tap in (0..plane).rev() {
+                    ordered.extend(inputs.clone().map(|input| weight[(output * g.in_channels + input) * plane + tap]));
+                }
+            }
+        }
         // A pixel reads up to `reach − padding` outputs to the left of its own, and as many to the right.
-        let reach = g.dilation[1] * (g.kernel[1] - 1);
-        let before = reach.saturating_sub(g.padding[1]);
+        let reach = [0, 1].map(|axis| g.dilation[axis] * (g.kernel[axis] - 1));
+        let before = reach[1].saturating_sub(g.padding[1]);
         let length = before + g.out_width().max(g.width + g.padding[1]);
-        let span = g.dilation[0] * (g.kernel[0] - 1) + 1;
-        Self { set, g, grad_y, weight: ordered.collect(), before, length, span }
+        Self { set, g, grad_y, weight: ordered, reach, before, length }
     }
 
-    /// The lines of the output that these lines of the input are connected with.
-    fn read_by(&self, lines: &Range<usize>) -> Range<usize> {
-        let last = (lines.end + self.g.padding[0]).min(self.g.out_height());
-        (lines.start + self.g.padding[0] + 1).saturating_sub(self.span).min(last)..last
-    }
-
-    fn transpose(&self, image: usize, lines: Range<usize>) -> Transposed<T> {
+    /// What `lines` lines of the input from `first` on read. The first line of the result is that of the last kernel row for the first
+    /// line of the input. Lines outside the output are zero.
+    fn transpose(&self, image: usize, first: usize, lines: usize) -> Scratch<T> {
         let (channels, width) = (self.g.out_channels, self.g.out_width());
-        // Whole vectors are read from rows and written to them, so the last line may reach beyond its end.
-        let count = (lines.len() * channels + LONGEST) * self.length + LONGEST;
+        // A last block of lines reads up to `LINES − 1` more. Whole vectors are read from rows and written to them, so the last line may
+        // reach beyond its end.
+        let count = ((lines + LINES + self.reach[0]) * channels + LONGEST) * self.length + 2 * LONGEST;
         let mut numbers = Scratch::<T>::new(count);
         numbers.slice().fill(T::default());
-        let to = numbers.pointer();
-        for (index, line) in lines.clone().enumerate() {
-            let start = (image * self.g.out_height() + line) * width * channels;
-            let from = &self.grad_y[start..];
+        for index in 0..lines + self.reach[0] {
+            let line = (first + index + self.g.padding[0]).checked_sub(self.reach[0]);
+            let start = index * channels * self.length;
+            let Some(line) = line.filter(|&line| line < self.g.out_height()) else {
+                // The line before has written into it.
+                numbers.slice()[start..start + channels * self.length].fill(T::default());
+                continue;
+            };
+            let from = &self.grad_y[(image * self.g.out_height() + line) * width * channels..];
             // SAFETY: the scratch holds the rows of each line, and `LONGEST` rows more. The cotangent holds the line.
             unsafe {
-                let to = to.add(index * channels * self.length + self.before);
+                let to = numbers.pointer().add(start + self.before);
                 let [pixels, row] = [width, self.length];
                 self.set.run(&TransposeLine { from: from.as_ptr(), readable: from.len(), pixels, channels, to, row });
             }
         }
-        Transposed { lines, numbers }
+        numbers
     }
 
-    /// Writes the gradient of a line as `[input channel][pixel]`.
+    /// Writes the gradient of lines as `[input channel][line][pixel]`.
     ///
     /// # Safety
-    /// `to` is writable for a line, and `transposed` holds the lines that it is connected with.
-    unsafe fn line(&self, transposed: &Transposed<T>, line: usize, to: *mut T) {
-        let g = self.g;
-        let depth = g.out_channels;
-        let panel = self.set.panel::<T>();
-        let kernel_row = g.kernel[1] * g.in_channels * depth;
-        for first in (0..g.width).step_by(panel) {
-            let columns = panel.min(g.width - first);
-            let mut onto = Onto::Zero;
-            for row in 0..g.kernel[0] {
-                let at = (line + g.padding[0]).checked_sub(row * g.dilation[0]);
-                let Some(at) = at.filter(|at| transposed.lines.contains(at)) else { continue };
-                // The last column of the kernel reads the output that is `reach − padding` before the pixel.
-                let left = first + self.before + g.padding[1] - g.dilation[1] * (g.kernel[1] - 1);
-                let start = (at - transposed.lines.start) * depth * self.length + left;
-                // SAFETY: the rows have zeros around what the taps read, and the caller vouches for `to`.
-                unsafe {
-                    let product = PanelProduct {
-                        rows: g.in_channels,
-                        depth,
-                        columns,
-                        a: self.weight.as_ptr().add(row * kernel_row),
-                        a_row: depth,
-                        a_depth: 1,
-                        b: transposed.numbers.as_ptr().add(start),
-                        b_row: self.length,
-                        b_len: transposed.numbers.len() - start,
-                        c: to.add(first),
-                        c_row: g.width,
-                        onto,
-                    };
-                    let taps = Segments { count: g.kernel[1], a: g.in_channels * depth, b: g.dilation[1] };
-                    product.compute_segments(self.set, taps);
+    /// `to` is writable for these lines, and `transposed` is what they read.
+    unsafe fn lines(&self, transposed: &Scratch<T>, lines: usize, to: *mut T) {
+        let from = transposed.as_ptr();
+        // SAFETY: the caller vouches for both.
+        unsafe { self.set.run(&LineSums { gradient: self, from, lines, to }) };
+    }
+}
+
+/// The sums over output channels and taps for lines of the input.
+///
+/// # Safety
+/// For [`Job::run`]: as [`Gradient::lines`].
+struct LineSums<'a, T> {
+    gradient: &'a Gradient<'a, T>,
+    from: *const T,
+    lines: usize,
+    to: *mut T,
+}
+
+impl<T: Element> Job<T> for LineSums<'_, T> {
+    #[inline(always)]
+    unsafe fn run<V: Vector<Elem = T>>(&self) {
+        let g = self.gradient.g;
+        let plane = self.lines * g.width;
+        let mut weight = self.gradient.weight.as_ptr();
+        for first in (0..g.in_channels).step_by(CHANNELS) {
+            let channels = CHANNELS.min(g.in_channels - first);
+            // SAFETY: the caller vouches for the pointers.
+            unsafe {
+                let to = self.to.add(first * plane);
+                // Eight to twelve sums are formed at a time: as many as multiply–adds are in flight.
+                match channels {
+                    1 => self.of_channels::<V, 1, 4>(weight, to),
+                    2 => self.of_channels::<V, 2, 2>(weight, to),
+                    3 => self.of_channels::<V, 3, 2>(weight, to),
+                    _ => self.of_channels::<V, 4, 1>(weight, to),
                 }
-                onto = Onto::Itself;
-            }
-            if matches!(onto, Onto::Zero) {
-                // No output reads this line.
-                for channel in 0..g.in_channels {
-                    // SAFETY: the caller vouches for `to`.
-                    unsafe { to.add(channel * g.width + first).write_bytes(0, columns) };
-                }
+                weight = weight.add(channels * g.out_channels * g.kernel[0] * g.kernel[1]);
             }
         }
     }
 }
 
-/// Writes `[channel][pixel]` as `[pixel][channel]`.
+impl<T: Element> LineSums<'_, T> {
+    /// The sums of `I` input channels, `L` lines at a time.
+    ///
+    /// # Safety
+    /// As [`Job::run`], with the weight of these channels.
+    #[inline(always)]
+    unsafe fn of_channels<V: Vector<Elem = T>, const I: usize, const L: usize>(&self, weight: *const T, to: *mut T) {
+        let &Gradient { g, reach, length, .. } = self.gradient;
+        let (line, skipped) = (g.out_channels * length, g.padding[1].saturating_sub(reach[1]));
+        for first in (0..self.lines).step_by(L) {
+            for pixel in (0..g.width).step_by(2 * V::LANES) {
+                // SAFETY: the caller vouches for the lines that are read, those of a last block and whole vectors included, and for those
+                // that are written.
+                unsafe {
+                    let from = self.from.add(first * line + skipped + pixel);
+                    let sums = self.block::<V, I, L>(from, weight);
+                    for (channel, sums) in sums.iter().enumerate() {
+                        for (index, sums) in sums.iter().enumerate().take(self.lines - first) {
+                            let to = to.add((channel * self.lines + first + index) * g.width + pixel);
+                            let count = g.width - pixel;
+                            sums[0].store_up_to(to, count);
+                            if count > V::LANES {
+                                sums[1].store_up_to(to.add(V::LANES), count - V::LANES);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// The sums of two vectors of pixels.
+    ///
+    /// # Safety
+    /// As [`Job::run`]; `from` is what the first kernel row and column read for the first pixel of the first line.
+    #[inline(always)]
+    unsafe fn block<V: Vector<Elem = T>, const I: usize, const L: usize>(
+        &self,
+        from: *const T,
+        mut weight: *const T,
+    ) -> [[[V; 2]; L]; I] {
+        let &Gradient { g, length, .. } = self.gradient;
+        let line = g.out_channels * length;
+        // SAFETY: the caller vouches for what is read.
+        unsafe {
+            let mut sums = [[[V::zero(); 2]; L]; I];
+            for output in 0..g.out_channels {
+                for row in 0..g.kernel[0] {
+                    for column in 0..g.kernel[1] {
+                        let from = from.add(row * g.dilation[0] * line + output * length + column * g.dilation[1]);
+                        let mut factors = [V::zero(); I];
+                        for (channel, factor) in factors.iter_mut().enumerate() {
+                            *factor = V::splat(*weight.add(channel));
+                        }
+                        weight = weight.add(I);
+                        for index in 0..L {
+                            let from = from.add(index * line);
+                            let pixels = [V::load(from), V::load(from.add(V::LANES))];
+                            for channel in 0..I {
+                                for part in 0..2 {
+                                    let sum = sums[channel][index][part];
+                                    sums[channel][index][part] = pixels[part].mul_add(factors[channel], sum);
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+            sums
+        }
+    }
+}
+
+/// Writes `[channel][pixel]` as `[pixel][channel]`, for this number of pixels.
 ///
 /// # Safety
 /// `to` is writable for as many numbers.
-unsafe fn interleave<T: Element>(separate: &[T], width: usize, to: *mut T) {
-    let channels = separate.len() / width;
-    for (channel, row) in separate.chunks_exact(width).enumerate() {
+unsafe fn interleave<T: Element>(separate: &[T], pixels: usize, to: *mut T) {
+    let channels = separate.len() / pixels;
+    for (channel, row) in separate.chunks_exact(pixels).enumerate() {
         for (pixel, &value) in row.iter().enumerate() {
             // SAFETY: the caller vouches for `to`.
             unsafe { to.add(pixel * channels + channel).write(value) };
