@@ -3,6 +3,8 @@
 //! Rows are reduced in blocks of a fixed size: within a block in the precision of the data, across blocks in f64 and in order.
 //! The result does not depend on the number of threads.
 
+use std::mem::MaybeUninit;
+
 use rayon::prelude::*;
 
 use super::Element;
@@ -169,19 +171,22 @@ pub(crate) fn relu_mask_with_sum<T: Element>(g: &[T], reference: &[T], channels:
     let (wide, block, set) = (wide_row(channels), block_len(channels), InstructionSet::best());
     let mut partials = vec![T::default(); g.len().div_ceil(block.max(1)) * wide];
     let all = Shared::new(partials.as_mut_ptr());
-    let masked = uninitialised::changed_copy(g, block, |index, g| {
-        let reference = &reference[index * block..][..g.len()];
+    let write = |index: usize, masked: &mut [MaybeUninit<T>]| {
+        let part = index * block..index * block + masked.len();
+        let (g, reference) = (&g[part.clone()], &reference[part]);
         // SAFETY: there is one wide row of sums per block, and only the task of this block writes it.
         let sums = unsafe { std::slice::from_raw_parts_mut(all.get().add(index * wide), wide) };
         set.vectorised(|| {
-            for (g, reference) in g.chunks_mut(wide).zip(reference.chunks(wide)) {
-                for ((g, reference), sum) in g.iter_mut().zip(reference).zip(&mut *sums) {
-                    *g = relu_mask(*g, *reference);
-                    *sum += *g;
+            for ((masked, g), reference) in masked.chunks_mut(wide).zip(g.chunks(wide)).zip(reference.chunks(wide)) {
+                for (((masked, g), reference), sum) in masked.iter_mut().zip(g).zip(reference).zip(&mut *sums) {
+                    *sum += *masked.write(relu_mask(*g, *reference));
                 }
             }
         });
-    });
+    };
+    // SAFETY: every number of every block is written.
+    let masked =
+        unsafe { uninitialised::written(g.len(), |masked| uninitialised::for_each_block(masked, block.max(1), write)) };
     let mut total = vec![0.0; channels];
     for (index, value) in partials.iter().enumerate() {
         total[index % channels] += value.to_f64();

@@ -112,7 +112,7 @@ unsafe fn candidates<V: Vector>(
     unsafe {
         // With the roundings of `normalise`: no fused multiply–add.
         let value = V::load_up_to(from, count).sub(centre).mul(factor).add(shift);
-        let values = V::select(value.at_most(V::zero()), V::zero(), value);
+        let values = value.clear(value.at_most(V::zero()));
         Candidates { values, pixels: V::splat_index(pixel as u32) }
     }
 }
@@ -161,10 +161,10 @@ impl<T: Element> Job<T> for Pixels<'_, T> {
                 // SAFETY: the channels of a pixel of the batch and those of its window.
                 unsafe {
                     let positive = V::zero().less(V::load_up_to(maxima.as_ptr().add(at), count));
-                    let g = V::select(positive, V::load_up_to(g.as_ptr().add(at), count), V::zero());
+                    let g = V::load_up_to(g.as_ptr().add(at), count).keep(positive);
                     let positions = V::load_indices(positions.as_ptr().add(at), count);
                     let here = V::same_index(positions, V::splat_index(pixel));
-                    V::select(here, g, V::zero()).store_up_to(self.to.add(index * channels + channel), count);
+                    g.keep(here).store_up_to(self.to.add(index * channels + channel), count);
                 }
             }
             column += 1;

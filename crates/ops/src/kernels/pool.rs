@@ -78,6 +78,19 @@ impl PoolGeometry {
         }
     }
 
+    /// The four pixels of every window, if all are 2×2 and lie inside the image.
+    #[inline(always)]
+    fn pairs(&self) -> Option<Pairs> {
+        let (columns, left) = (self.out_width(), self.out_height() * self.out_width());
+        let [down, right] = [self.stride[0] * self.width, self.stride[1]];
+        self.pairs_inside().then_some(Pairs { width: self.width, columns, down, right, line: 0, column: 0, left })
+    }
+
+    /// Whether all windows are 2×2 and lie inside the image.
+    fn pairs_inside(&self) -> bool {
+        self.kernel == [2, 2] && self.padding == [0, 0] && !self.ceil_mode
+    }
+
     /// Every output pixel (i, j) in row-major order, with the index of its first value.
     fn outputs(&self) -> impl Iterator<Item = (usize, usize, usize)> + use<> {
         let (width, channels) = (self.out_width(), self.channels);
@@ -96,6 +109,34 @@ impl PoolGeometry {
     }
 }
 
+/// 2×2 windows in row-major order, as the upper left, upper right, lower left and lower right pixel.
+struct Pairs {
+    width: usize,
+    columns: usize,
+    /// Pixels between the starts of neighbouring rows of windows, and of neighbours in a row.
+    down: usize,
+    right: usize,
+    /// The first pixel of this row of windows.
+    line: usize,
+    column: usize,
+    left: usize,
+}
+
+impl Iterator for Pairs {
+    type Item = [usize; 4];
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<[usize; 4]> {
+        self.left = self.left.checked_sub(1)?;
+        let first = self.line + self.column * self.right;
+        self.column += 1;
+        if self.column == self.columns {
+            (self.line, self.column) = (self.line + self.down, 0);
+        }
+        Some([first, first + 1, first + self.width, first + self.width + 1])
+    }
+}
+
 /// The rows and columns of a window in an image of this width.
 struct Window {
     rows: Range<usize>,
@@ -108,14 +149,6 @@ impl Window {
     #[inline(always)]
     fn pixels(&self) -> impl Iterator<Item = usize> + Clone {
         self.rows.clone().flat_map(move |row| self.columns.clone().map(move |column| row * self.width + column))
-    }
-
-    /// The four pixels of a 2×2 window.
-    #[inline(always)]
-    fn four(&self) -> Option<[usize; 4]> {
-        let first = self.rows.start * self.width + self.columns.start;
-        (self.rows.len() == 2 && self.columns.len() == 2)
-            .then(|| [first, first + 1, first + self.width, first + self.width + 1])
     }
 }
 
@@ -155,7 +188,7 @@ fn max_of_image<T: Element>(
     values: &mut [MaybeUninit<T>],
     positions: &mut [MaybeUninit<u32>],
 ) {
-    if g.channels == 1 && g.kernel == [2, 2] && g.padding == [0, 0] && !g.ceil_mode {
+    if g.channels == 1 && g.pairs_inside() {
         return max_of_plane(g, image, values, positions);
     }
     assert!(image.len() == g.image_len() && [values.len(), positions.len()] == [g.pooled_len(); 2]);
@@ -225,15 +258,16 @@ impl<T: Element> Job<T> for Maxima<'_, T> {
     // Closures would be compiled without the instruction set, so here and below there are none.
     #[inline(always)]
     unsafe fn run<V: Vector<Elem = T>>(&self) {
-        for (i, j, at) in self.geometry.outputs() {
-            let window = self.geometry.window(i, j);
-            // SAFETY: the caller vouches for the pointers.
-            unsafe {
-                match window.four() {
-                    Some(four) => self.of_window::<V>(four, at),
-                    None => self.of_window::<V>(window.pixels(), at),
-                }
+        if let Some(pairs) = self.geometry.pairs() {
+            for (index, pixels) in pairs.enumerate() {
+                // SAFETY: the caller vouches for the pointers.
+                unsafe { self.of_window::<V>(pixels, index * self.geometry.channels) };
             }
+            return;
+        }
+        for (i, j, at) in self.geometry.outputs() {
+            // SAFETY: the caller vouches for the pointers.
+            unsafe { self.of_window::<V>(self.geometry.window(i, j).pixels(), at) };
         }
     }
 }
@@ -398,15 +432,16 @@ struct Scattering<'a, T> {
 impl<T: Element> Job<T> for Scattering<'_, T> {
     #[inline(always)]
     unsafe fn run<V: Vector<Elem = T>>(&self) {
-        for (i, j, at) in self.geometry.outputs() {
-            let window = self.geometry.window(i, j);
-            // SAFETY: the caller vouches for the pointers.
-            unsafe {
-                match window.four() {
-                    Some(four) => self.to_window::<V>(four, at),
-                    None => self.to_window::<V>(window.pixels(), at),
-                }
+        if let Some(pairs) = self.geometry.pairs() {
+            for (index, pixels) in pairs.enumerate() {
+                // SAFETY: the caller vouches for the pointers.
+                unsafe { self.to_window::<V>(pixels, index * self.geometry.channels) };
             }
+            return;
+        }
+        for (i, j, at) in self.geometry.outputs() {
+            // SAFETY: the caller vouches for the pointers.
+            unsafe { self.to_window::<V>(self.geometry.window(i, j).pixels(), at) };
         }
     }
 }
@@ -427,7 +462,7 @@ impl<T: Element> Scattering<'_, T> {
                 let g = V::load_up_to(self.g.add(at + channel), count);
                 for pixel in pixels.clone() {
                     let here = V::same_index(positions, V::splat_index(pixel as u32));
-                    V::select(here, g, V::zero()).store_up_to(self.image.add(pixel * channels + channel), count);
+                    g.keep(here).store_up_to(self.image.add(pixel * channels + channel), count);
                 }
             }
         }

@@ -179,8 +179,8 @@ impl<T: Element> LineSums<'_, T> {
                 unsafe {
                     let from = self.from.add(first * line + skipped + pixel);
                     let sums = self.block::<V, I, L>(from, weight);
-                    for (channel, sums) in sums.iter().enumerate() {
-                        for (index, sums) in sums.iter().enumerate().take(self.lines - first) {
+                    for (index, sums) in sums.iter().enumerate().take(self.lines - first) {
+                        for (channel, sums) in sums.iter().enumerate() {
                             let to = to.add((channel * self.lines + first + index) * g.width + pixel);
                             let count = g.width - pixel;
                             sums[0].store_up_to(to, count);
@@ -194,7 +194,7 @@ impl<T: Element> LineSums<'_, T> {
         }
     }
 
-    /// The sums of two vectors of pixels.
+    /// The sums of two vectors of pixels, for each line and channel.
     ///
     /// # Safety
     /// As [`Job::run`]; `from` is what the first kernel row and column read for the first pixel of the first line.
@@ -203,12 +203,12 @@ impl<T: Element> LineSums<'_, T> {
         &self,
         from: *const T,
         mut weight: *const T,
-    ) -> [[[V; 2]; L]; I] {
+    ) -> [[[V; 2]; I]; L] {
         let &Gradient { g, length, .. } = self.gradient;
         let line = g.out_channels * length;
         // SAFETY: the caller vouches for what is read.
         unsafe {
-            let mut sums = [[[V::zero(); 2]; L]; I];
+            let mut sums = [[[V::zero(); 2]; I]; L];
             for output in 0..g.out_channels {
                 for row in 0..g.kernel[0] {
                     for column in 0..g.kernel[1] {
@@ -218,13 +218,12 @@ impl<T: Element> LineSums<'_, T> {
                             *factor = V::splat(*weight.add(channel));
                         }
                         weight = weight.add(I);
-                        for index in 0..L {
+                        for (index, sums) in sums.iter_mut().enumerate() {
                             let from = from.add(index * line);
                             let pixels = [V::load(from), V::load(from.add(V::LANES))];
-                            for channel in 0..I {
-                                for part in 0..2 {
-                                    let sum = sums[channel][index][part];
-                                    sums[channel][index][part] = pixels[part].mul_add(factors[channel], sum);
+                            for (sums, &factor) in sums.iter_mut().zip(&factors) {
+                                for (sum, pixels) in sums.iter_mut().zip(pixels) {
+                                    *sum = pixels.mul_add(factor, *sum);
                                 }
                             }
                         }

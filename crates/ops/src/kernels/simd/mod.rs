@@ -53,6 +53,10 @@ pub trait Vector: Copy {
     unsafe fn at_most(self, other: Self) -> Self::Mask;
     /// Where `self` is NaN or at least `other`: where it stays the maximum when `other` comes.
     unsafe fn stays_before(self, other: Self) -> Self::Mask;
+    /// `self` where the mask is true, 0 elsewhere.
+    unsafe fn keep(self, mask: Self::Mask) -> Self;
+    /// 0 where the mask is true, `self` elsewhere.
+    unsafe fn clear(self, mask: Self::Mask) -> Self;
     /// `yes` where the mask is true, `no` elsewhere.
     unsafe fn select(mask: Self::Mask, yes: Self, no: Self) -> Self;
     /// `index` in every lane.

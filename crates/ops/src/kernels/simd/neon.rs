@@ -101,6 +101,16 @@ macro_rules! neon_vector {
                 unsafe { $or_not($at_least(self.0, other.0), $equal(self.0, self.0)) }
             }
             #[inline(always)]
+            unsafe fn keep(self, mask: $mask) -> Self {
+                // SAFETY: arithmetic on registers; the caller has the instruction set.
+                unsafe { Self($select(mask, self.0, $splat(0.0))) }
+            }
+            #[inline(always)]
+            unsafe fn clear(self, mask: $mask) -> Self {
+                // SAFETY: arithmetic on registers; the caller has the instruction set.
+                unsafe { Self($select(mask, $splat(0.0), self.0)) }
+            }
+            #[inline(always)]
             unsafe fn select(mask: $mask, yes: Self, no: Self) -> Self {
                 // SAFETY: arithmetic on registers; the caller has the instruction set.
                 unsafe { Self($select(mask, yes.0, no.0)) }

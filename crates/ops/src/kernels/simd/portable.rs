@@ -80,6 +80,14 @@ macro_rules! portable_vector {
                 std::array::from_fn(|lane| self.0[lane].is_nan() | (self.0[lane] >= other.0[lane]))
             }
             #[inline(always)]
+            unsafe fn keep(self, mask: [bool; $lanes]) -> Self {
+                Self(std::array::from_fn(|lane| if mask[lane] { self.0[lane] } else { 0.0 }))
+            }
+            #[inline(always)]
+            unsafe fn clear(self, mask: [bool; $lanes]) -> Self {
+                Self(std::array::from_fn(|lane| if mask[lane] { 0.0 } else { self.0[lane] }))
+            }
+            #[inline(always)]
             unsafe fn select(mask: [bool; $lanes], yes: Self, no: Self) -> Self {
                 Self(std::array::from_fn(|lane| if mask[lane] { yes.0[lane] } else { no.0[lane] }))
             }

@@ -12,7 +12,7 @@ mod active_channels;
 mod gathered_rows;
 mod products;
 
-use super::elementwise::{relu_mask, zip_apply, zip_map};
+use super::elementwise::{mask, relu_mask, zip_map};
 use super::instruction_set::InstructionSet;
 use super::pool::{self, PoolGeometry};
 use super::{Accuracy, ConvGeometry, Element, conv, conv_input_grad_to_vec};
@@ -134,7 +134,7 @@ impl<T: Element> SparseInputGradient<'_, T> {
         let grad_y = masked.as_deref().unwrap_or(cotangents);
         let mut grad_x = conv_input_grad_to_vec(&geometry, self.accuracy, grad_y, self.weight);
         if let Some(x) = self.preceding_relu {
-            zip_apply(&mut grad_x, x, relu_mask);
+            mask(&mut grad_x, x);
         }
         grad_x
     }

@@ -32,7 +32,7 @@ fn case<T: Element>(count: usize) -> Case<T> {
 /// Writes the results of one operation after another to the arrays.
 struct Operations<'a, T> {
     case: &'a Case<T>,
-    values: [*mut T; 4],
+    values: [*mut T; 6],
     indices: [*mut u32; 2],
 }
 
@@ -51,6 +51,8 @@ impl<T: Element> Job<T> for Operations<'_, T> {
             let stays = one.stays_before(other);
             V::select(stays, yes, no).store_up_to(self.values[2], count);
             V::select(V::same_index(at, other_at), yes, no).store_up_to(self.values[3], count);
+            V::constant(3.0).keep(stays).store_up_to(self.values[4], count);
+            V::constant(3.0).clear(stays).store_up_to(self.values[5], count);
             V::store_indices(V::select_indices(stays, at, V::splat_index(u32::MAX)), self.indices[0], count);
             V::store_indices(other_at, self.indices[1], count);
         }
@@ -62,7 +64,7 @@ fn check<T: Element + std::fmt::Debug>() {
         for count in 1..=set.lanes::<T>() + 1 {
             let case = case::<T>(count);
             let untouched = T::from_f64(7.0);
-            let (mut values, mut indices) = ([[untouched; SPACE]; 4], [[7u32; SPACE]; 2]);
+            let (mut values, mut indices) = ([[untouched; SPACE]; 6], [[7u32; SPACE]; 2]);
             let operations = Operations {
                 case: &case,
                 values: values.each_mut().map(|values| values.as_mut_ptr()),
@@ -75,10 +77,12 @@ fn check<T: Element + std::fmt::Debug>() {
                 let (one, other) = (case.one[lane].to_f64(), case.other[lane].to_f64());
                 let stays = one.is_nan() || one >= other;
                 let same = case.at[lane] == case.other_at[lane];
-                let expected = [one < other, one <= other, stays, same].map(|truth| f64::from(u8::from(truth)));
+                let truths = [one < other, one <= other, stays, same].map(|truth| f64::from(u8::from(truth)));
+                let [less, at_most, first, same] = truths;
+                let expected = [less, at_most, first, same, 3.0 * first, 3.0 - 3.0 * first];
                 let chosen = if stays { case.at[lane] } else { u32::MAX };
                 let (expected, at) =
-                    if lane < written { (expected, [chosen, case.other_at[lane]]) } else { ([7.0; 4], [7; 2]) };
+                    if lane < written { (expected, [chosen, case.other_at[lane]]) } else { ([7.0; 6], [7; 2]) };
                 let found = values.map(|values| values[lane].to_f64());
                 assert_eq!((found, indices.map(|indices| indices[lane])), (expected, at), "{set:?} {count} {lane}");
             }
