@@ -1,7 +1,7 @@
 //! Functions applied element by element, in parallel blocks of a fixed size.
 //!
 //! ReLUs write to new memory or clear bits. Written in place, a choice between the old number and zero becomes a masked store, which
-//! takes AMD's Zen processors ten times as long.
+//! is slow on AMD's Zen processors: these stores were a tenth of the time of a measurement of a small VGG.
 
 use std::mem::MaybeUninit;
 

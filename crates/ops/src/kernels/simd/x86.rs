@@ -373,8 +373,8 @@ x86_vector!(
         _mm256_cmp_ps::<_CMP_LE_OQ>(one, other),
         _mm256_or_ps(_mm256_cmp_ps::<_CMP_GE_OQ>(one, other), _mm256_cmp_ps::<_CMP_UNORD_Q>(one, one))
     },
-    // By bits: the compiler turns a selection that is stored where it was loaded into a masked store, which takes AMD's Zen processors
-    // ten times as long.
+    // By bits: the compiler turns a selection that is stored where it was loaded into a masked store, which is slow on AMD's Zen
+    // processors.
     keep(value, mask) { _mm256_and_ps(mask, value), _mm256_andnot_ps(mask, value) },
     select(mask, yes, no) _mm256_blendv_ps(no, yes, mask),
     indices(index) __m256i { _mm256_set1_epi32(index.cast_signed()) },
