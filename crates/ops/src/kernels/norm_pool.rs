@@ -29,7 +29,8 @@ pub(crate) fn normalise_and_pool<T: Element>(
 ) -> (Vec<T>, Vec<u32>) {
     let constants = by.by_channel();
     let (rows, length) = (geometry.out_height(), geometry.out_width() * geometry.channels);
-    assert_eq!(x.len(), geometry.batch * geometry.image_len());
+    assert!(suits(geometry) && x.len() == geometry.batch * geometry.image_len());
+    assert!(constants.iter().all(|of| of.len() == geometry.channels), "one constant for each channel");
     let mut positions = Vec::new();
     let write = |values: &mut [MaybeUninit<T>]| {
         let values = Shared::new(values.as_mut_ptr().cast::<T>());
@@ -131,7 +132,7 @@ pub(crate) struct BehindPool<'a, T> {
 unsafe impl<T: Element> Cotangent<T> for BehindPool<'_, T> {
     fn write(&self, start: usize, to: &mut [MaybeUninit<T>]) {
         let (channels, outputs) = (self.geometry.channels, self.geometry.batch * self.geometry.pooled_len());
-        assert_eq!([self.g.len(), self.maxima.len(), self.positions.len()], [outputs; 3]);
+        assert!(suits(self.geometry) && [self.g.len(), self.maxima.len(), self.positions.len()] == [outputs; 3]);
         let pixels = start / channels..(start + to.len()) / channels;
         assert!(pixels.end * channels <= self.geometry.batch * self.geometry.image_len());
         // SAFETY: the pixels lie in the batch, whose windows have the numbers of the three slices.

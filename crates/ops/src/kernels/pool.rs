@@ -195,7 +195,7 @@ fn max_of_image<T: Element>(
     let (values, positions) = (values.as_mut_ptr().cast(), positions.as_mut_ptr().cast());
     let maxima = Maxima { geometry: g, image: image.as_ptr(), values, positions };
     // SAFETY: the pointers are of slices with the lengths of this geometry.
-    unsafe { InstructionSet::best().run(&maxima) }
+    unsafe { InstructionSet::best().run(&EachWindow(maxima)) }
 }
 
 /// Values of neighbouring channels and their pixels.
@@ -246,7 +246,40 @@ impl<V: Vector> Candidates<V> {
     }
 }
 
-/// The maxima of the windows of one image, with its geometry's numbers of values behind each pointer.
+/// Work on each window of one image. Pointers are of its geometry's numbers of values.
+trait OfWindows<T: Element> {
+    fn geometry(&self) -> &PoolGeometry;
+
+    /// The work on the window with these pixels, whose first output is `at`.
+    ///
+    /// # Safety
+    /// As [`Job::run`].
+    unsafe fn of_window<V: Vector<Elem = T>>(&self, pixels: impl IntoIterator<Item = usize> + Clone, at: usize);
+}
+
+/// The job that does the work of every window.
+struct EachWindow<W>(W);
+
+impl<T: Element, W: OfWindows<T>> Job<T> for EachWindow<W> {
+    // Closures would be compiled without the instruction set, so here and below there are none.
+    #[inline(always)]
+    unsafe fn run<V: Vector<Elem = T>>(&self) {
+        let geometry = self.0.geometry();
+        if let Some(pairs) = geometry.pairs() {
+            for (index, pixels) in pairs.enumerate() {
+                // SAFETY: the caller vouches for the pointers.
+                unsafe { self.0.of_window::<V>(pixels, index * geometry.channels) };
+            }
+            return;
+        }
+        for (i, j, at) in geometry.outputs() {
+            // SAFETY: the caller vouches for the pointers.
+            unsafe { self.0.of_window::<V>(geometry.window(i, j).pixels(), at) };
+        }
+    }
+}
+
+/// The maxima of the windows and their pixels.
 struct Maxima<'a, T> {
     geometry: &'a PoolGeometry,
     image: *const T,
@@ -254,29 +287,11 @@ struct Maxima<'a, T> {
     positions: *mut u32,
 }
 
-impl<T: Element> Job<T> for Maxima<'_, T> {
-    // Closures would be compiled without the instruction set, so here and below there are none.
-    #[inline(always)]
-    unsafe fn run<V: Vector<Elem = T>>(&self) {
-        if let Some(pairs) = self.geometry.pairs() {
-            for (index, pixels) in pairs.enumerate() {
-                // SAFETY: the caller vouches for the pointers.
-                unsafe { self.of_window::<V>(pixels, index * self.geometry.channels) };
-            }
-            return;
-        }
-        for (i, j, at) in self.geometry.outputs() {
-            // SAFETY: the caller vouches for the pointers.
-            unsafe { self.of_window::<V>(self.geometry.window(i, j).pixels(), at) };
-        }
+impl<T: Element> OfWindows<T> for Maxima<'_, T> {
+    fn geometry(&self) -> &PoolGeometry {
+        self.geometry
     }
-}
 
-impl<T: Element> Maxima<'_, T> {
-    /// The maxima of the window with these pixels, whose first output is `at`.
-    ///
-    /// # Safety
-    /// As [`Job::run`].
     #[inline(always)]
     unsafe fn of_window<V: Vector<Elem = T>>(&self, pixels: impl IntoIterator<Item = usize> + Clone, at: usize) {
         let channels = self.geometry.channels;
@@ -343,7 +358,7 @@ pub(crate) fn gather<T: Element>(geometry: &PoolGeometry, x: &[T], positions: &[
         }
         let gathering = Gathering { geometry, image: image.as_ptr(), positions: positions.as_ptr(), y: y.as_mut_ptr() };
         // SAFETY: the pointers are of slices with the lengths of this geometry.
-        unsafe { InstructionSet::best().run(&gathering) }
+        unsafe { InstructionSet::best().run(&EachWindow(gathering)) }
     })
 }
 
@@ -355,24 +370,25 @@ struct Gathering<'a, T> {
     y: *mut T,
 }
 
-impl<T: Element> Job<T> for Gathering<'_, T> {
+impl<T: Element> OfWindows<T> for Gathering<'_, T> {
+    fn geometry(&self) -> &PoolGeometry {
+        self.geometry
+    }
+
     #[inline(always)]
-    unsafe fn run<V: Vector<Elem = T>>(&self) {
+    unsafe fn of_window<V: Vector<Elem = T>>(&self, pixels: impl IntoIterator<Item = usize> + Clone, at: usize) {
         let channels = self.geometry.channels;
-        for (i, j, at) in self.geometry.outputs() {
-            let window = self.geometry.window(i, j);
-            for channel in (0..channels).step_by(V::LANES) {
-                let count = channels - channel;
-                // SAFETY: the channels of a pixel of the image and those of an output.
-                unsafe {
-                    let positions = V::load_indices(self.positions.add(at + channel), count);
-                    let mut y = V::zero();
-                    for pixel in window.pixels() {
-                        let value = V::load_up_to(self.image.add(pixel * channels + channel), count);
-                        y = V::select(V::same_index(positions, V::splat_index(pixel as u32)), value, y);
-                    }
-                    y.store_up_to(self.y.add(at + channel), count);
+        for channel in (0..channels).step_by(V::LANES) {
+            let count = channels - channel;
+            // SAFETY: the channels of a pixel of the image and those of an output.
+            unsafe {
+                let positions = V::load_indices(self.positions.add(at + channel), count);
+                let mut y = V::zero();
+                for pixel in pixels.clone() {
+                    let value = V::load_up_to(self.image.add(pixel * channels + channel), count);
+                    y = V::select(V::same_index(positions, V::splat_index(pixel as u32)), value, y);
                 }
+                y.store_up_to(self.y.add(at + channel), count);
             }
         }
     }
@@ -407,7 +423,7 @@ pub(crate) fn scatter<T: Element>(geometry: &PoolGeometry, g: &[T], positions: &
         let image = image.as_mut_ptr().cast();
         let scattering = Scattering { geometry, g: g.as_ptr(), positions: positions.as_ptr(), image };
         // SAFETY: the pointers are of slices with the lengths of this geometry.
-        unsafe { InstructionSet::best().run(&scattering) }
+        unsafe { InstructionSet::best().run(&EachWindow(scattering)) }
     };
     if !geometry.tiles() {
         return uninitialised::filled(T::default(), length, geometry.image_len(), |index, image| {
@@ -429,30 +445,13 @@ struct Scattering<'a, T> {
     image: *mut T,
 }
 
-impl<T: Element> Job<T> for Scattering<'_, T> {
-    #[inline(always)]
-    unsafe fn run<V: Vector<Elem = T>>(&self) {
-        if let Some(pairs) = self.geometry.pairs() {
-            for (index, pixels) in pairs.enumerate() {
-                // SAFETY: the caller vouches for the pointers.
-                unsafe { self.to_window::<V>(pixels, index * self.geometry.channels) };
-            }
-            return;
-        }
-        for (i, j, at) in self.geometry.outputs() {
-            // SAFETY: the caller vouches for the pointers.
-            unsafe { self.to_window::<V>(self.geometry.window(i, j).pixels(), at) };
-        }
+impl<T: Element> OfWindows<T> for Scattering<'_, T> {
+    fn geometry(&self) -> &PoolGeometry {
+        self.geometry
     }
-}
 
-impl<T: Element> Scattering<'_, T> {
-    /// Writes the pixels of the window whose first output is `at`.
-    ///
-    /// # Safety
-    /// As [`Job::run`].
     #[inline(always)]
-    unsafe fn to_window<V: Vector<Elem = T>>(&self, pixels: impl IntoIterator<Item = usize> + Clone, at: usize) {
+    unsafe fn of_window<V: Vector<Elem = T>>(&self, pixels: impl IntoIterator<Item = usize> + Clone, at: usize) {
         let channels = self.geometry.channels;
         for channel in (0..channels).step_by(V::LANES) {
             let count = channels - channel;
@@ -498,4 +497,79 @@ pub(crate) fn spread<T: Element>(geometry: &PoolGeometry, g: &[T]) -> Vec<T> {
             }
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Maxima, gathered and scattered values of one image on an instruction set.
+    fn pooled<T: Element>(set: InstructionSet, g: &PoolGeometry, image: &[T]) -> (Vec<T>, Vec<u32>, Vec<T>, Vec<T>) {
+        let (mut values, mut positions) = (vec![T::default(); g.pooled_len()], vec![u32::MAX; g.pooled_len()]);
+        let (mut gathered, mut scattered) = (values.clone(), vec![T::default(); image.len()]);
+        let image = image.as_ptr();
+        // SAFETY: the pointers are of vectors with the lengths of the geometry.
+        unsafe {
+            let (to, at) = (values.as_mut_ptr(), positions.as_mut_ptr());
+            set.run(&EachWindow(Maxima { geometry: g, image, values: to, positions: at }));
+            let positions = positions.as_ptr();
+            set.run(&EachWindow(Gathering { geometry: g, image, positions, y: gathered.as_mut_ptr() }));
+            let (of, image) = (values.as_ptr(), scattered.as_mut_ptr());
+            set.run(&EachWindow(Scattering { geometry: g, g: of, positions, image }));
+        }
+        (values, positions, gathered, scattered)
+    }
+
+    fn check<T: Element>(g: &PoolGeometry) {
+        // Ties, NaN, infinities and zeros of both signs.
+        let numbers = [1.0, f64::NAN, -3.0, 0.0, -0.0, 1.0, f64::NEG_INFINITY, 2.0, 2.0, f64::INFINITY, -1.0];
+        let image: Vec<T> =
+            (0..g.image_len()).map(|index| T::from_f64(numbers[index * index % 97 % numbers.len()])).collect();
+        for set in InstructionSet::available() {
+            let (values, positions, gathered, scattered) = pooled(set, g, &image);
+            let mut expected = vec![0.0; image.len()];
+            for (i, j, at) in g.outputs() {
+                for channel in 0..g.channels {
+                    let value = |pixel: usize| image[pixel * g.channels + channel].to_f64();
+                    let pixels: Vec<usize> = g.window(i, j).pixels().collect();
+                    let largest = pixels.iter().copied().map(value).fold(f64::NEG_INFINITY, f64::max);
+                    let first_nan = pixels.iter().copied().find(|&pixel| value(pixel).is_nan());
+                    let first = first_nan.or(pixels.iter().copied().find(|&pixel| value(pixel) == largest)).unwrap();
+                    let place = at + channel;
+                    assert_eq!(positions[place] as usize, first, "{set:?} {g:?}");
+                    let bits = [values[place], gathered[place]].map(|value| value.to_f64().to_bits());
+                    assert_eq!(bits, [value(first).to_bits(); 2], "{set:?} {g:?}");
+                    expected[first * g.channels + channel] = value(first);
+                }
+            }
+            let found: Vec<u64> = scattered.iter().map(|value| value.to_f64().to_bits()).collect();
+            assert_eq!(found, expected.into_iter().map(f64::to_bits).collect::<Vec<_>>(), "{set:?} {g:?}");
+        }
+    }
+
+    #[test]
+    fn every_instruction_set_finds_the_first_maximum_or_nan() {
+        for channels in [1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 40] {
+            for (size, kernel, padding, ceil_mode) in [
+                ([6, 4], [2, 2], [0, 0], false),
+                ([7, 5], [2, 2], [0, 0], false),
+                ([5, 7], [2, 2], [0, 0], true),
+                ([7, 9], [3, 2], [1, 1], false),
+            ] {
+                let g = PoolGeometry {
+                    batch: 1,
+                    height: size[0],
+                    width: size[1],
+                    channels,
+                    kernel,
+                    stride: kernel,
+                    padding,
+                    ceil_mode,
+                    count_include_pad: false,
+                };
+                check::<f32>(&g);
+                check::<f64>(&g);
+            }
+        }
+    }
 }
