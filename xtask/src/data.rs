@@ -7,10 +7,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
-use datasets::{ContactSheet, FileRecord, Form, Glyphs, Source};
+#[cfg(feature = "full")]
+use datasets::ContactSheet;
+use datasets::{FileRecord, Form, Glyphs, Source};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
+#[cfg(feature = "full")]
 use crate::files::{replaceable_start, write_whole};
+use crate::full_program::left_out;
 use crate::output::{WIDTH, note, say, wrapped_lines};
 use crate::task::Task;
 use crate::usage::usage;
@@ -114,10 +118,13 @@ pub(crate) fn data(args: &Args) -> Result<()> {
         Command::List { long } => list(*long),
         Command::Fetch { name } => known(name).and_then(|()| fetch(name, &source)),
         Command::Verify { name } => known(name).and_then(|()| verify(name, &source)),
+        #[cfg(feature = "full")]
         Command::Show { name, out, classes, per_class } => {
             known(name)?;
             show(name, source, out.as_ref(), Shown { classes: *classes, per_class: *per_class })
         }
+        #[cfg(not(feature = "full"))]
+        Command::Show { name, .. } => known(name).and_then(|()| Err(left_out("a sheet of images"))),
     }
 }
 
@@ -150,7 +157,13 @@ pub(crate) fn check(set: &str, data_dir: Option<&PathBuf>, task: Task) -> Result
             others.join(", ")
         );
     }
-    Ok(())
+    compiled_with(set)
+}
+
+/// Refuses a data set in files where this program was compiled without the readers of such.
+fn compiled_with(set: &str) -> Result<()> {
+    let embedded = datasets::find(set).is_ok_and(|entry| entry.origin == datasets::Origin::Embedded);
+    if cfg!(feature = "full") || embedded { Ok(()) } else { Err(left_out(format!("the data set `{set}`"))) }
 }
 
 /// Refuses a name that is neither an address nor that of a data set.
@@ -158,10 +171,10 @@ pub(crate) fn check(set: &str, data_dir: Option<&PathBuf>, task: Task) -> Result
 /// # Errors
 /// An unknown name, as an error in the command line.
 pub(crate) fn known(name: &str) -> Result<()> {
-    if is_folder(name) || name.starts_with("hub:") {
-        return Ok(());
+    if !is_folder(name) && !name.starts_with("hub:") {
+        datasets::find(name).map_err(|error| usage(error.into()))?;
     }
-    datasets::find(name).map(|_| ()).map_err(|error| usage(error.into()))
+    compiled_with(name)
 }
 
 /// Whether the name is the address of a folder.
@@ -268,12 +281,14 @@ fn print_files(files: &[FileRecord]) {
 }
 
 /// The contents of a contact sheet.
+#[cfg(feature = "full")]
 struct Shown {
     classes: usize,
     /// Images of each class.
     per_class: usize,
 }
 
+#[cfg(feature = "full")]
 fn show(name: &str, source: Source, out: Option<&PathBuf>, shown: Shown) -> Result<()> {
     let Shown { classes, per_class } = shown;
     let source = Source { train_per_class: Some(per_class), test_per_class: Some(per_class), ..source };

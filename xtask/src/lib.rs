@@ -14,6 +14,7 @@ mod command_line;
 mod data;
 mod features;
 mod files;
+mod full_program;
 #[doc(hidden)]
 pub mod fuzzing;
 mod invocation;
@@ -96,6 +97,12 @@ pub fn run<A: Into<OsString>>(program: &Program, arguments: impl IntoIterator<It
         Ok(Ending::Complete) => SUCCESS,
         Ok(Ending::Interrupted) => INTERRUPTED,
         Ok(Ending::NoSpace) => reproduce::NO_SPACE,
+        Err(error) if full_program::is_needed(&error) && program.in_workspace() => {
+            full_program::run(&error, &arguments).unwrap_or_else(|error| {
+                output::note_error!("error: {}", message(&error));
+                FAILURE
+            })
+        }
         Err(error) => {
             output::note_error!("error: {}", message(&error));
             if usage::is_usage(&error) { USAGE } else { FAILURE }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::full_program;
+
 /// Marks an error as one in the command line.
 #[derive(Debug)]
 struct Usage(anyhow::Error);
@@ -17,7 +19,8 @@ impl std::error::Error for Usage {}
 /// Marks an error as one in the command line: an unknown name, a value out of its range, arguments that contradict each
 /// other. Errors of input files and of the machine are not marked.
 pub(crate) fn usage(error: anyhow::Error) -> anyhow::Error {
-    if is_usage(&error) { error } else { anyhow::Error::new(Usage(error)) }
+    // What this program was compiled without says nothing about the command line.
+    if is_usage(&error) || full_program::is_needed(&error) { error } else { anyhow::Error::new(Usage(error)) }
 }
 
 /// Whether an error is one in the command line.

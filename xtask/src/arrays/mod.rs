@@ -3,6 +3,10 @@
 mod csv_columns;
 mod elements;
 mod numpy;
+#[cfg(feature = "full")]
+mod parquet_columns;
+#[cfg(not(feature = "full"))]
+#[path = "without_parquet.rs"]
 mod parquet_columns;
 mod table;
 

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow, bail};
 use assess::BatchResult;
 use candle_core::{DType, Device, Tensor};
-use datasets::{Form, LabelledImages, Normalisation, Source, UnlabelledImages};
+#[cfg(feature = "full")]
+use datasets::UnlabelledImages;
+use datasets::{Form, LabelledImages, Normalisation, Source};
 
 use crate::arguments::data_set;
 use crate::arrays::Arrays;
@@ -70,6 +72,7 @@ enum Samples {
     /// Images in bytes, normalised batch by batch.
     Images(LabelledImages, Normalisation),
     /// Images of a folder without class folders.
+    #[cfg(feature = "full")]
     Unlabelled(UnlabelledImages, Normalisation),
 }
 
@@ -143,6 +146,7 @@ impl InputsArgs {
             label_column: self.label_column.clone(),
             ..data::watched(self.data_dir.clone())
         };
+        #[cfg(feature = "full")]
         if let Some(folder) = folder_without_classes(data) {
             return self.unlabelled(data, &folder, &source);
         }
@@ -168,6 +172,7 @@ impl InputsArgs {
     }
 
     /// Images of a folder without class folders.
+    #[cfg(feature = "full")]
     fn unlabelled(&self, data: &str, folder: &Path, source: &Source) -> Result<Inputs> {
         let images =
             datasets::load_unlabelled(folder, source).with_context(|| format!("cannot read the images of `{data}`"))?;
@@ -198,6 +203,7 @@ fn set_and_part(data: &str) -> Result<(&str, &str)> {
 /// The folder of `folder:PATH`, if its images have no classes.
 ///
 /// A folder that cannot be read gives `None`: reading the data set gives its error.
+#[cfg(feature = "full")]
 fn folder_without_classes(data: &str) -> Option<PathBuf> {
     let path = PathBuf::from(data.strip_prefix("folder:")?);
     let classes = datasets::has_class_folders(&path).ok()?;
@@ -250,6 +256,7 @@ impl Inputs {
         match &self.samples {
             Samples::Tensor(x) => x.dims()[0],
             Samples::Images(images, _) => images.len(),
+            #[cfg(feature = "full")]
             Samples::Unlabelled(images, _) => images.len(),
         }
     }
@@ -259,6 +266,7 @@ impl Inputs {
         match &self.samples {
             Samples::Tensor(x) => x.dims()[1..].to_vec(),
             Samples::Images(images, _) => images.shape().to_vec(),
+            #[cfg(feature = "full")]
             Samples::Unlabelled(images, _) => images.shape().to_vec(),
         }
     }
@@ -271,7 +279,9 @@ impl Inputs {
     /// The number of classes of a data set. `None` for labels of a file, where the last classes may have no sample.
     pub(crate) fn class_count(&self) -> Option<usize> {
         match &self.samples {
-            Samples::Tensor(_) | Samples::Unlabelled(..) => None,
+            Samples::Tensor(_) => None,
+            #[cfg(feature = "full")]
+            Samples::Unlabelled(..) => None,
             Samples::Images(images, _) => Some(images.class_count()),
         }
     }
@@ -291,7 +301,9 @@ impl Inputs {
     pub(crate) fn dtype(&self) -> DType {
         match &self.samples {
             Samples::Tensor(x) => x.dtype(),
-            Samples::Images(..) | Samples::Unlabelled(..) => DType::F32,
+            Samples::Images(..) => DType::F32,
+            #[cfg(feature = "full")]
+            Samples::Unlabelled(..) => DType::F32,
         }
     }
 
@@ -356,6 +368,7 @@ impl Inputs {
                 Ok(x.index_select(&Tensor::new(rows, x.device())?, 0)?)
             }
             Samples::Images(images, normalisation) => Ok(images.batch(positions, normalisation, &Device::Cpu)?.images),
+            #[cfg(feature = "full")]
             Samples::Unlabelled(images, normalisation) => Ok(images.batch(positions, normalisation, &Device::Cpu)?),
         }
     }
