@@ -1,5 +1,6 @@
 //! The runs of an experiment, read from their folders, and which of them count.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use anyhow::Result;
@@ -132,11 +133,20 @@ impl Results {
 
     /// The measured metrics, in the order of columns and tables.
     pub(crate) fn metrics(&self) -> Vec<Metric> {
-        let logged = |metric: &Metric| {
-            let mut lines = self.runs.iter().flat_map(|run| &run.measurements);
-            lines.any(|line| line.values.contains_key(metric))
-        };
-        Metric::all().into_iter().filter(logged).collect()
+        // One walk over the lines: a search for each metric would read all of them for every one that was not measured.
+        let measured: HashSet<&str> =
+            self.lines().flat_map(|line| line.values.keys()).map(|metric| metric.key()).collect();
+        Metric::all().into_iter().filter(|metric| measured.contains(metric.key())).collect()
+    }
+
+    /// Whether a run measured this metric.
+    pub(crate) fn has(&self, metric: Metric) -> bool {
+        self.lines().any(|line| line.values.contains_key(&metric))
+    }
+
+    /// The measurements of all runs.
+    fn lines(&self) -> impl Iterator<Item = &Measurement> {
+        self.runs.iter().flat_map(|run| &run.measurements)
     }
 }
 

@@ -24,7 +24,7 @@ impl Quantity {
             let after_gc = metrics.iter().position(|metric| *metric == measures::GC).map_or(metrics.len(), |at| at + 1);
             metrics.insert(after_gc, measures::NC);
         }
-        let in_evaluation_mode = results.metrics().contains(&measures::EVALUATION_LOSS);
+        let in_evaluation_mode = results.has(measures::EVALUATION_LOSS);
         if in_evaluation_mode && !metrics.contains(&measures::EVALUATION_LOSS) {
             metrics.insert(0, measures::EVALUATION_LOSS);
         }

@@ -79,7 +79,7 @@ pub(super) fn without_runs(
     comparison: Option<ComparisonPoint>,
     found: usize,
 ) -> Option<String> {
-    if let Some(metric) = metrics.iter().find(|metric| !results.metrics().contains(metric)) {
+    if let Some(metric) = metrics.iter().find(|metric| !results.has(**metric)) {
         return Some(not_measured(*metric));
     }
     if found > 0 {
@@ -89,7 +89,7 @@ pub(super) fn without_runs(
         return Some(all_excluded(all));
     }
     Some(match comparison {
-        Some(ComparisonPoint::EqualLoss) if !results.metrics().contains(&measures::EVALUATION_LOSS) => {
+        Some(ComparisonPoint::EqualLoss) if !results.has(measures::EVALUATION_LOSS) => {
             format!("equal loss cannot be found: {}", not_measured(measures::EVALUATION_LOSS))
         }
         Some(ComparisonPoint::EqualLoss) => {
