@@ -86,7 +86,7 @@ mod tests {
         assert_eq!(command.get_program(), "/bin/cargo");
     }
 
-    /// This test is compiled with all features, by which nothing is left out, and also without.
+    /// With all features, by which nothing is left out; the other case is that of `cargo test -p xtask --no-default-features`.
     #[test]
     fn what_is_left_out_needs_the_full_program() {
         let of_datasets = datasets::Error::MissingFeature { operation: "a download".to_owned(), feature: "hub" };
