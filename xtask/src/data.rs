@@ -146,7 +146,7 @@ impl SourceArgs {
     }
 }
 
-/// Refuses a data set that does not exist or has no classes for the task.
+/// Refuses a data set that does not exist, has no classes for the task, or needs the full program where this is not it.
 pub(crate) fn check(set: &str, data_dir: Option<&PathBuf>, task: Task) -> Result<()> {
     if datasets::class_split(set, &watched(data_dir.cloned()))?.is_none() && task == Task::Transfer {
         let others: Vec<&str> =
@@ -169,7 +169,7 @@ fn compiled_with(set: &str) -> Result<()> {
 /// Refuses a name that is neither an address nor that of a data set.
 ///
 /// # Errors
-/// An unknown name, as an error in the command line.
+/// An unknown name, as an error in the command line; a data set that needs the full program where this is not it.
 pub(crate) fn known(name: &str) -> Result<()> {
     if !is_folder(name) && !name.starts_with("hub:") {
         datasets::find(name).map_err(|error| usage(error.into()))?;

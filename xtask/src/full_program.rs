@@ -1,7 +1,7 @@
 //! The program with all features, compiled and started by cargo where a command needs more than `cargo xtask` is compiled with.
 //!
-//! `reproduce` on the embedded data set needs no network, no image decoder and no reader of other programs' files, which are a tenth
-//! of the first build.
+//! `reproduce` on the embedded data set needs no network, no image decoder and no reader of other programs' files, which
+//! take long to compile.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;

@@ -270,6 +270,15 @@ fn one_seed_and_too_few_values_are_named() {
 }
 
 #[test]
+fn the_measured_metrics_are_those_that_a_run_has() {
+    let some = results(experiment(&[0, 1], &[]), lively, |_| RunStatus::Unfinished);
+    let measured = some.metrics();
+    assert!(!measured.is_empty() && measured.len() < Metric::all().len());
+    assert!(Metric::all().into_iter().all(|metric| some.has(metric) == measured.contains(&metric)));
+    assert!(some.has(measures::GC) && !some.has(measures::TARGET_DIRECTIONAL_BOUND));
+}
+
+#[test]
 fn exclusions_are_counted_and_named() {
     let none = results(experiment(&[0, 1], &[]), lively, |_| RunStatus::Unfinished);
     let found = findings(&none);
