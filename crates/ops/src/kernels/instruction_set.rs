@@ -57,6 +57,15 @@ impl InstructionSet {
         sets
     }
 
+    /// The best instruction set whose registers hold at most `most` numbers, or else the base instruction set.
+    pub(crate) fn with_lanes<T: Element>(most: usize) -> Self {
+        let best = Self::best();
+        if best.lanes::<T>() <= most {
+            return best;
+        }
+        Self::available().into_iter().find(|set| set.lanes::<T>() <= most).unwrap_or(Self::Portable)
+    }
+
     /// Numbers in a register.
     pub(crate) fn lanes<T: Element>(self) -> usize {
         match self {

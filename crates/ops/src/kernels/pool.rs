@@ -321,18 +321,39 @@ fn max_of_plane<T: Element>(
 ) {
     let (width, across) = (g.width, g.out_width());
     let rows = values.chunks_exact_mut(across).zip(positions.chunks_exact_mut(across));
-    for (row, (values, positions)) in rows.enumerate() {
+    for (row, outputs) in rows.enumerate() {
         let first = row * g.stride[0] * width;
-        let (upper, lower) = (&plane[first..][..width], &plane[first + width..][..width]);
-        for (column, (value, position)) in values.iter_mut().zip(positions).enumerate() {
-            let left = column * g.stride[1];
-            let at = |offset: usize| (first + left + offset) as u32;
-            let above = larger((upper[left], at(0)), (upper[left + 1], at(1)));
-            let below = larger((lower[left], at(width)), (lower[left + 1], at(width + 1)));
-            let (best, pixel) = larger(above, below);
-            value.write(best);
-            position.write(pixel);
+        let lines = [&plane[first..][..width], &plane[first + width..][..width]];
+        let set = InstructionSet::best();
+        match g.stride[1] {
+            // A constant distance, so that the compiler reads whole vectors.
+            2 => set.vectorised(
+                #[inline(always)]
+                || max_of_lines(lines, first, 2, outputs),
+            ),
+            stride => max_of_lines(lines, first, stride, outputs),
         }
+    }
+}
+
+/// The maxima of the 2×2 windows in two lines of a plane, of which `first` is the first pixel.
+#[inline(always)]
+fn max_of_lines<T: Element>(
+    [upper, lower]: [&[T]; 2],
+    first: usize,
+    stride: usize,
+    (values, positions): (&mut [MaybeUninit<T>], &mut [MaybeUninit<u32>]),
+) {
+    let (count, width) = (values.len(), upper.len());
+    assert!(positions.len() == count && lower.len() == width && (count - 1) * stride + 2 <= width);
+    for column in 0..count {
+        let left = column * stride;
+        let at = |offset: usize| (first + left + offset) as u32;
+        let above = larger((upper[left], at(0)), (upper[left + 1], at(1)));
+        let below = larger((lower[left], at(width)), (lower[left + 1], at(width + 1)));
+        let (best, pixel) = larger(above, below);
+        values[column].write(best);
+        positions[column].write(pixel);
     }
 }
 
@@ -411,7 +432,8 @@ pub(crate) fn scatter<T: Element>(geometry: &PoolGeometry, g: &[T], positions: &
             }
         });
     }
-    if channels == 1 {
+    let by_lines = channels == 1 && geometry.pairs_inside() && geometry.stride[1] == 2;
+    if channels == 1 && !by_lines {
         return uninitialised::filled(T::default(), length, geometry.image_len(), |index, plane| {
             let (g, positions) = of_image(index);
             g.iter().zip(positions).for_each(|(g, position)| plane[*position as usize] = *g);
@@ -420,6 +442,9 @@ pub(crate) fn scatter<T: Element>(geometry: &PoolGeometry, g: &[T], positions: &
     let write = |index: usize, image: &mut [MaybeUninit<T>]| {
         let (g, positions) = of_image(index);
         assert_eq!(image.len(), geometry.image_len());
+        if by_lines {
+            return scatter_to_plane(geometry, g, positions, image);
+        }
         let image = image.as_mut_ptr().cast();
         let scattering = Scattering { geometry, g: g.as_ptr(), positions: positions.as_ptr(), image };
         // SAFETY: the pointers are of slices with the lengths of this geometry.
@@ -433,6 +458,42 @@ pub(crate) fn scatter<T: Element>(geometry: &PoolGeometry, g: &[T], positions: &
     // SAFETY: every pixel lies in a window, for which it is written.
     unsafe {
         uninitialised::written(length, |images| uninitialised::for_each_block(images, geometry.image_len(), write))
+    }
+}
+
+/// [`scatter`] to one image of one channel, with 2×2 windows without padding that are two pixels apart.
+fn scatter_to_plane<T: Element>(geometry: &PoolGeometry, g: &[T], positions: &[u32], plane: &mut [MaybeUninit<T>]) {
+    let (width, down, across) = (geometry.width, geometry.stride[0] * geometry.width, geometry.out_width());
+    let set = InstructionSet::best();
+    for (row, (g, positions)) in g.chunks_exact(across).zip(positions.chunks_exact(across)).enumerate() {
+        let lines = plane[row * down..][..2 * width].split_at_mut(width);
+        set.vectorised(
+            #[inline(always)]
+            || scatter_to_lines(g, positions, row * down, lines),
+        );
+    }
+}
+
+/// Writes the values of the windows in two lines of a plane, of which `first` is the first pixel.
+#[inline(always)]
+fn scatter_to_lines<T: Element>(
+    g: &[T],
+    positions: &[u32],
+    first: usize,
+    (upper, lower): (&mut [MaybeUninit<T>], &mut [MaybeUninit<T>]),
+) {
+    let (count, width) = (g.len(), upper.len());
+    assert!(positions.len() == count && lower.len() == width && 2 * count <= width);
+    for column in 0..count {
+        let left = 2 * column;
+        let value = |offset: usize| {
+            let here = positions[column] == (first + left + offset) as u32;
+            if here { g[column] } else { T::default() }
+        };
+        upper[left].write(value(0));
+        upper[left + 1].write(value(1));
+        lower[left].write(value(width));
+        lower[left + 1].write(value(width + 1));
     }
 }
 
@@ -520,6 +581,10 @@ mod tests {
         (values, positions, gathered, scattered)
     }
 
+    fn bits<T: Element>(values: &[T]) -> Vec<u64> {
+        values.iter().map(|value| value.to_f64().to_bits()).collect()
+    }
+
     fn check<T: Element>(g: &PoolGeometry) {
         // Ties, NaN, infinities and zeros of both signs.
         let numbers = [1.0, f64::NAN, -3.0, 0.0, -0.0, 1.0, f64::NEG_INFINITY, 2.0, 2.0, f64::INFINITY, -1.0];
@@ -537,13 +602,17 @@ mod tests {
                     let first = first_nan.or(pixels.iter().copied().find(|&pixel| value(pixel) == largest)).unwrap();
                     let place = at + channel;
                     assert_eq!(positions[place] as usize, first, "{set:?} {g:?}");
-                    let bits = [values[place], gathered[place]].map(|value| value.to_f64().to_bits());
-                    assert_eq!(bits, [value(first).to_bits(); 2], "{set:?} {g:?}");
+                    assert_eq!(bits(&[values[place], gathered[place]]), [value(first).to_bits(); 2], "{set:?} {g:?}");
                     expected[first * g.channels + channel] = value(first);
                 }
             }
-            let found: Vec<u64> = scattered.iter().map(|value| value.to_f64().to_bits()).collect();
-            assert_eq!(found, expected.into_iter().map(f64::to_bits).collect::<Vec<_>>(), "{set:?} {g:?}");
+            let expected: Vec<u64> = expected.into_iter().map(f64::to_bits).collect();
+            assert_eq!(bits(&scattered), expected, "{set:?} {g:?}");
+            // What the functions for whole batches do with planes.
+            let (maxima, pixels) = max_and_positions(g, &image);
+            assert_eq!((bits(&maxima), &pixels), (bits(&values), &positions), "{g:?}");
+            assert_eq!(bits(&gather(g, &image, &pixels)), bits(&values), "{g:?}");
+            assert_eq!(bits(&scatter(g, &values, &pixels)), expected, "{g:?}");
         }
     }
 
@@ -553,6 +622,7 @@ mod tests {
             for (size, kernel, padding, ceil_mode) in [
                 ([6, 4], [2, 2], [0, 0], false),
                 ([7, 5], [2, 2], [0, 0], false),
+                ([8, 39], [2, 2], [0, 0], false),
                 ([5, 7], [2, 2], [0, 0], true),
                 ([7, 9], [3, 2], [1, 1], false),
             ] {
