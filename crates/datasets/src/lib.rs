@@ -43,10 +43,13 @@ pub use images::LabelledImages;
 pub use normalisation::Normalisation;
 pub use prefetch::Prefetch;
 pub use progress::{Progress, Quiet};
-pub use registry::{Entry, Origin, SplitName, class_split, entries, fetch, find, load, verify};
+#[cfg(feature = "image")]
+pub use registry::load_folder;
+pub use registry::{
+    Entry, Origin, SplitName, UnlabelledImages, class_split, entries, fetch, find, has_class_folders, load,
+    load_unlabelled, verify,
+};
 #[cfg(feature = "parquet")]
 pub use registry::{HubTable, load_table};
-#[cfg(feature = "image")]
-pub use registry::{UnlabelledImages, has_class_folders, load_folder, load_unlabelled};
 pub use source::Source;
 pub use split::ClassSplit;

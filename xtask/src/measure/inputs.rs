@@ -5,9 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow, bail};
 use assess::BatchResult;
 use candle_core::{DType, Device, Tensor};
-#[cfg(feature = "full")]
-use datasets::UnlabelledImages;
-use datasets::{Form, LabelledImages, Normalisation, Source};
+use datasets::{Form, LabelledImages, Normalisation, Source, UnlabelledImages};
 
 use crate::arguments::data_set;
 use crate::arrays::Arrays;
@@ -72,7 +70,6 @@ enum Samples {
     /// Images in bytes, normalised batch by batch.
     Images(LabelledImages, Normalisation),
     /// Images of a folder without class folders.
-    #[cfg(feature = "full")]
     Unlabelled(UnlabelledImages, Normalisation),
 }
 
@@ -146,7 +143,6 @@ impl InputsArgs {
             label_column: self.label_column.clone(),
             ..data::watched(self.data_dir.clone())
         };
-        #[cfg(feature = "full")]
         if let Some(folder) = folder_without_classes(data) {
             return self.unlabelled(data, &folder, &source);
         }
@@ -172,7 +168,6 @@ impl InputsArgs {
     }
 
     /// Images of a folder without class folders.
-    #[cfg(feature = "full")]
     fn unlabelled(&self, data: &str, folder: &Path, source: &Source) -> Result<Inputs> {
         let images =
             datasets::load_unlabelled(folder, source).with_context(|| format!("cannot read the images of `{data}`"))?;
@@ -203,7 +198,6 @@ fn set_and_part(data: &str) -> Result<(&str, &str)> {
 /// The folder of `folder:PATH`, if its images have no classes.
 ///
 /// A folder that cannot be read gives `None`: reading the data set gives its error.
-#[cfg(feature = "full")]
 fn folder_without_classes(data: &str) -> Option<PathBuf> {
     let path = PathBuf::from(data.strip_prefix("folder:")?);
     let classes = datasets::has_class_folders(&path).ok()?;
@@ -256,7 +250,6 @@ impl Inputs {
         match &self.samples {
             Samples::Tensor(x) => x.dims()[0],
             Samples::Images(images, _) => images.len(),
-            #[cfg(feature = "full")]
             Samples::Unlabelled(images, _) => images.len(),
         }
     }
@@ -266,7 +259,6 @@ impl Inputs {
         match &self.samples {
             Samples::Tensor(x) => x.dims()[1..].to_vec(),
             Samples::Images(images, _) => images.shape().to_vec(),
-            #[cfg(feature = "full")]
             Samples::Unlabelled(images, _) => images.shape().to_vec(),
         }
     }
@@ -279,9 +271,7 @@ impl Inputs {
     /// The number of classes of a data set. `None` for labels of a file, where the last classes may have no sample.
     pub(crate) fn class_count(&self) -> Option<usize> {
         match &self.samples {
-            Samples::Tensor(_) => None,
-            #[cfg(feature = "full")]
-            Samples::Unlabelled(..) => None,
+            Samples::Tensor(_) | Samples::Unlabelled(..) => None,
             Samples::Images(images, _) => Some(images.class_count()),
         }
     }
@@ -301,9 +291,7 @@ impl Inputs {
     pub(crate) fn dtype(&self) -> DType {
         match &self.samples {
             Samples::Tensor(x) => x.dtype(),
-            Samples::Images(..) => DType::F32,
-            #[cfg(feature = "full")]
-            Samples::Unlabelled(..) => DType::F32,
+            Samples::Images(..) | Samples::Unlabelled(..) => DType::F32,
         }
     }
 
@@ -368,8 +356,33 @@ impl Inputs {
                 Ok(x.index_select(&Tensor::new(rows, x.device())?, 0)?)
             }
             Samples::Images(images, normalisation) => Ok(images.batch(positions, normalisation, &Device::Cpu)?.images),
-            #[cfg(feature = "full")]
             Samples::Unlabelled(images, normalisation) => Ok(images.batch(positions, normalisation, &Device::Cpu)?),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::full_program::is_needed;
+
+    #[test]
+    fn a_folder_without_images_is_refused_and_any_folder_needs_the_full_program() {
+        let folder = tempfile::tempdir().unwrap();
+        let inputs = InputsArgs {
+            data: Some(format!("folder:{}", folder.path().display())),
+            data_dir: None,
+            config: None,
+            image_column: None,
+            label_column: None,
+            inputs: None,
+            size: None,
+            mean: None,
+            std: None,
+        };
+        inputs.check().unwrap();
+        let error = inputs.read().err().unwrap();
+        assert_eq!(is_needed(&error), !cfg!(feature = "full"), "{error:#}");
+        assert!(format!("{error:#}").contains(&folder.path().display().to_string()), "{error:#}");
     }
 }

@@ -23,7 +23,6 @@ mod repository;
 mod split;
 #[cfg(feature = "parquet")]
 mod tables;
-#[cfg(feature = "image")]
 mod unlabelled;
 
 #[cfg(all(any(test, fuzzing), feature = "parquet"))]
@@ -37,5 +36,4 @@ pub use folders::load_folder;
 pub use load::{class_split, load};
 #[cfg(feature = "parquet")]
 pub use tables::{HubTable, load_table};
-#[cfg(feature = "image")]
 pub use unlabelled::{UnlabelledImages, has_class_folders, load_unlabelled};

@@ -4,7 +4,9 @@ use std::path::Path;
 
 use candle_core::{Device, Tensor};
 
+#[cfg(feature = "image")]
 use super::image_files::{ImageFiles, name_of_folder};
+#[cfg(feature = "image")]
 use crate::formats::folder::{self, ClassFiles};
 use crate::{Error, FileRecord, LabelledImages, Normalisation, Result, Source};
 
@@ -27,9 +29,10 @@ pub struct UnlabelledImages {
 /// used. Hidden files and files that are no images are skipped and counted.
 ///
 /// **Errors** [`Error::NotFound`] if there is no image, [`Error::UnreadableImage`], [`Error::MixedSizes`] if images differ
-/// in size and the form has none, [`Error::NotRegularFile`], [`Error::Io`].
+/// in size and the form has none, [`Error::NotRegularFile`], [`Error::Io`]; [`Error::MissingFeature`] without `image`.
 ///
 /// ```
+/// # #[cfg(feature = "image")] {
 /// use datasets::{Device, Hub, Source, load_unlabelled};
 /// let folder = tempfile::tempdir().expect("a temporary folder");
 /// for value in [0, 255] {
@@ -40,10 +43,16 @@ pub struct UnlabelledImages {
 /// assert_eq!((images.len(), images.shape()), (2, [1, 4, 5]));
 /// let normalisation = images.measure_normalisation()?;
 /// assert_eq!(images.batch(&[0, 1], &normalisation, &Device::Cpu)?.dims(), [2, 1, 4, 5]);
+/// # }
 /// # datasets::Result::Ok(())
 /// ```
 pub fn load_unlabelled(path: &Path, source: &Source) -> Result<UnlabelledImages> {
     source.form.check()?;
+    read(path, source)
+}
+
+#[cfg(feature = "image")]
+fn read(path: &Path, source: &Source) -> Result<UnlabelledImages> {
     let (files, skipped) = folder::images_below(path)?;
     if files.is_empty() {
         let hint = match skipped.count {
@@ -63,22 +72,32 @@ pub fn load_unlabelled(path: &Path, source: &Source) -> Result<UnlabelledImages>
     })
 }
 
+#[cfg(not(feature = "image"))]
+fn read(path: &Path, _: &Source) -> Result<UnlabelledImages> {
+    Err(Error::missing_feature("image", format!("decoding the images of {}", path.display())))
+}
+
 /// Whether a folder of images has folders in it, so that its images may have classes.
 ///
 /// Hidden folders and those of other programs, such as `__MACOSX`, are not counted.
 ///
-/// **Errors** [`Error::Io`], [`Error::NotRegularFile`].
+/// **Errors** [`Error::Io`], [`Error::NotRegularFile`]; [`Error::MissingFeature`] without `image`.
 ///
 /// ```
+/// # #[cfg(feature = "image")] {
 /// let folder = tempfile::tempdir().expect("a temporary folder");
 /// std::fs::create_dir(folder.path().join("__MACOSX")).expect("a folder");
 /// assert!(!datasets::has_class_folders(folder.path())?);
 /// std::fs::create_dir(folder.path().join("cat")).expect("a folder");
 /// assert!(datasets::has_class_folders(folder.path())?);
+/// # }
 /// # datasets::Result::Ok(())
 /// ```
 pub fn has_class_folders(path: &Path) -> Result<bool> {
-    folder::has_folders(path)
+    #[cfg(feature = "image")]
+    return folder::has_folders(path);
+    #[cfg(not(feature = "image"))]
+    Err(Error::missing_feature("image", format!("listing the images of {}", path.display())))
 }
 
 impl UnlabelledImages {
