@@ -169,6 +169,11 @@ impl Gradients {
         {
             return self.add(leaf.id(), gradient.detach());
         }
+        if let [leaf] = &to.leaves[..]
+            && is_view(&to.tensor, leaf)
+        {
+            return self.add(leaf.id(), gradient.detach().reshape(leaf.shape())?);
+        }
         if to.leaves.is_empty() {
             return Ok(());
         }
@@ -189,6 +194,15 @@ impl Gradients {
         self.0.insert(id, sum);
         Ok(())
     }
+}
+
+/// Whether a tensor holds the elements of another in the same memory and order, as a reshape of it does.
+fn is_view(tensor: &Tensor, of: &Tensor) -> bool {
+    let place = |tensor: &Tensor| {
+        let (storage, layout) = tensor.storage_and_layout();
+        layout.contiguous_offsets().map(|offsets| (std::ptr::from_ref(&*storage), offsets))
+    };
+    place(tensor).is_some_and(|here| place(of) == Some(here))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use candle_core::{Device, Result, Tensor, Var};
 
-use crate::{is_recording, node, record};
+use crate::{is_recording, is_view, node, record};
 
 /// x·y with its rule while it is recorded, candle's product otherwise.
 fn product(x: &Tensor, y: &Tensor) -> Result<Tensor> {
@@ -54,6 +54,31 @@ fn the_vjp_is_that_of_candle() {
         // The input, four results that the output or another result uses, and candle's tensors between them.
         let tensors = tape.tensors();
         assert_eq!(tensors.iter().filter(|tensor| tape.is_recorded(tensor)).count(), 5, "{tensors:?}");
+    }
+}
+
+#[test]
+fn views_between_recorded_operations_pass_gradients_on() {
+    let (x, factor) = (input(), Tensor::new(&[[2f64, 3.], [0.5, 1.], [4., -2.]], &Device::Cpu).unwrap());
+    let g = Tensor::new(&[[1f64, 2.], [-3., 0.5], [0.25, 7.]], &Device::Cpu).unwrap();
+    let views: [fn(&Tensor) -> Result<Tensor>; 4] = [
+        |y| y.reshape((3, 2)),
+        |y| y.flatten_all()?.unsqueeze(0)?.reshape((3, 2)),
+        |y| y.t(),
+        |y| y.narrow(0, 1, 1)?.broadcast_as((2, 3))?.t(),
+    ];
+    for (index, view) in views.into_iter().enumerate() {
+        let function = || {
+            let y = product(&x, &x)?;
+            let seen = view(&y)?;
+            assert_eq!(is_view(&seen, &y), index < 2);
+            product(&seen, &factor)
+        };
+        let (_, tape) = record(&x, function).unwrap();
+        let expected = (function().unwrap() * &g).unwrap().sum_all().unwrap().backward().unwrap();
+        let found = tape.vjp(&g).unwrap().unwrap();
+        assert!(difference(&found, expected.get(&x).unwrap()) < 1e-14, "view {index}");
+        assert_eq!(found.dims(), x.dims());
     }
 }
 
