@@ -25,7 +25,7 @@ fn tables(recorded: &Recorded) -> String {
     }
     let mut text = String::new();
     if !recorded.ratios().is_empty() {
-        text.push_str("![Time of a peer over ours, for named pieces of work](results/benchmarks.svg)\n\n");
+        text.push_str("![Time of a peer over ours, for each row of the summary](results/benchmarks.svg)\n\n");
     }
     if recorded.topics.values().flatten().any(|session| !curves::curves(session).is_empty()) {
         text.push_str("![Cost against size with fitted power and roofline](results/benchmark-curves.svg)\n\n");
