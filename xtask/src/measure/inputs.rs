@@ -384,5 +384,11 @@ mod tests {
         let error = inputs.read().err().unwrap();
         assert_eq!(is_needed(&error), !cfg!(feature = "full"), "{error:#}");
         assert!(format!("{error:#}").contains(&folder.path().display().to_string()), "{error:#}");
+        let source = data::watched(None);
+        let errors =
+            [datasets::load_unlabelled(folder.path(), &source).err(), datasets::has_class_folders(folder.path()).err()];
+        let missing =
+            errors.map(|error| matches!(error, Some(datasets::Error::MissingFeature { feature: "image", .. })));
+        assert_eq!(missing, [!cfg!(feature = "full"); 2]);
     }
 }

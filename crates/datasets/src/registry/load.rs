@@ -128,8 +128,9 @@ fn read_repository(repository: &Repository, _: &Source) -> Result<Dataset> {
     Err(Error::missing_feature("parquet", format!("reading {} from parquet files", repository.id)))
 }
 
+/// The error of a data set or folder whose images cannot be decoded.
 #[cfg(not(feature = "image"))]
-fn no_decoder(name: &str) -> Error {
+pub(super) fn no_decoder(name: impl std::fmt::Display) -> Error {
     Error::missing_feature("image", format!("decoding the images of {name}"))
 }
 

@@ -6,9 +6,13 @@ use candle_core::{Device, Tensor};
 
 #[cfg(feature = "image")]
 use super::image_files::{ImageFiles, name_of_folder};
+#[cfg(not(feature = "image"))]
+use super::load::no_decoder;
+#[cfg(feature = "image")]
+use crate::Error;
 #[cfg(feature = "image")]
 use crate::formats::folder::{self, ClassFiles};
-use crate::{Error, FileRecord, LabelledImages, Normalisation, Result, Source};
+use crate::{FileRecord, LabelledImages, Normalisation, Result, Source};
 
 /// Images without labels.
 ///
@@ -74,7 +78,7 @@ fn read(path: &Path, source: &Source) -> Result<UnlabelledImages> {
 
 #[cfg(not(feature = "image"))]
 fn read(path: &Path, _: &Source) -> Result<UnlabelledImages> {
-    Err(Error::missing_feature("image", format!("decoding the images of {}", path.display())))
+    Err(no_decoder(path.display()))
 }
 
 /// Whether a folder of images has folders in it, so that its images may have classes.
@@ -97,7 +101,7 @@ pub fn has_class_folders(path: &Path) -> Result<bool> {
     #[cfg(feature = "image")]
     return folder::has_folders(path);
     #[cfg(not(feature = "image"))]
-    Err(Error::missing_feature("image", format!("listing the images of {}", path.display())))
+    Err(no_decoder(path.display()))
 }
 
 impl UnlabelledImages {

@@ -24,6 +24,7 @@ mod operands;
 mod packing;
 mod panel;
 mod panels;
+mod plane_pool;
 pub(crate) mod pool;
 pub(crate) mod projected_attention;
 pub(crate) mod row_jacobian;

@@ -8,7 +8,7 @@ use std::ops::Range;
 use super::instruction_set::{InstructionSet, Job};
 use super::shared::Shared;
 use super::simd::Vector;
-use super::{Element, uninitialised};
+use super::{Element, plane_pool, uninitialised};
 
 /// The sizes of one pooling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,7 +87,7 @@ impl PoolGeometry {
     }
 
     /// Whether all windows are 2×2 and lie inside the image.
-    fn pairs_inside(&self) -> bool {
+    pub(super) fn pairs_inside(&self) -> bool {
         self.kernel == [2, 2] && self.padding == [0, 0] && !self.ceil_mode
     }
 
@@ -189,7 +189,7 @@ fn max_of_image<T: Element>(
     positions: &mut [MaybeUninit<u32>],
 ) {
     if g.channels == 1 && g.pairs_inside() {
-        return max_of_plane(g, image, values, positions);
+        return plane_pool::max(g, image, values, positions);
     }
     assert!(image.len() == g.image_len() && [values.len(), positions.len()] == [g.pooled_len(); 2]);
     let (values, positions) = (values.as_mut_ptr().cast(), positions.as_mut_ptr().cast());
@@ -312,62 +312,6 @@ impl<T: Element> OfWindows<T> for Maxima<'_, T> {
     }
 }
 
-/// [`max_of_image`] for one channel and 2×2 windows without padding.
-fn max_of_plane<T: Element>(
-    g: &PoolGeometry,
-    plane: &[T],
-    values: &mut [MaybeUninit<T>],
-    positions: &mut [MaybeUninit<u32>],
-) {
-    let (width, across) = (g.width, g.out_width());
-    let rows = values.chunks_exact_mut(across).zip(positions.chunks_exact_mut(across));
-    for (row, outputs) in rows.enumerate() {
-        let first = row * g.stride[0] * width;
-        let lines = [&plane[first..][..width], &plane[first + width..][..width]];
-        let set = InstructionSet::best();
-        match g.stride[1] {
-            // A constant distance, so that the compiler reads whole vectors.
-            2 => set.vectorised(
-                #[inline(always)]
-                || max_of_lines(lines, first, 2, outputs),
-            ),
-            stride => max_of_lines(lines, first, stride, outputs),
-        }
-    }
-}
-
-/// The maxima of the 2×2 windows in two lines of a plane, of which `first` is the first pixel.
-#[inline(always)]
-fn max_of_lines<T: Element>(
-    [upper, lower]: [&[T]; 2],
-    first: usize,
-    stride: usize,
-    (values, positions): (&mut [MaybeUninit<T>], &mut [MaybeUninit<u32>]),
-) {
-    let (count, width) = (values.len(), upper.len());
-    assert!(positions.len() == count && lower.len() == width && (count - 1) * stride + 2 <= width);
-    for column in 0..count {
-        let left = column * stride;
-        let at = |offset: usize| (first + left + offset) as u32;
-        let above = larger((upper[left], at(0)), (upper[left + 1], at(1)));
-        let below = larger((lower[left], at(width)), (lower[left + 1], at(width + 1)));
-        let (best, pixel) = larger(above, below);
-        values[column].write(best);
-        positions[column].write(pixel);
-    }
-}
-
-/// A value and its pixel.
-type Candidate<T> = (T, u32);
-
-/// The later of two candidates if it is larger or the first NaN, else the earlier one.
-#[inline(always)]
-#[allow(clippy::eq_op, clippy::neg_cmp_op_on_partial_ord, reason = "a NaN compares as larger and is kept")]
-fn larger<T: Element>((earlier, at): Candidate<T>, (later, later_at): Candidate<T>) -> Candidate<T> {
-    let wins = !(later <= earlier) & (earlier == earlier);
-    (if wins { later } else { earlier }, if wins { later_at } else { at })
-}
-
 /// x at the positions: the pooled values of x, or the JVP for a tangent of x.
 pub(crate) fn gather<T: Element>(geometry: &PoolGeometry, x: &[T], positions: &[u32]) -> Vec<T> {
     let channels = geometry.channels;
@@ -443,7 +387,7 @@ pub(crate) fn scatter<T: Element>(geometry: &PoolGeometry, g: &[T], positions: &
         let (g, positions) = of_image(index);
         assert_eq!(image.len(), geometry.image_len());
         if by_lines {
-            return scatter_to_plane(geometry, g, positions, image);
+            return plane_pool::scatter(geometry, g, positions, image);
         }
         let image = image.as_mut_ptr().cast();
         let scattering = Scattering { geometry, g: g.as_ptr(), positions: positions.as_ptr(), image };
@@ -458,42 +402,6 @@ pub(crate) fn scatter<T: Element>(geometry: &PoolGeometry, g: &[T], positions: &
     // SAFETY: every pixel lies in a window, for which it is written.
     unsafe {
         uninitialised::written(length, |images| uninitialised::for_each_block(images, geometry.image_len(), write))
-    }
-}
-
-/// [`scatter`] to one image of one channel, with 2×2 windows without padding that are two pixels apart.
-fn scatter_to_plane<T: Element>(geometry: &PoolGeometry, g: &[T], positions: &[u32], plane: &mut [MaybeUninit<T>]) {
-    let (width, down, across) = (geometry.width, geometry.stride[0] * geometry.width, geometry.out_width());
-    let set = InstructionSet::best();
-    for (row, (g, positions)) in g.chunks_exact(across).zip(positions.chunks_exact(across)).enumerate() {
-        let lines = plane[row * down..][..2 * width].split_at_mut(width);
-        set.vectorised(
-            #[inline(always)]
-            || scatter_to_lines(g, positions, row * down, lines),
-        );
-    }
-}
-
-/// Writes the values of the windows in two lines of a plane, of which `first` is the first pixel.
-#[inline(always)]
-fn scatter_to_lines<T: Element>(
-    g: &[T],
-    positions: &[u32],
-    first: usize,
-    (upper, lower): (&mut [MaybeUninit<T>], &mut [MaybeUninit<T>]),
-) {
-    let (count, width) = (g.len(), upper.len());
-    assert!(positions.len() == count && lower.len() == width && 2 * count <= width);
-    for column in 0..count {
-        let left = 2 * column;
-        let value = |offset: usize| {
-            let here = positions[column] == (first + left + offset) as u32;
-            if here { g[column] } else { T::default() }
-        };
-        upper[left].write(value(0));
-        upper[left + 1].write(value(1));
-        lower[left].write(value(width));
-        lower[left + 1].write(value(width + 1));
     }
 }
 
@@ -640,6 +548,25 @@ mod tests {
                 check::<f32>(&g);
                 check::<f64>(&g);
             }
+        }
+    }
+
+    #[test]
+    fn windows_further_apart_than_their_size() {
+        for (stride, channels) in [([3, 2], 1), ([2, 3], 1), ([3, 3], 1), ([3, 2], 5)] {
+            let g = PoolGeometry {
+                batch: 1,
+                height: 9,
+                width: 22,
+                channels,
+                kernel: [2, 2],
+                stride,
+                padding: [0, 0],
+                ceil_mode: false,
+                count_include_pad: false,
+            };
+            check::<f32>(&g);
+            check::<f64>(&g);
         }
     }
 }
